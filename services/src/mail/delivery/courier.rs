@@ -129,6 +129,7 @@ pub(super) async fn carry<N: Net>(
     let mut course = Course::new(job.recipients.len());
     for target in targets {
         let mut encryption = active.encryption(&job.next_hop, &target);
+        let mut has_failed_tls = false;
         // A second time without the TLS that is in the way.
         loop {
             let places = course.open();
@@ -142,11 +143,15 @@ pub(super) async fn carry<N: Net>(
             let hop = Hop { target: &target, next_hop: &job.next_hop, encryption };
             let reports;
             (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
+            let has_spoken = reports.iter().any(|report| report.scope != Scope::Host);
+            if has_failed_tls && has_spoken {
+                active.remember_without_tls(&target);
+            }
             let is_tls_in_the_way = course.take(&places, &target.name, reports);
             if !is_tls_in_the_way || encryption != Encryption::Opportunistic {
                 break;
             }
-            encryption = Encryption::Never;
+            (encryption, has_failed_tls) = (Encryption::Never, true);
         }
     }
     Carried { results: course.finish(), farewell }
@@ -295,11 +300,18 @@ impl<N: Net> Active<N> {
             Encryption::Active
         } else if self.login(next_hop).is_some() {
             Encryption::Required
-        } else if self.tls.is_some() {
+        } else if self.tls.is_some() && !self.without_tls.borrow().has(self.clock.now(), target.address) {
             Encryption::Opportunistic
         } else {
             Encryption::Never
         }
+    }
+
+    /// Sends to `target` in clear for a day: no TLS comes about with it, and it takes part in SMTP without.
+    fn remember_without_tls(&self, target: &Target) {
+        let Target { name, address } = target;
+        info!("no TLS comes about with {name} at {address}: mail goes there in clear for a day");
+        self.without_tls.borrow_mut().remember(self.clock.now(), *address);
     }
 
     /// What is sent to a server that wants a login.

@@ -35,6 +35,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod way_out;
+mod without_tls;
 mod world;
 
 pub use office::{KIND, Login, OfficeDelivery, Settings};

@@ -111,6 +111,7 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
                 rng: RefCell::new(host.rng()),
                 addresses: host.addresses.clone(),
                 stats: self.way_out.shared_stats(),
+                without_tls: self.way_out.without_tls(),
                 stopping: watch::Sender::new(false),
                 trouble: RefCell::default(),
                 world: RefCell::default(),

@@ -140,9 +140,15 @@ impl Server {
             if reply == "gone" {
                 return;
             }
+            let (before, reply) = match reply.strip_suffix("\r\nsilent") {
+                Some(before) => (before.to_owned() + "\r\n", "silent".to_owned()),
+                None => (String::new(), reply),
+            };
+            _ = stream.write_all(before.as_bytes()).await;
             if reply == "silent" {
-                let mut rest = String::new();
-                _ = stream.read_to_string(&mut rest).await;
+                let mut rest = Vec::new();
+                _ = stream.read_to_end(&mut rest).await;
+                let rest = String::from_utf8_lossy(&rest);
                 self.commands.borrow_mut().extend(rest.lines().map(str::to_owned));
                 return;
             }
@@ -204,8 +210,17 @@ struct Office {
 
 impl Office {
     async fn start(disk: &Arc<FakeDisk>, settings: Settings) -> Self {
+        Self::start_in(disk, settings, |lab| lab).await
+    }
+
+    /// A gateway with TLS.
+    async fn start_with_tls(disk: &Arc<FakeDisk>, settings: Settings) -> Self {
+        Self::start_in(disk, settings, |lab| lab.with_tls().0).await
+    }
+
+    async fn start_in(disk: &Arc<FakeDisk>, settings: Settings, make: impl FnOnce(Lab) -> Lab) -> Self {
         let way_out = Rc::new(WayOut::new());
-        let lab = Lab::new(disk, Role::Mx, Rc::clone(&way_out) as _);
+        let lab = make(Lab::new(disk, Role::Mx, Rc::clone(&way_out) as _));
         lab.host.publish_resolver(Resolver::new(Rc::new(world())));
         let delivery = OfficeDelivery::new(Rc::clone(&lab.ground), Rc::clone(&way_out));
         let office = Self { lab, way_out, delivery };
@@ -636,6 +651,53 @@ fn a_password_is_not_sent_in_clear() {
             trouble.contains("no mail leaves by the smarthost") && trouble.contains("no TLS"),
             "{trouble}"
         );
+    });
+}
+
+/// RFC 7435, section 3: With a server whose TLS does not come about mail goes in clear, at once and for a day.
+#[test]
+fn rfc7435_3_a_server_whose_tls_is_silent_gets_mail_in_clear_and_is_remembered_a_day() {
+    simulate(async {
+        const OFFER: &str = "250-mx.far.example\r\n250 STARTTLS";
+        let office = Office::start_with_tls(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        let send = async |is_tls_tried: bool| {
+            mx1.said.borrow_mut().clear();
+            mx1.commands.borrow_mut().clear();
+            mx1.say("EHLO", OFFER);
+            mx1.say("EHLO", OFFER);
+            mx1.say("STARTTLS", "220 go on\r\nsilent");
+            assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+            office.until_empty().await;
+            let is_tried = mx1.commands.borrow().iter().any(|command| command == "STARTTLS");
+            assert_eq!(is_tried, is_tls_tried);
+        };
+        send(true).await;
+        assert_eq!((mx1.taken(), mx1.connections.get()), (1, 2), "it is the same try");
+        assert_eq!(office.way_out.stats().deferred, 0);
+        office.send_by(settings()).await;
+        send(false).await;
+        sleep(super::without_tls::REMEMBERED).await;
+        send(true).await;
+        assert_eq!((mx1.taken(), mx1.connections.get()), (3, 5));
+    });
+}
+
+/// RFC 5321, section 6.1: If the smarthost takes nothing from the null sender, the postmaster is told instead of the sender.
+#[test]
+fn rfc5321_6_1_what_a_smarthost_does_not_take_from_the_null_sender_is_the_postmasters() {
+    simulate(async {
+        let office =
+            Office::start(&Arc::default(), Settings { smarthost: Some(server(MX2)), ..settings() }).await;
+        let smarthost = Server::start(&office.lab.wire, MX2).await;
+        smarthost.say("RCPT TO:<bob", "550 5.1.1 no such user");
+        smarthost.say("MAIL FROM:<>", "550 5.7.1 null sender refused");
+        assert!(office.mail("carl@elsewhere.example", &[BOB]).await.starts_with("250"));
+        office.until_empty().await;
+        let inbox = office.lab.inbox("anna").await;
+        assert_eq!(inbox.len(), 1, "the first user is the postmaster");
+        assert!(inbox[0].contains("null sender refused") && inbox[0].contains("550 5.1.1"), "{}", inbox[0]);
+        assert_eq!((smarthost.taken(), office.way_out.stats().notices_to_postmaster), (0, 1));
     });
 }
 

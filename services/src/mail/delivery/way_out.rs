@@ -18,6 +18,7 @@ use super::office::{Login, Settings};
 use super::outgoing::{Outgoing, is_ours};
 use super::settlement::{AGAIN_AFTER, Original};
 use super::stats::Stats;
+use super::without_tls::WithoutTls;
 use crate::addresses::Subscription;
 use crate::clock::{Clock, sleep_until};
 use crate::dns::resolver::Resolver;
@@ -62,6 +63,7 @@ pub struct WayOut<N: Net> {
     /// A job is over.
     ended: Notify,
     stats: Rc<RefCell<Stats>>,
+    without_tls: Rc<RefCell<WithoutTls>>,
     is_driven: Cell<bool>,
     probe: Cell<Probe>,
 }
@@ -94,6 +96,7 @@ pub(super) struct Active<N: Net> {
     pub rng: RefCell<StdRng>,
     pub addresses: Subscription,
     pub stats: Rc<RefCell<Stats>>,
+    pub without_tls: Rc<RefCell<WithoutTls>>,
     /// Whether nothing goes on by it: servers are left.
     pub stopping: watch::Sender<bool>,
     /// Why the smarthost does not take mail, if that is for the administrator to mend.
@@ -170,6 +173,7 @@ impl<N: Net> WayOut<N> {
             woken: Notify::new(),
             ended: Notify::new(),
             stats: Rc::default(),
+            without_tls: Rc::default(),
             is_driven: Cell::new(false),
             probe: Cell::default(),
         }
@@ -183,6 +187,10 @@ impl<N: Net> WayOut<N> {
 
     pub(super) fn shared_stats(&self) -> Rc<RefCell<Stats>> {
         Rc::clone(&self.stats)
+    }
+
+    pub(super) fn without_tls(&self) -> Rc<RefCell<WithoutTls>> {
+        Rc::clone(&self.without_tls)
     }
 
     /// Sends by `active` from now on. To be called where tasks can be spawned locally.

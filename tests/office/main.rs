@@ -18,6 +18,7 @@ mod lifecycle;
 mod mail;
 mod mail_auth;
 mod mail_commands;
+mod mail_in;
 mod mail_judge;
 mod mail_out;
 mod mail_polled;

@@ -4,13 +4,13 @@ use std::fs;
 use std::net::Ipv4Addr;
 
 use super::programs::wait_for_listener_at;
-use super::{Background, Directory, Namespace};
+use super::{Background, DOMAIN, Directory, Namespace, WAN};
 
 /// The program. Debian has it for machines without Postfix only, so `./dev setup` unpacks it there.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/exim/usr/sbin/exim4");
 
 /// Exim at an address of a namespace: submission at 587 by STARTTLS and at 465 under TLS. It takes mail of `office`, whose
-/// password is [`Exim::PASSWORD`], for everybody. Its authority is the test's own.
+/// password is [`Exim::PASSWORD`], for everybody, and brings what is for the office to the gateway. Its authority is the test's own.
 #[derive(Debug)]
 pub struct Exim {
     _process: Background,
@@ -47,10 +47,17 @@ plain:
   server_condition = ${if and{{eq{$auth2}{office}}{eq{$auth3}{{4}}}}}
   server_set_id = $auth2
 begin routers
+office:
+  driver = manualroute
+  domains = {5}
+  route_list = * {6}
+  transport = smtp
 all:
   driver = accept
   transport = inbox
 begin transports
+smtp:
+  driver = smtp
 inbox:
   driver = appendfile
   file = {0}/inbox
@@ -71,7 +78,9 @@ impl Exim {
             .replace("{1}", name)
             .replace("{2}", PROGRAM)
             .replace("{3}", &address.to_string())
-            .replace("{4}", Self::PASSWORD);
+            .replace("{4}", Self::PASSWORD)
+            .replace("{5}", DOMAIN)
+            .replace("{6}", &WAN.to_string());
         fs::write(directory.join("exim.conf"), settings).expect("it can be written");
         let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
         namespace.sh(&format!(

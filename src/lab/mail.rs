@@ -170,7 +170,7 @@ impl MailProgram {
         let stream = self.connect(port).await?;
         let client = smtp::Client::new(self.clock.now(), settings, envelope);
         let stops = watch::Sender::new(false);
-        let (reports, farewell) = send(&self.means(), stops.subscribe(), stream, client, &text).await;
+        let (reports, farewell) = send(&self.means(), stops.subscribe(), stream, client, &text, None).await;
         farewell.say().await;
         match &reports[..] {
             [report] if report.outcome == smtp::Outcome::Delivered => Ok(()),

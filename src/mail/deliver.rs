@@ -142,7 +142,7 @@ fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec
         let client = Client::new(clock.now(), settings, envelope);
         let means = Means { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
         let never = watch::Sender::new(false);
-        let (reports, farewell) = send(&means, never.subscribe(), stream, client, &message).await;
+        let (reports, farewell) = send(&means, never.subscribe(), stream, client, &message, None).await;
         farewell.say().await;
         Ok(reports)
     })

@@ -27,6 +27,10 @@
 //! server that did not answer [`DEAD_AFTER`] times is not asked: all entries that are due share what came of the last try. So a
 //! server that answers nobody takes no more than its share, and one that comes back is not overrun. Next hops take turns.
 //!
+//! A server that vanishes in the midst of a message is waited for, up to ten minutes behind its end (RFC 5321, section
+//! 4.5.3.2.6). While all jobs of a next hop are [stuck](Queue::stuck) so, a further one goes to see whether another connection
+//! fares better.
+//!
 //! All waiting goes by the clock that does not jump. The store has times of day: an entry that is due later than its tries
 //! and its last reply have it wait was stored when the clock was wrong, and is due at once. One that was not tried yet is.
 
@@ -59,7 +63,7 @@ use crate::dns::special::is_private;
 pub const JOBS_MAX: usize = 50;
 /// The most jobs at a time whose results are known without a try.
 pub const KNOWN_JOBS_MAX: usize = 5;
-/// The most jobs of one next hop at a time.
+/// The most jobs of one next hop at a time, but for one more while all are stuck.
 pub const HOP_JOBS_MAX: usize = 5;
 /// The most recipients of a job. // RFC 5321, section 4.5.3.1.8
 pub const JOB_RECIPIENTS_MAX: usize = 100;
@@ -156,6 +160,8 @@ struct JobState {
     next_hop: NextHop,
     entries: Vec<QueueId>,
     kind: Kind,
+    /// Whether its server keeps silent.
+    is_stuck: bool,
 }
 
 /// What a job does.
@@ -176,8 +182,9 @@ enum Kind {
 struct HopState {
     /// Entries that are in no job and not held, by when they are due.
     waiting: BTreeSet<(Instant, QueueId)>,
-    /// Jobs that connect.
+    /// Jobs that connect, and how many of them are stuck.
     jobs: usize,
+    stuck: usize,
     /// Jobs in a row that reached no server.
     failures: u32,
     rests_until: Instant,
@@ -197,7 +204,8 @@ impl HopState {
     }
 
     fn has_place(&self) -> bool {
-        self.jobs < if self.failures == 0 { HOP_JOBS_MAX } else { 1 }
+        let usual = if self.failures == 0 { HOP_JOBS_MAX } else { 1 };
+        self.jobs < usual || self.jobs == self.stuck && self.jobs <= HOP_JOBS_MAX
     }
 
     /// When its next job may connect; `None` if that depends on others.
@@ -428,7 +436,7 @@ impl Queue {
                 recipients.push(Recipient { id: *entry_id, address, options });
             }
         }
-        self.jobs.insert(id, JobState { next_hop: next_hop.clone(), entries, kind });
+        self.jobs.insert(id, JobState { next_hop: next_hop.clone(), entries, kind, is_stuck: false });
         Job { id, next_hop, recipients, known: None }
     }
 
@@ -439,12 +447,23 @@ impl Queue {
         }
     }
 
+    /// Takes note that the server of a job has spoken, and keeps silent now.
+    pub fn stuck(&mut self, id: JobId) {
+        if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.kind == Kind::Send && !job.is_stuck)
+            && let Some(state) = self.hops.get_mut(&job.next_hop)
+        {
+            job.is_stuck = true;
+            state.stuck += 1;
+        }
+    }
+
     /// Takes note that what came of a job is stored, and that the entries are [inserted](Queue::insert) as they are now, or
     /// [removed](Queue::remove). Entries of which neither is so wait as before, and a little longer if they were tried.
     pub fn settled(&mut self, now: Now, id: JobId) {
-        let Some(JobState { next_hop, entries, kind }) = self.jobs.remove(&id) else { return };
+        let Some(JobState { next_hop, entries, kind, is_stuck }) = self.jobs.remove(&id) else { return };
         if let Some(state) = self.hops.get_mut(&next_hop).filter(|_| kind == Kind::Send) {
             state.jobs = state.jobs.saturating_sub(1);
+            state.stuck = state.stuck.saturating_sub(is_stuck.into());
         }
         for entry_id in entries {
             let entry = self.entries.get_mut(&entry_id).filter(|entry| entry.job == Some(id));
@@ -485,7 +504,8 @@ impl Queue {
         let entry = self.entries.get(&id).filter(|entry| entry.job.is_none())?;
         let job = JobId(self.next_job);
         self.next_job += 1;
-        let state = JobState { next_hop: entry.next_hop.clone(), entries: vec![id], kind: Kind::Change };
+        let next_hop = entry.next_hop.clone();
+        let state = JobState { next_hop, entries: vec![id], kind: Kind::Change, is_stuck: false };
         self.begin(id, job);
         self.jobs.insert(job, state);
         Some(job)

@@ -23,6 +23,8 @@ use crate::dns::published::PublishedTexts;
 use crate::dns::resolver::{Answerer, Resolver};
 use crate::mail::address::Mailbox;
 use crate::mail::mx::{Host as MxHost, Server as MxServer};
+use crate::mail::queue::HOP_JOBS_MAX;
+use crate::mail::queue::connection::STUCK_AFTER;
 use crate::mail::sasl::Password;
 use crate::mail::secret::Secret;
 use crate::mail::service;
@@ -171,6 +173,10 @@ impl Server {
                     self.taken.borrow_mut().push(message);
                 }
                 if end == "gone" {
+                    return;
+                }
+                if end == "silent" {
+                    _ = stream.read_to_end(&mut Vec::new()).await;
                     return;
                 }
                 _ = stream.write_all(format!("{end}\r\n").as_bytes()).await;
@@ -337,6 +343,25 @@ fn greylisting_is_waited_for() {
         office.until_empty().await;
         assert_eq!((mx1.connections.get(), mx1.taken()), (2, 1));
         assert!(office.lab.inbox("anna").await.is_empty(), "nobody was told");
+    });
+}
+
+#[test]
+fn messages_whose_outcome_nobody_tells_hold_up_no_other() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        for _ in 0..HOP_JOBS_MAX {
+            mx1.say("END", "silent");
+            assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        }
+        for _ in 0..3 {
+            assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        }
+        sleep(STUCK_AFTER + Duration::from_secs(10)).await;
+        assert_eq!((mx1.taken(), office.way_out.stats().queued), (3, HOP_JOBS_MAX as u64));
+        office.until_empty().await;
+        assert_eq!(mx1.taken(), HOP_JOBS_MAX + 3);
     });
 }
 

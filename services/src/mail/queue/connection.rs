@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use gatepost_ground::Instant;
 use tokio::io::{AsyncWriteExt, ReadBuf};
 use tokio::time::timeout;
 
@@ -25,6 +26,8 @@ use crate::work::{self, Work};
 
 /// How long a portion of the message may take to be read.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10 * 60);
+/// How long a server that has spoken may keep silent until it counts as [stuck](Awaited::stuck).
+pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How long the other side may take to hear that the connection ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Octets of replies that are read at a time.
@@ -108,6 +111,13 @@ pub struct Means {
     pub tls: Rc<dyn StartTls>,
 }
 
+/// Who awaits what becomes of a message.
+pub trait Awaited {
+    /// The server has spoken, and for [`STUCK_AFTER`] neither says anything nor takes any octets of the message. It may go on
+    /// all the same, in the times that it has.
+    fn stuck(&self);
+}
+
 /// A connection whose message is over. QUIT is to be said on it.
 pub struct Farewell(Connection<'static>);
 
@@ -127,6 +137,10 @@ struct Connection<'a> {
     stops: watch::Receiver<bool>,
     /// `None` once the message is over.
     message: Option<&'a dyn Source>,
+    /// `None` once it was told, or the message is over.
+    awaited: Option<&'a dyn Awaited>,
+    /// When the server last spoke, or took octets since; `None` before its first word.
+    moved: Option<Instant>,
     client: Client,
     /// `None` once a handshake has failed.
     stream: Option<Box<dyn Stream>>,
@@ -147,18 +161,21 @@ enum Event {
 }
 
 /// Sends the message of `client` over `stream`: what became of it for each recipient, and the connection. The server is left
-/// as soon as this side `stops`.
+/// as soon as this side `stops`. `awaited` is told if the server is stuck.
 pub async fn send(
     means: &Means,
     stops: watch::Receiver<bool>,
     stream: Box<dyn Stream>,
     client: Client,
     message: &dyn Source,
+    awaited: Option<&dyn Awaited>,
 ) -> (Vec<Report>, Farewell) {
     let mut connection = Connection {
         means: means.clone(),
         stops,
         message: Some(message),
+        awaited,
+        moved: None,
         client,
         stream: Some(stream),
         unsent: Vec::new(),
@@ -172,9 +189,20 @@ pub async fn send(
         // A connection that is over has had reports before.
         if is_over || reports.is_some() {
             let Connection { means, stops, client, stream, unsent, offset, is_left, .. } = connection;
-            let (message, none) = (None, None);
-            let rest =
-                Connection { means, stops, message, client, stream, unsent, offset, reports: none, is_left };
+            let (message, awaited, moved, none) = (None, None, None, None);
+            let rest = Connection {
+                means,
+                stops,
+                message,
+                awaited,
+                moved,
+                client,
+                stream,
+                unsent,
+                offset,
+                reports: none,
+                is_left,
+            };
             return (reports.unwrap_or_default(), Farewell(rest));
         }
         connection.step().await;
@@ -185,17 +213,29 @@ impl Connection<'_> {
     /// Waits for whatever comes first, and takes it in.
     async fn step(&mut self) {
         match self.next().await {
-            Event::Wrote(Ok(len @ 1..)) => _ = self.unsent.drain(..len),
+            Event::Wrote(Ok(len @ 1..)) => {
+                self.unsent.drain(..len);
+                self.moved = self.moved.map(|_| self.means.clock.now());
+            }
             Event::Wrote(_) => {
                 // What it said before can still be read.
                 self.client.deaf(self.means.clock.now());
                 self.unsent.clear();
             }
             Event::Read(Ok(octets)) if !octets.is_empty() => {
+                self.moved = Some(self.means.clock.now());
                 self.client.receive(self.means.clock.now(), &octets);
             }
             Event::Read(_) => self.client.lost(),
-            Event::Due => self.client.handle_timeout(self.means.clock.now()),
+            Event::Due => {
+                let now = self.means.clock.now();
+                if self.stuck_at().is_some_and(|at| at <= now)
+                    && let Some(awaited) = self.awaited.take()
+                {
+                    awaited.stuck();
+                }
+                self.client.handle_timeout(now);
+            }
             Event::Stop => {
                 self.is_left = true;
                 self.client.leave();
@@ -273,8 +313,14 @@ impl Connection<'_> {
         }
     }
 
+    /// When the server is stuck, if it keeps silent until then and that is to be told.
+    fn stuck_at(&self) -> Option<Instant> {
+        self.awaited.and(self.moved).map(|moved| moved + STUCK_AFTER)
+    }
+
     /// Waits for whatever comes first.
     async fn next(&mut self) -> Event {
+        let deadline = self.client.deadline().into_iter().chain(self.stuck_at()).min();
         let Self { means, stops, stream, unsent, client, is_left, .. } = self;
         let Some(stream) = stream else { return Event::Read(Ok(Vec::new())) };
         let mut stops = stops.clone();
@@ -285,7 +331,7 @@ impl Connection<'_> {
                 pending::<()>().await;
             }
         });
-        let mut due = pin!(sleep_until(&*means.clock, client.deadline()));
+        let mut due = pin!(sleep_until(&*means.clock, deadline));
         poll_fn(|context| {
             if !unsent.is_empty() {
                 if let Poll::Ready(wrote) = Pin::new(&mut **stream).poll_write(context, unsent) {

@@ -353,6 +353,38 @@ fn a_next_hop_has_a_few_jobs_at_a_time_and_one_while_nothing_is_reached() {
     assert_eq!(std::iter::from_fn(|| queue.next_job(NOW)).count(), HOP_JOBS_MAX, "the server is there");
 }
 
+/// RFC 5321, section 4.5.3.2.6: The outcome of one message is waited for, and other messages do not wait with it.
+#[test]
+fn rfc5321_4_5_3_2_6_while_all_jobs_of_a_next_hop_are_stuck_one_more_goes() {
+    let recipients: Vec<_> = (0..20).map(|message| (message, "a@far.example")).collect();
+    let mut queue = queue(&recipients);
+    let jobs: Vec<_> = std::iter::from_fn(|| queue.next_job(NOW)).collect();
+    jobs[1..].iter().for_each(|job| queue.stuck(job.id));
+    assert_eq!(queue.next_job(NOW), None, "the first may go on");
+    queue.stuck(jobs[0].id);
+    queue.stuck(jobs[0].id);
+    let further = queue.next_job(NOW).unwrap();
+    assert_eq!(queue.next_job(NOW), None, "one");
+    finish(&mut queue, NOW, &further, &message(0), &[delivered()]);
+    // A server that is not there is asked again after its rest, although the others are still stuck.
+    let further = queue.next_job(NOW).unwrap();
+    finish(&mut queue, NOW, &further, &message(0), &[unreachable()]);
+    assert_eq!((queue.next_job(NOW), secs(queue.due(NOW))), (None, Some(10)));
+    let further = queue.next_job(at(10)).unwrap();
+    queue.stuck(further.id);
+    assert_eq!(
+        queue.next_job(at(DAY)).map(|job| job.known.is_some()),
+        Some(true),
+        "all are bounded: a warning"
+    );
+    finish(&mut queue, at(10), &further, &message(0), &[deferred()]);
+    for job in &jobs {
+        finish(&mut queue, at(10), job, &message(0), &[deferred()]);
+    }
+    assert_eq!(std::iter::from_fn(|| queue.next_job(at(10))).count(), HOP_JOBS_MAX);
+    assert_eq!(queue.hops.values().map(|state| state.stuck).sum::<usize>(), 0);
+}
+
 /// RFC 5321, section 4.5.4.1: Of a server that does not answer all messages are deferred, and all senders warned in time.
 #[test]
 fn rfc5321_4_5_4_1_entries_of_a_dead_server_share_the_outcome_of_a_try() {
@@ -608,6 +640,7 @@ proptest! {
                     queue.settled(now, job.id);
                     alive.retain(|id| queue.entries.contains_key(id));
                 }
+                6 if !open.is_empty() && number % 2 == 0 => queue.stuck(open[which % open.len()].id),
                 6 => queue.reroute(&routes()),
                 _ => {
                     if let Some(job) = queue.next_job(now) {
@@ -625,6 +658,7 @@ proptest! {
             prop_assert!(queue.entries.keys().eq(&alive), "none is lost and none comes back");
             let jobs: usize = queue.hops.values().map(|state| state.jobs).sum();
             prop_assert_eq!(jobs, open.iter().filter(|job| job.known.is_none()).count());
+            prop_assert!(queue.hops.values().all(|state| state.stuck <= state.jobs && state.jobs <= HOP_JOBS_MAX + 1));
         }
         // In the end all is released and goes.
         open.drain(..).for_each(|job| queue.settled(now, job.id));

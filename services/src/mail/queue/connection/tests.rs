@@ -66,6 +66,16 @@ fn means() -> Means {
     Means { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
 }
 
+/// How often a server was stuck.
+#[derive(Default)]
+struct Told(Cell<u32>);
+
+impl Awaited for Told {
+    fn stuck(&self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
 /// As [`send`], to the connection's end.
 async fn send_and_leave(
     means: &Means,
@@ -73,7 +83,8 @@ async fn send_and_leave(
     client: Client,
     message: &dyn Source,
 ) -> Vec<Report> {
-    let (reports, farewell) = send(means, watch::channel(false).1, stream, client, message).await;
+    let stops = watch::channel(false).1;
+    let (reports, farewell) = send(means, stops, stream, client, message, None).await;
     farewell.say().await;
     reports
 }
@@ -205,6 +216,41 @@ fn a_server_that_is_silent_is_left_when_its_time_is_over() {
 }
 
 #[test]
+fn a_server_that_falls_silent_is_stuck_and_one_that_never_spoke_or_is_slow_is_not() {
+    simulate(async {
+        let message = message(300);
+        // Up to where the server answers, and how many octets it takes each 15 seconds then.
+        for (answered, octets, is_stuck) in
+            [(0, 0, false), (1, 0, true), (4, 0, true), (5, 0, true), (5, 300, false), (5, usize::MAX, true)]
+        {
+            let (near, mut far) = duplex(300);
+            let means = means();
+            let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
+            let told = Told::default();
+            let server = async {
+                serve(&mut far, &ENVELOPE[..answered]).await;
+                let mut heard = Vec::new();
+                while octets > 0 && !heard.ends_with(b"\r\n.\r\n") {
+                    let mut part = vec![0; octets.min(8_000)];
+                    let len = far.read(&mut part).await.unwrap();
+                    heard.extend_from_slice(&part[..len]);
+                    sleep(Duration::from_secs(if octets < 1_000 { 15 } else { 0 })).await;
+                }
+                match octets {
+                    300 => serve(&mut far, &[("", "250 taken\r\n")]).await,
+                    _ => sleep(Duration::from_secs(3600)).await,
+                }
+            };
+            let stops = watch::channel(false).1;
+            let sent = send(&means, stops, Box::new(near), delivery, &message, Some(&told));
+            let ((reports, _), ()) = tokio::join!(sent, server);
+            assert_eq!(reports[0].outcome == Outcome::Delivered, octets == 300, "{answered} {octets}");
+            assert_eq!(told.0.get(), u32::from(is_stuck), "{answered} {octets}");
+        }
+    });
+}
+
+#[test]
 fn a_refusal_is_heard_of_a_server_that_does_not_listen_any_more() {
     simulate(async {
         let refuses = async |mut stream: DuplexStream| {
@@ -291,7 +337,7 @@ fn what_became_of_a_message_is_known_before_quit_is_answered() {
         let begin = means.clock.now();
         let sent = async {
             let (reports, farewell) =
-                send(&means, watch::channel(false).1, Box::new(near), delivery, &message).await;
+                send(&means, watch::channel(false).1, Box::new(near), delivery, &message, None).await;
             let known = means.clock.now();
             farewell.say().await;
             (reports, known.since(begin), means.clock.now().since(known))
@@ -336,7 +382,7 @@ fn a_server_is_left_in_order_as_this_side_stops() {
                 String::from_utf8(heard).unwrap()
             };
             let sent = async {
-                let (reports, farewell) = send(&means, stops, Box::new(near), delivery, &message).await;
+                let (reports, farewell) = send(&means, stops, Box::new(near), delivery, &message, None).await;
                 farewell.say().await;
                 reports
             };

@@ -51,7 +51,9 @@ use gatepost_ground::Instant;
 pub use self::options::Options;
 use self::schedule::{Now, Outages, WARN_AFTER, longest_wait};
 pub use self::settle::{PendingNotice, Settlement};
-pub use self::stored::{Contents, StoredMessage, forwarded, is_refused_for_now, remote, remote_of_ours};
+pub use self::stored::{
+    Contents, StoredMessage, forwarded, is_refused_for_now, joined, remote, remote_of_ours,
+};
 use super::address::{Mailbox, ReversePath};
 use super::mx::{Host, NextHop, Routes};
 use super::smtp::client::{Report, Scope, Status};

@@ -1,8 +1,9 @@
 //! Where is that mail? What the store knows of a message, from the record that accepted it to where each copy is now.
 //!
 //! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds: of a
-//! message that lies in a mailbox or waits in the queue, what became of its other copies and what rules did; of others
-//! everything, sooner or later. The trace tells what is left, and which copies it knows of without their fate.
+//! message that lies in a mailbox or waits in the queue, what became of its other copies; of others everything, sooner or
+//! later. What rules did is kept until [`NOTES_KEPT`](super::store::NOTES_KEPT) records have come behind it. The trace tells
+//! what is left, and which copies it knows of without their fate.
 //!
 //! Nothing is written, and a gateway may be running there.
 
@@ -14,15 +15,13 @@ use std::str::FromStr;
 use super::header;
 use super::queue::{DELETED, Options};
 use super::store::{
-    Accept, Body, BodyOctets, Content, Delivery, Done, History, MailboxId, Origin, Progress, QueueId, Record,
-    Remote, Sequence, State, Uid, history, read_body_part, recover,
+    Accept, Body, BodyOctets, Content, Delivery, Done, History, MailboxId, NOTE_OCTETS_MAX, Origin, Progress,
+    QueueId, Record, Remote, Sequence, State, Uid, history, read_body_part, recover,
 };
 use crate::store::Storage;
 
 /// The most messages that one trace tells of.
 pub const MESSAGES_MAX: usize = 20;
-/// The most octets of a note on what rules did.
-pub const NOTE_OCTETS_MAX: usize = 64 << 10;
 /// Octets of a large body in which its header is looked for.
 const HEAD_OCTETS: usize = 64 << 10;
 /// How often all is read: what changes in between is not told as unknown, and what stands before the record by which a
@@ -34,6 +33,8 @@ const LOOKS_MAX: usize = 2;
 pub enum Wanted {
     /// That of the store's number.
     Number(Sequence),
+    /// That of a queue entry, which is or was there.
+    Entry(QueueId),
     /// That which SMTP has taken by this name.
     Taken(String),
     /// Those that call themselves so, without angle brackets.
@@ -59,8 +60,23 @@ impl FromStr for Wanted {
         if second.len() == 16 && !first.is_empty() && is_hexadecimal(first) && is_hexadecimal(second) {
             return Ok(Self::Taken(text.to_ascii_lowercase()));
         }
-        let is_recipient = second.parse::<u16>().is_ok() || !text.contains('.');
-        first.parse().ok().filter(|_| is_recipient).map(Self::Number).ok_or(NoName)
+        let message = first.parse().map_err(|_| NoName)?;
+        if !text.contains('.') {
+            return Ok(Self::Number(message));
+        }
+        let recipient = second.parse().map_err(|_| NoName)?;
+        Ok(Self::Entry(QueueId { message, recipient }))
+    }
+}
+
+impl Wanted {
+    /// The store's number, if it is known from the beginning.
+    fn number(&self) -> Option<Sequence> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Entry(entry) => Some(entry.message),
+            Self::Taken(_) | Self::MessageId(_) => None,
+        }
     }
 }
 
@@ -190,21 +206,39 @@ pub enum Fate {
     Unknown(Option<QueueId>),
 }
 
+impl Fate {
+    /// The queue entry that it is about.
+    pub fn entry(&self) -> Option<QueueId> {
+        match self {
+            Self::Here { .. } | Self::Deleted { .. } | Self::MailboxRemoved => None,
+            Self::Queued(entry, _) | Self::Bounced(entry, _) => Some(*entry),
+            Self::Delivered(done) | Self::Failed(done) | Self::Cancelled(done) => Some(done.entry),
+            Self::Unknown(entry) => *entry,
+        }
+    }
+}
+
 /// What a record says of messages that are meant.
 enum Fact {
     Accepted(Sequence, Box<(Accept, Accepted)>),
     Over(Done),
     Told(Vec<QueueId>, Sequence),
     Expunged(MailboxId, Vec<Uid>),
-    Rule(Sequence, String),
-    Discarded(String),
+    /// Of a message, by a record of this number.
+    Rule(Sequence, Sequence, String),
+    /// By a record of this number.
+    Discarded(Sequence, String),
 }
 
 /// What is kept for traces of the message `of`: what rules did. `None` if they did nothing.
 pub fn note(of: impl fmt::Display, acts: &[String]) -> Option<String> {
+    (!acts.is_empty()).then(|| written(of, acts))
+}
+
+fn written(of: impl fmt::Display, acts: &[String]) -> String {
     let mut note = format!("of {of}: {}", acts.join("; "));
     note.truncate(note.floor_char_boundary(NOTE_OCTETS_MAX));
-    (!acts.is_empty()).then_some(note)
+    note
 }
 
 /// The same of a message of which rules have left no copy, with what else is known of it. SMTP has taken it as `of`, or
@@ -214,12 +248,14 @@ pub fn discarded(
     source: impl fmt::Display,
     return_path: &str,
     fields: &[(String, String)],
-    acts: Vec<String>,
-) -> Option<String> {
-    let message_id = fields.iter().find(|(name, _)| name == "message-id").map_or("", |(_, value)| value);
-    let mut all = vec![format!("from {source}, return path <{return_path}>, Message-ID {message_id}")];
-    all.extend(acts);
-    note(of, &all)
+    acts: &[String],
+) -> String {
+    let mut came = format!("from {source}, return path <{return_path}>");
+    let message_id = fields.iter().find(|(name, _)| name == "message-id").map(|(_, value)| value.trim());
+    if let Some(message_id) = message_id.filter(|id| !id.is_empty()) {
+        came += &format!(", Message-ID {message_id}");
+    }
+    written(of, &[&[came], acts].concat())
 }
 
 /// What is known of the messages that are `wanted`.
@@ -229,18 +265,21 @@ pub fn discarded(
 /// The storage refuses to be read.
 pub fn trace(disk: &dyn Storage, wanted: &Wanted) -> io::Result<Trace> {
     let (mut trace, mut found) = (Trace::default(), Found::default());
-    if let Wanted::Number(number) = wanted {
-        found.messages.insert(*number);
-    }
+    found.messages.extend(wanted.number());
     for look in 1..=LOOKS_MAX {
-        let mut search = Search { disk, wanted, found, discarded: 0, is_cut: false };
+        let mut search = Search { disk, wanted, found, discarded: BTreeSet::new(), is_cut: false };
         let History { picked, is_cut } = history(disk, |record| search.pick(record))?;
         let recovered = recover(disk)?;
         trace = put_together(picked, recovered.state());
+        if let Wanted::Entry(entry) = wanted {
+            let has_entry =
+                |message: &Traced| message.copies.iter().any(|copy| copy.fate.entry() == Some(*entry));
+            trace.messages.retain(has_entry);
+        }
         trace.is_cut = is_cut || search.is_cut;
         trace.is_damaged = recovered.report().is_damaged();
         found = search.found;
-        let is_found = look > 1 || matches!(wanted, Wanted::Number(_));
+        let is_found = look > 1 || wanted.number().is_some();
         let mut copies = trace.messages.iter().flat_map(|message| &message.copies);
         if is_found && !copies.any(|copy| matches!(copy.fate, Fate::Unknown(_))) {
             break;
@@ -261,8 +300,8 @@ struct Search<'a> {
     disk: &'a dyn Storage,
     wanted: &'a Wanted,
     found: Found,
-    /// How many there are of which rules left nothing.
-    discarded: usize,
+    /// Those of which rules left nothing, by the numbers of the records that say so.
+    discarded: BTreeSet<Sequence>,
     is_cut: bool,
 }
 
@@ -279,7 +318,7 @@ impl Search<'_> {
                     uids.filter(|uid| self.found.deliveries.contains(&(expunge.mailbox, *uid))).collect();
                 (!uids.is_empty()).then_some(Fact::Expunged(expunge.mailbox, uids))
             }
-            Content::Note(note) => self.pick_note(note),
+            Content::Note(note) => self.pick_note(record.sequence, note),
             _ => None,
         }
     }
@@ -289,7 +328,7 @@ impl Search<'_> {
         let is_known = self.found.messages.contains(&sequence);
         let message_id = || message_id(self.disk, accept, body);
         let is_wanted = match self.wanted {
-            Wanted::Number(_) => is_known,
+            Wanted::Number(_) | Wanted::Entry(_) => is_known,
             Wanted::Taken(id) => Handed::parse(&accept.source).is_some_and(|handed| handed.id == *id),
             Wanted::MessageId(id) => message_id().as_ref() == Some(id),
         };
@@ -321,25 +360,28 @@ impl Search<'_> {
         Some(Fact::Accepted(sequence, Box::new((accept.clone(), accepted))))
     }
 
-    fn pick_note(&mut self, note: &str) -> Option<Fact> {
+    fn pick_note(&mut self, sequence: Sequence, note: &str) -> Option<Fact> {
         let (of, acts) = note.strip_prefix("of ")?.split_once(": ")?;
         if let Some(message) = of.parse().ok().filter(|number| self.found.messages.contains(number)) {
-            return Some(Fact::Rule(message, acts.to_owned()));
+            return Some(Fact::Rule(message, sequence, acts.to_owned()));
         }
         let is_meant = match self.wanted {
-            Wanted::Number(_) => false,
+            Wanted::Number(_) | Wanted::Entry(_) => false,
             Wanted::Taken(id) => of == id,
             Wanted::MessageId(id) => {
                 let came = acts.split_once("; ").map_or(acts, |(came, _)| came);
                 came.rsplit_once(", Message-ID ").is_some_and(|(_, value)| bare(value) == id)
             }
         };
-        if is_meant && self.discarded >= MESSAGES_MAX {
+        if !is_meant {
+            return None;
+        }
+        if !self.discarded.contains(&sequence) && self.discarded.len() >= MESSAGES_MAX {
             self.is_cut = true;
             return None;
         }
-        self.discarded += usize::from(is_meant);
-        is_meant.then(|| Fact::Discarded(acts.to_owned()))
+        self.discarded.insert(sequence);
+        Some(Fact::Discarded(sequence, acts.to_owned()))
     }
 }
 
@@ -367,14 +409,14 @@ struct Known {
     accepted: Option<Accepted>,
     deliveries: BTreeMap<(MailboxId, Uid), Delivery>,
     remotes: BTreeMap<QueueId, Option<Remote>>,
-    rules: Vec<String>,
+    rules: BTreeMap<Sequence, String>,
 }
 
 fn put_together(picked: Vec<Fact>, state: &State) -> Trace {
     let mut messages = BTreeMap::<Sequence, Known>::new();
     let (mut over, mut told) = (BTreeMap::<QueueId, Done>::new(), BTreeMap::<QueueId, Sequence>::new());
     let mut expunged = BTreeSet::new();
-    let mut discarded = Vec::new();
+    let mut discarded = BTreeMap::new();
     for fact in picked {
         match fact {
             Fact::Accepted(id, of_record) => {
@@ -401,30 +443,34 @@ fn put_together(picked: Vec<Fact>, state: &State) -> Trace {
                 }
             }
             Fact::Expunged(mailbox, uids) => expunged.extend(uids.into_iter().map(|uid| (mailbox, uid))),
-            Fact::Rule(id, acts) => messages.entry(id).or_default().rules.push(acts),
-            Fact::Discarded(acts) => discarded.push(acts),
+            // A copy that compaction has made has the number of the record that it is of.
+            Fact::Rule(id, by, acts) => _ = messages.entry(id).or_default().rules.insert(by, acts),
+            Fact::Discarded(by, acts) => _ = discarded.insert(by, acts),
         }
     }
     let traced = messages.into_iter().map(|(id, known)| {
-        let here = known.deliveries.into_values().map(|delivery| {
+        let here = known.deliveries.into_values().flat_map(|delivery| {
             let is_expunged = expunged.contains(&(delivery.mailbox, delivery.uid));
             of_delivery(&delivery, state, is_expunged)
         });
-        let elsewhere = known.remotes.into_iter().map(|(entry, remote)| {
+        let elsewhere = known.remotes.into_iter().flat_map(|(entry, remote)| {
             let fate = match (state.queued(entry), told.get(&entry), over.remove(&entry)) {
                 (Some(queued), ..) => Fate::Queued(entry, queued.progress.clone()),
                 (None, Some(notice), _) => Fate::Bounced(entry, *notice),
                 (None, None, Some(done)) => of_done(done),
                 (None, None, None) => Fate::Unknown(Some(entry)),
             };
-            let by = |remote: &Remote| Some(Options::parse(&remote.options).forwarded_by?.to_string());
             let recipient = remote.as_ref().map(|remote| remote.recipient.clone());
-            Copy { asked: remote.as_ref().and_then(by).or_else(|| recipient.clone()), recipient, fate }
+            let Options { forwarded_by, also_for, .. } =
+                remote.map(|remote| Options::parse(&remote.options)).unwrap_or_default();
+            let first = forwarded_by.map(|by| by.to_string()).or_else(|| recipient.clone());
+            of_each(first, also_for.iter().map(ToString::to_string), &Copy { asked: None, recipient, fate })
         });
         let copies = here.chain(elsewhere).collect();
-        Traced { id, accepted: known.accepted, copies, rules: known.rules }
+        Traced { id, accepted: known.accepted, copies, rules: known.rules.into_values().collect() }
     });
-    Trace { messages: traced.collect(), discarded, ..Trace::default() }
+    let messages = traced.collect();
+    Trace { messages, discarded: discarded.into_values().collect(), ..Trace::default() }
 }
 
 fn of_done(done: Done) -> Fate {
@@ -436,8 +482,19 @@ fn of_done(done: Done) -> Fate {
     }
 }
 
-fn of_delivery(delivery: &Delivery, state: &State, is_expunged: bool) -> Copy {
-    let Delivery { mailbox, uid, prefix, .. } = delivery;
+/// `copy` for each address by which the message came to it.
+fn of_each(first: Option<String>, also: impl Iterator<Item = String>, copy: &Copy) -> Vec<Copy> {
+    let mut all: Vec<Copy> = Vec::new();
+    for asked in [first].into_iter().chain(also.map(Some)) {
+        if all.iter().all(|known| known.asked != asked) {
+            all.push(Copy { asked, ..copy.clone() });
+        }
+    }
+    all
+}
+
+fn of_delivery(delivery: &Delivery, state: &State, is_expunged: bool) -> Vec<Copy> {
+    let Delivery { mailbox, uid, prefix, also_for, .. } = delivery;
     let fields = header::fields(prefix);
     let field = |wanted: &str| {
         let mut fields = fields.iter().filter(|(name, _)| name == wanted);
@@ -454,7 +511,8 @@ fn of_delivery(delivery: &Delivery, state: &State, is_expunged: bool) -> Copy {
         None => Fate::MailboxRemoved,
     };
     let recipient = field("delivered-to");
-    Copy { asked: field("x-original-to").or_else(|| recipient.clone()), recipient, fate }
+    let first = field("x-original-to").or_else(|| recipient.clone());
+    of_each(first, also_for.iter().cloned(), &Copy { asked: None, recipient, fate })
 }
 
 #[cfg(test)]

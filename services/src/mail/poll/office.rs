@@ -19,7 +19,7 @@ use crate::mail::service::ground::Opened;
 use crate::mail::service::head::Head;
 use crate::mail::service::judging::{Judged, consult};
 use crate::mail::service::remote::Remote;
-use crate::mail::service::sorting::{Sorted, Sorter};
+use crate::mail::service::sorting::{Asked, Sorted, Sorter};
 use crate::mail::service::verdict::{Action, Verdict, field_octets_max};
 use crate::mail::smtp::Refusal;
 use crate::mail::smtp::date;
@@ -185,7 +185,9 @@ impl Office {
             self.opened.file(&mut deliveries, JUNK).await;
             Sorted { deliveries, ..Sorted::default() }
         } else {
-            sorter.sort(&mut incoming, &sender, &head, deliveries, Vec::new()).await
+            // Nobody asked for anything by POP3.
+            let sender = (&sender, &Asked::new());
+            sorter.sort(&mut incoming, sender, &head, deliveries, Vec::new()).await
         };
         let (elsewhere, names) = (account.address(), (id.as_str(), self.hostname.as_str()));
         let about = (&head.fields()[..], elsewhere.as_ref());
@@ -194,13 +196,8 @@ impl Office {
         let is_discarded = has_receivers && deliveries.is_empty() && remotes.is_empty();
         if let (true, Origin::Polled { account, uidl }) = (is_discarded, &accept.origin) {
             // Rules have discarded it for all: it need not be fetched again.
-            self.opened.note(trace::discarded(
-                account,
-                &accept.source,
-                &return_path_text,
-                &head.fields(),
-                acts,
-            ));
+            let note = trace::discarded(account, &accept.source, &return_path_text, &head.fields(), &acts);
+            self.opened.store.change(Change::Note(note)).await?;
             let uidls = Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
             return self.opened.store.change(Change::Seen(uidls)).await;
         }
@@ -281,15 +278,14 @@ impl Office {
             "From: postmaster@{domain}\r\nTo: {}\r\nDate: {}\r\nMessage-ID: <{}.{octets}.poll@{hostname}>\r\n\
             Subject: A message is too long to be fetched\r\nAuto-Submitted: auto-generated\r\n\
             MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n\
-            A message in the mailbox {} on {} has {},\r\n\
-            and messages here may have {}. It stays there.\r\n\r\n\
+            A message in the mailbox {} on {} has {octets} octets,\r\n\
+            and messages here may have {message_octets_max} ({}). It stays there.\r\n\r\n\
             Its name there (UIDL): {called}\r\n",
             to.join(",\r\n\t"),
             date(now),
             now.0,
             account.username,
             account.server,
-            words::octets(octets),
             words::octets(*message_octets_max),
         );
         self.opened.store.change(Change::Accept(accept, message.into_bytes())).await

@@ -19,6 +19,8 @@ pub struct Options {
     pub rcpt: RcptParameters,
     /// The address here that sends the message on, if it was not sent to the recipient.
     pub forwarded_by: Option<Mailbox>,
+    /// Further addresses by which the message came to the recipient, for traces: at most [`ALSO_FOR_MAX`].
+    pub also_for: Vec<Mailbox>,
     /// Whether the office itself sends the message, so that it is signed: who handed it in may send to other domains. What
     /// strangers send, and an alias or a rule sends on, is not.
     pub is_ours: bool,
@@ -26,6 +28,12 @@ pub struct Options {
 
 /// Before the address that sends a message on.
 const FORWARDED_BY: &str = "FORWARDED-BY=";
+
+/// Before a further address by which the message came.
+const ALSO_FOR: &str = "ALSO-FOR=";
+
+/// The most of these that are kept.
+pub const ALSO_FOR_MAX: usize = 20;
 
 /// What the store keeps of [`Options::is_ours`]. No parameter of SMTP is called so.
 const OURS: &str = "OURS";
@@ -40,6 +48,7 @@ impl Options {
             smtputf8: mail.smtputf8,
             rcpt: rcpt.clone(),
             forwarded_by: None,
+            also_for: Vec::new(),
             is_ours: false,
         }
     }
@@ -68,6 +77,9 @@ impl Options {
         if let Some(by) = &self.forwarded_by {
             text += &format!(" {FORWARDED_BY}{}", to_xtext(&by.to_string()));
         }
+        for address in &self.also_for {
+            text += &format!(" {ALSO_FOR}{}", to_xtext(&address.to_string()));
+        }
         if self.is_ours {
             text = format!("{text} {OURS}");
         }
@@ -79,7 +91,11 @@ impl Options {
         let is_ours = |word: &&str| *word == OURS;
         let words = text.split(' ').filter(|word| !is_ours(word));
         let (by, words): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with(FORWARDED_BY));
-        let by = by.first().and_then(|word| from_xtext(word.strip_prefix(FORWARDED_BY)?));
+        let address = |word: &str| Mailbox::parse(&from_xtext(word)?).ok();
+        let forwarded_by = by.first().and_then(|word| address(word.strip_prefix(FORWARDED_BY)?));
+        let (also, words): (Vec<&str>, Vec<&str>) =
+            words.into_iter().partition(|word| word.starts_with(ALSO_FOR));
+        let also_for = also.iter().filter_map(|word| address(word.strip_prefix(ALSO_FOR)?)).collect();
         let is_of_rcpt = |word: &&str| word.starts_with("NOTIFY=") || word.starts_with("ORCPT=");
         let (rcpt, mail): (Vec<&str>, Vec<&str>) = words.into_iter().partition(is_of_rcpt);
         let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
@@ -91,9 +107,8 @@ impl Options {
             all.notify = all.notify.or(notify);
             all.orcpt = all.orcpt.or(orcpt);
         }
-        let forwarded_by = by.and_then(|by| Mailbox::parse(&by).ok());
         let is_ours = text.split(' ').any(|word| is_ours(&word));
-        Self { forwarded_by, is_ours, ..Self::new(&mail, &all) }
+        Self { forwarded_by, also_for, is_ours, ..Self::new(&mail, &all) }
     }
 }
 
@@ -124,6 +139,12 @@ mod tests {
             Options {
                 forwarded_by: Mailbox::parse("\"a+b c\"@bücher.example").ok(),
                 smtputf8: true,
+                ..Options::default()
+            },
+            Options {
+                also_for: ["all@x.example", "b\u{fc}ro@x.example"]
+                    .map(|of| Mailbox::parse(of).unwrap())
+                    .to_vec(),
                 ..Options::default()
             },
             Options {

@@ -5,6 +5,7 @@ use std::io;
 
 use super::Options;
 use super::connection::Source;
+use super::options::ALSO_FOR_MAX;
 use crate::clock::UnixTime;
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::{MailParameters, RcptParameters};
@@ -39,6 +40,25 @@ fn by_options(recipient: &Mailbox, options: &Options, now: UnixTime) -> Remote {
 /// `remote`, to which the address `by` here sends on what was sent to it.
 pub fn forwarded(remote: Remote, by: &Mailbox) -> Remote {
     let options = Options { forwarded_by: Some(by.clone()), ..Options::parse(&remote.options) };
+    Remote { options: options.to_text(), ..remote }
+}
+
+/// Takes note in `remote` that the message comes to it by `other`, too. If the sender wants to be told of one of them, that
+/// counts.
+pub fn joined(remote: Remote, other: &Remote) -> Remote {
+    let (mut options, of_other) = (Options::parse(&remote.options), Options::parse(&other.options));
+    let asked =
+        |options: &Options| options.forwarded_by.clone().or_else(|| Mailbox::parse(&remote.recipient).ok());
+    if let Some(also) = asked(&of_other)
+        && asked(&options).as_ref() != Some(&also)
+        && !options.also_for.contains(&also)
+        && options.also_for.len() < ALSO_FOR_MAX
+    {
+        options.also_for.push(also);
+    }
+    if options.rcpt.is_silent() {
+        options.rcpt = of_other.rcpt;
+    }
     Remote { options: options.to_text(), ..remote }
 }
 

@@ -29,7 +29,7 @@ use super::head::Head;
 use super::judging::{Judged, consult};
 use super::remote::Delivered;
 use super::shared::Shared;
-use super::sorting::Sorted;
+use super::sorting::{Asked, Sorted};
 use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::judge::About;
@@ -38,7 +38,7 @@ use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Refusal, Role, date};
 use crate::mail::srs;
 use crate::mail::store::{
-    Accept, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
+    Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
 };
 use crate::mail::trace::{self, Handed};
 use crate::mail::{bounce, queue};
@@ -46,6 +46,9 @@ use crate::users::limit::source_of;
 
 /// The room that a mailbox has to have for a message of unknown length.
 pub const ROOM_OCTETS_MIN: u64 = 64 << 10;
+
+/// Octets of addresses that are kept of one message for traces alone.
+const ALSO_OCTETS_MAX: usize = 64 << 10;
 
 /// Answers one session.
 pub(super) struct Desk {
@@ -72,6 +75,10 @@ struct Transaction {
     /// Whether what stands before the message is in the store.
     has_begun: bool,
     completion: Option<Completion>,
+    /// What the sender asked for, of each mailbox: of several recipients who come to one, the first who is to be told of.
+    wishes: Asked,
+    /// Octets of addresses that are kept for traces alone.
+    also_octets: usize,
     /// The recipients of whose mailboxes the sender is to be told, each with its place in `recipients`.
     asked: Vec<(usize, Recipient)>,
     /// Its header, as it came, but for what is taken out of it.
@@ -155,6 +162,8 @@ impl Desk {
             addresses: Vec::new(),
             has_begun: false,
             completion,
+            wishes: Asked::new(),
+            also_octets: 0,
             asked: Vec::new(),
             head: Head::default(),
             forwarders: Vec::new(),
@@ -250,6 +259,7 @@ impl Desk {
             }
             _ => {}
         }
+        transaction.reach(recipient, &self.original(recipient), &mailboxes, others);
         if !outside.is_empty() {
             transaction.forwarders.extend(self.shared.directory.canonical(&recipient.path));
         }
@@ -328,11 +338,7 @@ impl Desk {
         if transaction.deliveries.iter().any(|delivery| delivery.mailbox == mailbox) {
             return Ok(mailbox);
         }
-        let domain = &shared.settings.domain;
-        let original = match &recipient.path {
-            ForwardPath::Postmaster => format!("postmaster@{domain}"),
-            ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
-        };
+        let (domain, original) = (&shared.settings.domain, self.original(recipient));
         let prefix = format!(
             "Return-Path: {}\r\nDelivered-To: {name}@{domain}\r\nX-Original-To: {original}\r\n",
             transaction.sender.path
@@ -348,6 +354,14 @@ impl Desk {
         let delivery = Delivery { mailbox, prefix: prefix.into_bytes(), ..Delivery::default() };
         transaction.deliveries.push(delivery);
         Ok(mailbox)
+    }
+
+    /// The address that the sender named.
+    fn original(&self, recipient: &Recipient) -> String {
+        match &recipient.path {
+            ForwardPath::Postmaster => format!("postmaster@{}", self.shared.settings.domain),
+            ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
+        }
     }
 
     async fn authenticate(&self, request: Request) -> Verdict {
@@ -464,7 +478,7 @@ impl Desk {
         transaction.leave_out_refused();
         let mut deliveries = mem::take(&mut transaction.deliveries);
         let remotes = mem::take(&mut transaction.remotes);
-        let Transaction { id, sender, opened, incoming, head, .. } = &mut transaction;
+        let Transaction { id, sender, opened, incoming, head, wishes, .. } = &mut transaction;
         for delivery in &mut deliveries {
             delivery.prefix.extend_from_slice(verdict.fields.as_bytes());
         }
@@ -475,7 +489,7 @@ impl Desk {
             opened.file(&mut deliveries, JUNK).await;
             Sorted { deliveries, remotes, ..Sorted::default() }
         } else {
-            sorter.sort(incoming, sender, &head, deliveries, remotes).await
+            sorter.sort(incoming, (sender, wishes), &head, deliveries, remotes).await
         };
         let names = (id.as_str(), shared.settings.hostname.as_str());
         let answers = sorter.answers(&sorted.away, sender, (&head.fields(), None), names).await;
@@ -495,10 +509,15 @@ impl Desk {
             user: sender.user,
         };
         if discarded > 0 && deliveries.is_empty() && remotes.is_empty() {
+            // All that is left of it, and what its name in the reply leads to.
+            let note = trace::discarded(&id, &source, &return_path, &head.fields(), &acts);
+            if let Err(refused) = opened.store.change(Change::Note(note)).await {
+                shared.stats.borrow_mut().messages_refused += 1;
+                return Err(self.refusal(&refused, octets));
+            }
             let mut stats = shared.stats.borrow_mut();
             stats.messages += 1;
             stats.messages_discarded += discarded;
-            opened.note(trace::discarded(&id, &source, &return_path, &head.fields(), acts));
             return Ok(id);
         }
         let accept = Accept {
@@ -580,11 +599,30 @@ impl Transaction {
         for remote in remotes {
             let known = self.remotes.iter().position(|other| other.recipient == remote.recipient);
             taken.outside.push(known.unwrap_or(self.remotes.len()));
-            if known.is_none() {
-                self.remotes.push(remote);
+            match known.and_then(|at| self.remotes.get_mut(at)) {
+                Some(known) => *known = queue::joined(mem::take(known), &remote),
+                None => self.remotes.push(remote),
             }
         }
         taken
+    }
+
+    /// Takes note that `recipient`, whom the sender calls `original`, is at `mailboxes`. Of those the first `known` deliveries
+    /// were for others before.
+    fn reach(&mut self, recipient: &Recipient, original: &str, mailboxes: &[MailboxId], known: usize) {
+        for mailbox in mailboxes {
+            let wish = self.wishes.entry(*mailbox).or_insert_with(|| recipient.parameters.clone());
+            if wish.is_silent() {
+                wish.clone_from(&recipient.parameters);
+            }
+        }
+        let again = self.deliveries.iter_mut().take(known).filter(|one| mailboxes.contains(&one.mailbox));
+        for delivery in again {
+            self.also_octets += original.len();
+            if self.also_octets <= ALSO_OCTETS_MAX {
+                delivery.also_for.push(original.to_owned());
+            }
+        }
     }
 
     /// Has the store take further octets of the message, with what stands before them.

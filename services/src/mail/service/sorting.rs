@@ -6,6 +6,7 @@
 //! What goes on to a user here lies in that user's inbox, and no rule of that user's looks at it, so rules make no loop
 //! here.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tracing::{debug, info, warn};
@@ -19,8 +20,12 @@ use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::header;
 use crate::mail::queue;
 use crate::mail::rules::{End, Rules, Seen};
+use crate::mail::smtp::RcptParameters;
 use crate::mail::smtp::server::{Recipient, Sender};
-use crate::mail::store::{self, Delivery, Incoming, RECIPIENTS_MAX};
+use crate::mail::store::{self, Delivery, Incoming, MailboxId, RECIPIENTS_MAX};
+
+/// What the sender of a message asked for, of each mailbox here.
+pub(in crate::mail) type Asked = BTreeMap<MailboxId, RcptParameters>;
 
 /// By what mail is sorted.
 pub(in crate::mail) struct Sorter<'a> {
@@ -57,10 +62,11 @@ pub(in crate::mail) struct Sorted {
 
 impl Sorter<'_> {
     /// What becomes of the message of `sender` that begins with `head`, for which `deliveries` and `remotes` were to be.
+    /// `asked` is what the sender asked for, of each mailbox.
     pub async fn sort(
         &self,
         incoming: &mut Incoming,
-        sender: &Sender,
+        (sender, asked): (&Sender, &Asked),
         head: &Head,
         deliveries: Vec<Delivery>,
         remotes: Vec<store::Remote>,
@@ -86,9 +92,13 @@ impl Sorter<'_> {
             let own = self.address_of(&user.name);
             let was_here = own.as_ref().is_some_and(|own| before.contains(own));
             let mut has_gone = !was_here;
+            // What is sent on is treated as an alias's mail is. // RFC 3461, sections 5.2.7.1 and 5.2.7.3
+            let parameters = asked.get(&delivery.mailbox).cloned().unwrap_or_default();
+            let parameters =
+                if decision.end == End::Gone { parameters } else { parameters.without_success() };
             for to in decision.forwards {
                 let Some(own) = own.as_ref().filter(|_| !was_here) else { break };
-                let context = Context { sender, delivery: &delivery, own, came_for };
+                let context = Context { sender, parameters: &parameters, delivery: &delivery, own, came_for };
                 match self.forward(incoming, &mut sorted, &context, to).await {
                     Ok(()) => {
                         sorted.forwarded += 1;
@@ -167,7 +177,7 @@ impl Sorter<'_> {
     }
 
     fn route(&self, context: &Context<'_>, to: &Mailbox) -> Result<store::Remote, String> {
-        let Context { sender, own, .. } = context;
+        let Context { sender, parameters, own, .. } = context;
         if let ReversePath::Mailbox(mailbox) = &sender.path
             && !self.directory.is_ours(&mailbox.domain)
             && self.opened.srs.forward(mailbox, self.domain, self.now).is_none()
@@ -175,7 +185,8 @@ impl Sorter<'_> {
             return Err("the sender's address is too long".to_owned());
         }
         let path = ForwardPath::Mailbox(to.clone());
-        let recipient = Recipient { path, parameters: Default::default(), may_relay: false };
+        let parameters = RcptParameters::clone(parameters);
+        let recipient = Recipient { path, parameters, may_relay: false };
         match self.remote.route(sender, &recipient) {
             Ok(remote) => Ok(queue::forwarded(remote, own)),
             Err(refusal) => Err(refusal.to_string()),
@@ -217,6 +228,8 @@ impl Sorter<'_> {
 /// A message that is sent on.
 struct Context<'a> {
     sender: &'a Sender,
+    /// What the sender asked for, of the delivery.
+    parameters: &'a RcptParameters,
     /// The delivery whose rule sends it on.
     delivery: &'a Delivery,
     /// The address of whom that is for.

@@ -62,6 +62,20 @@ pub struct RcptParameters {
     pub orcpt: Option<OriginalRecipient>,
 }
 
+impl RcptParameters {
+    /// Whether the sender wants to be told nothing: `NOTIFY=NEVER`. // RFC 3461, section 4.1
+    pub fn is_silent(&self) -> bool {
+        self.notify == Some(Notify { success: false, failure: false, delay: false })
+    }
+
+    /// The same for a copy that goes on, while the one that stays here is the one that was delivered.
+    /// // RFC 3461, section 5.2.7.3
+    pub fn without_success(&self) -> Self {
+        let notify = self.notify.map(|notify| Notify { success: false, ..notify });
+        Self { notify, orcpt: self.orcpt.clone() }
+    }
+}
+
 impl MailParameters {
     /// Reads `text`, which follows the path.
     pub(in crate::mail) fn parse(text: &str) -> Result<Self, Reply> {

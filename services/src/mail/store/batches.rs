@@ -9,7 +9,7 @@ use super::compaction::{self, Needed};
 use super::content::{Content, MailboxId, Sequence, Uid};
 use super::failure::Aborting;
 use super::layout::RESERVE;
-use super::log::{Batch, fits};
+use super::log::{Batch, Logged, fits};
 use super::quota::is_nearly_full;
 use super::request::{Answer, Task};
 use super::start::Uncertain;
@@ -181,7 +181,10 @@ impl Store {
             return None;
         }
         let leaving = mem::take(&mut self.leaving);
-        let needed = leaving.iter().flat_map(|(logged, body)| {
+        // What is past has no room on a full disk.
+        let is_full = self.upkeep.is_full();
+        let leaves = |logged: &Logged| !is_full || !matches!(logged.content, Content::Note(_));
+        let needed = leaving.iter().filter(|(logged, _)| leaves(logged)).flat_map(|(logged, body)| {
             compaction::needed(&self.state, logged).into_iter().map(move |needed| (needed, body))
         });
         let all: Vec<_> = needed.collect();
@@ -198,10 +201,11 @@ impl Store {
         for (Needed { sequence, content }, body) in all {
             let body = if matches!(content, Content::Accept(_)) { &body[..] } else { &[] };
             let is_copy = sequence.is_some();
+            let is_live = is_copy && !matches!(content, Content::Note(_));
             let sequence = sequence.unwrap_or_else(|| self.next_sequence());
             let before = flight.batch.len();
             flight.batch.add(sequence, is_copy, content, body);
-            if !is_copy {
+            if !is_live {
                 flight.repeated += flight.batch.len() - before;
             }
         }

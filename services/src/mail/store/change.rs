@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use super::content::{
-    Accept, Attempt, Content, Done, Expunge, FolderId, MailboxId, MailboxState, Origin, QueueId, Sequence,
-    SetFlags, Uid, Uidls,
+    Accept, Attempt, Content, Delivery, Done, Expunge, FolderId, MailboxId, MailboxState, Origin, QueueId,
+    Sequence, SetFlags, Uid, Uidls,
 };
 use super::log::fits;
 use super::mailbox::Mailbox;
@@ -13,6 +13,9 @@ use super::state::State;
 use super::{
     FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_OCTETS_MAX, Settings, UIDS_MAX,
 };
+
+/// What the record of a probe says.
+pub(super) const PROBE: &str = "a probe of the log";
 
 /// A change of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +65,8 @@ pub enum Change {
     Seen(Uidls),
     /// An account elsewhere has no such messages any more.
     Forget(Uidls),
-    /// Something for whoever reads the log.
+    /// Something for whoever reads the log. If it is no longer than [`NOTE_OCTETS_MAX`](super::NOTE_OCTETS_MAX), it stays until
+    /// [`NOTES_KEPT`](super::NOTES_KEPT) other records have come, or the disk is full; else until its segment is compacted.
     Note(String),
     /// Nothing, but a record that says so: when it is durable, the log takes what takes no more room than this.
     Probe,
@@ -169,7 +173,10 @@ impl Change {
         const OF_LINE: usize = 200;
         match self {
             Self::Accept(accept, body) => {
-                let prefixes: usize = accept.deliveries.iter().map(|delivery| delivery.prefix.len()).sum();
+                let of_delivery = |delivery: &Delivery| {
+                    delivery.prefix.len() + delivery.also_for.iter().map(String::len).sum::<usize>()
+                };
+                let prefixes: usize = accept.deliveries.iter().map(of_delivery).sum();
                 let remotes = accept.remotes.iter();
                 let remotes: usize =
                     remotes.map(|remote| remote.recipient.len() + remote.options.len()).sum();
@@ -348,7 +355,7 @@ pub(super) fn resolve(
             Content::Forget(uidls.clone())
         }
         Change::Note(note) => Content::Note(note.clone()),
-        Change::Probe => Content::Note("a probe of the log".to_owned()),
+        Change::Probe => Content::Note(PROBE.to_owned()),
     };
     if !fits(&content, change.body()) {
         return Err(Refused::TooMuch("octets of a record"));

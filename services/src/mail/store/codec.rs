@@ -161,9 +161,12 @@ fn write_accept(text: &mut Lines, accept: &Accept) {
         text.line("body").number(name.0).number(len).number(checksum);
     }
     for delivery in deliveries {
-        let Delivery { mailbox, uid, folder, flags, modseq, prefix } = delivery;
+        let Delivery { mailbox, uid, folder, flags, modseq, prefix, also_for } = delivery;
         let line = text.line("deliver").number(mailbox.0).number(uid).number(folder.0);
-        line.number(flags.0).number(modseq).octets(prefix);
+        let mut line = line.number(flags.0).number(modseq).octets(prefix);
+        for address in also_for {
+            line = line.octets(address);
+        }
     }
     for remote in remotes {
         let Remote { number, recipient, options, progress } = remote;
@@ -204,6 +207,8 @@ fn read_accept<'a>(
                 flags: Flags(values.number()?),
                 modseq: values.number()?,
                 prefix: values.octets()?,
+                // Versions before this one wrote none, and read no further than the prefix.
+                also_for: read_all(&mut values, Values::text)?,
             }),
             "remote" => accept.remotes.push(Remote {
                 number: values.number()?,
@@ -327,6 +332,7 @@ mod tests {
                 flags: Flags::SEEN | Flags::DRAFT,
                 modseq: 5,
                 prefix: b"Delivered-To: a\r\n\0\xff".to_vec(),
+                also_for: vec!["all@a b".to_owned(), "x@y".to_owned()],
             }],
             remotes: vec![Remote {
                 number: 1,

@@ -3,12 +3,19 @@
 //! A segment most of which nobody needs is read from its begin to its end. Each record is looked at when the next batch is made, so
 //! that nothing else changes in between: what it says and still holds is said once more, as it is now; what ended something
 //! that another segment still says is said again; then the file is removed. A record whose fact another one says goes with the segment.
+//! Notes, which say no fact, are kept as long as they are recent, for whoever asks where a mail is.
 
 use std::mem;
 
+use super::change::PROBE;
 use super::content::{Accept, Content, Done, Expunge, Flags, Origin, QueueId, Sequence, SetFlags, Uidls};
 use super::log::Logged;
 use super::state::{Fact, State};
+
+/// The longest note that is kept, in octets.
+pub const NOTE_OCTETS_MAX: usize = 4 << 10;
+/// A note goes with its segment once so many records have come behind it.
+pub const NOTES_KEPT: Sequence = 50_000;
 
 /// A record that is to be written because the one it comes from goes.
 pub(super) struct Needed {
@@ -43,7 +50,13 @@ pub(super) fn facts(content: &Content) -> usize {
 pub(super) fn needed(state: &State, logged: &Logged) -> Vec<Needed> {
     let segment = logged.place.segment;
     match &logged.content {
-        Content::Start(_) | Content::Mailbox(_) | Content::Abort(_) | Content::Note(_) => Vec::new(),
+        Content::Start(_) | Content::Mailbox(_) | Content::Abort(_) => Vec::new(),
+        Content::Note(note) => {
+            let is_recent = state.next_sequence.saturating_sub(logged.sequence) <= NOTES_KEPT;
+            let is_kept = is_recent && note.len() <= NOTE_OCTETS_MAX && note != PROBE;
+            let copy = || Needed { sequence: Some(logged.sequence), content: Content::Note(note.clone()) };
+            is_kept.then(copy).into_iter().collect()
+        }
         Content::Accept(accept) => of_accept(state, logged, accept),
         Content::Attempt(attempt) => {
             // A copy of the message in a later segment says it, too.

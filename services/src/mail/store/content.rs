@@ -161,6 +161,8 @@ pub struct Delivery {
     pub modseq: Sequence,
     /// Header lines before the message that are this delivery's own, such as `Delivered-To`.
     pub prefix: Vec<u8>,
+    /// Further addresses by which the sender's message came to this mailbox, for traces. Of very many some are left out.
+    pub also_for: Vec<String>,
 }
 
 /// A recipient elsewhere.

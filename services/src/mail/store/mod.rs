@@ -88,6 +88,7 @@ mod text;
 mod upkeep;
 pub use change::{Change, Refused, Stored};
 pub use check::{Checked, DamagedBody, check, each_body_part};
+pub use compaction::{NOTE_OCTETS_MAX, NOTES_KEPT};
 pub use content::*;
 pub use draft::DraftId;
 pub use driver::{Incoming, MailStore};

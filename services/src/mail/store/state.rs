@@ -218,7 +218,7 @@ impl State {
             Body::File { len, .. } => len,
         };
         for delivery in &accept.deliveries {
-            let Delivery { mailbox, uid, folder, flags, modseq, ref prefix } = *delivery;
+            let Delivery { mailbox, uid, folder, flags, modseq, ref prefix, .. } = *delivery;
             let entry = Entry {
                 uid,
                 flags,

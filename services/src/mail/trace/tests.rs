@@ -1,7 +1,16 @@
+use std::rc::Rc;
+use std::sync::Arc;
+
 use super::*;
-use crate::mail::address::Mailbox;
+use crate::clock::UnixTime;
+use crate::mail::address::{ForwardPath, Mailbox};
 use crate::mail::queue::{forwarded, remote};
+use crate::mail::service::Settings;
+use crate::mail::service::aliases::{Alias, Aliases};
+use crate::mail::service::remote::{Delivered, Remote as ToOthers};
 use crate::mail::service::tests::lab::{self, Lab, simulate};
+use crate::mail::smtp::server::{Recipient, Sender};
+use crate::mail::smtp::{Refusal, Role};
 use crate::mail::store::{Attempt, Change, Expunge, RETRY_INTERVAL, Refused, Stored};
 
 const TEXT: &[u8] = b"Received: x\r\nMessage-ID: <m@pc1>\r\nSubject: x\r\n\r\nMessage-ID: <body@pc1>\r\n";
@@ -18,8 +27,8 @@ fn traced(lab: &Lab, text: &str) -> Trace {
 fn a_message_is_called_by_any_of_its_names() {
     for (text, expected) in [
         ("12", Wanted::Number(12)),
-        ("12.0", Wanted::Number(12)),
-        ("12.65535", Wanted::Number(12)),
+        ("12.0", Wanted::Entry(QueueId { message: 12, recipient: 0 })),
+        ("12.65535", Wanted::Entry(QueueId { message: 12, recipient: 65_535 })),
         ("65e07d30.0123456789ABCDEF", Wanted::Taken("65e07d30.0123456789abcdef".to_owned())),
         ("1.0000000000000001", Wanted::Taken("1.0000000000000001".to_owned())),
         ("<a.b@pc1>", Wanted::MessageId("a.b@pc1".to_owned())),
@@ -133,12 +142,65 @@ fn each_copy_is_where_it_is_or_has_what_became_of_it() {
         for name in [format!("{id}.3"), "1.0123456789abcdef".to_owned(), "<m@pc1>".to_owned()] {
             assert_eq!(traced(&lab, &name), found, "{name}");
         }
-        for unknown in ["<body@pc1>", "1.0123456789abcdee", "4711"] {
+        let no_entry = format!("{id}.5");
+        for unknown in ["<body@pc1>", "1.0123456789abcdee", "4711", &no_entry, "4711.0"] {
             assert_eq!(traced(&lab, unknown), Trace::default(), "{unknown}");
         }
         change(&lab, Change::RemoveMailbox(anna)).await;
         assert_eq!(traced(&lab, "m@pc1").messages[0].copies[0].fate, Fate::MailboxRemoved);
     });
+}
+
+/// A way to all domains.
+struct Everywhere;
+
+impl ToOthers for Everywhere {
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<Remote, Refusal> {
+        let ForwardPath::Mailbox(mailbox) = &recipient.path else { return Err(Refusal::BadRecipient) };
+        Ok(remote(mailbox, &sender.parameters, &recipient.parameters, UnixTime(7)))
+    }
+
+    fn has_reports(&self) -> bool {
+        false
+    }
+
+    fn delivered(&self, _: Delivered) {}
+}
+
+#[test]
+fn each_address_that_the_sender_named_is_told_also_if_an_alias_leads_to_the_same() {
+    simulate(async {
+        let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+        let members =
+            ["anna@office.example", "berta@office.example", "bob@far.example"].map(mailbox).to_vec();
+        let all = vec![Alias { address: mailbox("all@office.example"), members }];
+        let aliases = Aliases { all, catch_all: None };
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(Everywhere));
+        lab.go_over_to(Settings { aliases, ..lab::settings() }).await;
+        let named = ["all@office.example", "bob@far.example", "anna@office.example", "anna@office.example"];
+        let taken = lab.pc().await.mail("carl@b.example", &named, "Message-ID: <all@pc1>\r\n\r\n").await;
+        assert!(taken.starts_with("250"), "{taken}");
+        let found = traced(&lab, "<all@pc1>");
+        let copies = found.messages[0].copies.iter();
+        let copies = copies.map(|copy| (copy.asked.as_deref().unwrap(), copy.recipient.as_deref().unwrap()));
+        let expected = [
+            ("all@office.example", "anna@office.example"),
+            ("anna@office.example", "anna@office.example"),
+            ("all@office.example", "berta@office.example"),
+            ("all@office.example", "bob@far.example"),
+            ("bob@far.example", "bob@far.example"),
+        ];
+        assert_eq!(copies.collect::<Vec<_>>(), expected);
+    });
+}
+
+#[test]
+fn what_rules_discarded_has_a_name_only_if_it_had_one() {
+    let acts = ["anna: a rule discarded it".to_owned()];
+    for fields in [&[][..], &[("message-id".to_owned(), " ".to_owned())]] {
+        let told = discarded("1.2", "a client", "", fields, &acts);
+        assert_eq!(told, "of 1.2: from a client, return path <>; anna: a rule discarded it");
+    }
 }
 
 #[test]
@@ -200,7 +262,7 @@ fn what_rules_discarded_is_found_by_its_own_message_id() {
         let fields = [("message-id".to_owned(), "<m@pc1>".to_owned())];
         for _ in 0..=MESSAGES_MAX {
             let acts = vec!["anna: discarded for <b@pc1>".to_owned()];
-            let text = discarded("1.0123456789abcdef", "a client", "anna@pc1", &fields, acts).unwrap();
+            let text = discarded("1.0123456789abcdef", "a client", "anna@pc1", &fields, &acts);
             change(&lab, Change::Note(text)).await;
         }
         let found = traced(&lab, "<m@pc1>");

@@ -240,6 +240,78 @@ fn a_persons_rule_sends_mail_on_by_the_queue_and_not_a_second_time() {
     });
 }
 
+/// Has a message for Anna, of whom `parameters` say something, go on to Bob by her rule. What his server was told.
+async fn sent_on_by_a_rule(keeps: bool, parameters: &str, refuses: bool) -> (Office, String) {
+    let to = Mailbox::parse(BOB).unwrap();
+    let all = vec![rule(When::default(), Action::Forward { to, keeps })];
+    let rules = Rules { all, ..Rules::default() };
+    let office = Office::start(&Arc::default(), with_rules(rules, &[])).await;
+    let mx1 = Server::start(&office.lab.wire, MX1).await;
+    mx1.say("EHLO", "250-mx.far.example\r\n250 DSN");
+    if refuses {
+        mx1.say("RCPT TO:<bob", "550 5.1.1 no such user");
+    }
+    let mut client = office.lab.pc().await;
+    client
+        .dialogue(&[
+            ("MAIL FROM:<carl@far.example>", "250"),
+            (&format!("RCPT TO:<{ANNA}>{parameters}"), "250"),
+            ("DATA", "354"),
+            (&format!("{MAIL}."), "250"),
+        ])
+        .await;
+    office.until_empty().await;
+    let commands = mx1.commands.borrow().join("\n");
+    (office, commands)
+}
+
+/// RFC 3461, section 4.1: The sender who said NEVER is told nothing, not of what a person's rule sent on either.
+#[test]
+fn rfc3461_4_1_who_wants_to_be_told_nothing_is_told_nothing_of_what_a_rule_sent_on() {
+    simulate(async {
+        let (_, commands) = sent_on_by_a_rule(false, " NOTIFY=NEVER", true).await;
+        assert!(commands.contains("RCPT TO:<bob@far.example> NOTIFY=NEVER"), "{commands}");
+        assert!(!commands.contains("MAIL FROM:<>"), "{commands}");
+        let (_, commands) = sent_on_by_a_rule(false, "", true).await;
+        assert!(commands.contains("MAIL FROM:<>"), "{commands}");
+    });
+}
+
+/// RFC 3461, section 5.2.7.3: Of a copy that stays here, and not of one that goes on beside it, success is reported.
+#[test]
+fn rfc3461_5_2_7_3_success_is_asked_for_where_the_only_copy_goes() {
+    simulate(async {
+        let asked = " NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;a@x.example";
+        for (keeps, expected) in [(false, "NOTIFY=SUCCESS,FAILURE"), (true, "NOTIFY=FAILURE")] {
+            let (_, commands) = sent_on_by_a_rule(keeps, asked, false).await;
+            let expected = format!("RCPT TO:<bob@far.example> {expected} ORCPT=rfc822;a@x.example\n");
+            assert!(commands.contains(&expected), "{commands}");
+        }
+    });
+}
+
+#[test]
+fn who_is_named_twice_is_silent_only_if_that_is_asked_for_both_times() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), with_aliases()).await;
+        let mx1 = Server::start(&office.lab.wire, MX1).await;
+        mx1.say("EHLO", "250-mx.far.example\r\n250 DSN");
+        let mut client = office.lab.pc().await;
+        client
+            .dialogue(&[
+                (&format!("MAIL FROM:<{ANNA}>"), "250"),
+                (&format!("RCPT TO:<{BOB}> NOTIFY=NEVER"), "250"),
+                ("RCPT TO:<sales@office.example> NOTIFY=DELAY", "250"),
+                ("DATA", "354"),
+                (&format!("{MAIL}."), "250"),
+            ])
+            .await;
+        office.until_empty().await;
+        let commands = mx1.commands.borrow().join("\n");
+        assert!(commands.contains("RCPT TO:<bob@far.example> NOTIFY=DELAY"), "{commands}");
+    });
+}
+
 /// RFC 3834, section 3.3: The answer goes to the return path, and comes from the null one.
 #[test]
 fn rfc3834_3_3_an_answer_goes_to_the_return_path_from_the_null_one() {

@@ -285,9 +285,15 @@ fn what_rules_did_with_a_message_is_known_of_it() {
             "from 8.8.4.4 mx.elsewhere.example as {id}, return path <carl@b.example>, Message-ID <2@b.example>; \
              berta: a rule discarded it"
         );
+        // It was known before the sender was told that it is taken.
+        let found = trace(&*lab.disk, &id.parse().unwrap_or_else(|NoName| panic!("{id}"))).unwrap();
+        assert_eq!(found.discarded, [told.clone()]);
         for name in ["2@b.example", &id] {
             let found = traced(&lab, name).await;
             assert_eq!((found.messages.len(), &found.discarded[..]), (0, &[told.clone()][..]), "{name}");
         }
+        lab.disk.cut_power(Loss::All);
+        let again = Lab::start(&lab.disk, Role::Mx, settings()).await;
+        assert_eq!(traced(&again, "2@b.example").await.discarded, [told]);
     });
 }

@@ -93,6 +93,34 @@ fn with_messages(disk: &Memory, count: u32) -> (Store, MailboxId) {
 }
 
 #[test]
+fn a_recent_note_outlives_its_segment_and_a_start() {
+    let disk = Memory::new();
+    let (mut store, _) = with_messages(&disk, 1);
+    store.submit(Change::Note("of 1.2: something".to_owned())).unwrap();
+    store.submit(Change::Probe).unwrap();
+    settle_within(&disk, &mut store, 10_000);
+    let notes = || {
+        let note = |record: Record<'_>| match record.content {
+            Content::Note(note) if note.len() <= NOTE_OCTETS_MAX => Some((record.sequence, note.clone())),
+            _ => None,
+        };
+        history(&disk, note).unwrap().picked
+    };
+    let [(sequence, _), _] = notes()[..] else { panic!("{:?}", notes()) };
+    let mut removed = 0;
+    for _ in 0..3 {
+        for _ in 0..40 {
+            store.submit(Change::Note("n".repeat(NOTE_OCTETS_MAX + 1))).unwrap();
+            removed += settle_within(&disk, &mut store, 20_000);
+        }
+        store = Store::new(SMALL, recover(&disk).unwrap(), StdRng::seed_from_u64(1));
+        removed += settle_within(&disk, &mut store, 20_000);
+    }
+    assert!(removed > 20, "{removed}");
+    assert_eq!(notes(), [(sequence, "of 1.2: something".to_owned())], "the probe is gone");
+}
+
+#[test]
 fn segments_of_what_was_tried_are_not_copied_for_ever() {
     let disk = Memory::new();
     let (mut store, _) = with_messages(&disk, 40);

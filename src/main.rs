@@ -92,7 +92,7 @@ enum Command {
         #[command(subcommand)]
         what: Option<Explained>,
     },
-    /// Look at mail, its addresses and its queue; fetch, export and import mail by hand.
+    /// Look at mail, its addresses and its queue; hand in, fetch, export and import mail by hand.
     #[command(subcommand)]
     Mail(Mail),
     /// Show the office's own authority, by which PCs believe the gateway's certificate.

@@ -69,7 +69,7 @@ pub enum What {
 pub struct Question {
     /// What to ask for.
     what: What,
-    /// Print JSON, for programs.
+    /// Print JSON, for programs; what fails is {"errors":["...", ...]}.
     #[arg(long)]
     json: bool,
     /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
@@ -233,10 +233,7 @@ pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
         }
         Ok((stream, line))
     };
-    let (stream, line) = exchange().map_err(|error: io::Error| {
-        let may_not = error.kind() == io::ErrorKind::PermissionDenied;
-        unasked(socket, error).with_code(if may_not { EX_NOPERM } else { EX_TEMPFAIL })
-    })?;
+    let (stream, line) = exchange().map_err(|error| undelivered(socket, error))?;
     match parsed(socket, &line).map_err(|error| error.with_code(EX_TEMPFAIL))? {
         Response::Smtp => Ok(stream),
         Response::Undone { why, remedy } => {
@@ -244,6 +241,12 @@ pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
         }
         _ => Err(misunderstood(socket).with_code(EX_PROTOCOL)),
     }
+}
+
+/// Why the gateway could not be asked to take mail.
+fn undelivered(socket: &Path, error: io::Error) -> Error {
+    let may_not = error.kind() == io::ErrorKind::PermissionDenied;
+    unasked(socket, error).with_code(if may_not { EX_NOPERM } else { EX_TEMPFAIL })
 }
 
 /// Makes the gateway behind `socket` read its configuration again, and says so on stdout.
@@ -347,6 +350,8 @@ fn text<R: DeserializeOwned + fmt::Display>(report: Value) -> Result<String, Err
 
 #[cfg(test)]
 mod tests {
+    use std::process::ExitCode;
+
     use super::*;
 
     #[test]
@@ -354,6 +359,22 @@ mod tests {
         let error = show(Path::new("/nonexistent/gatepost.sock"), What::Status, false);
         let message = error.expect_err("nobody there").to_string();
         assert!(message.contains("start it with `gatepost run`"), "{message}");
+    }
+
+    #[test]
+    fn who_may_not_ask_is_told_who_may() {
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let told = unasked(Path::new("/run/gatepost.sock"), denied()).to_string();
+        let expected = "cannot ask the gateway at /run/gatepost.sock: only the user that runs it may, and root; ask as \
+                        one of these";
+        assert_eq!(told, expected);
+        for (error, code) in [
+            (denied(), EX_NOPERM),
+            (io::ErrorKind::NotFound.into(), EX_TEMPFAIL),
+            (io::ErrorKind::WouldBlock.into(), EX_TEMPFAIL),
+        ] {
+            assert_eq!(undelivered(Path::new("x"), error).exit_code(), ExitCode::from(code));
+        }
     }
 
     #[test]

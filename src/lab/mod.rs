@@ -45,6 +45,7 @@ use std::io;
 use std::time::Duration;
 
 use gatepost_dataplane::config::Mode;
+use gatepost_services::mail::address::Mailbox;
 use tokio::runtime;
 
 pub use self::arguments::Arguments;
@@ -198,6 +199,9 @@ fn measure(lab: &RunningLab, host: &str, secs: u64) -> Result<bool, Error> {
 
 /// Sends a mail to `to` by the mail program of `host`.
 fn send(lab: &RunningLab, host: &str, to: String) -> Result<bool, Error> {
+    if let Err(error) = Mailbox::parse(&to) {
+        return Err(Error::usage(format!("{to:?}: {error}; write an address, such as echo@example.net")));
+    }
     let mut program = mail_program(lab, host)?;
     let letter = Letter { to, subject: format!("A mail from {host}"), way: Way::Submission };
     let said = match in_runtime(program.send(&letter)) {
@@ -213,7 +217,7 @@ fn send(lab: &RunningLab, host: &str, to: String) -> Result<bool, Error> {
     Err(Error::failed(
         format!("{} is not sent the mail", letter.to),
         said,
-        "see the gateway's `lab show services`",
+        "write another address, or see the gateway's `lab show services`",
     ))
 }
 

@@ -9,6 +9,9 @@
 //! | `import` | refused, as one process alone writes the store |
 //! | `list`, `search`, `show`, `trace` | read, and change nothing |
 //! | `deliver`, `poll`, `queue` | ask the gateway, which has to run |
+//!
+//! Without mail in the configuration, `check`, `dkim`, `export` and `import` do the same. The others say, all in the same
+//! words and with the same exit code, that mail is off.
 
 mod aliases;
 mod check;
@@ -52,10 +55,14 @@ pub enum Mail {
     },
     /// Hand in the message on standard input, as programs of this machine do.
     ///
-    /// It goes the way of mail from the LAN: a Date, Message-ID or From that it lacks is added, aliases and rules are
-    /// followed, and what is for others is queued. Exits with 0 if all recipients are taken; 75 if it is to be handed
-    /// in again later; 67 if an address is refused; 65 if the message is. When it was handed in, recipients that stderr
-    /// does not name have it.
+    /// Only the user that the gateway runs as may, and root. The message goes the way of mail from the LAN, whichever
+    /// ports are served: a Date, Message-ID or From that it lacks is added, aliases and rules are followed, and what is
+    /// for others is queued. Lines end with LF or CRLF.
+    ///
+    /// It exits as sendmail does, by sysexits(3): with 0 if all recipients are taken, 75 if it is to be handed in again
+    /// later, 67 if a recipient is refused, 65 if the message is, 64 if the command line is wrong, 69 if mail is off, 74
+    /// if the message cannot be read, 76 if another version of the gateway runs, 77 for other users, 78 if the
+    /// configuration is wrong. When it was handed in, recipients that stderr does not name have it.
     Deliver {
         /// Whom notices go to if it cannot be delivered, and who is named in From if the message does not say; '<>' for
         /// nobody. Without it, the postmaster.
@@ -146,8 +153,8 @@ pub enum Mail {
     },
     /// Say where a message is: how it came, and what has become of each of its copies.
     Trace {
-        /// Its number, as `gatepost mail list` and `show queue` have it, the name by which it was taken, or a
-        /// Message-ID.
+        /// Its number, as `gatepost mail list` (id) and `show queue` have it, 12, or 12.0 for a recipient elsewhere; the
+        /// name in the 250 to its sender; or a Message-ID.
         id: String,
         /// Which store.
         #[command(flatten)]
@@ -158,10 +165,11 @@ pub enum Mail {
 /// What all of them take.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// The configuration, which names the state directory and the running gateway's control socket.
+    /// The configuration, which names the state directory and the running gateway's control socket; without it,
+    /// /etc/gatepost/gatepost.toml if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON, for programs.
+    /// Print JSON, for programs; what fails is {"errors":["...", ...]}.
     #[arg(long)]
     json: bool,
 }

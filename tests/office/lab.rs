@@ -213,7 +213,8 @@ fn a_lab_that_is_up_is_used_from_another_terminal() {
     assert!(speed.starts_with("pc2 downloads at ") && speed.contains("bit/s and uploads at "), "{speed}");
 
     assert_eq!(said(&["fetch", "pc2"]), "There is no mail for bob@office.example.\n");
-    assert_eq!(said(&["send", "pc2", "echo@example.net"]), "");
+    let sent = "pc2 has sent a mail from bob@office.example to echo@example.net: \"A mail from pc2\"\n";
+    assert_eq!(said(&["send", "pc2", "echo@example.net"]), sent);
     let mail = eventually("the mail that comes back", || {
         Some(said(&["fetch", "pc2"])).filter(|mail| !mail.starts_with("There is no mail"))
     });

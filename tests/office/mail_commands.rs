@@ -59,6 +59,40 @@ fn the_mailboxes_are_shown_with_folders_quota_and_lock() {
     });
 }
 
+#[test]
+fn without_mail_the_gateway_says_so_and_no_name_leads_to_it() {
+    let office = Office::new(1, "");
+    let (setup, pc) = (office.gateway().setup(), office.pc(1));
+    for what in ["queue", "mail", "mailboxes"] {
+        let asked =
+            gatepost(&["show", what, "--json", "--config"]).arg(setup.config()).output().expect("it runs");
+        let told: Value = serde_json::from_slice(&asked.stdout).expect("valid JSON");
+        let why = told["errors"][0].as_str().expect("a sentence");
+        assert!(why.starts_with("mail is off: there is nobody to have any; write a user"), "{why}");
+        assert_eq!(
+            (asked.status.code(), String::from_utf8_lossy(&asked.stderr)),
+            (Some(69), format!("gatepost: {why}\n").into())
+        );
+    }
+    let refused = deliver(setup, &["anna"], b"a: b\n");
+    assert_eq!(refused.status.code(), Some(69), "{refused:?}");
+    for (name, kind) in [("office.example", "MX"), ("smtp.office.example", "A"), ("pop.office.example", "A")]
+    {
+        assert_eq!(pc.sh(&format!("dig +short {kind} {name} @{LAN}")), "", "{name}");
+    }
+    assert_ne!(pc.sh(&format!("dig +short gatepost.office.example @{LAN}")), "");
+}
+
+#[test]
+fn programs_of_this_machine_hand_mail_in_whichever_ports_are_served() {
+    let ports = "mail.ports = { smtp = 0, submission = 0, submissions = 0 }";
+    let office = Office::new(1, &format!("{SETTINGS}\n{ports}"));
+    let setup = office.gateway().setup();
+    let taken = deliver(setup, &["anna"], b"Subject: backup\n\n");
+    assert!(taken.status.success(), "{taken:?}");
+    assert!(setup.inbox("anna").contains("\nSubject: backup\n"));
+}
+
 /// What `gatepost mail trace` prints as JSON.
 fn traced(setup: &Setup, name: &str) -> Value {
     let mut trace = gatepost(&["mail", "trace", name, "--json", "--config"]);

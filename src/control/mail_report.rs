@@ -9,6 +9,8 @@ use super::table::{Table, counted, octets, on_one_line, or_dash, span};
 /// `show mail`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailReport {
+    /// What is wrong with the store.
+    pub problem: Option<String>,
     /// The mailboxes elsewhere that are polled, in the order of the configuration.
     pub accounts: Vec<Account>,
     /// The mail for other servers.
@@ -82,7 +84,10 @@ pub struct Connections {
 
 impl fmt::Display for MailReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { accounts, queue, mailboxes, connections } = self;
+        let Self { problem, accounts, queue, mailboxes, connections } = self;
+        if let Some(problem) = problem {
+            writeln!(f, "problem: {problem}")?;
+        }
         writeln!(
             f,
             "{} with {}, {}\n{} queued for other servers, {} held\n{}, {} from outside",

@@ -416,6 +416,8 @@ impl fmt::Display for Services {
 /// `show queue`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
+    /// What is wrong with the store.
+    pub problem: Option<String>,
     /// How many there are.
     pub total: usize,
     /// Some of them, the oldest first: all, up to some bound.
@@ -449,6 +451,9 @@ pub struct Queued {
 
 impl fmt::Display for Queue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(problem) = &self.problem {
+            writeln!(f, "problem: {problem}")?;
+        }
         let header = ["id", "sender", "recipient", "size", "age", "tries", "next try", "last reply"];
         let mut table = Table::new(header);
         for queued in &self.queue {

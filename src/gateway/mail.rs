@@ -22,7 +22,8 @@ impl Inspector {
     pub(super) async fn mail_queue(&self) -> Result<Queue, ReportError> {
         let list = self.list.way_out().list().await;
         let list = list.map_err(|why| ReportError::Unknown(why.to_string()))?;
-        Ok(Queue { total: list.total, queue: list.entries.into_iter().map(queued).collect() })
+        let queue = list.entries.into_iter().map(queued).collect();
+        Ok(Queue { problem: list.problem, total: list.total, queue })
     }
 
     /// The mailboxes.

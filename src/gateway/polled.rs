@@ -14,8 +14,9 @@ impl Inspector {
     /// How mail stands.
     pub(super) fn mail_report(&self) -> MailReport {
         let now = self.clock.now();
-        let overview = self.list.ground().overview();
+        let overview = self.list.ground().overview(now);
         MailReport {
+            problem: overview.problem,
             accounts: self
                 .list
                 .polls()

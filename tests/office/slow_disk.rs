@@ -12,6 +12,17 @@ use crate::state::lease;
 
 /// Questions that are answered while one sync runs.
 const QUESTIONS: usize = 5;
+/// What the administrator is told meanwhile.
+const SILENT: &str = "the disk does not answer";
+
+/// Opens the gate of a disk when it is dropped.
+struct Opens<'a>(&'a SlowDisk);
+
+impl Drop for Opens<'_> {
+    fn drop(&mut self) {
+        self.0.open_gate();
+    }
+}
 
 #[test]
 fn a_sync_delays_no_name_and_no_packet() {
@@ -26,6 +37,8 @@ fn a_sync_delays_no_name_and_no_packet() {
     office.give_static_address(3);
     disk.close_gate();
     thread::scope(|scope| {
+        // Whoever waits for the disk ends with the test, also if that fails.
+        let _opens = Opens(&disk);
         let newcomer = scope.spawn(|| {
             let secs = eventually("a lease", || lease(&office, 2, "berta"));
             (secs, disk.is_open())
@@ -36,7 +49,10 @@ fn a_sync_delays_no_name_and_no_packet() {
         // A gateway that waits for its disk does not report either.
         let leases = is_served.then(|| office.gateway().show("leases")["leases"].as_array().map(Vec::len));
         let (was_open, has_lease) = (disk.is_open(), newcomer.is_finished());
+        let is_told = || office.gateway().show("status")["problems"].to_string().contains(SILENT);
+        eventually("a word of the disk", || is_told().then_some(()));
         disk.open_gate();
+        eventually("a word that it answers", || (!is_told()).then_some(()));
         assert!(is_served, "while a sync ran");
         assert_eq!((was_open, has_lease, leases), (false, false, Some(Some(1))));
         assert_eq!(newcomer.join().expect("it does not panic"), (86_400, true));

@@ -201,6 +201,11 @@ impl Disk {
         self.shared.storage.report(topic, problem);
     }
 
+    /// [`Storage::is_silent`]
+    pub fn is_silent(&self) -> bool {
+        self.shared.storage.is_silent()
+    }
+
     async fn operate<T: Send + 'static>(
         &self,
         names: &[&str],

@@ -30,7 +30,7 @@ pub use disk::{Disk, REQUESTS_MAX};
 pub use files::{Files, LateFiles, OpenError, open_regular, read_file};
 pub use key::{KEY_OCTETS, kept_key};
 pub use memory::Memory;
-pub use monitored::Monitored;
+pub use monitored::{Monitored, SILENT};
 pub(crate) use private::{if_there, make_directory, new_file, sync_directory};
 pub use read_only::ReadOnlyFiles;
 
@@ -170,6 +170,11 @@ pub trait Storage: Send + Sync {
     fn report(&self, topic: Topic, problem: Option<String>) {
         let _ = (topic, problem);
     }
+
+    /// Whether it is known that requests are not answered now.
+    fn is_silent(&self) -> bool {
+        false
+    }
 }
 
 /// How many damaged copies of a file are kept.
@@ -178,6 +183,8 @@ pub const DAMAGED_MAX: usize = 8;
 /// What can be wrong with what is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
+    /// The disk does not answer.
+    Silence,
     /// The gateway's hardware addresses.
     Identity,
     /// The stored leases are not what was written.
@@ -208,6 +215,7 @@ impl Topic {
     /// What is said when the problem is over.
     fn when_well(self) -> &'static str {
         match self {
+            Self::Silence => "the disk answers",
             Self::Identity => "the hardware addresses are kept",
             Self::LeasesDamaged => "the leases are sound",
             Self::LeasesUnread => "the leases can be read",

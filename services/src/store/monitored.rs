@@ -1,15 +1,56 @@
 //! A [`Storage`] that remembers what is wrong with what it holds, for `gatepost show status`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::{Storage, Topic};
 
-/// Another storage, and what was [reported](Storage::report) of it.
+/// How often is looked whether the disk answers. What was asked before one look and is not answered at the next is late.
+pub const LOOKS_EVERY: Duration = Duration::from_secs(5);
+
+/// What is said while the disk does not answer.
+pub const SILENT: &str = "the disk does not answer; what has to be read or stored waits";
+
+/// Another storage, what was [reported](Storage::report) of it, and what it is asked.
 pub struct Monitored {
     disk: Arc<dyn Storage>,
     problems: Mutex<Problems>,
+    asked: Mutex<Asked>,
+}
+
+/// What the storage is asked and has not answered.
+#[derive(Default)]
+struct Asked {
+    /// The number of the next request.
+    next: u64,
+    /// The numbers of those that are open.
+    open: BTreeSet<u64>,
+}
+
+/// A request. It is answered when this is dropped.
+struct Request<'a> {
+    asked: &'a Mutex<Asked>,
+    number: u64,
+}
+
+impl<'a> Request<'a> {
+    fn begin(asked: &'a Mutex<Asked>) -> Self {
+        let mut open = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = open.next;
+        open.next += 1;
+        open.open.insert(number);
+        Self { asked, number }
+    }
+}
+
+impl Drop for Request<'_> {
+    fn drop(&mut self) {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.number);
+    }
 }
 
 /// A sentence for each topic.
@@ -18,7 +59,29 @@ type Problems = BTreeMap<Topic, String>;
 impl Monitored {
     /// Monitors `disk`.
     pub fn new(disk: Arc<dyn Storage>) -> Self {
-        Self { disk, problems: Mutex::default() }
+        Self { disk, problems: Mutex::default(), asked: Mutex::default() }
+    }
+
+    /// Reports a disk that does not answer, and that it answers again, for ever.
+    pub async fn watch(&self) {
+        let mut before = None;
+        loop {
+            sleep(LOOKS_EVERY).await;
+            let oldest = self.oldest();
+            let is_silent = oldest.is_some() && oldest == before;
+            self.report(Topic::Silence, is_silent.then(|| SILENT.to_owned()));
+            before = oldest;
+        }
+    }
+
+    /// The number of the oldest request that is open.
+    fn oldest(&self) -> Option<u64> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).open.first().copied()
+    }
+
+    fn ask<T>(&self, request: impl FnOnce(&dyn Storage) -> T) -> T {
+        let _open = Request::begin(&self.asked);
+        request(&*self.disk)
     }
 
     /// What is wrong now, a sentence for each topic.
@@ -33,47 +96,47 @@ impl Monitored {
 
 impl Storage for Monitored {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        self.disk.read(name)
+        self.ask(|disk| disk.read(name))
     }
 
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-        self.disk.read_at(name, offset, len)
+        self.ask(|disk| disk.read_at(name, offset, len))
     }
 
     fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        self.disk.len(name)
+        self.ask(|disk| disk.len(name))
     }
 
     fn list(&self, name: &str) -> io::Result<Vec<String>> {
-        self.disk.list(name)
+        self.ask(|disk| disk.list(name))
     }
 
     fn space(&self) -> io::Result<u64> {
-        self.disk.space()
+        self.ask(|disk| disk.space())
     }
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        self.disk.write(name, content)
+        self.ask(|disk| disk.write(name, content))
     }
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
-        self.disk.append(name, record)
+        self.ask(|disk| disk.append(name, record))
     }
 
     fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
-        self.disk.rewrite(name, offset, len)
+        self.ask(|disk| disk.rewrite(name, offset, len))
     }
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
-        self.disk.rename(name, to)
+        self.ask(|disk| disk.rename(name, to))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.disk.remove(name)
+        self.ask(|disk| disk.remove(name))
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
-        self.disk.sync(name)
+        self.ask(|disk| disk.sync(name))
     }
 
     fn report(&self, topic: Topic, problem: Option<String>) {
@@ -87,12 +150,46 @@ impl Storage for Monitored {
             Some(_) | None => {}
         }
     }
+
+    fn is_silent(&self) -> bool {
+        self.lock().contains_key(&Topic::Silence)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::mpsc::channel;
+    use std::thread;
+
     use super::*;
+    use crate::race::race;
     use crate::store::Memory;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_is_told_and_that_it_answers_again() {
+        let (open, gate) = channel();
+        let disk = Arc::new(Monitored::new(Arc::new(Memory::new())));
+        let steps = async {
+            let asking = {
+                let disk = Arc::clone(&disk);
+                thread::spawn(move || disk.ask(|_| gate.recv()))
+            };
+            while disk.oldest().is_none() {
+                thread::yield_now();
+            }
+            assert!(!disk.is_silent());
+            sleep(2 * LOOKS_EVERY).await;
+            sleep(Duration::from_secs(1)).await;
+            // Others are answered meanwhile, as from the kernel's memory.
+            assert!(disk.read("b").is_ok());
+            assert_eq!((disk.problems(), disk.is_silent()), (vec![SILENT.to_owned()], true));
+            open.send(()).unwrap();
+            asking.join().unwrap().unwrap();
+            sleep(LOOKS_EVERY).await;
+            assert!(disk.problems().is_empty() && !disk.is_silent());
+        };
+        race(disk.watch(), steps).await;
+    }
 
     #[test]
     fn it_keeps_what_every_disk_must_and_remembers_problems() {

@@ -5,6 +5,7 @@ pub mod list;
 
 use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_services::clock::Clock;
@@ -164,7 +165,7 @@ impl Services {
         (wan_client, generation)
     }
 
-    /// Starts what all services stand on: the host stack, and whoever sorts what the workers deliver.
+    /// Starts what all services stand on: the host stack, whoever sorts what the workers deliver, and the watch on the disk.
     fn start_ground(&self) -> JoinSet<()> {
         let Resources { link, stack, list, .. } = &self.resources;
         let mut tasks = JoinSet::new();
@@ -172,6 +173,8 @@ impl Services {
         tasks.spawn_local(async move { running.run().await });
         let (link, stack, list) = (Rc::clone(link), stack.clone(), Rc::clone(list));
         tasks.spawn_local(Dispatcher { link, stack, list }.run());
+        let disk = Arc::clone(&self.inspector.disk);
+        tasks.spawn_local(async move { disk.watch().await });
         tasks
     }
 }

@@ -43,6 +43,8 @@ pub struct Listed {
 /// What of the queue is listed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
+    /// What is wrong with the store.
+    pub problem: Option<String>,
     /// How many entries there are.
     pub total: usize,
     /// The first of them by number, which are the oldest.
@@ -156,13 +158,13 @@ impl<N: Net> WayOut<N> {
                     if octets > octets_max && !messages.is_empty() {
                         break;
                     }
-                    let read = match opened.store.read_queued(id).await {
-                        Ok(message) => {
+                    let read = match opened.unless_silent(opened.store.read_queued(id)).await {
+                        Some(Ok(message)) => {
                             (message.accept.return_path, Some(message.accept.time), message.body.len())
                         }
-                        Err(Unreadable::Gone) => continue,
+                        Some(Err(Unreadable::Gone)) => continue,
                         // It is in the queue all the same, and can be deleted.
-                        Err(Unreadable::Damaged | Unreadable::Io(_)) => (String::new(), None, 0),
+                        Some(Err(Unreadable::Damaged | Unreadable::Io(_))) | None => (String::new(), None, 0),
                     };
                     messages.entry(id.message).or_insert(read)
                 }
@@ -180,7 +182,8 @@ impl<N: Net> WayOut<N> {
                 progress: entry.progress,
             });
         }
-        Ok(List { total, entries: listed })
+        let problem = active.ground.trouble(active.clock.now());
+        Ok(List { problem, total, entries: listed })
     }
 
     /// Does `action` to the entries of `selection`. It is stored when this returns.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::admission::{Connections, Rates};
@@ -27,8 +27,9 @@ use crate::mail::sasl::{Request, Verdict};
 use crate::mail::srs::Srs;
 use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, Refused};
 use crate::net::Net;
+use crate::race::race;
 use crate::service::Host;
-use crate::store::{Disk, Storage, kept_key};
+use crate::store::{Disk, SILENT, Storage, kept_key};
 use crate::task::Task;
 use crate::users::limit::Limits;
 use crate::users::logins::{Logins, Scram};
@@ -54,6 +55,9 @@ pub const ROOM_WATCHED_EVERY: Duration = Duration::from_secs(60);
 
 /// The file of the key by which return paths are made.
 const SRS_KEY: &str = "srs";
+
+/// How often is looked whether the disk answers while somebody waits for it.
+const SILENCE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 const SHORT: &str = "no mail is taken: the disk has less room than mail.disk_reserve";
 const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says what is lost";
@@ -315,6 +319,9 @@ impl Opened {
         if self.runs.is_over() {
             return Some("the mail store has ended; see the log, and start the gateway again".to_owned());
         }
+        if self.disk.is_silent() {
+            return Some(SILENT.to_owned());
+        }
         let refused = self.store.trouble().map(|refused| format!("no mail is taken: {refused}"));
         let short = || self.is_short.get().then(|| SHORT.to_owned());
         let is_damaged = self.is_damaged || self.store.look(store::State::is_damaged);
@@ -357,6 +364,17 @@ impl Opened {
             let next = self.clock.now() + ROOM_WATCHED_EVERY;
             sleep_until(&*self.clock, Some(next)).await;
         }
+    }
+
+    /// What `reading` comes to; `None` once the disk is known not to answer.
+    pub(in crate::mail) async fn unless_silent<T>(&self, reading: impl Future<Output = T>) -> Option<T> {
+        let silent = async {
+            while !self.disk.is_silent() {
+                sleep(SILENCE_LOOKED_AT_EVERY).await;
+            }
+            None
+        };
+        race(silent, async { Some(reading.await) }).await
     }
 
     /// Has a note stand in the log, if there is one, in a task of its own. No mail depends on it.

@@ -1,5 +1,6 @@
 //! How mail stands, in a few numbers: of all mailboxes together, and of each.
 
+use gatepost_ground::Instant;
 use tokio::task::yield_now;
 
 use super::ground::Ground;
@@ -10,8 +11,10 @@ use crate::mail::store::{Entry, Mailbox};
 pub const FOLDERS_LISTED_MAX: usize = 10_000;
 
 /// How mail stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
+    /// What is wrong with the store.
+    pub problem: Option<String>,
     /// Recipients elsewhere who do not have their message yet.
     pub queued: usize,
     /// Those of them that are held.
@@ -121,9 +124,10 @@ impl Ground {
     }
 
     /// How mail stands now. While the store is not open nothing is known of what is in it.
-    pub fn overview(&self) -> Overview {
+    pub fn overview(&self, now: Instant) -> Overview {
         let (connections, connections_outside) = self.connections.count();
-        let mut overview = Overview { connections, connections_outside, ..Overview::default() };
+        let problem = self.trouble(now);
+        let mut overview = Overview { problem, connections, connections_outside, ..Overview::default() };
         if let Some(opened) = self.opened() {
             opened.store.look(|state| {
                 for (_, entry) in state.queue() {

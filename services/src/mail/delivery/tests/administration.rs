@@ -3,6 +3,7 @@
 use super::super::inspection::{Action, LISTED_MAX, Unchanged};
 use super::*;
 use crate::mail::store::{Accept, Change, Remote};
+use crate::store::SILENT;
 
 /// Accepts a message for these recipients, whatever they are, as if another configuration had.
 async fn accept(office: &Office, recipients: impl IntoIterator<Item = String>) -> u64 {
@@ -46,6 +47,28 @@ fn the_administrator_sees_holds_releases_and_deletes_what_is_queued() {
         assert!(!mx1.commands.borrow()[4..].concat().contains("carl"));
         let gone = way_out.change(Action::Release, message).await;
         assert!(matches!(gone, Err(Unchanged::NoEntry(_))), "{gone:?}");
+    });
+}
+
+#[test]
+fn while_the_disk_does_not_answer_the_queue_is_shown_as_far_as_it_is_known_and_why() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
+        sleep(Duration::from_secs(60)).await;
+        office.lab.gate.set_open(false);
+        let (way_out, disk) = (Rc::clone(&office.way_out), Arc::clone(&office.lab.disk));
+        let listing = spawn_local(async move { way_out.list().await.unwrap() });
+        sleep(Duration::from_secs(10)).await;
+        assert!(!listing.is_finished(), "it may answer yet");
+        disk.be_silent(true);
+        let list = listing.await.unwrap();
+        assert_eq!((list.problem.as_deref(), list.total), (Some(SILENT), 1));
+        assert_eq!((list.entries[0].recipient.as_str(), list.entries[0].sender.as_str()), (BOB, ""));
+        disk.be_silent(false);
+        office.lab.gate.set_open(true);
+        let list = office.way_out.list().await.unwrap();
+        assert_eq!((list.problem, list.entries[0].sender.as_str()), (None, ANNA));
     });
 }
 

@@ -31,6 +31,7 @@ struct State {
     next: u64,
     fails_to_sync: bool,
     fails_to_list: bool,
+    is_silent: bool,
     syncs: usize,
     room: Option<usize>,
     /// What is said to be room instead.
@@ -70,6 +71,11 @@ impl FakeDisk {
     /// Directories cannot be read.
     pub fn fail_to_list(&self, fails: bool) {
         self.state().fails_to_list = fails;
+    }
+
+    /// It is known not to answer.
+    pub fn be_silent(&self, is_silent: bool) {
+        self.state().is_silent = is_silent;
     }
 
     /// There is room for so many octets more.
@@ -139,6 +145,10 @@ impl FakeDisk {
 }
 
 impl Storage for FakeDisk {
+    fn is_silent(&self) -> bool {
+        self.state().is_silent
+    }
+
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let state = self.state();
         Ok(state.names.get(name).map(|id| state.files[id].cached.clone()))

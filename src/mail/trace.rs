@@ -152,7 +152,7 @@ fn accepted_report(accepted: Accepted) -> MessageReport {
     let (origin, account) = match accepted.origin {
         Origin::Smtp => ("smtp", None),
         Origin::Polled { account, .. } => ("polled", Some(account)),
-        Origin::Imported => ("imported", None),
+        Origin::Imported { .. } => ("imported", None),
         Origin::Local => ("local", None),
         Origin::Voice => ("voice", None),
     };

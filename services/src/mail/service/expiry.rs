@@ -1,8 +1,8 @@
 //! Removes messages that are older than the configuration keeps them in a folder.
 //!
-//! A message is as old as it is here. Times of day can be wrong, above all just after a start; so nothing is removed in the first
-//! hour, and a message from the future stays. The inbox stays as it is while a POP3 session has it, since the session has told its
-//! client what is there (RFC 1939, section 8).
+//! A message is as old as it is here: an imported one since the import. Times of day can be wrong, above all just after a
+//! start; so nothing is removed in the first hour, and a message from the future stays. The inbox stays as it is while a
+//! POP3 session has it, since the session has told its client what is there (RFC 1939, section 8).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(super) fn expired(mailbox: &Mailbox, keep_days: &KeepDays, now: UnixTime, ha
     let is_old = |time: u64, folder: &FolderId| {
         kept.get(folder).is_some_and(|keeps| now.0.checked_sub(time).is_some_and(|age| age >= *keeps))
     };
-    let old = mailbox.entries().iter().filter(|entry| is_old(entry.time, &entry.folder));
+    let old = mailbox.entries().iter().filter(|entry| is_old(entry.arrived.into(), &entry.folder));
     old.map(|entry| entry.uid).take(UIDS_MAX).collect()
 }
 
@@ -79,7 +79,7 @@ pub(in crate::mail) async fn expire(ground: &Ground, keep_days: &KeepDays, clock
 mod tests {
     use super::*;
     use crate::mail::service::tests::lab::{Lab, NOW, simulate, user};
-    use crate::mail::store::{Accept, Delivery, JUNK};
+    use crate::mail::store::{Accept, Delivery, JUNK, Origin};
 
     #[test]
     fn what_is_older_than_its_folder_keeps_it_is_removed_and_nothing_else() {
@@ -111,6 +111,15 @@ mod tests {
             assert_eq!(expired(&[("inbox", 1), ("junk", 3)], NOW, false), [2, 3], "a session has the inbox");
             assert_eq!(expired(&[("lists", 1)], 0, true), [0; 0]);
             assert_eq!(expired(&[("lists", 1)], NOW, true), [4]);
+
+            // One that was imported three days ago, whatever time it has from where it was before.
+            let folder = opened.folder_of(id, "Old").await;
+            let deliveries = vec![Delivery { mailbox: id, folder, ..Delivery::default() }];
+            let origin = Origin::Imported { at: day(3) };
+            let accept = Accept { time: day(1000), origin, deliveries, ..Accept::default() };
+            opened.store.change(Change::Accept(accept, b"a: b\r\n".to_vec())).await.unwrap();
+            assert_eq!(expired(&[("old", 4)], NOW, true), [0; 0]);
+            assert_eq!(expired(&[("old", 3)], NOW, true), [6]);
         });
     }
 }

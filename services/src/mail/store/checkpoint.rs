@@ -26,17 +26,20 @@ const ENTRIES_MAX: usize = 4000;
 const LINES_MAX: usize = 500;
 /// A part whose text has so many octets ends.
 const TEXT_OCTETS: usize = 256 << 10;
-const ENTRY_LEN: usize = 60;
+const ENTRY_LEN: usize = 64;
+/// The same by versions that did not write since when an entry is here.
+const FORMER_ENTRY_LEN: usize = 60;
 
 const HEAD: u8 = 1;
 const MAILBOX: u8 = 2;
-const ENTRIES: u8 = 3;
+const FORMER_ENTRIES: u8 = 3;
 const QUEUE: u8 = 4;
 const SEEN: u8 = 5;
 const BODIES: u8 = 6;
 const SEGMENTS: u8 = 7;
 const GHOSTS: u8 = 8;
 const END: u8 = 9;
+const ENTRIES: u8 = 10;
 
 /// What the next part of a checkpoint is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -219,13 +222,14 @@ fn write_entry(octets: &mut Vec<u8>, entry: &Entry) {
     for number in [entry.message, entry.modseq, entry.time, entry.size, entry.place.offset] {
         octets.extend(number.to_le_bytes());
     }
-    for number in [entry.place.segment, entry.place.len, entry.share] {
+    for number in [entry.place.segment, entry.place.len, entry.share, entry.arrived] {
         octets.extend(number.to_le_bytes());
     }
 }
 
-fn read_entry(octets: &[u8; ENTRY_LEN]) -> Entry {
-    let mut rest = &octets[..];
+/// The entry that these octets are: [`ENTRY_LEN`], or [`FORMER_ENTRY_LEN`].
+fn read_entry(octets: &[u8]) -> Entry {
+    let mut rest = octets;
     let mut number = |len: usize| {
         let (head, tail) = rest.split_at(len);
         rest = tail;
@@ -234,11 +238,13 @@ fn read_entry(octets: &[u8; ENTRY_LEN]) -> Entry {
         u64::from_le_bytes(whole)
     };
     // The octets are as many as each number has.
-    let (uid, flags, folder) = (number(4) as u32, number(2) as u16, number(2) as u16);
+    let (uid, flags, folder) = (number(4) as u32, Flags(number(2) as u16), FolderId(number(2) as u16));
     let [message, modseq, time, size, offset] = [number(8), number(8), number(8), number(8), number(8)];
     let [segment, len, share] = [number(4) as u32, number(4) as u32, number(4) as u32];
+    let is_former = octets.len() == FORMER_ENTRY_LEN;
+    let arrived = if is_former { u32::try_from(time).unwrap_or(u32::MAX) } else { number(4) as u32 };
     let place = Place { segment, len, offset };
-    Entry { uid, flags: Flags(flags), folder: FolderId(folder), message, modseq, time, size, place, share }
+    Entry { uid, flags, folder, message, modseq, time, size, place, share, arrived }
 }
 
 fn write_fact(text: &mut Lines, segment: u32, fact: &Fact) {
@@ -329,11 +335,13 @@ impl Reader {
                 state.next_mailbox = values.number()?;
                 state.last_uid_validity = values.number()?;
             }
-            (ENTRIES, "entries") => {
+            (ENTRIES | FORMER_ENTRIES, "entries") => {
                 let mailbox = state.mailboxes.get_mut(&MailboxId(values.number()?)).ok_or(Malformed)?;
-                let (entries, []) = body.as_chunks::<ENTRY_LEN>() else { return Err(Malformed) };
-                for entry in entries {
-                    mailbox.insert(read_entry(entry));
+                let len = if kind == ENTRIES { ENTRY_LEN } else { FORMER_ENTRY_LEN };
+                let mut entries = body.chunks_exact(len);
+                entries.by_ref().for_each(|entry| _ = mailbox.insert(read_entry(entry)));
+                if !entries.remainder().is_empty() {
+                    return Err(Malformed);
                 }
             }
             (QUEUE, "queued") => {
@@ -375,5 +383,32 @@ impl Reader {
             _ => return Err(Malformed),
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written_and_by_earlier_versions() {
+        let place = Place { segment: 9, len: 10, offset: 8 };
+        let (flags, folder) = (Flags(2), FolderId(3));
+        let entry = Entry {
+            uid: 1,
+            flags,
+            folder,
+            message: 4,
+            modseq: 5,
+            time: 6,
+            size: 7,
+            place,
+            share: 11,
+            arrived: 12,
+        };
+        let mut octets = Vec::new();
+        write_entry(&mut octets, &entry);
+        assert_eq!((octets.len(), read_entry(&octets)), (ENTRY_LEN, entry));
+        assert_eq!(read_entry(&octets[..FORMER_ENTRY_LEN]), Entry { arrived: 6, ..entry });
     }
 }

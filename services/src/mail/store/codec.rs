@@ -150,7 +150,7 @@ fn write_accept(text: &mut Lines, accept: &Accept) {
     text.line("accept").number(time).octets(source).octets(return_path).octets(results);
     match origin {
         Origin::Smtp => _ = text.line("origin").number("smtp"),
-        Origin::Imported => _ = text.line("origin").number("imported"),
+        Origin::Imported { at } => _ = text.line("origin").number("imported").number(at),
         Origin::Local => _ = text.line("origin").number("local"),
         Origin::Voice => _ = text.line("origin").number("voice"),
         Origin::Polled { account, uidl } => {
@@ -187,7 +187,8 @@ fn read_accept<'a>(
     let mut values = expect_next(text, "origin")?;
     accept.origin = match values.word()? {
         "smtp" => Origin::Smtp,
-        "imported" => Origin::Imported,
+        // Versions before this one wrote no time, and read no further than the word.
+        "imported" => Origin::Imported { at: if values.is_empty() { 0 } else { values.number()? } },
         "local" => Origin::Local,
         "voice" => Origin::Voice,
         "polled" => Origin::Polled { account: values.text()?, uidl: values.text()? },
@@ -357,6 +358,7 @@ mod tests {
             Content::Start(Start { previous: None }),
             Content::Start(Start { previous: Some((1, 2)) }),
             Content::Accept(Accept::default()),
+            Content::Accept(Accept { origin: Origin::Imported { at: 7 }, ..Accept::default() }),
             Content::Accept(accept),
             Content::Attempt(Attempt { entry, progress }),
             Content::Done(Done { time: 11, ..Done::new(entry, "250".to_owned()) }),
@@ -374,5 +376,14 @@ mod tests {
             assert_eq!(Content::decode(kind, b"else\n"), Err(Malformed));
             assert_eq!(Content::decode(99, &text), Err(Malformed));
         }
+    }
+
+    #[test]
+    fn what_earlier_versions_have_imported_says_no_time() {
+        let (kind, text) = Content::Accept(Accept::default()).encode();
+        let text = String::from_utf8(text).unwrap().replace("origin smtp", "origin imported");
+        let Ok(Content::Accept(accept)) = Content::decode(kind, text.as_bytes()) else { panic!("{text}") };
+        assert_eq!(accept.origin, Origin::Imported { at: 0 });
+        assert_eq!(Accept { time: 9, ..accept }.arrived(), 9);
     }
 }

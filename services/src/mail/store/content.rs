@@ -125,6 +125,16 @@ pub struct Accept {
     pub body: Body,
 }
 
+impl Accept {
+    /// Since when the message is here, in seconds since 1970: an imported one was accepted elsewhere before.
+    pub fn arrived(&self) -> u64 {
+        match self.origin {
+            Origin::Imported { at } if at > 0 => at,
+            _ => self.time,
+        }
+    }
+}
+
 /// Where a message comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
@@ -139,7 +149,10 @@ pub enum Origin {
         uidl: String,
     },
     /// Files, by the administrator.
-    Imported,
+    Imported {
+        /// When, in seconds since 1970; 0 if it was by a version that did not write it.
+        at: u64,
+    },
     /// The gateway itself: a bounce, a vacation answer.
     Local,
     /// The voice service.

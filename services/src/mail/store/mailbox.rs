@@ -34,6 +34,8 @@ pub struct Entry {
     pub place: Place,
     /// The part of the record's octets that live because of this entry.
     pub(super) share: u32,
+    /// Since when it is here, in seconds since 1970, which this counts until 2106.
+    pub arrived: u32,
 }
 
 // 64 octets an entry: a mailbox of 100,000 messages has 6.4 MB.

@@ -229,6 +229,7 @@ impl State {
                 size: body_len.saturating_add(prefix.len() as u64),
                 place,
                 share,
+                arrived: u32::try_from(accept.arrived()).unwrap_or(u32::MAX),
             };
             let mailbox_of = self.mailbox_or_unknown(mailbox);
             if mailbox_of.state.is_removed {

@@ -32,6 +32,8 @@ const BATCH_OCTETS_MAX: u64 = 4 << 20;
 pub struct Importer<'a> {
     store: OfflineStore<'a>,
     mailbox: MailboxId,
+    /// The time of day, in seconds since 1970.
+    time: u64,
     /// What the folders hold, by the length of the messages. So only those are read that can be the same.
     known: BTreeMap<(FolderId, u64), Vec<Known>>,
     keys: (u64, u64),
@@ -144,6 +146,7 @@ impl<'a> Importer<'a> {
         Ok(Self {
             store,
             mailbox,
+            time,
             known,
             keys: (rng.random(), rng.random()),
             open: None,
@@ -232,7 +235,7 @@ impl<'a> Importer<'a> {
             time: meta.time,
             source: meta.source.clone(),
             return_path: meta.return_path.clone(),
-            origin: Origin::Imported,
+            origin: Origin::Imported { at: self.time },
             deliveries: vec![delivery],
             ..Accept::default()
         };
@@ -318,4 +321,28 @@ fn read(store: &OfflineStore<'_>, id: MailboxId, uid: Uid, keys: (u64, u64)) -> 
         Ok(())
     })?;
     Ok(hasher.finish128().as_u128())
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_ground::Instant;
+    use rand::SeedableRng;
+
+    use super::*;
+    use crate::mail::store::Settings;
+    use crate::store::Memory;
+
+    #[test]
+    fn a_message_has_its_own_time_and_is_here_since_the_import() {
+        let (disk, mut rng) = (Memory::new(), StdRng::seed_from_u64(1));
+        let seeded = StdRng::seed_from_u64(2);
+        let store = OfflineStore::open(&disk, Settings::default(), Instant::ZERO, seeded).unwrap();
+        let mut importer = Importer::new(store, "anna", 0, 1_800_000_000, &mut rng).unwrap();
+        importer.part(b"Subject: old\n\n").unwrap();
+        importer.end(&Meta { time: 1_000_000_000, ..Meta::default() }).unwrap();
+        importer.finish().unwrap();
+        let mailbox = importer.store.state().mailbox(importer.mailbox).unwrap();
+        let entry = mailbox.entries()[0];
+        assert_eq!((entry.time, entry.arrived), (1_000_000_000, 1_800_000_000));
+    }
 }

@@ -55,7 +55,7 @@ pub use self::stored::{
     Contents, StoredMessage, forwarded, is_refused_for_now, joined, remote, remote_of_ours,
 };
 use super::address::{Mailbox, ReversePath};
-use super::mx::{Host, NextHop, Routes};
+use super::mx::{Host, NextHop, Routes, Server};
 use super::smtp::client::{Report, Scope, Status};
 use super::store::{Attempt, Change, Done, Progress, QueueId};
 use crate::clock::UnixTime;
@@ -513,8 +513,18 @@ impl Queue {
         Some(job)
     }
 
-    /// Whether a next hop can be reached as far as this side knows.
+    /// Whether a next hop can be reached as far as this side knows. A server that a route names may be one of the LAN: its name is
+    /// looked up, and if it is not there that is [no try](Queue::has_way_to).
     fn is_open(&self, next_hop: &NextHop) -> bool {
+        let is_named = matches!(
+            next_hop,
+            NextHop::Server { server: Server { host: Host::Name(_), .. }, is_smarthost: false }
+        );
+        is_named || self.has_way_to(next_hop)
+    }
+
+    /// Whether there is a way to a next hop: what does not come there is a try.
+    fn has_way_to(&self, next_hop: &NextHop) -> bool {
         let is_near = match next_hop {
             NextHop::Server { server, is_smarthost: false } => {
                 matches!(server.host, Host::Address(address) if is_private(address))

@@ -85,15 +85,16 @@ impl Queue {
         debug_assert_eq!(ids.len(), results.len(), "each recipient has a result");
         if kind == Kind::Send {
             let has_reached_none = results.iter().all(is_unreachable);
-            let is_open = self.is_open(&next_hop);
+            let has_way = self.has_way_to(&next_hop);
             if let Some(state) = self.hops.get_mut(&next_hop) {
-                let is_failure = has_reached_none && is_open;
+                let is_failure = has_reached_none && has_way;
                 state.failures = if is_failure { state.failures.saturating_add(1) } else { 0 };
-                let pause = PAUSE.saturating_mul(state.failures).min(PAUSE_MAX);
+                let pauses = state.failures.max(u32::from(has_reached_none));
+                let pause = PAUSE.saturating_mul(pauses).min(PAUSE_MAX);
                 state.rests_until = now.instant + pause;
                 state.failure = results.first().filter(|_| state.failures >= DEAD_AFTER).cloned();
             }
-            if has_reached_none && !is_open {
+            if has_reached_none && !has_way {
                 return Settlement::default();
             }
         }

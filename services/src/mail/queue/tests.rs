@@ -4,7 +4,6 @@ use super::schedule::{GIVE_UP_AFTER, GIVE_UP_TRIES, TRIES_MIN};
 use super::*;
 use crate::cases;
 use crate::mail::bounce::{Action, Addressee};
-use crate::mail::mx::Server;
 use crate::mail::smtp::client::Outcome;
 use crate::mail::store::Unreadable;
 
@@ -268,6 +267,41 @@ fn while_there_is_no_way_out_no_try_is_burnt() {
         let said = settle_at(&mut queue, now, now.time.0 - NOW.time.0, &[deferred()]);
         assert!(said.last().unwrap().starts_with(&format!("1.0 try {tries} ")), "{said:?}");
     }
+}
+
+#[test]
+fn a_server_that_a_route_names_is_looked_for_without_a_way_out_and_that_is_no_try() {
+    let named = |name: &str| Server { host: Host::Name(name.to_owned()), port: 25 };
+    let routes = Routes {
+        domains: [("named.example".to_owned(), named("mail.office.example"))].into(),
+        smarthost: Some(named("smtp.isp.example")),
+        ..Routes::default()
+    };
+    let mut queue = empty();
+    for (message, recipient) in [(1, "a@named.example"), (2, "b@named.example"), (3, "c@far.example")] {
+        queue.insert(NOW, &routes, id(message, 0), recipient, "", &Progress::default());
+    }
+    queue.set_way_out(NOW, false);
+    let next = |queue: &mut Queue, now| queue.next_job(now).map(|job| (job.recipients[0].id, job));
+    let (first, job) = next(&mut queue, NOW).unwrap();
+    let (second, other) = next(&mut queue, NOW).unwrap();
+    assert_eq!((first, second, next(&mut queue, NOW)), (id(1, 0), id(2, 0), None), "not by the smarthost");
+    // It is on the LAN.
+    let said = words(&finish(&mut queue, NOW, &job, &message(0), &[delivered()]));
+    assert_eq!(said, ["1.0 done: 250 OK"]);
+    // Or it cannot be found now, however often that is.
+    let mut job = other;
+    for minutes in 1..=2 * u64::from(GIVE_UP_TRIES) {
+        let now = at((minutes - 1) * 60);
+        assert_eq!(finish(&mut queue, now, &job, &message(0), &[unreachable()]), Settlement::default());
+        assert_eq!(next(&mut queue, at(minutes * 60 - 1)), None);
+        job = next(&mut queue, at(minutes * 60)).unwrap().1;
+    }
+    // With a way out that is a try, and the next.
+    let now = at(10 * HOUR);
+    queue.set_way_out(now, true);
+    let said = words(&finish(&mut queue, now, &job, &message(0), &[unreachable()]));
+    assert!(said[0].starts_with("2.0 try 1 in "), "{said:?}");
 }
 
 /// RFC 5321, section 4.5.4.1: A clock that is wrong neither hides a message for years nor gives it up.

@@ -4,6 +4,7 @@
 //! [`Office::config`]: a table of the same name is one table, where the scenario's keys win; lists of tables are
 //! joined.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;
 
@@ -122,9 +123,9 @@ impl Office {
 
     /// Who has a reservation, and of which address.
     fn reserved(&self) -> impl Iterator<Item = Reserved<'_>> {
-        let mut pcs: Vec<_> = self.servers.iter().map(|server| &server.pc).chain(&self.printer).collect();
-        pcs.dedup();
-        let pcs = pcs.into_iter().filter_map(|pc| {
+        let mut seen = BTreeSet::new();
+        let pcs = self.servers.iter().map(|server| &server.pc).chain(&self.printer);
+        let pcs = pcs.filter(move |pc| seen.insert(pc.as_str())).filter_map(|pc| {
             let is_printer = self.printer.as_ref() == Some(pc);
             Some((pc.as_str(), mac_of(pc_number(pc)?), is_printer.then_some("printer")))
         });
@@ -226,6 +227,15 @@ mod tests {
         let reserved: Vec<_> =
             config.services.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
         assert_eq!(reserved, [Ipv4Addr::new(10, 20, 0, 200), Ipv4Addr::new(10, 20, 0, 201)]);
+    }
+
+    #[test]
+    fn a_pc_that_is_several_things_has_one_reservation() {
+        let office = office().forwarded("pc-1", 8_080).dmz_host("pc-0").printer("pc-1");
+        let config = office.gateway_config().expect("the gateway accepts it");
+        let names =
+            config.services.dhcp.reservations.iter().map(|reservation| reservation.hostname.as_deref());
+        assert_eq!(names.collect::<Vec<_>>(), [Some("printer"), None]);
     }
 
     #[test]

@@ -15,6 +15,11 @@ pub trait LocalNames {
     /// The host name, a single label, of `address`.
     fn name(&self, address: IpAddr) -> Option<String>;
 
+    /// Whether all names are known. While the leases cannot be read they are not, and who is not found may be there.
+    fn is_complete(&self) -> bool {
+        true
+    }
+
     /// Whether a lease or a reservation says that a host has `address`. Clients at other addresses, which
     /// may be forged, share a part of the tables. Where nobody keeps leases all are known.
     fn is_known(&self, _address: IpAddr) -> bool {

@@ -68,6 +68,10 @@ impl LocalNames for OfficeHosts {
         leased.map(str::to_owned).or_else(|| self.reserved_names.get(&address)?.clone())
     }
 
+    fn is_complete(&self) -> bool {
+        self.leases().is_none_or(|leases| !leases.is_unread())
+    }
+
     fn is_known(&self, address: IpAddr) -> bool {
         // A lease of DHCPv4 says nothing of other addresses.
         let IpAddr::V4(address) = address else { return true };

@@ -233,7 +233,7 @@ impl Server {
             let local =
                 (is_served && has_zone).then(|| self.zone.lookup(name, request.record_type)).flatten();
             if let Some(mut answer) = local {
-                question.authoritative |= question.aliases == 0;
+                question.authoritative |= question.aliases == 0 && answer.code != ResponseCode::ServFail;
                 if question.source > Source::Zone {
                     // A foreign name led here: it shall not borrow what it may not say itself.
                     answer

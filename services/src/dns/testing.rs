@@ -1,6 +1,6 @@
 //! What the tests of this module share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -32,29 +32,37 @@ pub fn office() -> Config {
 
 /// Leases that a test can change.
 #[derive(Default)]
-pub struct Leases(RefCell<BTreeMap<String, IpAddr>>);
+pub struct Leases {
+    by_label: RefCell<BTreeMap<String, IpAddr>>,
+    /// Whether there may be others.
+    pub is_unread: Cell<bool>,
+}
 
 impl Leases {
     pub fn of(leases: &[(&str, &str)]) -> Rc<Self> {
         let this = Rc::new(Self::default());
         for (label, address) in leases {
-            this.0.borrow_mut().insert((*label).to_owned(), address.parse().unwrap());
+            this.by_label.borrow_mut().insert((*label).to_owned(), address.parse().unwrap());
         }
         this
     }
 
     pub fn release(&self, label: &str) {
-        self.0.borrow_mut().remove(label);
+        self.by_label.borrow_mut().remove(label);
     }
 }
 
 impl LocalNames for Leases {
     fn addresses(&self, label: &str) -> Vec<IpAddr> {
-        self.0.borrow().get(label).copied().into_iter().collect()
+        self.by_label.borrow().get(label).copied().into_iter().collect()
     }
 
     fn name(&self, address: IpAddr) -> Option<String> {
-        self.0.borrow().iter().find_map(|(label, &leased)| (leased == address).then(|| label.clone()))
+        self.by_label.borrow().iter().find_map(|(label, &leased)| (leased == address).then(|| label.clone()))
+    }
+
+    fn is_complete(&self) -> bool {
+        !self.is_unread.get()
     }
 
     fn is_known(&self, address: IpAddr) -> bool {

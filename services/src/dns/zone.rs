@@ -8,8 +8,8 @@
 //!
 //! The names of the LAN's hosts are in neither: [`LocalNames`] is asked for each question, and so are the
 //! [texts](PublishedTexts) that other services publish. A node always comes before both, so that no host can take the
-//! name of a server. In stand-alone mode the root is a cut
-//! too, and with it every name is local.
+//! name of a server. While the leases are not known, a name that a lease can have fails and is not denied. In stand-alone
+//! mode the root is a cut too, and with it every name is local.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -76,6 +76,14 @@ enum Kind {
     Absent,
 }
 
+/// A name that a lease can have.
+enum Leasable<'a> {
+    /// A host's, a single label below the office's domain.
+    Label(&'a str),
+    /// The reverse name of an address on the LAN.
+    Address(IpAddr),
+}
+
 impl Zone {
     /// Puts the zone together.
     ///
@@ -135,6 +143,9 @@ impl Zone {
         if !lease.is_empty() {
             return Some(self.answer_from(name, &key, LEASE_TTL_SECS, &lease, record_type));
         }
+        if self.may_be_leased(&key) {
+            return Some(Answer::code(ResponseCode::ServFail));
+        }
         if let Some(cut) = cut.filter(|cut| !cut.apex.is_root()) {
             return Some(self.answer_from_cut(cut, name, &key, record_type));
         }
@@ -148,7 +159,7 @@ impl Zone {
         // Addresses of a bare label are not looked for outside: it is the name of a host that is not
         // here. "No address" and not "no such name", which would deny a whole top-level domain
         // (RFC 8020).
-        let is_bare = label.is_some() && matches!(record_type, RecordType::A | RecordType::AAAA);
+        let is_bare = label.is_some() && is_address(record_type);
         is_bare.then(Answer::default)
     }
 
@@ -157,7 +168,8 @@ impl Zone {
     fn lookup_label(&self, label: &[u8], name: &Name, record_type: RecordType) -> Option<Answer> {
         let relative = Name::from_labels([label]).ok()?.append_domain(&self.origin).ok()?;
         let key = NameKey::new(&relative);
-        if !self.nodes.contains_key(&key) && self.lease(&key).is_empty() {
+        let is_unknown = || is_address(record_type) && self.may_be_leased(&key);
+        if !self.nodes.contains_key(&key) && self.lease(&key).is_empty() && !is_unknown() {
             return None;
         }
         let mut answer = self.lookup(&relative, record_type)?;
@@ -205,27 +217,39 @@ impl Zone {
         match record_type {
             _ if !exists => Answer::negative(ResponseCode::NXDomain, soa),
             RecordType::ANY => any_answer(name),
-            RecordType::A | RecordType::AAAA if cut.kind == Kind::Localhost => loopback(name, record_type),
+            _ if is_address(record_type) && cut.kind == Kind::Localhost => loopback(name, record_type),
             _ => Answer::negative(ResponseCode::NoError, soa),
         }
     }
 
     /// The records that leases give to a name: its addresses, or for a reverse name its host.
     fn lease(&self, key: &NameKey) -> Vec<RData> {
-        let Some(below) = key.labels_below(&self.origin_key) else {
-            return self.leased_name(key).into_iter().collect();
-        };
-        match only(below).and_then(|label| std::str::from_utf8(label).ok()) {
-            Some(label) if !LEASE_NAMES_REFUSED.contains(&label) => {
+        match self.leasable(key) {
+            Some(Leasable::Label(label)) => {
                 self.leases.addresses(label).into_iter().map(address_data).collect()
             }
-            _ => Vec::new(),
+            Some(Leasable::Address(address)) => self.leased_name(address).into_iter().collect(),
+            None => Vec::new(),
         }
     }
 
-    /// The host of a reverse name.
-    fn leased_name(&self, key: &NameKey) -> Option<RData> {
-        let address = reverse_address(key).map(IpAddr::V4).filter(|&address| self.is_on_lan(address))?;
+    /// Whether a name without a lease that is known may have one all the same.
+    fn may_be_leased(&self, key: &NameKey) -> bool {
+        !self.leases.is_complete() && self.leasable(key).is_some()
+    }
+
+    /// What a lease could say of a name, if it is one that a lease can have.
+    fn leasable<'a>(&self, key: &'a NameKey) -> Option<Leasable<'a>> {
+        let Some(below) = key.labels_below(&self.origin_key) else {
+            let address = reverse_address(key).map(IpAddr::V4).filter(|&address| self.is_on_lan(address));
+            return address.map(Leasable::Address);
+        };
+        let label = only(below).and_then(|label| std::str::from_utf8(label).ok());
+        label.filter(|label| !LEASE_NAMES_REFUSED.contains(label)).map(Leasable::Label)
+    }
+
+    /// The host at an address of the LAN.
+    fn leased_name(&self, address: IpAddr) -> Option<RData> {
         let label = self.leases.name(address)?;
         if LEASE_NAMES_REFUSED.contains(&label.as_str()) {
             return None;
@@ -383,6 +407,10 @@ impl Zone {
             RecordValue::Text(text) => RData::TXT(text_data(name, text)?),
         })
     }
+}
+
+fn is_address(record_type: RecordType) -> bool {
+    matches!(record_type, RecordType::A | RecordType::AAAA)
 }
 
 /// The record of an address, by its family.

@@ -134,9 +134,9 @@ impl Server {
         }
     }
 
-    /// When [`Server::handle_timeout`] is due; `None` if nothing waits.
+    /// When [`Server::handle_timeout`] and [`Server::poll_request`] are due; `None` if nothing waits.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.declines.poll_timeout()
+        [self.declines.poll_timeout(), self.leases.borrow().read_due()].into_iter().flatten().min()
     }
 
     /// Does what is due at `now`.

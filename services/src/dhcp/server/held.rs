@@ -77,7 +77,7 @@ impl Server {
 
     /// Whether the leases are still to be read, and are read now. Then the message of `request` is dealt with after it.
     pub(super) fn reads_first(&mut self, request: &Request<'_>) -> bool {
-        let is_due = self.holding.unread.is_none() && self.leases.borrow_mut().want_read(request.now);
+        let is_due = self.holding.unread.is_none() && self.leases.borrow().is_read_due(request.now);
         if is_due {
             self.holding.unread = Some((request.origin, request.message.clone()));
         }

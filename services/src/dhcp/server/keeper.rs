@@ -36,10 +36,9 @@ pub(super) struct Keeper {
 
 enum State {
     Journal(Known),
-    /// It could not be read so far; it is tried again then, if somebody has asked.
+    /// It could not be read so far, and is tried again then.
     Unread {
         due: Instant,
-        is_wanted: bool,
     },
 }
 
@@ -55,7 +54,7 @@ struct Known {
 impl Keeper {
     /// Keeps leases on `disk`, which is to be read.
     pub fn new(disk: Arc<dyn Storage>, now: Instant) -> Self {
-        let journal = State::Unread { due: now, is_wanted: true };
+        let journal = State::Unread { due: now };
         Self { disk, journal, is_busy: false, current: Arc::default(), outcomes: VecDeque::new() }
     }
 
@@ -153,15 +152,16 @@ impl Leases {
         outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
     }
 
-    /// Has a disk that could not be read tried once more, if it is time to; says whether it is, and is tried now.
-    pub fn want_read(&mut self, now: Instant) -> bool {
-        let is_busy = self.keeper.is_busy;
-        match &mut self.keeper.journal {
-            State::Unread { due, is_wanted } => {
-                *is_wanted = true;
-                *due <= now && !is_busy
-            }
-            State::Journal(_) => false,
+    /// Whether a disk that could not be read so far is to be tried now.
+    pub(super) fn is_read_due(&self, now: Instant) -> bool {
+        self.read_due().is_some_and(|due| due <= now)
+    }
+
+    /// When a disk that could not be read so far is tried again, by [`Leases::poll_request`].
+    pub(super) fn read_due(&self) -> Option<Instant> {
+        match self.keeper.journal {
+            State::Unread { due } if !self.keeper.is_busy => Some(due),
+            _ => None,
         }
     }
 
@@ -171,9 +171,7 @@ impl Leases {
             return None;
         }
         let task = match &mut self.keeper.journal {
-            State::Unread { due, is_wanted } => {
-                (*is_wanted && *due <= now).then(|| Task::Read(Arc::clone(&self.keeper.disk)))
-            }
+            State::Unread { due } => (*due <= now).then(|| Task::Read(Arc::clone(&self.keeper.disk))),
             State::Journal(known) if !known.damages.is_empty() => {
                 Some(Task::SetAside(Arc::clone(&known.journal), std::mem::take(&mut known.damages)))
             }
@@ -240,8 +238,9 @@ impl Leases {
     fn read(&mut self, now: Instant, unix_now: UnixTime, opened: io::Result<(Journal, Content)>) {
         let problem = opened.as_ref().err().map(|error| {
             format!(
-                "{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases, and tries again while clients ask; see to \
-                 system.state_dir"
+                "{JOURNAL_FILE} cannot be read: {error}; DHCP gives no leases, and names of leases are unknown; it is tried \
+                 every {} s; see to system.state_dir",
+                RETRY_INTERVAL.as_secs()
             )
         });
         self.keeper.disk.report(Topic::LeasesUnread, problem);
@@ -255,7 +254,7 @@ impl Leases {
                 let journal = Arc::new(Mutex::new(journal));
                 State::Journal(Known { journal, damages, records, must_replace, from_reserve: false })
             }
-            Err(_) => State::Unread { due: now + RETRY_INTERVAL, is_wanted: false },
+            Err(_) => State::Unread { due: now + RETRY_INTERVAL },
         };
     }
 

@@ -15,8 +15,8 @@
 //! [`Server::poll_request`] gives out done elsewhere, hands what became of it to [`Server::handle_done`], and sends
 //! what [`Server::poll_reply`] returns then. If the disk refuses, an ACK says only what is on disk already: the rest of
 //! the client's lease, or its reservation. While changes wait (`waiting`) others are served. What has expired is
-//! found out when it matters. Only probes have a timer: the caller hands over ARP frames
-//! ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
+//! found out when it matters. Only probes, and leases that could not be read, have a timer: the caller hands over ARP
+//! frames ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
 //! the probes that [`Server::poll_probe`] returns.
 //!
 //! A client is known by its client identifier, or else by its hardware address. It is offered, in this

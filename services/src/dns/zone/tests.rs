@@ -106,6 +106,31 @@ fn leases_come_and_go_at_once() {
 }
 
 #[test]
+fn while_leases_cannot_be_read_no_name_that_they_can_have_is_denied() {
+    for use_upstream in [true, false] {
+        let leases = Leases::of(&[("pc1", "192.168.1.50")]);
+        leases.is_unread.set(true);
+        let config = Config { use_upstream, ..office() };
+        let zone = Zone::new(&config, Rc::<Leases>::clone(&leases)).unwrap();
+        assert_eq!(data(&zone, "pc1.office.example.", RecordType::A), ["192.168.1.50"]);
+        assert_eq!(data(&zone, "www.office.example.", RecordType::A), ["203.0.113.10"]);
+        let unknown = (ResponseCode::ServFail, String::new());
+        for owner in ["pc2.office.example.", "pc2.", "60.1.168.192.in-addr.arpa."] {
+            assert_eq!(denial(&zone, owner, RecordType::A), unknown, "{owner}");
+        }
+        for owner in ["a.pc2.office.example.", "wpad.office.example.", "60.2.168.192.in-addr.arpa."] {
+            assert_eq!(denial(&zone, owner, RecordType::A).0, ResponseCode::NXDomain, "{owner}");
+        }
+        // A question about a top-level domain is none about a host.
+        let of_domain = zone.lookup(&name("com."), RecordType::NS);
+        assert_ne!(of_domain.map(|answer| answer.code), Some(ResponseCode::ServFail));
+        leases.is_unread.set(false);
+        let gone = (ResponseCode::NXDomain, "office.example.".to_owned());
+        assert_eq!(denial(&zone, "pc2.office.example.", RecordType::A), gone);
+    }
+}
+
+#[test]
 fn a_lease_never_takes_the_name_of_a_server() {
     let taken = [("www", "192.168.1.66"), ("wpad", "192.168.1.66"), ("localhost", "192.168.1.66")];
     let zone = Zone::new(&office(), Leases::of(&taken)).unwrap();

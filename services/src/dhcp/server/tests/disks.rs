@@ -1,6 +1,7 @@
 //! Leases while the disk refuses: what is acknowledged is on disk already, or reserved.
 
 use super::*;
+use crate::dhcp::server::leases::RETRY_INTERVAL;
 
 #[test]
 fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
@@ -63,6 +64,27 @@ fn while_the_leases_cannot_be_read_nobody_is_refused_and_nothing_is_offered_that
     office.ack(&renew(pc(1), host(2)));
     office.nak(&reboot(pc(2), host(2)));
     assert_eq!(office.lease(pc(2)), host(3));
+}
+
+#[test]
+fn leases_that_could_not_be_read_are_tried_again_though_nobody_asks() {
+    let mut office = Office::new(config());
+    let address = office.lease(pc(1));
+    office.disk.is_unreadable.store(true, Ordering::Relaxed);
+    let mut office = office.restart();
+    for _ in 0..2 {
+        let due = office.server.poll_timeout().expect("a time for it");
+        assert_eq!(due, office.now + RETRY_INTERVAL);
+        assert!(office.server.poll_request(office.now).is_none(), "not yet");
+        office.now = due;
+        let reading = office.server.poll_request(due).expect("the journal is read");
+        assert_eq!(office.server.poll_timeout(), None, "one at a time");
+        let unix_now = office.unix_now();
+        office.server.handle_done(due, unix_now, Ok(reading.perform()));
+        office.disk.is_unreadable.store(false, Ordering::Relaxed);
+    }
+    assert_eq!((office.server.poll_timeout(), office.leases.borrow().is_unread()), (None, false));
+    assert!(office.leases.borrow().at(address).is_some_and(|lease| lease.is_active(office.now)));
 }
 
 #[test]

@@ -99,8 +99,14 @@ impl Server {
         self.holding.replies.insert(address, held);
     }
 
-    /// Answers `request` instead of the former one of the same client for `address`.
+    /// Answers `request` instead of the former one of the same client for `address`. Had the client given the address
+    /// back in between, it has it once more.
     pub(super) fn hold_instead(&mut self, address: Ipv4Addr, request: &Request<'_>) {
+        let given_back =
+            |(_, message): &(Origin, Message)| message.opts().msg_type() == Some(MessageType::Release);
+        if self.holding.messages.get(&address).is_some_and(given_back) {
+            self.holding.messages.remove(&address);
+        }
         if let Some(held) = self.holding.replies.get_mut(&address) {
             held.message = request.message.clone();
             held.origin = request.origin;

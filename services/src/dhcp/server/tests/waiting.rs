@@ -106,6 +106,19 @@ fn a_release_meanwhile_is_dealt_with_after_it() {
 }
 
 #[test]
+fn who_asks_again_after_a_release_meanwhile_keeps_its_lease() {
+    let mut office = Office::new(config());
+    let address = office.lease(pc(1));
+    assert_eq!(office.hear_only(&renew(pc(1), address)), None);
+    let writing = office.begin();
+    assert_eq!(office.hear_only(&release(pc(1), address)), None);
+    assert_eq!(office.hear_only(&renew(pc(1), address)), None);
+    assert_eq!(given(&office.end(writing)), [(MessageType::Ack, address)]);
+    assert!(office.server.poll_request(office.now).is_none(), "nothing is released");
+    assert_eq!(office.leases.borrow().at(address).map(|lease| lease.state), Some(State::Bound));
+}
+
+#[test]
 fn a_name_goes_to_one_of_those_that_wait() {
     let mut office = Office::new(config());
     let named = |message| with(message, DhcpOption::Hostname("pc".to_owned()));

@@ -23,6 +23,10 @@ fn busy(mode: Mode) -> Config {
     config
 }
 
+/// The turns that a few frames can leave due at one instant: an error about a packet that is given up can need a
+/// neighbour, which is asked for in the next.
+const DUE_TURNS_MAX: usize = 3;
+
 /// Every way in. A port that does not exist is none.
 fn ingresses(mode: Mode) -> Vec<Ingress> {
     let mut ingresses =
@@ -83,8 +87,37 @@ fn survives(mode: Mode, frames: &[(Index, Vec<u8>)]) {
     assert_eq!(bench.dataplane.counters().held, 0, "nothing waits for ever");
 }
 
+/// From a moment to years.
+fn jumps() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        (0..3_000_u64).prop_map(Duration::from_millis),
+        (0..10_000_u64).prop_map(Duration::from_secs),
+        (0..100_000_000_u64).prop_map(Duration::from_secs),
+    ]
+}
+
 proptest! {
     #![proptest_config(cases(64))]
+
+    #[test]
+    fn however_time_jumps_what_is_due_is_worked_off_in_a_few_turns(
+        mode in modes(),
+        hosts_answer: bool,
+        steps in prop::collection::vec(
+            (prop::collection::vec((any::<Index>(), any::<Index>()), 0..20), jumps()), 1..20),
+    ) {
+        let mut bench = Bench::with_config(busy(mode));
+        bench.hosts_answer(hosts_answer);
+        let (ingresses, frames) = (ingresses(mode), valid_frames());
+        for (received, time) in steps {
+            for (ingress, frame) in received {
+                let frame: &Vec<u8> = frame.get(&frames);
+                bench.process_unverified(*ingress.get(&ingresses), frame);
+            }
+            let turns = bench.jump(time);
+            prop_assert!(turns <= DUE_TURNS_MAX, "{} turns", turns);
+        }
+    }
 
     #[test]
     fn arbitrary_bytes_do_no_harm(

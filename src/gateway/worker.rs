@@ -113,6 +113,11 @@ impl<P: Port> Worker<P> {
         self.dataplane.poll_timeout()
     }
 
+    /// The parts of the dataplane that wait for a moment, by name: the earliest is [`Worker::poll_timeout`].
+    pub fn timeouts(&self) -> impl Iterator<Item = (&'static str, Instant)> {
+        self.dataplane.timeouts()
+    }
+
     /// The ports.
     pub fn ports(&self) -> &Ports<P> {
         &self.ports

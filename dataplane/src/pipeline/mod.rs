@@ -264,15 +264,20 @@ impl Dataplane {
     /// When [`Dataplane::handle_timeout`] wants to be called; `None` if nothing is going on. After a fault of its own
     /// not for a moment.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timeouts().map(|(_, due)| due).min()
+    }
+
+    /// What makes up [`Dataplane::poll_timeout`]: the parts of the dataplane that wait for a moment, by name.
+    pub fn timeouts(&self) -> impl Iterator<Item = (&'static str, Instant)> {
         let timeouts = [
-            self.flows.poll_timeout(),
-            self.neighbors.poll_timeout(),
-            self.fragments.poll_timeout(),
-            self.gathered.as_ref().and_then(FragmentTracker::poll_timeout),
-            self.syn_refusals.poll_timeout(),
-            self.own_addresses.iter().filter_map(OwnAddress::due).min(),
+            ("flows", self.flows.poll_timeout()),
+            ("neighbors", self.neighbors.poll_timeout()),
+            ("fragments", self.fragments.poll_timeout()),
+            ("gathered fragments", self.gathered.as_ref().and_then(FragmentTracker::poll_timeout)),
+            ("refusals of SYNs", self.syn_refusals.poll_timeout()),
+            ("announcements", self.own_addresses.iter().filter_map(OwnAddress::due).min()),
         ];
-        timeouts.into_iter().flatten().min().map(|due| self.containment.defer(due))
+        timeouts.into_iter().filter_map(|(what, due)| Some((what, self.containment.defer(due?))))
     }
 
     /// Does what is due. `batch`, which has no frames received, takes what is to be sent.

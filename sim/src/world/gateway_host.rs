@@ -23,7 +23,7 @@ use gatepost::gateway::inspector::Inspector;
 use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
-use gatepost_ground::{Offload, PortId};
+use gatepost_ground::{Instant, Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::crypto::tls::KeysFrom;
 use gatepost_services::race::race;
@@ -49,6 +49,10 @@ use crate::checkers::{Side, Snapshot, Way};
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Every so many audits the flows are asked for one by one.
 const FLOWS_EVERY_AUDITS: u64 = 10;
+
+/// The most turns that the workers take at one instant. A flood takes some hundreds; a real gateway that turns on and on
+/// keeps a core busy and does nothing.
+const TURNS_AT_ONCE_MAX: u32 = 100_000;
 
 /// A port of the gateway's, and where it is plugged in.
 #[derive(Clone)]
@@ -110,7 +114,8 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let audit = audit(inspector, power.clone(), Rc::clone(&observer));
     let openings = pinholes::open(commander, pinholes, Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
-    let mut driver = Driver { workers, clock, waker, wires, power, observer };
+    let turned = (Instant::ZERO, 0);
+    let mut driver = Driver { workers, clock, waker, wires, power, observer, turned };
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
     race(serving, race(driver.drive(), race(reload, race(audit, openings)))).await?;
     Ok(())
@@ -143,7 +148,6 @@ fn boot(
             queues: Rc::clone(&queues),
             queue,
             card: socket.has_super_frames.then(SuperFrames::default),
-            power: setup.power.clone(),
             observer: Rc::clone(&setup.observer),
         };
         (socket.name.clone(), (0..workers).map(port).collect())
@@ -167,7 +171,6 @@ struct SimPort {
     queue: u8,
     /// What makes super-frames of what it receives, if it does.
     card: Option<SuperFrames>,
-    power: Power,
     observer: Shared,
 }
 
@@ -198,9 +201,6 @@ impl Port for SimPort {
     }
 
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
-        if !self.power.is_on() {
-            return Ok(());
-        }
         for frame in super_frames::cut(frame, offload) {
             self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.side, &frame);
             self.socket.nic.borrow_mut().outward.push(now(), frame);
@@ -223,11 +223,19 @@ struct Driver {
     wires: Vec<Wire>,
     power: Power,
     observer: Shared,
+    /// The instant of the last turn, and how many turns there were at it.
+    turned: (Instant, u32),
 }
 
 impl Driver {
+    /// Drives the workers for ever.
+    ///
+    /// # Errors
+    ///
+    /// They turn on and on at one instant.
     async fn drive(&mut self) -> Result<(), Error> {
-        loop {
+        while self.power.is_on() {
+            self.count_turn()?;
             self.receive();
             let mut more = false;
             for worker in &mut self.workers {
@@ -241,6 +249,33 @@ impl Driver {
                 self.wait().await;
             }
         }
+        // Without power nothing moves until the host crashes, when the tick ends.
+        std::future::pending().await
+    }
+
+    fn count_turn(&mut self) -> Result<(), Error> {
+        let (at, turns) = self.turned;
+        self.turned = if at == now() { (at, turns + 1) } else { (now(), 1) };
+        if self.turned.1 <= TURNS_AT_ONCE_MAX {
+            return Ok(());
+        }
+        let what = format!("the workers turn on and on at {at}");
+        Err(Error::failed(what, self.what_is_due(), "find what stays due though it was worked off"))
+    }
+
+    /// Whatever has the workers take another turn at this instant.
+    fn what_is_due(&self) -> String {
+        let mut due = Vec::new();
+        for (number, worker) in self.workers.iter().enumerate() {
+            let timeouts = worker.timeouts().filter(|(_, due)| *due <= self.clock.now());
+            due.extend(timeouts.map(|(what, at)| format!("worker {number} has {what} due since {at}")));
+            due.extend(worker.has_more().then(|| format!("worker {number} has more to do")));
+        }
+        for Wire { socket: Socket { name, nic, .. }, .. } in &self.wires {
+            let since = nic.borrow().poll_timeout().filter(|due| *due <= now());
+            due.extend(since.map(|at| format!("a frame of {name} is due since {at}")));
+        }
+        if due.is_empty() { "nothing is due".to_owned() } else { due.join(", ") }
     }
 
     /// Takes frames from the segments, and tells the workers which ports have any.
@@ -258,9 +293,6 @@ impl Driver {
 
     /// Puts frames that are due on the segments.
     fn send(&self) {
-        if !self.power.is_on() {
-            return;
-        }
         for Wire { socket, jack } in &self.wires {
             while let Some(frame) = socket.nic.borrow_mut().outward.pop(now()) {
                 self.observer.borrow_mut().on_segment(now(), socket.segment, &frame);
@@ -308,4 +340,53 @@ async fn ask<T: DeserializeOwned>(inspector: &Inspector, what: What) -> Result<T
     let failed = |why: String| Error::failed("the gateway does not report", why, "see its log");
     let report = inspector.report(what).await.map_err(|error| failed(error.to_string()))?;
     serde_json::from_value(report).map_err(|error| failed(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::link::perfect;
+    use crate::world::observer::Observer;
+    use crate::world::pipe::Pipe;
+
+    /// What a tick comes to in which workers are driven, and a frame is due in a direction of a card's.
+    fn drive(power: Power, direction: fn(&mut Nic) -> &mut Pipe) -> Result<(), String> {
+        let mut sim = turmoil::Builder::new().build();
+        sim.host("gateway", move || {
+            let mut nic = Nic::new(&perfect(), 1, "lan0");
+            direction(&mut nic).push(Instant::ZERO, vec![0; 60]);
+            let nic = Rc::new(RefCell::new(nic));
+            let segment = SegmentId(0);
+            let (name, side, has_super_frames) = ("lan0".to_owned(), Side::Lan, false);
+            let socket = Socket { name, side, segment, nic, has_super_frames };
+            let (power, waker) = (power.clone(), Arc::default());
+            async move {
+                let jack = Jack::plug_in(segment, &[]).await?;
+                let clock = Rc::new(SimClock::boot(Rc::default()));
+                let observer = Rc::new(RefCell::new(Observer::new(Vec::new(), None)));
+                let (wires, turned) = (vec![Wire { socket, jack }], (Instant::ZERO, 0));
+                let workers = Vec::new();
+                let mut driver = Driver { workers, clock, waker, wires, power, observer, turned };
+                driver.drive().await?;
+                Ok(())
+            }
+        });
+        sim.step().map(drop).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_gateway_whose_power_has_failed_does_nothing_until_its_tick_ends() {
+        let power = Power::on();
+        assert_eq!(drive(power.clone(), |nic| &mut nic.outward), Ok(()));
+        power.switch(false);
+        assert_eq!(drive(power, |nic| &mut nic.outward), Ok(()), "the frame stays due");
+    }
+
+    #[test]
+    fn workers_that_turn_on_and_on_at_one_instant_are_told_with_what_is_due() {
+        // No worker takes the frame.
+        let told = drive(Power::on(), |nic| &mut nic.inward).expect_err("time does not go on");
+        assert!(told.contains("turn on and on at 0.000000s"), "{told}");
+        assert!(told.contains("a frame of lan0 is due since 0.000000s"), "{told}");
+    }
 }

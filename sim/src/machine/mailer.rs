@@ -441,6 +441,13 @@ impl Machine for Mailer {
         (self.router, self.server) = (router, office);
     }
 
+    /// Sends to the office where it is now, if it sends from outside.
+    fn on_office_at(&mut self, office: Ipv4Addr) {
+        if self.is_outside {
+            self.server = office;
+        }
+    }
+
     /// A [`MailAccount`].
     fn record(&self) -> Arc<dyn Record> {
         Arc::new(self.account)

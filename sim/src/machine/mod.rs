@@ -100,6 +100,9 @@ pub trait Machine: Any {
     /// The provider has gone over to `network`, where the office gets the address `office`.
     fn on_renumber(&mut self, _network: Ipv4Net, _office: Ipv4Addr) {}
 
+    /// The office has the address `office` outside, for who looks it up. It is told now and then, changed or not.
+    fn on_office_at(&mut self, _office: Ipv4Addr) {}
+
     /// What it has to tell in the end, for [`Account::record`](crate::scenario::Account::record).
     fn record(&self) -> Arc<dyn Record> {
         Arc::new(())

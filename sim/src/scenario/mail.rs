@@ -196,3 +196,32 @@ impl Office {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::mailer::MailAccount;
+    use crate::scenario::action::{disk, power_back, power_cut};
+    use crate::scenario::office::office;
+    use crate::world::disk::DiskMood;
+
+    /// A gateway that cannot read its hardware addresses makes others, and so gets another address outside.
+    #[test]
+    fn mail_from_outside_goes_to_where_the_office_is_now() {
+        let secs = Duration::from_secs;
+        let habits = Habits { to: ADDRESSES, pause_max: secs(2), long: None, has_tls: false };
+        let office = office()
+            .pcs(1)
+            .mode("nat")
+            .mail(&[("stranger", "wan")], habits)
+            .at(secs(10), disk(DiskMood::Unreadable))
+            .at(secs(11), power_cut())
+            .at(secs(12), power_back())
+            .at(secs(20), disk(DiskMood::Sound))
+            .lasting(secs(120));
+        let outcome = office.run("moved", 1, None).expect("it can be built");
+        assert!(outcome.passed(), "{outcome}");
+        let mailer: &MailAccount = outcome.account.record("stranger");
+        assert!(mailer.last_taken_at.is_some_and(|at| at.as_secs() > 100), "{mailer}");
+    }
+}

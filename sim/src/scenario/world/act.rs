@@ -96,7 +96,7 @@ impl World {
     }
 
     /// The office's address on the WAN, if it has one.
-    fn customer(&self) -> Option<Ipv4Addr> {
+    pub(super) fn customer(&self) -> Option<Ipv4Addr> {
         match self.office.wan {
             WanBy::Dhcp => self.tell_internet(|it| it.customer()),
             WanBy::Fixed => Some(self.office.fixed_address()),

@@ -116,6 +116,13 @@ impl Machines {
         }
     }
 
+    /// The office has the address `office` outside.
+    pub(super) fn tell_address(&self, office: Ipv4Addr) {
+        for Entry { machine, .. } in &self.entries {
+            machine.borrow_mut().on_office_at(office);
+        }
+    }
+
     /// Sends a frame from the machine called `name`.
     pub(super) fn send(&self, now: Instant, name: &str, frame: &[u8]) {
         for rack in [&self.lan, &self.wan] {

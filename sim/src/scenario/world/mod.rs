@@ -56,7 +56,7 @@ use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
-/// How often who watches is told how far it is.
+/// How often who watches is told how far it is, and who is outside where the office is.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A world whose time has not begun.
@@ -206,6 +206,9 @@ impl World {
             }
             if self.sim.elapsed() >= watched_at {
                 watched_at += WATCH_INTERVAL;
+                if let Some(office) = self.customer() {
+                    self.machines.tell_address(office);
+                }
                 is_cut_short = watch(&self.progress(events_all - actions.len())).is_break();
                 if is_cut_short {
                     break;

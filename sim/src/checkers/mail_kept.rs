@@ -11,10 +11,12 @@
 
 mod outage;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gatepost_ground::Instant;
+use gatepost_services::mail::queue::connection::STUCK_AFTER;
+use gatepost_services::mail::store::Sequence;
 
 use self::outage::Outage;
 use super::{Checker, Snapshot};
@@ -27,7 +29,7 @@ use crate::world::mail_store::{Stored, StoredMessage};
 
 /// What has waited for so long in the queue, with a way out, was tried, and something came of that.
 const TRIED_WITHIN: Duration = Duration::from_secs(90);
-/// The longest that the gateway waits for a server that says nothing. // RFC 5321, section 4.5.3.2.6
+/// The longest that the gateway waits for a server that says nothing, with one message. // RFC 5321, section 4.5.3.2.6
 const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
 /// What lies on the disk; `None` while nobody can read it.
@@ -230,16 +232,25 @@ impl<'a> Elsewhere<'a> {
     }
 }
 
-/// Looks for what has waited for long in the queue, and nobody knows why.
+/// Looks for what has waited for long in the queue, and nobody knows why. A connection that hangs holds one message, and
+/// others only until the gateway takes it for stuck.
 fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), String> {
     let Some((now, way_out_since)) = outage.way_out_since() else { return Ok(()) };
+    let mut held: BTreeMap<&str, BTreeSet<Sequence>> = BTreeMap::new();
     for (id, entry) in stored.queue.iter().filter(|(_, entry)| entry.reply.is_empty()) {
         let letter = entry.mark.as_ref().and_then(|mark| post.letters().get(mark));
         let sent_at = letter.and_then(|letter| letter.copies.get(&entry.recipient)?.sent_at);
-        let since = sent_at.unwrap_or(Instant::ZERO).max(way_out_since);
-        let hung_at = post.hung_at(domain_of(&entry.recipient));
-        let may_hang = hung_at.is_some_and(|at| now.since(at) < HANGS_MAX);
-        if now.since(since) > TRIED_WITHIN && !may_hang {
+        let domain = domain_of(&entry.recipient);
+        let hung_at = post.hung_at(domain).iter().filter(|at| now.since(**at) < HANGS_MAX);
+        let stuck_at = hung_at.clone().map(|at| *at + STUCK_AFTER).max();
+        let since =
+            sent_at.unwrap_or(Instant::ZERO).max(way_out_since).max(stuck_at.unwrap_or(Instant::ZERO));
+        if now.since(since) <= TRIED_WITHIN {
+            continue;
+        }
+        let held = held.entry(domain).or_default();
+        held.insert(id.message);
+        if held.len() > hung_at.count() {
             let Some(mark) = &entry.mark else {
                 return Err(format!("message {id} of the queue is nobody's"));
             };
@@ -269,7 +280,6 @@ fn check_message(post: &Post, name: &str, message: &StoredMessage) -> Result<Opt
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
-    use std::collections::BTreeSet;
     use std::rc::Rc;
 
     use gatepost_services::mail::store::QueueId;
@@ -477,13 +487,13 @@ mod tests {
     #[test]
     fn what_waits_for_long_says_why() {
         let rita = "rita@post-0.example";
-        let told = |reply: &str, secs: u64, hangs: bool| {
+        let told = |reply: &str, secs: u64, messages: u64, hangs: u32| {
             let post = SharedPost::default();
             post.borrow_mut().write(MARKED, letter());
             let now = Instant::from_secs(100);
             let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from([rita.to_owned()]), now);
             post.borrow_mut().end(&attempt, End::Taken);
-            if hangs {
+            for _ in 0..hangs {
                 post.borrow_mut().hang("post-0.example", now);
             }
             let entry = StoredEntry {
@@ -492,17 +502,19 @@ mod tests {
                 reply: reply.to_owned(),
                 ..StoredEntry::default()
             };
-            let queue = BTreeMap::from([(QueueId { message: 1, recipient: 0 }, entry)]);
-            let stored = Stored { queue, ..Stored::default() };
-            let mut checker = MailKept::new(post, move || Ok(Some(stored.clone())));
+            let ids = (1..=messages).map(|message| QueueId { message, recipient: 0 });
+            let queue = ids.map(|id| (id, entry.clone())).collect();
+            let mut outage = Outage::default();
             for secs in [1, secs] {
-                checker.outage.is_due(Instant::from_secs(secs), true);
+                outage.is_due(Instant::from_secs(secs), true);
             }
-            checker.on_end()
+            check_reasons(&post.borrow(), &Stored { queue, ..Stored::default() }, &outage)
         };
-        assert!(told("", 150, false).is_ok() && told("450 not now", 200, false).is_ok());
-        assert!(told("", 200, false).is_err());
-        assert!(told("", 200, true).is_ok() && told("", 2_000, true).is_err());
+        assert!(told("", 150, 1, 0).is_ok() && told("450 not now", 200, 1, 0).is_ok());
+        assert!(told("", 200, 1, 0).is_err());
+        assert!(told("", 200, 1, 1).is_ok() && told("", 2_000, 1, 1).is_err());
+        // Other messages do not wait with it for long.
+        assert!(told("", 240, 2, 1).is_ok() && told("", 260, 2, 1).is_err() && told("", 260, 2, 2).is_ok());
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl Server for MailServer {
 
     /// Sessions with the old address stay until their connections end, and hear nothing more.
     fn on_renumber(&mut self, _network: Ipv4Net) {
-        for domain in &self.house.domains {
+        for domain in self.sessions.values().flat_map(|_| &self.house.domains) {
             self.house.post.borrow_mut().hang(domain, self.house.now);
         }
     }

@@ -33,8 +33,8 @@ pub struct Post {
     told: BTreeMap<(String, u32), Failures>,
     /// What servers elsewhere have taken, by mark and address.
     arrived: BTreeMap<(String, String), Arrived>,
-    /// Domains of which the gateway may wait for a server that says nothing any more, and since when.
-    hung: BTreeMap<String, Instant>,
+    /// When connections to servers of a domain ended of which the gateway may wait for a reply.
+    hung: BTreeMap<String, Vec<Instant>>,
     faults: Vec<String>,
 }
 

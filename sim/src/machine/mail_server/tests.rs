@@ -54,10 +54,11 @@ fn what_is_taken_is_confirmed_by_quit_and_by_nothing_else() {
     let taken = ["220", "250-", "250", "250", "250", "354", "250"];
     assert_eq!(sends(&mut house, false), taken);
     assert_eq!(post.borrow().arrived("mark-1", RITA), Arrived { confirmed: 0, unconfirmed: 1 });
-    assert!(post.borrow().hung_at("post-0.example").is_some());
+    assert_eq!(post.borrow().hung_at("post-0.example"), [Instant::ZERO]);
     assert_eq!(sends(&mut house, true), [&taken[..], &["221"]].concat());
     assert_eq!(post.borrow().arrived("mark-1", RITA), Arrived { confirmed: 1, unconfirmed: 1 });
     assert_eq!((house.account.taken, house.account.unconfirmed), (2, 1));
+    assert_eq!(post.borrow().hung_at("post-0.example").len(), 1);
     assert_eq!(post.borrow().faults(), [""; 0]);
 }
 

@@ -85,12 +85,12 @@ impl Post {
 
     /// A connection to a server of `domain` has ended, and the gateway may wait on it for a reply.
     pub fn hang(&mut self, domain: &str, now: Instant) {
-        self.hung.insert(domain.to_owned(), now);
+        self.hung.entry(domain.to_owned()).or_default().push(now);
     }
 
-    /// When that was last so since the gateway booted.
-    pub fn hung_at(&self, domain: &str) -> Option<Instant> {
-        self.hung.get(domain).copied()
+    /// When that was so since the gateway booted.
+    pub fn hung_at(&self, domain: &str) -> &[Instant] {
+        self.hung.get(domain).map_or(&[], Vec::as_slice)
     }
 }
 

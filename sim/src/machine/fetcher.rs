@@ -9,16 +9,22 @@ use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
 use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use rustls::{ClientConnection, Error};
 use smoltcp::iface::SocketHandle;
 
 use super::fetch::{Closing, connect};
 use super::post::SharedPost;
 use super::stack::Stack;
+use super::tls::{Channel, TlsClient};
 use super::{Machine, Record};
 use crate::scenario::Identity;
 
 const POP3_PORT: u16 = 110;
+const POP3S_PORT: u16 = 995;
+/// The name that the gateway has to prove.
+const SERVER: &str = "pop.office.example";
 /// How long a session may take, before it is given up.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest reply that is read, in octets.
@@ -31,6 +37,8 @@ pub struct Fetcher {
     user: &'static str,
     password: &'static str,
     pause_max: Duration,
+    /// `None`: all sessions are in clear.
+    tls: Option<TlsClient>,
     stack: Stack,
     rng: StdRng,
     server: Ipv4Addr,
@@ -49,6 +57,8 @@ pub struct FetchAccount {
     pub fetched: u64,
     /// Messages that are gone, as QUIT was answered.
     pub deleted: u64,
+    /// Sessions that went as they should under TLS.
+    pub encrypted: u64,
     /// Sessions that ended before they should.
     pub failed: u64,
     /// When the latest session went as it should.
@@ -57,15 +67,34 @@ pub struct FetchAccount {
 
 impl fmt::Display for FetchAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { fetched, deleted, failed, .. } = self;
-        write!(f, "{fetched} fetched, {deleted} deleted, {failed} sessions failed")
+        let Self { fetched, deleted, encrypted, failed, .. } = self;
+        write!(
+            f,
+            "{fetched} fetched, {deleted} deleted, {encrypted} sessions under TLS, {failed} sessions failed"
+        )
     }
+}
+
+/// How a session begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// On port 110, in clear.
+    Clear,
+    /// On port 110, with STLS. // RFC 2595
+    Stls,
+    /// On port 995. // RFC 8314, section 3.2
+    Pop3s,
+}
+
+impl Way {
+    const ALL: [Self; 3] = [Self::Clear, Self::Stls, Self::Pop3s];
 }
 
 /// What the next reply is to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Connect,
+    Stls,
     User,
     Password,
     List,
@@ -82,6 +111,9 @@ struct Listed {
 
 struct Session {
     handle: SocketHandle,
+    channel: Channel,
+    /// The client's side of TLS, until it begins.
+    tls: Option<ClientConnection>,
     step: Step,
     /// Those that are to be fetched; the first is the one at hand.
     listed: VecDeque<Listed>,
@@ -102,11 +134,13 @@ enum End {
 }
 
 impl Fetcher {
-    /// The user on the LAN who is `identity`, and fetches with pauses up to `pause_max`. What was done is written down in `post`.
+    /// The user on the LAN who is `identity`, and fetches with pauses up to `pause_max`, with `tls` under TLS now and
+    /// then. What was done is written down in `post`.
     pub fn new(
         identity: &Identity,
         (user, password): (&'static str, &'static str),
         pause_max: Duration,
+        tls: Option<TlsClient>,
         post: &SharedPost,
     ) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
@@ -117,6 +151,7 @@ impl Fetcher {
             user,
             password,
             pause_max,
+            tls,
             stack,
             rng,
             server: identity.router,
@@ -135,6 +170,7 @@ impl Fetcher {
             let Some(session) = self.session.take() else { return };
             if end == End::Well {
                 self.account.last_well_at = Some(now);
+                self.account.encrypted += u64::from(session.channel.is_encrypted());
             } else {
                 self.account.failed += 1;
             }
@@ -148,10 +184,17 @@ impl Fetcher {
         }
         if self.next_at <= now {
             self.next_at = now + self.pause_max;
-            let server = (self.server, POP3_PORT);
+            let (way, mut tls) = self.choose_way(now);
+            let server = (self.server, if way == Way::Pop3s { POP3S_PORT } else { POP3_PORT });
             let Some(handle) = connect(&mut self.stack, &mut self.rng, server) else { return };
+            let mut channel = Channel::default();
+            if let Some(tls) = tls.take_if(|_| way == Way::Pop3s) {
+                channel.begin(tls);
+            }
             self.session = Some(Session {
                 handle,
+                channel,
+                tls,
                 step: Step::Connect,
                 listed: VecDeque::new(),
                 marked: Vec::new(),
@@ -163,18 +206,29 @@ impl Fetcher {
         }
     }
 
+    /// How the next session begins, and the client's side of TLS for that.
+    fn choose_way(&mut self, now: Instant) -> (Way, Option<ClientConnection>) {
+        let Some(tls) = &mut self.tls else { return (Way::Clear, None) };
+        let way = *Way::ALL.choose(&mut self.rng).expect("there are some");
+        let tls = if way == Way::Clear { None } else { tls.connect(SERVER, now) };
+        if tls.is_some() { (way, tls) } else { (Way::Clear, None) }
+    }
+
     /// How the session ended, once it has.
     fn go_on(&mut self, now: Instant) -> Option<End> {
         let session = self.session.as_mut()?;
         let socket = self.stack.tcp(session.handle);
-        while socket.can_recv() && session.got.len() < REPLY_OCTETS_MAX {
-            let read = socket.recv(|octets| {
-                session.got.extend_from_slice(octets);
-                (octets.len(), ())
-            });
-            if read.is_err() {
-                break;
+        let mut broken = None;
+        while socket.can_recv() && session.got.len() < REPLY_OCTETS_MAX && broken.is_none() {
+            let receive =
+                |octets: &mut [u8]| (octets.len(), session.channel.receive(octets, &mut session.got));
+            match socket.recv(receive) {
+                Ok(received) => broken = received.err(),
+                Err(_) => break,
             }
+        }
+        if let Some(Error::InvalidCertificate(why)) = &broken {
+            self.post.borrow_mut().fault(format!("{} does not believe the gateway: {why}", self.user));
         }
         while let Some((is_well, content)) = self.session.as_mut()?.next_reply() {
             if let Some(end) = self.take_reply(is_well, &content) {
@@ -183,12 +237,15 @@ impl Fetcher {
         }
         let session = self.session.as_mut()?;
         let socket = self.stack.tcp(session.handle);
-        if socket.can_send() && !session.unsent.is_empty() {
-            let sent = socket.send_slice(&session.unsent).unwrap_or_default();
-            session.unsent.drain(..sent);
+        session.channel.say(&std::mem::take(&mut session.unsent));
+        if socket.can_send() && !session.channel.unsent().is_empty() {
+            let sent = socket.send_slice(session.channel.unsent()).unwrap_or_default();
+            session.channel.sent(sent);
         }
-        let is_over =
-            !socket.is_open() || session.until <= now || !socket.may_recv() && session.step != Step::Connect;
+        let is_over = !socket.is_open()
+            || broken.is_some()
+            || session.until <= now
+            || !socket.may_recv() && session.step != Step::Connect;
         is_over.then_some(End::Failed)
     }
 
@@ -198,7 +255,13 @@ impl Fetcher {
             return Some(End::Failed);
         }
         match session.step {
-            Step::Connect => session.say(Step::User, &format!("USER {}", self.user)),
+            Step::Connect if session.tls.is_some() => session.say(Step::Stls, "STLS"),
+            Step::Connect | Step::Stls => {
+                if let Some(tls) = session.tls.take() {
+                    session.channel.begin(tls);
+                }
+                session.say(Step::User, &format!("USER {}", self.user));
+            }
             Step::User => session.say(Step::Password, &format!("PASS {}", self.password)),
             Step::Password => session.say(Step::List, "UIDL"),
             Step::List => {

@@ -11,21 +11,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::BASE64;
 use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
+use rustls::{ClientConnection, Error};
 use smoltcp::iface::SocketHandle;
 
 use self::draft::Draft;
 use super::fetch::{Closing, connect};
 use super::post::{Attempt, End, SharedPost, is_elsewhere};
 use super::stack::Stack;
+use super::tls::{Channel, TlsClient};
 use super::{Machine, Record};
 use crate::scenario::Identity;
 
 const SMTP_PORT: u16 = 25;
+const SUBMISSION_PORT: u16 = 587;
+const SUBMISSIONS_PORT: u16 = 465;
+/// The name that the gateway has to prove.
+const SERVER: &str = "smtp.office.example";
 /// How long a message may take, before it is given up.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest reply that is read, in octets.
@@ -71,16 +78,57 @@ pub struct Habits {
     pub pause_max: Duration,
     /// One message in so many is long: up to so many octets, and a quarter of that at least.
     pub long: Option<(u32, usize)>,
+    /// Whether some of it goes under TLS, in any of the ways that there are, and users fetch so.
+    pub has_tls: bool,
+}
+
+/// What somebody has who sends under TLS.
+pub struct Submitting {
+    /// The program.
+    pub tls: TlsClient,
+    /// The password of each user for whom it sends.
+    pub password: &'static str,
+}
+
+/// How a message is handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// On port 25, in clear.
+    Clear,
+    /// On port 25, with STARTTLS. // RFC 3207
+    StartTls,
+    /// On port 587, with STARTTLS and a login. // RFC 6409
+    Submission,
+    /// On port 465, with a login. // RFC 8314, section 3.3
+    Submissions,
+}
+
+impl Way {
+    /// Those of the LAN, and those from outside.
+    const LAN: [Self; 4] = [Self::Clear, Self::StartTls, Self::Submission, Self::Submissions];
+    const OUTSIDE: [Self; 2] = [Self::Clear, Self::StartTls];
+
+    fn port(self) -> u16 {
+        match self {
+            Self::Clear | Self::StartTls => SMTP_PORT,
+            Self::Submission => SUBMISSION_PORT,
+            Self::Submissions => SUBMISSIONS_PORT,
+        }
+    }
+
+    fn has_login(self) -> bool {
+        matches!(self, Self::Submission | Self::Submissions)
+    }
 }
 
 impl fmt::Display for Habits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { to, pause_max, long } = self;
+        let Self { to, pause_max, long, has_tls } = self;
         write!(f, "mail is sent to {} addresses, with pauses up to {} s", to.len(), pause_max.as_secs_f64())?;
-        match long {
-            Some((one_in, octets)) => write!(f, ", one in {one_in} of up to {octets} octets"),
-            None => Ok(()),
+        if let Some((one_in, octets)) = long {
+            write!(f, ", one in {one_in} of up to {octets} octets")?;
         }
+        if *has_tls { f.write_str(", some under TLS") } else { Ok(()) }
     }
 }
 
@@ -95,6 +143,8 @@ pub struct Mailer {
     /// The server is the office as it is seen from the WAN.
     is_outside: bool,
     habits: Habits,
+    /// `None`: all goes in clear.
+    submitting: Option<Submitting>,
     post: SharedPost,
     closing: Closing,
     under_way: Option<UnderWay>,
@@ -112,6 +162,8 @@ pub struct MailAccount {
     pub written: u64,
     /// Attempts that were answered by 250.
     pub taken: u64,
+    /// Of these, those under TLS.
+    pub encrypted: u64,
     /// Attempts that were refused, or did not come so far.
     pub refused: u64,
     /// Attempts whose message went out, without an answer.
@@ -122,8 +174,11 @@ pub struct MailAccount {
 
 impl fmt::Display for MailAccount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { written, taken, refused, unknown, .. } = self;
-        write!(f, "{written} written, {taken} taken, {refused} refused, {unknown} without a reply")
+        let Self { written, taken, encrypted, refused, unknown, .. } = self;
+        write!(
+            f,
+            "{written} written, {taken} taken, {encrypted} of these under TLS, {refused} refused, {unknown} without a reply"
+        )
     }
 }
 
@@ -132,6 +187,8 @@ impl fmt::Display for MailAccount {
 enum Step {
     Connect,
     Hello,
+    StartTls,
+    Login,
     Sender,
     Recipient(usize),
     Data,
@@ -141,6 +198,11 @@ enum Step {
 /// A message on its way.
 struct UnderWay {
     handle: SocketHandle,
+    channel: Channel,
+    /// The client's side of TLS, until it begins.
+    tls: Option<ClientConnection>,
+    /// The login's command, until it is said.
+    login: Option<String>,
     /// Its sender is no host of the office's, which takes no mail for others from there.
     is_outside: bool,
     draft: Draft,
@@ -162,7 +224,13 @@ struct UnderWay {
 
 impl Mailer {
     /// Somebody who is `identity`: on the LAN, or else outside. What was said is written down in `post`.
-    pub fn new(identity: &Identity, habits: Habits, is_outside: bool, post: &SharedPost) -> Self {
+    pub fn new(
+        identity: &Identity,
+        habits: Habits,
+        submitting: Option<Submitting>,
+        is_outside: bool,
+        post: &SharedPost,
+    ) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
         let mut stack = Stack::new(identity.mac, rng.random());
         stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
@@ -176,6 +244,7 @@ impl Mailer {
             server: if is_outside { identity.office } else { identity.router },
             is_outside,
             habits,
+            submitting,
             post: Rc::clone(post),
             closing: Closing::default(),
             under_way: None,
@@ -202,14 +271,27 @@ impl Mailer {
 
     fn begin(&mut self, now: Instant) {
         let Some(draft) = self.next_draft() else { return };
-        let Some(handle) = connect(&mut self.stack, &mut self.rng, (self.server, SMTP_PORT)) else {
+        let (way, mut tls) = self.choose_way(now);
+        let Some(handle) = connect(&mut self.stack, &mut self.rng, (self.server, way.port())) else {
             return self.put_back(draft);
         };
+        let mut channel = Channel::default();
+        if let Some(tls) = tls.take_if(|_| way == Way::Submissions) {
+            channel.begin(tls);
+        }
+        let login = self.submitting.as_ref().filter(|_| way.has_login()).map(|submitting| {
+            let user = draft.from.strip_suffix("@office.example").unwrap_or("anna");
+            let plain = format!("\0{user}\0{}", submitting.password);
+            format!("AUTH PLAIN {}", BASE64.encode(plain.as_bytes()))
+        });
         let is_little = self.rng.random_ratio(1, 4) && draft.wire.len() <= LITTLE_MESSAGE_MAX;
         let at_once = if is_little { self.rng.random_range(LITTLE_OCTETS) } else { usize::MAX };
         self.stack.tcp(handle).set_nagle_enabled(false);
         self.under_way = Some(UnderWay {
             handle,
+            channel,
+            tls,
+            login,
             is_outside: self.is_outside,
             draft,
             step: Step::Connect,
@@ -223,6 +305,15 @@ impl Mailer {
             got: Vec::new(),
             until: now + MESSAGE_TIMEOUT,
         });
+    }
+
+    /// How the next message is handed in, and the client's side of TLS for that.
+    fn choose_way(&mut self, now: Instant) -> (Way, Option<ClientConnection>) {
+        let Some(Submitting { tls, .. }) = &mut self.submitting else { return (Way::Clear, None) };
+        let ways = if self.is_outside { &Way::OUTSIDE[..] } else { &Way::LAN };
+        let way = *ways.choose(&mut self.rng).expect("there are some");
+        let tls = if way == Way::Clear { None } else { tls.connect(SERVER, now) };
+        if tls.is_some() { (way, tls) } else { (Way::Clear, None) }
     }
 
     /// A message that waits, or a new one.
@@ -251,7 +342,7 @@ impl Mailer {
     }
 
     fn end(&mut self, under_way: UnderWay, end: End, now: Instant) {
-        let UnderWay { handle, mut draft, later, gone, attempt, .. } = under_way;
+        let UnderWay { handle, channel, mut draft, later, gone, attempt, .. } = under_way;
         if let Some(attempt) = &attempt {
             self.post.borrow_mut().end(attempt, end);
         }
@@ -259,6 +350,7 @@ impl Mailer {
         match end {
             End::Taken => {
                 self.account.taken += 1;
+                self.account.encrypted += u64::from(channel.is_encrypted());
                 self.account.last_taken_at = Some(now);
                 self.closing.close(&mut self.stack, handle, now);
             }
@@ -290,14 +382,16 @@ impl UnderWay {
     /// How it ended, once it has.
     fn work(&mut self, name: &str, stack: &mut Stack, post: &SharedPost, now: Instant) -> Option<End> {
         let socket = stack.tcp(self.handle);
-        while socket.can_recv() && self.got.len() < REPLY_OCTETS_MAX {
-            let read = socket.recv(|octets| {
-                self.got.extend_from_slice(octets);
-                (octets.len(), ())
-            });
-            if read.is_err() {
-                break;
+        let mut broken = None;
+        while socket.can_recv() && self.got.len() < REPLY_OCTETS_MAX && broken.is_none() {
+            let receive = |octets: &mut [u8]| (octets.len(), self.channel.receive(octets, &mut self.got));
+            match socket.recv(receive) {
+                Ok(received) => broken = received.err(),
+                Err(_) => break,
             }
+        }
+        if let Some(Error::InvalidCertificate(why)) = &broken {
+            post.borrow_mut().fault(format!("{name} does not believe the gateway: {why}"));
         }
         while let Some(code) = next_code(&mut self.got) {
             if let Some(end) = self.take_reply(name, code, post, now) {
@@ -305,29 +399,46 @@ impl UnderWay {
             }
         }
         let socket = stack.tcp(self.handle);
-        if socket.can_send() && !self.unsent.is_empty() && self.send_at <= now {
-            let octets = &self.unsent[..self.unsent.len().min(self.at_once)];
-            let sent = socket.send_slice(octets).unwrap_or_default();
-            self.unsent.drain(..sent);
+        if socket.can_send() && self.has_unsent() && self.send_at <= now {
+            if self.channel.unsent().is_empty() {
+                let len = self.unsent.len().min(self.at_once);
+                self.channel.say(&self.unsent[..len]);
+                self.unsent.drain(..len);
+            }
+            let sent = socket.send_slice(self.channel.unsent()).unwrap_or_default();
+            self.channel.sent(sent);
             self.send_at = now + LITTLE_PAUSE;
         }
         let is_over = !socket.is_open()
+            || broken.is_some()
             || self.until <= now
             || !socket.may_recv() && self.got.is_empty() && self.step != Step::Connect;
         // Before its last octet has gone out a message cannot have been taken.
-        let has_gone = self.step == Step::Message && self.unsent.is_empty();
+        let has_gone = self.step == Step::Message && !self.has_unsent();
         is_over.then_some(if has_gone { End::Unknown } else { End::Refused })
     }
 
     /// Takes a reply; how it ended, if that was it.
     fn take_reply(&mut self, name: &str, code: u16, post: &SharedPost, now: Instant) -> Option<End> {
-        let is_well = code == if self.step == Step::Connect { 220 } else { 250 };
+        let is_well = code
+            == match self.step {
+                Step::Connect | Step::StartTls => 220,
+                Step::Login => 235,
+                _ => 250,
+            };
         match self.step {
             Step::Connect if is_well => self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example")),
-            Step::Hello if is_well => {
-                let line = format!("MAIL FROM:<{}>", self.draft.from);
-                self.say(Step::Sender, &line);
+            Step::Hello if is_well && self.tls.is_some() => self.say(Step::StartTls, "STARTTLS"),
+            Step::StartTls if is_well => {
+                if let Some(tls) = self.tls.take() {
+                    self.channel.begin(tls);
+                }
+                self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example"));
             }
+            Step::Hello | Step::Login if is_well => match self.login.take() {
+                Some(login) => self.say(Step::Login, &login),
+                None => self.say(Step::Sender, &format!("MAIL FROM:<{}>", self.draft.from)),
+            },
             Step::Sender if is_well => return self.name_recipient(0),
             Step::Recipient(number) => {
                 let to = self.draft.to[number];
@@ -374,6 +485,10 @@ impl UnderWay {
         }
     }
 
+    fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty() || !self.channel.unsent().is_empty()
+    }
+
     fn say(&mut self, step: Step, line: &str) {
         self.unsent.extend_from_slice(line.as_bytes());
         self.unsent.extend_from_slice(b"\r\n");
@@ -413,7 +528,7 @@ impl Machine for Mailer {
         self.closing.forget(&mut self.stack, now);
         self.stack.drain(transmit);
         let until = self.under_way.as_ref().map_or(self.next_at, |it| {
-            if it.unsent.is_empty() || it.send_at <= now { it.until } else { it.until.min(it.send_at) }
+            if !it.has_unsent() || it.send_at <= now { it.until } else { it.until.min(it.send_at) }
         });
         self.due = [Some(until), self.closing.poll_timeout(), self.stack.poll_timeout(now)]
             .into_iter()

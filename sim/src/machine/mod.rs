@@ -69,7 +69,7 @@ pub mod post;
 pub mod spoofer;
 pub mod stack;
 mod tcp_names;
-mod tls;
+pub mod tls;
 pub mod visitor;
 
 use std::any::Any;

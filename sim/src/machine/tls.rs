@@ -1,19 +1,31 @@
 //! TLS of the simulated machines: rustls between what a machine says and what goes over its connection.
 //!
-//! A [`Channel`] is in clear until one of the sides begins TLS on it. Randomness, keys and certificates are drawn from the
-//! machine's seed, and certificates are judged by the simulated time, so that a handshake is the same octets for the same seed.
+//! A [`Channel`] is in clear until one of the sides begins TLS on it. Randomness, keys and certificates are drawn from
+//! the machine's seed, and certificates are judged by the simulated time, so that a handshake is the same octets for
+//! the same seed.
+//!
+//! A [`TlsServer`] has a certificate that nobody has signed, as many mail servers do. A [`TlsClient`] believes the
+//! office's own authority and nobody else, once its user has installed that: what `gatepost tls ca` prints.
 
+use std::cell::OnceCell;
 use std::io::{Read, Write};
+use std::rc::Rc;
 use std::sync::Arc;
 
+use gatepost_ground::Instant;
 use gatepost_services::crypto::signing::{KeyKind, generate};
 use gatepost_services::crypto::tls::provider_that_repeats;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rcgen::{CertificateParams, KeyPair, SerialNumber};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::client::Resumption;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::NoServerSessionStorage;
-use rustls::{Connection, Error, ServerConfig, ServerConnection};
+use rustls::{
+    ClientConfig, ClientConnection, Connection, Error, RootCertStore, ServerConfig, ServerConnection,
+};
 
 use crate::world::clock::MachineTime;
 
@@ -132,5 +144,114 @@ impl TlsServer {
     /// The server's side of a connection on which the client begins TLS now.
     pub fn accept(&self) -> ServerConnection {
         ServerConnection::new(Arc::clone(&self.0)).expect("the configuration is sound")
+    }
+}
+
+/// The certificate of the office's own authority, in PEM, as its users get it.
+#[derive(Default)]
+pub struct OfficeAuthority(OnceCell<Box<Issue>>);
+
+type Issue = dyn Fn(Instant) -> Option<String>;
+
+impl OfficeAuthority {
+    /// `issue` tells it at a time, if there is one that is safe on the gateway's disk.
+    pub fn issued_by(&self, issue: impl Fn(Instant) -> Option<String> + 'static) {
+        _ = self.0.set(Box::new(issue));
+    }
+}
+
+/// A mail program that does TLS.
+pub struct TlsClient {
+    authority: Rc<OfficeAuthority>,
+    provider: Arc<CryptoProvider>,
+    time: Arc<MachineTime>,
+    /// `None` until the authority is installed. It stays the same from then on.
+    config: Option<Arc<ClientConfig>>,
+}
+
+impl TlsClient {
+    /// One whose user will install the certificate of `authority`.
+    pub fn new(authority: &Rc<OfficeAuthority>, seed: u64) -> Self {
+        Self {
+            authority: Rc::clone(authority),
+            provider: provider_that_repeats(StdRng::seed_from_u64(seed)),
+            time: Arc::default(),
+            config: None,
+        }
+    }
+
+    /// The client's side of a connection on which TLS begins soon, with the office's server of that name; `None` while
+    /// there is no certificate to install.
+    pub fn connect(&mut self, server: &'static str, now: Instant) -> Option<ClientConnection> {
+        self.time.set(now);
+        if self.config.is_none() {
+            self.install(now);
+        }
+        let name = ServerName::try_from(server).expect("it is a name");
+        let config = Arc::clone(self.config.as_ref()?);
+        Some(ClientConnection::new(config, name).expect("the configuration is sound"))
+    }
+
+    fn install(&mut self, now: Instant) -> Option<()> {
+        let pem = self.authority.0.get()?(now)?;
+        let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("the gateway tells PEM");
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).expect("the gateway's authority can be read");
+        let builder =
+            ClientConfig::builder_with_details(Arc::clone(&self.provider), Arc::clone(&self.time) as _);
+        let builder = builder.with_safe_default_protocol_versions().expect("suites of both versions");
+        let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+        config.resumption = Resumption::disabled();
+        self.config = Some(Arc::new(config));
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_services::tls::authority::{Authority, Names};
+    use rustls::CertificateError;
+
+    use super::*;
+    use crate::world::clock::time_of_day;
+
+    /// A client of `seed` with the office's authority begins TLS with a server that has none: what goes over the wire,
+    /// and what the client makes of it.
+    fn conversation(seed: u64) -> (Vec<u8>, Result<(), Error>) {
+        let authority = Rc::<OfficeAuthority>::default();
+        let names = Names::new("gatepost", "office.example", []);
+        authority.issued_by(move |now| {
+            let rng = &mut StdRng::seed_from_u64(7);
+            let made = Authority::make(KeyKind::Ed25519, &names, time_of_day(now), rng);
+            Some(made.expect("the names are names").certificate_pem())
+        });
+        let mut client = TlsClient::new(&authority, seed);
+        let server = TlsServer::new("mx-0.example.net", &mut StdRng::seed_from_u64(seed));
+        let (mut asks, mut serves) = (Channel::default(), Channel::default());
+        asks.say(b"STARTTLS\r\n");
+        asks.begin(client.connect("mx-0.example.net", Instant::ZERO).expect("it has an authority"));
+        asks.say(b"EHLO us\r\n");
+        let mut heard = Vec::new();
+        let (command, hello) = asks.unsent().split_at(b"STARTTLS\r\n".len());
+        serves.receive(command, &mut heard).expect("it is in clear");
+        serves.begin(server.accept());
+        serves.receive(hello, &mut heard).expect("it is a ClientHello");
+        assert_eq!(heard, b"STARTTLS\r\n");
+        let wire = [asks.unsent(), serves.unsent()].concat();
+        (wire, asks.receive(serves.unsent(), &mut heard))
+    }
+
+    #[test]
+    fn a_handshake_is_what_the_seed_says_and_a_stranger_is_not_believed() {
+        let (wire, end) = conversation(1);
+        assert_eq!(end, Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)));
+        assert!(wire.len() > 500, "{} octets", wire.len());
+        assert!(wire == conversation(1).0 && wire != conversation(2).0);
+    }
+
+    #[test]
+    fn without_an_authority_there_is_no_tls() {
+        let mut client = TlsClient::new(&Rc::default(), 1);
+        assert!(client.connect("smtp.office.example", Instant::ZERO).is_none());
     }
 }

@@ -79,8 +79,12 @@ impl Office {
     /// Whether the gateway's time of day can be wrong when it starts, so that it cannot know which leases
     /// have ended.
     pub(super) fn starts_at_a_wrong_time(&self) -> bool {
-        let any = |is_it: fn(&Action) -> bool| self.actions.iter().any(|(_, action, _)| is_it(action));
-        any(|action| matches!(action, Action::ClockJumps(_))) && any(|action| *action == Action::PowerBack)
+        self.clock_jumps() && self.actions.iter().any(|(_, action, _)| *action == Action::PowerBack)
+    }
+
+    /// Whether the gateway's time of day is wrong at some time, so that others cannot believe its certificates.
+    pub(super) fn clock_jumps(&self) -> bool {
+        self.actions.iter().any(|(_, action, _)| matches!(action, Action::ClockJumps(_)))
     }
 
     /// The cable that `name` has in the beginning; the last line about it or its group counts.

@@ -20,9 +20,10 @@ use super::own::OwnMachine;
 use crate::machine::fetcher::Fetcher;
 use crate::machine::internet::{MAIL_ADDRESSES, POP_ADDRESS, Site};
 use crate::machine::mail_server::{MailServer, Manner, TlsManner};
-use crate::machine::mailer::{Address, Habits, Mailer};
+use crate::machine::mailer::{Address, Habits, Mailer, Submitting};
 use crate::machine::pop_server::{Login, PopServer};
 use crate::machine::post::SharedPost;
+use crate::machine::tls::{OfficeAuthority, TlsClient};
 
 /// An alias of two of the users. What is for several is put off while one of them has no room, so the alias leads to no
 /// mailbox that fills up.
@@ -86,6 +87,7 @@ const PASSWORD: &str = "a password that nobody guesses";
 pub(super) struct Mail {
     pub(super) post: SharedPost,
     pub(super) habits: Habits,
+    pub(super) authority: Rc<OfficeAuthority>,
     /// For how many days what is fetched elsewhere stays there; `None`: nothing is fetched.
     leave_days: Option<u64>,
 }
@@ -133,14 +135,15 @@ impl Office {
     /// The user called `user` fetches mail, on a machine of that name at that port of the LAN. [`Office::mail`] comes before.
     #[track_caller]
     pub fn fetching(mut self, name: &str, port: &str, user: &'static str) -> Self {
-        let Some(Mail { post, habits, .. }) = &self.mail else { return self };
-        let (post, pause_max) = (Rc::clone(post), 2 * habits.pause_max);
+        let Some(Mail { post, habits, authority, .. }) = &self.mail else { return self };
+        let (post, authority, habits) = (Rc::clone(post), Rc::clone(authority), *habits);
         self.own_machines.push(OwnMachine {
             name: name.to_owned(),
             port: port.to_owned(),
             make: Box::new(move |identity| {
-                let login = (user, PASSWORD);
-                Rc::new(RefCell::new(Fetcher::new(identity, login, pause_max, &post)))
+                let (login, pause_max) = ((user, PASSWORD), habits.pause_max * 2);
+                let tls = habits.has_tls.then(|| TlsClient::new(&authority, !identity.seed));
+                Rc::new(RefCell::new(Fetcher::new(identity, login, pause_max, tls, &post)))
             }),
             line: Location::caller(),
         });
@@ -150,19 +153,25 @@ impl Office {
     /// Mail is served, and the machines of these names, plugged in at these ports, send to the office's users.
     #[track_caller]
     pub fn mail(mut self, mailers: &[(&str, &str)], habits: Habits) -> Self {
-        let post = SharedPost::default();
+        let (post, authority) = (SharedPost::default(), Rc::<OfficeAuthority>::default());
         for (name, port) in mailers {
-            let (is_outside, post) = (*port == "wan", Rc::clone(&post));
+            let is_outside = *port == "wan";
+            let (post, authority) = (Rc::clone(&post), Rc::clone(&authority));
             self.own_machines.push(OwnMachine {
                 name: (*name).to_owned(),
                 port: (*port).to_owned(),
                 make: Box::new(move |identity| {
-                    Rc::new(RefCell::new(Mailer::new(identity, habits, is_outside, &post)))
+                    let submitting = habits.has_tls.then(|| Submitting {
+                        tls: TlsClient::new(&authority, !identity.seed),
+                        password: PASSWORD,
+                    });
+                    let mailer = Mailer::new(identity, habits, submitting, is_outside, &post);
+                    Rc::new(RefCell::new(mailer))
                 }),
                 line: Location::caller(),
             });
         }
-        self.mail = Some(Mail { post, habits, leave_days: None });
+        self.mail = Some(Mail { post, habits, authority, leave_days: None });
         self
     }
 

@@ -36,6 +36,13 @@ pub fn time_of_day(now: Instant) -> UnixTime {
 #[derive(Debug, Default)]
 pub struct MachineTime(AtomicU64);
 
+impl MachineTime {
+    /// It is `now`.
+    pub fn set(&self, now: Instant) {
+        self.0.store(time_of_day(now).0, Ordering::Relaxed);
+    }
+}
+
 impl TimeProvider for MachineTime {
     fn current_time(&self) -> Option<pki_types::UnixTime> {
         let secs = self.0.load(Ordering::Relaxed);

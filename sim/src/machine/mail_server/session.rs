@@ -210,6 +210,7 @@ impl Session {
         if !self.unread.is_empty() {
             let what = format!("{} is spoken to in clear behind STARTTLS", house.name);
             house.post.borrow_mut().fault(what);
+            self.unread.clear();
         }
         match house.tls_manner {
             TlsManner::Unavailable => return self.say(house, "454 4.7.0 no TLS for now"),

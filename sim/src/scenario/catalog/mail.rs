@@ -17,7 +17,7 @@ use crate::world::disk::DiskMood;
 const MAILERS: [(&str, &str); 3] = [("scanner", "lan0"), ("alarm", "lan0"), ("stranger", "wan")];
 /// A long message fills a quarter of a small mailbox, and has a file of its own.
 const HABITS: Habits =
-    Habits { to: ADDRESSES, pause_max: Duration::from_secs(2), long: Some((20, 300 << 10)) };
+    Habits { to: ADDRESSES, pause_max: Duration::from_secs(2), long: Some((20, 300 << 10)), has_tls: false };
 
 pub(super) fn kept() -> Office {
     office()
@@ -59,8 +59,8 @@ pub(super) fn kept() -> Office {
 }
 
 pub(super) fn sent_on() -> Office {
-    let habits =
-        Habits { to: ADDRESSES_EVERYWHERE, pause_max: Duration::from_secs(4), long: Some((20, 40_000)) };
+    let pause_max = Duration::from_secs(4);
+    let habits = Habits { to: ADDRESSES_EVERYWHERE, pause_max, long: Some((20, 40_000)), has_tls: false };
     office()
         .pcs(1)
         .mode("nat")
@@ -91,8 +91,8 @@ pub(super) fn sent_on() -> Office {
 }
 
 pub(super) fn encrypted() -> Office {
-    let habits =
-        Habits { to: ADDRESSES_EVERYWHERE, pause_max: Duration::from_secs(4), long: Some((20, 40_000)) };
+    let pause_max = Duration::from_secs(4);
+    let habits = Habits { to: ADDRESSES_EVERYWHERE, pause_max, long: Some((20, 40_000)), has_tls: true };
     // One of each manner, and one that loses replies as well.
     let tls_manner = |number| TlsManner::ALL.get(number).copied().unwrap_or(TlsManner::Sound);
     let manner = |number| if number < TlsManner::ALL.len() { Manner::Prompt } else { Manner::LosingReplies };
@@ -105,6 +105,17 @@ pub(super) fn encrypted() -> Office {
         .at(secs(60), power_cut_while_writing(5))
         .at(secs(75), power_back())
         .at(secs(300), calm())
+        .expect("mail is sent and fetched under TLS", |account| {
+            let desk = account.record::<FetchAccount>("desk");
+            if desk.encrypted == 0 {
+                return Err(format!("desk: {desk}"));
+            }
+            let accounts = MAILERS.iter().map(|(name, _)| (name, account.record::<MailAccount>(name)));
+            match accounts.into_iter().find(|(_, mailer)| mailer.encrypted == 0) {
+                Some((name, mailer)) => Err(format!("{name}: {mailer}")),
+                None => Ok(()),
+            }
+        })
         .expect("each server takes mail, under TLS if it can, and else in clear", move |account| {
             for (number, name) in (0..MAIL_ADDRESSES.len()).map(|number| (number, mail_server(number))) {
                 let it = account.record::<MailServerAccount>(&name);
@@ -125,7 +136,7 @@ pub(super) fn encrypted() -> Office {
 }
 
 pub(super) fn fetched_elsewhere() -> Office {
-    let habits = Habits { to: ADDRESSES, pause_max: Duration::from_secs(10), long: None };
+    let habits = Habits { to: ADDRESSES, pause_max: Duration::from_secs(10), long: None, has_tls: false };
     let mut office = office()
         .pcs(1)
         .mode("nat")

@@ -20,7 +20,7 @@ const STRANGER: &str = "stranger";
 const READER: &str = "reader";
 
 impl Picker {
-    /// One or two who send mail, in one office of three.
+    /// One or two who send mail, in one office of three; in half of these under TLS, too.
     pub(super) fn mail(&mut self, office: Office, world: &World) -> Office {
         if !self.rng.random_ratio(1, 3) {
             return office;
@@ -35,9 +35,10 @@ impl Picker {
         let leaves = world.has_wan && self.rng.random_ratio(2, 3);
         let to = if leaves { ADDRESSES_EVERYWHERE } else { ADDRESSES };
         let leave_days = (world.has_wan && self.rng.random()).then(|| self.rng.random_range(0..=1));
-        let has_tls: bool = self.rng.random();
-        let tls_manner = if has_tls { None } else { Some(TlsManner::Off) };
-        let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)) });
+        let is_encrypted: bool = self.rng.random();
+        let tls_manner = if is_encrypted { None } else { Some(TlsManner::Off) };
+        let has_tls = is_encrypted && !office.clock_jumps();
+        let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)), has_tls });
         let office = if is_fetched { office.fetching(READER, &port, "anna") } else { office };
         let office = if leaves { office.mail_servers(|_| (None, tls_manner)) } else { office };
         if let Some(days) = leave_days { office.polling(days) } else { office }

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 use gatepost_services::dhcp::server::leases::JOURNAL_FILE;
+use gatepost_services::tls::authority::Names;
+use gatepost_services::tls::keeper::{OWN_FILE, authority_in};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -41,6 +43,7 @@ use crate::machine::internet::{Internet, SharedTree, Tree};
 use crate::machine::pc::mac_of;
 use crate::mistake::Mistake;
 use crate::world::capture::Capture;
+use crate::world::clock::time_of_day;
 use crate::world::config_file::ConfigFile;
 use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
@@ -96,8 +99,14 @@ impl World {
         let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
         let journal = Arc::clone(&disk);
         checkers.push(Box::new(LeasesDurable::new(move || journal.durable(JOURNAL_FILE))));
-        if let Some(Mail { post, .. }) = &office.mail {
+        if let Some(Mail { post, authority, .. }) = &office.mail {
             set_passwords(&*disk, seed)?;
+            let names = Names::new(&config.system.hostname, &config.system.domain, []);
+            let kept = Arc::clone(&disk);
+            authority.issued_by(move |now| {
+                let content = kept.durable(OWN_FILE);
+                authority_in(&content, &names, time_of_day(now)).ok().flatten()
+            });
             let read = || {
                 let (power, disk) = (power.clone(), Arc::clone(&disk));
                 move || if power.is_on() { mail_store::read(&*disk).map(Some) } else { Ok(None) }

@@ -1,6 +1,12 @@
 //! What people see of a message: its header decoded, and its text. (RFC 2045, RFC 2047, RFC 2231)
 
-use mail_parser::{Address, MessageParser, MimeHeaders};
+use std::borrow::Cow;
+
+use mail_parser::decoders::base64::base64_decode;
+use mail_parser::decoders::charsets::map::charset_decoder;
+use mail_parser::decoders::html::html_to_text;
+use mail_parser::decoders::quoted_printable::quoted_printable_decode;
+use mail_parser::{Address, HeaderName, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
 use crate::words::folded;
 
@@ -58,32 +64,86 @@ pub fn head(octets: &[u8]) -> Head {
 
 /// What is in the message that `octets` are.
 pub fn content(octets: &[u8]) -> Content {
-    let Some(message) = MessageParser::default().parse(octets) else { return Content::default() };
-    let texts = (0..message.text_body_count()).filter_map(|at| message.body_text(at));
-    let attachments = message.attachments().take(ATTACHMENTS_MAX).map(|part| Attachment {
-        name: line(part.attachment_name().unwrap_or_default()),
-        kind: part.content_type().map(kind).unwrap_or_default(),
-        octets: part.len() as u64,
-    });
-    Content { text: texts.collect::<Vec<_>>().join("\n"), attachments: attachments.collect() }
+    let look = |message: &Message<'_>| {
+        let texts = message.text_body.iter().filter_map(|id| shown(octets, message.part(*id)?));
+        let attachments = message.attachments().take(ATTACHMENTS_MAX).map(|part| Attachment {
+            name: line(part.attachment_name().unwrap_or_default()),
+            kind: part.content_type().map(kind).unwrap_or_default(),
+            octets: decoded(octets, part).map_or(part.len(), |decoded| decoded.len()) as u64,
+        });
+        Content { text: texts.collect::<Vec<_>>().join("\n"), attachments: attachments.collect() }
+    };
+    with_message(octets, look).unwrap_or_default()
 }
 
 /// Whether `text`, in whatever case, is in the header, in the text or in a name of an attachment of the message that
 /// `octets` are.
 pub fn contains(octets: &[u8], text: &str) -> bool {
-    let Some(message) = MessageParser::default().parse(octets) else { return false };
     let text = folded(text);
     let is_in = |field: &str| folded(field).contains(&text);
-    let persons = [message.from(), message.to(), message.cc()].into_iter().flatten();
-    let bodies = (0..message.text_body_count()).filter_map(|at| message.body_text(at));
-    let html = (0..message.html_body_count()).filter_map(|at| message.body_html(at));
-    message.subject().is_some_and(is_in)
-        || message.message_id().is_some_and(is_in)
-        || persons
-            .flat_map(Address::iter)
-            .any(|person| person.name().is_some_and(is_in) || person.address().is_some_and(is_in))
-        || message.attachments().any(|part| part.attachment_name().is_some_and(is_in))
-        || bodies.chain(html).any(|body| is_in(&body))
+    let look = |message: &Message<'_>| {
+        let persons = [message.from(), message.to(), message.cc()].into_iter().flatten();
+        let mut bodies = message.text_body.iter().filter_map(|id| shown(octets, message.part(*id)?));
+        let mut html = message.html_body.iter().filter_map(|id| text_of(octets, message.part(*id)?));
+        message.subject().is_some_and(is_in)
+            || message.message_id().is_some_and(is_in)
+            || persons
+                .flat_map(Address::iter)
+                .any(|person| person.name().is_some_and(is_in) || person.address().is_some_and(is_in))
+            || message.attachments().any(|part| part.attachment_name().is_some_and(is_in))
+            || bodies.any(|body| is_in(&body))
+            || html.any(|body| is_in(&body))
+    };
+    with_message(octets, look).unwrap_or_default()
+}
+
+/// Has `look` see the message that `octets` are; `None` if they are none.
+///
+/// The parser decodes nothing, and what it has made is taken apart here: it would do both for messages within messages by a
+/// recursion that is as deep as their sender likes.
+fn with_message<T>(octets: &[u8], look: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
+    let parser = MessageParser::new().with_minimal_headers().with_message_ids();
+    let message = parser.ignore_header(HeaderName::ContentTransferEncoding).parse(octets)?;
+    let seen = look(&message);
+    let mut messages = vec![message];
+    while let Some(message) = messages.pop() {
+        messages.extend(message.parts.into_iter().filter_map(|part| match part.body {
+            PartType::Message(within) => Some(within),
+            _ => None,
+        }));
+    }
+    Some(seen)
+}
+
+/// The octets of a part of the message that `octets` are, if it is encoded in a way that can be decoded.
+fn decoded(octets: &[u8], part: &MessagePart<'_>) -> Option<Vec<u8>> {
+    let of = |from: u32, to: u32| octets.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
+    let mut headers = part.headers.iter();
+    let encoding = headers.rfind(|header| header.name == HeaderName::ContentTransferEncoding)?;
+    let encoding = of(encoding.offset_start, encoding.offset_end)?.trim_ascii();
+    let encoded = of(part.offset_body, part.offset_end)?;
+    match () {
+        () if encoding.eq_ignore_ascii_case(b"base64") => base64_decode(encoded),
+        () if encoding.eq_ignore_ascii_case(b"quoted-printable") => quoted_printable_decode(encoded),
+        () => None,
+    }
+}
+
+/// The text that a part is, as it was before it was encoded.
+fn text_of<'x>(octets: &[u8], part: &'x MessagePart<'_>) -> Option<Cow<'x, str>> {
+    let (PartType::Text(text) | PartType::Html(text)) = &part.body else { return None };
+    let Some(decoded) = decoded(octets, part) else { return Some(Cow::Borrowed(text)) };
+    let charset = part.content_type().and_then(|kind| kind.attribute("charset"));
+    Some(Cow::Owned(match charset.and_then(|charset| charset_decoder(charset.as_bytes())) {
+        Some(decode) => decode(&decoded),
+        None => String::from_utf8_lossy(&decoded).into_owned(),
+    }))
+}
+
+/// What a person reads of a part that is text.
+fn shown<'x>(octets: &[u8], part: &'x MessagePart<'_>) -> Option<Cow<'x, str>> {
+    let text = text_of(octets, part)?;
+    Some(if matches!(part.body, PartType::Html(_)) { Cow::Owned(html_to_text(&text)) } else { text })
 }
 
 fn kind(of: &mail_parser::ContentType<'_>) -> String {
@@ -149,11 +209,53 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_decoded_in_their_character_sets() {
+        let part = |kind: &str, encoding: &str, text: &str| {
+            format!("--x\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n{text}\r\n")
+        };
+        let message = [
+            "Subject: x\r\nContent-Type: multipart/mixed; boundary=x\r\n\r\n".to_owned(),
+            part("text/plain; charset=iso-8859-1", "Quoted-Printable", "Gr=FC=\r\n=DFe"),
+            part("text/html; charset=utf-8", "BASE64", "PHA+S8O2bG48L3A+"),
+            part("text/plain", "8bit", "M\u{e4}rz"),
+            part("text/plain", "base64", "!"),
+            part("application/octet-stream", "base64", "QUJD\r\nREVG"),
+            part("message/rfc822", "7bit", "Subject: within\r\n\r\nnot shown"),
+        ];
+        let message = message.concat() + "--x--\r\n";
+        let Content { text, attachments } = content(message.as_bytes());
+        let words: Vec<_> = text.split_whitespace().collect();
+        assert_eq!(words, ["Gr\u{fc}\u{df}e", "K\u{f6}ln", "M\u{e4}rz", "!"]);
+        let kinds: Vec<_> = attachments.iter().map(|one| (one.kind.as_str(), one.octets)).collect();
+        assert_eq!((kinds[0], kinds[1].0), (("application/octet-stream", 6), "message/rfc822"));
+        assert!(contains(message.as_bytes(), "K\u{d6}LN") && !contains(message.as_bytes(), "not shown"));
+    }
+
+    #[test]
     fn what_a_stranger_writes_does_nothing_to_a_terminal() {
         let head = head(b"Subject: =?utf-8?q?=1B]0;x=07?=\r\nFrom: \"\x1b[2J\" <a@b>\r\n\r\n");
         assert!(!format!("{}{}", head.subject, head.from).contains(|c: char| c.is_control()), "{head:?}");
         let long = format!("Subject: {}\r\n\r\n", "x".repeat(5000));
         assert_eq!(super::head(long.as_bytes()).subject.len(), FIELD_CHARS_MAX);
+    }
+
+    /// What is nested without end takes neither the stack nor the memory that it names.
+    #[test]
+    fn messages_within_messages_and_parts_within_parts_are_looked_at_however_deep_they_are() {
+        let messages = "Content-Type: message/rfc822\r\n\r\n".repeat(100_000);
+        let part = |number| format!("Content-Type: multipart/mixed; boundary={number}\r\n\r\n--{number}\r\n");
+        let parts: String = (0..20_000).map(part).collect();
+        let encoded = data_encoding::BASE64.encode(messages.as_bytes());
+        let encoded = format!("{}Content-Transfer-Encoding: base64\r\n\r\n{encoded}", &messages[..30]);
+        let mixed = |number| part(number) + "Content-Type: message/rfc822\r\n\r\n";
+        let both: String = (0..20_000).map(mixed).collect();
+        for bomb in [messages, parts, both, encoded] {
+            let bomb = format!("Subject: bomb\r\nMIME-Version: 1.0\r\n{bomb}");
+            assert_eq!(head(bomb.as_bytes()).subject, "bomb");
+            assert!(contains(bomb.as_bytes(), "bomb"));
+            let Content { text, attachments } = content(bomb.as_bytes());
+            assert!(text.len() <= bomb.len() && attachments.len() <= ATTACHMENTS_MAX);
+        }
     }
 
     proptest! {

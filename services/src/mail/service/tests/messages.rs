@@ -129,7 +129,8 @@ fn a_header_of_a_megabyte_comes_back_whole_and_nothing_is_added_to_it() {
         let lab = Lab::start(&Arc::default(), Role::Mx, large()).await;
         let long = format!("X-Long: {}\r\n", "x".repeat(100 << 10));
         let header = format!("Subject: Gr\u{fc}\u{df}e\r\n{long}{}", "X-Many: y\r\n".repeat(100_000));
-        let last = "Date: Thu, 29 Feb 2024 12:00:00 +0000\r\nMessage-ID: <1@b.example>\r\nFrom: a@b.example\r\n";
+        let last =
+            "Date: Thu, 29 Feb 2024 12:00:00 +0000\r\nMessage-ID: <1@b.example>\r\nFrom: a@b.example\r\n";
         let message = format!("{header}{last}\r\nAt noon?\r\n");
         for (client, user) in [(lab.stranger().await, "anna"), (lab.pc().await, "berta")] {
             let (mut client, to) = (client, format!("{user}@office.example"));

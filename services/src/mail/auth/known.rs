@@ -9,6 +9,9 @@ use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
 /// The most records of an answer that are kept.
 pub const RECORDS_MAX: usize = 100;
+/// The most octets of records that are kept of all answers of a check. Whoever sends a message has name servers that send as
+/// much to each question as an answer holds, and a check asks many.
+pub const OCTETS_MAX: usize = 64 << 10;
 
 /// A question. Names have no dot at their end.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,12 +71,30 @@ pub trait Check {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open(pub Question);
 
+impl Records {
+    /// About how many octets they take.
+    fn octets(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.iter().map(Vec::len).sum(),
+            Self::Ipv4(addresses) => size_of_val(&addresses[..]),
+            Self::Ipv6(addresses) => size_of_val(&addresses[..]),
+            Self::MailExchanges(hosts) => hosts.iter().map(|exchange| exchange.host.len()).sum(),
+            Self::Names(names) => names.iter().map(String::len).sum(),
+        }
+    }
+}
+
 /// The answers a check has had.
 #[derive(Clone, Debug, Default)]
-pub struct Known(BTreeMap<Question, Answer>);
+pub struct Known {
+    answers: BTreeMap<Question, Answer>,
+    /// The octets of their records.
+    octets: usize,
+}
 
 impl Known {
-    /// Takes in an answer, of which [`RECORDS_MAX`] records are kept. Records of another kind than asked for are no answer.
+    /// Takes in an answer, of which [`RECORDS_MAX`] records are kept. Records of another kind than asked for are no answer, nor
+    /// are those that come on top of [`OCTETS_MAX`].
     pub fn insert(&mut self, question: Question, mut answer: Answer) {
         match (&question, &mut answer) {
             (_, Err(_)) => {}
@@ -84,11 +105,17 @@ impl Known {
             (Question::Names(_), Ok(Records::Names(names))) => names.truncate(RECORDS_MAX),
             (_, Ok(_)) => answer = Err(NoAnswer::Unavailable),
         }
-        self.0.insert(question, answer);
+        let octets = answer.as_ref().map_or(0, Records::octets);
+        if self.octets + octets > OCTETS_MAX {
+            answer = Err(NoAnswer::Unavailable);
+        } else {
+            self.octets += octets;
+        }
+        self.answers.insert(question, answer);
     }
 
     fn records(&self, question: Question) -> Result<Result<&Records, NoAnswer>, Open> {
-        match self.0.get(&question) {
+        match self.answers.get(&question) {
             Some(answer) => Ok(answer.as_ref().map_err(|no_answer| *no_answer)),
             None => Err(Open(question)),
         }
@@ -190,5 +217,20 @@ mod tests {
         let kept = known.addresses("far.example", addresses[0].into()).unwrap().unwrap();
         assert_eq!(kept.len(), RECORDS_MAX);
         assert_eq!(kept[RECORDS_MAX - 1], addresses[RECORDS_MAX - 1]);
+    }
+
+    #[test]
+    fn of_all_answers_so_much_is_kept() {
+        const TEXT: usize = 5000;
+        let mut known = Known::default();
+        let name = |number: usize| format!("n{number}.far.example");
+        for number in 0..100 {
+            known.insert(Question::Texts(name(number)), Ok(Records::Texts(vec![vec![b'x'; TEXT]])));
+            known.insert(Question::Names([192, 0, 2, 1].into()), Err(NoAnswer::NoData));
+        }
+        let kept =
+            |number: &usize| matches!(known.texts(&name(*number)), Ok(Ok([text])) if text.len() == TEXT);
+        assert_eq!((0..100).filter(kept).collect::<Vec<_>>(), (0..OCTETS_MAX / TEXT).collect::<Vec<_>>());
+        assert_eq!(known.texts(&name(99)), Ok(Err(NoAnswer::Unavailable)));
     }
 }

@@ -1,6 +1,6 @@
 //! Names are true: what the gateway answers the LAN is right at that moment, for leases and for the internet.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -13,7 +13,8 @@ use ipnet::{IpNet, Ipv4Net};
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Way};
 use crate::machine::internet::{INTERNET, SharedTree};
-use crate::packet::Transport;
+use crate::packet::{Ipv4, Transport};
+use crate::world::disk::DiskMood;
 
 const DNS_PORT: u16 = 53;
 /// A lease ends for the gateway a little before it ends for who saw its acknowledgement leave.
@@ -27,6 +28,11 @@ const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
 const CUT_OFF_MIN: Duration = Duration::from_secs(3);
 /// What the TTL of such an answer is at most, in seconds.
 const STALE_TTL_SECS_MAX: u32 = 30;
+/// The longest that an answer waits in the gateway for the hardware address of whoever asked.
+const HELD_MAX: Duration = Duration::from_secs(4);
+/// How long a disk that was out of order may not be used: a full one, or one that could not be read, is tried again
+/// after ten seconds.
+const DISK_SHUNNED_MAX: Duration = Duration::from_secs(12);
 /// Identifiers that are remembered of the questions about one name.
 const IDS_MAX: usize = 32;
 
@@ -35,6 +41,15 @@ pub struct NamesTrue {
     leases: ObservedLeases,
     /// The addresses of the names that the configuration reserves, which are names without a lease too.
     reserved: BTreeMap<String, Ipv4Addr>,
+    /// All addresses that the configuration reserves. They are given to their clients also while leases cannot be kept.
+    reserved_addresses: BTreeSet<Ipv4Addr>,
+    /// Those of them whose leases the disk may not keep: their names are gone after a power cut.
+    unkept: BTreeSet<Ipv4Addr>,
+    is_disk_broken: bool,
+    /// When the disk was last seen to be out of order.
+    disk_broken_at: Option<Instant>,
+    /// When hosts asked what they have not been answered: by their addresses, ports and identifiers.
+    asked_at: BTreeMap<(Ipv4Addr, u16, u16), Instant>,
     /// Whether the gateway always knows which leases last.
     knows_leases: bool,
     lan: Ipv4Net,
@@ -61,6 +76,11 @@ impl NamesTrue {
         Self {
             leases: ObservedLeases::of_config(config),
             reserved: reserved_names(config),
+            reserved_addresses: config.services.dhcp.reservations.iter().map(|it| it.address).collect(),
+            unkept: BTreeSet::new(),
+            is_disk_broken: false,
+            disk_broken_at: None,
+            asked_at: BTreeMap::new(),
             knows_leases,
             lan: config.lan.address.trunc(),
             domain: format!(".{}.", config.system.domain),
@@ -71,12 +91,13 @@ impl NamesTrue {
         }
     }
 
-    fn check(&self, answer: &Message, now: Instant) -> Result<(), String> {
+    /// `answer` was asked for at `asked_at`.
+    fn check(&self, answer: &Message, asked_at: Instant, now: Instant) -> Result<(), String> {
         let Some(query) = answer.queries.first() else { return Ok(()) };
         let text = query.name().to_ascii().to_lowercase();
         if let Some(label) = text.strip_suffix(&self.domain) {
             return if query.query_type() == RecordType::A {
-                self.check_lease(label, answer, now)
+                self.check_lease(label, answer, asked_at, now)
             } else {
                 Ok(())
             };
@@ -92,26 +113,37 @@ impl NamesTrue {
         self.check_denial(query, answer, now)
     }
 
-    fn check_lease(&self, label: &str, answer: &Message, now: Instant) -> Result<(), String> {
+    fn check_lease(
+        &self,
+        label: &str,
+        answer: &Message,
+        asked_at: Instant,
+        now: Instant,
+    ) -> Result<(), String> {
         if !is_machine(label) || !self.knows_leases {
             return Ok(());
         }
-        let (known, until) = match self.leases.lease_of(label) {
-            Some((_, lease)) if lease.may_be_over => return Ok(()),
-            Some((address, lease)) if lease.until > now => (Some(address), lease.until),
-            Some((_, lease)) => (self.reserved.get(label).copied(), lease.until),
-            None => (self.reserved.get(label).copied(), Instant::ZERO),
+        let lease = self.leases.lease_of(label);
+        if lease.is_some_and(|(_, lease)| lease.may_be_over) {
+            return Ok(());
+        }
+        let known = |at: Instant| {
+            let leased = lease.filter(|(_, lease)| lease.since <= at && at < lease.until);
+            leased.map(|(address, _)| address).or_else(|| self.reserved.get(label).copied())
         };
+        let until = lease.map_or(Instant::ZERO, |(_, lease)| lease.until);
         let told = answer.answers.iter().find_map(|record| match &record.data {
             RData::A(a) => Some(a.0),
             _ => None,
         });
         // It is on disk before it is acknowledged, and the power can fail between the two.
         let is_asked_for = told.is_some() && told == self.leases.asked_for(label);
-        if !says(answer) || told == known || is_asked_for || is_about(until, now) {
+        // An answer that waits in the gateway may be out of date when it leaves.
+        let is_true = [now, asked_at].iter().any(|at| told == known(*at));
+        if !says(answer) || is_true || is_asked_for || is_about(until, now) {
             return Ok(());
         }
-        Err(format!("{label} is {told:?} for the gateway, and {known:?} by leases and reservations"))
+        Err(format!("{label} is {told:?} for the gateway, and {:?} by leases and reservations", known(now)))
     }
 
     /// The name of an address is the one whose lease it is, or else the one that it is reserved for.
@@ -189,6 +221,32 @@ impl NamesTrue {
         })
     }
 
+    /// Takes in a lease that is acknowledged, and which of them the disk may not keep.
+    fn note_lease(&mut self, passage: &Passage<'_>) {
+        if self.is_disk_broken {
+            self.disk_broken_at = Some(passage.now);
+        }
+        let Some((address, ..)) = self.leases.observe(passage) else { return };
+        let is_shunned = self.disk_broken_at.is_some_and(|at| passage.now.since(at) < DISK_SHUNNED_MAX);
+        if is_shunned && self.reserved_addresses.contains(&address) {
+            self.unkept.insert(address);
+        } else {
+            self.unkept.remove(&address);
+        }
+    }
+
+    /// Takes in what a host asks.
+    fn note_asked(&mut self, ip: &Ipv4, port: u16, question: &Message, now: Instant) {
+        self.asked_at.retain(|_, at| now.since(*at) <= HELD_MAX);
+        self.asked_at.entry((ip.source, port, question.metadata.id)).or_insert(now);
+    }
+
+    /// When the question came that is answered at `now`, as far as that is known.
+    fn take_asked(&mut self, ip: &Ipv4, port: u16, answer: &Message, now: Instant) -> Instant {
+        let asked_at = self.asked_at.remove(&(ip.destination, port, answer.metadata.id));
+        asked_at.filter(|at| now.since(*at) <= HELD_MAX).unwrap_or(now)
+    }
+
     fn note_packet(&mut self, passage: &Passage<'_>) {
         let from_internet = passage.packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.source));
         if from_internet && (passage.way, passage.side) == (Way::In, Side::Wan) {
@@ -232,8 +290,19 @@ impl Checker for NamesTrue {
          within its TTL, and no lie passes"
     }
 
+    fn on_boot(&mut self) {
+        self.asked_at.clear();
+        for address in std::mem::take(&mut self.unkept) {
+            self.leases.doubt(address);
+        }
+    }
+
+    fn on_disk(&mut self, mood: DiskMood) {
+        self.is_disk_broken = !matches!(mood, DiskMood::Sound | DiskMood::Slow);
+    }
+
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        self.leases.observe(passage);
+        self.note_lease(passage);
         self.note_packet(passage);
         let Some((ip, source_port, destination_port, payload)) = passage.packet.udp() else { return Ok(()) };
         let is_whole = matches!(ip.transport, Transport::Udp { checksum_ok: true, .. });
@@ -245,8 +314,10 @@ impl Checker for NamesTrue {
         match (passage.way, passage.side) {
             // An answer of the internet's own passes on to a host that asked there itself, or to the default machine.
             (Way::Out, Side::Lan) if is_answer && !INTERNET.contains(&ip.source) => {
-                return self.check(&message, passage.now);
+                let asked_at = self.take_asked(ip, destination_port, &message, passage.now);
+                return self.check(&message, asked_at, passage.now);
             }
+            (Way::In, Side::Lan) if !is_answer => self.note_asked(ip, source_port, &message, passage.now),
             (Way::Out, Side::Wan) if !is_answer => self.note_question(&message, passage.now),
             (Way::In, Side::Wan) if is_answer => self.note_answer(&message),
             _ => {}
@@ -280,13 +351,13 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use dhcproto::Encodable;
     use dhcproto::v4::{self, DhcpOption};
+    use gatepost_ground::MacAddr;
     use hickory_proto::op::OpCode;
     use hickory_proto::rr::rdata::{A, SOA};
 
     use super::*;
-    use crate::checkers::testing::{config, ip, packet, passage, tcp, udp};
+    use crate::checkers::testing::{acknowledgement, config, dhcp, ip, packet, passage, tcp, udp};
     use crate::machine::internet::{Tree, WEB_ADDRESSES};
 
     fn name(text: &str) -> Name {
@@ -395,27 +466,28 @@ mod tests {
 
     const PC: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
-    fn dhcp(kind: v4::MessageType, edit: impl FnOnce(&mut v4::Message)) -> Vec<u8> {
-        let mut message = v4::Message::default();
-        message.set_chaddr(&PC);
-        message.opts_mut().insert(DhcpOption::MessageType(kind));
-        edit(&mut message);
-        message.to_vec().unwrap()
-    }
-
     /// `pc-9` gets 192.168.1.9 for a minute, at 0 s.
     fn lease(checker: &mut NamesTrue) {
-        let request = dhcp(v4::MessageType::Request, |message| {
+        lease_at(checker, 0);
+    }
+
+    fn lease_at(checker: &mut NamesTrue, secs: u64) {
+        request(checker, secs);
+        acknowledge(checker, secs);
+    }
+
+    fn request(checker: &mut NamesTrue, secs: u64) {
+        let request = dhcp(&PC, v4::MessageType::Request, |message| {
             message.opts_mut().insert(DhcpOption::Hostname("PC-9".to_owned()));
-        });
-        let acknowledgement = dhcp(v4::MessageType::Ack, |message| {
-            message.set_yiaddr(ip("192.168.1.9"));
-            message.opts_mut().insert(DhcpOption::AddressLeaseTime(60));
+            message.opts_mut().insert(DhcpOption::RequestedIpAddress(ip("192.168.1.9")));
         });
         let request = packet("0.0.0.0", "255.255.255.255", udp(68, 67, request));
-        let acknowledgement = packet("192.168.1.1", "255.255.255.255", udp(67, 68, acknowledgement));
-        checker.on_passage(&passage(0, Way::In, Side::Lan, &request)).unwrap();
-        checker.on_passage(&passage(0, Way::Out, Side::Lan, &acknowledgement)).unwrap();
+        checker.on_passage(&passage(secs, Way::In, Side::Lan, &request)).unwrap();
+    }
+
+    fn acknowledge(checker: &mut NamesTrue, secs: u64) {
+        let acknowledgement = acknowledgement(&PC, "192.168.1.9", 60);
+        checker.on_passage(&passage(secs, Way::Out, Side::Lan, &acknowledgement)).unwrap();
     }
 
     /// Whether the checker lets an answer about a machine pass.
@@ -442,6 +514,72 @@ mod tests {
         assert!(!passes(30, None));
         assert!(passes(70, None));
         assert!(!passes(70, Some("192.168.1.9")));
+    }
+
+    #[test]
+    fn an_answer_may_be_of_the_moment_at_which_it_was_asked_for() {
+        let (mut checker, _) = checker();
+        let ask = |checker: &mut NamesTrue, millis| {
+            let question = message(MessageType::Query, "pc-9.office.example.").to_vec().unwrap();
+            let question = packet("192.168.1.9", "192.168.1.1", udp(5_353, 53, question));
+            let now = Instant::from_millis(millis);
+            checker.on_passage(&Passage { now, ..passage(0, Way::In, Side::Lan, &question) }).unwrap();
+        };
+        lease_at(&mut checker, 10);
+        ask(&mut checker, 9_000);
+        assert!(passes(&mut checker, 11, "pc-9", None), "before there was a lease");
+        assert!(!passes(&mut checker, 11, "pc-9", None), "it was asked for once");
+        ask(&mut checker, 9_000);
+        lease_at(&mut checker, 20);
+        assert!(!passes(&mut checker, 14, "pc-9", None), "too long ago");
+        ask(&mut checker, 19_000);
+        assert!(!passes(&mut checker, 21, "pc-9", None), "it was only renewed meanwhile");
+    }
+
+    #[test]
+    fn who_gives_up_a_lease_before_it_is_acknowledged_may_have_none() {
+        let (mut checker, _) = checker();
+        request(&mut checker, 0);
+        let given_up = dhcp(&PC, v4::MessageType::Release, |message| {
+            message.set_ciaddr(ip("192.168.1.9"));
+        });
+        let mut given_up = packet("192.168.1.9", "192.168.1.1", udp(68, 67, given_up));
+        given_up.source_mac = MacAddr(PC);
+        checker.on_passage(&passage(0, Way::In, Side::Lan, &given_up)).unwrap();
+        acknowledge(&mut checker, 1);
+        assert!(
+            passes(&mut checker, 5, "pc-9", None) && passes(&mut checker, 5, "pc-9", Some("192.168.1.9"))
+        );
+        lease_at(&mut checker, 10);
+        assert!(!passes(&mut checker, 13, "pc-9", None), "it has asked again");
+    }
+
+    #[test]
+    fn a_name_that_the_disk_did_not_keep_is_gone_after_a_power_cut() {
+        let text = "[dhcp]\npool = '192.168.1.2-192.168.1.254'\n[[dhcp.reservations]]\n\
+                    mac = '02:00:00:00:00:09'\naddress = '192.168.1.9'\n\
+                    [lan]\nports = [{ tap = 'lan0' }]\n[wan]\nports = [{ tap = 'wan' }]\naddress = 'dhcp'\n";
+        let config = Config::parse("a test", text).unwrap();
+        let mut checker = NamesTrue::new(&config, Rc::default(), true);
+        checker.on_disk(DiskMood::LosesWrites);
+        lease_at(&mut checker, 0);
+        assert!(!passes(&mut checker, 5, "pc-9", None), "it is known as long as the gateway runs");
+        checker.on_boot();
+        assert!(passes(&mut checker, 5, "pc-9", None));
+        checker.on_disk(DiskMood::Sound);
+        lease_at(&mut checker, 30);
+        checker.on_boot();
+        assert!(!passes(&mut checker, 40, "pc-9", None), "it is on disk");
+        let of_the_pool =
+            Config::parse("a test", &text.replace("00:09", "00:08").replace("1.9'", "1.8'")).unwrap();
+        let mut checker = NamesTrue::new(&of_the_pool, Rc::default(), true);
+        checker.on_disk(DiskMood::LosesWrites);
+        lease_at(&mut checker, 0);
+        checker.on_boot();
+        assert!(
+            !passes(&mut checker, 5, "pc-9", None),
+            "what is not reserved is acknowledged once it is kept"
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ const CLIENT_PORT: u16 = 68;
 pub struct Lease {
     /// Whose: the hardware address in the message.
     pub client: Vec<u8>,
+    /// Since when its client has had it without a break.
+    pub since: Instant,
     /// Until when.
     pub until: Instant,
     /// Whether it may be over: a frame under the client's hardware address gave it up, which another can have sent.
@@ -33,7 +35,14 @@ pub struct ObservedLeases {
     /// The names that the configuration gives to clients, by hardware address.
     given_names: BTreeMap<Vec<u8>, String>,
     /// What clients have asked for and not been answered.
-    asked: BTreeMap<Vec<u8>, Ipv4Addr>,
+    asked: BTreeMap<Vec<u8>, Asked>,
+}
+
+/// What a client has asked for.
+struct Asked {
+    address: Ipv4Addr,
+    /// Whether it was given up before it was answered: the gateway may deal with that after its answer.
+    is_given_up: bool,
 }
 
 impl ObservedLeases {
@@ -71,6 +80,13 @@ impl ObservedLeases {
         lease.is_some_and(|lease| now < lease.until && !lease.may_be_over)
     }
 
+    /// The lease of `address` may be over: nobody can know.
+    pub fn doubt(&mut self, address: Ipv4Addr) {
+        if let Some(lease) = self.leases.get_mut(&address) {
+            lease.may_be_over = true;
+        }
+    }
+
     /// The lease of the client called `name`, if it has or had one, with its address.
     pub fn lease_of(&self, name: &str) -> Option<(Ipv4Addr, &Lease)> {
         let client = self.names.get(name)?;
@@ -80,7 +96,7 @@ impl ObservedLeases {
 
     /// The address that the client called `name` has asked for without an answer.
     pub fn asked_for(&self, name: &str) -> Option<Ipv4Addr> {
-        self.asked.get(self.names.get(name)?).copied()
+        self.asked.get(self.names.get(name)?).map(|asked| asked.address)
     }
 
     fn observe_client(&mut self, message: &Message, kind: MessageType, sender: MacAddr) {
@@ -94,7 +110,8 @@ impl ObservedLeases {
                 Some(DhcpOption::RequestedIpAddress(wanted)) => *wanted,
                 _ => message.ciaddr(),
             };
-            self.asked.insert(message.chaddr().to_vec(), wanted);
+            let asked = self.asked.entry(message.chaddr().to_vec());
+            asked.or_insert(Asked { address: wanted, is_given_up: false }).address = wanted;
         }
         let given_up = match kind {
             MessageType::Release => Some(message.ciaddr()),
@@ -105,11 +122,12 @@ impl ObservedLeases {
             _ => None,
         };
         // Anybody can say that another gives up its lease.
-        if let Some(address) = given_up.filter(|_| message.chaddr() == sender.0)
-            && let Some(lease) = self.leases.get_mut(&address)
-            && lease.client == message.chaddr()
-        {
-            lease.may_be_over = true;
+        let Some(address) = given_up.filter(|_| message.chaddr() == sender.0) else { return };
+        if let Some(asked) = self.asked.get_mut(message.chaddr()).filter(|asked| asked.address == address) {
+            asked.is_given_up = true;
+        }
+        if self.leases.get(&address).is_some_and(|lease| lease.client == message.chaddr()) {
+            self.doubt(address);
         }
     }
 
@@ -120,9 +138,8 @@ impl ObservedLeases {
         now: Instant,
     ) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
         let address = message.yiaddr();
-        if matches!(kind, MessageType::Ack | MessageType::Nak) {
-            self.asked.remove(message.chaddr());
-        }
+        let is_answer = matches!(kind, MessageType::Ack | MessageType::Nak);
+        let asked = if is_answer { self.asked.remove(message.chaddr()) } else { None };
         let Some(DhcpOption::AddressLeaseTime(secs)) = message.opts().get(OptionCode::AddressLeaseTime)
         else {
             return None;
@@ -131,7 +148,11 @@ impl ObservedLeases {
             return None;
         }
         let until = now + Duration::from_secs(u64::from(*secs));
-        let lease = Lease { client: message.chaddr().to_vec(), until, may_be_over: false };
+        let client = message.chaddr().to_vec();
+        let has_it = |lease: &&Lease| lease.client == client && now < lease.until && !lease.may_be_over;
+        let since = self.leases.get(&address).filter(has_it).map_or(now, |lease| lease.since);
+        let may_be_over = asked.is_some_and(|asked| asked.address == address && asked.is_given_up);
+        let lease = Lease { client, since, until, may_be_over };
         self.leases.retain(|other, held| held.client != lease.client || *other == address);
         let before = self.leases.insert(address, lease.clone());
         Some((address, lease, before))

@@ -2,6 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use dhcproto::Encodable;
+use dhcproto::v4::{self, DhcpOption};
 use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Services, Status};
 use gatepost_ground::{Instant, MacAddr};
@@ -53,6 +55,24 @@ pub fn segment(source_port: u16, destination_port: u16, flags: &str) -> Transpor
 pub fn arp(sender: &str, target: &str, is_request: bool) -> Packet {
     let content = Content::Arp { sender: ip(sender), target: ip(target), is_request };
     Packet { content, ..packet(sender, target, Transport::Other) }
+}
+
+/// A DHCP message of the client `client`.
+pub fn dhcp(client: &[u8], kind: v4::MessageType, edit: impl FnOnce(&mut v4::Message)) -> Vec<u8> {
+    let mut message = v4::Message::default();
+    message.set_chaddr(client);
+    message.opts_mut().insert(DhcpOption::MessageType(kind));
+    edit(&mut message);
+    message.to_vec().expect("a message")
+}
+
+/// `client` is told that it has `address` for `secs`.
+pub fn acknowledgement(client: &[u8], address: &str, secs: u32) -> Packet {
+    let message = dhcp(client, v4::MessageType::Ack, |message| {
+        message.set_yiaddr(ip(address));
+        message.opts_mut().insert(DhcpOption::AddressLeaseTime(secs));
+    });
+    packet("192.168.1.1", "255.255.255.255", udp(67, 68, message))
 }
 
 /// The packet with another content.

@@ -24,6 +24,7 @@ use ipnet::Ipv4Net;
 use self::conversation::{Conversation, Kind, SLACK, Tcp};
 use self::neighbor::Neighbor;
 use self::under_way::{UnderWay, Waiting};
+use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::packet::{Content, Ipv4, Transport};
@@ -53,6 +54,8 @@ pub struct MappingLives {
     /// Packets from the WAN that have to reach the LAN.
     entering: VecDeque<Waiting>,
     neighbors: BTreeMap<Ipv4Addr, Neighbor>,
+    /// Whose addresses those of the LAN are: the gateway believes nobody else to have them.
+    leases: ObservedLeases,
     wan_mac: Option<MacAddr>,
     external: Option<Ipv4Addr>,
     /// What is wrong, unless the gateway says at the next report that flows have made room for others.
@@ -79,6 +82,7 @@ impl MappingLives {
             leaving: UnderWay::default(),
             entering: VecDeque::new(),
             neighbors: BTreeMap::new(),
+            leases: ObservedLeases::of_config(config),
             wan_mac: None,
             external: None,
             suspicion: None,
@@ -339,8 +343,10 @@ impl MappingLives {
         }
     }
 
-    fn note_arp(&mut self, way: Way, sender: Ipv4Addr, target: Ipv4Addr, is_request: bool, now: Instant) {
+    fn note_arp(&mut self, passage: &Passage<'_>, sender: Ipv4Addr, target: Ipv4Addr, is_request: bool) {
+        let Passage { now, way, packet, .. } = *passage;
         match way {
+            Way::In if self.leases.may_be_anothers(sender, packet.source_mac, now) => {}
             Way::In => self.neighbors.entry(sender).or_default().heard_at = Some(now),
             Way::Out if is_request => self.neighbors.entry(target).or_default().asked_at = Some(now),
             Way::Out => {}
@@ -398,9 +404,10 @@ impl Checker for MappingLives {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, packet } = *passage;
+        self.leases.observe(passage);
         match (&packet.content, side, way) {
             (Content::Arp { sender, target, is_request }, Side::Lan, _) => {
-                self.note_arp(way, *sender, *target, *is_request, now);
+                self.note_arp(passage, *sender, *target, *is_request);
             }
             (Content::Ipv4(ip), Side::Lan, Way::In) => self.leave(ip, now),
             (Content::Ipv4(ip), Side::Lan, Way::Out) => {

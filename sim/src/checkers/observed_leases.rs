@@ -34,6 +34,8 @@ pub struct ObservedLeases {
     names: BTreeMap<String, Vec<u8>>,
     /// The names that the configuration gives to clients, by hardware address.
     given_names: BTreeMap<Vec<u8>, String>,
+    /// The clients for which the configuration reserves addresses, by hardware address.
+    reserved_for: BTreeMap<Ipv4Addr, Vec<u8>>,
     /// What clients have asked for and not been answered.
     asked: BTreeMap<Vec<u8>, Asked>,
 }
@@ -48,12 +50,13 @@ struct Asked {
 impl ObservedLeases {
     /// With the names that `config` gives.
     pub fn of_config(config: &Config) -> Self {
-        let given =
-            config.services.dhcp.reservations.iter().filter_map(|reservation| match &reservation.client {
-                ReservedFor::Mac(mac) => Some((mac.0.to_vec(), reservation.hostname.clone()?)),
-                ReservedFor::ClientId(_) => None,
-            });
-        Self { given_names: given.collect(), ..Self::default() }
+        let by_mac = config.services.dhcp.reservations.iter().filter_map(|it| match &it.client {
+            ReservedFor::Mac(mac) => Some((mac.0.to_vec(), it)),
+            ReservedFor::ClientId(_) => None,
+        });
+        let given_names = by_mac.clone().filter_map(|(mac, it)| Some((mac, it.hostname.clone()?)));
+        let reserved_for = by_mac.clone().map(|(mac, it)| (it.address, mac));
+        Self { given_names: given_names.collect(), reserved_for: reserved_for.collect(), ..Self::default() }
     }
 
     /// Takes a frame in. If it is an acknowledgement: the address, and the lease before.
@@ -78,6 +81,14 @@ impl ObservedLeases {
     pub fn is_held_by(&self, address: Ipv4Addr, client: MacAddr, now: Instant) -> bool {
         let lease = self.leases.get(&address).filter(|lease| lease.client == client.0);
         lease.is_some_and(|lease| now < lease.until && !lease.may_be_over)
+    }
+
+    /// Whether the gateway may know that `address` is not the client's: it is reserved for another, or another has or had
+    /// a lease of it that lasts at `now`.
+    pub fn may_be_anothers(&self, address: Ipv4Addr, client: MacAddr, now: Instant) -> bool {
+        let leased_to =
+            self.leases.get(&address).filter(|lease| now < lease.until).map(|lease| &lease.client);
+        self.reserved_for.get(&address).or(leased_to).is_some_and(|holder| holder[..] != client.0)
     }
 
     /// The lease of `address` may be over: nobody can know.

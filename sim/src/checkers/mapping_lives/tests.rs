@@ -1,7 +1,7 @@
 //! What the checker must tell and what it must not.
 
 use super::*;
-use crate::checkers::testing::{arp, config, flow, numbered, packet, passage, segment, udp};
+use crate::checkers::testing::{acknowledgement, arp, config, flow, numbered, packet, passage, segment, udp};
 use crate::packet::Packet;
 
 const PC: &str = "192.168.1.9";
@@ -135,6 +135,24 @@ fn a_host_that_does_not_answer_the_gateway_need_not_be_reached() {
     let question = arp("192.168.1.1", PC, true);
     office.checker.on_passage(&passage(10, Way::Out, Side::Lan, &question)).unwrap();
     assert_eq!(office.lost(10), Ok(()));
+}
+
+#[test]
+fn who_answers_for_an_address_that_is_anothers_need_not_be_reached() {
+    let MacAddr(own) = packet(PC, SERVER, query()).source_mac;
+    for (client, is_anothers) in [(None, false), (Some(own), false), (Some([2, 0, 0, 0, 0, 99]), true)] {
+        let mut office = Office::new();
+        if let Some(client) = client {
+            let lease = acknowledgement(&client, PC, 60);
+            office.checker.on_passage(&passage(0, Way::Out, Side::Lan, &lease)).unwrap();
+        }
+        office.out(0, PC, 1_000, query()).unwrap();
+        office.arrives(10, 1_000, answer());
+        let [question, told] = [arp("192.168.1.1", PC, true), arp(PC, "192.168.1.1", false)];
+        office.checker.on_passage(&passage(10, Way::Out, Side::Lan, &question)).unwrap();
+        office.checker.on_passage(&passage(11, Way::In, Side::Lan, &told)).unwrap();
+        assert_eq!(office.lost(10).is_ok(), is_anothers, "{client:?}");
+    }
 }
 
 #[test]

@@ -52,7 +52,8 @@ impl Picker {
                 opens.take(TRICKS / 2).collect()
             }
             _ => {
-                let gives_up = Trick::GiveUpOthers { borrows: self.rng.random() };
+                let borrows = self.rng.random::<bool>() && world.can_be_robbed;
+                let gives_up = Trick::GiveUpOthers { borrows };
                 std::iter::repeat_n(Trick::AskForAddresses, TRICKS / 2).chain([gives_up; 2]).collect()
             }
         }

@@ -87,6 +87,8 @@ struct World {
     has_wan: bool,
     /// Whether a customer would notice in time that the provider has gone over to another network.
     can_renumber: bool,
+    /// Whether a host would notice in time that its lease was given up in its name.
+    can_be_robbed: bool,
     /// What the file says of NAT, where there is any.
     nat_rules: Option<String>,
 }

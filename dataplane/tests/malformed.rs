@@ -25,7 +25,7 @@ fn busy(mode: Mode) -> Config {
 
 /// The turns that a few frames can leave due at one instant: an error about a packet that is given up can need a
 /// neighbour, which is asked for in the next.
-const DUE_TURNS_MAX: usize = 3;
+const DUE_TURNS_MAX: usize = 2;
 
 /// Every way in. A port that does not exist is none.
 fn ingresses(mode: Mode) -> Vec<Ingress> {

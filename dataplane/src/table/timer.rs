@@ -208,6 +208,35 @@ mod tests {
 
     proptest! {
         #[test]
+        fn however_time_jumps_nothing_stays_due(
+            steps in prop::collection::vec((0u32..40, 0u32..40_000, prop_oneof![0u32..3, 0u32..40_000]), 0..100),
+        ) {
+            let mut wheel = Wheel::new();
+            let (mut deadlines, mut now) = (BTreeMap::new(), 0);
+            for (id, ahead, jump) in steps {
+                let deadline = now + ahead;
+                match deadlines.insert(id, deadline) {
+                    None => wheel.arm(id, Tick(deadline)),
+                    Some(_) => wheel.hasten(id, Tick(deadline)),
+                }
+                now += jump;
+                let mut handed_out = 0;
+                while let Some(id) = wheel.expire(Tick(now)) {
+                    handed_out += 1;
+                    // Each once in each span that has passed.
+                    prop_assert!(handed_out <= 40 * (2 + jump / Wheel::SPAN_SECS), "{} stays due", id);
+                    if deadlines[&id] <= now {
+                        deadlines.remove(&id);
+                    } else {
+                        wheel.arm(id, Tick(deadlines[&id]));
+                    }
+                }
+                prop_assert!(wheel.next().is_none_or(|next| next > Tick(now)));
+                prop_assert!(deadlines.values().all(|deadline| *deadline > now));
+            }
+        }
+
+        #[test]
         fn agrees_with_a_sorted_map(steps in prop::collection::vec((0u32..40, 0u32..8000, 0u8..4), 0..300)) {
             let mut wheel = Wheel::new();
             let mut model = BTreeMap::new();

@@ -18,7 +18,7 @@ use super::segment::SegmentId;
 use crate::checkers::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::Packet;
 
-/// The most violations that are kept; one is enough to fail.
+/// The most violations of a promise that are kept; one is enough to fail.
 pub const VIOLATIONS_MAX: usize = 20;
 
 /// A promise that was broken.
@@ -159,8 +159,10 @@ impl Observer {
 
     fn check(&mut self, at: Instant, mut ask: impl FnMut(&mut dyn Checker) -> Result<(), String>) {
         for checker in &mut self.checkers {
+            let is_of_checker = |violation: &&Violation| violation.checker == checker.name();
+            let is_full = self.violations.iter().filter(is_of_checker).count() >= VIOLATIONS_MAX;
             if let Err(what) = ask(checker.as_mut())
-                && self.violations.len() < VIOLATIONS_MAX
+                && !is_full
             {
                 if let Some(capture) = &mut self.capture {
                     capture.comment(format!("{} is broken: {what}", checker.name()));

@@ -22,7 +22,7 @@
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
 //! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order.
-//! The trace hash shows it. What is not simulated: mail servers outside, DNSSEC, IPv6, and PCs that release or decline a lease.
+//! The trace hash shows it. What is not simulated: DNSSEC, IPv6, and PCs that release or decline a lease.
 
 pub mod checkers;
 pub mod command;

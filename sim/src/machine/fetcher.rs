@@ -84,10 +84,12 @@ enum Way {
     Stls,
     /// On port 995. // RFC 8314, section 3.2
     Pop3s,
+    /// On port 110, with STLS and the user's name in clear behind it, which must not be taken (CVE-2011-0411).
+    Injecting,
 }
 
 impl Way {
-    const ALL: [Self; 3] = [Self::Clear, Self::Stls, Self::Pop3s];
+    const ALL: [Self; 4] = [Self::Clear, Self::Stls, Self::Pop3s, Self::Injecting];
 }
 
 /// What the next reply is to.
@@ -95,6 +97,8 @@ impl Way {
 enum Step {
     Connect,
     Stls,
+    /// The password of a user whose name was said in clear.
+    Injected,
     User,
     Password,
     List,
@@ -114,6 +118,8 @@ struct Session {
     channel: Channel,
     /// The client's side of TLS, until it begins.
     tls: Option<ClientConnection>,
+    /// Whether the user's name is sent in clear behind STLS.
+    injects: bool,
     step: Step,
     /// Those that are to be fetched; the first is the one at hand.
     listed: VecDeque<Listed>,
@@ -195,6 +201,7 @@ impl Fetcher {
                 handle,
                 channel,
                 tls,
+                injects: way == Way::Injecting,
                 step: Step::Connect,
                 listed: VecDeque::new(),
                 marked: Vec::new(),
@@ -255,12 +262,25 @@ impl Fetcher {
             return Some(End::Failed);
         }
         match session.step {
+            Step::Connect if session.tls.is_some() && session.injects => {
+                session.say(Step::Stls, &format!("STLS\r\nUSER {}", self.user));
+            }
             Step::Connect if session.tls.is_some() => session.say(Step::Stls, "STLS"),
             Step::Connect | Step::Stls => {
                 if let Some(tls) = session.tls.take() {
                     session.channel.begin(tls);
                 }
-                session.say(Step::User, &format!("USER {}", self.user));
+                if session.injects {
+                    session.say(Step::Injected, &format!("PASS {}", self.password));
+                } else {
+                    session.say(Step::User, &format!("USER {}", self.user));
+                }
+            }
+            Step::Injected => {
+                let what =
+                    format!("{} has said the name of its user in clear, and is known under TLS", self.user);
+                self.post.borrow_mut().fault(what);
+                return Some(End::Failed);
             }
             Step::User => session.say(Step::Password, &format!("PASS {}", self.password)),
             Step::Password => session.say(Step::List, "UIDL"),

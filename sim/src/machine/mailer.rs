@@ -53,6 +53,10 @@ const LITTLE_MESSAGE_MAX: usize = 20_000;
 const USERS: [&str; 2] = ["anna@office.example", "berta@office.example"];
 /// The pause between two such.
 const LITTLE_PAUSE: Duration = Duration::from_millis(3);
+/// The longest message that is sent in clear behind STARTTLS: one that a segment holds with its commands.
+const INJECTED_MESSAGE_MAX: usize = 1_000;
+/// How long the gateway may take to answer what it must not.
+const INJECTED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An address that mail is sent to.
 #[derive(Debug, PartialEq, Eq)]
@@ -101,16 +105,20 @@ enum Way {
     Submission,
     /// On port 465, with a login. // RFC 8314, section 3.3
     Submissions,
+    /// On port 25, with STARTTLS and all of the message in clear behind it, as somebody on the way could send it. It
+    /// must not be taken (CVE-2011-0411).
+    Injecting,
 }
 
 impl Way {
     /// Those of the LAN, and those from outside.
-    const LAN: [Self; 4] = [Self::Clear, Self::StartTls, Self::Submission, Self::Submissions];
-    const OUTSIDE: [Self; 2] = [Self::Clear, Self::StartTls];
+    const LAN: [Self; 5] =
+        [Self::Clear, Self::StartTls, Self::Submission, Self::Submissions, Self::Injecting];
+    const OUTSIDE: [Self; 3] = [Self::Clear, Self::StartTls, Self::Injecting];
 
     fn port(self) -> u16 {
         match self {
-            Self::Clear | Self::StartTls => SMTP_PORT,
+            Self::Clear | Self::StartTls | Self::Injecting => SMTP_PORT,
             Self::Submission => SUBMISSION_PORT,
             Self::Submissions => SUBMISSIONS_PORT,
         }
@@ -189,6 +197,8 @@ enum Step {
     Hello,
     StartTls,
     Login,
+    /// To nothing: what was sent in clear is not to be answered.
+    Injected,
     Sender,
     Recipient(usize),
     Data,
@@ -203,6 +213,8 @@ struct UnderWay {
     tls: Option<ClientConnection>,
     /// The login's command, until it is said.
     login: Option<String>,
+    /// Whether all of it is sent in clear behind STARTTLS.
+    injects: bool,
     /// Its sender is no host of the office's, which takes no mail for others from there.
     is_outside: bool,
     draft: Draft,
@@ -271,7 +283,7 @@ impl Mailer {
 
     fn begin(&mut self, now: Instant) {
         let Some(draft) = self.next_draft() else { return };
-        let (way, mut tls) = self.choose_way(now);
+        let (way, mut tls) = self.choose_way(&draft, now);
         let Some(handle) = connect(&mut self.stack, &mut self.rng, (self.server, way.port())) else {
             return self.put_back(draft);
         };
@@ -292,6 +304,7 @@ impl Mailer {
             channel,
             tls,
             login,
+            injects: way == Way::Injecting,
             is_outside: self.is_outside,
             draft,
             step: Step::Connect,
@@ -308,10 +321,12 @@ impl Mailer {
     }
 
     /// How the next message is handed in, and the client's side of TLS for that.
-    fn choose_way(&mut self, now: Instant) -> (Way, Option<ClientConnection>) {
+    fn choose_way(&mut self, draft: &Draft, now: Instant) -> (Way, Option<ClientConnection>) {
         let Some(Submitting { tls, .. }) = &mut self.submitting else { return (Way::Clear, None) };
         let ways = if self.is_outside { &Way::OUTSIDE[..] } else { &Way::LAN };
-        let way = *ways.choose(&mut self.rng).expect("there are some");
+        let drawn = *ways.choose(&mut self.rng).expect("there are some");
+        let is_too_long = drawn == Way::Injecting && draft.wire.len() > INJECTED_MESSAGE_MAX;
+        let way = if is_too_long { Way::StartTls } else { drawn };
         let tls = if way == Way::Clear { None } else { tls.connect(SERVER, now) };
         if tls.is_some() { (way, tls) } else { (Way::Clear, None) }
     }
@@ -428,12 +443,27 @@ impl UnderWay {
             };
         match self.step {
             Step::Connect if is_well => self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example")),
-            Step::Hello if is_well && self.tls.is_some() => self.say(Step::StartTls, "STARTTLS"),
+            Step::Hello if is_well && self.tls.is_some() => {
+                self.say(Step::StartTls, "STARTTLS");
+                if self.injects {
+                    self.inject(name, post, now);
+                }
+            }
             Step::StartTls if is_well => {
                 if let Some(tls) = self.tls.take() {
                     self.channel.begin(tls);
                 }
-                self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example"));
+                if self.injects {
+                    (self.step, self.until) = (Step::Injected, now + INJECTED_PATIENCE);
+                } else {
+                    self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example"));
+                }
+            }
+            Step::Injected => {
+                let mark = &self.draft.mark;
+                let what = format!("{name} has an answer to {mark} under TLS, which it sent in clear before");
+                post.borrow_mut().fault(what);
+                return Some(End::Refused);
             }
             Step::Hello | Step::Login if is_well => match self.login.take() {
                 Some(login) => self.say(Step::Login, &login),
@@ -457,9 +487,8 @@ impl UnderWay {
                 return self.name_recipient(number + 1);
             }
             Step::Data if code == 354 => {
-                let mailboxes: BTreeSet<_> =
-                    self.taken.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect();
-                self.attempt = Some(post.borrow_mut().begin(&self.draft.mark, mailboxes, now));
+                self.attempt =
+                    Some(post.borrow_mut().begin(&self.draft.mark, mailboxes_of(&self.taken), now));
                 self.unsent.extend_from_slice(&self.draft.wire);
                 self.step = Step::Message;
             }
@@ -467,6 +496,18 @@ impl UnderWay {
             _ => return Some(End::Refused),
         }
         None
+    }
+
+    /// Sends all of the message where TLS is to begin.
+    fn inject(&mut self, name: &str, post: &SharedPost, now: Instant) {
+        let mut commands = format!("EHLO {name}.elsewhere.example\r\nMAIL FROM:<{}>\r\n", self.draft.from);
+        for to in &self.draft.to {
+            commands += &format!("RCPT TO:<{}>\r\n", to.address);
+        }
+        self.unsent.extend_from_slice(format!("{commands}DATA\r\n").as_bytes());
+        self.unsent.extend_from_slice(&self.draft.wire);
+        self.at_once = usize::MAX;
+        self.attempt = Some(post.borrow_mut().begin(&self.draft.mark, mailboxes_of(&self.draft.to), now));
     }
 
     /// Names the recipient with this number. Behind the last one the message is next, if anybody is to have it.
@@ -494,6 +535,11 @@ impl UnderWay {
         self.unsent.extend_from_slice(b"\r\n");
         self.step = step;
     }
+}
+
+/// The mailboxes, and addresses elsewhere, in which what is for these ends.
+fn mailboxes_of(to: &[&Address]) -> BTreeSet<String> {
+    to.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect()
 }
 
 /// The code of the first whole reply in `got`, which is taken away. // RFC 5321, section 4.2

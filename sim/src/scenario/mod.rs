@@ -35,7 +35,7 @@
 //! | `spoofer` | on the LAN |
 //! | `internet`, `attacker`, `visitor` | on the WAN |
 //! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |
-//! | `mx-0` and so on, `pop` | [mail servers](Office::mail_servers) and a [mailbox](Office::polling) elsewhere |
+//! | `mx-0` and so on, `pop` | [mail servers](Office::mail_servers), with TLS or without, and a [mailbox](Office::polling) elsewhere |
 //! | `resolver-0`, `resolver-1`, `resolvers`, `a.root` and so on, `authorities` | name servers, for [`dns_of`] |
 //!
 //! A name that does not exist, a number that cannot be and a time after the end are refused before anything runs, with

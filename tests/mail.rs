@@ -390,7 +390,7 @@ fn a_damaged_record_is_told_with_its_place_and_the_rest_is_exported() {
     let line = lines.next().expect("a line");
     assert!(line.starts_with(&format!("{}: ", path.display())), "{line}");
     assert!(line.ends_with(" are no records; what they said is lost, the rest is not"), "{line}");
-    let sums = "mail: 2 messages of 34 octets in 1 mailboxes, 0 in the queue";
+    let sums = "mail: 2 messages, 34 B, in 1 mailbox; 0 in the queue";
     assert_eq!((told.code, lines.collect::<Vec<_>>()), (Some(1), vec![sums]));
     let json: Value = serde_json::from_str(&office.mail(&["check", "--json"]).stdout).expect("JSON");
     let damage = &json["segments"][0];

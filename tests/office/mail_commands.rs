@@ -253,7 +253,7 @@ fn a_message_on_standard_input_goes_the_way_of_mail() {
     let round = "Received: x\n".repeat(200);
     refused(&["anna"], round.as_bytes(), 65, "anna@office.example does not have the message: 554 5.4.6 ");
     refused(&["anna"], b"a: b\n\nc\rd\n", 65, "a CR that is no line's end");
-    refused(&["anna@[192.0.2.1]"], b"a: b\n", 67, "anna@[192.0.2.1] does not have the message: 550 ");
+    refused(&["anna@[192.168.1.77]"], b"a: b\n", 67, "anna@[192.168.1.77] does not have the message: 550 ");
     refused(&["a b"], b"a: b\n", 67, "write a name");
     refused(&["--from", "a b", "anna"], b"a: b\n", 64, "write a name");
     refused(&[], b"a: b\n", 64, "RECIPIENT");

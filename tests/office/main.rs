@@ -31,6 +31,7 @@ mod reload;
 mod running;
 mod scan;
 mod slow_disk;
+mod smuggling;
 mod state;
 mod stun;
 mod switch;

@@ -159,13 +159,30 @@ fn a_segment_that_is_cut_gives_no_number_again_that_the_checkpoint_knows() {
     assert!(new.iter().all(|new| !uids.contains(new)), "a number is given again: {new:?}");
 }
 
+/// What the mailboxes are.
+fn says(state: &State) -> Vec<(MailboxId, String, u32)> {
+    let states = state.mailboxes().map(Mailbox::state);
+    states.map(|state| (state.id, state.name.clone(), state.uid_validity)).collect()
+}
+
+#[test]
+fn an_octet_that_flips_costs_no_mailbox_its_name() {
+    let mut office = Office::new();
+    office.deliver_to_all();
+    office.settle();
+    let before = says(recover(&office.disk).unwrap().state());
+    for file in office.disk.names() {
+        for at in 0..office.disk.len(&file).unwrap().unwrap() {
+            let disk = office.disk.fork();
+            disk.damage(&file, |octets| octets[usize::try_from(at).unwrap()] ^= 1);
+            assert_eq!(says(recover(&disk).unwrap().state()), before, "octet {at} of {file}");
+        }
+    }
+}
+
 #[test]
 fn mailboxes_of_which_the_log_has_lost_all_stay_what_they_were() {
     let office = office();
-    let says = |mailboxes: &State| {
-        let states = mailboxes.mailboxes().map(Mailbox::state);
-        states.map(|state| (state.id, state.name.clone(), state.uid_validity)).collect::<Vec<_>>()
-    };
     let before = says(recover(&office.disk).unwrap().state());
     for file in segments(&office) {
         office.disk.damage(&file, Vec::clear);

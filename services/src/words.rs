@@ -13,7 +13,7 @@ pub fn octets(count: u64) -> String {
     if whole >= 10 || rest == 0 {
         return format!("{whole} {unit}");
     }
-    format!("{whole}.{} {unit}", u128::from(rest) * 10 >> shift)
+    format!("{whole}.{} {unit}", (u128::from(rest) * 10) >> shift)
 }
 
 /// `1 message`, `2 messages`.

@@ -19,7 +19,7 @@ pub struct Options {
     pub rcpt: RcptParameters,
     /// The address here that sends the message on, if it was not sent to the recipient.
     pub forwarded_by: Option<Mailbox>,
-    /// Further addresses by which the message came to the recipient, for traces: at most [`ALSO_FOR_MAX`].
+    /// Further addresses by which the message came to the recipient, for traces. Of very many some are left out.
     pub also_for: Vec<Mailbox>,
     /// Whether the office itself sends the message, so that it is signed: who handed it in may send to other domains. What
     /// strangers send, and an alias or a rule sends on, is not.
@@ -31,9 +31,6 @@ const FORWARDED_BY: &str = "FORWARDED-BY=";
 
 /// Before a further address by which the message came.
 const ALSO_FOR: &str = "ALSO-FOR=";
-
-/// The most of these that are kept.
-pub const ALSO_FOR_MAX: usize = 20;
 
 /// What the store keeps of [`Options::is_ours`]. No parameter of SMTP is called so.
 const OURS: &str = "OURS";

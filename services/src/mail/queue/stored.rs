@@ -5,7 +5,6 @@ use std::io;
 
 use super::Options;
 use super::connection::Source;
-use super::options::ALSO_FOR_MAX;
 use crate::clock::UnixTime;
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::{MailParameters, RcptParameters};
@@ -43,16 +42,15 @@ pub fn forwarded(remote: Remote, by: &Mailbox) -> Remote {
     Remote { options: options.to_text(), ..remote }
 }
 
-/// Takes note in `remote` that the message comes to it by `other`, too. If the sender wants to be told of one of them, that
-/// counts.
-pub fn joined(remote: Remote, other: &Remote) -> Remote {
+/// `remote`, to which the message comes by `other`, too: `has_room` says whether that is kept for traces. If the sender wants
+/// to be told of one of them, that counts.
+pub fn joined(remote: Remote, other: &Remote, has_room: bool) -> Remote {
     let (mut options, of_other) = (Options::parse(&remote.options), Options::parse(&other.options));
     let asked =
         |options: &Options| options.forwarded_by.clone().or_else(|| Mailbox::parse(&remote.recipient).ok());
-    if let Some(also) = asked(&of_other)
+    if let Some(also) = asked(&of_other).filter(|_| has_room)
         && asked(&options).as_ref() != Some(&also)
         && !options.also_for.contains(&also)
-        && options.also_for.len() < ALSO_FOR_MAX
     {
         options.also_for.push(also);
     }

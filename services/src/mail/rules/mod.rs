@@ -207,7 +207,8 @@ mod tests {
 
     const MESSAGE: &str = "List-Id: The <Announce.office.example>\r\n\
         From: =?utf-8?q?J=C3=BCrgen?= <j@b.example>\r\nTo: all@office.example\r\n\
-        Cc: Dora <dora@c.example>\r\nX-Street: =?utf-8?q?Hauptstra=C3=9Fe?=\r\nSubject: =?iso-8859-1?Q?Rechnung_f=FCr?=\r\n =?UTF-8?B?IE3DpHJ6?=\r\n\r\n\
+        Cc: Dora <dora@c.example>\r\nX-Street: =?utf-8?q?Hauptstra=C3=9Fe?=\r\n\
+        Subject: =?iso-8859-1?Q?Rechnung_f=FCr?=\r\n =?UTF-8?B?IE3DpHJ6?=\r\n\r\n\
         Subject: body\r\n";
 
     fn decide(all: Vec<Rule>, user: &str) -> String {

@@ -600,7 +600,11 @@ impl Transaction {
             let known = self.remotes.iter().position(|other| other.recipient == remote.recipient);
             taken.outside.push(known.unwrap_or(self.remotes.len()));
             match known.and_then(|at| self.remotes.get_mut(at)) {
-                Some(known) => *known = queue::joined(mem::take(known), &remote),
+                Some(known) => {
+                    self.also_octets += remote.recipient.len() + remote.options.len();
+                    let has_room = self.also_octets <= ALSO_OCTETS_MAX;
+                    *known = queue::joined(mem::take(known), &remote, has_room);
+                }
                 None => self.remotes.push(remote),
             }
         }

@@ -92,7 +92,7 @@ impl Sorter<'_> {
             let own = self.address_of(&user.name);
             let was_here = own.as_ref().is_some_and(|own| before.contains(own));
             let mut has_gone = !was_here;
-            // What is sent on is treated as an alias's mail is. // RFC 3461, sections 5.2.7.1 and 5.2.7.3
+            // What is sent on is treated as an alias's mail is. // RFC 3461, sections 5.2.7.2 and 5.2.7.3
             let parameters = asked.get(&delivery.mailbox).cloned().unwrap_or_default();
             let parameters =
                 if decision.end == End::Gone { parameters } else { parameters.without_success() };

@@ -287,7 +287,7 @@ fn what_rules_did_with_a_message_is_known_of_it() {
         );
         // It was known before the sender was told that it is taken.
         let found = trace(&*lab.disk, &id.parse().unwrap_or_else(|NoName| panic!("{id}"))).unwrap();
-        assert_eq!(found.discarded, [told.clone()]);
+        assert_eq!(found.discarded, std::slice::from_ref(&told));
         for name in ["2@b.example", &id] {
             let found = traced(&lab, name).await;
             assert_eq!((found.messages.len(), &found.discarded[..]), (0, &[told.clone()][..]), "{name}");

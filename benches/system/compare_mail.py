@@ -35,6 +35,52 @@ IDLE = 1000
 LARGE_OCTETS = 25 << 20
 
 
+# What every Postfix here has.
+POSTFIX = """
+    compatibility_level = 3.6
+    queue_directory = {0}/queue
+    data_directory = {0}/data
+    mail_owner = postfix
+    setgid_group = postdrop
+    maillog_file = {0}/postfix.log
+    maillog_file_prefixes = {0}
+    mydestination =
+    inet_protocols = ipv4
+    mynetworks = 192.168.1.0/24
+    virtual_mailbox_base = {0}/mail
+    virtual_minimum_uid = 1
+    virtual_uid_maps = static:8
+    virtual_gid_maps = static:8
+    virtual_transport = virtual
+    smtpd_client_connection_count_limit = 0
+    message_size_limit = 67108864
+    mailbox_size_limit = 0
+    virtual_mailbox_limit = 0
+    """
+
+
+@contextlib.contextmanager
+def postfix_runs(here, netns, settings):
+    """Postfix in a namespace, with lines of `settings`; nothing of the machine's own, and all that it has is below `here`."""
+    here.chmod(0o755)
+    for name in ("queue", "data", "mail", "etc"):
+        (here / name).mkdir()
+    os.chown(here / "data", *owner("postfix"))
+    os.chown(here / "mail", 8, 8)
+    # Lines that are indented go on from the one before.
+    lines = (line.strip() for line in (POSTFIX.format(here) + settings).splitlines())
+    (here / "etc/main.cf").write_text("\n".join(filter(None, lines)) + "\n")
+    master = Path("/usr/share/postfix/master.cf.dist").read_text()
+    # No service has its root elsewhere: the tables are below `here`.
+    master = re.sub(r"^(\w+\s+\w+\s+\S+\s+\S+\s+)\S+", r"\1n", master, flags=re.MULTILINE)
+    (here / "etc/master.cf").write_text(master)
+    # It makes the folders of the queue.
+    run("postfix", "-c", here / "etc", "check", netns=netns)
+    with background("postfix", "-c", here / "etc", "start-fg", netns=netns):
+        eventually("Postfix", lambda: ":25 " in run("ss", "-Hltn", netns=netns))
+        yield
+
+
 class Gatepost:
     """The gateway."""
 
@@ -72,29 +118,10 @@ class Peers:
     """Postfix, which delivers to a Maildir, and Dovecot, which reads it."""
 
     POSTFIX = """
-        compatibility_level = 3.6
-        queue_directory = {0}/queue
-        data_directory = {0}/data
-        mail_owner = postfix
-        setgid_group = postdrop
-        maillog_file = {0}/postfix.log
-        maillog_file_prefixes = {0}
         myhostname = smtp.office.example
-        mydestination =
         inet_interfaces = 192.168.1.1
-        inet_protocols = ipv4
-        mynetworks = 192.168.1.0/24
         virtual_mailbox_domains = office.example
-        virtual_mailbox_base = {0}/mail
-        virtual_mailbox_maps = inline:{{anna@office.example=anna/}}
-        virtual_minimum_uid = 1
-        virtual_uid_maps = static:8
-        virtual_gid_maps = static:8
-        virtual_transport = virtual
-        smtpd_client_connection_count_limit = 0
-        message_size_limit = 67108864
-        mailbox_size_limit = 0
-        virtual_mailbox_limit = 0
+        virtual_mailbox_maps = inline:{anna@office.example=anna/}
         """
     DOVECOT = """
         protocols = pop3
@@ -133,18 +160,6 @@ class Peers:
     @contextlib.contextmanager
     def serves(self):
         here = self.directory
-        here.chmod(0o755)
-        for name in ("queue", "data", "mail", "etc"):
-            (here / name).mkdir()
-        os.chown(here / "data", *owner("postfix"))
-        os.chown(here / "mail", 8, 8)
-        # Lines that are indented go on from the one before.
-        lines = (line.strip() for line in self.POSTFIX.format(here).splitlines())
-        (here / "etc/main.cf").write_text("\n".join(filter(None, lines)) + "\n")
-        master = Path("/usr/share/postfix/master.cf.dist").read_text()
-        # No service has its root elsewhere: the tables are below `here`.
-        master = re.sub(r"^(\w+\s+\w+\s+\S+\s+\S+\s+)\S+", r"\1n", master, flags=re.MULTILINE)
-        (here / "etc/master.cf").write_text(master)
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
             "-subj", "/CN=smtp.office.example", "-keyout", here / "key.pem", "-out", here / "cert.pem")
         (here / "dovecot.conf").write_text(self.DOVECOT.format(here, PASSWORD))
@@ -152,12 +167,9 @@ class Peers:
             cable(LAN, "eth0", RTR, "eth0")
             plug(LAN, "eth0", "192.168.1.10/24")
             plug(RTR, "eth0", f"{SERVER}/24")
-            # It makes the folders of the queue.
-            run("postfix", "-c", here / "etc", "check", netns=RTR)
-            with (background("postfix", "-c", here / "etc", "start-fg", netns=RTR),
+            with (postfix_runs(here, RTR, self.POSTFIX),
                   background("dovecot", "-F", "-c", here / "dovecot.conf", netns=RTR)):
-                listening = lambda: run("ss", "-Hltn", netns=RTR)
-                eventually("Postfix and Dovecot", lambda: ":25 " in listening() and ":995 " in listening())
+                eventually("Dovecot", lambda: ":995 " in run("ss", "-Hltn", netns=RTR))
                 yield self
 
     def messages(self):

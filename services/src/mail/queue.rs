@@ -513,8 +513,8 @@ impl Queue {
         Some(job)
     }
 
-    /// Whether a next hop can be reached as far as this side knows. A server that a route names may be one of the LAN: its name is
-    /// looked up, and if it is not there that is [no try](Queue::has_way_to).
+    /// Whether a next hop can be reached as far as this side knows. A server that a route names may be one of the LAN:
+    /// its name is looked up, and if it is not there that is [no try](Queue::has_way_to).
     fn is_open(&self, next_hop: &NextHop) -> bool {
         let is_named = matches!(
             next_hop,

@@ -10,7 +10,8 @@ use super::{Background, DOMAIN, Directory, Namespace, WAN};
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/exim/usr/sbin/exim4");
 
 /// Exim at an address of a namespace: submission at 587 by STARTTLS and at 465 under TLS. It takes mail of `office`, whose
-/// password is [`Exim::PASSWORD`], for everybody, and brings what is for the office to the gateway. Its authority is the test's own.
+/// password is [`Exim::PASSWORD`], for everybody, and brings what is for the office to the gateway. Its authority is the
+/// test's own.
 #[derive(Debug)]
 pub struct Exim {
     _process: Background,

@@ -9,8 +9,8 @@ use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
 /// The most records of an answer that are kept.
 pub const RECORDS_MAX: usize = 100;
-/// The most octets of records that are kept of all answers of a check. Whoever sends a message has name servers that send as
-/// much to each question as an answer holds, and a check asks many.
+/// The most octets of records that are kept of all answers of a check. Whoever sends a message has name servers that
+/// send as much to each question as an answer holds, and a check asks many.
 pub const OCTETS_MAX: usize = 64 << 10;
 
 /// A question. Names have no dot at their end.
@@ -93,8 +93,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// Takes in an answer, of which [`RECORDS_MAX`] records are kept. Records of another kind than asked for are no answer, nor
-    /// are those that come on top of [`OCTETS_MAX`].
+    /// Takes in an answer, of which [`RECORDS_MAX`] records are kept. Records of another kind than asked for are no
+    /// answer, nor are those that come on top of [`OCTETS_MAX`].
     pub fn insert(&mut self, question: Question, mut answer: Answer) {
         match (&question, &mut answer) {
             (_, Err(_)) => {}

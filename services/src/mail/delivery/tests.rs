@@ -708,7 +708,7 @@ fn rfc7435_3_a_server_whose_tls_is_silent_gets_mail_in_clear_and_is_remembered_a
     });
 }
 
-/// RFC 5321, section 6.1: If the smarthost takes nothing from the null sender, the postmaster is told instead of the sender.
+/// RFC 5321, section 6.1: If the smarthost takes nothing from the null sender, the postmaster is told instead.
 #[test]
 fn rfc5321_6_1_what_a_smarthost_does_not_take_from_the_null_sender_is_the_postmasters() {
     simulate(async {

@@ -1,7 +1,7 @@
 //! The servers elsewhere with which no TLS comes about, though they offer it.
 //!
-//! A message is sent to such a server in clear, as it would be if TLS were not offered. (RFC 7435) That a further one does not
-//! wait for the same handshake, the server is remembered for a day.
+//! A message is sent to such a server in clear, as it would be if TLS were not offered. (RFC 7435) The server is
+//! remembered for a day, so that further messages do not wait for the same handshake.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

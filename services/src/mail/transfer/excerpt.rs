@@ -99,8 +99,8 @@ pub fn contains(octets: &[u8], text: &str) -> bool {
 
 /// Has `look` see the message that `octets` are; `None` if they are none.
 ///
-/// The parser decodes nothing, and what it has made is taken apart here: it would do both for messages within messages by a
-/// recursion that is as deep as their sender likes.
+/// The parser decodes nothing, and what it has made is taken apart here: it would do both for messages within messages
+/// by a recursion that is as deep as their sender likes.
 fn with_message<T>(octets: &[u8], look: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
     let parser = MessageParser::new().with_minimal_headers().with_message_ids();
     let message = parser.ignore_header(HeaderName::ContentTransferEncoding).parse(octets)?;

@@ -152,6 +152,11 @@ fn mail_that_is_fetched_elsewhere_comes_once() {
 }
 
 #[test]
+fn octets_of_mail_that_flip_cost_what_they_said() {
+    passes("mail-rot");
+}
+
+#[test]
 fn bad_disk_loses_no_lease() {
     passes("bad-disk");
 }

@@ -8,6 +8,10 @@
 //! What goes to other domains has been taken by a server there, waits in the queue, or is in a notice to its sender;
 //! once, but for what a server has taken without the gateway's knowledge ([`Arrived`]). While the gateway has no
 //! address outside nothing counts as tried, and in the end what waits for long says why.
+//!
+//! Octets of the store can flip on the disk. Then messages of which they said something may be lost or there again,
+//! and no others ([`Harm`](crate::machine::post::Harm)). Each flipped octet is told of by `gatepost mail check`; one
+//! that a start reads also by `gatepost show status`.
 
 mod outage;
 
@@ -19,16 +23,22 @@ use gatepost_services::mail::queue::connection::STUCK_AFTER;
 use gatepost_services::mail::store::Sequence;
 
 use self::outage::Outage;
+use super::state_sound::MAIL_DAMAGED;
 use super::{Checker, Snapshot};
 use crate::machine::mail_server::NOBODY;
 use crate::machine::post::{
-    Arrived, Copies, Failures, Gone, Letter, Post, SharedPost, domain_of, failures_in, is_elsewhere, mark_of,
+    Arrived, Copies, Failures, Gone, Kept, Letter, Post, SharedPost, domain_of, failures_in, is_elsewhere,
+    mark_of,
 };
 use crate::world::disk::DiskMood;
 use crate::world::mail_store::{Stored, StoredMessage};
 
 /// What has waited for so long in the queue, with a way out, was tried, and something came of that.
 const TRIED_WITHIN: Duration = Duration::from_secs(90);
+/// A message that has gone out is stored within this time, if it is.
+const STORED_WITHIN: Duration = Duration::from_secs(75);
+/// A store that is damaged is told of within this time of a start.
+const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// The longest that the gateway waits for a server that says nothing, with one message. // RFC 5321, section 4.5.3.2.6
 const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
@@ -44,6 +54,38 @@ pub struct MailKept {
     /// What was wrong at a boot.
     wrong_at_boot: Option<String>,
     outage: Outage,
+    told: Told,
+}
+
+/// Whether the gateway says that its mail store is damaged, where it found that when it started.
+#[derive(Debug, Default)]
+struct Told {
+    is_needed: bool,
+    /// When the first report came since the boot, and the last one, and whether that says so.
+    first: Option<Instant>,
+    last: Option<(Instant, bool)>,
+}
+
+impl Told {
+    fn on_boot(&mut self) {
+        *self = Self::default();
+    }
+
+    fn hear(&mut self, snapshot: &Snapshot) {
+        self.first.get_or_insert(snapshot.now);
+        let mut problems = snapshot.status.service_problems.iter();
+        self.last = Some((snapshot.now, problems.any(|problem| problem.contains(MAIL_DAMAGED))));
+    }
+
+    fn check(&self) -> Result<(), String> {
+        match self.first.zip(self.last) {
+            Some((first, (last, false))) if self.is_needed && last.since(first) > TOLD_WITHIN => {
+                Err("the store was found damaged at the start, and `gatepost show status` does not say so"
+                    .to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl MailKept {
@@ -55,6 +97,7 @@ impl MailKept {
             numbered: BTreeMap::new(),
             wrong_at_boot: None,
             outage: Outage::default(),
+            told: Told::default(),
         }
     }
 
@@ -64,7 +107,7 @@ impl MailKept {
         for (name, mailbox) in &stored.mailboxes {
             for (uid, message) in &mailbox.messages {
                 let Some(mark) = message.octets.as_deref().and_then(mark_of) else { continue };
-                if post.is_deleted(name, *uid) {
+                if post.is_deleted(name, *uid) && !post.is_harmed(name, *uid) {
                     return Err(format!("message {uid} of {name} was deleted, and is there again"));
                 }
                 if let Some(fetched) = post.fetched_as(name, *uid).filter(|fetched| **fetched != mark) {
@@ -93,8 +136,10 @@ impl Checker for MailKept {
 
     fn on_boot(&mut self) {
         self.outage.on_boot();
+        self.told.on_boot();
         // A disk that refuses to be read is told in the end, if it still does.
         if let Ok(Some(stored)) = (self.read)() {
+            self.told.is_needed = stored.is_damaged;
             let checked = self.check_numbers(&stored).and_then(|()| check(&self.post.borrow(), &stored));
             self.wrong_at_boot = self.wrong_at_boot.take().or(checked.err());
         }
@@ -105,6 +150,7 @@ impl Checker for MailKept {
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        self.told.hear(snapshot);
         let Some(wan) = &snapshot.status.wan else { return Ok(()) };
         if self.outage.is_due(snapshot.now, wan.address.is_some())
             && let Ok(Some(stored)) = (self.read)()
@@ -122,6 +168,8 @@ impl Checker for MailKept {
         self.check_numbers(&stored)?;
         let post = self.post.borrow();
         check(&post, &stored)?;
+        self.told.check()?;
+        check_left(&post, &stored)?;
         check_reasons(&post, &stored, &self.outage)
     }
 }
@@ -131,10 +179,16 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
     if let Some(fault) = post.faults().first() {
         return Err(fault.clone());
     }
+    if let Some(octet) = stored.untold.first() {
+        return Err(format!("{octet} has flipped, and `gatepost mail check` does not tell"));
+    }
     let mut found: BTreeMap<(&str, String), u32> = BTreeMap::new();
     for (name, mailbox) in &stored.mailboxes {
         for (uid, message) in &mailbox.messages {
             let at = || format!("message {uid} of {name}");
+            if message.octets.is_none() && post.is_harmed(name, *uid) {
+                continue;
+            }
             if let Some(mark) = check_message(post, name, message).map_err(|why| format!("{} {why}", at()))? {
                 *found.entry((name, mark)).or_default() += 1;
             }
@@ -155,11 +209,44 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
                 gone.get(&(mailbox.as_str(), mark.as_str())).copied().unwrap_or_default();
             // So many there have been.
             let (least, most) = (times + surely, times + surely + perhaps);
-            if most < *taken || least > taken + unknown {
+            let is_lost = most < *taken && !post.may_be_lost(mark, mailbox);
+            let is_again = least > taken + unknown && !post.may_be_again(mark, mailbox);
+            if is_lost || is_again {
                 let sender = &letter.sender;
                 return Err(format!(
                     "{mark} of {sender} is {times} times in the inbox of {mailbox}, {surely} were deleted and perhaps {perhaps} \
                      more; of the attempts to send it there {taken} were taken, {refused} refused, and {unknown} had no reply"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Looks for what users who leave mail on the server have fetched twice, as its name has changed, or not at all, as its
+/// name was that of another message.
+fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
+    for (user, Kept { times, caught_up_at }) in post.kept() {
+        let copies_of = |mark: &str| post.letters().get(mark)?.copies.get(user).copied();
+        for (mark, times) in times {
+            let copies = copies_of(mark).unwrap_or_default();
+            if *times > copies.taken + copies.unknown && !post.may_be_again(mark, user) {
+                return Err(format!(
+                    "{user}, who leaves mail there, has fetched {mark} {times} times by new names"
+                ));
+            }
+        }
+        let Some(caught_up_at) = caught_up_at else { continue };
+        let inbox = stored.mailboxes.get(user).into_iter().flat_map(|mailbox| &mailbox.messages);
+        let mut found: BTreeMap<String, u32> = BTreeMap::new();
+        for (uid, message) in inbox.filter(|(uid, _)| !post.is_harmed(user, **uid)) {
+            let Some(mark) = message.octets.as_deref().and_then(mark_of) else { continue };
+            let Some(sent_at) = copies_of(&mark).and_then(|copies| copies.sent_at) else { continue };
+            let there = found.entry(mark.clone()).or_default();
+            *there += 1;
+            if sent_at + STORED_WITHIN < *caught_up_at && times.get(&mark).is_none_or(|times| times < there) {
+                return Err(format!(
+                    "message {uid} of {user}, who leaves mail there, is {mark} and was not fetched"
                 ));
             }
         }
@@ -219,7 +306,9 @@ impl<'a> Elsewhere<'a> {
         let all = confirmed + unconfirmed + queued + failed;
         let may_fail = recipient.split('@').next() == Some(NOBODY);
         // Each that was taken without the gateway's knowledge can be one more.
-        let is_well = all >= *taken && all <= taken + unknown + unconfirmed && (may_fail || failed == 0);
+        let is_there = all >= *taken || post.may_be_lost(mark, recipient);
+        let is_once = all <= taken + unknown + unconfirmed || post.may_be_again(mark, recipient);
+        let is_well = is_there && is_once && (may_fail || failed == 0);
         if is_well {
             return Ok(());
         }
@@ -285,7 +374,8 @@ mod tests {
     use gatepost_services::mail::store::QueueId;
 
     use super::*;
-    use crate::machine::post::{Deletion, End, Letter};
+    use crate::checkers::testing::snapshot;
+    use crate::machine::post::{Deletion, End, Harm, Letter};
     use crate::world::mail_store::{StoredEntry, StoredMailbox};
 
     const MARKED: &str = "mark-1";
@@ -482,6 +572,75 @@ mod tests {
         let gone = "gone@post-0.example";
         assert!(told_elsewhere(gone, &[], 0, 1).is_ok());
         assert!(told_elsewhere(gone, &[], 0, 2).is_err());
+    }
+
+    #[test]
+    fn what_is_left_on_the_server_is_fetched_once() {
+        let told = |fetched: u32, is_caught_up: bool| {
+            let post = SharedPost::default();
+            post.borrow_mut().write(MARKED, letter());
+            let attempt =
+                post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::from_secs(1));
+            post.borrow_mut().end(&attempt, End::Taken);
+            (0..fetched).for_each(|_| post.borrow_mut().keep("anna", &whole()));
+            post.borrow_mut().catch_up("anna", Instant::from_secs(if is_caught_up { 100 } else { 50 }));
+            let messages = BTreeMap::from([(7, StoredMessage { octets: Some(whole()) })]);
+            let mailbox = StoredMailbox { messages, ..StoredMailbox::default() };
+            let mailboxes = BTreeMap::from([("anna".to_owned(), mailbox)]);
+            let stored = Stored { mailboxes, ..Stored::default() };
+            MailKept::new(post, move || Ok(Some(stored.clone()))).on_end().is_err()
+        };
+        assert_eq!([told(0, false), told(0, true)], [false, true], "it is missed");
+        assert_eq!([told(1, true), told(2, true)], [false, true], "it comes again");
+    }
+
+    #[test]
+    fn what_flipped_octets_may_cost_is_not_missed_and_all_else_is() {
+        let told = |harm: Harm, messages: &[At], untold: bool| {
+            let post = SharedPost::default();
+            post.borrow_mut().write(MARKED, letter());
+            let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
+            post.borrow_mut().end(&attempt, End::Taken);
+            post.borrow_mut().suffer(harm);
+            let mut stored = Stored::default();
+            stored.untold.extend(untold.then(|| "octet 7 of mail/checkpoint".to_owned()));
+            for (name, uid, octets) in messages {
+                let mailbox: &mut StoredMailbox = stored.mailboxes.entry((*name).to_owned()).or_default();
+                mailbox.messages.insert(*uid, StoredMessage { octets: octets.clone() });
+            }
+            MailKept::new(post, move || Ok(Some(stored.clone()))).on_end().is_err()
+        };
+        let copy = || BTreeSet::from([(MARKED.to_owned(), "anna".to_owned())]);
+        let lost =
+            || Harm { lost: copy(), numbers: BTreeSet::from([("anna".to_owned(), 7)]), ..Harm::default() };
+        let again = || Harm { again: copy(), ..Harm::default() };
+        let [one, other] = [7, 8].map(|uid| ("anna", uid, Some(whole())));
+        assert!(told(Harm::default(), &[], false) && !told(lost(), &[], false) && told(again(), &[], false));
+        let damaged = |uid| [("anna", uid, None)];
+        assert!(!told(lost(), &damaged(7), false) && told(lost(), &damaged(8), false));
+        let changed = [("anna", 7, Some(as_stored(&letter().header, "text\r\n")))];
+        assert!(told(lost(), &changed, false), "it is handed out as if it were whole");
+        let twice = [one, other];
+        assert!(told(lost(), &twice, false) && !told(again(), &twice, false));
+        assert!(told(lost(), &[], true), "nobody is told");
+    }
+
+    #[test]
+    fn a_store_that_is_found_damaged_says_so() {
+        let told = |is_damaged: bool, secs: u64, problem: &str| {
+            let stored = Stored { is_damaged, ..Stored::default() };
+            let mut checker = MailKept::new(SharedPost::default(), move || Ok(Some(stored.clone())));
+            checker.on_boot();
+            for secs in [1, secs] {
+                let mut snapshot = snapshot(secs);
+                snapshot.status.service_problems = vec![problem.to_owned()];
+                assert!(checker.on_snapshot(&snapshot).is_ok());
+            }
+            checker.on_end().is_err()
+        };
+        let says = format!("pop3: {MAIL_DAMAGED}");
+        assert!(told(true, 60, "no mail") && !told(true, 60, &says) && !told(true, 2, "no mail"));
+        assert!(!told(false, 60, "no mail"));
     }
 
     #[test]

@@ -156,6 +156,9 @@ pub trait Checker {
     /// The gateway's disk is like that from now on.
     fn on_disk(&mut self, _mood: DiskMood) {}
 
+    /// An octet of that file of the mail store's has flipped.
+    fn on_rot(&mut self, _file: &str) {}
+
     /// A frame passes the gateway.
     ///
     /// # Errors
@@ -203,7 +206,7 @@ pub fn for_config(
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),
         Box::new(services_as_configured::ServicesAsConfigured::default()),
-        Box::new(state_sound::StateSound),
+        Box::new(state_sound::StateSound::default()),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));

@@ -1,6 +1,7 @@
-//! A user of the office who fetches mail by POP3, deletes some of it, and now and then hangs up instead of saying QUIT.
+//! A user of the office who fetches mail by POP3, deletes some of it, and now and then hangs up instead of saying
+//! QUIT. Or leaves it on the server, and fetches what has a name that is new.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::rc::Rc;
@@ -32,10 +33,22 @@ const REPLY_OCTETS_MAX: usize = 2 << 20;
 /// The most messages that are fetched in a session.
 const MESSAGES_MAX: usize = 8;
 
+/// What becomes of what was fetched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Habit {
+    /// Some of it is deleted, and all is fetched again that is there.
+    Deletes,
+    /// It is left on the server, and known by its name the next time. // RFC 1939, section 7
+    Leaves,
+}
+
 /// Somebody who fetches mail, and speaks POP3 to do so. // RFC 1939
 pub struct Fetcher {
     user: &'static str,
     password: &'static str,
+    habit: Habit,
+    /// The names of what was fetched by somebody who leaves it there.
+    known: BTreeSet<String>,
     pause_max: Duration,
     /// `None`: all sessions are in clear.
     tls: Option<TlsClient>,
@@ -110,6 +123,7 @@ enum Step {
 /// A message of the listing: its number in the session, and its name for ever.
 struct Listed {
     number: String,
+    name: String,
     uid: u32,
 }
 
@@ -126,8 +140,11 @@ struct Session {
     /// Those that are marked.
     marked: Vec<u32>,
     hangs_up: bool,
+    /// Whether something was not fetched that is new: there was too much for one session, or it was refused.
+    leaves_some: bool,
     unsent: Vec<u8>,
     got: Vec<u8>,
+    began: Instant,
     until: Instant,
 }
 
@@ -145,6 +162,7 @@ impl Fetcher {
     pub fn new(
         identity: &Identity,
         (user, password): (&'static str, &'static str),
+        habit: Habit,
         pause_max: Duration,
         tls: Option<TlsClient>,
         post: &SharedPost,
@@ -156,6 +174,8 @@ impl Fetcher {
         Self {
             user,
             password,
+            habit,
+            known: BTreeSet::new(),
             pause_max,
             tls,
             stack,
@@ -206,8 +226,10 @@ impl Fetcher {
                 listed: VecDeque::new(),
                 marked: Vec::new(),
                 hangs_up: self.rng.random_ratio(1, 3),
+                leaves_some: false,
                 unsent: Vec::new(),
                 got: Vec::new(),
+                began: now,
                 until: now + SESSION_TIMEOUT,
             });
         }
@@ -288,6 +310,13 @@ impl Fetcher {
                 let text = String::from_utf8_lossy(content);
                 let listed: Vec<_> = text.lines().filter_map(listed_in).collect();
                 self.post.borrow_mut().list(self.user, listed.iter().map(|listed| listed.uid));
+                if self.habit == Habit::Leaves {
+                    let new = listed.into_iter().filter(|listed| !self.known.contains(&listed.name));
+                    session.listed = new.collect();
+                    session.leaves_some = session.listed.len() > MESSAGES_MAX;
+                    session.listed.truncate(MESSAGES_MAX);
+                    return self.fetch_next();
+                }
                 // The latest, or from some other message on: a mailbox whose latest message is gone gives no number again.
                 let last = listed.len().saturating_sub(MESSAGES_MAX);
                 let from = if self.rng.random() { last } else { self.rng.random_range(0..=last) };
@@ -297,9 +326,12 @@ impl Fetcher {
             Step::Retrieve => {
                 if is_well {
                     self.account.fetched += 1;
-                    if let Some(Listed { number, uid }) = session.listed.front() {
+                    if let Some(Listed { number, name, uid }) = session.listed.front() {
                         self.post.borrow_mut().fetch(self.user, *uid, content);
-                        if self.rng.random() {
+                        if self.habit == Habit::Leaves {
+                            self.known.insert(name.clone());
+                            self.post.borrow_mut().keep(self.user, content);
+                        } else if self.rng.random() {
                             session.marked.push(*uid);
                             let line = format!("DELE {number}");
                             session.say(Step::Delete, &line);
@@ -307,6 +339,7 @@ impl Fetcher {
                         }
                     }
                 }
+                session.leaves_some |= !is_well;
                 session.listed.pop_front();
                 return self.fetch_next();
             }
@@ -317,6 +350,9 @@ impl Fetcher {
             Step::Quit => {
                 self.account.deleted += session.marked.len() as u64;
                 self.post.borrow_mut().deleted(self.user, &session.marked);
+                if self.habit == Habit::Leaves && !session.leaves_some {
+                    self.post.borrow_mut().catch_up(self.user, session.began);
+                }
                 return Some(End::Well);
             }
         }
@@ -373,7 +409,7 @@ impl Session {
 fn listed_in(line: &str) -> Option<Listed> {
     let (number, name) = line.split_once(' ')?;
     let (_, uid) = name.split_once('.')?;
-    Some(Listed { number: number.to_owned(), uid: uid.parse().ok()? })
+    Some(Listed { number: number.to_owned(), name: name.to_owned(), uid: uid.parse().ok()? })
 }
 
 impl Machine for Fetcher {

@@ -5,6 +5,8 @@
 //! what goes through TLS nor what lies in an inbox can be seen on the wire.
 
 mod elsewhere;
+mod harm;
+mod kept;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +15,8 @@ use std::rc::Rc;
 use gatepost_ground::Instant;
 
 pub use self::elsewhere::{Arrival, Arrived, Failures, domain_of, failures_in, is_elsewhere};
+pub use self::harm::Harm;
+pub use self::kept::Kept;
 
 /// The books that a run's senders and checkers share.
 pub type SharedPost = Rc<RefCell<Post>>;
@@ -29,12 +33,18 @@ pub struct Post {
     boots: u64,
     /// What users have fetched, by mailbox and number.
     fetched: BTreeMap<(String, u32), Fetched>,
+    /// What users have fetched who leave their mail there.
+    kept: BTreeMap<String, Kept>,
     /// What users were told in notices that they have fetched, in the same way.
     told: BTreeMap<(String, u32), Failures>,
     /// What servers elsewhere have taken, by mark and address.
     arrived: BTreeMap<(String, String), Arrived>,
     /// When connections to servers of a domain ended of which the gateway may wait for a reply.
     hung: BTreeMap<String, Vec<Instant>>,
+    /// The marks of messages that came to an account elsewhere.
+    deposited: BTreeSet<String>,
+    /// What octets that have flipped may cost.
+    harm: Harm,
     faults: Vec<String>,
 }
 
@@ -134,6 +144,7 @@ impl Post {
     pub fn deposit(&mut self, mark: &str, mut letter: Letter, mailbox: &str) {
         letter.copies.insert(mailbox.to_owned(), Copies { unknown: 1, ..Copies::default() });
         self.write(mark, letter);
+        self.deposited.insert(mark.to_owned());
     }
 
     /// The gateway has it deleted there: it is in `mailbox`.
@@ -187,7 +198,7 @@ impl Post {
     /// `user` is told of these messages.
     pub fn list(&mut self, user: &str, uids: impl Iterator<Item = u32>) {
         for uid in uids {
-            if self.is_deleted(user, uid) {
+            if self.is_deleted(user, uid) && !self.is_harmed(user, uid) {
                 self.fault(format!("message {uid} of {user} was deleted, and is told of again"));
             }
         }

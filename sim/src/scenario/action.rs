@@ -13,6 +13,7 @@ use crate::machine::internet::{DnsMood, ProviderMood};
 use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
 use crate::world::link::Link;
+use crate::world::rot::RotIn;
 
 /// Something that happens at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,6 +90,8 @@ pub enum Action {
     ClockJumps(i64),
     /// The gateway's disk becomes better or worse.
     Disk(DiskMood),
+    /// An octet of the gateway's mail store flips on the disk.
+    Rot(RotIn),
     /// The gateway's file says other rules from now on, and a gateway that runs goes over to them.
     Reload(Rules),
     /// A running gateway is offered a file that needs a restart, and has to go on as it was.
@@ -137,6 +140,8 @@ impl fmt::Display for Action {
             }
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
             Self::Disk(mood) => write!(f, "the disk {mood}"),
+            Self::Rot(RotIn::Store) => f.write_str("an octet of the mail store flips"),
+            Self::Rot(RotIn::Checkpoint) => f.write_str("an octet of the mail store's checkpoint flips"),
             Self::Reload(Rules { config, has_forwards }) => {
                 let config: Vec<_> = config.lines().collect();
                 let forwards = if *has_forwards { "" } else { ", no forwards" };
@@ -266,6 +271,12 @@ pub fn clock_jumps(secs: i64) -> Action {
 /// The gateway's disk is like that from now on.
 pub fn disk(mood: DiskMood) -> Action {
     Action::Disk(mood)
+}
+
+/// An octet of the gateway's mail store flips on the disk. The office has
+/// [mail](super::office::Office::mail).
+pub fn rot(place: RotIn) -> Action {
+    Action::Rot(place)
 }
 
 /// The gateway goes over to `config`, in place of what [`Office::config`](super::office::Office::config)

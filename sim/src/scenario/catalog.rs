@@ -107,6 +107,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| mail::fetched_elsewhere(),
     },
     Scenario {
+        name: "mail-rot",
+        about: "octets of the mail store flip on the disk, while it is used and between power cuts",
+        lasting_secs: 210,
+        lasting_secs_min: 210,
+        build: |_, _| mail::rotten(),
+    },
+    Scenario {
         name: "port-scan",
         about: "somebody on the WAN scans the gateway and tries to get past it",
         lasting_secs: 90,

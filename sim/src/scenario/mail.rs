@@ -17,7 +17,7 @@ use rand::rngs::StdRng;
 
 use super::office::Office;
 use super::own::OwnMachine;
-use crate::machine::fetcher::Fetcher;
+use crate::machine::fetcher::{Fetcher, Habit};
 use crate::machine::internet::{MAIL_ADDRESSES, POP_ADDRESS, Site};
 use crate::machine::mail_server::{MailServer, Manner, TlsManner};
 use crate::machine::mailer::{Address, Habits, Mailer, Submitting};
@@ -134,16 +134,27 @@ pub(super) fn set_passwords(disk: &dyn Storage, seed: u64) -> Result<(), String>
 impl Office {
     /// The user called `user` fetches mail, on a machine of that name at that port of the LAN. [`Office::mail`] comes before.
     #[track_caller]
-    pub fn fetching(mut self, name: &str, port: &str, user: &'static str) -> Self {
+    pub fn fetching(self, name: &str, port: &str, user: &'static str) -> Self {
+        self.fetching_by(name, port, user, Habit::Deletes)
+    }
+
+    /// The same of a user who leaves all mail there, and fetches what has a new name.
+    #[track_caller]
+    pub fn keeping(self, name: &str, port: &str, user: &'static str) -> Self {
+        self.fetching_by(name, port, user, Habit::Leaves)
+    }
+
+    #[track_caller]
+    fn fetching_by(mut self, name: &str, port: &str, user: &'static str, habit: Habit) -> Self {
         let Some(Mail { post, habits, authority, .. }) = &self.mail else { return self };
         let (post, authority, habits) = (Rc::clone(post), Rc::clone(authority), *habits);
         self.own_machines.push(OwnMachine {
             name: name.to_owned(),
             port: port.to_owned(),
             make: Box::new(move |identity| {
-                let (login, pause_max) = ((user, PASSWORD), habits.pause_max * 2);
+                let (login, pause_max) = ((user, PASSWORD), 2 * habits.pause_max);
                 let tls = habits.has_tls.then(|| TlsClient::new(&authority, !identity.seed));
-                Rc::new(RefCell::new(Fetcher::new(identity, login, pause_max, tls, &post)))
+                Rc::new(RefCell::new(Fetcher::new(identity, login, habit, pause_max, tls, &post)))
             }),
             line: Location::caller(),
         });

@@ -12,6 +12,9 @@
 //! What the gateway does with its disk is in jobs (`world/work.rs`). The power can fail after a job was handed in
 //! and before it has ended: then it has not begun, or is over, or the power fails in the middle of it.
 //!
+//! An octet at rest can flip ([`SimDisk::flip`]): it is durable and read as it is from then on, until it is written
+//! anew.
+//!
 //! The gateway has power while its `power` is on. Without, the disk does nothing any more: what the
 //! gateway's program still does until its host has crashed leaves no trace.
 
@@ -101,6 +104,8 @@ struct File {
     synced: Vec<u8>,
     /// What the next sync makes of that, in order.
     unsynced: Vec<Change>,
+    /// Octets that have flipped, by their offsets, as they were written.
+    flipped: BTreeMap<usize, u8>,
 }
 
 enum Change {
@@ -140,6 +145,41 @@ impl SimDisk {
         let state = self.state();
         let file = state.synced_names.get(name).and_then(|id| state.files.get(id));
         file.map_or_else(Vec::new, |file| file.synced.clone())
+    }
+
+    /// The files that are durably called so, in order.
+    pub fn durable_names(&self) -> Vec<String> {
+        self.state().synced_names.keys().cloned().collect()
+    }
+
+    /// Flips those bits of an octet of the file that is durably called `name`, if it is at rest.
+    pub fn flip(&self, name: &str, offset: usize, bits: u8) {
+        let mut state = self.state();
+        let id = state.synced_names.get(name).copied();
+        let Some(file) = id.and_then(|id| state.files.get_mut(&id)) else { return };
+        if file.unsynced.iter().any(|change| matches!(change, Change::Replace(_))) {
+            return;
+        }
+        let octets = file.synced.get_mut(offset).zip(file.cached.get_mut(offset));
+        if let Some((synced, cached)) = octets {
+            file.flipped.entry(offset).or_insert(*synced);
+            *synced ^= bits;
+            *cached ^= bits;
+        }
+    }
+
+    /// The octets that are read, and not as they were written: the files and the offsets in them.
+    pub fn flipped(&self) -> Vec<(String, u64)> {
+        let state = self.state();
+        let mut all = Vec::new();
+        for (name, id) in &state.names {
+            let Some(file) = state.files.get(id) else { continue };
+            let differs =
+                |(at, was): &(&usize, &u8)| file.cached.get(**at).is_some_and(|octet| octet != *was);
+            let offsets = file.flipped.iter().filter(differs).map(|(at, _)| *at as u64);
+            all.extend(offsets.map(|offset| (name.clone(), offset)));
+        }
+        all
     }
 
     /// Keeps `job` until it is run; says by which number, how long until then, and how long from then to its end.
@@ -245,6 +285,7 @@ impl Storage for SimDisk {
             let (len, told) = state.room_for(content.len());
             let file = state.file(name);
             file.cached = content[..len].to_vec();
+            file.flipped.clear();
             file.unsynced = vec![Change::Replace(content[..len].to_vec())];
             told
         })
@@ -390,7 +431,8 @@ impl File {
                 torn
             }
         };
-        *self = Self { cached: survives.clone(), synced: survives, unsynced: Vec::new() };
+        let flipped = mem::take(&mut self.flipped);
+        *self = Self { cached: survives.clone(), synced: survives, unsynced: Vec::new(), flipped };
     }
 }
 
@@ -548,6 +590,28 @@ mod tests {
             disk.remove("mail/2").unwrap();
         });
         assert!(removed.contains(&None) && removed.len() > 1, "that it is gone was not synced: {removed:?}");
+    }
+
+    #[test]
+    fn an_octet_that_flips_stays_so_over_a_power_cut_until_it_is_written_anew() {
+        let disk = disk(1);
+        disk.append("log", b"one").unwrap();
+        disk.flip("log", 1, 1);
+        assert_eq!(content(&disk, "log").unwrap(), "one", "it is not at rest");
+        disk.sync("log").unwrap();
+        disk.append("log", b"two").unwrap();
+        disk.flip("log", 1, 1);
+        disk.flip("log", 9, 1);
+        assert_eq!(content(&disk, "log").unwrap(), "ooetwo");
+        disk.sync("log").unwrap();
+        disk.cut_power();
+        assert_eq!(content(&disk, "log").unwrap(), "ooetwo");
+        assert_eq!(disk.flipped(), [("log".to_owned(), 1)]);
+        disk.flip("log", 1, 1);
+        assert_eq!((disk.flipped(), content(&disk, "log").unwrap()), (Vec::new(), "onetwo".to_owned()));
+        disk.flip("log", 2, 4);
+        disk.write("log", b"three").unwrap();
+        assert_eq!(disk.flipped(), []);
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! What the gateway's mail store holds, as its disk has it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 
 use gatepost_services::mail::store::{
-    Message, Origin, QueueId, Sequence, Uid, Unreadable, each_body_part, read_body_part, recover,
+    BodyOctets, Checked, Damage, Message, Origin, QueueId, Sequence, Uid, Unreadable, check, each_body_part,
+    read_body_part, recover,
 };
-use gatepost_services::store::Storage;
 
+use super::disk::SimDisk;
 use crate::machine::post::mark_of;
 
 /// The octets of a message that are read to find its mark.
@@ -21,6 +23,10 @@ pub struct Stored {
     pub messages: BTreeSet<Sequence>,
     /// What waits to be sent on: a recipient of a message each.
     pub queue: BTreeMap<QueueId, StoredEntry>,
+    /// Whether a start that reads it finds it damaged, and has to say so.
+    pub is_damaged: bool,
+    /// Octets that have flipped, and of which `gatepost mail check` does not tell.
+    pub untold: Vec<String>,
 }
 
 /// A mailbox.
@@ -59,9 +65,12 @@ pub struct StoredEntry {
 /// # Errors
 ///
 /// None of it can be read, in a sentence.
-pub fn read(disk: &dyn Storage) -> Result<Stored, String> {
-    let recovered = recover(disk).map_err(|error| format!("the mail cannot be read: {error}"))?;
-    let mut stored = Stored::default();
+pub fn read(disk: &SimDisk) -> Result<Stored, String> {
+    let unreadable = |error| format!("the mail cannot be read: {error}");
+    let recovered = recover(disk).map_err(unreadable)?;
+    let mut stored = Stored { is_damaged: recovered.report().is_damaged(), ..Stored::default() };
+    // Of large bodies.
+    let mut files = BTreeSet::new();
     for mailbox in recovered.state().mailboxes() {
         let (state, entries) = (mailbox.state(), mailbox.entries());
         let mut messages = BTreeMap::new();
@@ -71,6 +80,9 @@ pub fn read(disk: &dyn Storage) -> Result<Stored, String> {
                 stored.messages.insert(entry.message);
             }
             let octets = message.and_then(|message| {
+                if let BodyOctets::File { file, .. } = &message.body {
+                    files.insert(file.clone());
+                }
                 let mut octets = message.prefix.clone();
                 each_body_part(disk, &message.body, |part| {
                     octets.extend_from_slice(part);
@@ -97,7 +109,31 @@ pub fn read(disk: &dyn Storage) -> Result<Stored, String> {
         };
         stored.queue.insert(id, entry);
     }
+    stored.untold = untold(disk, &files).map_err(unreadable)?;
     Ok(stored)
+}
+
+/// Octets that have flipped and are not told of. `files` are those of the bodies that are still needed.
+fn untold(disk: &SimDisk, files: &BTreeSet<String>) -> io::Result<Vec<String>> {
+    let flipped = disk.flipped();
+    if flipped.is_empty() {
+        return Ok(Vec::new());
+    }
+    let Checked { report, bodies, .. } = check(disk)?;
+    let is_told = |(file, offset): &(String, u64)| {
+        let is_there = |damage: &Damage| {
+            damage.file == *file && (damage.offset..damage.offset + damage.len).contains(offset)
+        };
+        match file.as_str() {
+            "mail/checkpoint" => report.is_checkpoint_damaged,
+            _ if file.starts_with("mail/bodies/") => {
+                !files.contains(file) || bodies.iter().any(|body| body.file == *file)
+            }
+            _ => report.damages.iter().any(is_there),
+        }
+    };
+    let untold = flipped.into_iter().filter(|flipped| !is_told(flipped));
+    Ok(untold.map(|(file, offset)| format!("octet {offset} of {file}")).collect())
 }
 
 /// Whether somebody has sent it to the office, and it was neither polled nor made by the gateway.

@@ -15,6 +15,7 @@ pub mod pipe;
 pub(crate) mod power;
 mod queues;
 pub(crate) mod rack;
+pub mod rot;
 pub(crate) mod segment;
 mod super_frames;
 mod work;

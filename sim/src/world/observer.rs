@@ -103,6 +103,11 @@ impl Observer {
         self.checkers.iter_mut().for_each(|checker| checker.on_disk(mood));
     }
 
+    /// An octet of a file of the mail store's has flipped.
+    pub fn on_rot(&mut self, file: &str) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_rot(file));
+    }
+
     /// The gateway begins to go over to another configuration.
     pub fn on_reload(&mut self, config: &Config) {
         self.checkers.iter_mut().for_each(|checker| checker.on_reload(config));

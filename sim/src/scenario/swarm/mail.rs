@@ -1,5 +1,6 @@
 //! Mail to the office's users, from the LAN and from outside, and from the LAN to others.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -8,16 +9,21 @@ use rand::RngExt;
 use super::{Picker, World};
 use crate::machine::mail_server::TlsManner;
 use crate::machine::mailer::{Habits, MailAccount};
+use crate::scenario::action::rot;
 use crate::scenario::mail::{ADDRESSES, ADDRESSES_EVERYWHERE};
 use crate::scenario::office::Office;
+use crate::world::rot::RotIn;
 
 /// The octets of a message that is long for the cables that a swarm has.
 const LONG_OCTETS: usize = 40_000;
+/// Octets of the store that flip.
+const FLIPS: RangeInclusive<usize> = 1..=6;
 /// Who sends: on the LAN, and outside.
 const SCANNER: &str = "scanner";
 const STRANGER: &str = "stranger";
-/// Who fetches.
+/// Who fetches, and who does and leaves it there.
 const READER: &str = "reader";
+const KEEPER: &str = "keeper";
 
 impl Picker {
     /// One or two who send mail, in one office of three; in half of these under TLS, too.
@@ -41,7 +47,20 @@ impl Picker {
         let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)), has_tls });
         let office = if is_fetched { office.fetching(READER, &port, "anna") } else { office };
         let office = if leaves { office.mail_servers(|_| (None, tls_manner)) } else { office };
-        if let Some(days) = leave_days { office.polling(days) } else { office }
+        let office = if let Some(days) = leave_days { office.polling(days) } else { office };
+        let office = self.rot(office);
+        if self.rng.random_ratio(1, 3) { office.keeping(KEEPER, &port, "berta") } else { office }
+    }
+
+    /// Octets of the mail store that flip, in one office of two.
+    fn rot(&mut self, mut office: Office) -> Office {
+        if self.rng.random() {
+            for _ in 0..self.rng.random_range(FLIPS) {
+                let place = self.pick_of(&[RotIn::Store, RotIn::Store, RotIn::Checkpoint]);
+                office = office.at(self.fault_time(), rot(place));
+            }
+        }
+        office
     }
 }
 

@@ -18,10 +18,12 @@ use crate::machine::attacker::{Attacker, Shot};
 use crate::machine::internet::Internet;
 use crate::machine::spoofer::Spoofer;
 use crate::scenario::action::Action;
+use crate::scenario::mail::Mail;
 use crate::scenario::members::{ATTACKER, INTERNET, SPOOFER};
 use crate::scenario::office::{LEASED_HOST, WanBy};
 use crate::world::disk::DiskMood;
 use crate::world::link::{Link, perfect};
+use crate::world::rot::{Flip, RotIn};
 
 impl World {
     pub(super) fn act(&mut self, action: &Action) {
@@ -65,6 +67,7 @@ impl World {
             Action::OpenPinhole { protocol, inside, secs } => self.open_pinhole(*protocol, *inside, *secs),
             Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
             Action::Disk(mood) => self.set_disk(*mood),
+            Action::Rot(place) => self.rot(*place),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),
             Action::ReloadRefused => self.file.offer_what_needs_a_restart(),
             Action::Panic => self.panics.store(true, Ordering::Relaxed),
@@ -136,6 +139,16 @@ impl World {
         }
         self.machines.calm(&self.office, &perfect());
         self.set_disk(DiskMood::Sound);
+    }
+
+    fn rot(&mut self, place: RotIn) {
+        let Some(Mail { post, .. }) = &self.office.mail else { return };
+        if let Some(Flip { file, offset, harm }) = self.rot.flip(&self.disk, place) {
+            let mut observer = self.observer.borrow_mut();
+            observer.on_event(format!("octet {offset} of {file} has flipped: {harm:?}"));
+            observer.on_rot(&file);
+            post.borrow_mut().suffer(harm);
+        }
     }
 
     fn set_disk(&self, mood: DiskMood) {

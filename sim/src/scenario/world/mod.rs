@@ -54,6 +54,7 @@ use crate::world::pinholes::PinholeWishes;
 use crate::world::pipe::Nic;
 use crate::world::power::Power;
 use crate::world::rack::{self, Rack};
+use crate::world::rot::Rot;
 use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 
 const GATEWAY: &str = "gateway";
@@ -72,6 +73,7 @@ pub struct World {
     machines: Machines,
     tree: SharedTree,
     disk: Arc<SimDisk>,
+    rot: Rot,
     /// Whether the gateway has power.
     power: Power,
     /// Whether the gateway's host has crashed.
@@ -109,7 +111,7 @@ impl World {
             });
             let read = || {
                 let (power, disk) = (power.clone(), Arc::clone(&disk));
-                move || if power.is_on() { mail_store::read(&*disk).map(Some) } else { Ok(None) }
+                move || if power.is_on() { mail_store::read(&disk).map(Some) } else { Ok(None) }
             };
             checkers.push(Box::new(MailKept::new(Rc::clone(post), read())));
             checkers.push(Box::new(MailBalance::new(Rc::clone(post), read())));
@@ -176,6 +178,7 @@ impl World {
             machines,
             tree,
             disk,
+            rot: Rot::new(rng.random()),
             power,
             has_crashed: false,
             skew,

@@ -1,0 +1,79 @@
+//! What the books say of octets that have flipped on the gateway's disk: which messages may suffer by that. Of all
+//! others nothing changes.
+
+use std::collections::BTreeSet;
+
+use super::Post;
+
+/// What octets that have flipped may cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Harm {
+    /// Copies that may be lost, by mark and by mailbox or address elsewhere.
+    pub lost: BTreeSet<(String, String)>,
+    /// Copies that may be there, or go out, once more, in the same way.
+    pub again: BTreeSet<(String, String)>,
+    /// Messages that may be unreadable, or back though they were deleted, by mailbox and number.
+    pub numbers: BTreeSet<(String, u32)>,
+    /// Whether messages elsewhere that were fetched may be fetched once more.
+    pub is_fetched_again: bool,
+}
+
+impl Post {
+    /// Octets have flipped.
+    pub fn suffer(&mut self, mut harm: Harm) {
+        let Harm { lost, again, numbers, is_fetched_again } = &mut self.harm;
+        lost.append(&mut harm.lost);
+        again.append(&mut harm.again);
+        numbers.append(&mut harm.numbers);
+        *is_fetched_again |= harm.is_fetched_again;
+    }
+
+    /// Whether a copy of a message may be lost.
+    pub fn may_be_lost(&self, mark: &str, copy: &str) -> bool {
+        self.harm.lost.contains(&(mark.to_owned(), copy.to_owned()))
+    }
+
+    /// Whether a copy of a message may be there, or go out, once more.
+    pub fn may_be_again(&self, mark: &str, copy: &str) -> bool {
+        self.harm.again.contains(&(mark.to_owned(), copy.to_owned()))
+            || self.harm.is_fetched_again && self.deposited.contains(mark)
+    }
+
+    /// Whether the message of that number in a mailbox may be unreadable, or back.
+    pub fn is_harmed(&self, mailbox: &str, uid: u32) -> bool {
+        self.harm.numbers.contains(&(mailbox.to_owned(), uid))
+    }
+
+    /// Whether a message of a mailbox may be back, so that it can hold more than its quota.
+    pub fn has_harmed(&self, mailbox: &str) -> bool {
+        self.harm.numbers.iter().any(|(of, _)| of == mailbox)
+    }
+
+    /// By how many messages what is kept may differ from what was taken.
+    pub fn harmed(&self) -> u64 {
+        let Harm { lost, again, numbers, .. } = &self.harm;
+        (lost.len() + again.len() + numbers.len()) as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn harm_adds_up_and_is_of_what_it_names() {
+        let mut post = Post::default();
+        let copy = |mark: &str| (mark.to_owned(), "anna".to_owned());
+        post.suffer(Harm { lost: BTreeSet::from([copy("mark-1")]), ..Harm::default() });
+        post.suffer(Harm {
+            again: BTreeSet::from([copy("mark-2")]),
+            numbers: BTreeSet::from([("anna".to_owned(), 7)]),
+            ..Harm::default()
+        });
+        assert_eq!(["mark-1", "mark-2"].map(|mark| post.may_be_lost(mark, "anna")), [true, false]);
+        assert_eq!(["mark-1", "mark-2"].map(|mark| post.may_be_again(mark, "anna")), [false, true]);
+        assert!(!post.may_be_lost("mark-1", "berta"));
+        assert_eq!([6, 7].map(|uid| post.is_harmed("anna", uid)), [false, true]);
+        assert_eq!((post.has_harmed("anna"), post.has_harmed("berta"), post.harmed()), (true, false, 3));
+    }
+}

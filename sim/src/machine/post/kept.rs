@@ -1,0 +1,34 @@
+//! What the books say of users who leave their mail on the server: what they have fetched because its name was new.
+
+use std::collections::BTreeMap;
+
+use gatepost_ground::Instant;
+
+use super::{Post, mark_of};
+
+/// What such a user has fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// How often each message was fetched, by its mark.
+    pub times: BTreeMap<String, u32>,
+    /// When the latest session began in which all was fetched that was new.
+    pub caught_up_at: Option<Instant>,
+}
+
+impl Post {
+    /// `user`, who leaves mail on the server, has fetched a message whose name was new.
+    pub fn keep(&mut self, user: &str, octets: &[u8]) {
+        let Some(mark) = mark_of(octets) else { return };
+        *self.kept.entry(user.to_owned()).or_default().times.entry(mark).or_default() += 1;
+    }
+
+    /// In a session that began at `began`, `user` has fetched all that was new.
+    pub fn catch_up(&mut self, user: &str, began: Instant) {
+        self.kept.entry(user.to_owned()).or_default().caught_up_at = Some(began);
+    }
+
+    /// What users have fetched who leave their mail on the server.
+    pub fn kept(&self) -> &BTreeMap<String, Kept> {
+        &self.kept
+    }
+}

@@ -1,0 +1,322 @@
+//! Bit rot: octets of the mail store flip on the disk, and what the flipped ones said is the harm that may come of it.
+//!
+//! An octet in a record is for the messages of that record: one that is stored may be lost; one that was deleted,
+//! sent on or refused may be there again, where the record said so. The checkpoint says nothing that the log does not
+//! say, so no message may suffer by it.
+//!
+//! What a mailbox is stands in the log and in the checkpoint. Once an octet of the one has flipped, none of the other
+//! does: who loses both has lost more than an octet.
+
+use std::collections::BTreeMap;
+
+use gatepost_services::mail::store::record::{Frame, Marker, Scanner, Step, decode};
+use gatepost_services::mail::store::{
+    Abort, Accept, Body, Content, MailboxId, Origin, QueueId, Sequence, Uid,
+};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{RngExt, SeedableRng};
+
+use super::disk::SimDisk;
+use crate::machine::post::{Failures, Harm, failures_in, mark_of};
+
+const SEGMENTS: &str = "mail/segments/";
+const CHECKPOINT: &str = "mail/checkpoint";
+/// How often another octet is drawn, where the first ones must not flip.
+const DRAWS_MAX: usize = 20;
+
+/// Where an octet flips.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotIn {
+    /// Anywhere in the mail store.
+    Store,
+    /// In its checkpoint.
+    Checkpoint,
+}
+
+/// An octet that has flipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flip {
+    /// The file.
+    pub file: String,
+    /// Where in the file.
+    pub offset: u64,
+    /// What it may cost.
+    pub harm: Harm,
+}
+
+/// Draws octets, and has them flip.
+pub struct Rot {
+    rng: StdRng,
+    /// Whether what a mailbox is has been touched: in the log, and in the checkpoint.
+    mailbox_in: (bool, bool),
+}
+
+/// A record of the log.
+struct Written {
+    file: String,
+    segment: u32,
+    offset: u64,
+    frame: Frame,
+    content: Content,
+    /// Of a message the mark, and what it says of others that failed.
+    mark: Option<String>,
+    failures: Option<Failures>,
+}
+
+/// All that is durable of the log, damage left out.
+struct Log {
+    records: Vec<Written>,
+    /// The names of the mailboxes.
+    names: BTreeMap<MailboxId, String>,
+}
+
+impl Rot {
+    /// Dice of its own.
+    pub fn new(seed: u64) -> Self {
+        Self { rng: StdRng::seed_from_u64(seed), mailbox_in: (false, false) }
+    }
+
+    /// Has an octet flip; `None` if there is none that may.
+    pub fn flip(&mut self, disk: &SimDisk, place: RotIn) -> Option<Flip> {
+        let log = Log::read(disk);
+        for _ in 0..DRAWS_MAX {
+            let drawn = if place == RotIn::Checkpoint || self.rng.random_ratio(1, 8) {
+                self.draw_in_checkpoint(disk)
+            } else if self.rng.random_ratio(1, 8) {
+                self.draw_in_body(disk, &log)
+            } else {
+                self.draw_in_record(&log)
+            };
+            if let Some(flip) = drawn {
+                let at = usize::try_from(flip.offset).ok()?;
+                disk.flip(&flip.file, at, 1 << self.rng.random_range(0..8));
+                return Some(flip);
+            }
+        }
+        None
+    }
+
+    fn draw_in_checkpoint(&mut self, disk: &SimDisk) -> Option<Flip> {
+        let (is_in_log, is_in_checkpoint) = &mut self.mailbox_in;
+        let len = disk.durable(CHECKPOINT).len() as u64;
+        if *is_in_log || len == 0 {
+            return None;
+        }
+        *is_in_checkpoint = true;
+        let offset = self.rng.random_range(0..len);
+        Some(Flip { file: CHECKPOINT.to_owned(), offset, harm: Harm::default() })
+    }
+
+    /// An octet of a body that has a file of its own.
+    fn draw_in_body(&mut self, disk: &SimDisk, log: &Log) -> Option<Flip> {
+        let in_files = log.records.iter().filter_map(|record| Some((record, body_file(record)?)));
+        let in_files: Vec<_> = in_files.collect();
+        let (_, file) = in_files.choose(&mut self.rng)?;
+        let len = disk.durable(file).len() as u64;
+        if len == 0 {
+            return None;
+        }
+        let mut harm = Harm::default();
+        // A copy of the record names the same file.
+        for (record, _) in in_files.iter().filter(|(_, other)| other == file) {
+            log.loses_message(record, &mut harm);
+        }
+        Some(Flip { file: file.clone(), offset: self.rng.random_range(0..len), harm })
+    }
+
+    fn draw_in_record(&mut self, log: &Log) -> Option<Flip> {
+        let record = log.records.choose(&mut self.rng)?;
+        let len = record.frame.len() as u64;
+        // What a record says is short beside a body, and all the more is lost with it.
+        let up_to = if self.rng.random() { len - u64::from(record.frame.body_len()) } else { len };
+        let offset = record.offset + self.rng.random_range(0..up_to);
+        if matches!(record.content, Content::Mailbox(_)) {
+            let (is_in_log, is_in_checkpoint) = &mut self.mailbox_in;
+            if *is_in_log || *is_in_checkpoint {
+                return None;
+            }
+            *is_in_log = true;
+        }
+        let mut harm = Harm::default();
+        log.loses(record, &mut harm);
+        Some(Flip { file: record.file.clone(), offset, harm })
+    }
+}
+
+impl Log {
+    fn read(disk: &SimDisk) -> Self {
+        let mut log = Self { records: Vec::new(), names: BTreeMap::new() };
+        for file in disk.durable_names() {
+            if let Some((segment, marker)) = parse_segment(&file) {
+                log.read_segment(disk, file, segment, marker);
+            }
+        }
+        log
+    }
+
+    fn read_segment(&mut self, disk: &SimDisk, file: String, segment: u32, marker: Marker) {
+        let octets = disk.durable(&file);
+        let mut scanner = Scanner::new(marker, 0);
+        loop {
+            match scanner.step() {
+                Step::More(offset) => {
+                    let at = usize::try_from(offset).unwrap_or(usize::MAX);
+                    scanner.feed(octets.get(at..).unwrap_or_default());
+                }
+                Step::Record(offset, frame) => {
+                    let decoded = decode(marker, scanner.record()).and_then(|(_, text, body)| {
+                        Some((Content::decode(frame.kind, text).ok()?, body.to_vec()))
+                    });
+                    let Some((content, body)) = decoded else { continue };
+                    if let Content::Mailbox(mailbox) = &content {
+                        self.names.insert(mailbox.id, mailbox.name.clone());
+                    }
+                    let mut record = Written {
+                        file: file.clone(),
+                        segment,
+                        offset,
+                        frame,
+                        content,
+                        mark: None,
+                        failures: None,
+                    };
+                    let body = body_file(&record).map_or(body, |file| disk.durable(&file));
+                    record.mark = mark_of(&body);
+                    record.failures = if record.mark.is_none() { failures_in(&body) } else { None };
+                    self.records.push(record);
+                }
+                Step::Damage { .. } | Step::Newer { .. } => {}
+                Step::End => return,
+            }
+        }
+    }
+
+    /// Whatever `record` says is lost.
+    fn loses(&self, record: &Written, harm: &mut Harm) {
+        match &record.content {
+            Content::Accept(accept) => {
+                self.loses_message(record, harm);
+                accept.ends.iter().for_each(|entry| harm.again.extend(self.queued(*entry)));
+                if let Origin::Polled { .. } = accept.origin {
+                    harm.again.extend(self.copies(record, accept));
+                }
+            }
+            Content::Done(done) => harm.again.extend(self.queued(done.entry)),
+            Content::Expunge(expunge) => {
+                for uid in &expunge.uids {
+                    harm.numbers.extend(self.number(expunge.mailbox, *uid));
+                    harm.again.extend(self.delivered(expunge.mailbox, *uid));
+                }
+            }
+            Content::Seen(_) => harm.is_fetched_again = true,
+            Content::Abort(Abort { from }) => {
+                let is_refused = |record: &&Written| {
+                    from.iter().any(|(segment, at)| *segment == record.segment && *at <= record.offset)
+                };
+                self.records.iter().filter(is_refused).for_each(|record| self.holds(record, harm));
+            }
+            Content::Start(_)
+            | Content::Mailbox(_)
+            | Content::Attempt(_)
+            | Content::Flags(_)
+            | Content::Forget(_)
+            | Content::Note(_) => {}
+        }
+    }
+
+    /// The message that `record` accepts is lost.
+    fn loses_message(&self, record: &Written, harm: &mut Harm) {
+        let Content::Accept(accept) = &record.content else { return };
+        harm.lost.extend(self.copies(record, accept));
+        harm.numbers.extend(self.numbers(accept));
+    }
+
+    /// `record` was refused, and holds.
+    fn holds(&self, record: &Written, harm: &mut Harm) {
+        match &record.content {
+            Content::Accept(accept) => {
+                let copies = self.copies(record, accept);
+                // One that counts as fetched is not fetched any more.
+                if let Origin::Polled { .. } = accept.origin {
+                    harm.lost.extend(copies.clone());
+                }
+                harm.again.extend(copies);
+                harm.numbers.extend(self.numbers(accept));
+                accept.ends.iter().for_each(|entry| harm.lost.extend(self.queued(*entry)));
+            }
+            Content::Done(done) => harm.lost.extend(self.queued(done.entry)),
+            Content::Expunge(expunge) => {
+                for uid in &expunge.uids {
+                    harm.numbers.extend(self.number(expunge.mailbox, *uid));
+                    harm.lost.extend(self.delivered(expunge.mailbox, *uid));
+                }
+            }
+            Content::Forget(_) => harm.is_fetched_again = true,
+            _ => {}
+        }
+    }
+
+    /// The copies of the message that `record` accepts, by mark and by mailbox or address; of a notice those that it
+    /// tells of.
+    fn copies(&self, record: &Written, accept: &Accept) -> Vec<(String, String)> {
+        if let Some(Failures { mark, recipients }) = &record.failures {
+            return recipients.iter().map(|recipient| (mark.clone(), recipient.clone())).collect();
+        }
+        let Some(mark) = &record.mark else { return Vec::new() };
+        let here = accept.deliveries.iter().filter_map(|delivery| self.names.get(&delivery.mailbox));
+        let elsewhere = accept.remotes.iter().map(|remote| &remote.recipient);
+        here.chain(elsewhere).map(|copy| (mark.clone(), copy.clone())).collect()
+    }
+
+    fn numbers(&self, accept: &Accept) -> Vec<(String, u32)> {
+        accept.deliveries.iter().filter_map(|delivery| self.number(delivery.mailbox, delivery.uid)).collect()
+    }
+
+    fn number(&self, mailbox: MailboxId, uid: Uid) -> Option<(String, u32)> {
+        Some((self.names.get(&mailbox)?.clone(), uid))
+    }
+
+    /// The copy that has this number in a mailbox.
+    fn delivered(&self, mailbox: MailboxId, uid: Uid) -> Option<(String, String)> {
+        let name = self.names.get(&mailbox)?;
+        let mark = self.accepts().find_map(|(record, accept)| {
+            let is_it = accept.deliveries.iter().any(|to| (to.mailbox, to.uid) == (mailbox, uid));
+            if is_it { record.mark.clone() } else { None }
+        });
+        Some((mark?, name.clone()))
+    }
+
+    /// The copy that waits, or has waited, as an entry of the queue.
+    fn queued(&self, entry: QueueId) -> Option<(String, String)> {
+        let of_message = |sequence: Sequence| sequence == entry.message;
+        self.accepts().filter(|(record, _)| of_message(record.frame.sequence)).find_map(|(record, accept)| {
+            let remote = accept.remotes.iter().find(|remote| remote.number == entry.recipient)?;
+            Some((record.mark.clone()?, remote.recipient.clone()))
+        })
+    }
+
+    fn accepts(&self) -> impl Iterator<Item = (&Written, &Accept)> {
+        self.records.iter().filter_map(|record| match &record.content {
+            Content::Accept(accept) => Some((record, accept)),
+            _ => None,
+        })
+    }
+}
+
+/// The file of the body of the message that `record` accepts, if it has one.
+fn body_file(record: &Written) -> Option<String> {
+    match &record.content {
+        Content::Accept(Accept { body: Body::File { name, .. }, .. }) => {
+            Some(format!("mail/bodies/{:016x}", name.0))
+        }
+        _ => None,
+    }
+}
+
+/// The number and the marker of the segment that this file is.
+fn parse_segment(file: &str) -> Option<(u32, Marker)> {
+    let (number, marker) = file.strip_prefix(SEGMENTS)?.split_once('-')?;
+    let marker = u64::from_str_radix(marker, 16).ok()?;
+    Some((number.parse().ok()?, Marker(marker.to_be_bytes())))
+}

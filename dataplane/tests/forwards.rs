@@ -3,10 +3,11 @@
 mod common;
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::DropReason;
 use gatepost_dataplane::config::{Config, Mode, WanService};
+use gatepost_dataplane::{DropReason, Verdict};
 use gatepost_ground::wire::Protocol;
 
 fn office() -> Config {
@@ -115,6 +116,25 @@ fn a_policy_change_keeps_what_is_still_allowed_and_ends_the_rest() {
         .send(WAN, &udp(STRANGER, 7000, GATEWAY_WAN, 9000, b"x"))
         .assert_silently_dropped(DropReason::Unsolicited);
     bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer")).one();
+}
+
+#[test]
+fn an_error_about_what_was_forwarded_names_the_forwarded_host_to_nobody() {
+    for is_kept in [true, false] {
+        let mut config = Config { mode: Mode::Nat, ..office() };
+        config.firewall.stealth = false;
+        let mut bench = Bench::cold(config);
+        bench.send(WAN, &arp_request(ISP, GATEWAY_WAN));
+        let held = bench.send(WAN, &tcp(STRANGER, 80, GATEWAY_WAN, 8443, "S", 1, 0));
+        assert_eq!(held.verdict, Verdict::Hold, "the host is not known yet");
+        if !is_kept {
+            bench.configure(|config| config.firewall.v4.forwards.clear());
+        }
+        let sent = bench.pass(Duration::from_secs(5));
+        let errors: Vec<_> = sent.iter().filter(|sent| sent.port == WAN && sent.is_ipv4()).collect();
+        assert_eq!(errors.len(), usize::from(is_kept), "without its flow it cannot be what it was");
+        assert!(errors.iter().all(|error| error.ip().quoted().destination() == GATEWAY_WAN));
+    }
 }
 
 #[test]

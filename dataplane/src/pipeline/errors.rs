@@ -121,7 +121,15 @@ impl Dataplane {
 
     fn reject_quoted(&mut self, call: &mut Call<'_>, quote: &Quote, refusal: Refusal) {
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
-        if self.networks.own_role(header.source).is_none() {
+        if self.networks.own_role(header.source).is_some() {
+            return;
+        }
+        // What came in from the outside was for an address of the gateway's own. If it is for the LAN now, its flow has
+        // ended meanwhile, and an error would tell its sender of whom.
+        let is_inside = |address| self.networks.is_inside(address);
+        if self.config.mode.translates() && is_inside(header.destination) && !is_inside(header.source) {
+            self.counters.made_suppressed += 1;
+        } else {
             self.reject_distant(call, &header, quote.bytes(), refusal.into());
         }
     }

@@ -132,6 +132,18 @@ impl BystandersServed {
         }
     }
 
+    /// The connection that its holder resets, which needs no answer any more.
+    fn given_up(&self, passage: &Passage<'_>) -> Option<Asked> {
+        let ip = passage.packet.ipv4()?;
+        let is_holders = self.leases.is_held_by(ip.source, passage.packet.source_mac, passage.now);
+        match ip.transport {
+            Transport::Tcp { source_port, destination_port: DNS_PORT, is_reset: true, .. } if is_holders => {
+                Some(Asked::Connection { address: ip.source, port: source_port })
+            }
+            _ => None,
+        }
+    }
+
     /// Takes in what the gateway says.
     fn answered(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         if let Content::Arp { target, is_request: true, .. } = &passage.packet.content {
@@ -234,6 +246,9 @@ impl Checker for BystandersServed {
             && self.leases.is_held_by(*sender, passage.packet.source_mac, passage.now)
         {
             self.unresolved.remove(sender);
+        }
+        if let Some(given_up) = self.given_up(passage) {
+            self.waiting.remove(&given_up);
         }
         if let Some(asked) = self.asked(passage)
             && !self.accepted.contains_key(&asked)

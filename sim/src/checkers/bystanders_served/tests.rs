@@ -107,6 +107,18 @@ fn copy_of_a_syn_that_was_answered_is_not_waited_for() {
 }
 
 #[test]
+fn a_connection_that_its_holder_gives_up_is_not_waited_for() {
+    let [.., (syn, _)] = questions();
+    let reset = packet(HOST, GATEWAY, segment(5_000, 53, "RA"));
+    for (sender, is_told) in [(CLIENT, false), (OTHER, true)] {
+        let mut world = World::new();
+        world.asks(10, CLIENT, &syn);
+        world.asks(10, sender, &reset);
+        assert_eq!(world.is_told(13), is_told, "{sender}");
+    }
+}
+
+#[test]
 fn a_lease_that_is_refused_to_its_holder_is_told() {
     let mut world = World::new();
     assert!(world.says(9, &dhcp(DhcpKind::Nak)).is_ok(), "to nobody's question");

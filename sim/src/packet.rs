@@ -16,6 +16,7 @@
 use std::hash::Hasher;
 use std::net::Ipv4Addr;
 
+use dhcproto::{Decodable, Decoder, v4};
 use etherparse::{
     ArpOperation, ArpPacketSlice, LaxSlicedPacket, LinkSlice, NetSlice, SlicedPacket, TransportSlice,
 };
@@ -247,8 +248,19 @@ fn read_quoted(packet: &[u8]) -> Option<Quoted> {
     Some(Quoted { source: ip.header().source_addr(), destination: ip.header().destination_addr() })
 }
 
+/// The octets of a hardware address in a DHCP message. // RFC 2131 section 2
+const CHADDR_LEN: usize = 16;
+
+/// The DHCP message that a datagram holds. One that claims a longer hardware address than there is room for is none:
+/// dhcproto panics when asked for it.
+pub fn dhcp_message(payload: &[u8]) -> Option<v4::Message> {
+    let message = v4::Message::decode(&mut Decoder::new(payload)).ok()?;
+    (usize::from(message.hlen()) <= CHADDR_LEN).then_some(message)
+}
+
 #[cfg(test)]
 mod tests {
+    use dhcproto::Encodable;
     use etherparse::PacketBuilder;
 
     use super::*;
@@ -271,5 +283,13 @@ mod tests {
         assert!(checksum_ok(&frame));
         *frame.last_mut().unwrap() ^= 1;
         assert!(!checksum_ok(&frame));
+    }
+
+    #[test]
+    fn a_dhcp_message_whose_hardware_address_is_too_long_is_none() {
+        let mut octets = v4::Message::default().set_chaddr(&[2; 6]).to_vec().unwrap();
+        assert_eq!(dhcp_message(&octets).map(|message| message.chaddr().to_vec()), Some(vec![2; 6]));
+        octets[2] = 22;
+        assert!(dhcp_message(&octets).is_none());
     }
 }

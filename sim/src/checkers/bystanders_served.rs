@@ -5,15 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dhcproto::v4::{DhcpOption, Message as DhcpMessage, MessageType as DhcpKind, OptionCode};
-use dhcproto::{Decodable, Decoder};
+use dhcproto::v4::{DhcpOption, MessageType as DhcpKind, OptionCode};
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 use hickory_proto::op::{Message, MessageType};
 
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
-use crate::packet::{Content, Ipv4, Transport};
+use crate::packet::{Content, Ipv4, Transport, dhcp_message};
 use crate::world::disk::DiskMood;
 
 const DHCP_CLIENT_PORT: u16 = 68;
@@ -174,7 +173,7 @@ impl BystandersServed {
     }
 
     fn renewed(&mut self, payload: &[u8]) -> Result<(), String> {
-        let Ok(message) = DhcpMessage::decode(&mut Decoder::new(payload)) else { return Ok(()) };
+        let Some(message) = dhcp_message(payload) else { return Ok(()) };
         let Ok(client) = <[u8; 6]>::try_from(message.chaddr()) else { return Ok(()) };
         let is_it = |asked: &&Asked| match asked {
             Asked::Renewal { client: own, xid, .. } => (*own, *xid) == (client, message.xid()),
@@ -197,7 +196,7 @@ impl BystandersServed {
 
 /// The renewal that a datagram from the holder of an address asks for.
 fn renewal(ip: &Ipv4, payload: &[u8]) -> Option<Asked> {
-    let message = DhcpMessage::decode(&mut Decoder::new(payload)).ok()?;
+    let message = dhcp_message(payload)?;
     let is_request = message.opts().msg_type() == Some(DhcpKind::Request);
     let is_renewal = message.opts().get(OptionCode::RequestedIpAddress).is_none()
         && !matches!(message.opts().get(OptionCode::ServerIdentifier), Some(DhcpOption::ServerIdentifier(_)));

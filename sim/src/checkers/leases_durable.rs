@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{Message, MessageType};
-use dhcproto::{Decodable, Decoder};
+use dhcproto::v4::MessageType;
 use gatepost::config::Config;
 use gatepost_ground::MacAddr;
 
 use super::{Checker, Passage, Side, Way};
+use crate::packet::dhcp_message;
 
 const SERVER_PORT: u16 = 67;
 
@@ -47,7 +47,7 @@ impl Checker for LeasesDurable {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Some((_, SERVER_PORT, _, payload)) = passage.packet.udp() else { return Ok(()) };
-        let Ok(message) = Message::decode(&mut Decoder::new(payload)) else { return Ok(()) };
+        let Some(message) = dhcp_message(payload) else { return Ok(()) };
         let is_ack = message.opts().msg_type() == Some(MessageType::Ack);
         let address = message.yiaddr();
         if (passage.side, passage.way, is_ack) != (Side::Lan, Way::Out, true)
@@ -74,7 +74,7 @@ mod tests {
     use std::rc::Rc;
 
     use dhcproto::Encodable;
-    use dhcproto::v4::DhcpOption;
+    use dhcproto::v4::{DhcpOption, Message};
 
     use super::*;
     use crate::checkers::testing::{ip, packet, passage, udp};

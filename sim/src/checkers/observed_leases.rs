@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
-use dhcproto::{Decodable, Decoder};
 use gatepost::config::{Config, ReservedFor};
 use gatepost_ground::{Instant, MacAddr};
 
 use super::{Passage, Side, Way};
+use crate::packet::dhcp_message;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
@@ -65,7 +65,7 @@ impl ObservedLeases {
         if passage.side != Side::Lan {
             return None;
         }
-        let message = Message::decode(&mut Decoder::new(payload)).ok()?;
+        let message = dhcp_message(payload)?;
         let kind = message.opts().msg_type()?;
         match (passage.way, source_port, destination_port) {
             (Way::In, CLIENT_PORT, SERVER_PORT) => {

@@ -2,8 +2,8 @@
 
 use std::net::Ipv4Addr;
 
+use dhcproto::Encodable;
 use dhcproto::v4::{DhcpOption, Flags, Message as DhcpMessage, MessageType as DhcpKind};
-use dhcproto::{Decodable, Decoder, Encodable};
 use etherparse::{
     ArpEthIpv4Packet, ArpOperation, ArpPacket, EtherType, Ethernet2Header, IpHeaders, NetSlice,
     PacketBuilder, PacketBuilderStep, SlicedPacket, TransportSlice,
@@ -13,6 +13,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 
 use super::internet::DNS_PORT;
+use crate::packet::dhcp_message;
 
 /// The time to live of what is sent.
 const TTL: u8 = 64;
@@ -201,7 +202,7 @@ pub enum Overheard {
 impl Overheard {
     /// Reads a datagram from `source_port`; `None` if it says neither.
     pub fn parse(source_port: u16, payload: &[u8]) -> Option<Self> {
-        let message = DhcpMessage::decode(&mut Decoder::new(payload)).ok()?;
+        let message = dhcp_message(payload)?;
         let client = MacAddr(message.chaddr().try_into().ok()?);
         match (source_port, message.opts().msg_type()?) {
             (DHCP_SERVER_PORT, DhcpKind::Offer) => Some(Self::Offered(client, message.yiaddr())),

@@ -7,13 +7,12 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
 
-use dhcproto::v4::{Message, MessageType};
-use dhcproto::{Decodable, Decoder};
+use dhcproto::v4::MessageType;
 use gatepost::pcapng::PcapNg;
 use gatepost_ground::{Instant, MacAddr};
 
 use super::segment::SegmentId;
-use crate::packet::Packet;
+use crate::packet::{Packet, dhcp_message};
 
 /// The most comments at one frame; of further ones, only the number.
 const COMMENTS_MAX: usize = 16;
@@ -105,7 +104,7 @@ impl Capture {
     fn acknowledged(&self, frame: &[u8]) -> Option<(Ipv4Addr, String)> {
         let packet = Packet::parse(frame)?;
         let (_, SERVER_PORT, CLIENT_PORT, payload) = packet.udp()? else { return None };
-        let message = Message::decode(&mut Decoder::new(payload)).ok()?;
+        let message = dhcp_message(payload)?;
         if message.opts().msg_type()? != MessageType::Ack || message.yiaddr().is_unspecified() {
             return None;
         }

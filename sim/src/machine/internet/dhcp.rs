@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use dhcproto::Encodable;
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
-use dhcproto::{Decodable, Decoder, Encodable};
 use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 
 use super::addresses::{RESOLVER_ADDRESSES, router_of};
 use super::server::{Server, Wire};
+use crate::packet::dhcp_message;
 
 /// Where the server is asked.
 pub(super) const SERVER_PORT: u16 = 67;
@@ -71,7 +72,7 @@ impl DhcpServer {
 
     /// The answer to a datagram, if there is one.
     fn answer(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
-        let request = Message::decode(&mut Decoder::new(datagram)).ok()?;
+        let request = dhcp_message(datagram)?;
         if self.is_silent || request.opcode() != Opcode::BootRequest {
             return None;
         }

@@ -343,6 +343,9 @@ fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), St
             let Some(mark) = &entry.mark else {
                 return Err(format!("message {id} of the queue is nobody's"));
             };
+            if post.may_have_no_reason(mark, &entry.recipient) {
+                continue;
+            }
             return Err(format!("{mark} for {} waits in the queue, and nobody knows why", entry.recipient));
         }
     }

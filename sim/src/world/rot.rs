@@ -202,6 +202,7 @@ impl Log {
                     harm.again.extend(self.copies(record, accept));
                 }
             }
+            Content::Attempt(attempt) => harm.reasons.extend(self.queued(attempt.entry)),
             Content::Done(done) => harm.again.extend(self.queued(done.entry)),
             Content::Expunge(expunge) => {
                 for uid in &expunge.uids {
@@ -218,7 +219,6 @@ impl Log {
             }
             Content::Start(_)
             | Content::Mailbox(_)
-            | Content::Attempt(_)
             | Content::Flags(_)
             | Content::Forget(_)
             | Content::Note(_) => {}

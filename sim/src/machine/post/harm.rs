@@ -12,6 +12,8 @@ pub struct Harm {
     pub lost: BTreeSet<(String, String)>,
     /// Copies that may be there, or go out, once more, in the same way.
     pub again: BTreeSet<(String, String)>,
+    /// Copies of which it may not be known any more why they wait, in the same way.
+    pub reasons: BTreeSet<(String, String)>,
     /// Messages that may be unreadable, or back though they were deleted, by mailbox and number.
     pub numbers: BTreeSet<(String, u32)>,
     /// Whether messages elsewhere that were fetched may be fetched once more.
@@ -21,9 +23,10 @@ pub struct Harm {
 impl Post {
     /// Octets have flipped.
     pub fn suffer(&mut self, mut harm: Harm) {
-        let Harm { lost, again, numbers, is_fetched_again } = &mut self.harm;
+        let Harm { lost, again, reasons, numbers, is_fetched_again } = &mut self.harm;
         lost.append(&mut harm.lost);
         again.append(&mut harm.again);
+        reasons.append(&mut harm.reasons);
         numbers.append(&mut harm.numbers);
         *is_fetched_again |= harm.is_fetched_again;
     }
@@ -37,6 +40,11 @@ impl Post {
     pub fn may_be_again(&self, mark: &str, copy: &str) -> bool {
         self.harm.again.contains(&(mark.to_owned(), copy.to_owned()))
             || self.harm.is_fetched_again && self.deposited.contains(mark)
+    }
+
+    /// Whether it may not be known why a copy of a message waits.
+    pub fn may_have_no_reason(&self, mark: &str, copy: &str) -> bool {
+        self.harm.reasons.contains(&(mark.to_owned(), copy.to_owned()))
     }
 
     /// Whether the message of that number in a mailbox may be unreadable, or back.

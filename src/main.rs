@@ -151,7 +151,8 @@ fn main() -> ExitCode {
             ));
         }
         Err(mistake) => {
-            let program = program(std::env::args().skip(1));
+            let program =
+                program(std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()));
             let error = Error::command_line(&program, &mistake);
             let is_sendmail = program == DELIVER;
             return fail(&if is_sendmail { error.with_code(EX_USAGE) } else { error });

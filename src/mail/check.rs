@@ -4,7 +4,7 @@ use gatepost_services::mail::store::{Checked, check};
 use gatepost_services::store::ReadOnlyFiles;
 use serde::Serialize;
 
-use super::{Options, print, print_json, remedy_of_reading};
+use super::{Options, has_store, print, print_json, remedy_of_reading};
 use crate::error::Error;
 
 /// What `--json` prints. The keys are stable, more may be added.
@@ -62,7 +62,7 @@ pub(super) fn run(options: &Options) -> Result<bool, Error> {
         lines.into_iter().map(|line| state_dir.join(line).display().to_string()).collect()
     };
     let (damages, mut notes) = (in_directory(checked.damages()), in_directory(checked.notes()));
-    if !state_dir.join("mail").is_dir() {
+    if !has_store(&state_dir) {
         notes.push(format!("there is no mail store in {}", state_dir.display()));
     }
     let is_well = damages.is_empty();

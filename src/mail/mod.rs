@@ -10,8 +10,8 @@
 //! | `list`, `search`, `show`, `trace` | read, and change nothing |
 //! | `deliver`, `poll`, `queue` | ask the gateway, which has to run |
 //!
-//! Without mail in the configuration, `check`, `dkim`, `export` and `import` do the same. The others say, all in the same
-//! words and with the same exit code, that mail is off.
+//! Without mail in the configuration, `check`, `dkim`, `export` and `import` do the same, and so do `list`, `search`, `show`
+//! and `trace` where a store is left. The others say, all in the same words and with the same exit code, that mail is off.
 
 mod aliases;
 mod check;
@@ -188,6 +188,17 @@ impl Options {
         let config = self.load()?;
         Off::by(&config).map_or(Ok(config), |off| Err(off.into()))
     }
+
+    /// The same for what reads the mail that is there: some may be from when there was mail.
+    fn load_to_read(&self) -> Result<Config, Error> {
+        let config = self.load()?;
+        if has_store(&config.system.state_dir) { Ok(config) } else { self.load_with_mail() }
+    }
+}
+
+/// Whether there is a mail store in `state_dir`.
+fn has_store(state_dir: &Path) -> bool {
+    state_dir.join("mail").is_dir()
 }
 
 /// What comes of asking the gateway of `config` by `ask`, which gets its control socket. Where none runs, the file says

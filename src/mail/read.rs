@@ -72,7 +72,7 @@ struct Attachment {
 
 /// Lists the messages of a mailbox, or those of them that have `text`. Whether all could be read.
 pub(super) fn list(options: &Options, user: &str, text: Option<&str>) -> Result<bool, Error> {
-    let state_dir = options.load_with_mail()?.system.state_dir;
+    let state_dir = options.load_to_read()?.system.state_dir;
     let disk = ReadOnlyFiles::new(&state_dir);
     let mut reader = open(&disk, user)?;
     let uids: Vec<_> =
@@ -101,7 +101,7 @@ pub(super) fn list(options: &Options, user: &str, text: Option<&str>) -> Result<
 
 /// Prints a message as it is stored, or with `--json` what people see of it.
 pub(super) fn show(options: &Options, user: &str, uid: Uid) -> Result<(), Error> {
-    let state_dir = options.load_with_mail()?.system.state_dir;
+    let state_dir = options.load_to_read()?.system.state_dir;
     let disk = ReadOnlyFiles::new(&state_dir);
     let mut reader = open(&disk, user)?;
     let unreadable = |why: Unreadable| {

@@ -102,7 +102,7 @@ pub(super) fn run(options: &Options, name: &str) -> Result<bool, Error> {
                       or a Message-ID";
         Error::usage(format!("{what}; {remedy}"))
     })?;
-    let config = options.load_with_mail()?;
+    let config = options.load_to_read()?;
     let disk = ReadOnlyFiles::new(&config.system.state_dir);
     let trace = traces::trace(&disk, &wanted)
         .map_err(|error| Error::failed("cannot read the mail store", &error, remedy_of_reading(&error)))?;

@@ -60,9 +60,9 @@ fn the_mailboxes_are_shown_with_folders_quota_and_lock() {
 }
 
 #[test]
-fn without_mail_the_gateway_says_so_and_no_name_leads_to_it() {
+fn without_mail_the_gateway_says_so() {
     let office = Office::new(1, "");
-    let (setup, pc) = (office.gateway().setup(), office.pc(1));
+    let setup = office.gateway().setup();
     for what in ["queue", "mail", "mailboxes"] {
         let asked =
             gatepost(&["show", what, "--json", "--config"]).arg(setup.config()).output().expect("it runs");
@@ -76,11 +76,6 @@ fn without_mail_the_gateway_says_so_and_no_name_leads_to_it() {
     }
     let refused = deliver(setup, &["anna"], b"a: b\n");
     assert_eq!(refused.status.code(), Some(69), "{refused:?}");
-    for (name, kind) in [("office.example", "MX"), ("smtp.office.example", "A"), ("pop.office.example", "A")]
-    {
-        assert_eq!(pc.sh(&format!("dig +short {kind} {name} @{LAN}")), "", "{name}");
-    }
-    assert_ne!(pc.sh(&format!("dig +short gatepost.office.example @{LAN}")), "");
 }
 
 #[test]

@@ -12,7 +12,8 @@
 //! | MX records without a name only (null MX) | failed: it takes no mail |
 //! | no MX record, but addresses | those addresses |
 //! | no such name, or neither MX records nor addresses | failed |
-//! | only hosts without an address, or with addresses that no public server has | deferred: that may pass |
+//! | only hosts without an address | failed |
+//! | only addresses that no public server has | deferred: that may pass |
 //! | this server at its best, by its name or a public address | failed: the mail would come back |
 //!
 //! This server never sends to itself: of MX records those that are not preferred to its own are passed over (RFC 5321,

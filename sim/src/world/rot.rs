@@ -50,6 +50,8 @@ pub struct Rot {
     rng: StdRng,
     /// Whether what a mailbox is has been touched: in the log, and in the checkpoint.
     mailbox_in: (bool, bool),
+    /// The names of the mailboxes, also of those whose record has been touched.
+    names: BTreeMap<MailboxId, String>,
 }
 
 /// A record of the log.
@@ -74,12 +76,13 @@ struct Log {
 impl Rot {
     /// Dice of its own.
     pub fn new(seed: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), mailbox_in: (false, false) }
+        Self { rng: StdRng::seed_from_u64(seed), mailbox_in: (false, false), names: BTreeMap::new() }
     }
 
     /// Has an octet flip; `None` if there is none that may.
     pub fn flip(&mut self, disk: &SimDisk, place: RotIn) -> Option<Flip> {
-        let log = Log::read(disk);
+        let log = Log::read(disk, &self.names);
+        self.names.clone_from(&log.names);
         for _ in 0..DRAWS_MAX {
             let drawn = if place == RotIn::Checkpoint || self.rng.random_ratio(1, 8) {
                 self.draw_in_checkpoint(disk)
@@ -145,8 +148,9 @@ impl Rot {
 }
 
 impl Log {
-    fn read(disk: &SimDisk) -> Self {
-        let mut log = Self { records: Vec::new(), names: BTreeMap::new() };
+    /// What `disk` has of it. `names`: those of mailboxes that were known before.
+    fn read(disk: &SimDisk, names: &BTreeMap<MailboxId, String>) -> Self {
+        let mut log = Self { records: Vec::new(), names: names.clone() };
         for file in disk.durable_names() {
             if let Some((segment, marker)) = parse_segment(&file) {
                 log.read_segment(disk, file, segment, marker);

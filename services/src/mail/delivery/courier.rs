@@ -22,7 +22,7 @@ use crate::mail::sasl::client::Credentials;
 use crate::mail::signing::Reading;
 use crate::mail::smtp::RcptParameters;
 use crate::mail::smtp::client::{
-    Client, Encryption, Envelope, EnvelopeRecipient, Report, Scope, Settings, Status, TLS_FAILED,
+    Client, Encryption, Envelope, EnvelopeRecipient, Outcome, Report, Scope, Settings, Status, TLS_FAILED,
 };
 use crate::mail::store::Unreadable;
 use crate::net::{Net, Stream};
@@ -144,9 +144,11 @@ pub(super) async fn carry<N: Net>(
             let hop = Hop { target: &target, next_hop: &job.next_hop, encryption, awaited };
             let reports;
             (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
-            let has_spoken = reports.iter().any(|report| report.scope != Scope::Host);
-            if has_failed_tls && has_spoken {
-                active.remember_without_tls(&target);
+            let is_taken = reports.iter().any(|report| report.outcome == Outcome::Delivered);
+            match encryption {
+                Encryption::Never if !is_taken => active.forget_without_tls(&target),
+                Encryption::Never if has_failed_tls => active.remember_without_tls(&target),
+                _ => {}
             }
             let is_tls_in_the_way = course.take(&places, &target.name, reports);
             if !is_tls_in_the_way || encryption != Encryption::Opportunistic {
@@ -310,11 +312,16 @@ impl<N: Net> Active<N> {
         }
     }
 
-    /// Sends to `target` in clear for a day: no TLS comes about with it, and it takes part in SMTP without.
+    /// Sends to `target` in clear for a day: no TLS comes about with it, and it takes mail without.
     fn remember_without_tls(&self, target: &Target) {
         let Target { name, address } = target;
         info!("no TLS comes about with {name} at {address}: mail goes there in clear for a day");
         self.without_tls.borrow_mut().remember(self.clock.now(), *address);
+    }
+
+    /// Tries TLS again with `target`, which did not take a message in clear: it may want TLS.
+    fn forget_without_tls(&self, target: &Target) {
+        self.without_tls.borrow_mut().forget(target.address);
     }
 
     /// What is sent to a server that wants a login.

@@ -686,25 +686,28 @@ fn rfc7435_3_a_server_whose_tls_is_silent_gets_mail_in_clear_and_is_remembered_a
         const OFFER: &str = "250-mx.far.example\r\n250 STARTTLS";
         let office = Office::start_with_tls(&Arc::default(), settings()).await;
         let mx1 = Server::start(&office.lab.wire, MX1).await;
-        let send = async |is_tls_tried: bool| {
+        let send = async |is_tls_tried: bool, refused: &'static str| {
             mx1.said.borrow_mut().clear();
             mx1.commands.borrow_mut().clear();
-            mx1.say("EHLO", OFFER);
-            mx1.say("EHLO", OFFER);
+            mx1.say(refused, "451 5.7.3 STARTTLS is required to send mail");
+            (0..3).for_each(|_| mx1.say("EHLO", OFFER));
             mx1.say("STARTTLS", "220 go on\r\nsilent");
             assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
             office.until_empty().await;
             let is_tried = mx1.commands.borrow().iter().any(|command| command == "STARTTLS");
             assert_eq!(is_tried, is_tls_tried);
         };
-        send(true).await;
+        send(true, "nothing").await;
         assert_eq!((mx1.taken(), mx1.connections.get()), (1, 2), "it is the same try");
         assert_eq!(office.way_out.stats().deferred, 0);
         office.send_by(settings()).await;
-        send(false).await;
+        send(false, "nothing").await;
+        // One that wants TLS by now is asked for it by the next try.
+        send(true, "MAIL").await;
+        assert_eq!((mx1.taken(), mx1.connections.get()), (3, 6));
         sleep(super::without_tls::REMEMBERED).await;
-        send(true).await;
-        assert_eq!((mx1.taken(), mx1.connections.get()), (3, 5));
+        send(true, "nothing").await;
+        assert_eq!((mx1.taken(), mx1.connections.get()), (4, 8));
     });
 }
 

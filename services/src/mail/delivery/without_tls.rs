@@ -24,7 +24,7 @@ impl WithoutTls {
         self.0.get(&server).is_some_and(|until| now < *until)
     }
 
-    /// Remembers `server`, which has been spoken to in clear.
+    /// Remembers `server`, which has taken a message in clear.
     pub fn remember(&mut self, now: Instant, server: SocketAddr) {
         self.0.retain(|_, until| now < *until);
         if self.0.len() >= SERVERS_MAX {
@@ -32,6 +32,11 @@ impl WithoutTls {
             first.map(|first| self.0.remove(&first));
         }
         self.0.insert(server, now + REMEMBERED);
+    }
+
+    /// Forgets `server`, if it is remembered.
+    pub fn forget(&mut self, server: SocketAddr) {
+        self.0.remove(&server);
     }
 }
 

@@ -87,7 +87,7 @@ pub struct Search<'a> {
     has_own: bool,
     /// Whether a host is surely this server: by its name, or by an address that no other machine has.
     is_loop: bool,
-    /// Whether the domain has MX records, or a host has an address: then that no server is found may pass.
+    /// Whether a host has an address: then that no server is found may pass.
     may_be_found: bool,
     is_unavailable: bool,
     is_asking_mx: bool,
@@ -184,7 +184,6 @@ impl<'a> Search<'a> {
             let text = format!("{} takes no mail", self.domain);
             return Some(Report::failed(Status::new(5, 1, 10), text));
         }
-        self.may_be_found = has_records;
         if hosts.is_empty() {
             // RFC 5321, section 5.1: the domain itself, with a preference of 0.
             hosts.push(MxRecord { preference: 0, host: self.domain.clone() });

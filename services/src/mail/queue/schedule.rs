@@ -48,10 +48,12 @@ impl Now {
     }
 
     /// The instant of a time of day at which an entry is due whose next try is never farther away than `longest` seconds.
-    /// What is due later was stored when the clock was ahead of now, and is due now.
+    /// What is due later was stored when the clock was ahead of now, and is due now; if by no more than a minute, it waits
+    /// for the longest time.
     pub fn instant_of(self, due: UnixTime, longest: u64) -> Instant {
         let wait = due.0.saturating_sub(self.time.0);
-        self.instant + Duration::from_secs(if wait > longest { 0 } else { wait })
+        let is_foreign = wait.saturating_sub(longest) > MINUTE;
+        self.instant + Duration::from_secs(if is_foreign { 0 } else { wait.min(longest) })
     }
 
     /// The seconds since an instant.
@@ -219,7 +221,9 @@ mod tests {
     #[test]
     fn what_is_due_later_than_its_longest_wait_is_due_now() {
         let now = Now { instant: Instant::from_secs(50), time: UnixTime(1_000_000) };
-        for (due, secs) in [(0, 50), (999_999, 50), (1_000_060, 110), (1_000_300, 350), (1_000_301, 50)] {
+        for (due, secs) in
+            [(0, 50), (999_999, 50), (1_000_060, 110), (1_000_300, 350), (1_000_360, 350), (1_000_361, 50)]
+        {
             assert_eq!(now.instant_of(UnixTime(due), 300), Instant::from_secs(secs), "{due}");
         }
         assert_eq!(now.instant_of(UnixTime(1_000_001), 0), now.instant);

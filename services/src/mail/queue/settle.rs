@@ -90,7 +90,9 @@ impl Queue {
                 let is_failure = has_reached_none && has_way;
                 state.failures = if is_failure { state.failures.saturating_add(1) } else { 0 };
                 let pauses = state.failures.max(u32::from(has_reached_none));
-                let pause = PAUSE.saturating_mul(pauses).min(PAUSE_MAX);
+                // Without a way out nothing is due later by itself.
+                let is_cut_off = has_reached_none && !has_way;
+                let pause = if is_cut_off { PAUSE_MAX } else { PAUSE.saturating_mul(pauses).min(PAUSE_MAX) };
                 state.rests_until = now.instant + pause;
                 state.failure = results.first().filter(|_| state.failures >= DEAD_AFTER).cloned();
             }

@@ -42,13 +42,12 @@ pub fn forwarded(remote: Remote, by: &Mailbox) -> Remote {
     Remote { options: options.to_text(), ..remote }
 }
 
-/// `remote`, to which the message comes by `other`, too: `has_room` says whether that is kept for traces. If the sender wants
-/// to be told of one of them, that counts.
-pub fn joined(remote: Remote, other: &Remote, has_room: bool) -> Remote {
+/// `remote`, to which the message comes by `other`, too. If the sender wants to be told of one of them, that counts.
+pub fn joined(remote: Remote, other: &Remote) -> Remote {
     let (mut options, of_other) = (Options::parse(&remote.options), Options::parse(&other.options));
     let asked =
         |options: &Options| options.forwarded_by.clone().or_else(|| Mailbox::parse(&remote.recipient).ok());
-    if let Some(also) = asked(&of_other).filter(|_| has_room)
+    if let Some(also) = asked(&of_other)
         && asked(&options).as_ref() != Some(&also)
         && !options.also_for.contains(&also)
     {

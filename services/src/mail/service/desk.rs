@@ -47,7 +47,7 @@ use crate::users::limit::source_of;
 /// The room that a mailbox has to have for a message of unknown length.
 pub const ROOM_OCTETS_MIN: u64 = 64 << 10;
 
-/// Octets of addresses that are kept of one message for traces alone.
+/// Octets of further ways to a recipient that are kept of one message, for traces and notices.
 const ALSO_OCTETS_MAX: usize = 64 << 10;
 
 /// Answers one session.
@@ -602,8 +602,9 @@ impl Transaction {
             match known.and_then(|at| self.remotes.get_mut(at)) {
                 Some(known) => {
                     self.also_octets += remote.recipient.len() + remote.options.len();
-                    let has_room = self.also_octets <= ALSO_OCTETS_MAX;
-                    *known = queue::joined(mem::take(known), &remote, has_room);
+                    if self.also_octets <= ALSO_OCTETS_MAX {
+                        *known = queue::joined(mem::take(known), &remote);
+                    }
                 }
                 None => self.remotes.push(remote),
             }

@@ -217,9 +217,6 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     }
 
     fn state(&self) -> State {
-        if self.shared.port().or(self.shared.tls_port()).is_none() {
-            return State::Off;
-        }
         let listeners = self.listeners.borrow();
         let failed = listeners.iter().find(|(_, bound)| bound.has_failed.get());
         let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));
@@ -229,7 +226,11 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
             .trouble(self.shared.clock().now())
             .or(failed)
             .or_else(|| self.trouble.borrow().clone());
-        trouble.map_or(State::Running, State::Impaired)
+        match trouble {
+            Some(trouble) => State::Impaired(trouble),
+            None if self.shared.port().or(self.shared.tls_port()).is_none() => State::Off,
+            None => State::Running,
+        }
     }
 
     fn listens(&self) -> Vec<Listening> {

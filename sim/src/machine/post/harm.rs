@@ -42,9 +42,11 @@ impl Post {
             || self.harm.is_fetched_again && self.deposited.contains(mark)
     }
 
-    /// Whether it may not be known why a copy of a message waits.
+    /// Whether it may not be known why a copy of a message waits: also of one that has gone out, and is back on the disk
+    /// where the gateway does not look before its next start.
     pub fn may_have_no_reason(&self, mark: &str, copy: &str) -> bool {
-        self.harm.reasons.contains(&(mark.to_owned(), copy.to_owned()))
+        let copy = (mark.to_owned(), copy.to_owned());
+        self.harm.reasons.contains(&copy) || self.harm.again.contains(&copy)
     }
 
     /// Whether the message of that number in a mailbox may be unreadable, or back.

@@ -7,6 +7,7 @@ use super::action::Action;
 use super::office::{FIXED_HOST, LAN_ONLY, LEASED_HOST, Office, PROVIDER_HOST, WanBy, pc_number};
 use crate::machine::internet::WEB_PORT;
 use crate::mistake::Line;
+use crate::world::disk::DiskMood;
 use crate::world::link::{Link, perfect};
 
 impl Office {
@@ -82,9 +83,16 @@ impl Office {
         self.clock_jumps() && self.actions.iter().any(|(_, action, _)| *action == Action::PowerBack)
     }
 
-    /// Whether the gateway's time of day is wrong at some time, so that others cannot believe its certificates.
-    pub(super) fn clock_jumps(&self) -> bool {
+    /// Whether the gateway's time of day is wrong at some time.
+    fn clock_jumps(&self) -> bool {
         self.actions.iter().any(|(_, action, _)| matches!(action, Action::ClockJumps(_)))
+    }
+
+    /// Whether there is a time at which others cannot believe the gateway's certificates: its time of day is wrong, or its
+    /// authority cannot be read, and another one serves meanwhile.
+    pub(super) fn is_disbelieved(&self) -> bool {
+        let is_unreadable = |action: &Action| *action == Action::Disk(DiskMood::Unreadable);
+        self.clock_jumps() || self.actions.iter().any(|(_, action, _)| is_unreadable(action))
     }
 
     /// The cable that `name` has in the beginning; the last line about it or its group counts.

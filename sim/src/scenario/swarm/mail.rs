@@ -43,7 +43,7 @@ impl Picker {
         let leave_days = (world.has_wan && self.rng.random()).then(|| self.rng.random_range(0..=1));
         let is_encrypted: bool = self.rng.random();
         let tls_manner = if is_encrypted { None } else { Some(TlsManner::Off) };
-        let has_tls = is_encrypted && !office.clock_jumps();
+        let has_tls = is_encrypted && !office.is_disbelieved();
         let office = office.mail(&mailers, Habits { to, pause_max, long: Some((20, LONG_OCTETS)), has_tls });
         let office = if is_fetched { office.fetching(READER, &port, "anna") } else { office };
         let office = if leaves { office.mail_servers(|_| (None, tls_manner)) } else { office };

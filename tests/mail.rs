@@ -1,7 +1,9 @@
 //! `gatepost mail`, as a shell sees it: messages come in as files and go out as the same files.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, SystemTime};
@@ -271,6 +273,30 @@ fn without_mail_all_commands_that_need_it_say_the_same() {
             assert_eq!((told.code, &report["errors"][0]), (Some(69), &expected.into()), "{command:?}");
         }
     }
+}
+
+#[test]
+fn a_recipient_that_is_no_text_is_wrong_usage() {
+    let mut deliver = Command::new(env!("CARGO_BIN_EXE_gatepost"));
+    let outcome =
+        deliver.args(["mail", "deliver"]).arg(OsStr::from_bytes(b"\xff")).output().expect("it starts");
+    let told = Outcome::of(&outcome);
+    assert_eq!(told.code, Some(64), "as sendmail says: {}", told.stderr);
+    assert!(told.stderr.contains("gatepost mail deliver --help"), "{}", told.stderr);
+}
+
+/// What is left of mail that was switched off can still be read.
+#[test]
+fn the_mail_of_a_store_is_read_though_mail_is_off() {
+    let office = Office::new("left");
+    put(&office.path("one.eml"), b"Subject: left\n\nit is here\n", 1);
+    office.mail(&["import", "anna", "one.eml"]);
+    let state = office.path("state");
+    let off = format!("mail.enabled = false\n[system]\nstate_dir = '{}'\n", state.display());
+    fs::write(&office.config, off).expect("a file");
+    assert_eq!(office.mail(&["list", "anna"]).code, Some(0));
+    assert!(office.mail(&["show", "anna", "1"]).stdout.contains("it is here"));
+    assert_eq!(office.mail(&["aliases", "anna"]).code, Some(69));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub enum DiskMood {
     Full,
     /// Refuses to write.
     WriteProtected,
-    /// Takes what is written, fails to sync it, and loses it.
+    /// Takes what is written, fails to sync it, and loses it; but now and then what it said it had lost is there.
     LosesWrites,
     /// Refuses to read, so that the gateway cannot even start.
     Unreadable,
@@ -324,9 +324,10 @@ impl Storage for SimDisk {
         let name = checked_name(name)?;
         self.change(|state| {
             let loses_writes = state.mood == DiskMood::LosesWrites;
+            let is_kept = !loses_writes || state.rng.random_ratio(1, 3);
             let is_zeros = loses_writes && state.rng.random();
             if let Some(file) = state.find_mut(name) {
-                if loses_writes { file.fail_to_sync(is_zeros) } else { file.sync() }
+                if is_kept { file.sync() } else { file.fail_to_sync(is_zeros) }
             }
             if loses_writes {
                 return Err(failure("sync error"));

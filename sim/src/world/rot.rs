@@ -1,8 +1,8 @@
 //! Bit rot: octets of the mail store flip on the disk, and what the flipped ones said is the harm that may come of it.
 //!
-//! An octet in a record is for the messages of that record: one that is stored may be lost; one that was deleted,
-//! sent on or refused may be there again, where the record said so. The checkpoint says nothing that the log does not
-//! say, so no message may suffer by it.
+//! An octet in a record is for the messages of that record: one that is stored may be lost; one that was deleted or sent
+//! on may be there again, where the record said so. The checkpoint says nothing that the log does not say, so no message
+//! may suffer by it. A record that takes others back stays whole: they may come to the disk after it.
 //!
 //! What a mailbox is stands in the log and in the checkpoint. Once an octet of the one has flipped, none of the other
 //! does: who loses both has lost more than an octet.
@@ -10,9 +10,7 @@
 use std::collections::BTreeMap;
 
 use gatepost_services::mail::store::record::{Frame, Marker, Scanner, Step, decode};
-use gatepost_services::mail::store::{
-    Abort, Accept, Body, Content, MailboxId, Origin, QueueId, Sequence, Uid,
-};
+use gatepost_services::mail::store::{Accept, Body, Content, MailboxId, Origin, QueueId, Sequence, Uid};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -57,7 +55,6 @@ pub struct Rot {
 /// A record of the log.
 struct Written {
     file: String,
-    segment: u32,
     offset: u64,
     frame: Frame,
     content: Content,
@@ -130,6 +127,9 @@ impl Rot {
 
     fn draw_in_record(&mut self, log: &Log) -> Option<Flip> {
         let record = log.records.choose(&mut self.rng)?;
+        if matches!(record.content, Content::Abort(_)) {
+            return None;
+        }
         let len = record.frame.len() as u64;
         // What a record says is short beside a body, and all the more is lost with it.
         let up_to = if self.rng.random() { len - u64::from(record.frame.body_len()) } else { len };
@@ -152,14 +152,14 @@ impl Log {
     fn read(disk: &SimDisk, names: &BTreeMap<MailboxId, String>) -> Self {
         let mut log = Self { records: Vec::new(), names: names.clone() };
         for file in disk.durable_names() {
-            if let Some((segment, marker)) = parse_segment(&file) {
-                log.read_segment(disk, file, segment, marker);
+            if let Some(marker) = marker_of(&file) {
+                log.read_segment(disk, file, marker);
             }
         }
         log
     }
 
-    fn read_segment(&mut self, disk: &SimDisk, file: String, segment: u32, marker: Marker) {
+    fn read_segment(&mut self, disk: &SimDisk, file: String, marker: Marker) {
         let octets = disk.durable(&file);
         let mut scanner = Scanner::new(marker, 0);
         loop {
@@ -176,15 +176,8 @@ impl Log {
                     if let Content::Mailbox(mailbox) = &content {
                         self.names.insert(mailbox.id, mailbox.name.clone());
                     }
-                    let mut record = Written {
-                        file: file.clone(),
-                        segment,
-                        offset,
-                        frame,
-                        content,
-                        mark: None,
-                        failures: None,
-                    };
+                    let mut record =
+                        Written { file: file.clone(), offset, frame, content, mark: None, failures: None };
                     let body = body_file(&record).map_or(body, |file| disk.durable(&file));
                     record.mark = mark_of(&body);
                     record.failures = if record.mark.is_none() { failures_in(&body) } else { None };
@@ -215,13 +208,8 @@ impl Log {
                 }
             }
             Content::Seen(_) => harm.is_fetched_again = true,
-            Content::Abort(Abort { from }) => {
-                let is_refused = |record: &&Written| {
-                    from.iter().any(|(segment, at)| *segment == record.segment && *at <= record.offset)
-                };
-                self.records.iter().filter(is_refused).for_each(|record| self.holds(record, harm));
-            }
             Content::Start(_)
+            | Content::Abort(_)
             | Content::Mailbox(_)
             | Content::Flags(_)
             | Content::Forget(_)
@@ -234,31 +222,6 @@ impl Log {
         let Content::Accept(accept) = &record.content else { return };
         harm.lost.extend(self.copies(record, accept));
         harm.numbers.extend(self.numbers(accept));
-    }
-
-    /// `record` was refused, and holds.
-    fn holds(&self, record: &Written, harm: &mut Harm) {
-        match &record.content {
-            Content::Accept(accept) => {
-                let copies = self.copies(record, accept);
-                // One that counts as fetched is not fetched any more.
-                if let Origin::Polled { .. } = accept.origin {
-                    harm.lost.extend(copies.clone());
-                }
-                harm.again.extend(copies);
-                harm.numbers.extend(self.numbers(accept));
-                accept.ends.iter().for_each(|entry| harm.lost.extend(self.queued(*entry)));
-            }
-            Content::Done(done) => harm.lost.extend(self.queued(done.entry)),
-            Content::Expunge(expunge) => {
-                for uid in &expunge.uids {
-                    harm.numbers.extend(self.number(expunge.mailbox, *uid));
-                    harm.lost.extend(self.delivered(expunge.mailbox, *uid));
-                }
-            }
-            Content::Forget(_) => harm.is_fetched_again = true,
-            _ => {}
-        }
     }
 
     /// The copies of the message that `record` accepts, by mark and by mailbox or address; of a notice those that it
@@ -318,9 +281,9 @@ fn body_file(record: &Written) -> Option<String> {
     }
 }
 
-/// The number and the marker of the segment that this file is.
-fn parse_segment(file: &str) -> Option<(u32, Marker)> {
-    let (number, marker) = file.strip_prefix(SEGMENTS)?.split_once('-')?;
+/// The marker of the segment that this file is.
+fn marker_of(file: &str) -> Option<Marker> {
+    let (_, marker) = file.strip_prefix(SEGMENTS)?.split_once('-')?;
     let marker = u64::from_str_radix(marker, 16).ok()?;
-    Some((number.parse().ok()?, Marker(marker.to_be_bytes())))
+    Some(Marker(marker.to_be_bytes()))
 }

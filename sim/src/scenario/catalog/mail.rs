@@ -160,9 +160,9 @@ pub(super) fn encrypted() -> Office {
                 let is_well = match tls_manner(number) {
                     TlsManner::Off => it.encrypted == 0 && in_clear > 0,
                     TlsManner::Sound | TlsManner::Injecting => it.encrypted > 0 && in_clear == 0,
-                    TlsManner::Silent | TlsManner::Garbled | TlsManner::Unavailable => {
-                        it.encrypted > 0 && in_clear > 0
-                    }
+                    TlsManner::Unavailable => it.encrypted > 0 && in_clear > 0,
+                    // It may have failed at once, and is not asked for TLS for a day.
+                    TlsManner::Silent | TlsManner::Garbled => in_clear > 0,
                 };
                 if !is_well {
                     return Err(format!("{name}: {it}"));

@@ -87,7 +87,7 @@ impl Error {
         }
     }
 
-    /// The same, of which a report that was printed as JSON tells already.
+    /// This error, of which a report that was printed as JSON tells already.
     pub fn reported(self) -> Self {
         Self { is_reported: true, ..self }
     }

@@ -172,14 +172,12 @@ fn main() -> ExitCode {
     }
 }
 
-/// The program with those subcommands that `arguments` begin with: what the rest of the line is of.
+/// The name of the command that `arguments` call, behind the program's: `gatepost mail deliver`.
 fn program(arguments: impl Iterator<Item = String>) -> String {
-    let (mut command, mut program) = (CommandLine::command(), NAME.to_owned());
-    for argument in arguments {
-        let is_option = argument.starts_with('-');
-        let Some(next) = command.find_subcommand(&argument).filter(|_| !is_option).cloned() else {
-            if is_option { continue } else { break }
-        };
+    let root = CommandLine::command();
+    let (mut command, mut program) = (&root, NAME.to_owned());
+    for argument in arguments.filter(|argument| !argument.starts_with('-')) {
+        let Some(next) = command.find_subcommand(&argument) else { break };
         program = format!("{program} {argument}");
         command = next;
     }

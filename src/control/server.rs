@@ -152,9 +152,9 @@ async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::R
     let mut reader = BufReader::new((&mut stream).take(REQUEST_LEN_MAX));
     timeout(CLIENT_PATIENCE, reader.read_line(&mut line)).await??;
     let request = serde_json::from_str::<Request>(&line);
-    let off =
-        request.as_ref().ok().filter(|request| request.is_of_mail()).and_then(|_| operations.mail_off());
-    if let Some(off) = off {
+    if request.as_ref().is_ok_and(Request::is_of_mail)
+        && let Some(off) = operations.mail_off()
+    {
         return answer(&mut stream, &Response::Off(off)).await;
     }
     let response = match request {

@@ -183,17 +183,21 @@ impl Options {
         self.source().load().map(|(config, _)| config)
     }
 
-    /// The same for what says nothing without mail.
+    /// The configuration, for a command that has nothing to say without mail.
     fn load_with_mail(&self) -> Result<Config, Error> {
-        let config = self.load()?;
-        Off::by(&config).map_or(Ok(config), |off| Err(off.into()))
+        with_mail(self.load()?)
     }
 
-    /// The same for what reads the mail that is there: some may be from when there was mail.
+    /// The configuration, for a command that reads stored mail. A store may be left from when there was mail.
     fn load_to_read(&self) -> Result<Config, Error> {
         let config = self.load()?;
-        if has_store(&config.system.state_dir) { Ok(config) } else { self.load_with_mail() }
+        if has_store(&config.system.state_dir) { Ok(config) } else { with_mail(config) }
     }
+}
+
+/// `config`, unless there is no mail by it.
+fn with_mail(config: Config) -> Result<Config, Error> {
+    Off::by(&config).map_or(Ok(config), |off| Err(off.into()))
 }
 
 /// Whether there is a mail store in `state_dir`.
@@ -249,7 +253,7 @@ impl Mail {
             Self::Queue { action, id, options } => queue::run(&options, action.zip(id)),
             Self::Search { user, text, options } => read::list(&options, &user, Some(&text)),
             Self::Show { user, uid, options } => read::show(&options, &user, uid).map(|()| true),
-            Self::Trace { id, options } => trace::run(&options, &id),
+            Self::Trace { id, options } => trace::run(&options, &id).map(|()| true),
         }
     }
 }

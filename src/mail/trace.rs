@@ -94,8 +94,8 @@ struct CopyReport {
     notice: Option<u64>,
 }
 
-/// Tells where the messages are that are called `name`. Whether anything is known of them.
-pub(super) fn run(options: &Options, name: &str) -> Result<bool, Error> {
+/// Tells where the messages are that are called `name`; an error if nothing is known of any.
+pub(super) fn run(options: &Options, name: &str) -> Result<(), Error> {
     let wanted = name.parse().map_err(|NoName| {
         let what = format!("{name:?} calls no message");
         let remedy = "write a number that `gatepost mail list` or `show queue` has, the name in the reply to the sender, \
@@ -118,10 +118,10 @@ pub(super) fn run(options: &Options, name: &str) -> Result<bool, Error> {
     if !is_known {
         let why = "no message that the store holds is called so, nor one of which it still knows";
         let remedy = "look for it with `gatepost mail search`";
-        let error = Error::failed(format!("nothing is known of {}", on_one_line(name)), why, remedy);
-        return Err(if options.json { error.reported() } else { error });
+        let what = format!("nothing is known of {}", on_one_line(name));
+        return Err(Error::failed(what, why, remedy).reported());
     }
-    Ok(true)
+    Ok(())
 }
 
 fn report(config: &Config, trace: Trace) -> Report {

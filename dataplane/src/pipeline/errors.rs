@@ -124,8 +124,8 @@ impl Dataplane {
         if self.networks.own_role(header.source).is_some() {
             return;
         }
-        // What came in from the outside was for an address of the gateway's own. If it is for the LAN now, its flow has
-        // ended meanwhile, and an error would tell its sender of whom.
+        // A packet from the outside was addressed to the gateway. A quote with a LAN destination means that its flow has
+        // ended since: the destination cannot be translated back, and the error would show the LAN host's address.
         let is_inside = |address| self.networks.is_inside(address);
         if self.config.mode.translates() && is_inside(header.destination) && !is_inside(header.source) {
             self.counters.made_suppressed += 1;

@@ -32,7 +32,8 @@
 //! fares better.
 //!
 //! All waiting goes by the clock that does not jump. The store has times of day: an entry that is due later than its tries
-//! and its last reply have it wait was stored when the clock was wrong, and is due at once. One that was not tried yet is.
+//! and its last reply have it wait was stored when the clock was wrong, and is due at once.
+//! An entry that was not tried yet is due at once, whatever the store says.
 
 pub mod connection;
 mod options;

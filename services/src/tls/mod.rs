@@ -50,7 +50,7 @@ pub use peer::{AUTHORITIES_MAX, Authorities, NoAuthority, Peer};
 pub use stream::{Protection, TlsStream};
 
 use self::handshakes::Handshakes;
-use self::time::HandedTime;
+pub use self::time::HandedTime;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::net::Stream;

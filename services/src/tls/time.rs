@@ -11,7 +11,7 @@ use crate::clock::UnixTime;
 /// The time of day that was last handed in: rustls wants a clock that any thread may read, and the services' clock
 /// belongs to one.
 #[derive(Debug, Default)]
-pub(super) struct HandedTime(AtomicU64);
+pub struct HandedTime(AtomicU64);
 
 impl HandedTime {
     /// It is `now`.

@@ -102,6 +102,20 @@ pub struct MailPorts {
     pub pop3s: u16,
 }
 
+impl MailPorts {
+    /// Each port, by its key in `[mail.ports]`.
+    fn by_key(&self) -> [(&'static str, u16); 6] {
+        [
+            (SMTP.name, self.smtp),
+            (SUBMISSION.name, self.submission),
+            (SUBMISSIONS, self.submissions),
+            (LMTP.name, self.lmtp),
+            (POP3.name, self.pop3),
+            (POP3S.name, self.pop3s),
+        ]
+    }
+}
+
 impl Mail {
     /// Why there is no mail by a configuration of these users; `None` if there is.
     pub(in crate::config) fn off(&self, users: &[User]) -> Option<Off> {
@@ -125,17 +139,8 @@ impl Mail {
         let names: Vec<_> = names.map(|domain| domain.name.as_str()).collect();
         let others = self.smarthost.as_ref();
         let others = others.map_or_else(|| "their own servers".to_owned(), ToString::to_string);
-        let MailPorts { smtp, submission, submissions, lmtp, pop3, pop3s } = self.ports;
-        let ports = [
-            (SMTP.name, smtp),
-            (SUBMISSION.name, submission),
-            (SUBMISSIONS, submissions),
-            (LMTP.name, lmtp),
-            (POP3.name, pop3),
-            (POP3S.name, pop3s),
-        ];
-        let ports = ports.iter().filter(|(_, port)| *port != 0).map(|(name, port)| format!("{name} {port}"));
-        let ports: Vec<_> = ports.collect();
+        let ports = self.ports.by_key().into_iter().filter(|(_, port)| *port != 0);
+        let ports: Vec<_> = ports.map(|(key, port)| format!("{key} {port}")).collect();
         let ports = if ports.is_empty() { "none".to_owned() } else { ports.join(", ") };
         let counts = [
             counted(names.len(), "domain", "domains"),
@@ -158,14 +163,7 @@ impl Mail {
 
     /// Where the service that is called `name` is served; 0: nowhere.
     pub fn port_of(&self, name: &str) -> u16 {
-        let ports = [
-            (SMTP.name, self.ports.smtp),
-            (SUBMISSION.name, self.ports.submission),
-            (LMTP.name, self.ports.lmtp),
-            (POP3.name, self.ports.pop3),
-            (POP3S.name, self.ports.pop3s),
-        ];
-        ports.iter().find(|(of, _)| *of == name).map_or(0, |(_, port)| *port)
+        self.ports.by_key().into_iter().find(|(of, _)| *of == name).map_or(0, |(_, port)| port)
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) struct Keeper {
 
 enum State {
     Journal(Known),
-    /// It could not be read so far, and is tried again then.
+    /// The journal could not be read so far. It is read again at `due`.
     Unread {
         due: Instant,
     },

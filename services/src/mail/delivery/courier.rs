@@ -16,7 +16,7 @@ use crate::dns::resolver::{self, Resolver};
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::HEADER_OCTETS_MAX;
 use crate::mail::mx::{Answer, MxRecord, NextHop, NoAnswer, Question, Search, Step, Target};
-use crate::mail::queue::connection::{Awaited, Farewell, Means, NoTls, Source, StartTls, TlsTo, send};
+use crate::mail::queue::connection::{Farewell, Means, NoTls, Source, StartTls, TlsTo, send};
 use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
 use crate::mail::signing::Reading;
@@ -107,14 +107,14 @@ pub(super) struct Carried {
     pub farewell: Option<Farewell>,
 }
 
-/// Carries `message`, whose return path is `sender`. `awaited` is told if a server is stuck.
+/// Carries `message`, whose return path is `sender`. `stuck` is called if a server is [stuck](send).
 pub(super) async fn carry<N: Net>(
     active: &Active<N>,
     job: &Job,
     message: &Outgoing<'_>,
     content: &Content,
     sender: &ReversePath,
-    awaited: &dyn Awaited,
+    stuck: &dyn Fn(),
 ) -> Carried {
     let mut rng = active.rng();
     let mut farewell: Option<Farewell> = None;
@@ -141,7 +141,7 @@ pub(super) async fn carry<N: Net>(
                 former.say().await;
             }
             let envelope = envelope(job, &places, message, content, sender);
-            let hop = Hop { target: &target, next_hop: &job.next_hop, encryption, awaited };
+            let hop = Hop { target: &target, next_hop: &job.next_hop, encryption, stuck };
             let reports;
             (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
             let is_taken = reports.iter().any(|report| report.outcome == Outcome::Delivered);
@@ -196,7 +196,7 @@ struct Hop<'a> {
     target: &'a Target,
     next_hop: &'a NextHop,
     encryption: Encryption,
-    awaited: &'a dyn Awaited,
+    stuck: &'a dyn Fn(),
 }
 
 fn envelope(
@@ -266,7 +266,7 @@ async fn connect_and_send<N: Net>(
     let means = Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls };
     let client = Client::new(active.clock.now(), settings, envelope);
     let stops = active.stopping.subscribe();
-    let (reports, farewell) = send(&means, stops, stream, client, message, Some(hop.awaited)).await;
+    let (reports, farewell) = send(&means, stops, stream, client, message, Some(hop.stuck)).await;
     if let Some(report) = reports.first().filter(|_| has_login) {
         active.judge_login(hop.target, report);
     }

@@ -249,7 +249,6 @@ impl Office {
         self.lab.pc().await.mail(from, to, MAIL).await
     }
 
-    /// Waits until the queue is empty and nothing is under way.
     /// Has a message sent, and the disk fail before what comes of it is stored. The server that takes it.
     async fn send_and_fail_to_sync(&self) -> Rc<Server> {
         let mx1 = Server::start(&self.lab.wire, MX1).await;
@@ -261,6 +260,7 @@ impl Office {
         mx1
     }
 
+    /// Waits until the queue is empty and nothing is under way.
     async fn until_empty(&self) {
         while self.way_out.stats().queued > 0 {
             sleep(Duration::from_secs(1)).await;

@@ -25,9 +25,9 @@ use crate::dns::resolver::Resolver;
 use crate::dns::special::is_private;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::mx::{NextHop, Routes};
-use crate::mail::queue::connection::{Awaited, Farewell};
+use crate::mail::queue::connection::Farewell;
 use crate::mail::queue::schedule::Now;
-use crate::mail::queue::{self, DeliveryResult, Job, JobId, Queue, Settlement, StoredMessage};
+use crate::mail::queue::{self, DeliveryResult, Job, Queue, Settlement, StoredMessage};
 use crate::mail::service::directory::{Directory, Place};
 use crate::mail::service::ground::{Ground, Opened};
 use crate::mail::service::remote::{Delivered, Remote};
@@ -338,8 +338,11 @@ impl<N: Net> WayOut<N> {
                 let mut fields = active.signatures(reading).await;
                 fields.extend(sent_on.into_bytes());
                 let outgoing = Outgoing { fields, message: &message };
-                let awaited = AwaitedJob { way_out: self, id: job.id };
-                let carried = carry(active, job, &outgoing, &content, &return_path, &awaited).await;
+                let stuck = || {
+                    self.with_queue(|queue| queue.stuck(job.id));
+                    self.wake();
+                };
+                let carried = carry(active, job, &outgoing, &content, &return_path, &stuck).await;
                 self.tell(job, &carried.results);
                 carried
             }
@@ -463,19 +466,6 @@ impl<N: Net> WayOut<N> {
             let told = race(self.woken.notified(), opened.store.queued());
             race(told, sleep_until(&*active.clock, due)).await;
         }
-    }
-}
-
-/// A job that waits for a server.
-struct AwaitedJob<'a, N: Net> {
-    way_out: &'a WayOut<N>,
-    id: JobId,
-}
-
-impl<N: Net> Awaited for AwaitedJob<'_, N> {
-    fn stuck(&self) {
-        self.way_out.with_queue(|queue| queue.stuck(self.id));
-        self.way_out.wake();
     }
 }
 

@@ -84,10 +84,9 @@ pub struct Search<'a> {
     /// The lowest preference at which this server is a host of the domain.
     own_preference: Option<u16>,
     has_private: bool,
-    has_own: bool,
     /// Whether a host is surely this server: by its name, or by an address that no other machine has.
     is_loop: bool,
-    /// Whether a host has an address: then that no server is found may pass.
+    /// Whether the name of a host has led to an address: then it may pass that no server is found.
     may_be_found: bool,
     is_unavailable: bool,
     is_asking_mx: bool,
@@ -105,7 +104,6 @@ impl<'a> Search<'a> {
             found: Vec::new(),
             own_preference: None,
             has_private: false,
-            has_own: false,
             is_loop: false,
             may_be_found: false,
             is_unavailable: false,
@@ -133,8 +131,6 @@ impl<'a> Search<'a> {
                 search.domain = Literal(address).to_string();
                 let host = MxRecord { preference: 0, host: address.to_string() };
                 search.found(host, vec![address]);
-                // Nobody was asked for it, so it stays as it is.
-                search.may_be_found = false;
                 search.next(rng)
             }
         };
@@ -153,7 +149,10 @@ impl<'a> Search<'a> {
             Answer::Addresses(answer) if !self.is_asking_mx => {
                 let Some(host) = self.open.pop_front() else { return self.next(rng) };
                 match answer {
-                    Ok(addresses) => self.found(host, addresses),
+                    Ok(addresses) => {
+                        self.may_be_found |= !addresses.is_empty();
+                        self.found(host, addresses);
+                    }
                     Err(NoAnswer::Unavailable) => self.is_unavailable = true,
                     Err(NoAnswer::NoName | NoAnswer::NoData) => {}
                 }
@@ -205,13 +204,11 @@ impl<'a> Search<'a> {
 
     /// This server stands among the hosts, at this place.
     fn meet_own(&mut self, preference: u16) {
-        self.has_own = true;
         self.own_preference = Some(self.own_preference.map_or(preference, |own| own.min(preference)));
     }
 
     fn found(&mut self, host: MxRecord, addresses: Vec<IpAddr>) {
         let mut usable = Vec::new();
-        self.may_be_found |= !addresses.is_empty();
         for address in addresses {
             // RFC 4291, section 2.5.5.2: an IPv4 address in IPv6's form.
             let address = address.to_canonical();
@@ -262,7 +259,7 @@ impl<'a> Search<'a> {
         }
         if self.may_be_private {
             // The administrator has named it, and can mend it.
-            let what = if self.has_own { "is this server itself" } else { "has no address" };
+            let what = if self.own_preference.is_some() { "is this server itself" } else { "has no address" };
             let text = format!("the server {domain}, to which the configuration leads, {what}");
             return Report::deferred(Status::new(4, 4, 4), text, Scope::Host);
         }

@@ -26,7 +26,7 @@ use crate::work::{self, Work};
 
 /// How long a portion of the message may take to be read.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How long a server that has spoken may keep silent until it counts as [stuck](Awaited::stuck).
+/// How long a server that has spoken may keep silent until it counts as stuck, which [`send`] tells.
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How long the other side may take to hear that the connection ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -111,13 +111,6 @@ pub struct Means {
     pub tls: Rc<dyn StartTls>,
 }
 
-/// Who awaits what becomes of a message.
-pub trait Awaited {
-    /// The server has spoken, and for [`STUCK_AFTER`] neither says anything nor takes any octets of the message. It may go on
-    /// all the same, in the times that it has.
-    fn stuck(&self);
-}
-
 /// A connection whose message is over. QUIT is to be said on it.
 pub struct Farewell(Connection<'static>);
 
@@ -137,8 +130,8 @@ struct Connection<'a> {
     stops: watch::Receiver<bool>,
     /// `None` once the message is over.
     message: Option<&'a dyn Source>,
-    /// `None` once it was told, or the message is over.
-    awaited: Option<&'a dyn Awaited>,
+    /// Called when the server is stuck; `None` once it was, or the message is over.
+    stuck: Option<&'a dyn Fn()>,
     /// When the server last spoke, or took octets since; `None` before its first word.
     moved: Option<Instant>,
     client: Client,
@@ -161,20 +154,21 @@ enum Event {
 }
 
 /// Sends the message of `client` over `stream`: what became of it for each recipient, and the connection. The server is left
-/// as soon as this side `stops`. `awaited` is told if the server is stuck.
+/// as soon as this side `stops`. `stuck` is called once the server has spoken, and for [`STUCK_AFTER`] neither says anything nor
+/// takes any octets of the message. It may go on all the same, in the times that it has.
 pub async fn send(
     means: &Means,
     stops: watch::Receiver<bool>,
     stream: Box<dyn Stream>,
     client: Client,
     message: &dyn Source,
-    awaited: Option<&dyn Awaited>,
+    stuck: Option<&dyn Fn()>,
 ) -> (Vec<Report>, Farewell) {
     let mut connection = Connection {
         means: means.clone(),
         stops,
         message: Some(message),
-        awaited,
+        stuck,
         moved: None,
         client,
         stream: Some(stream),
@@ -189,18 +183,17 @@ pub async fn send(
         // A connection that is over has had reports before.
         if is_over || reports.is_some() {
             let Connection { means, stops, client, stream, unsent, offset, is_left, .. } = connection;
-            let (message, awaited, moved, none) = (None, None, None, None);
             let rest = Connection {
                 means,
                 stops,
-                message,
-                awaited,
-                moved,
+                message: None,
+                stuck: None,
+                moved: None,
                 client,
                 stream,
                 unsent,
                 offset,
-                reports: none,
+                reports: None,
                 is_left,
             };
             return (reports.unwrap_or_default(), Farewell(rest));
@@ -230,9 +223,9 @@ impl Connection<'_> {
             Event::Due => {
                 let now = self.means.clock.now();
                 if self.stuck_at().is_some_and(|at| at <= now)
-                    && let Some(awaited) = self.awaited.take()
+                    && let Some(stuck) = self.stuck.take()
                 {
-                    awaited.stuck();
+                    stuck();
                 }
                 self.client.handle_timeout(now);
             }
@@ -315,7 +308,7 @@ impl Connection<'_> {
 
     /// When the server is stuck, if it keeps silent until then and that is to be told.
     fn stuck_at(&self) -> Option<Instant> {
-        self.awaited.and(self.moved).map(|moved| moved + STUCK_AFTER)
+        self.stuck.and(self.moved).map(|moved| moved + STUCK_AFTER)
     }
 
     /// Waits for whatever comes first.

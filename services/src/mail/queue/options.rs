@@ -85,16 +85,23 @@ impl Options {
 
     /// Reads what the store keeps. What cannot be read was not asked for.
     pub fn parse(text: &str) -> Self {
-        let is_ours = |word: &&str| *word == OURS;
-        let words = text.split(' ').filter(|word| !is_ours(word));
-        let (by, words): (Vec<&str>, Vec<&str>) = words.partition(|word| word.starts_with(FORWARDED_BY));
         let address = |word: &str| Mailbox::parse(&from_xtext(word)?).ok();
-        let forwarded_by = by.first().and_then(|word| address(word.strip_prefix(FORWARDED_BY)?));
-        let (also, words): (Vec<&str>, Vec<&str>) =
-            words.into_iter().partition(|word| word.starts_with(ALSO_FOR));
-        let also_for = also.iter().filter_map(|word| address(word.strip_prefix(ALSO_FOR)?)).collect();
-        let is_of_rcpt = |word: &&str| word.starts_with("NOTIFY=") || word.starts_with("ORCPT=");
-        let (rcpt, mail): (Vec<&str>, Vec<&str>) = words.into_iter().partition(is_of_rcpt);
+        let (mut by, mut also_for, mut is_ours) = (None, Vec::new(), false);
+        let (mut rcpt, mut mail) = (Vec::new(), Vec::new());
+        for word in text.split(' ') {
+            if word == OURS {
+                is_ours = true;
+            } else if let Some(of) = word.strip_prefix(FORWARDED_BY) {
+                by = by.or(Some(of));
+            } else if let Some(of) = word.strip_prefix(ALSO_FOR) {
+                also_for.extend(address(of));
+            } else if word.starts_with("NOTIFY=") || word.starts_with("ORCPT=") {
+                rcpt.push(word);
+            } else {
+                mail.push(word);
+            }
+        }
+        let forwarded_by = by.and_then(address);
         let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
         // Each for itself: of an ORCPT that is too long NOTIFY stands all the same.
         let mut all = RcptParameters::default();
@@ -104,7 +111,6 @@ impl Options {
             all.notify = all.notify.or(notify);
             all.orcpt = all.orcpt.or(orcpt);
         }
-        let is_ours = text.split(' ').any(|word| is_ours(&word));
         Self { forwarded_by, also_for, is_ours, ..Self::new(&mail, &all) }
     }
 }

@@ -85,18 +85,17 @@ impl Queue {
         debug_assert_eq!(ids.len(), results.len(), "each recipient has a result");
         if kind == Kind::Send {
             let has_reached_none = results.iter().all(is_unreachable);
-            let has_way = self.has_way_to(&next_hop);
+            let is_cut_off = has_reached_none && !self.has_way_to(&next_hop);
             if let Some(state) = self.hops.get_mut(&next_hop) {
-                let is_failure = has_reached_none && has_way;
+                let is_failure = has_reached_none && !is_cut_off;
                 state.failures = if is_failure { state.failures.saturating_add(1) } else { 0 };
-                let pauses = state.failures.max(u32::from(has_reached_none));
-                // Without a way out nothing is due later by itself.
-                let is_cut_off = has_reached_none && !has_way;
-                let pause = if is_cut_off { PAUSE_MAX } else { PAUSE.saturating_mul(pauses).min(PAUSE_MAX) };
+                let growing = PAUSE.saturating_mul(state.failures).min(PAUSE_MAX);
+                // Of entries that this side could not send nothing is stored, so only the next hop's rest puts them off.
+                let pause = if is_cut_off { PAUSE_MAX } else { growing };
                 state.rests_until = now.instant + pause;
                 state.failure = results.first().filter(|_| state.failures >= DEAD_AFTER).cloned();
             }
-            if has_reached_none && !has_way {
+            if is_cut_off {
                 return Settlement::default();
             }
         }

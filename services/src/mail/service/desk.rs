@@ -77,7 +77,7 @@ struct Transaction {
     completion: Option<Completion>,
     /// What the sender asked for, of each mailbox: of several recipients who come to one, the first who is to be told of.
     wishes: Asked,
-    /// Octets of addresses that are kept for traces alone.
+    /// Octets of the further ways to recipients that were met, of which [`ALSO_OCTETS_MAX`] are kept.
     also_octets: usize,
     /// The recipients of whose mailboxes the sender is to be told, each with its place in `recipients`.
     asked: Vec<(usize, Recipient)>,

@@ -68,11 +68,11 @@ impl RcptParameters {
         self.notify == Some(Notify { success: false, failure: false, delay: false })
     }
 
-    /// The same for a copy that goes on, while the one that stays here is the one that was delivered.
+    /// These parameters for a copy that is sent on beside the delivered one: success is reported of the delivered one alone.
     /// // RFC 3461, section 5.2.7.3
-    pub fn without_success(&self) -> Self {
+    pub fn without_success(self) -> Self {
         let notify = self.notify.map(|notify| Notify { success: false, ..notify });
-        Self { notify, orcpt: self.orcpt.clone() }
+        Self { notify, ..self }
     }
 }
 

@@ -181,7 +181,7 @@ impl Store {
             return None;
         }
         let leaving = mem::take(&mut self.leaving);
-        // What is past has no room on a full disk.
+        // On a full disk notes are not copied: they say nothing that still holds.
         let is_full = self.upkeep.is_full();
         let leaves = |logged: &Logged| !is_full || !matches!(logged.content, Content::Note(_));
         let needed = leaving.iter().filter(|(logged, _)| leaves(logged)).flat_map(|(logged, body)| {

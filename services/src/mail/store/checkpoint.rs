@@ -27,7 +27,7 @@ const LINES_MAX: usize = 500;
 /// A part whose text has so many octets ends.
 const TEXT_OCTETS: usize = 256 << 10;
 const ENTRY_LEN: usize = 64;
-/// The same by versions that did not write since when an entry is here.
+/// The length of an entry by versions that did not write since when its message is here.
 const FORMER_ENTRY_LEN: usize = 60;
 
 const HEAD: u8 = 1;

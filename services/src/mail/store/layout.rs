@@ -13,13 +13,13 @@ use super::content::BodyName;
 use super::record::Marker;
 
 /// The directory of the segments.
-pub(super) const SEGMENTS: &str = "mail/segments";
+pub const SEGMENTS: &str = "mail/segments";
 /// What the records before some place say.
-pub(super) const CHECKPOINT: &str = "mail/checkpoint";
+pub const CHECKPOINT: &str = "mail/checkpoint";
 /// A checkpoint that is not complete.
 pub(super) const NEW_CHECKPOINT: &str = "mail/checkpoint.new";
 /// The directory of the large bodies.
-pub(super) const BODIES: &str = "mail/bodies";
+pub const BODIES: &str = "mail/bodies";
 /// Takes room that is given up for deletions when the disk is full.
 pub(super) const RESERVE: &str = "mail/reserve";
 
@@ -29,7 +29,7 @@ pub(super) fn segment_file(number: u32, marker: Marker) -> String {
 }
 
 /// The number and the marker of the segment whose file is called so in its directory.
-pub(super) fn parse_segment(name: &str) -> Option<(u32, Marker)> {
+pub fn parse_segment(name: &str) -> Option<(u32, Marker)> {
     let (number, marker) = name.split_once('-')?;
     let (number, marker) = (number.parse().ok()?, u64::from_str_radix(marker, 16).ok()?);
     let marker = Marker(marker.to_be_bytes());
@@ -44,7 +44,7 @@ pub(super) fn segment_number(file: &str) -> Option<u32> {
 }
 
 /// The file of a large body.
-pub(super) fn body_file(name: BodyName) -> String {
+pub fn body_file(name: BodyName) -> String {
     format!("{BODIES}/{:016x}", name.0)
 }
 

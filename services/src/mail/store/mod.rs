@@ -93,6 +93,7 @@ pub use content::*;
 pub use draft::DraftId;
 pub use driver::{Incoming, MailStore};
 pub use history::{History, PICKED_MAX, Record, history};
+pub use layout::{BODIES, CHECKPOINT, SEGMENTS, body_file, parse_segment};
 pub use mailbox::{Entry, Mailbox, Place};
 pub use message::{BodyOctets, Message, Unreadable, read_body_part, read_message};
 pub use quota::{RESERVATIONS_MAX, ReservationId, STRANGERS_RESERVATIONS_MAX};

@@ -1,6 +1,7 @@
 //! What people see of a message: its header decoded, and its text. (RFC 2045, RFC 2047, RFC 2231)
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use mail_parser::decoders::base64::base64_decode;
 use mail_parser::decoders::charsets::map::charset_decoder;
@@ -84,7 +85,13 @@ pub fn contains(octets: &[u8], text: &str) -> bool {
     let look = |message: &Message<'_>| {
         let persons = [message.from(), message.to(), message.cc()].into_iter().flatten();
         let mut bodies = message.text_body.iter().filter_map(|id| shown(octets, message.part(*id)?));
-        let mut html = message.html_body.iter().filter_map(|id| text_of(octets, message.part(*id)?));
+        // A part that is plain text stands for HTML, too.
+        let plain: BTreeSet<_> = message.text_body.iter().collect();
+        let mut html = message.html_body.iter().filter_map(|id| {
+            let part = message.part(*id)?;
+            let is_again = matches!(part.body, PartType::Text(_)) && plain.contains(id);
+            if is_again { None } else { text_of(octets, part) }
+        });
         message.subject().is_some_and(is_in)
             || message.message_id().is_some_and(is_in)
             || persons

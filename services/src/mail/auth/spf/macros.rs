@@ -105,13 +105,13 @@ impl MacroString {
     /// The name it stands for, without labels on its left if it were too long.
     pub fn expand(&self, value: &dyn Fn(Letter) -> String) -> String {
         // From the right, as far as any of it can remain.
-        let (mut pieces, mut octets) = (Vec::new(), 0);
+        let mut expanded = String::new();
         for part in self.0.iter().rev() {
-            if octets > EXPANDED_OCTETS_MAX {
+            if expanded.len() > EXPANDED_OCTETS_MAX {
                 break;
             }
-            let piece = match part {
-                Part::Text(text) => text.clone(),
+            match part {
+                Part::Text(text) => expanded.insert_str(0, text),
                 Part::Macro { letter, labels, is_reversed, delimiters, is_escaped } => {
                     let value = value(*letter);
                     let delimiters = if delimiters.is_empty() { "." } else { delimiters };
@@ -121,14 +121,10 @@ impl MacroString {
                     }
                     let kept = &pieces[pieces.len().saturating_sub(*labels)..];
                     let joined = kept.join(".");
-                    if *is_escaped { escaped(&joined) } else { joined }
+                    expanded.insert_str(0, &if *is_escaped { escaped(&joined) } else { joined });
                 }
-            };
-            octets += piece.len();
-            pieces.push(piece);
+            }
         }
-        pieces.reverse();
-        let expanded = pieces.concat();
         let mut name = expanded.strip_suffix('.').unwrap_or(&expanded);
         while name.len() > NAME_OCTETS_MAX {
             let Some((_, shorter)) = name.split_once('.') else { break };

@@ -240,7 +240,7 @@ fn a_persons_rule_sends_mail_on_by_the_queue_and_not_a_second_time() {
     });
 }
 
-/// Has a message for Anna, of whom `parameters` say something, go on to Bob by her rule. What his server was told.
+/// A message for Anna, with these parameters of RCPT, that her rule sends on to Bob; returns what the gateway told his server.
 async fn sent_on_by_a_rule(keeps: bool, parameters: &str, refuses: bool) -> (Office, String) {
     let to = Mailbox::parse(BOB).unwrap();
     let all = vec![rule(When::default(), Action::Forward { to, keeps })];

@@ -66,16 +66,6 @@ fn means() -> Means {
     Means { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
 }
 
-/// How often a server was stuck.
-#[derive(Default)]
-struct Told(Cell<u32>);
-
-impl Awaited for Told {
-    fn stuck(&self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
 /// As [`send`], to the connection's end.
 async fn send_and_leave(
     means: &Means,
@@ -226,7 +216,8 @@ fn a_server_that_falls_silent_is_stuck_and_one_that_never_spoke_or_is_slow_is_no
             let (near, mut far) = duplex(300);
             let means = means();
             let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
-            let told = Told::default();
+            let told = Cell::new(0);
+            let stuck = || told.set(told.get() + 1);
             let server = async {
                 serve(&mut far, &ENVELOPE[..answered]).await;
                 let mut heard = Vec::new();
@@ -242,10 +233,10 @@ fn a_server_that_falls_silent_is_stuck_and_one_that_never_spoke_or_is_slow_is_no
                 }
             };
             let stops = watch::channel(false).1;
-            let sent = send(&means, stops, Box::new(near), delivery, &message, Some(&told));
+            let sent = send(&means, stops, Box::new(near), delivery, &message, Some(&stuck));
             let ((reports, _), ()) = tokio::join!(sent, server);
             assert_eq!(reports[0].outcome == Outcome::Delivered, octets == 300, "{answered} {octets}");
-            assert_eq!(told.0.get(), u32::from(is_stuck), "{answered} {octets}");
+            assert_eq!(told.get(), u32::from(is_stuck), "{answered} {octets}");
         }
     });
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
+use crate::harness::programs::smtplib;
 use crate::harness::{LAN, Office, WAN, eventually};
 
 const SETTINGS: &str = "users = [{ name = 'anna' }, { name = 'bert' }]\n\
@@ -15,10 +16,6 @@ fn subjects(inbox: &str) -> Vec<&str> {
     inbox.lines().filter_map(|line| line.strip_prefix("Subject: ")).collect()
 }
 
-fn python(line: &str) -> String {
-    format!("/usr/bin/python3 -c '\nimport smtplib\n{line}'")
-}
-
 #[test]
 fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
     let mut office = Office::new(2, SETTINGS);
@@ -28,7 +25,7 @@ fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
     fs::write(&file, "From: curl@pc1\r\nSubject: curl\r\n\r\n.\r\n..two\r\n").expect("a file");
     let file = file.display();
     let pc = office.pc(1);
-    pc.sh(&python(&format!(
+    pc.sh(&smtplib(&format!(
         "s = smtplib.SMTP(\"{LAN}\")\n\
          s.sendmail(\"a@b.example\", [\"anna@office.example\", \"Bert+x@office.example\"], \
          \"Subject: smtplib\\r\\n\\r\\n.\\r\\nFrom here\\r\\n\")\n\
@@ -46,7 +43,7 @@ fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
         "printf 'Subject: msmtp\n\nhello\n' | timeout 20 msmtp --host={LAN} --port=587 --auth=scram-sha-256 --user=anna \
          --passwordeval=\"echo '{PASSWORD}'\" --from=anna@office.example bert@office.example"
     ));
-    pc.sh(&python(&format!(
+    pc.sh(&smtplib(&format!(
         "s = smtplib.SMTP(\"{LAN}\", 587)\n\
          s.login(\"anna@office.example\", \"{PASSWORD}\")\n\
          s.sendmail(\"anna@office.example\", [\"bert@office.example\"], \"Subject: submitted\\r\\n\\r\\nx\\r\\n\")\n\
@@ -56,13 +53,13 @@ fn what_real_clients_send_is_in_the_inboxes_after_the_gateway_was_killed() {
         "curl -sS --user 'anna:{PASSWORD}' --mail-from anna@office.example --mail-rcpt bert@office.example -T {file} \
          smtp://{LAN}:587/pc1"
     ));
-    pc.sh(&python(&format!(
+    pc.sh(&smtplib(&format!(
         "s = smtplib.LMTP(\"{LAN}\", 2424)\n\
          s.sendmail(\"a@b.example\", [\"anna@office.example\", \"bert@office.example\"], \
          \"Subject: lmtp\\r\\n\\r\\nx\\r\\n\" + \"y\" * 70 + (\"\\r\\n\" + \"y\" * 70) * 10000)\n\
          s.quit()"
     )));
-    office.internet.sh(&python(&format!(
+    office.internet.sh(&smtplib(&format!(
         "s = smtplib.SMTP(\"{WAN}\")\n\
          s.sendmail(\"a@b.example\", [\"anna@office.example\"], \"Subject: outside\\r\\n\\r\\nx\\r\\n\")\n\
          s.quit()"
@@ -121,7 +118,7 @@ fn an_alias_of_aliases_reaches_its_members_and_who_is_away_answers_once() {
         ),
     );
     let send = |recipient: &str, subject: &str| {
-        office.pc(1).sh(&python(&format!(
+        office.pc(1).sh(&smtplib(&format!(
             "s = smtplib.SMTP(\"{LAN}\")\n\
              s.sendmail(\"anna@office.example\", [\"{recipient}@office.example\"], \
              \"To: {recipient}@office.example\\r\\nSubject: {subject}\\r\\n\\r\\nx\\r\\n\")\n\
@@ -154,7 +151,7 @@ fn submission_is_where_the_configuration_says() {
         Office::new(1, &format!("{SETTINGS}\nmail.ports.submission = 0\nmail.ports.submissions = 4650"));
     let setup = office.gateway().setup();
     setup.set_password("anna", PASSWORD);
-    office.pc(1).sh(&python(&format!(
+    office.pc(1).sh(&smtplib(&format!(
         "import ssl\ns = smtplib.SMTP_SSL(\"{LAN}\", 4650, context=ssl._create_unverified_context())\n\
          s.login(\"anna\", \"{PASSWORD}\")\n\
          s.sendmail(\"anna@office.example\", [\"bert@office.example\"], \"Subject: moved\\r\\n\\r\\nx\\r\\n\")\n\

@@ -4,6 +4,7 @@ use std::fs;
 
 use crate::harness::exim::Exim;
 use crate::harness::postfix::Postfix;
+use crate::harness::programs::smtplib;
 use crate::harness::{Namespace, Office, SERVER, WAN, eventually};
 
 const SETTINGS: &str = "users = [{ name = 'anna' }, { name = 'bert' }]\nmail.disk_reserve = '1 MiB'\n\
@@ -18,10 +19,10 @@ fn body() -> String {
 fn hand_over(internet: &Namespace, file: &str, connect: &str, subject: &str, recipients: &str) {
     let text = format!("From: bob@far.example\nSubject: {subject}\n\n{}", body());
     fs::write(file, text.replace('\n', "\r\n")).expect("a file");
-    internet.sh(&format!(
-        "/usr/bin/python3 -c '\nimport smtplib\ns = {connect}\ns.ehlo()\n\
-         s.sendmail(\"bob@far.example\", {recipients}, open(\"{file}\", \"rb\").read())\ns.quit()'"
-    ));
+    internet.sh(&smtplib(&format!(
+        "s = {connect}\ns.ehlo()\n\
+         s.sendmail(\"bob@far.example\", {recipients}, open(\"{file}\", \"rb\").read())\ns.quit()"
+    )));
 }
 
 /// Waits until anna and bert have the message `subject`, once and whole.

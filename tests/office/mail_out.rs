@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::harness::exim::Exim;
 use crate::harness::postfix::Postfix;
-use crate::harness::programs::{name_server, wait_for_listener_at};
+use crate::harness::programs::{name_server, smtplib, wait_for_listener_at};
 use crate::harness::{Background, Gateway, ISP, LAN, Namespace, Office, SERVER, eventually, gatepost};
 
 const SETTINGS: &str = "users = [{ name = 'anna' }]\nmail.disk_reserve = '1 MiB'";
@@ -24,12 +24,12 @@ fn far_example(internet: &Namespace, more: &str) -> Background {
 /// Sends a message of `subject` from anna to `recipients`, as a program of the LAN does.
 fn send(pc: &Namespace, subject: &str, recipients: &[&str]) {
     let recipients: Vec<_> = recipients.iter().map(|recipient| format!("\"{recipient}\"")).collect();
-    pc.sh(&format!(
-        "/usr/bin/python3 -c '\nimport smtplib\ns = smtplib.SMTP(\"{LAN}\")\n\
+    pc.sh(&smtplib(&format!(
+        "s = smtplib.SMTP(\"{LAN}\")\n\
          s.sendmail(\"anna@office.example\", [{}], \"Subject: {subject}\\r\\n\\r\\n.\\r\\nAt noon?\\r\\n\")\n\
-         s.quit()'",
+         s.quit()",
         recipients.join(", ")
-    ));
+    )));
 }
 
 /// What is queued for `recipient`, if anything is.
@@ -205,11 +205,11 @@ fn who_asks_for_it_is_told_that_a_message_has_arrived_here_or_was_handed_on() {
     let settings = "smtpd_discard_ehlo_keywords = dsn";
     let postfix = Postfix::start(&office.internet, SERVER, "far.example", &["bob"], settings);
     let send = |recipient: &str, notify: &str| {
-        office.pc(1).sh(&format!(
-            "/usr/bin/python3 -c '\nimport smtplib\ns = smtplib.SMTP(\"{LAN}\")\n\
+        office.pc(1).sh(&smtplib(&format!(
+            "s = smtplib.SMTP(\"{LAN}\")\n\
              s.sendmail(\"anna@office.example\", [\"{recipient}\"], \"Subject: {notify}\\r\\n\\r\\nAt noon?\\r\\n\", \
-             [\"RET=HDRS\", \"ENVID=of-{notify}\"], [\"NOTIFY={notify}\"])\ns.quit()'"
-        ));
+             [\"RET=HDRS\", \"ENVID=of-{notify}\"], [\"NOTIFY={notify}\"])\ns.quit()"
+        )));
     };
     // The report on the last of them comes behind any that the others bring.
     for (recipient, notify) in [

@@ -35,11 +35,11 @@ use crate::world::mail_store::{Stored, StoredMessage};
 
 /// What has waited for so long in the queue, with a way out, was tried, and something came of that.
 const TRIED_WITHIN: Duration = Duration::from_secs(90);
-/// A message that has gone out is stored within this time, if it is.
-const STORED_WITHIN: Duration = Duration::from_secs(75);
+/// From the beginning of a sender's DATA to the stored message, at most. A sender gives up after 60 s.
+const TAKEN_WITHIN: Duration = Duration::from_secs(75);
 /// A store that is damaged is told of within this time of a start.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
-/// The longest that the gateway waits for a server that says nothing, with one message. // RFC 5321, section 4.5.3.2.6
+/// The longest that the gateway waits with one message for a server that is silent. // RFC 5321, section 4.5.3.2.6
 const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
 /// What lies on the disk; `None` while nobody can read it.
@@ -223,8 +223,8 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks for what users who leave mail on the server have fetched twice, as its name has changed, or not at all, as its
-/// name was that of another message.
+/// Looks at users who leave mail on the server. A message that changes its name is fetched twice; one that has another's
+/// name is never fetched.
 fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
     for (user, Kept { times, caught_up_at }) in post.kept() {
         let copies_of = |mark: &str| post.letters().get(mark)?.copies.get(user).copied();
@@ -244,7 +244,7 @@ fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
             let Some(sent_at) = copies_of(&mark).and_then(|copies| copies.sent_at) else { continue };
             let there = found.entry(mark.clone()).or_default();
             *there += 1;
-            if sent_at + STORED_WITHIN < *caught_up_at && times.get(&mark).is_none_or(|times| times < there) {
+            if sent_at + TAKEN_WITHIN < *caught_up_at && times.get(&mark).is_none_or(|times| times < there) {
                 return Err(format!(
                     "message {uid} of {user}, who leaves mail there, is {mark} and was not fetched"
                 ));
@@ -332,8 +332,7 @@ fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), St
         let domain = domain_of(&entry.recipient);
         let hung_at = post.hung_at(domain).iter().filter(|at| now.since(**at) < HANGS_MAX);
         let stuck_at = hung_at.clone().map(|at| *at + STUCK_AFTER).max();
-        let since =
-            sent_at.unwrap_or(Instant::ZERO).max(way_out_since).max(stuck_at.unwrap_or(Instant::ZERO));
+        let since = [sent_at, stuck_at].into_iter().flatten().fold(way_out_since, Instant::max);
         if now.since(since) <= TRIED_WITHIN {
             continue;
         }

@@ -1,6 +1,8 @@
 //! What the gateway has stored is sound at every start: power cuts, full disks and failed syncs damage nothing. Only
 //! of mail whose octets have flipped on the disk it may say that it is damaged.
 
+use gatepost_services::mail::store::CHECKPOINT;
+
 use super::{Checker, Snapshot};
 
 /// What is said of mail that is damaged.
@@ -24,7 +26,7 @@ impl Checker for StateSound {
 
     fn on_rot(&mut self, file: &str) {
         // A checkpoint that cannot be used costs nothing.
-        self.has_rotten_mail |= !file.starts_with("mail/checkpoint");
+        self.has_rotten_mail |= !file.starts_with(CHECKPOINT);
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {

@@ -247,15 +247,7 @@ impl Fetcher {
     fn go_on(&mut self, now: Instant) -> Option<End> {
         let session = self.session.as_mut()?;
         let socket = self.stack.tcp(session.handle);
-        let mut broken = None;
-        while socket.can_recv() && session.got.len() < REPLY_OCTETS_MAX && broken.is_none() {
-            let receive =
-                |octets: &mut [u8]| (octets.len(), session.channel.receive(octets, &mut session.got));
-            match socket.recv(receive) {
-                Ok(received) => broken = received.err(),
-                Err(_) => break,
-            }
-        }
+        let broken = session.channel.receive_from(socket, &mut session.got, REPLY_OCTETS_MAX).err();
         if let Some(Error::InvalidCertificate(why)) = &broken {
             self.post.borrow_mut().fault(format!("{} does not believe the gateway: {why}", self.user));
         }
@@ -268,8 +260,7 @@ impl Fetcher {
         let socket = self.stack.tcp(session.handle);
         session.channel.say(&std::mem::take(&mut session.unsent));
         if socket.can_send() && !session.channel.unsent().is_empty() {
-            let sent = socket.send_slice(session.channel.unsent()).unwrap_or_default();
-            session.channel.sent(sent);
+            session.channel.send_to(socket);
         }
         let is_over = !socket.is_open()
             || broken.is_some()

@@ -393,18 +393,16 @@ impl Mailer {
     }
 }
 
+/// How the machine `name` greets a server.
+fn hello(name: &str) -> String {
+    format!("EHLO {name}.elsewhere.example")
+}
+
 impl UnderWay {
     /// How it ended, once it has.
     fn work(&mut self, name: &str, stack: &mut Stack, post: &SharedPost, now: Instant) -> Option<End> {
         let socket = stack.tcp(self.handle);
-        let mut broken = None;
-        while socket.can_recv() && self.got.len() < REPLY_OCTETS_MAX && broken.is_none() {
-            let receive = |octets: &mut [u8]| (octets.len(), self.channel.receive(octets, &mut self.got));
-            match socket.recv(receive) {
-                Ok(received) => broken = received.err(),
-                Err(_) => break,
-            }
-        }
+        let broken = self.channel.receive_from(socket, &mut self.got, REPLY_OCTETS_MAX).err();
         if let Some(Error::InvalidCertificate(why)) = &broken {
             post.borrow_mut().fault(format!("{name} does not believe the gateway: {why}"));
         }
@@ -420,8 +418,7 @@ impl UnderWay {
                 self.channel.say(&self.unsent[..len]);
                 self.unsent.drain(..len);
             }
-            let sent = socket.send_slice(self.channel.unsent()).unwrap_or_default();
-            self.channel.sent(sent);
+            self.channel.send_to(socket);
             self.send_at = now + LITTLE_PAUSE;
         }
         let is_over = !socket.is_open()
@@ -442,7 +439,7 @@ impl UnderWay {
                 _ => 250,
             };
         match self.step {
-            Step::Connect if is_well => self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example")),
+            Step::Connect if is_well => self.say(Step::Hello, &hello(name)),
             Step::Hello if is_well && self.tls.is_some() => {
                 self.say(Step::StartTls, "STARTTLS");
                 if self.injects {
@@ -456,7 +453,7 @@ impl UnderWay {
                 if self.injects {
                     (self.step, self.until) = (Step::Injected, now + INJECTED_PATIENCE);
                 } else {
-                    self.say(Step::Hello, &format!("EHLO {name}.elsewhere.example"));
+                    self.say(Step::Hello, &hello(name));
                 }
             }
             Step::Injected => {
@@ -500,7 +497,7 @@ impl UnderWay {
 
     /// Sends all of the message where TLS is to begin.
     fn inject(&mut self, name: &str, post: &SharedPost, now: Instant) {
-        let mut commands = format!("EHLO {name}.elsewhere.example\r\nMAIL FROM:<{}>\r\n", self.draft.from);
+        let mut commands = format!("{}\r\nMAIL FROM:<{}>\r\n", hello(name), self.draft.from);
         for to in &self.draft.to {
             commands += &format!("RCPT TO:<{}>\r\n", to.address);
         }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use gatepost_ground::Instant;
 use gatepost_services::crypto::signing::{KeyKind, generate};
 use gatepost_services::crypto::tls::provider_that_repeats;
+use gatepost_services::tls::HandedTime;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rcgen::{CertificateParams, KeyPair, SerialNumber};
@@ -26,8 +27,9 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{
     ClientConfig, ClientConnection, Connection, Error, RootCertStore, ServerConfig, ServerConnection,
 };
+use smoltcp::socket::tcp;
 
-use crate::world::clock::MachineTime;
+use crate::world::clock::time_of_day;
 
 /// A connection's octets: in clear, or under TLS from some point on.
 #[derive(Default)]
@@ -80,6 +82,32 @@ impl Channel {
         processed
     }
 
+    /// Takes in what has come to `socket`, until `heard` has `octets_max`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Channel::receive`].
+    pub fn receive_from(
+        &mut self,
+        socket: &mut tcp::Socket<'_>,
+        heard: &mut Vec<u8>,
+        octets_max: usize,
+    ) -> Result<(), Error> {
+        while socket.can_recv() && heard.len() < octets_max {
+            match socket.recv(|octets| (octets.len(), self.receive(octets, heard))) {
+                Ok(received) => received?,
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what `socket` takes.
+    pub fn send_to(&mut self, socket: &mut tcp::Socket<'_>) {
+        let sent = socket.send_slice(&self.unsent).unwrap_or_default();
+        self.sent(sent);
+    }
+
     /// Says something. Before the end of a handshake it waits for that.
     pub fn say(&mut self, octets: &[u8]) {
         match &mut self.tls {
@@ -91,7 +119,7 @@ impl Channel {
         }
     }
 
-    /// Says that nothing more will be said, if that can be said.
+    /// Sends close_notify, if TLS has begun.
     pub fn close(&mut self) {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
@@ -104,7 +132,7 @@ impl Channel {
         &self.unsent
     }
 
-    /// So many octets of it are on their way.
+    /// The connection has taken so many octets of [`Channel::unsent`].
     pub fn sent(&mut self, octets: usize) {
         self.unsent.drain(..octets);
     }
@@ -131,7 +159,7 @@ impl TlsServer {
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         let certificate = params.self_signed(&pair).expect("the key can sign").der().clone();
         let provider = provider_that_repeats(StdRng::from_rng(rng));
-        let builder = ServerConfig::builder_with_details(provider, Arc::new(MachineTime::default()));
+        let builder = ServerConfig::builder_with_details(provider, Arc::new(HandedTime::default()));
         let builder = builder.with_safe_default_protocol_versions().expect("suites of both versions");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key);
@@ -154,7 +182,7 @@ pub struct OfficeAuthority(OnceCell<Box<Issue>>);
 type Issue = dyn Fn(Instant) -> Option<String>;
 
 impl OfficeAuthority {
-    /// `issue` tells it at a time, if there is one that is safe on the gateway's disk.
+    /// `issue` returns the certificate that is in force at a time; `None` while the gateway's disk has none that is durable.
     pub fn issued_by(&self, issue: impl Fn(Instant) -> Option<String> + 'static) {
         _ = self.0.set(Box::new(issue));
     }
@@ -164,7 +192,7 @@ impl OfficeAuthority {
 pub struct TlsClient {
     authority: Rc<OfficeAuthority>,
     provider: Arc<CryptoProvider>,
-    time: Arc<MachineTime>,
+    time: Arc<HandedTime>,
     /// `None` until the authority is installed. It stays the same from then on.
     config: Option<Arc<ClientConfig>>,
 }
@@ -183,16 +211,16 @@ impl TlsClient {
     /// The client's side of a connection on which TLS begins soon, with the office's server of that name; `None` while
     /// there is no certificate to install.
     pub fn connect(&mut self, server: &'static str, now: Instant) -> Option<ClientConnection> {
-        self.time.set(now);
+        self.time.set(time_of_day(now));
         if self.config.is_none() {
-            self.install(now);
+            self.config = self.install(now).map(Arc::new);
         }
         let name = ServerName::try_from(server).expect("it is a name");
         let config = Arc::clone(self.config.as_ref()?);
         Some(ClientConnection::new(config, name).expect("the configuration is sound"))
     }
 
-    fn install(&mut self, now: Instant) -> Option<()> {
+    fn install(&self, now: Instant) -> Option<ClientConfig> {
         let pem = self.authority.0.get()?(now)?;
         let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("the gateway tells PEM");
         let mut roots = RootCertStore::empty();
@@ -202,8 +230,7 @@ impl TlsClient {
         let builder = builder.with_safe_default_protocol_versions().expect("suites of both versions");
         let mut config = builder.with_root_certificates(roots).with_no_client_auth();
         config.resumption = Resumption::disabled();
-        self.config = Some(Arc::new(config));
-        Some(())
+        Some(config)
     }
 }
 
@@ -213,7 +240,6 @@ mod tests {
     use rustls::CertificateError;
 
     use super::*;
-    use crate::world::clock::time_of_day;
 
     /// A client of `seed` with the office's authority begins TLS with a server that has none: what goes over the wire,
     /// and what the client makes of it.

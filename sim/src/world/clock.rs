@@ -2,13 +2,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
-use rustls::pki_types;
-use rustls::time_provider::TimeProvider;
 use tokio::runtime::Handle;
 
 /// When a simulation begins by the calendar, in seconds since 1970: a Monday, a minute before nine.
@@ -30,24 +26,6 @@ pub async fn sleep_until(deadline: Option<Instant>) {
 /// The right time of day at `now`.
 pub fn time_of_day(now: Instant) -> UnixTime {
     UnixTime(BEGINNING_UNIX_SECS + now.as_secs())
-}
-
-/// The time of day that rustls asks a machine for: the right one of when the machine was told last.
-#[derive(Debug, Default)]
-pub struct MachineTime(AtomicU64);
-
-impl MachineTime {
-    /// It is `now`.
-    pub fn set(&self, now: Instant) {
-        self.0.store(time_of_day(now).0, Ordering::Relaxed);
-    }
-}
-
-impl TimeProvider for MachineTime {
-    fn current_time(&self) -> Option<pki_types::UnixTime> {
-        let secs = self.0.load(Ordering::Relaxed);
-        Some(pki_types::UnixTime::since_unix_epoch(Duration::from_secs(secs)))
-    }
 }
 
 /// The gateway's clocks. Monotonic time begins anew when it boots; the time of day is wrong by a

@@ -5,7 +5,8 @@
 //!
 //! A file has a content that is read, which is the kernel's cache; a content that is durable; and the changes between
 //! the two, in order, which the next sync makes durable: no more of a file is moved than what was written. What a sync
-//! fails to make durable can be zeros in those changes, and is sound in the cache. Names are kept apart from files, and
+//! fails to make durable can be zeros in those changes, and is sound in the cache; or it has become durable all the
+//! same. Names are kept apart from files, and
 //! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part,
 //! whose rest can be zeros; dice of the disk's own decide.
 //!
@@ -52,7 +53,7 @@ pub enum DiskMood {
     Full,
     /// Refuses to write.
     WriteProtected,
-    /// Takes what is written, fails to sync it, and loses it; but now and then what it said it had lost is there.
+    /// Takes what is written, and fails each sync. One failed sync in three has written the file's octets all the same.
     LosesWrites,
     /// Refuses to read, so that the gateway cannot even start.
     Unreadable,
@@ -152,20 +153,20 @@ impl SimDisk {
         self.state().synced_names.keys().cloned().collect()
     }
 
-    /// Flips those bits of an octet of the file that is durably called `name`, if it is at rest.
-    pub fn flip(&self, name: &str, offset: usize, bits: u8) {
+    /// Flips those bits of an octet of the file that is durably called `name`, if it is at rest. Whether it has flipped.
+    pub fn flip(&self, name: &str, offset: usize, bits: u8) -> bool {
         let mut state = self.state();
         let id = state.synced_names.get(name).copied();
-        let Some(file) = id.and_then(|id| state.files.get_mut(&id)) else { return };
+        let Some(file) = id.and_then(|id| state.files.get_mut(&id)) else { return false };
         if file.unsynced.iter().any(|change| matches!(change, Change::Replace(_))) {
-            return;
+            return false;
         }
         let octets = file.synced.get_mut(offset).zip(file.cached.get_mut(offset));
-        if let Some((synced, cached)) = octets {
-            file.flipped.entry(offset).or_insert(*synced);
-            *synced ^= bits;
-            *cached ^= bits;
-        }
+        let Some((synced, cached)) = octets else { return false };
+        file.flipped.entry(offset).or_insert(*synced);
+        *synced ^= bits;
+        *cached ^= bits;
+        true
     }
 
     /// The octets that are read, and not as they were written: the files and the offsets in them.
@@ -324,6 +325,7 @@ impl Storage for SimDisk {
         let name = checked_name(name)?;
         self.change(|state| {
             let loses_writes = state.mood == DiskMood::LosesWrites;
+            // A sync that fails may have written the octets.
             let is_kept = !loses_writes || state.rng.random_ratio(1, 3);
             let is_zeros = loses_writes && state.rng.random();
             if let Some(file) = state.find_mut(name) {
@@ -399,7 +401,7 @@ impl File {
         }
     }
 
-    /// A kernel that cannot write something back takes it for written all the same. It can have been written, too.
+    /// A kernel that cannot write something back takes it for written all the same.
     fn fail_to_sync(&mut self, is_zeros: bool) {
         if !is_zeros {
             return;

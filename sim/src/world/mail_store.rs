@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use gatepost_services::mail::store::{
-    BodyOctets, Checked, Damage, Message, Origin, QueueId, Sequence, Uid, Unreadable, check, each_body_part,
-    read_body_part, recover,
+    BODIES, BodyOctets, CHECKPOINT, Checked, Damage, Message, Origin, QueueId, Sequence, Uid, Unreadable,
+    check, each_body_part, read_body_part, recover,
 };
 
 use super::disk::SimDisk;
@@ -80,9 +80,7 @@ pub fn read(disk: &SimDisk) -> Result<Stored, String> {
                 stored.messages.insert(entry.message);
             }
             let octets = message.and_then(|message| {
-                if let BodyOctets::File { file, .. } = &message.body {
-                    files.insert(file.clone());
-                }
+                note_file(&mut files, &message);
                 let mut octets = message.prefix.clone();
                 each_body_part(disk, &message.body, |part| {
                     octets.extend_from_slice(part);
@@ -100,7 +98,10 @@ pub fn read(disk: &SimDisk) -> Result<Stored, String> {
         if message.as_ref().map_or(true, has_come_by_smtp) {
             stored.messages.insert(id.message);
         }
-        let mark = message.and_then(|message| read_body_part(disk, &message.body, 0, HEADER_OCTETS));
+        let mark = message.and_then(|message| {
+            note_file(&mut files, &message);
+            read_body_part(disk, &message.body, 0, HEADER_OCTETS)
+        });
         let entry = StoredEntry {
             mark: mark.ok().and_then(|octets| mark_of(&octets)),
             recipient: entry.recipient.clone(),
@@ -111,6 +112,13 @@ pub fn read(disk: &SimDisk) -> Result<Stored, String> {
     }
     stored.untold = untold(disk, &files).map_err(unreadable)?;
     Ok(stored)
+}
+
+/// Notes the file of a message's body, if it has one.
+fn note_file(files: &mut BTreeSet<String>, message: &Message) {
+    if let BodyOctets::File { file, .. } = &message.body {
+        files.insert(file.clone());
+    }
 }
 
 /// Octets that have flipped and are not told of. `files` are those of the bodies that are still needed.
@@ -125,8 +133,8 @@ fn untold(disk: &SimDisk, files: &BTreeSet<String>) -> io::Result<Vec<String>> {
             damage.file == *file && (damage.offset..damage.offset + damage.len).contains(offset)
         };
         match file.as_str() {
-            "mail/checkpoint" => report.is_checkpoint_damaged,
-            _ if file.starts_with("mail/bodies/") => {
+            CHECKPOINT => report.is_checkpoint_damaged,
+            _ if file.starts_with(BODIES) => {
                 !files.contains(file) || bodies.iter().any(|body| body.file == *file)
             }
             _ => report.damages.iter().any(is_there),

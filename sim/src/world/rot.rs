@@ -2,15 +2,19 @@
 //!
 //! An octet in a record is for the messages of that record: one that is stored may be lost; one that was deleted or sent
 //! on may be there again, where the record said so. The checkpoint says nothing that the log does not say, so no message
-//! may suffer by it. A record that takes others back stays whole: they may come to the disk after it.
+//! may suffer by it. Records of [`Content::Abort`] are never flipped: a failed sync may have written the records that an
+//! Abort voids ([`DiskMood::LosesWrites`](super::disk::DiskMood::LosesWrites)), so without the Abort the gateway would keep
+//! messages that it has refused, and nobody could know which.
 //!
-//! What a mailbox is stands in the log and in the checkpoint. Once an octet of the one has flipped, none of the other
-//! does: who loses both has lost more than an octet.
+//! What a mailbox is stands in the log and in the checkpoint. [`Rot`] flips an octet of a mailbox's record in the log, or
+//! octets of the checkpoint, never both: of a mailbox that both have lost nobody could know.
 
 use std::collections::BTreeMap;
 
 use gatepost_services::mail::store::record::{Frame, Marker, Scanner, Step, decode};
-use gatepost_services::mail::store::{Accept, Body, Content, MailboxId, Origin, QueueId, Sequence, Uid};
+use gatepost_services::mail::store::{
+    Accept, Body, CHECKPOINT, Content, MailboxId, Origin, QueueId, SEGMENTS, Uid, body_file, parse_segment,
+};
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -18,8 +22,6 @@ use rand::{RngExt, SeedableRng};
 use super::disk::SimDisk;
 use crate::machine::post::{Failures, Harm, failures_in, mark_of};
 
-const SEGMENTS: &str = "mail/segments/";
-const CHECKPOINT: &str = "mail/checkpoint";
 /// How often another octet is drawn, where the first ones must not flip.
 const DRAWS_MAX: usize = 20;
 
@@ -46,8 +48,8 @@ pub struct Flip {
 /// Draws octets, and has them flip.
 pub struct Rot {
     rng: StdRng,
-    /// Whether what a mailbox is has been touched: in the log, and in the checkpoint.
-    mailbox_in: (bool, bool),
+    /// Where what a mailbox is has been touched: in a record of the store's log, or in the checkpoint.
+    mailbox_in: Option<RotIn>,
     /// The names of the mailboxes, also of those whose record has been touched.
     names: BTreeMap<MailboxId, String>,
 }
@@ -73,7 +75,7 @@ struct Log {
 impl Rot {
     /// Dice of its own.
     pub fn new(seed: u64) -> Self {
-        Self { rng: StdRng::seed_from_u64(seed), mailbox_in: (false, false), names: BTreeMap::new() }
+        Self { rng: StdRng::seed_from_u64(seed), mailbox_in: None, names: BTreeMap::new() }
     }
 
     /// Has an octet flip; `None` if there is none that may.
@@ -90,28 +92,28 @@ impl Rot {
             };
             if let Some(flip) = drawn {
                 let at = usize::try_from(flip.offset).ok()?;
-                disk.flip(&flip.file, at, 1 << self.rng.random_range(0..8));
-                return Some(flip);
+                if disk.flip(&flip.file, at, 1 << self.rng.random_range(0..8)) {
+                    return Some(flip);
+                }
             }
         }
         None
     }
 
     fn draw_in_checkpoint(&mut self, disk: &SimDisk) -> Option<Flip> {
-        let (is_in_log, is_in_checkpoint) = &mut self.mailbox_in;
         let len = disk.durable(CHECKPOINT).len() as u64;
-        if *is_in_log || len == 0 {
+        if self.mailbox_in == Some(RotIn::Store) || len == 0 {
             return None;
         }
-        *is_in_checkpoint = true;
+        self.mailbox_in = Some(RotIn::Checkpoint);
         let offset = self.rng.random_range(0..len);
         Some(Flip { file: CHECKPOINT.to_owned(), offset, harm: Harm::default() })
     }
 
     /// An octet of a body that has a file of its own.
     fn draw_in_body(&mut self, disk: &SimDisk, log: &Log) -> Option<Flip> {
-        let in_files = log.records.iter().filter_map(|record| Some((record, body_file(record)?)));
-        let in_files: Vec<_> = in_files.collect();
+        let in_files: Vec<_> =
+            log.records.iter().filter_map(|record| Some((record, file_of_body(record)?))).collect();
         let (_, file) = in_files.choose(&mut self.rng)?;
         let len = disk.durable(file).len() as u64;
         if len == 0 {
@@ -127,19 +129,19 @@ impl Rot {
 
     fn draw_in_record(&mut self, log: &Log) -> Option<Flip> {
         let record = log.records.choose(&mut self.rng)?;
+        // What an Abort voids may be on the disk, and would hold again.
         if matches!(record.content, Content::Abort(_)) {
             return None;
         }
         let len = record.frame.len() as u64;
-        // What a record says is short beside a body, and all the more is lost with it.
+        // Half of the draws are in frame and text, which are short beside a body: a body alone would be hit.
         let up_to = if self.rng.random() { len - u64::from(record.frame.body_len()) } else { len };
         let offset = record.offset + self.rng.random_range(0..up_to);
         if matches!(record.content, Content::Mailbox(_)) {
-            let (is_in_log, is_in_checkpoint) = &mut self.mailbox_in;
-            if *is_in_log || *is_in_checkpoint {
+            if self.mailbox_in.is_some() {
                 return None;
             }
-            *is_in_log = true;
+            self.mailbox_in = Some(RotIn::Store);
         }
         let mut harm = Harm::default();
         log.loses(record, &mut harm);
@@ -152,7 +154,8 @@ impl Log {
     fn read(disk: &SimDisk, names: &BTreeMap<MailboxId, String>) -> Self {
         let mut log = Self { records: Vec::new(), names: names.clone() };
         for file in disk.durable_names() {
-            if let Some(marker) = marker_of(&file) {
+            let name = file.strip_prefix(SEGMENTS).and_then(|name| name.strip_prefix('/'));
+            if let Some((_, marker)) = name.and_then(parse_segment) {
                 log.read_segment(disk, file, marker);
             }
         }
@@ -178,7 +181,7 @@ impl Log {
                     }
                     let mut record =
                         Written { file: file.clone(), offset, frame, content, mark: None, failures: None };
-                    let body = body_file(&record).map_or(body, |file| disk.durable(&file));
+                    let body = file_of_body(&record).map_or(body, |file| disk.durable(&file));
                     record.mark = mark_of(&body);
                     record.failures = if record.mark.is_none() { failures_in(&body) } else { None };
                     self.records.push(record);
@@ -256,8 +259,8 @@ impl Log {
 
     /// The copy that waits, or has waited, as an entry of the queue.
     fn queued(&self, entry: QueueId) -> Option<(String, String)> {
-        let of_message = |sequence: Sequence| sequence == entry.message;
-        self.accepts().filter(|(record, _)| of_message(record.frame.sequence)).find_map(|(record, accept)| {
+        let mut of_message = self.accepts().filter(|(record, _)| record.frame.sequence == entry.message);
+        of_message.find_map(|(record, accept)| {
             let remote = accept.remotes.iter().find(|remote| remote.number == entry.recipient)?;
             Some((record.mark.clone()?, remote.recipient.clone()))
         })
@@ -272,18 +275,9 @@ impl Log {
 }
 
 /// The file of the body of the message that `record` accepts, if it has one.
-fn body_file(record: &Written) -> Option<String> {
+fn file_of_body(record: &Written) -> Option<String> {
     match &record.content {
-        Content::Accept(Accept { body: Body::File { name, .. }, .. }) => {
-            Some(format!("mail/bodies/{:016x}", name.0))
-        }
+        Content::Accept(Accept { body: Body::File { name, .. }, .. }) => Some(body_file(*name)),
         _ => None,
     }
-}
-
-/// The marker of the segment that this file is.
-fn marker_of(file: &str) -> Option<Marker> {
-    let (_, marker) = file.strip_prefix(SEGMENTS)?.split_once('-')?;
-    let marker = u64::from_str_radix(marker, 16).ok()?;
-    Some(Marker(marker.to_be_bytes()))
 }

@@ -27,6 +27,11 @@ impl WebServer {
     }
 }
 
+/// The command line of a Python program with smtplib. There is no `'` in `lines`.
+pub fn smtplib(lines: &str) -> String {
+    format!("/usr/bin/python3 -c '\nimport smtplib\n{lines}'")
+}
+
 /// The octets of the page `/large`.
 pub const LARGE_PAGE_LEN: usize = 1 << 20;
 

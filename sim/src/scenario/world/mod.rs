@@ -60,7 +60,7 @@ use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
-/// How often who watches is told how far it is, and who is outside where the office is.
+/// How often the watcher is told the progress, and machines outside are told the office's address.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A world whose time has not begun.

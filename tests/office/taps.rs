@@ -56,6 +56,17 @@ fn arp_answer(taps: &mut [Tap]) -> (u8, usize) {
     })
 }
 
+/// Opens a device that this test had open before. A program that another test is about to start shares the closed
+/// descriptors for a moment, and the kernel keeps the device until then.
+fn open_when_free(workers: u8, spec: &PortSpec) -> Vec<Tap> {
+    eventually("the device to be free", || Tap::open_for(workers, spec, 1500).ok())
+}
+
+/// Waits until a device that was closed is gone; see [`open_when_free`].
+fn wait_until_closed(mut is_gone: impl FnMut() -> bool) {
+    eventually("the device to be gone", || is_gone().then_some(()));
+}
+
 /// Reads a frame without super-frames and checksums in mind.
 fn receive(tap: &mut Tap, buffer: &mut [u8]) -> Result<usize, PortError> {
     tap.receive(buffer, &mut []).map(|Received { len, .. }| len)
@@ -111,7 +122,8 @@ fn a_device_in_our_own_namespace_has_no_address() {
         assert!(error.contains(&format!("the name {name} is taken")), "{error}");
     }
     drop(device);
-    assert!(!fs::exists(format!("/sys/class/net/{name}")).expect("sysfs"));
+    let shown = format!("/sys/class/net/{name}");
+    wait_until_closed(|| !fs::exists(&shown).expect("sysfs"));
 }
 
 #[test]
@@ -157,16 +169,12 @@ fn a_namespace_is_entered_by_its_path_or_a_process_in_it() {
 fn a_device_that_is_kept_stays_as_it_is_for_any_number_of_workers() {
     let namespace = Namespace::new("kept");
     let spec = PortSpec { persist: true, ..tap(&namespace, "eth0") };
-    // A program that another test is about to start has all that is open for a moment.
-    let open = |workers, spec: &PortSpec| {
-        eventually("the device to be free", || Tap::open_for(workers, spec, 1500).ok())
-    };
     let address = || namespace.sh("cat /sys/class/net/eth0/address");
     Tap::open(&spec, 1500).expect("root may").keep().expect("root may");
     namespace.sh("ip link add br0 type bridge; ip link set br0 up; ip link set eth0 master br0");
     let before = address();
     for workers in [1, 4, 2] {
-        let taps = open(workers, &spec);
+        let taps = open_when_free(workers, &spec);
         let readers = if crate::profile().driver == "plain" { 1 } else { usize::from(workers) };
         assert_eq!(taps.iter().filter(|tap| tap.reads()).count(), readers);
         assert!(error_of(&spec).contains("is taken"));
@@ -174,7 +182,7 @@ fn a_device_that_is_kept_stays_as_it_is_for_any_number_of_workers() {
     }
     // Whatever the driver is the next time.
     for driver in [Driver::Plain, Driver::Offload, Driver::Auto] {
-        let device = open(1, &PortSpec { driver, ..spec.clone() }).remove(0);
+        let device = open_when_free(1, &PortSpec { driver, ..spec.clone() }).remove(0);
         assert_eq!(device.abilities() == Abilities::NONE, driver == Driver::Plain);
     }
     assert_eq!(address(), before);
@@ -223,10 +231,8 @@ fn a_frame_that_the_kernel_refuses_is_refused_alone() {
 #[test]
 fn a_device_says_what_it_can_leave_to_do() {
     let namespace = Namespace::new("able");
-    let abilities = |driver| {
-        let spec = PortSpec { driver, ..tap(&namespace, "eth0") };
-        Tap::open(&spec, 1500).expect("root may").abilities()
-    };
+    let abilities =
+        |driver| open_when_free(1, &PortSpec { driver, ..tap(&namespace, "eth0") })[0].abilities();
     assert_eq!(abilities(Driver::Plain), Abilities::NONE);
     let offload = abilities(Driver::Offload);
     assert!(offload.checksum && offload.tcp_segmentation, "{offload:?}");
@@ -259,7 +265,7 @@ fn a_device_has_a_queue_for_each_worker_where_it_can() {
     drop(taps.drain(..3));
     assert!(namespace.succeeds("ip link show eth0"));
     drop(taps);
-    assert!(!namespace.succeeds("ip link show eth0"));
+    wait_until_closed(|| !namespace.succeeds("ip link show eth0"));
 }
 
 #[test]
@@ -270,7 +276,7 @@ fn a_persistent_device_is_taken_however_many_queues_it_was_made_for() {
     if crate::profile().driver != "plain" {
         namespace.sh(&format!("ip tuntap add tap1 {kind} multi_queue"));
         for workers in [1, 4] {
-            let taps = Tap::open_for(workers, &tap(&namespace, "tap1"), 1500).expect("it is free");
+            let taps = open_when_free(workers, &tap(&namespace, "tap1"));
             assert!(taps.iter().all(Tap::reads));
             // It is up by now, and others are kept from it.
             assert!(error_of(&tap(&namespace, "tap1")).contains("is taken"));

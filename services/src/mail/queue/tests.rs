@@ -186,6 +186,7 @@ fn each_recipient_has_its_own_end() {
     assert_eq!(said, ["1.0 done: 250 OK", "1.2 try 1 in 300", "Failed of 2, ends 1.1 1.3"]);
     assert_eq!(queue.len(), 1);
     assert_eq!(secs(queue.due(NOW)), Some(300));
+    assert_eq!([at(1), at(299), at(301)].map(|now| queue.secs_to_due(now, id(1, 2))), [299, 1, 0]);
     assert_eq!(queue.next_job(at(299)), None);
     assert_eq!(queue.next_job(at(300)).unwrap().recipients[0].id, id(1, 2));
 }

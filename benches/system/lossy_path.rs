@@ -178,7 +178,7 @@ async fn carry(from: End, to: End, clock: Rc<dyn Clock>, seed: u64) {
             }
         }
     };
-    gatepost_services::race::race(outgoing, incoming).await;
+    gatepost_services::wait::first_of(outgoing, incoming).await;
 }
 
 /// How long it takes to send `len` octets from one end to the other, until the receiver has seen the end.

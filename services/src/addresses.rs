@@ -132,7 +132,7 @@ impl Publisher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::race::race;
+    use crate::wait::first_of;
 
     fn interface(id: u8, role: Role, addresses: &[&str]) -> InterfaceAddresses {
         InterfaceAddresses {
@@ -168,7 +168,7 @@ mod tests {
         let mut subscription = publisher.subscribe();
         assert!(!publisher.publish(Addresses::default()));
         let told = async |subscription: &mut Subscription| {
-            race(async { subscription.changed().await.is_ok() }, std::future::ready(false)).await
+            first_of(async { subscription.changed().await.is_ok() }, std::future::ready(false)).await
         };
         assert!(!told(&mut subscription).await);
         let new = Addresses { interfaces: vec![interface(0, Role::Inside, &["10.0.0.1/8"])] };

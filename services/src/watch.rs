@@ -169,11 +169,11 @@ mod tests {
     use tokio::task::{LocalSet, yield_now};
 
     use super::*;
-    use crate::race::race;
+    use crate::wait::first_of;
 
     /// Whether the value has changed since it was seen; it is seen then.
     async fn has_changed<T>(receiver: &mut Receiver<T>) -> bool {
-        race(async { receiver.changed().await.is_ok() }, std::future::ready(false)).await
+        first_of(async { receiver.changed().await.is_ok() }, std::future::ready(false)).await
     }
 
     #[tokio::test]

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use gatepost_services::addresses::{Addresses, Publisher};
 use gatepost_services::net::stack::{AccessRule, Stack};
-use gatepost_services::race::all;
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Unprepared};
 use gatepost_services::store::Topic;
+use gatepost_services::wait::all_of;
 use ipnet::{IpNet, Ipv4Net};
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
@@ -184,7 +184,7 @@ impl Generation {
             let stopped = timeout(STOP_WITHIN, instance.stop());
             Box::pin(async { _ = stopped.await })
         });
-        all(stopping.collect()).await;
+        all_of(stopping.collect()).await;
         self.tasks.shutdown().await;
     }
 }

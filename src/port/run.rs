@@ -21,8 +21,8 @@ use gatepost_dataplane::config::Mode;
 use gatepost_ground::{InterfaceId, MacAddr};
 use gatepost_services::clock::Clock as _;
 use gatepost_services::crypto::tls::KeysFrom;
-use gatepost_services::race::race;
 use gatepost_services::store::{Files, LateFiles, OpenError, Storage};
+use gatepost_services::wait::first_of;
 use gatepost_services::work::Threads;
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -116,7 +116,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         Ok(())
     };
     let serving = async {
-        race(control.serve(Rc::clone(&operator)), reload_at(hangups, &operator)).await;
+        first_of(control.serve(Rc::clone(&operator)), reload_at(hangups, &operator)).await;
         Ok(())
     };
     let ready = || {
@@ -129,7 +129,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         manager.stopping();
     };
     let served = async { services.run(ready, stopped).await.map_err(Error::from) };
-    let outcome = race(served, race(dataplane_ended, serving)).await;
+    let outcome = first_of(served, first_of(dataplane_ended, serving)).await;
     let ended = outcome.and(dataplane.stop());
     if !remaining.is_empty() {
         let config = operator.source.option();
@@ -235,7 +235,7 @@ impl StopSignals {
             self.interrupt.recv().await;
             "SIGINT"
         };
-        let name = race(terminate, interrupt).await;
+        let name = first_of(terminate, interrupt).await;
         info!("stopping: {name}");
     }
 }

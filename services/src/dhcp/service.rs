@@ -18,9 +18,9 @@ use super::inbox::{Incoming, Receiver};
 use super::message;
 use super::server::{self, Origin, Server};
 use crate::clock::{Clock, UnixTime, sleep_until};
-use crate::race::race;
 use crate::service::LocalFuture;
 use crate::store::{Disk, Topic, sealed};
+use crate::wait::first_of;
 use crate::work::{self, JobFailed, Work};
 
 /// An interface to an Ethernet segment.
@@ -225,7 +225,7 @@ async fn next<T>(
         Happening::Timeout
     };
     let stored = async { Happening::Stored(stored.await) };
-    race(stopped, race(stored, race(timed_out, received))).await
+    first_of(stopped, first_of(stored, first_of(timed_out, received))).await
 }
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incoming) -> Option<Vec<u8>> {

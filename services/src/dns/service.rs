@@ -31,9 +31,9 @@ use super::stats::Stats;
 use crate::clock::Clock;
 use crate::lan_hosts::LocalNames;
 use crate::net::{Listener, Net, Stream, UdpSocket};
-use crate::race::race;
 use crate::service::LocalFuture;
 use crate::task::Task;
+use crate::wait::first_of;
 use crate::watch;
 
 /// Questions of one TCP connection that are under way; more are not read before.
@@ -332,7 +332,7 @@ async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = io:
         end.await;
         None
     };
-    race(ended, async { work.await.ok() }).await
+    first_of(ended, async { work.await.ok() }).await
 }
 
 async fn send<U: UdpSocket>(socket: Rc<U>, mut outgoing: mpsc::Receiver<(SocketAddr, Vec<u8>)>) {

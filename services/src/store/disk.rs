@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::{Storage, Topic, checked_directory, checked_name};
-use crate::race::race;
+use crate::wait::first_of;
 use crate::work::{self, JobFailed, Work};
 
 /// The most requests that wait or run at a time.
@@ -236,7 +236,7 @@ impl Disk {
             _ = job.await;
             pending().await
         };
-        race(told, done).await
+        first_of(told, done).await
     }
 }
 

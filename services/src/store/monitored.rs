@@ -162,8 +162,8 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::race::race;
     use crate::store::Memory;
+    use crate::wait::first_of;
 
     #[tokio::test(start_paused = true)]
     async fn a_disk_that_does_not_answer_is_told_and_that_it_answers_again() {
@@ -188,7 +188,7 @@ mod tests {
             sleep(LOOKS_EVERY).await;
             assert!(disk.problems().is_empty() && !disk.is_silent());
         };
-        race(disk.watch(), steps).await;
+        first_of(disk.watch(), steps).await;
     }
 
     #[test]

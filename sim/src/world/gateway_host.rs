@@ -26,7 +26,7 @@ use gatepost::gateway::{self, Environment};
 use gatepost_ground::{Instant, Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::crypto::tls::KeysFrom;
-use gatepost_services::race::race;
+use gatepost_services::wait::first_of;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
@@ -117,7 +117,7 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let turned = (Instant::ZERO, 0);
     let mut driver = Driver { workers, clock, waker, wires, power, observer, turned };
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
-    race(serving, race(driver.drive(), race(reload, race(audit, openings)))).await?;
+    first_of(serving, first_of(driver.drive(), first_of(reload, first_of(audit, openings)))).await?;
     Ok(())
 }
 
@@ -307,7 +307,7 @@ impl Driver {
         let nics = self.wires.iter().filter_map(|wire| wire.socket.nic.borrow().poll_timeout());
         let deadline = worker_due.into_iter().chain(nics).min();
         let arrival = any_readable(self.wires.iter().map(|wire| &wire.jack));
-        race(self.waker.notified(), race(arrival, sleep_until(deadline))).await;
+        first_of(self.waker.notified(), first_of(arrival, sleep_until(deadline))).await;
     }
 }
 

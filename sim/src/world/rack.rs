@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
-use gatepost_services::race::race;
+use gatepost_services::wait::first_of;
 use tokio::sync::Notify;
 
 use super::clock::{now, sleep_until};
@@ -231,7 +231,7 @@ pub async fn run(
             rack.poll_timeout()
         };
         let arrival = any_readable(jacks.iter().map(|(_, jack)| jack));
-        race(changed.notified(), race(arrival, sleep_until(deadline))).await;
+        first_of(changed.notified(), first_of(arrival, sleep_until(deadline))).await;
     }
 }
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_services::clock::Clock;
 use gatepost_services::net::stack::{Stack, StackConfig};
-use gatepost_services::race::race;
 use gatepost_services::service::Unprepared;
+use gatepost_services::wait::first_of;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::sync::mpsc;
@@ -127,9 +127,9 @@ impl Services {
             }
         };
         let broken_down = async {
-            Event::BrokenDown(race(first_ended(ground), race(client_ended, generation.ended())).await)
+            Event::BrokenDown(first_of(first_ended(ground), first_of(client_ended, generation.ended())).await)
         };
-        race(stopped, race(asked, broken_down)).await
+        first_of(stopped, first_of(asked, broken_down)).await
     }
 
     /// Prepares the services of another configuration, or says why it cannot be taken. Nothing has changed then.

@@ -37,8 +37,8 @@ use crate::mail::smtp::client::Outcome;
 use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::store::{self, Change, QueueId, Sequence};
 use crate::net::Net;
-use crate::race::race;
 use crate::tls::Tls;
+use crate::wait::first_of;
 use crate::watch;
 use crate::work::Work;
 
@@ -463,8 +463,8 @@ impl<N: Net> WayOut<N> {
             let due = self.queue.borrow().as_ref().and_then(|queue| queue.due(active.now()));
             // What is due already and got no job has to wait for one to end.
             let due = due.map(|due| due.max(active.clock.now() + LOOKS_EVERY));
-            let told = race(self.woken.notified(), opened.store.queued());
-            race(told, sleep_until(&*active.clock, due)).await;
+            let told = first_of(self.woken.notified(), opened.store.queued());
+            first_of(told, sleep_until(&*active.clock, due)).await;
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::dns::special::is_private;
 use crate::mail::mx::HOSTS_MAX;
 use crate::mail::service::directory::MailDomain;
 use crate::net::Net;
-use crate::race::race;
+use crate::wait::first_of;
 
 /// How often the world is asked.
 pub const EVERY: Duration = Duration::from_secs(6 * 3600);
@@ -129,7 +129,7 @@ impl<N: Net> Active<N> {
                 // Nobody publishes any more: another configuration is in force.
                 std::future::pending::<()>().await;
             };
-            race(changed, sleep_until(&*self.clock, next)).await;
+            first_of(changed, sleep_until(&*self.clock, next)).await;
         }
     }
 

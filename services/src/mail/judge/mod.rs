@@ -35,8 +35,8 @@ use crate::dns::resolver::Resolver;
 use crate::mail::address::ForwardPath;
 use crate::mail::queue::connection::Source;
 use crate::net::{Net, Stream};
-use crate::race::all;
 use crate::service::LocalFuture;
+use crate::wait::all_of;
 
 /// How long a judge may take, all in all: rspamd itself takes no more than 8 s.
 pub const ASKED_WITHIN: Duration = Duration::from_secs(30);
@@ -173,7 +173,7 @@ impl Judges {
         let asks = self.all.iter().map(|judge| -> LocalFuture<'_, Result<Opinion, String>> {
             Box::pin(self.ask_in_time(judge, about, message, octets))
         });
-        let opinions = all(asks.collect()).await;
+        let opinions = all_of(asks.collect()).await;
         let mut judgement = Judgement { opinion: Opinion::Taken { fields: String::new() }, silent: 0 };
         for (judge, opinion) in self.all.iter().zip(opinions) {
             let opinion = opinion.unwrap_or_else(|why| {

@@ -34,8 +34,8 @@ use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::Ground;
 use crate::mail::service::remote::Remote;
 use crate::net::Net;
-use crate::race::race;
 use crate::tls::Tls;
+use crate::wait::first_of;
 use crate::watch;
 use crate::work::Work;
 
@@ -217,7 +217,7 @@ impl<N: Net> Polls<N> {
                 sleep_until(&*active.clock, Some(until)).await;
                 failed("it takes long and goes on; `gatepost show mail` tells how it stands")
             };
-            looked.push(race(answered, too_late).await);
+            looked.push(first_of(answered, too_late).await);
         }
         looked
     }
@@ -272,7 +272,7 @@ impl<N: Net> Polls<N> {
                     known.schedule.borrow_mut().hasten(active.clock.now(), 0);
                 };
                 let due = sleep_until(&*active.clock, Some(due));
-                race(active.ending(), race(known.woken.notified(), race(due, has_way))).await;
+                first_of(active.ending(), first_of(known.woken.notified(), first_of(due, has_way))).await;
                 continue;
             }
             // What changes from now on can be a way that the look does not know.
@@ -311,7 +311,7 @@ impl<N: Net> Polls<N> {
             // It is never closed.
             Some((turn, self.places.acquire().await.ok()?))
         };
-        let (mut setbacks, _place) = race(ended, turn).await?;
+        let (mut setbacks, _place) = first_of(ended, turn).await?;
         let under_way = UnderWay::begin(active, known);
         let (outcome, collected) = self.visit(active, account, &mut setbacks, is_dry).await;
         drop(under_way);

@@ -30,8 +30,8 @@ use crate::mail::auth::known::{Answer, Check, Question, Records, Step};
 use crate::mail::auth::results::{Results, Strip};
 use crate::mail::auth::spf::{self, Identity, SpfResult};
 use crate::mail::smtp::Refusal;
-use crate::race::all;
 use crate::task::{LocalFuture, Task};
+use crate::wait::all_of;
 
 /// How long one check waits for what the name service says. A message that has come whole waits twice as long at most:
 /// for SPF and its signatures, which are checked at once, and then for DMARC.
@@ -96,14 +96,14 @@ impl Authentication {
         let Verified { header, signatures } = verifier.finish();
         let signed: Vec<LocalFuture<'_, Signed>> =
             signatures.into_iter().map(|check| Box::pin(run(check, &resolver)) as _).collect();
-        let signed = all(signed).await;
+        let signed = all_of(signed).await;
         // It has begun before those.
         let spf = spf.await.unwrap_or(SpfResult::TempError);
         let (authors, identifiers) = (Authors::of(&header), identifiers((spf, &spf_domain), &signed));
         let checks = authors.domains().iter().map(|author| dmarc::Check::new(author, identifiers.clone()));
         let outcomes: Vec<LocalFuture<'_, Outcome>> =
             checks.map(|check| Box::pin(run(check, &resolver)) as _).collect();
-        let dmarc = authors.outcome(all(outcomes).await);
+        let dmarc = authors.outcome(all_of(outcomes).await);
         Results { spf, spf_domain, is_of_helo, signed, dmarc }
     }
 }

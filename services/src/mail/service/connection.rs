@@ -19,7 +19,7 @@ use super::admission::Admitted;
 use super::listeners::{Counted, Server};
 use crate::clock::sleep_until;
 use crate::net::Stream;
-use crate::race::race;
+use crate::wait::first_of;
 
 /// How long a client may take to receive a reply.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -183,7 +183,7 @@ impl<S: Server> Connection<S> {
             admitted.leaves().await;
             Event::Leave
         };
-        race(leave, race(stop, race(due, octets))).await
+        first_of(leave, first_of(stop, first_of(due, octets))).await
     }
 
     /// Says why, if there is room for that: nobody waits for the client. The message under way is forgotten.
@@ -191,7 +191,7 @@ impl<S: Server> Connection<S> {
         self.server.count(Counted::Refused);
         if let Some(stream) = &mut self.stream {
             let told = async { _ = stream.write_all(<S::Dialogue as Dialogue>::LEAVES).await };
-            race(told, ready(())).await;
+            first_of(told, ready(())).await;
         }
         self.lose();
     }

@@ -27,7 +27,6 @@ use crate::mail::sasl::{Request, Verdict};
 use crate::mail::srs::Srs;
 use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, Refused};
 use crate::net::Net;
-use crate::race::race;
 use crate::service::Host;
 use crate::store::{Disk, SILENT, Storage, kept_key};
 use crate::task::Task;
@@ -35,6 +34,7 @@ use crate::users::limit::Limits;
 use crate::users::logins::{Logins, Scram};
 use crate::users::verifier::Cost;
 use crate::users::{User, passwords};
+use crate::wait::first_of;
 use crate::watch;
 use crate::work::{self, Work};
 
@@ -374,7 +374,7 @@ impl Opened {
             }
             None
         };
-        race(silent, async { Some(reading.await) }).await
+        first_of(silent, async { Some(reading.await) }).await
     }
 
     /// Has a note stand in the log, if there is one, in a task of its own. No mail depends on it.

@@ -22,10 +22,10 @@ use super::settings::Settings;
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
 use crate::net::{Listener, Net, Stream};
-use crate::race::race;
 use crate::service::{Host, Instance, Listening, LocalFuture, State, Unprepared};
 use crate::task::Task;
 use crate::tls::Tls;
+use crate::wait::first_of;
 use crate::watch;
 
 /// What the connections of one service by one configuration share.
@@ -264,7 +264,7 @@ async fn begun(
                 server.finishing().await;
                 Err(io::Error::from(io::ErrorKind::ConnectionAborted))
             };
-            let stream = race(stopped, async { Ok(tls.accept(stream).await?) }).await?;
+            let stream = first_of(stopped, async { Ok(tls.accept(stream).await?) }).await?;
             Ok(Box::new(stream))
         }
         _ => Ok(Box::new(stream)),
@@ -280,7 +280,7 @@ async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_fai
             server.finishing().await;
             None
         };
-        let mut stream = match race(stopped, async { Some(listener.accept().await) }).await {
+        let mut stream = match first_of(stopped, async { Some(listener.accept().await) }).await {
             None => break,
             Some(Ok(stream)) => stream,
             Some(Err(error)) => {
@@ -299,7 +299,7 @@ async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_fai
             // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
             let told = async { _ = stream.write_all(S::TOO_MANY_CONNECTIONS).await };
             if !begins_with_tls {
-                race(told, std::future::ready(())).await;
+                first_of(told, std::future::ready(())).await;
             }
             continue;
         };

@@ -15,8 +15,8 @@ use super::office::Conversation;
 use super::shared::Shared;
 use crate::mail::smtp::{Limits, Policy, Tls};
 use crate::net::Stream;
-use crate::race::race;
 use crate::service::LocalFuture;
+use crate::wait::first_of;
 
 /// The address that stands for this machine, in `Received` and for judges.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -43,7 +43,7 @@ async fn serve(shared: Rc<Shared>, mut stream: Box<dyn Stream>) {
         shared.count(Counted::Refused);
         // It is sent to its end if there is room for it, as there is on a new connection.
         let told = async { _ = stream.write_all(Shared::TOO_MANY_CONNECTIONS).await };
-        return race(told, std::future::ready(())).await;
+        return first_of(told, std::future::ready(())).await;
     };
     shared.count(Counted::Served);
     let policy = Policy {

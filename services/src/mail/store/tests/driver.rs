@@ -12,8 +12,8 @@ use super::disk::FakeDisk;
 use super::office::SETTINGS;
 use crate::clock::{Clock, UnixTime};
 use crate::mail::store::*;
-use crate::race::race;
 use crate::store::Storage;
+use crate::wait::first_of;
 use crate::work::AtOnce;
 
 struct Stopped(Cell<u64>);
@@ -41,7 +41,7 @@ async fn with<T>(store: &MailStore, work: impl Future<Output = T>) -> T {
         store.run().await;
         unreachable!("it runs for ever")
     };
-    race(work, run).await
+    first_of(work, run).await
 }
 
 async fn mailbox(store: &MailStore, quota: u64) -> MailboxId {
@@ -192,7 +192,7 @@ async fn a_message_whose_outcome_nobody_waits_for_keeps_its_room_until_it_is_kno
         let commit = async {
             _ = incoming.commit(to(anna)).await;
         };
-        race(commit, async {}).await;
+        first_of(commit, async {}).await;
         let mut other = store.begin(51).unwrap();
         assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it may be kept yet");
         store.change(Change::Note("behind".to_owned())).await.unwrap();

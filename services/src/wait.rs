@@ -1,5 +1,4 @@
-//! Several futures at once, always looking at the first one first: unlike `tokio::select!`, which rolls
-//! a die.
+//! Several futures at once, polled in the order in which they are given. `tokio::select!` picks a branch at random.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -7,8 +6,8 @@ use std::task::Poll;
 
 use crate::task::LocalFuture;
 
-/// Waits for either; the other is dropped. If both are ready, it is the first.
-pub async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
+/// Waits for either future and drops the other. If both are ready, the first one wins.
+pub async fn first_of<T>(first: impl Future<Output = T>, second: impl Future<Output = T>) -> T {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|context| match first.as_mut().poll(context) {
         Poll::Pending => second.as_mut().poll(context),
@@ -17,8 +16,8 @@ pub async fn race<T>(first: impl Future<Output = T>, second: impl Future<Output 
     .await
 }
 
-/// What all of them come to, in their order.
-pub async fn all<T>(mut futures: Vec<LocalFuture<'_, T>>) -> Vec<T> {
+/// Waits for all futures; their outputs, in the order of the futures.
+pub async fn all_of<T>(mut futures: Vec<LocalFuture<'_, T>>) -> Vec<T> {
     let mut outcomes: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     poll_fn(|context| {
         for (future, outcome) in futures.iter_mut().zip(&mut outcomes) {
@@ -47,15 +46,15 @@ mod tests {
 
     #[test]
     fn the_first_goes_before() {
-        assert_eq!(poll(race(ready(1), ready(2))), Poll::Ready(1));
-        assert_eq!(poll(race(pending(), ready(2))), Poll::Ready(2));
-        assert_eq!(poll(race(pending::<u8>(), pending())), Poll::Pending);
+        assert_eq!(poll(first_of(ready(1), ready(2))), Poll::Ready(1));
+        assert_eq!(poll(first_of(pending(), ready(2))), Poll::Ready(2));
+        assert_eq!(poll(first_of(pending::<u8>(), pending())), Poll::Pending);
     }
 
     #[test]
     fn all_are_waited_for() {
-        assert_eq!(poll(all(vec![Box::pin(ready(1)), Box::pin(ready(2))])), Poll::Ready(vec![1, 2]));
-        assert_eq!(poll(all(vec![Box::pin(pending()), Box::pin(ready(2))])), Poll::Pending);
-        assert_eq!(poll(all::<u8>(Vec::new())), Poll::Ready(vec![]));
+        assert_eq!(poll(all_of(vec![Box::pin(ready(1)), Box::pin(ready(2))])), Poll::Ready(vec![1, 2]));
+        assert_eq!(poll(all_of(vec![Box::pin(pending()), Box::pin(ready(2))])), Poll::Pending);
+        assert_eq!(poll(all_of::<u8>(Vec::new())), Poll::Ready(vec![]));
     }
 }

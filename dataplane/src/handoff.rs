@@ -6,9 +6,9 @@ use crate::icmp_error::IcmpError;
 
 /// How a frame came from another dataplane of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct Handoff {
     pub(crate) origin: Origin,
-    pub(crate) leg: Leg,
+    pub(crate) stage: HandoffStage,
 }
 
 /// Where a frame entered the gateway.
@@ -22,39 +22,39 @@ pub(crate) enum Origin {
 
 /// How far a frame has come on its way through the dataplanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leg {
+pub(crate) enum HandoffStage {
     /// It has entered here.
-    First,
+    Direct,
     /// It is as it came, and belongs to the one that gets it.
-    Steered,
+    ToOwner,
     /// It is a fragment as it came, and the one that gets it owns its packet.
-    Gathered,
+    FragmentToOwner,
     /// It is for the WAN address, and the one that gets it knows whether that is a LAN host's port.
-    Asks,
+    HairpinQuery,
     /// It is for the WAN address, and the port is a LAN host's.
-    Claimed,
+    HairpinYes,
     /// It is for the WAN address, and the port is no LAN host's.
-    Unclaimed,
+    HairpinNo,
     /// It has gone out to the WAN address, and comes in again.
-    Again,
+    HairpinIn,
     /// It is the beginning of such a packet, whose sender is to be told why it got no further.
-    Returned(Refusal),
+    ErrorBack(DeliveryError),
 }
 
 /// Why a packet that came in again got no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum DeliveryError {
     /// Its next hop does not answer.
     Unreachable,
     /// There is no room for its flow.
     NoRoom,
 }
 
-impl From<Refusal> for IcmpError {
-    fn from(refusal: Refusal) -> Self {
-        match refusal {
-            Refusal::Unreachable => Self::HostUnreachable,
-            Refusal::NoRoom => Self::AdministrativelyProhibited, // RFC 5508 REQ-8
+impl From<DeliveryError> for IcmpError {
+    fn from(error: DeliveryError) -> Self {
+        match error {
+            DeliveryError::Unreachable => Self::HostUnreachable,
+            DeliveryError::NoRoom => Self::AdministrativelyProhibited, // RFC 5508 REQ-8
         }
     }
 }

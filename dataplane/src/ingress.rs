@@ -2,7 +2,7 @@
 
 use gatepost_ground::{InterfaceId, PortId};
 
-use crate::handoff::{Origin, Taken};
+use crate::handoff::{Handoff, Origin};
 
 /// Where a frame came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,9 @@ pub enum Ingress {
     HostRaw(InterfaceId),
     /// Handed over by another worker's dataplane; never seen after
     /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`](crate::Verdict::HandOver).
-    Taken(Taken),
+    HandedOver(Handoff),
     /// A copy of what another worker read from a port, to learn from.
-    Heard(PortId),
+    ArpCopy(PortId),
 }
 
 impl From<Origin> for Ingress {
@@ -30,9 +30,9 @@ impl From<Origin> for Ingress {
     }
 }
 
-impl From<Taken> for Ingress {
-    fn from(taken: Taken) -> Self {
-        Self::Taken(taken)
+impl From<Handoff> for Ingress {
+    fn from(handoff: Handoff) -> Self {
+        Self::HandedOver(handoff)
     }
 }
 

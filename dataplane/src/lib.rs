@@ -46,7 +46,7 @@ pub use batch::{Batch, Output};
 pub use config::Config;
 pub use counters::Counters;
 pub use drop_reason::DropReason;
-pub use handoff::Taken;
+pub use handoff::Handoff;
 pub use ingress::Ingress;
 pub use notice::Notice;
 pub use pipeline::{Dataplane, FlowInfo, PinholeError};

@@ -217,7 +217,7 @@ mod tests {
         long.set_offload(Offload::Checksum(Partial { start: 34, offset: 16 }));
         let frames = [frame(20), long, frame(CAPACITY), frame(CAPACITY + 1)];
         for (number, frame) in (0..).zip(&frames) {
-            assert!(workers[0].offer(2, Ingress::Heard(PortId(number)), frame));
+            assert!(workers[0].offer(2, Ingress::ArpCopy(PortId(number)), frame));
         }
         assert!(woken.lock().expect("nobody panics").is_empty());
         workers[0].wake();
@@ -231,7 +231,7 @@ mod tests {
         workers[2].take(&mut batch);
         assert!(!workers[2].has_any());
         for ((slot, frame), number) in batch.slots().iter().zip(&frames).zip(0..) {
-            assert_eq!(slot.ingress, Ingress::Heard(PortId(number)));
+            assert_eq!(slot.ingress, Ingress::ArpCopy(PortId(number)));
             assert_eq!((slot.frame.bytes(), slot.frame.offload()), (frame.bytes(), frame.offload()));
         }
         assert_eq!(batch.len(), frames.len());
@@ -240,7 +240,7 @@ mod tests {
     #[test]
     fn a_full_ring_refuses_until_its_owner_looks() {
         let (mut workers, _) = workers(2);
-        let ingress = Ingress::Heard(PortId(0));
+        let ingress = Ingress::ArpCopy(PortId(0));
         for (len, room) in [(CAPACITY, FRAMES_MAX), (CAPACITY + 1, LONG_FRAMES_MAX)] {
             assert!((0..room).all(|_| workers[1].offer(0, ingress, &frame(len))));
             assert!(!workers[1].offer(0, ingress, &frame(len)));

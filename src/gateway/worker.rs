@@ -200,10 +200,10 @@ impl<P: Port> Worker<P> {
             {
                 dataplane.undeliverable(slot.verdict, DropReason::WorkerRingFull);
             }
-            if let (true, Ingress::Port(port)) = (slot.tell_others, slot.ingress) {
+            if let (true, Ingress::Port(port)) = (slot.copy_to_others, slot.ingress) {
                 // What is lost here is no frame's only copy: who has not learnt from it asks.
                 for other in handover.shard().others() {
-                    handover.offer(other, Ingress::Heard(port), &slot.frame);
+                    handover.offer(other, Ingress::ArpCopy(port), &slot.frame);
                 }
             }
         }

@@ -52,7 +52,7 @@ impl Batch {
             ingress: Ingress::Host,
             frame: Frame::with_capacity(frame_capacity),
             verdict: Verdict::Pending,
-            tell_others: false,
+            copy_to_others: false,
         };
         Self {
             slots: (0..Self::FRAMES_MAX).map(|_| slot()).collect(),
@@ -107,7 +107,7 @@ impl Batch {
         slot.frame.set_offload(offload);
         slot.ingress = ingress;
         slot.verdict = Verdict::Pending;
-        slot.tell_others = false;
+        slot.copy_to_others = false;
         self.len += 1;
         Ok(true)
     }

@@ -14,8 +14,8 @@ pub struct Slot {
     pub frame: Frame,
     /// What becomes of it.
     pub verdict: Verdict,
-    /// Whether all other workers are to get a copy, with [`Ingress::Heard`]. The frame is then as it came.
-    pub tell_others: bool,
+    /// Whether all other workers are to get a copy, with [`Ingress::ArpCopy`]. The frame is then as it came.
+    pub copy_to_others: bool,
 }
 
 /// The slots of a batch behind the frames received.
@@ -61,7 +61,7 @@ impl<'a> SpareSlots<'a> {
         let slot = &mut self.slots[self.used];
         slot.ingress = ingress;
         slot.verdict = verdict;
-        slot.tell_others = false;
+        slot.copy_to_others = false;
         self.used += 1;
         *self.batch_len += 1;
     }

@@ -35,11 +35,11 @@ impl Dataplane {
         if packet.sender_mac == interface.mac() {
             return Verdict::Drop(DropReason::ArpMalformed);
         }
-        let is_first = !matches!(cx.ingress, Ingress::Heard(_));
+        let is_first = !matches!(cx.ingress, Ingress::ArpCopy(_));
         let is_own = |address| networks.iter().any(|network| network.own() == address);
         if is_own(packet.sender_ip) {
             let own = packet.sender_ip;
-            self.tell_others(cx);
+            self.copy_to_others(cx);
             if is_first {
                 let known = interface.mac();
                 let claim = Claim { interface: id, ip: own.into(), known, claimant: packet.sender_mac };
@@ -62,7 +62,7 @@ impl Dataplane {
         }
 
         if is_of_segment {
-            self.tell_others(cx);
+            self.copy_to_others(cx);
         }
         let reply = packet.reply(interface.mac());
         // An answer may be to what another worker has asked: who it is from is then known to all.
@@ -95,10 +95,10 @@ impl Dataplane {
     }
 
     /// Lets the other workers learn from the frame at hand, unless it was one of them that told of it.
-    fn tell_others(&self, cx: &mut Context<'_, '_>) {
-        let is_told = !self.shard.is_sole() && !matches!(cx.ingress, Ingress::Heard(_));
-        cx.tell_others |= is_told;
-        cx.concerns_others |= is_told;
+    fn copy_to_others(&self, cx: &mut Context<'_, '_>) {
+        let is_copied = !self.shard.is_sole() && !matches!(cx.ingress, Ingress::ArpCopy(_));
+        cx.copy_to_others |= is_copied;
+        cx.involves_others |= is_copied;
     }
 
     /// Whether `address` may belong to a station on the interface: one of its network, or the router of a

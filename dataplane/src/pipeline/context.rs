@@ -7,7 +7,7 @@ use gatepost_ground::Instant;
 
 use crate::batch::{Output, SpareSlots};
 use crate::flow::KeyHash;
-use crate::handoff::{Leg, Origin, Taken};
+use crate::handoff::{Handoff, HandoffStage, Origin};
 use crate::ingress::Ingress;
 use crate::verdict::Verdict;
 
@@ -26,34 +26,41 @@ pub(super) struct Context<'c, 'a> {
     /// The hash of the frame's flow key, if it was worked out ahead.
     pub(super) key_hash: Option<KeyHash>,
     /// How far the frame had come when it came in here.
-    pub(super) leg: Leg,
+    pub(super) stage: HandoffStage,
     /// Whether the other workers are to learn from the frame, too.
-    pub(super) tell_others: bool,
+    pub(super) copy_to_others: bool,
     /// Whether the frame came from another worker, or goes to others.
-    pub(super) concerns_others: bool,
+    pub(super) involves_others: bool,
 }
 
 impl<'c, 'a> Context<'c, 'a> {
     /// A frame that has come in by `ingress`.
     #[inline]
     pub(super) fn new(call: &'c mut Call<'a>, ingress: Ingress, key_hash: Option<KeyHash>) -> Self {
-        Self { call, ingress, key_hash, leg: Leg::First, tell_others: false, concerns_others: false }
+        Self {
+            call,
+            ingress,
+            key_hash,
+            stage: HandoffStage::Direct,
+            copy_to_others: false,
+            involves_others: false,
+        }
     }
 
     /// A frame that came in by `ingress`, was held, and is let go by the frame at hand, of the same packet.
     pub(super) fn of_released(&mut self, ingress: Ingress) -> Context<'_, 'a> {
-        Context { leg: self.leg, ..Context::new(self.call, ingress, None) }
+        Context { stage: self.stage, ..Context::new(self.call, ingress, None) }
     }
 
-    /// Hands over the frame, which has come as far as `leg`.
-    pub(super) fn hand_over(&mut self, worker: u8, leg: Leg) -> Verdict {
+    /// Hands over the frame, which has come as far as `stage`.
+    pub(super) fn hand_over(&mut self, worker: u8, stage: HandoffStage) -> Verdict {
         let origin = match self.ingress {
-            Ingress::Port(port) | Ingress::Heard(port) => Origin::Port(port),
-            Ingress::Taken(taken) => taken.origin,
+            Ingress::Port(port) | Ingress::ArpCopy(port) => Origin::Port(port),
+            Ingress::HandedOver(handoff) => handoff.origin,
             Ingress::Host | Ingress::HostRaw(_) => Origin::Host,
         };
-        self.ingress = Ingress::Taken(Taken { origin, leg });
-        self.concerns_others = true;
+        self.ingress = Ingress::HandedOver(Handoff { origin, stage });
+        self.involves_others = true;
         Verdict::HandOver(worker)
     }
 }

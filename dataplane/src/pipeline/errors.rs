@@ -11,7 +11,7 @@ use super::network::Network;
 use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
-use crate::handoff::Refusal;
+use crate::handoff::DeliveryError;
 use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
 use crate::ingress::Ingress;
 use crate::nat::{icmp, rewrite};
@@ -92,34 +92,34 @@ impl Dataplane {
 
     /// Tells the sender of a packet, perhaps translated since, that its next hop does not answer.
     pub(super) fn reject_unreachable(&mut self, call: &mut Call<'_>, quote: &mut Quote) {
-        self.reject_undone(call, quote, Refusal::Unreachable);
+        self.reject_undone(call, quote, DeliveryError::Unreachable);
     }
 
     /// Tells the sender of a packet, perhaps translated since, what became of it. If that can only be told
     /// where it went out to the WAN address, it is told there.
-    pub(super) fn reject_undone(&mut self, call: &mut Call<'_>, quote: &mut Quote, refusal: Refusal) {
+    pub(super) fn reject_undone(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
         if !self.is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
         }
         if self.is_hairpinned(quote.bytes()) {
             match self.hairpin_sender(quote.bytes()) {
-                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(call, quote, refusal),
-                Some(worker) => self.return_quote(call, worker, quote, refusal),
+                Some(worker) if worker == self.shard.index() => self.reject_hairpinned(call, quote, error),
+                Some(worker) => self.return_quote(call, worker, quote, error),
                 None => {}
             }
             return;
         }
-        self.reject_quoted(call, quote, refusal);
+        self.reject_quoted(call, quote, error);
     }
 
     /// As [`Dataplane::reject_undone`], for a packet that went out to the WAN address from here.
-    pub(super) fn reject_hairpinned(&mut self, call: &mut Call<'_>, quote: &mut Quote, refusal: Refusal) {
+    pub(super) fn reject_hairpinned(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
         if self.undo_translation(quote.bytes_mut()).is_some() {
-            self.reject_quoted(call, quote, refusal);
+            self.reject_quoted(call, quote, error);
         }
     }
 
-    fn reject_quoted(&mut self, call: &mut Call<'_>, quote: &Quote, refusal: Refusal) {
+    fn reject_quoted(&mut self, call: &mut Call<'_>, quote: &Quote, error: DeliveryError) {
         let Ok(header) = Header::parse_embedded(quote.bytes()) else { return };
         if self.networks.own_role(header.source).is_some() {
             return;
@@ -130,7 +130,7 @@ impl Dataplane {
         if self.config.mode.translates() && is_inside(header.destination) && !is_inside(header.source) {
             self.counters.made_suppressed += 1;
         } else {
-            self.reject_distant(call, &header, quote.bytes(), refusal.into());
+            self.reject_distant(call, &header, quote.bytes(), error.into());
         }
     }
 

@@ -16,7 +16,7 @@ use super::way::{Arrival, Fate, Passage, Way};
 use crate::batch::Output;
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
-use crate::handoff::Leg;
+use crate::handoff::HandoffStage;
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
@@ -43,7 +43,7 @@ impl Dataplane {
         let fate = self.with_former_identification(cx.call, &key, decided);
         if let Fate::Ask(worker) = fate {
             // The first comes back; the others wait for it.
-            return cx.hand_over(worker, Leg::Asks);
+            return cx.hand_over(worker, HandoffStage::HairpinQuery);
         }
         let verdict = self.meet(cx, way, &fate, header, frame);
         self.release_fragments(cx, way, &key, fate);
@@ -84,7 +84,7 @@ impl Dataplane {
             Fate::Pass(passage) => passage,
             Fate::Local => return Verdict::Local(LocalClass::Stack),
             Fate::Drop(reason) => return Verdict::Drop(*reason),
-            Fate::Ask(worker) => return cx.hand_over(*worker, Leg::Asks),
+            Fate::Ask(worker) => return cx.hand_over(*worker, HandoffStage::HairpinQuery),
         };
         match self.check_route(cx.call, Arrival { way, ingress: cx.ingress, header, frame }, passage.hop) {
             Ok(()) => self.pass(cx, way, passage, header, frame),

@@ -27,7 +27,7 @@ use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::flow::{Egress, Server};
-use crate::handoff::{Leg, Origin, Refusal, Taken};
+use crate::handoff::{DeliveryError, Handoff, HandoffStage, Origin};
 use crate::key::FlowKey;
 use crate::verdict::Verdict;
 
@@ -54,7 +54,7 @@ impl Dataplane {
     ) -> Verdict {
         let owner = self.steering.of_hairpin(&self.config.firewall.v4, protocol, port);
         if owner != self.shard.index() {
-            return cx.hand_over(owner, Leg::Again);
+            return cx.hand_over(owner, HandoffStage::HairpinIn);
         }
         cx.key_hash = None;
         self.hairpin_input(cx, frame)
@@ -68,8 +68,13 @@ impl Dataplane {
         }
     }
 
-    /// Who gets a new packet from the LAN to the WAN address, which has come as far as `leg`.
-    pub(super) fn claim_hairpin(&self, leg: Leg, arrival: Arrival<'_>, key: &FlowKey) -> HairpinClaim {
+    /// Who gets a new packet from the LAN to the WAN address, which has come as far as `stage`.
+    pub(super) fn claim_hairpin(
+        &self,
+        stage: HandoffStage,
+        arrival: Arrival<'_>,
+        key: &FlowKey,
+    ) -> HairpinClaim {
         let open = &self.config.firewall.v4;
         let port = key.destination.port;
         if packet::is_echo_request(arrival.header, arrival.frame)
@@ -80,9 +85,9 @@ impl Dataplane {
         if firewall::hairpin_target(open, key.protocol, port).is_some() {
             return HairpinClaim::Inside;
         }
-        match leg {
-            Leg::Claimed => return HairpinClaim::Inside,
-            Leg::Unclaimed => return HairpinClaim::Gateway,
+        match stage {
+            HandoffStage::HairpinYes => return HairpinClaim::Inside,
+            HandoffStage::HairpinNo => return HairpinClaim::Gateway,
             _ => {}
         }
         let owner = self.shard.of_port(port);
@@ -124,10 +129,10 @@ impl Dataplane {
         };
         let asker = self.steering.of_inside(&self.config.firewall.v4, &key);
         if self.hairpin_server(&key).is_some() {
-            cx.hand_over(asker, Leg::Claimed)
+            cx.hand_over(asker, HandoffStage::HairpinYes)
         } else if header.is_fragment() {
             // The others wait there.
-            cx.hand_over(asker, Leg::Unclaimed)
+            cx.hand_over(asker, HandoffStage::HairpinNo)
         } else {
             self.local_input(cx, header, frame)
         }
@@ -141,8 +146,14 @@ impl Dataplane {
     }
 
     /// Lets the worker by which a packet went out tell its sender of a refusal.
-    pub(super) fn return_quote(&mut self, call: &mut Call<'_>, worker: u8, quote: &Quote, refusal: Refusal) {
-        let ingress = Taken { origin: Origin::Host, leg: Leg::Returned(refusal) }.into();
+    pub(super) fn return_quote(
+        &mut self,
+        call: &mut Call<'_>,
+        worker: u8,
+        quote: &Quote,
+        error: DeliveryError,
+    ) {
+        let ingress = Handoff { origin: Origin::Host, stage: HandoffStage::ErrorBack(error) }.into();
         let is_made = call.spare.make(ingress, Verdict::HandOver(worker), |buffer| {
             let packet = buffer.get_mut(ethernet::Header::LEN..)?.get_mut(..quote.bytes().len())?;
             packet.copy_from_slice(quote.bytes());

@@ -198,7 +198,7 @@ fn enter(cx: &mut Context<'_, '_>, entrance: Entrance, frame: &mut Frame) -> Res
     }
     cx.ingress = Ingress::Port(entrance.1);
     // Whoever gets it from here is to know where it came in.
-    cx.concerns_others = true;
+    cx.involves_others = true;
     Ok(entrance)
 }
 

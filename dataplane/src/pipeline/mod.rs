@@ -353,30 +353,32 @@ impl Dataplane {
     #[inline]
     fn slot(&mut self, call: &mut Call<'_>, key_hash: Option<KeyHash>, slot: &mut Slot) {
         let mut cx = Context::new(call, slot.ingress, key_hash);
-        if matches!(slot.ingress, Ingress::Taken(_) | Ingress::Heard(_)) && !self.enter_again(&mut cx, slot) {
+        if matches!(slot.ingress, Ingress::HandedOver(_) | Ingress::ArpCopy(_))
+            && !self.accept_handoff(&mut cx, slot)
+        {
             return;
         }
         let verdict = self.frame(&mut cx, &mut slot.frame);
         // Counted before it is stored: it is not read back from memory then.
         self.counters.count(verdict);
         slot.verdict = verdict;
-        if cx.concerns_others {
-            self.settle(&cx, slot);
+        if cx.involves_others {
+            self.finish_handoff(&cx, slot);
         }
     }
 
     /// Drops the frame in `slot`, with which a stage has failed.
     #[cold]
     fn give_up(&mut self, slot: &mut Slot) {
-        slot.tell_others = false;
+        slot.copy_to_others = false;
         slot.verdict = Verdict::Drop(DropReason::InternalError);
         // The stage may have failed with one of the buffers in its hands.
         self.reserve_frames();
         match slot.ingress {
             // A copy, which is not counted.
-            Ingress::Heard(_) => slot.verdict = Verdict::Consumed,
-            Ingress::Taken(taken) => {
-                slot.ingress = taken.origin.into();
+            Ingress::ArpCopy(_) => slot.verdict = Verdict::Consumed,
+            Ingress::HandedOver(handoff) => {
+                slot.ingress = handoff.origin.into();
                 self.counters.count(slot.verdict);
                 self.counters.was_taken_over();
             }
@@ -406,7 +408,7 @@ impl Dataplane {
             Ingress::Port(port) => self.link_input(cx, port, frame),
             Ingress::Host => self.host_packet(cx, frame),
             Ingress::HostRaw(interface) => self.host_frame(cx.call, interface, frame),
-            Ingress::Taken(_) | Ingress::Heard(_) => {
+            Ingress::HandedOver(_) | Ingress::ArpCopy(_) => {
                 debug_assert!(false, "it has entered again");
                 Verdict::Drop(DropReason::InternalError)
             }

@@ -231,10 +231,10 @@ impl Team {
         let Worker { dataplane, batch, .. } = &mut self.workers[at];
         for (i, slot) in batch.slots().iter().enumerate() {
             let number = numbers.get(i).copied().flatten();
-            if slot.tell_others {
+            if slot.copy_to_others {
                 let Ingress::Port(port) = slot.ingress else { panic!("{:?} is told", slot.ingress) };
                 for other in (0..count).filter(|other| *other != at) {
-                    let ingress = Ingress::Heard(port);
+                    let ingress = Ingress::ArpCopy(port);
                     under_way.push((other, Item { ingress, frame: slot.frame.clone(), number: None }));
                 }
             }
@@ -243,7 +243,7 @@ impl Team {
                 under_way.push((usize::from(to), item));
                 continue;
             }
-            assert!(!matches!(slot.ingress, Ingress::Taken(_)));
+            assert!(!matches!(slot.ingress, Ingress::HandedOver(_)));
             if matches!(slot.verdict, Verdict::Local(_)) {
                 self.delivered.push(slot.frame.bytes().to_vec());
             }

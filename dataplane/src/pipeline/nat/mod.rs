@@ -36,7 +36,7 @@ use super::packet::{self, Content};
 use super::way::{Arrival, Fate, Hop, Passage, Way};
 use crate::drop_reason::DropReason;
 use crate::flow::{Egress, Packet};
-use crate::handoff::{Leg, Origin, Taken};
+use crate::handoff::{Handoff, HandoffStage, Origin};
 use crate::ingress::Ingress;
 use crate::key::{Endpoint, FlowKey};
 use crate::nat::rewrite::{self, Coverage, Translation};
@@ -69,7 +69,7 @@ impl Dataplane {
                     Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
                     Fate::Local => self.local_input(cx, header, frame),
                     Fate::Drop(reason) => Verdict::Drop(reason),
-                    Fate::Ask(worker) => cx.hand_over(worker, Leg::Asks),
+                    Fate::Ask(worker) => cx.hand_over(worker, HandoffStage::HairpinQuery),
                 }
             }
             Ok(Content::Error) => self.nat_error(cx, way, header, frame),
@@ -187,9 +187,11 @@ impl Dataplane {
     pub(in crate::pipeline) fn ingress_interface(&self, ingress: Ingress) -> Option<InterfaceId> {
         match ingress {
             Ingress::Port(port)
-            | Ingress::Heard(port)
-            | Ingress::Taken(Taken { origin: Origin::Port(port), .. }) => self.config.interface_of(port),
-            Ingress::Host | Ingress::HostRaw(_) | Ingress::Taken(_) => None,
+            | Ingress::ArpCopy(port)
+            | Ingress::HandedOver(Handoff { origin: Origin::Port(port), .. }) => {
+                self.config.interface_of(port)
+            }
+            Ingress::Host | Ingress::HostRaw(_) | Ingress::HandedOver(_) => None,
         }
     }
 

@@ -39,7 +39,7 @@ impl Dataplane {
                     return fate;
                 }
             },
-            Way::Hairpin => match self.claim_hairpin(cx.leg, arrival, key) {
+            Way::Hairpin => match self.claim_hairpin(cx.stage, arrival, key) {
                 HairpinClaim::Inside => match self.outbound(cx, arrival, key) {
                     Some(new) => (new, Egress::External),
                     None => return Fate::Drop(DropReason::NoAddress),

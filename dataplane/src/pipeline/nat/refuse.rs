@@ -2,7 +2,7 @@
 
 use crate::firewall::{self, refusal::Quote};
 use crate::flow::{Packet, Refused, Transport};
-use crate::handoff::Refusal;
+use crate::handoff::DeliveryError;
 use crate::icmp_error::IcmpError;
 use crate::pipeline::Dataplane;
 use crate::pipeline::context::Call;
@@ -25,10 +25,16 @@ impl Dataplane {
                 Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
                 _,
             ) => {
-                self.reject(call, arrival.ingress, arrival.header, arrival.frame, Refusal::NoRoom.into());
+                self.reject(
+                    call,
+                    arrival.ingress,
+                    arrival.header,
+                    arrival.frame,
+                    DeliveryError::NoRoom.into(),
+                );
             }
             (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
-                self.reject_undone(call, &mut Quote::of_frame(arrival.frame), Refusal::NoRoom);
+                self.reject_undone(call, &mut Quote::of_frame(arrival.frame), DeliveryError::NoRoom);
             }
             // RFC 5382 REQ-4
             (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {

@@ -16,7 +16,7 @@ use crate::batch::Slot;
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
 use crate::fragment::{FragmentKey, Later, is_sound};
-use crate::handoff::Leg;
+use crate::handoff::HandoffStage;
 use crate::ingress::Ingress;
 use crate::key::{Endpoint, FlowKey};
 use crate::nat::icmp;
@@ -33,11 +33,15 @@ impl Dataplane {
         header: &Header,
         frame: &mut Frame,
     ) -> Option<Verdict> {
-        match cx.leg {
+        match cx.stage {
             _ if way == Way::HairpinInput => return None,
-            Leg::First | Leg::Steered => {}
-            Leg::Asks => return Some(self.answer_hairpin(cx, way, header, frame)),
-            Leg::Gathered | Leg::Claimed | Leg::Unclaimed | Leg::Again | Leg::Returned(_) => return None,
+            HandoffStage::Direct | HandoffStage::ToOwner => {}
+            HandoffStage::HairpinQuery => return Some(self.answer_hairpin(cx, way, header, frame)),
+            HandoffStage::FragmentToOwner
+            | HandoffStage::HairpinYes
+            | HandoffStage::HairpinNo
+            | HandoffStage::HairpinIn
+            | HandoffStage::ErrorBack(_) => return None,
         }
         if header.is_fragment() {
             return Some(self.gather(cx, way, header, frame));
@@ -49,25 +53,25 @@ impl Dataplane {
     /// A frame that another worker sent. Whether it is now to come in as it did there; else it is done with.
     #[cold]
     #[inline(never)]
-    pub(in crate::pipeline) fn enter_again(&mut self, cx: &mut Context<'_, '_>, slot: &mut Slot) -> bool {
+    pub(in crate::pipeline) fn accept_handoff(&mut self, cx: &mut Context<'_, '_>, slot: &mut Slot) -> bool {
         match slot.ingress {
-            Ingress::Taken(taken) => {
-                cx.ingress = taken.origin.into();
-                cx.leg = taken.leg;
-                cx.concerns_others = true;
-                let verdict = match taken.leg {
-                    Leg::Again => self.hairpin_input(cx, &mut slot.frame),
-                    Leg::Returned(refusal) => {
-                        self.reject_hairpinned(cx.call, &mut Quote::of_frame(&slot.frame), refusal);
+            Ingress::HandedOver(handoff) => {
+                cx.ingress = handoff.origin.into();
+                cx.stage = handoff.stage;
+                cx.involves_others = true;
+                let verdict = match handoff.stage {
+                    HandoffStage::HairpinIn => self.hairpin_input(cx, &mut slot.frame),
+                    HandoffStage::ErrorBack(error) => {
+                        self.reject_hairpinned(cx.call, &mut Quote::of_frame(&slot.frame), error);
                         Verdict::Consumed
                     }
                     _ => return true,
                 };
                 self.counters.count(verdict);
                 slot.verdict = verdict;
-                self.settle(cx, slot);
+                self.finish_handoff(cx, slot);
             }
-            Ingress::Heard(port) => {
+            Ingress::ArpCopy(port) => {
                 self.heard(cx, port, &mut slot.frame);
                 slot.verdict = Verdict::Consumed;
             }
@@ -80,12 +84,12 @@ impl Dataplane {
     /// one.
     #[cold]
     #[inline(never)]
-    pub(in crate::pipeline) fn settle(&mut self, cx: &Context<'_, '_>, slot: &mut Slot) {
-        if cx.leg != Leg::First {
+    pub(in crate::pipeline) fn finish_handoff(&mut self, cx: &Context<'_, '_>, slot: &mut Slot) {
+        if cx.stage != HandoffStage::Direct {
             self.counters.was_taken_over();
         }
         slot.ingress = cx.ingress;
-        slot.tell_others = cx.tell_others;
+        slot.copy_to_others = cx.copy_to_others;
     }
 
     /// A copy of ARP that another worker got from `port`, and that it found sound.
@@ -153,7 +157,7 @@ impl Dataplane {
         if owner == self.shard.index() {
             self.nat_fragment(cx, way, header, frame)
         } else {
-            cx.hand_over(owner, Leg::Gathered)
+            cx.hand_over(owner, HandoffStage::FragmentToOwner)
         }
     }
 
@@ -203,8 +207,8 @@ fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
 
 /// Hands over a packet that has not been.
 fn steer_to(cx: &mut Context<'_, '_>, owner: u8) -> Verdict {
-    match cx.leg {
-        Leg::First => cx.hand_over(owner, Leg::Steered),
+    match cx.stage {
+        HandoffStage::Direct => cx.hand_over(owner, HandoffStage::ToOwner),
         _ => Verdict::Drop(DropReason::WorkerChanged),
     }
 }

@@ -7,8 +7,8 @@ use gatepost_ground::{Frame, InterfaceId, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::nat_action::{Arrival, NatDirection};
 use super::network::Network;
-use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::handoff::DeliveryError;
@@ -162,11 +162,11 @@ impl Dataplane {
         Some(())
     }
 
-    /// An ICMP error that crosses the WAN address, on its `way`. (RFC 5508 REQ-3 to REQ-7)
+    /// An ICMP error that crosses the WAN address in `direction`. (RFC 5508 REQ-3 to REQ-7)
     pub(super) fn nat_error(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
+        direction: NatDirection,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
@@ -179,9 +179,9 @@ impl Dataplane {
             Ok(_) | Err(Malformed::Unsupported) => return Verdict::Drop(DropReason::IcmpUnrelated),
             Err(_) => return Verdict::Drop(DropReason::TransportMalformed),
         };
-        let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
+        let Some((id, flow_direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
             // What the gateway's own sends to the LAN belongs to no flow.
-            let is_for_host = way == Way::Hairpin;
+            let is_for_host = direction == NatDirection::Hairpin;
             return if is_for_host {
                 Verdict::Local(LocalClass::Stack)
             } else {
@@ -189,14 +189,14 @@ impl Dataplane {
             };
         };
         let flow = self.flows.flow(id);
-        let (translation, egress) = (flow.translation(direction), flow.egress(direction));
+        let (translation, egress) = (flow.translation(flow_direction), flow.egress(flow_direction));
         // A router between the inside host and here would give away an inside address.
-        let is_from_outside = matches!(way, Way::Input | Way::HairpinInput);
+        let is_from_outside = matches!(direction, NatDirection::Input | NatDirection::HairpinInput);
         let source = if is_from_outside { header.source } else { translation.source.address };
         let destination = translation.destination;
         let hop = match self.route_out(
             cx.call,
-            Arrival { way, ingress: cx.ingress, header, frame },
+            Arrival { direction, ingress: cx.ingress, header, frame },
             egress,
             [source, destination.address],
         ) {
@@ -207,7 +207,7 @@ impl Dataplane {
         if icmp::translate(packet, header, &quoted, &translation, source).is_err() {
             return Verdict::Drop(DropReason::TransportMalformed);
         }
-        self.send_translated(cx, way, hop, quoted.header.protocol, destination, frame)
+        self.send_translated(cx, direction, hop, quoted.header.protocol, destination, frame)
     }
 
     /// Whether a packet is a LAN host's on its way in again: both its addresses are the gateway's.

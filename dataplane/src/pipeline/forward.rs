@@ -5,8 +5,8 @@ use gatepost_ground::{Frame, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::nat_action::NatDirection;
 use super::packet::take_hop;
-use super::way::Way;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
@@ -47,7 +47,7 @@ impl Dataplane {
             self.clamp_mss(route.interface, header, frame);
         }
         if route.role == Role::Outside && self.config.mode.translates() {
-            return self.nat(cx, Way::Output, header, frame);
+            return self.nat(cx, NatDirection::Output, header, frame);
         }
         let mtu = self.facts.of(route.interface).mtu;
         if let Err(reason) = self.check_hop(cx.call, cx.ingress, mtu, header, frame) {

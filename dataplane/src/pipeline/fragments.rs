@@ -11,8 +11,8 @@ use gatepost_ground::{Frame, Instant, Offload, PortSet};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::nat_action::{Arrival, NatAction, NatDirection, Rewrite};
 use super::packet;
-use super::way::{Arrival, Fate, Passage, Way};
 use crate::batch::Output;
 use crate::drop_reason::DropReason;
 use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
@@ -20,46 +20,49 @@ use crate::handoff::HandoffStage;
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A fragment on its `way` across the WAN address.
+    /// A fragment in `direction` across the WAN address.
     pub(super) fn nat_fragment(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
+        direction: NatDirection,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
         if !is_sound(header) {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
-        let key = FragmentKey::new(self.entered_by(way, cx.ingress), header);
+        let key = FragmentKey::new(self.entered_by(direction, cx.ingress), header);
         if !header.is_first_fragment() {
             return match self.fragments.later(cx.call.now, &key, cx.ingress, frame) {
-                Later::Known(fate) => self.meet(cx, way, &fate, header, frame),
+                Later::Known(action) => self.apply_action(cx, direction, &action, header, frame),
                 Later::Held => Verdict::Hold,
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
-        let decided = self.decide_first_fragment(cx, Arrival { way, ingress: cx.ingress, header, frame });
-        let fate = self.with_former_identification(cx.call, &key, decided);
-        if let Fate::Ask(worker) = fate {
+        let decided =
+            self.decide_first_fragment(cx, Arrival { direction, ingress: cx.ingress, header, frame });
+        let action = self.with_former_identification(cx.call, &key, decided);
+        if let NatAction::Ask(worker) = action {
             // The first comes back; the others wait for it.
             return cx.hand_over(worker, HandoffStage::HairpinQuery);
         }
-        let verdict = self.meet(cx, way, &fate, header, frame);
-        self.release_fragments(cx, way, &key, fate);
+        let verdict = self.apply_action(cx, direction, &action, header, frame);
+        self.release_fragments(cx, direction, &key, action);
         verdict
     }
 
     /// The fate of a packet's fragments with the identification that NAT has given to a packet of the same key, if that
     /// is still remembered. Its sender uses an identification again, and fragments of the new packet that overtook the
     /// first one have gone out with what the old packet got.
-    fn with_former_identification(&self, call: &Call<'_>, key: &FragmentKey, fate: Fate) -> Fate {
-        let Fate::Pass(passage @ Passage { identification: Some(_), .. }) = fate else { return fate };
+    fn with_former_identification(&self, call: &Call<'_>, key: &FragmentKey, action: NatAction) -> NatAction {
+        let NatAction::Pass(rewrite @ Rewrite { identification: Some(_), .. }) = action else {
+            return action;
+        };
         match self.fragments.known(call.now, key) {
-            Some(Fate::Pass(Passage { identification: Some(former), .. })) => {
-                Fate::Pass(Passage { identification: Some(former), ..passage })
+            Some(NatAction::Pass(Rewrite { identification: Some(former), .. })) => {
+                NatAction::Pass(Rewrite { identification: Some(former), ..rewrite })
             }
-            _ => fate,
+            _ => action,
         }
     }
 
@@ -72,36 +75,46 @@ impl Dataplane {
     }
 
     /// Does to one fragment what is to become of all.
-    fn meet(
+    fn apply_action(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
-        fate: &Fate,
+        direction: NatDirection,
+        action: &NatAction,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
-        let passage = match fate {
-            Fate::Pass(passage) => passage,
-            Fate::Local => return Verdict::Local(LocalClass::Stack),
-            Fate::Drop(reason) => return Verdict::Drop(*reason),
-            Fate::Ask(worker) => return cx.hand_over(*worker, HandoffStage::HairpinQuery),
+        let rewrite = match action {
+            NatAction::Pass(rewrite) => rewrite,
+            NatAction::Local => return Verdict::Local(LocalClass::Stack),
+            NatAction::Drop(reason) => return Verdict::Drop(*reason),
+            NatAction::Ask(worker) => return cx.hand_over(*worker, HandoffStage::HairpinQuery),
         };
-        match self.check_route(cx.call, Arrival { way, ingress: cx.ingress, header, frame }, passage.hop) {
-            Ok(()) => self.pass(cx, way, passage, header, frame),
+        match self.check_route(
+            cx.call,
+            Arrival { direction, ingress: cx.ingress, header, frame },
+            rewrite.hop,
+        ) {
+            Ok(()) => self.pass(cx, direction, rewrite, header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
     }
 
     /// Notes what becomes of a packet's fragments, and does it to those that wait.
-    fn release_fragments(&mut self, cx: &mut Context<'_, '_>, way: Way, key: &FragmentKey, fate: Fate) {
-        if !self.fragments.first(cx.call.now, key, fate) {
+    fn release_fragments(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        direction: NatDirection,
+        key: &FragmentKey,
+        action: NatAction,
+    ) {
+        if !self.fragments.first(cx.call.now, key, action) {
             return;
         }
         let mut frame = mem::take(&mut self.released);
         while let Some(ingress) = self.fragments.release(cx.call.now, key, &mut frame) {
             let mut released = cx.of_released(ingress);
             let verdict = match packet::parse(&frame) {
-                Ok(header) => self.meet(&mut released, way, &fate, &header, &mut frame),
+                Ok(header) => self.apply_action(&mut released, direction, &action, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
             self.release(&mut released, verdict, &mut frame);

@@ -1,7 +1,7 @@
 //! Hairpin: LAN hosts that reach one another by the WAN address. (RFC 4787 REQ-9, RFC 5382 REQ-8)
 //!
 //! ```text
-//!                  out: Way::Hairpin                    in: Way::HairpinInput
+//!                  out: NatDirection::Hairpin                    in: NatDirection::HairpinInput
 //!   client ──▶ client → external e, is ──▶ external c → external e ──▶ external c → server ──▶ server
 //!              rewritten to come from c        (goes nowhere)            (nothing but an inbound packet)
 //! ```
@@ -22,8 +22,8 @@ use gatepost_ground::wire::{Protocol, ethernet};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::nat_action::{Arrival, NatDirection};
 use super::packet::{self, Content};
-use super::way::{Arrival, Way};
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, refusal::Quote};
 use crate::flow::{Egress, Server};
@@ -63,7 +63,7 @@ impl Dataplane {
     /// A packet that comes in again.
     pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match packet::parse(frame) {
-            Ok(header) => self.nat(cx, Way::HairpinInput, &header, frame),
+            Ok(header) => self.nat(cx, NatDirection::HairpinInput, &header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
     }
@@ -118,12 +118,12 @@ impl Dataplane {
     pub(super) fn answer_hairpin(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
+        direction: NatDirection,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
         let key = match packet::content(header, frame) {
-            Ok(Content::Conversation(key, _)) if way == Way::Hairpin => key,
+            Ok(Content::Conversation(key, _)) if direction == NatDirection::Hairpin => key,
             Err(reason) => return Verdict::Drop(reason),
             _ => return Verdict::Drop(DropReason::WorkerChanged),
         };

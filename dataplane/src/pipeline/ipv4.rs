@@ -10,9 +10,9 @@ use gatepost_ground::{Frame, InterfaceId, Offload, Role};
 use super::Dataplane;
 use super::context::Context;
 use super::link::Cast;
+use super::nat_action::NatDirection;
 use super::network::Place;
 use super::packet::reason;
-use super::way::Way;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
 use crate::verdict::{LocalClass, Verdict};
@@ -63,10 +63,10 @@ impl Dataplane {
                 Verdict::Drop(DropReason::LanNotReachable)
             }
             (Role::Outside, Some(Role::Outside)) if self.config.mode.translates() => {
-                self.nat(cx, Way::Input, header, frame)
+                self.nat(cx, NatDirection::Input, header, frame)
             }
             (Role::Inside, Some(Role::Outside)) if self.config.mode.translates() => {
-                self.nat(cx, Way::Hairpin, header, frame)
+                self.nat(cx, NatDirection::Hairpin, header, frame)
             }
             (_, Some(_)) => self.local_input(cx, header, frame),
         }

@@ -6,8 +6,8 @@ use gatepost_ground::{Frame, Role};
 
 use super::Dataplane;
 use super::context::Context;
+use super::nat_action::NatDirection;
 use super::packet;
-use super::way::Way;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
 use crate::verdict::{LocalClass, Verdict};
@@ -77,7 +77,7 @@ impl Dataplane {
             && header.is_fragment()
             && self.networks.own_role(header.source) == Some(Role::Outside);
         if route.role == Role::Outside && self.config.mode.translates() && !is_echo_reply {
-            self.nat(cx, Way::HostOutput, &header, frame)
+            self.nat(cx, NatDirection::HostOutput, &header, frame)
         } else {
             self.egress(cx.call, route, header.destination, frame)
         }

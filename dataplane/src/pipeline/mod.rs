@@ -47,6 +47,7 @@ mod ipv4;
 mod link;
 mod local;
 mod nat;
+mod nat_action;
 mod network;
 mod outbound_route;
 mod own_address;
@@ -54,7 +55,6 @@ mod packet;
 mod pinholes;
 mod steer;
 mod vlans;
-mod way;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -70,11 +70,11 @@ use self::context::{Call, Context};
 use self::identification::Identifications;
 use self::interface_facts::InterfaceFacts;
 use self::link::Links;
+use self::nat_action::NatAction;
 use self::network::Networks;
 use self::own_address::OwnAddress;
 pub use self::pinholes::PinholeError;
 use self::steer::owners::Steering;
-use self::way::Fate;
 use crate::alert::{Alert, Alerts};
 use crate::batch::{Batch, Slot};
 use crate::binding::Bindings;
@@ -126,7 +126,7 @@ pub struct Dataplane {
     /// Who holds which address of the LAN.
     bindings: Arc<Bindings>,
     flows: FlowTable,
-    fragments: FragmentTracker<Fate>,
+    fragments: FragmentTracker<NatAction>,
     /// Whose the packets are whose fragments this worker gathers; `None` if there are no others.
     gathered: Option<FragmentTracker<u8>>,
     /// Where a fragment is while it is let go, and while it is given to its owner.

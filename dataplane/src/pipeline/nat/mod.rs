@@ -32,8 +32,8 @@ use gatepost_ground::{Frame, InterfaceId, Offload, Role};
 
 use super::Dataplane;
 use super::context::{Call, Context};
+use super::nat_action::{Arrival, Hop, NatAction, NatDirection, Rewrite};
 use super::packet::{self, Content};
-use super::way::{Arrival, Fate, Hop, Passage, Way};
 use crate::drop_reason::DropReason;
 use crate::flow::{Egress, Packet};
 use crate::handoff::{Handoff, HandoffStage, Origin};
@@ -43,38 +43,45 @@ use crate::nat::rewrite::{self, Coverage, Translation};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A packet on its `way` across the WAN address.
+    /// A packet in `direction` across the WAN address.
     #[inline]
     pub(in crate::pipeline) fn nat(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
+        direction: NatDirection,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
         if !self.shard.is_sole()
-            && let Some(verdict) = self.steer(cx, way, header, frame)
+            && let Some(verdict) = self.steer(cx, direction, header, frame)
         {
             return verdict;
         }
         if header.is_fragment() {
-            return self.nat_fragment(cx, way, header, frame);
+            return self.nat_fragment(cx, direction, header, frame);
         }
         match packet::content(header, frame) {
             Ok(Content::Conversation(key, packet)) => {
                 if let Err(reason) = packet::verify_checksum(header, frame) {
                     return Verdict::Drop(reason);
                 }
-                match self.decide(cx, Arrival { way, ingress: cx.ingress, header, frame }, &key, &packet) {
-                    Fate::Pass(passage) => self.pass(cx, way, &passage, header, frame),
-                    Fate::Local => self.local_input(cx, header, frame),
-                    Fate::Drop(reason) => Verdict::Drop(reason),
-                    Fate::Ask(worker) => cx.hand_over(worker, HandoffStage::HairpinQuery),
+                match self.decide(
+                    cx,
+                    Arrival { direction, ingress: cx.ingress, header, frame },
+                    &key,
+                    &packet,
+                ) {
+                    NatAction::Pass(rewrite) => self.pass(cx, direction, &rewrite, header, frame),
+                    NatAction::Local => self.local_input(cx, header, frame),
+                    NatAction::Drop(reason) => Verdict::Drop(reason),
+                    NatAction::Ask(worker) => cx.hand_over(worker, HandoffStage::HairpinQuery),
                 }
             }
-            Ok(Content::Error) => self.nat_error(cx, way, header, frame),
+            Ok(Content::Error) => self.nat_error(cx, direction, header, frame),
             // The host tells a LAN host itself that it does not speak a protocol.
-            Err(DropReason::ProtocolUnsupported) if way == Way::Hairpin => Verdict::Local(LocalClass::Stack),
+            Err(DropReason::ProtocolUnsupported) if direction == NatDirection::Hairpin => {
+                Verdict::Local(LocalClass::Stack)
+            }
             Err(reason) => Verdict::Drop(reason),
         }
     }
@@ -84,12 +91,12 @@ impl Dataplane {
         &mut self,
         cx: &mut Context<'_, '_>,
         arrival: Arrival<'_>,
-    ) -> Fate {
+    ) -> NatAction {
         match packet::content(arrival.header, arrival.frame) {
             Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
             // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
-            Ok(Content::Error) => Fate::Drop(DropReason::FragmentInvalid),
-            Err(reason) => Fate::Drop(reason),
+            Ok(Content::Error) => NatAction::Drop(DropReason::FragmentInvalid),
+            Err(reason) => NatAction::Drop(reason),
         }
     }
 
@@ -98,8 +105,8 @@ impl Dataplane {
     pub(in crate::pipeline) fn pass(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
-        passage: &Passage,
+        direction: NatDirection,
+        rewrite: &Rewrite,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
@@ -108,12 +115,12 @@ impl Dataplane {
             Offload::Checksum(_) | Offload::Segmentation(_) => Coverage::PseudoHeader,
         };
         let packet = frame.packet_mut();
-        rewrite::packet(packet, header, coverage, &passage.translation);
-        if let (Some(id), Ok(mut ip)) = (passage.identification, HeaderMut::new(packet)) {
+        rewrite::packet(packet, header, coverage, &rewrite.translation);
+        if let (Some(id), Ok(mut ip)) = (rewrite.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }
-        let destination = passage.translation.destination;
-        self.send_translated(cx, way, passage.hop, header.protocol, destination, frame)
+        let destination = rewrite.translation.destination;
+        self.send_translated(cx, direction, rewrite.hop, header.protocol, destination, frame)
     }
 
     /// Sends a rewritten packet of a conversation in `protocol` to `destination`.
@@ -121,7 +128,7 @@ impl Dataplane {
     pub(in crate::pipeline) fn send_translated(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
+        direction: NatDirection,
         hop: Hop,
         protocol: Protocol,
         destination: Endpoint,
@@ -131,10 +138,12 @@ impl Dataplane {
             Hop::To(route) => route,
             Hop::Host => return Verdict::Local(LocalClass::Stack),
             // Nobody outside sends from an inside address: what comes in does not go out again.
-            Hop::External if way == Way::HairpinInput => return Verdict::Drop(DropReason::FlowAmbiguous),
+            Hop::External if direction == NatDirection::HairpinInput => {
+                return Verdict::Drop(DropReason::FlowAmbiguous);
+            }
             Hop::External => return self.hairpin(cx, protocol, destination.port, frame),
         };
-        if way != Way::HostOutput {
+        if direction != NatDirection::HostOutput {
             packet::take_hop(frame);
         }
         self.egress(cx.call, route, destination.address, frame)
@@ -172,15 +181,19 @@ impl Dataplane {
             Hop::External => self.facts.inside_mtus().start,
             Hop::Host => return Ok(()),
         };
-        if arrival.way.is_from_gateway() {
+        if arrival.direction.is_from_gateway() {
             return Ok(());
         }
         self.check_hop(call, arrival.ingress, mtu, arrival.header, arrival.frame)
     }
 
-    /// The interface that a packet on its `way` came in by; `None` if it was the gateway itself that sent it.
-    pub(in crate::pipeline) fn entered_by(&self, way: Way, ingress: Ingress) -> Option<InterfaceId> {
-        if way.is_from_gateway() { None } else { self.ingress_interface(ingress) }
+    /// The interface that a packet in `direction` came in by; `None` if it was the gateway itself that sent it.
+    pub(in crate::pipeline) fn entered_by(
+        &self,
+        direction: NatDirection,
+        ingress: Ingress,
+    ) -> Option<InterfaceId> {
+        if direction.is_from_gateway() { None } else { self.ingress_interface(ingress) }
     }
 
     /// The interface by which a frame came in; `None` if it is of the gateway itself.
@@ -203,7 +216,7 @@ impl Dataplane {
         arrival: Arrival<'_>,
         key: &FlowKey,
         packet: &Packet,
-    ) -> Fate {
+    ) -> NatAction {
         debug_assert!(cx.key_hash.is_none_or(|hash| hash == self.flows.hash(key)), "of this very packet");
         let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
         let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
@@ -214,11 +227,11 @@ impl Dataplane {
         let addresses = [translation.source.address, translation.destination.address];
         let hop = match self.route_out(cx.call, arrival, egress, addresses) {
             Ok(hop) => hop,
-            Err(reason) => return Fate::Drop(reason),
+            Err(reason) => return NatAction::Drop(reason),
         };
         match self.flows.track(cx.call.now, id, direction, packet) {
-            Ok(()) => self.passage(translation, hop, arrival),
-            Err(refused) => Fate::Drop(refused.into()),
+            Ok(()) => self.rewrite_of(translation, hop, arrival),
+            Err(refused) => NatAction::Drop(refused.into()),
         }
     }
 
@@ -227,7 +240,7 @@ impl Dataplane {
     /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
     /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
     #[inline]
-    fn passage(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> Fate {
+    fn rewrite_of(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> NatAction {
         let Arrival { header, frame, .. } = arrival;
         let leaves = match hop {
             Hop::To(route) => route.role == Role::Outside,
@@ -237,6 +250,6 @@ impl Dataplane {
         let is_shared = leaves && (!header.dont_fragment || header.is_fragment());
         // The segments of a super-frame count on from the first.
         let identification = is_shared.then(|| self.identifications.take(frame.segments().len()));
-        Fate::Pass(Passage { translation, hop, identification })
+        NatAction::Pass(Rewrite { translation, hop, identification })
     }
 }

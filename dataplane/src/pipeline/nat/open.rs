@@ -13,8 +13,8 @@ use crate::key::{Direction, Endpoint, FlowKey};
 use crate::pipeline::Dataplane;
 use crate::pipeline::context::{Call, Context};
 use crate::pipeline::hairpin::HairpinClaim;
+use crate::pipeline::nat_action::{Arrival, NatAction, NatDirection};
 use crate::pipeline::packet;
-use crate::pipeline::way::{Arrival, Fate, Way};
 
 impl Dataplane {
     /// What is to become of a packet that belongs to no flow.
@@ -24,50 +24,50 @@ impl Dataplane {
         arrival: Arrival<'_>,
         key: &FlowKey,
         packet: &Packet,
-    ) -> Fate {
-        let (new, egress) = match arrival.way {
-            Way::Output | Way::HostOutput => match self.outbound(cx, arrival, key) {
+    ) -> NatAction {
+        let (new, egress) = match arrival.direction {
+            NatDirection::Output | NatDirection::HostOutput => match self.outbound(cx, arrival, key) {
                 Some(new) => (new, Egress::To(Role::Outside)),
-                None => return Fate::Drop(DropReason::NoAddress),
+                None => return NatAction::Drop(DropReason::NoAddress),
             },
-            Way::Input => match self.claim_input(arrival, key) {
+            NatDirection::Input => match self.claim_input(arrival, key) {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
-                Err(fate) => {
-                    if matches!(fate, Fate::Drop(DropReason::Unsolicited)) {
+                Err(action) => {
+                    if matches!(action, NatAction::Drop(DropReason::Unsolicited)) {
                         self.answer_unsolicited(cx.call, arrival, packet);
                     }
-                    return fate;
+                    return action;
                 }
             },
-            Way::Hairpin => match self.claim_hairpin(cx.stage, arrival, key) {
+            NatDirection::Hairpin => match self.claim_hairpin(cx.stage, arrival, key) {
                 HairpinClaim::Inside => match self.outbound(cx, arrival, key) {
                     Some(new) => (new, Egress::External),
-                    None => return Fate::Drop(DropReason::NoAddress),
+                    None => return NatAction::Drop(DropReason::NoAddress),
                 },
-                HairpinClaim::Gateway => return Fate::Local,
-                HairpinClaim::Ask(worker) => return Fate::Ask(worker),
+                HairpinClaim::Gateway => return NatAction::Local,
+                HairpinClaim::Ask(worker) => return NatAction::Ask(worker),
             },
-            Way::HairpinInput => match self.hairpin_server(key) {
+            NatDirection::HairpinInput => match self.hairpin_server(key) {
                 Some(server) => (NewFlow::Inbound { remote: key.source, server }, Egress::To(Role::Inside)),
-                None => return Fate::Drop(DropReason::Unsolicited),
+                None => return NatAction::Drop(DropReason::Unsolicited),
             },
         };
         self.open_flow(cx.call, arrival, &new, egress, packet)
     }
 
     /// Who gets a packet from the WAN, and by which way, or what else is to become of it.
-    fn claim_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), Fate> {
+    fn claim_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), NatAction> {
         if packet::is_echo_request(arrival.header, arrival.frame) {
             let is_silent = firewall::is_stealthy(&self.config);
-            return Err(if is_silent { Fate::Drop(DropReason::Unsolicited) } else { Fate::Local });
+            return Err(if is_silent { NatAction::Drop(DropReason::Unsolicited) } else { NatAction::Local });
         }
         let (remote, external) = (key.source.address, key.destination);
         match firewall::claim(&self.config.firewall.v4, key.protocol, external.port, remote) {
             Claim::Service => Ok((Server::seen_as(external, external), Egress::Host)),
             Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::To(Role::Inside))),
-            Claim::ServiceDenied => Err(Fate::Drop(DropReason::ServiceSourceDenied)),
-            Claim::ForwardDenied => Err(Fate::Drop(DropReason::ForwardSourceDenied)),
-            Claim::Unclaimed => self.mapped_or_default(key).ok_or(Fate::Drop(DropReason::Unsolicited)),
+            Claim::ServiceDenied => Err(NatAction::Drop(DropReason::ServiceSourceDenied)),
+            Claim::ForwardDenied => Err(NatAction::Drop(DropReason::ForwardSourceDenied)),
+            Claim::Unclaimed => self.mapped_or_default(key).ok_or(NatAction::Drop(DropReason::Unsolicited)),
         }
     }
 
@@ -79,45 +79,47 @@ impl Dataplane {
         new: &NewFlow,
         egress: Egress,
         packet: &Packet,
-    ) -> Fate {
+    ) -> NatAction {
         let addresses = match new {
             NewFlow::Outbound { client, remote, .. } => [client.external_address(), remote.address],
             NewFlow::Inbound { remote, server } => [remote.address, self.flows.server_host(server)],
         };
         let hop = match self.route_out(call, arrival, egress, addresses) {
             Ok(hop) => hop,
-            Err(reason) => return Fate::Drop(reason),
+            Err(reason) => return NatAction::Drop(reason),
         };
-        let opened = self.flows.open(call.now, new, [egress, arrival.way.back()], packet);
+        let opened = self.flows.open(call.now, new, [egress, arrival.direction.back()], packet);
         self.counters.flows_recycled = self.flows.recycled();
         match opened {
             Ok(id) => {
                 let translation = self.flows.flow(id).translation(Direction::Original);
-                self.passage(translation, hop, arrival)
+                self.rewrite_of(translation, hop, arrival)
             }
             Err(refused) => {
                 self.answer_refused(call, arrival, packet, refused);
-                Fate::Drop(refused.into())
+                NatAction::Drop(refused.into())
             }
         }
     }
 
     /// The flow that a packet of the inside with `key` opens; `None` if there is no address for it.
     fn outbound(&self, cx: &Context<'_, '_>, arrival: Arrival<'_>, key: &FlowKey) -> Option<NewFlow> {
-        let external = self.external_for(arrival.way, key)?;
-        let (client, source) = (self.client(arrival.way, external, key), self.source(cx, arrival));
+        let external = self.external_for(arrival.direction, key)?;
+        let (client, source) = (self.client(arrival.direction, external, key), self.source(cx, arrival));
         Some(NewFlow::Outbound { client, remote: key.destination, source })
     }
 
     /// The external address that a packet of the inside with `key` is seen at: that of the interface by which it leaves,
     /// or to whose address it goes.
     #[inline]
-    fn external_for(&self, way: Way, key: &FlowKey) -> Option<Ipv4Addr> {
+    fn external_for(&self, direction: NatDirection, key: &FlowKey) -> Option<Ipv4Addr> {
         let (source, destination) = (key.source.address, key.destination.address);
-        let interface = match way {
-            Way::Hairpin => self.networks.outside_of(destination)?,
-            Way::HostOutput => self.route_of_host(source, destination)?.interface,
-            Way::Output | Way::Input | Way::HairpinInput => self.routes.lookup(destination)?.interface,
+        let interface = match direction {
+            NatDirection::Hairpin => self.networks.outside_of(destination)?,
+            NatDirection::HostOutput => self.route_of_host(source, destination)?.interface,
+            NatDirection::Output | NatDirection::Input | NatDirection::HairpinInput => {
+                self.routes.lookup(destination)?.interface
+            }
         };
         self.networks.external_of(interface)
     }
@@ -137,9 +139,10 @@ impl Dataplane {
     /// Who a packet with `key` is from that is seen at the address `external`, for a flow that it opens: one that is seen
     /// by the same port as when it is asked, if it can be asked, else by its mapping.
     #[inline]
-    fn client(&self, way: Way, external: Ipv4Addr, key: &FlowKey) -> Client {
+    fn client(&self, direction: NatDirection, external: Ipv4Addr, key: &FlowKey) -> Client {
         let open = &self.config.firewall.v4;
-        let is_own = way == Way::HostOutput && self.networks.outside_of(key.source.address).is_some();
+        let is_own =
+            direction == NatDirection::HostOutput && self.networks.outside_of(key.source.address).is_some();
         let port = if is_own {
             Some(key.source.port).filter(|port| firewall::is_wan_service(open, key.protocol, *port))
         } else {

@@ -6,7 +6,7 @@ use crate::handoff::DeliveryError;
 use crate::icmp_error::IcmpError;
 use crate::pipeline::Dataplane;
 use crate::pipeline::context::Call;
-use crate::pipeline::way::{Arrival, Way};
+use crate::pipeline::nat_action::{Arrival, NatDirection};
 
 impl Dataplane {
     /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
@@ -19,9 +19,9 @@ impl Dataplane {
         packet: &Packet,
         refused: Refused,
     ) {
-        match (arrival.way, refused, packet.transport) {
+        match (arrival.direction, refused, packet.transport) {
             (
-                Way::Output | Way::Hairpin,
+                NatDirection::Output | NatDirection::Hairpin,
                 Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
                 _,
             ) => {
@@ -33,11 +33,11 @@ impl Dataplane {
                     DeliveryError::NoRoom.into(),
                 );
             }
-            (Way::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
+            (NatDirection::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
                 self.reject_undone(call, &mut Quote::of_frame(arrival.frame), DeliveryError::NoRoom);
             }
             // RFC 5382 REQ-4
-            (Way::Input, Refused::Filtered, Transport::Tcp(_)) => {
+            (NatDirection::Input, Refused::Filtered, Transport::Tcp(_)) => {
                 self.answer_unsolicited(call, arrival, packet);
             }
             _ => {}

@@ -10,8 +10,8 @@ use gatepost_ground::{Frame, PortId};
 
 use super::Dataplane;
 use super::context::Context;
+use super::nat_action::NatDirection;
 use super::packet;
-use super::way::Way;
 use crate::batch::Slot;
 use crate::drop_reason::DropReason;
 use crate::firewall::refusal::Quote;
@@ -23,20 +23,20 @@ use crate::nat::icmp;
 use crate::verdict::Verdict;
 
 impl Dataplane {
-    /// What becomes of a packet on its `way` across the WAN address that this worker has nothing more to do
+    /// What becomes of a packet in `direction` across the WAN address that this worker has nothing more to do
     /// with; `None` for what it goes on with.
     #[inline(never)]
     pub(in crate::pipeline) fn steer(
         &mut self,
         cx: &mut Context<'_, '_>,
-        way: Way,
+        direction: NatDirection,
         header: &Header,
         frame: &mut Frame,
     ) -> Option<Verdict> {
         match cx.stage {
-            _ if way == Way::HairpinInput => return None,
+            _ if direction == NatDirection::HairpinInput => return None,
             HandoffStage::Direct | HandoffStage::ToOwner => {}
-            HandoffStage::HairpinQuery => return Some(self.answer_hairpin(cx, way, header, frame)),
+            HandoffStage::HairpinQuery => return Some(self.answer_hairpin(cx, direction, header, frame)),
             HandoffStage::FragmentToOwner
             | HandoffStage::HairpinYes
             | HandoffStage::HairpinNo
@@ -44,9 +44,9 @@ impl Dataplane {
             | HandoffStage::ErrorBack(_) => return None,
         }
         if header.is_fragment() {
-            return Some(self.gather(cx, way, header, frame));
+            return Some(self.gather(cx, direction, header, frame));
         }
-        let owner = self.owner(way, header, frame)?;
+        let owner = self.owner(direction, header, frame)?;
         (owner != self.shard.index()).then(|| steer_to(cx, owner))
     }
 
@@ -105,30 +105,42 @@ impl Dataplane {
 
     /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
     /// learns it from the first, and hands them over with the first in front.
-    fn gather(&mut self, cx: &mut Context<'_, '_>, way: Way, header: &Header, frame: &mut Frame) -> Verdict {
+    fn gather(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        direction: NatDirection,
+        header: &Header,
+        frame: &mut Frame,
+    ) -> Verdict {
         if !is_sound(header) {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
-        let key = FragmentKey::new(self.entered_by(way, cx.ingress), header);
+        let key = FragmentKey::new(self.entered_by(direction, cx.ingress), header);
         let gatherer = self.steering.of_fragment(&key);
         let Some(gathered) = self.gathered.as_mut().filter(|_| gatherer == self.shard.index()) else {
             return steer_to(cx, gatherer);
         };
         if !header.is_first_fragment() {
             return match gathered.later(cx.call.now, &key, cx.ingress, frame) {
-                Later::Known(owner) => self.give_fragment(cx, owner, way, header, frame),
+                Later::Known(owner) => self.give_fragment(cx, owner, direction, header, frame),
                 Later::Held => Verdict::Hold,
                 Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
-        let owner = self.owner(way, header, frame).unwrap_or(self.shard.index());
-        let verdict = self.give_fragment(cx, owner, way, header, frame);
-        self.give_gathered(cx, way, &key, owner);
+        let owner = self.owner(direction, header, frame).unwrap_or(self.shard.index());
+        let verdict = self.give_fragment(cx, owner, direction, header, frame);
+        self.give_gathered(cx, direction, &key, owner);
         verdict
     }
 
     /// Notes who owns a packet's fragments, and gives him those that wait.
-    fn give_gathered(&mut self, cx: &mut Context<'_, '_>, way: Way, key: &FragmentKey, owner: u8) {
+    fn give_gathered(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        direction: NatDirection,
+        key: &FragmentKey,
+        owner: u8,
+    ) {
         if !self.gathered.as_mut().is_some_and(|gathered| gathered.first(cx.call.now, key, owner)) {
             return;
         }
@@ -138,7 +150,7 @@ impl Dataplane {
         {
             let mut released = cx.of_released(ingress);
             let verdict = match packet::parse(&frame) {
-                Ok(header) => self.give_fragment(&mut released, owner, way, &header, &mut frame),
+                Ok(header) => self.give_fragment(&mut released, owner, direction, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
             self.release(&mut released, verdict, &mut frame);
@@ -150,30 +162,32 @@ impl Dataplane {
         &mut self,
         cx: &mut Context<'_, '_>,
         owner: u8,
-        way: Way,
+        direction: NatDirection,
         header: &Header,
         frame: &mut Frame,
     ) -> Verdict {
         if owner == self.shard.index() {
-            self.nat_fragment(cx, way, header, frame)
+            self.nat_fragment(cx, direction, header, frame)
         } else {
             cx.hand_over(owner, HandoffStage::FragmentToOwner)
         }
     }
 
     /// Whose a packet is that is whole, or a first fragment; `None` if all would do the same to it.
-    fn owner(&self, way: Way, header: &Header, frame: &Frame) -> Option<u8> {
+    fn owner(&self, direction: NatDirection, header: &Header, frame: &Frame) -> Option<u8> {
         let key = key(header, frame)?;
         let open = &self.config.firewall.v4;
-        match way {
-            Way::Output | Way::HostOutput | Way::Hairpin => Some(self.steering.of_inside(open, &key)),
+        match direction {
+            NatDirection::Output | NatDirection::HostOutput | NatDirection::Hairpin => {
+                Some(self.steering.of_inside(open, &key))
+            }
             // A ping finds no flow, and nobody but the gateway.
-            Way::Input if key.destination.port == 0 => None,
-            Way::Input => {
+            NatDirection::Input if key.destination.port == 0 => None,
+            NatDirection::Input => {
                 let (port, source) = (key.destination.port, key.source.address);
                 Some(self.steering.of_external(open, key.protocol, port, source))
             }
-            Way::HairpinInput => None,
+            NatDirection::HairpinInput => None,
         }
     }
 }

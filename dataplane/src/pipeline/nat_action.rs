@@ -11,7 +11,7 @@ use crate::route::Route;
 
 /// The way a packet takes across the WAN address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum NatDirection {
     /// From the LAN to the WAN.
     Output,
     /// From the gateway's own host stack to the WAN.
@@ -20,11 +20,11 @@ pub(super) enum Way {
     Input,
     /// From the LAN to the WAN address.
     Hairpin,
-    /// From the WAN address to itself: a packet that took [`Way::Hairpin`] before.
+    /// From the WAN address to itself: a packet that took [`NatDirection::Hairpin`] before.
     HairpinInput,
 }
 
-impl Way {
+impl NatDirection {
     /// Where what goes back to the sender goes.
     pub(super) fn back(self) -> Egress {
         match self {
@@ -44,7 +44,7 @@ impl Way {
 /// A packet that something is to be decided about. It is as it came.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival<'a> {
-    pub(super) way: Way,
+    pub(super) direction: NatDirection,
     pub(super) ingress: Ingress,
     pub(super) header: &'a Header,
     pub(super) frame: &'a Frame,
@@ -52,9 +52,9 @@ pub(super) struct Arrival<'a> {
 
 /// What is to become of a packet, and of the other fragments of the same.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Fate {
+pub(super) enum NatAction {
     /// It is rewritten, and goes on.
-    Pass(Passage),
+    Pass(Rewrite),
     /// It is for the gateway, as it is.
     Local,
     /// It goes no further.
@@ -76,7 +76,7 @@ pub(super) enum Hop {
 
 /// How a packet is rewritten and where it goes then.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Passage {
+pub(super) struct Rewrite {
     pub(super) translation: Translation,
     pub(super) hop: Hop,
     /// The identification that it gets, if it does not keep its own.

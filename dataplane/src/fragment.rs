@@ -7,14 +7,14 @@ use gatepost_ground::wire::{Malformed, checksum};
 
 mod tracker;
 
-pub use tracker::{FragmentKey, FragmentTracker, Later, is_sound};
+pub use tracker::{FragmentKey, FragmentTracker, LaterFragment, is_sound};
 
 /// The pieces of a packet that is too big for a link, first to last.
 ///
 /// All keep its identification; options that are not to be copied stand in the first alone. What
 /// already is a fragment is cut further. Whether the packet may be cut is the caller's to see.
 #[derive(Clone, Debug)]
-pub struct Pieces<'a> {
+pub struct Fragments<'a> {
     header: Header,
     /// The header of the next piece, its options in place.
     head: Head,
@@ -27,12 +27,12 @@ pub struct Pieces<'a> {
 
 /// A piece: an IP packet of its own.
 #[derive(Clone, Debug)]
-pub struct Piece<'a> {
+pub struct Fragment<'a> {
     head: Head,
     payload: &'a [u8],
 }
 
-impl<'a> Pieces<'a> {
+impl<'a> Fragments<'a> {
     /// Cuts `packet`, which has the valid `header`, into pieces of at most `mtu` octets.
     ///
     /// # Errors
@@ -60,10 +60,10 @@ impl<'a> Pieces<'a> {
     }
 }
 
-impl<'a> Iterator for Pieces<'a> {
-    type Item = Piece<'a>;
+impl<'a> Iterator for Fragments<'a> {
+    type Item = Fragment<'a>;
 
-    fn next(&mut self) -> Option<Piece<'a>> {
+    fn next(&mut self) -> Option<Fragment<'a>> {
         let rest = self.payload.get(self.done..).filter(|rest| !rest.is_empty())?;
         let room = self.mtu - self.head.len;
         let is_last = rest.len() <= room;
@@ -77,11 +77,11 @@ impl<'a> Iterator for Pieces<'a> {
         });
         self.done += payload.len();
         self.head = self.copied;
-        Some(Piece { head, payload })
+        Some(Fragment { head, payload })
     }
 }
 
-impl Piece<'_> {
+impl Fragment<'_> {
     /// Writes the piece to the beginning of `packet` and returns its size in octets.
     ///
     /// # Errors
@@ -155,12 +155,12 @@ mod tests {
         Header { id: 0x1234, ttl: 9, ..Header::new(SOURCE, DESTINATION, Protocol::UDP, 0) }
     }
 
-    fn pieces(packet: &[u8], mtu: u16) -> Vec<Vec<u8>> {
+    fn fragments(packet: &[u8], mtu: u16) -> Vec<Vec<u8>> {
         let header = Header::parse(packet).expect("valid");
-        let pieces = Pieces::new(packet, &header, mtu).expect("room");
-        let written = pieces.map(|piece| {
+        let fragments = Fragments::new(packet, &header, mtu).expect("room");
+        let written = fragments.map(|fragment| {
             let mut bytes = vec![0; usize::from(mtu)];
-            let len = piece.write(&mut bytes).expect("no piece is larger than the MTU");
+            let len = fragment.write(&mut bytes).expect("no fragment is larger than the MTU");
             bytes.truncate(len);
             bytes
         });
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn a_packet_that_fits_stays_whole() {
         let whole = packet(&[], &[7; 556], header());
-        assert_eq!(pieces(&whole, 576), [whole]);
+        assert_eq!(fragments(&whole, 576), [whole]);
     }
 
     /// RFC 791: Options are copied only if they say so.
@@ -196,10 +196,10 @@ mod tests {
     fn rfc791_options_are_copied_only_if_they_say_so() {
         // Record route, which stays in the first, and router alert, which is copied.
         let options = [7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0, 0];
-        let pieces = pieces(&packet(&options, &[7; 1000], header()), 576);
-        let first = Header::parse(&pieces[0]).expect("valid");
-        assert_eq!(first.options(&pieces[0]), options);
-        for later in &pieces[1..] {
+        let fragments = fragments(&packet(&options, &[7; 1000], header()), 576);
+        let first = Header::parse(&fragments[0]).expect("valid");
+        assert_eq!(first.options(&fragments[0]), options);
+        for later in &fragments[1..] {
             assert_eq!(Header::parse(later).expect("valid").options(later), [148, 4, 0, 0]);
         }
     }
@@ -207,8 +207,9 @@ mod tests {
     #[test]
     fn a_fragment_is_cut_further() {
         let middle = Header { more_fragments: true, fragment_offset: 1600, ..header() };
-        let pieces = pieces(&packet(&[], &[7; 1200], middle), 576);
-        let headers: Vec<_> = pieces.iter().map(|piece| Header::parse(piece).expect("valid")).collect();
+        let fragments = fragments(&packet(&[], &[7; 1200], middle), 576);
+        let headers: Vec<_> =
+            fragments.iter().map(|fragment| Header::parse(fragment).expect("valid")).collect();
         assert_eq!(
             headers.iter().map(|header| header.fragment_offset).collect::<Vec<_>>(),
             [1600, 2152, 2704]
@@ -220,11 +221,14 @@ mod tests {
     fn what_cannot_be_cut_is_refused() {
         let packet = packet(&[], &[7; 100], header());
         let header = Header::parse(&packet).expect("valid");
-        assert_eq!(Pieces::new(&packet, &header, 27).map(Iterator::count), Err(Malformed::Length));
-        assert_eq!(Pieces::new(&packet, &header, 28).map(Iterator::count), Ok(13));
-        assert_eq!(Pieces::new(&packet[..19], &header, 576).map(Iterator::count), Err(Malformed::Truncated));
-        let piece = Pieces::new(&packet, &header, 28).expect("room").next().expect("a piece");
-        assert_eq!(piece.write(&mut [0; 27]), Err(Malformed::Truncated));
+        assert_eq!(Fragments::new(&packet, &header, 27).map(Iterator::count), Err(Malformed::Length));
+        assert_eq!(Fragments::new(&packet, &header, 28).map(Iterator::count), Ok(13));
+        assert_eq!(
+            Fragments::new(&packet[..19], &header, 576).map(Iterator::count),
+            Err(Malformed::Truncated)
+        );
+        let fragment = Fragments::new(&packet, &header, 28).expect("room").next().expect("a fragment");
+        assert_eq!(fragment.write(&mut [0; 27]), Err(Malformed::Truncated));
     }
 
     proptest! {
@@ -235,21 +239,21 @@ mod tests {
             mtu in 68u16..2000,
         ) {
             let options = &options[..options.len() & !3];
-            let pieces = pieces(&packet(options, &payload, header()), mtu);
-            for piece in &pieces {
-                let parsed = Header::parse(piece).expect("valid");
-                prop_assert!(usize::from(parsed.total_len) == piece.len() && piece.len() <= usize::from(mtu));
+            let fragments = fragments(&packet(options, &payload, header()), mtu);
+            for fragment in &fragments {
+                let parsed = Header::parse(fragment).expect("valid");
+                prop_assert!(usize::from(parsed.total_len) == fragment.len() && fragment.len() <= usize::from(mtu));
                 prop_assert_eq!((parsed.id, parsed.ttl, parsed.source), (0x1234, 9, SOURCE));
             }
-            prop_assert_eq!(reassemble(&pieces), payload);
+            prop_assert_eq!(reassemble(&fragments), payload);
         }
 
         #[test]
         fn any_packet_is_cut_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200), mtu: u16) {
             if let Ok(header) = Header::parse_embedded(&bytes) {
-                let _ = Pieces::new(&bytes, &header, mtu).map(Iterator::count);
+                let _ = Fragments::new(&bytes, &header, mtu).map(Iterator::count);
             }
-            let _ = Pieces::new(&bytes, &self::header(), mtu).map(Iterator::count);
+            let _ = Fragments::new(&bytes, &self::header(), mtu).map(Iterator::count);
         }
     }
 }

@@ -12,12 +12,12 @@ use gatepost_ground::Frame;
 /// The buffers, and a note `T` with each frame held.
 #[derive(Debug)]
 pub(crate) struct FramePool<T> {
-    places: Box<[Place<T>]>,
+    slots: Box<[Slot<T>]>,
     spare: FrameQueue,
 }
 
 #[derive(Debug)]
-struct Place<T> {
+struct Slot<T> {
     frame: Frame,
     note: T,
     next: u16,
@@ -41,17 +41,17 @@ impl FrameQueue {
 impl<T: Copy> FramePool<T> {
     /// A pool of `frames` buffers, of `frame_capacity` octets each; spare ones have `note`.
     pub(crate) fn new(frames: u16, frame_capacity: usize, note: T) -> Self {
-        let place = |_| Place { frame: Frame::with_capacity(frame_capacity), note, next: 0 };
-        let mut pool = Self { places: (0..frames).map(place).collect(), spare: FrameQueue::default() };
+        let slot = |_| Slot { frame: Frame::with_capacity(frame_capacity), note, next: 0 };
+        let mut pool = Self { slots: (0..frames).map(slot).collect(), spare: FrameQueue::default() };
         let mut spare = FrameQueue::default();
-        (0..frames).for_each(|place| pool.append(&mut spare, place));
+        (0..frames).for_each(|slot| pool.append(&mut spare, slot));
         pool.spare = spare;
         pool
     }
 
     /// Makes room for frames of up to `frame_capacity` octets, if there was less.
     pub(crate) fn reserve_frames(&mut self, frame_capacity: usize) {
-        self.places.iter_mut().for_each(|place| place.frame.reserve(frame_capacity));
+        self.slots.iter_mut().for_each(|slot| slot.frame.reserve(frame_capacity));
     }
 
     /// Whether a frame can be held.
@@ -65,43 +65,43 @@ impl<T: Copy> FramePool<T> {
         if !self.has_spare() {
             return false;
         }
-        let place = self.spare.first;
-        let spare = &mut self.places[usize::from(place)];
+        let slot = self.spare.first;
+        let spare = &mut self.slots[usize::from(slot)];
         frame.give_to(&mut spare.frame);
         spare.note = note;
         let mut spares = mem::take(&mut self.spare);
         self.remove_first(&mut spares);
         self.spare = spares;
-        self.append(queue, place);
+        self.append(queue, slot);
         true
     }
 
     /// The first frame of `queue`, which leaves it. Its buffer is a spare one as soon as the caller is
     /// done with it, and may be exchanged for another of the same capacity.
     pub(crate) fn release(&mut self, queue: &mut FrameQueue) -> Option<(&mut Frame, T)> {
-        let place = self.remove_first(queue)?;
+        let slot = self.remove_first(queue)?;
         let mut spare = mem::take(&mut self.spare);
-        self.append(&mut spare, place);
+        self.append(&mut spare, slot);
         self.spare = spare;
-        let place = &mut self.places[usize::from(place)];
-        Some((&mut place.frame, place.note))
+        let slot = &mut self.slots[usize::from(slot)];
+        Some((&mut slot.frame, slot.note))
     }
 
-    fn append(&mut self, queue: &mut FrameQueue, place: u16) {
+    fn append(&mut self, queue: &mut FrameQueue, slot: u16) {
         if queue.len == 0 {
-            queue.first = place;
+            queue.first = slot;
         } else {
-            self.places[usize::from(queue.last)].next = place;
+            self.slots[usize::from(queue.last)].next = slot;
         }
-        queue.last = place;
+        queue.last = slot;
         queue.len += 1;
     }
 
     fn remove_first(&mut self, queue: &mut FrameQueue) -> Option<u16> {
         queue.len = queue.len.checked_sub(1)?;
-        let place = queue.first;
-        queue.first = self.places[usize::from(place)].next;
-        Some(place)
+        let slot = queue.first;
+        queue.first = self.slots[usize::from(slot)].next;
+        Some(slot)
     }
 }
 

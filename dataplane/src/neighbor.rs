@@ -37,7 +37,7 @@
 //! comes earlier waits until then, and frames go to the known address meanwhile. So a flood of claims costs
 //! three requests a second, and a network card that was really replaced is believed after 1.3 s at most.
 //!
-//! Where a lease or a reservation says who holds an address ([`Hearing::holder`]), nobody else is believed to
+//! Where a lease or a reservation says who holds an address ([`ArpContext::holder`]), nobody else is believed to
 //! have it, and the holder is believed at once. When a lease begins, the neighbour is taken to be at its
 //! holder's hardware address ([`NeighborTable::follow_holders`]). A bridge that puts its own hardware address
 //! in place of its clients' (a Wi-Fi repeater) is believed as where there is no lease, if the lease was asked
@@ -121,7 +121,7 @@ pub struct Neighbor<A = IpAddr> {
 
 /// What the table is told with an ARP packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Hearing {
+pub struct ArpContext {
     /// The packet's target is the gateway's address on the interface.
     pub is_for_us: bool,
     /// Another worker received the packet, and reports what comes of it.
@@ -233,17 +233,17 @@ impl NeighborTable {
     /// How long a neighbour that did not answer is not asked again.
     pub const UNREACHABLE: Duration = Duration::from_secs(5);
 
-    /// Learns from an ARP packet that came in on `interface`: see [`NeighborTable::hear`].
+    /// Learns from an ARP packet that came in on `interface`: see [`NeighborTable::learn`].
     pub fn handle_arp(
         &mut self,
         now: Instant,
         interface: InterfaceId,
         packet: &arp::Packet,
-        hearing: Hearing,
+        context: ArpContext,
         events: &mut impl FnMut(Event<'_>),
     ) {
         let asks = packet.operation == arp::Operation::Request;
-        self.hear(now, interface, (packet.sender_ip, packet.sender_mac), asks, hearing, events);
+        self.learn(now, interface, (packet.sender_ip, packet.sender_mac), asks, context, events);
     }
 }
 
@@ -314,27 +314,27 @@ impl<A: Address> NeighborTable<A> {
     /// frames that waited for it. If it `asks`, it wants to know the gateway's.
     ///
     /// The neighbour's address is to be one of the interface's network, and not the gateway's own.
-    pub fn hear(
+    pub fn learn(
         &mut self,
         now: Instant,
         interface: InterfaceId,
         (ip, sender): (A, MacAddr),
         asks: bool,
-        hearing: Hearing,
+        context: ArpContext,
         events: &mut impl FnMut(Event<'_, A>),
     ) {
         if ip.is_unspecified() {
             return;
         }
-        if let Some(holder) = hearing.holder.filter(|holder| *holder != sender) {
-            if !hearing.is_copy {
+        if let Some(holder) = context.holder.filter(|holder| *holder != sender) {
+            if !context.is_copy {
                 events(Event::ClaimRefused(Claim { interface, ip, known: holder, claimant: sender }));
             }
             return;
         }
         let key = ip.on(interface);
         let index = self.index(key);
-        let asks_us = hearing.is_for_us && asks;
+        let asks_us = context.is_for_us && asks;
         let way = match self.sets[index].find(key) {
             Some(way) => Some(way),
             None if asks_us => self.insert(now, index, key),
@@ -343,17 +343,17 @@ impl<A: Address> NeighborTable<A> {
         let Some(way) = way else { return };
         let entry = &mut self.sets[index].entries[way];
         let is_claim = entry.state(now).has_address() && entry.mac != sender;
-        if is_claim && hearing.holder.is_none() {
-            self.contest(now, (index, way), sender, hearing.is_copy);
+        if is_claim && context.holder.is_none() {
+            self.contest(now, (index, way), sender, context.is_copy);
             return;
         }
         let claim = |known, claimant| Claim { interface, ip, known, claimant };
-        if is_claim && !hearing.is_copy {
+        if is_claim && !context.is_copy {
             events(Event::Moved(claim(entry.mac, sender)));
         } else if !is_claim && entry.is_claimed() && !entry.is_copy {
             events(Event::ClaimRefused(claim(sender, entry.claimant)));
         }
-        let is_confirmed = hearing.is_for_us || !matches!(entry.phase, Phase::Known | Phase::Unreachable);
+        let is_confirmed = context.is_for_us || !matches!(entry.phase, Phase::Known | Phase::Unreachable);
         if is_confirmed {
             entry.deadline = now + NeighborTable::REACHABLE;
         } else if entry.mac != sender {

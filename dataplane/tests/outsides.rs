@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::{Config, Mode};
-use gatepost_dataplane::flow::{Pinhole, Refused};
+use gatepost_dataplane::flow::{FlowError, Pinhole};
 use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::{DropReason, PinholeError, Verdict};
 use gatepost_ground::wire::Protocol;
@@ -317,7 +317,7 @@ fn a_pinhole_is_at_one_address_and_goes_with_it() {
     open(&mut bench, GATEWAY_WAN).expect("there is room");
     assert_eq!(knocks(&mut bench), [Verdict::Transmit(LAN0); 2]);
     bench.configure(|config| config.interfaces[DSL_SIDE.index()].addresses.clear());
-    let no_address = Err(PinholeError::Refused(Refused::NoAddress));
+    let no_address = Err(PinholeError::Flow(FlowError::NoAddress));
     assert_eq!(open(&mut bench, GATEWAY_DSL), no_address);
     assert_eq!(
         bench.send(WAN, &udp(SERVER, 7000, GATEWAY_WAN, 5060, b"voice")).verdict,

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use common::*;
 use gatepost_dataplane::config::{Config, Mode};
-use gatepost_dataplane::flow::{LIFETIME_MAX, Opened, PINHOLES_MAX, PINHOLES_PER_HOST_MAX, Pinhole, Refused};
+use gatepost_dataplane::flow::{
+    FlowError, LIFETIME_MAX, Opened, PINHOLES_MAX, PINHOLES_PER_HOST_MAX, Pinhole,
+};
 use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::{DropReason, PinholeError};
 use gatepost_ground::wire::Protocol;
@@ -117,7 +119,7 @@ fn there_are_so_many_in_all_and_none_is_closed_for_another() {
         (0..PINHOLES_MAX).map(|number| open(&mut bench, &udp_to(inside(number))).external.port).collect();
     let now = bench.now;
     let one_more = bench.dataplane.open_pinhole(now, &udp_to(inside(PINHOLES_MAX)), MINUTE);
-    assert_eq!(one_more, Err(PinholeError::Refused(Refused::TableFull)));
+    assert_eq!(one_more, Err(PinholeError::Flow(FlowError::TableFull)));
     for (number, port) in opened.into_iter().enumerate() {
         assert_eq!(open(&mut bench, &udp_to(inside(number))).external.port, port, "it can be prolonged");
     }
@@ -183,7 +185,7 @@ fn a_host_has_its_share_and_those_that_are_open_stay() {
     }
     let now = bench.now;
     let one_more = bench.dataplane.open_pinhole(now, &udp_to(inside(PINHOLES_PER_HOST_MAX)), MINUTE);
-    assert_eq!(one_more, Err(PinholeError::Refused(Refused::HostLimit)));
+    assert_eq!(one_more, Err(PinholeError::Flow(FlowError::HostLimit)));
     let external = open(&mut bench, &udp_to(inside(0))).external.port;
     assert_eq!(knock(&mut bench, STRANGER, external).one().port, LAN0);
     open(&mut bench, &udp_to(Endpoint::new(BOB.address, 20_000)));

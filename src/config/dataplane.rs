@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use gatepost_dataplane::config::{
-    self as dataplane, Bounded, Gateways, Interface, Link, Mode, Openings, WanService,
+    self as dataplane, Bounded, Gateways, InboundRules, Interface, Link, Mode, WanService,
 };
 use gatepost_ground::{InterfaceId, MacAddr, Role};
 use gatepost_services::service::Kind;
@@ -75,8 +75,8 @@ impl Config {
             .into(),
             firewall: dataplane::Firewall {
                 stealth: self.firewall.stealth,
-                v4: self.openings(),
-                v6: Openings::default(),
+                v4: self.inbound_rules(),
+                v6: InboundRules::default(),
             },
             nat: self.nat,
             inspection: dataplane::Inspection { arp: self.lan.inspect_arp, dhcp: self.lan.dhcp_snooping },
@@ -84,16 +84,16 @@ impl Config {
     }
 
     /// What is open to packets of IPv4.
-    fn openings(&self) -> Openings {
-        Openings {
-            wan_services: self.wan_services().flat_map(|kind| self.openings_of(kind)).collect(),
+    fn inbound_rules(&self) -> InboundRules {
+        InboundRules {
+            wan_services: self.wan_services().flat_map(|kind| self.inbound_rules_of(kind)).collect(),
             forwards: self.firewall.forwards.iter().flat_map(|forward| forward.rules.clone()).collect(),
             dmz_host: self.firewall.dmz_host,
         }
     }
 
     /// The ports of a service on the WAN, with those who may use them.
-    fn openings_of(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
+    fn inbound_rules_of(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
         let everybody = [Ipv4Net::default()];
         let from = self.access.to(kind.name).unwrap_or(&everybody).to_vec();
         self.services.ports_of(kind).into_iter().map(move |(protocol, port)| WanService {

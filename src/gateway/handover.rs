@@ -156,13 +156,13 @@ impl Handover {
         }
     }
 
-    /// Gives each notice that others have left to `hear`, with who left it.
-    pub fn notices(&self, mut hear: impl FnMut(u8, Notice)) {
+    /// Gives each notice that others have left to `apply`, with who left it.
+    pub fn notices(&self, mut apply: impl FnMut(u8, Notice)) {
         let Some(inbox) = self.inbox() else { return };
         // No more than fit, however quickly others leave new ones.
         for _ in 0..NOTICES_MAX {
             let Some((from, notice)) = inbox.notices.pop() else { return };
-            hear(from, notice);
+            apply(from, notice);
         }
     }
 

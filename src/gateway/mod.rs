@@ -72,7 +72,7 @@ use resources::Resources;
 use services::Services;
 use services::list::List;
 use tls::GatewayTls;
-use worker::{Ways, Worker};
+use worker::{Worker, WorkerChannels};
 
 /// What the gateway gets from whoever runs it.
 pub struct Environment {
@@ -120,8 +120,8 @@ pub fn build<P: Port>(
         queues.push(asking);
         let (to_host, from_host, config) = (to_host.clone(), from_host.take(), Arc::clone(&swapped));
         let bindings = Arc::clone(&bindings);
-        let ways = Ways { handover, to_host, from_host, config, bindings, requests: asked };
-        workers.push(Worker::new(dataplane, ports, ways, frame_capacity));
+        let channels = WorkerChannels { handover, to_host, from_host, config, bindings, requests: asked };
+        workers.push(Worker::new(dataplane, ports, channels, frame_capacity));
     }
     let wake_workers: Arc<dyn Fn() + Send + Sync> = Arc::new(move || (0..count).for_each(&*wake_worker));
     let requests = Requests { queues, wake_workers: Arc::clone(&wake_workers) };

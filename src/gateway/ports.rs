@@ -42,7 +42,7 @@ const ROUNDS_MAX: usize = Batch::FRAMES_MAX / TURN_FRAMES;
 /// The ports of one worker. A port's [`PortId`] is its place in the order they were given in.
 #[derive(Debug)]
 pub struct Ports<P> {
-    places: Vec<Place<P>>,
+    slots: Vec<PortSlot<P>>,
     /// Whose turn it is to be read first.
     first: usize,
     /// What the numbers behind those of the places stand for.
@@ -101,7 +101,7 @@ impl<P: Port> Ports<P> {
             debug_assert_eq!(devices.len(), workers.len(), "port {name} has a device for each worker");
             let condition = Arc::new(Condition::default());
             for (worker, device) in workers.iter_mut().zip(devices) {
-                worker.places.push(Place::new(name.clone(), device, Arc::clone(&condition)));
+                worker.slots.push(PortSlot::new(name.clone(), device, Arc::clone(&condition)));
             }
         }
         workers
@@ -115,76 +115,76 @@ impl<P: Port> Ports<P> {
 
     /// The devices there are, with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (PortId, &P)> {
-        ids().zip(&self.places).filter_map(|(id, place)| Some((id, place.port.as_ref()?)))
+        ids().zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.port.as_ref()?)))
     }
 
     /// The ports that are gone.
     pub fn gone(&self) -> impl Iterator<Item = PortId> {
-        ids().zip(&self.places).filter(|(_, place)| place.port.is_none()).map(|(id, _)| id)
+        ids().zip(&self.slots).filter(|(_, slot)| slot.port.is_none()).map(|(id, _)| id)
     }
 
     /// Every port as people see it.
     pub fn status(&self) -> Vec<PortStatus> {
-        self.places.iter().map(Place::status).collect()
+        self.slots.iter().map(PortSlot::status).collect()
     }
 
     /// Puts a device in the place of one that is gone.
     pub fn open(&mut self, id: PortId, port: P) {
-        if let Some(place) = self.place(id) {
-            if place.condition.is_gone.swap(false, Ordering::Relaxed) {
-                info!("port {} is back", place.name);
+        if let Some(slot) = self.slot(id) {
+            if slot.condition.is_gone.swap(false, Ordering::Relaxed) {
+                info!("port {} is back", slot.name);
             }
-            place.port = Some(port);
-            place.readable = true;
+            slot.port = Some(port);
+            slot.readable = true;
         }
     }
 
     /// Gives up a port's device: it is gone.
     pub fn close(&mut self, id: PortId, why: &str, undeliverable: Undeliverable<'_>) {
-        if let Some(place) = self.place(id) {
-            place.close(id, why, undeliverable);
+        if let Some(slot) = self.slot(id) {
+            slot.close(id, why, undeliverable);
         }
     }
 
     /// The port may have frames to read.
     pub fn set_readable(&mut self, id: PortId) {
-        if let Some(place) = self.place(id) {
-            place.readable = true;
+        if let Some(slot) = self.slot(id) {
+            slot.readable = true;
         }
     }
 
     /// The port may take frames again: sends what waits for it.
     pub fn set_writable(&mut self, id: PortId, undeliverable: Undeliverable<'_>) {
-        if let Some(place) = self.place(id) {
-            place.flush(id, undeliverable);
+        if let Some(slot) = self.slot(id) {
+            slot.flush(id, undeliverable);
         }
     }
 
     /// The ports that frames were read from since this was last asked.
     pub fn take_active(&mut self) -> PortSet {
-        let active = |place: &mut Place<P>| mem::take(&mut place.active);
-        ids().zip(&mut self.places).filter_map(|(id, place)| active(place).then_some(id)).collect()
+        let active = |slot: &mut PortSlot<P>| mem::take(&mut slot.active);
+        ids().zip(&mut self.slots).filter_map(|(id, slot)| active(slot).then_some(id)).collect()
     }
 
     /// Whether any port may have frames to read.
     pub fn is_readable(&self) -> bool {
-        self.places.iter().any(Place::is_readable)
+        self.slots.iter().any(PortSlot::is_readable)
     }
 
     /// Reads frames until the batch is full, nothing is left to read, or each port was read as often as one batch allows.
     pub fn receive(&mut self, batch: &mut Batch, undeliverable: Undeliverable<'_>) {
-        self.places.iter_mut().for_each(|place| place.refused_left = REFUSED_MAX);
+        self.slots.iter_mut().for_each(|slot| slot.refused_left = REFUSED_MAX);
         for _ in 0..ROUNDS_MAX {
             if batch.is_full() || !self.is_readable() {
                 break;
             }
-            let (later, sooner) = self.places.split_at_mut(self.first);
+            let (later, sooner) = self.slots.split_at_mut(self.first);
             let from = u8::try_from(self.first).unwrap_or(0);
             let order = (from..).zip(sooner).chain((0..).zip(later));
-            for (number, place) in order {
-                place.receive(PortId(number), batch, undeliverable);
+            for (number, slot) in order {
+                slot.receive(PortId(number), batch, undeliverable);
             }
-            self.first = (self.first + 1) % self.places.len();
+            self.first = (self.first + 1) % self.slots.len();
         }
     }
 
@@ -239,13 +239,13 @@ impl<P: Port> Ports<P> {
         sole: bool,
         undeliverable: Undeliverable<'_>,
     ) -> Result<(), DropReason> {
-        let Some(place) = self.place(id) else {
+        let Some(slot) = self.slot(id) else {
             return self.send_tagged(id, frame, sole, undeliverable);
         };
-        if place.abilities().include(frame.offload()) {
-            place.send(id, frame.bytes(), frame.offload(), sole, undeliverable)
+        if slot.abilities().include(frame.offload()) {
+            slot.send(id, frame.bytes(), frame.offload(), sole, undeliverable)
         } else {
-            place.send_segments(id, frame, sole, undeliverable)
+            slot.send_segments(id, frame, sole, undeliverable)
         }
     }
 
@@ -258,7 +258,7 @@ impl<P: Port> Ports<P> {
         sole: bool,
         undeliverable: Undeliverable<'_>,
     ) -> Result<(), DropReason> {
-        let vlan = usize::from(id.0).checked_sub(self.places.len()).and_then(|at| self.vlans.get(at));
+        let vlan = usize::from(id.0).checked_sub(self.slots.len()).and_then(|at| self.vlans.get(at));
         let Some(VlanPort { port, vid, .. }) = vlan.copied().filter(|vlan| self.is_place(vlan.port)) else {
             return Err(DropReason::PortDown);
         };
@@ -273,17 +273,17 @@ impl<P: Port> Ports<P> {
     }
 
     fn is_place(&self, id: PortId) -> bool {
-        usize::from(id.0) < self.places.len()
+        usize::from(id.0) < self.slots.len()
     }
 
-    fn place(&mut self, id: PortId) -> Option<&mut Place<P>> {
-        self.places.get_mut(usize::from(id.0))
+    fn slot(&mut self, id: PortId) -> Option<&mut PortSlot<P>> {
+        self.slots.get_mut(usize::from(id.0))
     }
 }
 
 impl<P> Default for Ports<P> {
     fn default() -> Self {
-        Self { places: Vec::new(), first: 0, vlans: Vec::new(), tagged: Frame::default() }
+        Self { slots: Vec::new(), first: 0, vlans: Vec::new(), tagged: Frame::default() }
     }
 }
 
@@ -293,7 +293,7 @@ fn ids() -> impl Iterator<Item = PortId> {
 
 /// A port's place, with or without a device.
 #[derive(Debug)]
-struct Place<P> {
+struct PortSlot<P> {
     name: String,
     port: Option<P>,
     readable: bool,
@@ -325,7 +325,7 @@ struct Waiting {
     sole: bool,
 }
 
-impl<P: Port> Place<P> {
+impl<P: Port> PortSlot<P> {
     fn new(name: String, port: P, condition: Arc<Condition>) -> Self {
         Self {
             name,
@@ -649,9 +649,9 @@ mod tests {
             ports.send(PortId(0), &frame_of(&[9]), true, &mut unexpected),
             Err(DropReason::PortBackpressure)
         );
-        ports.places[0].port.as_mut().expect("open").room = 1000;
+        ports.slots[0].port.as_mut().expect("open").room = 1000;
         ports.set_writable(PortId(0), &mut unexpected);
-        let written = &ports.places[0].port.as_ref().expect("open").written;
+        let written = &ports.slots[0].port.as_ref().expect("open").written;
         assert!(written.is_sorted());
         assert_eq!(written.len(), BACKLOG_FRAMES_MAX + 1);
         assert_eq!(
@@ -671,7 +671,7 @@ mod tests {
             assert_eq!(ports.send(PortId(0), &empty(), sole, &mut unexpected), Ok(()));
         }
         let mut lost = Vec::new();
-        ports.places[0].port.as_mut().expect("open").failure = Some(gone);
+        ports.slots[0].port.as_mut().expect("open").failure = Some(gone);
         ports.set_writable(PortId(0), &mut |verdict, reason| lost.push((verdict, reason)));
         assert_eq!(lost, [(Verdict::Transmit(PortId(0)), DropReason::PortDown); 2]);
         assert_eq!(ports.status()[0].counters.down, 3);
@@ -697,7 +697,7 @@ mod tests {
         let mut ports = ports([FakePort { failure: Some(|| PortError::Down), ..Default::default() }]);
         assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortDown));
         assert_eq!(ports.status()[0].state, LinkState::Down);
-        let fake = ports.places[0].port.as_mut().expect("still open");
+        let fake = ports.slots[0].port.as_mut().expect("still open");
         *fake = FakePort { room: 1, ..Default::default() };
         assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Ok(()));
         assert_eq!(ports.status()[0].state, LinkState::Up);
@@ -757,7 +757,7 @@ mod tests {
             assert_eq!(ports.send(id, &frame, true, &mut unexpected), Ok(()));
             assert_eq!(ports.status()[usize::from(id.0)].counters.transmitted, written);
         }
-        let port = |number: usize| ports.places[number].port.as_ref().expect("open");
+        let port = |number: usize| ports.slots[number].port.as_ref().expect("open");
         assert_eq!(port(0).written, [frame.bytes()]);
         for (written, data) in port(1).written.iter().zip(7..) {
             assert_eq!((written.len(), written[42]), (43, data));
@@ -799,7 +799,7 @@ mod tests {
         let mut ports = ports([flooded, FakePort { to_read: 1, ..Default::default() }]);
         let mut batch = Batch::new(64);
         for turn in 1..=3 {
-            ports.places[1].port.as_mut().expect("open").to_read = 1;
+            ports.slots[1].port.as_mut().expect("open").to_read = 1;
             ports.set_readable(PortId(1));
             batch.clear();
             let mut lost = 0;

@@ -39,7 +39,7 @@ pub struct Worker<P> {
 }
 
 /// What connects a worker with the rest of its gateway.
-pub(super) struct Ways {
+pub(super) struct WorkerChannels {
     /// To the other workers, and from them.
     pub handover: Handover,
     /// To the host stack.
@@ -56,9 +56,14 @@ pub(super) struct Ways {
 
 impl<P: Port> Worker<P> {
     /// A worker for `ports`, numbered as in the configuration.
-    pub(super) fn new(dataplane: Dataplane, mut ports: Ports<P>, ways: Ways, frame_capacity: usize) -> Self {
+    pub(super) fn new(
+        dataplane: Dataplane,
+        mut ports: Ports<P>,
+        channels: WorkerChannels,
+        frame_capacity: usize,
+    ) -> Self {
         ports.set_vlans(&dataplane.config().vlans);
-        let Ways { handover, to_host, from_host, config, bindings, requests } = ways;
+        let WorkerChannels { handover, to_host, from_host, config, bindings, requests } = channels;
         let (config, bindings) = (Cache::new(config), Cache::new(bindings));
         Self {
             dataplane,
@@ -165,7 +170,7 @@ impl<P: Port> Worker<P> {
     /// Takes in what other workers have left.
     fn take_over(&mut self, now: Instant) {
         let Self { dataplane, handover, .. } = self;
-        handover.notices(|from, notice| dataplane.hear(now, from, notice));
+        handover.notices(|from, notice| dataplane.apply_notice(now, from, notice));
         for _ in self.handover.shard().others() {
             self.handover.take(&mut self.batch);
             if self.batch.is_empty() {

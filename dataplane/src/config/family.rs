@@ -2,7 +2,7 @@
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
-use super::{Firewall, Openings};
+use super::{Firewall, InboundRules};
 use crate::key::Address;
 
 /// A router of each family, where there is one.
@@ -20,7 +20,7 @@ pub trait Family: Address {
     fn gateway(gateways: &Gateways) -> Option<Self>;
 
     /// What is open to packets of this family.
-    fn openings(firewall: &Firewall) -> &Openings<Self>;
+    fn inbound_rules(firewall: &Firewall) -> &InboundRules<Self>;
 }
 
 impl Family for Ipv4Addr {
@@ -28,7 +28,7 @@ impl Family for Ipv4Addr {
         gateways.v4
     }
 
-    fn openings(firewall: &Firewall) -> &Openings {
+    fn inbound_rules(firewall: &Firewall) -> &InboundRules {
         &firewall.v4
     }
 }
@@ -38,7 +38,7 @@ impl Family for Ipv6Addr {
         gateways.v6
     }
 
-    fn openings(firewall: &Firewall) -> &Openings<Self> {
+    fn inbound_rules(firewall: &Firewall) -> &InboundRules<Self> {
         &firewall.v6
     }
 }

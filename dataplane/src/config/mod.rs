@@ -199,15 +199,15 @@ pub struct Firewall {
     /// [`Mode::NatDmz`]: the WAN address answers nothing that it need not answer, pings included.
     pub stealth: bool,
     /// What is open to packets of IPv4.
-    pub v4: Openings<Ipv4Addr>,
+    pub v4: InboundRules<Ipv4Addr>,
     /// What is open to packets of IPv6; it has no effect yet. No packet changes its family on the way, so what is open to
     /// one family leads to hosts of that family only.
-    pub v6: Openings<Ipv6Addr>,
+    pub v6: InboundRules<Ipv6Addr>,
 }
 
 /// What the firewall lets in of the packets of one address family.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Openings<A: Address = Ipv4Addr> {
+pub struct InboundRules<A: Address = Ipv4Addr> {
     /// The gateway's own services that the WAN may use.
     pub wan_services: Vec<WanService<A>>,
     /// What is passed on to LAN hosts; the first match wins.
@@ -216,7 +216,7 @@ pub struct Openings<A: Address = Ipv4Addr> {
     pub dmz_host: Option<A>,
 }
 
-impl<A: Address> Default for Openings<A> {
+impl<A: Address> Default for InboundRules<A> {
     /// Nothing.
     fn default() -> Self {
         Self { wan_services: Vec::new(), forwards: Vec::new(), dmz_host: None }

@@ -3,22 +3,22 @@
 //! A packet that belongs to a flow is never asked about here; the flow table admitted it when it
 //! opened. What arrives at the WAN address without a flow is claimed, in this order, by one of the
 //! gateway's own services, by a forward, by a NAT mapping (which the flow table knows), or by the
-//! default machine. What nobody claims is unsolicited, and [`refusal`] says how it is answered.
+//! default machine. What nobody claims is unsolicited, and [`syn_reject`] says how it is answered.
 //! [`policy`] tells the flow table what a configuration means for it.
 
 pub mod policy;
-pub mod refusal;
+pub mod syn_reject;
 
 use core::net::Ipv4Addr;
 
 use gatepost_ground::wire::Protocol;
 
-use crate::config::{Config, Forward, Mode, Openings, WanService};
+use crate::config::{Config, Forward, InboundRules, Mode, WanService};
 use crate::key::{Address, Endpoint};
 
 /// Who claims a packet that arrived at the WAN address without a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim<A = Ipv4Addr> {
+pub enum InboundMatch<A = Ipv4Addr> {
     /// One of the gateway's own services.
     Service,
     /// One of the gateway's own services that does not admit this source.
@@ -28,36 +28,49 @@ pub enum Claim<A = Ipv4Addr> {
     /// A forward that does not admit this source.
     ForwardDenied,
     /// Neither a service nor a forward.
-    Unclaimed,
+    None,
 }
 
 /// Who claims a packet from `source` on the WAN to `port` of the WAN address.
 ///
 /// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards of that port exist
 /// and none admits it.
-pub fn claim<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16, source: A) -> Claim<A> {
+pub fn match_inbound<A: Address>(
+    open: &InboundRules<A>,
+    protocol: Protocol,
+    port: u16,
+    source: A,
+) -> InboundMatch<A> {
     if let Some(service) = wan_service(open, protocol, port) {
         let is_admitted = service.from.iter().any(|net| source.is_in(net));
-        return if is_admitted { Claim::Service } else { Claim::ServiceDenied };
+        return if is_admitted { InboundMatch::Service } else { InboundMatch::ServiceDenied };
     }
-    let mut claim = Claim::Unclaimed;
+    let mut found = InboundMatch::None;
     for forward in forwards_of(open, protocol, port) {
         if forward.from.iter().any(|net| source.is_in(net)) {
-            return Claim::Forward(target(forward, port));
+            return InboundMatch::Forward(target(forward, port));
         }
-        claim = Claim::ForwardDenied;
+        found = InboundMatch::ForwardDenied;
     }
-    claim
+    found
 }
 
 /// The LAN host that a LAN host reaches at `port` of the WAN address; sources are not limited.
-pub fn hairpin_target<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16) -> Option<Endpoint<A>> {
+pub fn hairpin_target<A: Address>(
+    open: &InboundRules<A>,
+    protocol: Protocol,
+    port: u16,
+) -> Option<Endpoint<A>> {
     forwards_of(open, protocol, port).next().map(|forward| target(forward, port))
 }
 
 /// The port of the WAN address behind which a LAN host's port stands by a forward, if it does. What the
 /// host sends from there is seen to come from the port at which it is asked.
-pub fn external_port<A: Address>(open: &Openings<A>, protocol: Protocol, inside: Endpoint<A>) -> Option<u16> {
+pub fn external_port<A: Address>(
+    open: &InboundRules<A>,
+    protocol: Protocol,
+    inside: Endpoint<A>,
+) -> Option<u16> {
     let mut forwards = open.forwards.iter().filter(|f| f.protocol == protocol && f.to == inside.address);
     forwards.find_map(|forward| {
         let offset = inside.port.checked_sub(forward.to_port)?;
@@ -67,11 +80,11 @@ pub fn external_port<A: Address>(open: &Openings<A>, protocol: Protocol, inside:
 }
 
 /// Whether `port` is one of the gateway's own that the WAN may use.
-pub fn is_wan_service<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16) -> bool {
+pub fn is_wan_service<A: Address>(open: &InboundRules<A>, protocol: Protocol, port: u16) -> bool {
     wan_service(open, protocol, port).is_some()
 }
 
-fn wan_service<A: Address>(open: &Openings<A>, protocol: Protocol, port: u16) -> Option<&WanService<A>> {
+fn wan_service<A: Address>(open: &InboundRules<A>, protocol: Protocol, port: u16) -> Option<&WanService<A>> {
     open.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
 }
 
@@ -82,7 +95,7 @@ pub fn is_stealthy(config: &Config) -> bool {
 }
 
 fn forwards_of<A: Address>(
-    open: &Openings<A>,
+    open: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
 ) -> impl Iterator<Item = &Forward<A>> {
@@ -119,8 +132,8 @@ mod tests {
         }
     }
 
-    fn open() -> Openings {
-        Openings {
+    fn open() -> InboundRules {
+        InboundRules {
             wan_services: vec![WanService::for_all(Protocol::TCP, 25)],
             forwards: vec![
                 forward(25..=25, 2525, "0.0.0.0/0"),
@@ -131,36 +144,36 @@ mod tests {
         }
     }
 
-    fn to_camera(port: u16) -> Claim {
-        Claim::Forward(Endpoint::new(CAMERA, port))
+    fn to_camera(port: u16) -> InboundMatch {
+        InboundMatch::Forward(Endpoint::new(CAMERA, port))
     }
 
     #[test]
     fn a_service_admits_whom_it_names_and_is_no_forwards_for_others() {
         let mut open = open();
         open.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
-        assert_eq!(claim(&open, Protocol::TCP, 25, FRIEND), Claim::Service);
-        assert_eq!(claim(&open, Protocol::TCP, 25, STRANGER), Claim::ServiceDenied);
+        assert_eq!(match_inbound(&open, Protocol::TCP, 25, FRIEND), InboundMatch::Service);
+        assert_eq!(match_inbound(&open, Protocol::TCP, 25, STRANGER), InboundMatch::ServiceDenied);
     }
 
     #[test]
     fn a_service_comes_before_a_forward() {
-        assert_eq!(claim(&open(), Protocol::TCP, 25, STRANGER), Claim::Service);
-        assert_eq!(claim(&open(), Protocol::UDP, 25, STRANGER), Claim::Unclaimed);
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 25, STRANGER), InboundMatch::Service);
+        assert_eq!(match_inbound(&open(), Protocol::UDP, 25, STRANGER), InboundMatch::None);
     }
 
     #[test]
     fn a_range_keeps_its_order() {
-        assert_eq!(claim(&open(), Protocol::TCP, 8000, FRIEND), to_camera(80));
-        assert_eq!(claim(&open(), Protocol::TCP, 8010, FRIEND), to_camera(90));
-        assert_eq!(claim(&open(), Protocol::TCP, 8011, FRIEND), Claim::Unclaimed);
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 8000, FRIEND), to_camera(80));
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 8010, FRIEND), to_camera(90));
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 8011, FRIEND), InboundMatch::None);
     }
 
     #[test]
     fn the_first_forward_that_admits_the_source_wins() {
-        assert_eq!(claim(&open(), Protocol::TCP, 8005, FRIEND), to_camera(85));
-        assert_eq!(claim(&open(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
-        assert_eq!(claim(&open(), Protocol::TCP, 8004, STRANGER), Claim::ForwardDenied);
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 8005, FRIEND), to_camera(85));
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
+        assert_eq!(match_inbound(&open(), Protocol::TCP, 8004, STRANGER), InboundMatch::ForwardDenied);
     }
 
     #[test]
@@ -194,30 +207,42 @@ mod tests {
             to_port,
             from: vec![from],
         };
-        let v6 = Openings {
+        let v6 = InboundRules {
             wan_services: vec![WanService { from: vec![friends], ..WanService::for_all(Protocol::TCP, 25) }],
             forwards: vec![forward(8000, 80, friends), forward(8005, 9000, everybody)],
             dmz_host: None,
         };
         let firewall = Firewall { stealth: true, v4: open(), v6 };
-        let v6 = Ipv6Addr::openings(&firewall);
-        let claim = |port, source| claim(v6, Protocol::TCP, port, source);
-        let to_camera = |port| Claim::Forward(Endpoint::new(camera, port));
-        assert_eq!((claim(25, friend), claim(25, stranger)), (Claim::Service, Claim::ServiceDenied));
-        assert_eq!((claim(8010, friend), claim(8010, stranger)), (to_camera(90), to_camera(9005)));
-        assert_eq!((claim(8004, stranger), claim(8016, friend)), (Claim::ForwardDenied, Claim::Unclaimed));
+        let v6 = Ipv6Addr::inbound_rules(&firewall);
+        let match_inbound = |port, source| match_inbound(v6, Protocol::TCP, port, source);
+        let to_camera = |port| InboundMatch::Forward(Endpoint::new(camera, port));
+        assert_eq!(
+            (match_inbound(25, friend), match_inbound(25, stranger)),
+            (InboundMatch::Service, InboundMatch::ServiceDenied)
+        );
+        assert_eq!(
+            (match_inbound(8010, friend), match_inbound(8010, stranger)),
+            (to_camera(90), to_camera(9005))
+        );
+        assert_eq!(
+            (match_inbound(8004, stranger), match_inbound(8016, friend)),
+            (InboundMatch::ForwardDenied, InboundMatch::None)
+        );
         assert_eq!(hairpin_target(v6, Protocol::TCP, 8004), Some(Endpoint::new(camera, 84)));
         assert_eq!(external_port(v6, Protocol::TCP, Endpoint::new(camera, 84)), Some(8004));
         assert!(is_wan_service(v6, Protocol::TCP, 25) && !is_wan_service(v6, Protocol::UDP, 25));
         // What is open to one family is not to the other.
-        let v4 = Ipv4Addr::openings(&firewall);
-        assert_eq!(super::claim(v4, Protocol::TCP, 8015, FRIEND), Claim::Unclaimed);
-        assert_eq!(super::claim(v4, Protocol::TCP, 25, STRANGER), Claim::Service);
+        let v4 = Ipv4Addr::inbound_rules(&firewall);
+        assert_eq!(super::match_inbound(v4, Protocol::TCP, 8015, FRIEND), InboundMatch::None);
+        assert_eq!(super::match_inbound(v4, Protocol::TCP, 25, STRANGER), InboundMatch::Service);
     }
 
     #[test]
     fn a_range_past_the_last_port_does_not_wrap() {
-        let open = Openings { forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")], ..Openings::default() };
-        assert_eq!(claim(&open, Protocol::TCP, 65535, STRANGER), to_camera(65535));
+        let open = InboundRules {
+            forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")],
+            ..InboundRules::default()
+        };
+        assert_eq!(match_inbound(&open, Protocol::TCP, 65535, STRANGER), to_camera(65535));
     }
 }

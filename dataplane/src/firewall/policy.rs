@@ -6,8 +6,8 @@ use core::ops::RangeInclusive;
 use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 
-use super::{Claim, claim, external_port, hairpin_target};
-use crate::config::{Config, Family, Interface, Openings};
+use super::{InboundMatch, external_port, hairpin_target, match_inbound};
+use crate::config::{Config, Family, InboundRules, Interface};
 use crate::flow::{Egress, Flow};
 use crate::key::{Address, Direction, Endpoint};
 
@@ -16,7 +16,7 @@ const DHCP_CLIENT_PORT: u16 = 68;
 
 /// The ports of the WAN address that belong to services and forwards, and to no mapping.
 pub fn reserved_ports<A: Address>(
-    open: &Openings<A>,
+    open: &InboundRules<A>,
     protocol: Protocol,
 ) -> impl Iterator<Item = RangeInclusive<u16>> {
     let services = open.wan_services.iter().filter(move |service| service.protocol == protocol);
@@ -35,7 +35,7 @@ pub fn is_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>) -> bool {
 
 /// Whether the sender of the packets of `direction` may take part in the flow.
 fn is_end_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>, direction: Direction) -> bool {
-    let open = A::openings(&config.firewall);
+    let open = A::inbound_rules(&config.firewall);
     let inside = flow.key(direction).source;
     let external = flow.key(direction.opposite()).destination;
     let is_mapped = flow.mapping(direction).is_some();
@@ -44,7 +44,8 @@ fn is_end_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>, direction: Dir
         Egress::Host => {
             let (protocol, outside) = (flow.key(direction).protocol, flow.key(direction.opposite()).source);
             is_own(config, inside.address)
-                && (is_mapped || claim(open, protocol, external.port, outside.address) == Claim::Service)
+                && (is_mapped
+                    || match_inbound(open, protocol, external.port, outside.address) == InboundMatch::Service)
         }
         Egress::To(Role::Inside) => {
             config
@@ -62,7 +63,7 @@ fn is_own<A: Address>(config: &Config, address: A) -> bool {
 
 /// Whether the firewall shows the LAN's `inside` to the flow's other end at `external`.
 fn is_bound<A: Address>(
-    open: &Openings<A>,
+    open: &InboundRules<A>,
     flow: &Flow<'_, A>,
     direction: Direction,
     inside: Endpoint<A>,
@@ -75,10 +76,12 @@ fn is_bound<A: Address>(
     }
     let is_from_wan = flow.egress(Direction::Reply) == Egress::To(Role::Outside);
     let target = if is_from_wan {
-        match claim(open, protocol, external.port, flow.key(Direction::Original).source.address) {
-            Claim::Forward(target) => Some(target),
-            Claim::Unclaimed => None,
-            Claim::Service | Claim::ServiceDenied | Claim::ForwardDenied => return false,
+        match match_inbound(open, protocol, external.port, flow.key(Direction::Original).source.address) {
+            InboundMatch::Forward(target) => Some(target),
+            InboundMatch::None => None,
+            InboundMatch::Service | InboundMatch::ServiceDenied | InboundMatch::ForwardDenied => {
+                return false;
+            }
         }
     } else {
         hairpin_target(open, protocol, external.port)

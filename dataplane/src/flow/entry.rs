@@ -6,9 +6,9 @@ use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::checksum::Delta;
 use gatepost_ground::{Instant, Role};
 
+use super::half_open::InboundState;
 use super::holders::{HolderId, Source};
 use super::tcp;
-use super::visitors::Visit;
 use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::MappingId;
 use crate::nat::rewrite::Translation;
@@ -29,7 +29,7 @@ pub enum Egress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// A TCP segment.
-    Tcp(tcp::Segment),
+    Tcp(tcp::TcpSegment),
     /// A UDP datagram.
     Udp,
     /// An ICMP query.
@@ -137,7 +137,7 @@ pub(super) struct Entry<A> {
     pub(super) number: u32,
     /// The direction whose sender is on the inside: of both ends of a flow, one is.
     pub(super) inside: Direction,
-    pub(super) visit: Visit,
+    pub(super) inbound_state: InboundState,
     /// Whose flow it is, if the inside opened it.
     pub(super) holder: Option<HolderId>,
     egress: [Egress; 2],
@@ -181,17 +181,17 @@ impl<A: Address> Record<A> {
         is_hairpin: bool,
     ) -> Self {
         let [original, reply] = keys;
-        let visit = match inside {
-            Direction::Original => Visit::Pending,
-            Direction::Reply if is_hairpin => Visit::None,
-            Direction::Reply => Visit::HalfOpen,
+        let inbound_state = match inside {
+            Direction::Original => InboundState::Pending,
+            Direction::Reply if is_hairpin => InboundState::None,
+            Direction::Reply => InboundState::Embryonic,
         };
         let entry = Entry {
             key: original,
             expires,
             number: 0,
             inside,
-            visit,
+            inbound_state,
             holder: None,
             egress,
             tcp: tcp::Connection::NEW,
@@ -227,25 +227,25 @@ impl<A: Address> Entry<A> {
     }
 
     /// What a packet of `direction`, already tracked, shows a flow that the inside opened to be.
-    pub(super) fn pending_after(&self, direction: Direction) -> Visit {
+    pub(super) fn pending_after(&self, direction: Direction) -> InboundState {
         match self.state() {
-            State::Tcp(tcp::Phase::Established) => Visit::None,
-            State::Tcp(_) => Visit::Pending,
-            _ if direction == Direction::Reply => Visit::None,
-            _ => self.visit,
+            State::Tcp(tcp::Phase::Established) => InboundState::None,
+            State::Tcp(_) => InboundState::Pending,
+            _ if direction == Direction::Reply => InboundState::None,
+            _ => self.inbound_state,
         }
     }
 
     /// What a packet of `direction`, already tracked, shows a flow from outside to be.
-    pub(super) fn visit_after(&self, direction: Direction) -> Visit {
-        match (self.state(), self.visit) {
-            (_, Visit::None | Visit::Pending) => self.visit,
-            (State::Tcp(tcp::Phase::Established), _) => Visit::Kept,
-            (State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset), _) => Visit::Answered,
-            (State::Tcp(tcp::Phase::Opening), visit) => visit,
-            (_, Visit::HalfOpen) if direction == Direction::Reply => Visit::Answered,
-            (_, Visit::Answered) if direction == Direction::Original => Visit::Kept,
-            (_, visit) => visit,
+    pub(super) fn inbound_state_after(&self, direction: Direction) -> InboundState {
+        match (self.state(), self.inbound_state) {
+            (_, InboundState::None | InboundState::Pending) => self.inbound_state,
+            (State::Tcp(tcp::Phase::Established), _) => InboundState::Assured,
+            (State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset), _) => InboundState::Answered,
+            (State::Tcp(tcp::Phase::Opening), state) => state,
+            (_, InboundState::Embryonic) if direction == Direction::Reply => InboundState::Answered,
+            (_, InboundState::Answered) if direction == Direction::Original => InboundState::Assured,
+            (_, state) => state,
         }
     }
 
@@ -351,7 +351,7 @@ impl<A: Address> Flow<'_, A> {
     /// The limit that a flow from outside counts against.
     pub(super) fn inbound_quota(&self) -> Quota<A> {
         // Of those that are no strangers', the inside opened all the others.
-        let is_hairpin = self.entry.visit == Visit::None;
+        let is_hairpin = self.entry.inbound_state == InboundState::None;
         if is_hairpin { Quota::Hairpin(self.entry.opener()) } else { Quota::Server(self.host()) }
     }
 

@@ -52,7 +52,7 @@ pub enum Source {
     /// A hardware address behind a port, which ARP knows to have the flow's inside address.
     Station(MacAddr, PortId),
     /// A sender behind a port whose address ARP does not know to be its own.
-    Stranger(PortId),
+    Unverified(PortId),
 }
 
 impl Source {
@@ -63,7 +63,7 @@ impl Source {
             Self::Station(MacAddr([a, b, c, d, e, f]), PortId(port)) => {
                 u64::from_be_bytes([1, port, a, b, c, d, e, f])
             }
-            Self::Stranger(PortId(port)) => u64::from_be_bytes([2, port, 0, 0, 0, 0, 0, 0]),
+            Self::Unverified(PortId(port)) => u64::from_be_bytes([2, port, 0, 0, 0, 0, 0, 0]),
         }
     }
 }
@@ -143,7 +143,7 @@ impl Holders {
             Source::Station(_, port)
                 if self.holders.len() >= Self::STATIONS_MAX && self.find(source).is_none() =>
             {
-                Source::Stranger(port)
+                Source::Unverified(port)
             }
             _ => source,
         }
@@ -437,10 +437,10 @@ mod tests {
         let last = Holders::STATIONS_MAX as u16;
         let ids: Vec<_> = (0..last).map(|at| holders.arrive(station(at), 0, at.into())).collect();
         assert_eq!(holders.resolve(station(0)), station(0));
-        assert_eq!(holders.resolve(station(last)), Source::Stranger(PORT));
+        assert_eq!(holders.resolve(station(last)), Source::Unverified(PORT));
         assert_eq!(holders.resolve(Source::Gateway), Source::Gateway);
         for (at, source) in
-            (0..64).map(|port| Source::Stranger(PortId(port))).chain([Source::Gateway]).enumerate()
+            (0..64).map(|port| Source::Unverified(PortId(port))).chain([Source::Gateway]).enumerate()
         {
             holders.arrive(source, 0, u32::from(last) + at as u32);
         }

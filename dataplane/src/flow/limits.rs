@@ -2,15 +2,15 @@
 
 use super::entry::{Flow, Quota};
 use super::holders::{Holders, Source};
+use super::host_quota_sync::HostFlows;
 use super::new::NewFlow;
-use super::shares::HostFlows;
 use super::table::FlowTable;
 use crate::config::Nat;
 use crate::key::Address;
 use crate::table::tally::Tally;
 
 /// The part of a host's limit that the strangers of a port have together.
-const STRANGERS_PART: u32 = 4;
+const UNVERIFIED_PART: u32 = 4;
 
 impl<A: Address> FlowTable<A> {
     /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more
@@ -20,7 +20,7 @@ impl<A: Address> FlowTable<A> {
         let is_crowded = !self.shard.is_sole()
             && !matches!(quota, Quota::Hairpin(_))
             && here >= (self.flows_max / 2).max(1);
-        is_crowded || here.saturating_add(self.shares.elsewhere(quota)) >= self.limit_of(quota)
+        is_crowded || here.saturating_add(self.host_quota_sync.remote_count(quota)) >= self.limit_of(quota)
     }
 
     /// How many flows may count against `quota`, in all shards.
@@ -30,7 +30,7 @@ impl<A: Address> FlowTable<A> {
         match quota {
             Quota::Client(Source::Gateway) => flows_per_host_max.max(flows_max / 4),
             Quota::Client(Source::Station(..)) | Quota::Server(_) => flows_per_host_max,
-            Quota::Client(Source::Stranger(_)) => (flows_per_host_max / STRANGERS_PART).max(1),
+            Quota::Client(Source::Unverified(_)) => (flows_per_host_max / UNVERIFIED_PART).max(1),
             Quota::Hairpin(_) => flows_max,
         }
     }
@@ -67,13 +67,13 @@ impl<A: Address> FlowTable<A> {
 
     /// What the other shards are to be told next: how many flows a host has here.
     pub(crate) fn pop_notice(&mut self) -> Option<HostFlows<A>> {
-        let Self { shares, quotas, holders, .. } = self;
-        shares.pop(|quota| count(holders, quotas, quota))
+        let Self { host_quota_sync, quotas, holders, .. } = self;
+        host_quota_sync.pop(|quota| count(holders, quotas, quota))
     }
 
     /// Takes in how many flows a host has in the shard `from`.
-    pub(crate) fn hear(&mut self, from: u8, flows: HostFlows<A>) {
-        self.shares.hear(from, flows);
+    pub(crate) fn apply_remote(&mut self, from: u8, flows: HostFlows<A>) {
+        self.host_quota_sync.apply_remote(from, flows);
     }
 }
 

@@ -73,20 +73,20 @@
 //! |                                                    | [`PINHOLES_PER_HOST_MAX`] of one host   |                              |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
-//! Of several shards, one host has no more than half of the room; see `shares` for how they tell each other
+//! Of several shards, one host has no more than half of the room; see `host_quota_sync` for how they tell each other
 //! of a host. What one source outside may have, it may have of each.
 //!
 //! A flow of the inside counts against its [`Source`], a machine, as an address can be forged. Three kinds of
 //! flows give way to others:
 //!
-//! - from outside, those that have proved nothing or are over, the oldest first (`visitors`);
+//! - from outside, those that have proved nothing or are over, the oldest first (`half_open`);
 //! - from the inside, those that nobody has answered or that are over, the oldest of the machine with the most
 //!   of them first (`holders`), and only for the inside;
 //! - to a host's limit, those of the same host or of the same strangers.
 //!
 //! A part of the ports and of the table is a reserve for machines that have few flows and for the gateway
 //! (`room`). Nothing else is ever ended to make room: what was answered goes on, and what is new is
-//! [refused](Refused). So a flood from outside takes nothing from the inside, a flood from one machine nothing
+//! [refused](FlowError). So a flood from outside takes nothing from the inside, a flood from one machine nothing
 //! from the others, and a flood to a port that a host shows leaves it its own connections.
 //!
 //! Memory for all of it is taken at the start, but touched only by use; nothing is allocated per packet or
@@ -99,31 +99,31 @@
 //! It parses and rewrites no packet, and knows no policy (who asks has decided). Fragments other than the
 //! first carry no ports and cannot be looked up here.
 
-mod books;
+mod bookkeeping;
 mod entry;
+mod error;
+mod half_open;
 mod holders;
+mod host_quota_sync;
 mod limits;
 mod lookup;
 mod new;
 mod open;
 mod pinholes;
-mod refused;
 mod room;
-mod shares;
 mod store;
 mod table;
 pub mod tcp;
 mod timeouts;
 mod track;
-mod visitors;
 
 pub use self::entry::{Egress, Flow, Packet, State, Traffic, Transport};
+pub use self::error::FlowError;
 pub use self::holders::Source;
+pub use self::host_quota_sync::HostFlows;
 pub use self::lookup::KeyHash;
-pub use self::new::{Binding, Client, NewFlow, Server};
+pub use self::new::{Client, NewFlow, Server, StaticMapping};
 pub use self::pinholes::{LIFETIME_MAX, Opened, PINHOLES_MAX, PINHOLES_PER_HOST_MAX, Pinhole};
-pub use self::refused::Refused;
-pub use self::shares::HostFlows;
 pub use self::store::FlowId;
 pub use self::table::FlowTable;
 pub use self::timeouts::Timeouts;

@@ -14,8 +14,8 @@ use gatepost_ground::{MacAddr, PortId, Role};
 use proptest::prelude::*;
 
 use self::pinholes::{Ask, ModelPinhole, asks};
+use super::half_open::InboundState;
 use super::tcp::Phase;
-use super::visitors::Visit;
 use super::*;
 use crate::config::{Filtering, Nat};
 use crate::key::{Direction, Endpoint, FlowKey};
@@ -31,7 +31,7 @@ const EGRESS: [Egress; 2] = [Egress::To(Role::Outside), Egress::To(Role::Inside)
 /// Flows in all and of a host, to choose from.
 const LIMITS: [(usize, usize); 3] = [(10, 5), (4, 2), (40, 8)];
 /// What follows from any of them for one source outside.
-const KEPT_EACH_MAX: usize = 1;
+const ASSURED_EACH_MAX: usize = 1;
 /// Ports that belong to forwards and services, to choose from: what some client likes, one more, and all but
 /// a few.
 const RESERVED: [&[RangeInclusive<u16>]; 3] =
@@ -42,7 +42,7 @@ enum Step {
     /// A packet from the inside to a remote endpoint, by way of one of the external addresses.
     Send { protocol: Protocol, client: Endpoint, remote: Endpoint, wan: usize },
     /// A packet from a remote endpoint to the port of one of the mappings.
-    Knock { mapping: usize, remote: Endpoint },
+    Inbound { mapping: usize, remote: Endpoint },
     /// A packet from the inside to the external port of one of the mappings: out, and in again.
     Hairpin { client: Endpoint, mapping: usize },
     /// A packet of one of the flows; if it is of TCP, with these flags.
@@ -71,7 +71,7 @@ struct ModelFlow {
     sent: [bool; 2],
     deadline: u64,
     tcp: ModelTcp,
-    visit: Visit,
+    inbound_state: InboundState,
     /// When it came into the queue of those that can be recycled.
     queued_at: u64,
     /// Which machine opened it, if one on the inside did.
@@ -118,8 +118,13 @@ fn timeout(protocol: Protocol) -> u64 {
 /// Both sides of a connection begin with the number 99.
 fn packet(protocol: Protocol, flags: Flags) -> Packet {
     let sequence = if flags.contains(Flags::SYN) { 99 } else { 100 };
-    let segment =
-        tcp::Segment { flags, sequence, acknowledgment: 100, window: 64_000, ..tcp::Segment::default() };
+    let segment = tcp::TcpSegment {
+        flags,
+        sequence,
+        acknowledgment: 100,
+        window: 64_000,
+        ..tcp::TcpSegment::default()
+    };
     let transport = match protocol {
         Protocol::TCP => Transport::Tcp(segment),
         Protocol::UDP => Transport::Udp,
@@ -141,11 +146,11 @@ impl ModelTcp {
 
     /// What was seen after one more segment of the side `way`, unless only its receiver can tell what it
     /// means.
-    fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, Refused> {
+    fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, FlowError> {
         let has = |flag| flags.contains(flag);
         if has(Flags::RST) {
             if !self.syn[way] && !has(Flags::ACK) {
-                return Err(Refused::TcpSequence);
+                return Err(FlowError::TcpSequence);
             }
             // It is at the end of what was sent, or has the number of the FIN there.
             return Ok(Some(Self { reset: true, ..self }));
@@ -161,11 +166,11 @@ impl ModelTcp {
         }
         let answers = self.syn[1 - way];
         if !has(Flags::ACK) || !answers {
-            return Err(Refused::TcpState);
+            return Err(FlowError::TcpState);
         }
         if !has(Flags::SYN) && !self.syn[way] {
             // A bare ACK to a SYN is answered with RST; it says nothing of the connection.
-            return if has(Flags::FIN) { Err(Refused::TcpState) } else { Ok(None) };
+            return if has(Flags::FIN) { Err(FlowError::TcpState) } else { Ok(None) };
         }
         self.syn[way] |= has(Flags::SYN);
         self.acked[way] = true;
@@ -215,23 +220,23 @@ impl Model {
     }
 
     /// The limits that a new flow meets, if it leaves so much room.
-    fn limit(&self, quota: Quota, leaves: usize) -> Result<(), Refused> {
+    fn limit(&self, quota: Quota, leaves: usize) -> Result<(), FlowError> {
         let (flows_max, flows_per_host_max) = self.limits;
         let limit = match quota {
-            Quota::Client(Source::Stranger(_)) => (flows_per_host_max / 4).max(1),
+            Quota::Client(Source::Unverified(_)) => (flows_per_host_max / 4).max(1),
             Quota::Client(_) | Quota::Server(_) => flows_per_host_max,
             Quota::Hairpin(_) => flows_max,
         };
         let flows = self.flows.iter().filter(|flow| self.quota(flow) == quota).count();
         match () {
-            () if flows >= limit => Err(Refused::HostLimit),
-            () if self.flows.len() + leaves >= flows_max => Err(Refused::TableFull),
+            () if flows >= limit => Err(FlowError::HostLimit),
+            () if self.flows.len() + leaves >= flows_max => Err(FlowError::TableFull),
             () => Ok(()),
         }
     }
 
     /// A packet of a flow: what was sent, and whom it keeps alive.
-    fn packet(&mut self, at: usize, direction: Direction, flags: Flags) -> Result<(), Refused> {
+    fn packet(&mut self, at: usize, direction: Direction, flags: Flags) -> Result<(), FlowError> {
         let (flow, way) = (&mut self.flows[at], direction as usize);
         let protocol = flow.keys[0].protocol;
         let inside = flow.mapped[way];
@@ -267,7 +272,7 @@ impl Model {
         if self.flows[at].source.is_some() {
             self.pend(at, direction);
         } else {
-            self.visit(at, direction);
+            self.advance_inbound(at, direction);
         }
         Ok(())
     }
@@ -277,53 +282,59 @@ impl Model {
         let flow = &mut self.flows[at];
         let is_pending = match flow.keys[0].protocol {
             Protocol::TCP => flow.tcp.phase() != Phase::Established,
-            _ => flow.visit == Visit::Pending && direction == Direction::Original,
+            _ => flow.inbound_state == InboundState::Pending && direction == Direction::Original,
         };
-        if is_pending && flow.visit != Visit::Pending {
+        if is_pending && flow.inbound_state != InboundState::Pending {
             self.queued += 1;
             flow.queued_at = self.queued;
         }
-        flow.visit = if is_pending { Visit::Pending } else { Visit::None };
+        flow.inbound_state = if is_pending { InboundState::Pending } else { InboundState::None };
     }
 
     /// What a packet of a flow from outside shows it to be.
-    fn visit(&mut self, at: usize, direction: Direction) {
+    fn advance_inbound(&mut self, at: usize, direction: Direction) {
         let flow = &self.flows[at];
-        let visit = flow.visit;
+        let inbound_state = flow.inbound_state;
         let is_tcp = flow.keys[0].protocol == Protocol::TCP;
-        let wanted = match (visit, flow.tcp.phase(), direction) {
-            (Visit::None, ..) => Visit::None,
-            (_, Phase::Established, _) if is_tcp => Visit::Kept,
-            (_, Phase::Closing | Phase::Reset, _) if is_tcp => Visit::Answered,
-            (Visit::HalfOpen, _, Direction::Reply) if !is_tcp => Visit::Answered,
-            (Visit::Answered, _, Direction::Original) if !is_tcp => Visit::Kept,
-            _ => visit,
+        let wanted = match (inbound_state, flow.tcp.phase(), direction) {
+            (InboundState::None, ..) => InboundState::None,
+            (_, Phase::Established, _) if is_tcp => InboundState::Assured,
+            (_, Phase::Closing | Phase::Reset, _) if is_tcp => InboundState::Answered,
+            (InboundState::Embryonic, _, Direction::Reply) if !is_tcp => InboundState::Answered,
+            (InboundState::Answered, _, Direction::Original) if !is_tcp => InboundState::Assured,
+            _ => inbound_state,
         };
-        let is_full = self.visits(flow.keys[0].source.address, Visit::Kept) >= KEPT_EACH_MAX;
-        let becomes =
-            if wanted == Visit::Kept && visit != wanted && is_full { Visit::Answered } else { wanted };
-        if visit == Visit::Kept && becomes != visit {
+        let is_full =
+            self.inbound_count(flow.keys[0].source.address, InboundState::Assured) >= ASSURED_EACH_MAX;
+        let becomes = if wanted == InboundState::Assured && inbound_state != wanted && is_full {
+            InboundState::Answered
+        } else {
+            wanted
+        };
+        if inbound_state == InboundState::Assured && becomes != inbound_state {
             self.queued += 1;
             self.flows[at].queued_at = self.queued;
         }
-        self.flows[at].visit = becomes;
+        self.flows[at].inbound_state = becomes;
     }
 
     /// The flows that can be recycled, the oldest first.
     fn queue(&self) -> Vec<usize> {
-        let is_queued = |at: &usize| matches!(self.flows[*at].visit, Visit::HalfOpen | Visit::Answered);
+        let is_queued = |at: &usize| {
+            matches!(self.flows[*at].inbound_state, InboundState::Embryonic | InboundState::Answered)
+        };
         let mut queue: Vec<_> = (0..self.flows.len()).filter(is_queued).collect();
         queue.sort_by_key(|at| self.flows[*at].queued_at);
         queue
     }
 
     /// The most flows of one source outside that nobody has answered.
-    fn half_open_each_max(&self) -> usize {
+    fn embryonic_each_max(&self) -> usize {
         (self.limits.0 / 16).max(1)
     }
 
-    fn visits(&self, source: Ipv4Addr, visit: Visit) -> usize {
-        let is_one = |flow: &&ModelFlow| flow.visit == visit && flow.keys[0].source.address == source;
+    fn inbound_count(&self, source: Ipv4Addr, state: InboundState) -> usize {
+        let is_one = |flow: &&ModelFlow| flow.inbound_state == state && flow.keys[0].source.address == source;
         self.flows.iter().filter(is_one).count()
     }
 
@@ -383,7 +394,7 @@ impl Pair {
                 let new = NewFlow::Outbound { client: mapped, remote, source };
                 self.arrive(FlowKey { protocol, source: client, destination: remote }, &new);
             }
-            Step::Knock { mapping, remote } => {
+            Step::Inbound { mapping, remote } => {
                 let Some((protocol, inside)) = self.model.mapping_at(mapping) else { return };
                 let (id, external) = self.mapping(protocol, inside);
                 let new = NewFlow::Inbound { remote, server: Server::Mapped(id) };
@@ -487,7 +498,7 @@ impl Pair {
         assert_eq!(result.map(|_| ()), self.model_open(key, new));
     }
 
-    fn model_open(&mut self, key: FlowKey, new: &NewFlow) -> Result<(), Refused> {
+    fn model_open(&mut self, key: FlowKey, new: &NewFlow) -> Result<(), FlowError> {
         let (client, server) = match *new {
             NewFlow::Outbound { client: Client::Mapped { inside, external }, .. } => {
                 (Some((inside, external)), None)
@@ -516,7 +527,7 @@ impl Pair {
             && self.model.find(&FlowKey { source: inside, destination: key.source, ..key }).is_some()
         {
             // The remote reaches the host at another address already: whose the host's answer is could not be told.
-            return Err(Refused::Ambiguous);
+            return Err(FlowError::Ambiguous);
         }
         let mut deadline = self.model.now + timeout(key.protocol);
         let client_external = match client {
@@ -530,13 +541,13 @@ impl Pair {
                 key.source
             }
         };
-        let visit = match quota {
-            Quota::Server(_) => Visit::HalfOpen,
-            Quota::Client(_) => Visit::Pending,
-            Quota::Hairpin(_) => Visit::None,
+        let inbound_state = match quota {
+            Quota::Server(_) => InboundState::Embryonic,
+            Quota::Client(_) => InboundState::Pending,
+            Quota::Hairpin(_) => InboundState::None,
         };
         let queue = self.model.queue();
-        if visit == Visit::HalfOpen && queue.len() >= (self.model.limits.0 / 4).max(1) {
+        if inbound_state == InboundState::Embryonic && queue.len() >= (self.model.limits.0 / 4).max(1) {
             self.model.end_but(mapped, |at| at == queue[0]);
         }
         self.model.queued += 1;
@@ -548,7 +559,7 @@ impl Pair {
             sent: [false; 2],
             deadline,
             tcp: ModelTcp::default(),
-            visit,
+            inbound_state,
             queued_at: self.model.queued,
             source,
         });
@@ -629,7 +640,7 @@ fn nat(filtering: Filtering, (flows_max, flows_per_host_max): (usize, usize)) ->
 fn source_of(client: Endpoint) -> Source {
     match client.address.octets() {
         [_, _, _, host @ 2..=3] => Source::Station(MacAddr([2, 0, 0, 0, 0, host]), PortId(0)),
-        _ => Source::Stranger(PortId(0)),
+        _ => Source::Unverified(PortId(0)),
     }
 }
 
@@ -666,7 +677,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         4 => (protocol(), client(), remote(), any::<usize>())
             .prop_map(|(protocol, client, remote, wan)| Step::Send { protocol, client, remote, wan }),
-        3 => (any::<usize>(), remote()).prop_map(|(mapping, remote)| Step::Knock { mapping, remote }),
+        3 => (any::<usize>(), remote()).prop_map(|(mapping, remote)| Step::Inbound { mapping, remote }),
         2 => (client(), any::<usize>()).prop_map(|(client, mapping)| Step::Hairpin { client, mapping }),
         8 => (any::<usize>(), direction, flags())
             .prop_map(|(flow, direction, flags)| Step::Packet { flow, direction, flags }),

@@ -58,7 +58,7 @@ pub enum Client<A = Ipv4Addr> {
         external: A,
     },
     /// It is seen by an endpoint that is its own by configuration.
-    Static(Binding<A>),
+    Static(StaticMapping<A>),
 }
 
 impl<A: Copy> Client<A> {
@@ -78,20 +78,20 @@ pub enum Server<A = Ipv4Addr> {
     Mapped(MappingId),
     /// One that is seen by an endpoint that is its own by configuration: a forward's target, or a
     /// service of the gateway.
-    Static(Binding<A>),
+    Static(StaticMapping<A>),
 }
 
 impl<A> Server<A> {
     /// An inside endpoint that the outside sees at `external`, by configuration.
     pub fn seen_as(inside: Endpoint<A>, external: Endpoint<A>) -> Self {
-        Self::Static(Binding { inside, external })
+        Self::Static(StaticMapping { inside, external })
     }
 }
 
 /// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
 /// translated. The external port, if it is of an external address, must be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding<A = Ipv4Addr> {
+pub struct StaticMapping<A = Ipv4Addr> {
     /// The endpoint on the inside.
     pub inside: Endpoint<A>,
     /// The endpoint that the outside sees.

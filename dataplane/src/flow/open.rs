@@ -4,9 +4,9 @@ use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
 use super::entry::{Egress, Packet, Record, Transport};
+use super::error::FlowError;
 use super::lookup::KeyHash;
-use super::new::{Binding, Client, NewFlow, Server};
-use super::refused::Refused;
+use super::new::{Client, NewFlow, Server, StaticMapping};
 use super::room::{Reach, Search};
 use super::store::FlowId;
 use super::table::FlowTable;
@@ -30,7 +30,7 @@ impl<A: Address> FlowTable<A> {
         new: &NewFlow<A>,
         egress: [Egress; 2],
         packet: &Packet,
-    ) -> Result<FlowId, Refused> {
+    ) -> Result<FlowId, FlowError> {
         let server = new.mapped_server();
         // It must not end with a flow that makes room for this one.
         server.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
@@ -48,13 +48,13 @@ impl<A: Address> FlowTable<A> {
         new: &NewFlow<A>,
         egress: [Egress; 2],
         transport: Transport,
-    ) -> Result<FlowId, Refused> {
+    ) -> Result<FlowId, FlowError> {
         let mut search = Search::default();
         loop {
             match self.prepare(now, new, egress, transport, &search) {
                 Ok((record, hashes)) => return Ok(self.insert(now, record, hashes, self.quota(new))),
-                Err(refused) if self.make_room(new, transport.protocol(), refused, &mut search) => {}
-                Err(refused) => return Err(refused),
+                Err(error) if self.make_room(new, transport.protocol(), error, &mut search) => {}
+                Err(error) => return Err(error),
             }
         }
     }
@@ -69,38 +69,38 @@ impl<A: Address> FlowTable<A> {
         egress: [Egress; 2],
         transport: Transport,
         search: &Search,
-    ) -> Result<(Record<A>, [KeyHash; 2]), Refused> {
+    ) -> Result<(Record<A>, [KeyHash; 2]), FlowError> {
         let protocol = transport.protocol();
         if !self.admits(now, protocol, new) {
-            return Err(Refused::Filtered);
+            return Err(FlowError::Filtered);
         }
         match transport {
-            Transport::Tcp(segment) if !tcp::opens(segment.flags) => return Err(Refused::TcpState),
-            Transport::IcmpReply => return Err(Refused::Unasked),
+            Transport::Tcp(segment) if !tcp::opens(segment.flags) => return Err(FlowError::TcpState),
+            Transport::IcmpReply => return Err(FlowError::Unasked),
             Transport::Tcp(_) | Transport::Udp | Transport::IcmpQuery => {}
         }
         let is_hairpin = self.is_hairpin(new);
         if let NewFlow::Inbound { remote, .. } = new
             && !is_hairpin
-            && !self.visitors.admits(remote.address)
+            && !self.half_open.admits(remote.address)
         {
-            return Err(Refused::SourceLimit);
+            return Err(FlowError::SourceLimit);
         }
         // First, so that nothing gives way to what is refused all the same.
         if self.is_used_up(self.quota(new)) {
-            return Err(Refused::HostLimit);
+            return Err(FlowError::HostLimit);
         }
         let leaves = search.flows.reach.leaves_flows(self.flows_max);
         if self.flows.len() >= (self.flows_max - leaves) as usize {
-            return Err(Refused::TableFull);
+            return Err(FlowError::TableFull);
         }
 
         let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
         let (mut client, server) = match *new {
             NewFlow::Outbound { client, remote, .. } => {
-                (self.client(protocol, client, search.ports.reach)?, Party::outside(remote))
+                (self.client(protocol, client, search.ports.reach)?, FlowEnd::outside(remote))
             }
-            NewFlow::Inbound { remote, server } => (Party::outside(remote), self.server(server)),
+            NewFlow::Inbound { remote, server } => (FlowEnd::outside(remote), self.server(server)),
         };
         if let (NewFlow::Inbound { remote, .. }, Some(mapping)) = (new, server.mapping)
             && !self.pinholes.admit(now, mapping, remote.address)
@@ -120,14 +120,14 @@ impl<A: Address> FlowTable<A> {
         {
             // The port that it would keep is in use towards this very remote: the default machine's, which is
             // not reserved.
-            client = Party::mapped(mapping, &self.mappings[mapping]);
+            client = FlowEnd::mapped(mapping, &self.mappings[mapping]);
             keys[1].destination = client.outer;
             hashes[1] = self.hash(&keys[1]);
             is_ambiguous = self.lookup_hashed(hashes[1], &keys[1]).is_some();
         }
         if is_ambiguous || self.lookup_hashed(hashes[0], &keys[0]).is_some() {
             client.mapping.into_iter().for_each(|mapping| self.mappings.remove_if_unused(mapping));
-            return Err(Refused::Ambiguous);
+            return Err(FlowError::Ambiguous);
         }
         let (inside, mapping) = match new {
             NewFlow::Outbound { .. } => (Direction::Original, client.mapping),
@@ -152,14 +152,19 @@ impl<A: Address> FlowTable<A> {
             }
     }
 
-    fn client(&mut self, protocol: Protocol, client: Client<A>, reach: Reach) -> Result<Party<A>, Refused> {
+    fn client(
+        &mut self,
+        protocol: Protocol,
+        client: Client<A>,
+        reach: Reach,
+    ) -> Result<FlowEnd<A>, FlowError> {
         match client {
             Client::Mapped { inside, external } => {
                 let leaves = |ports| reach.leaves_ports(ports);
                 let id = self.mappings.find_or_create(protocol, inside, external, leaves)?;
-                Ok(Party::mapped(id, &self.mappings[id]))
+                Ok(FlowEnd::mapped(id, &self.mappings[id]))
             }
-            Client::Static(binding) => Ok(Party::bound(binding)),
+            Client::Static(binding) => Ok(FlowEnd::from_static(binding)),
         }
     }
 
@@ -171,16 +176,16 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    fn server(&self, server: Server<A>) -> Party<A> {
+    fn server(&self, server: Server<A>) -> FlowEnd<A> {
         match server {
-            Server::Mapped(id) => Party::mapped(id, &self.mappings[id]),
-            Server::Static(binding) => Party::bound(binding),
+            Server::Mapped(id) => FlowEnd::mapped(id, &self.mappings[id]),
+            Server::Static(binding) => FlowEnd::from_static(binding),
         }
     }
 }
 
 /// One side of a flow.
-struct Party<A> {
+struct FlowEnd<A> {
     /// As it sends.
     inner: Endpoint<A>,
     /// As the other side sees it.
@@ -188,7 +193,7 @@ struct Party<A> {
     mapping: Option<MappingId>,
 }
 
-impl<A: Address> Party<A> {
+impl<A: Address> FlowEnd<A> {
     fn outside(remote: Endpoint<A>) -> Self {
         Self { inner: remote, outer: remote, mapping: None }
     }
@@ -197,7 +202,7 @@ impl<A: Address> Party<A> {
         Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id) }
     }
 
-    fn bound(binding: Binding<A>) -> Self {
-        Self { inner: binding.inside, outer: binding.external, mapping: None }
+    fn from_static(mapping: StaticMapping<A>) -> Self {
+        Self { inner: mapping.inside, outer: mapping.external, mapping: None }
     }
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
-use super::refused::Refused;
+use super::error::FlowError;
 use super::room::Reach;
 use super::table::FlowTable;
 use crate::key::{Address, Endpoint};
@@ -86,13 +86,13 @@ impl<A: Address> Pinholes<A> {
         self.due.first().map(|(end, _)| *end)
     }
 
-    fn has_room(&self, host: A) -> Result<(), Refused> {
+    fn has_room(&self, host: A) -> Result<(), FlowError> {
         let [all_max, of_host_max] = self.limits;
         if self.by_mapping.len() >= all_max {
-            return Err(Refused::TableFull);
+            return Err(FlowError::TableFull);
         }
         let of_host = self.by_mapping.values().filter(|open| open.host == host).count();
-        if of_host < of_host_max { Ok(()) } else { Err(Refused::HostLimit) }
+        if of_host < of_host_max { Ok(()) } else { Err(FlowError::HostLimit) }
     }
 
     /// Whether there was none for the mapping yet.
@@ -126,24 +126,24 @@ impl<A: Address> FlowTable<A> {
     ///
     /// # Errors
     ///
-    /// [`Refused::TableFull`] and [`Refused::HostLimit`] if there are as many as there may be,
-    /// [`Refused::PortsExhausted`] and [`Refused::NoAddress`] as for flows.
+    /// [`FlowError::TableFull`] and [`FlowError::HostLimit`] if there are as many as there may be,
+    /// [`FlowError::PortsExhausted`] and [`FlowError::NoAddress`] as for flows.
     pub fn open_pinhole(
         &mut self,
         now: Instant,
         pinhole: &Pinhole<A>,
         lifetime: Duration,
-    ) -> Result<Opened<A>, Refused> {
+    ) -> Result<Opened<A>, FlowError> {
         let Pinhole { protocol, inside, external, remote } = *pinhole;
         let secs = lifetime.min(LIFETIME_MAX).as_secs() as u32;
         let reach = Reach::Common;
         let leaves = |ports| reach.leaves_ports(ports);
         let mapping = self.mappings.find_or_create(protocol, inside, external, leaves)?;
         if !self.pinholes.by_mapping.contains_key(&mapping)
-            && let Err(refused) = self.pinholes.has_room(inside.address)
+            && let Err(error) = self.pinholes.has_room(inside.address)
         {
             self.mappings.remove_if_unused(mapping);
-            return Err(refused);
+            return Err(error);
         }
         let until = Tick::after(now, secs);
         if self.pinholes.put(mapping, Open { host: inside.address, remote, until }) {

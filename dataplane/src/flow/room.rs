@@ -3,7 +3,7 @@
 //! The table and the ports of each protocol of an external address are rooms that all share. When one is full but for its
 //! reserve, this is tried in turn:
 //!
-//! 1. A flow gives way: for the table, the oldest from outside that has proved nothing (`visitors`); then,
+//! 1. A flow gives way: for the table, the oldest from outside that has proved nothing (`half_open`); then,
 //!    for a newcomer from the inside, a pending flow of the inside (`holders`), of a holder that has no less
 //!    than its floor.
 //! 2. A newcomer that has less than its floor takes of the reserve, but leaves the gateway's part of it. The
@@ -20,9 +20,9 @@
 use gatepost_ground::wire::Protocol;
 
 use super::entry::Quota;
+use super::error::FlowError;
 use super::holders::{HolderId, Source};
 use super::new::NewFlow;
-use super::refused::Refused;
 use super::table::FlowTable;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
@@ -101,26 +101,26 @@ pub(super) struct Search {
 }
 
 impl<A: Address> FlowTable<A> {
-    /// Looks for room for a flow of `protocol` that was `refused`. Whether another attempt is worth it: at most
+    /// Looks for room for a flow of `protocol` that was `error`. Whether another attempt is worth it: at most
     /// three are for each room, and one for a limit.
     pub(super) fn make_room(
         &mut self,
         new: &NewFlow<A>,
         protocol: Protocol,
-        refused: Refused,
+        error: FlowError,
         search: &mut Search,
     ) -> bool {
         let (quota, floor) = (self.quota(new), self.floor());
-        match refused {
-            Refused::HostLimit if !search.has_recycled_own => {
+        match error {
+            FlowError::HostLimit if !search.has_recycled_own => {
                 search.has_recycled_own = true;
                 self.recycle_own(quota)
             }
-            Refused::TableFull => {
+            FlowError::TableFull => {
                 let entitled = self.entitled(quota, |table, source| table.holders.count(source));
                 search.flows.advance(entitled, floor, |least| self.recycle_any(quota, least))
             }
-            Refused::PortsExhausted => {
+            FlowError::PortsExhausted => {
                 let Quota::Client(source) = quota else { return false };
                 let space = space_of(protocol);
                 let entitled = self.entitled(quota, |table, source| table.holders.count_in(source, space));
@@ -155,10 +155,10 @@ impl<A: Address> FlowTable<A> {
     fn recycle_own(&mut self, quota: Quota<A>) -> bool {
         let found = match quota {
             Quota::Server(_) => {
-                let mut queue = self.visitors.queue().take(LOOKS_MAX);
+                let mut queue = self.half_open.queue().take(LOOKS_MAX);
                 queue.find(|number| self.numbered(*number).is_some_and(|flow| self.quota_of(&flow) == quota))
             }
-            Quota::Client(source @ Source::Stranger(_)) => self.holders.oldest_of(source),
+            Quota::Client(source @ Source::Unverified(_)) => self.holders.oldest_of(source),
             Quota::Client(_) | Quota::Hairpin(_) => None,
         };
         self.recycle(found)
@@ -171,7 +171,7 @@ impl<A: Address> FlowTable<A> {
         if self.flows.len() > self.flows_max as usize {
             return false;
         }
-        let found = self.visitors.oldest().or_else(|| match quota {
+        let found = self.half_open.oldest().or_else(|| match quota {
             Quota::Client(source) => self.holders.oldest_for(Some(source), least),
             Quota::Hairpin(_) => self.holders.oldest_for(None, least),
             Quota::Server(_) => None,

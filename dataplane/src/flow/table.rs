@@ -10,12 +10,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::entry::{Flow, Quota};
+use super::half_open::HalfOpen;
 use super::holders::Holders;
+use super::host_quota_sync::HostQuotaSync;
 use super::pinholes::Pinholes;
-use super::shares::Shares;
 use super::store::{FlowId, Store};
 use super::timeouts::Timeouts;
-use super::visitors::Visitors;
 use crate::config::{Filtering, Nat};
 #[cfg(test)]
 use crate::key::FlowKey;
@@ -43,8 +43,8 @@ pub struct FlowTable<A = Ipv4Addr> {
     pub(super) quotas: Tally<Quota<A>>,
     /// Those that flows of the inside count against.
     pub(super) holders: Holders,
-    pub(super) shares: Shares<A>,
-    pub(super) visitors: Visitors,
+    pub(super) host_quota_sync: HostQuotaSync<A>,
+    pub(super) half_open: HalfOpen,
     pub(super) pinholes: Pinholes<A>,
     pub(super) shard: Shard,
     pub(super) timeouts: Timeouts,
@@ -78,8 +78,8 @@ impl<A: Address> FlowTable<A> {
             permissions: Tally::new(hasher.clone()),
             quotas: Tally::new(hasher.clone()),
             holders: Holders::new(hasher.clone()),
-            shares: Shares::new(shard, hasher.clone()),
-            visitors: Visitors::new(hasher.clone()),
+            host_quota_sync: HostQuotaSync::new(shard, hasher.clone()),
+            half_open: HalfOpen::new(hasher.clone()),
             pinholes: Pinholes::new(),
             hasher,
             shard,
@@ -105,7 +105,7 @@ impl<A: Address> FlowTable<A> {
         self.mappings.reserve(flows_max);
         self.quotas.reserve(flows_max);
         self.holders.reserve(flows_max);
-        self.visitors.configure(self.flows_max, nat.flows_per_host_max);
+        self.half_open.configure(self.flows_max, nat.flows_per_host_max);
         self.permissions.clear();
         if nat.filtering == Filtering::AddressDependent {
             self.permissions.reserve(2 * flows_max.max(self.len()));

@@ -65,7 +65,7 @@ pub enum Phase {
 
 /// Of a segment's header, what its connection is concerned with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Segment {
+pub struct TcpSegment {
     /// The control bits.
     pub flags: Flags,
     /// The number of its first octet, or of its SYN.
@@ -87,7 +87,7 @@ const SCALE_MAX: u8 = 14;
 
 const OPTION_WINDOW_SCALE: u8 = 3;
 
-impl Segment {
+impl TcpSegment {
     /// Of the `segment` with `header`, the first fragment of one or whole.
     #[inline]
     pub fn of(header: &Header, segment: &[u8], is_cut: bool) -> Self {
@@ -211,7 +211,7 @@ impl Connection {
     pub(crate) fn next(
         &mut self,
         direction: Direction,
-        segment: &Segment,
+        segment: &TcpSegment,
         inside: Direction,
     ) -> Result<Timer, Invalid> {
         let before = self.phase();
@@ -235,7 +235,7 @@ impl Connection {
     }
 
     #[inline]
-    fn take(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+    fn take(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
         let flags = segment.flags;
         let (state, peer) = (self.state, direction.opposite());
         if flags.intersects(Flags::SYN | Flags::RST) {
@@ -259,7 +259,7 @@ impl Connection {
     }
 
     #[cold]
-    fn take_control(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+    fn take_control(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
         if segment.flags.contains(Flags::RST) {
             self.take_rst(direction, segment)
         } else if segment.flags.contains(Flags::ACK) {
@@ -271,7 +271,7 @@ impl Connection {
         }
     }
 
-    fn take_rst(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+    fn take_rst(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
         let (way, sequence) = (direction as usize, segment.sequence);
         let knows_sender = self.state.saw(SYN, direction);
         let knows_receiver = self.state.saw(SYN, direction.opposite());
@@ -301,7 +301,7 @@ impl Connection {
         Ok(if is_exact { Meaning::Certain } else { Meaning::Doubtful })
     }
 
-    fn take_syn(&mut self, direction: Direction, segment: &Segment) -> Meaning {
+    fn take_syn(&mut self, direction: Direction, segment: &TcpSegment) -> Meaning {
         let peer = direction.opposite();
         match self.phase() {
             // The same ports again, for a new connection.
@@ -327,7 +327,7 @@ impl Connection {
         }
     }
 
-    fn take_syn_ack(&mut self, direction: Direction, segment: &Segment) -> Result<Meaning, Invalid> {
+    fn take_syn_ack(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
         let peer = direction.opposite();
         let is_known = self.state.saw(SYN, direction) && self.state.saw(ACKED, peer);
         let is_fit =
@@ -339,9 +339,10 @@ impl Connection {
         } else if !is_fit {
             let answered = segment.acknowledgment == self.stray_sequence.wrapping_add(1);
             let scale = self.stray.scale(peer).filter(|_| answered).ok_or(Invalid::Sequence)?;
-            let syn = Segment { sequence: self.stray_sequence, flags: Flags::SYN, ..Segment::default() };
+            let syn =
+                TcpSegment { sequence: self.stray_sequence, flags: Flags::SYN, ..TcpSegment::default() };
             *self = Self::NEW;
-            self.begin(peer, &Segment { scale: Some(scale).filter(|scale| *scale != NO_SCALE), ..syn });
+            self.begin(peer, &TcpSegment { scale: Some(scale).filter(|scale| *scale != NO_SCALE), ..syn });
             self.begin(direction, segment);
         }
         self.state = self.state.revived().and(ACKED, direction);
@@ -350,7 +351,7 @@ impl Connection {
     }
 
     /// A side's numbers begin with its SYN.
-    fn begin(&mut self, direction: Direction, syn: &Segment) {
+    fn begin(&mut self, direction: Direction, syn: &TcpSegment) {
         let (way, peer) = (direction as usize, direction.opposite() as usize);
         self.state = self.state.revived().and(SYN, direction);
         self.scale[way] = syn.scale.unwrap_or(NO_SCALE);
@@ -369,7 +370,7 @@ impl Connection {
 
     /// Whether the receiver could take the segment, or took it before.
     #[inline]
-    fn is_sequence_fit(&self, direction: Direction, segment: &Segment) -> bool {
+    fn is_sequence_fit(&self, direction: Direction, segment: &TcpSegment) -> bool {
         let (way, peer) = (direction as usize, direction.opposite() as usize);
         let lowest = self.acked[way].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
         let highest = self.limit[way].wrapping_add(PROBE);
@@ -378,7 +379,7 @@ impl Connection {
 
     /// Whether the receiver could take the acknowledgment, or took it before.
     #[inline]
-    fn is_ack_fit(&self, direction: Direction, segment: &Segment) -> bool {
+    fn is_ack_fit(&self, direction: Direction, segment: &TcpSegment) -> bool {
         let (way, peer) = (direction as usize, direction.opposite() as usize);
         let acknowledgment = segment.acknowledgment;
         let lowest = if self.state.saw(ACKED, direction) {
@@ -392,7 +393,7 @@ impl Connection {
 
     /// Takes in what a segment that acknowledges says of both sides.
     #[inline]
-    fn learn(&mut self, direction: Direction, segment: &Segment) {
+    fn learn(&mut self, direction: Direction, segment: &TcpSegment) {
         let (way, peer) = (direction as usize, direction.opposite() as usize);
         let raise = |number: &mut u32, to: u32| *number = if is_after(to, *number) { to } else { *number };
         if segment.is_cut {

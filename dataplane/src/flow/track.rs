@@ -3,12 +3,12 @@
 use gatepost_ground::Instant;
 
 use super::entry::{Entry, Flow, Packet, Transport};
+use super::error::FlowError;
+use super::half_open::InboundState;
 use super::holders::{HolderId, Holders};
-use super::refused::Refused;
 use super::store::FlowId;
 use super::table::FlowTable;
 use super::tcp::{self, Timer};
-use super::visitors::Visit;
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
@@ -19,7 +19,7 @@ impl<A: Address> FlowTable<A> {
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped: [`Refused::TcpState`] or [`Refused::TcpSequence`] if a segment
+    /// Why the packet must be dropped: [`FlowError::TcpState`] or [`FlowError::TcpSequence`] if a segment
     /// is none of the connection's.
     #[inline]
     pub fn track(
@@ -28,7 +28,7 @@ impl<A: Address> FlowTable<A> {
         id: FlowId,
         direction: Direction,
         packet: &Packet,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), FlowError> {
         let (flow, mut nat) = self.flows.get_mut(id);
         let way = direction as usize;
         let from_inside = flow.inside == direction;
@@ -72,13 +72,14 @@ impl<A: Address> FlowTable<A> {
             flow.permission().into_iter().for_each(|permission| self.permissions.add(permission));
         }
         // A conversation that goes on is not looked at again until it is over.
-        if flow.visit != Visit::None || is_over {
+        if flow.inbound_state != InboundState::None || is_over {
             if let Some(holder) = flow.holder {
                 advance(&mut self.holders, holder, flow, direction);
             } else {
-                let wanted = flow.visit_after(direction);
-                if wanted != flow.visit {
-                    flow.visit = self.visitors.advance(flow.number, flow.opener(), flow.visit, wanted);
+                let wanted = flow.inbound_state_after(direction);
+                if wanted != flow.inbound_state {
+                    flow.inbound_state =
+                        self.half_open.advance(flow.number, flow.opener(), flow.inbound_state, wanted);
                 }
             }
         }
@@ -88,10 +89,10 @@ impl<A: Address> FlowTable<A> {
 
 /// Sees whether the flow of `holder`, which opened it from the inside, is pending after a packet of `direction`.
 fn advance<A: Address>(holders: &mut Holders, holder: HolderId, flow: &mut Entry<A>, direction: Direction) {
-    let (visit, space) = (flow.pending_after(direction), space_of(flow.key.protocol));
-    match (core::mem::replace(&mut flow.visit, visit), visit) {
-        (Visit::Pending, Visit::None) => holders.dequeue(holder, space, flow.number),
-        (Visit::None, Visit::Pending) => holders.enqueue(holder, space, flow.number),
+    let (state, space) = (flow.pending_after(direction), space_of(flow.key.protocol));
+    match (core::mem::replace(&mut flow.inbound_state, state), state) {
+        (InboundState::Pending, InboundState::None) => holders.dequeue(holder, space, flow.number),
+        (InboundState::None, InboundState::Pending) => holders.enqueue(holder, space, flow.number),
         _ => {}
     }
 }

@@ -80,7 +80,7 @@ pub fn is_sound(header: &Header) -> bool {
 
 /// What becomes of a fragment that is not the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Later<T> {
+pub enum LaterFragment<T> {
     /// The same as of the first.
     Known(T),
     /// The tracker has taken it, to wait for the first.
@@ -176,26 +176,26 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         key: &FragmentKey<A>,
         ingress: Ingress,
         frame: &mut Frame,
-    ) -> Later<T> {
+    ) -> LaterFragment<T> {
         if let Some(value) = self.known(now, key) {
-            return Later::Known(value);
+            return LaterFragment::Known(value);
         }
         let found = self.find(now, key);
         if !self.pool.has_spare() {
-            return Later::Full;
+            return LaterFragment::Full;
         }
-        let Some(place) = found.or_else(|| self.insert(key)) else { return Later::Full };
+        let Some(place) = found.or_else(|| self.insert(key)) else { return LaterFragment::Full };
         let entry = &mut self.sets[place / WAYS][place % WAYS];
         if entry.held.len() == FragmentTracker::<T>::HELD_EACH_MAX
             || !self.pool.hold(&mut entry.held, frame, ingress)
         {
-            return Later::Full;
+            return LaterFragment::Full;
         }
         if entry.held.len() == 1 {
             entry.deadline = now + FragmentTracker::<T>::HELD;
             self.waiting.push(place);
         }
-        Later::Held
+        LaterFragment::Held
     }
 
     /// When [`FragmentTracker::handle_timeout`] next has something to do.

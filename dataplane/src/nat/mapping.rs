@@ -72,7 +72,7 @@ const SPACES: usize = 3;
 
 /// Why there is no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unmapped {
+pub(crate) enum MappingError {
     /// There is no such external address.
     NoAddress,
     /// No port is free.
@@ -189,7 +189,7 @@ impl<A: Address> Mappings<A> {
         inside: Endpoint<A>,
         external: A,
         leaves: impl FnOnce(u32) -> u32,
-    ) -> Result<MappingId, Unmapped> {
+    ) -> Result<MappingId, MappingError> {
         let hash = self.hash(protocol, inside);
         let is_match = |value| {
             let mapping = &self[MappingId(value)];
@@ -198,10 +198,10 @@ impl<A: Address> Mappings<A> {
         if let Some(value) = self.by_inside.find(hash, is_match) {
             return Ok(MappingId(value));
         }
-        let space = space_mut(&mut self.externals, protocol, external).ok_or(Unmapped::NoAddress)?;
+        let space = space_mut(&mut self.externals, protocol, external).ok_or(MappingError::NoAddress)?;
         let leaves = leaves(space.allocator.len());
         let port = space.allocator.allocate(inside.port, leaves, &mut self.rng);
-        let port = port.ok_or(Unmapped::PortsExhausted)?;
+        let port = port.ok_or(MappingError::PortsExhausted)?;
         let id = MappingId::new(self.mappings.insert(Mapping {
             protocol,
             inside,

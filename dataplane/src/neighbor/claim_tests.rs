@@ -3,7 +3,7 @@
 use super::tests::*;
 use super::*;
 
-const COPY: Hearing = Hearing { is_for_us: false, is_copy: true, holder: None };
+const COPY: ArpContext = ArpContext { is_for_us: false, is_copy: true, holder: None };
 
 fn millis(millis: u64) -> Instant {
     NOW + Duration::from_millis(millis)
@@ -209,7 +209,7 @@ fn of_several_workers_the_others_ask_only_if_no_answer_has_come() {
 
 #[test]
 fn a_lease_says_who_has_an_address() {
-    let held_by = |number| Hearing { holder: Some(mac(number)), ..Hearing::default() };
+    let held_by = |number| ArpContext { holder: Some(mac(number)), ..ArpContext::default() };
     let mut table = table_with_host();
     let refused = [Seen::Refused(mac(20), mac(21))];
     assert_eq!(hear_as(&mut table, NOW, &claim(mac(21)), held_by(20)), refused);
@@ -223,7 +223,7 @@ fn a_lease_says_who_has_an_address() {
 
 #[test]
 fn nobody_but_the_holder_of_a_lease_can_answer_for_its_address() {
-    let held_by = |is_copy| Hearing { is_for_us: true, is_copy, holder: Some(mac(20)) };
+    let held_by = |is_copy| ArpContext { is_for_us: true, is_copy, holder: Some(mac(20)) };
     let mut table = table();
     let request = arp::Packet::request(mac(21), HOST, OUR_IP);
     assert_eq!(hear_as(&mut table, NOW, &request, held_by(false)), [Seen::Refused(mac(20), mac(21))]);
@@ -240,7 +240,7 @@ fn the_holder_of_a_lease_ends_a_contest() {
     let mut table = table_with_host();
     hear(&mut table, NOW, &claim(mac(21)), false);
     resolve(&mut table, NOW, HOST);
-    let held_by = Hearing { holder: Some(mac(22)), ..Hearing::default() };
+    let held_by = ArpContext { holder: Some(mac(22)), ..ArpContext::default() };
     let events = hear_as(&mut table, NOW, &claim(mac(22)), held_by);
     assert_eq!(events, [Seen::Moved(mac(20), mac(22)), Seen::Release(mac(22), 1)]);
 }

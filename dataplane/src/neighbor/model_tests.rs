@@ -406,7 +406,7 @@ proptest! {
                     let mac_of = |number| MacAddr([2, 0, 0, 0, 1, number]);
                     let (mac, holder) = (mac_of(mac), holder.map(mac_of));
                     let (packet, is_for_us) = packet(ip, mac, how);
-                    table.handle_arp(now, interface, &packet, Hearing { is_for_us, is_copy, holder }, &mut collect);
+                    table.handle_arp(now, interface, &packet, ArpContext { is_for_us, is_copy, holder }, &mut collect);
                     let host = (hosts[host], set(&table, hosts[host]));
                     expected = model.hear(now, host, mac, how, (is_copy, holder));
                 }

@@ -36,8 +36,8 @@ fn neighbours_of_another_family_are_known_alike() {
     });
     assert_eq!(asked, [(LAN, host, None)]);
     let mut released = Vec::new();
-    let hearing = Hearing { is_for_us: true, ..Hearing::default() };
-    table.hear(NOW, LAN, (host, mac(1)), false, hearing, &mut |event| {
+    let context = ArpContext { is_for_us: true, ..ArpContext::default() };
+    table.learn(NOW, LAN, (host, mac(1)), false, context, &mut |event| {
         if let Event::Release { mac, frame, .. } = event {
             released.push((mac, frame.bytes()[0]));
         }
@@ -100,17 +100,17 @@ pub(super) fn hear(
     packet: &arp::Packet,
     is_for_us: bool,
 ) -> Vec<Seen> {
-    hear_as(table, now, packet, Hearing { is_for_us, ..Hearing::default() })
+    hear_as(table, now, packet, ArpContext { is_for_us, ..ArpContext::default() })
 }
 
 pub(super) fn hear_as(
     table: &mut NeighborTable,
     now: Instant,
     packet: &arp::Packet,
-    hearing: Hearing,
+    context: ArpContext,
 ) -> Vec<Seen> {
     let mut events = Vec::new();
-    table.handle_arp(now, LAN, packet, hearing, &mut |event| events.push(seen(&event)));
+    table.handle_arp(now, LAN, packet, context, &mut |event| events.push(seen(&event)));
     events
 }
 

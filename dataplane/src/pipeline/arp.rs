@@ -12,7 +12,7 @@ use super::egress::{NeighborEvents, send_arp};
 use crate::alert::Alert;
 use crate::drop_reason::DropReason;
 use crate::ingress::Ingress;
-use crate::neighbor::{Claim, Hearing};
+use crate::neighbor::{ArpContext, Claim};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
@@ -70,13 +70,13 @@ impl Dataplane {
         let operation = if is_introduction { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
         let holder = self.holder(cx.call.now, interface.role, &packet);
-        let hearing = Hearing { is_for_us, is_copy: !is_first, holder };
+        let context = ArpContext { is_for_us, is_copy: !is_first, holder };
         let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
         // A router with addresses of several networks asks as any of them: it is answered, and nothing
         // is learnt.
         if is_of_segment {
-            neighbors.handle_arp(cx.call.now, id, &packet, hearing, &mut |event| {
+            neighbors.handle_arp(cx.call.now, id, &packet, context, &mut |event| {
                 events.handle(cx.call, event);
             });
         }

@@ -28,7 +28,7 @@ pub(super) enum Task {
     /// Gives up fragments that are due.
     Fragments,
     /// Refuses unsolicited SYNs that are due.
-    Refusals,
+    SynRejects,
     /// Announces the gateway's addresses.
     Announcements,
     /// Takes in what another worker tells.
@@ -135,7 +135,7 @@ mod tests {
     use gatepost_ground::wire::Protocol;
     use gatepost_ground::{Frame, InterfaceId, MacAddr, PortId};
 
-    use super::super::{PinholeError, WAVE_FRAMES};
+    use super::super::{PREFETCH_BATCH, PinholeError};
     use super::*;
     use crate::DropReason;
     use crate::batch::Batch;
@@ -154,7 +154,7 @@ mod tests {
         let shard = Shard::new(0, 2).expect("one of two");
         let mut dataplane = Dataplane::new(Arc::new(config), shard, [1; 32], now);
         // The stage that has failed held both.
-        (dataplane.released, dataplane.gathered_frame) = (Frame::default(), Frame::default());
+        (dataplane.released, dataplane.fragment_owner_frame) = (Frame::default(), Frame::default());
         let mut batch = Batch::new(frame_capacity);
         let received = batch.receive(Ingress::Port(PortId(0)), |_| Ok::<_, Infallible>(60));
         assert_eq!(received, Ok(true));
@@ -162,7 +162,7 @@ mod tests {
         dataplane.give_up(&mut slots[0]);
         assert_eq!(slots[0].verdict, Verdict::Drop(DropReason::InternalError));
         assert!(dataplane.counters.balances());
-        for buffer in [&mut dataplane.released, &mut dataplane.gathered_frame] {
+        for buffer in [&mut dataplane.released, &mut dataplane.fragment_owner_frame] {
             assert!(buffer.buffer_mut().len() >= frame_capacity);
         }
     }
@@ -184,7 +184,7 @@ mod tests {
         dataplane.handle_timeout(now, &mut batch);
         let notice =
             Notice::Station { interface: InterfaceId(0), mac: MacAddr([2, 0, 0, 0, 0, 9]), port: PortId(0) };
-        dataplane.hear(now, 1, notice);
+        dataplane.apply_notice(now, 1, notice);
         dataplane.set_bindings(now, Arc::default());
         let config = Arc::clone(&dataplane.config);
         dataplane.configure(now, config);
@@ -201,7 +201,7 @@ mod tests {
         Task::Flows,
         Task::Neighbors,
         Task::Fragments,
-        Task::Refusals,
+        Task::SynRejects,
         Task::Announcements,
         Task::Notice,
         Task::Bindings,
@@ -263,8 +263,8 @@ mod tests {
         dataplane.containment =
             Containment { catches: true, broken_frames: Some(BROKEN), ..Containment::default() };
         // At both ends of two waves, and next to each other.
-        let broken = [0, 1, 7, WAVE_FRAMES - 1, WAVE_FRAMES, 2 * WAVE_FRAMES - 1];
-        for at in 0..2 * WAVE_FRAMES {
+        let broken = [0, 1, 7, PREFETCH_BATCH - 1, PREFETCH_BATCH, 2 * PREFETCH_BATCH - 1];
+        for at in 0..2 * PREFETCH_BATCH {
             let received = batch.receive(Ingress::Port(PortId(0)), |buffer| {
                 buffer[0] = if broken.contains(&at) { BROKEN } else { 2 };
                 // Too short for a header.

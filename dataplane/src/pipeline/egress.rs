@@ -8,15 +8,15 @@ use gatepost_ground::{Frame, InterfaceId, MacAddr};
 
 use super::Dataplane;
 use super::context::Call;
-use super::fragments::send_in_pieces;
+use super::fragments::send_fragmented;
 use super::interface_facts::Facts;
-use super::link::Links;
+use super::link::LinkTable;
 use super::network::Networks;
 use crate::alert::{Alert, Alerts};
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
-use crate::firewall::refusal::Quote;
+use crate::firewall::syn_reject::Quote;
 use crate::neighbor::{Event, Resolution};
 use crate::route::Route;
 use crate::verdict::Verdict;
@@ -51,9 +51,9 @@ impl Dataplane {
         if frame.packet_len_max() <= usize::from(mtu) {
             return self.links.verdict_to(call.now, route.interface, mac);
         }
-        match send_in_pieces(call.output, self.links.ports_to(call.now, route.interface, mac), frame, mtu) {
-            Ok(pieces) => {
-                self.counters.made += pieces;
+        match send_fragmented(call.output, self.links.ports_to(call.now, route.interface, mac), frame, mtu) {
+            Ok(fragments) => {
+                self.counters.made += fragments;
                 Verdict::Consumed
             }
             Err(reason) => Verdict::Drop(reason),
@@ -80,7 +80,7 @@ pub(super) struct NeighborEvents<'a> {
     pub(super) config: &'a Config,
     pub(super) networks: &'a Networks,
     pub(super) counters: &'a mut Counters,
-    pub(super) links: &'a Links,
+    pub(super) links: &'a LinkTable,
     /// Packets given up, whose senders are to be told.
     pub(super) unreachable: &'a mut Vec<Quote>,
     /// What an administrator should hear of.
@@ -127,7 +127,7 @@ impl NeighborEvents<'_> {
         let ports = self.links.ports_to(call.now, interface, mac);
         let mtu = self.config.interface(interface).mtu;
         if frame.packet_len_max() > usize::from(mtu) {
-            self.counters.made += send_in_pieces(call.output, ports, frame, mtu)?;
+            self.counters.made += send_fragmented(call.output, ports, frame, mtu)?;
             Ok(())
         } else if call.output.release(ports, frame) {
             Ok(())
@@ -148,7 +148,7 @@ impl NeighborEvents<'_> {
 /// Sends an ARP packet of the gateway's own.
 pub(super) fn send_arp(
     counters: &mut Counters,
-    links: &Links,
+    links: &LinkTable,
     call: &mut Call<'_>,
     interface: InterfaceId,
     packet: &arp::Packet,

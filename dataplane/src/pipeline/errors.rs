@@ -10,7 +10,7 @@ use super::context::{Call, Context};
 use super::nat_action::{Arrival, NatDirection};
 use super::network::Network;
 use crate::drop_reason::DropReason;
-use crate::firewall::{self, refusal::Quote};
+use crate::firewall::{self, syn_reject::Quote};
 use crate::handoff::DeliveryError;
 use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
 use crate::ingress::Ingress;

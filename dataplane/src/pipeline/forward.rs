@@ -6,7 +6,7 @@ use gatepost_ground::{Frame, Role};
 use super::Dataplane;
 use super::context::{Call, Context};
 use super::nat_action::NatDirection;
-use super::packet::take_hop;
+use super::packet::decrement_ttl;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
 use crate::icmp_error::IcmpError;
@@ -53,7 +53,7 @@ impl Dataplane {
         if let Err(reason) = self.check_hop(cx.call, cx.ingress, mtu, header, frame) {
             return Verdict::Drop(reason);
         }
-        take_hop(frame);
+        decrement_ttl(frame);
         self.egress(cx.call, route, header.destination, frame)
     }
 

@@ -15,7 +15,7 @@ use super::nat_action::{Arrival, NatAction, NatDirection, Rewrite};
 use super::packet;
 use crate::batch::Output;
 use crate::drop_reason::DropReason;
-use crate::fragment::{FragmentKey, Later, Pieces, is_sound};
+use crate::fragment::{FragmentKey, Fragments, LaterFragment, is_sound};
 use crate::handoff::HandoffStage;
 use crate::verdict::{LocalClass, Verdict};
 
@@ -34,9 +34,9 @@ impl Dataplane {
         let key = FragmentKey::new(self.entered_by(direction, cx.ingress), header);
         if !header.is_first_fragment() {
             return match self.fragments.later(cx.call.now, &key, cx.ingress, frame) {
-                Later::Known(action) => self.apply_action(cx, direction, &action, header, frame),
-                Later::Held => Verdict::Hold,
-                Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
+                LaterFragment::Known(action) => self.apply_action(cx, direction, &action, header, frame),
+                LaterFragment::Held => Verdict::Hold,
+                LaterFragment::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
         let decided =
@@ -68,10 +68,10 @@ impl Dataplane {
 
     /// Gives up the fragments whose first did not come.
     pub(super) fn fragment_timeout(&mut self, now: Instant) {
-        let Self { fragments, gathered, counters, .. } = self;
+        let Self { fragments, fragment_owners, counters, .. } = self;
         let mut expire = |_, _: &mut Frame| counters.held_dropped(DropReason::FragmentInvalid);
         fragments.handle_timeout(now, &mut expire);
-        gathered.iter_mut().for_each(|gathered| gathered.handle_timeout(now, &mut expire));
+        fragment_owners.iter_mut().for_each(|owners| owners.handle_timeout(now, &mut expire));
     }
 
     /// Does to one fragment what is to become of all.
@@ -155,14 +155,14 @@ impl Dataplane {
 
 /// Cuts the packet in `frame`, whose Ethernet header is written, for a link of `mtu` octets, and sends
 /// the pieces out of `ports`. All of them go, or none.
-pub(super) fn send_in_pieces(
+pub(super) fn send_fragmented(
     output: &mut Output,
     ports: PortSet,
     frame: &Frame,
     mtu: u16,
 ) -> Result<u64, DropReason> {
     if matches!(frame.offload(), Offload::None | Offload::Verified) {
-        return send_whole_in_pieces(output, ports, frame, mtu, 1);
+        return fragment_and_send(output, ports, frame, mtu, 1);
     }
     // Rare enough for a buffer of its own: who sends super-frames knows the MTU, or asks for it.
     let mut whole = Frame::with_capacity(frame.link_len() + frame.packet_len_max());
@@ -175,13 +175,13 @@ pub(super) fn send_in_pieces(
         whole.set_link_len(frame.link_len());
         // The first is as long as any, so that room for as many as that gives is room for all.
         let room_for = if made == 0 { left } else { 1 };
-        made += send_whole_in_pieces(output, ports, &whole, mtu, room_for)?;
+        made += fragment_and_send(output, ports, &whole, mtu, room_for)?;
     }
     Ok(made)
 }
 
-/// As [`send_in_pieces`], for a frame that leaves nothing to do, if there is room for `room_for` like it.
-fn send_whole_in_pieces(
+/// As [`send_fragmented`], for a frame that leaves nothing to do, if there is room for `room_for` like it.
+fn fragment_and_send(
     output: &mut Output,
     ports: PortSet,
     frame: &Frame,
@@ -193,18 +193,18 @@ fn send_whole_in_pieces(
         return Err(DropReason::MtuExceeded);
     }
     let (link_header, packet) = frame.bytes().split_at(frame.link_len());
-    let pieces = || Pieces::new(packet, &header, mtu).map_err(|_| DropReason::Ipv4Malformed);
-    let count = pieces()?.count();
+    let fragments = || Fragments::new(packet, &header, mtu).map_err(|_| DropReason::Ipv4Malformed);
+    let count = fragments()?.count();
     if output.remaining() < count * room_for {
         return Err(DropReason::OutputFull);
     }
-    for piece in pieces()? {
+    for fragment in fragments()? {
         let is_made = output.make(ports, |buffer| {
             let (head, rest) = buffer.split_at_mut_checked(link_header.len())?;
             head.copy_from_slice(link_header);
-            Some(link_header.len() + piece.write(rest).ok()?)
+            Some(link_header.len() + fragment.write(rest).ok()?)
         });
-        debug_assert!(is_made, "a piece is no longer than the link takes");
+        debug_assert!(is_made, "a fragment is no longer than the link takes");
     }
     Ok(count as u64)
 }

@@ -25,7 +25,7 @@ use super::context::{Call, Context};
 use super::nat_action::{Arrival, NatDirection};
 use super::packet::{self, Content};
 use crate::drop_reason::DropReason;
-use crate::firewall::{self, refusal::Quote};
+use crate::firewall::{self, syn_reject::Quote};
 use crate::flow::{Egress, Server};
 use crate::handoff::{DeliveryError, Handoff, HandoffStage, Origin};
 use crate::key::FlowKey;
@@ -33,7 +33,7 @@ use crate::verdict::Verdict;
 
 /// Whom a packet from the LAN to the WAN address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HairpinClaim {
+pub(super) enum HairpinTarget {
     /// A LAN host.
     Inside,
     /// The gateway itself.
@@ -69,34 +69,34 @@ impl Dataplane {
     }
 
     /// Who gets a new packet from the LAN to the WAN address, which has come as far as `stage`.
-    pub(super) fn claim_hairpin(
+    pub(super) fn resolve_hairpin(
         &self,
         stage: HandoffStage,
         arrival: Arrival<'_>,
         key: &FlowKey,
-    ) -> HairpinClaim {
+    ) -> HairpinTarget {
         let open = &self.config.firewall.v4;
         let port = key.destination.port;
         if packet::is_echo_request(arrival.header, arrival.frame)
             || firewall::is_wan_service(open, key.protocol, port)
         {
-            return HairpinClaim::Gateway;
+            return HairpinTarget::Gateway;
         }
         if firewall::hairpin_target(open, key.protocol, port).is_some() {
-            return HairpinClaim::Inside;
+            return HairpinTarget::Inside;
         }
         match stage {
-            HandoffStage::HairpinYes => return HairpinClaim::Inside,
-            HandoffStage::HairpinNo => return HairpinClaim::Gateway,
+            HandoffStage::HairpinYes => return HairpinTarget::Inside,
+            HandoffStage::HairpinNo => return HairpinTarget::Gateway,
             _ => {}
         }
         let owner = self.shard.of_port(port);
         if owner != self.shard.index() && port != 0 {
-            HairpinClaim::Ask(owner)
+            HairpinTarget::Ask(owner)
         } else if self.hairpin_server(key).is_some() {
-            HairpinClaim::Inside
+            HairpinTarget::Inside
         } else {
-            HairpinClaim::Gateway
+            HairpinTarget::Gateway
         }
     }
 

@@ -11,7 +11,7 @@ use super::Dataplane;
 use super::context::Context;
 use super::link::Cast;
 use super::nat_action::NatDirection;
-use super::network::Place;
+use super::network::AddressFacts;
 use super::packet::reason;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
@@ -135,8 +135,8 @@ impl Dataplane {
         (interface, role): (InterfaceId, Role),
         cast: Cast,
         header: &Header,
-    ) -> Result<Place, DropReason> {
-        let source = self.networks.place(header.source);
+    ) -> Result<AddressFacts, DropReason> {
+        let source = self.networks.address_facts(header.source);
         if !AddressKind::of(header.source).may_be_source() || source.is_broadcast {
             return Err(DropReason::Martian);
         }
@@ -151,7 +151,7 @@ impl Dataplane {
         if !is_beyond || source.own.is_some() {
             return Err(DropReason::SpoofedSource);
         }
-        let destination = self.networks.place(header.destination);
+        let destination = self.networks.address_facts(header.destination);
         match AddressKind::of(header.destination) {
             AddressKind::Multicast | AddressKind::LimitedBroadcast => Err(DropReason::BroadcastNotForwarded),
             kind if !kind.may_be_destination() => Err(DropReason::Martian),

@@ -41,7 +41,7 @@ impl Dataplane {
         let (mut interface, mut port) = match self.links.interface_of(port) {
             Some(interface) => (interface, port),
             None => match self.trunk_input(cx, port, frame) {
-                Ok(entrance) => entrance,
+                Ok(ingress_point) => ingress_point,
                 Err(verdict) => return verdict,
             },
         };
@@ -56,7 +56,7 @@ impl Dataplane {
         }
         if header.ether_type.is_vlan() {
             match self.tagged_input(cx, (interface, port), header, frame) {
-                Ok((inner, entrance)) => (header, (interface, port)) = (inner, entrance),
+                Ok((inner, ingress_point)) => (header, (interface, port)) = (inner, ingress_point),
                 Err(verdict) => return verdict,
             }
         }
@@ -99,11 +99,11 @@ impl Dataplane {
         cx: &mut Context<'_, '_>,
         port: PortId,
         frame: &mut Frame,
-    ) -> Result<Entrance, Verdict> {
+    ) -> Result<IngressPoint, Verdict> {
         let is_tagged = Header::parse(frame.bytes()).is_ok_and(|header| header.ether_type.is_vlan());
         let tag = Tag::parse(frame.bytes()).ok().filter(|_| is_tagged);
-        let entrance = tag.and_then(|tag| self.links.entrance(port, tag.vid));
-        enter(cx, entrance.ok_or(Verdict::Drop(DropReason::PortDown))?, frame)
+        let ingress_point = tag.and_then(|tag| self.links.ingress_point(port, tag.vid));
+        enter(cx, ingress_point.ok_or(Verdict::Drop(DropReason::PortDown))?, frame)
     }
 
     /// A frame with a VLAN tag. Without tags of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
@@ -114,10 +114,10 @@ impl Dataplane {
     fn tagged_input(
         &mut self,
         cx: &mut Context<'_, '_>,
-        mut entrance: Entrance,
+        mut ingress_point: IngressPoint,
         mut header: Header,
         frame: &mut Frame,
-    ) -> Result<(Header, Entrance), Verdict> {
+    ) -> Result<(Header, IngressPoint), Verdict> {
         if !frame.offload().fits(frame.bytes()) {
             return Err(Verdict::Drop(DropReason::OffloadInvalid));
         }
@@ -126,25 +126,25 @@ impl Dataplane {
                 Err(_) => return Err(Verdict::Drop(DropReason::FrameTruncated)),
                 Ok(Tag { vid: 0 }) if frame.remove_tag() => {}
                 Ok(Tag { vid: 0 }) => return Err(Verdict::Drop(DropReason::OffloadInvalid)),
-                Ok(Tag { vid }) => match self.links.entrance(entrance.1, vid) {
-                    Some(vlan) => entrance = enter(cx, vlan, frame)?,
+                Ok(Tag { vid }) => match self.links.ingress_point(ingress_point.1, vid) {
+                    Some(vlan) => ingress_point = enter(cx, vlan, frame)?,
                     None => break,
                 },
             }
             header = Header::parse(frame.bytes()).map_err(|_| Verdict::Drop(DropReason::FrameTruncated))?;
             if !header.ether_type.is_vlan() {
-                return Ok((header, entrance));
+                return Ok((header, ingress_point));
             }
         }
         // A station that removes them all would read a frame that nobody here has inspected.
         if matches!(Tag::parse(frame.bytes()), Ok(Tag { vid: 0 })) {
             return Err(Verdict::Drop(DropReason::VlanTagged));
         }
-        Err(self.bridge_tagged(cx.call.now, entrance, &header))
+        Err(self.bridge_tagged(cx.call.now, ingress_point, &header))
     }
 
     /// A frame of a VLAN that the gateway has no part in.
-    fn bridge_tagged(&mut self, now: Instant, (interface, port): Entrance, header: &Header) -> Verdict {
+    fn bridge_tagged(&mut self, now: Instant, (interface, port): IngressPoint, header: &Header) -> Verdict {
         self.links.learn(now, interface, header.source, port);
         if header.destination == self.facts.of(interface).mac {
             return Verdict::Drop(DropReason::VlanTagged);
@@ -189,22 +189,26 @@ impl Dataplane {
 }
 
 /// The interface that a frame came in on, and the port, or the number that a VLAN of a port is taken for.
-type Entrance = (InterfaceId, PortId);
+type IngressPoint = (InterfaceId, PortId);
 
 /// A frame enters by a VLAN of a port, and loses the tag.
-fn enter(cx: &mut Context<'_, '_>, entrance: Entrance, frame: &mut Frame) -> Result<Entrance, Verdict> {
+fn enter(
+    cx: &mut Context<'_, '_>,
+    ingress_point: IngressPoint,
+    frame: &mut Frame,
+) -> Result<IngressPoint, Verdict> {
     if !frame.offload().fits(frame.bytes()) || !frame.remove_tag() {
         return Err(Verdict::Drop(DropReason::OffloadInvalid));
     }
-    cx.ingress = Ingress::Port(entrance.1);
+    cx.ingress = Ingress::Port(ingress_point.1);
     // Whoever gets it from here is to know where it came in.
     cx.involves_others = true;
-    Ok(entrance)
+    Ok(ingress_point)
 }
 
 /// The ports of each interface and the stations behind them.
 #[derive(Debug)]
-pub(super) struct Links {
+pub(super) struct LinkTable {
     /// Where each port leads; [`NOWHERE`] if there is no such port.
     interfaces: [InterfaceId; PortId::COUNT_MAX],
     vlans: Vlans,
@@ -221,7 +225,7 @@ pub(super) struct Links {
 /// the next third of the ageing time.
 const NEWS_MAX: usize = 256;
 
-impl Links {
+impl LinkTable {
     pub(super) fn new(config: &Config, shard: Shard, mut seeds: impl FnMut() -> [u64; 4]) -> Self {
         let has_others = !shard.is_sole();
         Self {
@@ -255,7 +259,7 @@ impl Links {
     }
 
     /// Where the frames of `port` with the VLAN id `vid` enter; `None` if the VLAN leads nowhere.
-    fn entrance(&self, port: PortId, vid: u16) -> Option<Entrance> {
+    fn ingress_point(&self, port: PortId, vid: u16) -> Option<IngressPoint> {
         let number = self.vlans.port_of(port, vid)?;
         Some((self.interface_of(number)?, number))
     }
@@ -324,7 +328,13 @@ impl Links {
     }
 
     /// What another worker has learnt.
-    pub(super) fn hear(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
+    pub(super) fn apply_remote(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        station: MacAddr,
+        port: PortId,
+    ) {
         if self.ports[interface].contains(port) {
             self.bridges[interface.index()].learn(now, station, port);
         }

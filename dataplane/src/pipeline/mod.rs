@@ -69,7 +69,7 @@ use self::contain::{Containment, Task};
 use self::context::{Call, Context};
 use self::identification::Identifications;
 use self::interface_facts::InterfaceFacts;
-use self::link::Links;
+use self::link::LinkTable;
 use self::nat_action::NatAction;
 use self::network::Networks;
 use self::own_address::OwnAddress;
@@ -83,7 +83,7 @@ use crate::config::Config;
 use crate::counters::Counters;
 use crate::drop_reason::DropReason;
 use crate::firewall::policy::{is_allowed, reserved_ports};
-use crate::firewall::refusal::{Quote, SynRefusals};
+use crate::firewall::syn_reject::{Quote, SynRejects};
 use crate::flow::{FlowTable, KeyHash, State, Timeouts, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::IcmpError;
@@ -118,7 +118,7 @@ pub struct Dataplane {
     shard: Shard,
     steering: Steering,
     counters: Counters,
-    links: Links,
+    links: LinkTable,
     facts: InterfaceFacts,
     networks: Networks,
     routes: Routes,
@@ -128,17 +128,17 @@ pub struct Dataplane {
     flows: FlowTable,
     fragments: FragmentTracker<NatAction>,
     /// Whose the packets are whose fragments this worker gathers; `None` if there are no others.
-    gathered: Option<FragmentTracker<u8>>,
+    fragment_owners: Option<FragmentTracker<u8>>,
     /// Where a fragment is while it is let go, and while it is given to its owner.
     released: Frame,
-    gathered_frame: Frame,
+    fragment_owner_frame: Frame,
     /// One for each network.
     own_addresses: Vec<OwnAddress>,
     /// Apart, so that a flood from the outside leaves the inside its errors.
     error_limits: PerInterface<RateLimit>,
     /// Echo replies to the outside.
     echo_limit: EchoLimit,
-    syn_refusals: SynRefusals,
+    syn_rejects: SynRejects,
     /// Packets given up in this call, whose senders are still to be told.
     unreachable: Vec<Quote>,
     alerts: Alerts,
@@ -149,7 +149,7 @@ pub struct Dataplane {
 
 /// So many frames of a batch have their flows fetched before the first of them is processed: enough to
 /// wait for memory once, and not so many that the first is gone from the nearest cache again.
-const WAVE_FRAMES: usize = 32;
+const PREFETCH_BATCH: usize = 32;
 
 impl Dataplane {
     /// The dataplane of `shard`, which knows nobody yet. The secret `seed`, the same for all of a gateway,
@@ -159,7 +159,7 @@ impl Dataplane {
         let frame_capacity = config.frame_len_max();
         let mut dataplane = Self {
             counters: Counters::default(),
-            links: Links::new(&config, shard, || rng.random()),
+            links: LinkTable::new(&config, shard, || rng.random()),
             facts: InterfaceFacts::of_config(&config),
             networks: Networks::of_config(&config),
             routes: Routes::of_config(&config),
@@ -170,14 +170,14 @@ impl Dataplane {
             own_addresses: Vec::new(),
             error_limits: PerInterface::from_fn(|_| RateLimit::ICMP_ERRORS.divided(shard.count())),
             echo_limit: EchoLimit::new(seed, shard.count()),
-            syn_refusals: SynRefusals::new(),
+            syn_rejects: SynRejects::new(),
             unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
             alerts: Alerts::new(),
             identifications: Identifications::new(shard, rng.random()),
             containment: Containment::default(),
-            gathered: (!shard.is_sole()).then(|| FragmentTracker::new(rng.random(), frame_capacity)),
+            fragment_owners: (!shard.is_sole()).then(|| FragmentTracker::new(rng.random(), frame_capacity)),
             released: Frame::with_capacity(frame_capacity),
-            gathered_frame: Frame::with_capacity(if shard.is_sole() { 0 } else { frame_capacity }),
+            fragment_owner_frame: Frame::with_capacity(if shard.is_sole() { 0 } else { frame_capacity }),
             steering: Steering::new(shard, &config.firewall.v4, seed),
             rng,
             shard,
@@ -237,20 +237,20 @@ impl Dataplane {
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, spare, output) = batch.split();
         let mut call = Call { now, output, spare };
-        for wave in slots.chunks_mut(WAVE_FRAMES) {
-            let hashes = self.fetch_flows(wave);
+        for chunk in slots.chunks_mut(PREFETCH_BATCH) {
+            let hashes = self.fetch_flows(chunk);
             let mut done = 0;
-            while done < wave.len() {
-                let mut rest = wave[done..].iter_mut().zip(&hashes[done..]);
+            while done < chunk.len() {
+                let mut rest = chunk[done..].iter_mut().zip(&hashes[done..]);
                 let has_failed = contain::each(self.containment.catches(), &mut rest, |(slot, hash)| {
                     #[cfg(test)]
                     self.containment.check(slot.frame.bytes());
                     self.slot(&mut call, *hash, slot);
                 });
                 let left = rest.len();
-                done = wave.len() - left;
+                done = chunk.len() - left;
                 if has_failed {
-                    self.give_up(&mut wave[done - 1]);
+                    self.give_up(&mut chunk[done - 1]);
                 }
             }
         }
@@ -273,8 +273,8 @@ impl Dataplane {
             ("flows", self.flows.poll_timeout()),
             ("neighbors", self.neighbors.poll_timeout()),
             ("fragments", self.fragments.poll_timeout()),
-            ("gathered fragments", self.gathered.as_ref().and_then(FragmentTracker::poll_timeout)),
-            ("refusals of SYNs", self.syn_refusals.poll_timeout()),
+            ("owners fragments", self.fragment_owners.as_ref().and_then(FragmentTracker::poll_timeout)),
+            ("rejects of SYNs", self.syn_rejects.poll_timeout()),
             ("announcements", self.own_addresses.iter().filter_map(OwnAddress::due).min()),
         ];
         timeouts.into_iter().filter_map(|(what, due)| Some((what, self.containment.defer(due?))))
@@ -287,7 +287,7 @@ impl Dataplane {
         self.contained(now, Task::Flows, |dataplane| dataplane.flows.handle_timeout(now));
         self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
         self.contained(now, Task::Fragments, |dataplane| dataplane.fragment_timeout(now));
-        self.contained(now, Task::Refusals, |dataplane| dataplane.refusal_timeout(&mut call));
+        self.contained(now, Task::SynRejects, |dataplane| dataplane.syn_reject_timeout(&mut call));
         self.contained(now, Task::Announcements, |dataplane| dataplane.announcement_timeout(&mut call));
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
@@ -308,7 +308,7 @@ impl Dataplane {
         self.alerts.pop()
     }
 
-    /// What all other workers' dataplanes are to [hear](Dataplane::hear) next. What waits here is bounded;
+    /// What all other workers' dataplanes are to [apply](Dataplane::apply_notice) next. What waits here is bounded;
     /// take it only when it can be told.
     pub fn pop_notice(&mut self) -> Option<Notice> {
         let Self { flows, links, .. } = self;
@@ -316,10 +316,10 @@ impl Dataplane {
     }
 
     /// Takes in a notice of the worker `from`.
-    pub fn hear(&mut self, now: Instant, from: u8, notice: Notice) {
+    pub fn apply_notice(&mut self, now: Instant, from: u8, notice: Notice) {
         self.contained(now, Task::Notice, |Self { flows, links, .. }| match notice {
-            Notice::HostFlows(host) => flows.hear(from, host),
-            Notice::Station { interface, mac, port } => links.hear(now, interface, mac, port),
+            Notice::HostFlows(host) => flows.apply_remote(from, host),
+            Notice::Station { interface, mac, port } => links.apply_remote(now, interface, mac, port),
         });
     }
 
@@ -388,12 +388,12 @@ impl Dataplane {
 
     /// Works out the flow keys of a wave of frames, and has their flows fetched from memory.
     #[inline]
-    fn fetch_flows(&self, wave: &[Slot]) -> [Option<KeyHash>; WAVE_FRAMES] {
-        let mut hashes = [None; WAVE_FRAMES];
+    fn fetch_flows(&self, chunk: &[Slot]) -> [Option<KeyHash>; PREFETCH_BATCH] {
+        let mut hashes = [None; PREFETCH_BATCH];
         if self.flows.is_empty() {
             return hashes;
         }
-        for (slot, hash) in wave.iter().zip(&mut hashes) {
+        for (slot, hash) in chunk.iter().zip(&mut hashes) {
             *hash = packet::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
             hash.iter().for_each(|hash| self.flows.prefetch(*hash));
         }
@@ -416,8 +416,8 @@ impl Dataplane {
     }
 
     /// Refuses the SYNs that have waited long enough and that nobody has asked for meanwhile.
-    fn refusal_timeout(&mut self, call: &mut Call<'_>) {
-        while let Some(quote) = self.syn_refusals.pop_due(call.now) {
+    fn syn_reject_timeout(&mut self, call: &mut Call<'_>) {
+        while let Some(quote) = self.syn_rejects.pop_due(call.now) {
             let Ok(syn) = Embedded::of_packet(quote.bytes()) else { continue };
             if self.flows.lookup(&reply_key(&syn).reversed()).is_none() {
                 self.reject_distant(call, &syn.header, quote.bytes(), IcmpError::PortUnreachable);
@@ -440,12 +440,12 @@ impl Dataplane {
 
     /// What was decided about first fragments and unsolicited SYNs need not hold any more.
     fn forget_decisions(&mut self) {
-        self.syn_refusals.clear();
+        self.syn_rejects.clear();
         self.fragment_timeout(Instant::FAR_FUTURE);
         let frame_capacity = self.config.frame_len_max();
         self.fragments = FragmentTracker::new(self.rng.random(), frame_capacity);
-        if let Some(gathered) = &mut self.gathered {
-            *gathered = FragmentTracker::new(self.rng.random(), frame_capacity);
+        if let Some(owners) = &mut self.fragment_owners {
+            *owners = FragmentTracker::new(self.rng.random(), frame_capacity);
         }
         self.reserve_frames();
     }
@@ -454,8 +454,8 @@ impl Dataplane {
     fn reserve_frames(&mut self) {
         let frame_capacity = self.config.frame_len_max();
         self.released.reserve(frame_capacity);
-        if self.gathered.is_some() {
-            self.gathered_frame.reserve(frame_capacity);
+        if self.fragment_owners.is_some() {
+            self.fragment_owner_frame.reserve(frame_capacity);
         }
     }
 

@@ -17,9 +17,9 @@ pub(super) struct Networks<A: Address = Ipv4Addr> {
     all: Box<[Network<A>]>,
     inside: Box<[Network<A>]>,
     /// Where the networks of each interface stand in `all`.
-    places: PerInterface<Range<u8>>,
+    ranges: PerInterface<Range<u8>>,
     /// The gateway's own addresses and those that stand for more than one host of a network.
-    special: Box<[(A, Place)]>,
+    special: Box<[(A, AddressFacts)]>,
     special_marks: Marks,
     /// As what the inside is seen by each outside interface.
     externals: PerInterface<Option<A>>,
@@ -28,7 +28,7 @@ pub(super) struct Networks<A: Address = Ipv4Addr> {
 
 /// Where an address stands among the gateway's networks.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct AddressFacts {
     /// If it is the gateway's own, or stands for any router of a network, the role of the interface.
     pub(super) own: Option<Role>,
     /// Whether it stands for all hosts of a network.
@@ -40,19 +40,19 @@ const _: () = assert!(InterfaceId::COUNT_MAX * Interface::ADDRESSES_MAX <= u8::M
 impl<A: Family> Networks<A> {
     pub(super) fn of_config(config: &Config) -> Self {
         let mut all = Vec::new();
-        let mut places = PerInterface::from_fn(|_| 0..0);
+        let mut ranges = PerInterface::from_fn(|_| 0..0);
         let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
         for (id, interface) in config.interfaces_of(Role::Inside).chain(outside) {
             let start = all.len() as u8;
             all.extend(interface.nets::<A>().map(|net| Network::of_address(net, id, interface.role)));
-            places[id] = start..all.len() as u8;
+            ranges[id] = start..all.len() as u8;
         }
-        let place = |address| Place {
+        let facts = |address| AddressFacts {
             own: all.iter().find(|network: &&Network<A>| network.is_own(address)).map(|network| network.role),
             is_broadcast: all.iter().any(|network| network.is_broadcast(address)),
         };
         let special: Box<[_]> =
-            all.iter().flat_map(Network::special).map(|address| (address, place(address))).collect();
+            all.iter().flat_map(Network::special).map(|address| (address, facts(address))).collect();
         Self {
             externals: PerInterface::from_fn(|id| external(config, &all, id)),
             has_several_outside: has_several_outside(&all),
@@ -60,7 +60,7 @@ impl<A: Family> Networks<A> {
             special_marks: Marks::of(special.iter().map(|(address, _)| address.last_octet())),
             special,
             all: all.into_boxed_slice(),
-            places,
+            ranges,
         }
     }
 }
@@ -69,7 +69,7 @@ impl<A: Address> Networks<A> {
     /// The gateway's networks on the interface `id`.
     #[inline]
     pub(super) fn on(&self, id: InterfaceId) -> &[Network<A>] {
-        let Range { start, end } = self.places[id];
+        let Range { start, end } = self.ranges[id];
         self.all.get(usize::from(start)..usize::from(end)).unwrap_or(&[])
     }
 
@@ -87,14 +87,14 @@ impl<A: Address> Networks<A> {
 
     /// Whether `address` stands for the gateway, or for all hosts of a network.
     #[inline]
-    pub(super) fn place(&self, address: A) -> Place {
+    pub(super) fn address_facts(&self, address: A) -> AddressFacts {
         if !self.special_marks.may_have(address.last_octet()) {
-            return Place::default();
+            return AddressFacts::default();
         }
         self.special
             .iter()
             .find(|(special, _)| *special == address)
-            .map_or(Place::default(), |(_, place)| *place)
+            .map_or(AddressFacts::default(), |(_, facts)| *facts)
     }
 
     /// Whether the inside interface `id` has a network with `address`.
@@ -117,7 +117,7 @@ impl<A: Address> Networks<A> {
     /// The role of the interface on which `address` is the gateway's own.
     #[inline]
     pub(super) fn own_role(&self, address: A) -> Option<Role> {
-        self.place(address).own
+        self.address_facts(address).own
     }
 
     /// The address that the inside shares on its way out by the interface `id`; `None` while there is none.
@@ -146,7 +146,7 @@ impl<A: Address> Networks<A> {
     /// Whether `address` stands for all hosts of one of the networks.
     #[inline]
     pub(super) fn is_broadcast(&self, address: A) -> bool {
-        self.place(address).is_broadcast
+        self.address_facts(address).is_broadcast
     }
 }
 

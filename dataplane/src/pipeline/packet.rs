@@ -54,7 +54,7 @@ pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropRea
             }
             let (source, destination) = (segment.source_port, segment.destination_port);
             (
-                Transport::Tcp(flow::tcp::Segment::of(&segment, payload, header.is_fragment())),
+                Transport::Tcp(flow::tcp::TcpSegment::of(&segment, payload, header.is_fragment())),
                 source,
                 destination,
             )
@@ -126,7 +126,7 @@ pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
 
 /// Takes one hop off the packet's time to live.
 #[inline]
-pub(super) fn take_hop(frame: &mut Frame) {
+pub(super) fn decrement_ttl(frame: &mut Frame) {
     if let Ok(mut header) = HeaderMut::new(frame.packet_mut()) {
         header.decrement_ttl();
     }

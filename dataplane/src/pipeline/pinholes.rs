@@ -11,7 +11,7 @@ use super::contain::Task;
 use super::network::Networks;
 use crate::config::Config;
 use crate::firewall;
-use crate::flow::{Opened, Pinhole, Refused};
+use crate::flow::{FlowError, Opened, Pinhole};
 use crate::key::Endpoint;
 
 /// Why there is no pinhole.
@@ -26,7 +26,7 @@ pub enum PinholeError {
     /// A forward leads to that port already, from this port of the external address.
     Forwarded(u16),
     /// There is no room, or no external address.
-    Refused(Refused),
+    Flow(FlowError),
     /// The dataplane has given up on it for a fault of its own.
     Fault,
 }
@@ -38,7 +38,7 @@ impl fmt::Display for PinholeError {
             Self::NoPort => f.write_str("it is no port of TCP or UDP"),
             Self::NotInside => f.write_str("the address is not in a network of the inside"),
             Self::Forwarded(port) => write!(f, "a forward leads there from port {port}"),
-            Self::Refused(refused) => write!(f, "there is no room: {refused:?}"),
+            Self::Flow(error) => write!(f, "there is no room: {error:?}"),
             Self::Fault => f.write_str("an internal error"),
         }
     }
@@ -67,7 +67,7 @@ impl Dataplane {
         }
         let mut outcome = Err(PinholeError::Fault);
         self.contained(now, Task::Command, |dataplane| {
-            outcome = dataplane.flows.open_pinhole(now, pinhole, lifetime).map_err(PinholeError::Refused);
+            outcome = dataplane.flows.open_pinhole(now, pinhole, lifetime).map_err(PinholeError::Flow);
         });
         Some(outcome)
     }

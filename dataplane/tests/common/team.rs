@@ -266,7 +266,7 @@ impl Team {
         }
         let from = u8::try_from(at).expect("few workers");
         for (_, worker) in self.workers.iter_mut().enumerate().filter(|(other, _)| *other != at) {
-            notices.iter().for_each(|notice| worker.dataplane.hear(now, from, *notice));
+            notices.iter().for_each(|notice| worker.dataplane.apply_notice(now, from, *notice));
         }
     }
 

@@ -53,11 +53,11 @@ impl Model {
         self.end(|_, _| false);
     }
 
-    fn has_room(&self, host: Ipv4Addr) -> Result<(), Refused> {
+    fn has_room(&self, host: Ipv4Addr) -> Result<(), FlowError> {
         let of_host = self.pinholes.keys().filter(|(_, (inside, _))| inside.address == host).count();
         match () {
-            () if self.pinholes.len() >= PINHOLES[0] => Err(Refused::TableFull),
-            () if of_host >= PINHOLES[1] => Err(Refused::HostLimit),
+            () if self.pinholes.len() >= PINHOLES[0] => Err(FlowError::TableFull),
+            () if of_host >= PINHOLES[1] => Err(FlowError::HostLimit),
             () => Ok(()),
         }
     }
@@ -100,7 +100,7 @@ impl Pair {
         }
     }
 
-    fn model_may_open(&self, protocol: Protocol, (client, wan): Inside) -> Result<(), Refused> {
+    fn model_may_open(&self, protocol: Protocol, (client, wan): Inside) -> Result<(), FlowError> {
         let [ports, _] = self.model.ports(protocol, wan);
         self.model.port(protocol, (client, wan), ports / 8)?;
         let is_open = self.model.pinholes.contains_key(&(protocol, (client, wan)));

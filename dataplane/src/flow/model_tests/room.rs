@@ -32,7 +32,7 @@ impl Model {
         protocol: Protocol,
         (client, wan): Inside,
         leaves_ports: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), FlowError> {
         let has_mapping = self.mappings.contains_key(&(protocol, (client, wan)));
         let [_, free] = self.ports(protocol, wan);
         let is_low_free = || {
@@ -47,7 +47,7 @@ impl Model {
         if has_mapping || free > leaves_ports || client.port < 1024 && is_low_free() {
             Ok(())
         } else {
-            Err(Refused::PortsExhausted)
+            Err(FlowError::PortsExhausted)
         }
     }
 
@@ -66,7 +66,7 @@ impl Model {
     /// The pending flows of `source` in `space`, the oldest first.
     fn pending(&self, source: Source, space: usize) -> Vec<[FlowKey; 2]> {
         let mut pending: Vec<_> =
-            self.of(source, Some(space)).filter(|flow| flow.visit == Visit::Pending).collect();
+            self.of(source, Some(space)).filter(|flow| flow.inbound_state == InboundState::Pending).collect();
         pending.sort_by_key(|flow| flow.queued_at);
         pending.into_iter().map(|flow| flow.keys).collect()
     }
@@ -228,7 +228,7 @@ impl Pair {
         server: Option<(Protocol, Inside)>,
         quota: Quota,
         gone: &mut Vec<[FlowKey; 2]>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), FlowError> {
         let wan = client.map_or(WANS[0], |(_, wan)| wan);
         let [ports, _] = self.model.ports(key.protocol, wan);
         let (mut flows, mut free) = (Search::default(), Search::default());
@@ -244,16 +244,16 @@ impl Pair {
             };
             let floor = self.model.floor();
             let has_room = match refused {
-                Refused::HostLimit if !tried_own => {
+                FlowError::HostLimit if !tried_own => {
                     tried_own = true;
                     let may = match quota {
                         Quota::Server(_) => self.model.queued_to(quota),
-                        Quota::Client(source @ Source::Stranger(_)) => self.model.oldest_of(source),
+                        Quota::Client(source @ Source::Unverified(_)) => self.model.oldest_of(source),
                         _ => Vec::new(),
                     };
                     self.model.recycle(&[may], gone, server)
                 }
-                Refused::TableFull => loop {
+                FlowError::TableFull => loop {
                     let (before, mut has_recycled) = (flows.reach, false);
                     flows.tried += 1;
                     match flows.tried {
@@ -283,7 +283,7 @@ impl Pair {
                         break true;
                     }
                 },
-                Refused::PortsExhausted => loop {
+                FlowError::PortsExhausted => loop {
                     let (Some(source), reach, mut has_recycled) = (own, free.reach, false) else {
                         break false;
                     };
@@ -324,15 +324,15 @@ impl Pair {
         quota: Quota,
         leaves: usize,
         leaves_ports: usize,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), FlowError> {
         let from = key.source.address;
         if server.is_some_and(|server| !self.model.admits(server, from)) {
-            return Err(Refused::Filtered);
+            return Err(FlowError::Filtered);
         }
         if matches!(quota, Quota::Server(_))
-            && self.model.visits(from, Visit::HalfOpen) >= self.model.half_open_each_max()
+            && self.model.inbound_count(from, InboundState::Embryonic) >= self.model.embryonic_each_max()
         {
-            return Err(Refused::SourceLimit);
+            return Err(FlowError::SourceLimit);
         }
         self.model.limit(quota, leaves)?;
         client.map_or(Ok(()), |client| self.model.port(key.protocol, client, leaves_ports))

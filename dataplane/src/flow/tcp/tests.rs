@@ -16,12 +16,12 @@ const INSIDE: Direction = Original;
 const ISN: u32 = 99;
 
 /// A segment of a connection on which both sides begin with [`ISN`] and say nothing.
-fn segment(flags: Flags) -> Segment {
+fn segment(flags: Flags) -> TcpSegment {
     let sequence = if flags.contains(Flags::SYN) { ISN } else { ISN + 1 };
-    Segment { flags, sequence, acknowledgment: ISN + 1, window: 64_000, ..Segment::default() }
+    TcpSegment { flags, sequence, acknowledgment: ISN + 1, window: 64_000, ..TcpSegment::default() }
 }
 
-fn follow(segments: &[(Direction, Segment)]) -> Result<Connection, Invalid> {
+fn follow(segments: &[(Direction, TcpSegment)]) -> Result<Connection, Invalid> {
     let mut connection = Connection::NEW;
     for (direction, segment) in segments {
         connection.next(*direction, segment, INSIDE)?;
@@ -101,8 +101,8 @@ fn a_syn_starts_anew_only_after_the_end() {
 
 #[test]
 fn an_old_connections_other_end_may_answer_a_syn_with_an_ack() {
-    let old = Segment { sequence: 7_000_000, acknowledgment: 8_000_000, ..segment(ACK) };
-    let rst = Segment { sequence: 8_000_000, ..segment(Flags::RST) };
+    let old = TcpSegment { sequence: 7_000_000, acknowledgment: 8_000_000, ..segment(ACK) };
+    let rst = TcpSegment { sequence: 8_000_000, ..segment(Flags::RST) };
     let segments = [(Original, segment(SYN)), (Reply, old), (Original, rst), (Original, segment(SYN))];
     let connection = follow(&segments).unwrap();
     assert_eq!(connection.phase(), Phase::Opening);
@@ -143,13 +143,13 @@ fn conversation() -> Connection {
 }
 
 fn conversation_from(client: u32, server: u32) -> Connection {
-    let numbered = |flags, sequence: u32, acknowledgment: u32, data_len| Segment {
+    let numbered = |flags, sequence: u32, acknowledgment: u32, data_len| TcpSegment {
         flags,
         sequence,
         acknowledgment,
         window: 1_000,
         data_len,
-        ..Segment::default()
+        ..TcpSegment::default()
     };
     follow(&[
         (Original, numbered(SYN, client, 0, 0)),
@@ -164,7 +164,7 @@ fn conversation_from(client: u32, server: u32) -> Connection {
 /// What the server's segment does to [`conversation`].
 fn answer(flags: Flags, sequence: u32, acknowledgment: u32, data_len: u16) -> Result<Timer, Invalid> {
     let window = 1_000;
-    let segment = Segment { flags, sequence, acknowledgment, window, data_len, ..Segment::default() };
+    let segment = TcpSegment { flags, sequence, acknowledgment, window, data_len, ..TcpSegment::default() };
     let mut connection = conversation();
     let before = connection;
     let result = connection.next(Reply, &segment, INSIDE);
@@ -200,7 +200,7 @@ fn rfc5961_section_5_an_acknowledgment_must_be_of_what_was_sent_lately() {
 fn rfc5961_section_3_2_only_an_rst_with_the_right_number_resets() {
     let after = |sequence| {
         let mut connection = conversation();
-        let rst = Segment { flags: Flags::RST, sequence, ..Segment::default() };
+        let rst = TcpSegment { flags: Flags::RST, sequence, ..TcpSegment::default() };
         connection.next(Reply, &rst, INSIDE).map(|timer| (timer, connection.phase()))
     };
     assert_eq!(after(5_101), Ok((Timer::Restart, Phase::Reset)));
@@ -215,11 +215,11 @@ fn rfc5961_section_3_2_only_an_rst_with_the_right_number_resets() {
 #[test]
 fn an_rst_with_the_number_of_its_fin_resets() {
     let mut connection = conversation();
-    let fin = Segment { sequence: 5_101, acknowledgment: 1_101, ..segment(FIN) };
-    let heard = Segment { sequence: 1_101, acknowledgment: 5_102, ..segment(ACK) };
+    let fin = TcpSegment { sequence: 5_101, acknowledgment: 1_101, ..segment(FIN) };
+    let heard = TcpSegment { sequence: 1_101, acknowledgment: 5_102, ..segment(ACK) };
     connection.next(Reply, &fin, INSIDE).unwrap();
     connection.next(Original, &heard, INSIDE).unwrap();
-    let rst = Segment { flags: Flags::RST, sequence: 5_101, ..Segment::default() };
+    let rst = TcpSegment { flags: Flags::RST, sequence: 5_101, ..TcpSegment::default() };
     connection.next(Reply, &rst, INSIDE).unwrap();
     assert_eq!(connection.phase(), Phase::Reset);
 }
@@ -227,11 +227,12 @@ fn an_rst_with_the_number_of_its_fin_resets() {
 #[test]
 fn an_rst_may_tell_of_what_was_lost_behind_us() {
     let mut connection = conversation();
-    let data = Segment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, data_len: 500, ..segment(ACK) };
+    let data =
+        TcpSegment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, data_len: 500, ..segment(ACK) };
     connection.next(Reply, &data, INSIDE).unwrap();
     for sequence in [5_101, 5_601] {
         let mut connection = connection;
-        let rst = Segment { flags: Flags::RST, sequence, ..Segment::default() };
+        let rst = TcpSegment { flags: Flags::RST, sequence, ..TcpSegment::default() };
         connection.next(Reply, &rst, INSIDE).unwrap();
         assert_eq!(connection.phase(), Phase::Reset, "{sequence}");
     }
@@ -242,7 +243,7 @@ fn an_rst_may_tell_of_what_was_lost_behind_us() {
 fn rfc9293_3_10_7_3_an_rst_refuses_only_the_syn_that_it_acknowledges() {
     let syn = [(Original, segment(SYN))];
     let refuse = |flags, acknowledgment| {
-        let rst = Segment { flags, sequence: 0, acknowledgment, ..Segment::default() };
+        let rst = TcpSegment { flags, sequence: 0, acknowledgment, ..TcpSegment::default() };
         follow(&[&syn[..], &[(Reply, rst)]].concat()).map(|connection| connection.phase())
     };
     assert_eq!(refuse(RST, ISN + 1), Ok(Phase::Reset));
@@ -254,7 +255,7 @@ fn rfc9293_3_10_7_3_an_rst_refuses_only_the_syn_that_it_acknowledges() {
 #[test]
 fn a_syn_ack_must_acknowledge_the_syn() {
     for acknowledgment in [ISN, ISN + 2, 0] {
-        let forged = Segment { acknowledgment, ..segment(SYN_ACK) };
+        let forged = TcpSegment { acknowledgment, ..segment(SYN_ACK) };
         assert_eq!(follow(&[(Original, segment(SYN)), (Reply, forged)]), Err(Invalid::Sequence));
     }
 }
@@ -267,16 +268,16 @@ fn a_syn_may_be_repeated_and_its_answer_too() {
         Some(Phase::Established)
     );
     // The client tries anew before it has an answer.
-    let anew = Segment { sequence: 70_000, ..segment(SYN) };
-    let answer = Segment { acknowledgment: 70_001, ..segment(SYN_ACK) };
+    let anew = TcpSegment { sequence: 70_000, ..segment(SYN) };
+    let answer = TcpSegment { acknowledgment: 70_001, ..segment(SYN_ACK) };
     assert!(follow(&[(Original, segment(SYN)), (Original, anew), (Reply, answer)]).is_ok());
 }
 
 #[test]
 fn data_in_a_syn_may_be_acknowledged_or_not() {
-    let syn = Segment { data_len: 50, ..segment(SYN) };
+    let syn = TcpSegment { data_len: 50, ..segment(SYN) };
     for acknowledgment in [ISN + 1, ISN + 51] {
-        let answer = Segment { acknowledgment, ..segment(SYN_ACK) };
+        let answer = TcpSegment { acknowledgment, ..segment(SYN_ACK) };
         assert!(follow(&[(Original, syn), (Reply, answer)]).is_ok(), "{acknowledgment}");
     }
 }
@@ -285,12 +286,12 @@ fn data_in_a_syn_may_be_acknowledged_or_not() {
 #[test]
 fn rfc5961_section_4_a_syn_into_an_established_connection_changes_nothing() {
     let mut connection = conversation();
-    let syn = Segment { flags: SYN, sequence: 70_000, window: 1_000, ..Segment::default() };
+    let syn = TcpSegment { flags: SYN, sequence: 70_000, window: 1_000, ..TcpSegment::default() };
     for direction in Direction::BOTH {
         assert_eq!(connection.next(direction, &syn, INSIDE), Ok(Timer::Keep));
     }
     assert_eq!(connection.phase(), Phase::Established);
-    let data = Segment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, ..segment(ACK) };
+    let data = TcpSegment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, ..segment(ACK) };
     assert_eq!(connection.next(Reply, &data, INSIDE), Ok(Timer::Restart));
 }
 
@@ -298,14 +299,14 @@ fn rfc5961_section_4_a_syn_into_an_established_connection_changes_nothing() {
 fn ports_can_be_used_again_though_the_end_of_their_connection_was_not_seen() {
     for scale in [None, Some(7)] {
         let mut connection = conversation();
-        let syn = Segment { flags: SYN, sequence: 70_000, scale, window: 500, ..Segment::default() };
+        let syn = TcpSegment { flags: SYN, sequence: 70_000, scale, window: 500, ..TcpSegment::default() };
         connection.next(Original, &syn, INSIDE).unwrap();
-        let forged = Segment { flags: SYN_ACK, sequence: 90_000, acknowledgment: 70_002, scale, ..syn };
+        let forged = TcpSegment { flags: SYN_ACK, sequence: 90_000, acknowledgment: 70_002, scale, ..syn };
         assert_eq!(connection.next(Reply, &forged, INSIDE), Err(Invalid::Sequence));
-        let answer = Segment { acknowledgment: 70_001, ..forged };
+        let answer = TcpSegment { acknowledgment: 70_001, ..forged };
         connection.next(Reply, &answer, INSIDE).unwrap();
         assert_eq!(connection.phase(), Phase::Opening);
-        let ack = Segment { flags: ACK, sequence: 70_001, acknowledgment: 90_001, ..segment(ACK) };
+        let ack = TcpSegment { flags: ACK, sequence: 70_001, acknowledgment: 90_001, ..segment(ACK) };
         connection.next(Original, &ack, INSIDE).unwrap();
         assert_eq!(connection.phase(), Phase::Established);
         assert_eq!(connection.scale, [scale.unwrap_or(NO_SCALE); 2]);
@@ -316,9 +317,9 @@ fn ports_can_be_used_again_though_the_end_of_their_connection_was_not_seen() {
 #[test]
 fn rfc7323_windows_are_scaled_if_both_offer_it() {
     let permitted = |scales: [Option<u8>; 2]| {
-        let syn = Segment { window: 60_000, scale: scales[0], ..segment(SYN) };
-        let answer = Segment { window: 60_000, scale: scales[1], ..segment(SYN_ACK) };
-        let ack = Segment { window: 50_000, ..segment(ACK) };
+        let syn = TcpSegment { window: 60_000, scale: scales[0], ..segment(SYN) };
+        let answer = TcpSegment { window: 60_000, scale: scales[1], ..segment(SYN_ACK) };
+        let ack = TcpSegment { window: 50_000, ..segment(ACK) };
         let connection = follow(&[(Original, syn), (Reply, answer), (Original, ack)]).unwrap();
         connection.limit[Reply as usize] - connection.end[Reply as usize]
     };
@@ -333,11 +334,11 @@ fn rfc7323_windows_are_scaled_if_both_offer_it() {
 fn a_first_fragment_leaves_open_how_much_follows() {
     let mut connection = conversation();
     let first =
-        Segment { sequence: 5_101, acknowledgment: 1_101, data_len: 100, is_cut: true, ..segment(ACK) };
+        TcpSegment { sequence: 5_101, acknowledgment: 1_101, data_len: 100, is_cut: true, ..segment(ACK) };
     connection.next(Reply, &first, INSIDE).unwrap();
-    let ack = Segment { sequence: 1_101, acknowledgment: 6_101, ..segment(ACK) };
+    let ack = TcpSegment { sequence: 1_101, acknowledgment: 6_101, ..segment(ACK) };
     assert_eq!(connection.next(Original, &ack, INSIDE), Ok(Timer::Restart));
-    let more = Segment { acknowledgment: 6_101 + 65_536, ..ack };
+    let more = TcpSegment { acknowledgment: 6_101 + 65_536, ..ack };
     assert_eq!(connection.next(Original, &more, INSIDE), Err(Invalid::Sequence));
 }
 
@@ -350,7 +351,7 @@ fn numbers_wrap_around() {
         for (sequence, is_fit) in [(101, true), (1_102, true), (1_103, false)] {
             let sequence = server.wrapping_add(sequence);
             let acknowledgment = client.wrapping_add(101);
-            let data = Segment { sequence, acknowledgment, data_len: 1, ..segment(ACK) };
+            let data = TcpSegment { sequence, acknowledgment, data_len: 1, ..segment(ACK) };
             assert_eq!(connection.clone().next(Reply, &data, INSIDE).is_ok(), is_fit, "{client} {sequence}");
         }
     }
@@ -364,9 +365,9 @@ fn the_window_scale_is_read_from_a_syn_alone() {
     for (flags, scale) in [(SYN, Some(SCALE_MAX)), (SYN_ACK, Some(SCALE_MAX)), (ACK, None)] {
         bytes[13] = flags.0;
         let header = Header::parse(&bytes).unwrap();
-        assert_eq!(Segment::of(&header, &bytes, false).scale, scale);
+        assert_eq!(TcpSegment::of(&header, &bytes, false).scale, scale);
     }
     bytes[13] = SYN.0;
     bytes[20..24].copy_from_slice(&[3, 4, 7, 0]);
-    assert_eq!(Segment::of(&Header::parse(&bytes).unwrap(), &bytes, false).scale, None);
+    assert_eq!(TcpSegment::of(&Header::parse(&bytes).unwrap(), &bytes, false).scale, None);
 }

@@ -1,10 +1,10 @@
 //! The table's behaviour with explicit times; that which an RFC requires is in files of its own.
 
+mod half_open;
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
 mod room;
-mod visitors;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
@@ -39,7 +39,7 @@ use Direction::{Original, Reply};
 use Filtering::{AddressAndPortDependent, AddressDependent, EndpointIndependent};
 
 const fn tcp(flags: Flags, sequence: u32) -> Packet {
-    let segment = tcp::Segment {
+    let segment = tcp::TcpSegment {
         flags,
         sequence,
         acknowledgment: 100,
@@ -101,7 +101,7 @@ fn station(address: Ipv4Addr) -> Source {
 }
 
 fn forwarded(remote: Endpoint, external: Endpoint, inside: Endpoint) -> NewFlow {
-    NewFlow::Inbound { remote, server: Server::Static(Binding { inside, external }) }
+    NewFlow::Inbound { remote, server: Server::Static(StaticMapping { inside, external }) }
 }
 
 fn open(table: &mut FlowTable, secs: u64, new: NewFlow, packet: &Packet) -> FlowId {
@@ -116,13 +116,13 @@ fn converse(table: &mut FlowTable, secs: u64, new: NewFlow) -> FlowId {
 }
 
 /// What arrives from outside for a mapping: a new flow if it is let in.
-fn knock(
+fn open_to_port(
     table: &mut FlowTable,
     secs: u64,
     from: Endpoint,
     port: u16,
     packet: &Packet,
-) -> Result<FlowId, Refused> {
+) -> Result<FlowId, FlowError> {
     let mapping = table.mapping_by_external(packet.transport.protocol(), wan(port)).expect("a mapping");
     let server = Server::Mapped(mapping);
     table.open(at(secs), &NewFlow::Inbound { remote: from, server }, EGRESS, packet)
@@ -245,7 +245,7 @@ fn a_full_table_refuses_what_is_new_and_keeps_what_is_there() {
     let kept = converse(&mut table, 0, outbound(pc(2, 1), remote(1, 443)));
     converse(&mut table, 0, outbound(pc(3, 2), remote(1, 443)));
     let new = outbound(pc(4, 3), remote(1, 443));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::TableFull));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::TableFull));
     assert_eq!(table.mappings_len(), 2);
     track(&mut table, 1, kept, Original, &UDP);
     table.remove(kept);
@@ -258,7 +258,7 @@ fn one_host_cannot_take_the_table_from_others() {
     let first = open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
     open(&mut table, 0, outbound(pc(2, 2), remote(1, 443)), &UDP);
     let new = outbound(pc(2, 3), remote(1, 443));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::HostLimit));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::HostLimit));
     open(&mut table, 0, outbound(pc(3, 1), remote(1, 443)), &UDP);
     table.remove(first);
     assert!(table.open(at(1), &new, EGRESS, &UDP).is_ok());
@@ -271,7 +271,7 @@ fn the_gateway_opens_flows_for_all_hosts_and_not_for_the_whole_table() {
         open(&mut table, 0, outbound(wan(port), remote(1, 53)), &UDP);
     }
     let new = outbound(wan(17), remote(1, 53));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::HostLimit));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::HostLimit));
     open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
 }
 
@@ -286,7 +286,7 @@ fn limits_can_be_raised_and_lowered_while_flows_go_on() {
     table.configure(&Nat { filtering: AddressDependent, ..limited(1) });
     assert_eq!(table.len(), 3000);
     let new = outbound(pc(2, 5000), remote(1, 443));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::TableFull));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::TableFull));
     assert!(table.flows().all(|(id, flow)| table.lookup(&flow.key(Reply)) == Some((id, Reply))));
 }
 
@@ -294,7 +294,7 @@ fn limits_can_be_raised_and_lowered_while_flows_go_on() {
 fn without_an_external_address_nothing_is_mapped() {
     let mut table = FlowTable::new(&nat(AddressAndPortDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
     let new = outbound(pc(2, 5000), remote(1, 443));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::NoAddress));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::NoAddress));
 }
 
 #[test]
@@ -303,7 +303,7 @@ fn a_new_external_address_ends_what_went_through_the_old_one() {
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     open(&mut table, 0, forwarded(remote(1, 6000), wan(8443), pc(20, 443)), &SYN);
     let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
-    let routed = Binding { inside: pc(4, 1), external: pc(4, 1) };
+    let routed = StaticMapping { inside: pc(4, 1), external: pc(4, 1) };
     let (client, source) = (Client::Static(routed), station(pc(4, 0).address));
     let untouched = NewFlow::Outbound { client, remote: remote(1, 2), source };
     open(&mut table, 0, untouched, &UDP);
@@ -312,7 +312,7 @@ fn a_new_external_address_ends_what_went_through_the_old_one() {
     table.set_external_addresses(&[elsewhere]);
     assert_eq!((table.len(), table.mappings_len()), (1, 0));
     let new = outbound(pc(2, 5000), remote(1, 443));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::NoAddress));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::NoAddress));
     let id = open(&mut table, 0, outbound_by(elsewhere, pc(2, 5000), remote(1, 443)), &UDP);
     assert_eq!(key(&table, id, Reply).destination, Endpoint::new(elsewhere, 5000));
 }
@@ -348,13 +348,13 @@ fn flows_of_another_family_are_tracked_and_mapped_alike() {
     let (host, external, server) = (long(1, 2), long(9, 9), long(7, 7));
     table.set_external_addresses(&[external]);
     let (inside, remote) = (Endpoint::new(host, 5000), Endpoint::new(server, 443));
-    let binding = Binding { inside, external: inside };
+    let binding = StaticMapping { inside, external: inside };
     let clients = [
         (Client::Static(binding), inside),
         (Client::Mapped { inside, external }, Endpoint::new(external, 5000)),
     ];
     for (client, seen_as) in clients {
-        let new = NewFlow::Outbound { client, remote, source: Source::Stranger(PortId(0)) };
+        let new = NewFlow::Outbound { client, remote, source: Source::Unverified(PortId(0)) };
         let id = table.open(at(0), &new, EGRESS, &UDP).unwrap();
         let original = FlowKey { protocol: Protocol::UDP, source: inside, destination: remote };
         let reply = FlowKey { protocol: Protocol::UDP, source: remote, destination: seen_as };
@@ -398,7 +398,7 @@ fn a_flow_has_a_translation_only_if_an_end_of_it_is_seen_otherwise_or_mapped() {
     assert_eq!(table.flow(id).key(Reply), table.flow(id).key(Original).reversed());
 
     let port = mapped_port(&mut table, pc(2, 5002));
-    let id = knock(&mut table, 0, remote(3, 3), port, &UDP).expect("anybody is let in");
+    let id = open_to_port(&mut table, 0, remote(3, 3), port, &UDP).expect("anybody is let in");
     let is_mapped = Direction::BOTH.map(|direction| table.flow(id).mapping(direction).is_some());
     assert_eq!(is_mapped, [false, true]);
 }
@@ -408,7 +408,7 @@ fn the_whole_table_is_there_for_flows_of_either_kind() {
     let room = 64;
     let mut table = table_with(&Nat { flows_per_host_max: room.into(), ..nat(AddressAndPortDependent) });
     let by_port = |inside, port| {
-        let client = Client::Static(Binding { inside, external: wan(1) });
+        let client = Client::Static(StaticMapping { inside, external: wan(1) });
         NewFlow::Outbound { client, remote: remote(1, port), source: Source::Gateway }
     };
     for inside in [wan(1), pc(2, 1), wan(1)] {
@@ -416,7 +416,7 @@ fn the_whole_table_is_there_for_flows_of_either_kind() {
             converse(&mut table, 0, by_port(inside, port));
         }
         let refused = table.open(at(0), &by_port(inside, room + 1), EGRESS, &UDP);
-        assert_eq!((refused, table.len(), table.recycled()), (Err(Refused::HostLimit), room.into(), 0));
+        assert_eq!((refused, table.len(), table.recycled()), (Err(FlowError::HostLimit), room.into(), 0));
         let flows: Vec<_> = table.flows().map(|(id, flow)| (id, flow.key(Reply))).collect();
         for (id, key) in flows {
             assert_eq!(table.lookup(&key), Some((id, Reply)));
@@ -433,7 +433,7 @@ fn flows_of_both_kinds_share_the_bounds_of_the_table() {
     let limits = Nat { flows_max: room.into(), flows_per_host_max: 1024, filtering: AddressAndPortDependent };
     let mut table = table_with(&limits);
     let by_port = |inside, port| {
-        let client = Client::Static(Binding { inside, external: wan(1) });
+        let client = Client::Static(StaticMapping { inside, external: wan(1) });
         NewFlow::Outbound { client, remote: remote(1, port), source: Source::Gateway }
     };
     let (tracked, translated) = (wan(1), pc(2, 1));
@@ -445,7 +445,7 @@ fn flows_of_both_kinds_share_the_bounds_of_the_table() {
         }
         for kind in [tracked, translated] {
             let refused = table.open(at(secs), &by_port(kind, room + 1), EGRESS, &UDP);
-            assert_eq!((refused, table.len()), (Err(Refused::TableFull), room.into()));
+            assert_eq!((refused, table.len()), (Err(FlowError::TableFull), room.into()));
         }
         // Each makes room for one of the other kind, which gets its number.
         for port in 1..=room {
@@ -492,7 +492,7 @@ fn no_more_external_addresses_are_taken_than_there_may_be() {
         addresses[..FlowTable::<Ipv4Addr>::EXTERNALS_MAX]
     );
     let beyond = outbound_by(addresses[FlowTable::<Ipv4Addr>::EXTERNALS_MAX], pc(2, 5000), remote(1, 443));
-    assert_eq!(table.open(at(0), &beyond, EGRESS, &UDP), Err(Refused::NoAddress));
+    assert_eq!(table.open(at(0), &beyond, EGRESS, &UDP), Err(FlowError::NoAddress));
 }
 
 #[test]
@@ -527,7 +527,7 @@ fn exhausted_ports_refuse_a_new_mapping_and_serve_an_old_one() {
     converse(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)));
     table.set_reserved_ports(Protocol::UDP, [0..=4999, 5001..=65535].into_iter());
     let new = outbound(pc(3, 5000), remote(1, 443));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::PortsExhausted));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::PortsExhausted));
     open(&mut table, 0, outbound(pc(2, 5000), remote(2, 443)), &UDP);
 }
 
@@ -536,9 +536,9 @@ fn what_could_not_be_told_apart_is_refused_and_leaves_nothing() {
     let mut table = table();
     open(&mut table, 0, forwarded(remote(1, 6000), wan(8443), pc(20, 443)), &SYN);
     let same_target = forwarded(remote(1, 6000), wan(9443), pc(20, 443));
-    assert_eq!(table.open(at(0), &same_target, EGRESS, &SYN), Err(Refused::Ambiguous));
+    assert_eq!(table.open(at(0), &same_target, EGRESS, &SYN), Err(FlowError::Ambiguous));
     let answer = outbound(pc(20, 443), remote(1, 6000));
-    assert_eq!(table.open(at(0), &answer, EGRESS, &SYN), Err(Refused::Ambiguous));
+    assert_eq!(table.open(at(0), &answer, EGRESS, &SYN), Err(FlowError::Ambiguous));
     assert_eq!((table.len(), table.mappings_len()), (1, 0));
 }
 
@@ -555,7 +555,7 @@ fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
     open(&mut table, 0, outbound(pc(3, 5002), remote(2, 1)), &UDP);
     open(&mut table, 0, forwarded(remote(1, 6000), wan(5002), pc(30, 5002)), &UDP);
     let new = outbound(pc(3, 5002), remote(1, 6000));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::Ambiguous));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::Ambiguous));
 }
 
 #[test]

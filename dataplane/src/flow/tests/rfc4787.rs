@@ -77,7 +77,7 @@ fn rfc4787_req6_a_flow_from_outside_does_not_prolong_the_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     for secs in (0..300).step_by(10) {
-        knock(&mut table, secs, remote((2 + secs / 10) as u8, 1000), 5000, &UDP).unwrap();
+        open_to_port(&mut table, secs, remote((2 + secs / 10) as u8, 1000), 5000, &UDP).unwrap();
     }
     expire(&mut table, 299);
     assert_eq!(table.mappings_len(), 1);
@@ -90,11 +90,11 @@ fn rfc4787_req6_a_flow_from_outside_does_not_prolong_the_mapping() {
 fn rfc4787_req6_an_answer_to_a_flow_from_outside_prolongs_the_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    let inbound = knock(&mut table, 200, remote(2, 1000), 5000, &UDP).unwrap();
+    let inbound = open_to_port(&mut table, 200, remote(2, 1000), 5000, &UDP).unwrap();
     track(&mut table, 250, inbound, Reply, &UDP);
     expire(&mut table, 549);
     assert_eq!((table.len(), table.mappings_len()), (1, 1));
-    assert!(knock(&mut table, 549, remote(3, 1000), 5000, &UDP).is_ok());
+    assert!(open_to_port(&mut table, 549, remote(3, 1000), 5000, &UDP).is_ok());
     expire(&mut table, 550);
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
@@ -104,7 +104,7 @@ fn rfc4787_req6_an_answer_to_a_flow_from_outside_prolongs_the_mapping() {
 fn rfc4787_req8_endpoint_independent_filtering_admits_anybody() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    let id = knock(&mut table, 1, remote(9, 9), 5000, &UDP).unwrap();
+    let id = open_to_port(&mut table, 1, remote(9, 9), 5000, &UDP).unwrap();
     assert_eq!(table.flow(id).translation(Original).destination, pc(2, 5000));
 }
 
@@ -114,8 +114,8 @@ fn rfc4787_req8_address_dependent_filtering_admits_an_address_that_was_sent_to()
     let mut table = table_with(&nat(AddressDependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     open(&mut table, 0, outbound(pc(3, 6000), remote(9, 443)), &UDP);
-    assert_eq!(knock(&mut table, 1, remote(9, 443), 5000, &UDP), Err(Refused::Filtered));
-    let inbound = knock(&mut table, 100, remote(1, 9), 5000, &UDP).unwrap();
+    assert_eq!(open_to_port(&mut table, 1, remote(9, 443), 5000, &UDP), Err(FlowError::Filtered));
+    let inbound = open_to_port(&mut table, 100, remote(1, 9), 5000, &UDP).unwrap();
     let key = key(&table, inbound, Original);
     assert!(lives(&mut table, 299, &key), "as long as the mapping");
     assert!(!lives(&mut table, 300, &key));
@@ -128,12 +128,12 @@ fn rfc4787_req8_only_what_the_inside_sends_opens_the_filter_for_an_address() {
     let keeper = open(&mut table, 0, outbound(pc(2, 5000), remote(2, 53)), &UDP);
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     track(&mut table, 200, keeper, Original, &UDP);
-    let silent = knock(&mut table, 250, remote(1, 1), 5000, &UDP).unwrap();
+    let silent = open_to_port(&mut table, 250, remote(1, 1), 5000, &UDP).unwrap();
     expire(&mut table, 300);
     assert_eq!(table.flow(silent).state(), State::Udp);
-    assert_eq!(knock(&mut table, 300, remote(1, 2), 5000, &UDP), Err(Refused::Filtered));
+    assert_eq!(open_to_port(&mut table, 300, remote(1, 2), 5000, &UDP), Err(FlowError::Filtered));
     track(&mut table, 301, silent, Reply, &UDP);
-    assert!(knock(&mut table, 302, remote(1, 2), 5000, &UDP).is_ok());
+    assert!(open_to_port(&mut table, 302, remote(1, 2), 5000, &UDP).is_ok());
 }
 
 /// RFC 4787, REQ-8: Address and port dependent filtering admits only flows.
@@ -141,14 +141,14 @@ fn rfc4787_req8_only_what_the_inside_sends_opens_the_filter_for_an_address() {
 fn rfc4787_req8_address_and_port_dependent_filtering_admits_only_flows() {
     let mut table = table();
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    assert_eq!(knock(&mut table, 1, remote(1, 444), 5000, &UDP), Err(Refused::Filtered));
+    assert_eq!(open_to_port(&mut table, 1, remote(1, 444), 5000, &UDP), Err(FlowError::Filtered));
 }
 
 #[test]
 fn a_refused_packet_reserves_and_refreshes_nothing() {
     let mut table = table();
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
-    knock(&mut table, 299, remote(2, 9), 5000, &UDP).unwrap_err();
+    open_to_port(&mut table, 299, remote(2, 9), 5000, &UDP).unwrap_err();
     assert_eq!(table.len(), 1);
     assert_eq!(table.quotas.count(Quota::Server(pc(2, 0).address)), 0);
     expire(&mut table, 300);
@@ -160,16 +160,16 @@ fn filtering_can_be_changed_while_flows_go_on() {
     let mut table = table();
     let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     table.configure(&nat(AddressDependent));
-    knock(&mut table, 1, remote(1, 9), 5000, &UDP).unwrap();
-    knock(&mut table, 1, remote(2, 9), 5000, &UDP).unwrap_err();
+    open_to_port(&mut table, 1, remote(1, 9), 5000, &UDP).unwrap();
+    open_to_port(&mut table, 1, remote(2, 9), 5000, &UDP).unwrap_err();
     table.remove(id);
-    knock(&mut table, 1, remote(1, 10), 5000, &UDP).unwrap_err();
+    open_to_port(&mut table, 1, remote(1, 10), 5000, &UDP).unwrap_err();
     table.configure(&nat(EndpointIndependent));
-    knock(&mut table, 1, remote(2, 9), 5000, &UDP).unwrap();
+    open_to_port(&mut table, 1, remote(2, 9), 5000, &UDP).unwrap();
 }
 
 /// An inside host's packet to the external `port`: out by a flow of its own, if it has none, and in again.
-fn hairpin(table: &mut FlowTable, secs: u64, from: Endpoint, port: u16) -> Result<Translation, Refused> {
+fn hairpin(table: &mut FlowTable, secs: u64, from: Endpoint, port: u16) -> Result<Translation, FlowError> {
     let out = FlowKey { protocol: Protocol::UDP, source: from, destination: wan(port) };
     let seen_from = follow(table, secs, out, |_| outbound(from, wan(port)))?.source;
     let back_in = FlowKey { source: seen_from, ..out };
@@ -185,7 +185,7 @@ fn follow(
     secs: u64,
     key: FlowKey,
     new: impl FnOnce(&FlowTable) -> NewFlow,
-) -> Result<Translation, Refused> {
+) -> Result<Translation, FlowError> {
     let (id, direction) = match table.lookup(&key) {
         Some((id, direction)) => {
             table.track(at(secs), id, direction, &UDP)?;
@@ -218,7 +218,7 @@ fn rfc4787_req9_two_hosts_meet_by_sending_to_each_other_whatever_the_filter() {
         open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
         open(&mut table, 0, outbound(pc(3, 7000), remote(1, 443)), &UDP);
         for secs in [1, 2] {
-            assert_eq!(hairpin(&mut table, secs, pc(3, 7000), 5000), Err(Refused::Filtered));
+            assert_eq!(hairpin(&mut table, secs, pc(3, 7000), 5000), Err(FlowError::Filtered));
         }
         let met = hairpin(&mut table, 3, pc(2, 5000), 7000).unwrap();
         assert_eq!((met.source, met.destination), (wan(5000), pc(3, 7000)));
@@ -259,7 +259,7 @@ fn hairpin_packets_of_the_client_do_not_hold_the_servers_mapping_open_to_others(
     hairpin(&mut table, 200, pc(3, 7000), 5000).unwrap();
     expire(&mut table, 300);
     assert_eq!(table.mapping_by_external(Protocol::UDP, wan(5000)), None);
-    assert!(knock(&mut table, 300, remote(2, 1), 7000, &UDP).is_ok());
+    assert!(open_to_port(&mut table, 300, remote(2, 1), 7000, &UDP).is_ok());
 }
 
 #[test]
@@ -269,9 +269,12 @@ fn one_hosts_hairpins_are_limited_as_it_is_and_not_as_strangers_are() {
     for port in 0..600 {
         hairpin(&mut table, 0, pc(3, 7000 + port), 5000).unwrap();
     }
-    assert_eq!(hairpin(&mut table, 0, pc(3, 9000), 5000), Err(Refused::HostLimit));
+    assert_eq!(hairpin(&mut table, 0, pc(3, 9000), 5000), Err(FlowError::HostLimit));
     hairpin(&mut table, 0, pc(4, 9000), 5000).unwrap();
-    assert!(knock(&mut table, 0, remote(2, 1), 5000, &UDP).is_ok(), "others can still call the server");
+    assert!(
+        open_to_port(&mut table, 0, remote(2, 1), 5000, &UDP).is_ok(),
+        "others can still call the server"
+    );
 }
 
 /// RFC 4787, REQ-11: The same packets get the same ports.

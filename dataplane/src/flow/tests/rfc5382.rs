@@ -37,10 +37,10 @@ fn rfc5382_req2_simultaneous_open() {
 fn rfc5382_req3_a_syn_from_outside_is_admitted_as_the_filter_says() {
     let mut open_table = table_with(&nat(EndpointIndependent));
     open(&mut open_table, 0, outbound(pc(2, 5000), remote(1, 443)), &SYN);
-    assert!(knock(&mut open_table, 1, remote(2, 1), 5000, &SYN).is_ok());
+    assert!(open_to_port(&mut open_table, 1, remote(2, 1), 5000, &SYN).is_ok());
     let mut closed = table();
     open(&mut closed, 0, outbound(pc(2, 5000), remote(1, 443)), &SYN);
-    assert_eq!(knock(&mut closed, 1, remote(2, 1), 5000, &SYN), Err(Refused::Filtered));
+    assert_eq!(open_to_port(&mut closed, 1, remote(2, 1), 5000, &SYN), Err(FlowError::Filtered));
 }
 
 /// RFC 5382, REQ-5: Established lives two hours four minutes.
@@ -116,7 +116,7 @@ fn rfc7857_section_7_1_an_rst_in_answer_does_not_refresh() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &SYN);
     for secs in (1..240).step_by(20) {
-        let id = knock(&mut table, secs, remote(2, secs as u16), 5000, &SYN).unwrap();
+        let id = open_to_port(&mut table, secs, remote(2, secs as u16), 5000, &SYN).unwrap();
         track(&mut table, secs, id, Reply, &RST);
     }
     expire(&mut table, 239);
@@ -133,7 +133,7 @@ fn rfc7857_section_7_1_an_rst_from_inside_does_not_hold_the_mapping() {
     track(&mut table, 100, id, Original, &RST);
     expire(&mut table, 240);
     assert_eq!((table.len(), table.mappings_len()), (1, 1), "the connection has its four minutes");
-    assert_eq!(knock(&mut table, 240, remote(2, 1), 5000, &SYN), Err(Refused::Filtered));
+    assert_eq!(open_to_port(&mut table, 240, remote(2, 1), 5000, &SYN), Err(FlowError::Filtered));
 }
 
 #[test]
@@ -142,14 +142,14 @@ fn a_short_lived_flow_does_not_shorten_what_a_long_one_holds() {
     established(&mut table);
     open(&mut table, 10, outbound(pc(2, 5000), remote(2, 443)), &SYN);
     expire(&mut table, 7000);
-    assert!(knock(&mut table, 7000, remote(3, 1), 5000, &SYN).is_ok());
+    assert!(open_to_port(&mut table, 7000, remote(3, 1), 5000, &SYN).is_ok());
 }
 
 #[test]
 fn an_outsider_alone_keeps_no_connection_open() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &SYN);
-    let id = knock(&mut table, 1, remote(2, 1), 5000, &SYN).unwrap();
+    let id = open_to_port(&mut table, 1, remote(2, 1), 5000, &SYN).unwrap();
     for secs in 2..240 {
         track(&mut table, secs, id, Original, if secs % 2 == 0 { &RST } else { &SYN });
     }
@@ -184,7 +184,7 @@ fn only_a_syn_opens_a_connection() {
     let mut table = table();
     for packet in [ACK, FIN, RST, SYN_ACK] {
         let new = outbound(pc(2, 5000), remote(1, 443));
-        assert_eq!(table.open(at(0), &new, EGRESS, &packet), Err(Refused::TcpState));
+        assert_eq!(table.open(at(0), &new, EGRESS, &packet), Err(FlowError::TcpState));
     }
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
@@ -194,6 +194,6 @@ fn a_segment_that_fits_no_state_changes_nothing() {
     let mut table = table();
     let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &SYN);
     let before = format!("{:?}", table.flow(id));
-    assert_eq!(table.track(at(1), id, Original, &FIN), Err(Refused::TcpState));
+    assert_eq!(table.track(at(1), id, Original, &FIN), Err(FlowError::TcpState));
     assert_eq!(format!("{:?}", table.flow(id)), before);
 }

@@ -29,7 +29,7 @@ fn rfc5508_req2_queries_live_a_minute() {
 fn two_hosts_that_ping_each_other_with_one_identifier_have_two_flows() {
     let mut table = table();
     let out = open(&mut table, 0, outbound(wan(77), remote(1, 0)), &QUERY);
-    let server = Binding { inside: wan(0), external: wan(0) };
+    let server = StaticMapping { inside: wan(0), external: wan(0) };
     let new = NewFlow::Inbound { remote: remote(1, 77), server: Server::Static(server) };
     let back = open(&mut table, 0, new, &QUERY);
     assert_ne!(out, back);
@@ -39,5 +39,5 @@ fn two_hosts_that_ping_each_other_with_one_identifier_have_two_flows() {
 fn no_query_is_let_in_to_a_mapping() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 77), remote(1, 0)), &QUERY);
-    assert_eq!(knock(&mut table, 0, remote(2, 0), 77, &QUERY), Err(Refused::Filtered));
+    assert_eq!(open_to_port(&mut table, 0, remote(2, 0), 77, &QUERY), Err(FlowError::Filtered));
 }

@@ -8,7 +8,7 @@ const OFFICE: Nat =
 const PORTS: usize = 64_512;
 
 fn stranger(port: u8) -> Source {
-    Source::Stranger(PortId(port))
+    Source::Unverified(PortId(port))
 }
 
 /// Sends a packet from each of a host's ports, and counts those that get a flow.
@@ -75,7 +75,7 @@ fn answered_flows_leave_a_reserve_for_who_has_few_and_the_last_of_it_for_the_gat
     flood(&mut table, station(pc(10, 0).address), 10, 1024..=60_000, &UDP);
     answer_all(&mut table);
     let refused = outbound(pc(10, 62_000), remote(9, 9));
-    assert_eq!(table.open(at(0), &refused, EGRESS, &UDP), Err(Refused::PortsExhausted));
+    assert_eq!(table.open(at(0), &refused, EGRESS, &UDP), Err(FlowError::PortsExhausted));
     assert_eq!(free_ports(&table), PORTS / 8);
     // Each machine has its floor. What it opens beyond takes the place of its own.
     let opened: Vec<_> = (20..60)
@@ -85,13 +85,13 @@ fn answered_flows_leave_a_reserve_for_who_has_few_and_the_last_of_it_for_the_gat
     assert_eq!(free_ports(&table), PORTS / 32);
     answer_all(&mut table);
     let late = outbound(pc(70, 2000), remote(9, 9));
-    assert_eq!(table.open(at(0), &late, EGRESS, &UDP), Err(Refused::PortsExhausted));
+    assert_eq!(table.open(at(0), &late, EGRESS, &UDP), Err(FlowError::PortsExhausted));
     for port in 1..=2016 {
         converse(&mut table, 0, outbound(wan(40_000 + port), remote(9, 53)));
     }
     assert_eq!(free_ports(&table), 0);
     let new = outbound(wan(50_000), remote(9, 53));
-    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(Refused::PortsExhausted));
+    assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::PortsExhausted));
 }
 
 #[test]
@@ -175,10 +175,10 @@ fn a_full_table_takes_from_the_largest_flood_of_the_inside() {
     assert!((1..=40).all(|port| is_open(&table, Protocol::TCP, pc(3, port))));
     assert_eq!((table.len(), table.flow(quiet).host()), (248, pc(2, 0).address));
     assert_eq!(flood(&mut table, Source::Gateway, 1, 1..=40, &SYN), 40);
-    let visitor = forwarded(remote(1, 1), wan(80), pc(20, 80));
+    let inbound = forwarded(remote(1, 1), wan(80), pc(20, 80));
     assert_eq!(
-        table.open(at(0), &visitor, EGRESS, &SYN),
-        Err(Refused::TableFull),
+        table.open(at(0), &inbound, EGRESS, &SYN),
+        Err(FlowError::TableFull),
         "nothing of the inside's ends for the outside"
     );
 }
@@ -194,9 +194,9 @@ fn a_connection_that_is_over_can_give_way_and_one_that_goes_on_cannot() {
     };
     let ids: Vec<_> = (1..=4).map(|port| connect(&mut table, port)).collect();
     let new = outbound(pc(3, 1), remote(9, 9));
-    assert_eq!(table.open(at(0), &new, EGRESS, &SYN), Err(Refused::TableFull));
+    assert_eq!(table.open(at(0), &new, EGRESS, &SYN), Err(FlowError::TableFull));
     track(&mut table, 0, ids[2], Original, &FIN);
-    assert_eq!(table.open(at(0), &new, EGRESS, &SYN), Err(Refused::TableFull), "half-closed");
+    assert_eq!(table.open(at(0), &new, EGRESS, &SYN), Err(FlowError::TableFull), "half-closed");
     track(&mut table, 0, ids[2], Reply, &FIN);
     open(&mut table, 0, new, &SYN);
     assert!(!is_open(&table, Protocol::TCP, pc(2, 3)) && is_open(&table, Protocol::TCP, pc(3, 1)));
@@ -211,7 +211,7 @@ fn a_host_at_its_limit_takes_from_nobody() {
     flood(&mut table, station(pc(2, 0).address), 2, 1..=8, &SYN);
     flood(&mut table, station(pc(3, 0).address), 3, 1..=7, &SYN);
     let more = outbound(pc(2, 9), remote(9, 9));
-    assert_eq!(table.open(at(0), &more, EGRESS, &SYN), Err(Refused::HostLimit));
+    assert_eq!(table.open(at(0), &more, EGRESS, &SYN), Err(FlowError::HostLimit));
     assert_eq!((table.len(), table.recycled()), (15, 0));
 }
 

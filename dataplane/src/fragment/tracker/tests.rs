@@ -33,12 +33,12 @@ fn fragments_of_another_family_are_tracked_alike() {
         id,
     };
     let mut later = |id| tracker.later(NOW, &key(id), INGRESS, &mut frame(7));
-    assert_eq!((later(1 << 20), later(1)), (Later::Held, Later::Held));
+    assert_eq!((later(1 << 20), later(1)), (LaterFragment::Held, LaterFragment::Held));
     assert!(tracker.first(NOW, &key(1 << 20), 99));
     let mut released = frame(0);
     assert_eq!(tracker.release(NOW, &key(1 << 20), &mut released), Some(INGRESS));
     assert_eq!((released.bytes(), tracker.known(NOW, &key(1))), (&[7][..], None));
-    assert_eq!(tracker.later(NOW, &key(1 << 20), INGRESS, &mut frame(8)), Later::Known(99));
+    assert_eq!(tracker.later(NOW, &key(1 << 20), INGRESS, &mut frame(8)), LaterFragment::Known(99));
 }
 
 fn frame(octet: u8) -> Frame {
@@ -48,7 +48,7 @@ fn frame(octet: u8) -> Frame {
     frame
 }
 
-fn later(tracker: &mut Tracker, now: Instant, id: u16, octet: u8) -> Later<u32> {
+fn later(tracker: &mut Tracker, now: Instant, id: u16, octet: u8) -> LaterFragment<u32> {
     tracker.later(now, &key(id), INGRESS, &mut frame(octet))
 }
 
@@ -75,10 +75,10 @@ fn expired(tracker: &mut Tracker, now: Instant) -> Vec<u8> {
 fn rfc4787_req14_fragments_in_order_follow_the_first() {
     let mut tracker = tracker();
     assert_eq!(first(&mut tracker, NOW, 1, 77), []);
-    assert_eq!(later(&mut tracker, NOW, 1, 0), Later::Known(77));
+    assert_eq!(later(&mut tracker, NOW, 1, 0), LaterFragment::Known(77));
     let last = NOW + Tracker::KNOWN - Duration::from_micros(1);
-    assert_eq!(later(&mut tracker, last, 1, 0), Later::Known(77));
-    assert_eq!(later(&mut tracker, NOW + Tracker::KNOWN, 1, 0), Later::Held);
+    assert_eq!(later(&mut tracker, last, 1, 0), LaterFragment::Known(77));
+    assert_eq!(later(&mut tracker, NOW + Tracker::KNOWN, 1, 0), LaterFragment::Held);
 }
 
 /// RFC 4787, REQ-14: Fragments out of order wait for the first.
@@ -86,12 +86,12 @@ fn rfc4787_req14_fragments_in_order_follow_the_first() {
 fn rfc4787_req14a_fragments_out_of_order_wait_for_the_first() {
     let mut tracker = tracker();
     let mut second = frame(2);
-    assert_eq!(tracker.later(NOW, &key(1), INGRESS, &mut second), Later::Held);
+    assert_eq!(tracker.later(NOW, &key(1), INGRESS, &mut second), LaterFragment::Held);
     assert!(second.bytes().is_empty(), "the tracker left an empty buffer");
-    assert_eq!(later(&mut tracker, NOW, 1, 3), Later::Held);
-    assert_eq!(later(&mut tracker, NOW, 2, 9), Later::Held);
+    assert_eq!(later(&mut tracker, NOW, 1, 3), LaterFragment::Held);
+    assert_eq!(later(&mut tracker, NOW, 2, 9), LaterFragment::Held);
     assert_eq!(first(&mut tracker, NOW, 1, 77), [2, 3]);
-    assert_eq!(later(&mut tracker, NOW, 1, 4), Later::Known(77));
+    assert_eq!(later(&mut tracker, NOW, 1, 4), LaterFragment::Known(77));
     assert_eq!(tracker.poll_timeout(), Some(NOW + Tracker::HELD), "the other packet still waits");
 }
 
@@ -108,7 +108,7 @@ fn a_packet_is_told_by_all_that_names_it() {
         key(2),
     ];
     for other in others {
-        assert_eq!(tracker.later(NOW, &other, INGRESS, &mut frame(0)), Later::Held, "{other:?}");
+        assert_eq!(tracker.later(NOW, &other, INGRESS, &mut frame(0)), LaterFragment::Held, "{other:?}");
     }
 }
 
@@ -134,25 +134,25 @@ fn fragments_whose_first_does_not_come_expire() {
 fn rfc4787_req14_a_flood_of_later_fragments_is_bounded_and_firsts_still_pass() {
     let mut tracker = tracker();
     for id in 0..Tracker::HELD_MAX {
-        assert_eq!(later(&mut tracker, NOW, id, 1), Later::Held);
+        assert_eq!(later(&mut tracker, NOW, id, 1), LaterFragment::Held);
     }
     let mut refused = frame(9);
-    assert_eq!(tracker.later(NOW, &key(5000), INGRESS, &mut refused), Later::Full);
+    assert_eq!(tracker.later(NOW, &key(5000), INGRESS, &mut refused), LaterFragment::Full);
     assert_eq!(refused.bytes(), [9]);
     assert_eq!(first(&mut tracker, NOW, 5001, 77), []);
-    assert_eq!(later(&mut tracker, NOW, 5001, 0), Later::Known(77));
+    assert_eq!(later(&mut tracker, NOW, 5001, 0), LaterFragment::Known(77));
     assert_eq!(first(&mut tracker, NOW, 0, 78), [1]);
-    assert_eq!(later(&mut tracker, NOW, 5000, 1), Later::Held, "what was let go makes room");
+    assert_eq!(later(&mut tracker, NOW, 5000, 1), LaterFragment::Held, "what was let go makes room");
 }
 
 #[test]
 fn one_packet_holds_no_more_than_the_largest_has() {
     let mut tracker = tracker();
     for _ in 0..Tracker::HELD_EACH_MAX {
-        assert_eq!(later(&mut tracker, NOW, 1, 1), Later::Held);
+        assert_eq!(later(&mut tracker, NOW, 1, 1), LaterFragment::Held);
     }
-    assert_eq!(later(&mut tracker, NOW, 1, 1), Later::Full);
-    assert_eq!(later(&mut tracker, NOW, 2, 1), Later::Held);
+    assert_eq!(later(&mut tracker, NOW, 1, 1), LaterFragment::Full);
+    assert_eq!(later(&mut tracker, NOW, 2, 1), LaterFragment::Held);
 }
 
 #[test]
@@ -162,8 +162,8 @@ fn a_full_table_forgets_the_packet_whose_first_came_longest_ago() {
         first(&mut tracker, NOW + Duration::from_micros(id.into()), id, id.into());
     }
     let now = NOW + Duration::from_millis(40);
-    assert_eq!(later(&mut tracker, now, 39_999, 0), Later::Known(39_999));
-    assert_eq!(later(&mut tracker, now, 0, 0), Later::Held);
+    assert_eq!(later(&mut tracker, now, 39_999, 0), LaterFragment::Known(39_999));
+    assert_eq!(later(&mut tracker, now, 0, 0), LaterFragment::Held);
 }
 
 #[test]
@@ -173,10 +173,10 @@ fn a_full_set_of_packets_that_wait_admits_no_other() {
     let mut same_set =
         (0..=u16::MAX).filter(|id| tracker.index(&key(*id)) == target).collect::<Vec<_>>().into_iter();
     for id in same_set.by_ref().take(WAYS) {
-        assert_eq!(later(&mut tracker, NOW, id, 1), Later::Held);
+        assert_eq!(later(&mut tracker, NOW, id, 1), LaterFragment::Held);
     }
     let ninth = same_set.next().expect("a hundred share a set");
-    assert_eq!(later(&mut tracker, NOW, ninth, 1), Later::Full);
+    assert_eq!(later(&mut tracker, NOW, ninth, 1), LaterFragment::Full);
     assert!(!tracker.first(NOW, &key(ninth), 77));
 }
 
@@ -213,7 +213,7 @@ proptest! {
             match action {
                 0 => out += first(&mut tracker, now, id, 7).len(),
                 1 => out += expired(&mut tracker, now).len(),
-                _ => held += usize::from(later(&mut tracker, now, id, 1) == Later::Held),
+                _ => held += usize::from(later(&mut tracker, now, id, 1) == LaterFragment::Held),
             }
         }
         out += expired(&mut tracker, now + Tracker::HELD).len();

@@ -22,7 +22,7 @@
 //! forged packet moves a flow. A fragment's cannot be verified; the receiver does when it has all.
 
 mod open;
-mod refuse;
+mod reject;
 
 use core::net::Ipv4Addr;
 
@@ -144,7 +144,7 @@ impl Dataplane {
             Hop::External => return self.hairpin(cx, protocol, destination.port, frame),
         };
         if direction != NatDirection::HostOutput {
-            packet::take_hop(frame);
+            packet::decrement_ttl(frame);
         }
         self.egress(cx.call, route, destination.address, frame)
     }
@@ -231,7 +231,7 @@ impl Dataplane {
         };
         match self.flows.track(cx.call.now, id, direction, packet) {
             Ok(()) => self.rewrite_of(translation, hop, arrival),
-            Err(refused) => NatAction::Drop(refused.into()),
+            Err(error) => NatAction::Drop(error.into()),
         }
     }
 

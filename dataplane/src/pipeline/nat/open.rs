@@ -6,13 +6,13 @@ use gatepost_ground::Role;
 use gatepost_ground::wire::{Protocol, ethernet};
 
 use crate::drop_reason::DropReason;
-use crate::firewall::{self, Claim};
-use crate::flow::{Binding, Client, Egress, NewFlow, Packet, Server, Source};
+use crate::firewall::{self, InboundMatch};
+use crate::flow::{Client, Egress, NewFlow, Packet, Server, Source, StaticMapping};
 use crate::ingress::Ingress;
 use crate::key::{Direction, Endpoint, FlowKey};
 use crate::pipeline::Dataplane;
 use crate::pipeline::context::{Call, Context};
-use crate::pipeline::hairpin::HairpinClaim;
+use crate::pipeline::hairpin::HairpinTarget;
 use crate::pipeline::nat_action::{Arrival, NatAction, NatDirection};
 use crate::pipeline::packet;
 
@@ -30,7 +30,7 @@ impl Dataplane {
                 Some(new) => (new, Egress::To(Role::Outside)),
                 None => return NatAction::Drop(DropReason::NoAddress),
             },
-            NatDirection::Input => match self.claim_input(arrival, key) {
+            NatDirection::Input => match self.server_for_input(arrival, key) {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
                 Err(action) => {
                     if matches!(action, NatAction::Drop(DropReason::Unsolicited)) {
@@ -39,13 +39,13 @@ impl Dataplane {
                     return action;
                 }
             },
-            NatDirection::Hairpin => match self.claim_hairpin(cx.stage, arrival, key) {
-                HairpinClaim::Inside => match self.outbound(cx, arrival, key) {
+            NatDirection::Hairpin => match self.resolve_hairpin(cx.stage, arrival, key) {
+                HairpinTarget::Inside => match self.outbound(cx, arrival, key) {
                     Some(new) => (new, Egress::External),
                     None => return NatAction::Drop(DropReason::NoAddress),
                 },
-                HairpinClaim::Gateway => return NatAction::Local,
-                HairpinClaim::Ask(worker) => return NatAction::Ask(worker),
+                HairpinTarget::Gateway => return NatAction::Local,
+                HairpinTarget::Ask(worker) => return NatAction::Ask(worker),
             },
             NatDirection::HairpinInput => match self.hairpin_server(key) {
                 Some(server) => (NewFlow::Inbound { remote: key.source, server }, Egress::To(Role::Inside)),
@@ -56,18 +56,20 @@ impl Dataplane {
     }
 
     /// Who gets a packet from the WAN, and by which way, or what else is to become of it.
-    fn claim_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), NatAction> {
+    fn server_for_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), NatAction> {
         if packet::is_echo_request(arrival.header, arrival.frame) {
             let is_silent = firewall::is_stealthy(&self.config);
             return Err(if is_silent { NatAction::Drop(DropReason::Unsolicited) } else { NatAction::Local });
         }
         let (remote, external) = (key.source.address, key.destination);
-        match firewall::claim(&self.config.firewall.v4, key.protocol, external.port, remote) {
-            Claim::Service => Ok((Server::seen_as(external, external), Egress::Host)),
-            Claim::Forward(target) => Ok((Server::seen_as(target, external), Egress::To(Role::Inside))),
-            Claim::ServiceDenied => Err(NatAction::Drop(DropReason::ServiceSourceDenied)),
-            Claim::ForwardDenied => Err(NatAction::Drop(DropReason::ForwardSourceDenied)),
-            Claim::Unclaimed => self.mapped_or_default(key).ok_or(NatAction::Drop(DropReason::Unsolicited)),
+        match firewall::match_inbound(&self.config.firewall.v4, key.protocol, external.port, remote) {
+            InboundMatch::Service => Ok((Server::seen_as(external, external), Egress::Host)),
+            InboundMatch::Forward(target) => {
+                Ok((Server::seen_as(target, external), Egress::To(Role::Inside)))
+            }
+            InboundMatch::ServiceDenied => Err(NatAction::Drop(DropReason::ServiceSourceDenied)),
+            InboundMatch::ForwardDenied => Err(NatAction::Drop(DropReason::ForwardSourceDenied)),
+            InboundMatch::None => self.mapped_or_default(key).ok_or(NatAction::Drop(DropReason::Unsolicited)),
         }
     }
 
@@ -95,9 +97,9 @@ impl Dataplane {
                 let translation = self.flows.flow(id).translation(Direction::Original);
                 self.rewrite_of(translation, hop, arrival)
             }
-            Err(refused) => {
-                self.answer_refused(call, arrival, packet, refused);
-                NatAction::Drop(refused.into())
+            Err(error) => {
+                self.answer_flow_error(call, arrival, packet, error);
+                NatAction::Drop(error.into())
             }
         }
     }
@@ -133,7 +135,7 @@ impl Dataplane {
             .config
             .interface_of(port)
             .and_then(|interface| self.neighbors.last_known(cx.call.now, interface, header.source));
-        if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Stranger(port) }
+        if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Unverified(port) }
     }
 
     /// Who a packet with `key` is from that is seen at the address `external`, for a flow that it opens: one that is seen
@@ -149,7 +151,7 @@ impl Dataplane {
             firewall::external_port(open, key.protocol, key.source)
         };
         port.map_or(Client::Mapped { inside: key.source, external }, |port| {
-            Client::Static(Binding { inside: key.source, external: Endpoint::new(external, port) })
+            Client::Static(StaticMapping { inside: key.source, external: Endpoint::new(external, port) })
         })
     }
 

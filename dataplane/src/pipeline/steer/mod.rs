@@ -14,8 +14,8 @@ use super::nat_action::NatDirection;
 use super::packet;
 use crate::batch::Slot;
 use crate::drop_reason::DropReason;
-use crate::firewall::refusal::Quote;
-use crate::fragment::{FragmentKey, Later, is_sound};
+use crate::firewall::syn_reject::Quote;
+use crate::fragment::{FragmentKey, LaterFragment, is_sound};
 use crate::handoff::HandoffStage;
 use crate::ingress::Ingress;
 use crate::key::{Endpoint, FlowKey};
@@ -44,7 +44,7 @@ impl Dataplane {
             | HandoffStage::ErrorBack(_) => return None,
         }
         if header.is_fragment() {
-            return Some(self.gather(cx, direction, header, frame));
+            return Some(self.steer_fragment(cx, direction, header, frame));
         }
         let owner = self.owner(direction, header, frame)?;
         (owner != self.shard.index()).then(|| steer_to(cx, owner))
@@ -72,7 +72,7 @@ impl Dataplane {
                 self.finish_handoff(cx, slot);
             }
             Ingress::ArpCopy(port) => {
-                self.heard(cx, port, &mut slot.frame);
+                self.arp_copy_input(cx, port, &mut slot.frame);
                 slot.verdict = Verdict::Consumed;
             }
             Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => return true,
@@ -93,19 +93,19 @@ impl Dataplane {
     }
 
     /// A copy of ARP that another worker got from `port`, and that it found sound.
-    fn heard(&mut self, cx: &mut Context<'_, '_>, port: PortId, frame: &mut Frame) {
+    fn arp_copy_input(&mut self, cx: &mut Context<'_, '_>, port: PortId, frame: &mut Frame) {
         if let (Some(interface), Ok(header)) =
             (self.config.interface_of(port), ethernet::Header::parse(frame.bytes()))
             && header.ether_type == ethernet::EtherType::ARP
         {
-            self.links.hear(cx.call.now, interface, header.source, port);
+            self.links.apply_remote(cx.call.now, interface, header.source, port);
             self.arp_input(cx, interface, frame);
         }
     }
 
     /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
     /// learns it from the first, and hands them over with the first in front.
-    fn gather(
+    fn steer_fragment(
         &mut self,
         cx: &mut Context<'_, '_>,
         direction: NatDirection,
@@ -117,48 +117,48 @@ impl Dataplane {
         }
         let key = FragmentKey::new(self.entered_by(direction, cx.ingress), header);
         let gatherer = self.steering.of_fragment(&key);
-        let Some(gathered) = self.gathered.as_mut().filter(|_| gatherer == self.shard.index()) else {
+        let Some(owners) = self.fragment_owners.as_mut().filter(|_| gatherer == self.shard.index()) else {
             return steer_to(cx, gatherer);
         };
         if !header.is_first_fragment() {
-            return match gathered.later(cx.call.now, &key, cx.ingress, frame) {
-                Later::Known(owner) => self.give_fragment(cx, owner, direction, header, frame),
-                Later::Held => Verdict::Hold,
-                Later::Full => Verdict::Drop(DropReason::FragmentTableFull),
+            return match owners.later(cx.call.now, &key, cx.ingress, frame) {
+                LaterFragment::Known(owner) => self.fragment_to_owner(cx, owner, direction, header, frame),
+                LaterFragment::Held => Verdict::Hold,
+                LaterFragment::Full => Verdict::Drop(DropReason::FragmentTableFull),
             };
         }
         let owner = self.owner(direction, header, frame).unwrap_or(self.shard.index());
-        let verdict = self.give_fragment(cx, owner, direction, header, frame);
-        self.give_gathered(cx, direction, &key, owner);
+        let verdict = self.fragment_to_owner(cx, owner, direction, header, frame);
+        self.release_to_owner(cx, direction, &key, owner);
         verdict
     }
 
     /// Notes who owns a packet's fragments, and gives him those that wait.
-    fn give_gathered(
+    fn release_to_owner(
         &mut self,
         cx: &mut Context<'_, '_>,
         direction: NatDirection,
         key: &FragmentKey,
         owner: u8,
     ) {
-        if !self.gathered.as_mut().is_some_and(|gathered| gathered.first(cx.call.now, key, owner)) {
+        if !self.fragment_owners.as_mut().is_some_and(|owners| owners.first(cx.call.now, key, owner)) {
             return;
         }
-        let mut frame = core::mem::take(&mut self.gathered_frame);
+        let mut frame = core::mem::take(&mut self.fragment_owner_frame);
         while let Some(ingress) =
-            self.gathered.as_mut().and_then(|gathered| gathered.release(cx.call.now, key, &mut frame))
+            self.fragment_owners.as_mut().and_then(|owners| owners.release(cx.call.now, key, &mut frame))
         {
             let mut released = cx.of_released(ingress);
             let verdict = match packet::parse(&frame) {
-                Ok(header) => self.give_fragment(&mut released, owner, direction, &header, &mut frame),
+                Ok(header) => self.fragment_to_owner(&mut released, owner, direction, &header, &mut frame),
                 Err(reason) => Verdict::Drop(reason),
             };
             self.release(&mut released, verdict, &mut frame);
         }
-        self.gathered_frame = frame;
+        self.fragment_owner_frame = frame;
     }
 
-    fn give_fragment(
+    fn fragment_to_owner(
         &mut self,
         cx: &mut Context<'_, '_>,
         owner: u8,

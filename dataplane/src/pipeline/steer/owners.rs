@@ -34,8 +34,8 @@ use core::net::Ipv4Addr;
 use ahash::RandomState;
 use gatepost_ground::wire::Protocol;
 
-use crate::config::Openings;
-use crate::firewall::{Claim, claim, external_port, hairpin_target, target};
+use crate::config::InboundRules;
+use crate::firewall::{InboundMatch, external_port, hairpin_target, match_inbound, target};
 use crate::fragment::FragmentKey;
 use crate::key::{Address, Endpoint, FlowKey};
 use crate::shard::Shard;
@@ -56,7 +56,7 @@ const CONTESTED: u8 = u8::MAX;
 
 impl<A: Address> Steering<A> {
     /// Of the dataplane `shard`, for the ports of `open`. The secret `seed` is the same for all.
-    pub(in crate::pipeline) fn new(shard: Shard, open: &Openings<A>, seed: [u8; 32]) -> Self {
+    pub(in crate::pipeline) fn new(shard: Shard, open: &InboundRules<A>, seed: [u8; 32]) -> Self {
         let (words, _) = seed.as_chunks();
         let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
         let hasher = RandomState::with_seeds(word(0), word(1), word(2), word(3));
@@ -67,7 +67,7 @@ impl<A: Address> Steering<A> {
     }
 
     /// Takes in other forwards and services.
-    pub(in crate::pipeline) fn configure(&mut self, open: &Openings<A>) {
+    pub(in crate::pipeline) fn configure(&mut self, open: &InboundRules<A>) {
         if self.shard.is_sole() {
             return;
         }
@@ -79,26 +79,31 @@ impl<A: Address> Steering<A> {
     /// The owner of what comes from `source` outside to an external port.
     pub(in crate::pipeline) fn of_external(
         &self,
-        open: &Openings<A>,
+        open: &InboundRules<A>,
         protocol: Protocol,
         port: u16,
         source: A,
     ) -> u8 {
-        self.of_target(protocol, port, || match claim(open, protocol, port, source) {
-            Claim::Forward(target) => Some(target),
+        self.of_target(protocol, port, || match match_inbound(open, protocol, port, source) {
+            InboundMatch::Forward(target) => Some(target),
             // Who is denied may yet be answered.
-            Claim::ForwardDenied => hairpin_target(open, protocol, port),
-            Claim::Service | Claim::ServiceDenied | Claim::Unclaimed => None,
+            InboundMatch::ForwardDenied => hairpin_target(open, protocol, port),
+            InboundMatch::Service | InboundMatch::ServiceDenied | InboundMatch::None => None,
         })
     }
 
     /// The owner of what comes in again to an external port.
-    pub(in crate::pipeline) fn of_hairpin(&self, open: &Openings<A>, protocol: Protocol, port: u16) -> u8 {
+    pub(in crate::pipeline) fn of_hairpin(
+        &self,
+        open: &InboundRules<A>,
+        protocol: Protocol,
+        port: u16,
+    ) -> u8 {
         self.of_target(protocol, port, || hairpin_target(open, protocol, port))
     }
 
     /// The owner of what an inside host sends with `key`.
-    pub(in crate::pipeline) fn of_inside(&self, open: &Openings<A>, key: &FlowKey<A>) -> u8 {
+    pub(in crate::pipeline) fn of_inside(&self, open: &InboundRules<A>, key: &FlowKey<A>) -> u8 {
         if self.is_contested
             && let Some(port) = external_port(open, key.protocol, key.source)
         {
@@ -133,7 +138,7 @@ impl<A: Address> Steering<A> {
 }
 
 /// The owners of the external ports of `protocol`.
-fn owners<A: Address>(shard: Shard, open: &Openings<A>, protocol: Protocol) -> Box<[u8]> {
+fn owners<A: Address>(shard: Shard, open: &InboundRules<A>, protocol: Protocol) -> Box<[u8]> {
     let mut owners: Box<[u8]> = (0..=u16::MAX).map(|port| shard.of_port(port)).collect();
     let mut is_forwarded = vec![false; owners.len()];
     for forward in open.forwards.iter().filter(|forward| forward.protocol == protocol) {
@@ -189,9 +194,9 @@ mod tests {
 
     #[test]
     fn a_forward_is_owned_by_its_inside_port_from_either_side() {
-        let open = Openings {
+        let open = InboundRules {
             forwards: vec![forward(8000, 6, "0.0.0.0/0"), forward(8002, 6, "0.0.0.0/0")],
-            ..Openings::default()
+            ..InboundRules::default()
         };
         let steering = Steering::new(shard(0, 4), &open, [7; 32]);
         for port in [8000, 8002] {
@@ -205,7 +210,7 @@ mod tests {
     #[test]
     fn of_a_port_with_several_targets_the_source_decides_in_either_direction() {
         let forwards = vec![forward(8000, 6, "198.51.100.0/24"), forward(8000, 4, "203.0.113.0/24")];
-        let open = Openings { forwards, ..Openings::default() };
+        let open = InboundRules { forwards, ..InboundRules::default() };
         let steering = Steering::new(shard(0, 4), &open, [7; 32]);
         for (remote, owner) in [(NEAR, 3), (FAR, 2)] {
             assert_eq!(steering.of_external(&open, Protocol::UDP, 8000, remote), owner);
@@ -225,7 +230,8 @@ mod tests {
             to_port,
             from: vec![Ipv6Net::new_assert(from, 64)],
         };
-        let open = Openings { forwards: vec![forward(6, near), forward(4, far)], ..Openings::default() };
+        let open =
+            InboundRules { forwards: vec![forward(6, near), forward(4, far)], ..InboundRules::default() };
         let steering = Steering::new(shard(0, 4), &open, [7; 32]);
         for (remote, port, owner) in [(near, 6, 3), (far, 4, 2)] {
             assert_eq!(steering.of_external(&open, Protocol::UDP, 8000, remote), owner);
@@ -244,7 +250,8 @@ mod tests {
 
     #[test]
     fn all_know_who_gathers_a_packets_fragments() {
-        let steerings = [0, 1, 2].map(|index| Steering::new(shard(index, 3), &Openings::default(), [7; 32]));
+        let steerings =
+            [0, 1, 2].map(|index| Steering::new(shard(index, 3), &InboundRules::default(), [7; 32]));
         let mut gatherers = [0; 3];
         for id in 0..300 {
             let key =

@@ -23,7 +23,7 @@ enum Step {
     /// One of the segments on their way arrives, at the tracker or at the other end.
     Arrive { number: usize, is_lost: bool, is_repeated: bool },
     /// A segment that somebody invents.
-    Attack { direction: Direction, segment: Segment },
+    Attack { direction: Direction, segment: TcpSegment },
 }
 
 /// One end. (RFC 9293 section 3.3.1)
@@ -43,20 +43,20 @@ struct End {
 }
 
 impl End {
-    fn segment(&self, flags: Flags, sequence: u32, data_len: u16) -> Segment {
+    fn segment(&self, flags: Flags, sequence: u32, data_len: u16) -> TcpSegment {
         let window = self.edge.wrapping_sub(self.expected) >> self.shift;
-        Segment {
+        TcpSegment {
             flags,
             sequence,
             acknowledgment: self.expected,
             window: window.min(65_535) as u16,
             data_len,
-            ..Segment::default()
+            ..TcpSegment::default()
         }
     }
 
     /// Whether it takes the segment: RFC 9293 section 3.4, RFC 5961 section 5.2.
-    fn would_take(&self, segment: &Segment) -> bool {
+    fn would_take(&self, segment: &TcpSegment) -> bool {
         let window = self.edge.wrapping_sub(self.expected);
         let is_in_window = |number: u32| number.wrapping_sub(self.expected) < window;
         let len = segment.end().wrapping_sub(segment.sequence);
@@ -69,7 +69,7 @@ impl End {
         is_acceptable && self.nxt.wrapping_sub(segment.acknowledgment) <= self.nxt.wrapping_sub(self.una)
     }
 
-    fn take(&mut self, segment: &Segment, peer_shift: u8) {
+    fn take(&mut self, segment: &TcpSegment, peer_shift: u8) {
         self.una = segment.acknowledgment;
         let limit = segment.acknowledgment.wrapping_add(u32::from(segment.window) << peer_shift);
         if is_after(limit, self.limit) {
@@ -90,19 +90,19 @@ struct World {
     connection: Connection,
     ends: [End; 2],
     /// On their way to the tracker, and those that are behind it with whether they passed.
-    before: Vec<(usize, Segment)>,
-    behind: Vec<(usize, Segment, bool)>,
+    before: Vec<(usize, TcpSegment)>,
+    behind: Vec<(usize, TcpSegment, bool)>,
 }
 
 impl World {
     fn new(first: [u32; 2], windows: [u32; 2], shifts: [u8; 2]) -> Self {
-        let syn = |side: usize, flags| Segment {
+        let syn = |side: usize, flags| TcpSegment {
             flags,
             sequence: first[side],
             acknowledgment: first[1 - side].wrapping_add(1),
             window: windows[side].min(65_535) as u16,
             scale: Some(shifts[side]),
-            ..Segment::default()
+            ..TcpSegment::default()
         };
         let ends = [0, 1].map(|side| End {
             una: first[side].wrapping_add(1),
@@ -214,13 +214,13 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         any::<u16>(),
         0u16..1500,
     )
-        .prop_map(|(flags, [sequence, acknowledgment], window, data_len)| Segment {
+        .prop_map(|(flags, [sequence, acknowledgment], window, data_len)| TcpSegment {
             flags,
             sequence,
             acknowledgment,
             window,
             data_len,
-            ..Segment::default()
+            ..TcpSegment::default()
         });
     let step = prop_oneof![
         6 => (side.clone(), octets.clone()).prop_map(|(side, octets)| Step::Send { side, octets }),
@@ -265,7 +265,7 @@ proptest! {
         let mut connection = small_talk(&HANDSHAKE).unwrap();
         let before = connection;
         let sequence = ISN.wrapping_add(offset);
-        let blind = Segment { sequence, acknowledgment, ..segment(flags) };
+        let blind = TcpSegment { sequence, acknowledgment, ..segment(flags) };
         prop_assert_eq!(connection.next(direction, &blind, INSIDE), Err(Invalid::Sequence));
         prop_assert_eq!(connection, before);
     }

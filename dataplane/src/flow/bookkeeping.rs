@@ -3,10 +3,10 @@
 use gatepost_ground::Instant;
 
 use super::entry::{Quota, Record};
+use super::half_open::InboundState;
 use super::lookup::{KeyHash, reference};
 use super::store::FlowId;
 use super::table::FlowTable;
-use super::visitors::Visit;
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
@@ -16,7 +16,7 @@ impl<A: Address> FlowTable<A> {
     /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.
     fn tell_count(&mut self, quota: Quota<A>) {
         if !self.shard.is_sole() && !matches!(quota, Quota::Hairpin(_)) {
-            self.shares.changed(quota, self.count(quota), self.limit_of(quota));
+            self.host_quota_sync.changed(quota, self.count(quota), self.limit_of(quota));
         }
     }
 
@@ -30,8 +30,10 @@ impl<A: Address> FlowTable<A> {
     ) -> FlowId {
         let (flow, expires) = (record.flow(), record.entry.expires);
         let mapping = flow.mapping(record.entry.inside);
-        let visitor = (record.entry.visit == Visit::HalfOpen).then(|| record.entry.opener());
-        if let Some(oldest) = self.visitors.oldest().filter(|_| visitor.is_some() && self.visitors.is_full())
+        let inbound_source =
+            (record.entry.inbound_state == InboundState::Embryonic).then(|| record.entry.opener());
+        if let Some(oldest) =
+            self.half_open.oldest().filter(|_| inbound_source.is_some() && self.half_open.is_full())
         {
             self.end_numbered(oldest);
             self.recycled += 1;
@@ -52,7 +54,7 @@ impl<A: Address> FlowTable<A> {
         }
         self.wheel.arm(number, expires);
         self.tell_count(quota);
-        visitor.into_iter().for_each(|source| self.visitors.arrive(number, source));
+        inbound_source.into_iter().for_each(|source| self.half_open.arrive(number, source));
         mapping.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
         id
     }
@@ -67,10 +69,10 @@ impl<A: Address> FlowTable<A> {
         let quota = self.quota_of(&flow);
         if let Some(holder) = entry.holder {
             let space = space_of(entry.key.protocol);
-            self.holders.leave(holder, space, entry.number, entry.visit == Visit::Pending);
+            self.holders.leave(holder, space, entry.number, entry.inbound_state == InboundState::Pending);
         } else {
             self.quotas.subtract(quota);
-            self.visitors.leave(entry.number, entry.opener(), entry.visit);
+            self.half_open.leave(entry.number, entry.opener(), entry.inbound_state);
         }
         self.tell_count(quota);
         if self.nat.filtering == Filtering::AddressDependent {

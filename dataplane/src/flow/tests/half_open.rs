@@ -9,17 +9,17 @@ fn table_of_64() -> FlowTable {
     table()
 }
 
-fn visitor(source: u8, port: u16) -> NewFlow {
+fn forwarded_from(source: u8, port: u16) -> NewFlow {
     forwarded(remote(source, port), wan(80), SERVER)
 }
 
-fn knock_with(table: &mut FlowTable, new: NewFlow, packet: &Packet) -> Result<FlowId, Refused> {
+fn open_inbound(table: &mut FlowTable, new: NewFlow, packet: &Packet) -> Result<FlowId, FlowError> {
     table.open(at(0), &new, EGRESS, packet)
 }
 
 /// A connection that is shaken hands on.
 fn enter(table: &mut FlowTable, source: u8, port: u16) -> FlowId {
-    let id = open(table, 0, visitor(source, port), &SYN);
+    let id = open(table, 0, forwarded_from(source, port), &SYN);
     track(table, 0, id, Reply, &SYN_ACK);
     track(table, 0, id, Original, &ACK);
     id
@@ -33,9 +33,10 @@ fn is_open(table: &FlowTable, source: u8, port: u16) -> bool {
 #[test]
 fn a_flood_of_syns_from_one_source_is_refused_and_another_gets_in() {
     let mut table = table_of_64();
-    let opened = (0..1000).filter(|port| knock_with(&mut table, visitor(1, *port), &SYN).is_ok()).count();
+    let opened =
+        (0..1000).filter(|port| open_inbound(&mut table, forwarded_from(1, *port), &SYN).is_ok()).count();
     assert_eq!(opened, 4);
-    assert_eq!(knock_with(&mut table, visitor(1, 2000), &SYN), Err(Refused::SourceLimit));
+    assert_eq!(open_inbound(&mut table, forwarded_from(1, 2000), &SYN), Err(FlowError::SourceLimit));
     enter(&mut table, 2, 1);
     assert!(is_open(&table, 2, 1));
 }
@@ -43,17 +44,17 @@ fn a_flood_of_syns_from_one_source_is_refused_and_another_gets_in() {
 #[test]
 fn a_flood_of_datagrams_from_one_source_is_refused_until_they_are_answered() {
     let mut table = table_of_64();
-    let ids: Vec<_> = (0..4).map(|port| open(&mut table, 0, visitor(1, port), &UDP)).collect();
-    assert_eq!(knock_with(&mut table, visitor(1, 9), &UDP), Err(Refused::SourceLimit));
+    let ids: Vec<_> = (0..4).map(|port| open(&mut table, 0, forwarded_from(1, port), &UDP)).collect();
+    assert_eq!(open_inbound(&mut table, forwarded_from(1, 9), &UDP), Err(FlowError::SourceLimit));
     track(&mut table, 0, ids[0], Reply, &UDP);
-    assert!(knock_with(&mut table, visitor(1, 9), &UDP).is_ok());
+    assert!(open_inbound(&mut table, forwarded_from(1, 9), &UDP).is_ok());
 }
 
 #[test]
 fn a_resolver_with_a_port_for_every_question_is_never_refused() {
     let mut table = table_of_64();
     for port in 0..1000 {
-        let id = open(&mut table, 0, visitor(1, port), &UDP);
+        let id = open(&mut table, 0, forwarded_from(1, port), &UDP);
         track(&mut table, 0, id, Reply, &UDP);
     }
     assert_eq!(table.len(), 16);
@@ -64,11 +65,11 @@ fn a_flood_from_everywhere_recycles_the_oldest_half_open_first() {
     let mut table = table_of_64();
     enter(&mut table, 200, 1);
     for source in 0..16 {
-        open(&mut table, 0, visitor(source, 1), &SYN);
+        open(&mut table, 0, forwarded_from(source, 1), &SYN);
     }
     assert!(is_open(&table, 0, 1));
     for source in 16..20 {
-        open(&mut table, 0, visitor(source, 1), &SYN);
+        open(&mut table, 0, forwarded_from(source, 1), &SYN);
         assert!(!is_open(&table, source - 16, 1) && is_open(&table, source - 15, 1));
     }
     assert!(is_open(&table, 200, 1), "who is in the middle of something goes on");
@@ -80,9 +81,9 @@ fn a_flood_from_everywhere_recycles_the_oldest_half_open_first() {
 fn who_shakes_hands_in_time_is_kept_through_a_flood() {
     let mut table = table_of_64();
     for round in 0..10 {
-        let id = open(&mut table, 0, visitor(100 + round, 1), &SYN);
+        let id = open(&mut table, 0, forwarded_from(100 + round, 1), &SYN);
         for source in 0..15 {
-            let _ = knock_with(&mut table, visitor(source, 1000 + u16::from(round)), &SYN);
+            let _ = open_inbound(&mut table, forwarded_from(source, 1000 + u16::from(round)), &SYN);
         }
         track(&mut table, 0, id, Reply, &SYN_ACK);
         track(&mut table, 0, id, Original, &ACK);
@@ -96,15 +97,15 @@ fn a_full_table_recycles_for_the_inside_too() {
     for port in 1..=6 {
         converse(&mut table, 0, outbound(pc(2, port), remote(9, 443)));
     }
-    open(&mut table, 0, visitor(1, 1), &SYN);
-    open(&mut table, 0, visitor(2, 1), &SYN);
+    open(&mut table, 0, forwarded_from(1, 1), &SYN);
+    open(&mut table, 0, forwarded_from(2, 1), &SYN);
     converse(&mut table, 0, outbound(pc(3, 1), remote(9, 443)));
     assert!(!is_open(&table, 1, 1) && is_open(&table, 2, 1));
     converse(&mut table, 0, outbound(pc(3, 2), remote(9, 443)));
     let more = outbound(pc(3, 3), remote(9, 443));
     assert_eq!(
-        knock_with(&mut table, more, &UDP),
-        Err(Refused::TableFull),
+        open_inbound(&mut table, more, &UDP),
+        Err(FlowError::TableFull),
         "nothing of the inside's own ends that is answered"
     );
     assert_eq!(table.recycled(), 2);
@@ -113,17 +114,17 @@ fn a_full_table_recycles_for_the_inside_too() {
 #[test]
 fn a_flood_to_a_hosts_port_leaves_it_its_own_flows() {
     let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
-    open(&mut table, 0, visitor(1, 1), &SYN);
+    open(&mut table, 0, forwarded_from(1, 1), &SYN);
     let second = enter(&mut table, 2, 1);
-    open(&mut table, 0, visitor(3, 1), &SYN);
+    open(&mut table, 0, forwarded_from(3, 1), &SYN);
     assert!(!is_open(&table, 1, 1), "the oldest half-open one to this host");
     track(&mut table, 0, second, Original, &ACK);
     enter(&mut table, 4, 1);
-    assert_eq!(knock_with(&mut table, visitor(5, 1), &SYN), Err(Refused::HostLimit));
+    assert_eq!(open_inbound(&mut table, forwarded_from(5, 1), &SYN), Err(FlowError::HostLimit));
     open(&mut table, 0, outbound(pc(20, 1), remote(1, 443)), &UDP);
     open(&mut table, 0, outbound(pc(20, 2), remote(1, 443)), &UDP);
     table.remove(second);
-    open(&mut table, 0, visitor(5, 1), &SYN);
+    open(&mut table, 0, forwarded_from(5, 1), &SYN);
 }
 
 #[test]
@@ -135,7 +136,7 @@ fn one_source_cannot_keep_all_that_a_host_may_have() {
     let kept = (0..40).filter(|port| is_open(&table, 1, *port)).count();
     assert_eq!(kept, 4 + 16, "those above its share stand in the queue");
     for source in 2..18 {
-        open(&mut table, 0, visitor(source, 1), &SYN);
+        open(&mut table, 0, forwarded_from(source, 1), &SYN);
     }
     assert_eq!((0..40).filter(|port| is_open(&table, 1, *port)).count(), 4);
 }
@@ -147,7 +148,7 @@ fn what_is_over_can_be_recycled() {
     track(&mut table, 0, id, Original, &FIN);
     track(&mut table, 0, id, Reply, &FIN);
     for source in 2..19 {
-        open(&mut table, 0, visitor(source, 1), &SYN);
+        open(&mut table, 0, forwarded_from(source, 1), &SYN);
     }
     assert!(!is_open(&table, 1, 1));
 }
@@ -162,7 +163,7 @@ fn a_mapping_does_not_end_with_the_flow_that_makes_room_for_its_next() {
     let first =
         table.lookup(&FlowKey { protocol: Protocol::UDP, source: pc(3, 1), destination: remote(1, 443) });
     table.remove(first.unwrap().0);
-    let visit = knock(&mut table, 1, remote(2, 1), 5000, &UDP).unwrap();
+    let inbound = open_to_port(&mut table, 1, remote(2, 1), 5000, &UDP).unwrap();
     table.remove(
         table
             .lookup(&FlowKey { protocol: Protocol::UDP, source: pc(2, 5000), destination: remote(1, 443) })
@@ -170,8 +171,8 @@ fn a_mapping_does_not_end_with_the_flow_that_makes_room_for_its_next() {
             .0,
     );
     open(&mut table, 1, outbound(pc(4, 1), remote(1, 443)), &UDP);
-    assert_eq!(table.flow(visit).mapping(Reply), table.mapping_by_external(Protocol::UDP, wan(5000)));
-    let next = knock(&mut table, 1, remote(3, 1), 5000, &UDP).unwrap();
+    assert_eq!(table.flow(inbound).mapping(Reply), table.mapping_by_external(Protocol::UDP, wan(5000)));
+    let next = open_to_port(&mut table, 1, remote(3, 1), 5000, &UDP).unwrap();
     assert_eq!(external_port(&table, next), 1);
     assert_eq!((table.len(), table.mappings_len()), (2, 2));
 }
@@ -180,9 +181,9 @@ fn a_mapping_does_not_end_with_the_flow_that_makes_room_for_its_next() {
 fn a_refused_visitor_changes_nothing() {
     let mut table = table_of_64();
     for port in 0..4 {
-        open(&mut table, 0, visitor(1, port), &SYN);
+        open(&mut table, 0, forwarded_from(1, port), &SYN);
     }
     let before: Vec<_> = table.flows().map(|(id, flow)| (id, flow.expires())).collect();
-    assert_eq!(table.open(at(5), &visitor(1, 9), EGRESS, &SYN), Err(Refused::SourceLimit));
+    assert_eq!(table.open(at(5), &forwarded_from(1, 9), EGRESS, &SYN), Err(FlowError::SourceLimit));
     assert_eq!(table.flows().map(|(id, flow)| (id, flow.expires())).collect::<Vec<_>>(), before);
 }

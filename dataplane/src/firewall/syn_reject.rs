@@ -6,7 +6,7 @@
 //! // RFC 5382 REQ-4
 //!
 //! The queue keeps what an ICMP error quotes of each SYN, in the order of arrival, which is the order
-//! of the deadlines. It holds [`SYN_REFUSALS_MAX`]; a SYN that finds it full is not answered. It does
+//! of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. It does
 //! not know flows: whoever takes an entry out asks the flow table whether the connection has come
 //! about meanwhile.
 
@@ -21,7 +21,7 @@ use crate::icmp_error;
 pub const DELAY: Duration = Duration::from_secs(6);
 
 /// The most SYNs that wait for their refusal.
-pub const SYN_REFUSALS_MAX: usize = 256;
+pub const SYN_REJECTS_MAX: usize = 256;
 
 /// The longest IPv4 header and the eight octets after it, which hold the ports. // RFC 792
 const QUOTE_LEN_MAX: usize = 60 + 8;
@@ -61,19 +61,19 @@ impl Quote {
 
 /// The SYNs that wait for their refusal.
 #[derive(Debug)]
-pub struct SynRefusals {
+pub struct SynRejects {
     waiting: VecDeque<(Instant, Quote)>,
 }
 
-impl SynRefusals {
+impl SynRejects {
     /// An empty queue with all its memory.
     pub fn new() -> Self {
-        Self { waiting: VecDeque::with_capacity(SYN_REFUSALS_MAX) }
+        Self { waiting: VecDeque::with_capacity(SYN_REJECTS_MAX) }
     }
 
     /// Remembers an unsolicited SYN; `false` if there is no room.
     pub fn push(&mut self, now: Instant, packet: &[u8]) -> bool {
-        if self.waiting.len() == SYN_REFUSALS_MAX {
+        if self.waiting.len() == SYN_REJECTS_MAX {
             return false;
         }
         self.waiting.push_back((now + DELAY, Quote::of(packet)));
@@ -97,7 +97,7 @@ impl SynRefusals {
     }
 }
 
-impl Default for SynRefusals {
+impl Default for SynRejects {
     fn default() -> Self {
         Self::new()
     }
@@ -110,24 +110,24 @@ mod tests {
     /// RFC 5382, REQ-4: A SYN waits six seconds.
     #[test]
     fn rfc5382_req4_a_syn_waits_six_seconds() {
-        let mut refusals = SynRefusals::new();
-        assert!(refusals.push(Instant::from_secs(1), &[0x45; 40]));
-        assert_eq!(refusals.poll_timeout(), Some(Instant::from_secs(7)));
-        assert!(refusals.pop_due(Instant::from_millis(6_999)).is_none());
-        let quote = refusals.pop_due(Instant::from_secs(7)).expect("due");
+        let mut rejects = SynRejects::new();
+        assert!(rejects.push(Instant::from_secs(1), &[0x45; 40]));
+        assert_eq!(rejects.poll_timeout(), Some(Instant::from_secs(7)));
+        assert!(rejects.pop_due(Instant::from_millis(6_999)).is_none());
+        let quote = rejects.pop_due(Instant::from_secs(7)).expect("due");
         assert_eq!(quote.bytes(), [0x45; 40]);
-        assert_eq!(refusals.poll_timeout(), None);
+        assert_eq!(rejects.poll_timeout(), None);
     }
 
     #[test]
     fn a_full_queue_keeps_the_oldest() {
-        let mut refusals = SynRefusals::new();
-        for i in 0..SYN_REFUSALS_MAX {
-            assert!(refusals.push(Instant::ZERO, &[u8::try_from(i).expect("256 values")]));
+        let mut rejects = SynRejects::new();
+        for i in 0..SYN_REJECTS_MAX {
+            assert!(rejects.push(Instant::ZERO, &[u8::try_from(i).expect("256 values")]));
         }
-        assert!(!refusals.push(Instant::ZERO, &[1]));
-        assert_eq!(refusals.pop_due(Instant::FAR_FUTURE).expect("due").bytes(), [0]);
-        assert!(refusals.push(Instant::ZERO, &[1]));
+        assert!(!rejects.push(Instant::ZERO, &[1]));
+        assert_eq!(rejects.pop_due(Instant::FAR_FUTURE).expect("due").bytes(), [0]);
+        assert!(rejects.push(Instant::ZERO, &[1]));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use super::tcp;
 use crate::drop_reason::DropReason;
-use crate::nat::mapping::Unmapped;
+use crate::nat::mapping::MappingError;
 
 /// Why a packet opens no flow, or is none of its flow's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum FlowError {
     /// There are as many flows as there may be, and none gives way.
     TableFull,
     /// The inside host, or the strangers of its port, have opened as many flows as they may; or as many were
@@ -30,24 +30,24 @@ pub enum Refused {
     Unasked,
 }
 
-impl From<Refused> for DropReason {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::TableFull => Self::FlowTableFull,
-            Refused::HostLimit => Self::FlowHostLimit,
-            Refused::SourceLimit => Self::FlowSourceLimit,
-            Refused::PortsExhausted => Self::PortsExhausted,
-            Refused::NoAddress => Self::NoAddress,
-            Refused::Ambiguous => Self::FlowAmbiguous,
-            Refused::Filtered => Self::Filtered,
-            Refused::TcpState => Self::TcpStateInvalid,
-            Refused::TcpSequence => Self::TcpSequenceInvalid,
-            Refused::Unasked => Self::IcmpUnrelated,
+impl From<FlowError> for DropReason {
+    fn from(error: FlowError) -> Self {
+        match error {
+            FlowError::TableFull => Self::FlowTableFull,
+            FlowError::HostLimit => Self::FlowHostLimit,
+            FlowError::SourceLimit => Self::FlowSourceLimit,
+            FlowError::PortsExhausted => Self::PortsExhausted,
+            FlowError::NoAddress => Self::NoAddress,
+            FlowError::Ambiguous => Self::FlowAmbiguous,
+            FlowError::Filtered => Self::Filtered,
+            FlowError::TcpState => Self::TcpStateInvalid,
+            FlowError::TcpSequence => Self::TcpSequenceInvalid,
+            FlowError::Unasked => Self::IcmpUnrelated,
         }
     }
 }
 
-impl From<tcp::Invalid> for Refused {
+impl From<tcp::Invalid> for FlowError {
     fn from(invalid: tcp::Invalid) -> Self {
         match invalid {
             tcp::Invalid::State => Self::TcpState,
@@ -56,11 +56,11 @@ impl From<tcp::Invalid> for Refused {
     }
 }
 
-impl From<Unmapped> for Refused {
-    fn from(unmapped: Unmapped) -> Self {
+impl From<MappingError> for FlowError {
+    fn from(unmapped: MappingError) -> Self {
         match unmapped {
-            Unmapped::NoAddress => Self::NoAddress,
-            Unmapped::PortsExhausted => Self::PortsExhausted,
+            MappingError::NoAddress => Self::NoAddress,
+            MappingError::PortsExhausted => Self::PortsExhausted,
         }
     }
 }

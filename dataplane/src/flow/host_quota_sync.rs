@@ -4,7 +4,7 @@
 //! by a sixteenth of the host's share of the limit, or the last one is gone. So a host gets past its limit by
 //! a sixteenth at most, and by what it opens while a notice is under way.
 //!
-//! [`Shares::HOSTS_MAX`] hosts are known, each as a client and as a server; of those beyond, every shard
+//! [`HostQuotaSync::HOSTS_MAX`] hosts are known, each as a client and as a server; of those beyond, every shard
 //! counts its own flows only. A host that is to be told of waits once, whatever happens to it meanwhile, so
 //! that nothing is lost however long the others cannot be told.
 
@@ -28,7 +28,7 @@ pub struct HostFlows<A = Ipv4Addr> {
 }
 
 /// The hosts that have flows in several shards.
-pub(super) struct Shares<A> {
+pub(super) struct HostQuotaSync<A> {
     shard: Shard,
     hosts: Slab<Host<A>>,
     index: Index,
@@ -40,13 +40,13 @@ pub(super) struct Shares<A> {
 struct Host<A> {
     quota: Quota<A>,
     /// What each other shard said last.
-    heard: [u32; Shard::COUNT_MAX as usize],
+    remote_counts: [u32; Shard::COUNT_MAX as usize],
     /// What they were told last.
-    told: u32,
+    announced: u32,
     is_pending: bool,
 }
 
-impl<A: Copy + Eq + Hash> Shares<A> {
+impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
     /// The most hosts that are known, counted apart as clients and as servers.
     pub(super) const HOSTS_MAX: usize = 4096;
 
@@ -60,12 +60,13 @@ impl<A: Copy + Eq + Hash> Shares<A> {
     }
 
     /// The flows that count against `quota` in the other shards.
-    pub(super) fn elsewhere(&self, quota: Quota<A>) -> u32 {
+    pub(super) fn remote_count(&self, quota: Quota<A>) -> u32 {
         if self.shard.is_sole() {
             return 0;
         }
-        self.find(quota)
-            .map_or(0, |id| self.hosts[id].heard.iter().fold(0, |sum, count| sum.saturating_add(*count)))
+        self.find(quota).map_or(0, |id| {
+            self.hosts[id].remote_counts.iter().fold(0, |sum, count| sum.saturating_add(*count))
+        })
     }
 
     /// There are now `count` flows here that count against `quota`, of `limit` that there may be in all.
@@ -74,9 +75,9 @@ impl<A: Copy + Eq + Hash> Shares<A> {
             return;
         }
         let found = self.find(quota);
-        let told = found.map_or(0, |id| self.hosts[id].told);
+        let announced = found.map_or(0, |id| self.hosts[id].announced);
         let step = (limit / u32::from(self.shard.count()) / 16).max(1);
-        if count.abs_diff(told) < step && (count > 0 || told == 0) {
+        if count.abs_diff(announced) < step && (count > 0 || announced == 0) {
             return;
         }
         let Some(id) = found.or_else(|| self.insert(quota)) else { return };
@@ -91,18 +92,18 @@ impl<A: Copy + Eq + Hash> Shares<A> {
         let id = self.pending.pop_front()?;
         let host = &mut self.hosts[id];
         let news = HostFlows { quota: host.quota, count: count(host.quota) };
-        (host.told, host.is_pending) = (news.count, false);
+        (host.announced, host.is_pending) = (news.count, false);
         self.forget_if_idle(id);
         Some(news)
     }
 
     /// Takes in what the shard `from` says.
-    pub(super) fn hear(&mut self, from: u8, HostFlows { quota, count }: HostFlows<A>) {
+    pub(super) fn apply_remote(&mut self, from: u8, HostFlows { quota, count }: HostFlows<A>) {
         let Some(id) = self.find(quota).or_else(|| (count > 0).then(|| self.insert(quota)).flatten()) else {
             return;
         };
-        if let Some(heard) = self.hosts[id].heard.get_mut(usize::from(from)) {
-            *heard = count;
+        if let Some(remote_counts) = self.hosts[id].remote_counts.get_mut(usize::from(from)) {
+            *remote_counts = count;
         }
         self.forget_if_idle(id);
     }
@@ -113,8 +114,8 @@ impl<A: Copy + Eq + Hash> Shares<A> {
         }
         let id = self.hosts.insert(Host {
             quota,
-            heard: [0; Shard::COUNT_MAX as usize],
-            told: 0,
+            remote_counts: [0; Shard::COUNT_MAX as usize],
+            announced: 0,
             is_pending: false,
         });
         self.index.insert(self.hash(quota), NonZeroU32::MIN.saturating_add(id));
@@ -123,7 +124,7 @@ impl<A: Copy + Eq + Hash> Shares<A> {
 
     fn forget_if_idle(&mut self, id: u32) {
         let host = &self.hosts[id];
-        if host.told == 0 && !host.is_pending && host.heard.iter().all(|count| *count == 0) {
+        if host.announced == 0 && !host.is_pending && host.remote_counts.iter().all(|count| *count == 0) {
             let quota = host.quota;
             self.hosts.remove(id);
             self.index.remove(self.hash(quota), NonZeroU32::MIN.saturating_add(id));
@@ -144,9 +145,9 @@ impl<A: Copy + Eq + Hash> Shares<A> {
 mod tests {
     use super::*;
 
-    fn shares(index: u8) -> Shares<u32> {
+    fn sync(index: u8) -> HostQuotaSync<u32> {
         let shard = Shard::new(index, 2).expect("one of two");
-        Shares::new(shard, RandomState::with_seeds(1, 2, 3, 4))
+        HostQuotaSync::new(shard, RandomState::with_seeds(1, 2, 3, 4))
     }
 
     fn host_quota(host: u32) -> Quota<u32> {
@@ -155,61 +156,61 @@ mod tests {
 
     #[test]
     fn others_are_told_by_sixteenths_and_of_the_end() {
-        let mut shares = shares(0);
-        let mut told = Vec::new();
+        let mut sync = sync(0);
+        let mut announced = Vec::new();
         for count in (1..=20).chain((0..20).rev()) {
-            shares.changed(host_quota(7), count, 256);
-            told.extend(shares.pop(|_| count).map(|news| news.count));
+            sync.changed(host_quota(7), count, 256);
+            announced.extend(sync.pop(|_| count).map(|news| news.count));
         }
-        assert_eq!(told, [8, 16, 8, 0]);
-        assert_eq!(shares.hosts.len(), 0, "who has nothing takes no room");
+        assert_eq!(announced, [8, 16, 8, 0]);
+        assert_eq!(sync.hosts.len(), 0, "who has nothing takes no room");
     }
 
     #[test]
     fn a_host_waits_once_and_is_told_of_as_it_is_then() {
-        let mut shares = shares(0);
+        let mut sync = sync(0);
         for count in 1..=100 {
-            shares.changed(host_quota(7), count, 16);
+            sync.changed(host_quota(7), count, 16);
         }
-        assert_eq!(shares.pop(|_| 60).map(|news| news.count), Some(60));
-        assert_eq!(shares.pop(|_| 60), None);
-        shares.changed(host_quota(7), 61, 16);
-        assert_eq!(shares.pop(|_| 0).map(|news| news.count), Some(0));
-        assert_eq!(shares.hosts.len(), 0);
+        assert_eq!(sync.pop(|_| 60).map(|news| news.count), Some(60));
+        assert_eq!(sync.pop(|_| 60), None);
+        sync.changed(host_quota(7), 61, 16);
+        assert_eq!(sync.pop(|_| 0).map(|news| news.count), Some(0));
+        assert_eq!(sync.hosts.len(), 0);
     }
 
     #[test]
     fn what_others_have_is_known_until_they_have_nothing() {
-        let mut shares = shares(0);
-        shares.hear(1, HostFlows { quota: host_quota(7), count: 5 });
-        assert_eq!((shares.elsewhere(host_quota(7)), shares.elsewhere(host_quota(8))), (5, 0));
-        shares.hear(1, HostFlows { quota: host_quota(7), count: 3 });
-        shares.hear(9, HostFlows { quota: host_quota(7), count: 4 });
-        assert_eq!(shares.elsewhere(host_quota(7)), 7);
-        shares.hear(1, HostFlows { quota: host_quota(7), count: 0 });
-        shares.hear(9, HostFlows { quota: host_quota(7), count: 0 });
-        assert_eq!((shares.elsewhere(host_quota(7)), shares.hosts.len()), (0, 0));
-        shares.hear(200, HostFlows { quota: host_quota(7), count: 4 });
-        assert_eq!(shares.elsewhere(host_quota(7)), 0, "there is no such shard");
+        let mut sync = sync(0);
+        sync.apply_remote(1, HostFlows { quota: host_quota(7), count: 5 });
+        assert_eq!((sync.remote_count(host_quota(7)), sync.remote_count(host_quota(8))), (5, 0));
+        sync.apply_remote(1, HostFlows { quota: host_quota(7), count: 3 });
+        sync.apply_remote(9, HostFlows { quota: host_quota(7), count: 4 });
+        assert_eq!(sync.remote_count(host_quota(7)), 7);
+        sync.apply_remote(1, HostFlows { quota: host_quota(7), count: 0 });
+        sync.apply_remote(9, HostFlows { quota: host_quota(7), count: 0 });
+        assert_eq!((sync.remote_count(host_quota(7)), sync.hosts.len()), (0, 0));
+        sync.apply_remote(200, HostFlows { quota: host_quota(7), count: 4 });
+        assert_eq!(sync.remote_count(host_quota(7)), 0, "there is no such shard");
     }
 
     #[test]
     fn hosts_beyond_the_most_are_not_known() {
-        let mut shares = shares(0);
-        for host in 0..Shares::<u32>::HOSTS_MAX as u32 {
-            shares.hear(1, HostFlows { quota: host_quota(host), count: 5 });
+        let mut sync = sync(0);
+        for host in 0..HostQuotaSync::<u32>::HOSTS_MAX as u32 {
+            sync.apply_remote(1, HostFlows { quota: host_quota(host), count: 5 });
         }
-        shares.hear(1, HostFlows { quota: host_quota(u32::MAX), count: 5 });
-        shares.changed(host_quota(u32::MAX), 5, 16);
-        assert_eq!((shares.elsewhere(host_quota(u32::MAX)), shares.pop(|_| 5)), (0, None));
-        shares.changed(host_quota(0), 1, 16);
-        assert_eq!(shares.pop(|_| 1), Some(HostFlows { quota: host_quota(0), count: 1 }));
+        sync.apply_remote(1, HostFlows { quota: host_quota(u32::MAX), count: 5 });
+        sync.changed(host_quota(u32::MAX), 5, 16);
+        assert_eq!((sync.remote_count(host_quota(u32::MAX)), sync.pop(|_| 5)), (0, None));
+        sync.changed(host_quota(0), 1, 16);
+        assert_eq!(sync.pop(|_| 1), Some(HostFlows { quota: host_quota(0), count: 1 }));
     }
 
     #[test]
     fn alone_nobody_is_told() {
-        let mut shares = Shares::new(Shard::SOLE, RandomState::with_seeds(1, 2, 3, 4));
-        shares.changed(host_quota(7), 100, 16);
-        assert_eq!((shares.elsewhere(host_quota(7)), shares.pop(|_| 100)), (0, None));
+        let mut sync = HostQuotaSync::new(Shard::SOLE, RandomState::with_seeds(1, 2, 3, 4));
+        sync.changed(host_quota(7), 100, 16);
+        assert_eq!((sync.remote_count(host_quota(7)), sync.pop(|_| 100)), (0, None));
     }
 }

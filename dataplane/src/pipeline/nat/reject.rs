@@ -1,7 +1,7 @@
 //! What the senders of packets that get no flow are told.
 
-use crate::firewall::{self, refusal::Quote};
-use crate::flow::{Packet, Refused, Transport};
+use crate::firewall::{self, syn_reject::Quote};
+use crate::flow::{FlowError, Packet, Transport};
 use crate::handoff::DeliveryError;
 use crate::icmp_error::IcmpError;
 use crate::pipeline::Dataplane;
@@ -12,17 +12,17 @@ impl Dataplane {
     /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
     /// one outside that a port is closed to it. A datagram that the filter keeps out is not answered: it
     /// may just have come before the inside host's own, which lets in the next.
-    pub(super) fn answer_refused(
+    pub(super) fn answer_flow_error(
         &mut self,
         call: &mut Call<'_>,
         arrival: Arrival<'_>,
         packet: &Packet,
-        refused: Refused,
+        error: FlowError,
     ) {
-        match (arrival.direction, refused, packet.transport) {
+        match (arrival.direction, error, packet.transport) {
             (
                 NatDirection::Output | NatDirection::Hairpin,
-                Refused::TableFull | Refused::HostLimit | Refused::PortsExhausted,
+                FlowError::TableFull | FlowError::HostLimit | FlowError::PortsExhausted,
                 _,
             ) => {
                 self.reject(
@@ -33,11 +33,11 @@ impl Dataplane {
                     DeliveryError::NoRoom.into(),
                 );
             }
-            (NatDirection::HairpinInput, Refused::TableFull | Refused::HostLimit, _) => {
+            (NatDirection::HairpinInput, FlowError::TableFull | FlowError::HostLimit, _) => {
                 self.reject_undone(call, &mut Quote::of_frame(arrival.frame), DeliveryError::NoRoom);
             }
             // RFC 5382 REQ-4
-            (NatDirection::Input, Refused::Filtered, Transport::Tcp(_)) => {
+            (NatDirection::Input, FlowError::Filtered, Transport::Tcp(_)) => {
                 self.answer_unsolicited(call, arrival, packet);
             }
             _ => {}
@@ -56,7 +56,7 @@ impl Dataplane {
             }
             Transport::Tcp(segment) if segment.flags.is_opening() => {
                 let packet = arrival.frame.packet();
-                if !self.syn_refusals.push(call.now, packet) {
+                if !self.syn_rejects.push(call.now, packet) {
                     self.counters.made_suppressed += 1;
                 }
             }

@@ -3,7 +3,7 @@
 //! It sleeps until a device becomes readable or writable (edge-triggered), somebody calls
 //! [`Handle::wake`], or the dataplane's next deadline. While things happen in quick succession it only
 //! steps aside for others between two looks: to fall asleep and be woken costs more, and to have a busy device
-//! [watched](Watch) costs its sender. A [`Caretaker`] opens ports again that are gone.
+//! [watched](Watch) costs its sender. A [`PortSupervisor`] opens ports again that are gone.
 
 use std::io;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::clock::SystemClock;
 use super::tap::Tap;
-use super::upkeep::Caretaker;
+use super::upkeep::PortSupervisor;
 use super::watch::{Pace, Watch};
 use crate::gateway::worker::Worker;
 
@@ -77,7 +77,7 @@ impl EventLoop {
         Arc::clone(&self.handle)
     }
 
-    /// Drives `worker`, whose ports `caretaker` looks after, until it is stopped.
+    /// Drives `worker`, whose ports `supervisor` looks after, until it is stopped.
     ///
     /// # Errors
     ///
@@ -85,7 +85,7 @@ impl EventLoop {
     pub fn run(
         mut self,
         mut worker: Worker<Tap>,
-        mut caretaker: Caretaker,
+        mut supervisor: PortSupervisor,
         clock: SystemClock,
     ) -> io::Result<()> {
         let mut watch = Watch::new(self.poll.registry().try_clone()?);
@@ -103,16 +103,16 @@ impl EventLoop {
                 let timeout = if is_awake || more {
                     Some(Duration::ZERO)
                 } else {
-                    let deadlines = [worker.poll_timeout(), caretaker.before_sleep(&worker)];
+                    let deadlines = [worker.poll_timeout(), supervisor.before_sleep(&worker)];
                     deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
                 };
                 match self.poll.poll(&mut events, timeout) {
                     Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                    _ => self.note(&events, &mut worker, &mut caretaker),
+                    _ => self.note(&events, &mut worker, &mut supervisor),
                 }
             }
             let now = clock.now();
-            caretaker.look_after(now, &mut watch, &mut worker);
+            supervisor.supervise(now, &mut watch, &mut worker);
             more = worker.turn(now);
             let active = worker.ports_mut().take_active();
             if !events.is_empty() || !active.is_empty() {
@@ -125,7 +125,7 @@ impl EventLoop {
         Ok(())
     }
 
-    fn note(&self, events: &Events, worker: &mut Worker<Tap>, caretaker: &mut Caretaker) {
+    fn note(&self, events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
         for event in events {
             if event.token() == WAKE {
                 // A swap and no store: what the turn reads next must not be read before this is seen.
@@ -138,7 +138,7 @@ impl EventLoop {
                 worker.ports_mut().set_readable(PortId(number));
             }
             if event.is_error() {
-                caretaker.doubt(PortId(number));
+                supervisor.suspect(PortId(number));
             }
             if event.is_writable() {
                 worker.set_writable(PortId(number));

@@ -39,7 +39,7 @@ use super::notify::Manager;
 use super::operator::Operator;
 use super::panics;
 use super::tap::Tap;
-use super::upkeep::{Caretaker, TapSpec};
+use super::upkeep::{PortSupervisor, TapSpec};
 use crate::config::{Config, Source, WanAddress};
 use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
@@ -105,11 +105,12 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         source,
         manager: Rc::clone(&manager),
     });
-    let caretakers = Caretaker::for_workers(handles, specs, clock.now());
+    let supervisors = PortSupervisor::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
-    for (event_loop, (worker, caretaker)) in event_loops.into_iter().zip(workers.into_iter().zip(caretakers))
+    for (event_loop, (worker, supervisor)) in
+        event_loops.into_iter().zip(workers.into_iter().zip(supervisors))
     {
-        dataplane.start(event_loop, worker, caretaker, clock).map_err(no_resources)?;
+        dataplane.start(event_loop, worker, supervisor, clock).map_err(no_resources)?;
     }
     let dataplane_ended = async {
         dataplane.ended().await;
@@ -252,7 +253,7 @@ impl DataplaneThreads {
         &mut self,
         event_loop: EventLoop,
         worker: Worker<Tap>,
-        caretaker: Caretaker,
+        supervisor: PortSupervisor,
         clock: SystemClock,
     ) -> io::Result<()> {
         let handle = event_loop.handle();
@@ -261,7 +262,7 @@ impl DataplaneThreads {
         let thread = thread::Builder::new().name(name).spawn(move || {
             // Dropped when the thread ends, in whatever way.
             let _alive: oneshot::Sender<()> = alive;
-            event_loop.run(worker, caretaker, clock)
+            event_loop.run(worker, supervisor, clock)
         })?;
         self.threads.push((handle, thread));
         self.alive.push(ended);

@@ -61,12 +61,12 @@ impl TapSpec {
 
 /// Looks after the ports of one worker.
 #[derive(Debug)]
-pub struct Caretaker {
+pub struct PortSupervisor {
     number: usize,
-    board: Arc<Board>,
+    mailbox: Arc<Mailbox>,
     /// What this worker knows of each port.
     known: Vec<Known>,
-    doubts: Doubts,
+    suspects: SuspectPorts,
     due: Instant,
 }
 
@@ -76,121 +76,122 @@ struct Known {
     /// Which of the port's openings it has, or had last.
     opening: u32,
     /// Whether everybody knows that this one is gone who has to.
-    is_loss_told: bool,
+    is_loss_reported: bool,
 }
 
 /// Where workers leave each other word.
 #[derive(Debug)]
-struct Board {
+struct Mailbox {
     specs: Vec<TapSpec>,
     handles: Vec<Arc<Handle>>,
     /// The last opening of each port that somebody other than the opener has found gone.
     lost: Vec<AtomicU32>,
     /// For each worker, the newest word of each port.
-    words: Vec<Vec<ArrayQueue<Word>>>,
+    updates: Vec<Vec<ArrayQueue<PortUpdate>>>,
     /// Whether there is something to read for each worker.
-    has_news: Vec<AtomicBool>,
+    has_update: Vec<AtomicBool>,
 }
 
 /// To a worker, about a port.
 #[derive(Debug)]
-struct Word {
+struct PortUpdate {
     opening: u32,
     /// The device of this opening; `None`: it is gone.
     tap: Option<Tap>,
 }
 
-impl Board {
-    fn leave_word(&self, worker: usize, port: usize, word: Word) {
-        let place = self.words.get(worker).and_then(|words| words.get(port));
+impl Mailbox {
+    fn post(&self, worker: usize, port: usize, update: PortUpdate) {
+        let slot = self.updates.get(worker).and_then(|updates| updates.get(port));
         // A device that was not fetched before the next word is closed here.
-        drop(place.and_then(|place| place.force_push(word)));
-        self.call(worker);
+        drop(slot.and_then(|slot| slot.force_push(update)));
+        self.wake(worker);
     }
 
-    fn call(&self, worker: usize) {
-        if let (Some(has_news), Some(handle)) = (self.has_news.get(worker), self.handles.get(worker)) {
-            has_news.store(true, Ordering::Release);
+    fn wake(&self, worker: usize) {
+        if let (Some(has_update), Some(handle)) = (self.has_update.get(worker), self.handles.get(worker)) {
+            has_update.store(true, Ordering::Release);
             handle.wake();
         }
     }
 }
 
-impl Caretaker {
+impl PortSupervisor {
     /// One for each worker, whose event loops have these handles. The devices of `specs` are open, in this order.
     pub fn for_workers(handles: Vec<Arc<Handle>>, specs: Vec<TapSpec>, now: Instant) -> Vec<Self> {
         let workers = handles.len();
-        let words = || specs.iter().map(|_| ArrayQueue::new(1)).collect();
-        let board = Arc::new(Board {
+        let updates = || specs.iter().map(|_| ArrayQueue::new(1)).collect();
+        let mailbox = Arc::new(Mailbox {
             lost: specs.iter().map(|_| AtomicU32::new(0)).collect(),
-            words: (0..workers).map(|_| words()).collect(),
-            has_news: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            updates: (0..workers).map(|_| updates()).collect(),
+            has_update: (0..workers).map(|_| AtomicBool::new(false)).collect(),
             handles,
             specs,
         });
-        let known = vec![Known { opening: 1, is_loss_told: false }; board.specs.len()];
+        let known = vec![Known { opening: 1, is_loss_reported: false }; mailbox.specs.len()];
         let due = now + UPKEEP_INTERVAL;
-        let caretaker = |number| Self {
+        let supervisor = |number| Self {
             number,
-            board: Arc::clone(&board),
+            mailbox: Arc::clone(&mailbox),
             known: known.clone(),
-            doubts: Doubts::default(),
+            suspects: SuspectPorts::default(),
             due,
         };
-        (0..workers).map(caretaker).collect()
+        (0..workers).map(supervisor).collect()
     }
 
     /// The kernel has reported an error of this port: it may be about to go.
-    pub fn doubt(&mut self, id: PortId) {
-        self.doubts.raise(id);
+    pub fn suspect(&mut self, id: PortId) {
+        self.suspects.raise(id);
     }
 
     /// Reads what others have left word of, and does what is due.
-    pub fn look_after(&mut self, now: Instant, watch: &mut Watch, worker: &mut Worker<Tap>) {
-        let has_news = &self.board.has_news[self.number];
-        if has_news.load(Ordering::Relaxed) && has_news.swap(false, Ordering::AcqRel) {
-            self.read_words(watch, worker);
+    pub fn supervise(&mut self, now: Instant, watch: &mut Watch, worker: &mut Worker<Tap>) {
+        let has_update = &self.mailbox.has_update[self.number];
+        if has_update.load(Ordering::Relaxed) && has_update.swap(false, Ordering::AcqRel) {
+            self.apply_updates(watch, worker);
         }
         if now < self.due {
             return;
         }
         self.due = now + UPKEEP_INTERVAL;
-        for id in self.doubts.take_looks().iter() {
+        for id in self.suspects.take_looks().iter() {
             worker.ports_mut().set_readable(id);
         }
         if self.number == OPENER {
             close_orphans(worker);
-            self.tell_losses(worker);
+            self.report_losses(worker);
             self.reopen(watch, worker);
         } else {
-            self.tell_losses(worker);
+            self.report_losses(worker);
         }
     }
 
-    /// When [`Caretaker::look_after`] wants to be called although nobody has woken the loop. To be called before
+    /// When [`PortSupervisor::supervise`] wants to be called although nobody has woken the loop. To be called before
     /// it sleeps: others learn what is gone.
     pub fn before_sleep(&mut self, worker: &Worker<Tap>) -> Option<Instant> {
-        self.tell_losses(worker);
-        let mut specs = self.board.specs.iter();
+        self.report_losses(worker);
+        let mut specs = self.mailbox.specs.iter();
         let mut opener_is_needed =
             || worker.ports().gone().next().is_some() || specs.any(|spec| spec.port.netns.is_some());
-        let needs_upkeep = self.doubts.is_any() || self.number == OPENER && opener_is_needed();
+        let needs_upkeep = self.suspects.is_any() || self.number == OPENER && opener_is_needed();
         needs_upkeep.then_some(self.due)
     }
 
-    fn read_words(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
+    fn apply_updates(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
         if self.number == OPENER {
-            for (port, (known, lost)) in self.known.iter().zip(&self.board.lost).enumerate() {
+            for (port, (known, lost)) in self.known.iter().zip(&self.mailbox.lost).enumerate() {
                 if lost.load(Ordering::Acquire) >= known.opening {
                     close(worker, port);
                 }
             }
-            return self.tell_losses(worker);
+            return self.report_losses(worker);
         }
-        for (port, (known, place)) in self.known.iter_mut().zip(&self.board.words[self.number]).enumerate() {
-            let Some(Word { opening, tap }) = place.pop() else { continue };
+        for (port, (known, slot)) in self.known.iter_mut().zip(&self.mailbox.updates[self.number]).enumerate()
+        {
+            let Some(PortUpdate { opening, tap }) = slot.pop() else { continue };
             close(worker, port);
-            *known = Known { opening, is_loss_told: tap.is_none() };
+            *known = Known { opening, is_loss_reported: tap.is_none() };
             if let Some(tap) = tap {
                 open(watch, worker, port, tap);
             }
@@ -198,26 +199,28 @@ impl Caretaker {
     }
 
     /// Tells of the ports that are gone whoever does not know yet.
-    fn tell_losses(&mut self, worker: &Worker<Tap>) {
+    fn report_losses(&mut self, worker: &Worker<Tap>) {
         for id in worker.ports().gone() {
             let port = usize::from(id.0);
-            let Some(known) = self.known.get_mut(port).filter(|known| !known.is_loss_told) else { continue };
-            known.is_loss_told = true;
+            let Some(known) = self.known.get_mut(port).filter(|known| !known.is_loss_reported) else {
+                continue;
+            };
+            known.is_loss_reported = true;
             if self.number == OPENER {
-                let word = || Word { opening: known.opening, tap: None };
-                (1..self.board.handles.len()).for_each(|other| self.board.leave_word(other, port, word()));
+                let update = || PortUpdate { opening: known.opening, tap: None };
+                (1..self.mailbox.handles.len()).for_each(|other| self.mailbox.post(other, port, update()));
             } else {
-                self.board.lost[port].fetch_max(known.opening, Ordering::AcqRel);
-                self.board.call(OPENER);
+                self.mailbox.lost[port].fetch_max(known.opening, Ordering::AcqRel);
+                self.mailbox.wake(OPENER);
             }
         }
     }
 
     fn reopen(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
         let gone: Vec<_> = worker.ports().gone().map(|id| usize::from(id.0)).collect();
-        let workers = u8::try_from(self.board.handles.len()).unwrap_or(1);
+        let workers = u8::try_from(self.mailbox.handles.len()).unwrap_or(1);
         for port in gone {
-            let (Some(spec), Some(known)) = (self.board.specs.get(port), self.known.get_mut(port)) else {
+            let (Some(spec), Some(known)) = (self.mailbox.specs.get(port), self.known.get_mut(port)) else {
                 continue;
             };
             let taps = match spec.open_for(workers) {
@@ -229,12 +232,12 @@ impl Caretaker {
             };
             taps.iter().take(1).for_each(|tap| spec.keep(tap));
             let opening = known.opening.saturating_add(1);
-            *known = Known { opening, is_loss_told: false };
+            *known = Known { opening, is_loss_reported: false };
             for (other, tap) in taps.into_iter().enumerate() {
                 if other == OPENER {
                     open(watch, worker, port, tap);
                 } else {
-                    self.board.leave_word(other, port, Word { opening, tap: Some(tap) });
+                    self.mailbox.post(other, port, PortUpdate { opening, tap: Some(tap) });
                 }
             }
         }
@@ -243,17 +246,17 @@ impl Caretaker {
 
 /// The ports that are looked at again, and how often.
 #[derive(Debug)]
-struct Doubts {
+struct SuspectPorts {
     looks_left: [u8; PortId::COUNT_MAX],
 }
 
-impl Default for Doubts {
+impl Default for SuspectPorts {
     fn default() -> Self {
         Self { looks_left: [0; PortId::COUNT_MAX] }
     }
 }
 
-impl Doubts {
+impl SuspectPorts {
     /// So often a port is looked at again after an error. What reported it may have been the device that the
     /// port had before, and that one stays silent.
     const LOOKS: u8 = 3;
@@ -309,15 +312,15 @@ mod tests {
 
     #[test]
     fn a_port_with_an_error_is_looked_at_some_times_more() {
-        let mut doubts = Doubts::default();
-        assert!(!doubts.is_any() && doubts.take_looks().is_empty());
-        doubts.raise(PortId(2));
-        assert_eq!(doubts.take_looks(), PortSet::only(PortId(2)));
-        doubts.raise(PortId(0));
+        let mut suspects = SuspectPorts::default();
+        assert!(!suspects.is_any() && suspects.take_looks().is_empty());
+        suspects.raise(PortId(2));
+        assert_eq!(suspects.take_looks(), PortSet::only(PortId(2)));
+        suspects.raise(PortId(0));
         let both = PortSet::from_iter([0, 2].map(PortId));
-        assert_eq!([(); 2].map(|()| doubts.take_looks()), [both; 2]);
-        assert!(doubts.is_any(), "the newer one has a look left");
-        assert_eq!(doubts.take_looks(), PortSet::only(PortId(0)));
-        assert!(!doubts.is_any() && doubts.take_looks().is_empty());
+        assert_eq!([(); 2].map(|()| suspects.take_looks()), [both; 2]);
+        assert!(suspects.is_any(), "the newer one has a look left");
+        assert_eq!(suspects.take_looks(), PortSet::only(PortId(0)));
+        assert!(!suspects.is_any() && suspects.take_looks().is_empty());
     }
 }

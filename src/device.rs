@@ -105,7 +105,7 @@ pub enum PortError {
     /// The port does not exist any more and must be opened anew.
     Gone(io::Error),
     /// The port refused this one frame, took only a part of it, or gave one that is none.
-    Refused(io::Error),
+    FrameRejected(io::Error),
 }
 
 impl fmt::Display for PortError {
@@ -114,7 +114,7 @@ impl fmt::Display for PortError {
             Self::WouldBlock => f.write_str("the port is busy"),
             Self::Down => f.write_str("the port is down"),
             Self::Gone(error) => write!(f, "the port is gone: {error}"),
-            Self::Refused(error) => write!(f, "the port refused a frame: {error}"),
+            Self::FrameRejected(error) => write!(f, "the port refused a frame: {error}"),
         }
     }
 }

@@ -148,7 +148,7 @@ impl Default for Set {
 
 /// The bits of a packed station that hold its port.
 const PORT: u64 = 0xff;
-/// Marks a packed station, so that none is [`EMPTY`].
+/// OctetFilter a packed station, so that none is [`EMPTY`].
 const OCCUPIED: u64 = 0x100;
 
 #[inline]

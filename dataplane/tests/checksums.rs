@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::{DropReason, Verdict};
-use gatepost_ground::offload::Partial;
+use gatepost_ground::offload::PartialChecksum;
 use gatepost_ground::{Offload, PortId};
 
 const TRANSPORT: usize = 34;
@@ -67,7 +67,7 @@ fn what_a_device_has_verified_or_is_to_make_is_not_verified_again() {
         assert!(matches!(verdict, Verdict::Transmit(_) | Verdict::Local(_)), "{verdict:?}");
     }
     let mut frame = tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 0);
-    let checksum = Partial { start: TRANSPORT as u16, offset: 16 };
+    let checksum = PartialChecksum { start: TRANSPORT as u16, offset: 16 };
     // Sum of the pseudo-header: addresses, protocol and length.
     let pseudo = [&frame[26..34], &[0, 6], &20u16.to_be_bytes()].concat();
     let at = TRANSPORT + 16;

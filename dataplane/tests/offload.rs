@@ -13,7 +13,7 @@ use common::*;
 use etherparse::{IpNumber, Ipv4Header, PacketBuilder, TcpHeader, TcpOptionElement, UdpHeader};
 use gatepost_dataplane::config::{Config, Mode, WanService};
 use gatepost_dataplane::{DropReason, Verdict};
-use gatepost_ground::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
+use gatepost_ground::offload::{GsoSegments, PartialChecksum, SEGMENTS_MAX, SegmentKind, Segmentation};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::transport::fill_checksum;
 use gatepost_ground::{MacAddr, Offload};
@@ -116,14 +116,19 @@ impl Flow {
         (frame, Offload::Segmentation(Segmentation { kind, size, checksum }))
     }
 
-    fn checksum(&self) -> Partial {
+    fn checksum(&self) -> PartialChecksum {
         let start = if self.ip.has_options { 38 } else { 34 };
-        Partial { start, offset: if self.tcp.is_some() { 16 } else { 6 } }
+        PartialChecksum { start, offset: if self.tcp.is_some() { 16 } else { 6 } }
     }
 }
 
 /// Puts the pseudo-header's sum in the place of a checksum.
-fn leave_checksum(frame: &mut [u8], checksum: Partial, addresses: [Ipv4Addr; 2], transport_len: usize) {
+fn leave_checksum(
+    frame: &mut [u8],
+    checksum: PartialChecksum,
+    addresses: [Ipv4Addr; 2],
+    transport_len: usize,
+) {
     let at = usize::from(checksum.start + checksum.offset);
     let addresses = addresses.map(|address| address.octets()).concat();
     let protocol = frame[14 + 9];
@@ -135,7 +140,7 @@ fn leave_checksum(frame: &mut [u8], checksum: Partial, addresses: [Ipv4Addr; 2],
 fn behind_tags(offload: Offload, tags: usize) -> Offload {
     let Offload::Segmentation(segmentation) = offload else { return offload };
     let start = segmentation.checksum.start + 4 * tags as u16;
-    let checksum = Partial { start, ..segmentation.checksum };
+    let checksum = PartialChecksum { start, ..segmentation.checksum };
     Offload::Segmentation(Segmentation { checksum, ..segmentation })
 }
 
@@ -207,7 +212,7 @@ proptest! {
         let longest = expected.iter().map(Vec::len).max();
         prop_assert_eq!(Some(offload.frame_len_max(&frame)), longest);
         let mut written = vec![0; 4000];
-        for (segment, expected) in Segments::new(&frame, offload).zip(expected) {
+        for (segment, expected) in GsoSegments::new(&frame, offload).zip(expected) {
             let len = segment.write(&mut written).expect("room");
             prop_assert_eq!(&written[..len], &expected[..]);
             prop_assert_eq!(segment.write(&mut written[..len - 1]), None);
@@ -290,7 +295,7 @@ proptest! {
             }
         }
         let usual = flow.checksum();
-        let checksum = if near { usual } else { Partial { start, offset } };
+        let checksum = if near { usual } else { PartialChecksum { start, offset } };
         let size = NonZero::new(size).unwrap_or(NonZero::<u16>::MIN);
         let kind = kind.map(|tcp| if tcp { SegmentKind::Tcp } else { SegmentKind::Udp });
         let offload = match kind {
@@ -302,7 +307,7 @@ proptest! {
         if outcome.verdict == Verdict::Drop(DropReason::OffloadInvalid) {
             prop_assert_eq!(outcome.sent, []);
         }
-        prop_assert!(Segments::new(&frame, offload).len() <= SEGMENTS_MAX);
+        prop_assert!(GsoSegments::new(&frame, offload).len() <= SEGMENTS_MAX);
     }
 }
 
@@ -438,7 +443,7 @@ fn a_syn_without_checksum_has_its_mss_clamped() {
     header.syn = true;
     header.set_options(&[TcpOptionElement::MaximumSegmentSize(1460)]).unwrap();
     let mut frame = tcp_with_header(ALICE, SERVER.address, header);
-    let checksum = Partial { start: 34, offset: 16 };
+    let checksum = PartialChecksum { start: 34, offset: 16 };
     leave_checksum(&mut frame, checksum, [ALICE.address, SERVER.address], 24);
     let outcome = office(config).send_offloaded(LAN0, &frame, Offload::Checksum(checksum));
     let syn = outcome.one();
@@ -451,7 +456,7 @@ fn a_checksum_inside_of_a_packet_is_completed() {
     // As of a tunnel: the transport's own is whole, the one inside of it is not.
     let data: Vec<u8> = (0..100).collect();
     let mut frame = udp(ALICE, PORT, SERVER.address, 443, &data);
-    let inner = Partial { start: 34 + 8 + 20, offset: 16 };
+    let inner = PartialChecksum { start: 34 + 8 + 20, offset: 16 };
     let at = usize::from(inner.start + inner.offset);
     let expected = !sum(&frame[usize::from(inner.start)..]);
     let mut complete = frame.clone();
@@ -516,7 +521,8 @@ fn what_a_frame_cannot_be_is_dropped() {
     }
     for (start, offset) in [(0, 16), (34, 4100), (u16::MAX, u16::MAX), (34 + 4032 - 1, 0)] {
         let (frame, _) = upload().super_frame();
-        let outcome = bench.send_offloaded(LAN0, &frame, Offload::Checksum(Partial { start, offset }));
+        let outcome =
+            bench.send_offloaded(LAN0, &frame, Offload::Checksum(PartialChecksum { start, offset }));
         outcome.assert_silently_dropped(DropReason::OffloadInvalid);
     }
 }
@@ -524,7 +530,7 @@ fn what_a_frame_cannot_be_is_dropped() {
 #[test]
 fn a_checksum_in_the_padding_of_a_packet_is_none() {
     let mut frame = echo_request(ALICE, GATEWAY_LAN, 1, 1);
-    let padded = Partial { start: frame.len() as u16, offset: 0 };
+    let padded = PartialChecksum { start: frame.len() as u16, offset: 0 };
     frame.resize(frame.len() + 18, 0);
     let outcome = office(config(Mode::NatDmz)).send_offloaded(LAN0, &frame, Offload::Checksum(padded));
     outcome.assert_silently_dropped(DropReason::OffloadInvalid);
@@ -546,7 +552,7 @@ fn rfc8200_super_frames_of_ipv6_are_segmented_too() {
     let mut frame = packet(10, true, &data);
     let pseudo = [&source[..], &destination, &(3020u32).to_be_bytes(), &[0, 0, 0, 6]].concat();
     frame[54 + 16..54 + 18].copy_from_slice(&sum(&pseudo).to_be_bytes());
-    let checksum = Partial { start: 54, offset: 16 };
+    let checksum = PartialChecksum { start: 54, offset: 16 };
     let said = Segmentation { kind: SegmentKind::Tcp, size: NonZero::new(1000).unwrap(), checksum };
     let mut bench = Bench::new(Mode::NatDmz);
     let sent = bench.send_offloaded(LAN0, &frame, Offload::Segmentation(said)).sent;
@@ -565,7 +571,7 @@ fn rfc768_a_segment_whose_checksum_is_zero_has_all_ones() {
     frame[..6].copy_from_slice(&BOB.mac.0);
     let right = UdpHeader::from_slice(&frame[34..]).unwrap().0.checksum;
     frame[42..44].copy_from_slice(&right.to_be_bytes());
-    let checksum = Partial { start: 34, offset: 6 };
+    let checksum = PartialChecksum { start: 34, offset: 6 };
     leave_checksum(&mut frame, checksum, [ALICE.address, BOB.address], 12);
     let outcome = Bench::new(Mode::NatDmz).send_offloaded(LAN0, &frame, Offload::Checksum(checksum));
     assert_eq!(outcome.one().bytes[40..42], [0xff, 0xff]);

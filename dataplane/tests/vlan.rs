@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use gatepost_dataplane::config::{Config, Mode};
 use gatepost_dataplane::{DropReason, Verdict};
-use gatepost_ground::offload::Partial;
+use gatepost_ground::offload::PartialChecksum;
 use gatepost_ground::{MacAddr, Offload, PortSet};
 
 /// A frame in a protocol that the gateway does not speak.
@@ -115,7 +115,7 @@ fn a_frame_of_a_vlan_that_is_not_what_is_said_of_it_is_refused() {
     let mut bench = Bench::new(Mode::NatDmz);
     let datagram = tagged(&udp(ALICE, 5000, BOB.address, 53, b"?"), 10);
     let to_bob = [&BOB.mac.0[..], &datagram[6..]].concat();
-    let offload = |start| Offload::Checksum(Partial { start, offset: 6 });
+    let offload = |start| Offload::Checksum(PartialChecksum { start, offset: 6 });
     bench.send_offloaded(LAN0, &to_bob, offload(1400)).assert_silently_dropped(DropReason::OffloadInvalid);
     assert_eq!(bench.send_offloaded(LAN0, &to_bob, offload(38)).verdict, Verdict::Transmit(LAN1));
 }
@@ -124,7 +124,7 @@ fn a_frame_of_a_vlan_that_is_not_what_is_said_of_it_is_refused() {
 fn a_checksum_that_begins_in_a_tag_of_vlan_0_is_refused() {
     let mut bench = Bench::new(Mode::NatDmz);
     let packet = tagged(&udp(ALICE, 5000, SERVER.address, 53, b"?"), 0);
-    let offload = |start| Offload::Checksum(Partial { start, offset: 6 });
+    let offload = |start| Offload::Checksum(PartialChecksum { start, offset: 6 });
     let outcome = bench.send_offloaded(LAN0, &packet, offload(17));
     outcome.assert_silently_dropped(DropReason::OffloadInvalid);
     assert_eq!(bench.send_offloaded(LAN0, &packet, offload(38)).verdict, Verdict::Transmit(WAN));

@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 use common::*;
 use gatepost_dataplane::config::{Bounded, Config, Mode, VlanPort};
 use gatepost_dataplane::{DropReason, LocalClass, Verdict};
-use gatepost_ground::offload::Partial;
+use gatepost_ground::offload::PartialChecksum;
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::vlan::VlanId;
 use gatepost_ground::{InterfaceId, MacAddr, Offload, PortId, PortSet, Role};
@@ -200,7 +200,7 @@ fn forwards_and_fragments_reach_a_host_of_a_vlan() {
 fn what_is_left_to_do_moves_with_the_tag() {
     let mut bench = bench(Mode::NatDmz);
     let packet = guests_frame(&udp(GUEST, 5000, SERVER.address, 53, b"?"));
-    let offload = |start| Offload::Checksum(Partial { start, offset: 6 });
+    let offload = |start| Offload::Checksum(PartialChecksum { start, offset: 6 });
     bench.send_offloaded(LAN0, &packet, offload(17)).assert_silently_dropped(DropReason::OffloadInvalid);
     assert_eq!(bench.send_offloaded(LAN0, &packet, offload(38)).verdict, Verdict::Transmit(WAN));
 }

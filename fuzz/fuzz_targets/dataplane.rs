@@ -24,7 +24,7 @@ use gatepost_fuzz::{Input, PACKET, has_right_checksums, repair};
 use gatepost_sim::checkers::{Side, Way};
 use ipnet::Ipv4Net;
 use libfuzzer_sys::fuzz_target;
-use gatepost_ground::offload::{Partial, Segment as WireFrame, SegmentKind, Segmentation, Segments};
+use gatepost_ground::offload::{GsoSegment as WireFrame, GsoSegments, PartialChecksum, SegmentKind, Segmentation};
 use gatepost_ground::wire::checksum::Sum;
 use gatepost_ground::wire::icmpv4::{HeaderMut, Type};
 use gatepost_ground::wire::ipv4::Header;
@@ -170,7 +170,7 @@ impl Office {
         };
         let Ok(is_taken) = batch.receive_offloaded(ingress, copy);
         assert!(is_taken, "there is room for one more");
-        let wire = on_the_wire(Segments::new(frame, offload));
+        let wire = on_the_wire(GsoSegments::new(frame, offload));
         let is_right = wire.iter().all(|frame| has_right_checksums(frame));
         self.arrivals.push(Arrival { is_sound: !wire.is_empty(), is_right });
         self.is_damaged |= offload != Offload::None && !is_right;
@@ -414,7 +414,7 @@ fn super_frame(input: &mut Input<'_>, port: PortId) -> (Vec<u8>, Offload) {
         .add_pseudo_header(header.source, header.destination, header.protocol, payload_len)
         .checksum();
     frame[start + offset..start + offset + 2].copy_from_slice(&sum.to_be_bytes());
-    let checksum = Partial { start: start as u16, offset: offset as u16 };
+    let checksum = PartialChecksum { start: start as u16, offset: offset as u16 };
     let offload = match NonZero::new(size) {
         Some(size) => Offload::Segmentation(Segmentation { kind, size, checksum }),
         None => Offload::Checksum(checksum),
@@ -424,7 +424,7 @@ fn super_frame(input: &mut Input<'_>, port: PortId) -> (Vec<u8>, Offload) {
 
 /// What a host says of a frame, true or not.
 fn claim(input: &mut Input<'_>, frame: &[u8]) -> Offload {
-    let (choice, checksum) = (input.u8(), Partial { start: input.u16(), offset: input.u16() });
+    let (choice, checksum) = (input.u8(), PartialChecksum { start: input.u16(), offset: input.u16() });
     let size = NonZero::new(input.u16());
     let kind = if choice & 4 == 0 { SegmentKind::Tcp } else { SegmentKind::Udp };
     match (choice & 3, size) {
@@ -437,7 +437,7 @@ fn claim(input: &mut Input<'_>, frame: &[u8]) -> Offload {
 }
 
 /// What goes over the wire.
-fn on_the_wire(segments: Segments<'_>) -> Vec<Vec<u8>> {
+fn on_the_wire(segments: GsoSegments<'_>) -> Vec<Vec<u8>> {
     let write = |segment: WireFrame<'_>| {
         let mut frame = vec![0; segment.len()];
         segment.write(&mut frame).expect("it fits");

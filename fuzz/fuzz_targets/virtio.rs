@@ -9,7 +9,7 @@ use gatepost::port::virtio::Header;
 use gatepost_fuzz::is_sum_right;
 use libfuzzer_sys::fuzz_target;
 use gatepost_ground::Offload;
-use gatepost_ground::offload::{Partial, SEGMENTS_MAX, SegmentKind, Segmentation, Segments};
+use gatepost_ground::offload::{GsoSegments, PartialChecksum, SEGMENTS_MAX, SegmentKind, Segmentation};
 use gatepost_ground::wire::vlan::{Payload, Tag};
 
 const NEEDS_CSUM: u8 = 1;
@@ -39,7 +39,7 @@ fn check(bytes: [u8; Header::LEN], frame: &[u8]) {
     let offload = header.offload(frame);
     assert_eq!(offload.is_ok(), makes_sense(bytes, theirs.map(|(ether_type, _)| ether_type)));
     let Ok(offload) = offload else { return };
-    let segments = Segments::new(frame, offload);
+    let segments = GsoSegments::new(frame, offload);
     assert_eq!(segments.len() > 0, offload.fits(frame));
     if segments.len() == 0 {
         return;
@@ -79,8 +79,8 @@ fn payload(frame: &[u8]) -> Option<(EtherType, usize)> {
     Some(found)
 }
 
-fn written(segments: Segments<'_>) -> Vec<Vec<u8>> {
-    let write = |segment: gatepost_ground::offload::Segment<'_>| {
+fn written(segments: GsoSegments<'_>) -> Vec<Vec<u8>> {
+    let write = |segment: gatepost_ground::offload::GsoSegment<'_>| {
         let mut bytes = vec![0; segment.len()];
         assert_eq!(segment.write(&mut bytes), Some(segment.len()));
         if let Some((_, too_short)) = bytes.split_first_mut() {
@@ -91,7 +91,7 @@ fn written(segments: Segments<'_>) -> Vec<Vec<u8>> {
     segments.map(write).collect()
 }
 
-fn check_checksum(partial: Partial, frame: &[u8], written: &[Vec<u8>]) {
+fn check_checksum(partial: PartialChecksum, frame: &[u8], written: &[Vec<u8>]) {
     let (start, at) = (usize::from(partial.start), usize::from(partial.start) + usize::from(partial.offset));
     let [made] = written else { panic!("one frame is to be made") };
     let sum = Sum16BitWords::new().add_slice(&frame[start..]).ones_complement();

@@ -180,7 +180,7 @@ impl Handover {
 mod tests {
     use std::sync::Mutex;
 
-    use gatepost_ground::offload::Partial;
+    use gatepost_ground::offload::PartialChecksum;
     use gatepost_ground::{InterfaceId, MacAddr, Offload, PortId};
 
     use super::*;
@@ -214,7 +214,7 @@ mod tests {
     fn frames_of_any_length_reach_their_owner_in_order_and_it_is_woken_once() {
         let (mut workers, woken) = workers(3);
         let mut long = frame(40_000);
-        long.set_offload(Offload::Checksum(Partial { start: 34, offset: 16 }));
+        long.set_offload(Offload::Checksum(PartialChecksum { start: 34, offset: 16 }));
         let frames = [frame(20), long, frame(CAPACITY), frame(CAPACITY + 1)];
         for (number, frame) in (0..).zip(&frames) {
             assert!(workers[0].offer(2, Ingress::ArpCopy(PortId(number)), frame));

@@ -371,7 +371,7 @@ impl<P: Port> PortSlot<P> {
                 }
                 Ok(false) => return,
                 Err(PortError::Gone(error)) => return self.close(id, &error.to_string(), undeliverable),
-                Err(PortError::Refused(_)) => {
+                Err(PortError::FrameRejected(_)) => {
                     self.active = true;
                     self.refused_left -= 1;
                     self.counters.received += 1;
@@ -483,7 +483,7 @@ impl<P: Port> PortSlot<P> {
                 self.close(id, &error.to_string(), undeliverable);
                 Err(DropReason::PortDown)
             }
-            Err(PortError::Refused(_)) => {
+            Err(PortError::FrameRejected(_)) => {
                 self.counters.refused += 1;
                 Err(DropReason::PortRefused)
             }
@@ -514,7 +514,7 @@ mod tests {
     use std::num::NonZero;
 
     use gatepost_dataplane::LocalClass;
-    use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
+    use gatepost_ground::offload::{PartialChecksum, SegmentKind, Segmentation};
 
     use gatepost_ground::InterfaceId;
     use gatepost_ground::wire::vlan::VlanId;
@@ -544,7 +544,7 @@ mod tests {
             }
             if let Some(left) = self.spoilt.checked_sub(1) {
                 self.spoilt = left;
-                return Err(PortError::Refused(io::ErrorKind::InvalidData.into()));
+                return Err(PortError::FrameRejected(io::ErrorKind::InvalidData.into()));
             }
             self.to_read = self.to_read.checked_sub(1).ok_or(PortError::WouldBlock)?;
             buffer[..14].fill(0);
@@ -722,7 +722,7 @@ mod tests {
 
     #[test]
     fn a_refused_frame_is_counted_and_the_port_goes_on() {
-        let refuse = || PortError::Refused(io::Error::other("3 of 14 octets written"));
+        let refuse = || PortError::FrameRejected(io::Error::other("3 of 14 octets written"));
         let mut ports = ports([FakePort { failure: Some(refuse), ..Default::default() }]);
         assert_eq!(ports.send(PortId(0), &empty(), true, &mut unexpected), Err(DropReason::PortRefused));
         assert_eq!(ports.status()[0].counters.refused, 1);
@@ -739,7 +739,7 @@ mod tests {
         frame.set_offload(Offload::Segmentation(Segmentation {
             kind: SegmentKind::Udp,
             size: NonZero::<u16>::MIN,
-            checksum: Partial { start: 34, offset: 6 },
+            checksum: PartialChecksum { start: 34, offset: 6 },
         }));
         frame
     }

@@ -107,7 +107,7 @@ pub fn copy(bytes: &[u8], buffer: &mut [u8]) -> Option<usize> {
 mod tests {
     use std::thread;
 
-    use gatepost_ground::offload::Partial;
+    use gatepost_ground::offload::PartialChecksum;
 
     use super::*;
 
@@ -123,7 +123,7 @@ mod tests {
         let ring = Ring::new(&[(4, 8), (2, 64)]);
         for round in 0..10 {
             let mut long = frame(&[round; 9]);
-            long.set_offload(Offload::Checksum(Partial { start: 1, offset: 2 }));
+            long.set_offload(Offload::Checksum(PartialChecksum { start: 1, offset: 2 }));
             assert!(ring.send(1, &long) && ring.send(2, &frame(&[round; 8])) && ring.send(3, &frame(&[])));
             let received = || ring.receive(|tag, frame| (tag, frame.bytes().to_vec(), frame.offload()));
             assert_eq!(received(), Some((1, vec![round; 9], long.offload())));

@@ -172,7 +172,7 @@ impl Port for Tap {
                 Err(error) => match error.kind() {
                     io::ErrorKind::Interrupted => {}
                     io::ErrorKind::WouldBlock => return Err(PortError::WouldBlock),
-                    io::ErrorKind::InvalidData => return Err(PortError::Refused(error)),
+                    io::ErrorKind::InvalidData => return Err(PortError::FrameRejected(error)),
                     _ => return Err(PortError::Gone(error)),
                 },
             }
@@ -190,7 +190,7 @@ impl Port for Tap {
                 Ok(len) if len == frame.len() => return Ok(()),
                 Ok(len) => {
                     let short = format!("{len} of {} octets written", frame.len());
-                    return Err(PortError::Refused(io::Error::other(short)));
+                    return Err(PortError::FrameRejected(io::Error::other(short)));
                 }
                 Err(error) => error,
             };
@@ -199,7 +199,7 @@ impl Port for Tap {
                 Errno::EAGAIN => PortError::WouldBlock,
                 Errno::EIO => PortError::Down,
                 Errno::EBADFD | Errno::ENODEV | Errno::ENXIO => PortError::Gone(error),
-                _ => PortError::Refused(error),
+                _ => PortError::FrameRejected(error),
             });
         }
         Err(PortError::Gone(Errno::EINTR.into()))

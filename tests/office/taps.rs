@@ -223,7 +223,7 @@ fn a_frame_that_the_kernel_refuses_is_refused_alone() {
     let mut device = Tap::open(&tap(&namespace, "eth0"), 1500).expect("root may");
     let refused = transmit(&mut device, &[0; 5]);
     assert!(
-        matches!(&refused, Err(PortError::Refused(error)) if error.kind() == io::ErrorKind::InvalidInput)
+        matches!(&refused, Err(PortError::FrameRejected(error)) if error.kind() == io::ErrorKind::InvalidInput)
     );
     assert!(transmit(&mut device, &[0; 60]).is_ok());
 }

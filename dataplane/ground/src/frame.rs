@@ -15,7 +15,7 @@
 
 use core::mem;
 
-use crate::offload::{Offload, Segments};
+use crate::offload::{GsoSegments, Offload};
 use crate::wire::ethernet::{EtherType, Header};
 use crate::wire::vlan::{Tag, VlanId};
 
@@ -123,8 +123,8 @@ impl Frame {
     }
 
     /// The frames to make of this one, with nothing left to do.
-    pub fn segments(&self) -> Segments<'_> {
-        Segments::new(self.bytes(), self.offload)
+    pub fn segments(&self) -> GsoSegments<'_> {
+        GsoSegments::new(self.bytes(), self.offload)
     }
 
     /// The size of the longest packet in the frames to make of this one, in octets: what an MTU is compared with.
@@ -230,7 +230,7 @@ impl Default for Frame {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::offload::Partial;
+    use crate::offload::PartialChecksum;
 
     #[test]
     fn buffers_of_different_capacity_are_exchanged_only_if_they_must() {
@@ -275,7 +275,7 @@ mod tests {
 
     #[test]
     fn another_link_header_leaves_the_packet_where_it_is() {
-        let partial = |start| Offload::Checksum(Partial { start, offset: 1 });
+        let partial = |start| Offload::Checksum(PartialChecksum { start, offset: 1 });
         let mut frame = received(&[8, 0, 1, 2, 3, 4]);
         frame.set_offload(partial(15));
         let packet_at = frame.packet().as_ptr();
@@ -293,7 +293,7 @@ mod tests {
     fn a_link_header_without_room_changes_nothing() {
         let mut frame = received(&[8, 0, 1, 2]);
         assert!(frame.relink(Frame::HEADROOM + Header::LEN + 1).is_none());
-        frame.set_offload(Offload::Checksum(Partial { start: 13, offset: 1 }));
+        frame.set_offload(Offload::Checksum(PartialChecksum { start: 13, offset: 1 }));
         assert!(frame.relink(18).is_none(), "what is left to do begins in the header");
         frame.set_offload(Offload::None);
         assert_eq!((frame.bytes(), frame.link_len()), (&[&MACS[..], &[8, 0, 1, 2]].concat()[..], 14));
@@ -306,13 +306,13 @@ mod tests {
     fn a_tag_is_taken_off_without_touching_the_packet() {
         let mut frame = received(&[0x81, 0, 0xa0, 0, 8, 0, 1, 2]);
         let end = frame.bytes().as_ptr_range().end;
-        frame.set_offload(Offload::Checksum(Partial { start: 17, offset: 0 }));
+        frame.set_offload(Offload::Checksum(PartialChecksum { start: 17, offset: 0 }));
         assert!(!frame.remove_tag(), "what is left to do begins in the tag");
-        frame.set_offload(Offload::Checksum(Partial { start: 18, offset: 0 }));
+        frame.set_offload(Offload::Checksum(PartialChecksum { start: 18, offset: 0 }));
         assert!(frame.remove_tag());
         assert_eq!(frame.bytes(), [&MACS[..], &[8, 0, 1, 2]].concat());
         assert_eq!((frame.packet(), frame.bytes().as_ptr_range().end), (&[1, 2][..], end));
-        assert_eq!(frame.offload(), Offload::Checksum(Partial { start: 14, offset: 0 }));
+        assert_eq!(frame.offload(), Offload::Checksum(PartialChecksum { start: 14, offset: 0 }));
         let mut copy = Frame::with_capacity(16);
         frame.give_to(&mut copy);
         assert_eq!((copy.packet(), copy.bytes().len()), (&[1, 2][..], 16));
@@ -321,13 +321,13 @@ mod tests {
     #[test]
     fn a_copy_gets_a_tag_and_the_original_stays() {
         let mut frame = received(&[8, 0, 1, 2]);
-        frame.set_offload(Offload::Checksum(Partial { start: 14, offset: 0 }));
+        frame.set_offload(Offload::Checksum(PartialChecksum { start: 14, offset: 0 }));
         for capacity in [0, 16, 64] {
             let mut copy = Frame::with_capacity(capacity);
             assert!(frame.copy_tagged(VlanId::new(0x123).expect("a VLAN"), &mut copy));
             assert_eq!(copy.bytes(), [&MACS[..], &[0x81, 0, 0x01, 0x23, 8, 0, 1, 2]].concat());
             assert_eq!((copy.packet(), copy.link_len()), (&[1, 2][..], 18));
-            assert_eq!(copy.offload(), Offload::Checksum(Partial { start: 18, offset: 0 }));
+            assert_eq!(copy.offload(), Offload::Checksum(PartialChecksum { start: 18, offset: 0 }));
             assert!(copy.remove_tag());
             assert_eq!((copy.bytes(), copy.offload()), (frame.bytes(), frame.offload()));
         }

@@ -5,7 +5,7 @@
 //! its field then has the sum of the pseudo-header, not complemented. Between two ports that can do
 //! this, such a frame goes through the dataplane in one piece: headers are rewritten once, and of the
 //! checksum only the pseudo-header's part. Where the next port cannot, or the host stack is next,
-//! [`Segments`] does in software what was left.
+//! [`GsoSegments`] does in software what was left.
 //!
 //! Nothing here is trusted: [`Offload::fits`] says whether a frame can be what it is said to be, and
 //! nobody looks further at one that cannot.
@@ -36,14 +36,14 @@ pub enum Offload {
     /// Nothing, and whoever handed the frame over has verified its transport checksum already.
     Verified,
     /// A checksum.
-    Checksum(Partial),
+    Checksum(PartialChecksum),
     /// A super-frame: segmentation, and a checksum for each segment.
     Segmentation(Segmentation),
 }
 
 /// A checksum that is not complete: in its field stands the sum of the pseudo-header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Partial {
+pub struct PartialChecksum {
     /// From where in the frame to its end the checksum is to be made, in octets.
     pub start: u16,
     /// Where its field stands, from `start`, in octets.
@@ -58,7 +58,7 @@ pub struct Segmentation {
     /// The most data in each segment, in octets.
     pub size: NonZero<u16>,
     /// The segments' checksum; its start is that of the transport header.
-    pub checksum: Partial,
+    pub checksum: PartialChecksum,
 }
 
 /// What a super-frame carries, over IPv4 or IPv6.
@@ -100,7 +100,7 @@ impl SegmentKind {
 impl Offload {
     /// The checksum that is left, if there is one.
     #[inline]
-    pub fn checksum(self) -> Option<Partial> {
+    pub fn checksum(self) -> Option<PartialChecksum> {
         match self {
             Self::None | Self::Verified => None,
             Self::Checksum(partial) => Some(partial),
@@ -156,7 +156,7 @@ impl Offload {
     }
 }
 
-impl Partial {
+impl PartialChecksum {
     /// The place of the checksum of a transport header of `protocol` at `start`.
     pub fn of_transport(protocol: Protocol, start: usize) -> Option<Self> {
         let offset = match protocol {
@@ -203,7 +203,7 @@ struct Layout {
     /// The size of all headers together, which every segment repeats.
     head_len: usize,
     size: usize,
-    checksum: Partial,
+    checksum: PartialChecksum,
     /// Where the checksum stands.
     field: usize,
     segments: usize,
@@ -225,7 +225,7 @@ impl Layout {
         } else {
             is_whole_ipv6(packet, network_len)
         };
-        let is_place_right = Partial::of_transport(kind.protocol(), start) == Some(checksum);
+        let is_place_right = PartialChecksum::of_transport(kind.protocol(), start) == Some(checksum);
         if !is_whole || !is_place_right {
             return None;
         }
@@ -276,7 +276,7 @@ fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
 /// Each repeats the headers. TCP's sequence goes on, FIN and PSH are the last one's, CWR the first
 /// one's (RFC 3168 section 6.1.2); IPv4's identification counts up.
 #[derive(Clone, Debug)]
-pub struct Segments<'a> {
+pub struct GsoSegments<'a> {
     frame: &'a [u8],
     offload: Offload,
     /// That of a super-frame.
@@ -285,7 +285,7 @@ pub struct Segments<'a> {
     len: usize,
 }
 
-impl<'a> Segments<'a> {
+impl<'a> GsoSegments<'a> {
     /// The frames to make of `frame`; none if `offload` does not fit it.
     pub fn new(frame: &'a [u8], offload: Offload) -> Self {
         let layout = offload.layout(frame);
@@ -298,14 +298,14 @@ impl<'a> Segments<'a> {
     }
 }
 
-impl<'a> Iterator for Segments<'a> {
-    type Item = Segment<'a>;
+impl<'a> Iterator for GsoSegments<'a> {
+    type Item = GsoSegment<'a>;
 
-    fn next(&mut self) -> Option<Segment<'a>> {
+    fn next(&mut self) -> Option<GsoSegment<'a>> {
         let index = self.next;
         let is_last = index + 1 == self.len;
         self.next = (index < self.len).then_some(index + 1)?;
-        Some(Segment { frame: self.frame, offload: self.offload, layout: self.layout, index, is_last })
+        Some(GsoSegment { frame: self.frame, offload: self.offload, layout: self.layout, index, is_last })
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -313,11 +313,11 @@ impl<'a> Iterator for Segments<'a> {
     }
 }
 
-impl ExactSizeIterator for Segments<'_> {}
+impl ExactSizeIterator for GsoSegments<'_> {}
 
 /// One frame to make.
 #[derive(Clone, Debug)]
-pub struct Segment<'a> {
+pub struct GsoSegment<'a> {
     frame: &'a [u8],
     offload: Offload,
     layout: Option<Layout>,
@@ -325,7 +325,7 @@ pub struct Segment<'a> {
     is_last: bool,
 }
 
-impl Segment<'_> {
+impl GsoSegment<'_> {
     /// Its size, in octets.
     pub fn len(&self) -> usize {
         self.layout.map_or(self.frame.len(), |layout| layout.head_len + self.data(&layout).len())

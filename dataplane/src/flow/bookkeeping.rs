@@ -14,7 +14,7 @@ use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
     /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.
-    fn tell_count(&mut self, quota: Quota<A>) {
+    fn announce_count(&mut self, quota: Quota<A>) {
         if !self.shard.is_sole() && !matches!(quota, Quota::Hairpin(_)) {
             self.host_quota_sync.changed(quota, self.count(quota), self.limit_of(quota));
         }
@@ -53,7 +53,7 @@ impl<A: Address> FlowTable<A> {
             self.index.insert(hash.0, reference(id, direction));
         }
         self.wheel.arm(number, expires);
-        self.tell_count(quota);
+        self.announce_count(quota);
         inbound_source.into_iter().for_each(|source| self.half_open.arrive(number, source));
         mapping.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
         id
@@ -74,7 +74,7 @@ impl<A: Address> FlowTable<A> {
             self.quotas.subtract(quota);
             self.half_open.leave(entry.number, entry.opener(), entry.inbound_state);
         }
-        self.tell_count(quota);
+        self.announce_count(quota);
         if self.nat.filtering == Filtering::AddressDependent {
             flow.permission().into_iter().for_each(|permission| self.permissions.subtract(permission));
         }

@@ -114,7 +114,7 @@ impl Holders {
     pub(super) const STATIONS_MAX: usize = 4096;
 
     /// The most holders among whose flows a port is looked for.
-    const GIVERS_MAX: usize = 8;
+    const CANDIDATES_MAX: usize = 8;
 
     const HOLDERS_MAX: usize = Self::STATIONS_MAX + PortId::COUNT_MAX + 1;
 
@@ -207,21 +207,21 @@ impl Holders {
     /// The holders from whose pending flows of `space` a newcomer of `source` may take, in this order: those with
     /// the most, of which none has fewer than `source`; `source` itself if there are none. A holder with fewer than
     /// `least` flows gives none.
-    pub(super) fn givers(
+    pub(super) fn candidates(
         &self,
         source: Source,
         space: usize,
         least: u32,
-    ) -> [Option<HolderId>; Self::GIVERS_MAX] {
+    ) -> [Option<HolderId>; Self::CANDIDATES_MAX] {
         let count = |id: HolderId| {
             let holder = &self.holders[id.slot()];
             Count { flows: holder.flows[space], pending: holder.queues[space].len() }
         };
-        let ranked = self.most_pending(space).take(Self::GIVERS_MAX);
-        let mut givers = [None; Self::GIVERS_MAX];
-        let found = self.givers_of(ranked, self.find(source), least, count);
-        givers.iter_mut().zip(found).for_each(|(place, id)| *place = Some(id));
-        givers
+        let ranked = self.most_pending(space).take(Self::CANDIDATES_MAX);
+        let mut candidates = [None; Self::CANDIDATES_MAX];
+        let found = self.candidates_of(ranked, self.find(source), least, count);
+        candidates.iter_mut().zip(found).for_each(|(place, id)| *place = Some(id));
+        candidates
     }
 
     /// The pending flows of `space` of a holder, the oldest first.
@@ -239,8 +239,8 @@ impl Holders {
         let most = (0..SPACES).filter_map(|space| self.most_pending(space).next());
         let most = most.max_by_key(|id| self.longest_queue(*id).len());
         let own = source.and_then(|source| self.find(source));
-        let giver = self.givers_of(most.into_iter(), own, least, count).next()?;
-        self.longest_queue(giver).first()
+        let candidate = self.candidates_of(most.into_iter(), own, least, count).next()?;
+        self.longest_queue(candidate).first()
     }
 
     /// The oldest pending flow of `source` itself.
@@ -250,7 +250,7 @@ impl Holders {
 
     /// Of the holders with the most pending flows, in the order of their ranks, and a newcomer's `own`, those that
     /// give way: `own`, with `least` pending flows, if no other does. Its answered flows are no reason to take from it.
-    fn givers_of(
+    fn candidates_of(
         &self,
         ranked: impl Iterator<Item = HolderId>,
         own: Option<HolderId>,
@@ -351,8 +351,8 @@ mod tests {
     }
 
     fn pending(holders: &Holders, source: Source) -> Vec<u32> {
-        let giver = holders.givers(source, 0, 0)[0];
-        giver.into_iter().flat_map(|giver| holders.pending(giver, 0)).collect()
+        let candidate = holders.candidates(source, 0, 0)[0];
+        candidate.into_iter().flat_map(|candidate| holders.pending(candidate, 0)).collect()
     }
 
     #[test]
@@ -408,14 +408,14 @@ mod tests {
                 flow += 1;
             }
         }
-        let givers = |newcomer, least| {
-            let givers = holders.givers(station(newcomer), 0, least);
-            givers.into_iter().flatten().map(|id| holders.source(id)).collect::<Vec<_>>()
+        let candidates = |newcomer, least| {
+            let candidates = holders.candidates(station(newcomer), 0, least);
+            candidates.into_iter().flatten().map(|id| holders.source(id)).collect::<Vec<_>>()
         };
-        assert_eq!(givers(6, 0), [3, 4, 2, 5, 1].map(station));
-        assert_eq!(givers(6, 3), [3, 4, 5].map(station));
-        assert_eq!(givers(5, 0), [3, 4].map(station));
-        assert_eq!(givers(3, 0), [station(3)]);
+        assert_eq!(candidates(6, 0), [3, 4, 2, 5, 1].map(station));
+        assert_eq!(candidates(6, 3), [3, 4, 5].map(station));
+        assert_eq!(candidates(5, 0), [3, 4].map(station));
+        assert_eq!(candidates(3, 0), [station(3)]);
     }
 
     #[test]
@@ -424,8 +424,8 @@ mod tests {
         (0..4).for_each(|flow| _ = holders.arrive(station(1), 0, flow));
         (4..10).for_each(|flow| _ = holders.arrive(station(1), 1, flow));
         holders.arrive(station(2), 2, 10);
-        assert_eq!(holders.givers(station(3), 1, 0)[0].map(|id| holders.source(id)), Some(station(1)));
-        assert_eq!(holders.givers(station(3), 2, 0)[0].map(|id| holders.source(id)), Some(station(2)));
+        assert_eq!(holders.candidates(station(3), 1, 0)[0].map(|id| holders.source(id)), Some(station(1)));
+        assert_eq!(holders.candidates(station(3), 2, 0)[0].map(|id| holders.source(id)), Some(station(2)));
         assert_eq!(holders.oldest_for(None, 10), Some(4));
         assert_eq!(holders.oldest_of(station(1)), Some(4));
         assert_eq!((holders.count(station(1)), holders.count_in(station(1), 1)), (10, 6));

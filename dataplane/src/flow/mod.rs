@@ -85,7 +85,7 @@
 //! - to a host's limit, those of the same host or of the same strangers.
 //!
 //! A part of the ports and of the table is a reserve for machines that have few flows and for the gateway
-//! (`room`). Nothing else is ever ended to make room: what was answered goes on, and what is new is
+//! (`eviction`). Nothing else is ever ended to make room: what was answered goes on, and what is new is
 //! [refused](FlowError). So a flood from outside takes nothing from the inside, a flood from one machine nothing
 //! from the others, and a flood to a port that a host shows leaves it its own connections.
 //!
@@ -102,6 +102,7 @@
 mod bookkeeping;
 mod entry;
 mod error;
+mod eviction;
 mod half_open;
 mod holders;
 mod host_quota_sync;
@@ -110,7 +111,6 @@ mod lookup;
 mod new;
 mod open;
 mod pinholes;
-mod room;
 mod store;
 mod table;
 pub mod tcp;

@@ -1,7 +1,7 @@
 //! The table against a model: lists that are searched from end to end, with the rules written out.
 
+mod eviction;
 mod pinholes;
-mod room;
 
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
@@ -516,7 +516,7 @@ impl Pair {
             None => Quota::Server(server.unwrap().0.address),
         };
         let mapped = server.map(|server| (key.protocol, server));
-        let mut gone = core::mem::take(&mut self.table.given_way);
+        let mut gone = core::mem::take(&mut self.table.evicted);
         let admitted = self.model_admit(&key, client, mapped, quota, &mut gone);
         assert!(gone.is_empty(), "{gone:?} have given way too");
         if admitted.is_err() {

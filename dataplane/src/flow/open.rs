@@ -5,9 +5,9 @@ use gatepost_ground::wire::Protocol;
 
 use super::entry::{Egress, Packet, Record, Transport};
 use super::error::FlowError;
+use super::eviction::{ReserveAccess, Search};
 use super::lookup::KeyHash;
 use super::new::{Client, NewFlow, Server, StaticMapping};
-use super::room::{Reach, Search};
 use super::store::FlowId;
 use super::table::FlowTable;
 use super::tcp;
@@ -53,7 +53,7 @@ impl<A: Address> FlowTable<A> {
         loop {
             match self.prepare(now, new, egress, transport, &search) {
                 Ok((record, hashes)) => return Ok(self.insert(now, record, hashes, self.quota(new))),
-                Err(error) if self.make_room(new, transport.protocol(), error, &mut search) => {}
+                Err(error) if self.evict_for(new, transport.protocol(), error, &mut search) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -90,7 +90,7 @@ impl<A: Address> FlowTable<A> {
         if self.is_used_up(self.quota(new)) {
             return Err(FlowError::HostLimit);
         }
-        let leaves = search.flows.reach.leaves_flows(self.flows_max);
+        let leaves = search.flows.access.reserved_flows(self.flows_max);
         if self.flows.len() >= (self.flows_max - leaves) as usize {
             return Err(FlowError::TableFull);
         }
@@ -98,7 +98,7 @@ impl<A: Address> FlowTable<A> {
         let mut expires = Tick::after(now, self.timeouts.opening_secs(protocol));
         let (mut client, server) = match *new {
             NewFlow::Outbound { client, remote, .. } => {
-                (self.client(protocol, client, search.ports.reach)?, FlowEnd::outside(remote))
+                (self.client(protocol, client, search.ports.access)?, FlowEnd::outside(remote))
             }
             NewFlow::Inbound { remote, server } => (FlowEnd::outside(remote), self.server(server)),
         };
@@ -156,11 +156,11 @@ impl<A: Address> FlowTable<A> {
         &mut self,
         protocol: Protocol,
         client: Client<A>,
-        reach: Reach,
+        access: ReserveAccess,
     ) -> Result<FlowEnd<A>, FlowError> {
         match client {
             Client::Mapped { inside, external } => {
-                let leaves = |ports| reach.leaves_ports(ports);
+                let leaves = |ports| access.reserved_ports(ports);
                 let id = self.mappings.find_or_create(protocol, inside, external, leaves)?;
                 Ok(FlowEnd::mapped(id, &self.mappings[id]))
             }

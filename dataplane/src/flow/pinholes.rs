@@ -16,7 +16,7 @@ use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
 use super::error::FlowError;
-use super::room::Reach;
+use super::eviction::ReserveAccess;
 use super::table::FlowTable;
 use crate::key::{Address, Endpoint};
 use crate::nat::mapping::Mappings;
@@ -136,8 +136,8 @@ impl<A: Address> FlowTable<A> {
     ) -> Result<Opened<A>, FlowError> {
         let Pinhole { protocol, inside, external, remote } = *pinhole;
         let secs = lifetime.min(LIFETIME_MAX).as_secs() as u32;
-        let reach = Reach::Common;
-        let leaves = |ports| reach.leaves_ports(ports);
+        let access = ReserveAccess::Common;
+        let leaves = |ports| access.reserved_ports(ports);
         let mapping = self.mappings.find_or_create(protocol, inside, external, leaves)?;
         if !self.pinholes.by_mapping.contains_key(&mapping)
             && let Err(error) = self.pinholes.has_room(inside.address)

@@ -55,7 +55,7 @@ pub struct FlowTable<A = Ipv4Addr> {
     pub(super) recycled: u64,
     /// The keys of those that made room for the last newcomers, in their order.
     #[cfg(test)]
-    pub(super) given_way: Vec<[FlowKey<A>; 2]>,
+    pub(super) evicted: Vec<[FlowKey<A>; 2]>,
 }
 
 impl<A: Address> FlowTable<A> {
@@ -88,7 +88,7 @@ impl<A: Address> FlowTable<A> {
             flows_max: 0,
             recycled: 0,
             #[cfg(test)]
-            given_way: Vec::new(),
+            evicted: Vec::new(),
         };
         table.configure(nat);
         table

@@ -159,7 +159,7 @@ pub(crate) struct Connection {
     window: [u16; 2],
     /// By how many bits: 0 to [`SCALE_MAX`], or [`NO_SCALE`].
     scale: [u8; 2],
-    stray: Stray,
+    stray: StraySyn,
     state: State,
 }
 
@@ -168,9 +168,9 @@ const NO_SCALE: u8 = 15;
 
 /// Who sent a SYN into the established connection, and by how many bits it offers to scale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stray(u8);
+struct StraySyn(u8);
 
-impl Stray {
+impl StraySyn {
     const NONE: Self = Self(u8::MAX);
 
     fn new(direction: Direction, scale: u8) -> Self {
@@ -192,7 +192,7 @@ impl Connection {
         stray_sequence: 0,
         window: [0; 2],
         scale: [NO_SCALE; 2],
-        stray: Stray::NONE,
+        stray: StraySyn::NONE,
         state: State::NEW,
     };
 
@@ -215,7 +215,7 @@ impl Connection {
         inside: Direction,
     ) -> Result<Timer, Invalid> {
         let before = self.phase();
-        if self.take(direction, segment)? == Meaning::Doubtful {
+        if self.take(direction, segment)? == Effect::PassedOn {
             return Ok(Timer::Keep);
         }
         let from_inside = direction == inside;
@@ -235,7 +235,7 @@ impl Connection {
     }
 
     #[inline]
-    fn take(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
+    fn take(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Effect, Invalid> {
         let flags = segment.flags;
         let (state, peer) = (self.state, direction.opposite());
         if flags.intersects(Flags::SYN | Flags::RST) {
@@ -247,7 +247,7 @@ impl Connection {
         }
         if !state.saw(SYN, direction) {
             // An old connection's other end answers a SYN with a bare ACK, so that it is told RST.
-            return if flags.contains(Flags::FIN) { Err(Invalid::State) } else { Ok(Meaning::Doubtful) };
+            return if flags.contains(Flags::FIN) { Err(Invalid::State) } else { Ok(Effect::PassedOn) };
         }
         if !self.is_sequence_fit(direction, segment) || !self.is_ack_fit(direction, segment) {
             return Err(Invalid::Sequence);
@@ -255,11 +255,11 @@ impl Connection {
         let fin = if flags.contains(Flags::FIN) { FIN } else { 0 };
         self.state = state.revived().and(ACKED | fin, direction);
         self.learn(direction, segment);
-        Ok(Meaning::Certain)
+        Ok(Effect::Applied)
     }
 
     #[cold]
-    fn take_control(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
+    fn take_control(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Effect, Invalid> {
         if segment.flags.contains(Flags::RST) {
             self.take_rst(direction, segment)
         } else if segment.flags.contains(Flags::ACK) {
@@ -271,8 +271,8 @@ impl Connection {
         }
     }
 
-    fn take_rst(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
-        let (way, sequence) = (direction as usize, segment.sequence);
+    fn take_rst(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Effect, Invalid> {
+        let (side, sequence) = (direction as usize, segment.sequence);
         let knows_sender = self.state.saw(SYN, direction);
         let knows_receiver = self.state.saw(SYN, direction.opposite());
         let is_exact = match (knows_sender, knows_receiver) {
@@ -282,52 +282,52 @@ impl Connection {
             }
             (false, _) => true,
             // What is not the end of its own SYN answers the ACK of an old connection's other end.
-            (true, false) => sequence == self.end[way],
+            (true, false) => sequence == self.end[side],
             (true, true) => {
                 // What was sent before its FIN was heard of is answered with the number of the FIN, and the
                 // other end takes that. (Linux net/ipv4/tcp_input.c, tcp_reset_check)
-                let is_fin = self.state.saw(FIN, direction) && sequence.wrapping_add(1) == self.end[way];
-                let is_end = sequence == self.end[way] || is_fin;
-                let is_within = is_after(sequence, self.acked[way]) && is_after(self.limit[way], sequence);
+                let is_fin = self.state.saw(FIN, direction) && sequence.wrapping_add(1) == self.end[side];
+                let is_end = sequence == self.end[side] || is_fin;
+                let is_within = is_after(sequence, self.acked[side]) && is_after(self.limit[side], sequence);
                 if !is_within && !is_end {
                     return Err(Invalid::Sequence);
                 }
-                is_end || sequence == self.acked[way]
+                is_end || sequence == self.acked[side]
             }
         };
         if is_exact {
             self.state = State(self.state.0 | RESET);
         }
-        Ok(if is_exact { Meaning::Certain } else { Meaning::Doubtful })
+        Ok(if is_exact { Effect::Applied } else { Effect::PassedOn })
     }
 
-    fn take_syn(&mut self, direction: Direction, segment: &TcpSegment) -> Meaning {
+    fn take_syn(&mut self, direction: Direction, segment: &TcpSegment) -> Effect {
         let peer = direction.opposite();
         match self.phase() {
             // The same ports again, for a new connection.
             Phase::Closing | Phase::Reset => {
                 *self = Self::NEW;
                 self.begin(direction, segment);
-                Meaning::Certain
+                Effect::Applied
             }
             Phase::Opening if !self.state.saw(SYN, direction) || !self.state.saw(ACKED, peer) => {
                 self.begin(direction, segment);
-                Meaning::Certain
+                Effect::Applied
             }
             // Once more, as the answer did not arrive.
             Phase::Opening if segment.sequence.wrapping_add(1) == self.acked[direction as usize] => {
-                Meaning::Certain
+                Effect::Applied
             }
             // The peer answers with a challenge, unless it has forgotten the connection.
             Phase::Opening | Phase::Established => {
                 self.stray_sequence = segment.sequence;
-                self.stray = Stray::new(direction, segment.scale.unwrap_or(NO_SCALE));
-                Meaning::Doubtful
+                self.stray = StraySyn::new(direction, segment.scale.unwrap_or(NO_SCALE));
+                Effect::PassedOn
             }
         }
     }
 
-    fn take_syn_ack(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Meaning, Invalid> {
+    fn take_syn_ack(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Effect, Invalid> {
         let peer = direction.opposite();
         let is_known = self.state.saw(SYN, direction) && self.state.saw(ACKED, peer);
         let is_fit =
@@ -347,43 +347,43 @@ impl Connection {
         }
         self.state = self.state.revived().and(ACKED, direction);
         self.learn(direction, segment);
-        Ok(Meaning::Certain)
+        Ok(Effect::Applied)
     }
 
     /// A side's numbers begin with its SYN.
     fn begin(&mut self, direction: Direction, syn: &TcpSegment) {
-        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        let (side, peer) = (direction as usize, direction.opposite() as usize);
         self.state = self.state.revived().and(SYN, direction);
-        self.scale[way] = syn.scale.unwrap_or(NO_SCALE);
+        self.scale[side] = syn.scale.unwrap_or(NO_SCALE);
         // The window of a SYN is not scaled. // RFC 7323 section 2.2
-        self.window[way] = (u32::from(syn.window).div_ceil(1 << self.shift(way))) as u16;
+        self.window[side] = (u32::from(syn.window).div_ceil(1 << self.shift(side))) as u16;
         if self.state.saw_both(SYN) && self.scale.contains(&NO_SCALE) {
             // Both scale, or none.
-            let unscaled = |way: usize| self.window_of(way).min(u32::from(u16::MAX)) as u16;
+            let unscaled = |side: usize| self.window_of(side).min(u32::from(u16::MAX)) as u16;
             self.window = [unscaled(0), unscaled(1)];
             self.scale = [NO_SCALE; 2];
         }
-        self.acked[way] = syn.sequence;
-        self.end[way] = syn.end();
-        self.limit[way] = syn.end().wrapping_add(self.window_of(peer));
+        self.acked[side] = syn.sequence;
+        self.end[side] = syn.end();
+        self.limit[side] = syn.end().wrapping_add(self.window_of(peer));
     }
 
     /// Whether the receiver could take the segment, or took it before.
     #[inline]
     fn is_sequence_fit(&self, direction: Direction, segment: &TcpSegment) -> bool {
-        let (way, peer) = (direction as usize, direction.opposite() as usize);
-        let lowest = self.acked[way].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
-        let highest = self.limit[way].wrapping_add(PROBE);
+        let (side, peer) = (direction as usize, direction.opposite() as usize);
+        let lowest = self.acked[side].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
+        let highest = self.limit[side].wrapping_add(PROBE);
         is_after(highest, segment.sequence) && is_after(segment.end(), lowest)
     }
 
     /// Whether the receiver could take the acknowledgment, or took it before.
     #[inline]
     fn is_ack_fit(&self, direction: Direction, segment: &TcpSegment) -> bool {
-        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        let (side, peer) = (direction as usize, direction.opposite() as usize);
         let acknowledgment = segment.acknowledgment;
         let lowest = if self.state.saw(ACKED, direction) {
-            self.acked[peer].wrapping_sub(self.window_of(way)).wrapping_sub(PROBE)
+            self.acked[peer].wrapping_sub(self.window_of(side)).wrapping_sub(PROBE)
         } else {
             self.acked[peer].wrapping_add(1) // its SYN
         };
@@ -394,40 +394,40 @@ impl Connection {
     /// Takes in what a segment that acknowledges says of both sides.
     #[inline]
     fn learn(&mut self, direction: Direction, segment: &TcpSegment) {
-        let (way, peer) = (direction as usize, direction.opposite() as usize);
+        let (side, peer) = (direction as usize, direction.opposite() as usize);
         let raise = |number: &mut u32, to: u32| *number = if is_after(to, *number) { to } else { *number };
         if segment.is_cut {
             self.state = State(self.state.0 | CUT);
         }
-        raise(&mut self.end[way], segment.end());
+        raise(&mut self.end[side], segment.end());
         raise(&mut self.acked[peer], segment.acknowledgment);
         raise(&mut self.end[peer], segment.acknowledgment);
         let is_scaled = !segment.flags.contains(Flags::SYN);
-        let window = u32::from(segment.window) << if is_scaled { self.shift(way) } else { 0 };
+        let window = u32::from(segment.window) << if is_scaled { self.shift(side) } else { 0 };
         raise(&mut self.limit[peer], segment.acknowledgment.wrapping_add(window));
         if is_scaled {
-            self.window[way] = self.window[way].max(segment.window);
+            self.window[side] = self.window[side].max(segment.window);
         }
     }
 
     /// The largest window that a side offered, in octets.
     #[inline]
-    fn window_of(&self, way: usize) -> u32 {
-        u32::from(self.window[way]) << self.shift(way)
+    fn window_of(&self, side: usize) -> u32 {
+        u32::from(self.window[side]) << self.shift(side)
     }
 
     #[inline]
-    fn shift(&self, way: usize) -> u8 {
-        let scale = self.scale[way];
+    fn shift(&self, side: usize) -> u8 {
+        let scale = self.scale[side];
         if scale == NO_SCALE { 0 } else { scale }
     }
 }
 
 /// Whether a segment is understood, or only its receiver knows what to make of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Meaning {
-    Certain,
-    Doubtful,
+enum Effect {
+    Applied,
+    PassedOn,
 }
 
 /// A keep-alive repeats one octet that was acknowledged, a probe or a FIN is one octet beyond the window,

@@ -30,7 +30,7 @@ impl<A: Address> FlowTable<A> {
         packet: &Packet,
     ) -> Result<(), FlowError> {
         let (flow, mut nat) = self.flows.get_mut(id);
-        let way = direction as usize;
+        let side = direction as usize;
         let from_inside = flow.inside == direction;
         let mut is_over = false;
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
@@ -65,8 +65,8 @@ impl<A: Address> FlowTable<A> {
                 self.mappings.hold(mapping, deadline);
             }
         }
-        let is_first = !flow.traffic[way].has_counted();
-        flow.traffic[way].count(packet.octets);
+        let is_first = !flow.traffic[side].has_counted();
+        flow.traffic[side].count(packet.octets);
         if is_first && from_inside && self.nat.filtering == Filtering::AddressDependent {
             let flow = Flow { entry: flow, nat: nat.as_deref() };
             flow.permission().into_iter().for_each(|permission| self.permissions.add(permission));

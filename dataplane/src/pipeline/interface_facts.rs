@@ -5,7 +5,7 @@ use core::ops::Range;
 use gatepost_ground::{InterfaceId, MacAddr, Role};
 
 use crate::config::{Config, Interface};
-use crate::table::marks::Marks;
+use crate::table::octet_filter::OctetFilter;
 use crate::table::per_interface::PerInterface;
 
 /// What packets ask of an interface.
@@ -27,7 +27,7 @@ pub(super) struct InterfaceFacts {
     facts: PerInterface<Facts>,
     /// The gateway's hardware addresses.
     macs: Box<[MacAddr]>,
-    mac_marks: Marks,
+    mac_filter: OctetFilter,
     inside_mtus: Range<u16>,
 }
 
@@ -42,7 +42,7 @@ impl InterfaceFacts {
         let macs: Box<[_]> = config.interfaces.iter().map(Interface::mac).collect();
         Self {
             facts,
-            mac_marks: Marks::of(macs.iter().map(|mac| mac.0[5])),
+            mac_filter: OctetFilter::of(macs.iter().map(|mac| mac.0[5])),
             macs,
             inside_mtus: mtus().min().unwrap_or(0)..mtus().max().unwrap_or(0),
         }
@@ -57,7 +57,7 @@ impl InterfaceFacts {
     /// Whether `mac` is one of the gateway's.
     #[inline]
     pub(super) fn is_own_mac(&self, mac: MacAddr) -> bool {
-        self.mac_marks.may_have(mac.0[5]) && self.macs.contains(&mac)
+        self.mac_filter.may_have(mac.0[5]) && self.macs.contains(&mac)
     }
 
     /// The smallest and the largest MTU of the inside.

@@ -2,7 +2,7 @@
 
 use core::net::Ipv4Addr;
 
-use gatepost_ground::offload::Partial;
+use gatepost_ground::offload::PartialChecksum;
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Protocol, ethernet, tcp, udp};
 use gatepost_ground::{Frame, InterfaceId, Offload, Role};
@@ -182,7 +182,7 @@ fn settle_checksum(header: &Header, frame: &mut Frame) -> Result<(), DropReason>
         return Err(DropReason::OffloadInvalid);
     }
     let start = frame.link_len() + usize::from(header.header_len);
-    let is_transports = frame.offload().checksum() == Partial::of_transport(header.protocol, start);
+    let is_transports = frame.offload().checksum() == PartialChecksum::of_transport(header.protocol, start);
     if header.is_fragment() || !is_transports {
         frame.complete_checksum();
     }

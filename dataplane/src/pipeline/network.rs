@@ -7,7 +7,7 @@ use gatepost_ground::{InterfaceId, Role};
 
 use crate::config::{Config, Family, Interface, Mode};
 use crate::key::{Address, Ends};
-use crate::table::marks::Marks;
+use crate::table::octet_filter::OctetFilter;
 use crate::table::per_interface::PerInterface;
 
 /// The networks of one address family on all interfaces.
@@ -20,7 +20,7 @@ pub(super) struct Networks<A: Address = Ipv4Addr> {
     ranges: PerInterface<Range<u8>>,
     /// The gateway's own addresses and those that stand for more than one host of a network.
     special: Box<[(A, AddressFacts)]>,
-    special_marks: Marks,
+    special_filter: OctetFilter,
     /// As what the inside is seen by each outside interface.
     externals: PerInterface<Option<A>>,
     has_several_outside: bool,
@@ -57,7 +57,7 @@ impl<A: Family> Networks<A> {
             externals: PerInterface::from_fn(|id| external(config, &all, id)),
             has_several_outside: has_several_outside(&all),
             inside: all.iter().filter(|network| network.role == Role::Inside).copied().collect(),
-            special_marks: Marks::of(special.iter().map(|(address, _)| address.last_octet())),
+            special_filter: OctetFilter::of(special.iter().map(|(address, _)| address.last_octet())),
             special,
             all: all.into_boxed_slice(),
             ranges,
@@ -88,7 +88,7 @@ impl<A: Address> Networks<A> {
     /// Whether `address` stands for the gateway, or for all hosts of a network.
     #[inline]
     pub(super) fn address_facts(&self, address: A) -> AddressFacts {
-        if !self.special_marks.may_have(address.last_octet()) {
+        if !self.special_filter.may_have(address.last_octet()) {
             return AddressFacts::default();
         }
         self.special

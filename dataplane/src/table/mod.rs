@@ -6,7 +6,7 @@
 mod huge_pages;
 pub(crate) mod index;
 pub(crate) mod list;
-pub(crate) mod marks;
+pub(crate) mod octet_filter;
 pub(crate) mod per_interface;
 mod prefetch;
 pub(crate) mod slab;

@@ -11,7 +11,7 @@ use etherparse::checksum::Sum16BitWords;
 use etherparse::{Ethernet2Header, IpNumber, Ipv4HeaderSlice, TcpHeaderSlice, UdpHeaderSlice};
 use gatepost::device::Abilities;
 use gatepost_ground::Offload;
-use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
+use gatepost_ground::offload::{PartialChecksum, SegmentKind, Segmentation};
 
 /// All that such a device does.
 pub const ABILITIES: Abilities = Abilities { checksum: true, tcp_segmentation: true, udp_segmentation: true };
@@ -71,7 +71,7 @@ impl SuperFrames {
                 }
             }
         }
-        let checksum = Partial { start: head.start as u16, offset: TCP_CHECKSUM };
+        let checksum = PartialChecksum { start: head.start as u16, offset: TCP_CHECKSUM };
         let offload = match NonZero::new(size as u16).filter(|_| wire.len() > 1) {
             Some(size) => Offload::Segmentation(Segmentation { kind: SegmentKind::Tcp, size, checksum }),
             None => Offload::Checksum(checksum),

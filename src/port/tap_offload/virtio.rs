@@ -9,7 +9,7 @@ use std::io;
 use std::num::NonZero;
 
 use gatepost_ground::Offload;
-use gatepost_ground::offload::{Partial, SegmentKind, Segmentation};
+use gatepost_ground::offload::{PartialChecksum, SegmentKind, Segmentation};
 use gatepost_ground::wire::ethernet::EtherType;
 use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::wire::vlan;
@@ -83,7 +83,7 @@ impl Header {
     /// [`Invalid`] if the header contradicts itself or the frame's EtherType.
     pub fn offload(self, frame: &[u8]) -> Result<Offload, Invalid> {
         let checksum = (self.flags & NEEDS_CSUM != 0)
-            .then_some(Partial { start: self.checksum_start, offset: self.checksum_offset });
+            .then_some(PartialChecksum { start: self.checksum_start, offset: self.checksum_offset });
         if self.gso_type == GSO_NONE {
             let is_verified = self.flags & DATA_VALID != 0;
             let complete = if is_verified { Offload::Verified } else { Offload::None };
@@ -178,7 +178,10 @@ mod tests {
                 let mut frame = behind(&[&ip[..], &[0; 60]].concat());
                 frame[usize::from(header.checksum_start) + 12] = 0x50;
                 let offload = header.offload(&frame).expect("valid");
-                assert_eq!(offload.checksum(), Some(Partial { start: header.checksum_start, offset: 16 }));
+                assert_eq!(
+                    offload.checksum(),
+                    Some(PartialChecksum { start: header.checksum_start, offset: 16 })
+                );
                 assert_eq!(Header::of(offload, &frame), header);
             }
             assert_eq!(header.offload(&behind(&ARP)), Err(Invalid));
@@ -199,7 +202,7 @@ mod tests {
         let both = Header { flags: NEEDS_CSUM | DATA_VALID, gso_type: GSO_NONE, ..TCP };
         assert!(matches!(both.offload(&IPV4), Ok(Offload::Checksum(_))));
         let partial = Header { gso_type: GSO_NONE, gso_size: 0, header_len: 0, ..TCP };
-        let offload = Offload::Checksum(Partial { start: 34, offset: 16 });
+        let offload = Offload::Checksum(PartialChecksum { start: 34, offset: 16 });
         assert_eq!(partial.offload(&IPV4), Ok(offload));
         assert_eq!(Header::of(offload, &IPV4), partial);
     }

@@ -1,10 +1,10 @@
 //! The table's behaviour with explicit times; that which an RFC requires is in files of its own.
 
+mod eviction;
 mod half_open;
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;
-mod room;
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;

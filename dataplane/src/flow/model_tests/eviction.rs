@@ -9,7 +9,7 @@ struct Search {
     /// Steps tried.
     tried: u32,
     /// 0: it leaves the reserve. 1: it leaves the gateway's part of that. 2: it leaves nothing.
-    reach: usize,
+    access: usize,
 }
 
 impl Model {
@@ -31,7 +31,7 @@ impl Model {
         &self,
         protocol: Protocol,
         (client, wan): Inside,
-        leaves_ports: usize,
+        reserved_ports: usize,
     ) -> Result<(), FlowError> {
         let has_mapping = self.mappings.contains_key(&(protocol, (client, wan)));
         let [_, free] = self.ports(protocol, wan);
@@ -44,7 +44,7 @@ impl Model {
             };
             (1..1024).any(|port| !has(self.reserved, port) && !is_owned(port))
         };
-        if has_mapping || free > leaves_ports || client.port < 1024 && is_low_free() {
+        if has_mapping || free > reserved_ports || client.port < 1024 && is_low_free() {
             Ok(())
         } else {
             Err(FlowError::PortsExhausted)
@@ -108,7 +108,7 @@ impl Model {
     }
 
     /// What gives way for `own` when it is `most` that has the most pending flows.
-    fn giver(&self, most: Source, own: Option<Source>, least: usize) -> Option<Source> {
+    fn candidate(&self, most: Source, own: Option<Source>, least: usize) -> Option<Source> {
         if self.gives(most, own, least, &[0, 1, 2]) {
             return Some(most);
         }
@@ -125,10 +125,12 @@ impl Model {
     /// What may give way in the table: sets of flows, of which the table has ended one or another.
     fn may_give_way(&self, own: Option<Source>, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
         let most: Vec<_> = (0..3).flat_map(|space| self.most_pending(space)).collect();
-        let givers = most.iter().map(|most| self.giver(*most, own, least));
-        let givers = givers
+        let candidates = most.iter().map(|most| self.candidate(*most, own, least));
+        let candidates = candidates
             .chain(most.is_empty().then(|| own.filter(|own| self.counts(*own, &[0, 1, 2])[1] >= least)));
-        givers.map(|giver| giver.map_or(Vec::new(), |giver| self.oldest_of(giver))).collect()
+        candidates
+            .map(|candidate| candidate.map_or(Vec::new(), |candidate| self.oldest_of(candidate)))
+            .collect()
     }
 
     /// What may give way for a port of `protocol` of the address `wan`: of each order in which the holders may be asked, all that ends.
@@ -139,29 +141,29 @@ impl Model {
         least: usize,
     ) -> Vec<Vec<[FlowKey; 2]>> {
         let space = space_of(protocol);
-        let mut givers = self.sources();
-        givers.retain(|source| {
+        let mut candidates = self.sources();
+        candidates.retain(|source| {
             self.digits(*source, space) > 0 && self.gives(*source, Some(own), least, &[space])
         });
-        if givers.is_empty() && self.pending(own, space).len() >= least {
-            givers.push(own);
+        if candidates.is_empty() && self.pending(own, space).len() >= least {
+            candidates.push(own);
         }
         let mut may = Vec::new();
-        self.free_port_of(&givers, (protocol, wan), &[], &mut may);
+        self.free_port_of(&candidates, (protocol, wan), &[], &mut may);
         may
     }
 
-    /// Adds to `may` what ends when `givers`, of which those with more pending flows come first, are asked for a port
+    /// Adds to `may` what ends when `candidates`, of which those with more pending flows come first, are asked for a port
     /// after the flows that have `ended`.
     fn free_port_of(
         &self,
-        givers: &[Source],
+        candidates: &[Source],
         (protocol, wan): (Protocol, Ipv4Addr),
         ended: &[[FlowKey; 2]],
         may: &mut Vec<Vec<[FlowKey; 2]>>,
     ) {
         let space = space_of(protocol);
-        let Some(most) = givers.iter().map(|giver| self.digits(*giver, space)).max() else {
+        let Some(most) = candidates.iter().map(|candidate| self.digits(*candidate, space)).max() else {
             may.push(ended.to_vec());
             return;
         };
@@ -175,8 +177,8 @@ impl Model {
             let pinholes = usize::from(self.pinholes.contains_key(&(protocol, (client, wan))));
             pinholes + self.flows.iter().filter(uses).count()
         };
-        for giver in givers.iter().filter(|giver| self.digits(**giver, space) == most) {
-            let mut pending = self.pending(*giver, space);
+        for candidate in candidates.iter().filter(|candidate| self.digits(**candidate, space) == most) {
+            let mut pending = self.pending(*candidate, space);
             pending.retain(|[_, reply]| reply.destination.address == wan);
             if let Some(alone) = pending.iter().find(|keys| users(keys[0].source, ended) == 1) {
                 may.push([ended, &[*alone]].concat());
@@ -187,7 +189,7 @@ impl Model {
                 may.push(ended);
                 continue;
             }
-            let others: Vec<_> = givers.iter().copied().filter(|other| other != giver).collect();
+            let others: Vec<_> = candidates.iter().copied().filter(|other| other != candidate).collect();
             self.free_port_of(&others, (protocol, wan), &ended, may);
         }
     }
@@ -234,9 +236,9 @@ impl Pair {
         let (mut flows, mut free) = (Search::default(), Search::default());
         let mut tried_own = false;
         loop {
-            let leaves = [self.model.limits.0 / 32, self.model.limits.0 / 128, 0][flows.reach];
-            let leaves_ports = [ports / 8, ports / 32, 0][free.reach];
-            let admitted = self.model_admits(key, client, server, quota, leaves, leaves_ports);
+            let leaves = [self.model.limits.0 / 32, self.model.limits.0 / 128, 0][flows.access];
+            let reserved_ports = [ports / 8, ports / 32, 0][free.access];
+            let admitted = self.model_admits(key, client, server, quota, leaves, reserved_ports);
             let Err(refused) = admitted else { return Ok(()) };
             let own = match quota {
                 Quota::Client(source) => Some(source),
@@ -254,7 +256,7 @@ impl Pair {
                     self.model.recycle(&[may], gone, server)
                 }
                 FlowError::TableFull => loop {
-                    let (before, mut has_recycled) = (flows.reach, false);
+                    let (before, mut has_recycled) = (flows.access, false);
                     flows.tried += 1;
                     match flows.tried {
                         1 | 3 => {
@@ -266,7 +268,7 @@ impl Pair {
                                 None => self.model.may_give_way(own, least),
                             };
                             has_recycled = self.model.recycle(&may, gone, server);
-                            flows.reach = if has_recycled { 2 } else { before };
+                            flows.access = if has_recycled { 2 } else { before };
                         }
                         2 => {
                             let is_entitled = match own {
@@ -274,17 +276,17 @@ impl Pair {
                                 None => matches!(quota, Quota::Hairpin(_)),
                             };
                             if is_entitled {
-                                flows.reach = before.max(1);
+                                flows.access = before.max(1);
                             }
                         }
                         _ => break false,
                     }
-                    if has_recycled || flows.reach > before {
+                    if has_recycled || flows.access > before {
                         break true;
                     }
                 },
                 FlowError::PortsExhausted => loop {
-                    let (Some(source), reach, mut has_recycled) = (own, free.reach, false) else {
+                    let (Some(source), access, mut has_recycled) = (own, free.access, false) else {
                         break false;
                     };
                     let space = Some(space_of(key.protocol));
@@ -297,13 +299,13 @@ impl Pair {
                             self.model.recycle(&may, gone, server);
                             let [_, after] = self.model.ports(key.protocol, wan);
                             has_recycled = after > before;
-                            free.reach = if has_recycled { 2 } else { reach };
+                            free.access = if has_recycled { 2 } else { access };
                         }
-                        2 if self.model.flows_of(source, space) < floor => free.reach = reach.max(1),
+                        2 if self.model.flows_of(source, space) < floor => free.access = access.max(1),
                         2 => {}
                         _ => break false,
                     }
-                    if has_recycled || free.reach > reach {
+                    if has_recycled || free.access > access {
                         break true;
                     }
                 },
@@ -323,7 +325,7 @@ impl Pair {
         server: Option<(Protocol, Inside)>,
         quota: Quota,
         leaves: usize,
-        leaves_ports: usize,
+        reserved_ports: usize,
     ) -> Result<(), FlowError> {
         let from = key.source.address;
         if server.is_some_and(|server| !self.model.admits(server, from)) {
@@ -335,6 +337,6 @@ impl Pair {
             return Err(FlowError::SourceLimit);
         }
         self.model.limit(quota, leaves)?;
-        client.map_or(Ok(()), |client| self.model.port(key.protocol, client, leaves_ports))
+        client.map_or(Ok(()), |client| self.model.port(key.protocol, client, reserved_ports))
     }
 }

@@ -2,9 +2,9 @@
 
 /// The last six bits of a few values.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Marks(u64);
+pub(crate) struct OctetFilter(u64);
 
-impl Marks {
+impl OctetFilter {
     /// Those of values that end in these octets.
     pub(crate) fn of(values: impl Iterator<Item = u8>) -> Self {
         Self(values.fold(0, |marks, last| marks | 1 << (last & 63)))

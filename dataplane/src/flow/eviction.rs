@@ -13,9 +13,9 @@
 //! So no flood takes the last room, whether its flows are answered or not; a host gets its floor while
 //! there are not very many hosts; and the gateway's own questions have ports when the office has none.
 //!
-//! A flow frees a port only if no other uses its mapping. [`LOOKS_MAX`] flows of a holder are looked at for one that
+//! A flow frees a port only if no other uses its mapping. [`EXAMINED_MAX`] flows of a holder are looked at for one that
 //! does. If there is none, all of them end, as they would stand in the way of the next newcomer too, and the next
-//! holder's are looked at ([`Holders::givers`](super::holders::Holders::givers)).
+//! holder's are looked at ([`Holders::candidates`](super::holders::Holders::candidates)).
 
 use gatepost_ground::wire::Protocol;
 
@@ -29,7 +29,7 @@ use crate::nat::mapping::space_of;
 
 /// How far a newcomer reaches into a room's reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Reach {
+pub(super) enum ReserveAccess {
     /// Not into the reserve.
     #[default]
     Common,
@@ -39,14 +39,14 @@ pub(super) enum Reach {
     All,
 }
 
-impl Reach {
+impl ReserveAccess {
     /// Of `len` ports, how many must stay free.
-    pub(super) fn leaves_ports(self, len: u32) -> u32 {
+    pub(super) fn reserved_ports(self, len: u32) -> u32 {
         self.leaves(len / PORTS_RESERVE_PART, len / PORTS_GATEWAY_PART)
     }
 
     /// Of a table for `len` flows, how much room must stay free.
-    pub(super) fn leaves_flows(self, len: u32) -> u32 {
+    pub(super) fn reserved_flows(self, len: u32) -> u32 {
         self.leaves(len / FLOWS_RESERVE_PART, len / FLOWS_GATEWAY_PART)
     }
 
@@ -70,7 +70,7 @@ const FLOWS_GATEWAY_PART: u32 = 128;
 const FLOOR_PART: u32 = 4;
 const FLOOR_MAX: u32 = 256;
 /// So many flows are looked at for one that will do: of a host's, those that flood it fill the queue.
-const LOOKS_MAX: usize = 64;
+const EXAMINED_MAX: usize = 64;
 
 /// What a newcomer has tried in one room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,7 +78,7 @@ enum Tried {
     #[default]
     Nothing,
     /// A flow of a holder above its floor.
-    Crowd,
+    LargestHolders,
     /// The reserve.
     Reserve,
     /// A flow of any holder.
@@ -88,7 +88,7 @@ enum Tried {
 /// How far a newcomer has come in its search of one room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Room {
-    pub(super) reach: Reach,
+    pub(super) access: ReserveAccess,
     tried: Tried,
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Search {
 impl<A: Address> FlowTable<A> {
     /// Looks for room for a flow of `protocol` that was `error`. Whether another attempt is worth it: at most
     /// three are for each room, and one for a limit.
-    pub(super) fn make_room(
+    pub(super) fn evict_for(
         &mut self,
         new: &NewFlow<A>,
         protocol: Protocol,
@@ -133,13 +133,13 @@ impl<A: Address> FlowTable<A> {
     }
 
     /// How far a newcomer reaches that has so many `flows` in a room.
-    fn entitled(&self, quota: Quota<A>, flows: impl Fn(&Self, Source) -> u32) -> Reach {
+    fn entitled(&self, quota: Quota<A>, flows: impl Fn(&Self, Source) -> u32) -> ReserveAccess {
         match quota {
-            Quota::Client(Source::Gateway) => Reach::All,
-            Quota::Client(source) if flows(self, source) < self.floor() => Reach::Floor,
+            Quota::Client(Source::Gateway) => ReserveAccess::All,
+            Quota::Client(source) if flows(self, source) < self.floor() => ReserveAccess::Floor,
             // Its first half, on the way out, was entitled to it.
-            Quota::Hairpin(_) => Reach::Floor,
-            Quota::Client(_) | Quota::Server(_) => Reach::Common,
+            Quota::Hairpin(_) => ReserveAccess::Floor,
+            Quota::Client(_) | Quota::Server(_) => ReserveAccess::Common,
         }
     }
 
@@ -155,7 +155,7 @@ impl<A: Address> FlowTable<A> {
     fn recycle_own(&mut self, quota: Quota<A>) -> bool {
         let found = match quota {
             Quota::Server(_) => {
-                let mut queue = self.half_open.queue().take(LOOKS_MAX);
+                let mut queue = self.half_open.queue().take(EXAMINED_MAX);
                 queue.find(|number| self.numbered(*number).is_some_and(|flow| self.quota_of(&flow) == quota))
             }
             Quota::Client(source @ Source::Unverified(_)) => self.holders.oldest_of(source),
@@ -183,18 +183,18 @@ impl<A: Address> FlowTable<A> {
     /// for `source`.
     fn recycle_port(&mut self, source: Source, ports: (Protocol, A), least: u32) -> bool {
         let space = space_of(ports.0);
-        let givers = self.holders.givers(source, space, least);
-        givers.into_iter().flatten().any(|giver| self.recycle_port_of(giver, ports))
+        let candidates = self.holders.candidates(source, space, least);
+        candidates.into_iter().flatten().any(|candidate| self.recycle_port_of(candidate, ports))
     }
 
-    /// Ends flows of the holder `giver` until a port of the protocol and external address `ports` is free.
-    fn recycle_port_of(&mut self, giver: HolderId, (protocol, external): (Protocol, A)) -> bool {
+    /// Ends flows of the holder `candidate` until a port of the protocol and external address `ports` is free.
+    fn recycle_port_of(&mut self, candidate: HolderId, (protocol, external): (Protocol, A)) -> bool {
         let mapping = |number: u32| self.numbered(number)?.mapping(Direction::Original);
         let is_elsewhere = |number: &u32| {
             mapping(*number).is_some_and(|mapping| self.mappings[mapping].external.address != external)
         };
-        let mut pending = [None; LOOKS_MAX];
-        let oldest = self.holders.pending(giver, space_of(protocol)).take(LOOKS_MAX);
+        let mut pending = [None; EXAMINED_MAX];
+        let oldest = self.holders.pending(candidate, space_of(protocol)).take(EXAMINED_MAX);
         let of_address = oldest.filter(|number| !is_elsewhere(number));
         pending.iter_mut().zip(of_address).for_each(|(place, number)| *place = Some(number));
         let frees_port =
@@ -211,7 +211,7 @@ impl<A: Address> FlowTable<A> {
         let Some(number) = found else { return false };
         #[cfg(test)]
         if let Some(flow) = self.numbered(number) {
-            self.given_way.push(Direction::BOTH.map(|direction| flow.key(direction)));
+            self.evicted.push(Direction::BOTH.map(|direction| flow.key(direction)));
         }
         self.end_numbered(number);
         self.recycled += 1;
@@ -221,15 +221,17 @@ impl<A: Address> FlowTable<A> {
 
 impl Room {
     /// Takes the next step, and those after it while a step does not help. Whether one did.
-    fn advance(&mut self, entitled: Reach, floor: u32, mut recycle: impl FnMut(u32) -> bool) -> bool {
+    fn advance(&mut self, entitled: ReserveAccess, floor: u32, mut recycle: impl FnMut(u32) -> bool) -> bool {
         while self.tried < Tried::Any {
-            let (tried, reach) = match self.tried {
-                Tried::Nothing => (Tried::Crowd, recycle(floor).then_some(Reach::All)),
-                Tried::Crowd => (Tried::Reserve, Some(entitled).filter(|entitled| *entitled > self.reach)),
-                Tried::Reserve | Tried::Any => (Tried::Any, recycle(0).then_some(Reach::All)),
+            let (tried, access) = match self.tried {
+                Tried::Nothing => (Tried::LargestHolders, recycle(floor).then_some(ReserveAccess::All)),
+                Tried::LargestHolders => {
+                    (Tried::Reserve, Some(entitled).filter(|entitled| *entitled > self.access))
+                }
+                Tried::Reserve | Tried::Any => (Tried::Any, recycle(0).then_some(ReserveAccess::All)),
             };
-            *self = Self { tried, reach: reach.unwrap_or(self.reach) };
-            if reach.is_some() {
+            *self = Self { tried, access: access.unwrap_or(self.access) };
+            if access.is_some() {
                 return true;
             }
         }

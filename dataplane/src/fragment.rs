@@ -1,5 +1,5 @@
 //! IPv4 fragments: cutting packets that are too big, and keeping the pieces of others together.
-//! (RFC 791 section 3.2, RFC 4787 section 11)
+//! (RFC 791, section 3.2; RFC 4787, section 11)
 
 use gatepost_ground::wire::ipv4::{self, Header};
 use gatepost_ground::wire::options::Options;

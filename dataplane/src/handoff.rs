@@ -54,7 +54,7 @@ impl From<DeliveryError> for IcmpError {
     fn from(error: DeliveryError) -> Self {
         match error {
             DeliveryError::Unreachable => Self::HostUnreachable,
-            DeliveryError::NoRoom => Self::AdministrativelyProhibited, // RFC 5508 REQ-8
+            DeliveryError::NoRoom => Self::AdministrativelyProhibited, // RFC 5508, REQ-8
         }
     }
 }

@@ -1,4 +1,4 @@
-//! ICMP errors that the gateway sends: whether, what and how often. (RFC 792, RFC 1812 section 4.3)
+//! ICMP errors that the gateway sends: whether, what and how often. (RFC 792, RFC 1812, section 4.3)
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -24,23 +24,23 @@ pub enum IcmpError {
         /// The largest IP packet that would have passed, in octets. (RFC 1191)
         mtu: u16,
     },
-    /// 3/13: against the policy, or a table is full. (RFC 5508 REQ-8)
+    /// 3/13: against the policy, or a table is full. (RFC 5508, REQ-8)
     AdministrativelyProhibited,
     /// 11/0: its time to live ended here.
     TtlExceeded,
 }
 
-/// The largest error, in octets of the IP packet. // RFC 1812 section 4.3.2.3
+/// The largest error, in octets of the IP packet. (RFC 1812, section 4.3.2.3)
 const PACKET_LEN_MAX: usize = 576;
 const HEADERS_LEN: usize = ipv4::Header::LEN_MIN + icmpv4::Header::LEN;
-/// Internetwork control. // RFC 1812 section 4.3.2.5, RFC 2474 section 4.2.2.2
+/// Internetwork control. (RFC 1812, section 4.3.2.5; RFC 2474, section 4.2.2.2)
 const TRAFFIC_CLASS: u8 = 6 << 5;
 
 impl IcmpError {
     /// Writes an IPv4 packet with the error about `offender` to the beginning of `packet`, and returns
     /// its size in octets: at most 576, as much of the offender in it as then fits.
     ///
-    /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812 section
+    /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812, section
     /// 4.3.2.4). The offender is to be as it was received, before the gateway changed anything; behind
     /// it there may be an Ethernet frame's padding, and its end may be missing. Ask [`may_answer`] first.
     ///
@@ -116,7 +116,7 @@ pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_M
     bytes.get(frame.link_len()..).unwrap_or_default()
 }
 
-/// Whether an ICMP error about `packet` may be sent at all. (RFC 1812 section 4.3.2.7)
+/// Whether an ICMP error about `packet` may be sent at all. (RFC 1812, section 4.3.2.7)
 ///
 /// It came in a frame to `link_destination` and has the valid `header`; `is_broadcast` knows the addresses
 /// that stand for all hosts of the networks that the gateway is connected to, and look like any other.

@@ -74,9 +74,9 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
 pub enum Ends {
     /// Each for a host, as any other.
     Hosts,
-    /// Both for all hosts of the network. // RFC 1812 section 4.2.3.1
+    /// Both for all hosts of the network. (RFC 1812, section 4.2.3.1)
     AllHosts,
-    /// The first for any of the network's routers, the last for a host. // RFC 4291 section 2.6.1
+    /// The first for any of the network's routers, the last for a host. (RFC 4291, section 2.6.1)
     AnyRouter,
 }
 
@@ -124,7 +124,7 @@ impl Address for Ipv4Addr {
         net.contains(&self)
     }
 
-    /// A network of two or one has hosts only. // RFC 3021
+    /// A network of two or one has hosts only. (RFC 3021)
     fn ends_of(prefix_len: u8) -> Ends {
         if prefix_len < 31 { Ends::AllHosts } else { Ends::Hosts }
     }

@@ -1,5 +1,5 @@
 //! The neighbour table: which hardware address an address of an interface is at, for one address family.
-//! (RFC 826, RFC 1122 section 2.3.2, and the states of RFC 4861)
+//! (RFC 826, RFC 1122, section 2.3.2, and the states of RFC 4861)
 //!
 //! # Theory of operation
 //!
@@ -220,15 +220,15 @@ impl NeighborTable {
     pub const HELD_EACH_MAX: usize = 8;
     /// The most frames held at one time.
     pub const HELD_MAX: u16 = 256;
-    /// How long a neighbour is taken to be where it was heard. // RFC 1122 section 2.3.2.1
+    /// How long a neighbour is taken to be where it was heard. (RFC 1122, section 2.3.2.1)
     pub const REACHABLE: Duration = Duration::from_secs(60);
-    /// How long to wait for an answer before asking again. // RFC 1122 section 2.3.2.1
+    /// How long to wait for an answer before asking again. (RFC 1122, section 2.3.2.1)
     pub const RETRANSMISSION: Duration = Duration::from_secs(1);
-    /// How often to ask. // RFC 4861 section 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT
+    /// How often to ask. (RFC 4861, section 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT)
     pub const REQUESTS_MAX: u8 = 3;
     /// How long a contested neighbour has to answer before its claimant is believed.
     pub const VERIFICATION: Duration = Duration::from_millis(300);
-    /// The time between two verifications of one neighbour. // RFC 1122 section 2.3.2.1
+    /// The time between two verifications of one neighbour. (RFC 1122, section 2.3.2.1)
     pub const CONTEST_INTERVAL: Duration = Duration::from_secs(1);
     /// How long a neighbour that did not answer is not asked again.
     pub const UNREACHABLE: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! Where a packet goes next: longest-prefix match. (RFC 1812 section 5.2.4)
+//! Where a packet goes next: longest-prefix match. (RFC 1812, section 5.2.4)
 
 use core::net::Ipv4Addr;
 

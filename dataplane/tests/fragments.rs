@@ -1,4 +1,4 @@
-//! Fragments through NAT and to the gateway. (RFC 4787 REQ-14, RFC 6864)
+//! Fragments through NAT and to the gateway. (RFC 4787, REQ-14; RFC 6864)
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! LAN hosts that reach one another, and the gateway, by the WAN address. (RFC 4787 REQ-9, RFC 5382 REQ-8)
+//! LAN hosts that reach one another, and the gateway, by the WAN address. (RFC 4787, REQ-9; RFC 5382, REQ-8)
 
 mod common;
 

@@ -187,7 +187,7 @@ fn rfc7857_section_7_1_errors_from_inside_refresh_nothing() {
 /// RFC 5508, REQ-10: The required types pass.
 #[test]
 fn rfc5508_req10_the_required_types_pass() {
-    // RFC 5508 section 7: unreachable, time exceeded and echo must; parameter problem may.
+    // RFC 5508, section 7: unreachable, time exceeded and echo must; parameter problem may.
     for (kind, code) in [(3, 0), (3, 1), (3, 2), (3, 3), (3, 4), (3, 13), (11, 0), (11, 1), (12, 0)] {
         let mut bench = Bench::new(Mode::NatDmz);
         let datagram = translated_datagram(&mut bench);

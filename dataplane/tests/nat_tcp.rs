@@ -218,7 +218,7 @@ fn rfc5961_a_blind_attacker_neither_resets_nor_injects() {
     }
     // An acknowledgment of what was never sent gives it away too.
     connection.back(&mut bench, "PA", 5001, 900_000).assert_silently_dropped(DropReason::TcpSequenceInvalid);
-    // RFC 5961 section 3.2: in the window, but not the next octet.
+    // RFC 5961, section 3.2: in the window, but not the next octet.
     connection.back(&mut bench, "R", 5002, 0).one();
     bench.pass(MINUTE * 123);
     assert!(connection.is_open(&mut bench));

@@ -203,7 +203,7 @@ fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     }
     let refused = bench.send(LAN0, &udp(ALICE, 5010, SERVER.address, 53, b"query"));
     refused.assert_dropped(DropReason::FlowHostLimit);
-    // RFC 5508 REQ-8
+    // RFC 5508, REQ-8
     assert_eq!(refused.one().ip().icmp(), (3, 13));
     assert_eq!(refused.one().ip().quoted().endpoints(), "192.168.1.10:5010 > 198.51.100.7:53");
     open(&mut bench, BOB, 5010, SERVER, 53);

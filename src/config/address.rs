@@ -108,8 +108,8 @@ pub(super) fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| digits && *port != 0)
 }
 
-/// Whether `address` is in `prefix` and neither its network nor its broadcast address. // RFC 3021: a
-/// /31 has neither
+/// Whether `address` is in `prefix` and neither its network nor its broadcast address.
+/// A /31 has neither. (RFC 3021)
 pub(super) fn is_host_of(prefix: Ipv4Net, address: Ipv4Addr) -> bool {
     let is_reserved = address == prefix.network() || address == prefix.broadcast();
     prefix.contains(&address) && (prefix.prefix_len() >= 31 || !is_reserved)
@@ -153,8 +153,8 @@ pub(crate) fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// Whether a host can have `address`: not "this network", loopback, multicast or reserved. // RFC 1122
-/// section 3.2.1.3
+/// Whether a host can have `address`: not "this network", loopback, multicast or reserved.
+/// (RFC 1122, section 3.2.1.3)
 fn is_unicast(address: Ipv4Addr) -> bool {
     !matches!(address.octets()[0], 0 | 127 | 224..=255)
 }

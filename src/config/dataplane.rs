@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{Config, PortSpec, WanAddress};
 
-/// Ethernet's own. // RFC 894
+/// Ethernet's own. (RFC 894)
 const LAN_MTU: u16 = 1500;
 
 impl Config {

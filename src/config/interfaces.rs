@@ -20,12 +20,12 @@ const LAN_PREFIX_LEN: u8 = 24;
 /// From the largest network in private use (RFC 1918) to the smallest with two hosts besides the
 /// network and the broadcast address.
 const LAN_PREFIX_LENS: RangeInclusive<u8> = 8..=30;
-/// A provider's segment may be a point-to-point link. // RFC 3021
+/// A provider's segment may be a point-to-point link. (RFC 3021)
 const WAN_PREFIX_LENS: RangeInclusive<u8> = 1..=31;
 /// From what every host takes (RFC 791) to the largest jumbo frame in common use.
 const MTU_RANGE: RangeInclusive<u32> = 576..=9216;
 const MTU: u32 = 1500;
-/// The kernel's PID_MAX_LIMIT. // proc_sys_kernel(5)
+/// The kernel's PID_MAX_LIMIT. (proc_sys_kernel(5))
 const PID_MAX: u32 = 1 << 22;
 
 /// The LAN and what others need to know to judge by it.
@@ -107,7 +107,7 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
         && mode != Mode::LanOnly
         && overlap(*own, lan)
     {
-        // RFC 4787 REQ-7: overlapping address spaces cannot be told apart.
+        // RFC 4787, REQ-7: overlapping address spaces cannot be told apart.
         let what = format!("the WAN {} and the LAN {} overlap", own.trunc(), lan.trunc());
         let remedy = format!("write another lan.address, such as {}", quoted(lan_apart_from(*own)));
         wan.report(span, Problem::new(what, remedy));

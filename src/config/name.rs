@@ -38,18 +38,18 @@ impl fmt::Display for Netns {
     }
 }
 
-/// The longest name in presentation form, without the trailing dot. // RFC 1035 section 2.3.4
+/// The longest name in presentation form, without the trailing dot. (RFC 1035, section 2.3.4)
 pub(super) const DOMAIN_OCTETS_MAX: usize = 253;
-/// The longest label. // RFC 1035 section 2.3.4
+/// The longest label. (RFC 1035, section 2.3.4)
 const LABEL_OCTETS_MAX: usize = 63;
 /// The longest name of a network device: IFNAMSIZ without its NUL.
 const DEVICE_OCTETS_MAX: usize = 15;
 /// The longest name of a file: NAME_MAX.
 const FILE_OCTETS_MAX: usize = 255;
-/// The longest path of a Unix socket: `sun_path` without its NUL. // unix(7)
+/// The longest path of a Unix socket: `sun_path` without its NUL. (unix(7))
 const SOCKET_PATH_OCTETS_MAX: usize = 107;
 
-/// A host's name: a single label. // RFC 1123 section 2.1
+/// A host's name: a single label. (RFC 1123, section 2.1)
 pub(super) fn host_name(text: &str) -> Result<String, Problem> {
     if text.contains('.') {
         let label = text.split('.').next().unwrap_or_default();
@@ -70,7 +70,7 @@ pub(super) fn domain(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// A name in the zone; it may end with a dot, and its labels may have underscores. // RFC 8552
+/// A name in the zone; it may end with a dot, and its labels may have underscores. (RFC 8552)
 pub(super) fn zone_name(text: &str) -> Result<String, Problem> {
     check_labels(text.strip_suffix('.').unwrap_or(text), true)?;
     Ok(text.to_owned())

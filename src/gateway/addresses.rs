@@ -3,7 +3,7 @@
 //! What the configuration says and what the provider's DHCP server gave become one state. The dataplane's
 //! configuration and the host stack are told of it first, then it is published to whoever subscribes: services,
 //! and those who report. Nothing changes where a lease was only renewed. A lease whose network overlaps the LAN is
-//! refused: hosts on either side could not be told apart (RFC 4787 REQ-7).
+//! refused: hosts on either side could not be told apart (RFC 4787, REQ-7).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -116,7 +116,7 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
     Addresses { interfaces: vec![lan, wan] }
 }
 
-/// RFC 4787 REQ-7
+/// RFC 4787, REQ-7
 fn is_usable(config: &Config, lease: &Lease) -> bool {
     !overlap(lease.address, config.lan.address)
 }

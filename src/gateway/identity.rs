@@ -123,7 +123,7 @@ impl Identity {
     }
 }
 
-/// A random address, locally administered and of one station. // IEEE 802, section 8.4
+/// A random address, locally administered and of one station. (IEEE 802, section 8.4)
 fn random_mac(rng: &mut impl Rng) -> MacAddr {
     let mut octets: [u8; 6] = rng.random();
     octets[0] = 0x02;

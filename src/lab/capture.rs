@@ -39,9 +39,9 @@ const CAPTURE_LEN_MAX: u64 = 1 << 30;
 const TURN_FRAMES_MAX: usize = 256;
 /// Turns after the end: more than a full buffer of the shortest frames needs.
 const LAST_TURNS_MAX: usize = 64;
-/// The buffer of each socket, in octets; the kernel may give less. // socket(7): rmem_max
+/// The buffer of each socket, in octets; the kernel may give less. (socket(7): rmem_max)
 const SOCKET_BUFFER_LEN: usize = 4 << 20;
-/// The kind of the loopback device. // linux/if_arp.h: ARPHRD_LOOPBACK
+/// The kind of the loopback device. (linux/if_arp.h: ARPHRD_LOOPBACK)
 const LOOPBACK: u16 = 772;
 
 /// A name for an address, as the capture tells it.

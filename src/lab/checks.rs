@@ -221,7 +221,7 @@ fn hairpin(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     let (server, port) = forwarded_web(office)?;
     let client = (0..office.pcs.len()).rev().find(|index| *index != server)?;
     let target = SocketAddrV4::new(office.wan_address, port);
-    // RFC 4787 REQ-9a: the source is the external address.
+    // RFC 4787, REQ-9a: the source is the external address.
     let page = Page { host: office.pcs[server].name().to_owned(), client: office.wan_address };
     let client = &mut office.pcs[client];
     Some(

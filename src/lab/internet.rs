@@ -36,7 +36,7 @@ use crate::port::netdevice::NetDevice;
 
 /// The host's name.
 pub const NAME: &str = "internet";
-/// The name server. // RFC 5737: for documentation
+/// The name server. (RFC 5737: for documentation)
 pub const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 53);
 /// The web server.
 pub const WEB_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 80);

@@ -10,7 +10,7 @@ use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::time::timeout;
 
-/// How long an answer may take. // resolv.conf(5): RES_TIMEOUT
+/// How long an answer may take. (resolv.conf(5): RES_TIMEOUT)
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The address of `name`, as `server` knows it; `None` if nothing answers.

@@ -285,14 +285,14 @@ fn invalid(why: &dyn std::fmt::Display) -> io::Error {
 }
 
 impl Letter {
-    /// The message. Its date and its name it gets from the server. // RFC 6409, section 8
+    /// The message. Its date and its name it gets from the server. (RFC 6409, section 8)
     fn text(&self, from: &str) -> Vec<u8> {
         let Self { to, subject, .. } = self;
         format!("From: {from}\r\nTo: {to}\r\nSubject: {subject}\r\n\r\nHello.\r\n").into_bytes()
     }
 }
 
-/// The fields of `message` that are called `name`, unfolded, in their order. // RFC 5322, section 2.2.3
+/// The fields of `message` that are called `name`, unfolded, in their order. (RFC 5322, section 2.2.3)
 pub fn fields(message: &str, name: &str) -> Vec<String> {
     let mut fields: Vec<String> = Vec::new();
     for line in message.lines().take_while(|line| !line.is_empty()) {

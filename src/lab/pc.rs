@@ -24,7 +24,7 @@ use super::{device, lookup, mail, ping, speed, web};
 use crate::port::clock::SystemClock;
 use crate::port::netdevice::NetDevice;
 
-/// The client identifier of the PC `name`: opaque, type 0. // RFC 2132 section 9.14
+/// The client identifier of the PC `name`: opaque, type 0. (RFC 2132, section 9.14)
 pub fn client_id(name: &str) -> impl Iterator<Item = u8> {
     std::iter::once(0).chain(name.bytes())
 }

@@ -14,7 +14,7 @@ use nix::sys::socket::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// The multicast group of link changes. // linux/rtnetlink.h: RTMGRP_LINK
+/// The multicast group of link changes. (linux/rtnetlink.h: RTMGRP_LINK)
 const LINK_GROUP: u32 = 1;
 
 /// A socket on which messages are awaited.

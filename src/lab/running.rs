@@ -143,7 +143,7 @@ fn labs(proc: &Path, uid: u32) -> Vec<RunningLab> {
     labs
 }
 
-/// A number of `/proc/PID/status`: the `nth` behind `label`. // proc_pid_status(5)
+/// A number of `/proc/PID/status`: the `nth` behind `label`. (proc_pid_status(5))
 fn status_field(status: &str, label: &str, nth: usize) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix(label))?;
     line.split_whitespace().nth(nth)?.parse().ok()

@@ -24,7 +24,7 @@ pub enum Style {
 }
 
 impl Style {
-    /// The escape sequence that begins it. // ECMA-48, section 8.3.117 (SGR)
+    /// The escape sequence that begins it. (ECMA-48, section 8.3.117 (SGR))
     fn sequence(self) -> &'static str {
         match self {
             Self::Plain => "",

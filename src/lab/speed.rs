@@ -20,9 +20,9 @@ use tokio::time::timeout;
 
 use crate::port::clock::SystemClock;
 
-/// The port of the discard service. // RFC 863
+/// The port of the discard service. (RFC 863)
 const DISCARD_PORT: u16 = 9;
-/// The port of the character generator. // RFC 864
+/// The port of the character generator. (RFC 864)
 const GENERATOR_PORT: u16 = 19;
 /// Transfers that a service has at a time; more are closed at once.
 const TRANSFERS_MAX: usize = 64;
@@ -30,7 +30,7 @@ const TRANSFERS_MAX: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets that are read or written at once.
 const CHUNK_LEN: usize = 256 << 10;
-/// The printing characters of ASCII, which the generator repeats. // RFC 864
+/// The printing characters of ASCII, which the generator repeats. (RFC 864)
 const PRINTING: u8 = b'~' - b' ' + 1;
 
 /// When a transfer has gone on for long enough: at the earlier of both.

@@ -31,7 +31,7 @@ pub fn is_there() -> bool {
     io::stdout().is_terminal() && env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
-/// Whether to write in colours on a terminal. // https://no-color.org
+/// Whether to write in colours on a terminal. (https://no-color.org)
 pub fn has_colours() -> bool {
     is_there() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }

@@ -142,7 +142,7 @@ fn look(pid: u32) -> Octets {
 }
 
 /// The line of [`DEVICE`] in `/proc/net/dev`: eight numbers for what was received, octets first, then eight for
-/// what was sent. // proc_pid_net(5)
+/// what was sent. (proc_pid_net(5))
 fn parse(devices: &str) -> Octets {
     let numbers = devices.lines().find_map(|line| line.trim_start().strip_prefix(DEVICE)?.strip_prefix(':'));
     let mut numbers =

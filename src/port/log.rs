@@ -78,13 +78,13 @@ fn choose(level: Option<LogLevel>, from_environment: Option<&str>) -> (Targets, 
     }
 }
 
-/// Whether stderr is the stream that systemd has connected to its journal. // systemd.exec(5), $JOURNAL_STREAM
+/// Whether stderr is the stream that systemd has connected to its journal. (systemd.exec(5), $JOURNAL_STREAM)
 fn is_journal() -> bool {
     let Ok(stream) = env::var("JOURNAL_STREAM") else { return false };
     fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// A line with its priority before it; the journal has the time and the program's name. // sd-daemon(3)
+/// A line with its priority before it; the journal has the time and the program's name. (sd-daemon(3))
 struct Journal;
 
 impl<S, N> FormatEvent<S, N> for Journal

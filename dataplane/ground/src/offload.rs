@@ -24,7 +24,7 @@ pub const FRAME_LEN_MAX: usize = ethernet::Header::LEN + Tag::COUNT_MAX * Tag::L
 /// usual options leave of an MSS of 48) need for the largest packet.
 pub const SEGMENTS_MAX: usize = 2048;
 
-/// The size of an IPv6 header, in octets. // RFC 8200
+/// The size of an IPv6 header, in octets. (RFC 8200)
 const IPV6_HEADER_LEN: usize = 40;
 
 /// What a frame leaves to do.
@@ -271,10 +271,10 @@ fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
 }
 
 /// The frames to make of one, first to last, with nothing left to do: its segments, or itself with its
-/// checksum. (RFC 9293 section 3.7, as network devices do it)
+/// checksum. (RFC 9293, section 3.7, as network devices do it)
 ///
 /// Each repeats the headers. TCP's sequence goes on, FIN and PSH are the last one's, CWR the first
-/// one's (RFC 3168 section 6.1.2); IPv4's identification counts up.
+/// one's (RFC 3168, section 6.1.2); IPv4's identification counts up.
 #[derive(Clone, Debug)]
 pub struct GsoSegments<'a> {
     frame: &'a [u8],

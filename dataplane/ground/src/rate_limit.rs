@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::time::Instant;
 
 /// Admits so many per second and, after a pause, so many at once: a token bucket.
-/// (RFC 1812 section 4.3.2.8)
+/// (RFC 1812, section 4.3.2.8)
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
     interval: Duration,

@@ -268,7 +268,7 @@ pub struct Nat {
     pub flows_per_host_max: u32,
 }
 
-/// From whom a NAT mapping takes packets. // RFC 4787 section 5
+/// From whom a NAT mapping takes packets. (RFC 4787, section 5)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filtering {
     /// From anybody.

@@ -3,7 +3,7 @@
 //! Two hosts behind two NATs may open a connection to each other at the same moment. Whoever refused
 //! the first SYN at once would kill the connection just before its own host's SYN opens the way, so an
 //! unsolicited SYN is answered only after [`DELAY`], and only if still nobody has asked for it.
-//! // RFC 5382 REQ-4
+//! (RFC 5382, REQ-4)
 //!
 //! The queue keeps what an ICMP error quotes of each SYN, in the order of arrival, which is the order
 //! of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. It does
@@ -17,13 +17,13 @@ use gatepost_ground::{Frame, Instant};
 
 use crate::icmp_error;
 
-/// How long an unsolicited SYN stays unanswered. // RFC 5382 REQ-4
+/// How long an unsolicited SYN stays unanswered. (RFC 5382, REQ-4)
 pub const DELAY: Duration = Duration::from_secs(6);
 
 /// The most SYNs that wait for their refusal.
 pub const SYN_REJECTS_MAX: usize = 256;
 
-/// The longest IPv4 header and the eight octets after it, which hold the ports. // RFC 792
+/// The longest IPv4 header and the eight octets after it, which hold the ports. (RFC 792)
 const QUOTE_LEN_MAX: usize = 60 + 8;
 
 /// What an ICMP error quotes of a SYN: its IPv4 header and eight octets.

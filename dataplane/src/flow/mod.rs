@@ -17,7 +17,7 @@
 //! Hairpin is outbound, then inbound: a packet of an inside host to the external address leaves by a flow to
 //! there, and comes in again by another, as from outside, whose remote is the first host's external endpoint.
 //! So two inside hosts are to each other what they are to everybody, filter and holes punched included.
-//! What comes in so is no stranger's: its sender's limit has counted it on the way out. (RFC 4787 REQ-9)
+//! What comes in so is no stranger's: its sender's limit has counted it on the way out. (RFC 4787, REQ-9)
 //!
 //! The gateway itself is an inside host whose address is an external one: its own connections go
 //! through a mapping like everybody's, so no two hosts ever share an external port.
@@ -43,7 +43,7 @@
 //!
 //! | flow               | timeout | restarted by                          |
 //! |--------------------|---------|---------------------------------------|
-//! | UDP                | 300 s   | the inside (RFC 4787 REQ-6)           |
+//! | UDP                | 300 s   | the inside (RFC 4787, REQ-6)           |
 //! | ICMP query         | 60 s    | the inside                            |
 //! | TCP opening        | 240 s   | the inside                            |
 //! | TCP established    | 7440 s  | both: the inside has agreed to it     |
@@ -52,8 +52,8 @@
 //!
 //! Time is kept in whole seconds. A flow is over up to a second after its deadline and never before;
 //! until [`FlowTable::handle_timeout`] has taken it out, it lives. ICMP errors are looked up and
-//! rewritten, but not tracked: they neither end nor prolong anything (RFC 4787 REQ-12, RFC 5382
-//! REQ-10, RFC 5508 REQ-6).
+//! rewritten, but not tracked: they neither end nor prolong anything (RFC 4787, REQ-12;
+//! RFC 5382, REQ-10; RFC 5508, REQ-6).
 //!
 //! # Limits
 //!

@@ -534,7 +534,7 @@ impl Pair {
             Some(client) => self.model_map(key.protocol, client),
             None => {
                 let mapping = &self.model.mappings[&(key.protocol, server.unwrap())];
-                // RFC 4787 REQ-6: only the inside holds a mapping, or who asked for a pinhole.
+                // RFC 4787, REQ-6: only the inside holds a mapping, or who asked for a pinhole.
                 if mapped.is_none_or(|mapped| !self.model.is_let_in(mapped, key.source.address)) {
                     deadline = deadline.min(mapping.held_until);
                 }

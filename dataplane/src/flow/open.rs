@@ -105,7 +105,7 @@ impl<A: Address> FlowTable<A> {
         if let (NewFlow::Inbound { remote, .. }, Some(mapping)) = (new, server.mapping)
             && !self.pinholes.admit(now, mapping, remote.address)
         {
-            // RFC 4787 REQ-6: what comes in does not prolong the mapping.
+            // RFC 4787, REQ-6: what comes in does not prolong the mapping.
             expires = expires.min(self.mappings[mapping].held_until);
         }
         let mut keys = [
@@ -136,7 +136,7 @@ impl<A: Address> FlowTable<A> {
         Ok((Record::new(keys, mapping, inside, egress, expires, is_hairpin), hashes))
     }
 
-    /// Whether the server's filter takes in the client. (RFC 4787 section 5)
+    /// Whether the server's filter takes in the client. (RFC 4787, section 5)
     fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
         let NewFlow::Inbound { remote, server: Server::Mapped(id) } = *new else { return true };
         // A query names its asker and nobody who would be asked: no identifier leads inside.

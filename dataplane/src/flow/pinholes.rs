@@ -27,7 +27,7 @@ use crate::table::timer::Tick;
 pub const PINHOLES_MAX: usize = 1024;
 /// How many of them one inside host can have.
 pub const PINHOLES_PER_HOST_MAX: usize = 128;
-/// A pinhole is asked for again after this time at the latest. // RFC 6887, section 15: a day at most
+/// A pinhole is asked for again after this time at the latest. (RFC 6887, section 15: a day at most)
 pub const LIFETIME_MAX: Duration = Duration::from_hours(24);
 
 /// What is to be opened.

@@ -1,4 +1,4 @@
-//! TCP connection tracking. (RFC 9293, RFC 5382, RFC 5961, RFC 7857, RFC 6146 section 3.5.2)
+//! TCP connection tracking. (RFC 9293, RFC 5382, RFC 5961, RFC 7857, RFC 6146, section 3.5.2)
 //!
 //! What was seen of a connection is kept as a set of facts for either side, not as the state of one
 //! side's machine: so every order in which SYN, SYN-ACK, ACK and FIN of two sides may cross is covered,
@@ -18,7 +18,7 @@
 //! A connection counts as established only when both sides have acknowledged the other's SYN: a flood
 //! of SYNs that a server answers holds nothing for two hours. A half-closed connection is established,
 //! as its other half may run for hours. An RST may be forged, so a segment after it revives the
-//! connection; whoever reset it truly will answer with another RST. (RFC 6146 section 3.5.2.2)
+//! connection; whoever reset it truly will answer with another RST. (RFC 6146, section 3.5.2.2)
 //!
 //! # Sequence numbers
 //!
@@ -27,8 +27,8 @@
 //!
 //! ```text
 //!   data:    acked − window of the receiver  ≤  last octet,   first octet  ≤  limit
-//!   ACK:     acked of the receiver − window of the sender  ≤  ACK  ≤  end of the receiver   (RFC 5961 5.2)
-//!   RST:     acked  ≤  RST  ≤  limit                                                        (RFC 5961 3.2)
+//!   ACK:     acked of the receiver − window of the sender  ≤  ACK  ≤  end of the receiver   (RFC 5961, section 5.2)
+//!   RST:     acked  ≤  RST  ≤  limit                                                        (RFC 5961, section 3.2)
 //! ```
 //!
 //! where of each side `end` follows the last octet that it sent, `acked` the last that was acknowledged
@@ -38,9 +38,9 @@
 //! of the bounds, and are not read.
 //!
 //! An RST that is within bounds but neither at `acked` nor at `end` passes, and changes nothing here: its
-//! receiver challenges it, and a true one comes again with the right number. (RFC 5961 section 3.2)
+//! receiver challenges it, and a true one comes again with the right number. (RFC 5961, section 3.2)
 //! A SYN into an established connection passes too and changes nothing, unless the other end, which has
-//! forgotten the old connection, answers it with a SYN-ACK: then that is a new one. (RFC 5961 section 4)
+//! forgotten the old connection, answers it with a SYN-ACK: then that is a new one. (RFC 5961, section 4)
 //!
 //! A connection of which the beginning was not seen, for it is older than the gateway's last start, is
 //! not picked up: nothing is known of its ports either.
@@ -82,7 +82,7 @@ pub struct TcpSegment {
     pub is_cut: bool,
 }
 
-/// No window is scaled further. // RFC 7323 section 2.3
+/// No window is scaled further. (RFC 7323, section 2.3)
 const SCALE_MAX: u8 = 14;
 
 const OPTION_WINDOW_SCALE: u8 = 3;
@@ -206,7 +206,7 @@ impl Connection {
     ///
     /// The timer is idle time; but an outsider alone must not be able to keep anything open, so in all
     /// phases but the established one only the inside's segments restart it, and an RST gives four more
-    /// minutes (RFC 7857 section 2.2) only to a connection that the inside wanted.
+    /// minutes (RFC 7857, section 2.2) only to a connection that the inside wanted.
     #[inline]
     pub(crate) fn next(
         &mut self,
@@ -241,7 +241,7 @@ impl Connection {
         if flags.intersects(Flags::SYN | Flags::RST) {
             return self.take_control(direction, segment);
         }
-        // Every other segment acknowledges. (RFC 9293 section 3.10.7.4)
+        // Every other segment acknowledges. (RFC 9293, section 3.10.7.4)
         if !flags.contains(Flags::ACK) || !state.saw(SYN, peer) {
             return Err(Invalid::State);
         }
@@ -276,7 +276,7 @@ impl Connection {
         let knows_sender = self.state.saw(SYN, direction);
         let knows_receiver = self.state.saw(SYN, direction.opposite());
         let is_exact = match (knows_sender, knows_receiver) {
-            // It refuses the SYN that it acknowledges. (RFC 9293 section 3.10.7.3)
+            // It refuses the SYN that it acknowledges. (RFC 9293, section 3.10.7.3)
             (false, _) if !segment.flags.contains(Flags::ACK) || !self.is_ack_fit(direction, segment) => {
                 return Err(Invalid::Sequence);
             }
@@ -355,7 +355,7 @@ impl Connection {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
         self.state = self.state.revived().and(SYN, direction);
         self.scale[side] = syn.scale.unwrap_or(NO_SCALE);
-        // The window of a SYN is not scaled. // RFC 7323 section 2.2
+        // The window of a SYN is not scaled. // RFC 7323, section 2.2
         self.window[side] = (u32::from(syn.window).div_ceil(1 << self.shift(side))) as u16;
         if self.state.saw_both(SYN) && self.scale.contains(&NO_SCALE) {
             // Both scale, or none.
@@ -431,10 +431,10 @@ enum Effect {
 }
 
 /// A keep-alive repeats one octet that was acknowledged, a probe or a FIN is one octet beyond the window,
-/// and what follows it comes after that. // RFC 9293 sections 3.8.4 and 3.8.6.1
+/// and what follows it comes after that. (RFC 9293, sections 3.8.4 and 3.8.6.1)
 const PROBE: u32 = 1;
 
-/// Whether `number` is `other` or comes after it, in numbers that wrap around. // RFC 9293 section 3.4
+/// Whether `number` is `other` or comes after it, in numbers that wrap around. (RFC 9293, section 3.4)
 #[inline]
 const fn is_after(number: u32, other: u32) -> bool {
     number.wrapping_sub(other) < 1 << 31

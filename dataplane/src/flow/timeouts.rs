@@ -24,12 +24,12 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            udp_secs: 300,              // RFC 4787 REQ-5c
-            tcp_established_secs: 7440, // RFC 5382 REQ-5: 2 h 4 min
-            tcp_opening_secs: 240,      // RFC 5382 REQ-5, RFC 7857 section 2.1
-            tcp_closing_secs: 240,      // RFC 5382 REQ-5, RFC 7857 section 2.1
-            tcp_reset_secs: 240,        // RFC 7857 section 2.2
-            icmp_query_secs: 60,        // RFC 5508 REQ-2
+            udp_secs: 300,              // RFC 4787, REQ-5c
+            tcp_established_secs: 7440, // RFC 5382, REQ-5: 2 h 4 min
+            tcp_opening_secs: 240,      // RFC 5382, REQ-5; RFC 7857, section 2.1
+            tcp_closing_secs: 240,      // RFC 5382, REQ-5; RFC 7857, section 2.1
+            tcp_reset_secs: 240,        // RFC 7857, section 2.2
+            icmp_query_secs: 60,        // RFC 5508, REQ-2
         }
     }
 }

@@ -38,11 +38,11 @@ impl<A: Address> FlowTable<A> {
                 let timer = flow.tcp.next(direction, &segment, flow.inside)?;
                 let phase = flow.tcp.phase();
                 is_over = matches!(phase, tcp::Phase::Closing | tcp::Phase::Reset);
-                // RFC 7857 section 7.1: an RST refreshes no mapping.
+                // RFC 7857, section 7.1: an RST refreshes no mapping.
                 let holds = timer == Timer::Restart && from_inside && phase != tcp::Phase::Reset;
                 (timer, self.timeouts.tcp_secs(phase), holds)
             }
-            // RFC 4787 REQ-6: only the inside refreshes.
+            // RFC 4787, REQ-6: only the inside refreshes.
             _ if !from_inside => (Timer::Keep, 0, false),
             Transport::Udp => (Timer::Restart, self.timeouts.udp_secs, true),
             Transport::IcmpQuery | Transport::IcmpReply => {

@@ -4,7 +4,7 @@
 //!
 //! Only the first fragment of a packet has the transport header, by which flows, NAT and firewall
 //! decide. What they decided is noted here as a value `T` under the packet's key, and the other
-//! fragments look it up; nothing is put together. (RFC 4787 REQ-14)
+//! fragments look it up; nothing is put together. (RFC 4787, REQ-14)
 //!
 //! ```text
 //!               later fragment                    first fragment
@@ -42,7 +42,7 @@ use crate::hold::{FramePool, FrameQueue};
 use crate::ingress::Ingress;
 use crate::key::Address;
 
-/// Which packet a fragment is of. (RFC 791 section 3.2)
+/// Which packet a fragment is of. (RFC 791, section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FragmentKey<A = Ipv4Addr> {
     /// The interface it came from; `None` from the gateway's own host stack.
@@ -122,7 +122,7 @@ impl<T> FragmentTracker<T> {
     pub const HELD_EACH_MAX: usize = 44;
     /// How long a fragment waits for the first: far beyond any reordering, short for a flood's sake.
     pub const HELD: Duration = Duration::from_secs(2);
-    /// How long the first fragment's way is remembered. // RFC 791 section 3.2
+    /// How long the first fragment's way is remembered. (RFC 791, section 3.2)
     pub const KNOWN: Duration = Duration::from_secs(15);
 }
 

@@ -49,7 +49,7 @@ impl Address for Ipv6Addr {
         net.contains(&self)
     }
 
-    /// Between two routers, a network of two has none that stands for both. // RFC 6164 section 6
+    /// Between two routers, a network of two has none that stands for both. (RFC 6164, section 6)
     fn ends_of(prefix_len: u8) -> Ends {
         if prefix_len < 127 { Ends::AnyRouter } else { Ends::Hosts }
     }

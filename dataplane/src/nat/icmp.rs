@@ -1,10 +1,10 @@
-//! ICMP errors about translated packets. (RFC 5508 section 4)
+//! ICMP errors about translated packets. (RFC 5508, section 4)
 //!
 //! An error goes back to the sender of the packet that it quotes, so it belongs to the flow of that
 //! packet and goes the way of the flow's replies. It is translated like one, outside and inside: the
 //! quoted packet gets back the addresses and ports that it was sent with, and the error itself goes to
 //! that sender. Errors are neither tracked nor counted by the flow: they refresh and end nothing.
-//! // RFC 4787 REQ-12, RFC 5382 REQ-10, RFC 5508 REQ-6
+//! (RFC 4787, REQ-12; RFC 5382, REQ-10; RFC 5508, REQ-6)
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 

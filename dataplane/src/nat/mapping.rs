@@ -1,4 +1,4 @@
-//! Endpoint-independent mappings. (RFC 4787 REQ-1, RFC 5382 REQ-1, RFC 5508 REQ-1)
+//! Endpoint-independent mappings. (RFC 4787, REQ-1; RFC 5382, REQ-1; RFC 5508, REQ-1)
 //!
 //! A mapping binds an inside endpoint to a port of an external address, for one protocol and for
 //! whomever the inside endpoint talks to by way of that address. It is found by its inside endpoint and external
@@ -7,7 +7,7 @@
 //! A mapping lives as long as a flow uses it, and needs no timer of its own:
 //!
 //! - What the inside sends prolongs its flow and the mapping alike, so the mapping's last such flow
-//!   ends when the mapping is due (RFC 4787 REQ-6). [`Mapping::held_until`] keeps that moment.
+//!   ends when the mapping is due (RFC 4787, REQ-6). [`Mapping::held_until`] keeps that moment.
 //! - A flow that an outsider opened through the mapping ends no later than that, until the inside
 //!   answers. So a flood from outside holds no port.
 //! - A pinhole uses its mapping for as long as it was asked for, whether the inside sends or not.
@@ -15,7 +15,7 @@
 //!   takes in nobody new.
 //!
 //! Each outside interface has one external address, and each of them ports of its own: [`EXTERNALS_MAX`] at most. So an
-//! inside host is seen at one address by whatever leaves by one interface (RFC 4787 REQ-2). Changing the addresses is for
+//! inside host is seen at one address by whatever leaves by one interface (RFC 4787, REQ-2). Changing the addresses is for
 //! the flow table, which first ends what uses those that go.
 
 use core::hash::Hash;

@@ -1,8 +1,8 @@
 //! Which external ports of one protocol are free, and which one a new mapping gets.
 //!
-//! A port is owned by one mapping or by none (RFC 4787 REQ-3). The inside host's own port is preserved
+//! A port is owned by one mapping or by none (RFC 4787, REQ-3). The inside host's own port is preserved
 //! where it is free. Else a free port is searched for from a random place on (RFC 6056), in the range
-//! 0-1023 or 1024-65535 of the original and of its parity (RFC 4787 REQ-3a, REQ-4); then of the other
+//! 0-1023 or 1024-65535 of the original and of its parity (RFC 4787, REQ-3a, REQ-4); then of the other
 //! parity; and for a low port, of which there are few, in the upper range. The search goes over bitmaps
 //! and is exhaustive: the last free port is found as surely as the first. Reserved ports belong to the
 //! gateway's services and forwards and are never given out; neither are port 0 and, with several workers,

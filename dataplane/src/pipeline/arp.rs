@@ -26,7 +26,7 @@ impl Dataplane {
         let interface = self.config.interface(id);
         let networks = self.networks.on(id);
         if networks.is_empty() {
-            // The DHCP client on the outside probes the address that it is offered. // RFC 5227 section 2.1.1
+            // The DHCP client on the outside probes the address that it is offered. // RFC 5227, section 2.1.1
             return match interface.role {
                 Role::Outside => Verdict::Local(LocalClass::Arp),
                 Role::Inside => Verdict::Drop(DropReason::NoAddress),

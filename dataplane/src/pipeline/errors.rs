@@ -77,7 +77,7 @@ impl Dataplane {
         let interface = self.config.interface(id);
         let Some(route) = self.routes.lookup_by(id, header.source) else { return false };
         let next_hop = route.next_hop(header.source);
-        // RFC 1812 section 4.3.2.4
+        // RFC 1812, section 4.3.2.4
         let Some(source) = self.networks.towards(id, next_hop).map(Network::own) else { return false };
         // An error is not worth a question: who has just sent something is known, or was lately.
         let Some(destination) = self.neighbors.last_known(call.now, id, next_hop) else { return false };
@@ -162,7 +162,7 @@ impl Dataplane {
         Some(())
     }
 
-    /// An ICMP error that crosses the WAN address in `direction`. (RFC 5508 REQ-3 to REQ-7)
+    /// An ICMP error that crosses the WAN address in `direction`. (RFC 5508, REQ-3 to REQ-7)
     pub(super) fn nat_error(
         &mut self,
         cx: &mut Context<'_, '_>,

@@ -86,7 +86,7 @@ impl Dataplane {
         header: &Header,
         frame: &Frame,
     ) -> DropReason {
-        // RFC 3927 section 7
+        // RFC 3927, section 7
         if header.source.is_link_local() {
             return DropReason::Martian;
         }

@@ -1,4 +1,4 @@
-//! Hairpin: LAN hosts that reach one another by the WAN address. (RFC 4787 REQ-9, RFC 5382 REQ-8)
+//! Hairpin: LAN hosts that reach one another by the WAN address. (RFC 4787, REQ-9; RFC 5382, REQ-8)
 //!
 //! ```text
 //!                  out: NatDirection::Hairpin                    in: NatDirection::HairpinInput

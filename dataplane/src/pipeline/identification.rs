@@ -2,7 +2,7 @@
 
 use crate::shard::Shard;
 
-/// Packet identifications that no other dataplane of the gateway gives. // RFC 6864 section 4.1
+/// Packet identifications that no other dataplane of the gateway gives. (RFC 6864, section 4.1)
 #[derive(Debug)]
 pub(super) struct Identifications {
     /// The first of this shard's, and how many it has.

@@ -82,7 +82,7 @@ impl Dataplane {
 }
 
 /// Whether a frame carries what only a DHCP server sends: a datagram to a client, or an answer to a relay.
-/// // RFC 2131 section 4.1, RFC 951 section 3: the operation is 1 for a request and 2 for a reply
+/// (RFC 2131, section 4.1; RFC 951, section 3: the operation is 1 for a request and 2 for a reply)
 #[inline]
 fn is_from_dhcp_server(frame: &Frame) -> bool {
     const SERVER_PORT: u16 = 67;

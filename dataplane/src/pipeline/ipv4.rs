@@ -74,7 +74,7 @@ impl Dataplane {
 
     /// The part of the gateway that a DHCP message is for: the server for one of a client inside, the client for
     /// one of a server outside; `None` for any other packet. A server may address an offer to the address that it
-    /// offers, which the gateway does not have yet. // RFC 2131 section 4.1
+    /// offers, which the gateway does not have yet. (RFC 2131, section 4.1)
     fn dhcp_class(
         &self,
         (interface, role): (InterfaceId, Role),
@@ -155,7 +155,7 @@ impl Dataplane {
         match AddressKind::of(header.destination) {
             AddressKind::Multicast | AddressKind::LimitedBroadcast => Err(DropReason::BroadcastNotForwarded),
             kind if !kind.may_be_destination() => Err(DropReason::Martian),
-            // RFC 1122 section 3.3.6: a broadcast frame carries no packet for one host.
+            // RFC 1122, section 3.3.6: a broadcast frame carries no packet for one host.
             _ if cast == Cast::Group || destination.is_broadcast => Err(DropReason::BroadcastNotForwarded),
             _ => Ok(destination),
         }
@@ -171,7 +171,7 @@ impl Dataplane {
 }
 
 /// An IPv4 and a TCP header without options, in octets, which the MSS does not count.
-/// // RFC 9293 section 3.7.1
+/// (RFC 9293, section 3.7.1)
 const TCP_IP_HEADERS_LEN: u16 = 40;
 
 /// Completes the checksum of a frame that left it to do, unless it is that of the transport header of

@@ -217,7 +217,7 @@ impl<A: Address> Network<A> {
     }
 
     /// Whether `address` stands for all its hosts, in today's form or that of old.
-    /// // RFC 1812 section 4.2.3.1
+    /// (RFC 1812, section 4.2.3.1)
     #[inline]
     pub(super) fn is_broadcast(&self, address: A) -> bool {
         self.ends == Ends::AllHosts && (address == self.first() || address == self.last())

@@ -12,11 +12,11 @@ use super::context::Call;
 use super::egress::send_arp;
 use super::network::Network;
 
-/// How often a conflict is answered at most. // RFC 5227 section 1.1: DEFEND_INTERVAL
+/// How often a conflict is answered at most. (RFC 5227, section 1.1: DEFEND_INTERVAL)
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a new address is announced. // RFC 5227 section 1.1: ANNOUNCE_NUM
+/// How often a new address is announced. (RFC 5227, section 1.1: ANNOUNCE_NUM)
 const ANNOUNCEMENTS: u8 = 2;
-/// The time between two announcements. // RFC 5227 section 1.1: ANNOUNCE_INTERVAL
+/// The time between two announcements. (RFC 5227, section 1.1: ANNOUNCE_INTERVAL)
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// One of the gateway's own addresses: what is left to announce, and until when a conflict is not answered.
@@ -60,7 +60,7 @@ impl Dataplane {
     }
 
     /// Somebody else claims the gateway's address `own`: says once in a while whose it is. A claim that is answered each
-    /// time would make a storm of two gateways. // RFC 5227 section 2.4 (b)
+    /// time would make a storm of two gateways. (RFC 5227, section 2.4 (b))
     pub(super) fn defend(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
         if !self.shard.is_first() {
             return;

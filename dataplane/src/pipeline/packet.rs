@@ -64,7 +64,7 @@ pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropRea
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
                 kind if kind.is_query_reply() => (Transport::IcmpReply, 0, message.identifier()),
-                // They mean nothing beyond their link. // RFC 6633, RFC 1812 section 5.2.7.2
+                // They mean nothing beyond their link. // RFC 6633, RFC 1812, section 5.2.7.2
                 icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
                     return Err(DropReason::ProtocolUnsupported);
                 }
@@ -102,7 +102,7 @@ pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
 }
 
 /// Whether the transport checksum of the whole packet in `frame` is right, unless a network device has
-/// seen to that or still has to make it. (RFC 9293 section 3.1, RFC 1122 section 4.1.3.4)
+/// seen to that or still has to make it. (RFC 9293, section 3.1; RFC 1122, section 4.1.3.4)
 #[inline]
 pub(super) fn verify_checksum(header: &Header, frame: &Frame) -> Result<(), DropReason> {
     let payload = header.payload(frame.packet());

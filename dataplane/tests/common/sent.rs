@@ -172,7 +172,7 @@ pub fn reassemble(fragments: &[Sent]) -> Vec<u8> {
     whole
 }
 
-/// The one's complement sum of 16-bit words. // RFC 1071
+/// The one's complement sum of 16-bit words. (RFC 1071)
 pub fn sum(bytes: &[u8]) -> u16 {
     let mut sum = 0u64;
     for pair in bytes.chunks(2) {

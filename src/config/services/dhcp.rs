@@ -38,10 +38,10 @@ impl Dhcp {
 /// How many of the LAN's hosts are given out unless the pool says otherwise.
 const POOL_HOSTS: u32 = 100;
 const LEASE_SECS: u32 = 86_400;
-/// A year. A lease of 2^32 - 1 would never end (RFC 2131 section 3.3), and its address never recirculate.
+/// A year. A lease of 2^32 - 1 would never end (RFC 2131, section 3.3), and its address never recirculate.
 const LEASE_SECS_MAX: u32 = 31_536_000;
 const RESERVATIONS_MAX: usize = 4096;
-/// RFC 2132 section 9.14: a type and at least one octet; one length octet.
+/// RFC 2132, section 9.14: a type and at least one octet; one length octet.
 const CLIENT_ID_LENS: std::ops::RangeInclusive<usize> = 2..=255;
 
 /// `hostname` is the gateway's.

@@ -184,7 +184,7 @@ fn full_name(name: &str, domain: &str) -> String {
     full.to_ascii_lowercase()
 }
 
-/// Checks that no record stands twice, and that an alias is alone at its name. // RFC 1034 section 3.6.2
+/// Checks that no record stands twice, and that an alias is alone at its name. (RFC 1034, section 3.6.2)
 fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
     let is_alias = |read: &ReadRecord| matches!(read.record.value, RecordValue::Alias(_));
     let mut by_name: Vec<_> = records.iter().collect();

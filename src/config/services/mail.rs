@@ -172,7 +172,7 @@ const DISK_RESERVE: u64 = 128 << 20;
 const NETWORKS_MAX: usize = 64;
 const DOMAINS_MAX: usize = 256;
 const ROUTES_MAX: usize = 256;
-/// The port for those who hand mail in. // RFC 6409
+/// The port for those who hand mail in. (RFC 6409)
 const SMARTHOST_PORT: u16 = 587;
 const EXAMPLE: &str = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
 /// The values of `authentication`.

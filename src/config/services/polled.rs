@@ -24,7 +24,7 @@ use crate::config::value::{choice, integer, parsed, quoted, unless_empty};
 const COMMON_MAX: usize = 64;
 /// The most of all together.
 const ALL_MAX: usize = 1024;
-/// The port that begins with TLS. // RFC 8314, section 3.3
+/// The port that begins with TLS. (RFC 8314, section 3.3)
 const TLS_PORT: u16 = 995;
 /// The longest name of an account, in octets: what the store remembers its messages by has room for it.
 const USERNAME_OCTETS_MAX: usize = 200;
@@ -194,7 +194,7 @@ fn path(text: &str) -> Result<PathBuf, Problem> {
     Ok(text.into())
 }
 
-/// The name of a field of a header. // RFC 5322, section 2.2
+/// The name of a field of a header. (RFC 5322, section 2.2)
 fn field_name(text: &str) -> Result<String, Problem> {
     if text.len() > 64 || !text.bytes().all(|octet| octet.is_ascii_graphic() && octet != b':') {
         let what = format!("{} is no name of a header", quoted(text));

@@ -111,7 +111,7 @@ fn user_of(text: &str, users: &[User]) -> Result<String, Problem> {
     Err(Problem::new(format!("there is no user {}", quoted(text)), remedy))
 }
 
-/// The name of a field. // RFC 5322, section 2.2
+/// The name of a field. (RFC 5322, section 2.2)
 fn field(text: &str) -> Result<String, Problem> {
     let name = text.strip_suffix(':').unwrap_or(text);
     let is_right = |octet: u8| octet.is_ascii_graphic() && octet != b':';

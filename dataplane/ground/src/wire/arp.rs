@@ -46,7 +46,7 @@ impl Packet {
         Self { operation: Operation::Request, sender_mac, sender_ip, target_mac: MacAddr::ZERO, target_ip }
     }
 
-    /// The announcement that `mac` has `ip`: a request that nobody else answers. (RFC 5227 section 3)
+    /// The announcement that `mac` has `ip`: a request that nobody else answers. (RFC 5227, section 3)
     pub const fn announcement(mac: MacAddr, ip: Ipv4Addr) -> Self {
         Self::request(mac, ip, ip)
     }
@@ -62,12 +62,12 @@ impl Packet {
         }
     }
 
-    /// Whether it asks if an address is free, without claiming any. (RFC 5227 section 2.1)
+    /// Whether it asks if an address is free, without claiming any. (RFC 5227, section 2.1)
     pub fn is_probe(&self) -> bool {
         self.operation == Operation::Request && self.sender_ip.is_unspecified()
     }
 
-    /// Whether it answers a probe that `mac` sent. // RFC 5227 section 2.1.1
+    /// Whether it answers a probe that `mac` sent. (RFC 5227, section 2.1.1)
     pub fn answers_probe_of(&self, mac: MacAddr) -> bool {
         self.operation == Operation::Reply && self.target_ip.is_unspecified() && self.target_mac == mac
     }
@@ -88,7 +88,7 @@ impl Packet {
         };
         let (sender_mac, sender_ip) = addresses(packet, 8);
         let (target_mac, target_ip) = addresses(packet, 18);
-        // RFC 1812 section 3.3.2: nobody is believed to be at a group address.
+        // RFC 1812, section 3.3.2: nobody is believed to be at a group address.
         if sender_mac.is_multicast() || sender_mac == MacAddr::ZERO {
             return Err(Malformed::Address);
         }

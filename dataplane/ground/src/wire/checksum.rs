@@ -16,7 +16,7 @@ impl Sum {
     #[inline]
     pub fn add_bytes(self, bytes: &[u8]) -> Self {
         // Ones' complement addition works in any width and byte order: sum native words into 64 bits,
-        // where 2^32 of them cannot overflow, and swap once at the end. (RFC 1071 section 2)
+        // where 2^32 of them cannot overflow, and swap once at the end. (RFC 1071, section 2)
         let (blocks, rest) = bytes.as_chunks::<64>();
         let (words, _) = rest.as_chunks::<4>();
         let (pairs, odd) = rest.as_chunks::<2>();
@@ -43,7 +43,7 @@ impl Sum {
         Self(self.0 + addr.to_bits() as u64)
     }
 
-    /// Adds the pseudo-header of a TCP segment or UDP datagram of `len` octets. (RFC 9293 section 3.1)
+    /// Adds the pseudo-header of a TCP segment or UDP datagram of `len` octets. (RFC 9293, section 3.1)
     #[inline]
     pub const fn add_pseudo_header(
         self,
@@ -132,7 +132,7 @@ impl Delta {
         Self(!self.0)
     }
 
-    /// The checksum after the change: `~(~HC + ~m + m')`. (RFC 1624 equation 3)
+    /// The checksum after the change: `~(~HC + ~m + m')`. (RFC 1624, equation 3)
     #[inline]
     pub const fn apply(self, checksum: u16) -> u16 {
         !fold(!checksum as u64 + self.0 as u64)

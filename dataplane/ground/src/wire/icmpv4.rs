@@ -34,7 +34,7 @@ impl Type {
     /// Answers a timestamp.
     pub const TIMESTAMP_REPLY: Self = Self(14);
 
-    /// Whether it tells of a packet, and quotes it. (RFC 1122 section 3.2.2)
+    /// Whether it tells of a packet, and quotes it. (RFC 1122, section 3.2.2)
     #[inline]
     pub const fn is_error(self) -> bool {
         matches!(
@@ -188,7 +188,7 @@ impl<'a> HeaderMut<'a> {
 /// Makes the IPv4 `packet` with `header`, an echo request, its own reply.
 ///
 /// Whether to answer at all is the caller's business: not what came by broadcast or multicast
-/// (RFC 1122 section 3.2.2.6), nor what has a wrong checksum.
+/// (RFC 1122, section 3.2.2.6), nor what has a wrong checksum.
 ///
 /// # Errors
 ///
@@ -219,13 +219,13 @@ pub struct Embedded {
 
 impl Embedded {
     /// The packet that `message`, an ICMP error, quotes: its IP header with any options, and at least
-    /// the first eight octets of its payload. (RFC 792, RFC 5508 REQ-3b)
+    /// the first eight octets of its payload. (RFC 792, RFC 5508, REQ-3b)
     ///
     /// # Errors
     ///
     /// As [`ipv4::Header::parse_embedded`], [`Malformed::Checksum`] of the quoted header included
-    /// (RFC 5508 REQ-3a); [`Malformed::Unsupported`] if it is not the first fragment, an ICMP
-    /// error itself (RFC 5508 REQ-3d), or of a protocol without ports.
+    /// (RFC 5508, REQ-3a); [`Malformed::Unsupported`] if it is not the first fragment, an ICMP
+    /// error itself (RFC 5508, REQ-3d), or of a protocol without ports.
     pub fn parse(message: &[u8]) -> Result<Self, Malformed> {
         Self::of_packet(message.get(Header::LEN..).ok_or(Malformed::Truncated)?)
     }
@@ -262,7 +262,7 @@ impl Embedded {
     }
 
     /// Gives the packet that `message` quotes other addresses and ports, with all checksums: that of
-    /// its IP header, its transport's where it is quoted, and the error's own. (RFC 5508 REQ-4, REQ-5)
+    /// its IP header, its transport's where it is quoted, and the error's own. (RFC 5508, REQ-4, REQ-5)
     ///
     /// # Errors
     ///

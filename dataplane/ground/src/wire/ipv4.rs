@@ -308,7 +308,7 @@ impl<'a> HeaderMut<'a> {
     }
 }
 
-/// The options that name hops to be routed through: loose and strict. (RFC 791 section 3.1)
+/// The options that name hops to be routed through: loose and strict. (RFC 791, section 3.1)
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
 
 /// Whether an option of this type stands in every fragment, and not in the first alone.
@@ -321,7 +321,7 @@ fn is_source_routed(options: &[u8]) -> Result<bool, Malformed> {
     Options::new(options).try_fold(false, |found, option| Ok(SOURCE_ROUTES.contains(&option?.kind) || found))
 }
 
-/// What kind of address an address is. (RFC 6890, RFC 1812 section 5.3.7)
+/// What kind of address an address is. (RFC 6890, RFC 1812, section 5.3.7)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressKind {
     /// 0.0.0.0: a host that has no address yet.
@@ -372,7 +372,7 @@ impl AddressKind {
     }
 
     /// Whether a packet may leave the link it came from with it as its source or destination.
-    /// Multicast routing is none of the gateway's business; RFC 3927 section 7 keeps link-local in.
+    /// Multicast routing is none of the gateway's business; RFC 3927, section 7 keeps link-local in.
     #[inline]
     pub const fn may_be_forwarded(self) -> bool {
         matches!(self, Self::Unicast)

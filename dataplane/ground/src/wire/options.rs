@@ -1,4 +1,4 @@
-//! The options of IPv4 and TCP headers, which share one format. (RFC 791 section 3.1, RFC 9293 section 3.1)
+//! The options of IPv4 and TCP headers, which share one format. (RFC 791, section 3.1; RFC 9293, section 3.1)
 
 use super::Malformed;
 

@@ -46,7 +46,7 @@ impl Flags {
 
     /// Whether a TCP sends such a segment at all: SYN, FIN and RST exclude each other, and all but
     /// a SYN and a RST acknowledge. What is not possible (nothing set, FIN alone, FIN+PSH+URG,
-    /// SYN+FIN, SYN+RST) is how scanners tell systems apart. (RFC 9293 section 3.10)
+    /// SYN+FIN, SYN+RST) is how scanners tell systems apart. (RFC 9293, section 3.10)
     #[inline]
     pub const fn is_possible(self) -> bool {
         let kind = self.0 & (Self::SYN.0 | Self::FIN.0 | Self::RST.0);
@@ -171,14 +171,14 @@ impl Header {
     /// Whether the options of the `segment` that the header is of add up.
     #[inline]
     pub fn has_sound_options(&self, segment: &[u8]) -> bool {
-        // Without options, or with timestamps as RFC 7323 appendix A has them: nearly every segment.
+        // Without options, or with timestamps as RFC 7323, appendix A has them: nearly every segment.
         usize::from(self.header_len) == Self::LEN_MIN
             || self.header_len == 32
                 && segment.get(Self::LEN_MIN..).is_some_and(|o| o.starts_with(&TIMESTAMPS))
             || self.options(segment).all(|option| option.is_ok())
     }
 
-    /// The largest segment that the sender of this `segment` takes. (RFC 9293 section 3.7.1)
+    /// The largest segment that the sender of this `segment` takes. (RFC 9293, section 3.7.1)
     pub fn mss(&self, segment: &[u8]) -> Option<u16> {
         self.mss_option(segment).map(|(_, mss)| mss)
     }
@@ -269,7 +269,7 @@ pub fn clamp_mss(segment: &mut [u8], mss_max: u16) -> Result<(), Malformed> {
         value.copy_from_slice(&mss_max.to_be_bytes());
     }
     // A value at an odd offset stands across two words of the sum, which is the same with its octets
-    // swapped. (RFC 1071 section 2)
+    // swapped. (RFC 1071, section 2)
     let delta = if at.is_multiple_of(2) {
         Delta::NONE.replace_u16(mss, mss_max)
     } else {

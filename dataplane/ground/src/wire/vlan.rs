@@ -29,7 +29,7 @@ impl Tag {
     }
 }
 
-/// A VLAN's number. // IEEE 802.1Q
+/// A VLAN's number. (IEEE 802.1Q)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct VlanId(u16);
 

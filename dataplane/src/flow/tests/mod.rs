@@ -551,7 +551,7 @@ fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
     let port = external_port(&table, id);
     assert!(port != 5000 && port.is_multiple_of(2) && port >= 1024, "{port}");
     assert_eq!(table.mapping_by_external(Protocol::UDP, wan(5000)), None, "the port is free again");
-    // A mapping that is in use keeps its port, as it must be the same for all. (RFC 4787 REQ-1)
+    // A mapping that is in use keeps its port, as it must be the same for all. (RFC 4787, REQ-1)
     open(&mut table, 0, outbound(pc(3, 5002), remote(2, 1)), &UDP);
     open(&mut table, 0, forwarded(remote(1, 6000), wan(5002), pc(30, 5002)), &UDP);
     let new = outbound(pc(3, 5002), remote(1, 6000));

@@ -94,7 +94,7 @@ impl Dataplane {
     ) -> NatAction {
         match packet::content(arrival.header, arrival.frame) {
             Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
-            // No error is so long that it would have to be fragmented. // RFC 1812 section 4.3.2.3
+            // No error is so long that it would have to be fragmented. // RFC 1812, section 4.3.2.3
             Ok(Content::Error) => NatAction::Drop(DropReason::FragmentInvalid),
             Err(reason) => NatAction::Drop(reason),
         }
@@ -238,7 +238,7 @@ impl Dataplane {
     /// How a packet of a flow is rewritten.
     ///
     /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
-    /// fragmented gets one of the gateway's. // RFC 6864 section 5.3.1
+    /// fragmented gets one of the gateway's. (RFC 6864, section 5.3.1)
     #[inline]
     fn rewrite_of(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> NatAction {
         let Arrival { header, frame, .. } = arrival;

@@ -36,7 +36,7 @@ impl Dataplane {
             (NatDirection::HairpinInput, FlowError::TableFull | FlowError::HostLimit, _) => {
                 self.reject_undone(call, &mut Quote::of_frame(arrival.frame), DeliveryError::NoRoom);
             }
-            // RFC 5382 REQ-4
+            // RFC 5382, REQ-4
             (NatDirection::Input, FlowError::Filtered, Transport::Tcp(_)) => {
                 self.answer_unsolicited(call, arrival, packet);
             }

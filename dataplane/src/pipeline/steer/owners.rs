@@ -19,7 +19,7 @@
 //!
 //! An external port that a shard gives to an inside host is one of its own, so that both ways of a
 //! conversation, the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody.
-//! Ports of one shard come in pairs, as parity is kept. (RFC 4787 REQ-4)
+//! Ports of one shard come in pairs, as parity is kept. (RFC 4787, REQ-4)
 //!
 //! Where forwards with different sources send one external port to different inside ports, the source decides
 //! in either direction.

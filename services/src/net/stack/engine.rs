@@ -22,7 +22,7 @@ use super::tcp::{FlowId, Tcp};
 use super::udp::Udp;
 use super::{StackConfig, StackCounters};
 
-/// RFC 791 section 3.2: what every host takes; with less there is no sensible segment.
+/// RFC 791, section 3.2: what every host takes; with less there is no sensible segment.
 const MTU_MIN: usize = 576;
 
 /// Who a packet is from.
@@ -140,7 +140,7 @@ impl Engine {
         self.tcp.connect(now, source, remote, &mut self.rng)
     }
 
-    /// Whether a host takes such a packet at all (RFC 1122 section 3.2.1.3).
+    /// Whether a host takes such a packet at all (RFC 1122, section 3.2.1.3).
     fn is_acceptable(&self, packet: &Packet<'_>, origin: Origin) -> bool {
         let (source, destination) = (packet.source, packet.destination);
         let addresses = &self.ip.addresses;
@@ -170,7 +170,7 @@ impl Engine {
                     self.ip.refuse(now, packet.octets);
                 }
             }
-            // RFC 9293 section 3.9.2.3 (MUST-57): nothing but unicast.
+            // RFC 9293, section 3.9.2.3 (MUST-57): nothing but unicast.
             _ if !is_to_us_only => self.counters.packets_not_ours += 1,
             IpProtocol::Tcp => match Segment::parse(packet) {
                 Ok(segment) => {
@@ -178,7 +178,7 @@ impl Engine {
                 }
                 Err(why) => self.counters.count_unreadable(why),
             },
-            // RFC 1122 section 3.2.2.1: never an error about an error.
+            // RFC 1122, section 3.2.2.1: never an error about an error.
             IpProtocol::Icmp if packet.source.is_ipv4() => self.answer_echo(now, packet.octets),
             // RFC 4443, section 2.4: nor of IPv6, whose echo nobody here answers yet.
             IpProtocol::Icmpv6 if packet.source.is_ipv6() => self.counters.icmp_ignored += 1,
@@ -189,7 +189,7 @@ impl Engine {
         }
     }
 
-    /// Answers an echo request that came in fragments (RFC 1812 section 4.3.3.6). The dataplane has
+    /// Answers an echo request that came in fragments (RFC 1812, section 4.3.3.6). The dataplane has
     /// answered those that came whole, and what comes here has no options.
     fn answer_echo(&mut self, now: Instant, packet: &[u8]) {
         let Ok(header) = ipv4::Header::parse(packet) else { return };

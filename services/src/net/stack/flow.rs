@@ -15,11 +15,11 @@ use super::connection::{Beginning, Connection, Reaction, Settings, State};
 use super::ip::IpLayer;
 use super::segment::{Fields, Tuple, packet};
 
-/// Waiting for the answer to a SYN. RFC 9293 section 3.8.3 (MUST-23): at least three minutes.
+/// Waiting for the answer to a SYN. RFC 9293, section 3.8.3 (MUST-23): at least three minutes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
 /// Waiting for the end of a handshake that the peer began, from its first SYN on.
 const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(60);
-/// Waiting for an acknowledgement. RFC 9293 section 3.9.1: five minutes.
+/// Waiting for an acknowledgement. RFC 9293, section 3.9.1: five minutes.
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
 /// Waiting in FIN-WAIT-2 for the FIN of a peer that nobody listens to any more.
 const ORPHAN_FIN_PATIENCE: Duration = Duration::from_secs(60);
@@ -202,7 +202,7 @@ impl Flow {
         }
         self.connection.discard_unread();
         if self.state() == State::FinWait2 {
-            // RFC 1122 section 4.2.2.13: a reset tells the peer that its data is lost.
+            // RFC 1122, section 4.2.2.13: a reset tells the peer that its data is lost.
             self.abort(io::ErrorKind::ConnectionAborted);
         }
     }

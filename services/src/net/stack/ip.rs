@@ -56,7 +56,7 @@ impl IpLayer {
     }
 
     /// Answers a packet that nobody wants: RST to TCP, port or protocol unreachable to the rest, and
-    /// nothing where RFC 1122 section 3.2.2 forbids it.
+    /// nothing where RFC 1122, section 3.2.2 forbids it.
     pub(super) fn refuse(&mut self, now: Instant, packet: &[u8]) {
         self.receive(now, packet, &mut SocketSet::new([]));
     }

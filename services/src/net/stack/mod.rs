@@ -106,7 +106,7 @@ pub struct StackConfig {
     /// The most UDP sockets.
     pub udp_sockets_max: usize,
     /// How long a connection is idle before the peer is asked whether it is still there. After three
-    /// times that without a word it has ended. RFC 9293 section 3.8.4 (MUST-26) wants two hours or
+    /// times that without a word it has ended. RFC 9293, section 3.8.4 (MUST-26) wants two hours or
     /// more unless somebody asked for less.
     pub keep_alive: Duration,
 }

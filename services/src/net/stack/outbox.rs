@@ -1,7 +1,7 @@
 //! Packets on their way out: a bounded queue between the sockets and the dataplane's ring.
 //!
 //! Every packet is fragmented here if it has to be, and gets its identification: one of IPv4 in any case, one of IPv6
-//! with its fragments. Nothing here discovers the path's MTU, therefore "don't fragment" is cleared (RFC 1191 section 3
+//! with its fragments. Nothing here discovers the path's MTU, therefore "don't fragment" is cleared (RFC 1191, section 3
 //! wants it set only by who listens to the answers).
 
 use std::collections::VecDeque;
@@ -137,7 +137,7 @@ impl Outbox {
         }
     }
 
-    /// What every fragment but the last carries behind `headers_len` octets, a multiple of 8 octets (RFC 791 section
+    /// What every fragment but the last carries behind `headers_len` octets, a multiple of 8 octets (RFC 791, section
     /// 3.2).
     fn fragment_len(&self, headers_len: usize) -> usize {
         (self.mtu - headers_len) & !7

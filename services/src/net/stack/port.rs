@@ -8,10 +8,10 @@ use rand::rngs::StdRng;
 
 use super::addresses::every;
 
-/// RFC 6056 section 3.2.
+/// RFC 6056, section 3.2.
 const FIRST: u16 = 1024;
 
-/// A random port for which `is_free`; `None` if there is none (RFC 6056 section 3.3.1).
+/// A random port for which `is_free`; `None` if there is none (RFC 6056, section 3.3.1).
 pub(super) fn choose_port(rng: &mut StdRng, is_free: impl Fn(u16) -> bool) -> Option<u16> {
     let start = rng.random_range(FIRST..=u16::MAX);
     (start..=u16::MAX).chain(FIRST..start).find(|port| is_free(*port))

@@ -1,4 +1,4 @@
-//! Puts fragmented datagrams together before they are given to anybody (RFC 791 section 3.2). It is of IPv4: a fragment
+//! Puts fragmented datagrams together before they are given to anybody (RFC 791, section 3.2). It is of IPv4: a fragment
 //! of IPv6 has a header of its own, which nothing here reads yet.
 //!
 //! smoltcp does the work: an interface of its own sees nothing but fragments, and a raw socket receives
@@ -20,7 +20,7 @@ use super::packet::Packet;
 
 /// The longest IPv4 packet; what fragments make up beyond it does not fit the socket and is lost.
 const PACKET_LEN_MAX: usize = u16::MAX as usize;
-/// RFC 791 section 3.2. RFC 1122 wants a minute, in which eight forged fragments would shut out all
+/// RFC 791, section 3.2. RFC 1122 wants a minute, in which eight forged fragments would shut out all
 /// others.
 const TIMEOUT: Duration = Duration::from_secs(15);
 

@@ -41,7 +41,7 @@ struct Bound {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
     queued_octets: usize,
     arrived: Rc<Notify>,
-    /// RFC 1122 section 4.1.3.5: an answer comes from the address that was asked. Only who would be
+    /// RFC 1122, section 4.1.3.5: an answer comes from the address that was asked. Only who would be
     /// answered from another one is remembered, the latest last.
     unusual_peers: VecDeque<(SocketAddr, IpAddr)>,
 }

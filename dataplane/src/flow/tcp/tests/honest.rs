@@ -26,7 +26,7 @@ enum Step {
     Attack { direction: Direction, segment: TcpSegment },
 }
 
-/// One end. (RFC 9293 section 3.3.1)
+/// One end. (RFC 9293, section 3.3.1)
 struct End {
     /// Acknowledged by the other end.
     una: u32,
@@ -55,7 +55,7 @@ impl End {
         }
     }
 
-    /// Whether it takes the segment: RFC 9293 section 3.4, RFC 5961 section 5.2.
+    /// Whether it takes the segment: RFC 9293, section 3.4; RFC 5961, section 5.2.
     fn would_take(&self, segment: &TcpSegment) -> bool {
         let window = self.edge.wrapping_sub(self.expected);
         let is_in_window = |number: u32| number.wrapping_sub(self.expected) < window;

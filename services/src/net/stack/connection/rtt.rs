@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The time-out before anything was measured. (RFC 6298, section 2.1)
 const RTO_INITIAL: Duration = Duration::from_secs(1);
-/// The least time-out. RFC 6298 section 2.4 wants a second, which costs a transfer over a lossy path dearly; other
+/// The least time-out. RFC 6298, section 2.4 wants a second, which costs a transfer over a lossy path dearly; other
 /// systems use this.
 const RTO_MIN: Duration = Duration::from_millis(200);
 /// The longest time-out. (RFC 6298, section 2.5)

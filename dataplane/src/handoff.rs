@@ -1,10 +1,10 @@
-//! Frames on their way from one worker's dataplane to another's.
+//! Frames that one worker's dataplane hands to another's.
 
 use gatepost_ground::PortId;
 
 use crate::icmp_error::IcmpError;
 
-/// How a frame came from another dataplane of the gateway.
+/// Where a handed-over frame entered the gateway, and what the receiving worker is to do with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Handoff {
     pub(crate) origin: Origin,
@@ -14,39 +14,41 @@ pub struct Handoff {
 /// Where a frame entered the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// At a port.
+    /// The frame was read from a port.
     Port(PortId),
-    /// From its own host stack.
+    /// The gateway's own host stack sent the packet.
     Host,
 }
 
-/// How far a frame has come on its way through the dataplanes.
+/// Why a frame is at this worker: the frame entered here, or another worker handed it over for this step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HandoffStage {
-    /// It has entered here.
+    /// The frame entered the gateway at this worker. No other worker has seen it.
     Direct,
-    /// It is as it came, and belongs to the one that gets it.
+    /// The frame is unchanged, and the receiving worker owns its packet.
     ToOwner,
-    /// It is a fragment as it came, and the one that gets it owns its packet.
+    /// The frame is an unchanged fragment, and the receiving worker owns its packet.
     FragmentToOwner,
-    /// It is for the WAN address, and the one that gets it knows whether that is a LAN host's port.
+    /// A LAN host sent the packet to the WAN address. The receiving worker owns the destination port, and knows
+    /// whether a LAN host has it.
     HairpinQuery,
-    /// It is for the WAN address, and the port is a LAN host's.
+    /// The answer to [`HandoffStage::HairpinQuery`]: a LAN host has the destination port.
     HairpinYes,
-    /// It is for the WAN address, and the port is no LAN host's.
+    /// The answer to [`HandoffStage::HairpinQuery`]: no LAN host has the destination port.
     HairpinNo,
-    /// It has gone out to the WAN address, and comes in again.
+    /// The outbound half of a hairpin is done: the packet now comes in at the WAN address.
     HairpinIn,
-    /// It is the beginning of such a packet, whose sender is to be told why it got no further.
+    /// The frame is the beginning of a hairpinned packet that could not be delivered. The receiving worker sends the
+    /// error to the packet's sender.
     ErrorBack(DeliveryError),
 }
 
-/// Why a packet that came in again got no further.
+/// Why the inbound half of a hairpin could not deliver a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DeliveryError {
-    /// Its next hop does not answer.
+    /// The next hop does not answer ARP.
     Unreachable,
-    /// There is no room for its flow.
+    /// There is no room for the packet's flow.
     NoRoom,
 }
 

@@ -1,4 +1,4 @@
-//! The ARP stage: who asks for the gateway is answered, who tells something is learnt from.
+//! The ARP stage: answers requests for the gateway's addresses, and learns neighbours from the senders of ARP.
 
 use core::net::Ipv4Addr;
 
@@ -16,9 +16,9 @@ use crate::neighbor::{ArpContext, Claim};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A frame from the interface `id` that carries ARP. It is only read: others may get the same, the other workers
-    /// for one. They learn from it; who has received it answers, and the first worker defends the gateway's
-    /// addresses.
+    /// Takes a frame that carries ARP from the interface `id`. The frame must not be changed, as other ports and the
+    /// other workers may get it too. All workers learn from it; the worker that received it answers, and the first
+    /// worker defends the gateway's addresses.
     pub(super) fn arp_input(&mut self, cx: &mut Context<'_, '_>, id: InterfaceId, frame: &Frame) -> Verdict {
         let Ok(packet) = Packet::parse(frame.packet()) else {
             return Verdict::Drop(DropReason::ArpMalformed);
@@ -26,7 +26,7 @@ impl Dataplane {
         let interface = self.config.interface(id);
         let networks = self.networks.on(id);
         if networks.is_empty() {
-            // The DHCP client on the outside probes the address that it is offered. // RFC 5227, section 2.1.1
+            // The DHCP client on the outside probes the offered address. // RFC 5227, section 2.1.1
             return match interface.role {
                 Role::Outside => Verdict::Local(LocalClass::Arp),
                 Role::Inside => Verdict::Drop(DropReason::NoAddress),
@@ -50,7 +50,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::ArpMalformed);
         }
         if interface.role == Role::Inside && packet.answers_probe_of(interface.mac()) {
-            // The DHCP server probes an address that a client has declined.
+            // The packet answers the DHCP server, which probes an address that a client has declined.
             return Verdict::Local(LocalClass::DhcpServer);
         }
         let is_for_us = is_own(packet.target_ip);
@@ -65,7 +65,8 @@ impl Dataplane {
             self.copy_to_others(cx);
         }
         let reply = packet.reply(interface.mac());
-        // An answer may be to what another worker has asked: who it is from is then known to all.
+        // The reply may answer a request of another worker. Taken as a request, it makes its sender known to every
+        // worker.
         let is_introduction = is_for_us && !self.shard.is_sole();
         let operation = if is_introduction { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
@@ -73,8 +74,8 @@ impl Dataplane {
         let context = ArpContext { is_for_us, is_copy: !is_first, holder };
         let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
-        // A router with addresses of several networks asks as any of them: it is answered, and nothing
-        // is learnt.
+        // A router with addresses in several networks may ask from any of them. The request is answered, and nothing
+        // is learnt from it.
         if is_of_segment {
             neighbors.handle_arp(cx.call.now, id, &packet, context, &mut |event| {
                 events.handle(cx.call, event);
@@ -86,23 +87,24 @@ impl Dataplane {
         Verdict::Consumed
     }
 
-    /// The hardware address to which a lease or a reservation gives the sender's address, if one does. Of a packet from
-    /// the bridge through which the lease was asked for, nobody's: it counts if the holder itself does not answer.
+    /// The hardware address to which a lease or a reservation gives the sender's address; `None` without one. `None`
+    /// also for a packet from the bridge through which the holder asked for the lease: its claim is checked by asking
+    /// the holder.
     fn holder(&self, now: Instant, role: Role, packet: &Packet) -> Option<MacAddr> {
         let (ip, sender) = (packet.sender_ip, packet.sender_mac);
         let holder = self.bindings.holder(now, ip).filter(|_| role == Role::Inside)?;
         (holder == sender || !self.bindings.may_send(now, ip, sender)).then_some(holder)
     }
 
-    /// Lets the other workers learn from the frame at hand, unless it was one of them that told of it.
+    /// Lets the other workers learn from the current frame, unless the frame is a copy from one of them.
     fn copy_to_others(&self, cx: &mut Context<'_, '_>) {
         let is_copied = !self.shard.is_sole() && !matches!(cx.ingress, Ingress::ArpCopy(_));
         cx.copy_to_others |= is_copied;
         cx.involves_others |= is_copied;
     }
 
-    /// Whether `address` may belong to a station on the interface: one of its network, or the router of a
-    /// network of one. That of all hosts never does.
+    /// Whether `address` may belong to a station on the interface: an address in one of its networks, or its router's
+    /// if that is in none of them. A broadcast address never does.
     fn is_neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
         let networks = self.networks.on(interface);
         let is_host = networks.iter().any(|network| network.contains(address))
@@ -110,7 +112,7 @@ impl Dataplane {
         is_host || self.config.interface(interface).gateway.v4 == Some(address)
     }
 
-    /// Whether `address` may belong to a host of a network that is none of the gateway's.
+    /// Whether `address` may belong to a host outside the gateway's networks.
     fn is_stranger(&self, address: Ipv4Addr) -> bool {
         AddressKind::of(address) == AddressKind::Unicast && !self.networks.is_near(address)
     }

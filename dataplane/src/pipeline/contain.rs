@@ -1,12 +1,12 @@
-//! Panics for broken invariants, one frame or task at a time.
+//! Containment of panics: a broken invariant costs one frame or one task.
 //!
 //! A stage that finds an invariant of the dataplane broken panics. Builds with debug assertions, and the simulation's
 //! tests with them, let the panic end the program, so that the fault is found. A release build, which routes an
-//! office, gives up the frame at hand as [`internal-error`](crate::DropReason::InternalError) and goes on with the next.
-//! Tables that were being changed may then lack an entry, which ends by its time-out or is made anew.
+//! office, drops the current frame as [`internal-error`](crate::DropReason::InternalError) and goes on with the next.
+//! A table that was being changed may then have an incomplete entry, which ends by its time-out or is made again.
 //!
-//! The same goes for what a dataplane does besides deciding on frames: each [`Task`] is given up by itself, and counted
-//! as `tasks_given_up`. As whatever was due is due again at once, no timer is looked at for [`PAUSE`] then.
+//! The same holds for the dataplane's other work: each [`Task`] is given up alone, and counted as `tasks_given_up`.
+//! Since the timer that was due would be due again at once, no timer runs for [`PAUSE`] afterwards.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -18,26 +18,26 @@ use super::Dataplane;
 /// How long timers wait after a task was given up.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What a dataplane does besides deciding on frames.
+/// The work of a dataplane besides deciding on frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Task {
-    /// Ends flows that are due.
+    /// End the flows that are due.
     Flows,
-    /// Asks for neighbours, and gives up those that do not answer.
+    /// Send ARP requests, and drop the frames held for neighbours that do not answer.
     Neighbors,
-    /// Gives up fragments that are due.
+    /// Drop held fragments that are due.
     Fragments,
-    /// Refuses unsolicited SYNs that are due.
+    /// Reject the unsolicited SYNs that are due.
     SynRejects,
-    /// Announces the gateway's addresses.
+    /// Announce the gateway's addresses.
     Announcements,
-    /// Takes in what another worker tells.
+    /// Take in a notice of another worker.
     Notice,
-    /// Takes in who holds which address.
+    /// Take in leases and reservations.
     Bindings,
-    /// Takes in another configuration.
+    /// Take in a new configuration.
     Configuration,
-    /// Carries out a command.
+    /// Carry out a command.
     Command,
 }
 
@@ -80,7 +80,7 @@ impl Containment {
         assert!(self.broken_frames.is_none_or(|octet| frame.first() != Some(&octet)), "an invariant");
     }
 
-    /// When that which is due at `due` can be looked at.
+    /// When a timer that is due at `due` may run.
     #[inline]
     pub fn defer(&self, due: Instant) -> Instant {
         due.max(self.paused_until)
@@ -88,7 +88,7 @@ impl Containment {
 }
 
 impl Dataplane {
-    /// Has `task` done by `run`, or given up if that panics and panics are caught.
+    /// Runs `task`, or gives it up if it panics and panics are caught.
     pub(super) fn contained(&mut self, now: Instant, task: Task, run: impl FnOnce(&mut Self)) {
         let run = |dataplane: &mut Self| {
             #[cfg(test)]
@@ -104,7 +104,7 @@ impl Dataplane {
 
     #[cold]
     fn task_given_up(&mut self, now: Instant, task: Task) {
-        // The task may have failed with one of the buffers in its hands.
+        // The task may have panicked while it had taken one of the buffers.
         self.reserve_frames();
         self.counters.tasks_given_up += 1;
         if !matches!(task, Task::Notice | Task::Bindings | Task::Configuration | Task::Command) {
@@ -122,7 +122,8 @@ pub(super) fn each<T>(catches: bool, items: &mut impl Iterator<Item = T>, step: 
         items.for_each(step);
         false
     } else {
-        // What a step leaves half done is in the caller's tables, which bear it; see above.
+        // A step that panics leaves its work half done in the caller's tables, which tolerate that; see the module's
+        // documentation.
         catch_unwind(AssertUnwindSafe(|| items.for_each(step))).is_err()
     }
 }

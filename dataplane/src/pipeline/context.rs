@@ -1,7 +1,7 @@
-//! What the stages share besides the tables: one call of the dataplane, and in it one frame at hand.
+//! What the stages share besides the tables: one call of the dataplane, and the frame that the call is working on.
 //!
-//! What belongs to the call lasts as long as the call. What belongs to a frame is a value that is made for the frame,
-//! received or let go, and is gone with it: nothing of one frame is left over for the next.
+//! A [`Call`] lasts as long as one call of the dataplane. A [`Context`] is made for one frame, received or released
+//! from a queue, and ends with it, so that no frame sees the state of another.
 
 use gatepost_ground::Instant;
 
@@ -11,30 +11,30 @@ use crate::handoff::{Handoff, HandoffStage, Origin};
 use crate::ingress::Ingress;
 use crate::verdict::Verdict;
 
-/// One call of the dataplane: the time, and the places for frames made and let go.
+/// One call of the dataplane: the time, and the room for frames that the gateway makes or releases.
 pub(super) struct Call<'a> {
     pub(super) now: Instant,
     pub(super) output: &'a mut Output,
     pub(super) spare: SpareSlots<'a>,
 }
 
-/// The frame at hand, as far as the frame itself does not say it.
+/// What the stages know of the current frame besides its octets.
 pub(super) struct Context<'c, 'a> {
     pub(super) call: &'c mut Call<'a>,
-    /// Where the frame came from. Of one that is handed over, how it goes to the other worker.
+    /// Where the frame came from. For a frame that is handed over: how the other worker receives it.
     pub(super) ingress: Ingress,
-    /// The hash of the frame's flow key, if it was worked out ahead.
+    /// The hash of the frame's flow key, if the prefetch has computed it.
     pub(super) key_hash: Option<KeyHash>,
-    /// How far the frame had come when it came in here.
+    /// Why the frame is at this worker.
     pub(super) stage: HandoffStage,
-    /// Whether the other workers are to learn from the frame, too.
+    /// Whether the other workers get a copy of the frame to learn from.
     pub(super) copy_to_others: bool,
-    /// Whether the frame came from another worker, or goes to others.
+    /// Whether another worker sent the frame, or other workers get it.
     pub(super) involves_others: bool,
 }
 
 impl<'c, 'a> Context<'c, 'a> {
-    /// A frame that has come in by `ingress`.
+    /// The context of a frame that came in by `ingress`.
     #[inline]
     pub(super) fn new(call: &'c mut Call<'a>, ingress: Ingress, key_hash: Option<KeyHash>) -> Self {
         Self {
@@ -47,12 +47,13 @@ impl<'c, 'a> Context<'c, 'a> {
         }
     }
 
-    /// A frame that came in by `ingress`, was held, and is let go by the frame at hand, of the same packet.
+    /// The context of a held fragment that came in by `ingress` and that the current frame, of the same packet,
+    /// releases.
     pub(super) fn of_released(&mut self, ingress: Ingress) -> Context<'_, 'a> {
         Context { stage: self.stage, ..Context::new(self.call, ingress, None) }
     }
 
-    /// Hands over the frame, which has come as far as `stage`.
+    /// Hands the frame to `worker`, which continues at `stage`.
     pub(super) fn hand_over(&mut self, worker: u8, stage: HandoffStage) -> Verdict {
         let origin = match self.ingress {
             Ingress::Port(port) | Ingress::ArpCopy(port) => Origin::Port(port),

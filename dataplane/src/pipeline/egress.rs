@@ -1,4 +1,5 @@
-//! The egress stage: a finished IPv4 packet becomes a frame to its next hop, or waits for it.
+//! The egress stage: sends a finished IPv4 packet to its next hop, or holds it until the next hop's hardware address
+//! is known.
 
 use core::net::Ipv4Addr;
 
@@ -60,7 +61,7 @@ impl Dataplane {
         }
     }
 
-    /// Does what the neighbour table wants done at this time.
+    /// Carries out what is due in the neighbour table.
     pub(super) fn neighbor_timeout(&mut self, call: &mut Call<'_>) {
         let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
         let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
@@ -71,8 +72,7 @@ impl Dataplane {
     }
 }
 
-/// The most packets given up at one time whose senders are told. Neighbours' errors are limited by
-/// rate anyway.
+/// The most senders told in one call that their next hop does not answer. ICMP errors are rate-limited besides.
 pub(super) const UNREACHABLE_MAX: usize = 32;
 
 /// Carries out the events of the neighbour table.
@@ -81,9 +81,9 @@ pub(super) struct NeighborEvents<'a> {
     pub(super) networks: &'a Networks,
     pub(super) counters: &'a mut Counters,
     pub(super) links: &'a LinkTable,
-    /// Packets given up, whose senders are to be told.
+    /// Dropped packets whose senders are to get an ICMP error.
     pub(super) unreachable: &'a mut Vec<Quote>,
-    /// What an administrator should hear of.
+    /// Alerts for the administrator.
     pub(super) alerts: &'a mut Alerts,
 }
 
@@ -136,7 +136,7 @@ impl NeighborEvents<'_> {
         }
     }
 
-    /// Asks a neighbour from the gateway's address in the neighbour's network.
+    /// Asks for a neighbour's hardware address, from the gateway's address in the neighbour's network.
     fn ask(&mut self, call: &mut Call<'_>, id: InterfaceId, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
         let Some(network) = self.networks.towards(id, ip) else { return };
         let request = arp::Packet::request(self.config.interface(id).mac(), network.own(), ip);
@@ -145,7 +145,7 @@ impl NeighborEvents<'_> {
     }
 }
 
-/// Sends an ARP packet of the gateway's own.
+/// Sends an ARP packet that the gateway has made.
 pub(super) fn send_arp(
     counters: &mut Counters,
     links: &LinkTable,
@@ -166,11 +166,11 @@ pub(super) fn send_arp(
     }
 }
 
-/// Writes the Ethernet header of a packet of the gateway's hardware address `source` for `destination`.
+/// Writes the Ethernet header of a packet that goes from the gateway's hardware address `source` to `destination`.
 #[inline]
 fn write_link_header(source: MacAddr, destination: MacAddr, frame: &mut Frame) {
     let header = Header { destination, source, ether_type: EtherType::IPV4 };
-    // There is room: the packet behind it was parsed.
+    // There is room for the header before a packet that was parsed.
     let is_written = frame.relink(Header::LEN).is_some_and(|link_header| header.write(link_header).is_ok());
     debug_assert!(is_written, "an Ethernet header has room before any packet");
 }

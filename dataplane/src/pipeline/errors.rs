@@ -1,4 +1,4 @@
-//! ICMP errors: those that the gateway sends, and those that pass through its NAT.
+//! ICMP errors: those that the gateway sends, and those that NAT translates.
 
 use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::Header;
@@ -18,8 +18,8 @@ use crate::nat::{icmp, rewrite};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// Tells the sender of the packet in `frame`, which came in by `ingress` and is as it came, what
-    /// became of it; unless an error must not be sent, or too many were sent lately.
+    /// Sends `error` to the sender of the unchanged packet in `frame`, which came in by `ingress`, unless an error
+    /// must not be sent or the rate limit is reached.
     pub(super) fn reject(
         &mut self,
         call: &mut Call<'_>,
@@ -33,7 +33,7 @@ impl Dataplane {
         self.reject_packet(call, interface, header, offender(frame, &mut beginning), error);
     }
 
-    /// As [`Dataplane::reject`], for the beginning of a packet.
+    /// As [`Dataplane::reject`], for the beginning of a packet that came in by the interface `id`.
     pub(super) fn reject_packet(
         &mut self,
         call: &mut Call<'_>,
@@ -43,7 +43,7 @@ impl Dataplane {
         error: IcmpError,
     ) {
         let interface = self.config.interface(id);
-        // Only what came to the gateway's own hardware address gets this far.
+        // Only packets sent to the gateway's own hardware address get this far.
         let is_broadcast = |address| self.networks.is_broadcast(address);
         if !may_answer(interface.mac(), header, packet, is_broadcast) || self.is_secret(interface.role, error)
         {
@@ -58,8 +58,8 @@ impl Dataplane {
         }
     }
 
-    /// Whether an error is one of those that the outside is not to hear. What a sender needs to find a
-    /// size that passes, it is told even in stealth.
+    /// Whether stealth mode keeps an error from the outside. A sender that has to learn the path MTU is told even in
+    /// stealth mode.
     fn is_secret(&self, role: Role, error: IcmpError) -> bool {
         role == Role::Outside
             && firewall::is_stealthy(&self.config)
@@ -79,7 +79,7 @@ impl Dataplane {
         let next_hop = route.next_hop(header.source);
         // RFC 1812, section 4.3.2.4
         let Some(source) = self.networks.towards(id, next_hop).map(Network::own) else { return false };
-        // An error is not worth a question: who has just sent something is known, or was lately.
+        // The gateway sends no ARP request for an error: the sender's hardware address is known or was known lately.
         let Some(destination) = self.neighbors.last_known(call.now, id, next_hop) else { return false };
         let ethernet =
             ethernet::Header { destination, source: interface.mac(), ether_type: ethernet::EtherType::IPV4 };
@@ -90,13 +90,13 @@ impl Dataplane {
         })
     }
 
-    /// Tells the sender of a packet, perhaps translated since, that its next hop does not answer.
+    /// Tells the sender of a packet, which may have been translated, that the next hop does not answer.
     pub(super) fn reject_unreachable(&mut self, call: &mut Call<'_>, quote: &mut Quote) {
         self.reject_undone(call, quote, DeliveryError::Unreachable);
     }
 
-    /// Tells the sender of a packet, perhaps translated since, what became of it. If that can only be told
-    /// where it went out to the WAN address, it is told there.
+    /// Tells the sender of a packet, which may have been translated, why the packet was not delivered. The sender of
+    /// a hairpinned packet is told by the worker that did the outbound half.
     pub(super) fn reject_undone(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
         if !self.is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
@@ -112,7 +112,7 @@ impl Dataplane {
         self.reject_quoted(call, quote, error);
     }
 
-    /// As [`Dataplane::reject_undone`], for a packet that went out to the WAN address from here.
+    /// As [`Dataplane::reject_undone`], for a hairpinned packet whose outbound half this worker did.
     pub(super) fn reject_hairpinned(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
         if self.undo_translation(quote.bytes_mut()).is_some() {
             self.reject_quoted(call, quote, error);
@@ -134,7 +134,7 @@ impl Dataplane {
         }
     }
 
-    /// As [`Dataplane::reject_packet`], for a packet of which only its source tells where it came in.
+    /// As [`Dataplane::reject_packet`], for a packet whose interface is found by the route to its source.
     pub(super) fn reject_distant(
         &mut self,
         call: &mut Call<'_>,
@@ -148,8 +148,8 @@ impl Dataplane {
         }
     }
 
-    /// Makes a packet that may have been translated what it was when it came. `None` if that cannot be
-    /// told.
+    /// Restores a packet that may have been translated to what it was when it came in. `None` if its flow cannot be
+    /// looked up.
     fn undo_translation(&self, packet: &mut [u8]) -> Option<()> {
         if self.flows.is_empty() {
             return Some(());
@@ -162,7 +162,7 @@ impl Dataplane {
         Some(())
     }
 
-    /// An ICMP error that crosses the WAN address in `direction`. (RFC 5508, REQ-3 to REQ-7)
+    /// Translates an ICMP error that crosses the WAN address in `direction`. (RFC 5508, REQ-3 to REQ-7)
     pub(super) fn nat_error(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -180,7 +180,7 @@ impl Dataplane {
             Err(_) => return Verdict::Drop(DropReason::TransportMalformed),
         };
         let Some((id, flow_direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
-            // What the gateway's own sends to the LAN belongs to no flow.
+            // Packets that the host stack sends to the LAN belong to no flow.
             let is_for_host = direction == NatDirection::Hairpin;
             return if is_for_host {
                 Verdict::Local(LocalClass::Stack)
@@ -190,7 +190,7 @@ impl Dataplane {
         };
         let flow = self.flows.flow(id);
         let (translation, egress) = (flow.translation(flow_direction), flow.egress(flow_direction));
-        // A router between the inside host and here would give away an inside address.
+        // A router between the inside host and the gateway would give away an inside address as the error's source.
         let is_from_outside = matches!(direction, NatDirection::Input | NatDirection::HairpinInput);
         let source = if is_from_outside { header.source } else { translation.source.address };
         let destination = translation.destination;
@@ -210,7 +210,7 @@ impl Dataplane {
         self.send_translated(cx, direction, hop, quoted.header.protocol, destination, frame)
     }
 
-    /// Whether a packet is a LAN host's on its way in again: both its addresses are the gateway's.
+    /// Whether a packet is in the inbound half of a hairpin: its source and destination are both the gateway's.
     fn is_hairpinned(&self, packet: &[u8]) -> bool {
         let is_outer = |address| self.networks.own_role(address) == Some(Role::Outside);
         Header::parse_embedded(packet)

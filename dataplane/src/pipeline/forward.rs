@@ -1,4 +1,4 @@
-//! The forwarding stage: packets that are neither from nor for the gateway.
+//! The forwarding stage: routes packets that are neither from nor for the gateway.
 
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::{Frame, Role};
@@ -14,7 +14,7 @@ use crate::ingress::Ingress;
 use crate::verdict::Verdict;
 
 impl Dataplane {
-    /// A packet from an interface of this `role` for somebody else.
+    /// Forwards a packet that came from an interface of this `role` and is not for the gateway.
     #[inline]
     pub(super) fn forward(
         &mut self,
@@ -39,7 +39,7 @@ impl Dataplane {
             self.reject(cx.call, cx.ingress, header, frame, IcmpError::NetUnreachable);
             return Verdict::Drop(DropReason::NoRoute);
         };
-        // The office is nobody's way from one place on the internet to another.
+        // The gateway forwards nothing from one outside interface to another: the office is no transit network.
         if (role, route.role) == (Role::Outside, Role::Outside) {
             return Verdict::Drop(DropReason::Ipv4NotForUs);
         }
@@ -57,8 +57,9 @@ impl Dataplane {
         self.egress(cx.call, route, header.destination, frame)
     }
 
-    /// Whether a packet that came in by `ingress` may make the hop to a link that carries packets of `mtu` octets; if
-    /// not, its sender is told. It must come before any translation, as the sender knows the packet as it was.
+    /// Checks that a packet that came in by `ingress` may make the hop to a link with this `mtu`, in octets;
+    /// otherwise its sender gets an ICMP error. The check must come before any translation, as the error quotes the
+    /// packet as its sender knows it.
     #[inline(always)]
     pub(super) fn check_hop(
         &mut self,
@@ -75,7 +76,7 @@ impl Dataplane {
         Ok(())
     }
 
-    /// Why a packet may not make a hop. Its sender is told.
+    /// The reason why a packet may not make a hop. Sends the ICMP error to its sender.
     #[cold]
     #[inline(never)]
     fn refuse_hop(

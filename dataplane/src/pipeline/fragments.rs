@@ -1,8 +1,9 @@
-//! The fragment stage: the pieces of others on their way through NAT, and packets cut for a smaller
+//! The fragment stage: received fragments that pass through NAT, and packets that the gateway fragments for a smaller
 //! link.
 //!
-//! What is decided about a first fragment is noted for the others, which carry no ports. Those that
-//! overtake it are held. Fragments for the host stack go to it one by one: it puts them together.
+//! The action on a first fragment is remembered for the further fragments, which carry no ports. Fragments that
+//! arrive before the first are held. Fragments for the host stack go to it one by one: the host stack reassembles
+//! them.
 
 use core::mem;
 
@@ -20,7 +21,7 @@ use crate::handoff::HandoffStage;
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A fragment in `direction` across the WAN address.
+    /// Translates a fragment that crosses the WAN address in `direction`.
     pub(super) fn nat_fragment(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -43,7 +44,7 @@ impl Dataplane {
             self.decide_first_fragment(cx, Arrival { direction, ingress: cx.ingress, header, frame });
         let action = self.with_former_identification(cx.call, &key, decided);
         if let NatAction::Ask(worker) = action {
-            // The first comes back; the others wait for it.
+            // The first fragment comes back with the answer; the further fragments wait for it.
             return cx.hand_over(worker, HandoffStage::HairpinQuery);
         }
         let verdict = self.apply_action(cx, direction, &action, header, frame);
@@ -51,9 +52,10 @@ impl Dataplane {
         verdict
     }
 
-    /// The fate of a packet's fragments with the identification that NAT has given to a packet of the same key, if that
-    /// is still remembered. Its sender uses an identification again, and fragments of the new packet that overtook the
-    /// first one have gone out with what the old packet got.
+    /// The action on a packet's fragments, with the identification that NAT gave to an earlier packet of the same
+    /// key, if the earlier action is still remembered. In that case the sender has used an identification again, and
+    /// fragments of the new packet that arrived before its first fragment have gone out with the earlier packet's new
+    /// identification.
     fn with_former_identification(&self, call: &Call<'_>, key: &FragmentKey, action: NatAction) -> NatAction {
         let NatAction::Pass(rewrite @ Rewrite { identification: Some(_), .. }) = action else {
             return action;
@@ -66,7 +68,7 @@ impl Dataplane {
         }
     }
 
-    /// Gives up the fragments whose first did not come.
+    /// Drops the held fragments whose first fragment did not arrive.
     pub(super) fn fragment_timeout(&mut self, now: Instant) {
         let Self { fragments, fragment_owners, counters, .. } = self;
         let mut expire = |_, _: &mut Frame| counters.held_dropped(DropReason::FragmentInvalid);
@@ -74,7 +76,7 @@ impl Dataplane {
         fragment_owners.iter_mut().for_each(|owners| owners.handle_timeout(now, &mut expire));
     }
 
-    /// Does to one fragment what is to become of all.
+    /// Applies the packet's action to one fragment.
     fn apply_action(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -99,7 +101,7 @@ impl Dataplane {
         }
     }
 
-    /// Notes what becomes of a packet's fragments, and does it to those that wait.
+    /// Remembers the action on a packet's fragments, and applies it to those that wait.
     fn release_fragments(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -122,13 +124,13 @@ impl Dataplane {
         self.released = frame;
     }
 
-    /// Carries out the verdict on a frame that was held, the one at hand.
+    /// Carries out the verdict on a released frame.
     pub(super) fn release(&mut self, cx: &mut Context<'_, '_>, verdict: Verdict, frame: &mut Frame) {
         let counters = &mut self.counters;
         let ports = match verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
-            // It waits on, for a neighbour.
+            // The frame now waits for a neighbour.
             Verdict::Hold => return,
             Verdict::Drop(reason) => return counters.held_dropped(reason),
             Verdict::Local(_) if cx.call.spare.add(cx.ingress, verdict, frame) => {
@@ -138,7 +140,7 @@ impl Dataplane {
                 return counters.held_handed_over();
             }
             Verdict::Local(_) | Verdict::HandOver(_) => return counters.held_dropped(DropReason::OutputFull),
-            // Its pieces went out.
+            // The frame's fragments went out.
             Verdict::Consumed => return counters.held_transmitted(),
             Verdict::Pending => {
                 debug_assert!(false, "a stage has decided");
@@ -153,8 +155,8 @@ impl Dataplane {
     }
 }
 
-/// Cuts the packet in `frame`, whose Ethernet header is written, for a link of `mtu` octets, and sends
-/// the pieces out of `ports`. All of them go, or none.
+/// Fragments the packet in `frame`, whose Ethernet header is written, for a link of `mtu` octets, and sends the
+/// fragments out of `ports`. Either all fragments are sent or none. Returns their number.
 pub(super) fn send_fragmented(
     output: &mut Output,
     ports: PortSet,
@@ -164,7 +166,7 @@ pub(super) fn send_fragmented(
     if matches!(frame.offload(), Offload::None | Offload::Verified) {
         return fragment_and_send(output, ports, frame, mtu, 1);
     }
-    // Rare enough for a buffer of its own: who sends super-frames knows the MTU, or asks for it.
+    // This is rare enough for a buffer of its own: a sender of super-frames knows the MTU or discovers it.
     let mut whole = Frame::with_capacity(frame.link_len() + frame.packet_len_max());
     let mut made = 0;
     let segments = frame.segments();
@@ -173,14 +175,16 @@ pub(super) fn send_fragmented(
         let len = segment.write(whole.buffer_mut()).ok_or(DropReason::OffloadInvalid)?;
         whole.set_len(len);
         whole.set_link_len(frame.link_len());
-        // The first is as long as any, so that room for as many as that gives is room for all.
+        // No segment is longer than the first. So room for `left` times the first segment's fragments is room for
+        // all.
         let room_for = if made == 0 { left } else { 1 };
         made += fragment_and_send(output, ports, &whole, mtu, room_for)?;
     }
     Ok(made)
 }
 
-/// As [`send_fragmented`], for a frame that leaves nothing to do, if there is room for `room_for` like it.
+/// As [`send_fragmented`], for a frame without offloads, and only if there is room for `room_for` frames of its
+/// length.
 fn fragment_and_send(
     output: &mut Output,
     ports: PortSet,

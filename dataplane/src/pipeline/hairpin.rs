@@ -1,4 +1,4 @@
-//! Hairpin: LAN hosts that reach one another by the WAN address. (RFC 4787, REQ-9; RFC 5382, REQ-8)
+//! Hairpin: LAN hosts that reach one another at the WAN address. (RFC 4787, REQ-9; RFC 5382, REQ-8)
 //!
 //! ```text
 //!                  out: NatDirection::Hairpin                    in: NatDirection::HairpinInput
@@ -6,14 +6,14 @@
 //!              rewritten to come from c        (goes nowhere)            (nothing but an inbound packet)
 //! ```
 //!
-//! The packet goes out to the WAN address by a flow of the client's, and comes in again by one of the
-//! server's: each host sees the other as the internet does. It makes one hop; what there is to say against it
-//! (its time to live, its size) is said on the way out. Of several workers, the first half is done by the
-//! client's, the second by the server's.
+//! The packet goes out to the WAN address by a flow of the client, and comes in again by a flow of the server, so
+//! that each host sees the other as the internet sees it. The packet makes one hop; its time to live and its size are
+//! checked on the way out. With several workers, the client's worker does the outbound half and the server's worker
+//! does the inbound half.
 //!
-//! What neither a forward nor a mapping nor the default host claims is for the gateway, and stays as it came.
-//! So a first packet goes out only when it is known that somebody on the inside has the port. Forwards
-//! everybody knows; of a mapping, its worker is asked: it gets the packet, and hands it back.
+//! A packet whose port no forward, mapping or default host has is for the gateway and stays unchanged. So the first
+//! packet of a flow goes out only when it is known that an inside host has the port. All workers know the forwards.
+//! For a mapping, the worker that owns the port is asked: it gets the packet and hands it back.
 
 use gatepost_ground::Frame;
 use gatepost_ground::wire::icmpv4::Embedded;
@@ -31,19 +31,20 @@ use crate::handoff::{DeliveryError, Handoff, HandoffStage, Origin};
 use crate::key::FlowKey;
 use crate::verdict::Verdict;
 
-/// Whom a packet from the LAN to the WAN address is for.
+/// What a packet from the LAN to the WAN address is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HairpinTarget {
     /// A LAN host.
     Inside,
     /// The gateway itself.
     Gateway,
-    /// Another worker knows.
+    /// This worker owns the port, and has to be asked.
     Ask(u8),
 }
 
 impl Dataplane {
-    /// A packet from the LAN, rewritten on its way out to `port` of the WAN address, comes in again.
+    /// Lets a packet from the LAN, rewritten and now addressed to `port` of the WAN address, come in again at the
+    /// worker that owns the port.
     #[cold]
     pub(super) fn hairpin(
         &mut self,
@@ -60,7 +61,7 @@ impl Dataplane {
         self.hairpin_input(cx, frame)
     }
 
-    /// A packet that comes in again.
+    /// The inbound half of a hairpin.
     pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match packet::parse(frame) {
             Ok(header) => self.nat(cx, NatDirection::HairpinInput, &header, frame),
@@ -68,7 +69,7 @@ impl Dataplane {
         }
     }
 
-    /// Who gets a new packet from the LAN to the WAN address, which has come as far as `stage`.
+    /// What the first packet of a flow from the LAN to the WAN address is for, at this `stage` of its handoff.
     pub(super) fn resolve_hairpin(
         &self,
         stage: HandoffStage,
@@ -100,7 +101,7 @@ impl Dataplane {
         }
     }
 
-    /// The LAN host that a packet with `key` from the LAN is for, if it is one.
+    /// The LAN host that a packet with `key` from the LAN is for; `None` if the packet is for the gateway.
     pub(super) fn hairpin_server(&self, key: &FlowKey) -> Option<Server> {
         let open = &self.config.firewall.v4;
         if firewall::is_wan_service(open, key.protocol, key.destination.port) {
@@ -114,7 +115,7 @@ impl Dataplane {
         }
     }
 
-    /// The worker of the packet's sender asks whom it is for.
+    /// Answers the worker of a packet's sender, which asks whether a LAN host has the destination port.
     pub(super) fn answer_hairpin(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -131,21 +132,22 @@ impl Dataplane {
         if self.hairpin_server(&key).is_some() {
             cx.hand_over(asker, HandoffStage::HairpinYes)
         } else if header.is_fragment() {
-            // The others wait there.
+            // The sender's worker holds the other fragments.
             cx.hand_over(asker, HandoffStage::HairpinNo)
         } else {
             self.local_input(cx, header, frame)
         }
     }
 
-    /// The worker by which a packet went out that is on its way in again.
+    /// The worker that did the outbound half of a hairpinned packet.
     pub(super) fn hairpin_sender(&self, packet: &[u8]) -> Option<u8> {
         let packet = Embedded::of_packet(packet).ok()?;
         let port = packet.source.port();
         Some(self.steering.of_hairpin(&self.config.firewall.v4, packet.header.protocol, port))
     }
 
-    /// Lets the worker by which a packet went out tell its sender of a refusal.
+    /// Hands the quote of a hairpinned packet to the worker that did its outbound half, which tells the packet's
+    /// sender of `error`.
     pub(super) fn return_quote(
         &mut self,
         call: &mut Call<'_>,
@@ -160,7 +162,7 @@ impl Dataplane {
             Some(ethernet::Header::LEN + quote.bytes().len())
         });
         if is_made {
-            // It enters here, like a packet of the host stack's.
+            // The quote is counted as received here, like a packet of the host stack.
             self.counters.count(Verdict::HandOver(worker));
         } else {
             self.counters.made_suppressed += 1;

@@ -1,25 +1,25 @@
-//! Identifications of packets.
+//! IPv4 identifications of packets that leave translated.
 
 use crate::shard::Shard;
 
-/// Packet identifications that no other dataplane of the gateway gives. (RFC 6864, section 4.1)
+/// IPv4 identifications that no other dataplane of the gateway gives. (RFC 6864, section 4.1)
 #[derive(Debug)]
 pub(super) struct Identifications {
-    /// The first of this shard's, and how many it has.
+    /// The first identification of this shard, and their number.
     first: u16,
     len: u32,
-    /// How many were given since the first.
+    /// The number of identifications given since the first.
     given: u32,
 }
 
 impl Identifications {
-    /// Those of `shard`, beginning somewhere.
+    /// The identifications of `shard`, beginning at a place that `start` picks.
     pub(super) fn new(shard: Shard, start: u16) -> Self {
         let len = (1 << 16) / u32::from(shard.count());
         Self { first: (u32::from(shard.index()) * len) as u16, len, given: u32::from(start) % len }
     }
 
-    /// The first of the next `count` in a row.
+    /// Takes `count` consecutive identifications and returns the first.
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> u16 {
         // A super-frame has fewer segments than a shard has identifications.

@@ -1,9 +1,9 @@
-//! What LAN ports may not say to one another, where the administrator has asked for it: ARP that contradicts leases
-//! and reservations, and DHCP servers besides the gateway's own.
+//! Inspection of frames between LAN ports, where the administrator has turned it on: drops ARP that contradicts
+//! leases and reservations, and frames from DHCP servers other than the gateway's own.
 //!
-//! The gateway protects its own neighbour table without any of this. What is inspected here protects the stations
-//! from each other, as far as their frames cross the gateway's switch: between two stations of one port there may be
-//! another switch, which does not ask.
+//! The gateway protects its own neighbour table without inspection. Inspection protects the stations from each other,
+//! as far as their frames cross the gateway's bridge: stations behind the same port may be connected by another
+//! switch, which does not inspect.
 
 use gatepost_ground::wire::arp::Packet;
 use gatepost_ground::wire::ethernet::{EtherType, Header};
@@ -18,7 +18,7 @@ use crate::drop_reason::DropReason;
 use crate::neighbor::Claim;
 
 impl Dataplane {
-    /// Why a frame that came in by a port of `interface` may go to nobody; `None` if it may.
+    /// The reason to drop a frame that came in by a port of `interface`; `None` if inspection lets it pass.
     #[inline]
     pub(super) fn inspect(
         &mut self,
@@ -32,7 +32,7 @@ impl Dataplane {
         if (arp || dhcp) && is_inside() { self.inspect_inside(cx, interface, header, frame) } else { None }
     }
 
-    /// Out of the way of all the offices that have not asked for it.
+    /// A function of its own keeps the code out of the packet path where inspection is off.
     #[inline(never)]
     fn inspect_inside(
         &mut self,
@@ -49,8 +49,8 @@ impl Dataplane {
         }
     }
 
-    /// The sender of ARP has to be the frame's, and may not claim what is leased or reserved to another, nor the
-    /// gateway's own address.
+    /// Checks ARP: its sender must be the frame's source, and must not claim an address that is leased or reserved to
+    /// another station or is the gateway's own.
     fn inspect_arp(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -65,7 +65,7 @@ impl Dataplane {
             return Some(DropReason::ArpInspection);
         }
         if self.networks.on(interface).iter().any(|network| network.own() == packet.sender_ip) {
-            // The conflict is counted and defended as ever.
+            // The conflict is counted and the address defended as without inspection.
             self.arp_input(cx, interface, frame);
             return Some(DropReason::ArpInspection);
         }
@@ -81,7 +81,7 @@ impl Dataplane {
     }
 }
 
-/// Whether a frame carries what only a DHCP server sends: a datagram to a client, or an answer to a relay.
+/// Whether a frame carries a message that only a DHCP server sends: a datagram to a client, or a reply to a relay.
 /// (RFC 2131, section 4.1; RFC 951, section 3: the operation is 1 for a request and 2 for a reply)
 #[inline]
 fn is_from_dhcp_server(frame: &Frame) -> bool {

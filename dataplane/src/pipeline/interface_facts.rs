@@ -1,4 +1,4 @@
-//! What packets of any family ask of the gateway's interfaces themselves.
+//! The properties of the gateway's interfaces that the packet path needs, for any address family.
 
 use core::ops::Range;
 
@@ -8,20 +8,20 @@ use crate::config::{Config, Interface};
 use crate::table::octet_filter::OctetFilter;
 use crate::table::per_interface::PerInterface;
 
-/// What packets ask of an interface.
+/// The properties of one interface.
 #[derive(Clone, Copy, Debug)]
-// A power of two is quicker to find.
+// An index is computed faster if the size is a power of two.
 #[repr(align(16))]
 pub(super) struct Facts {
-    /// What the interface is to the policy.
+    /// The interface's role in the policy.
     pub(super) role: Role,
-    /// The gateway's hardware address there.
+    /// The gateway's hardware address on the interface.
     pub(super) mac: MacAddr,
-    /// The largest packet that it carries, in octets.
+    /// The MTU, in octets.
     pub(super) mtu: u16,
 }
 
-/// The facts of all interfaces.
+/// The properties of all interfaces.
 #[derive(Clone, Debug)]
 pub(super) struct InterfaceFacts {
     facts: PerInterface<Facts>,
@@ -33,7 +33,7 @@ pub(super) struct InterfaceFacts {
 
 impl InterfaceFacts {
     pub(super) fn of_config(config: &Config) -> Self {
-        // The places without an interface are never asked for.
+        // Slots without an interface are never read.
         let mut facts = PerInterface::from_fn(|_| Facts { role: Role::Outside, mac: MacAddr::ZERO, mtu: 0 });
         for (id, interface) in config.interfaces() {
             facts[id] = Facts { role: interface.role, mac: interface.mac(), mtu: interface.mtu };
@@ -48,19 +48,19 @@ impl InterfaceFacts {
         }
     }
 
-    /// What packets ask of the interface `id`.
+    /// The properties of the interface `id`.
     #[inline]
     pub(super) fn of(&self, id: InterfaceId) -> &Facts {
         &self.facts[id]
     }
 
-    /// Whether `mac` is one of the gateway's.
+    /// Whether `mac` is one of the gateway's hardware addresses.
     #[inline]
     pub(super) fn is_own_mac(&self, mac: MacAddr) -> bool {
         self.mac_filter.may_have(mac.0[5]) && self.macs.contains(&mac)
     }
 
-    /// The smallest and the largest MTU of the inside.
+    /// The smallest and the largest MTU of the inside interfaces.
     #[inline]
     pub(super) fn inside_mtus(&self) -> Range<u16> {
         self.inside_mtus.clone()

@@ -1,4 +1,5 @@
-//! The IPv4 stage: what is no honest packet ends here, the rest is for the gateway or beyond it.
+//! The IPv4 stage: drops packets that are malformed or have impossible addresses, and passes the others to the local,
+//! forwarding or NAT stage.
 
 use core::net::Ipv4Addr;
 
@@ -18,7 +19,7 @@ use crate::drop_reason::DropReason;
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A frame from `interface`, which has this `role`, that carries IPv4.
+    /// Takes a frame that carries IPv4 from `interface`, which has this `role`.
     #[inline]
     pub(super) fn ipv4_input(
         &mut self,
@@ -27,14 +28,14 @@ impl Dataplane {
         cast: Cast,
         frame: &mut Frame,
     ) -> Verdict {
-        // Used where it stands: each copy of a header costs some nanoseconds.
+        // The header is not moved out of `parsed`, as each copy of a header costs some nanoseconds.
         let parsed = Header::parse(frame.packet());
         let header = match &parsed {
             Ok(header) if header.source_routed => return Verdict::Drop(DropReason::SourceRouted),
             Ok(header) => header,
             Err(malformed) => return Verdict::Drop(reason(*malformed)),
         };
-        // Before the addresses: a DHCP client has none yet.
+        // DHCP comes before the check of addresses, as a DHCP client has no address yet.
         if let Some(class) = self.dhcp_class((interface, role), cast, header, frame) {
             return Verdict::Local(class);
         }
@@ -42,8 +43,8 @@ impl Dataplane {
             Ok(destination) => destination.own,
             Err(reason) => return Verdict::Drop(reason),
         };
-        // Ethernet's padding is no part of the packet. The frame is the gateway's alone: `Cast::Group`
-        // does not pass the check of addresses.
+        // Ethernet's padding is not part of the packet. Only the gateway gets this frame, so the frame may be
+        // changed: `Cast::Group` does not pass the check of addresses.
         frame.set_packet_len(header.total_len.into());
         if frame.offload() != Offload::None
             && let Err(reason) = settle_checksum(header, frame)
@@ -72,9 +73,9 @@ impl Dataplane {
         }
     }
 
-    /// The part of the gateway that a DHCP message is for: the server for one of a client inside, the client for
-    /// one of a server outside; `None` for any other packet. A server may address an offer to the address that it
-    /// offers, which the gateway does not have yet. (RFC 2131, section 4.1)
+    /// The part of the gateway that a DHCP message is for: the server for a message from a client inside, the client
+    /// for a message from a server outside; `None` for any other packet. A server may send an offer to the offered
+    /// address, which the gateway does not have yet. (RFC 2131, section 4.1)
     fn dhcp_class(
         &self,
         (interface, role): (InterfaceId, Role),
@@ -108,8 +109,9 @@ impl Dataplane {
         }
     }
 
-    /// Lowers the segment size that a SYN offers to what the outside interface `outside` carries, if the inside carries
-    /// more. It is done where packets enter from outside and leave to it, for the office and the host alike.
+    /// Lowers the maximum segment size in a SYN to what the outside interface `outside` carries, if the inside
+    /// carries more. SYNs are clamped where they enter from outside and where they leave to it, for the office's
+    /// hosts and the host stack alike.
     #[inline]
     pub(super) fn clamp_mss(&self, outside: InterfaceId, header: &Header, frame: &mut Frame) {
         let mtu = self.facts.of(outside).mtu;
@@ -123,12 +125,12 @@ impl Dataplane {
         if segment.is_ok_and(|header| header.flags.contains(tcp::Flags::SYN)) {
             frame.complete_checksum();
             let segment = header.payload_mut(frame.packet_mut());
-            // What parses can be clamped.
+            // A segment that parses can be clamped.
             let _ = tcp::clamp_mss(segment, mtu.saturating_sub(TCP_IP_HEADERS_LEN));
         }
     }
 
-    /// Whether a packet from `interface` may have the addresses that it has. Returns where its destination stands.
+    /// Checks the source and destination of a packet from `interface`. Returns what is known of the destination.
     #[inline]
     fn check_addresses(
         &self,
@@ -142,7 +144,8 @@ impl Dataplane {
         }
         // BCP 38
         let is_beyond = match role {
-            // An ordinary host gets packets from anywhere through its LAN's router.
+            // In LAN-only mode the gateway is an ordinary host, which gets packets from anywhere through the LAN's
+            // router.
             Role::Inside => {
                 self.config.mode == Mode::LanOnly || self.networks.is_on_inside(interface, header.source)
             }
@@ -161,22 +164,21 @@ impl Dataplane {
         }
     }
 
-    /// Whether a packet for an address of the gateway comes from the address of a LAN host with a lease or a
-    /// reservation, in a frame of another machine. The gateway's services share out by source address what they
-    /// have; a forger would use up the share of the host. Packets through the gateway are not looked at.
+    /// Whether a packet for an address of the gateway has the source address of a LAN host with a lease or a
+    /// reservation, but was sent by another machine. The gateway's services limit each source address, so a forged
+    /// source would use up the limit of the host. Packets that the gateway forwards are not checked.
     fn is_forged(&self, cx: &Context<'_, '_>, header: &Header, frame: &Frame) -> bool {
         ethernet::Header::parse(frame.bytes())
             .is_ok_and(|link| !self.bindings.may_send(cx.call.now, header.source, link.source))
     }
 }
 
-/// An IPv4 and a TCP header without options, in octets, which the MSS does not count.
-/// (RFC 9293, section 3.7.1)
+/// The octets of an IPv4 and a TCP header without options, which the MSS does not include. (RFC 9293, section 3.7.1)
 const TCP_IP_HEADERS_LEN: u16 = 40;
 
-/// Completes the checksum of a frame that left it to do, unless it is that of the transport header of
-/// a whole packet, of which the stages that follow take care. The packet may be shorter than the frame
-/// was when it was looked at.
+/// Completes the partial checksum of a frame, unless it is the transport checksum of an unfragmented packet, which
+/// the following stages handle. Fails if the offload does not fit the packet, which may be shorter than the frame was
+/// when its offload was checked.
 fn settle_checksum(header: &Header, frame: &mut Frame) -> Result<(), DropReason> {
     if !frame.offload().fits(frame.bytes()) {
         return Err(DropReason::OffloadInvalid);

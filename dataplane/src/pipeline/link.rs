@@ -1,5 +1,5 @@
-//! The link stage: what is no valid frame ends here, what is for others is bridged, and what is for
-//! the gateway goes up to ARP or IPv4.
+//! The link stage: drops invalid frames, bridges frames for other stations, and passes frames for the gateway to the
+//! ARP or IPv4 stage.
 
 use std::collections::VecDeque;
 
@@ -23,14 +23,14 @@ use crate::verdict::Verdict;
 /// How a frame was addressed to the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cast {
-    /// To its own hardware address. The frame may be rewritten.
+    /// To the gateway's own hardware address. The frame may be rewritten.
     Unicast,
-    /// To a group. Others may get the same frame: it is only read.
+    /// To a group address. Other stations may get the same frame, so it must not be changed.
     Group,
 }
 
 impl Dataplane {
-    /// A frame that came in by `port`.
+    /// Takes a frame that came in by `port`.
     #[inline]
     pub(super) fn link_input(
         &mut self,
@@ -91,7 +91,8 @@ impl Dataplane {
         Verdict::Flood { ports: others, local }
     }
 
-    /// A frame that came in by a port that leads to no interface without a tag: it enters by the VLAN of its tag.
+    /// Takes a frame from a port whose untagged frames belong to no interface. The frame enters the interface of its
+    /// VLAN tag.
     #[cold]
     #[inline(never)]
     fn trunk_input(
@@ -106,9 +107,10 @@ impl Dataplane {
         enter(cx, ingress_point.ok_or(Verdict::Drop(DropReason::PortDown))?, frame)
     }
 
-    /// A frame with a VLAN tag. Without tags of VLAN 0 it is a frame of the untagged network (IEEE 802.1Q, priority-tagged
-    /// frames), whose header is returned. One of a VLAN that leads to an interface enters there without the tag. One of
-    /// another VLAN is bridged as it is, and the gateway itself does not read it.
+    /// Takes a frame with VLAN tags. Tags of VLAN 0 are removed (priority-tagged frames, IEEE 802.1Q); a frame
+    /// without further tags belongs to the untagged network, and its header is returned. A frame of a VLAN that leads
+    /// to an interface enters that interface without the tag. A frame of any other VLAN is bridged unchanged, and the
+    /// gateway itself does not read it.
     #[cold]
     #[inline(never)]
     fn tagged_input(
@@ -136,14 +138,14 @@ impl Dataplane {
                 return Ok((header, ingress_point));
             }
         }
-        // A station that removes them all would read a frame that nobody here has inspected.
+        // A station that removes all tags of VLAN 0 would read a frame that the gateway has not inspected.
         if matches!(Tag::parse(frame.bytes()), Ok(Tag { vid: 0 })) {
             return Err(Verdict::Drop(DropReason::VlanTagged));
         }
         Err(self.bridge_tagged(cx.call.now, ingress_point, &header))
     }
 
-    /// A frame of a VLAN that the gateway has no part in.
+    /// Bridges a frame of a VLAN that leads to no interface of the gateway.
     fn bridge_tagged(&mut self, now: Instant, (interface, port): IngressPoint, header: &Header) -> Verdict {
         self.links.learn(now, interface, header.source, port);
         if header.destination == self.facts.of(interface).mac {
@@ -163,7 +165,7 @@ impl Dataplane {
         }
     }
 
-    /// A whole frame of the gateway's own for `interface`.
+    /// Sends a whole Ethernet frame of the gateway itself out of `interface`.
     pub(super) fn host_frame(&mut self, call: &Call<'_>, interface: InterfaceId, frame: &Frame) -> Verdict {
         match Header::parse(frame.bytes()) {
             Ok(header) => self.links.verdict_to(call.now, interface, header.destination),
@@ -188,10 +190,10 @@ impl Dataplane {
     }
 }
 
-/// The interface that a frame came in on, and the port, or the number that a VLAN of a port is taken for.
+/// The interface by which a frame came in, and its port or the port number that stands for a VLAN of a port.
 type IngressPoint = (InterfaceId, PortId);
 
-/// A frame enters by a VLAN of a port, and loses the tag.
+/// Removes the tag of a frame that enters by a VLAN of a port.
 fn enter(
     cx: &mut Context<'_, '_>,
     ingress_point: IngressPoint,
@@ -201,15 +203,15 @@ fn enter(
         return Err(Verdict::Drop(DropReason::OffloadInvalid));
     }
     cx.ingress = Ingress::Port(ingress_point.1);
-    // Whoever gets it from here is to know where it came in.
+    // A worker that gets the frame from here has to know by which VLAN it came in.
     cx.involves_others = true;
     Ok(ingress_point)
 }
 
-/// The ports of each interface and the stations behind them.
+/// The ports of each interface, and the bridges that know the stations behind them.
 #[derive(Debug)]
 pub(super) struct LinkTable {
-    /// Where each port leads; [`NOWHERE`] if there is no such port.
+    /// The interface of each port; [`NOWHERE`] if the port does not exist.
     interfaces: [InterfaceId; PortId::COUNT_MAX],
     vlans: Vlans,
     ports: PerInterface<PortSet>,
@@ -217,12 +219,12 @@ pub(super) struct LinkTable {
     bridges: Vec<Bridge>,
     /// Whether other workers are to be told of stations.
     has_others: bool,
-    /// Stations that they are to be told of.
+    /// Stations that the other workers are still to be told of.
     news: VecDeque<Notice>,
 }
 
-/// The most stations that the others are still to be told of. Those beyond they hear of, or are told of in
-/// the next third of the ageing time.
+/// The most stations that wait to be told to the other workers. Of a station beyond that, the others learn from their
+/// own frames, or from the notice in the next third of the ageing time.
 const NEWS_MAX: usize = 256;
 
 impl LinkTable {
@@ -238,8 +240,8 @@ impl LinkTable {
         }
     }
 
-    /// Takes in other ports and interfaces. A port that leads elsewhere leaves its stations behind. The bridges of new
-    /// interfaces get `seeds`.
+    /// Takes in changed ports and interfaces. The stations of a port that changes its interface are forgotten. The
+    /// bridges of new interfaces get `seeds`.
     pub(super) fn configure(&mut self, config: &Config, mut seeds: impl FnMut() -> [u64; 4]) {
         let (ports, vlans) = (ports_of(config), Vlans::of_config(config));
         for ((bridge, old), new) in self.bridges.iter_mut().zip(self.ports.iter()).zip(ports.iter()) {
@@ -258,7 +260,8 @@ impl LinkTable {
         self.interfaces.get(usize::from(port.0)).copied().filter(|id| *id != NOWHERE)
     }
 
-    /// Where the frames of `port` with the VLAN id `vid` enter; `None` if the VLAN leads nowhere.
+    /// The interface and port number by which frames of `port` with the VLAN id `vid` come in; `None` if the VLAN
+    /// leads to no interface.
     fn ingress_point(&self, port: PortId, vid: u16) -> Option<IngressPoint> {
         let number = self.vlans.port_of(port, vid)?;
         Some((self.interface_of(number)?, number))
@@ -269,7 +272,7 @@ impl LinkTable {
         self.bridges.iter().flat_map(move |bridge| bridge.stations(now))
     }
 
-    /// How a frame of the gateway's for `to` leaves by `interface`.
+    /// The verdict on a frame that the gateway sends to `to` by `interface`.
     #[inline]
     pub(super) fn verdict_to(&self, now: Instant, interface: InterfaceId, to: MacAddr) -> Verdict {
         let ports = self.ports_to(now, interface, to);
@@ -280,21 +283,22 @@ impl LinkTable {
         }
     }
 
-    /// The ports by which a frame of the gateway's for `to` leaves: where it is, or all of the interface.
+    /// The ports by which a frame that the gateway sends to `to` leaves: the station's port, or all ports of the
+    /// interface if it is not known.
     #[inline]
     pub(super) fn ports_to(&self, now: Instant, interface: InterfaceId, to: MacAddr) -> PortSet {
         let ports = self.ports[interface];
         if ports.single().is_some() {
             return ports;
         }
-        // The gateway's own may have sent it when there was such an interface.
+        // The interface may have gone since the gateway's host stack sent the frame.
         let bridge = self.bridges.get(interface.index());
         let known = bridge.and_then(|bridge| bridge.lookup(now, to)).filter(|port| ports.contains(*port));
         known.map_or(ports, PortSet::only)
     }
 
-    /// A unicast frame from one port of `interface` for another station than the gateway.
-    // Tagged frames come here too, and would have it called instead of inlined.
+    /// The verdict on a unicast frame from one port of `interface` for a station other than the gateway.
+    // Tagged frames use this function too, which would make the compiler call it instead of inlining it.
     #[inline(always)]
     fn bridge(&self, now: Instant, interface: InterfaceId, from: PortId, to: MacAddr) -> Verdict {
         let others = self.others(interface, from);
@@ -308,7 +312,7 @@ impl LinkTable {
         }
     }
 
-    /// Takes in that `station` is at `port`.
+    /// Learns that `station` is behind `port`.
     // As for `bridge`.
     #[inline(always)]
     fn learn(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
@@ -318,7 +322,7 @@ impl LinkTable {
         self.bridges[interface.index()].learn(now, station, port);
     }
 
-    /// Tells the other workers of a station that is about to be learnt, if that is news.
+    /// Tells the other workers of a station that is about to be learnt, if they do not know it.
     #[inline(never)]
     fn tell(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
         let is_news = self.bridges[interface.index()].is_news(now, station, port);
@@ -327,7 +331,7 @@ impl LinkTable {
         }
     }
 
-    /// What another worker has learnt.
+    /// Learns a station from another worker's notice.
     pub(super) fn apply_remote(
         &mut self,
         now: Instant,
@@ -351,7 +355,7 @@ impl LinkTable {
     }
 }
 
-/// No interface has this number. An `Option` costs each frame some instructions more.
+/// No interface has this number. An `Option` would cost some instructions for each frame.
 const NOWHERE: InterfaceId = InterfaceId(u8::MAX);
 
 fn interfaces_of(config: &Config) -> [InterfaceId; PortId::COUNT_MAX] {
@@ -362,7 +366,8 @@ fn ports_of(config: &Config) -> PerInterface<PortSet> {
     PerInterface::from_fn(|interface| config.ports_of(interface))
 }
 
-/// Groups of one link, which no bridge passes on: spanning tree, LACP, LLDP. (IEEE 802.1D section 7.12.6)
+/// Whether `mac` is a link-local group address, which no bridge forwards: spanning tree, LACP, LLDP. (IEEE 802.1D
+/// section 7.12.6)
 fn is_reserved_group(mac: MacAddr) -> bool {
     matches!(mac.0, [0x01, 0x80, 0xc2, 0, 0, 0..=0x0f])
 }

@@ -1,4 +1,4 @@
-//! What is for the gateway itself, and what its own host stack sends.
+//! Packets for the gateway itself, and packets that its host stack sends.
 
 use gatepost_ground::wire::ipv4::{AddressKind, Header};
 use gatepost_ground::wire::{Protocol, checksum, icmpv4};
@@ -13,8 +13,8 @@ use crate::drop_reason::DropReason;
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A packet for an address of the gateway's. Whole echo requests are answered here, in place; all
-    /// else is the host stack's.
+    /// Takes a packet for an address of the gateway. An unfragmented echo request is answered here, in place; every
+    /// other packet goes to the host stack.
     pub(super) fn local_input(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -31,7 +31,7 @@ impl Dataplane {
         let Some(route) = self.route_of_host(header.destination, header.source) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
-        // Outside the sender may be forged; inside `spoofed-source` has a say in that.
+        // The source may be forged outside. Inside, `spoofed-source` drops forged ones.
         if route.role == Role::Outside && !self.echo_limit.admit(cx.call.now, header.source) {
             return Verdict::Drop(DropReason::EchoLimited);
         }
@@ -41,10 +41,10 @@ impl Dataplane {
         self.egress(cx.call, route, header.source, frame)
     }
 
-    /// A packet of the host stack's own.
+    /// Takes a packet that the host stack sends.
     ///
-    /// On the way to the WAN of a gateway that translates, the host is one more inside host: it shares
-    /// the WAN address's ports with the LAN, and is moved to another port where its own is taken.
+    /// Where the gateway translates, the host stack is one more inside host on the way to the WAN: it shares the
+    /// ports of the WAN address with the LAN, and gets another port if its own is in use.
     pub(super) fn host_packet(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         let header = match packet::parse(frame) {
             Ok(header) => header,
@@ -71,8 +71,8 @@ impl Dataplane {
         if route.role == Role::Outside {
             self.clamp_mss(route.interface, &header, frame);
         }
-        // Of the ICMP messages from its WAN address only echo replies are long enough to be cut; they
-        // belong to no flow.
+        // Of the ICMP messages from the WAN address only echo replies are long enough to be fragmented. They belong
+        // to no flow.
         let is_echo_reply = header.protocol == Protocol::ICMP
             && header.is_fragment()
             && self.networks.own_role(header.source) == Some(Role::Outside);

@@ -14,23 +14,24 @@
 //!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
 //! ```
 //!
-//! Each stage is a file or a folder with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`, `steer`,
-//! `nat`, `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage returns the
-//! frame's [`Verdict`] or calls the next. What it reads of a packet it parses itself, and it trusts what the
-//! stage before has checked.
+//! Each stage is a file or a folder with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`,
+//! `steer`, `nat`, `hairpin`, `fragments`, `egress`; `errors` makes and translates ICMP errors. A stage returns the
+//! frame's [`Verdict`] or calls the next. A stage parses itself the headers that it reads, and relies on the checks
+//! of the stages before it.
 //!
-//! The dataplane owns its tables and no frame: frames are the batch's, and those that wait are in the
-//! pools of the neighbour table and the fragment tracker, which give a spare buffer in exchange. What it
-//! sends of its own goes to the batch's [`Output`](crate::Output), and nowhere if that is full.
+//! The dataplane owns its tables and no frame: the batch owns received frames, and waiting frames are in the pools of
+//! the neighbour table and the fragment tracker, which give a spare buffer in exchange. Frames that the dataplane
+//! makes go to the batch's [`Output`](crate::Output), and are not made if that is full.
 //!
-//! For every frame handed in the [`Counters`] know one fate. A held frame is counted again when it is
-//! let go or given up.
+//! The [`Counters`] count exactly one verdict for every frame handed in. A held frame is counted again when it is
+//! released or dropped.
 //!
-//! Of several workers, each has a dataplane with its [`Shard`]. `steer` finds whose a packet is that is to be
-//! translated; the rest is done by whoever has it. With one worker it is a branch that is never taken.
+//! With several workers, each has a dataplane with its [`Shard`]. `steer` finds the owner of a packet that NAT
+//! translates; all other packets are handled by the worker that receives them. With a single worker, `steer` is a
+//! branch that is never taken.
 //!
-//! What it does not do: IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack
-//! reassembles what is its own), application gateways in NAT.
+//! The dataplane does not do IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack reassembles its own
+//! packets) or application gateways in NAT.
 
 mod arp;
 mod contain;
@@ -97,18 +98,18 @@ use crate::shard::Shard;
 use crate::table::per_interface::PerInterface;
 use crate::verdict::Verdict;
 
-/// A flow, as it is shown.
+/// A flow as reports show it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FlowInfo {
-    /// What the packets look like that go as the first one did, when they arrive.
+    /// The key of packets in the direction of the flow's first packet, as they arrive.
     pub original: FlowKey<IpAddr>,
-    /// What their replies look like when they arrive.
+    /// The key of the replies, as they arrive.
     pub reply: FlowKey<IpAddr>,
-    /// What it is, and where it stands.
+    /// The protocol, and the state of the connection.
     pub state: State,
-    /// When it ends if nothing prolongs it.
+    /// When the flow ends if no packet refreshes it.
     pub expires: Instant,
-    /// What went so far, in the original direction and back.
+    /// The traffic so far, in the original and the reply direction.
     pub traffic: [Traffic; 2],
 }
 
@@ -123,23 +124,23 @@ pub struct Dataplane {
     networks: Networks,
     routes: Routes,
     neighbors: NeighborTable,
-    /// Who holds which address of the LAN.
+    /// The leases and reservations of LAN addresses.
     bindings: Arc<Bindings>,
     flows: FlowTable,
     fragments: FragmentTracker<NatAction>,
-    /// Whose the packets are whose fragments this worker gathers; `None` if there are no others.
+    /// The owners of the packets whose fragments this worker collects; `None` with a single worker.
     fragment_owners: Option<FragmentTracker<u8>>,
-    /// Where a fragment is while it is let go, and while it is given to its owner.
+    /// The buffers of a fragment while it is released, and while it is handed to its owner.
     released: Frame,
     fragment_owner_frame: Frame,
     /// One for each network.
     own_addresses: Vec<OwnAddress>,
-    /// Apart, so that a flood from the outside leaves the inside its errors.
+    /// One limit for each interface, so that a flood from outside does not use up the errors of the inside.
     error_limits: PerInterface<RateLimit>,
-    /// Echo replies to the outside.
+    /// The rate limit of echo replies to the outside.
     echo_limit: EchoLimit,
     syn_rejects: SynRejects,
-    /// Packets given up in this call, whose senders are still to be told.
+    /// Packets dropped in this call whose senders are still to get an ICMP error.
     unreachable: Vec<Quote>,
     alerts: Alerts,
     identifications: Identifications,
@@ -147,13 +148,13 @@ pub struct Dataplane {
     rng: StdRng,
 }
 
-/// So many frames of a batch have their flows fetched before the first of them is processed: enough to
-/// wait for memory once, and not so many that the first is gone from the nearest cache again.
+/// The frames of a batch whose flows are prefetched before the first of them is processed: enough to wait for memory
+/// only once, and few enough that the first flow is still in the nearest cache.
 const PREFETCH_BATCH: usize = 32;
 
 impl Dataplane {
-    /// The dataplane of `shard`, which knows nobody yet. The secret `seed`, the same for all of a gateway,
-    /// keys its hashes and picks its ports: the same seed and input give the same output.
+    /// The dataplane of `shard`, with empty tables. The secret `seed`, the same for all shards of a gateway, keys the
+    /// hashes and picks the ports: the same seed and input give the same output.
     pub fn new(config: Arc<Config>, shard: Shard, seed: [u8; 32], now: Instant) -> Self {
         let mut rng = StdRng::from_seed(shard.seed(seed));
         let frame_capacity = config.frame_len_max();
@@ -188,13 +189,13 @@ impl Dataplane {
         dataplane
     }
 
-    /// Takes in another configuration as a whole. Flows that it still allows go on.
+    /// Takes in a new configuration as a whole. Flows that it still allows go on.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         self.config = config;
         self.contained(now, Task::Configuration, |dataplane| dataplane.follow_config(now));
     }
 
-    /// Brings the tables in line with the configuration, which is new.
+    /// Brings the tables in line with the new configuration.
     fn follow_config(&mut self, now: Instant) {
         let old = core::mem::replace(&mut self.networks, Networks::of_config(&self.config));
         self.facts = InterfaceFacts::of_config(&self.config);
@@ -208,22 +209,22 @@ impl Dataplane {
         self.forget_decisions();
     }
 
-    /// Takes in who holds which address of the LAN, from now on.
+    /// Takes in the current leases and reservations of LAN addresses.
     pub fn set_bindings(&mut self, now: Instant, bindings: Arc<Bindings>) {
-        // Whatever comes of it, the caller need not tell again.
+        // The bindings are stored even if the task below fails, so that the caller need not repeat them.
         self.bindings = Arc::clone(&bindings);
         self.contained(now, Task::Bindings, |Self { config, neighbors, counters, shard, .. }| {
             for (interface, _) in config.interfaces_of(Role::Inside) {
                 let holder = |ip, known| bindings.station(now, ip, known);
                 let (moved, refused) = neighbors.follow_holders(now, interface, holder);
-                // All workers do the same.
+                // All workers see the same move; the first one counts it.
                 counters.neighbor_changes += if shard.is_first() { moved } else { 0 };
                 counters.neighbor_claims_refused += refused;
             }
         });
     }
 
-    /// Who holds which address of the LAN, as it was last told.
+    /// The leases and reservations that were last taken in.
     pub fn bindings(&self) -> &Bindings {
         &self.bindings
     }
@@ -233,7 +234,7 @@ impl Dataplane {
         &self.config
     }
 
-    /// Decides on every frame of `batch`, rewrites them in place, and adds frames of the gateway's own.
+    /// Decides on every frame of `batch`, rewrites the frames in place, and adds frames that the gateway makes.
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, spare, output) = batch.split();
         let mut call = Call { now, output, spare };
@@ -254,20 +255,21 @@ impl Dataplane {
                 }
             }
         }
-        // A new neighbour is asked for at once.
+        // The first request for a new neighbour is sent at once.
         if self.neighbors.poll_timeout().is_some_and(|due| self.containment.defer(due) <= now) {
             self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
         }
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
 
-    /// When [`Dataplane::handle_timeout`] wants to be called; `None` if nothing is going on. After a fault of its own
-    /// not for a moment.
+    /// When [`Dataplane::handle_timeout`] has to be called; `None` if no timer runs. After a task has failed, no
+    /// timer is due for a second.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.timeouts().map(|(_, due)| due).min()
     }
 
-    /// What makes up [`Dataplane::poll_timeout`]: the parts of the dataplane that wait for a moment, by name.
+    /// The timers that make up [`Dataplane::poll_timeout`], with the names of the dataplane's parts that they belong
+    /// to.
     pub fn timeouts(&self) -> impl Iterator<Item = (&'static str, Instant)> {
         let timeouts = [
             ("flows", self.flows.poll_timeout()),
@@ -280,7 +282,7 @@ impl Dataplane {
         timeouts.into_iter().filter_map(|(what, due)| Some((what, self.containment.defer(due?))))
     }
 
-    /// Does what is due. `batch`, which has no frames received, takes what is to be sent.
+    /// Does what is due. `batch`, which has no received frames, takes the frames to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, spare, output) = batch.split();
         let mut call = Call { now, output, spare };
@@ -292,30 +294,30 @@ impl Dataplane {
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     pub fn counters(&self) -> &Counters {
         &self.counters
     }
 
-    /// The caller could not carry out a verdict that `process` gave, for `reason`; or a frame came that it could not hand
-    /// in, which has [`Verdict::Pending`].
+    /// Counts a frame that the caller dropped for `reason`: the caller could not carry out the `verdict` that
+    /// `process` gave, or could not hand the frame in ([`Verdict::Pending`]).
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         self.counters.undeliverable(verdict, reason);
     }
 
-    /// What an administrator should hear of next. What waits here is bounded.
+    /// The next alert for the administrator. The number of waiting alerts is bounded.
     pub fn pop_alert(&mut self) -> Option<Alert> {
         self.alerts.pop()
     }
 
-    /// What all other workers' dataplanes are to [apply](Dataplane::apply_notice) next. What waits here is bounded;
-    /// take it only when it can be told.
+    /// The next notice that all other workers' dataplanes have to [apply](Dataplane::apply_notice). The number of
+    /// waiting notices is bounded; take one only when it can be sent.
     pub fn pop_notice(&mut self) -> Option<Notice> {
         let Self { flows, links, .. } = self;
         flows.pop_notice().map(Notice::HostFlows).or_else(|| links.pop_notice())
     }
 
-    /// Takes in a notice of the worker `from`.
+    /// Takes in a notice from the worker `from`.
     pub fn apply_notice(&mut self, now: Instant, from: u8, notice: Notice) {
         self.contained(now, Task::Notice, |Self { flows, links, .. }| match notice {
             Notice::HostFlows(host) => flows.apply_remote(from, host),
@@ -339,12 +341,12 @@ impl Dataplane {
         self.flows.len()
     }
 
-    /// All neighbours, in no particular but a repeatable order.
+    /// All neighbours, in a repeatable order.
     pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
         self.neighbors.neighbors(now).map(Neighbor::of_any_family)
     }
 
-    /// All stations that the bridges know, in no particular but a repeatable order.
+    /// All stations that the bridges know, in a repeatable order.
     pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
         self.links.stations(now)
     }
@@ -359,7 +361,7 @@ impl Dataplane {
             return;
         }
         let verdict = self.frame(&mut cx, &mut slot.frame);
-        // Counted before it is stored: it is not read back from memory then.
+        // The verdict is counted before it is stored, so that it is not read back from memory.
         self.counters.count(verdict);
         slot.verdict = verdict;
         if cx.involves_others {
@@ -367,15 +369,15 @@ impl Dataplane {
         }
     }
 
-    /// Drops the frame in `slot`, with which a stage has failed.
+    /// Drops the frame in `slot`, on which a stage has panicked.
     #[cold]
     fn give_up(&mut self, slot: &mut Slot) {
         slot.copy_to_others = false;
         slot.verdict = Verdict::Drop(DropReason::InternalError);
-        // The stage may have failed with one of the buffers in its hands.
+        // The stage may have panicked while it had taken one of the buffers.
         self.reserve_frames();
         match slot.ingress {
-            // A copy, which is not counted.
+            // A copy from another worker is not counted.
             Ingress::ArpCopy(_) => slot.verdict = Verdict::Consumed,
             Ingress::HandedOver(handoff) => {
                 slot.ingress = handoff.origin.into();
@@ -386,7 +388,7 @@ impl Dataplane {
         }
     }
 
-    /// Works out the flow keys of a wave of frames, and has their flows fetched from memory.
+    /// Computes the flow keys of a chunk of frames, and prefetches their flows.
     #[inline]
     fn fetch_flows(&self, chunk: &[Slot]) -> [Option<KeyHash>; PREFETCH_BATCH] {
         let mut hashes = [None; PREFETCH_BATCH];
@@ -401,7 +403,7 @@ impl Dataplane {
         hashes
     }
 
-    /// A frame as it came in at a port, or from the host stack.
+    /// Sends a received frame through the stages.
     #[inline]
     fn frame(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match cx.ingress {
@@ -415,7 +417,7 @@ impl Dataplane {
         }
     }
 
-    /// Refuses the SYNs that have waited long enough and that nobody has asked for meanwhile.
+    /// Rejects the unsolicited SYNs that have waited long enough and for which no flow has been opened meanwhile.
     fn syn_reject_timeout(&mut self, call: &mut Call<'_>) {
         while let Some(quote) = self.syn_rejects.pop_due(call.now) {
             let Ok(syn) = Embedded::of_packet(quote.bytes()) else { continue };
@@ -438,7 +440,7 @@ impl Dataplane {
         self.close_forbidden_pinholes();
     }
 
-    /// What was decided about first fragments and unsolicited SYNs need not hold any more.
+    /// Forgets the decisions on first fragments and unsolicited SYNs, which a new configuration may change.
     fn forget_decisions(&mut self) {
         self.syn_rejects.clear();
         self.fragment_timeout(Instant::FAR_FUTURE);
@@ -450,7 +452,7 @@ impl Dataplane {
         self.reserve_frames();
     }
 
-    /// Makes room for the longest frame in the buffers through which held fragments go.
+    /// Makes room for the longest frame in the buffers through which released fragments go.
     fn reserve_frames(&mut self) {
         let frame_capacity = self.config.frame_len_max();
         self.released.reserve(frame_capacity);
@@ -459,8 +461,8 @@ impl Dataplane {
         }
     }
 
-    /// The neighbours on networks that were in `old` and are no more are nobody in the new ones: who was asked from an
-    /// address that has gone, too.
+    /// Forgets the neighbours of networks that were in `old` and have gone, and those that were asked from an address
+    /// that has gone.
     fn leave_networks(&mut self, old: &Networks) {
         let Self { neighbors, networks, counters, .. } = self;
         let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);

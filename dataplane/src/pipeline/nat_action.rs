@@ -1,4 +1,5 @@
-//! Packets across the WAN address, as the stages speak of them: the way that a packet takes, and what becomes of it.
+//! The types that the NAT stages share: the direction in which a packet crosses the WAN address, and the action that
+//! NAT takes on the packet.
 
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::{Frame, Role};
@@ -9,7 +10,7 @@ use crate::ingress::Ingress;
 use crate::nat::rewrite::Translation;
 use crate::route::Route;
 
-/// The way a packet takes across the WAN address.
+/// The direction in which a packet crosses the WAN address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NatDirection {
     /// From the LAN to the WAN.
@@ -20,12 +21,13 @@ pub(super) enum NatDirection {
     Input,
     /// From the LAN to the WAN address.
     Hairpin,
-    /// From the WAN address to itself: a packet that took [`NatDirection::Hairpin`] before.
+    /// From the WAN address to itself: the inbound half of a packet whose outbound half was
+    /// [`NatDirection::Hairpin`].
     HairpinInput,
 }
 
 impl NatDirection {
-    /// Where what goes back to the sender goes.
+    /// Where replies to the packet's sender go.
     pub(super) fn back(self) -> Egress {
         match self {
             Self::Output | Self::Hairpin => Egress::To(Role::Inside),
@@ -35,13 +37,13 @@ impl NatDirection {
         }
     }
 
-    /// Whether it is the gateway itself that sends the packet, and no interface by which it came in.
+    /// Whether the gateway itself sends the packet, so that no interface received it.
     pub(super) fn is_from_gateway(self) -> bool {
         matches!(self, Self::HostOutput | Self::HairpinInput)
     }
 }
 
-/// A packet that something is to be decided about. It is as it came.
+/// A packet that NAT has not decided about yet. The packet is unchanged.
 #[derive(Clone, Copy)]
 pub(super) struct Arrival<'a> {
     pub(super) direction: NatDirection,
@@ -50,35 +52,35 @@ pub(super) struct Arrival<'a> {
     pub(super) frame: &'a Frame,
 }
 
-/// What is to become of a packet, and of the other fragments of the same.
+/// What NAT does with a packet and with all further fragments of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum NatAction {
-    /// It is rewritten, and goes on.
+    /// Rewrite the packet and send it on.
     Pass(Rewrite),
-    /// It is for the gateway, as it is.
+    /// Deliver the unchanged packet to the gateway itself.
     Local,
-    /// It goes no further.
+    /// Drop the packet.
     Drop(DropReason),
-    /// Another worker knows whether it is for the gateway.
+    /// Ask this worker, which owns the destination port, whether the packet is for the gateway.
     Ask(u8),
 }
 
 /// Where a rewritten packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hop {
-    /// Out.
+    /// Out by this route.
     To(Route),
     /// To the host stack.
     Host,
-    /// To the WAN address, and in again.
+    /// To the WAN address, where the packet comes in again (hairpin).
     External,
 }
 
-/// How a packet is rewritten and where it goes then.
+/// How a packet is rewritten, and where the rewritten packet goes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rewrite {
     pub(super) translation: Translation,
     pub(super) hop: Hop,
-    /// The identification that it gets, if it does not keep its own.
+    /// The IPv4 identification that the packet gets; `None` if the packet keeps its own.
     pub(super) identification: Option<u16>,
 }

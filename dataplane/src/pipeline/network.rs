@@ -1,4 +1,4 @@
-//! The networks that the gateway is connected to, as every packet of a family asks for them.
+//! The networks that the gateway is connected to, prepared for the questions that every packet asks.
 
 use core::net::Ipv4Addr;
 use core::ops::Range;
@@ -13,25 +13,27 @@ use crate::table::per_interface::PerInterface;
 /// The networks of one address family on all interfaces.
 #[derive(Clone, Debug)]
 pub(super) struct Networks<A: Address = Ipv4Addr> {
-    /// Those of the inside come first, and those of one interface stand together: as many as fit into the places.
+    /// All networks. Inside networks come first, and the networks of one interface are contiguous. Their number fits
+    /// into the index ranges.
     all: Box<[Network<A>]>,
     inside: Box<[Network<A>]>,
-    /// Where the networks of each interface stand in `all`.
+    /// The index range of each interface's networks in `all`.
     ranges: PerInterface<Range<u8>>,
-    /// The gateway's own addresses and those that stand for more than one host of a network.
+    /// The gateway's own addresses, and the addresses that stand for more than one host of a network.
     special: Box<[(A, AddressFacts)]>,
     special_filter: OctetFilter,
-    /// As what the inside is seen by each outside interface.
+    /// The external address of the inside on each outside interface.
     externals: PerInterface<Option<A>>,
     has_several_outside: bool,
 }
 
-/// Where an address stands among the gateway's networks.
+/// What an address is to the gateway's networks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AddressFacts {
-    /// If it is the gateway's own, or stands for any router of a network, the role of the interface.
+    /// The role of the interface whose own address it is, or whose network's any-router address; `None` for any other
+    /// address.
     pub(super) own: Option<Role>,
-    /// Whether it stands for all hosts of a network.
+    /// Whether it is the broadcast address of a network.
     pub(super) is_broadcast: bool,
 }
 
@@ -78,14 +80,14 @@ impl<A: Address> Networks<A> {
         &self.all
     }
 
-    /// The network on the interface `id` from which the gateway speaks to the neighbour `address`: the one that has the
-    /// neighbour, else the first. `None` if the gateway has no address there.
+    /// The network on the interface `id` whose own address the gateway uses towards the neighbour `address`: the
+    /// network that contains the neighbour, else the first. `None` if the gateway has no address on the interface.
     pub(super) fn towards(&self, id: InterfaceId, address: A) -> Option<&Network<A>> {
         let networks = self.on(id);
         networks.iter().find(|network| network.contains(address)).or(networks.first())
     }
 
-    /// Whether `address` stands for the gateway, or for all hosts of a network.
+    /// Whether `address` is the gateway's own or a broadcast address.
     #[inline]
     pub(super) fn address_facts(&self, address: A) -> AddressFacts {
         if !self.special_filter.may_have(address.last_octet()) {
@@ -120,13 +122,13 @@ impl<A: Address> Networks<A> {
         self.address_facts(address).own
     }
 
-    /// The address that the inside shares on its way out by the interface `id`; `None` while there is none.
+    /// The external address that inside hosts share on the interface `id`; `None` while there is none.
     #[inline]
     pub(super) fn external_of(&self, id: InterfaceId) -> Option<A> {
         self.externals[id]
     }
 
-    /// The addresses that the inside shares, one for each outside interface that has any.
+    /// The external addresses that inside hosts share, one for each outside interface with an address.
     pub(super) fn externals(&self) -> impl Iterator<Item = A> {
         self.externals.iter().flatten().copied()
     }
@@ -143,15 +145,15 @@ impl<A: Address> Networks<A> {
         outside.find(|network| network.own == address).map(|network| network.interface)
     }
 
-    /// Whether `address` stands for all hosts of one of the networks.
+    /// Whether `address` is the broadcast address of one of the networks.
     #[inline]
     pub(super) fn is_broadcast(&self, address: A) -> bool {
         self.address_facts(address).is_broadcast
     }
 }
 
-/// As what the inside is seen by the interface `id`, if that is outside: the gateway's address in the network of its
-/// router, else its first.
+/// The external address of the inside on the interface `id`, if that is outside: the gateway's address in the network
+/// of the interface's router, else its first address.
 fn external<A: Family>(config: &Config, all: &[Network<A>], id: InterfaceId) -> Option<A> {
     let gateway = A::gateway(&config.interfaces.get(id.index())?.gateway);
     let outside = || all.iter().filter(|network| network.interface == id && network.role == Role::Outside);
@@ -164,7 +166,7 @@ fn has_several_outside<A: Address>(all: &[Network<A>]) -> bool {
     outside.next().is_some_and(|first| outside.any(|other| other != first))
 }
 
-/// A network on one interface, by one of the gateway's addresses there.
+/// A network on one interface, with one of the gateway's addresses in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Network<A: Address = Ipv4Addr> {
     own: A,
@@ -182,7 +184,7 @@ impl<A: Address> Network<A> {
         Self { own, network: own.bits() & mask, mask, ends: A::ends_of(prefix_len), interface, role }
     }
 
-    /// The addresses in the network that no host of it has, at most.
+    /// The addresses in the network that no other host has.
     fn special(&self) -> [A; 3] {
         [self.own, self.first(), self.last()]
     }
@@ -195,18 +197,18 @@ impl<A: Address> Network<A> {
         A::from_bits(self.network | !self.mask)
     }
 
-    /// Whether `address` is the gateway's, or any router's, which the gateway is one of.
+    /// Whether `address` is the gateway's own or the network's any-router address.
     fn is_own(&self, address: A) -> bool {
         address == self.own || (self.ends == Ends::AnyRouter && address == self.first())
     }
 
-    /// The gateway's own address there.
+    /// The gateway's own address in the network.
     #[inline]
     pub(super) fn own(&self) -> A {
         self.own
     }
 
-    /// The interface that leads to it.
+    /// The interface that leads to the network.
     pub(super) fn interface(&self) -> InterfaceId {
         self.interface
     }
@@ -216,8 +218,8 @@ impl<A: Address> Network<A> {
         address.bits() & self.mask == self.network
     }
 
-    /// Whether `address` stands for all its hosts, in today's form or that of old.
-    /// (RFC 1812, section 4.2.3.1)
+    /// Whether `address` is a broadcast address of the network, in today's form (all ones) or the old one (all
+    /// zeros). (RFC 1812, section 4.2.3.1)
     #[inline]
     pub(super) fn is_broadcast(&self, address: A) -> bool {
         self.ends == Ends::AllHosts && (address == self.first() || address == self.last())

@@ -1,5 +1,5 @@
-//! Routes of packets whose source has a say in where they leave: a provider takes packets from its own addresses only
-//! (BCP 38), so what has the gateway's address on one outside interface leaves by that one.
+//! Routes that depend on the source: a provider accepts only packets from its own addresses (BCP 38), so a packet
+//! with the gateway's address on one outside interface leaves by that interface.
 
 use core::net::Ipv4Addr;
 
@@ -11,22 +11,22 @@ use crate::key::Address;
 use crate::route::{Route, Routes};
 
 impl Dataplane {
-    /// The way to `destination` of a packet that leaves with the address `source`.
+    /// The route to `destination` of a packet that leaves with the address `source`.
     #[inline]
     pub(super) fn route_from(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Route> {
         route_from(&self.routes, &self.networks, source, destination)
     }
 
-    /// As [`Dataplane::route_from`], of a packet of the gateway's own, which may still get another address: it leaves as
-    /// any other does if there is no way by the interface that has its source.
+    /// As [`Dataplane::route_from`], for a packet of the host stack, which may still get another source: if there is
+    /// no route by the interface with its source, the packet takes the route to its destination.
     #[inline]
     pub(super) fn route_of_host(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Route> {
         self.route_from(source, destination).or_else(|| self.routes.lookup(destination))
     }
 }
 
-/// The way by `routes` to `destination` of a packet that leaves with the address `source` of one of `networks`, or of a
-/// host behind them.
+/// The route to `destination` of a packet that leaves with the address `source`, which is in one of `networks` or is
+/// a host's behind them.
 #[inline]
 fn route_from<A: Address>(
     routes: &Routes<A>,

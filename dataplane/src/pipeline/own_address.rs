@@ -1,5 +1,5 @@
-//! The gateway's own addresses as their neighbours hear of them: each is announced when the gateway takes it, and
-//! defended when somebody else claims it. (RFC 5227)
+//! Announcing and defending the gateway's own addresses: each is announced when the gateway takes it, and defended
+//! when another host claims it. (RFC 5227)
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -12,14 +12,15 @@ use super::context::Call;
 use super::egress::send_arp;
 use super::network::Network;
 
-/// How often a conflict is answered at most. (RFC 5227, section 1.1: DEFEND_INTERVAL)
+/// The least time between two answers to a conflict. (RFC 5227, section 1.1: DEFEND_INTERVAL)
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a new address is announced. (RFC 5227, section 1.1: ANNOUNCE_NUM)
+/// The number of announcements of a new address. (RFC 5227, section 1.1: ANNOUNCE_NUM)
 const ANNOUNCEMENTS: u8 = 2;
 /// The time between two announcements. (RFC 5227, section 1.1: ANNOUNCE_INTERVAL)
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// One of the gateway's own addresses: what is left to announce, and until when a conflict is not answered.
+/// One of the gateway's own addresses, with its remaining announcements and the time until which conflicts are not
+/// answered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnAddress {
     network: Network,
@@ -30,13 +31,13 @@ pub(super) struct OwnAddress {
 }
 
 impl OwnAddress {
-    /// An address that is new, and announced from now on if `is_announced`.
+    /// A new address, to be announced from now on if `is_announced`.
     fn new(network: Network, now: Instant, is_announced: bool) -> Self {
         let (announcements_left, due) = if is_announced { (ANNOUNCEMENTS, Some(now)) } else { (0, None) };
         Self { network, announcements_left, due, defended_until: now }
     }
 
-    /// When the next announcement is due, if one is.
+    /// When the next announcement is due; `None` if no announcement is left.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
@@ -48,7 +49,7 @@ impl OwnAddress {
 }
 
 impl Dataplane {
-    /// Takes in which addresses the gateway has now. Those that it has not had before are announced by the first worker.
+    /// Takes in the gateway's current addresses. The first worker announces those that are new.
     pub(super) fn follow_own_addresses(&mut self, now: Instant) {
         let is_announced = self.shard.is_first();
         let known = core::mem::take(&mut self.own_addresses);
@@ -59,8 +60,8 @@ impl Dataplane {
         self.own_addresses = self.networks.all().iter().map(of_network).collect();
     }
 
-    /// Somebody else claims the gateway's address `own`: says once in a while whose it is. A claim that is answered each
-    /// time would make a storm of two gateways. (RFC 5227, section 2.4 (b))
+    /// Announces the gateway's address `own`, which another host claims, at most once in [`DEFEND_INTERVAL`]. Two
+    /// gateways that answered every claim would cause a storm. (RFC 5227, section 2.4 (b))
     pub(super) fn defend(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
         if !self.shard.is_first() {
             return;

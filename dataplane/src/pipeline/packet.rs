@@ -1,4 +1,4 @@
-//! Reading packets: what the stages ask of one, each as far as it needs to know.
+//! Reading packets: the parsers that the stages share.
 
 use core::net::Ipv4Addr;
 
@@ -25,15 +25,15 @@ pub(super) fn reason(malformed: Malformed) -> DropReason {
     if malformed == Malformed::Checksum { DropReason::Ipv4Checksum } else { DropReason::Ipv4Malformed }
 }
 
-/// What a packet is to NAT.
+/// A packet as NAT sees it.
 pub(super) enum Content {
-    /// Part of a conversation.
+    /// A packet that can belong to a flow.
     Conversation(FlowKey, Packet),
-    /// An ICMP error about a part of one.
+    /// An ICMP error about a packet of a flow.
     Error,
 }
 
-/// What the packet in `frame` is to NAT. It is whole, or a first fragment.
+/// Parses the packet in `frame` for NAT. The packet is unfragmented or a first fragment.
 #[inline]
 pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropReason> {
     let payload = header.payload(frame.packet());
@@ -64,7 +64,7 @@ pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropRea
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
                 kind if kind.is_query_reply() => (Transport::IcmpReply, 0, message.identifier()),
-                // They mean nothing beyond their link. // RFC 6633, RFC 1812, section 5.2.7.2
+                // These errors have no meaning beyond their link. // RFC 6633, RFC 1812, section 5.2.7.2
                 icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
                     return Err(DropReason::ProtocolUnsupported);
                 }
@@ -82,8 +82,8 @@ pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropRea
     Ok(Content::Conversation(key, Packet { transport, octets: header.total_len }))
 }
 
-/// The key of the usual packet: whole, without options, TCP or UDP. For others, and for what turns out
-/// to be none, there is none, or one that is not used.
+/// The flow key of a usual packet: unfragmented, without options, TCP or UDP. For any other frame, the result is
+/// `None` or a key that is not used.
 #[inline]
 pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
     let bytes: &[u8; 38] = frame.bytes().first_chunk()?;
@@ -101,8 +101,8 @@ pub(super) fn likely_key(frame: &Frame) -> Option<FlowKey> {
     })
 }
 
-/// Whether the transport checksum of the whole packet in `frame` is right, unless a network device has
-/// seen to that or still has to make it. (RFC 9293, section 3.1; RFC 1122, section 4.1.3.4)
+/// Verifies the transport checksum of the unfragmented packet in `frame`, unless a network device has verified it or
+/// still has to compute it. (RFC 9293, section 3.1; RFC 1122, section 4.1.3.4)
 #[inline]
 pub(super) fn verify_checksum(header: &Header, frame: &Frame) -> Result<(), DropReason> {
     let payload = header.payload(frame.packet());
@@ -124,7 +124,7 @@ pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
             .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
 }
 
-/// Takes one hop off the packet's time to live.
+/// Decrements the packet's time to live.
 #[inline]
 pub(super) fn decrement_ttl(frame: &mut Frame) {
     if let Ok(mut header) = HeaderMut::new(frame.packet_mut()) {

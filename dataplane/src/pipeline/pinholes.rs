@@ -1,4 +1,4 @@
-//! Pinholes, as whoever runs the gateway opens and closes them.
+//! The commands that open and close pinholes.
 
 use core::fmt;
 use core::time::Duration;
@@ -17,17 +17,17 @@ use crate::key::Endpoint;
 /// Why there is no pinhole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinholeError {
-    /// Nothing is translated in this mode, so nobody needs one.
+    /// The gateway does not translate in this mode, so no host needs a pinhole.
     NotTranslated,
-    /// Only ports of TCP and UDP can be opened, and none is number 0.
+    /// The protocol is not TCP or UDP, or the port is 0.
     NoPort,
-    /// The address is of no host inside.
+    /// The address is not an inside host's.
     NotInside,
-    /// A forward leads to that port already, from this port of the external address.
+    /// A forward leads to the inside port already, from this external port.
     Forwarded(u16),
-    /// There is no room, or no external address.
+    /// There is no room for the pinhole, or no external address.
     Flow(FlowError),
-    /// The dataplane has given up on it for a fault of its own.
+    /// An internal fault of the dataplane.
     Fault,
 }
 
@@ -47,12 +47,13 @@ impl fmt::Display for PinholeError {
 impl core::error::Error for PinholeError {}
 
 impl Dataplane {
-    /// Opens `pinhole` for `lifetime`, or has it open for that long from now on and as it says now. `None` if another
-    /// worker's dataplane owns the inside port: all are told, and one answers.
+    /// Opens `pinhole` for `lifetime`. A pinhole that is open already gets the new `lifetime` from now on and the new
+    /// remote. `None` if another worker's dataplane owns the inside port: the command goes to all workers, and one of
+    /// them answers.
     ///
     /// # Errors
     ///
-    /// Why it cannot be opened. One that was open stays as it was.
+    /// Why the pinhole cannot be opened. A pinhole that is open already stays unchanged.
     pub fn open_pinhole(
         &mut self,
         now: Instant,
@@ -72,8 +73,8 @@ impl Dataplane {
         Some(outcome)
     }
 
-    /// Closes the pinholes of an inside endpoint, at whichever external address. Says whether there was one; `None` if another worker's
-    /// dataplane owns the port.
+    /// Closes the pinholes of an inside endpoint at all external addresses. Returns whether there was one; `None` if
+    /// another worker's dataplane owns the port.
     pub fn close_pinholes(&mut self, now: Instant, protocol: Protocol, inside: Endpoint) -> Option<bool> {
         if !self.owns(inside) {
             return None;
@@ -85,7 +86,7 @@ impl Dataplane {
         Some(was_open)
     }
 
-    /// Closes those that the configuration does not admit any more.
+    /// Closes the pinholes that the configuration no longer admits.
     pub(super) fn close_forbidden_pinholes(&mut self) {
         let Self { config, flows, networks, .. } = self;
         flows.close_pinholes_where(|mapping| {
@@ -93,7 +94,8 @@ impl Dataplane {
         });
     }
 
-    /// What comes from the inside endpoint, or to the external port of its mapping, is steered here.
+    /// Whether this worker owns the packets from the inside endpoint, and so those to the external port of its
+    /// mapping.
     fn owns(&self, inside: Endpoint) -> bool {
         self.shard.of_port(inside.port) == self.shard.index()
     }

@@ -1,4 +1,4 @@
-//! Where the VLANs of ports lead.
+//! The VLANs of ports, and the port numbers that stand for them.
 
 use gatepost_ground::PortId;
 use gatepost_ground::wire::vlan::VlanId;
@@ -8,9 +8,9 @@ use crate::config::Config;
 /// The VLANs of all ports.
 #[derive(Debug)]
 pub(super) struct Vlans {
-    /// Of each port that has any, the number that each VLAN id leads to, so that none is searched for.
+    /// For each port with VLANs, the port number of each VLAN id, indexed by the id so that none is searched for.
     numbers: [Option<Box<[u8; VlanId::COUNT]>>; PortId::COUNT_MAX],
-    /// Which VLAN of which port a number stands for.
+    /// The port and VLAN that a number stands for.
     numbered: [Option<(PortId, VlanId)>; PortId::COUNT_MAX],
 }
 
@@ -21,7 +21,7 @@ impl Vlans {
     pub(super) fn of_config(config: &Config) -> Self {
         let mut vlans =
             Self { numbers: [const { None }; PortId::COUNT_MAX], numbered: [None; PortId::COUNT_MAX] };
-        // Of several with the same id, the first counts.
+        // If several entries have the same id, the first counts.
         for (number, vlan) in config.vlan_ports().rev() {
             let Some(places) = vlans.numbers.get_mut(usize::from(vlan.port.0)) else { continue };
             let places = places.get_or_insert_with(|| Box::new([NOWHERE; VlanId::COUNT]));
@@ -31,7 +31,7 @@ impl Vlans {
         vlans
     }
 
-    /// The number of the port that the frames of a port with the VLAN id `vid` are of; `None` if the VLAN leads nowhere.
+    /// The number that stands for the VLAN id `vid` of `port`; `None` if the VLAN leads to no interface.
     pub(super) fn port_of(&self, port: PortId, vid: u16) -> Option<PortId> {
         let places = self.numbers.get(usize::from(port.0))?.as_ref()?;
         let number = *places.get(usize::from(vid))?;

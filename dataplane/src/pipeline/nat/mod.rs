@@ -1,4 +1,4 @@
-//! The NAT stage: packets that cross the WAN address, by their flow or by what opens one.
+//! The NAT stage: packets that cross the WAN address, translated by their flow or by a new flow.
 //!
 //! ```text
 //!  LAN ─────▶ Output ──────┐
@@ -14,12 +14,13 @@
 //!        └─────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A packet from one LAN host to another by way of the WAN address goes out and in again: see `hairpin`.
+//! A packet that one LAN host sends to another at the WAN address goes out and comes in again: see `hairpin`.
 //!
-//! Checks that end with an ICMP error to the sender come before the rewriting, as the sender knows the
-//! packet as it was, and before a flow is opened, so that a refused packet leaves nothing behind.
-//! What has a wrong transport checksum ends before it is looked up, so that no damaged or carelessly
-//! forged packet moves a flow. A fragment's cannot be verified; the receiver does when it has all.
+//! Checks that end with an ICMP error to the sender come before the rewriting, as the error quotes the packet as the
+//! sender knows it. They also come before a flow is opened, so that a rejected packet leaves no state behind. A
+//! packet with a wrong transport checksum is dropped before its flow is looked up, so that no damaged or carelessly
+//! forged packet changes a flow. The checksum of a fragmented packet cannot be verified here; the receiver verifies
+//! it after reassembly.
 
 mod open;
 mod reject;
@@ -43,7 +44,7 @@ use crate::nat::rewrite::{self, Coverage, Translation};
 use crate::verdict::{LocalClass, Verdict};
 
 impl Dataplane {
-    /// A packet in `direction` across the WAN address.
+    /// Translates a packet that crosses the WAN address in `direction`.
     #[inline]
     pub(in crate::pipeline) fn nat(
         &mut self,
@@ -78,7 +79,7 @@ impl Dataplane {
                 }
             }
             Ok(Content::Error) => self.nat_error(cx, direction, header, frame),
-            // The host tells a LAN host itself that it does not speak a protocol.
+            // The host stack itself tells a LAN host that it does not speak the protocol.
             Err(DropReason::ProtocolUnsupported) if direction == NatDirection::Hairpin => {
                 Verdict::Local(LocalClass::Stack)
             }
@@ -86,7 +87,7 @@ impl Dataplane {
         }
     }
 
-    /// What is to become of a first fragment and of those that follow it.
+    /// Decides what NAT does with a first fragment and with all further fragments of its packet.
     pub(in crate::pipeline) fn decide_first_fragment(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -94,7 +95,7 @@ impl Dataplane {
     ) -> NatAction {
         match packet::content(arrival.header, arrival.frame) {
             Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
-            // No error is so long that it would have to be fragmented. // RFC 1812, section 4.3.2.3
+            // No ICMP error is long enough to be fragmented. (RFC 1812, section 4.3.2.3)
             Ok(Content::Error) => NatAction::Drop(DropReason::FragmentInvalid),
             Err(reason) => NatAction::Drop(reason),
         }
@@ -123,7 +124,7 @@ impl Dataplane {
         self.send_translated(cx, direction, rewrite.hop, header.protocol, destination, frame)
     }
 
-    /// Sends a rewritten packet of a conversation in `protocol` to `destination`.
+    /// Sends a rewritten packet of `protocol` to `destination`.
     #[inline]
     pub(in crate::pipeline) fn send_translated(
         &mut self,
@@ -137,7 +138,7 @@ impl Dataplane {
         let route = match hop {
             Hop::To(route) => route,
             Hop::Host => return Verdict::Local(LocalClass::Stack),
-            // Nobody outside sends from an inside address: what comes in does not go out again.
+            // A packet that has come in does not go out again: no host outside sends from an inside address.
             Hop::External if direction == NatDirection::HairpinInput => {
                 return Verdict::Drop(DropReason::FlowAmbiguous);
             }
@@ -149,7 +150,8 @@ impl Dataplane {
         self.egress(cx.call, route, destination.address, frame)
     }
 
-    /// Where a packet goes that leaves with the addresses `source` and `destination`, if it may.
+    /// The next hop of a packet that leaves with the addresses `source` and `destination`, or why the packet may not
+    /// leave.
     #[inline]
     pub(in crate::pipeline) fn route_out(
         &mut self,
@@ -167,7 +169,8 @@ impl Dataplane {
         Ok(hop)
     }
 
-    /// Whether a packet may go where it goes: what the host sends or gets makes no hop.
+    /// Checks the time to live and the size of a packet for its next hop. A packet from or to the host stack makes no
+    /// hop.
     #[inline]
     pub(in crate::pipeline) fn check_route(
         &mut self,
@@ -177,7 +180,7 @@ impl Dataplane {
     ) -> Result<(), DropReason> {
         let mtu = match hop {
             Hop::To(route) => self.facts.of(route.interface).mtu,
-            // What goes to the WAN address and in again makes one hop, from the inside to the inside.
+            // A hairpinned packet makes one hop, from the inside to the inside.
             Hop::External => self.facts.inside_mtus().start,
             Hop::Host => return Ok(()),
         };
@@ -187,7 +190,7 @@ impl Dataplane {
         self.check_hop(call, arrival.ingress, mtu, arrival.header, arrival.frame)
     }
 
-    /// The interface that a packet in `direction` came in by; `None` if it was the gateway itself that sent it.
+    /// The interface that received a packet in `direction`; `None` if the gateway itself sent the packet.
     pub(in crate::pipeline) fn entered_by(
         &self,
         direction: NatDirection,
@@ -196,7 +199,7 @@ impl Dataplane {
         if direction.is_from_gateway() { None } else { self.ingress_interface(ingress) }
     }
 
-    /// The interface by which a frame came in; `None` if it is of the gateway itself.
+    /// The interface that received a frame; `None` for a frame of the gateway itself.
     pub(in crate::pipeline) fn ingress_interface(&self, ingress: Ingress) -> Option<InterfaceId> {
         match ingress {
             Ingress::Port(port)
@@ -208,7 +211,7 @@ impl Dataplane {
         }
     }
 
-    /// What is to become of a packet: what its flow says, or one that it opens.
+    /// Decides what NAT does with a packet, by its flow or by a flow that the packet opens.
     #[inline]
     fn decide(
         &mut self,
@@ -235,10 +238,11 @@ impl Dataplane {
         }
     }
 
-    /// How a packet of a flow is rewritten.
+    /// The action that rewrites a packet of a flow.
     ///
-    /// Behind one address, the identifications of many hosts are told apart by nobody: what may be
-    /// fragmented gets one of the gateway's. (RFC 6864, section 5.3.1)
+    /// Many hosts behind one address may choose the same identification, and a receiver could not tell their
+    /// fragments apart. So a packet that may be fragmented gets an identification from the gateway.
+    /// (RFC 6864, section 5.3.1)
     #[inline]
     fn rewrite_of(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> NatAction {
         let Arrival { header, frame, .. } = arrival;
@@ -248,7 +252,7 @@ impl Dataplane {
             Hop::Host => false,
         };
         let is_shared = leaves && (!header.dont_fragment || header.is_fragment());
-        // The segments of a super-frame count on from the first.
+        // The segments of a super-frame have consecutive identifications.
         let identification = is_shared.then(|| self.identifications.take(frame.segments().len()));
         NatAction::Pass(Rewrite { translation, hop, identification })
     }

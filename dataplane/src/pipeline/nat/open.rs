@@ -1,4 +1,4 @@
-//! Packets that belong to no flow: who gets them, and the flows that they open.
+//! Packets that belong to no flow: where they go, and the flows that they open.
 
 use core::net::Ipv4Addr;
 
@@ -17,7 +17,7 @@ use crate::pipeline::nat_action::{Arrival, NatAction, NatDirection};
 use crate::pipeline::packet;
 
 impl Dataplane {
-    /// What is to become of a packet that belongs to no flow.
+    /// Decides what NAT does with a packet that belongs to no flow.
     pub(super) fn decide_new(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -55,7 +55,7 @@ impl Dataplane {
         self.open_flow(cx.call, arrival, &new, egress, packet)
     }
 
-    /// Who gets a packet from the WAN, and by which way, or what else is to become of it.
+    /// The server that a packet from the WAN is for, and the egress of its flow; else what NAT does with the packet.
     fn server_for_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), NatAction> {
         if packet::is_echo_request(arrival.header, arrival.frame) {
             let is_silent = firewall::is_stealthy(&self.config);
@@ -73,7 +73,7 @@ impl Dataplane {
         }
     }
 
-    /// Opens a flow for its first packet, the originals of which leave by `egress`.
+    /// Opens a flow for its first packet. Packets of the original direction leave by `egress`.
     fn open_flow(
         &mut self,
         call: &mut Call<'_>,
@@ -104,15 +104,15 @@ impl Dataplane {
         }
     }
 
-    /// The flow that a packet of the inside with `key` opens; `None` if there is no address for it.
+    /// The flow that a packet from the inside with `key` opens; `None` if there is no external address for it.
     fn outbound(&self, cx: &Context<'_, '_>, arrival: Arrival<'_>, key: &FlowKey) -> Option<NewFlow> {
         let external = self.external_for(arrival.direction, key)?;
         let (client, source) = (self.client(arrival.direction, external, key), self.source(cx, arrival));
         Some(NewFlow::Outbound { client, remote: key.destination, source })
     }
 
-    /// The external address that a packet of the inside with `key` is seen at: that of the interface by which it leaves,
-    /// or to whose address it goes.
+    /// The external address of a packet from the inside with `key`: the address of the interface by which the packet
+    /// leaves, or of the interface that has the packet's destination.
     #[inline]
     fn external_for(&self, direction: NatDirection, key: &FlowKey) -> Option<Ipv4Addr> {
         let (source, destination) = (key.source.address, key.destination.address);
@@ -126,7 +126,7 @@ impl Dataplane {
         self.networks.external_of(interface)
     }
 
-    /// The machine that a packet of the inside is from.
+    /// The machine that sent a packet from the inside.
     fn source(&self, cx: &Context<'_, '_>, Arrival { header, frame, .. }: Arrival<'_>) -> Source {
         let (Ingress::Port(port), Ok(link)) = (cx.ingress, ethernet::Header::parse(frame.bytes())) else {
             return Source::Gateway;
@@ -138,8 +138,8 @@ impl Dataplane {
         if known == Some(link.source) { Source::Station(link.source, port) } else { Source::Unverified(port) }
     }
 
-    /// Who a packet with `key` is from that is seen at the address `external`, for a flow that it opens: one that is seen
-    /// by the same port as when it is asked, if it can be asked, else by its mapping.
+    /// The client of a flow that a packet with `key` opens at the address `external`. If a forward or a service makes
+    /// the source port reachable from outside, the client keeps that external port; else it has a mapping.
     #[inline]
     fn client(&self, direction: NatDirection, external: Ipv4Addr, key: &FlowKey) -> Client {
         let open = &self.config.firewall.v4;
@@ -155,7 +155,8 @@ impl Dataplane {
         })
     }
 
-    /// Who gets a packet with `key` that neither a service nor a forward claims.
+    /// The server of a packet with `key` that neither a service nor a forward matches: the owner of a mapping, else
+    /// the default host.
     pub(in crate::pipeline) fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination) {
             let is_host = self.networks.own_role(self.flows.mapping(id).inside.address).is_some();

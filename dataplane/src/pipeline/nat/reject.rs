@@ -1,4 +1,4 @@
-//! What the senders of packets that get no flow are told.
+//! What the gateway tells the sender of a packet that gets no flow.
 
 use crate::firewall::{self, syn_reject::Quote};
 use crate::flow::{FlowError, Packet, Transport};
@@ -9,9 +9,9 @@ use crate::pipeline::context::Call;
 use crate::pipeline::nat_action::{Arrival, NatDirection};
 
 impl Dataplane {
-    /// Tells the sender of a packet that it gets no flow: an inside host that a limit was reached, and
-    /// one outside that a port is closed to it. A datagram that the filter keeps out is not answered: it
-    /// may just have come before the inside host's own, which lets in the next.
+    /// Tells the sender that its packet got no flow: tells an inside host that a limit was reached, and a host
+    /// outside that the port is closed. A datagram that the mapping's filter drops is not answered: the inside host
+    /// may be about to send its own, which opens the filter for the next one.
     pub(super) fn answer_flow_error(
         &mut self,
         call: &mut Call<'_>,
@@ -44,8 +44,8 @@ impl Dataplane {
         }
     }
 
-    /// Tells a sender on the WAN that nobody wants its packet: at once, but of a SYN only later, and
-    /// never in stealth.
+    /// Tells a sender on the WAN that its packet is unsolicited: at once, for a SYN after a delay, and in stealth
+    /// mode never.
     pub(super) fn answer_unsolicited(&mut self, call: &mut Call<'_>, arrival: Arrival<'_>, packet: &Packet) {
         if firewall::is_stealthy(&self.config) {
             return;

@@ -1,5 +1,6 @@
-//! The steering stage: of several workers, packets that NAT has to do with are each one's, its owner's (see `owners`).
-//! Who gets a packet of another's hands it over as it came, and there it comes in as if it had been received there.
+//! The steering stage: each packet that NAT translates belongs to one worker, its owner (see `owners`). A worker that
+//! receives a packet of another owner hands the unchanged packet over, and the owner treats it as if the owner had
+//! received it.
 
 pub(super) mod owners;
 
@@ -23,8 +24,8 @@ use crate::nat::icmp;
 use crate::verdict::Verdict;
 
 impl Dataplane {
-    /// What becomes of a packet in `direction` across the WAN address that this worker has nothing more to do
-    /// with; `None` for what it goes on with.
+    /// The verdict on a packet in `direction` that this worker hands over or has dealt with; `None` if this worker
+    /// goes on with the packet.
     #[inline(never)]
     pub(in crate::pipeline) fn steer(
         &mut self,
@@ -50,7 +51,8 @@ impl Dataplane {
         (owner != self.shard.index()).then(|| steer_to(cx, owner))
     }
 
-    /// A frame that another worker sent. Whether it is now to come in as it did there; else it is done with.
+    /// Takes in a frame from another worker. Returns whether the frame now goes through the stages like a received
+    /// one; otherwise the frame has its verdict.
     #[cold]
     #[inline(never)]
     pub(in crate::pipeline) fn accept_handoff(&mut self, cx: &mut Context<'_, '_>, slot: &mut Slot) -> bool {
@@ -80,8 +82,7 @@ impl Dataplane {
         false
     }
 
-    /// Notes with a frame that has its verdict how it goes to other workers, and counts that it came from
-    /// one.
+    /// Stores with a decided frame how it goes to other workers, and counts it if another worker sent it.
     #[cold]
     #[inline(never)]
     pub(in crate::pipeline) fn finish_handoff(&mut self, cx: &Context<'_, '_>, slot: &mut Slot) {
@@ -92,7 +93,7 @@ impl Dataplane {
         slot.copy_to_others = cx.copy_to_others;
     }
 
-    /// A copy of ARP that another worker got from `port`, and that it found sound.
+    /// Learns from the copy of an ARP frame that another worker received from `port` and found sound.
     fn arp_copy_input(&mut self, cx: &mut Context<'_, '_>, port: PortId, frame: &mut Frame) {
         if let (Some(interface), Ok(header)) =
             (self.config.interface_of(port), ethernet::Header::parse(frame.bytes()))
@@ -103,8 +104,8 @@ impl Dataplane {
         }
     }
 
-    /// A fragment that nobody knows the owner of yet. The worker that gathers the fragments of its packet
-    /// learns it from the first, and hands them over with the first in front.
+    /// Steers a fragment whose owner is not known yet. The worker that collects the fragments of the packet learns
+    /// the owner from the first fragment, and hands all of them over with the first in front.
     fn steer_fragment(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -133,7 +134,7 @@ impl Dataplane {
         verdict
     }
 
-    /// Notes who owns a packet's fragments, and gives him those that wait.
+    /// Notes the owner of a packet's fragments, and hands the owner those that wait.
     fn release_to_owner(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -173,7 +174,7 @@ impl Dataplane {
         }
     }
 
-    /// Whose a packet is that is whole, or a first fragment; `None` if all would do the same to it.
+    /// The worker that owns this packet (unfragmented, or a first fragment); `None` if any worker may handle it.
     fn owner(&self, direction: NatDirection, header: &Header, frame: &Frame) -> Option<u8> {
         let key = key(header, frame)?;
         let open = &self.config.firewall.v4;
@@ -181,7 +182,7 @@ impl Dataplane {
             NatDirection::Output | NatDirection::HostOutput | NatDirection::Hairpin => {
                 Some(self.steering.of_inside(open, &key))
             }
-            // A ping finds no flow, and nobody but the gateway.
+            // A ping belongs to no flow and is for the gateway: any worker may answer it.
             NatDirection::Input if key.destination.port == 0 => None,
             NatDirection::Input => {
                 let (port, source) = (key.destination.port, key.source.address);
@@ -192,8 +193,8 @@ impl Dataplane {
     }
 }
 
-/// Who sends a packet to whom; of an ICMP error, who would send a reply to the packet that it quotes. `None`
-/// for what belongs to no conversation.
+/// The flow key of a packet; for an ICMP error, the key of a reply to the quoted packet. `None` for a packet that can
+/// belong to no flow.
 fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
     let payload = header.payload(frame.packet());
     let (source, destination) = match header.protocol {
@@ -219,7 +220,8 @@ fn key(header: &Header, frame: &Frame) -> Option<FlowKey> {
     })
 }
 
-/// Hands over a packet that has not been.
+/// Hands over a packet that entered at this worker. A packet that was handed over before is dropped: the workers'
+/// configurations differ for a moment.
 fn steer_to(cx: &mut Context<'_, '_>, owner: u8) -> Verdict {
     match cx.stage {
         HandoffStage::Direct => cx.hand_over(owner, HandoffStage::ToOwner),

@@ -2,8 +2,8 @@
 //!
 //! # Theory of operation
 //!
-//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of
-//! them may get any frame. What belongs to one conversation is done by one of them, its owner:
+//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. The dataplanes share nothing, and any of
+//! them may receive any frame. All packets of one conversation are translated by one dataplane, their owner:
 //!
 //! | packet                                           | owner                                          |
 //! |--------------------------------------------------|------------------------------------------------|
@@ -17,16 +17,16 @@
 //! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
 //! | all that is not translated                       | whoever gets it                                |
 //!
-//! An external port that a shard gives to an inside host is one of its own, so that both ways of a
-//! conversation, the mapping and what its filter has seen lie in one shard, and nobody has to ask anybody.
-//! Ports of one shard come in pairs, as parity is kept. (RFC 4787, REQ-4)
+//! A shard gives inside hosts only external ports of its own. So both directions of a conversation, the mapping and
+//! the state of its filter lie in one shard, and no shard has to ask another. The ports of a shard come in pairs, so
+//! that a mapping can keep the parity of the inside port. (RFC 4787, REQ-4)
 //!
-//! Where forwards with different sources send one external port to different inside ports, the source decides
-//! in either direction.
+//! If forwards with different sources send one external port to different inside ports, the remote's address decides
+//! the owner in both directions.
 //!
-//! What one dataplane has to tell the others it leaves to the caller, who carries frames and
-//! [notices](crate::Notice) between them. Nothing is handed over twice for the same reason: workers that have
-//! another configuration for a moment, while one is being swapped in, send each other nothing in circles.
+//! The caller carries frames and [notices](crate::Notice) between the dataplanes. No frame is handed over twice for
+//! the same reason: while a new configuration is being swapped in, workers may disagree about an owner, and must not
+//! send a frame in circles.
 
 use core::marker::PhantomData;
 use core::net::Ipv4Addr;
@@ -40,10 +40,10 @@ use crate::fragment::FragmentKey;
 use crate::key::{Address, Endpoint, FlowKey};
 use crate::shard::Shard;
 
-/// Who owns what of one address family, by a configuration.
+/// The owners of one address family's packets, computed from a configuration.
 pub(in crate::pipeline) struct Steering<A = Ipv4Addr> {
     shard: Shard,
-    /// The owners of the external ports of TCP and UDP; empty if there is but one.
+    /// The owners of the external ports of TCP and UDP; empty with a single worker.
     by_external: [Box<[u8]>; 2],
     /// Whether there are [`CONTESTED`] ports.
     is_contested: bool,
@@ -55,7 +55,8 @@ pub(in crate::pipeline) struct Steering<A = Ipv4Addr> {
 const CONTESTED: u8 = u8::MAX;
 
 impl<A: Address> Steering<A> {
-    /// Of the dataplane `shard`, for the ports of `open`. The secret `seed` is the same for all.
+    /// The steering of the dataplane `shard`, for the inbound rules `open`. The secret `seed` is the same for all
+    /// shards.
     pub(in crate::pipeline) fn new(shard: Shard, open: &InboundRules<A>, seed: [u8; 32]) -> Self {
         let (words, _) = seed.as_chunks();
         let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
@@ -66,7 +67,7 @@ impl<A: Address> Steering<A> {
         steering
     }
 
-    /// Takes in other forwards and services.
+    /// Takes in changed forwards and services.
     pub(in crate::pipeline) fn configure(&mut self, open: &InboundRules<A>) {
         if self.shard.is_sole() {
             return;
@@ -76,7 +77,7 @@ impl<A: Address> Steering<A> {
         self.is_contested = self.by_external.iter().any(|owners| owners.contains(&CONTESTED));
     }
 
-    /// The owner of what comes from `source` outside to an external port.
+    /// The owner of a packet from `source` outside to an external port.
     pub(in crate::pipeline) fn of_external(
         &self,
         open: &InboundRules<A>,
@@ -86,13 +87,13 @@ impl<A: Address> Steering<A> {
     ) -> u8 {
         self.of_target(protocol, port, || match match_inbound(open, protocol, port, source) {
             InboundMatch::Forward(target) => Some(target),
-            // Who is denied may yet be answered.
+            // A denied source may still get replies to what the forward's host sends it.
             InboundMatch::ForwardDenied => hairpin_target(open, protocol, port),
             InboundMatch::Service | InboundMatch::ServiceDenied | InboundMatch::None => None,
         })
     }
 
-    /// The owner of what comes in again to an external port.
+    /// The owner of the inbound half of a hairpin to an external port.
     pub(in crate::pipeline) fn of_hairpin(
         &self,
         open: &InboundRules<A>,
@@ -102,14 +103,14 @@ impl<A: Address> Steering<A> {
         self.of_target(protocol, port, || hairpin_target(open, protocol, port))
     }
 
-    /// The owner of what an inside host sends with `key`.
+    /// The owner of a packet with `key` that an inside host sends.
     pub(in crate::pipeline) fn of_inside(&self, open: &InboundRules<A>, key: &FlowKey<A>) -> u8 {
         if self.is_contested
             && let Some(port) = external_port(open, key.protocol, key.source)
         {
             return self.of_external(open, key.protocol, port, key.destination.address);
         }
-        // An ICMP query has its identifier there, its reply here.
+        // The key of an ICMP query has its identifier as the source port, that of a reply as the destination port.
         let port = if key.protocol == Protocol::ICMP {
             key.source.port | key.destination.port
         } else {
@@ -118,7 +119,7 @@ impl<A: Address> Steering<A> {
         self.shard.of_port(port)
     }
 
-    /// Who gathers the fragments of a packet.
+    /// The worker that collects the fragments of a packet until their owner is known.
     pub(in crate::pipeline) fn of_fragment(&self, key: &FragmentKey<A>) -> u8 {
         (self.hasher.hash_one(key) % u64::from(self.shard.count())) as u8
     }

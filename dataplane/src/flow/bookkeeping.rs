@@ -1,4 +1,4 @@
-//! The books that a flow stands in from its beginning to its end: index, timers, limits, queues, mappings.
+//! The records that a flow has from its beginning to its end: index, timers, quotas, queues, mappings.
 
 use gatepost_ground::Instant;
 
@@ -13,14 +13,14 @@ use crate::nat::mapping::space_of;
 use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
-    /// Sees to it that the other shards hear how many flows count against `quota`, if that is worth it.
+    /// Has the other shards told how many flows count against `quota`, if the number has changed enough.
     fn announce_count(&mut self, quota: Quota<A>) {
         if !self.shard.is_sole() && !matches!(quota, Quota::Hairpin(_)) {
             self.host_quota_sync.changed(quota, self.count(quota), self.limit_of(quota));
         }
     }
 
-    /// Enters a flow that was [admitted](FlowTable::admit), with the hashes of its keys.
+    /// Adds a flow that was [admitted](FlowTable::admit), with the hashes of its keys.
     pub(super) fn insert(
         &mut self,
         now: Instant,
@@ -59,7 +59,7 @@ impl<A: Address> FlowTable<A> {
         id
     }
 
-    /// Takes out a flow whose timer is disarmed.
+    /// Removes a flow whose timer is disarmed.
     pub(super) fn forget(&mut self, id: FlowId) {
         let record = self.flows.remove(id);
         let (flow, entry) = (record.flow(), &record.entry);

@@ -1,4 +1,4 @@
-//! One flow: an entry of the table.
+//! A flow as the table stores it.
 
 use core::net::Ipv4Addr;
 
@@ -14,18 +14,18 @@ use crate::nat::MappingId;
 use crate::nat::rewrite::Translation;
 use crate::table::timer::Tick;
 
-/// Where the packets of one direction of a flow go.
+/// The destination of one direction's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Egress {
     /// Out by an interface of this role.
     To(Role),
     /// To the gateway's own host stack.
     Host,
-    /// To an external address, where they come in again as if from outside: hairpin, out and in.
+    /// To an external address, where the packets come in again as if from outside (hairpin).
     External,
 }
 
-/// What a packet carries, as far as a flow is concerned.
+/// The transport of a packet, as far as flow tracking needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transport {
     /// A TCP segment.
@@ -34,7 +34,7 @@ pub enum Transport {
     Udp,
     /// An ICMP query.
     IcmpQuery,
-    /// The reply to one.
+    /// The reply to an ICMP query.
     IcmpReply,
 }
 
@@ -49,36 +49,37 @@ impl Transport {
     }
 }
 
-/// A packet, as far as a flow is concerned.
+/// A packet, as far as flow tracking needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// What it carries.
+    /// The transport.
     pub transport: Transport,
-    /// Its length from the IP header on.
+    /// The length in octets, from the IP header on.
     pub octets: u16,
 }
 
-/// The limit that a flow counts against. Inbound flows do not use up what the host may open itself.
+/// The quota a flow counts against. Inbound flows do not use up the host's outbound quota.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Quota<A> {
-    /// That of the machine on the inside that opened the flow.
+    /// The quota of the inside machine that opened the flow.
     Client(Source),
-    /// That of the inside host to which the flow was opened from outside.
+    /// The quota of the inside host to which the flow was opened from outside.
     Server(A),
-    /// That of the gateway's address, by which an inside host reached another: the limit of that host counts.
+    /// The quota of the external address at which an inside host reached another. The outbound half counts against
+    /// the first host's own quota.
     Hairpin(A),
 }
 
-/// The packets of one direction of a flow so far.
+/// The packets of one direction of a flow, since the flow began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// How many.
+    /// The number of packets.
     pub packets: u64,
-    /// Their lengths from the IP header on.
+    /// The sum of their lengths in octets, from the IP header on.
     pub octets: u64,
 }
 
-/// [`Traffic`] in 48 bits each, which a flow does not live long enough to use up.
+/// [`Traffic`] with 48 bits for each counter, which a flow does not live long enough to overflow.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Meter {
     packets: [u16; 3],
@@ -94,7 +95,7 @@ impl Meter {
         self.octets = split(before + u64::from(octets));
     }
 
-    /// Whether there was a packet.
+    /// Whether a packet has been counted.
     #[inline]
     pub(super) fn has_counted(self) -> bool {
         self.packets != [0; 3]
@@ -116,7 +117,7 @@ const fn join([low, middle, high]: [u16; 3]) -> u64 {
     low as u64 | (middle as u64) << 16 | (high as u64) << 32
 }
 
-/// What a flow is, and where it stands.
+/// The protocol of a flow, and the state of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// UDP.
@@ -127,50 +128,51 @@ pub enum State {
     Tcp(tcp::Phase),
 }
 
-/// What the table keeps of every flow.
+/// The part of a flow that every flow has.
 #[derive(Clone, Debug)]
 pub(super) struct Entry<A> {
-    /// As the packets arrive that go as the first one did.
+    /// The key of packets in the original direction, as they arrive.
     pub(super) key: FlowKey<A>,
     pub(super) expires: Tick,
-    /// Its number among all flows, which its timer and its places in queues have.
+    /// The flow's number, by which its timer and the queues refer to it.
     pub(super) number: u32,
-    /// The direction whose sender is on the inside: of both ends of a flow, one is.
+    /// The direction whose sender is inside. Exactly one end of a flow is inside.
     pub(super) inside: Direction,
     pub(super) inbound_state: InboundState,
-    /// Whose flow it is, if the inside opened it.
+    /// The holder that the flow counts against, if the inside opened it.
     pub(super) holder: Option<HolderId>,
     egress: [Egress; 2],
     pub(super) tcp: tcp::Connection,
     pub(super) traffic: [Meter; 2],
 }
 
-/// What the table keeps besides of a flow whose inside end the outside sees at another endpoint, or by a mapping.
+/// The further part of a translated flow: its inside end has a mapping or another endpoint towards the outside.
 #[derive(Clone, Debug)]
 pub(super) struct Nat<A> {
-    /// What original packets get in place of their inside end's endpoint: the external one if the inside opened the
-    /// flow, else that on the inside.
+    /// The endpoint that replaces the inside end's endpoint in packets of the original direction: the external
+    /// endpoint if the inside opened the flow, else the inside endpoint.
     replacement: Endpoint<A>,
-    /// What rewriting an original packet does to the checksums of its IP header and transport.
+    /// The changes to the checksums of the IP header and the transport when a packet of the original direction is
+    /// rewritten.
     ip_delta: Delta,
     transport_delta: Delta,
-    /// The mapping of the inside end, if it has one.
+    /// The mapping of the inside end; `None` for a static mapping.
     pub(super) mapping: Option<MappingId>,
-    /// Until when packets hold that mapping: the last that was said to it.
+    /// The time until which this flow holds the mapping, as last passed to the mapping.
     pub(super) held: Tick,
 }
 
-/// A flow on its way into the table or out of it.
+/// A whole flow, before it is stored or after it is removed.
 #[derive(Clone, Debug)]
 pub(super) struct Record<A> {
     pub(super) entry: Entry<A>,
-    /// `None` if the flow is only tracked: what its packets are rewritten to is what they are.
+    /// `None` if the flow is only tracked: its packets are not rewritten.
     pub(super) nat: Option<Nat<A>>,
 }
 
 impl<A: Address> Record<A> {
-    /// A flow that no packet has used yet, with its packets' `keys` as those of each direction arrive, and the `mapping`
-    /// of the sender of the direction `inside`. One that `is_hairpin` is an inside host's to another, on its way in.
+    /// A flow that no packet has used yet. `keys` has the key of each direction's packets as they arrive, `mapping`
+    /// belongs to the end that sends the direction `inside`, and `is_hairpin` tells the inbound half of a hairpin.
     #[inline]
     pub(super) fn new(
         keys: [FlowKey<A>; 2],
@@ -217,7 +219,7 @@ impl<A: Address> Record<A> {
 }
 
 impl<A: Address> Entry<A> {
-    /// What the flow is, and where it stands.
+    /// The protocol of the flow, and the state of its connection.
     pub(super) fn state(&self) -> State {
         match self.key.protocol {
             Protocol::TCP => State::Tcp(self.tcp.phase()),
@@ -226,7 +228,7 @@ impl<A: Address> Entry<A> {
         }
     }
 
-    /// What a packet of `direction`, already tracked, shows a flow that the inside opened to be.
+    /// The state of a flow that the inside opened, after a packet of `direction` was tracked.
     pub(super) fn pending_after(&self, direction: Direction) -> InboundState {
         match self.state() {
             State::Tcp(tcp::Phase::Established) => InboundState::None,
@@ -236,7 +238,7 @@ impl<A: Address> Entry<A> {
         }
     }
 
-    /// What a packet of `direction`, already tracked, shows a flow from outside to be.
+    /// The state of a flow from outside, after a packet of `direction` was tracked.
     pub(super) fn inbound_state_after(&self, direction: Direction) -> InboundState {
         match (self.state(), self.inbound_state) {
             (_, InboundState::None | InboundState::Pending) => self.inbound_state,
@@ -249,12 +251,12 @@ impl<A: Address> Entry<A> {
         }
     }
 
-    /// Who opened it, as the inside sees it.
+    /// The address of the end that opened the flow, as the inside sees it.
     pub(super) fn opener(&self) -> A {
         self.key.source.address
     }
 
-    /// The address of the end that is outside, as the inside end's packets arrive.
+    /// The address of the outside end, as packets of the inside end have it.
     fn remote(&self) -> A {
         match self.inside {
             Direction::Original => self.key.destination.address,
@@ -263,7 +265,7 @@ impl<A: Address> Entry<A> {
     }
 }
 
-/// A flow: both directions of a conversation, how they are translated, and how long it may last.
+/// A flow: both directions of a conversation, their translation, and the flow's deadline.
 #[derive(Clone, Copy, Debug)]
 pub struct Flow<'a, A = Ipv4Addr> {
     pub(super) entry: &'a Entry<A>,
@@ -271,7 +273,7 @@ pub struct Flow<'a, A = Ipv4Addr> {
 }
 
 impl<A: Address> Flow<'_, A> {
-    /// What the packets of `direction` look like when they arrive.
+    /// The key of the packets of `direction`, as they arrive.
     #[inline]
     pub fn key(&self, direction: Direction) -> FlowKey<A> {
         match direction {
@@ -280,7 +282,7 @@ impl<A: Address> Flow<'_, A> {
         }
     }
 
-    /// What original packets are rewritten to: the reverse of what a reply looks like.
+    /// The key that packets of the original direction are rewritten to: the reverse of the reply key.
     #[inline]
     fn rewritten(&self) -> FlowKey<A> {
         let mut key = self.entry.key;
@@ -293,11 +295,11 @@ impl<A: Address> Flow<'_, A> {
         key
     }
 
-    /// How the packets of `direction` are rewritten: to the reverse of what a reply looks like.
+    /// The translation of the packets of `direction`: to the reverse of the other direction's key.
     ///
-    /// An ICMP error about a packet of the opposite direction is rewritten alike: its embedded packet's
-    /// source becomes [`Translation::destination`], its destination [`Translation::source`], and the
-    /// embedded checksums change by the same deltas.
+    /// An ICMP error about a packet of the opposite direction has the same translation: the source of its embedded
+    /// packet becomes [`Translation::destination`], the destination becomes [`Translation::source`], and the embedded
+    /// checksums change by the same deltas.
     #[inline]
     pub fn translation(&self, direction: Direction) -> Translation<A> {
         let (ip_delta, transport_delta) =
@@ -307,7 +309,7 @@ impl<A: Address> Flow<'_, A> {
                 let FlowKey { source, destination, .. } = self.rewritten();
                 Translation { source, destination, ip_delta, transport_delta }
             }
-            // A reply is rewritten from what an original packet is rewritten to, to what that was.
+            // A reply is rewritten by the inverse of the original direction's translation.
             Direction::Reply => {
                 let FlowKey { source, destination, .. } = self.entry.key.reversed();
                 let (ip_delta, transport_delta) = (ip_delta.inverse(), transport_delta.inverse());
@@ -316,51 +318,51 @@ impl<A: Address> Flow<'_, A> {
         }
     }
 
-    /// Where the packets of `direction` go.
+    /// The destination of the packets of `direction`.
     #[inline]
     pub fn egress(&self, direction: Direction) -> Egress {
         self.entry.egress[direction as usize]
     }
 
-    /// The mapping of who sends the packets of `direction`; `None` if that is outside, or seen at an
-    /// endpoint that is its own by configuration.
+    /// The mapping of the end that sends the packets of `direction`; `None` if that end is outside or has a static
+    /// mapping.
     pub fn mapping(&self, direction: Direction) -> Option<MappingId> {
         self.nat.filter(|_| direction == self.entry.inside)?.mapping
     }
 
-    /// What the flow is, and where it stands.
+    /// The protocol of the flow, and the state of its connection.
     pub fn state(&self) -> State {
         self.entry.state()
     }
 
-    /// When it ends if nothing prolongs it.
+    /// When the flow ends if no packet refreshes it.
     pub fn expires(&self) -> Instant {
         self.entry.expires.instant()
     }
 
-    /// What went in `direction` so far.
+    /// The traffic in `direction` so far.
     pub fn traffic(&self, direction: Direction) -> Traffic {
         self.entry.traffic[direction as usize].read()
     }
 
-    /// The inside host that the flow is counted for: who opened it, or whom it was opened to.
+    /// The address of the inside end.
     pub fn host(&self) -> A {
         self.key(self.entry.inside).source.address
     }
 
-    /// The limit that a flow from outside counts against.
+    /// The quota that an inbound flow counts against.
     pub(super) fn inbound_quota(&self) -> Quota<A> {
-        // Of those that are no strangers', the inside opened all the others.
+        // Of the flows with this state, only hairpins are inbound.
         let is_hairpin = self.entry.inbound_state == InboundState::None;
         if is_hairpin { Quota::Hairpin(self.entry.opener()) } else { Quota::Server(self.host()) }
     }
 
-    /// Whether the flow passes through the external address `address`.
+    /// Whether the flow uses the external address `address`.
     pub(super) fn is_seen_as(&self, address: A) -> bool {
         Direction::BOTH.iter().any(|direction| self.key(*direction).destination.address == address)
     }
 
-    /// A mapping and the address that its inside endpoint has sent to, if it has.
+    /// The flow's mapping and its remote address, if the inside has sent to it.
     #[inline]
     pub(super) fn permission(&self) -> Option<(MappingId, A)> {
         let Self { entry, nat } = self;
@@ -369,7 +371,7 @@ impl<A: Address> Flow<'_, A> {
     }
 }
 
-/// What rewriting a packet from one key to another does to the checksums of its IP header and transport.
+/// The changes to the checksums of IP header and transport when a packet is rewritten from one key to another.
 #[inline]
 fn deltas<A: Address>(from: FlowKey<A>, to: FlowKey<A>) -> (Delta, Delta) {
     let source = A::replace(Delta::NONE, from.source.address, to.source.address);

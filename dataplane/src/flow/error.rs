@@ -1,30 +1,30 @@
-//! Why the flow table refuses a packet.
+//! Why the flow table rejects a packet.
 
 use super::tcp;
 use crate::drop_reason::DropReason;
 use crate::nat::mapping::MappingError;
 
-/// Why a packet opens no flow, or is none of its flow's.
+/// Why a packet cannot open a flow, or does not fit its flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlowError {
-    /// There are as many flows as there may be, and none gives way.
+    /// The table is full, and no flow may be recycled.
     TableFull,
-    /// The inside host, or the strangers of its port, have opened as many flows as they may; or as many were
-    /// opened to it.
+    /// The limit of the inside host is reached, or that of the unverified senders of its port: of flows that it
+    /// opened, or of flows that were opened to it.
     HostLimit,
-    /// The source outside has as many flows open that nobody has answered as it may.
+    /// The source outside has reached its limit of unanswered flows.
     SourceLimit,
-    /// No external port is free that the newcomer may have, and no flow gives way.
+    /// No external port is free that the new flow may have, and no flow may be recycled.
     PortsExhausted,
-    /// There is no such external address.
+    /// The external address does not exist.
     NoAddress,
-    /// Its packets or replies could not be told from those of another flow.
+    /// The flow's packets or replies could not be distinguished from those of another flow.
     Ambiguous,
     /// The mapping's filter does not admit the sender.
     Filtered,
-    /// The segment fits no state of the TCP connection, or opens none.
+    /// The segment fits no state of the TCP connection, or cannot open one.
     TcpState,
-    /// The segment's sequence or acknowledgment number is not one that its receiver could take.
+    /// The segment's sequence or acknowledgment number is outside of the receiver's window.
     TcpSequence,
     /// The ICMP reply answers no query.
     Unasked,

@@ -1,23 +1,23 @@
-//! Flows from outside: how many each source may have, and which goes first when room is needed.
+//! Flows from outside: how many each source may have, and which is recycled first when room is needed.
 //!
-//! Everything here is about flows that somebody outside opened, to a forward, to a service of the
-//! gateway's or through a mapping whose filter admits him. What he proved decides what he is:
+//! This module tracks the flows that a host outside has opened, to a forward, to a service of the gateway or through
+//! a mapping whose filter admits the host. The packets seen decide the state of such a flow:
 //!
 //! ```text
-//!              the inside answers              he goes on
+//!              the inside answers              the outside continues
 //!   Embryonic ────────────────────▶ Answered ──────────────▶ Assured       UDP
 //!   Embryonic ──────────────────────────────────────────────▶ Assured      TCP, when it is established
 //!   HalfOpen, Assured ──────────────▶ Answered                            TCP, when it is closed or reset
 //! ```
 //!
-//! Whoever forges his address gets no further than `Embryonic`. All but `Assured` stand in one queue, in the
-//! order in which they came into it, and are recycled from its old end. So a flood from everywhere leaves
-//! an honest opener the time in which it fills the whole queue, and a flood from one place is stopped
-//! before: a source may have [`HalfOpen::embryonic_each_max`] flows that nobody answers, and
-//! [`HalfOpen::assured_each_max`] that are `Assured`; what is above that stays `Answered`, and works until
-//! others need its room.
+//! A flow with a forged source address never gets past `Embryonic`. All flows but the `Assured` ones stand in one
+//! queue, in the order in which they entered it, and are recycled from its old end. So a flood from many sources
+//! leaves an honest client the time that the flood takes to fill the whole queue, and a flood from one source is
+//! stopped earlier: a source may have [`HalfOpen::embryonic_each_max`] unanswered flows and
+//! [`HalfOpen::assured_each_max`] that are `Assured`. A flow beyond the latter stays `Answered`, and works until its
+//! room is needed.
 //!
-//! Sources are counted in [`BUCKETS`] buckets by a keyed hash. Two that share a bucket share the limits.
+//! Sources are counted in [`BUCKETS`] buckets by a keyed hash. Two sources that share a bucket share the limits.
 
 use core::hash::Hash;
 
@@ -25,26 +25,26 @@ use ahash::RandomState;
 
 use crate::table::list::{Links, List};
 
-/// What a flow from outside has come to.
+/// How far a flow from outside has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InboundState {
-    /// It is none: the inside opened it, and it is not to be recycled.
+    /// Not a flow from outside: the inside opened it, and it must not be recycled.
     None,
-    /// It is none: the inside opened it, and it can be recycled. See `holders`.
+    /// Not a flow from outside: the inside opened it, and it may be recycled. See `holders`.
     Pending,
     /// The inside has not answered, or the TCP connection is not established.
     Embryonic,
-    /// The inside has answered, or the connection is over: nobody would miss it much.
+    /// The inside has answered, or the connection is over: the flow may be recycled at little harm.
     Answered,
-    /// The outside has received the answer, and goes on.
+    /// The outside has received the answer and continued, so its address is not forged: the flow is not recycled.
     Assured,
 }
 
-/// The queue of those that can be recycled, and the counts of all.
+/// The queue of the flows from outside that may be recycled, and the counts of each source.
 pub(super) struct HalfOpen {
-    /// By flow.
+    /// The queue's links, by the flow's number.
     links: Links,
-    /// Those that can be recycled, the oldest first.
+    /// The flows that may be recycled, the oldest first.
     queue: List,
     embryonic: Buckets,
     assured: Buckets,
@@ -53,17 +53,17 @@ pub(super) struct HalfOpen {
     flows_per_host_max: u32,
 }
 
-/// How many flows of the sources that share a bucket are in one state.
+/// For each bucket of sources, the number of flows in one state.
 struct Buckets(Vec<u16>);
 
 /// A power of two.
 const BUCKETS: usize = 1 << 14;
 
-/// The most flows that one source may have unanswered, in the largest table.
+/// The most unanswered flows of one source, in the largest table.
 const EMBRYONIC_EACH_MAX: u32 = 256;
 
 impl HalfOpen {
-    /// Nobody, and no room.
+    /// No flows, and no room.
     pub(super) fn new(hasher: RandomState) -> Self {
         Self {
             links: Links::new(),
@@ -76,41 +76,41 @@ impl HalfOpen {
         }
     }
 
-    /// Sets the table's limits, from which the visitors' follow.
+    /// Sets the table's limits, from which the limits of this module follow.
     pub(super) fn configure(&mut self, flows_max: u32, flows_per_host_max: u32) {
         self.flows_max = flows_max;
         self.flows_per_host_max = flows_per_host_max;
         self.links.reserve(flows_max as usize);
     }
 
-    /// The most that can stand in the queue: a quarter of the table.
+    /// The most flows in the queue: a quarter of the table.
     pub(super) fn queued_max(&self) -> u32 {
         (self.flows_max / 4).max(1)
     }
 
-    /// The most flows of one source that nobody has answered.
+    /// The most unanswered flows of one source.
     pub(super) fn embryonic_each_max(&self) -> u32 {
         (self.queued_max() / 4).clamp(1, EMBRYONIC_EACH_MAX)
     }
 
-    /// The most flows of one source that are kept: an eighth of what may be opened to one host.
+    /// The most assured flows of one source: an eighth of the limit of flows to one host.
     pub(super) fn assured_each_max(&self) -> u32 {
         (self.flows_per_host_max / 8).clamp(1, u32::from(u16::MAX))
     }
 
-    /// Whether `source` may open one more flow.
+    /// Whether `source` may open another flow.
     pub(super) fn admits(&self, source: impl Hash) -> bool {
         u32::from(self.embryonic.0[self.bucket(source)]) < self.embryonic_each_max()
     }
 
-    /// A flow from `source` begins.
+    /// Adds the new flow `id` from `source`.
     pub(super) fn arrive(&mut self, id: u32, source: impl Hash) {
         let bucket = self.bucket(source);
         self.embryonic.0[bucket] = self.embryonic.0[bucket].saturating_add(1);
         self.links.push(&mut self.queue, id);
     }
 
-    /// The flow `id` from `source`, which was `state`, is done with.
+    /// Removes the flow `id` from `source`, which was in `state`.
     pub(super) fn leave(&mut self, id: u32, source: impl Hash, state: InboundState) {
         self.discount(source, state);
         if matches!(state, InboundState::Embryonic | InboundState::Answered) {
@@ -118,7 +118,8 @@ impl HalfOpen {
         }
     }
 
-    /// The flow `id` from `source`, which was `state`, deserves to be `wanted`; what it becomes.
+    /// Moves the flow `id` from `source` from `state` to `wanted`, as far as the source's limit allows. Returns the
+    /// flow's new state.
     pub(super) fn advance(
         &mut self,
         id: u32,
@@ -145,12 +146,12 @@ impl HalfOpen {
         becomes
     }
 
-    /// The flow that goes first if room is needed.
+    /// The flow that is recycled first if room is needed.
     pub(super) fn oldest(&self) -> Option<u32> {
         self.queue.first()
     }
 
-    /// Those that can be recycled, the oldest first.
+    /// The flows that may be recycled, the oldest first.
     pub(super) fn queue(&self) -> impl Iterator<Item = u32> {
         self.links.iter(&self.queue)
     }

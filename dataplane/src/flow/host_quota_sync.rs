@@ -1,12 +1,12 @@
-//! How many flows the inside hosts have in the other shards, so that a host's limit holds over all of them.
+//! The flows that inside hosts have in the other shards, so that a host's limit holds over all shards.
 //!
-//! Each shard tells the others how many flows of a host it has as soon as that differs from what it told last
-//! by a sixteenth of the host's share of the limit, or the last one is gone. So a host gets past its limit by
-//! a sixteenth at most, and by what it opens while a notice is under way.
+//! Each shard sends the others its number of flows of a host as soon as that differs from the last number sent by a
+//! sixteenth of the shard's part of the limit, or becomes zero. So a host exceeds its limit by a sixteenth at most,
+//! and by the flows that it opens while a notice is under way.
 //!
-//! [`HostQuotaSync::HOSTS_MAX`] hosts are known, each as a client and as a server; of those beyond, every shard
-//! counts its own flows only. A host that is to be told of waits once, whatever happens to it meanwhile, so
-//! that nothing is lost however long the others cannot be told.
+//! [`HostQuotaSync::HOSTS_MAX`] hosts are known, counted separately as clients and as servers; of further hosts,
+//! every shard counts only its own flows. A host whose number has to be sent waits in a queue once, however often the
+//! number changes meanwhile. So the queue is bounded, and no change is lost however long the notices cannot be sent.
 
 use core::hash::Hash;
 use core::net::Ipv4Addr;
@@ -20,37 +20,37 @@ use crate::shard::Shard;
 use crate::table::index::Index;
 use crate::table::slab::Slab;
 
-/// How many flows of one dataplane count against one limit of an inside host.
+/// A notice between shards: the number of one shard's flows that count against one limit of an inside host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostFlows<A = Ipv4Addr> {
     pub(crate) quota: Quota<A>,
     pub(crate) count: u32,
 }
 
-/// The hosts that have flows in several shards.
+/// The numbers of flows that this shard and the others have told each other.
 pub(super) struct HostQuotaSync<A> {
     shard: Shard,
     hosts: Slab<Host<A>>,
     index: Index,
-    /// Those that the others are to be told of, each once.
+    /// The hosts whose number is still to be sent to the other shards, each once.
     pending: VecDeque<u32>,
     hasher: RandomState,
 }
 
 struct Host<A> {
     quota: Quota<A>,
-    /// What each other shard said last.
+    /// The number that each other shard sent last.
     remote_counts: [u32; Shard::COUNT_MAX as usize],
-    /// What they were told last.
+    /// The number that this shard sent last.
     announced: u32,
     is_pending: bool,
 }
 
 impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
-    /// The most hosts that are known, counted apart as clients and as servers.
+    /// The most hosts that are known, counted separately as clients and as servers.
     pub(super) const HOSTS_MAX: usize = 4096;
 
-    /// Of `shard`, which has heard nothing yet.
+    /// The state of `shard` before any notice.
     pub(super) fn new(shard: Shard, hasher: RandomState) -> Self {
         let hosts_max = if shard.is_sole() { 0 } else { Self::HOSTS_MAX };
         let (mut hosts, mut index) = (Slab::new(), Index::new());
@@ -59,7 +59,7 @@ impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
         Self { shard, hosts, index, pending: VecDeque::with_capacity(hosts_max), hasher }
     }
 
-    /// The flows that count against `quota` in the other shards.
+    /// The number of flows that count against `quota` in the other shards.
     pub(super) fn remote_count(&self, quota: Quota<A>) -> u32 {
         if self.shard.is_sole() {
             return 0;
@@ -69,7 +69,7 @@ impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
         })
     }
 
-    /// There are now `count` flows here that count against `quota`, of `limit` that there may be in all.
+    /// Notes that `count` flows of this shard now count against `quota`, which has `limit` in all shards.
     pub(super) fn changed(&mut self, quota: Quota<A>, count: u32, limit: u32) {
         if self.shard.is_sole() {
             return;
@@ -87,7 +87,7 @@ impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
         }
     }
 
-    /// What the others are to be told next, by the `count` that there is here.
+    /// The next notice for the other shards; `count` gives this shard's current number.
     pub(super) fn pop(&mut self, count: impl FnOnce(Quota<A>) -> u32) -> Option<HostFlows<A>> {
         let id = self.pending.pop_front()?;
         let host = &mut self.hosts[id];
@@ -97,7 +97,7 @@ impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
         Some(news)
     }
 
-    /// Takes in what the shard `from` says.
+    /// Takes in a notice of the shard `from`.
     pub(super) fn apply_remote(&mut self, from: u8, HostFlows { quota, count }: HostFlows<A>) {
         let Some(id) = self.find(quota).or_else(|| (count > 0).then(|| self.insert(quota)).flatten()) else {
             return;

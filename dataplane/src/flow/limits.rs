@@ -1,4 +1,4 @@
-//! What flows count against, and how much of it there may be. The module [`flow`](super) has the list.
+//! The quotas that flows count against. The module [`flow`](super) lists them.
 
 use super::entry::{Flow, Quota};
 use super::holders::{Holders, Source};
@@ -9,12 +9,12 @@ use crate::config::Nat;
 use crate::key::Address;
 use crate::table::tally::Tally;
 
-/// The part of a host's limit that the strangers of a port have together.
+/// The part of a host's limit that the unverified senders of a port share.
 const UNVERIFIED_PART: u32 = 4;
 
 impl<A: Address> FlowTable<A> {
-    /// Whether no more flows may count against `quota`. Of a shard among several, one host may have no more
-    /// than half, so that what it sends from a single port leaves others their room.
+    /// Whether `quota` is used up. With several shards, one host may use at most half of a shard, so that a host that
+    /// sends from a single port leaves room for others.
     pub(super) fn is_used_up(&self, quota: Quota<A>) -> bool {
         let here = self.count(quota);
         let is_crowded = !self.shard.is_sole()
@@ -23,8 +23,8 @@ impl<A: Address> FlowTable<A> {
         is_crowded || here.saturating_add(self.host_quota_sync.remote_count(quota)) >= self.limit_of(quota)
     }
 
-    /// How many flows may count against `quota`, in all shards.
-    /// The gateway opens flows for all hosts together: it asks for each name from another port.
+    /// The most flows that may count against `quota`, in all shards. The gateway has a higher limit because it opens
+    /// flows for all hosts: it sends each DNS query from another port.
     pub(super) fn limit_of(&self, quota: Quota<A>) -> u32 {
         let Nat { flows_max, flows_per_host_max, .. } = self.nat;
         match quota {
@@ -35,18 +35,18 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// How many flows of this shard count against `quota`.
+    /// The number of this shard's flows that count against `quota`.
     pub(super) fn count(&self, quota: Quota<A>) -> u32 {
         count(&self.holders, &self.quotas, quota)
     }
 
-    /// What a flow counts against.
+    /// The quota that a flow counts against.
     pub(super) fn quota_of(&self, flow: &Flow<'_, A>) -> Quota<A> {
         let holder = flow.entry.holder;
         holder.map_or_else(|| flow.inbound_quota(), |holder| Quota::Client(self.holders.source(holder)))
     }
 
-    /// What a flow will be counted against.
+    /// The quota that a new flow will count against.
     pub(super) fn quota(&self, new: &NewFlow<A>) -> Quota<A> {
         match *new {
             NewFlow::Outbound { source, .. } => Quota::Client(self.holders.resolve(source)),
@@ -55,7 +55,7 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// Whether a flow is an inside host's to another on its way in: its remote is an external address.
+    /// Whether a new flow is the inbound half of a hairpin: its remote is an external address.
     pub(super) fn is_hairpin(&self, new: &NewFlow<A>) -> bool {
         match new {
             NewFlow::Outbound { .. } => false,
@@ -65,19 +65,19 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// What the other shards are to be told next: how many flows a host has here.
+    /// The next notice for the other shards: the number of flows that a host has in this shard.
     pub(crate) fn pop_notice(&mut self) -> Option<HostFlows<A>> {
         let Self { host_quota_sync, quotas, holders, .. } = self;
         host_quota_sync.pop(|quota| count(holders, quotas, quota))
     }
 
-    /// Takes in how many flows a host has in the shard `from`.
+    /// Takes in the number of flows that a host has in the shard `from`.
     pub(crate) fn apply_remote(&mut self, from: u8, flows: HostFlows<A>) {
         self.host_quota_sync.apply_remote(from, flows);
     }
 }
 
-/// How many flows count against `quota`.
+/// The number of flows that count against `quota`.
 #[inline]
 fn count<A: Address>(holders: &Holders, quotas: &Tally<Quota<A>>, quota: Quota<A>) -> u32 {
     match quota {

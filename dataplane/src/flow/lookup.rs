@@ -6,12 +6,12 @@ use super::store::FlowId;
 use super::table::FlowTable;
 use crate::key::{Address, Direction, FlowKey};
 
-/// The hash of a [`FlowKey`], by one table's secret.
+/// The hash of a [`FlowKey`] with one table's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(pub(super) u32);
 
 impl<A: Address> FlowTable<A> {
-    /// The hash of `key`, for the searches below.
+    /// The hash of `key`, for the look-ups below.
     #[inline]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {
         KeyHash(self.hasher.hash_one(key) as u32)
@@ -33,14 +33,14 @@ impl<A: Address> FlowTable<A> {
         Some(resolve(found))
     }
 
-    /// Announces a look-up of `hash`. For a batch: call it for all, then [`FlowTable::prefetch_flow`]
-    /// for all, then look up each.
+    /// Prefetches the index for a look-up of `hash`. For a batch: call this for all hashes, then
+    /// [`FlowTable::prefetch_flow`] for all, then look up each.
     #[inline]
     pub fn prefetch(&self, hash: KeyHash) {
         self.index.prefetch(hash.0);
     }
 
-    /// Announces a look-up of `hash` that [`FlowTable::prefetch`] was called for.
+    /// Prefetches the flow for a look-up of `hash`, for which [`FlowTable::prefetch`] was called before.
     #[inline]
     pub fn prefetch_flow(&self, hash: KeyHash) {
         if let Some(found) = self.index.candidate(hash.0) {
@@ -49,7 +49,7 @@ impl<A: Address> FlowTable<A> {
     }
 }
 
-/// What the index keeps of a key: its flow and direction, and never 0.
+/// The index's value for a key: its flow and direction, never 0.
 pub(super) fn reference(id: FlowId, direction: Direction) -> NonZeroU32 {
     NonZeroU32::MIN.saturating_add(id.0 << 1 | direction as u32)
 }

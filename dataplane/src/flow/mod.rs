@@ -2,10 +2,10 @@
 //!
 //! # What a flow is
 //!
-//! A [`Flow`] is a conversation between two endpoints, as the gateway sees it from both sides: the key
-//! of its packets in the [original](crate::key::Direction::Original) direction, that of the packet that opened it,
-//! and the key of its [replies](crate::key::Direction::Reply) as they arrive. A packet of one direction is rewritten
-//! to the reverse of the other's key. This one rule serves everything, without a case for each:
+//! A [`Flow`] is a conversation between two endpoints. It has two keys: the key of its packets in the
+//! [original](crate::key::Direction::Original) direction (the direction of the packet that opened it) and the key of
+//! its [replies](crate::key::Direction::Reply), both as the packets arrive. A packet of one direction is rewritten to
+//! the reverse of the other direction's key. This one rule covers all kinds of flows:
 //!
 //! | [`NewFlow`]                | original key               | reply key                  |
 //! |----------------------------|----------------------------|----------------------------|
@@ -14,32 +14,33 @@
 //! | inbound, by a forward      | remote → external          | inside → remote            |
 //! | inbound, gateway's service | remote → external          | external → remote          |
 //!
-//! Hairpin is outbound, then inbound: a packet of an inside host to the external address leaves by a flow to
-//! there, and comes in again by another, as from outside, whose remote is the first host's external endpoint.
-//! So two inside hosts are to each other what they are to everybody, filter and holes punched included.
-//! What comes in so is no stranger's: its sender's limit has counted it on the way out. (RFC 4787, REQ-9)
+//! A hairpin is an outbound flow and then an inbound one: a packet that an inside host sends to the external address
+//! leaves by a flow to that address, and comes in again by another flow, as if from outside, whose remote is the
+//! first host's external endpoint. So two inside hosts see each other as the internet sees them, with filters and
+//! punched holes. The inbound flow counts against no limit of outside sources, as the outbound flow has counted
+//! against the sender's limit. (RFC 4787, REQ-9)
 //!
-//! The gateway itself is an inside host whose address is an external one: its own connections go
-//! through a mapping like everybody's, so no two hosts ever share an external port.
+//! The gateway itself is an inside host with an external address: its own connections have mappings like those of all
+//! inside hosts, so no two hosts ever share an external port.
 //!
-//! There can be several external addresses, each with ports and mappings of its own. The caller says at which one a
-//! client is seen. A remote that reaches one inside endpoint at two of them from the same port is refused the second
-//! time (`Ambiguous`), as nobody could tell which the answers belong to.
+//! There can be several external addresses, each with its own ports and mappings. The caller picks the external
+//! address of a client. If a remote uses one source port to reach one inside endpoint at two external addresses, the
+//! second flow is rejected (`Ambiguous`), as the gateway could not tell which flow the replies belong to.
 //!
 //! # Who owns what
 //!
-//! Both keys of a flow stand in one hash index that leads to its entry and direction. The entry has only the original
-//! key: one end of a flow is translated at most, and what that end becomes stands behind the entry of a flow that is
-//! translated. Those that are only tracked lie apart, without room for it (`store`). Timers and queues know the flows of
-//! both kinds by one number. The [mappings](crate::nat::Mapping) own the external ports
-//! and are owned by the flows that use them.
+//! One hash index maps both keys of a flow to its entry and direction. The entry has only the original key: at most
+//! one end of a flow is translated, and the translated endpoint is stored behind the entry of a translated flow.
+//! Flows that are only tracked are stored apart, without room for a translation (`store`). Timers and queues refer to
+//! flows of both kinds by one number. The [mappings](crate::nat::Mapping) own the external ports, and the flows that
+//! use a mapping own it.
 //!
-//! # What a flow goes through
+//! # How a flow lives
 //!
-//! [`FlowTable::lookup`] finds the flow of a packet; [`FlowTable::open`] makes one on a miss, if the
-//! limits, the free ports and the filter allow it, and otherwise changes nothing; [`FlowTable::track`]
-//! takes every further packet: it checks it against the [state of the connection](tcp), counts it and
-//! restarts the idle timer. Who may restart it:
+//! [`FlowTable::lookup`] finds the flow of a packet. [`FlowTable::open`] opens a flow on a miss, if the limits, the
+//! free ports and the filter allow it, and otherwise changes nothing. [`FlowTable::track`] takes every further
+//! packet: it checks the packet against the [state of the connection](tcp), counts it and restarts the idle timer.
+//! The packets that restart it:
 //!
 //! | flow               | timeout | restarted by                          |
 //! |--------------------|---------|---------------------------------------|
@@ -48,12 +49,11 @@
 //! | TCP opening        | 240 s   | the inside                            |
 //! | TCP established    | 7440 s  | both: the inside has agreed to it     |
 //! | TCP closing        | 240 s   | the inside                            |
-//! | TCP reset          | 240 s   | nobody                                |
+//! | TCP reset          | 240 s   | no packet                             |
 //!
-//! Time is kept in whole seconds. A flow is over up to a second after its deadline and never before;
-//! until [`FlowTable::handle_timeout`] has taken it out, it lives. ICMP errors are looked up and
-//! rewritten, but not tracked: they neither end nor prolong anything (RFC 4787, REQ-12;
-//! RFC 5382, REQ-10; RFC 5508, REQ-6).
+//! Time is kept in whole seconds. A flow ends within a second after its deadline and never before; it lives until
+//! [`FlowTable::handle_timeout`] removes it. ICMP errors are looked up and rewritten, but not tracked: they neither
+//! end nor refresh a flow (RFC 4787, REQ-12; RFC 5382, REQ-10; RFC 5508, REQ-6).
 //!
 //! # Limits
 //!
@@ -61,42 +61,42 @@
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
 //! | flows in all                                       | `flows_max`, divided among the shards   | recycled, else `TableFull`   |
 //! | flows that one station on the inside opened        | `flows_per_host_max`, in all shards     | `HostLimit`                  |
-//! | flows that the strangers of a port opened          | `flows_per_host_max` / 4, in all shards | recycled, else `HostLimit`   |
+//! | flows that unverified senders of a port opened     | `flows_per_host_max` / 4, in all shards | recycled, else `HostLimit`   |
 //! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
 //! | flows that were opened to an inside host           | `flows_per_host_max`                    | recycled, else `HostLimit`   |
-//! | flows from outside that are not kept               | `flows_max` / 4                         | recycled                     |
-//! | of one source, those that nobody answered          | a quarter of that, 256 at most          | `SourceLimit`                |
-//! | of one source, those that are kept                 | `flows_per_host_max` / 8                | they can be recycled         |
+//! | flows from outside that are not assured            | `flows_max` / 4                         | recycled                     |
+//! | of one source outside, unanswered flows            | a quarter of that, 256 at most          | `SourceLimit`                |
+//! | of one source outside, assured flows               | `flows_per_host_max` / 8                | they can be recycled         |
 //! | ports of each protocol of an external address      | those that are not reserved             | recycled, `PortsExhausted`   |
 //! | external addresses                                 | [`FlowTable::EXTERNALS_MAX`]            | `NoAddress`                  |
 //! | pinholes                                           | [`PINHOLES_MAX`],                       | `TableFull`, `HostLimit`     |
 //! |                                                    | [`PINHOLES_PER_HOST_MAX`] of one host   |                              |
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
-//! Of several shards, one host has no more than half of the room; see `host_quota_sync` for how they tell each other
-//! of a host. What one source outside may have, it may have of each.
+//! With several shards, one host has at most half of a shard's room; `host_quota_sync` tells how the shards exchange
+//! the counts of hosts. The limits of a source outside hold in each shard separately.
 //!
-//! A flow of the inside counts against its [`Source`], a machine, as an address can be forged. Three kinds of
-//! flows give way to others:
+//! A flow that the inside opened counts against its [`Source`], a machine, since an address can be forged. Three
+//! kinds of flows are recycled for new ones:
 //!
-//! - from outside, those that have proved nothing or are over, the oldest first (`half_open`);
-//! - from the inside, those that nobody has answered or that are over, the oldest of the machine with the most
-//!   of them first (`holders`), and only for the inside;
-//! - to a host's limit, those of the same host or of the same strangers.
+//! - flows from outside that are not assured or are over, the oldest first (`half_open`);
+//! - flows from the inside that are unanswered or over, the oldest of the machine with the most of them first
+//!   (`holders`), and only for new flows from the inside;
+//! - for a host's limit, flows of the same host or of the same unverified senders.
 //!
-//! A part of the ports and of the table is a reserve for machines that have few flows and for the gateway
-//! (`eviction`). Nothing else is ever ended to make room: what was answered goes on, and what is new is
-//! [refused](FlowError). So a flood from outside takes nothing from the inside, a flood from one machine nothing
-//! from the others, and a flood to a port that a host shows leaves it its own connections.
+//! A part of the ports and of the table is reserved for machines with few flows and for the gateway (`eviction`). No
+//! other flow is ever ended to make room: answered flows go on, and the new flow is [rejected](FlowError). So a flood
+//! from outside takes nothing from the inside, a flood from one machine takes nothing from the others, and a flood to
+//! a host's open port does not end the host's own connections.
 //!
-//! Memory for all of it is taken at the start, but touched only by use; nothing is allocated per packet or
-//! flow. A flow of IPv4 that is only tracked is an entry of 88 octets, one that is translated an entry of 108, and both
-//! have a number of 8. With its places in the index, its timer and its links, the first takes 148; the second, with a
-//! mapping of its own, 208.
+//! All memory is reserved at the start, but touched only when used; nothing is allocated per packet or flow. The
+//! entry of an IPv4 flow takes 88 octets if the flow is only tracked and 108 if it is translated, and its number
+//! takes 8. With index entries, timer and links, a tracked flow takes 148 octets; a translated flow with a mapping of
+//! its own takes 208.
 //!
 //! # What it does not do
 //!
-//! It parses and rewrites no packet, and knows no policy (who asks has decided). Fragments other than the
+//! The table parses and rewrites no packet, and knows no policy (the caller has applied it). Fragments other than the
 //! first carry no ports and cannot be looked up here.
 
 mod bookkeeping;

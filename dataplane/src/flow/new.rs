@@ -1,4 +1,4 @@
-//! What a flow that is to be opened connects.
+//! The two ends of a flow that is to be opened.
 
 use core::net::Ipv4Addr;
 
@@ -6,29 +6,29 @@ use super::holders::Source;
 use crate::key::Endpoint;
 use crate::nat::MappingId;
 
-/// A flow to be opened: who talks to whom. An endpoint called remote is on the outside.
+/// A flow to be opened, with its client and its server. An endpoint called remote is outside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NewFlow<A = Ipv4Addr> {
     /// From the inside to the outside.
     Outbound {
-        /// Who opens it.
+        /// The end that opens the flow.
         client: Client<A>,
-        /// To whom.
+        /// The end to which the flow is opened.
         remote: Endpoint<A>,
-        /// Which machine it counts against.
+        /// The machine whose quota the flow counts against.
         source: Source,
     },
     /// From the outside to the inside.
     Inbound {
-        /// Who opens it.
+        /// The end that opens the flow.
         remote: Endpoint<A>,
-        /// To whom.
+        /// The end to which the flow is opened.
         server: Server<A>,
     },
 }
 
 impl<A> NewFlow<A> {
-    /// The mapping that it is opened to, if it is.
+    /// The mapping of the server, if the flow is opened to a mapping.
     pub(super) fn mapped_server(&self) -> Option<MappingId> {
         match self {
             Self::Inbound { server: Server::Mapped(id), .. } => Some(*id),
@@ -38,7 +38,7 @@ impl<A> NewFlow<A> {
 }
 
 impl<A: Copy> NewFlow<A> {
-    /// The external address of the mapping that its client has, or gets.
+    /// The external address of the client's mapping, which exists or will be created.
     pub(super) fn mapped_client(&self) -> Option<A> {
         match self {
             Self::Outbound { client: Client::Mapped { external, .. }, .. } => Some(*external),
@@ -50,14 +50,14 @@ impl<A: Copy> NewFlow<A> {
 /// An inside endpoint that opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Client<A = Ipv4Addr> {
-    /// It is seen by the external port that its mapping has, or gets.
+    /// The outside sees the external port of the client's mapping, which exists or will be created.
     Mapped {
         /// The endpoint on the inside.
         inside: Endpoint<A>,
         /// The address that the outside sees.
         external: A,
     },
-    /// It is seen by an endpoint that is its own by configuration.
+    /// The outside sees an endpoint that the configuration gives the client.
     Static(StaticMapping<A>),
 }
 
@@ -74,10 +74,10 @@ impl<A: Copy> Client<A> {
 /// An inside endpoint that a flow is opened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Server<A = Ipv4Addr> {
-    /// The owner of a mapping, if its filter admits the client.
+    /// The inside endpoint of a mapping, if the mapping's filter admits the client.
     Mapped(MappingId),
-    /// One that is seen by an endpoint that is its own by configuration: a forward's target, or a
-    /// service of the gateway.
+    /// An inside endpoint with an external endpoint by configuration: a forward's target, or a service of the
+    /// gateway.
     Static(StaticMapping<A>),
 }
 
@@ -88,8 +88,8 @@ impl<A> Server<A> {
     }
 }
 
-/// An inside endpoint and how the outside sees it, by configuration. Both are the same where nothing is
-/// translated. The external port, if it is of an external address, must be reserved.
+/// An inside endpoint and its external endpoint, by configuration. Both are the same where nothing is translated. A
+/// port of an external address must be reserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StaticMapping<A = Ipv4Addr> {
     /// The endpoint on the inside.

@@ -1,4 +1,4 @@
-//! What it takes to open a flow.
+//! Opening a flow.
 
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
@@ -17,13 +17,13 @@ use crate::nat::{Mapping, MappingId};
 use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
-    /// Opens a flow for `packet`, its first, for which [`FlowTable::lookup`] found none. The packets of
-    /// each direction will go where `egress` says.
+    /// Opens a flow for `packet`, its first packet, for which [`FlowTable::lookup`] found none. `egress` has the
+    /// destination of each direction's packets.
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped; nothing has changed then, unless a flow that can be recycled made
-    /// room for one that is refused for another reason.
+    /// Why the packet must be dropped. Nothing has changed then, except that flows may have been recycled for a flow
+    /// that is rejected for another reason.
     pub fn open(
         &mut self,
         now: Instant,
@@ -32,7 +32,7 @@ impl<A: Address> FlowTable<A> {
         packet: &Packet,
     ) -> Result<FlowId, FlowError> {
         let server = new.mapped_server();
-        // It must not end with a flow that makes room for this one.
+        // The mapping must not end with a flow that is recycled for this one.
         server.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
         let inserted = self.admit(now, new, egress, packet.transport);
         server.into_iter().for_each(|mapping| self.mappings.release(mapping));
@@ -41,7 +41,7 @@ impl<A: Address> FlowTable<A> {
         Ok(id)
     }
 
-    /// Puts in the flow that `new` asks for, for which others may have given way, or says why there cannot be one.
+    /// Adds the flow that `new` describes, recycling others if needed, or returns why the flow cannot be opened.
     pub(super) fn admit(
         &mut self,
         now: Instant,
@@ -59,8 +59,8 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The flow that `new` asks for, with the hashes of its keys, if there is room so far as it has searched. Only a
-    /// mapping may be new.
+    /// Builds the flow that `new` describes, with the hashes of its keys, if there is room for it at this state of
+    /// the `search`. Changes nothing except that it may create a mapping.
     #[inline]
     fn prepare(
         &mut self,
@@ -86,7 +86,7 @@ impl<A: Address> FlowTable<A> {
         {
             return Err(FlowError::SourceLimit);
         }
-        // First, so that nothing gives way to what is refused all the same.
+        // The quota is checked first, so that no flow is recycled for one that is rejected anyway.
         if self.is_used_up(self.quota(new)) {
             return Err(FlowError::HostLimit);
         }
@@ -105,7 +105,7 @@ impl<A: Address> FlowTable<A> {
         if let (NewFlow::Inbound { remote, .. }, Some(mapping)) = (new, server.mapping)
             && !self.pinholes.admit(now, mapping, remote.address)
         {
-            // RFC 4787, REQ-6: what comes in does not prolong the mapping.
+            // RFC 4787, REQ-6: inbound packets do not refresh the mapping.
             expires = expires.min(self.mappings[mapping].held_until);
         }
         let mut keys = [
@@ -118,8 +118,8 @@ impl<A: Address> FlowTable<A> {
             && let Some(mapping) = client.mapping
             && self.mappings.move_if_unused(mapping)
         {
-            // The port that it would keep is in use towards this very remote: the default machine's, which is
-            // not reserved.
+            // The mapping's preferred port is in use towards this remote by a flow to the default host, whose ports
+            // are not reserved.
             client = FlowEnd::mapped(mapping, &self.mappings[mapping]);
             keys[1].destination = client.outer;
             hashes[1] = self.hash(&keys[1]);
@@ -136,10 +136,10 @@ impl<A: Address> FlowTable<A> {
         Ok((Record::new(keys, mapping, inside, egress, expires, is_hairpin), hashes))
     }
 
-    /// Whether the server's filter takes in the client. (RFC 4787, section 5)
+    /// Whether the server's filter admits the client. (RFC 4787, section 5)
     fn admits(&self, now: Instant, protocol: Protocol, new: &NewFlow<A>) -> bool {
         let NewFlow::Inbound { remote, server: Server::Mapped(id) } = *new else { return true };
-        // A query names its asker and nobody who would be asked: no identifier leads inside.
+        // An ICMP query has the identifier of its sender only, so no identifier leads to an inside host.
         if self.pinholes.admit(now, id, remote.address) {
             return true;
         }
@@ -168,7 +168,7 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The inside host that `server` is.
+    /// The address of the inside host that is `server`.
     pub fn server_host(&self, server: &Server<A>) -> A {
         match server {
             Server::Mapped(id) => self.mappings[*id].inside.address,
@@ -186,9 +186,9 @@ impl<A: Address> FlowTable<A> {
 
 /// One side of a flow.
 struct FlowEnd<A> {
-    /// As it sends.
+    /// The endpoint as its own packets have it.
     inner: Endpoint<A>,
-    /// As the other side sees it.
+    /// The endpoint as the other side sees it.
     outer: Endpoint<A>,
     mapping: Option<MappingId>,
 }

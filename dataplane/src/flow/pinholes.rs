@@ -1,13 +1,12 @@
-//! Pinholes: mappings that take in what comes from outside for a time, whether the inside has sent or not.
+//! Pinholes: mappings that admit packets from outside for a time, whether the inside has sent or not.
 //!
-//! Who speaks for an inside host asks for one: its own request by PCP (RFC 6887), or the gateway that has read in a
-//! call's signalling where its voice will come from. A pinhole is one user more of the mapping of its inside
-//! endpoint, which therefore keeps its external port, and has an end: unless it is asked for again before, it
-//! closes by itself, so that nobody who has gone away leaves the office open. Flows that came in by it go on by their
-//! own timers.
+//! A pinhole is opened for an inside host, by the host's own request (PCP, RFC 6887) or by the gateway, which reads
+//! in a call's signalling where its voice packets will come from. A pinhole is one more user of its inside endpoint's
+//! mapping, so that the mapping keeps its external port. A pinhole ends by itself unless it is requested again, so
+//! that a host that has gone leaves no port open. Flows that came in through a pinhole go on by their own timers.
 //!
-//! There are [`PINHOLES_MAX`] of a shard, [`PINHOLES_PER_HOST_MAX`] of them of one host, and none is closed to make
-//! room for another. Ports that the reserve keeps for hosts with few flows are not given to pinholes.
+//! A shard has at most [`PINHOLES_MAX`] pinholes, [`PINHOLES_PER_HOST_MAX`] of them for one host, and none is closed
+//! to make room for another. Pinholes get no ports of the reserve.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,41 +22,41 @@ use crate::nat::mapping::Mappings;
 use crate::nat::{Mapping, MappingId};
 use crate::table::timer::Tick;
 
-/// How many pinholes there can be at a time, of one shard.
+/// The most pinholes of one shard at a time.
 pub const PINHOLES_MAX: usize = 1024;
-/// How many of them one inside host can have.
+/// The most pinholes of one inside host at a time.
 pub const PINHOLES_PER_HOST_MAX: usize = 128;
-/// A pinhole is asked for again after this time at the latest. (RFC 6887, section 15: a day at most)
+/// The longest lifetime of a pinhole before it must be requested again. (RFC 6887, section 15: a day at most)
 pub const LIFETIME_MAX: Duration = Duration::from_hours(24);
 
-/// What is to be opened.
+/// A pinhole to be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinhole<A = core::net::Ipv4Addr> {
     /// TCP or UDP.
     pub protocol: Protocol,
-    /// Who is to be reached.
+    /// The inside endpoint that is to be reached.
     pub inside: Endpoint<A>,
-    /// At which external address.
+    /// The external address at which it is reached.
     pub external: A,
-    /// From where; `None`: from anywhere.
+    /// The remote address that is admitted; `None` admits any.
     pub remote: Option<A>,
 }
 
-/// What was opened.
+/// An open pinhole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened<A = core::net::Ipv4Addr> {
-    /// Where the outside reaches the inside endpoint.
+    /// The external endpoint at which the outside reaches the inside endpoint.
     pub external: Endpoint<A>,
-    /// Until when.
+    /// When the pinhole ends.
     pub until: Instant,
 }
 
 /// The pinholes of a flow table.
 pub(super) struct Pinholes<A> {
     by_mapping: BTreeMap<MappingId, Open<A>>,
-    /// By their ends.
+    /// The mappings of pinholes, by the pinholes' ends.
     due: BTreeSet<(Tick, MappingId)>,
-    /// How many there can be, in all and of one host.
+    /// The most pinholes, in all and of one host.
     pub(super) limits: [usize; 2],
 }
 
@@ -68,20 +67,20 @@ struct Open<A> {
 }
 
 impl<A: Address> Pinholes<A> {
-    /// None.
+    /// No pinholes.
     pub(super) fn new() -> Self {
         let limits = [PINHOLES_MAX, PINHOLES_PER_HOST_MAX];
         Self { by_mapping: BTreeMap::new(), due: BTreeSet::new(), limits }
     }
 
-    /// Whether one of them lets `remote` through to the mapping.
+    /// Whether a pinhole admits `remote` to the mapping.
     pub(super) fn admit(&self, now: Instant, mapping: MappingId, remote: A) -> bool {
         self.by_mapping.get(&mapping).is_some_and(|open| {
             open.until > Tick::at(now) && open.remote.is_none_or(|admitted| admitted == remote)
         })
     }
 
-    /// When the next of them ends.
+    /// When the next pinhole ends.
     pub(super) fn next_end(&self) -> Option<Tick> {
         self.due.first().map(|(end, _)| *end)
     }
@@ -95,7 +94,7 @@ impl<A: Address> Pinholes<A> {
         if of_host < of_host_max { Ok(()) } else { Err(FlowError::HostLimit) }
     }
 
-    /// Whether there was none for the mapping yet.
+    /// Stores the pinhole of a mapping. Returns whether the mapping had none before.
     fn put(&mut self, mapping: MappingId, open: Open<A>) -> bool {
         let was_open = self.take(mapping);
         self.due.insert((open.until, mapping));
@@ -103,14 +102,14 @@ impl<A: Address> Pinholes<A> {
         !was_open
     }
 
-    /// Whether there was one for the mapping.
+    /// Removes the pinhole of a mapping. Returns whether there was one.
     fn take(&mut self, mapping: MappingId) -> bool {
         let former = self.by_mapping.remove(&mapping);
         former.is_some_and(|former| self.due.remove(&(former.until, mapping)))
     }
 
-    /// Takes out the mapping whose pinhole ends next, if that is due. Each call takes one out of the ends, so calling it
-    /// until there is none comes to an end.
+    /// Removes the pinhole that ends next, if it is due, and returns its mapping. Each call removes one entry of
+    /// `due`, so a loop over it ends.
     fn take_due(&mut self, now: Tick) -> Option<MappingId> {
         self.next_end().filter(|end| *end <= now)?;
         let (_, mapping) = self.due.pop_first()?;
@@ -121,12 +120,12 @@ impl<A: Address> Pinholes<A> {
 }
 
 impl<A: Address> FlowTable<A> {
-    /// Opens `pinhole` for `lifetime`, at most [`LIFETIME_MAX`], or, where it is open, from now on as it says and for
-    /// `lifetime`. The caller has seen that it is for this shard and for somebody inside.
+    /// Opens `pinhole` for `lifetime`, at most [`LIFETIME_MAX`]. A pinhole that is open already gets the new remote
+    /// and `lifetime`. The caller has checked that this shard owns the inside port and that the host is inside.
     ///
     /// # Errors
     ///
-    /// [`FlowError::TableFull`] and [`FlowError::HostLimit`] if there are as many as there may be,
+    /// [`FlowError::TableFull`] and [`FlowError::HostLimit`] if a limit of pinholes is reached;
     /// [`FlowError::PortsExhausted`] and [`FlowError::NoAddress`] as for flows.
     pub fn open_pinhole(
         &mut self,
@@ -152,24 +151,24 @@ impl<A: Address> FlowTable<A> {
         Ok(Opened { external: self.mappings[mapping].external, until: until.instant() })
     }
 
-    /// Closes the pinholes of an inside endpoint, at whichever external address. Says whether there was one.
+    /// Closes the pinholes of an inside endpoint at all external addresses. Returns whether there was one.
     pub fn close_pinholes_of(&mut self, protocol: Protocol, inside: Endpoint<A>) -> bool {
         let before = self.pinholes_len();
         self.close_pinholes_where(|mapping| (mapping.protocol, mapping.inside) == (protocol, inside));
         self.pinholes_len() < before
     }
 
-    /// Closes the pinholes of mappings for which `is_ended` says so.
+    /// Closes the pinholes of the mappings for which `is_ended` is true.
     pub fn close_pinholes_where(&mut self, is_ended: impl Fn(&Mapping<A>) -> bool) {
         self.end_pinholes_where(|mappings, mapping| is_ended(&mappings[mapping]));
     }
 
-    /// How many pinholes there are.
+    /// The number of pinholes.
     pub fn pinholes_len(&self) -> usize {
         self.pinholes.by_mapping.len()
     }
 
-    /// Closes those that are due.
+    /// Closes the pinholes that are due.
     pub(super) fn expire_pinholes(&mut self, now: Tick) {
         while let Some(mapping) = self.pinholes.take_due(now) {
             self.mappings.release(mapping);

@@ -1,23 +1,23 @@
-//! Where flows lie: those that are only tracked apart from those that are translated.
+//! The memory of flows: tracked flows and translated flows are stored apart.
 //!
-//! A flow that is only tracked (a service's of the gateway itself, or one of an address family without translation) is
-//! an [`Entry`]; one that is translated lies whole in one place too, with its [`Nat`] behind its entry. So neither pays
-//! for the other: the first takes no room for a translation, and a packet of the second touches no memory elsewhere.
+//! A flow that is only tracked (to a service of the gateway, or of an address family without translation) is an
+//! [`Entry`]. A translated flow has its [`Nat`] directly behind its entry. So a tracked flow takes no room for a
+//! translation, and a packet of a translated flow touches no other memory.
 //!
-//! All flows are numbered together, as timers and queues need it. The numbers are used again, and lie close together.
+//! All flows share one numbering, which timers and queues use. Numbers are reused, so that they stay small.
 
 use super::entry::{Entry, Flow, Nat, Record};
 use crate::key::{Address, Direction, FlowKey};
 use crate::table::slab::Slab;
 
-/// Where a flow lies. It is valid until the flow ends, then used again.
+/// Where a flow is stored. The value is valid until the flow ends, and is reused then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(
-    /// The place among the flows of its kind, and in the last bit whether it is translated.
+    /// The index among the flows of its kind, and in the last bit whether the flow is translated.
     pub(super) u32,
 );
 
-/// What is kept of a flow that is translated.
+/// A translated flow.
 struct Translated<A> {
     entry: Entry<A>,
     nat: Nat<A>,
@@ -27,7 +27,7 @@ struct Translated<A> {
 pub(super) struct Store<A> {
     tracked: Slab<Entry<A>>,
     translated: Slab<Translated<A>>,
-    /// By their numbers.
+    /// The flows by their numbers.
     numbered: Slab<FlowId>,
 }
 
@@ -54,10 +54,10 @@ impl FlowId {
 }
 
 impl<A: Address> Store<A> {
-    /// What a flow that is only tracked takes.
+    /// The octets of a flow that is only tracked.
     pub(super) const TRACKED_OCTETS: usize = Slab::<Entry<A>>::ENTRY_OCTETS + Slab::<FlowId>::ENTRY_OCTETS;
 
-    /// What a flow that is translated takes.
+    /// The octets of a translated flow.
     pub(super) const TRANSLATED_OCTETS: usize =
         Slab::<Translated<A>>::ENTRY_OCTETS + Slab::<FlowId>::ENTRY_OCTETS;
 
@@ -66,14 +66,14 @@ impl<A: Address> Store<A> {
         Self { tracked: Slab::new(), translated: Slab::new(), numbered: Slab::new() }
     }
 
-    /// Makes room for `flows_max` flows in all, of whichever kind.
+    /// Makes room for `flows_max` flows in all, of either kind.
     pub(super) fn reserve(&mut self, flows_max: usize) {
         self.tracked.reserve(flows_max);
         self.translated.reserve(flows_max);
         self.numbered.reserve(flows_max);
     }
 
-    /// Takes in a flow, and gives it a number.
+    /// Adds a flow and gives it a number.
     ///
     /// # Panics
     ///
@@ -90,7 +90,7 @@ impl<A: Address> Store<A> {
         id
     }
 
-    /// Takes out the flow `id`.
+    /// Removes the flow `id`.
     ///
     /// # Panics
     ///
@@ -122,7 +122,7 @@ impl<A: Address> Store<A> {
         }
     }
 
-    /// The same, to be changed.
+    /// The flow `id`, mutably.
     ///
     /// # Panics
     ///
@@ -143,7 +143,7 @@ impl<A: Address> Store<A> {
         self.get(id).key(direction) == *key
     }
 
-    /// Announces that the flow `id` will be read.
+    /// Prefetches the flow `id`.
     #[inline]
     pub(super) fn prefetch(&self, id: FlowId) {
         if id.is_translated() {
@@ -153,22 +153,22 @@ impl<A: Address> Store<A> {
         }
     }
 
-    /// The flow with a number, if one has it.
+    /// The flow with this number, if it exists.
     pub(super) fn numbered(&self, number: u32) -> Option<FlowId> {
         self.numbered.get(number).copied()
     }
 
-    /// One more than the greatest number that was ever used.
+    /// One more than the greatest number ever used.
     pub(super) fn end(&self) -> u32 {
         self.numbered.end()
     }
 
-    /// The flows by number.
+    /// All flows, in the order of their numbers.
     pub(super) fn iter(&self) -> impl Iterator<Item = (FlowId, Flow<'_, A>)> {
         self.numbered.iter().map(|(_, id)| (*id, self.get(*id)))
     }
 
-    /// How many there are.
+    /// The number of flows.
     pub(super) fn len(&self) -> usize {
         self.numbered.len()
     }

@@ -1,4 +1,4 @@
-//! The table itself: what it consists of, how it is configured, and how its flows end.
+//! The table itself: its parts, its configuration, and the end of its flows.
 
 use core::net::Ipv4Addr;
 use core::ops::RangeInclusive;
@@ -37,11 +37,11 @@ pub struct FlowTable<A = Ipv4Addr> {
     pub(super) hasher: RandomState,
     pub(super) wheel: Wheel,
     pub(super) mappings: Mappings<A>,
-    /// To which addresses the inside endpoint of a mapping has sent; kept only while the filter asks.
+    /// The addresses to which the inside endpoint of a mapping has sent; kept only with address-dependent filtering.
     pub(super) permissions: Tally<(MappingId, A)>,
-    /// The limits that flows from outside count against.
+    /// The counts of inbound flows, by quota.
     pub(super) quotas: Tally<Quota<A>>,
-    /// Those that flows of the inside count against.
+    /// The counts and queues of the flows that the inside opened.
     pub(super) holders: Holders,
     pub(super) host_quota_sync: HostQuotaSync<A>,
     pub(super) half_open: HalfOpen,
@@ -51,9 +51,9 @@ pub struct FlowTable<A = Ipv4Addr> {
     pub(super) nat: Nat,
     /// This shard's part of [`Nat::flows_max`].
     pub(super) flows_max: u32,
-    /// How many made room for others.
+    /// The number of flows recycled so far.
     pub(super) recycled: u64,
-    /// The keys of those that made room for the last newcomers, in their order.
+    /// The keys of the flows recycled for the last new flows, in order.
     #[cfg(test)]
     pub(super) evicted: Vec<[FlowKey<A>; 2]>,
 }
@@ -94,7 +94,7 @@ impl<A: Address> FlowTable<A> {
         table
     }
 
-    /// Changes limits and filtering. Flows above a new limit stay. Memory grows here, if it must.
+    /// Changes limits and filtering. Flows above a new limit stay. Only here does the table allocate memory.
     pub fn configure(&mut self, nat: &Nat) {
         self.nat = Nat { flows_max: nat.flows_max.min(Self::FLOWS_MAX), ..*nat };
         self.flows_max = self.nat.flows_max.div_ceil(self.shard.count().into());
@@ -115,15 +115,15 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The most external addresses. Further ones are not taken: there are no mappings of them.
+    /// The most external addresses. Further ones are ignored, and have no mappings.
     pub const EXTERNALS_MAX: usize = EXTERNALS_MAX;
 
-    /// The addresses that mappings are of.
+    /// The external addresses of mappings.
     pub fn external_addresses(&self) -> impl Iterator<Item = A> {
         self.mappings.externals()
     }
 
-    /// Changes the addresses that mappings are of. Flows through one that goes end; those of the others go on.
+    /// Changes the external addresses. The flows of a removed address end; those of the others go on.
     pub fn set_external_addresses(&mut self, addresses: &[A]) {
         let gone: Vec<A> = self.external_addresses().filter(|old| !addresses.contains(old)).collect();
         if !gone.is_empty() {
@@ -133,8 +133,8 @@ impl<A: Address> FlowTable<A> {
         self.mappings.set_externals(addresses);
     }
 
-    /// Sets the ports of `protocol` that belong to services and forwards on every external address. Mappings that have
-    /// one of them end, with their flows.
+    /// Sets the ports of `protocol` that belong to services and forwards on every external address. A mapping with
+    /// one of these ports ends, and so do its flows.
     pub fn set_reserved_ports(
         &mut self,
         protocol: Protocol,
@@ -160,17 +160,17 @@ impl<A: Address> FlowTable<A> {
         self.flows.get(id)
     }
 
-    /// All flows, with the least number first.
+    /// All flows, in the order of their numbers.
     pub fn flows(&self) -> impl Iterator<Item = (FlowId, Flow<'_, A>)> {
         self.flows.iter()
     }
 
-    /// How many flows have made room for others so far.
+    /// The number of flows recycled so far.
     pub fn recycled(&self) -> u64 {
         self.recycled
     }
 
-    /// How many flows there are.
+    /// The number of flows.
     pub fn len(&self) -> usize {
         self.flows.len()
     }
@@ -180,7 +180,7 @@ impl<A: Address> FlowTable<A> {
         self.len() == 0
     }
 
-    /// The mapping that owns an endpoint of an external address, if one does.
+    /// The mapping that owns an external endpoint, if there is one.
     pub fn mapping_by_external(&self, protocol: Protocol, external: Endpoint<A>) -> Option<MappingId> {
         self.mappings.by_external(protocol, external)
     }
@@ -194,7 +194,7 @@ impl<A: Address> FlowTable<A> {
         &self.mappings[id]
     }
 
-    /// How many mappings there are.
+    /// The number of mappings.
     pub fn mappings_len(&self) -> usize {
         self.mappings.len()
     }
@@ -209,7 +209,8 @@ impl<A: Address> FlowTable<A> {
         self.forget(id);
     }
 
-    /// Ends the flows for which `is_ended` says so. It looks at all: this is for changes of configuration.
+    /// Ends the flows for which `is_ended` is true. It looks at all flows, so it is for changes of configuration
+    /// only.
     pub fn remove_where(&mut self, mut is_ended: impl FnMut(&Flow<'_, A>) -> bool) {
         for number in 0..self.flows.end() {
             if self.numbered(number).is_some_and(|flow| is_ended(&flow)) {
@@ -218,24 +219,24 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// The flow with a number, if one has it.
+    /// The flow with this number, if it exists.
     pub(super) fn numbered(&self, number: u32) -> Option<Flow<'_, A>> {
         Some(self.flows.get(self.flows.numbered(number)?))
     }
 
-    /// Ends the flow with a number, if one has it.
+    /// Ends the flow with this number, if it exists.
     pub(super) fn end_numbered(&mut self, number: u32) {
         if let Some(id) = self.flows.numbered(number) {
             self.remove(id);
         }
     }
 
-    /// When [`FlowTable::handle_timeout`] wants to be called; `None` while there is neither flow nor pinhole.
+    /// When [`FlowTable::handle_timeout`] has to be called; `None` while there is neither flow nor pinhole.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.wheel.next(), self.pinholes.next_end()].into_iter().flatten().min().map(Tick::instant)
     }
 
-    /// Ends flows and pinholes that are due. It does a bounded amount of work; if that was not enough,
+    /// Ends flows and pinholes that are due. The work of one call is bounded; if some is left,
     /// [`FlowTable::poll_timeout`] is not in the future.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = Tick::at(now);
@@ -262,7 +263,7 @@ const _: () = assert!(
         + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping
         <= 208
 );
-// One that is only tracked takes at most 148.
+// A flow that is only tracked takes at most 148 octets.
 const _: () = assert!(
     Store::<Ipv4Addr>::TRACKED_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS
         <= 148

@@ -4,14 +4,14 @@ use gatepost_ground::wire::Protocol;
 
 use super::tcp::Phase;
 
-/// How long a flow may be idle before it ends, in seconds, by what it is.
+/// How long a flow may be idle before it ends, in seconds, by protocol and connection state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// UDP.
     pub udp_secs: u32,
     /// TCP, once both sides have shaken hands, half-closed connections included.
     pub tcp_established_secs: u32,
-    /// TCP before that.
+    /// TCP before both sides have shaken hands.
     pub tcp_opening_secs: u32,
     /// TCP after both sides have sent FIN.
     pub tcp_closing_secs: u32,
@@ -35,7 +35,7 @@ impl Default for Timeouts {
 }
 
 impl Timeouts {
-    /// For a new flow of `protocol`.
+    /// The timeout of a new flow of `protocol`.
     pub(crate) fn opening_secs(&self, protocol: Protocol) -> u32 {
         match protocol {
             Protocol::TCP => self.tcp_opening_secs,
@@ -44,7 +44,7 @@ impl Timeouts {
         }
     }
 
-    /// For a TCP connection in `phase`.
+    /// The timeout of a TCP connection in `phase`.
     #[inline]
     pub(crate) fn tcp_secs(&self, phase: Phase) -> u32 {
         match phase {

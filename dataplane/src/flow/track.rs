@@ -1,4 +1,4 @@
-//! Packets of a flow: what each changes of its state, its deadline and its counts.
+//! Tracking: the changes that a packet makes to the state, the deadline and the counters of its flow.
 
 use gatepost_ground::Instant;
 
@@ -15,12 +15,12 @@ use crate::nat::mapping::space_of;
 use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
-    /// Takes a packet of `direction` of the flow `id`, which was just looked up.
+    /// Tracks a packet of `direction` of the flow `id`, which was just looked up.
     ///
     /// # Errors
     ///
-    /// Why the packet must be dropped: [`FlowError::TcpState`] or [`FlowError::TcpSequence`] if a segment
-    /// is none of the connection's.
+    /// Why the packet must be dropped: [`FlowError::TcpState`] or [`FlowError::TcpSequence`] if a segment does not
+    /// fit the connection.
     #[inline]
     pub fn track(
         &mut self,
@@ -42,7 +42,7 @@ impl<A: Address> FlowTable<A> {
                 let holds = timer == Timer::Restart && from_inside && phase != tcp::Phase::Reset;
                 (timer, self.timeouts.tcp_secs(phase), holds)
             }
-            // RFC 4787, REQ-6: only the inside refreshes.
+            // RFC 4787, REQ-6: only packets from the inside refresh the mapping.
             _ if !from_inside => (Timer::Keep, 0, false),
             Transport::Udp => (Timer::Restart, self.timeouts.udp_secs, true),
             Transport::IcmpQuery | Transport::IcmpReply => {
@@ -58,7 +58,7 @@ impl<A: Address> FlowTable<A> {
             self.wheel.hasten(flow.number, deadline);
         }
         flow.expires = deadline;
-        // Once a second is enough.
+        // Deadlines are whole seconds, so the mapping is touched at most once a second.
         if let Some(nat) = nat.as_deref_mut().filter(|nat| holds_mapping && nat.held != deadline) {
             nat.held = deadline;
             if let Some(mapping) = nat.mapping {
@@ -71,7 +71,7 @@ impl<A: Address> FlowTable<A> {
             let flow = Flow { entry: flow, nat: nat.as_deref() };
             flow.permission().into_iter().for_each(|permission| self.permissions.add(permission));
         }
-        // A conversation that goes on is not looked at again until it is over.
+        // The state of an established flow can change again only when its connection is over.
         if flow.inbound_state != InboundState::None || is_over {
             if let Some(holder) = flow.holder {
                 advance(&mut self.holders, holder, flow, direction);
@@ -87,7 +87,7 @@ impl<A: Address> FlowTable<A> {
     }
 }
 
-/// Sees whether the flow of `holder`, which opened it from the inside, is pending after a packet of `direction`.
+/// Updates whether a flow that `holder` opened from the inside is pending after a packet of `direction`.
 fn advance<A: Address>(holders: &mut Holders, holder: HolderId, flow: &mut Entry<A>, direction: Direction) {
     let (state, space) = (flow.pending_after(direction), space_of(flow.key.protocol));
     match (core::mem::replace(&mut flow.inbound_state, state), state) {

@@ -113,7 +113,7 @@ pub struct FlowInfo {
     pub traffic: [Traffic; 2],
 }
 
-/// Frames in, frames out.
+/// The packet path of one worker: takes batches of received frames, and decides on, rewrites and makes frames.
 pub struct Dataplane {
     config: Arc<Config>,
     shard: Shard,

@@ -148,7 +148,7 @@ impl Default for Set {
 
 /// The bits of a packed station that hold its port.
 const PORT: u64 = 0xff;
-/// OctetFilter a packed station, so that none is [`EMPTY`].
+/// Marks a packed station, so that none is [`EMPTY`].
 const OCCUPIED: u64 = 0x100;
 
 #[inline]

@@ -80,7 +80,7 @@ pub enum Ends {
     AnyRouter,
 }
 
-/// OctetFilter an IPv4 address on an interface, so that none is 0.
+/// Marks an IPv4 address on an interface, so that none is 0.
 const OCCUPIED: u64 = 1 << 40;
 /// The bits of the interface begin here.
 const INTERFACE_SHIFT: u32 = 32;

@@ -1,21 +1,21 @@
-//! The neighbour table: which hardware address an address of an interface is at, for one address family.
-//! (RFC 826, RFC 1122, section 2.3.2, and the states of RFC 4861)
+//! The neighbour table: the hardware addresses of the neighbours on all interfaces, for one address family. (RFC 826,
+//! RFC 1122, section 2.3.2, and the states of RFC 4861)
 //!
 //! # Theory of operation
 //!
 //! ```text
 //!             frame           ARP from it              60 s pass            used again
-//!   (nobody) ───────▶ Incomplete ───────▶ Reachable ──────────────▶ Stale ─────────────▶ Probe
+//!   (absent) ───────▶ Incomplete ───────▶ Reachable ──────────────▶ Stale ─────────────▶ Probe
 //!                         │                   ▲                                          │  │
 //!                         │ 3 requests        └──────────────── ARP from it ─────────────┘  │
 //!                         ▼ in vain                                                         │
-//!                    Unreachable ──5 s──▶ (nobody) ◀──────────── 3 requests in vain ────────┘
+//!                    Unreachable ──5 s──▶ (absent) ◀──────────── 3 requests in vain ────────┘
 //! ```
 //!
-//! *Incomplete*: asked for by broadcast, once a second; frames for it are held. *Reachable*: known.
-//! *Stale*: known, but not heard for so long that its next use asks it by unicast. *Probe*: asked, and
-//! still used. *Unreachable*: did not answer; frames for it are refused at once, so that a dead
-//! neighbour costs no more than three requests every eight seconds.
+//! *Incomplete*: asked for by broadcast, once a second; frames for it are held. *Reachable*: known. *Stale*: known,
+//! but not heard for so long that the next use sends it a unicast request. *Probe*: asked, and still used.
+//! *Unreachable*: did not answer; frames for it are rejected at once, so that a dead neighbour costs at most three
+//! requests every eight seconds.
 //!
 //! # A neighbour that is claimed by another hardware address
 //!
@@ -29,37 +29,37 @@
 //!               └──── the first MAC is heard ───┴──▶ Reachable, claim refused
 //! ```
 //!
-//! ARP is not signed, so that one forged packet could take any neighbour off the network. A claim alone
-//! therefore changes nothing. *Contested*: the hardware address that is known is asked by unicast,
-//! [`NeighborTable::REQUESTS_MAX`] times within [`NeighborTable::VERIFICATION`], and frames for the neighbour
-//! are held. If it answers, the claim is refused; if not, the neighbour has moved to the claimant's address.
-//! *Doubted*: a neighbour is contested at most once in [`NeighborTable::CONTEST_INTERVAL`]; a claim that
-//! comes earlier waits until then, and frames go to the known address meanwhile. So a flood of claims costs
-//! three requests a second, and a network card that was really replaced is believed after 1.3 s at most.
+//! ARP is not signed, so one forged packet could take any neighbour off the network. Therefore a claim alone changes
+//! nothing. *Contested*: the known hardware address gets [`NeighborTable::REQUESTS_MAX`] unicast requests within
+//! [`NeighborTable::VERIFICATION`], and frames for the neighbour are held. If the known address answers, the claim is
+//! refused; if not, the neighbour has moved to the claimant's hardware address. *Doubted*: a neighbour is contested
+//! at most once in [`NeighborTable::CONTEST_INTERVAL`]; a claim that comes earlier waits until then, and frames go to
+//! the known address meanwhile. So a flood of claims costs three requests a second, and a claim after a real
+//! replacement of a network card is accepted within 1.3 s.
 //!
-//! Where a lease or a reservation says who holds an address ([`ArpContext::holder`]), nobody else is believed to
-//! have it, and the holder is believed at once. When a lease begins, the neighbour is taken to be at its
-//! holder's hardware address ([`NeighborTable::follow_holders`]). A bridge that puts its own hardware address
-//! in place of its clients' (a Wi-Fi repeater) is believed as where there is no lease, if the lease was asked
-//! for through it: a host that asks for another's lease does not get its packets while the holder answers.
+//! If a lease or a reservation gives an address to a holder ([`ArpContext::holder`]), only claims of the holder are
+//! accepted, and at once. When a lease begins, the neighbour's hardware address becomes the holder's
+//! ([`NeighborTable::follow_holders`]). A bridge that replaces its clients' hardware address by its own (a Wi-Fi
+//! repeater) is treated as if there were no lease, if the lease was requested through it: so a host that requests
+//! another host's lease does not get its packets while the holder answers.
 //!
-//! Of several workers, all learn of a claim. The one that received it asks first; the others ask only if no
-//! answer has come within a third of the time.
+//! With several workers, all learn of a claim. The worker that received the claim asks first; the others ask only if
+//! no answer has come within a third of the time.
 //!
 //! # Room
 //!
-//! An entry is made by a frame that needs it, and by a request that the neighbour sends to the gateway
-//! itself. Whatever else is heard, gratuitous ARP for one, only changes what is already known.
+//! An entry is created by a frame that needs it, or by a request that the neighbour sends to the gateway itself. All
+//! other ARP, such as gratuitous ARP, only updates existing entries.
 //!
-//! Frames are held in a pool of [`NeighborTable::HELD_MAX`] buffers, [`NeighborTable::HELD_EACH_MAX`]
-//! for one neighbour; further ones are refused, not the held ones dropped, so that each frame has its
-//! verdict when it is dealt with. The table has [`NeighborTable::NEIGHBORS_MAX`] places in sets of
-//! eight by a keyed hash. A new neighbour takes, of its set, a free place, else one unreachable, else
-//! one incomplete, else the one used longest ago; but none that frames are held for. So a scan for
-//! hosts that do not exist displaces its own entries, and not the way to the router.
+//! Frames are held in a pool of [`NeighborTable::HELD_MAX`] buffers, [`NeighborTable::HELD_EACH_MAX`] for one
+//! neighbour. When these are used up, the newest frame is rejected instead of a held one, so that each frame has a
+//! final verdict when it is processed. The table has [`NeighborTable::NEIGHBORS_MAX`] slots in sets of eight by a
+//! keyed hash. A new neighbour takes from its set a free slot, else an unreachable neighbour's, else an incomplete
+//! one's, else the least recently used one's, but never a slot with held frames. So a scan for hosts that do not
+//! exist displaces its own entries and not the router's.
 //!
-//! Who is to be asked is told by [`NeighborTable::handle_timeout`], for a new neighbour at once: its
-//! deadline is the moment it was made. The table neither builds ARP packets nor answers them.
+//! [`NeighborTable::handle_timeout`] returns the requests to send, for a new neighbour at once: its deadline is the
+//! time at which it was created. The table neither builds ARP packets nor answers them.
 
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
@@ -81,82 +81,82 @@ pub struct NeighborTable<A: Address = Ipv4Addr> {
     sets: Box<[Set<A>]>,
     hasher: RandomState,
     pool: FramePool<()>,
-    /// The places of all neighbours in `Incomplete` or `Probe`, and of some that no longer are.
+    /// The slots of all neighbours in a timed phase, and of some that have left it.
     asked: Vec<u16>,
-    /// No neighbour that is asked has an earlier deadline.
+    /// The earliest deadline of a neighbour in a timed phase, or earlier.
     timeout: Instant,
 }
 
-/// How far the table knows a neighbour.
+/// The state of a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Asked for, not yet known.
+    /// Requests are sent; the hardware address is not known yet.
     Incomplete,
     /// Known.
     Reachable,
-    /// Known, to be asked when it is next used.
+    /// Known, to be verified when it is next used.
     Stale,
-    /// Known and asked.
+    /// Known and in use, while requests are sent.
     Probe,
-    /// Known, but claimed by another hardware address: asked, and its frames are held meanwhile.
+    /// Known, but claimed by another hardware address. Requests are sent, and frames are held meanwhile.
     Contested,
     /// Did not answer.
     Unreachable,
 }
 
-/// A neighbour, as the table knows it.
+/// A neighbour as the table knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Neighbor<A = IpAddr> {
-    /// On which interface it is.
+    /// The interface that the neighbour is on.
     pub interface: InterfaceId,
     /// Its address.
     pub ip: A,
     /// Its hardware address, if it is known.
     pub mac: Option<MacAddr>,
-    /// How far it is known.
+    /// The state.
     pub state: State,
     /// The number of frames held for it.
     pub held: usize,
 }
 
-/// What the table is told with an ARP packet.
+/// What the table has to know of an ARP packet besides its contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArpContext {
     /// The packet's target is the gateway's address on the interface.
     pub is_for_us: bool,
     /// Another worker received the packet, and reports what comes of it.
     pub is_copy: bool,
-    /// The hardware address to which a lease or a reservation gives the sender's address, if one does. `None`
-    /// also of a packet from a bridge that puts its own hardware address in place of its clients', if the lease
-    /// was asked for through it: it is believed as if there were no lease.
+    /// The hardware address to which a lease or a reservation gives the sender's address. `None` without one, and for
+    /// a packet from a bridge that replaces its clients' hardware address by its own, if the lease was requested
+    /// through it.
     pub holder: Option<MacAddr>,
 }
 
-/// What becomes of a frame for a neighbour.
+/// What to do with a frame for a neighbour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// It goes to this hardware address.
+    /// Send it to this hardware address.
     Known(MacAddr),
-    /// The table has taken it; it comes back in an [`Event`].
+    /// The table has taken the frame, and returns it in an [`Event`].
     Held,
     /// The neighbour is being asked for, but no more frames can be held.
     QueueFull,
-    /// No place for another neighbour.
+    /// There is no room for another neighbour.
     TableFull,
-    /// The neighbour did not answer of late.
+    /// The neighbour did not answer lately.
     Unreachable,
 }
 
-/// What the table wants done.
+/// What the table asks its caller to do.
 #[derive(Debug)]
 pub enum Event<'a, A = Ipv4Addr> {
-    /// Ask who has `ip`.
+    /// Send a request for `ip`.
     SendRequest {
         /// On this interface.
         interface: InterfaceId,
         /// The neighbour's address.
         ip: A,
-        /// Where the neighbour was last; `None` to ask everybody.
+        /// The neighbour's last hardware address; `None` to broadcast the request.
         unicast_to: Option<MacAddr>,
     },
     /// Send a frame that was held; its buffer may be exchanged for another of the same capacity.
@@ -168,7 +168,7 @@ pub enum Event<'a, A = Ipv4Addr> {
         /// The frame.
         frame: &'a mut Frame,
     },
-    /// Give up a frame that was held: the neighbour did not answer.
+    /// Drop a frame that was held: the neighbour did not answer.
     Expired {
         /// It was for this interface.
         interface: InterfaceId,
@@ -179,11 +179,11 @@ pub enum Event<'a, A = Ipv4Addr> {
     },
     /// A known neighbour has another hardware address from now on.
     Moved(Claim<A>),
-    /// Another hardware address has claimed a neighbour's address, and was not believed.
+    /// Another hardware address has claimed a neighbour's address, and the claim was refused.
     ClaimRefused(Claim<A>),
 }
 
-/// A hardware address that claims the address of a neighbour with another one.
+/// A claim: a hardware address uses the address of a neighbour that is known at another hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim<A = IpAddr> {
     /// On this interface.
@@ -197,7 +197,7 @@ pub struct Claim<A = IpAddr> {
 }
 
 impl<A: Into<IpAddr>> Neighbor<A> {
-    /// The neighbour as reports have it, which are of any family.
+    /// The neighbour with an address of any family, as reports need it.
     pub fn of_any_family(self) -> Neighbor {
         let Self { interface, ip, mac, state, held } = self;
         Neighbor { interface, ip: ip.into(), mac, state, held }
@@ -205,7 +205,7 @@ impl<A: Into<IpAddr>> Neighbor<A> {
 }
 
 impl<A: Into<IpAddr>> Claim<A> {
-    /// The claim as alerts have it, which are of any family.
+    /// The claim with an address of any family, as alerts need it.
     pub fn of_any_family(self) -> Claim {
         let Self { interface, ip, known, claimant } = self;
         Claim { interface, ip: ip.into(), known, claimant }
@@ -220,13 +220,13 @@ impl NeighborTable {
     pub const HELD_EACH_MAX: usize = 8;
     /// The most frames held at one time.
     pub const HELD_MAX: u16 = 256;
-    /// How long a neighbour is taken to be where it was heard. (RFC 1122, section 2.3.2.1)
+    /// How long a neighbour is known without a verification. (RFC 1122, section 2.3.2.1)
     pub const REACHABLE: Duration = Duration::from_secs(60);
     /// How long to wait for an answer before asking again. (RFC 1122, section 2.3.2.1)
     pub const RETRANSMISSION: Duration = Duration::from_secs(1);
-    /// How often to ask. (RFC 4861, section 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT)
+    /// The most requests in a row. (RFC 4861, section 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT)
     pub const REQUESTS_MAX: u8 = 3;
-    /// How long a contested neighbour has to answer before its claimant is believed.
+    /// How long a contested neighbour has to answer before the claim is accepted.
     pub const VERIFICATION: Duration = Duration::from_millis(300);
     /// The time between two verifications of one neighbour. (RFC 1122, section 2.3.2.1)
     pub const CONTEST_INTERVAL: Duration = Duration::from_secs(1);
@@ -261,12 +261,12 @@ impl<A: Address> NeighborTable<A> {
         }
     }
 
-    /// Makes room for frames of up to `frame_capacity` octets, if there was less.
+    /// Makes room for frames of up to `frame_capacity` octets.
     pub fn reserve_frames(&mut self, frame_capacity: usize) {
         self.pool.reserve_frames(frame_capacity);
     }
 
-    /// The hardware address of a neighbour that is known and need not be asked: the fast way.
+    /// The hardware address of a neighbour that is known and needs no verification: the fast path.
     #[inline]
     pub fn lookup(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
         let key = ip.on(interface);
@@ -275,8 +275,7 @@ impl<A: Address> NeighborTable<A> {
         matches!(entry.state(now), State::Reachable | State::Probe).then_some(entry.mac)
     }
 
-    /// The hardware address at which a neighbour is or was last: good for what is sent in answer to it,
-    /// and asks nobody.
+    /// The current or last hardware address of a neighbour, for answers to it. Sends no request.
     pub fn last_known(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
         let key = ip.on(interface);
         let set = &self.sets[self.index(key)];
@@ -284,8 +283,8 @@ impl<A: Address> NeighborTable<A> {
         entry.state(now).has_address().then_some(entry.mac)
     }
 
-    /// Finds out where `frame` for `ip` goes. If that is not known yet, the table takes the frame and
-    /// leaves an empty buffer in its stead.
+    /// Resolves the hardware address for `frame` to `ip`. If it is not known yet, the table takes the frame and
+    /// leaves an empty buffer instead.
     pub fn resolve(&mut self, now: Instant, interface: InterfaceId, ip: A, frame: &mut Frame) -> Resolution {
         let key = ip.on(interface);
         let index = self.index(key);
@@ -310,10 +309,10 @@ impl<A: Address> NeighborTable<A> {
         }
     }
 
-    /// Learns from what the neighbour `ip` has said on `interface` of its hardware address `sender`, and lets go of the
-    /// frames that waited for it. If it `asks`, it wants to know the gateway's.
+    /// Learns that the neighbour `ip` on `interface` has sent from the hardware address `sender`, and releases the
+    /// frames held for it. `asks` tells that the packet is a request.
     ///
-    /// The neighbour's address is to be one of the interface's network, and not the gateway's own.
+    /// The neighbour's address must be in a network of the interface, and not the gateway's own.
     pub fn learn(
         &mut self,
         now: Instant,
@@ -371,7 +370,7 @@ impl<A: Address> NeighborTable<A> {
         (self.timeout != Instant::FAR_FUTURE).then_some(self.timeout)
     }
 
-    /// Asks who is to be asked, and gives up who did not answer.
+    /// Sends the requests that are due, and gives up the neighbours that did not answer.
     pub fn handle_timeout(&mut self, now: Instant, events: &mut impl FnMut(Event<'_, A>)) {
         if now < self.timeout {
             return;
@@ -393,10 +392,10 @@ impl<A: Address> NeighborTable<A> {
         });
     }
 
-    /// Moves the neighbours on `interface` to the hardware addresses that `holder` gives for their own and the
-    /// one at which each is known. They are asked when they are next used. A contest that this decides for the
-    /// known address ends, and the claim is refused. Returns how many neighbours were moved, and how many claims
-    /// refused.
+    /// Moves the neighbours on `interface` to the hardware addresses that `holder` returns for their address and
+    /// known hardware address. Moved neighbours are verified when they are next used. If `holder` confirms the known
+    /// hardware address of a contested neighbour, the claim is refused. Returns the numbers of moved neighbours and
+    /// of refused claims.
     pub fn follow_holders(
         &mut self,
         now: Instant,
@@ -431,8 +430,8 @@ impl<A: Address> NeighborTable<A> {
         (moved, refused)
     }
 
-    /// Forgets the neighbours on an interface and at an address for which `is_gone` says so, and gives up their frames.
-    /// It looks at all: this is for changes of configuration.
+    /// Forgets the neighbours for whose interface and address `is_gone` is true, and drops their held frames. It
+    /// looks at all neighbours, so it is for changes of configuration only.
     pub fn forget(
         &mut self,
         is_gone: impl Fn(InterfaceId, A) -> bool,
@@ -452,7 +451,7 @@ impl<A: Address> NeighborTable<A> {
         }
     }
 
-    /// All neighbours, in no particular but a repeatable order.
+    /// All neighbours, in a repeatable order.
     pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor<A>> {
         let places = self.sets.iter().flat_map(|set| set.keys.iter().zip(&set.entries));
         places.filter(move |(_, entry)| !entry.is_over(now)).filter_map(move |(key, entry)| {
@@ -463,7 +462,8 @@ impl<A: Address> NeighborTable<A> {
         })
     }
 
-    /// The place of the neighbour; of a new one, asked for, if it is not there or was so long ago.
+    /// The slot of the neighbour. A neighbour that does not exist, or has been unreachable long enough, is created,
+    /// and requests for it begin.
     fn find_or_insert(&mut self, now: Instant, index: usize, key: A::OnInterface) -> Option<usize> {
         let set = &self.sets[index];
         let way = match set.find(key) {
@@ -475,7 +475,7 @@ impl<A: Address> NeighborTable<A> {
         Some(way)
     }
 
-    /// Gives a new neighbour a place, another's if need be.
+    /// Gives a new neighbour a slot, another neighbour's if need be.
     fn insert(&mut self, now: Instant, index: usize, key: A::OnInterface) -> Option<usize> {
         let set = &mut self.sets[index];
         let way = set.most_dispensable()?;
@@ -485,7 +485,7 @@ impl<A: Address> NeighborTable<A> {
         Some(way)
     }
 
-    /// Begins to ask for a neighbour.
+    /// Begins to send requests for a neighbour.
     fn ask(&mut self, now: Instant, index: usize, way: usize, phase: Phase) {
         let entry = &mut self.sets[index].entries[way];
         entry.phase = phase;
@@ -494,12 +494,12 @@ impl<A: Address> NeighborTable<A> {
         self.watch(index, way);
     }
 
-    /// `claimant` says that it has the address of a known neighbour. `is_copy` if another worker was told,
-    /// and asks first.
+    /// Handles a claim of `claimant` to the address of a known neighbour. With `is_copy`, another worker received the
+    /// claim and asks first.
     fn contest(&mut self, now: Instant, (index, way): (usize, usize), claimant: MacAddr, is_copy: bool) {
         let entry = &mut self.sets[index].entries[way];
         if entry.is_claimed() {
-            return; // The first claimant's turn is not over.
+            return; // The contest with the first claimant is not over.
         }
         entry.claimant = claimant;
         entry.is_copy = is_copy;
@@ -511,7 +511,7 @@ impl<A: Address> NeighborTable<A> {
         self.watch(index, way);
     }
 
-    /// Sees to it that the deadline of a neighbour in a timed phase is kept.
+    /// Schedules the deadline of a neighbour in a timed phase.
     fn watch(&mut self, index: usize, way: usize) {
         let entry = &mut self.sets[index].entries[way];
         self.timeout = self.timeout.min(entry.deadline);

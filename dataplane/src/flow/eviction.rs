@@ -1,21 +1,21 @@
-//! Room for a newcomer: which reserves it may reach into, and what gives way to it.
+//! Eviction: how far a new flow may use the reserves, and which flows are recycled for it.
 //!
-//! The table and the ports of each protocol of an external address are rooms that all share. When one is full but for its
-//! reserve, this is tried in turn:
+//! All machines share the table and the ports of each protocol of an external address. When one of them is full but
+//! for its reserve, these steps are tried in turn:
 //!
-//! 1. A flow gives way: for the table, the oldest from outside that has proved nothing (`half_open`); then,
-//!    for a newcomer from the inside, a pending flow of the inside (`holders`), of a holder that has no less
-//!    than its floor.
-//! 2. A newcomer that has less than its floor takes of the reserve, but leaves the gateway's part of it. The
-//!    gateway takes of all of it.
-//! 3. A pending flow of any holder gives way.
+//! 1. A flow is recycled: for the table, the oldest flow from outside that is not assured (`half_open`); then, for a
+//!    new flow from the inside, a pending flow of the inside (`holders`) whose holder has at least its floor.
+//! 2. A machine with fewer flows than its floor uses the reserve, except the gateway's part. The gateway uses all of
+//!    it.
+//! 3. A pending flow of any holder is recycled.
 //!
-//! So no flood takes the last room, whether its flows are answered or not; a host gets its floor while
-//! there are not very many hosts; and the gateway's own questions have ports when the office has none.
+//! So no flood takes the last room, whether its flows are answered or not; a host gets its floor unless there are
+//! very many hosts; and the gateway's own queries have ports when the office has none left.
 //!
-//! A flow frees a port only if no other uses its mapping. [`EXAMINED_MAX`] flows of a holder are looked at for one that
-//! does. If there is none, all of them end, as they would stand in the way of the next newcomer too, and the next
-//! holder's are looked at ([`Holders::candidates`](super::holders::Holders::candidates)).
+//! A flow frees a port only if no other flow uses its mapping. [`EXAMINED_MAX`] flows of a holder are examined for
+//! one that frees its port. If there is none, all examined flows end, as they would be examined in vain for the next
+//! new flow too, and the next holder's flows are examined
+//! ([`Holders::candidates`](super::holders::Holders::candidates)).
 
 use gatepost_ground::wire::Protocol;
 
@@ -27,25 +27,25 @@ use super::table::FlowTable;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
 
-/// How far a newcomer reaches into a room's reserve.
+/// How far a new flow may use the reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReserveAccess {
-    /// Not into the reserve.
+    /// Not at all.
     #[default]
     Common,
-    /// Into the reserve, but not into the gateway's part of it.
+    /// The reserve without the gateway's part.
     Floor,
-    /// Into all that there is.
+    /// The whole reserve.
     All,
 }
 
 impl ReserveAccess {
-    /// Of `len` ports, how many must stay free.
+    /// The number of ports that must stay free, of `len`.
     pub(super) fn reserved_ports(self, len: u32) -> u32 {
         self.leaves(len / PORTS_RESERVE_PART, len / PORTS_GATEWAY_PART)
     }
 
-    /// Of a table for `len` flows, how much room must stay free.
+    /// The number of flows for which a table for `len` flows must keep room.
     pub(super) fn reserved_flows(self, len: u32) -> u32 {
         self.leaves(len / FLOWS_RESERVE_PART, len / FLOWS_GATEWAY_PART)
     }
@@ -59,40 +59,41 @@ impl ReserveAccess {
     }
 }
 
-/// The parts of each protocol's ports that are the reserve, and of that the gateway's.
+/// The reserve of each protocol's ports, and the gateway's part of it, as divisors of the number of ports.
 const PORTS_RESERVE_PART: u32 = 8;
 const PORTS_GATEWAY_PART: u32 = 32;
-/// The same of the table's room. What one host can have is a smaller part of it than of the ports.
+/// The reserve of the table and the gateway's part of it. One host's limit is a smaller part of the table than of the
+/// ports.
 const FLOWS_RESERVE_PART: u32 = 32;
 const FLOWS_GATEWAY_PART: u32 = 128;
-/// A host's floor in each room, of the table's flows and of each protocol's: a part of its limit, and so many at
-/// most. A page with all its parts takes fewer than a hundred.
+/// A host's floor, of all its flows and of each protocol's: a part of its limit, and this number at most. A web page
+/// with all its parts takes fewer than a hundred flows.
 const FLOOR_PART: u32 = 4;
 const FLOOR_MAX: u32 = 256;
-/// So many flows are looked at for one that will do: of a host's, those that flood it fill the queue.
+/// The most flows examined for one that can be recycled. If a host is flooded, the flood's flows fill the queue.
 const EXAMINED_MAX: usize = 64;
 
-/// What a newcomer has tried in one room.
+/// The last step tried for a new flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Tried {
     #[default]
     Nothing,
-    /// A flow of a holder above its floor.
+    /// Recycling a flow of a holder above its floor.
     LargestHolders,
     /// The reserve.
     Reserve,
-    /// A flow of any holder.
+    /// Recycling a flow of any holder.
     Any,
 }
 
-/// How far a newcomer has come in its search of one room.
+/// The state of a new flow's search, in the table or among the ports.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Room {
     pub(super) access: ReserveAccess,
     tried: Tried,
 }
 
-/// How far a newcomer has come in its search for room.
+/// The state of a new flow's search for room.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Search {
     pub(super) flows: Room,
@@ -101,8 +102,8 @@ pub(super) struct Search {
 }
 
 impl<A: Address> FlowTable<A> {
-    /// Looks for room for a flow of `protocol` that was `error`. Whether another attempt is worth it: at most
-    /// three are for each room, and one for a limit.
+    /// Makes room for a flow of `protocol` that was rejected with `error`. Returns whether another attempt is
+    /// worthwhile: there are at most three each for the table and the ports, and one for a limit.
     pub(super) fn evict_for(
         &mut self,
         new: &NewFlow<A>,
@@ -132,12 +133,12 @@ impl<A: Address> FlowTable<A> {
         }
     }
 
-    /// How far a newcomer reaches that has so many `flows` in a room.
+    /// The access to the reserve of a new flow whose source has this number of `flows`.
     fn entitled(&self, quota: Quota<A>, flows: impl Fn(&Self, Source) -> u32) -> ReserveAccess {
         match quota {
             Quota::Client(Source::Gateway) => ReserveAccess::All,
             Quota::Client(source) if flows(self, source) < self.floor() => ReserveAccess::Floor,
-            // Its first half, on the way out, was entitled to it.
+            // The outbound half of the hairpin was entitled to it.
             Quota::Hairpin(_) => ReserveAccess::Floor,
             Quota::Client(_) | Quota::Server(_) => ReserveAccess::Common,
         }
@@ -149,9 +150,9 @@ impl<A: Address> FlowTable<A> {
         (floor / u32::from(self.shard.count())).max(1)
     }
 
-    /// Ends the oldest flow that counts against `quota` itself and can be recycled: to a host, the oldest from
-    /// outside among the first that stand in the queue; of the strangers of a port, who may be many machines,
-    /// the oldest pending one. A host that has used up its limit keeps what it has.
+    /// Recycles the oldest flow that counts against `quota` itself: of the inbound flows of a host, the oldest among
+    /// the first of the queue; of the unverified senders of a port, which may be many machines, the oldest pending
+    /// one. A host that has used up its own limit keeps its flows.
     fn recycle_own(&mut self, quota: Quota<A>) -> bool {
         let found = match quota {
             Quota::Server(_) => {
@@ -164,9 +165,9 @@ impl<A: Address> FlowTable<A> {
         self.recycle(found)
     }
 
-    /// Ends the flow that makes room in the table: the oldest from outside that has proved nothing, or for the
-    /// inside a pending one of a holder with `least` flows or more. None does while there are more than there may
-    /// be since the limit was lowered, as that would not do.
+    /// Recycles a flow to make room in the table: the oldest flow from outside that is not assured, or for the inside
+    /// a pending flow of a holder with at least `least` flows. Recycles none while a lowered limit leaves the table
+    /// more than full, as one flow would not make room.
     fn recycle_any(&mut self, quota: Quota<A>, least: u32) -> bool {
         if self.flows.len() > self.flows_max as usize {
             return false;
@@ -179,15 +180,15 @@ impl<A: Address> FlowTable<A> {
         self.recycle(found)
     }
 
-    /// Ends flows of holders with `least` flows or more until a port of the protocol and external address `ports` is free
-    /// for `source`.
+    /// Recycles flows of holders with at least `least` flows until a port of the protocol and external address
+    /// `ports` is free for `source`.
     fn recycle_port(&mut self, source: Source, ports: (Protocol, A), least: u32) -> bool {
         let space = space_of(ports.0);
         let candidates = self.holders.candidates(source, space, least);
         candidates.into_iter().flatten().any(|candidate| self.recycle_port_of(candidate, ports))
     }
 
-    /// Ends flows of the holder `candidate` until a port of the protocol and external address `ports` is free.
+    /// Recycles flows of the holder `candidate` until a port of the protocol and external address `ports` is free.
     fn recycle_port_of(&mut self, candidate: HolderId, (protocol, external): (Protocol, A)) -> bool {
         let mapping = |number: u32| self.numbered(number)?.mapping(Direction::Original);
         let is_elsewhere = |number: &u32| {

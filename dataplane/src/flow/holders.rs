@@ -1,39 +1,40 @@
-//! Flows that the inside opened: which machine each counts against, and which gives way when room is needed.
+//! Flows that the inside opened: the machine that each counts against, and the order in which they are recycled.
 //!
-//! # Who a flow counts against
+//! # The source of a flow
 //!
-//! A sender can write any source address into a packet. So a flow counts against its [`Source`]: the
-//! gateway; a station, which is a hardware address behind a port at an address that ARP knows it to have;
-//! or the strangers of a port, which are all other senders behind it together. A machine that forges
-//! addresses is one stranger however many it forges. A machine that forges another's hardware address too
-//! has another port.
+//! A sender can write any source address into a packet. So a flow counts against its [`Source`]: the gateway; a
+//! station, which is a hardware address behind a port at an address that ARP knows it to have; or the unverified
+//! senders of a port, which are all other senders behind the port together. A machine that forges addresses shares
+//! one quota with all unverified senders, however many addresses it forges. A machine that forges another machine's
+//! hardware address too is behind another port.
 //!
-//! # Which flow gives way
+//! # Which flow is recycled
 //!
-//! A flow of which the inside has had an answer stays: an established TCP connection, and UDP or an ICMP
-//! query of which a reply was seen. Every other flow is pending: nobody has answered it, or its connection
-//! is over. A pending flow stands in the queue of its holder and its protocol:
+//! A source with flows is a holder. An answered flow is not recycled: an established TCP connection, or a UDP or ICMP
+//! query flow of which a reply was seen. Every other flow is pending: it is unanswered, or its connection is over. A
+//! pending flow is in the queue of its holder and its protocol:
 //!
 //! ```text
 //!             established, or answered
-//!   pending ───────────────────────────▶ (stays)
+//!   pending ───────────────────────────▶ (kept)  
 //!      ▲                                    │ closed, or reset
 //!      └────────────────────────────────────┘ at the end of the queue
 //! ```
 //!
-//! When room is needed, the oldest pending flow of the holder with the most of them gives way: with at
-//! least half as many as any other, so that this holder is found without a search. Holders are listed by
-//! the number of binary digits of their queues' lengths.
+//! When room is needed, the oldest pending flow of the holder with the most pending flows is recycled. "The most" is
+//! exact to a factor of two, so that the holder is found without a search: holders are listed by the number of binary
+//! digits of their queues' lengths.
 //!
-//! A newcomer does not take from a holder that has fewer pending flows than itself: its own oldest pending flow
-//! gives way then. Its answered flows do not count in this.
+//! A new flow's source does not take from a holder that has fewer pending flows than the source: then the source's
+//! own oldest pending flow is recycled. The source's answered flows do not count here.
 //!
-//! The pending flows of a holder may share so few mappings that none of them frees a port. So a port is looked
-//! for among the flows of the next holders, too.
+//! The pending flows of a holder may share so few mappings that none of them frees a port. So the flows of the next
+//! holders are examined for a port, too.
 //!
 //! # Limits
 //!
-//! [`Holders::STATIONS_MAX`] holders are told apart. A station beyond them counts as a stranger of its port.
+//! [`Holders::STATIONS_MAX`] stations are distinguished. A further station counts as an unverified sender of its
+//! port.
 
 use core::num::{NonZeroU16, NonZeroU32};
 
@@ -44,19 +45,19 @@ use crate::table::index::Index;
 use crate::table::list::{Links, List};
 use crate::table::slab::Slab;
 
-/// Which machine on the inside opens a flow.
+/// The inside machine that opens a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {
     /// The gateway itself.
     Gateway,
-    /// A hardware address behind a port, which ARP knows to have the flow's inside address.
+    /// The station with this hardware address behind this port, which ARP knows to have the flow's inside address.
     Station(MacAddr, PortId),
-    /// A sender behind a port whose address ARP does not know to be its own.
+    /// Any sender behind this port that ARP does not know to have the flow's inside address.
     Unverified(PortId),
 }
 
 impl Source {
-    /// A number of its own for each source. One word is hashed in a third of the time that its parts take.
+    /// A unique number for each source. Hashing one word takes a third of the time that hashing its parts takes.
     const fn to_bits(self) -> u64 {
         match self {
             Self::Gateway => 0,
@@ -68,33 +69,33 @@ impl Source {
     }
 }
 
-/// A holder's number. It is valid while one of its flows lives, then used again.
+/// A holder's number. It is valid while the holder has a flow, and is reused then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HolderId(NonZeroU16);
 
-/// The kinds of ports that are counted apart: of TCP, of UDP, and the identifiers of ICMP queries.
+/// The port spaces that are counted separately: TCP ports, UDP ports, and the identifiers of ICMP queries.
 pub(super) const SPACES: usize = 3;
 
-/// All sources that have flows.
+/// All sources with flows.
 pub(super) struct Holders {
     holders: Slab<Holder>,
     index: Index,
     hasher: RandomState,
-    /// Links of pending flows, by flow.
+    /// The queues' links, by flow.
     pending: Links,
-    /// Of each space, the holders with pending flows, by the binary digits of their number.
+    /// For each space, the holders with pending flows, by the number of binary digits of their queue's length.
     ranks: [Ranks; SPACES],
 }
 
 struct Holder {
     source: Source,
-    /// Flows of each space.
+    /// The number of flows of each space.
     flows: [u32; SPACES],
-    /// Those that can be recycled, the oldest first.
+    /// The pending flows of each space, the oldest first.
     queues: [List; SPACES],
 }
 
-/// What decides whether a holder gives way.
+/// The counts that decide whether a holder's flow is recycled.
 #[derive(Clone, Copy, Default)]
 struct Count {
     flows: u32,
@@ -106,19 +107,19 @@ struct Ranks {
     lists: [List; RANKS],
 }
 
-/// The binary digits of a queue's length, at most those of the largest table's, and zero.
+/// The number of ranks: the binary digits that a queue's length can have, and zero.
 const RANKS: usize = u32::BITS as usize + 1;
 
 impl Holders {
-    /// The most sources that are told apart, the strangers of each port and the gateway aside.
+    /// The most stations that are distinguished, besides the gateway and the unverified senders of each port.
     pub(super) const STATIONS_MAX: usize = 4096;
 
-    /// The most holders among whose flows a port is looked for.
+    /// The most holders whose flows are examined for a port.
     const CANDIDATES_MAX: usize = 8;
 
     const HOLDERS_MAX: usize = Self::STATIONS_MAX + PortId::COUNT_MAX + 1;
 
-    /// Nobody, and no room for flows.
+    /// No holders, and no room for flows.
     pub(super) fn new(hasher: RandomState) -> Self {
         let (mut holders, mut index) = (Slab::new(), Index::new());
         holders.reserve(Self::HOLDERS_MAX);
@@ -136,8 +137,8 @@ impl Holders {
         self.pending.reserve(flows_max);
     }
 
-    /// The source that a flow of `source` counts against: the strangers of its port if there is no place for
-    /// one more station.
+    /// The source that a flow of `source` counts against: the unverified senders of its port if there is no room for
+    /// another station.
     pub(super) fn resolve(&self, source: Source) -> Source {
         match source {
             Source::Station(_, port)
@@ -149,12 +150,12 @@ impl Holders {
         }
     }
 
-    /// The flows that count against `source`.
+    /// The number of flows that count against `source`.
     pub(super) fn count(&self, source: Source) -> u32 {
         self.find(source).map_or(0, |id| self.holders[id.slot()].flows.iter().sum())
     }
 
-    /// Of the flows that count against `source`, those of `space`.
+    /// The number of flows of `space` that count against `source`.
     pub(super) fn count_in(&self, source: Source, space: usize) -> u32 {
         self.find(source).map_or(0, |id| self.holders[id.slot()].flows[space])
     }
@@ -164,7 +165,7 @@ impl Holders {
         self.holders[id.slot()].source
     }
 
-    /// A new flow of `source`, which is [resolved](Holders::resolve), is pending.
+    /// Adds a new flow of `source`, which is [resolved](Holders::resolve). The flow is pending.
     pub(super) fn arrive(&mut self, source: Source, space: usize, flow: u32) -> HolderId {
         let id = self.find(source).unwrap_or_else(|| self.insert(source));
         self.holders[id.slot()].flows[space] += 1;
@@ -172,7 +173,7 @@ impl Holders {
         id
     }
 
-    /// The flow, which `is_pending` or not, ends.
+    /// Removes a flow that ends.
     pub(super) fn leave(&mut self, id: HolderId, space: usize, flow: u32, is_pending: bool) {
         if is_pending {
             self.dequeue(id, space, flow);
@@ -186,7 +187,7 @@ impl Holders {
         }
     }
 
-    /// The flow is pending: nobody would miss it much.
+    /// Puts a flow that is now pending at the end of its queue.
     pub(super) fn enqueue(&mut self, id: HolderId, space: usize, flow: u32) {
         let queue = &mut self.holders[id.slot()].queues[space];
         let before = rank(queue.len());
@@ -195,7 +196,7 @@ impl Holders {
         self.ranks[space].change(id, before, after);
     }
 
-    /// The flow is no longer pending.
+    /// Removes a flow that is no longer pending from its queue.
     pub(super) fn dequeue(&mut self, id: HolderId, space: usize, flow: u32) {
         let queue = &mut self.holders[id.slot()].queues[space];
         let before = rank(queue.len());
@@ -204,9 +205,9 @@ impl Holders {
         self.ranks[space].change(id, before, after);
     }
 
-    /// The holders from whose pending flows of `space` a newcomer of `source` may take, in this order: those with
-    /// the most, of which none has fewer than `source`; `source` itself if there are none. A holder with fewer than
-    /// `least` flows gives none.
+    /// The holders whose pending flows of `space` may be recycled for a new flow of `source`, in order: those with
+    /// the most pending flows, none of which has fewer than `source`; `source` itself if there are none. A holder
+    /// with fewer than `least` flows is not among them.
     pub(super) fn candidates(
         &self,
         source: Source,
@@ -224,13 +225,13 @@ impl Holders {
         candidates
     }
 
-    /// The pending flows of `space` of a holder, the oldest first.
+    /// A holder's pending flows of `space`, the oldest first.
     pub(super) fn pending(&self, id: HolderId, space: usize) -> impl Iterator<Item = u32> {
         self.pending.iter(&self.holders[id.slot()].queues[space])
     }
 
-    /// The oldest pending flow of any space from which a newcomer of `source` may take, by the same rule;
-    /// `None` for a newcomer that counts against no source.
+    /// The oldest pending flow of any space that may be recycled for a new flow of `source`, by the same rule.
+    /// `source` is `None` for a flow that counts against no source.
     pub(super) fn oldest_for(&self, source: Option<Source>, least: u32) -> Option<u32> {
         let count = |id: HolderId| {
             let Holder { flows, queues, .. } = &self.holders[id.slot()];
@@ -248,8 +249,9 @@ impl Holders {
         self.longest_queue(self.find(source)?).first()
     }
 
-    /// Of the holders with the most pending flows, in the order of their ranks, and a newcomer's `own`, those that
-    /// give way: `own`, with `least` pending flows, if no other does. Its answered flows are no reason to take from it.
+    /// The holders whose flows may be recycled, out of `ranked` (the holders with the most pending flows, in the
+    /// order of their ranks) and the new flow's `own` holder: `own` only if no other qualifies and `own` has `least`
+    /// pending flows, so that it never loses its flows for its answered ones.
     fn candidates_of(
         &self,
         ranked: impl Iterator<Item = HolderId>,
@@ -272,7 +274,7 @@ impl Holders {
         others.iter().fold(first, |longest, queue| if queue.len() > longest.len() { queue } else { longest })
     }
 
-    /// The holders with pending flows of `space`: those with the most first, to a power of two.
+    /// The holders with pending flows of `space`, by falling rank.
     fn most_pending(&self, space: usize) -> impl Iterator<Item = HolderId> {
         let Ranks { links, lists } = &self.ranks[space];
         lists.iter().rev().flat_map(|list| links.iter(list)).map(HolderId::new)
@@ -314,7 +316,7 @@ impl HolderId {
 const _: () = assert!(Holders::HOLDERS_MAX < 1 << 16);
 
 impl Ranks {
-    /// The holder `id` goes from one rank to another.
+    /// Moves the holder `id` from one rank to another.
     #[inline]
     fn change(&mut self, id: HolderId, before: usize, after: usize) {
         if before == after {

@@ -1,8 +1,8 @@
 //! TCP connection tracking. (RFC 9293, RFC 5382, RFC 5961, RFC 7857, RFC 6146, section 3.5.2)
 //!
-//! What was seen of a connection is kept as a set of facts for either side, not as the state of one
-//! side's machine: so every order in which SYN, SYN-ACK, ACK and FIN of two sides may cross is covered,
-//! simultaneous open included. The [`Phase`] follows from the facts:
+//! The tracker keeps a set of facts for each side of a connection instead of one side's state machine. So it covers
+//! every order in which SYN, SYN-ACK, ACK and FIN of the two sides may cross, simultaneous open included. The
+//! [`Phase`] follows from the facts:
 //!
 //! ```text
 //!            both sides: SYN, and ACK          both sides: FIN
@@ -15,15 +15,15 @@
 //!     └──────────────┴───────────────────────────────────────────── Closing: SYN
 //! ```
 //!
-//! A connection counts as established only when both sides have acknowledged the other's SYN: a flood
-//! of SYNs that a server answers holds nothing for two hours. A half-closed connection is established,
-//! as its other half may run for hours. An RST may be forged, so a segment after it revives the
-//! connection; whoever reset it truly will answer with another RST. (RFC 6146, section 3.5.2.2)
+//! A connection counts as established only when both sides have acknowledged the other's SYN, so a flood of SYNs that
+//! a server answers creates no two-hour entries. A half-closed connection is established, as its other half may run
+//! for hours. An RST may be forged, so a later segment revives the connection; a host that has truly reset it answers
+//! that segment with another RST. (RFC 6146, section 3.5.2.2)
 //!
 //! # Sequence numbers
 //!
-//! Whoever does not see a connection cannot guess where in the 2³² it stands. So a segment must lie where
-//! its receiver could take it, or where it could be a repetition of what the receiver took:
+//! An attacker who does not see a connection cannot guess its sequence numbers. So a segment must be within the
+//! receiver's window, or be a possible retransmission of data that the receiver has taken:
 //!
 //! ```text
 //!   data:    acked − window of the receiver  ≤  last octet,   first octet  ≤  limit
@@ -31,31 +31,31 @@
 //!   RST:     acked  ≤  RST  ≤  limit                                                        (RFC 5961, section 3.2)
 //! ```
 //!
-//! where of each side `end` follows the last octet that it sent, `acked` the last that was acknowledged
-//! to it, `limit` the last that it was permitted, and `window` is the largest that it offered. All of it
-//! passes here, and what was lost behind us is sent again, so that an honest segment never lies beyond.
-//! The first ACK of a SYN must acknowledge just that. Selective acknowledgments (RFC 2018) change none
-//! of the bounds, and are not read.
+//! For each side, `end` is the number after the last octet that it sent, `acked` the number after the last octet
+//! acknowledged to it, `limit` the number after the last octet that it may send, and `window` the largest window that
+//! it offered. All segments pass the gateway, and a segment lost behind the gateway is retransmitted through it, so
+//! an honest segment is never out of bounds. The first ACK of a SYN must acknowledge exactly the SYN. Selective
+//! acknowledgments (RFC 2018) change none of the bounds and are not read.
 //!
-//! An RST that is within bounds but neither at `acked` nor at `end` passes, and changes nothing here: its
-//! receiver challenges it, and a true one comes again with the right number. (RFC 5961, section 3.2)
-//! A SYN into an established connection passes too and changes nothing, unless the other end, which has
-//! forgotten the old connection, answers it with a SYN-ACK: then that is a new one. (RFC 5961, section 4)
+//! An RST within bounds but neither at `acked` nor at `end` passes without a change of state: its receiver sends a
+//! challenge ACK, and a genuine RST comes again with the exact number. (RFC 5961, section 3.2) A SYN into an
+//! established connection also passes without a change of state, unless the other end, which has forgotten the old
+//! connection, answers with a SYN-ACK: then a new connection begins. (RFC 5961, section 4)
 //!
-//! A connection of which the beginning was not seen, for it is older than the gateway's last start, is
-//! not picked up: nothing is known of its ports either.
+//! A connection whose beginning was not seen, because it is older than the gateway's last start, is not picked up:
+//! its translated port is not known either.
 
 use gatepost_ground::wire::options::HeaderOption;
 use gatepost_ground::wire::tcp::{Flags, Header};
 
 use crate::key::Direction;
 
-/// Where a connection stands.
+/// The phase of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Not both sides have sent and acknowledged a SYN.
+    /// At least one side has not sent or not acknowledged a SYN.
     Opening,
-    /// Data flows, at least one way.
+    /// Both sides have sent and acknowledged a SYN, and at most one has sent FIN.
     Established,
     /// Both sides have sent FIN.
     Closing,
@@ -63,32 +63,32 @@ pub enum Phase {
     Reset,
 }
 
-/// Of a segment's header, what its connection is concerned with.
+/// The fields of a TCP segment that connection tracking needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpSegment {
     /// The control bits.
     pub flags: Flags,
-    /// The number of its first octet, or of its SYN.
+    /// The sequence number of the first octet, or of the SYN.
     pub sequence: u32,
-    /// What it acknowledges, if [`Flags::ACK`].
+    /// The acknowledgment number, valid with [`Flags::ACK`].
     pub acknowledgment: u32,
-    /// Its window, not yet scaled.
+    /// The window field, not scaled.
     pub window: u16,
-    /// Its octets of data.
+    /// The number of data octets.
     pub data_len: u16,
     /// The window scale that a SYN offers.
     pub scale: Option<u8>,
-    /// It is a first fragment: there are more octets of data than `data_len`.
+    /// Whether the segment is a first fragment, and so has more data than `data_len`.
     pub is_cut: bool,
 }
 
-/// No window is scaled further. (RFC 7323, section 2.3)
+/// The largest window scale. (RFC 7323, section 2.3)
 const SCALE_MAX: u8 = 14;
 
 const OPTION_WINDOW_SCALE: u8 = 3;
 
 impl TcpSegment {
-    /// Of the `segment` with `header`, the first fragment of one or whole.
+    /// The fields of the TCP `segment` with `header`; `is_cut` if it is a first fragment.
     #[inline]
     pub fn of(header: &Header, segment: &[u8], is_cut: bool) -> Self {
         let scale = if header.flags.contains(Flags::SYN) { window_scale(header, segment) } else { None };
@@ -103,7 +103,7 @@ impl TcpSegment {
         }
     }
 
-    /// The number after its last octet; SYN and FIN count as one.
+    /// The sequence number after the last octet. SYN and FIN count as one octet each.
     fn end(&self) -> u32 {
         let controls = (self.flags.0 & (Flags::SYN.0 | Flags::FIN.0)).count_ones();
         self.sequence.wrapping_add(u32::from(self.data_len)).wrapping_add(controls)
@@ -119,54 +119,55 @@ fn window_scale(header: &Header, segment: &[u8]) -> Option<u8> {
     header.options(segment).map_while(Result::ok).find_map(scale)
 }
 
-/// Whether this is the first segment of a connection: SYN without ACK, RST and FIN.
+/// Whether a segment with `flags` opens a connection: SYN without ACK, RST and FIN.
 pub(crate) fn opens(flags: Flags) -> bool {
     flags.contains(Flags::SYN) && !flags.intersects(Flags::ACK | Flags::RST | Flags::FIN)
 }
 
-/// What a segment does to the idle timer.
+/// The effect of a segment on the idle timer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Timer {
-    /// It runs on.
+    /// The timer runs on.
     Keep,
-    /// It starts anew with the timeout of the phase.
+    /// The timer restarts with the timeout of the phase.
     Restart,
-    /// It ends no later than a timer that starts now.
+    /// The timer ends no later than one that starts now.
     Shorten,
 }
 
-/// Why a segment is none of the connection's.
+/// Why a segment does not belong to the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Invalid {
-    /// It fits no state of it.
+    /// The segment fits no state of the connection.
     State,
-    /// Its numbers are out of bounds.
+    /// The sequence or acknowledgment number is out of bounds.
     Sequence,
 }
 
-/// What is known of a connection.
+/// The tracked state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
-    /// After the last octet that each side sent.
+    /// For each side, the number after the last octet that it sent.
     end: [u32; 2],
-    /// After the last octet that each side was permitted to send.
+    /// For each side, the number after the last octet that it may send.
     limit: [u32; 2],
-    /// After the last octet that was acknowledged to each side; its initial number before that.
+    /// For each side, the number after the last octet that was acknowledged to it; its initial sequence number before
+    /// that.
     acked: [u32; 2],
-    /// The number of the SYN that came into the established connection, if `stray` says so.
+    /// The sequence number of a SYN into the established connection, if `stray` has one.
     stray_sequence: u32,
-    /// The largest window that each side offered, to be scaled.
+    /// The largest window that each side offered, before scaling.
     window: [u16; 2],
-    /// By how many bits: 0 to [`SCALE_MAX`], or [`NO_SCALE`].
+    /// The window scale of each side: 0 to [`SCALE_MAX`], or [`NO_SCALE`].
     scale: [u8; 2],
     stray: StraySyn,
     state: State,
 }
 
-/// A side that has not sent a SYN, or none that offers to scale.
+/// The scale of a side that has sent no SYN, or a SYN without a window scale.
 const NO_SCALE: u8 = 15;
 
-/// Who sent a SYN into the established connection, and by how many bits it offers to scale.
+/// The direction and the window scale of a SYN into the established connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct StraySyn(u8);
 
@@ -177,14 +178,14 @@ impl StraySyn {
         Self((direction as u8) << 4 | scale)
     }
 
-    /// The window scale, if the SYN went in `direction`.
+    /// The window scale of the SYN, if it went in `direction`.
     fn scale(self, direction: Direction) -> Option<u8> {
         (self != Self::NONE && self.0 >> 4 == direction as u8).then_some(self.0 & 0x0f)
     }
 }
 
 impl Connection {
-    /// Nothing was seen yet.
+    /// The state before any segment.
     pub(crate) const NEW: Self = Self {
         end: [0; 2],
         limit: [0; 2],
@@ -196,17 +197,17 @@ impl Connection {
         state: State::NEW,
     };
 
-    /// Where the connection stands.
+    /// The phase of the connection.
     pub(crate) fn phase(&self) -> Phase {
         self.state.phase()
     }
 
-    /// Takes a segment in `direction`, and tells what that does to the timer. The sender of the
-    /// direction `inside` is on the protected side. A segment that is not taken changes nothing.
+    /// Takes a segment in `direction` and returns its effect on the idle timer. The sender of the direction `inside`
+    /// is on the protected side. A segment that is not valid changes nothing.
     ///
-    /// The timer is idle time; but an outsider alone must not be able to keep anything open, so in all
-    /// phases but the established one only the inside's segments restart it, and an RST gives four more
-    /// minutes (RFC 7857, section 2.2) only to a connection that the inside wanted.
+    /// The timer measures idle time. A host outside alone must not be able to keep a connection open, so in all
+    /// phases but the established one only segments from inside restart the timer, and an RST starts the four minutes
+    /// of RFC 7857, section 2.2, only for a connection in which the inside has sent a SYN.
     #[inline]
     pub(crate) fn next(
         &mut self,
@@ -246,7 +247,8 @@ impl Connection {
             return Err(Invalid::State);
         }
         if !state.saw(SYN, direction) {
-            // An old connection's other end answers a SYN with a bare ACK, so that it is told RST.
+            // The other end of an old connection answers a SYN with a bare ACK, which has to pass so that it is
+            // answered with an RST.
             return if flags.contains(Flags::FIN) { Err(Invalid::State) } else { Ok(Effect::PassedOn) };
         }
         if !self.is_sequence_fit(direction, segment) || !self.is_ack_fit(direction, segment) {
@@ -276,16 +278,17 @@ impl Connection {
         let knows_sender = self.state.saw(SYN, direction);
         let knows_receiver = self.state.saw(SYN, direction.opposite());
         let is_exact = match (knows_sender, knows_receiver) {
-            // It refuses the SYN that it acknowledges. (RFC 9293, section 3.10.7.3)
+            // The RST rejects the SYN that it acknowledges. (RFC 9293, section 3.10.7.3)
             (false, _) if !segment.flags.contains(Flags::ACK) || !self.is_ack_fit(direction, segment) => {
                 return Err(Invalid::Sequence);
             }
             (false, _) => true,
-            // What is not the end of its own SYN answers the ACK of an old connection's other end.
+            // An RST at another number than the end of its sender's SYN answers the ACK of an old connection's other
+            // end.
             (true, false) => sequence == self.end[side],
             (true, true) => {
-                // What was sent before its FIN was heard of is answered with the number of the FIN, and the
-                // other end takes that. (Linux net/ipv4/tcp_input.c, tcp_reset_check)
+                // A segment that was sent before the sender's FIN arrived is answered with an RST at the number of
+                // the FIN, which the other end accepts. (Linux net/ipv4/tcp_input.c, tcp_reset_check)
                 let is_fin = self.state.saw(FIN, direction) && sequence.wrapping_add(1) == self.end[side];
                 let is_end = sequence == self.end[side] || is_fin;
                 let is_within = is_after(sequence, self.acked[side]) && is_after(self.limit[side], sequence);
@@ -304,7 +307,7 @@ impl Connection {
     fn take_syn(&mut self, direction: Direction, segment: &TcpSegment) -> Effect {
         let peer = direction.opposite();
         match self.phase() {
-            // The same ports again, for a new connection.
+            // The same ports are used again for a new connection.
             Phase::Closing | Phase::Reset => {
                 *self = Self::NEW;
                 self.begin(direction, segment);
@@ -314,11 +317,11 @@ impl Connection {
                 self.begin(direction, segment);
                 Effect::Applied
             }
-            // Once more, as the answer did not arrive.
+            // A retransmitted SYN whose answer was lost.
             Phase::Opening if segment.sequence.wrapping_add(1) == self.acked[direction as usize] => {
                 Effect::Applied
             }
-            // The peer answers with a challenge, unless it has forgotten the connection.
+            // The peer answers with a challenge ACK, unless it has forgotten the connection.
             Phase::Opening | Phase::Established => {
                 self.stray_sequence = segment.sequence;
                 self.stray = StraySyn::new(direction, segment.scale.unwrap_or(NO_SCALE));
@@ -350,7 +353,7 @@ impl Connection {
         Ok(Effect::Applied)
     }
 
-    /// A side's numbers begin with its SYN.
+    /// Starts a side's sequence numbers with its SYN.
     fn begin(&mut self, direction: Direction, syn: &TcpSegment) {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
         self.state = self.state.revived().and(SYN, direction);
@@ -358,7 +361,7 @@ impl Connection {
         // The window of a SYN is not scaled. // RFC 7323, section 2.2
         self.window[side] = (u32::from(syn.window).div_ceil(1 << self.shift(side))) as u16;
         if self.state.saw_both(SYN) && self.scale.contains(&NO_SCALE) {
-            // Both scale, or none.
+            // Windows are scaled only if both SYNs have a window scale.
             let unscaled = |side: usize| self.window_of(side).min(u32::from(u16::MAX)) as u16;
             self.window = [unscaled(0), unscaled(1)];
             self.scale = [NO_SCALE; 2];
@@ -368,7 +371,7 @@ impl Connection {
         self.limit[side] = syn.end().wrapping_add(self.window_of(peer));
     }
 
-    /// Whether the receiver could take the segment, or took it before.
+    /// Whether the segment is within the receiver's window, or was within it before.
     #[inline]
     fn is_sequence_fit(&self, direction: Direction, segment: &TcpSegment) -> bool {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
@@ -377,7 +380,7 @@ impl Connection {
         is_after(highest, segment.sequence) && is_after(segment.end(), lowest)
     }
 
-    /// Whether the receiver could take the acknowledgment, or took it before.
+    /// Whether the acknowledgment is one that the receiver accepts, or accepted before.
     #[inline]
     fn is_ack_fit(&self, direction: Direction, segment: &TcpSegment) -> bool {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
@@ -391,7 +394,7 @@ impl Connection {
         is_after(acknowledgment, lowest) && is_after(self.end[peer].wrapping_add(unseen), acknowledgment)
     }
 
-    /// Takes in what a segment that acknowledges says of both sides.
+    /// Updates both sides' numbers by a segment with an acknowledgment.
     #[inline]
     fn learn(&mut self, direction: Direction, segment: &TcpSegment) {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
@@ -410,7 +413,7 @@ impl Connection {
         }
     }
 
-    /// The largest window that a side offered, in octets.
+    /// The largest window that a side offered, scaled, in octets.
     #[inline]
     fn window_of(&self, side: usize) -> u32 {
         u32::from(self.window[side]) << self.shift(side)
@@ -423,15 +426,15 @@ impl Connection {
     }
 }
 
-/// Whether a segment is understood, or only its receiver knows what to make of it.
+/// The effect of a segment on the tracked state: applied, or passed on for its receiver to judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Effect {
     Applied,
     PassedOn,
 }
 
-/// A keep-alive repeats one octet that was acknowledged, a probe or a FIN is one octet beyond the window,
-/// and what follows it comes after that. (RFC 9293, sections 3.8.4 and 3.8.6.1)
+/// The tolerance of the bounds: a keep-alive repeats one acknowledged octet, and a window probe or a FIN is one octet
+/// beyond the window. (RFC 9293, sections 3.8.4 and 3.8.6.1)
 const PROBE: u32 = 1;
 
 /// Whether `number` is `other` or comes after it, in numbers that wrap around. (RFC 9293, section 3.4)
@@ -440,8 +443,7 @@ const fn is_after(number: u32, other: u32) -> bool {
     number.wrapping_sub(other) < 1 << 31
 }
 
-/// What was seen of a connection: three facts for either side, whether it was reset, and whether a
-/// segment came in fragments.
+/// The facts seen of a connection: three for each side, whether it was reset, and whether a segment was fragmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u8);
 

@@ -1,10 +1,9 @@
 //! ICMP errors about translated packets. (RFC 5508, section 4)
 //!
-//! An error goes back to the sender of the packet that it quotes, so it belongs to the flow of that
-//! packet and goes the way of the flow's replies. It is translated like one, outside and inside: the
-//! quoted packet gets back the addresses and ports that it was sent with, and the error itself goes to
-//! that sender. Errors are neither tracked nor counted by the flow: they refresh and end nothing.
-//! (RFC 4787, REQ-12; RFC 5382, REQ-10; RFC 5508, REQ-6)
+//! An ICMP error goes back to the sender of the packet that it quotes. So it belongs to the flow of that packet and
+//! goes in the direction of the flow's replies. The error is translated like a reply, and its quoted packet gets back
+//! the addresses and ports with which it was sent. The flow neither tracks nor counts errors: they refresh and end
+//! nothing. (RFC 4787, REQ-12; RFC 5382, REQ-10; RFC 5508, REQ-6)
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 
@@ -24,8 +23,8 @@ pub fn reply_key(quoted: &Embedded) -> FlowKey {
     }
 }
 
-/// Translates the error in `packet`, whose IPv4 `header` and `quoted` packet are parsed, by the
-/// `translation` of the replies. It will come from `source`.
+/// Translates the error in `packet`, whose IPv4 `header` and `quoted` packet are parsed, by the `translation` of the
+/// replies. The error's new source is `source`.
 ///
 /// # Errors
 ///

@@ -1,22 +1,22 @@
 //! Endpoint-independent mappings. (RFC 4787, REQ-1; RFC 5382, REQ-1; RFC 5508, REQ-1)
 //!
-//! A mapping binds an inside endpoint to a port of an external address, for one protocol and for
-//! whomever the inside endpoint talks to by way of that address. It is found by its inside endpoint and external
-//! address through a hash index, and by its external endpoint directly.
+//! A mapping binds an inside endpoint to a port of an external address, for one protocol and for all remotes that the
+//! inside endpoint talks to from that address. A hash index finds it by its inside endpoint and external address; a
+//! table finds it directly by its external endpoint.
 //!
 //! A mapping lives as long as a flow uses it, and needs no timer of its own:
 //!
-//! - What the inside sends prolongs its flow and the mapping alike, so the mapping's last such flow
-//!   ends when the mapping is due (RFC 4787, REQ-6). [`Mapping::held_until`] keeps that moment.
-//! - A flow that an outsider opened through the mapping ends no later than that, until the inside
-//!   answers. So a flood from outside holds no port.
-//! - A pinhole uses its mapping for as long as it was asked for, whether the inside sends or not.
-//! - A mapping that is due and still in use (hairpin: another inside host keeps its own flow up)
-//!   takes in nobody new.
+//! - A packet from the inside refreshes its flow and the mapping alike, so the last flow that the inside uses ends
+//!   when the mapping is due (RFC 4787, REQ-6). [`Mapping::held_until`] has that time.
+//! - A flow that was opened from outside through the mapping ends no later than that, unless the inside answers. So a
+//!   flood from outside holds no port.
+//! - A pinhole uses its mapping for the pinhole's lifetime, whether the inside sends or not.
+//! - A mapping that is due and still in use (in a hairpin, another inside host keeps its own flow up) admits no new
+//!   flows.
 //!
-//! Each outside interface has one external address, and each of them ports of its own: [`EXTERNALS_MAX`] at most. So an
-//! inside host is seen at one address by whatever leaves by one interface (RFC 4787, REQ-2). Changing the addresses is for
-//! the flow table, which first ends what uses those that go.
+//! Each outside interface has one external address with its own ports; there are [`EXTERNALS_MAX`] at most. So an
+//! inside host has one external address for everything that it sends by one interface (RFC 4787, REQ-2). The flow
+//! table changes the addresses, and first ends the flows and pinholes of those that are removed.
 
 use core::hash::Hash;
 use core::net::Ipv4Addr;
@@ -35,7 +35,7 @@ use crate::table::index::Index;
 use crate::table::slab::Slab;
 use crate::table::timer::Tick;
 
-/// A mapping's number. It is valid while the mapping lives, then used again.
+/// A mapping's number. It is valid while the mapping lives, and is reused then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MappingId(NonZeroU32);
 
@@ -49,18 +49,19 @@ impl MappingId {
     }
 }
 
-/// An inside endpoint, and how the outside sees it.
+/// An inside endpoint and its external endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping<A = Ipv4Addr> {
-    /// For which protocol.
+    /// The transport protocol.
     pub protocol: Protocol,
     /// The endpoint on the inside.
     pub inside: Endpoint<A>,
     /// The endpoint that the outside sees.
     pub external: Endpoint<A>,
-    /// Until when what the inside sent holds the mapping.
+    /// The time until which packets from the inside hold the mapping.
     pub(crate) held_until: Tick,
-    /// One more than the flows and pinholes that use it: never zero, which leaves room for `Option`.
+    /// One more than the number of flows and pinholes that use it. It is never zero, so that an `Option` takes no
+    /// more room.
     users: NonZeroU32,
 }
 
@@ -73,7 +74,7 @@ const SPACES: usize = 3;
 /// Why there is no mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MappingError {
-    /// There is no such external address.
+    /// The external address does not exist.
     NoAddress,
     /// No port is free.
     PortsExhausted,
@@ -84,9 +85,9 @@ pub(crate) struct Mappings<A> {
     mappings: Slab<Mapping<A>>,
     by_inside: Index,
     externals: Vec<External<A>>,
-    /// The ports of each protocol as a new external address begins with them.
+    /// The ports of each protocol with which a new external address begins.
     unowned: [PortAllocator; SPACES],
-    /// As many flows may use mappings.
+    /// The most flows that may use mappings.
     flows_max: usize,
     hasher: RandomState,
     rng: StdRng,
@@ -114,7 +115,7 @@ impl<A: Address> External<A> {
 }
 
 impl<A: Address> Mappings<A> {
-    /// No mappings, no external addresses, and no room. New ones get ports of `shard`.
+    /// No mappings, no external addresses, and no room. New mappings get ports of `shard`.
     pub(crate) fn new(shard: Shard, hasher: RandomState, rng: StdRng) -> Self {
         Self {
             mappings: Slab::new(),
@@ -136,13 +137,13 @@ impl<A: Address> Mappings<A> {
         self.by_inside.reserve(mappings_max);
     }
 
-    /// The addresses that mappings are of.
+    /// The external addresses.
     pub(crate) fn externals(&self) -> impl Iterator<Item = A> {
         self.externals.iter().map(|external| external.address)
     }
 
-    /// Sets the addresses that mappings are of, [`EXTERNALS_MAX`] of them at most. There must be no mappings of any
-    /// other.
+    /// Sets the external addresses, [`EXTERNALS_MAX`] of them at most. There must be no mappings of a removed
+    /// address.
     pub(crate) fn set_externals(&mut self, addresses: &[A]) {
         let addresses = &addresses[..addresses.len().min(EXTERNALS_MAX)];
         let is_in_use = |address| self.mappings.iter().any(|(_, of)| of.external.address == address);
@@ -175,14 +176,14 @@ impl<A: Address> Mappings<A> {
         self.externals.iter_mut().for_each(|external| external.spaces[space].allocator.reserve_as(unowned));
     }
 
-    /// Whether the mapping has a port that no mapping may have any more.
+    /// Whether the mapping has a port that is now reserved.
     pub(crate) fn is_reserved(&self, id: MappingId) -> bool {
         let mapping = &self[id];
         self.unowned[space_of(mapping.protocol)].is_reserved(mapping.external.port)
     }
 
-    /// The mapping of an inside endpoint to the address `external`: the one that it has, or a new one that nothing uses
-    /// yet. `leaves` says how many of so many ports must stay free for others.
+    /// The mapping of an inside endpoint to the address `external`: the existing one, or a new one that nothing uses
+    /// yet. `leaves` gives, for a number of ports, how many of them a new mapping must leave free.
     pub(crate) fn find_or_create(
         &mut self,
         protocol: Protocol,
@@ -219,7 +220,8 @@ impl<A: Address> Mappings<A> {
         self[id].users.get() == 2
     }
 
-    /// Gives a mapping that no flow uses yet another port; `false` if one does, or no other is free.
+    /// Gives another port to a mapping that no flow uses yet. Returns `false` if a flow uses it or no other port is
+    /// free.
     pub(crate) fn move_if_unused(&mut self, id: MappingId) -> bool {
         let mapping = &mut self.mappings[id.slot()];
         if mapping.users > NonZeroU32::MIN {
@@ -237,7 +239,7 @@ impl<A: Address> Mappings<A> {
         true
     }
 
-    /// How many ports of `protocol` of the address `external` no mapping owns, those below 1024 aside.
+    /// The number of free ports of `protocol` at the address `external`, without those below 1024.
     pub(crate) fn free_ports(&self, protocol: Protocol, external: A) -> u32 {
         let external = self.external(external);
         external.map_or(0, |external| external.spaces[space_of(protocol)].allocator.free())
@@ -249,13 +251,13 @@ impl<A: Address> Mappings<A> {
         spaces[space_of(protocol)].owners[usize::from(external.port)].map(MappingId)
     }
 
-    /// One flow more uses the mapping.
+    /// Counts one more user of the mapping.
     pub(crate) fn acquire(&mut self, id: MappingId) {
         let users = &mut self.mappings[id.slot()].users;
         *users = users.checked_add(1).expect("no more than there are flows");
     }
 
-    /// One flow less uses the mapping.
+    /// Counts one less user of the mapping, and removes it with the last.
     pub(crate) fn release(&mut self, id: MappingId) {
         let users = &mut self.mappings[id.slot()].users;
         *users = NonZeroU32::new(users.get() - 1).expect("a flow uses it");
@@ -275,13 +277,13 @@ impl<A: Address> Mappings<A> {
         self.by_inside.remove(self.hash(mapping.protocol, mapping.inside), id.0);
     }
 
-    /// What the inside sent holds the mapping until `tick`.
+    /// Holds the mapping until `tick`, for a packet from the inside.
     pub(crate) fn hold(&mut self, id: MappingId, tick: Tick) {
         let mapping = &mut self.mappings[id.slot()];
         mapping.held_until = mapping.held_until.max(tick);
     }
 
-    /// How many there are.
+    /// The number of mappings.
     pub(crate) fn len(&self) -> usize {
         self.mappings.len()
     }
@@ -309,7 +311,7 @@ fn space_mut<A: Address>(
     Some(&mut external.spaces[space_of(protocol)])
 }
 
-/// The kind of ports that `protocol` has: TCP's, UDP's, or the identifiers of ICMP queries.
+/// The port space of `protocol`: TCP ports, UDP ports, or the identifiers of ICMP queries.
 pub(crate) fn space_of(protocol: Protocol) -> usize {
     match protocol {
         Protocol::TCP => 0,

@@ -1,12 +1,11 @@
-//! Which external ports of one protocol are free, and which one a new mapping gets.
+//! Allocation of the external ports of one protocol to mappings.
 //!
-//! A port is owned by one mapping or by none (RFC 4787, REQ-3). The inside host's own port is preserved
-//! where it is free. Else a free port is searched for from a random place on (RFC 6056), in the range
-//! 0-1023 or 1024-65535 of the original and of its parity (RFC 4787, REQ-3a, REQ-4); then of the other
-//! parity; and for a low port, of which there are few, in the upper range. The search goes over bitmaps
-//! and is exhaustive: the last free port is found as surely as the first. Reserved ports belong to the
-//! gateway's services and forwards and are never given out; neither are port 0 and, with several workers,
-//! the ports of the other shards.
+//! At most one mapping owns a port (RFC 4787, REQ-3). A mapping gets the inside host's own port if it is free.
+//! Otherwise the allocator searches from a random port on (RFC 6056): first in the range of the inside port (0-1023
+//! or 1024-65535) with its parity (RFC 4787, REQ-3a, REQ-4), then with the other parity, and for a low inside port
+//! also in the upper range, as there are few low ports. The search over bitmaps is exhaustive, so the last free port
+//! is found as surely as the first. Reserved ports belong to the gateway's services and forwards and are never given
+//! out; neither are port 0 and, with several workers, the ports of the other shards.
 
 use core::ops::RangeInclusive;
 
@@ -14,18 +13,18 @@ use rand::{Rng, RngExt};
 
 use crate::shard::Shard;
 
-/// The external ports of one protocol and address, as far as they are one shard's.
+/// One shard's external ports of one protocol and address.
 pub(crate) struct PortAllocator {
     shard: Shard,
     owned: Bitmap,
     reserved: Bitmap,
-    /// The upper range's ports that are not reserved, and those of them that are free.
+    /// The number of ports of the upper range that are not reserved, and of those that are free.
     len: u32,
     free: u32,
 }
 
 impl PortAllocator {
-    /// Every port of `shard` is free, but 0.
+    /// All ports of `shard`, free except 0.
     pub(crate) fn new(shard: Shard) -> Self {
         let mut reserved = Bitmap::default();
         let others = (0..=u16::MAX).filter(|port| shard.of_port(*port) != shard.index());
@@ -35,19 +34,19 @@ impl PortAllocator {
         ports
     }
 
-    /// How many ports of the range 1024-65535 can be given out. The few below are not counted, as most inside
+    /// The number of ports of the range 1024-65535 that can be given out. Low ports are not counted, as most inside
     /// ports cannot get one.
     pub(crate) fn len(&self) -> u32 {
         self.len
     }
 
-    /// How many of those are free.
+    /// The number of those that are free.
     pub(crate) fn free(&self) -> u32 {
         self.free
     }
 
-    /// Takes a port for an inside port `preferred`, and leaves so many of the upper range free; `None` if none
-    /// is free that would do.
+    /// Allocates a port for the inside port `preferred`, and leaves `leaves` ports of the upper range free. `None` if
+    /// no suitable port is free.
     pub(crate) fn allocate(&mut self, preferred: u16, leaves: u32, rng: &mut impl Rng) -> Option<u16> {
         let takes_high = self.free > leaves;
         let is_open = takes_high || LOW.contains(&preferred);
@@ -61,13 +60,13 @@ impl PortAllocator {
         Some(port)
     }
 
-    /// Gives `port` back.
+    /// Frees `port`.
     pub(crate) fn release(&mut self, port: u16) {
         self.owned.remove(port);
         self.free += u32::from(HIGH.contains(&port) && !self.is_reserved(port));
     }
 
-    /// Sets the ports that are never given out. Those that are owned already stay owned.
+    /// Sets the ports that are never given out. Ports that are owned stay owned.
     pub(crate) fn set_reserved(&mut self, ports: impl Iterator<Item = RangeInclusive<u16>>) {
         *self = Self { owned: core::mem::take(&mut self.owned), ..Self::new(self.shard) };
         for port in ports.flatten() {
@@ -76,14 +75,14 @@ impl PortAllocator {
         self.count();
     }
 
-    /// As this one before any port was owned.
+    /// The same allocator with no port owned.
     pub(crate) fn unowned(&self) -> Self {
         let mut ports = Self { owned: Bitmap::default(), reserved: Bitmap(self.reserved.0.clone()), ..*self };
         ports.count();
         ports
     }
 
-    /// Never gives out what `other` never gives out, and nothing else. Ports that are owned already stay owned.
+    /// Takes over the reserved ports of `other`. Ports that are owned stay owned.
     pub(crate) fn reserve_as(&mut self, other: &Self) {
         self.reserved.0.clone_from(&other.reserved.0);
         self.count();
@@ -94,7 +93,7 @@ impl PortAllocator {
         self.reserved.contains(port)
     }
 
-    /// Counts the ports anew.
+    /// Recounts the ports.
     fn count(&mut self) {
         let words = self.owned.0.iter().zip(&self.reserved.0).skip(usize::from(*HIGH.start()) / 64);
         (self.len, self.free) = words.fold((0, 0), |(len, free), (owned, reserved)| {
@@ -115,7 +114,7 @@ impl PortAllocator {
             .find_map(|(range, parity)| self.search_class(&range, parity, rng))
     }
 
-    /// The first free port of `range` with `parity`, going around from a random one on.
+    /// The first free port of `range` with `parity`, searched from a random port on and around the end.
     fn search_class(&self, range: &RangeInclusive<u16>, parity: u64, rng: &mut impl Rng) -> Option<u16> {
         let start = rng.random_range(range.clone());
         let (first, last) = (usize::from(*range.start()) / 64, usize::from(*range.end()) / 64);

@@ -7,32 +7,32 @@ use gatepost_ground::wire::{Protocol, icmpv4, ipv4, tcp, udp};
 
 use crate::key::Endpoint;
 
-/// How the packets of one direction are rewritten.
+/// The translation of one direction's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Translation<A = Ipv4Addr> {
-    /// Their new source.
+    /// The packets' new source.
     pub source: Endpoint<A>,
-    /// Their new destination.
+    /// The packets' new destination.
     pub destination: Endpoint<A>,
-    /// What that does to the IP header's checksum.
+    /// The change to the IP header's checksum.
     pub ip_delta: Delta,
-    /// What that does to the checksum of TCP, UDP or the ICMP query.
+    /// The change to the checksum of TCP, UDP or the ICMP query.
     pub transport_delta: Delta,
 }
 
 /// What the checksum of a packet's transport header covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
-    /// All that it should.
+    /// The pseudo-header, the header and the data.
     Whole,
-    /// The pseudo-header; the rest is left to a network device.
+    /// The pseudo-header only; a network device adds the rest.
     PseudoHeader,
 }
 
 /// Gives the IPv4 `packet` with `header` the addresses, ports and checksums of its flow. A fragment
 /// other than the first has only addresses.
 ///
-/// What is missing of a packet that is cut, as in an ICMP error, is not rewritten.
+/// Of a truncated packet, as in an ICMP error, the existing part is rewritten.
 #[inline]
 pub fn packet(packet: &mut [u8], header: &ipv4::Header, coverage: Coverage, translation: &Translation) {
     let (source, destination) = (translation.source, translation.destination);
@@ -77,9 +77,10 @@ pub fn packet(packet: &mut [u8], header: &ipv4::Header, coverage: Coverage, tran
     }
 }
 
-/// Gives a packet that was rewritten by the flow of its replies' `translation` what it had before.
+/// Undoes the rewriting of a packet, given the `translation` of its flow's replies.
 pub fn undo(bytes: &mut [u8], header: &ipv4::Header, translation: &Translation) {
-    // A sum has no order: what the reply's destination adds, the packet's source adds too.
+    // The checksum does not depend on the order of addresses: the reply's destination adds the same to it as the
+    // packet's source.
     let inverse =
         Translation { source: translation.destination, destination: translation.source, ..*translation };
     packet(bytes, header, Coverage::Whole, &inverse);

@@ -1,4 +1,4 @@
-//! The places of the neighbour table, and what time does to the neighbour in one.
+//! The slots of the neighbour table, and the timers of the neighbours in them.
 
 use core::time::Duration;
 
@@ -8,14 +8,14 @@ use super::{Claim, Event, NeighborTable, State};
 use crate::hold::{FramePool, FrameQueue};
 use crate::key::Address;
 
-/// The places of a set.
+/// The slots of a set.
 pub(super) const WAYS: usize = 8;
 
-/// The places for neighbours of one hash. The keys fill a cache line.
+/// The slots for neighbours of one hash. The keys fill a cache line.
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Set<A: Address> {
-    /// The neighbours; the default is a place without one.
+    /// The neighbours; the default is a free slot.
     pub(super) keys: [A::OnInterface; WAYS],
     pub(super) entries: [Entry; WAYS],
 }
@@ -32,7 +32,7 @@ impl<A: Address> Set<A> {
         self.keys.iter().position(|other| *other == key)
     }
 
-    /// The place to give to a new neighbour: one without frames, free if there is one.
+    /// The slot to give to a new neighbour: one without held frames, a free one if possible.
     pub(super) fn most_dispensable(&self) -> Option<usize> {
         let rank = |way: &usize| {
             let entry = &self.entries[*way];
@@ -51,40 +51,40 @@ impl<A: Address> Set<A> {
 #[derive(Debug, Default)]
 pub(super) struct Entry {
     pub(super) mac: MacAddr,
-    /// Of a neighbour that is doubted or contested: the hardware address that claims it.
+    /// The hardware address that claims a doubted or contested neighbour's address.
     pub(super) claimant: MacAddr,
     pub(super) phase: Phase,
-    /// How often it was asked in this phase.
+    /// The requests sent in this phase.
     pub(super) requests: u8,
-    /// Whether it stands in [`NeighborTable::asked`].
+    /// Whether the slot is in [`NeighborTable::asked`].
     pub(super) is_listed: bool,
-    /// Whether another worker received the claim, and reports what becomes of it.
+    /// Whether another worker received the claim, and reports its outcome.
     pub(super) is_copy: bool,
     /// The end of the phase, or the next request.
     pub(super) deadline: Instant,
-    /// When it can next be contested.
+    /// The earliest time of the next contest.
     pub(super) contest_from: Instant,
-    /// When a frame last asked for it. [`NeighborTable::lookup`] does not count: who is used is asked
-    /// for again once in a while.
+    /// When a frame was last resolved for it. [`NeighborTable::lookup`] does not count, as a neighbour in use is
+    /// verified once in a while.
     pub(super) used: Instant,
     pub(super) held: FrameQueue,
 }
 
-/// The states, as they are stored: `Known` is reachable until its deadline, and then stale.
+/// The states as they are stored: `Known` is reachable until its deadline, and then stale.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Phase {
     #[default]
     Incomplete,
     Known,
     Probe,
-    /// In use, and to be contested at the deadline.
+    /// In use, and contested from the deadline on.
     Doubted,
     Contested,
     Unreachable,
 }
 
 impl Phase {
-    /// Whether something is to be done at the deadline.
+    /// Whether the phase has a timer.
     pub(super) fn is_timed(self) -> bool {
         matches!(self, Self::Incomplete | Self::Probe | Self::Doubted | Self::Contested)
     }
@@ -110,12 +110,12 @@ impl Entry {
         }
     }
 
-    /// Whether another hardware address claims to be this neighbour's.
+    /// Whether another hardware address claims this neighbour's address.
     pub(super) fn is_claimed(&self) -> bool {
         matches!(self.phase, Phase::Doubted | Phase::Contested)
     }
 
-    /// Whether it is as if it were not there.
+    /// Whether the entry has no effect any more.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.phase == Phase::Unreachable && now >= self.deadline
     }
@@ -148,7 +148,7 @@ impl Entry {
             self.give_way(now, interface, ip, pool, events);
             return;
         }
-        // Who moved without a word is asked for by broadcast as soon as there is something to send.
+        // A neighbour that has moved silently is asked for by broadcast as soon as there is a frame for it.
         let pause = if self.phase == Phase::Probe { Duration::ZERO } else { NeighborTable::UNREACHABLE };
         self.phase = Phase::Unreachable;
         self.deadline = now + pause;
@@ -157,7 +157,7 @@ impl Entry {
         }
     }
 
-    /// Begins to ask whether the neighbour is still where it was.
+    /// Begins to verify that the neighbour is still at its known hardware address.
     pub(super) fn contest(&mut self, now: Instant) {
         self.phase = Phase::Contested;
         self.contest_from = now + NeighborTable::CONTEST_INTERVAL;
@@ -173,7 +173,7 @@ impl Entry {
         }
     }
 
-    /// The neighbour did not answer: it is at the claimant's hardware address, which is asked when it is next
+    /// The neighbour did not answer: its hardware address becomes the claimant's, which is verified when it is next
     /// used.
     fn give_way<A: Address>(
         &mut self,

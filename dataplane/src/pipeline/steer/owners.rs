@@ -51,7 +51,7 @@ pub(in crate::pipeline) struct Steering<A = Ipv4Addr> {
     family: PhantomData<fn(A)>,
 }
 
-/// OctetFilter an external port whose owner depends on the source.
+/// Marks an external port whose owner depends on the source.
 const CONTESTED: u8 = u8::MAX;
 
 impl<A: Address> Steering<A> {

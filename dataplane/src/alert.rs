@@ -1,7 +1,7 @@
-//! What an administrator should hear of. The caller of a dataplane writes it to the log.
+//! Alerts: events that an administrator should know of. The caller of a dataplane writes them to the log.
 //!
-//! A peer can bring these events about as often as it likes, so each kind is limited by rate, and few wait at one
-//! time. What is left out is in the [`Counters`](crate::Counters) all the same.
+//! A peer can cause these events as often as it likes, so each kind has a rate limit, and few alerts wait at a time.
+//! The [`Counters`](crate::Counters) also count the events that raise no alert.
 
 use std::collections::VecDeque;
 
@@ -10,14 +10,14 @@ use gatepost_ground::{Instant, RateLimit};
 use crate::config::Config;
 use crate::neighbor::Claim;
 
-/// Something that an administrator should hear of.
+/// An event that an administrator should know of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Alert {
-    /// A neighbour has another hardware address than before.
+    /// A neighbour has a new hardware address.
     NeighborMoved(Claim),
-    /// A hardware address has claimed a neighbour's address, and was not believed.
+    /// A hardware address has claimed a neighbour's address, and the claim was refused.
     NeighborClaimRefused(Claim),
-    /// A hardware address has claimed an address of the gateway's.
+    /// A hardware address has claimed an address of the gateway.
     AddressConflict(Claim),
 }
 
@@ -60,7 +60,7 @@ impl Alerts {
         Self { waiting, moves: limit, refusals: limit, conflicts: limit }
     }
 
-    /// Adds `alert`, unless there were too many of late.
+    /// Adds `alert`, unless its rate limit is reached.
     pub(crate) fn raise(&mut self, now: Instant, alert: Alert) {
         let limit = match alert {
             Alert::NeighborMoved(_) => &mut self.moves,

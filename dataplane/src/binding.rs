@@ -1,7 +1,7 @@
-//! Who holds which address of the LAN, by leases and reservations of one address family.
+//! The holders of LAN addresses, by leases and reservations of one address family.
 //!
-//! The DHCP server knows it and publishes the table as a whole, which dataplanes share and only read. An entry ends
-//! by itself when its lease does, so that a lease that nobody renews needs no publication.
+//! The DHCP server publishes the table as a whole; dataplanes share it and only read it. An entry ends by itself with
+//! its lease, so that a lease that is not renewed needs no publication.
 
 use core::net::Ipv4Addr;
 
@@ -14,44 +14,44 @@ use crate::key::Address;
 pub struct Binding<A = Ipv4Addr> {
     /// The address.
     pub ip: A,
-    /// The hardware address of the client that it is leased to, or reserved for.
+    /// The hardware address of the client that has the lease or the reservation.
     pub mac: MacAddr,
-    /// The source of the frame by which the lease was asked for: the client's own hardware address, or that of a
-    /// bridge (a Wi-Fi repeater) that puts its own there. Of a reservation without a lease, the same as `mac`.
+    /// The source of the frame that requested the lease: the client's own hardware address, or that of a bridge (a
+    /// Wi-Fi repeater) that replaces its clients' addresses. Of a reservation without a lease, the same as `mac`.
     pub source: MacAddr,
     /// When the lease ends; [`Instant::FAR_FUTURE`] for a reservation.
     pub until: Instant,
 }
 
-/// The holders of addresses, one for an address.
+/// The bindings of a LAN, at most one for each address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bindings<A = Ipv4Addr> {
-    /// In the order of their addresses.
+    /// The bindings in the order of their addresses.
     sorted: Vec<Binding<A>>,
 }
 
 impl<A> Default for Bindings<A> {
-    /// Nobody.
+    /// No bindings.
     fn default() -> Self {
         Self { sorted: Vec::new() }
     }
 }
 
 impl<A: Address> Bindings<A> {
-    /// The hardware address that holds `ip` now.
+    /// The hardware address of the current holder of `ip`.
     pub fn holder(&self, now: Instant, ip: A) -> Option<MacAddr> {
         self.at(now, ip).map(|binding| binding.mac)
     }
 
-    /// Whether a frame from the hardware address `mac` may carry a packet from `ip`: its holder's, if it has one now,
-    /// and anybody's otherwise.
+    /// Whether a frame from the hardware address `mac` may carry a packet from `ip`: if `ip` has a holder now, only a
+    /// frame from the holder or from the bridge that requested the lease may.
     pub fn may_send(&self, now: Instant, ip: A, mac: MacAddr) -> bool {
         self.at(now, ip).is_none_or(|binding| mac == binding.mac || mac == binding.source)
     }
 
-    /// Where the neighbour `ip` is that is known at the hardware address `known`: there if that is its holder's, else
-    /// at that by which the lease was asked for. `None` if nobody holds the address, or `known` is that of the bridge
-    /// that asked for the lease.
+    /// The hardware address at which the neighbour `ip` should be, if the neighbour table has it at `known`: `known`
+    /// if that is the holder's, else the source of the lease's request. `None` if `ip` has no holder, or `known` is
+    /// that source already.
     pub fn station(&self, now: Instant, ip: A, known: MacAddr) -> Option<MacAddr> {
         let Binding { mac, source, .. } = *self.at(now, ip)?;
         if known == mac { Some(mac) } else { Some(source).filter(|source| *source != known) }
@@ -65,7 +65,7 @@ impl<A: Address> Bindings<A> {
 }
 
 impl<A: Address> Bindings<A> {
-    /// A copy of the table in which `ip` is held by `binding`, or by nobody.
+    /// A copy of the table with `binding` as the binding of `ip`, or with none.
     pub fn with(&self, ip: A, binding: Option<Binding<A>>) -> Self {
         let at = self.sorted.partition_point(|known| known.ip < ip);
         let (before, rest) = self.sorted.split_at(at);

@@ -1,18 +1,18 @@
-//! The learning bridge of one interface: which station is behind which port. (IEEE 802.1D section 7)
+//! The learning bridge of one interface, which knows the port of each station. (IEEE 802.1D, section 7)
 //!
 //! # Theory of operation
 //!
-//! Every frame teaches the bridge that its source is behind the port it came from, for
-//! [`Bridge::AGING`]. A station that turns up behind another port has moved. A frame for a known
-//! station goes out of that one port, any other out of all ports but its own; that is decided by the
-//! caller, who asks [`Bridge::lookup`].
+//! From every frame the bridge learns that the frame's source is behind the port that received it, for
+//! [`Bridge::AGING`]. A station that appears behind another port has moved. A frame for a known station goes out of
+//! the station's port, any other frame out of all ports but the one that received it. The caller makes this decision,
+//! by [`Bridge::lookup`].
 //!
-//! The table has [`Bridge::STATIONS_MAX`] places, in sets of eight by a keyed hash, all allocated at
-//! the start. A new station takes a place of its set that is free or has aged out, else that of the
-//! station heard longest ago: who speaks is found. So a flood of invented addresses costs some
-//! flooding, and never keeps a true station out.
+//! The table has [`Bridge::STATIONS_MAX`] slots, in sets of eight by a keyed hash, all allocated at the start. A new
+//! station takes a slot of its set that is free or has aged out, else the slot of the station heard longest ago: a
+//! station that sends is always learnt. So a flood of invented addresses causes some flooding of frames, and never
+//! keeps a real station out.
 //!
-//! The bridge does no spanning tree: loops between ports are the administrator's to avoid.
+//! The bridge does no spanning tree: the administrator must avoid loops between ports.
 
 use core::time::Duration;
 
@@ -26,24 +26,24 @@ pub struct Bridge {
     hasher: RandomState,
 }
 
-/// A station, as the bridge knows it.
+/// A station as the bridge knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Station {
     /// Its address.
     pub mac: MacAddr,
-    /// Behind which port it is.
+    /// The port that the station is behind.
     pub port: PortId,
-    /// How long ago it was heard.
+    /// The time since the station's last frame.
     pub age: Duration,
 }
 
 impl Bridge {
     /// The most stations known at one time.
     pub const STATIONS_MAX: usize = 4096;
-    /// How long a station is known after it was heard.
+    /// How long a station is known after its last frame.
     pub const AGING: Duration = Duration::from_secs(300); // IEEE 802.1D table 7-5
 
-    /// A bridge that knows nobody. The `seeds` keep a peer from choosing addresses of one set.
+    /// A bridge that knows no stations. The `seeds` keep a peer from choosing addresses of one set.
     pub fn new(seeds: [u64; 4]) -> Self {
         let [a, b, c, d] = seeds;
         Self {
@@ -52,8 +52,8 @@ impl Bridge {
         }
     }
 
-    /// A frame from `mac` came in by `port`. A group address is no station, and not learnt.
-    // Once for each frame: left to choose, the compiler has it called.
+    /// Learns from a frame from `mac` that came in by `port`. A group address is not learnt.
+    // This runs once for each frame, and the compiler would not inline it by itself.
     #[inline(always)]
     pub fn learn(&mut self, now: Instant, mac: MacAddr, port: PortId) {
         if mac.is_multicast() {
@@ -66,9 +66,8 @@ impl Bridge {
         set.heard[way] = now;
     }
 
-    /// Whether who learns otherwise that `mac` is behind `port` is to be told now: the station is new or has
-    /// moved, or this is the first frame from it in this third of the ageing time, as a clock counts them. It
-    /// is asked before the bridge itself learns.
+    /// Whether other workers have to be told that `mac` is behind `port`: the station is new or has moved, or this is
+    /// its first frame in the current third of the ageing time. Call this before [`Bridge::learn`].
     pub fn is_news(&self, now: Instant, mac: MacAddr, port: PortId) -> bool {
         let third = |time: Instant| time.as_micros() / (Self::AGING.as_micros() as u64 / 3);
         let set = &self.sets[self.index(mac)];
@@ -77,7 +76,7 @@ impl Bridge {
         !mac.is_multicast() && !set.find(mac).is_some_and(is_known)
     }
 
-    /// The port that `mac` is behind, if it is known.
+    /// The port that `mac` is behind, if the station is known.
     #[inline]
     pub fn lookup(&self, now: Instant, mac: MacAddr) -> Option<PortId> {
         let set = &self.sets[self.index(mac)];
@@ -85,7 +84,7 @@ impl Bridge {
         (now.since(set.heard[way]) < Self::AGING).then(|| unpack(set.stations[way]).1)
     }
 
-    /// Forgets everybody behind `port`, which has lost its link or its interface.
+    /// Forgets all stations behind `port`, which has lost its link or its interface.
     pub fn forget_port(&mut self, port: PortId) {
         for set in &mut self.sets {
             for station in &mut set.stations {
@@ -96,7 +95,7 @@ impl Bridge {
         }
     }
 
-    /// All stations known, in no particular but a repeatable order.
+    /// All known stations, in a repeatable order.
     pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
         let places = self.sets.iter().flat_map(|set| set.stations.iter().zip(&set.heard));
         places.filter(|(station, _)| **station != EMPTY).filter_map(move |(station, heard)| {
@@ -112,7 +111,7 @@ impl Bridge {
     }
 }
 
-/// The places for stations of one hash. The addresses fill a cache line.
+/// The slots for stations of one hash. The addresses fill a cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Set {
@@ -120,7 +119,7 @@ struct Set {
     heard: [Instant; Self::WAYS],
 }
 
-/// A place without a station.
+/// A free slot.
 const EMPTY: u64 = 0;
 
 impl Set {
@@ -132,7 +131,7 @@ impl Set {
         self.stations.iter().position(|station| *station | PORT == wanted)
     }
 
-    /// A free place, or the one of the station heard longest ago.
+    /// A free slot, or the slot of the station heard longest ago.
     #[cold]
     fn least_recently_heard(&self) -> usize {
         let heard = |way: &usize| (self.stations[*way] != EMPTY).then(|| self.heard[*way]);

@@ -1,14 +1,14 @@
-//! What happened to the frames: nothing disappears unexplained.
+//! The counters of frames: every frame is accounted for.
 
 use crate::drop_reason::{DropReason, Drops};
 use crate::verdict::Verdict;
 
 gatepost_ground::counters! {
-/// What one dataplane counted since it began, or several did.
+/// The counters of one dataplane since its start, or the sums of several.
 ///
-/// For every frame handed in, at every moment:
-/// `received + taken_over = transmitted + flooded + local + consumed + held + drops.total() + handed_over`.
-/// Summed over the workers of a gateway, `handed_over` is `taken_over` and what is under way between them.
+/// For every frame handed in, at every moment: `received + taken_over = transmitted + flooded + local + consumed +
+/// held + drops.total() + handed_over`. Summed over the workers of a gateway, `handed_over` is `taken_over` plus the
+/// frames that are between workers.
 pub struct Counters {
     /// Frames handed in, the host stack's own included.
     pub received: u64,
@@ -66,38 +66,38 @@ impl Counters {
         }
     }
 
-    /// The frame counted last was handed over by another worker.
+    /// Corrects the last count: another worker had handed the frame over.
     pub fn was_taken_over(&mut self) {
         self.received -= 1;
         self.taken_over += 1;
     }
 
-    /// A held frame went out after all.
+    /// Counts a released frame that went out.
     pub fn held_transmitted(&mut self) {
         self.held -= 1;
         self.transmitted += 1;
     }
 
-    /// A held frame went to the host stack after all.
+    /// Counts a released frame that went to the host stack.
     pub fn held_delivered(&mut self) {
         self.held -= 1;
         self.local += 1;
     }
 
-    /// A held frame went to another worker after all.
+    /// Counts a released frame that went to another worker.
     pub fn held_handed_over(&mut self) {
         self.held -= 1;
         self.handed_over += 1;
     }
 
-    /// A held frame was given up.
+    /// Counts a held frame that was dropped.
     pub fn held_dropped(&mut self, reason: DropReason) {
         self.held -= 1;
         self.drops.count(reason);
     }
 
-    /// The caller could not carry out a counted verdict; [`Verdict::Pending`] is that of a frame that came and could not
-    /// be handed in.
+    /// Counts a frame that the caller dropped for `reason`: it could not carry out a counted verdict, or
+    /// ([`Verdict::Pending`]) could not hand the frame in.
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         match verdict {
             Verdict::Transmit(_) => self.transmitted -= 1,

@@ -1,5 +1,5 @@
-//! IPv4 fragments: cutting packets that are too big, and keeping the pieces of others together.
-//! (RFC 791, section 3.2; RFC 4787, section 11)
+//! IPv4 fragments: fragmenting packets that are too big, and tracking received fragments. (RFC 791, section 3.2;
+//! RFC 4787, section 11)
 
 use gatepost_ground::wire::ipv4::{self, Header};
 use gatepost_ground::wire::options::Options;
@@ -9,23 +9,23 @@ mod tracker;
 
 pub use tracker::{FragmentKey, FragmentTracker, LaterFragment, is_sound};
 
-/// The pieces of a packet that is too big for a link, first to last.
+/// The fragments of a packet that is too big for a link, first to last.
 ///
-/// All keep its identification; options that are not to be copied stand in the first alone. What
-/// already is a fragment is cut further. Whether the packet may be cut is the caller's to see.
+/// All fragments keep the packet's identification; options without the copy flag are in the first fragment only. A
+/// packet that is a fragment itself is fragmented further. The caller checks whether the packet may be fragmented.
 #[derive(Clone, Debug)]
 pub struct Fragments<'a> {
     header: Header,
-    /// The header of the next piece, its options in place.
+    /// The header of the next fragment, with its options.
     head: Head,
-    /// The options of all pieces but the first.
+    /// The header with the options of all fragments but the first.
     copied: Head,
     payload: &'a [u8],
     done: usize,
     mtu: usize,
 }
 
-/// A piece: an IP packet of its own.
+/// A fragment: an IP packet of its own.
 #[derive(Clone, Debug)]
 pub struct Fragment<'a> {
     head: Head,
@@ -33,7 +33,7 @@ pub struct Fragment<'a> {
 }
 
 impl<'a> Fragments<'a> {
-    /// Cuts `packet`, which has the valid `header`, into pieces of at most `mtu` octets.
+    /// Fragments `packet`, which has the valid `header`, into packets of at most `mtu` octets.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl<'a> Iterator for Fragments<'a> {
 }
 
 impl Fragment<'_> {
-    /// Writes the piece to the beginning of `packet` and returns its size in octets.
+    /// Writes the fragment to the beginning of `packet` and returns its size in octets.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Fragment<'_> {
     }
 }
 
-/// A header with options, being put together.
+/// A header with options that is being built.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     bytes: [u8; Header::LEN_MAX],
@@ -110,13 +110,13 @@ impl Default for Head {
 }
 
 impl Head {
-    /// Appends a part of a header, all of which has room.
+    /// Appends a part of a header. There is room for the longest header.
     fn append(&mut self, part: &[u8]) {
         self.bytes[self.len..self.len + part.len()].copy_from_slice(part);
         self.len += part.len();
     }
 
-    /// Fills up to whole words; the octets are zero already, the end of options.
+    /// Pads to whole words. The padding octets are zero already, which is the end-of-options option.
     fn pad(&mut self) {
         self.len = self.len.next_multiple_of(4);
     }

@@ -1,15 +1,15 @@
-//! Frames that wait: a pool of buffers, and queues that share it.
+//! Held frames: a pool of buffers, and queues that share it.
 //!
-//! A frame is held by exchanging its buffer for a spare one of the pool, and let go by exchanging it
-//! back; nothing is copied and nothing allocated. A queue is a list through the pool, so that many
-//! can share few buffers. Whoever owns a queue drains it before forgetting it; what is held at one
-//! time is bounded by the pool, and per queue by its owner.
+//! A frame is held by exchanging its buffer for a spare one of the pool, and released by exchanging it back; nothing
+//! is copied or allocated. A queue is a linked list through the pool, so that many queues share few buffers. The
+//! owner of a queue must drain it before dropping it. The pool bounds the frames held in all, and the owner of a
+//! queue those in the queue.
 
 use core::mem;
 
 use gatepost_ground::Frame;
 
-/// The buffers, and a note `T` with each frame held.
+/// The buffers, with a note `T` for each held frame.
 #[derive(Debug)]
 pub(crate) struct FramePool<T> {
     slots: Box<[Slot<T>]>,
@@ -23,7 +23,7 @@ struct Slot<T> {
     next: u16,
 }
 
-/// Frames held in the order they came.
+/// Held frames, in the order of arrival.
 #[derive(Debug, Default)]
 pub(crate) struct FrameQueue {
     len: u16,
@@ -49,7 +49,7 @@ impl<T: Copy> FramePool<T> {
         pool
     }
 
-    /// Makes room for frames of up to `frame_capacity` octets, if there was less.
+    /// Makes room for frames of up to `frame_capacity` octets.
     pub(crate) fn reserve_frames(&mut self, frame_capacity: usize) {
         self.slots.iter_mut().for_each(|slot| slot.frame.reserve(frame_capacity));
     }
@@ -59,8 +59,8 @@ impl<T: Copy> FramePool<T> {
         self.spare.len > 0
     }
 
-    /// Takes `frame` into `queue` and leaves a spare buffer in its stead; `false`, and the frame as it
-    /// was, if there is none.
+    /// Takes `frame` into `queue` and leaves a spare buffer instead. Returns `false`, with the frame unchanged, if
+    /// there is no spare buffer.
     pub(crate) fn hold(&mut self, queue: &mut FrameQueue, frame: &mut Frame, note: T) -> bool {
         if !self.has_spare() {
             return false;
@@ -76,8 +76,8 @@ impl<T: Copy> FramePool<T> {
         true
     }
 
-    /// The first frame of `queue`, which leaves it. Its buffer is a spare one as soon as the caller is
-    /// done with it, and may be exchanged for another of the same capacity.
+    /// Removes the first frame of `queue`. Its buffer becomes a spare one when the borrow ends, and may be exchanged
+    /// for another of the same capacity.
     pub(crate) fn release(&mut self, queue: &mut FrameQueue) -> Option<(&mut Frame, T)> {
         let slot = self.remove_first(queue)?;
         let mut spare = mem::take(&mut self.spare);

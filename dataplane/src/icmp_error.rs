@@ -1,4 +1,4 @@
-//! ICMP errors that the gateway sends: whether, what and how often. (RFC 792, RFC 1812, section 4.3)
+//! ICMP errors that the gateway sends. (RFC 792, RFC 1812, section 4.3)
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -8,25 +8,25 @@ use gatepost_ground::wire::ipv4::{self, AddressKind};
 use gatepost_ground::wire::{Malformed, Protocol, ethernet, transport};
 use gatepost_ground::{Frame, MacAddr, Offload};
 
-/// What the gateway has to say about a packet.
+/// An ICMP error about a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IcmpError {
     /// 3/0: there is no route.
     NetUnreachable,
     /// 3/1: the next hop does not answer ARP.
     HostUnreachable,
-    /// 3/2: the gateway does not speak that protocol.
+    /// 3/2: the gateway does not support the protocol.
     ProtocolUnreachable,
-    /// 3/3: nothing listens there.
+    /// 3/3: no socket listens on the port.
     PortUnreachable,
-    /// 3/4: too big, and not to be fragmented.
+    /// 3/4: the packet is too big and must not be fragmented.
     FragmentationNeeded {
         /// The largest IP packet that would have passed, in octets. (RFC 1191)
         mtu: u16,
     },
-    /// 3/13: against the policy, or a table is full. (RFC 5508, REQ-8)
+    /// 3/13: the policy forbids the packet, or a table is full. (RFC 5508, REQ-8)
     AdministrativelyProhibited,
-    /// 11/0: its time to live ended here.
+    /// 11/0: the packet's time to live ended at the gateway.
     TtlExceeded,
 }
 
@@ -37,12 +37,12 @@ const HEADERS_LEN: usize = ipv4::Header::LEN_MIN + icmpv4::Header::LEN;
 const TRAFFIC_CLASS: u8 = 6 << 5;
 
 impl IcmpError {
-    /// Writes an IPv4 packet with the error about `offender` to the beginning of `packet`, and returns
-    /// its size in octets: at most 576, as much of the offender in it as then fits.
+    /// Writes an IPv4 packet with the error about `offender` to the beginning of `packet`, and returns its size in
+    /// octets: at most 576, with as much of the offender as fits.
     ///
-    /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812, section
-    /// 4.3.2.4). The offender is to be as it was received, before the gateway changed anything; behind
-    /// it there may be an Ethernet frame's padding, and its end may be missing. Ask [`may_answer`] first.
+    /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812, section 4.3.2.4). The
+    /// offender must be unchanged since it was received; an Ethernet frame's padding may follow it, and its end may
+    /// be missing. Check [`may_answer`] first.
     ///
     /// # Errors
     ///
@@ -99,11 +99,11 @@ impl fmt::Display for IcmpError {
     }
 }
 
-/// The most of a packet that an error quotes, in octets, with the headers before it.
+/// The most octets of a frame whose packet an error quotes, link header included.
 pub(crate) const OFFENDER_LEN_MAX: usize = ethernet::Header::LEN + PACKET_LEN_MAX;
 
-/// The packet in `frame` as a host on the wire would see it: of one that leaves something to do to a
-/// network device, `buffer` gets the beginning of the first packet that this makes.
+/// The packet in `frame` as a host on the wire would see it. If the frame has offloads, `buffer` gets the beginning
+/// of the first packet that a network device would make of it.
 pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_MAX]) -> &'a [u8] {
     let whole = frame.bytes();
     let bytes = match frame.offload() {
@@ -116,10 +116,10 @@ pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_M
     bytes.get(frame.link_len()..).unwrap_or_default()
 }
 
-/// Whether an ICMP error about `packet` may be sent at all. (RFC 1812, section 4.3.2.7)
+/// Whether an ICMP error about `packet` may be sent. (RFC 1812, section 4.3.2.7)
 ///
-/// It came in a frame to `link_destination` and has the valid `header`; `is_broadcast` knows the addresses
-/// that stand for all hosts of the networks that the gateway is connected to, and look like any other.
+/// `packet` came in a frame to `link_destination` and has the valid `header`. `is_broadcast` tells the broadcast
+/// addresses of the gateway's networks, which look like any other address.
 pub fn may_answer(
     link_destination: MacAddr,
     header: &ipv4::Header,
@@ -135,7 +135,7 @@ pub fn may_answer(
         && (header.protocol != Protocol::ICMP || is_query(header.payload(packet)))
 }
 
-/// Whether an ICMP message is one that an error may be about. An unknown type may be an error too.
+/// Whether an ICMP error may be about this ICMP message. A message of unknown type may be an error itself.
 fn is_query(message: &[u8]) -> bool {
     icmpv4::Header::parse(message).is_ok_and(|header| header.kind.is_query() || header.kind.is_query_reply())
 }

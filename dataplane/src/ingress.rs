@@ -1,10 +1,10 @@
-//! Where frames come from.
+//! The sources of frames.
 
 use gatepost_ground::{InterfaceId, PortId};
 
 use crate::handoff::{Handoff, Origin};
 
-/// Where a frame came from.
+/// The source of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ingress {
     /// Read from a port.
@@ -17,7 +17,7 @@ pub enum Ingress {
     /// Handed over by another worker's dataplane; never seen after
     /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`](crate::Verdict::HandOver).
     HandedOver(Handoff),
-    /// A copy of what another worker read from a port, to learn from.
+    /// A copy of an ARP frame that another worker read from this port, to learn from.
     ArpCopy(PortId),
 }
 
@@ -36,5 +36,5 @@ impl From<Handoff> for Ingress {
     }
 }
 
-// It stands with every frame.
+// Every frame has one.
 const _: () = assert!(size_of::<Ingress>() <= 4);

@@ -1,4 +1,4 @@
-//! Addresses of any family, as tables know them, and what identifies a flow's packets.
+//! Addresses of any family, and the keys of flows.
 
 use core::fmt;
 use core::hash::{Hash, Hasher};
@@ -12,10 +12,10 @@ use ipnet::{IpNet, Ipv4Net};
 
 mod ipv6;
 
-/// An address of one family, as far as tables, policy and the gateway's networks need to know it. No table changes for a
-/// family. That of IPv4 keeps a flow's keys at 14 octets and a neighbour's at 8.
+/// An address of one family, with the operations that tables, policy and the gateway's networks need. Tables are
+/// generic over it. With IPv4, a flow's key takes 14 octets and a neighbour's 8.
 pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> {
-    /// The bits of an address, of which a network's are the first.
+    /// The bits of an address; a network's prefix is the first ones.
     type Bits: Copy
         + Eq
         + fmt::Debug
@@ -23,10 +23,10 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
         + BitOr<Output = Self::Bits>
         + Not<Output = Self::Bits>;
 
-    /// A network of the family, or an address with the prefix of its network. The default has all addresses.
+    /// A network of the family, or an address with the prefix of its network. The default contains all addresses.
     type Net: Copy + Eq + fmt::Debug + Default + Into<IpNet>;
 
-    /// An address on an interface in as few words as both need. The default stands for none.
+    /// An address and an interface, packed. The default stands for none.
     type OnInterface: Copy + Eq + Hash + Default + fmt::Debug;
 
     /// The address's bits.
@@ -38,7 +38,7 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
     /// The address's last eight bits.
     fn last_octet(self) -> u8;
 
-    /// The first `prefix_len` bits set, and no others; all of them for a longer prefix than an address has.
+    /// The mask with the first `prefix_len` bits set; all bits for a prefix longer than an address.
     fn mask(prefix_len: u8) -> Self::Bits;
 
     /// `net`, if that is of this family.
@@ -47,42 +47,42 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
     /// The address and the length of the prefix of `net`.
     fn split_net(net: Self::Net) -> (Self, u8);
 
-    /// Whether `net` has the address.
+    /// Whether `net` contains the address.
     fn is_in(self, net: &Self::Net) -> bool;
 
-    /// What the first and the last address of a network with a prefix of this length stand for.
+    /// The meaning of the first and the last address of a network with a prefix of this length.
     fn ends_of(prefix_len: u8) -> Ends;
 
-    /// Whether it is the one that stands for none.
+    /// Whether it is the unspecified address.
     fn is_unspecified(self) -> bool;
 
     /// The address on `interface`; never the default.
     fn on(self, interface: InterfaceId) -> Self::OnInterface;
 
-    /// The interface and the address that `packed` was made of by [`Address::on`]; `None` for the default.
+    /// The interface and the address in `packed`, which [`Address::on`] made; `None` for the default.
     fn split(packed: Self::OnInterface) -> Option<(InterfaceId, Self)>;
 
     /// Feeds the two addresses of a key to a hasher in as few steps as they need.
     fn hash_pair<H: Hasher>(source: Self, destination: Self, hasher: &mut H);
 
-    /// `delta`, and what replacing the address `old` by `new` adds to it.
+    /// `delta` plus the change of replacing the address `old` by `new`.
     fn replace(delta: Delta, old: Self, new: Self) -> Delta;
 }
 
-/// What the first address of a network, the host's bits of which are all 0, and the last one stand for.
+/// The meaning of a network's first address (all host bits 0) and of its last one (all host bits 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ends {
-    /// Each for a host, as any other.
+    /// Both are hosts' addresses.
     Hosts,
-    /// Both for all hosts of the network. (RFC 1812, section 4.2.3.1)
+    /// Both are broadcast addresses. (RFC 1812, section 4.2.3.1)
     AllHosts,
-    /// The first for any of the network's routers, the last for a host. (RFC 4291, section 2.6.1)
+    /// The first is the any-router (anycast) address, the last a host's. (RFC 4291, section 2.6.1)
     AnyRouter,
 }
 
 /// Marks an IPv4 address on an interface, so that none is 0.
 const OCCUPIED: u64 = 1 << 40;
-/// The bits of the interface begin here.
+/// The position of the interface's bits.
 const INTERFACE_SHIFT: u32 = 32;
 
 impl Address for Ipv4Addr {
@@ -124,7 +124,7 @@ impl Address for Ipv4Addr {
         net.contains(&self)
     }
 
-    /// A network of two or one has hosts only. (RFC 3021)
+    /// A network of one or two addresses has no broadcast address. (RFC 3021)
     fn ends_of(prefix_len: u8) -> Ends {
         if prefix_len < 31 { Ends::AllHosts } else { Ends::Hosts }
     }
@@ -157,9 +157,9 @@ impl Address for Ipv4Addr {
 /// One end of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Endpoint<A = Ipv4Addr> {
-    /// Its address.
+    /// The address.
     pub address: A,
-    /// Its TCP or UDP port. For ICMP queries, see [`FlowKey`].
+    /// The TCP or UDP port. For ICMP queries, see [`FlowKey`].
     pub port: u16,
 }
 
@@ -171,7 +171,7 @@ impl<A> Endpoint<A> {
 }
 
 impl<A: Into<IpAddr>> Endpoint<A> {
-    /// The endpoint as reports have it, which are of any family.
+    /// The endpoint with an address of any family, as reports need it.
     pub fn of_any_family(self) -> Endpoint<IpAddr> {
         Endpoint { address: self.address.into(), port: self.port }
     }
@@ -183,25 +183,25 @@ impl<A: Copy + Into<IpAddr>> fmt::Display for Endpoint<A> {
     }
 }
 
-/// The addresses and ports of a packet, by which its flow is found.
+/// The addresses and ports of a packet, by which the flow table finds its flow.
 ///
-/// An ICMP query has one identifier and no ports: the identifier is the port of the endpoint that
-/// asks, and the port of the one that answers is 0. So a request has it at its source, a reply at its
-/// destination, and two hosts that ping each other with one identifier have two flows.
+/// An ICMP query has an identifier and no ports: the key has the identifier as the port of the requesting endpoint,
+/// and 0 as the port of the answering one. So a request has the identifier in its source and a reply in its
+/// destination, and two hosts that ping each other with the same identifier have two flows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FlowKey<A = Ipv4Addr> {
     /// The transport protocol.
     pub protocol: Protocol,
-    /// Who sends.
+    /// The sender.
     pub source: Endpoint<A>,
-    /// Who receives.
+    /// The receiver.
     pub destination: Endpoint<A>,
 }
 
 const _: () = assert!(size_of::<FlowKey>() == 14);
 
 impl<A: Address> FlowKey<A> {
-    /// The key of a packet that goes the other way.
+    /// The key of a packet in the opposite direction.
     #[must_use]
     pub const fn reversed(self) -> Self {
         Self { protocol: self.protocol, source: self.destination, destination: self.source }
@@ -209,7 +209,7 @@ impl<A: Address> FlowKey<A> {
 }
 
 impl<A: Into<IpAddr>> FlowKey<A> {
-    /// The key as reports have it, which are of any family.
+    /// The key with addresses of any family, as reports need it.
     pub fn of_any_family(self) -> FlowKey<IpAddr> {
         FlowKey {
             protocol: self.protocol,
@@ -234,20 +234,20 @@ impl<A: Copy + Into<IpAddr>> fmt::Display for FlowKey<A> {
     }
 }
 
-/// Which way a packet of a flow goes.
+/// The direction of a packet of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
-    /// As the packet that opened the flow.
+    /// The direction of the packet that opened the flow.
     Original = 0,
-    /// Back.
+    /// The opposite direction.
     Reply = 1,
 }
 
 impl Direction {
-    /// Both.
+    /// Both directions.
     pub const BOTH: [Self; 2] = [Self::Original, Self::Reply];
 
-    /// The other one.
+    /// The opposite direction.
     #[must_use]
     pub const fn opposite(self) -> Self {
         match self {

@@ -12,11 +12,11 @@
 //!                                                                                                    host stack
 //! ```
 //!
-//! Types that the other crates speak in too (frames, instants, wire formats) are in [`gatepost_ground`].
+//! Types that the other crates use too (frames, instants, wire formats) are in [`gatepost_ground`].
 //!
-//! In steady state `process` allocates nothing, reads no clock and makes no system call. Several
-//! dataplanes can run side by side, one per worker thread, each with its [`Shard`] of the work: none
-//! shares state with another, and what they have to tell each other the caller carries.
+//! In steady state `process` allocates nothing, reads no clock and makes no system call. Several dataplanes can run
+//! side by side, one per worker thread, each with its [`Shard`] of the work. Dataplanes share no state; the caller
+//! carries the frames and notices between them.
 
 pub mod alert;
 pub mod batch;

@@ -356,7 +356,7 @@ impl<A: Address> NeighborTable<A> {
         if is_confirmed {
             entry.deadline = now + NeighborTable::REACHABLE;
         } else if entry.mac != sender {
-            entry.deadline = now; // to be asked before it is believed for long
+            entry.deadline = now; // verified when it is next used
         }
         entry.phase = Phase::Known;
         entry.mac = sender;

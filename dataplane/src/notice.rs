@@ -1,21 +1,21 @@
-//! What dataplanes tell one another.
+//! Notices between the dataplanes of a gateway.
 
 use gatepost_ground::{InterfaceId, MacAddr, PortId};
 
 use crate::flow::HostFlows;
 
-/// What one dataplane tells all the others.
+/// A notice of one dataplane to all others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// How many flows an inside host has here.
+    /// The number of flows that an inside host has in this dataplane.
     HostFlows(HostFlows),
-    /// A station was heard.
+    /// This dataplane has heard a station.
     Station {
-        /// On this interface.
+        /// The interface that the station is on.
         interface: InterfaceId,
-        /// Its address.
+        /// The station's hardware address.
         mac: MacAddr,
-        /// Behind this port.
+        /// The port that the station is behind.
         port: PortId,
     },
 }

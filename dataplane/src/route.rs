@@ -1,4 +1,4 @@
-//! Where a packet goes next: longest-prefix match. (RFC 1812, section 5.2.4)
+//! The routing table: longest-prefix match. (RFC 1812, section 5.2.4)
 
 use core::net::Ipv4Addr;
 
@@ -8,19 +8,19 @@ use ipnet::IpNet;
 use crate::config::{Config, Family, Interface, Mode};
 use crate::key::Address;
 
-/// The way to a destination.
+/// A route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Route<A = Ipv4Addr> {
     /// The interface that the packet leaves on.
     pub interface: InterfaceId,
-    /// What that interface is to the policy.
+    /// The role of that interface.
     pub role: Role,
-    /// The router there that takes it further; `None` if the destination is on the interface itself.
+    /// The router that forwards the packet; `None` if the destination is on the interface's own network.
     pub gateway: Option<A>,
 }
 
 impl<A: Address> Route<A> {
-    /// Whose hardware address a packet to `destination` needs.
+    /// The address of the next hop of a packet to `destination`.
     #[inline]
     pub fn next_hop(self, destination: A) -> A {
         self.gateway.unwrap_or(destination)
@@ -29,7 +29,7 @@ impl<A: Address> Route<A> {
 
 /// The routes of one configuration and address family, longest prefix first.
 ///
-/// A gateway has a handful of them, all from its configuration: a walk over an array beats any tree.
+/// A gateway has a handful of routes, all from its configuration: a linear search of an array is faster than a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Routes<A: Address = Ipv4Addr>(Box<[Entry<A>]>);
 
@@ -41,8 +41,8 @@ struct Entry<A: Address> {
 }
 
 impl<A: Address> Routes<A> {
-    /// The table of `routes`. Of several with the same prefix, the first counts; those to networks of another family
-    /// are left out.
+    /// The table of `routes`. Of several routes with the same prefix, the first counts; routes to networks of another
+    /// family are left out.
     pub fn new<N: Into<IpNet>>(routes: impl IntoIterator<Item = (N, Route<A>)>) -> Self {
         let of_family = |(net, route): (N, Route<A>)| Some((A::split_net(A::of_net(net.into())?), route));
         let mut routes: Vec<_> = routes.into_iter().filter_map(of_family).collect();
@@ -54,7 +54,7 @@ impl<A: Address> Routes<A> {
         Self(routes.into_iter().map(entry).collect())
     }
 
-    /// As [`Routes::lookup`], among the routes by `interface`.
+    /// As [`Routes::lookup`], only with routes by `interface`.
     pub fn lookup_by(&self, interface: InterfaceId, destination: A) -> Option<Route<A>> {
         let bits = destination.bits();
         let is_match =
@@ -62,7 +62,7 @@ impl<A: Address> Routes<A> {
         self.0.iter().find(is_match).map(|entry| entry.route)
     }
 
-    /// The route of the longest prefix that `destination` is in.
+    /// The route with the longest prefix that contains `destination`.
     #[inline]
     pub fn lookup(&self, destination: A) -> Option<Route<A>> {
         let bits = destination.bits();
@@ -77,12 +77,13 @@ impl<A: Address> Default for Routes<A> {
 }
 
 impl<A: Family> Routes<A> {
-    /// The networks that the gateway has an address on, and the default by their gateways. Those outside come
-    /// before those inside, which only [`Mode::LanOnly`] needs; there is no outside then.
+    /// The routes to the gateway's connected networks, and the default routes by the interfaces' routers. Default
+    /// routes of outside interfaces come before those of inside interfaces, which have an effect in [`Mode::LanOnly`]
+    /// only, where there is no outside.
     pub fn of_config(config: &Config) -> Self {
         let inside = config.interfaces_of(Role::Inside);
         let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
-        // The inside first: if the outside has the same network, the office's own hosts stay in reach.
+        // Inside networks come first: if the outside has the same network, the office's own hosts stay reachable.
         let connected = inside.clone().chain(outside.clone()).flat_map(connected::<A>);
         let defaults = outside.chain(inside).filter_map(default::<A>);
         Self::new(connected.chain(defaults))

@@ -1,10 +1,10 @@
-//! Several workers: which of a gateway's dataplanes one is.
+//! The identity of one dataplane among those of a gateway.
 //!
-//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. They share nothing, and any of them may get any
-//! frame; which of them a packet belongs to is told in `pipeline/steer/owners.rs`. Where something is divided among them,
-//! external ports, room in a table, a limit of rate, the shard says which part is one's own.
+//! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. The dataplanes share nothing, and any of
+//! them may receive any frame; `pipeline/steer/owners.rs` defines the owner of a packet. The shard tells a dataplane
+//! its part of what they divide: external ports, room in tables, rate limits.
 
-/// One dataplane's place among those of a gateway.
+/// One dataplane's index among those of a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shard {
     index: u8,
@@ -18,50 +18,49 @@ impl Shard {
     /// The only dataplane of its gateway.
     pub const SOLE: Self = Self { index: 0, count: 1 };
 
-    /// The place `index` of `count`; `None` if there is no such place, or more than
-    /// [`Shard::COUNT_MAX`].
+    /// The shard `index` of `count`; `None` if `index` is out of range or `count` above [`Shard::COUNT_MAX`].
     pub const fn new(index: u8, count: u8) -> Option<Self> {
         if index < count && count <= Self::COUNT_MAX { Some(Self { index, count }) } else { None }
     }
 
-    /// Which of the dataplanes it is, counted from 0.
+    /// The index of the dataplane, counted from 0.
     #[inline]
     pub const fn index(self) -> u8 {
         self.index
     }
 
-    /// How many dataplanes there are.
+    /// The number of dataplanes.
     #[inline]
     pub const fn count(self) -> u8 {
         self.count
     }
 
-    /// Whether there are no others.
+    /// Whether this is the only dataplane.
     #[inline]
     pub const fn is_sole(self) -> bool {
         self.count == 1
     }
 
-    /// The secret of this dataplane, of the one that all share.
+    /// The secret of this dataplane, derived from the shared one.
     pub(crate) fn seed(self, mut shared: [u8; 32]) -> [u8; 32] {
         shared[0] ^= self.index;
         shared
     }
 
-    /// Whose an external port is, and an inside host's port that it is preserved for, or the identifier of
-    /// an ICMP query: an even port's and the next one's are the same.
+    /// The shard that owns an external port, the packets from an inside host's port, or an ICMP query's identifier.
+    /// An even port and the next odd one have the same owner.
     #[inline]
     pub(crate) const fn of_port(self, port: u16) -> u8 {
         ((port >> 1) % self.count as u16) as u8
     }
 
-    /// Whether it is the one that does what is done for all: announcing the gateway's addresses, for one.
+    /// Whether this is the shard that acts for all, such as in announcing the gateway's addresses.
     #[inline]
     pub(crate) const fn is_first(self) -> bool {
         self.index == 0
     }
 
-    /// The places of the others.
+    /// The indices of the other shards.
     pub fn others(self) -> impl Iterator<Item = u8> {
         (0..self.count).filter(move |index| *index != self.index)
     }

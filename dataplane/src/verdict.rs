@@ -1,10 +1,10 @@
-//! What becomes of frames.
+//! Verdicts on frames.
 
 use gatepost_ground::{PortId, PortSet};
 
 use crate::drop_reason::DropReason;
 
-/// The part of the gateway that a frame for the gateway itself is for. The dataplane alone decides this.
+/// The part of the gateway that a frame for the gateway itself is for. Only the dataplane decides this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalClass {
     /// The DHCP server: a whole UDP datagram from the LAN to the server's port, sent to the gateway or to all hosts.
@@ -18,28 +18,31 @@ pub enum LocalClass {
     Stack,
 }
 
-/// What becomes of a frame. Every frame of a batch has exactly one.
+/// The verdict on a frame. Every frame of a batch gets exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Not decided yet; never seen after [`process`](crate::Dataplane::process).
     Pending,
-    /// Goes out of one port.
+    /// The frame goes out of one port.
     Transmit(PortId),
-    /// Goes out of several ports of its interface, and to a part of the gateway itself if `local` names one.
+    /// The frame goes out of several ports of its interface, and to a part of the gateway itself if `local` names
+    /// one.
     Flood {
         /// The ports; never the one that a bridged frame came from.
         ports: PortSet,
-        /// Which part of the gateway itself gets it too.
+        /// The part of the gateway itself that also gets the frame.
         local: Option<LocalClass>,
     },
-    /// For the gateway itself.
+    /// The frame is for the gateway itself.
     Local(LocalClass),
-    /// Has been dealt with: ARP for the gateway, or a packet whose fragments are in the [`Output`](crate::Output).
+    /// The dataplane has dealt with the frame: ARP for the gateway, or a packet whose fragments are in the
+    /// [`Output`](crate::Output).
     Consumed,
-    /// Waits in the dataplane for a neighbour or for the first fragment.
+    /// The frame waits in the dataplane for a neighbour or for the first fragment.
     Hold,
-    /// Goes no further.
+    /// The frame is dropped.
     Drop(DropReason),
-    /// Another worker's: it is to get the frame with the slot's [`Ingress`](crate::Ingress), both as they are now.
+    /// The frame belongs to this worker, which gets the frame and the slot's [`Ingress`](crate::Ingress) as they are
+    /// now.
     HandOver(u8),
 }

@@ -1,16 +1,14 @@
 //! The unit of work: up to [`Batch::FRAMES_MAX`] frames and a verdict each.
 //!
-//! A batch owns its buffers for its whole life and is used again and again: the event loop fills it
-//! with [`Batch::receive`], [`Dataplane::process`](crate::Dataplane::process) decides and rewrites in
-//! place, the event loop carries the verdicts out and calls [`Batch::clear`]. What the dataplane makes
-//! itself (ARP, ICMP errors, fragments, frames released from a hold queue) stands in the batch's
-//! [`Output`], which is bounded too. What waited and turns out to be for the host stack, or another
-//! worker, joins the frames received.
+//! A batch owns its buffers for its whole life and is used again and again: the event loop fills it with
+//! [`Batch::receive`], [`Dataplane::process`](crate::Dataplane::process) decides and rewrites in place, the event
+//! loop carries the verdicts out and calls [`Batch::clear`]. Frames that the dataplane makes (ARP, ICMP errors,
+//! fragments, frames released from a hold queue) are in the batch's [`Output`], which is bounded too. Released frames
+//! for the host stack or another worker join the received frames.
 //!
-//! The buffers are as long as the usual frames and lie close together. A frame that is longer, above all
-//! a super-frame (see [`offload`](gatepost_ground::offload)), gets one of few large buffers in exchange, so that a
-//! batch holds about half a megabyte at most whatever arrives, and memory is touched only by what
-//! needs it. [`Batch::clear`] puts everything in its place again.
+//! The buffers hold frames of the usual length and are contiguous. A longer frame, usually a super-frame (see
+//! [`offload`](gatepost_ground::offload)), gets one of a few large buffers in exchange, so that a batch takes at most
+//! about half a megabyte, and large buffers take memory only when used. [`Batch::clear`] exchanges the buffers back.
 
 mod output;
 mod slot;
@@ -43,7 +41,7 @@ impl Batch {
     /// The most frames a batch takes.
     pub const FRAMES_MAX: usize = 256;
 
-    /// The most frames a batch takes that are longer than usual: as many as a core's own cache holds.
+    /// The most longer frames in a batch: as many as a core's own cache holds.
     pub const LARGE_FRAMES_MAX: usize = 8;
 
     /// An empty batch whose usual frames hold up to `frame_capacity` octets each.
@@ -64,7 +62,7 @@ impl Batch {
         }
     }
 
-    /// Adds a frame with nothing left to do: `read` is given a buffer and says how many octets it wrote.
+    /// Adds a frame without offloads; `read` fills the buffer it gets, and returns the number of octets.
     ///
     /// Returns `Ok(false)`, without calling `read`, if the batch is full.
     ///
@@ -79,8 +77,8 @@ impl Batch {
         self.receive_offloaded(ingress, |buffer, _| Ok((read(buffer)?, Offload::None)))
     }
 
-    /// Adds a frame that may leave something to do, and may be long: `read` is given two buffers, of which
-    /// it fills the second with what has no room in the first, and says how many octets it wrote in all.
+    /// Adds a frame that may have offloads and may be long. `read` gets two buffers, fills the second with the octets
+    /// for which the first has no room, and returns the number of octets in all.
     ///
     /// Returns `Ok(false)`, without calling `read`, if the batch is full.
     ///
@@ -127,8 +125,8 @@ impl Batch {
         self.len == self.slots.len() || self.large.is_empty()
     }
 
-    /// The frames received, with their verdicts; once processed, also those received earlier that no
-    /// longer wait and are for the host stack or another worker.
+    /// The received frames, with their verdicts. After processing also the released frames that are for the host
+    /// stack or another worker.
     pub fn slots(&self) -> &[Slot] {
         &self.slots[..self.len]
     }
@@ -138,7 +136,7 @@ impl Batch {
         &self.output
     }
 
-    /// The frames received, and the places for others, for the dataplane.
+    /// The received frames, the spare slots and the output, for the dataplane.
     pub(crate) fn split(&mut self) -> (&mut [Slot], SpareSlots<'_>, &mut Output) {
         let (received, spare) = self.slots.split_at_mut(self.len);
         (received, SpareSlots::new(spare, &mut self.len), &mut self.output)
@@ -156,7 +154,7 @@ impl Batch {
                 large.extend(Some(other).filter(|frame| frame.capacity() == FRAME_LEN_MAX));
             }
         }
-        // Frames that wait took large buffers with them, and those that waited bring them back.
+        // Held frames have taken large buffers with them, and released frames bring them back.
         replaced.clear();
         large.resize_with(Self::LARGE_FRAMES_MAX, large_buffer);
         *len = 0;
@@ -164,7 +162,7 @@ impl Batch {
     }
 }
 
-/// A buffer for the longest frame; its memory is the operating system's until it is written to.
+/// A buffer for the longest frame. It takes no memory until it is written to.
 fn large_buffer() -> Frame {
     Frame::with_capacity(FRAME_LEN_MAX)
 }

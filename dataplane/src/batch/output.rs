@@ -19,8 +19,8 @@ impl Output {
         Self { frames: frames.collect(), len: 0 }
     }
 
-    /// Adds a frame that will go out of `ports`: `write` is given a buffer and says how many octets it
-    /// wrote. `false`, and no frame, if there is no room or `write` cannot do it.
+    /// Adds a frame that goes out of `ports`; `write` makes it in the buffer it gets, and returns its length. Returns
+    /// `false`, and adds nothing, if there is no room or `write` returns `None`.
     pub fn make(&mut self, ports: PortSet, write: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let Some((slot_ports, frame)) = self.frames.get_mut(self.len) else { return false };
         let Some(len) = write(frame.buffer_mut()) else { return false };
@@ -31,7 +31,7 @@ impl Output {
         true
     }
 
-    /// Adds a frame that was held, and leaves it empty. `false`, and nothing done, if there is no room.
+    /// Adds a released frame, and leaves `frame` empty. Returns `false`, and changes nothing, if there is no room.
     pub fn release(&mut self, ports: PortSet, frame: &mut Frame) -> bool {
         let Some((slot_ports, slot)) = self.frames.get_mut(self.len) else { return false };
         frame.give_to(slot);
@@ -40,7 +40,7 @@ impl Output {
         true
     }
 
-    /// How many more frames fit.
+    /// The number of frames for which there is room.
     pub fn remaining(&self) -> usize {
         self.frames.len() - self.len
     }

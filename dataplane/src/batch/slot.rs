@@ -1,4 +1,4 @@
-//! Places for frames: those that were received, and those behind them.
+//! The slots of a batch: those with received frames, and the spare ones behind them.
 
 use gatepost_ground::{Frame, Offload};
 
@@ -8,13 +8,13 @@ use crate::verdict::Verdict;
 /// One received frame of a batch.
 #[derive(Debug)]
 pub struct Slot {
-    /// Where it came from.
+    /// The frame's source.
     pub ingress: Ingress,
     /// The frame itself.
     pub frame: Frame,
-    /// What becomes of it.
+    /// The frame's verdict.
     pub verdict: Verdict,
-    /// Whether all other workers are to get a copy, with [`Ingress::ArpCopy`]. The frame is then as it came.
+    /// Whether all other workers get a copy, with [`Ingress::ArpCopy`]. The frame is unchanged then.
     pub copy_to_others: bool,
 }
 
@@ -32,8 +32,8 @@ impl<'a> SpareSlots<'a> {
         Self { slots, used: 0, batch_len }
     }
 
-    /// Adds a frame that came in by `ingress`, was held and goes to the host stack or another worker, and
-    /// leaves it empty. `false`, and no frame, if there is no room.
+    /// Adds a held frame that came in by `ingress` and goes to the host stack or another worker, and leaves `frame`
+    /// empty. Returns `false`, and adds nothing, if there is no room.
     pub(crate) fn add(&mut self, ingress: Ingress, verdict: Verdict, frame: &mut Frame) -> bool {
         let Some(slot) = self.slots.get_mut(self.used) else { return false };
         frame.give_to(&mut slot.frame);
@@ -41,8 +41,8 @@ impl<'a> SpareSlots<'a> {
         true
     }
 
-    /// Adds a frame that `write` makes: it is given a buffer and says how many octets it wrote. `false`,
-    /// and no frame, if there is no room or `write` cannot do it.
+    /// Adds a frame that `write` makes in the buffer it gets, and whose length it returns. Returns `false`, and adds
+    /// nothing, if there is no room or `write` returns `None`.
     pub(crate) fn make(
         &mut self,
         ingress: Ingress,

@@ -7,7 +7,7 @@ use core::slice;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounded<T, const MAX: usize>(Vec<T>);
 
-/// A list has as many values as it can have.
+/// The list has its maximum number of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 

@@ -1,11 +1,11 @@
-//! What a configuration says of each address family.
+//! The parts of a configuration that exist for each address family.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 
 use super::{Firewall, InboundRules};
 use crate::key::Address;
 
-/// A router of each family, where there is one.
+/// The default routers of an interface, by family.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gateways {
     /// The router for IPv4.
@@ -14,12 +14,13 @@ pub struct Gateways {
     pub v6: Option<Ipv6Addr>,
 }
 
-/// An address of a family that configurations speak of: what is written for any family finds by it what is said of one.
+/// An address family with a part of the configuration: code that is generic over the family finds that part by this
+/// trait.
 pub trait Family: Address {
     /// The router of this family.
     fn gateway(gateways: &Gateways) -> Option<Self>;
 
-    /// What is open to packets of this family.
+    /// The inbound rules of this family.
     fn inbound_rules(firewall: &Firewall) -> &InboundRules<Self>;
 }
 

@@ -1,4 +1,5 @@
-//! What a dataplane is told: ports, addresses, policy. Validated by whoever builds it, swapped in whole.
+//! The configuration of a dataplane: ports, addresses, policy. Its builder validates it, and it is swapped in as a
+//! whole.
 
 use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
@@ -19,17 +20,17 @@ pub use family::{Family, Gateways};
 /// The whole configuration of a [`Dataplane`](crate::Dataplane).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What the gateway is to its networks.
+    /// The gateway's mode.
     pub mode: Mode,
-    /// The interface that every port leads to with frames that have no tag, indexed by [`PortId`]; at most
-    /// [`PortId::COUNT_MAX`] ports. One that does not exist if the port takes tagged frames only.
+    /// The interface of each port's untagged frames, indexed by [`PortId`]; at most [`PortId::COUNT_MAX`] ports. For
+    /// a port that takes tagged frames only, an interface that does not exist.
     pub ports: Vec<InterfaceId>,
-    /// The interfaces that VLANs of ports lead to; a VLAN of a port that is not listed leads nowhere, and is bridged among
-    /// the ports of the port's interface. Each is taken for a port of its own, the number of which follows those of
-    /// `ports`: see [`Config::vlan_ports`].
+    /// The VLANs of ports that lead to interfaces. Frames of a VLAN that is not listed are bridged among the ports of
+    /// the port's interface. Each listed VLAN counts as a port of its own, numbered after `ports`: see
+    /// [`Config::vlan_ports`].
     pub vlans: Bounded<VlanPort, { PortId::COUNT_MAX }>,
-    /// The gateway's interfaces, indexed by [`InterfaceId`]. In [`Mode::LanOnly`], those that are [`Role::Outside`] have no
-    /// ports, and their addresses do not count.
+    /// The gateway's interfaces, indexed by [`InterfaceId`]. In [`Mode::LanOnly`], interfaces with [`Role::Outside`]
+    /// have no ports, and their addresses are ignored.
     pub interfaces: Bounded<Interface, { InterfaceId::COUNT_MAX }>,
     /// What the firewall lets in.
     pub firewall: Firewall,
@@ -40,7 +41,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// The interface with this number, which is that of one.
+    /// The interface `id`, which must exist.
     #[inline]
     pub fn interface(&self, id: InterfaceId) -> &Interface {
         &self.interfaces[id.index()]
@@ -64,14 +65,14 @@ impl Config {
         id.filter(|id| id.index() < self.interfaces.len() && usize::from(port.0) < PortId::COUNT_MAX)
     }
 
-    /// The VLANs of ports, each with its own number among the ports. Those without a place below [`PortId::COUNT_MAX`]
-    /// have none, and those of an interface that does not exist are left out, too: they lead nowhere.
+    /// The VLANs of ports, each with its own port number. VLANs without a number below [`PortId::COUNT_MAX`] and
+    /// VLANs of an interface that does not exist are left out.
     pub fn vlan_ports(&self) -> impl DoubleEndedIterator<Item = (PortId, &VlanPort)> {
         let numbers = (0..PortId::COUNT_MAX).skip(self.ports.len()).map(|number| PortId(number as u8));
         numbers.zip(self.vlans.iter()).filter(|(_, vlan)| vlan.interface.index() < self.interfaces.len())
     }
 
-    /// The VLAN whose number among the ports `port` is; `None` if `port` is a port itself, or nothing.
+    /// The VLAN that the number `port` stands for; `None` if `port` is a port itself or does not exist.
     pub fn vlan_of(&self, port: PortId) -> Option<&VlanPort> {
         self.vlans.get(usize::from(port.0).checked_sub(self.ports.len())?)
     }
@@ -89,10 +90,10 @@ impl Config {
     }
 }
 
-/// What the gateway is to its networks: one switch.
+/// The gateway's mode: how it connects its networks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// An ordinary LAN host that serves: no routing, NAT or firewall.
+    /// The gateway is an ordinary LAN host with services: no routing, NAT or firewall.
     LanOnly,
     /// Plain routing between LAN and WAN, firewall and NAT off.
     Router,
@@ -122,12 +123,12 @@ impl Mode {
     }
 }
 
-/// What LAN ports may not say to one another; nothing by default.
+/// The inspection of frames between LAN ports; off by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Inspection {
     /// Drops ARP that contradicts leases and reservations, or claims the gateway's address.
     pub arp: bool,
-    /// Drops what DHCP servers send.
+    /// Drops the messages of DHCP servers.
     pub dhcp: bool,
 }
 
@@ -136,18 +137,17 @@ pub struct Inspection {
 pub struct Interface {
     /// The name, as configuration and reports have it.
     pub name: String,
-    /// What the network is to the policy.
+    /// The interface's role in the policy.
     pub role: Role,
-    /// What carries the interface's packets.
+    /// The link that carries the interface's packets.
     pub link: Link,
-    /// The gateway's addresses, each with the prefix of its network; none while a DHCP client has not got one. The
-    /// first of a family counts where nothing else decides. Those of IPv6 have no effect yet.
+    /// The gateway's addresses, each with the prefix of its network; none while the DHCP client has no lease. The
+    /// first address of a family is the default choice. IPv6 addresses have no effect yet.
     ///
-    /// By an outside interface of a gateway that translates, the inside is seen at one of them: that in the network of
-    /// `gateway`, else the first.
+    /// On an outside interface of a gateway that translates, one of them is the external address of the inside: the
+    /// address in the network of `gateway`, else the first.
     pub addresses: Bounded<IpNet, { Interface::ADDRESSES_MAX }>,
-    /// The next hop for everything of a family that is on none of the gateway's networks. One without an address of its
-    /// family on the interface leads nowhere.
+    /// The default router of each family. It has no effect without an address of its family on the interface.
     pub gateway: Gateways,
     /// The largest IP packet that the interface carries, in octets, 576 to 65535.
     pub mtu: u16,
@@ -171,15 +171,15 @@ impl Interface {
     }
 }
 
-/// A VLAN of a port: frames that come in by the port with this tag are of the interface, and what the interface sends
-/// there gets the tag. The priority in a tag is not kept.
+/// A VLAN of a port: frames that come in by the port with this tag belong to the interface, and frames that the
+/// interface sends there get the tag. The priority in a tag is not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VlanPort {
     /// The port.
     pub port: PortId,
     /// The VLAN that the outer tag names.
     pub vid: VlanId,
-    /// The interface that it leads to.
+    /// The interface that the VLAN leads to.
     pub interface: InterfaceId,
 }
 
@@ -196,23 +196,23 @@ pub enum Link {
 /// What the firewall lets in. It has a meaning in [`Mode::Nat`] and [`Mode::NatDmz`] only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
-    /// [`Mode::NatDmz`]: the WAN address answers nothing that it need not answer, pings included.
+    /// [`Mode::NatDmz`]: the WAN address sends no answers that it need not send, to pings for example.
     pub stealth: bool,
-    /// What is open to packets of IPv4.
+    /// The inbound rules for IPv4.
     pub v4: InboundRules<Ipv4Addr>,
-    /// What is open to packets of IPv6; it has no effect yet. No packet changes its family on the way, so what is open to
-    /// one family leads to hosts of that family only.
+    /// The inbound rules for IPv6; they have no effect yet. No packet changes its family, so the rules of one family
+    /// lead to hosts of that family only.
     pub v6: InboundRules<Ipv6Addr>,
 }
 
-/// What the firewall lets in of the packets of one address family.
+/// The inbound rules of one address family: the packets from the WAN that the firewall admits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InboundRules<A: Address = Ipv4Addr> {
     /// The gateway's own services that the WAN may use.
     pub wan_services: Vec<WanService<A>>,
-    /// What is passed on to LAN hosts; the first match wins.
+    /// The forwards to LAN hosts; the first match wins.
     pub forwards: Vec<Forward<A>>,
-    /// The LAN host that gets what neither a service nor a forward claims.
+    /// The default host: the LAN host that gets packets that match neither a service nor a forward.
     pub dmz_host: Option<A>,
 }
 
@@ -223,7 +223,7 @@ impl<A: Address> Default for InboundRules<A> {
     }
 }
 
-/// A port of the gateway's own that the WAN may use.
+/// A port of one of the gateway's own services that the WAN may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WanService<A: Address = Ipv4Addr> {
     /// [`Protocol::TCP`] or [`Protocol::UDP`].
@@ -235,13 +235,13 @@ pub struct WanService<A: Address = Ipv4Addr> {
 }
 
 impl<A: Address> WanService<A> {
-    /// A port that everybody may use.
+    /// A port that any host may use.
     pub fn for_all(protocol: Protocol, port: u16) -> Self {
         Self { protocol, port, from: vec![A::Net::default()] }
     }
 }
 
-/// A port or a range of the WAN address that belongs to a LAN host.
+/// A forward: a port or a range of ports of the WAN address that leads to a LAN host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward<A: Address = Ipv4Addr> {
     /// [`Protocol::TCP`] or [`Protocol::UDP`].
@@ -252,30 +252,30 @@ pub struct Forward<A: Address = Ipv4Addr> {
     pub to: A,
     /// The LAN host's port for the first of `wan_ports`; the others follow in order.
     pub to_port: u16,
-    /// Who may use it, on the WAN; LAN hosts always may (hairpin).
+    /// The networks on the WAN that may use the forward; LAN hosts always may (hairpin).
     pub from: Vec<A::Net>,
 }
 
 /// How flows are tracked and translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat {
-    /// From whom a mapping takes packets.
+    /// The filtering of mappings.
     pub filtering: Filtering,
     /// The most flows at one time.
     pub flows_max: u32,
-    /// The most flows at one time that one inside host, the gateway included, opened; and likewise that
-    /// were opened to it from outside. A host is a [`Source`](crate::flow::Source).
+    /// The most flows at one time that one inside host, the gateway included, has opened; and also the most that were
+    /// opened to it from outside. A host is a [`Source`](crate::flow::Source).
     pub flows_per_host_max: u32,
 }
 
-/// From whom a NAT mapping takes packets. (RFC 4787, section 5)
+/// The filtering behaviour of a NAT mapping: the remotes whose packets it admits. (RFC 4787, section 5)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filtering {
-    /// From anybody.
+    /// Any remote.
     EndpointIndependent,
-    /// From addresses that the LAN host has sent to.
+    /// Remote addresses that the LAN host has sent to.
     AddressDependent,
-    /// From addresses and ports that the LAN host has sent to.
+    /// Remote addresses and ports that the LAN host has sent to.
     AddressAndPortDependent,
 }
 

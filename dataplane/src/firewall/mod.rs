@@ -1,10 +1,9 @@
 //! The firewall's policy: pure decisions on the configuration, for packets of any address family.
 //!
-//! A packet that belongs to a flow is never asked about here; the flow table admitted it when it
-//! opened. What arrives at the WAN address without a flow is claimed, in this order, by one of the
-//! gateway's own services, by a forward, by a NAT mapping (which the flow table knows), or by the
-//! default machine. What nobody claims is unsolicited, and [`syn_reject`] says how it is answered.
-//! [`policy`] tells the flow table what a configuration means for it.
+//! Packets of a flow never get here: the flow table admitted the flow when it was opened. A packet that arrives at
+//! the WAN address without a flow is matched, in this order, with the gateway's own services, the forwards, the NAT
+//! mappings (which the flow table knows) and the default host. A packet without a match is unsolicited, and
+//! [`syn_reject`] has the answer to unsolicited SYNs. [`policy`] applies a configuration to the flow table.
 
 pub mod policy;
 pub mod syn_reject;
@@ -16,12 +15,12 @@ use gatepost_ground::wire::Protocol;
 use crate::config::{Config, Forward, InboundRules, Mode, WanService};
 use crate::key::{Address, Endpoint};
 
-/// Who claims a packet that arrived at the WAN address without a flow.
+/// The rule that matches a packet which arrived at the WAN address without a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InboundMatch<A = Ipv4Addr> {
     /// One of the gateway's own services.
     Service,
-    /// One of the gateway's own services that does not admit this source.
+    /// A service of the gateway that does not admit this source.
     ServiceDenied,
     /// A LAN host, by a forward.
     Forward(Endpoint<A>),
@@ -31,7 +30,7 @@ pub enum InboundMatch<A = Ipv4Addr> {
     None,
 }
 
-/// Who claims a packet from `source` on the WAN to `port` of the WAN address.
+/// Matches a packet from `source` on the WAN to `port` of the WAN address.
 ///
 /// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards of that port exist
 /// and none admits it.
@@ -55,7 +54,7 @@ pub fn match_inbound<A: Address>(
     found
 }
 
-/// The LAN host that a LAN host reaches at `port` of the WAN address; sources are not limited.
+/// The LAN host that other LAN hosts reach at `port` of the WAN address; a forward's sources do not limit LAN hosts.
 pub fn hairpin_target<A: Address>(
     open: &InboundRules<A>,
     protocol: Protocol,
@@ -64,8 +63,8 @@ pub fn hairpin_target<A: Address>(
     forwards_of(open, protocol, port).next().map(|forward| target(forward, port))
 }
 
-/// The port of the WAN address behind which a LAN host's port stands by a forward, if it does. What the
-/// host sends from there is seen to come from the port at which it is asked.
+/// The external port of a forward to a LAN host's port, if there is one. Packets that the host sends from its port
+/// get this external port, so that replies come from the port that was addressed.
 pub fn external_port<A: Address>(
     open: &InboundRules<A>,
     protocol: Protocol,
@@ -79,7 +78,7 @@ pub fn external_port<A: Address>(
     })
 }
 
-/// Whether `port` is one of the gateway's own that the WAN may use.
+/// Whether the WAN may use a service of the gateway at `port`.
 pub fn is_wan_service<A: Address>(open: &InboundRules<A>, protocol: Protocol, port: u16) -> bool {
     wan_service(open, protocol, port).is_some()
 }
@@ -88,8 +87,7 @@ fn wan_service<A: Address>(open: &InboundRules<A>, protocol: Protocol, port: u16
     open.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
 }
 
-/// Whether the WAN side stays silent where it need not speak: pings, and refusals of what is
-/// unsolicited.
+/// Whether the WAN side stays silent where it need not answer: to pings and to unsolicited packets.
 pub fn is_stealthy(config: &Config) -> bool {
     config.mode == Mode::NatDmz && config.firewall.stealth
 }

@@ -1,5 +1,5 @@
-//! What the policy means for the flow table: the ports it must not give away, and the flows that a
-//! change of configuration ends.
+//! The policy's effect on the flow table: the ports that no mapping may have, and the flows that a change of
+//! configuration ends.
 
 use core::ops::RangeInclusive;
 
@@ -11,7 +11,7 @@ use crate::config::{Config, Family, InboundRules, Interface};
 use crate::flow::{Egress, Flow};
 use crate::key::{Address, Direction, Endpoint};
 
-/// The port of a DHCP client, whose server's answers never belong to anybody else. (RFC 2131)
+/// The port of a DHCP client. Packets to it are never translated. (RFC 2131)
 const DHCP_CLIENT_PORT: u16 = 68;
 
 /// The ports of the WAN address that belong to services and forwards, and to no mapping.
@@ -28,7 +28,7 @@ pub fn reserved_ports<A: Address>(
         .chain(dhcp)
 }
 
-/// Whether `config` would let a flow be opened that was opened before.
+/// Whether `config` still allows a flow that was opened before.
 pub fn is_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>) -> bool {
     Direction::BOTH.into_iter().all(|direction| is_end_allowed(config, flow, direction))
 }
@@ -61,7 +61,7 @@ fn is_own<A: Address>(config: &Config, address: A) -> bool {
     config.interfaces.iter().flat_map(Interface::nets::<A>).any(|net| A::split_net(net).0 == address)
 }
 
-/// Whether the firewall shows the LAN's `inside` to the flow's other end at `external`.
+/// Whether the inbound rules let the flow's other end reach the LAN's `inside` at `external`.
 fn is_bound<A: Address>(
     open: &InboundRules<A>,
     flow: &Flow<'_, A>,

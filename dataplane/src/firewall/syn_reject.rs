@@ -1,14 +1,13 @@
-//! Refusals of unsolicited TCP connections, and why they wait.
+//! Delayed rejection of unsolicited SYNs.
 //!
-//! Two hosts behind two NATs may open a connection to each other at the same moment. Whoever refused
-//! the first SYN at once would kill the connection just before its own host's SYN opens the way, so an
-//! unsolicited SYN is answered only after [`DELAY`], and only if still nobody has asked for it.
-//! (RFC 5382, REQ-4)
+//! Two hosts behind two NATs may open a connection to each other at the same time. A gateway that rejected the first
+//! SYN at once would kill the connection just before its own host's SYN opens the mapping. So an unsolicited SYN is
+//! rejected only after [`DELAY`], and only if there is still no flow for it. (RFC 5382, REQ-4)
 //!
-//! The queue keeps what an ICMP error quotes of each SYN, in the order of arrival, which is the order
-//! of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. It does
-//! not know flows: whoever takes an entry out asks the flow table whether the connection has come
-//! about meanwhile.
+//! The queue keeps the part of each SYN that an ICMP error quotes, in the order of arrival, which is also the order
+//! of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. The queue does not know
+//! flows: the caller that takes an entry out checks in the flow table whether the connection has been opened
+//! meanwhile.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -20,13 +19,13 @@ use crate::icmp_error;
 /// How long an unsolicited SYN stays unanswered. (RFC 5382, REQ-4)
 pub const DELAY: Duration = Duration::from_secs(6);
 
-/// The most SYNs that wait for their refusal.
+/// The most SYNs that wait for their rejection.
 pub const SYN_REJECTS_MAX: usize = 256;
 
 /// The longest IPv4 header and the eight octets after it, which hold the ports. (RFC 792)
 const QUOTE_LEN_MAX: usize = 60 + 8;
 
-/// What an ICMP error quotes of a SYN: its IPv4 header and eight octets.
+/// The part of a packet that an ICMP error quotes: its IPv4 header and eight octets.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
     bytes: [u8; QUOTE_LEN_MAX],
@@ -59,7 +58,7 @@ impl Quote {
     }
 }
 
-/// The SYNs that wait for their refusal.
+/// The SYNs that wait for their rejection.
 #[derive(Debug)]
 pub struct SynRejects {
     waiting: VecDeque<(Instant, Quote)>,
@@ -91,7 +90,7 @@ impl SynRejects {
         self.waiting.front().map(|(due, _)| *due)
     }
 
-    /// Forgets them all.
+    /// Forgets all waiting SYNs.
     pub fn clear(&mut self) {
         self.waiting.clear();
     }

@@ -1,34 +1,35 @@
-//! Fragments on their way through: what becomes of the first becomes of the rest.
+//! Received fragments: the decision on a packet's first fragment applies to all of its fragments.
 //!
 //! # Theory of operation
 //!
-//! Only the first fragment of a packet has the transport header, by which flows, NAT and firewall
-//! decide. What they decided is noted here as a value `T` under the packet's key, and the other
-//! fragments look it up; nothing is put together. (RFC 4787, REQ-14)
+//! Only the first fragment of a packet has the transport header, by which flows, NAT and firewall decide. The tracker
+//! stores the decision as a value `T` under the packet's key, and the further fragments look it up; nothing is
+//! reassembled. (RFC 4787, REQ-14)
 //!
 //! ```text
 //!               later fragment                    first fragment
 //!   (nothing) ───────────────────▶ waiting ─────────────────────────▶ known ──15 s──▶ (nothing)
-//!       │                             │  its fragments are let go       ▲
+//!       │                             │  its fragments are released     ▲
 //!       │                             └──2 s──▶ (nothing), they expire  │
 //!       └──────────────────── first fragment ───────────────────────────┘
 //! ```
 //!
-//! Fragments that overtake the first are held until it comes. A flood of such is bounded by
-//! [`FragmentTracker::HELD_MAX`] buffers, [`FragmentTracker::HELD_EACH_MAX`] for one packet, and 2 s;
-//! when they are used up further ones are refused, while packets whose first fragment comes first
-//! still pass.
+//! Fragments that arrive before the first one are held until it comes. A flood of them is bounded by
+//! [`FragmentTracker::HELD_MAX`] buffers, [`FragmentTracker::HELD_EACH_MAX`] for one packet, and 2 s. When the
+//! buffers are used up, further such fragments are rejected, while packets whose first fragment arrives first still
+//! pass.
 //!
-//! There are [`FragmentTracker::PACKETS_MAX`] places in sets of eight by a keyed hash. A new packet
-//! takes, of its set, a free place, else that of the known packet whose first fragment came longest
-//! ago, which has most likely passed; never one that fragments are held for.
+//! There are [`FragmentTracker::PACKETS_MAX`] slots in sets of eight by a keyed hash. A new packet takes from its set
+//! a free slot, else the slot of the known packet whose first fragment came longest ago, as that packet has most
+//! likely passed; never a slot with held fragments.
 //!
-//! A sender may use an identification again within that time. A fragment that overtakes the first one of the new packet
-//! is taken for one of the old packet. So whoever notes a new value under the same key keeps of the old one what all
-//! fragments must have in common, which is the identification that NAT gives them.
+//! A sender may use an identification again while the old packet is known. Then a fragment of the new packet that
+//! arrives before its first one is taken for a fragment of the old packet. So a caller that stores a new value under
+//! the same key keeps the part of the old value that all fragments must share: the identification that NAT gives
+//! them.
 //!
-//! A packet's fragments are not counted: its place is free after the time only, so that duplicates and
-//! stragglers find it. Ports must not be forged by overlapping: see [`is_sound`].
+//! A packet's fragments are not counted: its slot is freed by time only, so that duplicates and late fragments find
+//! it. An overlapping fragment must not replace the ports: see [`is_sound`].
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
@@ -42,18 +43,18 @@ use crate::hold::{FramePool, FrameQueue};
 use crate::ingress::Ingress;
 use crate::key::Address;
 
-/// Which packet a fragment is of. (RFC 791, section 3.2)
+/// The identity of the packet that a fragment belongs to. (RFC 791, section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FragmentKey<A = Ipv4Addr> {
-    /// The interface it came from; `None` from the gateway's own host stack.
+    /// The interface that received the fragment; `None` for the gateway's own host stack.
     pub interface: Option<InterfaceId>,
-    /// As it came, before NAT.
+    /// The source as received, before NAT.
     pub source: A,
-    /// As it came, before NAT.
+    /// The destination as received, before NAT.
     pub destination: A,
-    /// What the whole packet carries.
+    /// The protocol of the whole packet.
     pub protocol: Protocol,
-    /// What the sender calls it. One of IPv4 has 16 bits.
+    /// The identification. An IPv4 identification has 16 bits.
     pub id: u32,
 }
 
@@ -65,8 +66,8 @@ impl FragmentKey {
     }
 }
 
-/// Whether a fragment is neither too small nor where it could replace a part of the transport header:
-/// no sender makes such, but who wants past a firewall does. (RFC 1858, RFC 3128)
+/// Whether a fragment is large enough for the transport header and does not overlap it. Only an attacker who wants to
+/// get past a firewall sends other ones. (RFC 1858, RFC 3128)
 pub fn is_sound(header: &Header) -> bool {
     let transport_len = match header.protocol {
         Protocol::TCP => tcp::Header::LEN_MIN,
@@ -78,28 +79,28 @@ pub fn is_sound(header: &Header) -> bool {
     usize::from(reaches) >= transport_len
 }
 
-/// What becomes of a fragment that is not the first.
+/// What to do with a fragment that is not the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LaterFragment<T> {
-    /// The same as of the first.
+    /// The value stored for the first fragment applies.
     Known(T),
-    /// The tracker has taken it, to wait for the first.
+    /// The tracker has taken the fragment, which waits for the first one.
     Held,
     /// No more fragments can be held.
     Full,
 }
 
-/// The packets of which fragments are on their way.
+/// The packets whose fragments are tracked.
 #[derive(Debug)]
 pub struct FragmentTracker<T, A = Ipv4Addr> {
     sets: Box<[[Entry<T, A>; WAYS]]>,
     hasher: RandomState,
     pool: FramePool<Ingress>,
-    /// The places of all packets that wait, oldest first.
+    /// The slots of all packets that wait for their first fragment, oldest first.
     waiting: Vec<usize>,
 }
 
-/// The places of a set.
+/// The slots of a set.
 const WAYS: usize = 8;
 
 #[derive(Debug)]
@@ -107,7 +108,7 @@ struct Entry<T, A> {
     key: Option<FragmentKey<A>>,
     /// `None` while the packet waits for its first fragment.
     value: Option<T>,
-    /// When it is forgotten.
+    /// When the packet is forgotten.
     deadline: Instant,
     held: FrameQueue,
 }
@@ -118,11 +119,11 @@ impl<T> FragmentTracker<T> {
     pub const PACKETS_MAX: usize = 4096;
     /// The most fragments held at one time.
     pub const HELD_MAX: u16 = 256;
-    /// The most fragments held for one packet: the largest one's on an Ethernet, without the first.
+    /// The most fragments held for one packet: those of the largest packet on an Ethernet, without the first.
     pub const HELD_EACH_MAX: usize = 44;
-    /// How long a fragment waits for the first: far beyond any reordering, short for a flood's sake.
+    /// How long a fragment waits for the first one: far longer than any reordering, and short because of floods.
     pub const HELD: Duration = Duration::from_secs(2);
-    /// How long the first fragment's way is remembered. (RFC 791, section 3.2)
+    /// How long the value of the first fragment is remembered. (RFC 791, section 3.2)
     pub const KNOWN: Duration = Duration::from_secs(15);
 }
 
@@ -141,10 +142,10 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         }
     }
 
-    /// The first fragment of a packet has come, and `value` is what becomes of it. What waited for it is
-    /// now to be [released](FragmentTracker::release).
+    /// Stores `value`, the decision on a packet's first fragment. The caller then
+    /// [releases](FragmentTracker::release) the fragments that waited for it.
     ///
-    /// Returns `false` if there was no place to note it; its other fragments will then not pass.
+    /// Returns `false` if there is no room; then the further fragments of the packet do not pass.
     pub fn first(&mut self, now: Instant, key: &FragmentKey<A>, value: T) -> bool {
         let Some(place) = self.find(now, key).or_else(|| self.insert(key)) else { return false };
         let entry = &mut self.sets[place / WAYS][place % WAYS];
@@ -154,13 +155,12 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         true
     }
 
-    /// What becomes of the fragments of a packet whose first has come, if it is still remembered.
+    /// The value of a packet whose first fragment has come, if it is still remembered.
     pub fn known(&self, now: Instant, key: &FragmentKey<A>) -> Option<T> {
         self.find(now, key).and_then(|place| self.sets[place / WAYS][place % WAYS].value)
     }
 
-    /// Takes out the next fragment that waited for the first, which has come, into `frame`; returns where
-    /// it came from.
+    /// Moves the next fragment that waited for the first one into `frame`, and returns the fragment's ingress.
     pub fn release(&mut self, now: Instant, key: &FragmentKey<A>, frame: &mut Frame) -> Option<Ingress> {
         let place = self.find(now, key)?;
         let (held, ingress) = self.pool.release(&mut self.sets[place / WAYS][place % WAYS].held)?;
@@ -168,8 +168,8 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         Some(ingress)
     }
 
-    /// A fragment that is not the first has come in `frame`. If the first has not come yet, the
-    /// tracker takes the frame and leaves an empty buffer in its stead.
+    /// Looks up the value for the fragment in `frame`, which is not a first one. If the first one has not come yet,
+    /// the tracker takes the frame and leaves an empty buffer instead.
     pub fn later(
         &mut self,
         now: Instant,
@@ -203,7 +203,7 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         self.waiting.first().map(|place| self.sets[place / WAYS][place % WAYS].deadline)
     }
 
-    /// Gives up the fragments whose first did not come in time, each to `expire`.
+    /// Gives `expire` each held fragment whose first fragment did not come in time.
     pub fn handle_timeout(&mut self, now: Instant, expire: &mut impl FnMut(Ingress, &mut Frame)) {
         while let Some(&place) = self.waiting.first() {
             let entry = &mut self.sets[place / WAYS][place % WAYS];
@@ -215,7 +215,7 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         }
     }
 
-    /// Hands over all frames held at a place.
+    /// Gives `take` all frames held in a slot.
     fn let_go(&mut self, place: usize, take: &mut impl FnMut(Ingress, &mut Frame)) {
         let held = &mut self.sets[place / WAYS][place % WAYS].held;
         while let Some((frame, ingress)) = self.pool.release(held) {
@@ -230,7 +230,7 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         self.sets[index].iter().position(is_it).map(|way| index * WAYS + way)
     }
 
-    /// Gives a new packet a place, another's if need be, but none that fragments are held for.
+    /// Gives a new packet a slot, another packet's if need be, but never one with held fragments.
     fn insert(&mut self, key: &FragmentKey<A>) -> Option<usize> {
         let index = self.index(key);
         let set = &mut self.sets[index];

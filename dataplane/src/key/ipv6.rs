@@ -1,4 +1,4 @@
-//! IPv6's addresses. No packet of IPv6 is looked at yet; configuration and tables have what one needs.
+//! IPv6 addresses. The dataplane handles no IPv6 packets yet; configuration and tables are ready for them.
 
 use core::hash::Hasher;
 use core::net::Ipv6Addr;
@@ -12,7 +12,7 @@ use super::{Address, Ends};
 impl Address for Ipv6Addr {
     type Bits = u128;
     type Net = Ipv6Net;
-    /// The last is one more than the interface.
+    /// The last field is the interface's number plus one.
     type OnInterface = ([u64; 2], u16);
 
     #[inline]
@@ -49,7 +49,7 @@ impl Address for Ipv6Addr {
         net.contains(&self)
     }
 
-    /// Between two routers, a network of two has none that stands for both. (RFC 6164, section 6)
+    /// A network of two routers has no any-router address. (RFC 6164, section 6)
     fn ends_of(prefix_len: u8) -> Ends {
         if prefix_len < 127 { Ends::AnyRouter } else { Ends::Hosts }
     }

@@ -1,15 +1,15 @@
 //! Large tables in large pages.
 //!
-//! A look-up among a million flows reads a few cache lines anywhere in a hundred megabytes. In pages of 4 KiB the
-//! processor walks the page table for nearly every one of them, in pages of 2 MiB for few: that is a third
-//! of the time. The kernel gives them to whoever asks (Linux Documentation/admin-guide/mm/transhuge.rst).
+//! A look-up among a million flows reads a few cache lines anywhere in a hundred megabytes. With pages of 4 KiB the
+//! processor walks the page table for nearly every one of them, with pages of 2 MiB for few, which saves a third of
+//! the time. The kernel gives large pages on request (Linux Documentation/admin-guide/mm/transhuge.rst).
 #![allow(unsafe_code, reason = "the advice is a system call that takes an address")]
 
-/// Less than this fits the processor's translations anyway.
+/// A smaller table fits the processor's TLB anyway.
 const WORTHWHILE_OCTETS: usize = 4 << 20;
 
-/// Advises the kernel to put the memory of `table`, used or not, in large pages. It may do so or not; what
-/// nobody touches stays unused.
+/// Advises the kernel to back the memory of `table`, used or not, with large pages. The kernel may ignore the advice;
+/// untouched memory stays unused.
 pub(crate) fn advise<T>(table: &mut Vec<T>) {
     #[cfg(target_os = "linux")]
     {

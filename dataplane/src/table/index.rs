@@ -21,7 +21,7 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// What an entry takes: with as many as a power of two, there are two slots for each.
+    /// The octets of an entry at most: two slots.
     pub(crate) const ENTRY_OCTETS: usize = 2 * size_of::<u64>();
 
     /// An index without room.
@@ -43,7 +43,7 @@ impl Index {
         }
     }
 
-    /// The value stored under `hash` that `is_match` takes.
+    /// The value stored under `hash` for which `is_match` is true.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is_match: impl FnMut(NonZeroU32) -> bool) -> Option<NonZeroU32> {
         let mut at = self.home(hash);
@@ -57,13 +57,13 @@ impl Index {
         }
     }
 
-    /// The first value stored under `hash`: nearly always the one that is looked for.
+    /// The first value stored under `hash`, which is nearly always the right one.
     #[inline]
     pub(crate) fn candidate(&self, hash: u32) -> Option<NonZeroU32> {
         self.find(hash, |_| true)
     }
 
-    /// Fetches the slot where the search for `hash` begins.
+    /// Prefetches the slot where the search for `hash` begins.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u32) {
         prefetch::read(&self.slots[self.home(hash)]);
@@ -136,7 +136,7 @@ impl Index {
     }
 }
 
-/// How full the slots get: 3 of 4. Linear probing then looks at 2.5 slots for a hit on average.
+/// The highest load: 3 of 4 slots. Linear probing then reads 2.5 slots for a hit on average.
 const LOAD_MAX: (usize, usize) = (3, 4);
 
 fn slots_for(entries_max: usize) -> usize {

@@ -23,7 +23,7 @@ pub(crate) struct List {
 const NONE: u32 = u32::MAX;
 
 impl Links {
-    /// What an entry takes.
+    /// The octets of an entry.
     pub(crate) const ENTRY_OCTETS: usize = size_of::<Link>();
 
     /// No links, and no room.

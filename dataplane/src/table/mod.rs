@@ -1,7 +1,6 @@
-//! Tables that the dataplane's state stands in: entries of one size, found and listed by number, counted, timed.
+//! The tables of the dataplane's state: entries of one size, found and listed by number, counted, timed.
 //!
-//! They are bounded, take their memory when room is made for them, and allocate nothing afterwards. They know no packet
-//! and no policy.
+//! The tables are bounded, allocate only when room is made, and know neither packets nor policy.
 
 mod huge_pages;
 pub(crate) mod index;

@@ -1,11 +1,11 @@
-//! What most values are told apart from a few by, without being compared with each of them.
+//! A filter that tells most values from a few without comparing them with each.
 
-/// The last six bits of a few values.
+/// A set of the last six bits of a few values: a Bloom filter with one hash.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct OctetFilter(u64);
 
 impl OctetFilter {
-    /// Those of values that end in these octets.
+    /// The filter of values that end in these octets.
     pub(crate) fn of(values: impl Iterator<Item = u8>) -> Self {
         Self(values.fold(0, |marks, last| marks | 1 << (last & 63)))
     }

@@ -4,12 +4,12 @@ use core::ops::{Index, IndexMut};
 
 use gatepost_ground::InterfaceId;
 
-/// A table with a place for every interface that a gateway can have, so that a lookup cannot fail.
+/// A table with a value for every interface that a gateway can have, so that a look-up cannot fail.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PerInterface<T>([T; InterfaceId::COUNT_MAX]);
 
 impl<T> PerInterface<T> {
-    /// A table of what `value` gives for each interface.
+    /// A table of `value` of each interface.
     pub(crate) fn from_fn(mut value: impl FnMut(InterfaceId) -> T) -> Self {
         Self(core::array::from_fn(|index| value(InterfaceId(index as u8))))
     }

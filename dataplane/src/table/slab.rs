@@ -4,8 +4,8 @@ use core::ops::{Index, IndexMut};
 
 use super::{huge_pages, prefetch};
 
-/// A bounded store of entries under small numbers, which are used again after a removal. It
-/// allocates only in [`Slab::reserve`]; memory that no entry has used yet is not resident.
+/// A bounded store of entries under small numbers, which are reused after a removal. It allocates only in
+/// [`Slab::reserve`]; memory that no entry has used yet is not resident.
 pub(crate) struct Slab<T> {
     slots: Vec<Slot<T>>,
     /// The slot that was freed last, or [`NONE`].
@@ -23,7 +23,7 @@ enum Slot<T> {
 const NONE: u32 = u32::MAX;
 
 impl<T> Slab<T> {
-    /// What an entry takes.
+    /// The octets of an entry.
     pub(crate) const ENTRY_OCTETS: usize = size_of::<Slot<T>>();
 
     /// A store without room.
@@ -40,7 +40,7 @@ impl<T> Slab<T> {
         }
     }
 
-    /// Stores `entry` under a number that it returns.
+    /// Stores `entry` and returns its number.
     ///
     /// # Panics
     ///
@@ -59,7 +59,7 @@ impl<T> Slab<T> {
         self.slots.len() as u32 - 1
     }
 
-    /// Takes out the entry `id`.
+    /// Removes the entry `id`.
     ///
     /// # Panics
     ///
@@ -81,7 +81,7 @@ impl<T> Slab<T> {
         self.slots.get(id as usize)?.entry()
     }
 
-    /// Announces that the entry `id` will be read.
+    /// Prefetches the entry `id`.
     #[inline]
     pub(crate) fn prefetch(&self, id: u32) {
         prefetch::read(&self.slots[id as usize]);
@@ -94,12 +94,12 @@ impl<T> Slab<T> {
         self.len = 0;
     }
 
-    /// How many entries there are.
+    /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
-    /// One more than the greatest number that was ever used.
+    /// One more than the greatest number ever used.
     pub(crate) fn end(&self) -> u32 {
         self.slots.len() as u32
     }

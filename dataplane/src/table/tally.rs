@@ -1,4 +1,4 @@
-//! Counts by key: how many flows share an inside host, or a mapping and a remote address, for one.
+//! Counts by key, such as the number of flows of an inside host.
 
 use core::hash::Hash;
 use core::num::NonZeroU32;
@@ -8,7 +8,7 @@ use ahash::RandomState;
 use super::index::Index;
 use super::slab::Slab;
 
-/// A bounded number of keys, each counted from one up while it is there.
+/// A bounded number of keys with their counts. A key exists while its count is above zero.
 pub(crate) struct Tally<K> {
     entries: Slab<Entry<K>>,
     index: Index,
@@ -21,7 +21,7 @@ struct Entry<K> {
 }
 
 impl<K: Copy + Eq + Hash> Tally<K> {
-    /// Nothing counted, without room.
+    /// An empty tally without room.
     pub(crate) fn new(hasher: RandomState) -> Self {
         Self { entries: Slab::new(), index: Index::new(), hasher }
     }
@@ -64,7 +64,7 @@ impl<K: Copy + Eq + Hash> Tally<K> {
         }
     }
 
-    /// Counts nothing any more.
+    /// Removes all keys.
     pub(crate) fn clear(&mut self) {
         self.entries.clear();
         self.index.clear();

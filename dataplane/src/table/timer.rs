@@ -1,12 +1,12 @@
-//! A timer wheel: who is due, at a cost that does not depend on how many wait.
+//! A timer wheel: finds due timers at a cost that does not depend on the number of timers.
 //!
-//! One slot per second and a list per slot, linked through the timers' numbers. A timer is armed for a
-//! tick; when its tick has come it is handed out once and disarmed. The owner keeps the true deadline
-//! and arms the timer again if that has moved on meanwhile, so that a packet that prolongs a flow
-//! touches no list. A deadline that comes nearer must be armed at once.
+//! One slot per second and a list per slot, linked through the timers' numbers. A timer is armed for a tick; when the
+//! tick has come, the timer is returned once and disarmed. The owner keeps the true deadline and arms the timer again
+//! if the deadline is later now, so that a packet that refreshes a flow touches no list. An earlier deadline must be
+//! armed at once.
 //!
-//! The wheel spans [`Wheel::SPAN_SECS`]. A timer for later, or one armed while the wheel lags behind,
-//! is handed out early, and its owner arms it again.
+//! The wheel spans [`Wheel::SPAN_SECS`]. A timer for later, or one armed while the wheel lags behind, is returned
+//! early, and its owner arms it again.
 
 use gatepost_ground::Instant;
 
@@ -54,7 +54,7 @@ pub(crate) struct Wheel {
 struct Node {
     previous: u32,
     next: u32,
-    /// The tick it is armed for.
+    /// The tick that the timer is armed for.
     tick: u32,
 }
 
@@ -62,7 +62,7 @@ const SLOTS: usize = 8192;
 const NONE: u32 = u32::MAX;
 
 impl Wheel {
-    /// What a timer takes.
+    /// The octets of a timer.
     pub(crate) const TIMER_OCTETS: usize = size_of::<Node>();
 
     /// How far ahead a timer can be armed: longer than the longest default timeout, 7440 s.
@@ -103,7 +103,7 @@ impl Wheel {
         self.occupied[slot / 64] |= 1 << (slot % 64);
     }
 
-    /// Makes the armed timer `id` due at `at`, if that is before it is due now.
+    /// Makes the armed timer `id` due at `at`, if that is earlier.
     pub(crate) fn hasten(&mut self, id: u32, at: Tick) {
         if at.0 < self.nodes[id as usize].tick {
             self.disarm(id);

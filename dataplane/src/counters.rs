@@ -28,18 +28,18 @@ pub struct Counters {
     pub handed_over: u64,
     /// Frames that the dataplane made: ARP, ICMP errors, fragments.
     pub made: u64,
-    /// Frames that it would have made but that were limited by rate or room.
+    /// Frames that the dataplane did not make because of a rate limit or lack of room.
     pub made_suppressed: u64,
-    /// Flows that nobody had answered, or that were over, and made room for others.
+    /// Unanswered or ended flows that were recycled for new ones.
     pub flows_recycled: u64,
-    /// ARP packets in which somebody else claimed an address of the gateway's.
+    /// ARP packets in which another station claimed an address of the gateway.
     pub address_conflicts: u64,
-    /// Known neighbours that have gone over to another hardware address.
+    /// Known neighbours that have changed their hardware address.
     pub neighbor_changes: u64,
-    /// Claims to a neighbour's address by another hardware address that were not believed.
+    /// Claims to a neighbour's address by another hardware address that were refused.
     pub neighbor_claims_refused: u64,
-    /// Timers, notices, leases and configurations that the dataplane gave up because of a fault of its own; a frame that it
-    /// gives up is dropped as internal-error.
+    /// Timers, notices, leases and configurations that the dataplane gave up because of an internal fault; a frame is
+    /// dropped as internal-error then.
     pub tasks_given_up: u64,
     #[serde(skip)]
     /// Frames dropped, by reason.

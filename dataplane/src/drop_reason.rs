@@ -1,11 +1,11 @@
-//! Why a frame goes no further: the verdict's reason, and the count of each.
+//! Reasons for dropping a frame, and a counter of each.
 
 use core::fmt;
 use core::ops::{AddAssign, Index};
 
 macro_rules! drop_reasons {
     ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal,)+) => {
-        /// Why a frame went no further.
+        /// The reason why a frame was dropped.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum DropReason {
@@ -41,20 +41,20 @@ drop_reasons! {
     VlanTagged => "vlan-tagged",
     /// Comes from a multicast or zero MAC address, or from the gateway's own.
     SourceMacInvalid => "source-mac-invalid",
-    /// Is said to be a super-frame, or without its checksum, and cannot be that.
+    /// Marked as a super-frame or as lacking its checksum, which its contents rule out.
     OffloadInvalid => "offload-invalid",
     /// The destination is behind the port the frame came from.
     BridgeSamePort => "bridge-same-port",
     /// The destination MAC is neither the gateway's nor behind another port.
     MacNotForUs => "mac-not-for-us",
-    /// Addressed to the gateway in a protocol that it does not speak; IPv6 is one, for now.
+    /// Addressed to the gateway in a protocol that it does not support; IPv6 is one, for now.
     EtherTypeUnsupported => "ethertype-unsupported",
-    /// An ARP packet that is none for Ethernet and IPv4, or lies about its sender.
+    /// An ARP packet that is not for Ethernet and IPv4, or has an impossible sender.
     ArpMalformed => "arp-malformed",
     /// An ARP packet from a LAN port that claims an address of the gateway's, or one leased or reserved to another; or
     /// whose sender is not the frame's.
     ArpInspection => "arp-inspection",
-    /// From a LAN port, what only a DHCP server sends, and the gateway is the only one.
+    /// A DHCP server's message from a LAN port, while the gateway's is the only DHCP server allowed.
     DhcpServerForeign => "dhcp-server-foreign",
     /// Not a valid IPv4 header: version, lengths or options.
     Ipv4Malformed => "ipv4-malformed",
@@ -69,7 +69,7 @@ drop_reasons! {
     SpoofedSource => "spoofed-source",
     /// A directed broadcast or multicast that is not forwarded.
     BroadcastNotForwarded => "broadcast-not-forwarded",
-    /// An IPv4 packet for somebody else on a gateway that does not route.
+    /// An IPv4 packet for another host, on a gateway that does not route it.
     Ipv4NotForUs => "ipv4-not-for-us",
     /// The time to live ended here.
     TtlExpired => "ttl-expired",
@@ -85,7 +85,7 @@ drop_reasons! {
     UdpChecksum => "udp-checksum",
     /// The checksum of an ICMP message is wrong.
     IcmpChecksum => "icmp-checksum",
-    /// Control bits that no TCP sets together, or none: how scanners tell systems apart.
+    /// Control bits that no TCP sets together, or none, as scanners send them.
     TcpFlagsInvalid => "tcp-flags-invalid",
     /// TCP options that lie about their length.
     TcpOptionsMalformed => "tcp-options-malformed",
@@ -95,9 +95,9 @@ drop_reasons! {
     FragmentInvalid => "fragment-invalid",
     /// Too many packets are being fragmented at once.
     FragmentTableFull => "fragment-table-full",
-    /// From the WAN, unasked for, and claimed by no service, forward or default host.
+    /// From the WAN, without a flow, and for no service, forward, mapping or default host.
     Unsolicited => "unsolicited",
-    /// From the WAN to an open mapping, but from somebody its filtering does not admit.
+    /// From the WAN to an open mapping, but from a remote that the mapping's filtering does not admit.
     Filtered => "filtered",
     /// From the WAN to one of the gateway's own services that does not admit this source.
     ServiceSourceDenied => "service-source-denied",
@@ -107,25 +107,26 @@ drop_reasons! {
     LanNotReachable => "lan-not-reachable",
     /// A TCP segment that fits no state of its flow.
     TcpStateInvalid => "tcp-state-invalid",
-    /// A TCP segment with numbers that its receiver could not take: forged, or far too late.
+    /// A TCP segment with sequence or acknowledgment numbers that its receiver could not accept: forged, or far too
+    /// late.
     TcpSequenceInvalid => "tcp-sequence-invalid",
-    /// An ICMP error or reply to what nobody has sent.
+    /// An ICMP error or reply that belongs to no flow.
     IcmpUnrelated => "icmp-unrelated",
-    /// An echo request whose sender has had as many replies as one address may, or as all may together.
+    /// An echo request beyond the rate of replies to one address, or to all addresses together.
     EchoLimited => "echo-limited",
-    /// The flow table is full but for its reserve, and nothing in it gives way.
+    /// The flow table is full but for its reserve, and no flow can be recycled.
     FlowTableFull => "flow-table-full",
-    /// One inside host has opened as many flows as it may, or as many were opened to it; or the senders behind
-    /// a port that ARP does not know have, together.
+    /// One inside host has reached its limit of flows that it opened, or of flows that were opened to it; or the
+    /// senders behind a port that ARP does not know have reached theirs, together.
     FlowHostLimit => "flow-host-limit",
-    /// One source on the WAN has opened as many flows that nobody answers as it may.
+    /// One source on the WAN has reached its limit of unanswered flows.
     FlowSourceLimit => "flow-source-limit",
-    /// No external port is free for a new mapping but those of the reserve, and no flow gives way.
+    /// No external port but those of the reserve is free for a new mapping, and no flow can be recycled.
     PortsExhausted => "ports-exhausted",
-    /// Its packets or replies could not be told from those of another flow: for one, the default machine's
-    /// with the same remote, by a port that a mapping has already.
+    /// The new flow's packets or replies could not be told from those of another flow, such as one of the default
+    /// host with the same remote at a port that a mapping has.
     FlowAmbiguous => "flow-ambiguous",
-    /// More packets wait for the neighbour than may.
+    /// Too many packets wait for the neighbour's hardware address.
     NeighborQueueFull => "neighbor-queue-full",
     /// The neighbour did not answer ARP.
     NeighborUnreachable => "neighbor-unreachable",
@@ -133,11 +134,11 @@ drop_reasons! {
     NeighborTableFull => "neighbor-table-full",
     /// The gateway has no address on that segment yet.
     NoAddress => "no-address",
-    /// More frames were to be made than one batch holds.
+    /// More frames had to be made than one batch holds.
     OutputFull => "output-full",
     /// The ring to the host stack is full, or has the share of its port in it.
     HostRingFull => "host-ring-full",
-    /// Was under way between two workers while the configuration changed, and belongs to another one now.
+    /// The frame was between two workers while the configuration changed, and another worker owns it now.
     WorkerChanged => "worker-changed",
     /// The ring to the worker that the packet belongs to is full.
     WorkerRingFull => "worker-ring-full",
@@ -145,7 +146,7 @@ drop_reasons! {
     PortBackpressure => "port-backpressure",
     /// The port is gone, or set down.
     PortDown => "port-down",
-    /// The port refused the frame, or took only a part of it.
+    /// The port rejected the frame, or took only a part of it.
     PortRefused => "port-refused",
     /// A fault of the gateway itself: an invariant did not hold while it dealt with the frame. The log says more.
     InternalError => "internal-error",

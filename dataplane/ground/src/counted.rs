@@ -1,11 +1,11 @@
-//! Structs of counters that are defined once: what is counted, what it means, and how it is reported.
+//! A macro for structs of counters, with their meanings and their reports in one definition.
 
-/// Defines a struct of counters. Its documentation is the glossary's text: each field's is a sentence or more without
-/// links.
+/// Defines a struct of counters. The fields' documentation is the glossary's text: one sentence or more for each
+/// field, without links.
 ///
-/// Besides the struct there are, of the `u64` fields, `GLOSSARY` with the names and meanings, and `iter` with the
-/// counts, both in the order of the fields; and `+=` of another one. Fields of other types come last, begin with
-/// `#[serde(skip)]` and take part in `+=` alone. The calling crate depends on `serde`.
+/// The macro also defines, for the `u64` fields in their order, `GLOSSARY` with names and meanings and `iter` with
+/// names and counts, and `+=` for two structs. Fields of other types come last, begin with `#[serde(skip)]` and take
+/// part in `+=` only. The calling crate depends on `serde`.
 #[macro_export]
 macro_rules! counters {
     (

@@ -1,11 +1,11 @@
-//! How many echo replies the gateway sends: so many to one address, and so many in all. (RFC 1812, section 4.3.2.8)
+//! The rate limits of echo replies: to one address, and to all addresses together. (RFC 1812, section 4.3.2.8)
 //!
-//! The source of an echo request can be forged, and the replies then go to a victim. RFC 1812 wants a limit for
-//! errors; RFC 4443 (section 2.4) describes the token bucket that is used here for either.
+//! The source of an echo request can be forged, so that the replies go to a victim. RFC 1812 requires a limit for
+//! errors; RFC 4443, section 2.4, describes the token bucket that the gateway uses for errors and echo replies.
 //!
-//! The buckets of addresses, of either family, are a table of fixed size, in which a keyed hash finds an address its
-//! bucket. Addresses that share a bucket share its rate; nobody outside can tell which those are. A network of IPv6 with
-//! a prefix of 64 bits counts as one address, as every host in it has as many as it likes.
+//! The buckets of addresses of both families are in a table of fixed size; a keyed hash of the address picks the
+//! bucket. Addresses that share a bucket share its rate, and no host outside can tell which addresses do. An IPv6 /64
+//! network counts as one address, as every host in it can have any number of addresses.
 
 use core::net::IpAddr;
 
@@ -23,22 +23,22 @@ pub struct EchoLimit {
 }
 
 impl EchoLimit {
-    /// Replies to one address, a second. A path's test with `ping -i 0.02` gets all of its replies.
+    /// Replies to one address per second. A path test with `ping -i 0.02` gets all of its replies.
     pub const PER_DESTINATION: u32 = 50;
     /// Replies to one address that may go out at once after a pause.
     pub const PER_DESTINATION_BURST: u32 = 50;
-    /// Replies to all addresses, a second.
+    /// Replies to all addresses per second.
     pub const PER_SEC: u32 = 1000;
     /// Replies to all addresses that may go out at once after a pause.
     pub const BURST: u32 = 500;
-    /// The buckets that addresses have.
+    /// The number of buckets for addresses.
     pub const BUCKETS: usize = 1024;
 
-    /// One of `parts` parts of the limit of all, with full buckets. Each part has the whole limit of one address. The
-    /// secret `seed` keys the hash.
+    /// One of `parts` equal parts of the limit for all addresses, with full buckets. Each part has the whole limit
+    /// for one address. The secret `seed` keys the hash.
     pub fn new(seed: [u8; 32], parts: u8) -> Self {
         let word = |at: usize| (0..8).fold(0, |word, byte| word << 8 | u64::from(seed[at * 8 + byte]));
-        // Requests of one address may all come to one worker, which then has to answer them all.
+        // All requests from one address may come to one worker, which then has to answer them all.
         let of_one = RateLimit::new(Self::PER_DESTINATION, Self::PER_DESTINATION_BURST);
         Self {
             all: RateLimit::new(Self::PER_SEC, Self::BURST).divided(parts),
@@ -47,7 +47,7 @@ impl EchoLimit {
         }
     }
 
-    /// Whether a reply to `destination` may be sent now. It is counted as sent.
+    /// Whether a reply to `destination` may be sent now. If so, counts the reply.
     pub fn admit(&mut self, now: Instant, destination: impl Into<IpAddr>) -> bool {
         let hash = match destination.into() {
             IpAddr::V4(address) => self.hasher.hash_one(address.to_bits()),

@@ -1,4 +1,4 @@
-//! A frame on its way: its octets, where in them the packet begins, and what they leave to do.
+//! A frame: its octets, the position of its packet, and its offloads.
 //!
 //! ```text
 //!           ◀──── start ────▶◀── link header ──▶◀───── packet ─────▶
@@ -8,10 +8,9 @@
 //!                           ◀──────────── the frame's octets ──────▶
 //! ```
 //!
-//! A frame is received behind [`Frame::HEADROOM`] free octets, and knows where its packet begins. A link header of
-//! another length (VLAN tags, PPPoE, the outer headers of a tunnel) takes room from the headroom or gives room to it,
-//! so that the packet stays where it is: see [`Frame::relink`]. Stages that work on the packet ask for
-//! [`Frame::packet`] and need not know what stands before it.
+//! A frame is received behind [`Frame::HEADROOM`] free octets. A link header of another length (VLAN tags, PPPoE, the
+//! outer headers of a tunnel) takes room from the headroom or gives room to it, so that the packet does not move: see
+//! [`Frame::relink`]. Stages that work on the packet use [`Frame::packet`], independently of the link header.
 
 use core::mem;
 
@@ -23,18 +22,18 @@ use crate::wire::vlan::{Tag, VlanId};
 #[derive(Clone, Debug)]
 pub struct Frame {
     buffer: Box<[u8]>,
-    /// Where in the buffer the frame begins.
+    /// The frame's beginning in the buffer.
     start: u32,
-    /// Where in the buffer its packet begins: behind the end of a frame that is shorter than its link header.
+    /// The packet's beginning in the buffer. In a frame shorter than its link header, this is behind the frame's end.
     packet: u32,
-    /// Where in the buffer it ends.
+    /// The frame's end in the buffer.
     end: u32,
     offload: Offload,
 }
 
 impl Frame {
-    /// Free octets before a frame that is received: more than the longest headers that the gateway puts before a
-    /// packet, an outer IPv6 header with UDP and WireGuard's behind Ethernet, two VLAN tags and PPPoE.
+    /// The free octets before a received frame. They hold the longest headers that the gateway puts before a packet:
+    /// Ethernet, two VLAN tags, PPPoE, and a tunnel's IPv6, UDP and WireGuard headers.
     pub const HEADROOM: usize = 128;
 
     /// An empty frame that can hold `capacity` octets behind its headroom.
@@ -45,7 +44,7 @@ impl Frame {
         Self { buffer, start, packet, end: start, offload: Offload::None }
     }
 
-    /// How many octets a frame that is received can have.
+    /// The most octets of a received frame.
     #[inline]
     pub fn capacity(&self) -> usize {
         self.buffer.len().saturating_sub(Self::HEADROOM)
@@ -63,7 +62,7 @@ impl Frame {
         &mut self.buffer[self.start as usize..self.end as usize]
     }
 
-    /// The packet in the frame: what stands behind the link header, padding included.
+    /// The packet in the frame: the octets behind the link header, padding included.
     #[inline]
     pub fn packet(&self) -> &[u8] {
         self.buffer.get(self.packet as usize..self.end as usize).unwrap_or_default()
@@ -75,22 +74,21 @@ impl Frame {
         self.buffer.get_mut(self.packet as usize..self.end as usize).unwrap_or_default()
     }
 
-    /// Where in the frame the packet begins, in octets.
+    /// The length of the link header, in octets.
     #[inline]
     pub fn link_len(&self) -> usize {
         (self.packet - self.start) as usize
     }
 
-    /// Says where in the frame the packet begins, for a frame that came in with another link header than Ethernet's
-    /// alone.
+    /// Sets the length of the link header, in octets, for a frame that came in with more than an Ethernet header.
     #[inline]
     pub fn set_link_len(&mut self, len: usize) {
         debug_assert!(len <= self.bytes().len(), "the link header stands in the frame");
         self.packet = self.start + len as u32;
     }
 
-    /// The buffer behind the headroom, to fill. The frame is empty until [`Frame::set_len`] says how much of it counts;
-    /// its packet begins behind an Ethernet header.
+    /// The buffer behind the headroom, to fill. The frame is empty until [`Frame::set_len`] sets its length; its
+    /// packet begins behind an Ethernet header.
     #[inline]
     pub fn buffer_mut(&mut self) -> &mut [u8] {
         self.start = Self::HEADROOM.min(self.buffer.len()) as u32;
@@ -110,30 +108,30 @@ impl Frame {
         self.set_len(self.link_len() + len);
     }
 
-    /// What the frame leaves to do.
+    /// The frame's offloads.
     #[inline]
     pub fn offload(&self) -> Offload {
         self.offload
     }
 
-    /// Sets what the frame leaves to do.
+    /// Sets the frame's offloads.
     #[inline]
     pub fn set_offload(&mut self, offload: Offload) {
         self.offload = offload;
     }
 
-    /// The frames to make of this one, with nothing left to do.
+    /// The frames without offloads that this frame stands for.
     pub fn segments(&self) -> GsoSegments<'_> {
         GsoSegments::new(self.bytes(), self.offload)
     }
 
-    /// The size of the longest packet in the frames to make of this one, in octets: what an MTU is compared with.
+    /// The length of the longest packet that this frame stands for, in octets, to be compared with an MTU.
     #[inline]
     pub fn packet_len_max(&self) -> usize {
         self.offload.frame_len_max(self.bytes()).saturating_sub(self.link_len())
     }
 
-    /// Completes the checksum of a frame that is none of many.
+    /// Completes the partial checksum of a frame that is not a super-frame.
     pub fn complete_checksum(&mut self) {
         if let Offload::Checksum(partial) = self.offload {
             partial.complete(self.bytes_mut());
@@ -141,8 +139,8 @@ impl Frame {
         }
     }
 
-    /// Puts a link header of `len` octets before the packet instead of the one that stands there, and returns it to be
-    /// written. `None`, and the frame as it was, if there is no room for it.
+    /// Replaces the link header by one of `len` octets, and returns it to be written. Returns `None`, with the frame
+    /// unchanged, if there is no room.
     #[inline]
     pub fn relink(&mut self, len: usize) -> Option<&mut [u8]> {
         if len != self.link_len() && !self.move_start(len) {
@@ -151,8 +149,8 @@ impl Frame {
         self.bytes_mut().get_mut(..len)
     }
 
-    /// Moves the frame's beginning so that its link header has `link_len` octets. `false`, and the frame as it was, if
-    /// the headroom does not have as many, or what the frame leaves to do begins in the link header.
+    /// Moves the frame's beginning so that its link header has `link_len` octets. Returns `false`, with the frame
+    /// unchanged, if the headroom is too short or an offload begins in the link header.
     #[cold]
     fn move_start(&mut self, link_len: usize) -> bool {
         let start = (self.packet as usize).checked_sub(link_len);
@@ -164,8 +162,8 @@ impl Frame {
         true
     }
 
-    /// Takes off the first VLAN tag of a frame that has one. `false`, and the frame as it was, if what the frame leaves
-    /// to do begins in the tag.
+    /// Removes the first VLAN tag of a frame that has one. Returns `false`, with the frame unchanged, if an offload
+    /// begins in the tag.
     pub fn remove_tag(&mut self) -> bool {
         let Some(offload) = self.offload.behind(Header::LEN + Tag::LEN, Header::LEN) else { return false };
         // The addresses move to the tag; the EtherType in the tag takes the place of the one that announced it.
@@ -176,8 +174,8 @@ impl Frame {
         true
     }
 
-    /// Makes `other` this frame with a tag of the VLAN `vlan` before any other. `false`, and nothing done, if the frame has
-    /// no whole Ethernet header, or what it leaves to do begins there.
+    /// Copies this frame to `other`, with a tag of the VLAN `vlan` before any other tag. Returns `false`, and changes
+    /// nothing, if the frame has no whole Ethernet header or an offload begins in it.
     pub fn copy_tagged(&self, vlan: VlanId, other: &mut Self) -> bool {
         let tagged = self.offload.behind(Header::LEN, Header::LEN + Tag::LEN);
         let at = Header::LEN - size_of::<EtherType>();
@@ -197,7 +195,7 @@ impl Frame {
         true
     }
 
-    /// Gives the frame a buffer of `capacity` octets, unless its own holds as much.
+    /// Gives the frame a buffer of `capacity` octets, unless its own is as large.
     pub fn reserve(&mut self, capacity: usize) {
         if self.capacity() < capacity {
             let mut larger = Self::with_capacity(capacity);
@@ -206,8 +204,8 @@ impl Frame {
         }
     }
 
-    /// Gives the frame over to `other`, and is empty then: by copying if the buffers have different
-    /// capacities and it fits, else by exchanging them.
+    /// Moves the frame to `other` and leaves this one empty: by copying if the buffers have different capacities and
+    /// the frame fits, else by exchanging the buffers.
     pub fn give_to(&mut self, other: &mut Self) {
         if other.buffer.len() != self.buffer.len() && self.end as usize <= other.buffer.len() {
             other.buffer[self.start as usize..self.end as usize].copy_from_slice(self.bytes());

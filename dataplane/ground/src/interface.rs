@@ -1,4 +1,4 @@
-//! The gateway's interfaces by number, and what each is to the policy.
+//! The gateway's interfaces by number, and their roles in the policy.
 
 /// An interface's number: its index in the dataplane's list of interfaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -15,7 +15,7 @@ impl InterfaceId {
     }
 }
 
-/// What an interface is to firewall, NAT and all other policy, which never asks which interface it is.
+/// The role of an interface. Firewall, NAT and all other policy depend on the role only, and never on the interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// The office's side.

@@ -1,15 +1,14 @@
 //! What stands below all of Gatepost's crates: time, addresses of hardware, wire formats, frames.
 //!
-//! The dataplane, the services, the gateway that puts them together and the simulation around it speak of
-//! the same things in these types, and none of them imports another for a type. Like the dataplane it is
-//! pure: no I/O, no clock, nothing global.
+//! The dataplane, the services, the gateway and the simulation share these types, so that none of them imports
+//! another for a type. Like the dataplane, this crate is pure: no I/O, no clock, nothing global.
 //!
 //! | module                    | what it has                                                                |
 //! |---------------------------|----------------------------------------------------------------------------|
 //! | `time`                    | [`Instant`]: time is an argument                                           |
 //! | `mac`, `port`, `interface`| [`MacAddr`]; [`PortId`] and [`PortSet`]; [`InterfaceId`] and [`Role`]      |
 //! | [`wire`]                  | bytes on the wire: one file per protocol                                   |
-//! | `frame`, [`offload`]      | [`Frame`]: the octets of a frame, and what they leave to do                |
+//! | `frame`, [`offload`]      | [`Frame`]: the octets of a frame, and its offloads                         |
 //! | `rate_limit`, `echo_limit`| [`RateLimit`], [`EchoLimit`]: how much is sent in answer to others         |
 //! | `counted`                 | [`counters!`]: structs of counters with a glossary                         |
 

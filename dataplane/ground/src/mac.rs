@@ -8,12 +8,12 @@ use core::str::FromStr;
 pub struct MacAddr(pub [u8; 6]);
 
 impl MacAddr {
-    /// Everybody on the segment.
+    /// The broadcast address.
     pub const BROADCAST: Self = Self([0xff; 6]);
-    /// Nobody.
+    /// The zero address, which no station has.
     pub const ZERO: Self = Self([0; 6]);
 
-    /// Whether it addresses a group; broadcast is one.
+    /// Whether it is a group address; broadcast is one.
     pub const fn is_multicast(self) -> bool {
         self.0[0] & 1 != 0
     }

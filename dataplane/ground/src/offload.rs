@@ -1,14 +1,14 @@
-//! What a frame leaves to do to whoever sends it on: its checksum, its segmentation.
+//! Offloads: the checksum and the segmentation that a frame leaves to its next sender.
 //!
-//! An operating system hands a network device up to 64 KiB of one flow in one frame, a *super-frame*,
-//! with the size of the segments to make of it, and leaves the transport checksum to the device too:
-//! its field then has the sum of the pseudo-header, not complemented. Between two ports that can do
-//! this, such a frame goes through the dataplane in one piece: headers are rewritten once, and of the
-//! checksum only the pseudo-header's part. Where the next port cannot, or the host stack is next,
-//! [`GsoSegments`] does in software what was left.
+//! An operating system hands a network device up to 64 KiB of one flow in one frame, a *super-frame* (GSO), with the
+//! size of the segments to make of it. It also leaves the transport checksum to the device: the checksum field has
+//! the sum of the pseudo-header, not complemented (a partial checksum). Between two ports with these offloads, a
+//! super-frame passes the dataplane as one frame: its headers are rewritten once, and only the pseudo-header's part
+//! of the checksum. If the next port lacks an offload, or the frame is for the host stack, [`GsoSegments`] does the
+//! work in software.
 //!
-//! Nothing here is trusted: [`Offload::fits`] says whether a frame can be what it is said to be, and
-//! nobody looks further at one that cannot.
+//! Offloads are not trusted: [`Offload::fits`] checks whether a frame can have its offloads, and a frame that cannot
+//! is dropped.
 
 use core::num::NonZero;
 
@@ -20,20 +20,20 @@ use crate::wire::{Protocol, ipv4, tcp, udp};
 /// The longest frame of all: the largest IP packet behind an Ethernet header and VLAN tags, in octets.
 pub const FRAME_LEN_MAX: usize = ethernet::Header::LEN + Tag::COUNT_MAX * Tag::LEN + u16::MAX as usize;
 
-/// The most segments of a super-frame: as many as the shortest that a TCP makes (36 octets, what the
-/// usual options leave of an MSS of 48) need for the largest packet.
+/// The most segments of a super-frame: the largest packet in the shortest segments that a TCP makes (36 octets, which
+/// the usual options leave of an MSS of 48).
 pub const SEGMENTS_MAX: usize = 2048;
 
 /// The size of an IPv6 header, in octets. (RFC 8200)
 const IPV6_HEADER_LEN: usize = 40;
 
-/// What a frame leaves to do.
+/// The offloads of a frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Offload {
     /// Nothing.
     #[default]
     None,
-    /// Nothing, and whoever handed the frame over has verified its transport checksum already.
+    /// None, and the sender of the frame has verified the transport checksum.
     Verified,
     /// A checksum.
     Checksum(PartialChecksum),
@@ -41,32 +41,32 @@ pub enum Offload {
     Segmentation(Segmentation),
 }
 
-/// A checksum that is not complete: in its field stands the sum of the pseudo-header.
+/// A partial checksum: its field has the sum of the pseudo-header only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartialChecksum {
-    /// From where in the frame to its end the checksum is to be made, in octets.
+    /// The offset in the frame from which the checksum covers the frame to its end, in octets.
     pub start: u16,
-    /// Where its field stands, from `start`, in octets.
+    /// The offset of the checksum's field from `start`, in octets.
     pub offset: u16,
 }
 
-/// How a super-frame is to be cut.
+/// The segmentation of a super-frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segmentation {
-    /// What it carries.
+    /// The transport.
     pub kind: SegmentKind,
     /// The most data in each segment, in octets.
     pub size: NonZero<u16>,
-    /// The segments' checksum; its start is that of the transport header.
+    /// The segments' partial checksum; it starts at the transport header.
     pub checksum: PartialChecksum,
 }
 
-/// What a super-frame carries, over IPv4 or IPv6.
+/// The transport of a super-frame, over IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SegmentKind {
-    /// TCP: its segments follow each other in the sequence.
+    /// TCP: the segments have consecutive sequence numbers.
     Tcp,
-    /// UDP: each of its segments is a datagram.
+    /// UDP: each segment is a datagram.
     Udp,
 }
 
@@ -78,9 +78,9 @@ impl SegmentKind {
         }
     }
 
-    /// The size of the transport header at `start`, in octets, if it can be one of a super-frame.
+    /// The size of the transport header at `start`, in octets; `None` if a super-frame cannot have this header.
     fn header_len(self, frame: &[u8], start: usize) -> Option<usize> {
-        /// What stands for one moment of a connection, not for each octet of a stream.
+        /// The flags that belong to one segment and cannot be repeated in each.
         const NEVER: u8 = tcp::Flags::SYN.0 | tcp::Flags::RST.0 | tcp::Flags::URG.0;
         let segment = frame.get(start..)?;
         match self {
@@ -98,7 +98,7 @@ impl SegmentKind {
 }
 
 impl Offload {
-    /// The checksum that is left, if there is one.
+    /// The partial checksum, if there is one.
     #[inline]
     pub fn checksum(self) -> Option<PartialChecksum> {
         match self {
@@ -108,9 +108,9 @@ impl Offload {
         }
     }
 
-    /// Whether `frame` can be what this says: the checksum stands in it; a super-frame is one whole
-    /// IP packet with its transport header where the checksum starts, which is one that is repeated,
-    /// and no more than [`SEGMENTS_MAX`] segments.
+    /// Whether `frame` can have these offloads: the checksum's field is in the frame; a super-frame is one
+    /// unfragmented IP packet, its transport header is where the checksum starts and can be repeated, and it has at
+    /// most [`SEGMENTS_MAX`] segments.
     pub fn fits(self, frame: &[u8]) -> bool {
         match self {
             Self::None | Self::Verified => true,
@@ -119,12 +119,12 @@ impl Offload {
         }
     }
 
-    /// How many frames are to be made of `frame`, which it fits.
+    /// The number of frames that `frame`, which the offloads fit, stands for.
     pub fn frames(self, frame: &[u8]) -> usize {
         self.layout(frame).map_or(1, |layout| layout.segments)
     }
 
-    /// The size of the longest frame that is to be made of `frame`, which it fits, in octets.
+    /// The length of the longest frame that `frame`, which the offloads fit, stands for, in octets.
     #[inline]
     pub fn frame_len_max(self, frame: &[u8]) -> usize {
         match self {
@@ -135,8 +135,8 @@ impl Offload {
         }
     }
 
-    /// What is left to do in the same frame once other `to` octets stand at its front instead of its first `from`;
-    /// `None` if what is left begins in those.
+    /// The offloads after the first `from` octets of the frame were replaced by `to` octets; `None` if an offload
+    /// begins in the replaced octets.
     pub(crate) fn behind(self, from: usize, to: usize) -> Option<Self> {
         match self {
             Self::None | Self::Verified => Some(self),
@@ -157,7 +157,7 @@ impl Offload {
 }
 
 impl PartialChecksum {
-    /// The place of the checksum of a transport header of `protocol` at `start`.
+    /// The partial checksum of a transport header of `protocol` at `start`.
     pub fn of_transport(protocol: Protocol, start: usize) -> Option<Self> {
         let offset = match protocol {
             Protocol::TCP => tcp::Header::CHECKSUM_OFFSET,
@@ -172,13 +172,13 @@ impl PartialChecksum {
         Some(Self { start: u16::try_from(start + to).ok()?, ..self })
     }
 
-    /// Where the checksum stands in `frame`, if it does.
+    /// The offset of the checksum's field in `frame`, if it is in the frame.
     fn field(self, frame: &[u8]) -> Option<usize> {
         let at = usize::from(self.start) + usize::from(self.offset);
         (usize::from(self.start) >= ethernet::Header::LEN && at + 2 <= frame.len()).then_some(at)
     }
 
-    /// Completes the checksum of `frame`, as far as it stands in it.
+    /// Completes the checksum of `frame`, if its field is in the frame.
     pub(crate) fn complete(self, frame: &mut [u8]) {
         let Some(at) = self.field(frame) else { return };
         let sum = Sum::default().add_bytes(&frame[usize::from(self.start)..]);
@@ -204,7 +204,7 @@ struct Layout {
     head_len: usize,
     size: usize,
     checksum: PartialChecksum,
-    /// Where the checksum stands.
+    /// The offset of the checksum's field.
     field: usize,
     segments: usize,
 }
@@ -247,7 +247,7 @@ impl Layout {
     }
 }
 
-/// Whether `packet` is a whole IPv4 packet, and no fragment, whose payload of `kind` begins at `start`.
+/// Whether `packet` is an unfragmented IPv4 packet whose payload of `kind` begins at `start`.
 fn is_whole_ipv4(packet: &[u8], start: usize, kind: SegmentKind) -> bool {
     let Some(header) = packet.first_chunk::<{ ipv4::Header::LEN_MIN }>() else { return false };
     let header_len = usize::from(header[0] & 15) * 4;
@@ -260,8 +260,8 @@ fn is_whole_ipv4(packet: &[u8], start: usize, kind: SegmentKind) -> bool {
         && header[9] == kind.protocol().0
 }
 
-/// Whether `packet` is a whole IPv6 packet and `start` behind its header. What extension headers there are
-/// in between does not matter to segmentation.
+/// Whether `packet` is a whole IPv6 packet and `start` is behind its header. Segmentation does not depend on
+/// extension headers in between.
 fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
     if packet.len() < IPV6_HEADER_LEN {
         return false;
@@ -270,23 +270,23 @@ fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
     packet[0] >> 4 == 6 && packet.len() == IPV6_HEADER_LEN + payload_len && start >= IPV6_HEADER_LEN
 }
 
-/// The frames to make of one, first to last, with nothing left to do: its segments, or itself with its
+/// The frames without offloads that a frame stands for, first to last: its segments, or the frame itself with its
 /// checksum. (RFC 9293, section 3.7, as network devices do it)
 ///
-/// Each repeats the headers. TCP's sequence goes on, FIN and PSH are the last one's, CWR the first
-/// one's (RFC 3168, section 6.1.2); IPv4's identification counts up.
+/// Each segment repeats the headers. TCP sequence numbers are consecutive, FIN and PSH are in the last segment only,
+/// CWR in the first only (RFC 3168, section 6.1.2); the IPv4 identification increases by one.
 #[derive(Clone, Debug)]
 pub struct GsoSegments<'a> {
     frame: &'a [u8],
     offload: Offload,
-    /// That of a super-frame.
+    /// The layout of a super-frame.
     layout: Option<Layout>,
     next: usize,
     len: usize,
 }
 
 impl<'a> GsoSegments<'a> {
-    /// The frames to make of `frame`; none if `offload` does not fit it.
+    /// The frames that `frame` stands for; none if `offload` does not fit it.
     pub fn new(frame: &'a [u8], offload: Offload) -> Self {
         let layout = offload.layout(frame);
         let len = match (layout, offload) {
@@ -315,7 +315,7 @@ impl<'a> Iterator for GsoSegments<'a> {
 
 impl ExactSizeIterator for GsoSegments<'_> {}
 
-/// One frame to make.
+/// One frame that is to be made.
 #[derive(Clone, Debug)]
 pub struct GsoSegment<'a> {
     frame: &'a [u8],
@@ -326,18 +326,18 @@ pub struct GsoSegment<'a> {
 }
 
 impl GsoSegment<'_> {
-    /// Its size, in octets.
+    /// The frame's length, in octets.
     pub fn len(&self) -> usize {
         self.layout.map_or(self.frame.len(), |layout| layout.head_len + self.data(&layout).len())
     }
 
-    /// Whether there is nothing in it.
+    /// Whether the frame is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Writes the frame to the beginning of `buffer` and returns its size in octets; `None`, and nothing
-    /// written, if it does not fit.
+    /// Writes the frame to the beginning of `buffer` and returns its length in octets. Returns `None`, and writes
+    /// nothing, if it does not fit.
     pub fn write(&self, buffer: &mut [u8]) -> Option<usize> {
         let buffer = buffer.get_mut(..self.len())?;
         let Some(layout) = &self.layout else {
@@ -354,8 +354,8 @@ impl GsoSegment<'_> {
         Some(buffer.len())
     }
 
-    /// Writes as much of the frame as `buffer` holds, all headers complete as if it were whole, and
-    /// returns its size in octets; `None` if `buffer` does not even hold the headers.
+    /// Writes as much of the frame as `buffer` holds, with the headers of the whole frame, and returns its length in
+    /// octets. Returns `None` if `buffer` does not hold the headers.
     pub fn write_beginning(&self, buffer: &mut [u8]) -> Option<usize> {
         let Some(layout) = &self.layout else {
             let Some(partial) = self.offload.checksum() else {
@@ -388,7 +388,7 @@ impl GsoSegment<'_> {
     /// Makes the super-frame's headers in `head` those of the segment with `data`.
     fn adapt_head(&self, layout: &Layout, head: &mut [u8], data: &[u8]) {
         let start = usize::from(layout.checksum.start);
-        // As long as the frame that they are of at most, the lengths fit their fields.
+        // The lengths fit their fields, as they are not above the frame's.
         let [old_len, new_len] = [self.frame.len(), head.len() + data.len()].map(|len| (len - start) as u16);
         let packet_len = (head.len() + data.len() - layout.link_len) as u16;
         let packet = &mut head[layout.link_len..];

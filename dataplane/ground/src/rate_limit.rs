@@ -1,11 +1,10 @@
-//! Limits of what is sent in answer to others: token buckets.
+//! Rate limits of the gateway's answers: token buckets.
 
 use core::time::Duration;
 
 use crate::time::Instant;
 
-/// Admits so many per second and, after a pause, so many at once: a token bucket.
-/// (RFC 1812, section 4.3.2.8)
+/// A token bucket: admits a number per second and, after a pause, a burst. (RFC 1812, section 4.3.2.8)
 #[derive(Clone, Copy, Debug)]
 pub struct RateLimit {
     interval: Duration,
@@ -15,7 +14,7 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// What is usual for ICMP errors: a thousand a second, fifty at once.
+    /// The usual limit of ICMP errors: 1000 per second, 50 at once.
     pub const ICMP_ERRORS: Self = Self::new(1000, 50);
 
     /// A full bucket that `per_sec` tokens a second flow into and that holds `burst` tokens; either is
@@ -30,7 +29,7 @@ impl RateLimit {
         Self { interval, burst: interval.saturating_mul(burst.saturating_sub(1)), full_at: Instant::ZERO }
     }
 
-    /// One of `count` parts of this limit: each a bucket of its own, which holds at least one.
+    /// One of `count` equal parts of this limit. Each part is a bucket of its own and holds at least one token.
     pub fn divided(self, count: u8) -> Self {
         let interval = self.interval.saturating_mul(count.into());
         let burst = self.burst.saturating_sub(interval.saturating_sub(self.interval));

@@ -11,7 +11,8 @@ use crate::config::{Config, Family, InboundRules, Interface};
 use crate::flow::{Egress, Flow};
 use crate::key::{Address, Direction, Endpoint};
 
-/// The port of a DHCP client. Packets to it are never translated. (RFC 2131)
+/// The port of a DHCP client, which no mapping may have: replies of the provider's DHCP server are for the gateway.
+/// (RFC 2131)
 const DHCP_CLIENT_PORT: u16 = 68;
 
 /// The ports of the WAN address that belong to services and forwards, and to no mapping.

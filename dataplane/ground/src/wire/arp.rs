@@ -8,27 +8,27 @@ use super::Malformed;
 use super::ethernet::{EtherType, Header};
 use crate::mac::MacAddr;
 
-/// What an ARP packet wants.
+/// The operation of an ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Who has the target address?
+    /// Asks for the hardware address of the target address.
     Request,
-    /// The sender has the sender address.
+    /// Answers: the sender has the sender address.
     Reply,
 }
 
 /// An ARP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Question or answer.
+    /// Request or reply.
     pub operation: Operation,
     /// The hardware address that `sender_ip` is at.
     pub sender_mac: MacAddr,
     /// The sender's address; unspecified in a probe.
     pub sender_ip: Ipv4Addr,
-    /// To whom an answer goes; without a meaning in a request.
+    /// The receiver of a reply; without meaning in a request.
     pub target_mac: MacAddr,
-    /// The address asked for, or of whom the answer is for.
+    /// The requested address; in a reply, the receiver's address.
     pub target_ip: Ipv4Addr,
 }
 
@@ -36,17 +36,17 @@ pub struct Packet {
 const ETHERNET_IPV4: [u8; 6] = [0, 1, 0x08, 0x00, 6, 4];
 
 impl Packet {
-    /// Its size in octets.
+    /// The size of a packet, in octets.
     pub const LEN: usize = 28;
     /// The size of an Ethernet frame with one, without padding.
     pub const FRAME_LEN: usize = Header::LEN + Self::LEN;
 
-    /// The question who has `target_ip`, asked by the owner of the sender's addresses.
+    /// The request for `target_ip`, from the owner of the sender's addresses.
     pub const fn request(sender_mac: MacAddr, sender_ip: Ipv4Addr, target_ip: Ipv4Addr) -> Self {
         Self { operation: Operation::Request, sender_mac, sender_ip, target_mac: MacAddr::ZERO, target_ip }
     }
 
-    /// The announcement that `mac` has `ip`: a request that nobody else answers. (RFC 5227, section 3)
+    /// The announcement that `mac` has `ip`: a request for the sender's own address. (RFC 5227, section 3)
     pub const fn announcement(mac: MacAddr, ip: Ipv4Addr) -> Self {
         Self::request(mac, ip, ip)
     }
@@ -62,7 +62,7 @@ impl Packet {
         }
     }
 
-    /// Whether it asks if an address is free, without claiming any. (RFC 5227, section 2.1)
+    /// Whether it is a probe, which asks if an address is free without claiming one. (RFC 5227, section 2.1)
     pub fn is_probe(&self) -> bool {
         self.operation == Operation::Request && self.sender_ip.is_unspecified()
     }
@@ -88,7 +88,7 @@ impl Packet {
         };
         let (sender_mac, sender_ip) = addresses(packet, 8);
         let (target_mac, target_ip) = addresses(packet, 18);
-        // RFC 1812, section 3.3.2: nobody is believed to be at a group address.
+        // RFC 1812, section 3.3.2: no station has a group address.
         if sender_mac.is_multicast() || sender_mac == MacAddr::ZERO {
             return Err(Malformed::Address);
         }

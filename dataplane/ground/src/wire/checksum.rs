@@ -1,7 +1,7 @@
 //! The Internet checksum. (RFC 1071, RFC 1624)
 //!
-//! [`Sum`] adds up bytes; [`Delta`] is the change that rewriting a field makes to a checksum, worked
-//! out once and applied to every packet of a flow.
+//! [`Sum`] adds up bytes. [`Delta`] is the change of a checksum when fields are rewritten, computed once and applied
+//! to every packet of a flow.
 
 use core::net::Ipv4Addr;
 
@@ -80,7 +80,7 @@ pub fn is_valid(bytes: &[u8]) -> bool {
     Sum::default().add_bytes(bytes).is_valid()
 }
 
-/// What a rewrite changes in a checksum: `~m + m'` of RFC 1624, for every word m that becomes m'.
+/// The change of a checksum by a rewrite: `~m + m'` of RFC 1624, for every word m that becomes m'.
 ///
 /// ```
 /// use gatepost_ground::wire::checksum::Delta;
@@ -101,25 +101,25 @@ impl Delta {
     /// No change.
     pub const NONE: Self = Self(0);
 
-    /// This change, and one word more.
+    /// This change plus that of one word.
     #[inline]
     pub const fn replace_u16(self, old: u16, new: u16) -> Self {
         Self(fold(self.0 as u64 + !old as u64 + new as u64))
     }
 
-    /// This change, and two words more.
+    /// This change plus that of two words.
     #[inline]
     pub const fn replace_u32(self, old: u32, new: u32) -> Self {
         Self(fold(self.0 as u64 + !old as u64 + new as u64))
     }
 
-    /// This change, and an address more.
+    /// This change plus that of an address.
     #[inline]
     pub const fn replace_addr(self, old: Ipv4Addr, new: Ipv4Addr) -> Self {
         self.replace_u32(old.to_bits(), new.to_bits())
     }
 
-    /// Both changes.
+    /// The sum of both changes.
     #[inline]
     pub const fn and(self, other: Self) -> Self {
         Self(fold(self.0 as u64 + other.0 as u64))
@@ -138,8 +138,7 @@ impl Delta {
         !fold(!checksum as u64 + self.0 as u64)
     }
 
-    /// The sum after the change, for a field that holds a sum and not its complement: the pseudo-header's,
-    /// where the rest is left to a network device.
+    /// The sum after the change, for a field that holds a sum and not its complement, as a partial checksum does.
     #[inline]
     pub const fn apply_to_sum(self, sum: u16) -> u16 {
         fold(sum as u64 + self.0 as u64)

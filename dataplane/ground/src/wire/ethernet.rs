@@ -43,16 +43,16 @@ impl fmt::Display for EtherType {
 /// The header of a frame. The payload begins at [`Header::LEN`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// To whom.
+    /// The destination.
     pub destination: MacAddr,
-    /// From whom.
+    /// The source.
     pub source: MacAddr,
-    /// What the payload is.
+    /// The type of the payload.
     pub ether_type: EtherType,
 }
 
 impl Header {
-    /// Its size in octets.
+    /// The size of the header, in octets.
     pub const LEN: usize = 14;
 
     /// The header at the beginning of `frame`.

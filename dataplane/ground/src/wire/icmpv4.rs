@@ -34,7 +34,7 @@ impl Type {
     /// Answers a timestamp.
     pub const TIMESTAMP_REPLY: Self = Self(14);
 
-    /// Whether it tells of a packet, and quotes it. (RFC 1122, section 3.2.2)
+    /// Whether it is an error, which quotes a packet. (RFC 1122, section 3.2.2)
     #[inline]
     pub const fn is_error(self) -> bool {
         matches!(
@@ -47,7 +47,7 @@ impl Type {
         )
     }
 
-    /// Whether it asks for an answer with the same identifier.
+    /// Whether it is a query, whose reply has the same identifier.
     #[inline]
     pub const fn is_query(self) -> bool {
         matches!(self, Self::ECHO_REQUEST | Self::TIMESTAMP)
@@ -63,20 +63,20 @@ impl Type {
 /// The header of a message: the first eight octets, which all types used today have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What it is.
+    /// The type.
     pub kind: Type,
-    /// What it is in particular.
+    /// The code.
     pub code: u8,
-    /// As sent.
+    /// The checksum as sent.
     pub checksum: u16,
-    /// What the type makes of it.
+    /// The last four octets, whose meaning depends on the type.
     pub rest: [u8; 4],
 }
 
 impl Header {
-    /// Its size in octets.
+    /// The size of the header, in octets.
     pub const LEN: usize = 8;
-    /// Where the checksum stands.
+    /// The offset of the checksum, in octets.
     pub const CHECKSUM_OFFSET: usize = 2;
 
     /// The header at the beginning of `message`, an IP packet's payload.
@@ -177,8 +177,8 @@ impl<'a> HeaderMut<'a> {
     fn apply(&mut self, delta: Delta) {
         let checksum = delta.apply(u16::from_be_bytes([self.0[2], self.0[3]]));
         self.0[2..4].copy_from_slice(&checksum.to_be_bytes());
-        // Nothing but zeros add up to zero, which is no right sum; an echo reply may be so. Of the two
-        // zeros of ones' complement its checksum is the other, which no change of a checksum leads to.
+        // An echo reply may consist of zeros only, whose sum is zero. Its checksum is then the other zero of ones'
+        // complement, which no incremental change leads to.
         if *self.0 == [0; Header::LEN] {
             self.0[2..4].fill(0xff);
         }
@@ -187,8 +187,8 @@ impl<'a> HeaderMut<'a> {
 
 /// Makes the IPv4 `packet` with `header`, an echo request, its own reply.
 ///
-/// Whether to answer at all is the caller's business: not what came by broadcast or multicast
-/// (RFC 1122, section 3.2.2.6), nor what has a wrong checksum.
+/// The caller decides whether to answer: not to a request by broadcast or multicast (RFC 1122, section 3.2.2.6), nor
+/// to one with a wrong checksum.
 ///
 /// # Errors
 ///
@@ -206,14 +206,14 @@ pub fn make_echo_reply(packet: &mut [u8], header: &ipv4::Header) -> Result<(), M
     Ok(())
 }
 
-/// The packet that an ICMP error quotes, as far as a NAT needs to know it.
+/// The packet that an ICMP error quotes, with the fields that NAT needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Embedded {
-    /// Its IP header.
+    /// The IP header of the quoted packet.
     pub header: ipv4::Header,
-    /// From whom it was. The port of an ICMP query is its identifier, and zero that of its reply.
+    /// The sender of the quoted packet. The port of an ICMP query is its identifier, that of a reply is 0.
     pub source: SocketAddrV4,
-    /// For whom it was. The port of an ICMP reply is its identifier, and zero that of its query.
+    /// The receiver of the quoted packet. The port of an ICMP reply is its identifier, that of a query is 0.
     pub destination: SocketAddrV4,
 }
 

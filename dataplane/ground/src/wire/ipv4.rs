@@ -14,19 +14,19 @@ use super::protocol::Protocol;
 /// The header of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// From whom.
+    /// The source.
     pub source: Ipv4Addr,
-    /// To whom.
+    /// The destination.
     pub destination: Ipv4Addr,
-    /// What the payload is.
+    /// The type of the payload.
     pub protocol: Protocol,
-    /// How many more hops it may take.
+    /// The time to live: the hops that the packet may still make.
     pub ttl: u8,
     /// The header's size with options, in octets: 20 to 60.
     pub header_len: u8,
     /// The packet's size with the header, in octets.
     pub total_len: u16,
-    /// Names the packet that a fragment belongs to.
+    /// The identification, which names the packet that a fragment belongs to.
     pub id: u16,
     /// The differentiated services code point (upper six bits) and ECN (lower two). (RFC 2474, RFC 3168)
     pub traffic_class: u8,
@@ -34,7 +34,7 @@ pub struct Header {
     pub dont_fragment: bool,
     /// This fragment is not the last.
     pub more_fragments: bool,
-    /// Where in the whole packet's payload this fragment's begins, in octets, a multiple of 8.
+    /// The offset of this fragment's payload in the whole packet's payload, in octets: a multiple of 8.
     pub fragment_offset: u16,
     /// It names hops to be routed through (loose or strict source route option).
     pub source_routed: bool,

@@ -1,9 +1,9 @@
 //! Bytes on the wire: one file per protocol.
 //!
-//! Each file offers the same things in the same order: a header as a `Copy` value with a checked
-//! `parse`, a mutable view whose setters keep the checksums right, and building. Parsing never
-//! panics and never allocates, whatever the bytes. A length that a header claims is checked against
-//! the bytes there are; what lies behind it, Ethernet's padding for one, is not part of the packet.
+//! Each file offers the same things in the same order: a header as a `Copy` value with a checked `parse`, a mutable
+//! view whose setters keep the checksums right, and building. Parsing never panics and never allocates, whatever the
+//! bytes. A length in a header is checked against the available bytes; bytes beyond it, such as Ethernet's padding,
+//! are not part of the packet.
 
 use core::fmt;
 
@@ -21,18 +21,18 @@ pub mod vlan;
 
 pub use protocol::Protocol;
 
-/// Why bytes are not what they claim to be.
+/// Why bytes cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Fewer octets than the header needs or claims.
     Truncated,
     /// A version or type that this protocol's parser does not know.
     Unsupported,
-    /// A length field that cannot be.
+    /// An impossible length field.
     Length,
-    /// Options that do not add up.
+    /// Options with wrong lengths.
     Options,
-    /// An address that must not stand where it stands.
+    /// An address that is not allowed in its field.
     Address,
     /// The checksum is wrong.
     Checksum,

@@ -1,4 +1,4 @@
-//! What IP packets carry, by number. (RFC 790 and its successors at IANA)
+//! IP protocol numbers. (RFC 790 and its successors at IANA)
 
 use core::fmt;
 

@@ -95,11 +95,11 @@ impl fmt::Display for Flags {
 /// The header of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// From which port.
+    /// The source port.
     pub source_port: u16,
-    /// To which port.
+    /// The destination port.
     pub destination_port: u16,
-    /// Of the first octet of data, or of the SYN.
+    /// The sequence number of the first octet of data, or of the SYN.
     pub sequence: u32,
     /// The next octet that the sender expects, if [`Flags::ACK`].
     pub acknowledgment: u32,
@@ -107,7 +107,7 @@ pub struct Header {
     pub header_len: u8,
     /// The control bits.
     pub flags: Flags,
-    /// How much more the sender takes, not yet scaled.
+    /// The window field, not scaled.
     pub window: u16,
     /// The octets of data in the segment; in a first fragment, those that are in it.
     pub payload_len: u16,
@@ -116,7 +116,7 @@ pub struct Header {
 impl Header {
     /// The size of a header without options, in octets.
     pub const LEN_MIN: usize = 20;
-    /// Where the checksum stands.
+    /// The offset of the checksum, in octets.
     pub const CHECKSUM_OFFSET: usize = 16;
 
     /// The header at the beginning of `segment`, an IP packet's payload.

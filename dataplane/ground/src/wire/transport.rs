@@ -1,4 +1,4 @@
-//! What TCP, UDP and ICMP have in common: where their checksum stands and what it covers.
+//! The checksums of TCP, UDP and ICMP: their offsets and what they cover.
 
 use core::net::Ipv4Addr;
 
@@ -7,7 +7,7 @@ use super::checksum::{self, Sum};
 use super::protocol::Protocol;
 use super::{icmpv4, ipv4, tcp, udp};
 
-/// Where the checksum stands in the payload of a packet of `protocol`; `None` if that is not known.
+/// The offset of the checksum in the payload of a packet of `protocol`; `None` if that is not known.
 #[inline]
 pub const fn checksum_offset(protocol: Protocol) -> Option<usize> {
     match protocol {
@@ -20,8 +20,8 @@ pub const fn checksum_offset(protocol: Protocol) -> Option<usize> {
 
 /// Whether the checksum of `payload`, the whole one of the packet with `header`, is right.
 ///
-/// It is where there is none: a UDP datagram sent without, another protocol. What follows a UDP
-/// datagram in the packet does not count.
+/// It counts as right where there is none: in a UDP datagram sent without one, and in another protocol. Octets behind
+/// a UDP datagram in the packet are ignored.
 pub fn is_checksum_valid(header: &ipv4::Header, payload: &[u8]) -> bool {
     match header.protocol {
         Protocol::ICMP => checksum::is_valid(payload),
@@ -61,7 +61,7 @@ pub fn fill_checksum(
     Ok(())
 }
 
-/// The sum of the pseudo-header of `bytes`; what is longer than any packet has a wrong one.
+/// The sum of the pseudo-header of `bytes`, which must not be longer than a packet.
 fn pseudo_header(source: Ipv4Addr, destination: Ipv4Addr, protocol: Protocol, bytes: &[u8]) -> Sum {
     Sum::default().add_pseudo_header(source, destination, protocol, bytes.len() as u16)
 }

@@ -8,20 +8,20 @@ use super::checksum::Delta;
 /// The header of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// From which port.
+    /// The source port.
     pub source_port: u16,
-    /// To which port.
+    /// The destination port.
     pub destination_port: u16,
     /// The datagram's size with the header, in octets.
     pub len: u16,
-    /// As sent; zero means that there is none.
+    /// The checksum as sent; zero means that there is none.
     pub checksum: u16,
 }
 
 impl Header {
-    /// Its size in octets.
+    /// The size of the header, in octets.
     pub const LEN: usize = 8;
-    /// Where the checksum stands.
+    /// The offset of the checksum, in octets.
     pub const CHECKSUM_OFFSET: usize = 6;
 
     /// The header of the whole `datagram`, an IP packet's payload.
@@ -112,7 +112,7 @@ impl<'a> HeaderMut<'a> {
     }
 }
 
-/// A datagram's `checksum` after a change: none stays none, and one of zero is sent as all ones.
+/// A datagram's `checksum` after a change. A missing checksum stays missing, and a computed zero is sent as all ones.
 #[inline]
 pub(super) const fn updated_checksum(checksum: u16, delta: Delta) -> u16 {
     if checksum == 0 { 0 } else { nonzero(delta.apply(checksum)) }

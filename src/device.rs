@@ -1,4 +1,4 @@
-//! All that the gateway knows of a device: the trait that TAP ports implement, and the simulation's segments too.
+//! The gateway's view of a device: a trait that TAP ports and the simulation's segments implement.
 
 use std::fmt;
 use std::io;
@@ -8,27 +8,27 @@ use gatepost_ground::offload::SegmentKind;
 
 /// An Ethernet port: whole frames, from the destination's MAC on, without FCS. It never blocks.
 ///
-/// How to learn that a port has become readable or writable is not part of it: each event loop has its
-/// own way.
+/// The trait does not cover readiness: each event loop has its own way to learn that a port has become readable or
+/// writable.
 pub trait Port {
-    /// What may be left to do in the frames that it sends. Frames received may leave anything to do.
+    /// The offloads that sent frames may have. Received frames may have any offload.
     fn abilities(&self) -> Abilities;
 
-    /// What is at its other end, where the port can tell.
+    /// The link state, where the port can tell it.
     fn link_state(&self) -> LinkState {
         LinkState::Up
     }
 
-    /// Copies the next frame to `buffer`, and to `rest` what has no room there if the port has long
-    /// frames; what does not fit is cut off.
+    /// Copies the next frame to `buffer`, and the octets that do not fit to `rest` if the port has long frames.
+    /// Octets that do not fit there are cut off.
     ///
     /// # Errors
     ///
     /// [`PortError::WouldBlock`] if no frame waits, [`PortError::Gone`] if none will ever come,
-    /// [`PortError::Refused`] if this one is no frame; others may wait behind it.
+    /// [`PortError::FrameRejected`] if this one is not a valid frame; others may wait behind it.
     fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError>;
 
-    /// Sends `frame`, which leaves `offload` to do. It must be able to.
+    /// Sends `frame` with `offload`, which must be among the port's [`Abilities`].
     ///
     /// # Errors
     ///
@@ -36,19 +36,19 @@ pub trait Port {
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError>;
 }
 
-/// What is at a port's other end, from best to worst.
+/// The link state of a port, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkState {
-    /// Somebody who takes frames, as far as the port can tell.
+    /// A station or a bridge takes the frames, as far as the port can tell.
     Up,
-    /// Nobody: the kernel's side has neither bridge nor address, so that frames come to nothing.
+    /// The kernel's side has neither bridge nor address, so that no one receives the frames.
     Unattached,
-    /// The port is gone, or somebody has set it down.
+    /// The port is gone or set down.
     Down,
 }
 
 impl LinkState {
-    /// The name that reports give it.
+    /// The name in reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Up => "up",
@@ -61,28 +61,28 @@ impl LinkState {
 /// A frame that was received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {
-    /// Its size, in octets.
+    /// The frame's length, in octets.
     pub len: usize,
-    /// What it leaves to do. The frame need not fit it.
+    /// The frame's offload, which is not verified to fit the frame.
     pub offload: Offload,
 }
 
-/// What may be left to do in the frames that a port sends.
+/// The offloads that a port can send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Abilities {
-    /// A checksum.
+    /// Partial checksums.
     pub checksum: bool,
-    /// Segmentation of TCP.
+    /// TCP super-frames.
     pub tcp_segmentation: bool,
-    /// Segmentation of UDP.
+    /// UDP super-frames.
     pub udp_segmentation: bool,
 }
 
 impl Abilities {
-    /// Nothing.
+    /// No offloads.
     pub const NONE: Self = Self { checksum: false, tcp_segmentation: false, udp_segmentation: false };
 
-    /// Whether `offload` may be left to do.
+    /// Whether the port can send `offload`.
     pub fn include(self, offload: Offload) -> bool {
         match offload {
             Offload::None | Offload::Verified => true,
@@ -95,16 +95,16 @@ impl Abilities {
     }
 }
 
-/// Why a port did not do what it was asked.
+/// Why a port could not receive or send a frame.
 #[derive(Debug)]
 pub enum PortError {
     /// Not now: no frame waits, or there is no room for one.
     WouldBlock,
-    /// The port carries nothing at the moment, but may again by itself: somebody set it down.
+    /// The port is set down, and carries no frames until it is set up again.
     Down,
-    /// The port does not exist any more and must be opened anew.
+    /// The port does not exist any more and must be opened again.
     Gone(io::Error),
-    /// The port refused this one frame, took only a part of it, or gave one that is none.
+    /// The port rejected this frame, took only a part of it, or returned an invalid one.
     FrameRejected(io::Error),
 }
 

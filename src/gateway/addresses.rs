@@ -1,9 +1,9 @@
-//! The one place that tells everybody of the gateway's addresses.
+//! The one place that publishes the gateway's addresses.
 //!
-//! What the configuration says and what the provider's DHCP server gave become one state. The dataplane's
-//! configuration and the host stack are told of it first, then it is published to whoever subscribes: services,
-//! and those who report. Nothing changes where a lease was only renewed. A lease whose network overlaps the LAN is
-//! refused: hosts on either side could not be told apart (RFC 4787, REQ-7).
+//! The configuration and the lease from the provider's DHCP server give the current addresses. The dataplane's
+//! configuration and the host stack get them first, then they are published to subscribers: services and reports. The
+//! mere renewal of a lease changes nothing. A lease whose network overlaps the LAN is rejected, as the hosts on the
+//! two sides could not be told apart (RFC 4787, REQ-7).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -21,7 +21,7 @@ use super::identity::Identity;
 use super::wan_client::Lease;
 use crate::config::{Config, WanAddress, overlap};
 
-/// Tells of the addresses of one configuration.
+/// Publishes the addresses of one configuration.
 pub struct AddressBook {
     /// The settings.
     pub config: Rc<Config>,
@@ -29,16 +29,16 @@ pub struct AddressBook {
     pub identity: Identity,
     /// The dataplane's configuration; swapped in whole.
     pub plan: Arc<ArcSwap<dataplane::Config>>,
-    /// Makes the workers look at it.
+    /// Wakes the workers to take it in.
     pub wake_workers: Arc<dyn Fn() + Send + Sync>,
     /// The host stack.
     pub stack: Stack,
-    /// Whoever wants to know subscribes here.
+    /// The publisher to which readers subscribe.
     pub publisher: Publisher,
 }
 
 impl AddressBook {
-    /// Goes over to `lease`, or to none.
+    /// Applies `lease`, or the loss of it.
     pub fn apply(&self, lease: Option<&Lease>) {
         let new = addresses(&self.config, lease);
         if let Some(lease) = lease.filter(|lease| !is_usable(&self.config, lease)) {
@@ -53,7 +53,7 @@ impl AddressBook {
         self.publisher.publish(new);
     }
 
-    /// Tells the dataplane what the configuration and `new` addresses say.
+    /// Swaps in the dataplane's configuration with `new` addresses.
     fn change_plan(&self, new: &Addresses) {
         let new = plan(&self.config, self.identity, new);
         let old = self.plan.load_full();
@@ -82,7 +82,7 @@ pub fn plan(config: &Config, identity: Identity, addresses: &Addresses) -> datap
     config.dataplane(identity.lan, identity.wan, address, wan.and_then(InterfaceAddresses::ipv4_gateway))
 }
 
-/// The addresses that `config` and the provider's `lease` give; a static address goes before a lease.
+/// The addresses by `config` and the provider's `lease`; a static address has precedence.
 pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
     let lan = InterfaceAddresses {
         id: Config::LAN,

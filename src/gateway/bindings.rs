@@ -1,8 +1,8 @@
-//! Who holds which address of the LAN, as the dataplanes are told.
+//! Publication of leases and reservations to the dataplanes.
 //!
-//! The table is published as a whole when services begin to go by a configuration, and again with each holder that
-//! changes: before the client learns of it, so that the client is believed as soon as it speaks. A publication copies
-//! the table; whoever can cause one has caused a write to the disk, which costs more.
+//! The table is published as a whole when services start with a configuration, and again when a holder changes:
+//! before the client learns of its lease, so that the dataplanes accept the client's first packet. A publication
+//! copies the table; a client that causes one has also caused a write to the disk, which costs more.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use gatepost_services::lan_hosts::{Holder, LanHosts};
 /// The table that all workers read.
 pub type SharedBindings = Arc<ArcSwap<Bindings>>;
 
-/// Publishes the holders that `hosts` knows, and from now on every one that changes.
+/// Publishes the holders that `hosts` knows, and from now on every change.
 pub fn follow(bindings: &SharedBindings, hosts: &dyn LanHosts) {
     bindings.store(Arc::new(hosts.holders().into_iter().map(binding).collect()));
     let bindings = Arc::clone(bindings);

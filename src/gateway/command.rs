@@ -1,8 +1,8 @@
-//! Commands to the workers: what they are to do beside what the configuration says.
+//! Commands to the workers, which change something that the configuration does not cover.
 //!
-//! A command that changes something changes it for a time, which whoever gave it prolongs by giving it again: what is
-//! not wanted any more ends by itself, whatever has become of those who wanted it. Every worker gets every command
-//! between two batches; that which it is for carries it out and answers.
+//! A change by a command has a lifetime, and the caller prolongs it by repeating the command. So a change that is not
+//! wanted any more ends by itself, even if its caller has gone. Every worker gets every command between two batches;
+//! the worker that the command is for carries it out and answers.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 
 use super::requests::{Merge, RequestError, Requests};
 
-/// A command, with the place for its answer.
+/// A command, with the channel for its answer.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Have the pinhole open for so long from now on.
+    /// Open the pinhole for this time from now on.
     OpenPinhole(Pinhole, Duration, oneshot::Sender<OwnersAnswer<Result<Opened, PinholeError>>>),
     /// Close the pinholes of this inside endpoint.
     ClosePinholes(Protocol, Endpoint, oneshot::Sender<OwnersAnswer<bool>>),
@@ -43,7 +43,7 @@ impl<T> Merge for OwnersAnswer<T> {
 }
 
 impl Command {
-    /// Carries it out if it is for this worker; whoever has stopped waiting is not told.
+    /// Carries out the command if it is for this worker. A caller that has stopped waiting gets no answer.
     pub(super) fn carry_out(self, now: Instant, dataplane: &mut Dataplane) {
         match self {
             Self::OpenPinhole(pinhole, lifetime, reply) => {
@@ -59,9 +59,9 @@ impl Command {
 /// Why a command was not carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CommandError {
-    /// The workers do not answer. Whether it was carried out is not known.
+    /// The workers do not answer. It is not known whether the command was carried out.
     Unanswered(RequestError),
-    /// There is no such pinhole to open.
+    /// The pinhole cannot be opened.
     Pinhole(PinholeError),
 }
 
@@ -82,26 +82,26 @@ impl From<RequestError> for CommandError {
     }
 }
 
-/// Gives commands to a gateway's workers. Clones command the same gateway.
+/// Sends commands to a gateway's workers. Clones command the same gateway.
 #[derive(Clone)]
 pub struct Commander {
     pub(super) requests: Requests,
 }
 
 impl Commander {
-    /// Has `pinhole` open for `lifetime` from now on, at most
-    /// [`LIFETIME_MAX`](gatepost_dataplane::flow::LIFETIME_MAX). To keep it open, call this again before it ends.
+    /// Opens `pinhole` for `lifetime` from now on, at most [`LIFETIME_MAX`](gatepost_dataplane::flow::LIFETIME_MAX).
+    /// To keep it open, call this again before it ends.
     ///
     /// # Errors
     ///
-    /// The pinhole is refused, or the workers do not answer.
+    /// The pinhole cannot be opened, or the workers do not answer.
     pub async fn open_pinhole(&self, pinhole: Pinhole, lifetime: Duration) -> Result<Opened, CommandError> {
         let answer = self.requests.put(|reply| Command::OpenPinhole(pinhole, lifetime, reply)).await?;
-        // Every port has an owner: without an answer that one has failed.
+        // Every port has an owner. Without an answer, the owner has failed.
         answer.0.unwrap_or(Err(PinholeError::Fault)).map_err(CommandError::Pinhole)
     }
 
-    /// Closes the pinholes of `inside`. Says whether there was one.
+    /// Closes the pinholes of `inside`. Returns whether there was one.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! What the gateway goes by at this moment.
+//! The gateway's current state.
 
 use std::rc::Rc;
 
@@ -8,7 +8,7 @@ use gatepost_services::service::Instance;
 
 use crate::config::Config;
 
-/// What a reload or the provider can change. Those who serve and those who report share it.
+/// The state that a reload or the provider can change, shared by services and reports.
 pub struct Current {
     /// The settings.
     pub config: Rc<Config>,

@@ -1,5 +1,5 @@
-//! Gives the frames that the dataplane delivers to the part of the gateway that their class names: a service that takes
-//! whole frames, or the host stack.
+//! Passes the frames that the dataplane delivers to the part of the gateway that their class names: a service that
+//! takes whole frames, or the host stack.
 
 use std::rc::Rc;
 
@@ -12,23 +12,23 @@ use tokio::task::yield_now;
 use super::link::HostLink;
 use super::services::list::List;
 
-/// Frames that are sorted before other tasks have their turn. A socket's queue has room for more, so that its service
-/// reads before forged senders fill it.
+/// The frames that are dispatched before other tasks get a turn. A socket's queue has room for more, so that its
+/// service reads before a flood fills it.
 const TURN_FRAMES: usize = 32;
 const _: () = assert!(TURN_FRAMES < UDP_QUEUE_DATAGRAMS_MAX);
 
-/// Where frames go.
+/// The dispatcher of delivered frames.
 pub struct Dispatcher {
-    /// They come from here.
+    /// The link that delivers the frames.
     pub link: Rc<HostLink>,
-    /// Takes the packets.
+    /// The host stack, which gets packets.
     pub stack: Stack,
-    /// Take whole frames.
+    /// The services, some of which get whole frames.
     pub list: Rc<List>,
 }
 
 impl Dispatcher {
-    /// Sorts frames for ever.
+    /// Dispatches frames. Never returns.
     pub async fn run(self) {
         loop {
             self.link.delivered().await;
@@ -38,7 +38,7 @@ impl Dispatcher {
         }
     }
 
-    /// Sorts some frames. Says whether there may be more.
+    /// Dispatches some frames. Returns whether there may be more.
     fn turn(&self) -> bool {
         (0..TURN_FRAMES)
             .all(|_| self.link.receive(|class, port, frame| self.sort(class, port, frame)).is_some())

@@ -1,4 +1,4 @@
-//! How the services end otherwise than they should.
+//! Failures of the services.
 
 use std::fmt;
 
@@ -7,21 +7,21 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::error::Error;
 
-/// Why the services do not run, or no longer.
+/// Why the services do not run, or have stopped.
 #[derive(Debug)]
 pub enum ServicesError {
-    /// A service cannot go by its settings.
+    /// A service cannot use its settings.
     Unprepared(Unprepared),
-    /// A task ended that should run as long as the gateway.
+    /// A task ended that should run for as long as the gateway.
     BrokenDown(TaskEnd),
 }
 
 /// How a task ended by itself.
 #[derive(Debug)]
 pub enum TaskEnd {
-    /// It returned.
+    /// The task returned.
     Returned,
-    /// It panicked, or was cancelled.
+    /// The task panicked or was cancelled.
     Failed(JoinError),
 }
 
@@ -45,7 +45,7 @@ impl From<ServicesError> for Error {
     }
 }
 
-/// Waits until one of `tasks` has ended, and says how; for ever if there is none.
+/// Waits until one of `tasks` has ended, and returns how. Without tasks, waits for ever.
 pub(super) async fn first_ended(tasks: &mut JoinSet<()>) -> TaskEnd {
     match tasks.join_next().await {
         Some(Ok(())) => TaskEnd::Returned,

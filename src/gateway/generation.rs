@@ -1,4 +1,4 @@
-//! The services by one configuration. A reload prepares new ones, swaps them in, and stops the former.
+//! The services of one configuration. A reload prepares new services, swaps them in, and stops the old ones.
 
 use std::future::pending;
 use std::rc::Rc;
@@ -30,14 +30,14 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(30);
 /// How long all services together may take when the gateway ends.
 pub const CUT_SHORT_AFTER: Duration = Duration::from_millis(500);
 
-/// The services of one configuration, before they serve. Nobody notices anything of them yet.
+/// The prepared services of one configuration, before they serve. They have no visible effect yet.
 pub struct Prepared {
     config: Rc<Config>,
-    /// The stack, where they are bound.
+    /// The stack on which the services are bound.
     staged: Stack,
     publisher: Publisher,
     host: Host<Stack>,
-    /// What services that speak TLS show and believe, if there are any.
+    /// The certificate and the trusted authorities, if a service uses TLS.
     tls: Option<Kept>,
     instances: Vec<Rc<dyn Instance>>,
 }
@@ -47,7 +47,7 @@ impl Prepared {
     ///
     /// # Errors
     ///
-    /// One of them cannot go by `config`.
+    /// A service cannot use `config`.
     pub async fn new(
         config: Rc<Config>,
         lease: Option<&Lease>,
@@ -73,8 +73,8 @@ impl Prepared {
         &self.config
     }
 
-    /// Puts everything in force at once; nothing of it can fail. Whoever served before hears nothing new from now on,
-    /// and is to be [stopped](Generation::stop). The addresses follow those that `wan_client` gets.
+    /// Puts the configuration in force as a whole; this cannot fail. The old services get nothing new from now on,
+    /// and must be [stopped](Generation::stop). The addresses follow the leases of `wan_client`.
     pub fn activate(self, resources: &Resources, wan_client: Option<&WanClient>) -> Generation {
         let Self { config, staged, publisher, host, tls: kept, instances } = self;
         let subscription = publisher.subscribe();
@@ -88,7 +88,7 @@ impl Prepared {
         };
         resources.list.set_wan_client(wan_client.map(|client| client.frames.clone()));
         let mut leases = wan_client.map(|client| client.leases.clone());
-        // The provider may have given another one since the services were prepared.
+        // The lease may have changed since the services were prepared.
         book.apply(leases.as_mut().and_then(|leases| leases.borrow_and_update().clone()).as_ref());
         resources.stack.set_access(access_rules(&config));
         staged.activate();
@@ -107,7 +107,7 @@ impl Prepared {
                 following.spawn_local(certificate.run());
                 following.spawn_local(trust.run());
             }
-            // What was wrong with a former one troubles nobody any more.
+            // The problem of a former certificate is over.
             None => {
                 resources.disk.report(Topic::Certificate, None);
                 resources.disk.report(Topic::Authorities, None);
@@ -137,7 +137,7 @@ impl Prepared {
     }
 }
 
-/// What the host stack is told of those who may use the services of `config`.
+/// The access rules of `config` for the host stack.
 fn access_rules(config: &Config) -> Vec<AccessRule> {
     let of_service = |(kind, from): (&'static Kind, &[Ipv4Net])| {
         let from: Vec<IpNet> = from.iter().copied().map(IpNet::V4).collect();
@@ -159,19 +159,19 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// Waits until one has ended by itself, which none should; says how.
+    /// Waits until a service has ended by itself, which none should, and returns how.
     pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.tasks).await
     }
 
-    /// Leaves the addresses to a successor, at once.
+    /// Leaves the addresses to the next generation, at once.
     pub fn give_way(&mut self) {
         self.following.abort_all();
     }
 
-    /// Stops the services as the gateway ends, without waiting for others.
+    /// Stops the services when the gateway ends, without waiting for peers.
     pub async fn cut_short(self) {
-        // Whoever asked and hears nothing asks again, another gateway or this one once it is back.
+        // A client without an answer asks again, another gateway or this one after its restart.
         _ = timeout(CUT_SHORT_AFTER, self.stop()).await;
     }
 
@@ -179,7 +179,7 @@ impl Generation {
     /// another one finishes. Each has [`STOP_WITHIN`] to finish what is under way.
     pub async fn stop(mut self) {
         self.give_way();
-        // What takes longer is cut off.
+        // A service that takes longer is cut off.
         let stopping = self.instances.iter().rev().map(|instance| -> LocalFuture<'static, ()> {
             let stopped = timeout(STOP_WITHIN, instance.stop());
             Box::pin(async { _ = stopped.await })

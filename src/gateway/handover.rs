@@ -1,8 +1,8 @@
-//! Between workers: frames that another one owns, and what each tells the others.
+//! The exchange between workers: frames that another worker owns, copies of ARP frames, and notices.
 //!
-//! Each worker has an inbox, in which all others leave frames and notices: two bounded lock-free rings. A full
-//! ring refuses a frame, which is a drop with a reason. A notice is never lost: it waits until each of the
-//! others has room, and the next ones wait in the dataplane.
+//! Each worker has an inbox, in which all others leave frames and notices: two bounded lock-free rings. A full ring
+//! rejects a frame, which is a drop with a reason. A notice is never lost: it waits until every other inbox has room,
+//! and the next notices wait in the dataplane.
 
 use std::sync::Arc;
 
@@ -13,33 +13,33 @@ use gatepost_ground::offload::FRAME_LEN_MAX;
 
 use super::ring::{Ring, copy};
 
-/// Usual frames that wait for a worker.
+/// The most frames of usual length that wait for a worker.
 pub const FRAMES_MAX: usize = 1024;
 
-/// Long ones, above all super-frames, that do.
+/// The most long frames, usually super-frames, that wait for a worker.
 pub const LONG_FRAMES_MAX: usize = 64;
 
-/// Notices that wait for a worker.
+/// The most notices that wait for a worker.
 pub const NOTICES_MAX: usize = 1024;
 
 /// Makes the worker with this number take a turn soon.
 pub type Wake = Arc<dyn Fn(u8) + Send + Sync>;
 
-/// What waits for one worker.
+/// The frames and notices that wait for one worker.
 #[derive(Debug)]
 struct Inbox {
     frames: Ring<Ingress>,
     notices: ArrayQueue<(u8, Notice)>,
 }
 
-/// A worker's own inbox, and its way to those of the others.
+/// One worker's access to its own inbox and to those of the others.
 pub struct Handover {
     shard: Shard,
     inboxes: Arc<[Inbox]>,
     wake: Wake,
-    /// Those who have got something since they were last woken.
+    /// The workers with something new since their last wake-up.
     to_wake: Workers,
-    /// The notice under way, and who is still to get it.
+    /// The notice that is being delivered, and the workers that have not got it yet.
     telling: Option<(Notice, Workers)>,
 }
 
@@ -62,7 +62,7 @@ impl Workers {
 }
 
 impl Handover {
-    /// One for each worker of a gateway, whose usual frames have up to `frame_capacity` octets.
+    /// A handover for each worker of a gateway, whose usual frames have up to `frame_capacity` octets.
     pub fn for_workers(count: u8, frame_capacity: usize, wake: &Wake) -> Vec<Self> {
         let shards: Vec<_> = (0..count).filter_map(|index| Shard::new(index, count)).collect();
         // A sole worker hands nothing over.
@@ -81,7 +81,7 @@ impl Handover {
         shards.into_iter().map(handover).collect()
     }
 
-    /// Which worker this is, and of how many.
+    /// The worker's shard.
     pub fn shard(&self) -> Shard {
         self.shard
     }
@@ -96,7 +96,8 @@ impl Handover {
         taken
     }
 
-    /// Tells all others what `next` gives, as long as it does and there is room for it. Says whether there was not.
+    /// Delivers the notices that `next` returns to all others, while there are notices and room. Returns whether room
+    /// was missing.
     pub fn tell(&mut self, mut next: impl FnMut() -> Option<Notice>) -> bool {
         loop {
             let Some((notice, mut waiting)) = self.telling.take().or_else(|| {
@@ -121,7 +122,7 @@ impl Handover {
         }
     }
 
-    /// Wakes the workers that something was left for since the last time.
+    /// Wakes the workers that have got something since the last call.
     pub fn wake(&mut self) {
         let Self { to_wake, wake, .. } = self;
         to_wake.retain(|worker| {
@@ -130,10 +131,10 @@ impl Handover {
         });
     }
 
-    /// Moves frames that others have left into `batch`, as many as fit.
+    /// Moves frames from the inbox into `batch`, as many as fit.
     pub fn take(&self, batch: &mut Batch) {
         let Some(inbox) = self.inbox() else { return };
-        // Tries, not frames taken: nobody's inbox keeps a worker for ever.
+        // The loop is bounded by tries, so that an inbox that is filled quickly does not keep a worker busy for ever.
         for _ in 0..Batch::FRAMES_MAX {
             if batch.is_full() {
                 return;
@@ -156,17 +157,17 @@ impl Handover {
         }
     }
 
-    /// Gives each notice that others have left to `apply`, with who left it.
+    /// Gives each notice in the inbox to `apply`, with the number of its sender.
     pub fn notices(&self, mut apply: impl FnMut(u8, Notice)) {
         let Some(inbox) = self.inbox() else { return };
-        // No more than fit, however quickly others leave new ones.
+        // The loop is bounded, however quickly other workers leave new notices.
         for _ in 0..NOTICES_MAX {
             let Some((from, notice)) = inbox.notices.pop() else { return };
             apply(from, notice);
         }
     }
 
-    /// Whether others have left something.
+    /// Whether the inbox has frames or notices.
     pub fn has_any(&self) -> bool {
         self.inbox().is_some_and(|inbox| !inbox.frames.is_empty() || !inbox.notices.is_empty())
     }

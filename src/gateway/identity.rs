@@ -9,10 +9,10 @@ use gatepost_services::store::{Storage, Topic, sealed};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
-/// The file that holds them.
+/// The file with the addresses.
 pub const FILE: &str = "identity.json";
 
-/// The gateway's hardware addresses; they differ.
+/// The gateway's hardware addresses, which differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// On the LAN.
@@ -27,16 +27,16 @@ struct Stored {
     wan_mac: String,
 }
 
-/// What is wrong with the stored hardware addresses.
+/// The damage of the stored hardware addresses.
 #[derive(Debug)]
 pub enum IdentityDamage {
-    /// The file is not what was written.
+    /// The file was changed since it was written.
     Seal(sealed::Damage),
-    /// It has not the form of stored addresses.
+    /// The file does not have the form of stored addresses.
     Json(serde_json::Error),
     /// This text is no hardware address.
     Mac(String, ParseMacAddrError),
-    /// The addresses are one and the same, or not of a station.
+    /// The addresses are equal, or not individual addresses.
     NotTwoStations,
 }
 
@@ -54,8 +54,8 @@ impl fmt::Display for IdentityDamage {
 impl std::error::Error for IdentityDamage {}
 
 impl Identity {
-    /// The addresses on `disk`, else new ones, which are then kept there. What is damaged is set aside first;
-    /// where that, or keeping them, fails, the new ones are those of this run only, and it is reported.
+    /// The addresses on `disk`, else new ones, which are then stored there. A damaged file is set aside first. If
+    /// that or the storing fails, the new addresses are for this run only, and the failure is reported.
     pub fn load_or_make(disk: &dyn Storage, rng: &mut impl Rng) -> Self {
         let (identity, problem) = match disk.read(FILE) {
             Ok(None) => {
@@ -86,14 +86,14 @@ impl Identity {
         identity
     }
 
-    /// Writes the addresses; says what is wrong if that fails.
+    /// Writes the addresses. Returns the problem if that fails.
     fn keep(self, disk: &dyn Storage) -> Option<String> {
         let content = serde_json::to_vec(&self.stored()).map_err(io::Error::from);
         let kept = content.and_then(|content| disk.replace(FILE, &sealed::seal(&content)));
         kept.err().map(|error| format!("{FILE} cannot be written: {error}; a restart makes others"))
     }
 
-    /// What is wrong with the content of the file, if anything is.
+    /// The damage in the file's content, if there is any.
     pub fn damage(content: &[u8]) -> Option<IdentityDamage> {
         Self::parse(content).err()
     }
@@ -123,7 +123,7 @@ impl Identity {
     }
 }
 
-/// A random address, locally administered and of one station. (IEEE 802, section 8.4)
+/// A random address: locally administered and individual. (IEEE 802, section 8.4)
 fn random_mac(rng: &mut impl Rng) -> MacAddr {
     let mut octets: [u8; 6] = rng.random();
     octets[0] = 0x02;

@@ -1,4 +1,4 @@
-//! What a running gateway tells of itself: it collects the reports of [`crate::control`].
+//! Collects the reports of [`crate::control`] from a running gateway.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -31,7 +31,7 @@ use crate::control::report::{
 use crate::control::{ReportError, What};
 use crate::device::LinkState;
 
-/// Asks the workers and the services. Clones ask the same gateway.
+/// Queries the workers and the services. Clones query the same gateway.
 #[derive(Clone)]
 pub struct Inspector {
     pub(super) current: Rc<RefCell<Current>>,
@@ -132,7 +132,7 @@ impl Inspector {
         Services { services: self.list.entries().map(service).collect() }
     }
 
-    /// What is wrong with services; what several have in common once.
+    /// The problems of the services; a problem of several services once.
     fn service_problems(&self) -> Vec<String> {
         let mut all: Vec<(String, String)> = Vec::new();
         for Service { name, problem, .. } in self.services().services {
@@ -247,12 +247,12 @@ fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface
     }
 }
 
-/// What the dataplane counted, as it is reported; of the services there is nothing.
+/// The report of the dataplane's counters, without those of services.
 pub fn counters(counted: &Counted, ports: Vec<Port>) -> Counters {
     Counters { frames: counted.clone(), dropped: counted.drops.total(), ports, ..Counters::default() }
 }
 
-/// A flow, as it is reported at `now`.
+/// The report of a flow at `now`.
 pub fn flow(info: &FlowInfo, now: Instant) -> Flow {
     let [sent, received] = info.traffic;
     Flow {

@@ -5,7 +5,7 @@
 //!  one     ◀── take ───── [ring] ◀── emit ─────
 //! ```
 //!
-//! Every worker delivers; one takes what the host emits.
+//! Every worker delivers frames; one worker takes the frames that the host emits.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,21 +17,21 @@ use tokio::sync::Notify;
 
 use super::ring::{Ring, copy};
 
-/// Frames that fit in each direction.
+/// The most frames in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;
 
-/// Frames from one port that may wait for the host: a port that is flooded leaves the others the rest.
+/// The most frames from one port that wait for the host, so that a flooded port leaves room for the others.
 pub const RING_FRAMES_OF_PORT_MAX: usize = RING_FRAMES_MAX / 2;
 
 #[derive(Debug)]
 struct Shared {
     to_host: Ring<(LocalClass, Option<PortId>)>,
-    /// How many frames of each port wait in `to_host`.
+    /// The number of each port's frames in `to_host`.
     waiting: [AtomicUsize; PortId::COUNT_MAX],
     from_host: Ring<Ingress>,
     host_wakeup: Notify,
-    /// The worker has been woken and not looked yet: to wake it again would be a system call for
-    /// nothing.
+    /// Whether the worker has been woken and has not looked yet, so that another wake-up would be a needless system
+    /// call.
     is_worker_woken: AtomicBool,
 }
 
@@ -41,7 +41,7 @@ pub struct WorkerLink {
     shared: Arc<Shared>,
 }
 
-/// The one worker's end that takes what the host emits.
+/// The end of the worker that takes the frames which the host emits.
 #[derive(Debug)]
 pub struct HostOutput {
     shared: Arc<Shared>,
@@ -88,7 +88,7 @@ impl WorkerLink {
         fill: impl FnOnce(&mut [u8]) -> Option<usize>,
     ) -> bool {
         let waiting = self.shared.waiting_of(from);
-        // Counted before it is sent, so that the host never takes out more than was counted.
+        // The frame is counted before it is sent, so that the host never takes out more than was counted.
         let before = waiting.map_or(0, |waiting| waiting.fetch_add(1, Ordering::Relaxed));
         let is_sent = before < RING_FRAMES_OF_PORT_MAX && self.shared.to_host.send_with((class, from), fill);
         if !is_sent && let Some(waiting) = waiting {
@@ -97,19 +97,19 @@ impl WorkerLink {
         is_sent
     }
 
-    /// Wakes the host; once after a batch is enough.
+    /// Wakes the host. One call after a batch is enough.
     pub fn wake_host(&self) {
         self.shared.host_wakeup.notify_one();
     }
 }
 
 impl HostOutput {
-    /// Moves what the host emitted into `batch`, as much as fits. Says whether anything is left. The
-    /// batch's frames have to be as long as the link's.
+    /// Moves the frames that the host has emitted into `batch`, as many as fit. Returns whether any are left. The
+    /// batch's buffers must be as long as the link's.
     pub fn take(&self, batch: &mut Batch) -> bool {
-        // Before the ring is looked at: whoever emits after this wakes again.
+        // The flag is cleared before the ring is read, so that a later emit wakes the worker again.
         self.shared.is_worker_woken.swap(false, Ordering::AcqRel);
-        // Tries, not frames taken: the host keeps no worker for ever.
+        // The loop is bounded by tries, so that the host does not keep a worker busy for ever.
         for _ in 0..Batch::FRAMES_MAX {
             if batch.is_full() {
                 break;
@@ -148,18 +148,18 @@ impl HostLink {
         self.emit(Ingress::HostRaw(interface), |buffer| copy(frame, buffer))
     }
 
-    /// Sends an IP packet of the host's, for the dataplane to route; `false` if the ring is full. The packet is no longer
-    /// than the MTU that the link was made for.
+    /// Sends an IP packet of the host for the dataplane to route; `false` if the ring is full. The packet must not be
+    /// longer than the MTU that the link was made for.
     pub fn emit_packet(&self, packet: &[u8]) -> bool {
         self.emit(Ingress::Host, |buffer| {
             let len = buffer.get_mut(Header::LEN..).and_then(|buffer| copy(packet, buffer));
             debug_assert!(len.is_some(), "the host's packets fit the link's frames");
-            // One that does not fit goes as an empty one, which the dataplane drops and counts.
+            // A packet that does not fit is sent as an empty one, which the dataplane drops and counts.
             Some(Header::LEN + len.unwrap_or(0))
         })
     }
 
-    /// Sends what `fill` writes, if it does.
+    /// Sends the frame that `fill` writes, if it writes one.
     fn emit(&self, ingress: Ingress, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let sent = self.shared.from_host.send_with(ingress, fill);
         if !self.shared.is_worker_woken.swap(true, Ordering::AcqRel) {

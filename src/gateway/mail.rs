@@ -1,4 +1,4 @@
-//! What the administrator asks of mail, and does with it, while the gateway runs.
+//! The administrator's requests about mail and its queue, while the gateway runs.
 
 use gatepost_services::mail::delivery::inspection::{Action, Changed, Listed, Selection, Unchanged};
 use gatepost_services::mail::service::local::Serving;
@@ -33,11 +33,11 @@ impl Inspector {
         Ok(Mailboxes { total: list.total, mailboxes: list.mailboxes.into_iter().map(mailbox).collect() })
     }
 
-    /// Does something with mail: what came of it.
+    /// Carries out a request about mail, and returns the outcome.
     ///
     /// # Errors
     ///
-    /// Why it does not.
+    /// Why the request was not carried out.
     pub async fn mail(&self, request: Request) -> Result<Value, Undone> {
         let report = match request {
             Request::Queue { action, id } => serde_json::to_value(self.change_queue(action, &id).await?),
@@ -46,7 +46,7 @@ impl Inspector {
         report.map_err(|error| undone(error.to_string(), "see the log"))
     }
 
-    /// What serves a program of this machine that hands mail in.
+    /// The handler for a program on this machine that submits mail.
     ///
     /// # Errors
     ///

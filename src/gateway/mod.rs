@@ -8,9 +8,9 @@
 //!                  └─────────── queries and commands ──────── Inspector: `gatepost show`; Commander
 //! ```
 //!
-//! Nothing here knows a device, a thread or a clock: whoever runs the gateway hands those in and drives
-//! both halves, each where it likes. In production an event loop of [`crate::port`] drives each
-//! [`Worker`] on a thread of its own; in simulation all run in one simulated host.
+//! This module knows no device, thread or clock: its caller provides them and drives the workers and the services. In
+//! production an event loop of [`crate::port`] drives each [`Worker`] on a thread of its own; in simulation all run
+//! in one simulated host.
 //!
 //! The services own the configuration: when the WAN's address changes (`addresses`), or the administrator asks for a
 //! [`reload`], they swap in a new one, which each worker takes over before its next batch.
@@ -74,23 +74,23 @@ use services::list::List;
 use tls::GatewayTls;
 use worker::{Worker, WorkerChannels};
 
-/// What the gateway gets from whoever runs it.
+/// The environment that the gateway's caller provides.
 pub struct Environment {
     /// The time.
     pub clock: Rc<dyn Clock>,
-    /// What survives a restart.
+    /// The storage that survives a restart.
     pub storage: Arc<dyn Storage>,
-    /// Who does what takes long, so that the services need not wait.
+    /// Runs jobs that take long, so that the services need not wait.
     pub work: Rc<dyn Work>,
-    /// All its randomness, but for keys that come from elsewhere.
+    /// The source of all randomness, except for the keys of TLS.
     pub rng: StdRng,
-    /// Where the keys of TLS come from.
+    /// The source of the keys of TLS.
     pub keys: KeysFrom,
-    /// Makes whoever drives the worker of this number call [`Worker::turn`] soon.
+    /// Makes the driver of the worker with this number call [`Worker::turn`] soon.
     pub wake_worker: Wake,
 }
 
-/// Puts a gateway together over `ports`, in the order of [`Config::ports`]: each has a name, and a device for each of
+/// Builds a gateway with `ports`, in the order of [`Config::ports`]. Each port has a name, and a device for each of
 /// the configuration's workers.
 pub fn build<P: Port>(
     config: Config,
@@ -100,7 +100,7 @@ pub fn build<P: Port>(
     let Environment { clock, storage, work, mut rng, keys, wake_worker } = environment;
     let monitored = Arc::new(Monitored::new(storage));
     let storage: Arc<dyn Storage> = Arc::clone(&monitored) as _;
-    // Nothing runs yet that could wait for it.
+    // Blocking is harmless, as no task runs yet.
     let identity = Identity::load_or_make(&*storage, &mut rng);
     let disk = Disk::new(Arc::clone(&storage), Rc::clone(&work));
     let first = addresses::addresses(&config, None);
@@ -165,7 +165,7 @@ pub fn build<P: Port>(
     (workers, Services { resources, inspector, commander, reloader, reloads, rng })
 }
 
-/// The worker that takes what the host stack emits.
+/// The worker that takes the frames which the host stack emits.
 const TAKES_HOST_OUTPUT: u8 = 0;
 
 #[cfg(test)]

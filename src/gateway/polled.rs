@@ -1,4 +1,4 @@
-//! What the administrator asks of mail as a whole and of mailboxes elsewhere, while the gateway runs.
+//! The administrator's requests about mail as a whole and about polled mailboxes, while the gateway runs.
 
 use gatepost_ground::Instant;
 use gatepost_services::mail::poll::collect::{Fate, Seen};
@@ -11,7 +11,7 @@ use crate::control::mail_report::{
 };
 
 impl Inspector {
-    /// How mail stands.
+    /// The report on mail.
     pub(super) fn mail_report(&self) -> MailReport {
         let now = self.clock.now();
         let overview = self.list.ground().overview(now);
@@ -34,7 +34,7 @@ impl Inspector {
         }
     }
 
-    /// Has all mailboxes elsewhere looked at now, and tells what came of it. `is_dry`: nothing is fetched.
+    /// Polls all mailboxes elsewhere now, and returns the outcome. With `is_dry`, nothing is fetched.
     pub(super) async fn poll_mail(&self, is_dry: bool) -> Polled {
         let looked = self.list.polls().look_at_all(is_dry).await;
         Polled { dry_run: is_dry, accounts: looked.into_iter().map(polled_account).collect() }

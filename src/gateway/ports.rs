@@ -1,19 +1,18 @@
-//! The way of frames between ports and batches.
+//! Moves frames between ports and batches.
 //!
-//! Reading is fair: the ports that have something take turns, a few frames each, until the
-//! batch is full. It is edge-triggered: a port counts as readable from [`Ports::set_readable`] until a
-//! read would block. A frame that its port refuses to hand over takes no room in the batch, but counts all the
-//! same: a port that has refused [`REFUSED_MAX`] is not read further until the next batch.
+//! Reading is fair: the ports with frames take turns, a few frames each, until the batch is full. It is
+//! edge-triggered: a port counts as readable from [`Ports::set_readable`] until a read would block. A frame that the
+//! port rejects takes no room in the batch but counts: a port that has rejected [`REFUSED_MAX`] frames is not read
+//! further until the next batch.
 //!
-//! Writing keeps the order: what a port does not take at once waits in its backlog, which holds
-//! [`BACKLOG_FRAMES_MAX`] frames; what comes on top is dropped. A port that is gone has a place but no
-//! device; what is to be sent there is dropped until [`Ports::open`] fills the place again. A super-frame
-//! for a port that takes none is cut into its segments here, and whose checksum a port does not make gets
-//! it here. The dataplane takes a VLAN of a port for a port with a number of its own; what is to be sent there goes out of
-//! the port with the VLAN's tag.
+//! Writing keeps the order: frames that a port does not take at once wait in its backlog, which holds
+//! [`BACKLOG_FRAMES_MAX`] frames; further frames are dropped. A port that is gone has a slot without a device, and
+//! its frames are dropped until [`Ports::open`] fills the slot again. For a port without the offloads, super-frames
+//! are segmented and partial checksums completed here. A VLAN of a port has a port number of its own; frames for that
+//! number go out of the port with the VLAN's tag.
 //!
-//! The numbers of each port count what happened at its device. The balance of all frames is the
-//! dataplane's: it is told of every frame of a verdict that could not be carried out anywhere.
+//! Each port has counters of the frames at its device. The dataplane keeps the balance of all frames, and is told of
+//! every frame whose verdict could not be carried out at all.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -27,58 +26,58 @@ use tracing::{info, warn};
 
 use crate::device::{Abilities, LinkState, Port, PortError, Received};
 
-/// Frames that wait for a port that takes no more.
+/// The most frames that wait for a busy port.
 pub const BACKLOG_FRAMES_MAX: usize = 256;
 
-/// Frames read from one port before it is the next one's turn.
+/// The frames read from one port before the next port's turn.
 const TURN_FRAMES: usize = 16;
 
-/// Frames for one batch that a port may refuse to hand over before the others and the next batch have their turn.
+/// The most frames that a port may reject for one batch.
 pub const REFUSED_MAX: usize = 16;
 
-/// Rounds of turns for one batch: as many as a single port needs to fill it.
+/// The rounds of turns for one batch: as many as a single port needs to fill it.
 const ROUNDS_MAX: usize = Batch::FRAMES_MAX / TURN_FRAMES;
 
-/// The ports of one worker. A port's [`PortId`] is its place in the order they were given in.
+/// The ports of one worker. A port's [`PortId`] is its index in the order in which they were given.
 #[derive(Debug)]
 pub struct Ports<P> {
     slots: Vec<PortSlot<P>>,
-    /// Whose turn it is to be read first.
+    /// The port that is read first in the next round.
     first: usize,
-    /// What the numbers behind those of the places stand for.
+    /// The VLANs that the numbers behind those of the ports stand for.
     vlans: Vec<VlanPort>,
-    /// Where frames get their tag.
+    /// The buffer in which frames get their tag.
     tagged: Frame,
 }
 
-/// What happened at one port's device, in frames. A super-frame that crosses in one piece is one.
+/// The counters of one port's device, in frames. A super-frame counts as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// Read from it, those refused included.
+    /// Frames read, the rejected ones included.
     pub received: u64,
-    /// Written to it.
+    /// Frames written.
     pub transmitted: u64,
-    /// Not written because its backlog was full.
+    /// Frames not written because the backlog was full.
     pub backpressure: u64,
-    /// Not written because it was gone or set down.
+    /// Frames not written because the port was gone or set down.
     pub down: u64,
-    /// Refused by it, taken only in part, or read from it and no frame.
+    /// Frames that the device rejected or took only in part, and invalid frames read.
     pub refused: u64,
 }
 
-/// A port as people see it.
+/// A port as reports show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortStatus {
-    /// Its name, with its namespace.
+    /// The name, with the namespace.
     pub name: String,
-    /// Whether it carries frames, and to somebody.
+    /// The link state.
     pub state: LinkState,
-    /// What happened there.
+    /// The counters.
     pub counters: PortCounters,
 }
 
 impl PortStatus {
-    /// Adds what another worker has to say of the same port.
+    /// Adds another worker's status of the same port.
     pub fn merge(&mut self, other: &Self) {
         self.state = self.state.max(other.state);
         let PortCounters { received, transmitted, backpressure, down, refused } = other.counters;
@@ -90,11 +89,11 @@ impl PortStatus {
     }
 }
 
-/// Told of each frame whose verdict could not be carried out, and why.
+/// A callback that gets each frame's verdict that could not be carried out, and the reason.
 pub type Undeliverable<'a> = &'a mut dyn FnMut(Verdict, DropReason);
 
 impl<P: Port> Ports<P> {
-    /// The given ports, each with its name and a device for each worker.
+    /// The ports for each of `count` workers. Each port has a name and a device for each worker.
     pub fn for_workers(count: u8, ports: impl IntoIterator<Item = (String, Vec<P>)>) -> Vec<Self> {
         let mut workers: Vec<_> = (0..count).map(|_| Self::default()).collect();
         for (name, devices) in ports {
@@ -113,7 +112,7 @@ impl<P: Port> Ports<P> {
         self.vlans.extend_from_slice(vlans);
     }
 
-    /// The devices there are, with their numbers.
+    /// The open devices, with their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (PortId, &P)> {
         ids().zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.port.as_ref()?)))
     }
@@ -123,12 +122,12 @@ impl<P: Port> Ports<P> {
         ids().zip(&self.slots).filter(|(_, slot)| slot.port.is_none()).map(|(id, _)| id)
     }
 
-    /// Every port as people see it.
+    /// The status of every port.
     pub fn status(&self) -> Vec<PortStatus> {
         self.slots.iter().map(PortSlot::status).collect()
     }
 
-    /// Puts a device in the place of one that is gone.
+    /// Opens a port that is gone with a new device.
     pub fn open(&mut self, id: PortId, port: P) {
         if let Some(slot) = self.slot(id) {
             if slot.condition.is_gone.swap(false, Ordering::Relaxed) {
@@ -139,28 +138,28 @@ impl<P: Port> Ports<P> {
         }
     }
 
-    /// Gives up a port's device: it is gone.
+    /// Closes a port whose device is gone.
     pub fn close(&mut self, id: PortId, why: &str, undeliverable: Undeliverable<'_>) {
         if let Some(slot) = self.slot(id) {
             slot.close(id, why, undeliverable);
         }
     }
 
-    /// The port may have frames to read.
+    /// Notes that the port may have frames to read.
     pub fn set_readable(&mut self, id: PortId) {
         if let Some(slot) = self.slot(id) {
             slot.readable = true;
         }
     }
 
-    /// The port may take frames again: sends what waits for it.
+    /// Sends the frames that wait for a port which may take frames again.
     pub fn set_writable(&mut self, id: PortId, undeliverable: Undeliverable<'_>) {
         if let Some(slot) = self.slot(id) {
             slot.flush(id, undeliverable);
         }
     }
 
-    /// The ports that frames were read from since this was last asked.
+    /// The ports from which frames were read since the last call.
     pub fn take_active(&mut self) -> PortSet {
         let active = |slot: &mut PortSlot<P>| mem::take(&mut slot.active);
         ids().zip(&mut self.slots).filter_map(|(id, slot)| active(slot).then_some(id)).collect()
@@ -196,7 +195,7 @@ impl<P: Port> Ports<P> {
         }
         for (ports, frame) in batch.output().iter() {
             for id in ports.iter() {
-                // What the dataplane made is not part of its balance; the port's numbers have it.
+                // Frames that the dataplane made are not part of its balance; the port's counters have them.
                 _ = self.send(id, frame, false, undeliverable);
             }
         }
@@ -291,29 +290,29 @@ fn ids() -> impl Iterator<Item = PortId> {
     (0..).map(PortId)
 }
 
-/// A port's place, with or without a device.
+/// A port's slot, with or without a device.
 #[derive(Debug)]
 struct PortSlot<P> {
     name: String,
     port: Option<P>,
     readable: bool,
-    /// Whether a frame was read since somebody asked.
+    /// Whether a frame was read since [`Ports::take_active`].
     active: bool,
-    /// Frames that the port may still refuse to hand over for the batch at hand.
+    /// The number of frames that the port may still reject for the current batch.
     refused_left: usize,
     condition: Arc<Condition>,
     backlog: VecDeque<Waiting>,
-    /// Where segments are made.
+    /// The buffer in which segments are made.
     segment: Vec<u8>,
     counters: PortCounters,
 }
 
-/// What is known of a port by all workers together.
+/// The condition of a port, shared by all workers.
 #[derive(Debug, Default)]
 struct Condition {
-    /// Whether the device was set down when last written to.
+    /// Whether the device was set down at the last write.
     is_set_down: AtomicBool,
-    /// Whether somebody has found it gone, and nobody has it back.
+    /// Whether a worker has found the port gone, and none has opened it again.
     is_gone: AtomicBool,
 }
 
@@ -321,7 +320,7 @@ struct Condition {
 struct Waiting {
     frame: Box<[u8]>,
     offload: Offload,
-    /// Whether the frame's verdict stands and falls with this copy.
+    /// Whether this is the frame's only copy, so that its verdict fails if this copy is lost.
     sole: bool,
 }
 
@@ -390,8 +389,8 @@ impl<P: Port> PortSlot<P> {
         self.port.as_ref().map_or(Abilities::NONE, P::abilities)
     }
 
-    /// Sends all that a frame leaves to make. It stands and falls with the first: what is lost of the
-    /// others the port's numbers have.
+    /// Sends the segments of a frame. The verdict fails if the first segment is lost; the port's counters have the
+    /// loss of the others.
     fn send_segments(
         &mut self,
         id: PortId,
@@ -438,7 +437,7 @@ impl<P: Port> PortSlot<P> {
         Ok(())
     }
 
-    /// Writes what waits, as far as the port takes it.
+    /// Writes the backlog, as far as the port takes it.
     fn flush(&mut self, id: PortId, undeliverable: Undeliverable<'_>) {
         while let Some(waiting) = self.backlog.pop_front() {
             match self.write(id, &waiting.frame, waiting.offload, undeliverable) {

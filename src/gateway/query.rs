@@ -1,5 +1,5 @@
-//! Questions to the workers, each answered by all of them, between two batches. What they copy is bounded, and so is
-//! the time that they keep frames waiting.
+//! Queries to the workers. All workers answer each query, between two batches. The copied data is bounded, and so is
+//! the delay of frames.
 
 use gatepost_dataplane::bridge::Station;
 use gatepost_dataplane::neighbor::{Neighbor, State};
@@ -11,37 +11,37 @@ use super::ports::{PortStatus, Ports};
 use super::requests::Merge;
 use crate::device::Port;
 
-/// A question, with the place for its answer.
+/// A query, with the channel for its answer.
 #[derive(Debug)]
 pub enum Query {
-    /// What happened so far.
+    /// The counters.
     Counters(oneshot::Sender<CountersAnswer>),
-    /// The flows there are: their number, and at most so many of them.
+    /// The flows: their number, and at most this number of them.
     Flows(usize, oneshot::Sender<FlowsAnswer>),
     /// The machines on the interfaces' networks.
     Neighbors(oneshot::Sender<NeighborsAnswer>),
 }
 
-/// What happened so far.
+/// The counters.
 #[derive(Debug, Default)]
 pub struct CountersAnswer {
-    /// To the frames.
+    /// The counters of frames.
     pub counters: Counters,
-    /// At each port.
+    /// The status of each port.
     pub ports: Vec<PortStatus>,
 }
 
-/// The flows there are.
+/// The flows of all workers.
 #[derive(Debug, Default)]
 pub struct FlowsAnswer {
     /// Their number.
     pub total: usize,
-    /// Of each worker, as many as were wanted.
+    /// The flows of each worker, up to the requested number.
     pub by_worker: Vec<Vec<FlowInfo>>,
 }
 
 impl FlowsAnswer {
-    /// At most `count_max` flows: as many from each worker, and what some have less others give more.
+    /// At most `count_max` flows, the same number from each worker as far as it has them; the others fill up.
     pub fn fair_part(mut self, count_max: usize) -> Vec<FlowInfo> {
         self.by_worker.sort_by_key(Vec::len);
         let mut part = Vec::new();
@@ -58,9 +58,9 @@ impl FlowsAnswer {
 /// The machines on the interfaces' networks.
 #[derive(Debug, Default)]
 pub struct NeighborsAnswer {
-    /// Those spoken to.
+    /// The neighbours.
     pub neighbors: Vec<Neighbor>,
-    /// Those heard by the bridges, each with its interface.
+    /// The stations that the bridges know, each with its interface.
     pub stations: Vec<(InterfaceId, Station)>,
 }
 
@@ -83,7 +83,8 @@ impl Merge for FlowsAnswer {
 }
 
 impl Merge for NeighborsAnswer {
-    /// Each machine once: as who knows most of it does, or has heard it last. What waits for it anywhere, waits.
+    /// Merges each machine into one entry: that of the worker which knows most of it or has heard it last. Held
+    /// frames are added up.
     fn merge(&mut self, other: Self) {
         let Self { neighbors, stations } = self;
         neighbors.extend(other.neighbors);
@@ -99,7 +100,7 @@ impl Merge for NeighborsAnswer {
     }
 }
 
-/// How much is known of a neighbour: less is better.
+/// The rank of a neighbour's state: the lowest is the best known.
 fn standing(state: State) -> u8 {
     match state {
         State::Reachable => 0,
@@ -112,7 +113,7 @@ fn standing(state: State) -> u8 {
 }
 
 impl Query {
-    /// Answers it; whoever has stopped waiting is not told.
+    /// Answers the query. A caller that has stopped waiting gets no answer.
     pub(super) fn answer<P: Port>(self, now: Instant, dataplane: &Dataplane, ports: &Ports<P>) {
         match self {
             Self::Counters(reply) => {

@@ -1,10 +1,10 @@
-//! Another configuration for a running gateway.
+//! Reload: a new configuration for a running gateway.
 //!
-//! It is taken in whole or not at all. What it says of ports and of the process itself has to be what it
-//! was: those are set up once. Everything else changes: the dataplane's rules in one swap, so that flows
-//! that they still allow go on and the others end. New services are prepared and bound while the former still serve;
-//! if one of them cannot be, nothing has changed. Then they take over the ports with whatever waits there, and the
-//! former finish what they have begun. The provider's lease and the leases of the office stay; caches begin anew.
+//! A configuration is taken as a whole or not at all. Its ports and process settings must be the same as before:
+//! those are set up once. The dataplane's rules change in one swap; flows that the new rules allow go on, and the
+//! others end. New services are prepared and bound while the old ones still serve; if one cannot be prepared, nothing
+//! has changed. Then the new services take over the sockets with the waiting packets, and the old ones finish what
+//! they have begun. The provider's lease and the leases of the office stay; caches start empty.
 
 use gatepost_services::service::Unprepared;
 use tokio::sync::{mpsc, oneshot};
@@ -13,27 +13,27 @@ use super::failure::ServicesError;
 use crate::config::Config;
 use crate::error::Error;
 
-/// Reloads that wait for one under way.
+/// The most reloads that wait for one in progress.
 pub const RELOADS_MAX: usize = 8;
 
-/// Asks the running services to go over to another configuration.
+/// Requests a reload of the running services.
 #[derive(Clone)]
 pub struct Reloader {
     pub(super) requests: mpsc::Sender<Request>,
 }
 
-/// A configuration to go over to, and whom to tell of the outcome.
+/// A configuration to be loaded, and the channel for the outcome.
 pub(super) struct Request {
     pub config: Box<Config>,
     pub answer: oneshot::Sender<Result<(), ReloadError>>,
 }
 
-/// Why a configuration is not taken. Nothing has changed then.
+/// Why a configuration was rejected. Nothing has changed then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReloadError {
     /// These settings cannot change while the gateway runs.
     NeedsRestart(Vec<&'static str>),
-    /// A service cannot go by it.
+    /// A service cannot use the configuration.
     Unprepared(Unprepared),
     /// The gateway ends.
     Stopping,
@@ -56,11 +56,11 @@ impl From<ReloadError> for Error {
 }
 
 impl Reloader {
-    /// Goes over to `config`; it is in force when this returns.
+    /// Loads `config`, which is in force when this returns.
     ///
     /// # Errors
     ///
-    /// It is not taken, and nothing has changed: it needs a restart, or a service cannot use it.
+    /// The configuration was rejected, and nothing has changed: it needs a restart, or a service cannot use it.
     pub async fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let (answer, outcome) = oneshot::channel();
         let request = Request { config: Box::new(config), answer };
@@ -69,11 +69,11 @@ impl Reloader {
     }
 }
 
-/// Whether a gateway that runs on `old` can go over to `new`.
+/// Checks that a gateway with the configuration `old` can load `new`.
 ///
 /// # Errors
 ///
-/// What it would need a restart for.
+/// The settings that need a restart.
 pub(super) fn check(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let fixed = [
         ("system.state_dir", old.system.state_dir == new.system.state_dir),

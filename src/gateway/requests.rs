@@ -1,4 +1,4 @@
-//! The way to all workers of a gateway, for those who ask them something or tell them to do something.
+//! Requests to all workers of a gateway: queries and commands.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use tokio::sync::oneshot;
 use super::command::Command;
 use super::query::Query;
 
-/// Requests that may wait for a worker.
+/// The most requests that wait for a worker.
 pub const REQUESTS_MAX: usize = 16;
 
-/// What a worker is asked for between two batches.
+/// A request to a worker, handled between two batches.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// To tell something.
+    /// A query.
     Query(Query),
-    /// To do something.
+    /// A command.
     Command(Command),
 }
 
@@ -36,7 +36,7 @@ impl From<Command> for Request {
 /// Why the workers do not answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestError {
-    /// They have as many requests as they can keep.
+    /// Too many requests wait for a worker.
     TooMany,
     /// The gateway ends.
     Stopping,
@@ -53,27 +53,27 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// What several workers answer together.
+/// An answer that is merged from the answers of several workers.
 pub trait Merge: Default {
-    /// Adds what another worker answered.
+    /// Merges another worker's answer.
     fn merge(&mut self, other: Self);
 }
 
-/// Leads to every worker. Clones lead to the same ones.
+/// The queues to every worker. Clones lead to the same workers.
 #[derive(Clone)]
 pub(super) struct Requests {
-    /// To each worker.
+    /// The queue to each worker.
     pub queues: Vec<Sender<Request>>,
-    /// Makes the workers look.
+    /// Wakes the workers.
     pub wake_workers: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Requests {
-    /// Puts the same request, each with its place for the answer, to every worker, and waits for all of them.
+    /// Sends the same request to every worker, each with its own channel for the answer, and merges the answers.
     ///
     /// # Errors
     ///
-    /// A worker cannot take it now, or does not answer any more; others may have carried it out.
+    /// A worker cannot take the request now, or does not answer any more; other workers may have carried it out.
     pub async fn put<T: Merge, R: Into<Request>>(
         &self,
         request: impl Fn(oneshot::Sender<T>) -> R,

@@ -1,4 +1,4 @@
-//! What the services work with.
+//! The resources that the services share.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,17 +18,17 @@ use super::link::HostLink;
 use super::services::list::List;
 use super::tls::GatewayTls;
 
-/// What the services work with.
+/// The resources that the services share.
 pub(super) struct Resources {
     pub identity: Identity,
     pub clock: Rc<dyn Clock>,
-    /// What survives a restart, for jobs.
+    /// The storage that survives a restart, for jobs off the thread.
     pub storage: Arc<dyn Storage>,
-    /// The same, awaited.
+    /// The same storage, with asynchronous access.
     pub disk: Disk,
-    /// Who does what takes long.
+    /// Runs jobs that take long.
     pub work: Rc<dyn Work>,
-    /// The way to the worker and back.
+    /// The link to the workers.
     pub link: Rc<HostLink>,
     /// The gateway's own TCP and UDP.
     pub stack: Stack,
@@ -38,9 +38,9 @@ pub(super) struct Resources {
     pub tls: GatewayTls,
     /// The dataplane's configuration; swapped in whole.
     pub plan: Arc<ArcSwap<dataplane::Config>>,
-    /// Who holds which address of the LAN; swapped in whole.
+    /// The leases and reservations of LAN addresses; swapped in whole.
     pub bindings: SharedBindings,
-    /// Makes the workers look at it.
+    /// Wakes the workers to take it in.
     pub wake_workers: Arc<dyn Fn() + Send + Sync>,
     pub current: Rc<RefCell<Current>>,
 }

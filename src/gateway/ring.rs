@@ -1,8 +1,8 @@
 //! Bounded lock-free rings of frames between threads.
 //!
-//! Frames are copied into buffers that circulate, so that nobody allocates or waits for another. There are buffers of
-//! different sizes: many for usual frames, few for long ones. Whatever buffers frames have, they arrive in the order
-//! in which they were sent. A ring without a free buffer refuses, and whoever was refused counts it.
+//! Frames are copied into circulating buffers, so that no thread allocates or waits for another. There are buffers of
+//! different sizes: many for usual frames, few for long ones. Frames arrive in the order in which they were sent,
+//! whatever their buffers. A ring without a free buffer rejects a frame, and the sender counts that.
 
 use crossbeam::queue::ArrayQueue;
 use gatepost_ground::{Frame, Offload};
@@ -11,7 +11,7 @@ use gatepost_ground::{Frame, Offload};
 #[derive(Debug)]
 pub struct Ring<T> {
     full: ArrayQueue<(T, Frame)>,
-    /// The emptied buffers on their way back, smaller ones first.
+    /// The free buffers, smaller ones first.
     pools: Box<[Pool]>,
 }
 
@@ -31,12 +31,12 @@ impl Pool {
 }
 
 impl<T> Ring<T> {
-    /// A ring with so many buffers of so many octets each, smaller ones first. Memory that no frame has touched is
-    /// not resident.
+    /// A ring with `buffers`: pairs of a number and a size in octets, smaller ones first. Memory that no frame has
+    /// touched is not resident.
     ///
     /// # Panics
     ///
-    /// There is none of one size, or of any.
+    /// If there are no buffers, or none of one size.
     pub fn new(buffers: &[(usize, usize)]) -> Self {
         debug_assert!(buffers.is_sorted_by_key(|(_, capacity)| capacity));
         let count = buffers.iter().map(|(count, _)| count).sum();
@@ -52,8 +52,8 @@ impl<T> Ring<T> {
         self.send_in(pool, tag, |buffer| copy(bytes, buffer), frame.offload())
     }
 
-    /// Sends what `fill` writes to a buffer of the smallest kind, with nothing left to do; `false` if none of those is
-    /// free, or `fill` does not.
+    /// Sends the frame that `fill` writes to a buffer of the smallest kind, without offloads; `false` if none of
+    /// those is free, or `fill` returns `None`.
     pub fn send_with(&self, tag: T, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         self.pools.first().is_some_and(|pool| self.send_in(pool, tag, fill, Offload::None))
     }

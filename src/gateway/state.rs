@@ -1,4 +1,4 @@
-//! What is stored under the state directory, looked at without changing it.
+//! A check of the files under the state directory that changes nothing.
 
 use std::fs;
 use std::io;
@@ -14,10 +14,10 @@ use super::identity::{self, Identity};
 use super::services::list;
 use super::wan_client::{WAN_LEASE_FILE, lease_damage};
 
-/// What is damaged under `state_dir`: a line for each file or record. A gateway may be running there. A
-/// directory or file that is not there is not damaged.
+/// The damage under `state_dir`: a line for each damaged file or record. A gateway may be running there. A missing
+/// directory or file is not damaged.
 pub fn damages(state_dir: &Path) -> Vec<String> {
-    // Whoever may not enter it is told so once, and not of each file that may be there.
+    // A caller without permission to enter the directory gets one message instead of one for each file.
     if let Err(error) = fs::metadata(state_dir.join("."))
         && error.kind() != io::ErrorKind::NotFound
     {

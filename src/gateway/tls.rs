@@ -1,4 +1,4 @@
-//! TLS for the services that speak it: made when a configuration has one of them for the first time.
+//! TLS for the services that use it, created when a configuration first has such a service.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -16,22 +16,22 @@ use ipnet::IpNet;
 use super::resources::Resources;
 use crate::config::Config;
 
-/// TLS, as long as the gateway runs.
+/// The state of TLS for as long as the gateway runs.
 pub(super) struct GatewayTls {
     keys: KeysFrom,
     tls: OnceCell<Rc<Tls>>,
 }
 
-/// What TLS shows and believes by one configuration.
+/// The certificate and the trusted authorities of one configuration.
 pub(super) struct Kept {
-    /// What servers show.
+    /// The certificate that servers present.
     pub certificate: Certificate,
-    /// Whom clients believe.
+    /// The authorities that clients trust.
     pub trust: Trust,
 }
 
 impl GatewayTls {
-    /// TLS that nobody has asked for.
+    /// TLS before its first use.
     pub fn new(keys: KeysFrom) -> Self {
         Self { keys, tls: OnceCell::new() }
     }
@@ -42,7 +42,7 @@ impl GatewayTls {
     ///
     /// # Errors
     ///
-    /// The certificate or the file of authorities is no good.
+    /// The certificate or the file of authorities is invalid.
     pub async fn prepare<N: Net>(
         &self,
         config: &Config,
@@ -68,7 +68,7 @@ impl GatewayTls {
         let unprepared = |NoCertificate { why, remedy }| Unprepared { service: "tls", why, remedy };
         let system = match self.keys {
             KeysFrom::System => SYSTEM_FILES.iter().map(Into::into).collect(),
-            // A machine that is simulated has no system.
+            // A simulated machine has no system authorities.
             KeysFrom::Seed => Vec::new(),
         };
         let trusted = Trusted { system, own: config.tls.authorities.clone() };

@@ -22,17 +22,16 @@ pub(super) const WAN_LEASE_FILE: &str = "wan-lease.json";
 /// A client at work.
 pub struct WanClient {
     settings: client::Config,
-    /// Takes its frames.
+    /// The inbox for the client's frames.
     pub frames: inbox::Sender,
-    /// The lease that it has.
+    /// The client's current lease.
     pub leases: watch::Receiver<Option<Lease>>,
-    /// Ends with this.
+    /// The client's task, which ends when this is dropped.
     task: JoinSet<()>,
 }
 
 impl WanClient {
-    /// The client that `config` asks for: `current` itself, if it serves as it is. `None` if the provider
-    /// does not give the address.
+    /// The client for `config`: `current` if it fits unchanged. `None` if the configuration needs no DHCP client.
     pub fn for_config(
         config: &Config,
         resources: &Resources,
@@ -46,7 +45,7 @@ impl WanClient {
         }
     }
 
-    /// Whether this client serves `config` as it is.
+    /// Whether this client fits `config` unchanged.
     pub fn serves(&self, config: &Config, resources: &Resources) -> bool {
         settings(config, resources.identity).is_some_and(|settings| settings == self.settings)
     }
@@ -72,13 +71,13 @@ impl WanClient {
         Self { settings, frames, leases, task }
     }
 
-    /// Waits until it has ended by itself, which it should not; says how.
+    /// Waits until the client has ended by itself, which it should not, and returns how.
     pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.task).await
     }
 }
 
-/// What is wrong with the content of the file that keeps the lease, if anything is.
+/// The damage in the content of the lease file, if there is any.
 pub fn lease_damage(content: &[u8]) -> Option<String> {
     Memory::damage(content)
 }

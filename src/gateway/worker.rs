@@ -1,10 +1,10 @@
 //! One worker: a dataplane with its ports, its end of the link to the host stack and its inbox.
 //!
-//! A turn takes a batch for each other worker from the inbox, one from the ports and, in the first worker, one from
-//! the host stack, so that none starves the others, and carries out every verdict. Whoever drives a worker calls
-//! [`Worker::turn`] when it was woken or a port may have something and at [`Worker::poll_timeout`], at once again
-//! while a turn says that there is more to do. In between, and only there, a new configuration is taken in,
-//! questions are answered and commands carried out.
+//! A turn takes a batch from the inbox for each other worker, one from the ports and, in the first worker, one from
+//! the host stack, so that none starves the others, and carries out every verdict. The worker's driver calls
+//! [`Worker::turn`] when the worker was woken, when a port may have frames, at [`Worker::poll_timeout`], and at once
+//! again while a turn returns that there is more to do. A new configuration is taken in, queries are answered and
+//! commands are carried out only between batches.
 
 use std::ptr;
 use std::sync::Arc;
@@ -34,11 +34,11 @@ pub struct Worker<P> {
     bindings: Cache<SharedBindings, Arc<Bindings>>,
     requests: Receiver<Request>,
     batch: Batch,
-    /// So many frames and tasks given up are the next to be logged.
+    /// The number of dropped frames and given-up tasks at which the next message is logged.
     internal_errors_due: u64,
 }
 
-/// What connects a worker with the rest of its gateway.
+/// The channels between a worker and the rest of the gateway.
 pub(super) struct WorkerChannels {
     /// To the other workers, and from them.
     pub handover: Handover,
@@ -46,11 +46,11 @@ pub(super) struct WorkerChannels {
     pub to_host: WorkerLink,
     /// From the host stack: one worker has it.
     pub from_host: Option<HostOutput>,
-    /// Where configurations come from.
+    /// The configuration in force.
     pub config: Arc<ArcSwap<Config>>,
-    /// Who holds which address of the LAN.
+    /// The leases and reservations of LAN addresses.
     pub bindings: SharedBindings,
-    /// Where questions and commands come from.
+    /// Incoming queries and commands.
     pub requests: Receiver<Request>,
 }
 
@@ -79,7 +79,7 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Does what can be done now. Says whether there is more to do at once.
+    /// Does the work that is possible now. Returns whether there is more to do at once.
     pub fn turn(&mut self, now: Instant) -> bool {
         self.take_config(now);
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
@@ -108,17 +108,17 @@ impl<P: Port> Worker<P> {
         more_from_host || more_to_tell || !self.requests.is_empty() || self.has_more()
     }
 
-    /// Whether others have left it something to do, or a port may have.
+    /// Whether other workers have left frames or notices, or a port may have frames.
     pub fn has_more(&self) -> bool {
         self.handover.has_any() || self.ports.is_readable()
     }
 
-    /// When the next turn is due even if nothing arrives.
+    /// When the next turn is due if no frame arrives.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.dataplane.poll_timeout()
     }
 
-    /// The parts of the dataplane that wait for a moment, by name: the earliest is [`Worker::poll_timeout`].
+    /// The dataplane's timers with their names; the earliest is [`Worker::poll_timeout`].
     pub fn timeouts(&self) -> impl Iterator<Item = (&'static str, Instant)> {
         self.dataplane.timeouts()
     }
@@ -133,19 +133,19 @@ impl<P: Port> Worker<P> {
         &mut self.ports
     }
 
-    /// The port with this number may take frames again.
+    /// Notes that the port with this number may take frames again.
     pub fn set_writable(&mut self, id: PortId) {
         let Self { dataplane, ports, .. } = self;
         ports.set_writable(id, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
     }
 
-    /// The port with this number is gone.
+    /// Closes the port with this number, which is gone.
     pub fn close_port(&mut self, id: PortId, why: &str) {
         let Self { dataplane, ports, .. } = self;
         ports.close(id, why, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
     }
 
-    /// Logs the number of frames and tasks lost to faults of the gateway itself, each time that it has doubled.
+    /// Logs the number of frames and tasks lost to internal faults each time that it has doubled.
     fn log_internal_errors(&mut self) {
         let counters = self.dataplane.counters();
         let count = counters.drops[DropReason::InternalError] + counters.tasks_given_up;
@@ -167,7 +167,7 @@ impl<P: Port> Worker<P> {
         }
     }
 
-    /// Takes in what other workers have left.
+    /// Takes in the frames and notices of other workers.
     fn take_over(&mut self, now: Instant) {
         let Self { dataplane, handover, .. } = self;
         handover.notices(|from, notice| dataplane.apply_notice(now, from, notice));
@@ -196,7 +196,7 @@ impl<P: Port> Worker<P> {
         batch.clear();
     }
 
-    /// Leaves frames of the batch for other workers, and copies of what they are to learn from.
+    /// Leaves frames of the batch for their owners, and copies of ARP frames for all workers.
     fn hand_over(&mut self) {
         let Self { dataplane, handover, batch, .. } = self;
         for slot in batch.slots() {
@@ -206,7 +206,7 @@ impl<P: Port> Worker<P> {
                 dataplane.undeliverable(slot.verdict, DropReason::WorkerRingFull);
             }
             if let (true, Ingress::Port(port)) = (slot.copy_to_others, slot.ingress) {
-                // What is lost here is no frame's only copy: who has not learnt from it asks.
+                // A lost copy is not the only one of its frame: a worker that has not learnt from it sends a request.
                 for other in handover.shard().others() {
                     handover.offer(other, Ingress::ArpCopy(port), &slot.frame);
                 }
@@ -222,8 +222,8 @@ impl<P: Port> Worker<P> {
             let (Verdict::Local(class) | Verdict::Flood { local: Some(class), .. }) = slot.verdict else {
                 continue;
             };
-            // The host stack gets what a wire would carry: whole checksums, nothing longer than the MTU. What
-            // is lost of a super-frame behind its first segment is sent again.
+            // The host stack gets frames as a wire would carry them: with complete checksums, and not longer than the
+            // MTU. If a segment behind a super-frame's first one is lost, its sender retransmits it.
             let mut frames = slot.frame.segments();
             let from = match slot.ingress {
                 Ingress::Port(port) => Some(port),

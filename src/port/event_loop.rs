@@ -1,9 +1,9 @@
 //! The event loop that drives a [`Worker`] over TAP devices: mio, one thread.
 //!
-//! It sleeps until a device becomes readable or writable (edge-triggered), somebody calls
-//! [`Handle::wake`], or the dataplane's next deadline. While things happen in quick succession it only
-//! steps aside for others between two looks: to fall asleep and be woken costs more, and to have a busy device
-//! [watched](Watch) costs its sender. A [`PortSupervisor`] opens ports again that are gone.
+//! The loop sleeps until a device becomes readable or writable (edge-triggered), another thread calls
+//! [`Handle::wake`], or the dataplane's next deadline comes. While events follow each other quickly, the loop does
+//! not sleep but only yields the processor between two turns: to sleep and be woken costs more, and [watching](Watch)
+//! a busy device with epoll costs its sender. A [`PortSupervisor`] opens ports again that are gone.
 
 use std::io;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct EventLoop {
     handle: Arc<Handle>,
 }
 
-/// What other threads can do to an event loop.
+/// The handle by which other threads wake and stop an event loop.
 #[derive(Debug)]
 pub struct Handle {
     waker: Waker,
@@ -59,7 +59,7 @@ impl Handle {
 }
 
 impl EventLoop {
-    /// A loop over nothing yet.
+    /// A loop without ports.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl EventLoop {
             if is_awake && !more {
                 thread::yield_now();
             }
-            // If nothing is watched, the turn will see all there is to see.
+            // If no port is watched, the turn reads all ports anyway.
             if !is_awake || watch.is_any_watched() {
                 let timeout = if is_awake || more {
                     Some(Duration::ZERO)
@@ -128,12 +128,12 @@ impl EventLoop {
     fn note(&self, events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
         for event in events {
             if event.token() == WAKE {
-                // A swap and no store: what the turn reads next must not be read before this is seen.
+                // A swap instead of a store: the reads of the next turn must not be reordered before it.
                 self.handle.woken.swap(false, Ordering::AcqRel);
                 continue;
             }
             let Ok(number) = u8::try_from(event.token().0) else { continue };
-            // A device that is gone reports an error; reading says what is wrong, now or soon.
+            // A device that is gone reports an error. Reading it tells what is wrong, now or soon.
             if event.is_readable() || event.is_error() || event.is_read_closed() {
                 worker.ports_mut().set_readable(PortId(number));
             }

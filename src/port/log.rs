@@ -15,18 +15,18 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as text};
 
-/// How much is logged: what is as grave, or graver.
+/// The log level: messages of this level and of more severe ones are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogLevel {
     /// Nothing.
     Off,
-    /// What ends the gateway, or keeps it from what it was asked for.
+    /// Faults that end the gateway or make a request fail.
     Error,
-    /// What somebody should see to.
+    /// Events that the administrator should look at.
     Warn,
-    /// What the gateway does, and for whom.
+    /// The gateway's regular activity.
     Info,
-    /// What is done about single messages.
+    /// The handling of single messages.
     Debug,
     /// Everything.
     Trace,
@@ -45,7 +45,7 @@ impl From<LogLevel> for LevelFilter {
     }
 }
 
-/// Logs to stderr what `level` says, or else the environment's `RUST_LOG`, or else [`LogLevel::Info`].
+/// Logs to stderr at `level`, else by the environment's `RUST_LOG`, else at [`LogLevel::Info`].
 pub fn to_stderr(level: Option<LogLevel>) {
     let from_environment = env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let (filter, mistake) = choose(level, from_environment.as_deref());
@@ -55,14 +55,14 @@ pub fn to_stderr(level: Option<LogLevel>) {
     } else {
         layer.with_target(false).with_ansi(io::stderr().is_terminal()).boxed()
     };
-    // Whoever runs the gateway inside of a bigger program may have set up a log already.
+    // A program that embeds the gateway may have set up a log already.
     _ = tracing_subscriber::registry().with(layer).with(filter).try_init();
     if let Some(mistake) = mistake {
         warn!("{mistake}");
     }
 }
 
-/// What to log, and what is wrong with the environment.
+/// The filter, and an error in the environment's `RUST_LOG`, if any.
 fn choose(level: Option<LogLevel>, from_environment: Option<&str>) -> (Targets, Option<String>) {
     let at = |level: LogLevel| Targets::new().with_default(LevelFilter::from(level));
     let Some(text) = from_environment.filter(|_| level.is_none()) else {
@@ -104,7 +104,7 @@ where
     }
 }
 
-/// As syslog(3) numbers them.
+/// The syslog(3) priority of a level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,

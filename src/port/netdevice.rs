@@ -28,11 +28,11 @@ pub struct NetDevice {
 }
 
 impl NetDevice {
-    /// The device `name` of the calling thread's network namespace. That it exists is not checked.
+    /// The device `name` of the calling thread's network namespace. The device need not exist.
     ///
     /// # Errors
     ///
-    /// The name is empty or longer than [`NAME_LEN_MAX`], or there is no socket to be had.
+    /// The name is empty or longer than [`NAME_LEN_MAX`], or no socket can be opened.
     pub fn new(name: &str) -> io::Result<Self> {
         if name.is_empty() || name.len() > NAME_LEN_MAX {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -52,7 +52,7 @@ impl NetDevice {
         self.ioctl(libc::SIOCSIFFLAGS, &mut request)
     }
 
-    /// The number that the device has in its namespace.
+    /// The device's index in its namespace.
     ///
     /// # Errors
     ///
@@ -108,7 +108,7 @@ impl NetDevice {
         Ok(self.flags()? & UP != 0)
     }
 
-    /// Whether the device is up and somebody has its other end.
+    /// Whether the device is up and has a link.
     ///
     /// # Errors
     ///
@@ -132,19 +132,19 @@ impl NetDevice {
         self.ioctl(libc::SIOCSIFMTU, &mut request)
     }
 
-    /// Sets how many packets may wait to be sent by the device; those of a TAP wait for their reader.
+    /// Sets the length of the device's transmit queue, in packets; a TAP's packets wait there for their reader.
     ///
     /// # Errors
     ///
     /// What the kernel refuses.
     pub fn set_queue_len(&self, packets: u16) -> io::Result<()> {
         let mut request = self.request();
-        // The kernel's `ifr_qlen` shares its place and type with the index.
+        // The kernel's `ifr_qlen` is in the same union and has the same type as the index.
         request.ifr_ifru.ifru_ifindex = packets.into();
         self.ioctl(libc::SIOCSIFTXQLEN, &mut request)
     }
 
-    /// Gives the device its IPv4 address and the prefix of its link, in place of an earlier one.
+    /// Sets the device's IPv4 address with the prefix of its link, replacing an earlier one.
     ///
     /// # Errors
     ///
@@ -190,8 +190,8 @@ impl NetDevice {
         Ok(())
     }
 
-    /// Keeps the device free of IPv6, and so of a link-local address. It acts on the calling thread's
-    /// namespace, and must come before [`NetDevice::set_up`].
+    /// Disables IPv6 on the device, and so its link-local address. It acts on the calling thread's namespace, and
+    /// must come before [`NetDevice::set_up`].
     ///
     /// # Errors
     ///
@@ -236,7 +236,7 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// Asks for the link.
+/// The command that reads the link state.
 const ETHTOOL_GLINK: u32 = 0x0a;
 
 /// `IFF_UP` in the width that the request has.

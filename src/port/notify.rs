@@ -1,6 +1,7 @@
-//! What a service manager is told of the process's state. (sd_notify(3))
+//! Notifications of the process's state to the service manager. (sd_notify(3))
 //!
-//! Without `NOTIFY_SOCKET` in the environment nobody is told. A manager that does not listen is no reason to stop.
+//! Without `NOTIFY_SOCKET` in the environment no notifications are sent. A manager that does not listen is no reason
+//! to stop.
 
 use std::env;
 use std::ffi::OsStr;
@@ -20,7 +21,7 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// The one that the environment names, or nobody.
+    /// The manager that the environment names, or none.
     pub fn from_environment() -> Self {
         let Some(name) = env::var_os("NOTIFY_SOCKET") else { return Self { socket: None } };
         match connect(&name) {
@@ -32,18 +33,18 @@ impl Manager {
         }
     }
 
-    /// Every port and service answers.
+    /// Reports that every port and service answers.
     pub fn ready(&self) {
         self.tell("READY=1\nSTATUS=Every port and service answers\n");
     }
 
-    /// Another configuration is being read; [`Manager::ready`] follows.
+    /// Reports that a new configuration is being read; [`Manager::ready`] follows.
     pub fn reloading(&self) {
-        // Since when, for units of `Type=notify-reload`.
+        // Units of `Type=notify-reload` need the time.
         self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={}\n", monotonic_micros()));
     }
 
-    /// The gateway ends.
+    /// Reports that the gateway ends.
     pub fn stopping(&self) {
         self.tell("STOPPING=1\n");
     }

@@ -1,4 +1,4 @@
-//! What the administrator can ask of the process that runs.
+//! The administrator's requests to the running process.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::gateway::inspector::Inspector;
 use crate::gateway::reload::Reloader;
 
-/// A running gateway and the file that its configuration is from.
+/// A running gateway and the source of its configuration.
 pub struct Operator {
     /// Tells about it.
     pub inspector: Inspector,

@@ -1,20 +1,20 @@
-//! What is told of panics.
+//! Limits the log messages of panics.
 //!
-//! The dataplane goes on after a panic, and a peer could bring the same one about with every frame. So of the panics
-//! of one line of the sources the first is told, and then each one with which their number has doubled.
+//! The dataplane goes on after a panic, and a peer could cause the same panic with every frame. So of the panics of
+//! one source line the first is logged, and then each one at which their number has doubled.
 
 use std::collections::BTreeMap;
 use std::panic;
 use std::sync::Mutex;
 
-/// How often each line, by its file and number, has panicked: no more lines than the program has.
+/// The number of panics of each source line, by file and line number. The program's lines bound the table.
 #[derive(Debug, Default)]
 struct Panics {
     by_line: BTreeMap<(String, u32), u64>,
 }
 
 impl Panics {
-    /// Counts a panic. Whether it is to be told.
+    /// Counts a panic. Returns whether it is to be logged.
     fn count(&mut self, file: &str, line: u32) -> bool {
         let count = self.by_line.entry((file.to_owned(), line)).or_default();
         *count = count.saturating_add(1);
@@ -22,7 +22,7 @@ impl Panics {
     }
 }
 
-/// Has panics of this process told by their number from now on. Which of them end something does not change.
+/// Limits the messages of this process's panics from now on. The effects of panics do not change.
 pub fn limit_messages() {
     let tell = panic::take_hook();
     let panics = Mutex::new(Panics::default());

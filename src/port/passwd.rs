@@ -20,7 +20,7 @@ use crate::error::Error;
 ///
 /// # Errors
 ///
-/// There is no such user, no password or a weak one, or it cannot be kept. The former password counts then.
+/// There is no such user, no password or a weak one, or it cannot be stored. The old password stays valid then.
 pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(), Error> {
     let (config, _) = source.load()?;
     find_user(&config, source, name)?;
@@ -33,7 +33,7 @@ pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(),
         let why = format!("{}: {error}", config.system.state_dir.join(passwords::file_of(name)).display());
         not_set(why, "run it as the user that the gateway runs as, and see that there is room")
     })?;
-    // Whoever does not want to read it has the exit code.
+    // The exit code tells the outcome if stdout is closed.
     _ = writeln!(io::stdout(), "the password of {name} is set");
     Ok(())
 }
@@ -56,7 +56,7 @@ pub fn find_user<'a>(config: &'a Config, source: &Source, name: &str) -> Result<
     )))
 }
 
-/// The password that `text` is, if it is strong enough for the user `name`.
+/// Checks that `text` is strong enough as the password of the user `name`, and prepares it for storage.
 fn check(config: &Config, name: &str, text: &str) -> Result<Prepared, Error> {
     let malformed = |error: Malformed| not_set(error, "take another");
     let password = Prepared::new(text).map_err(malformed)?;
@@ -74,7 +74,7 @@ fn check(config: &Config, name: &str, text: &str) -> Result<Prepared, Error> {
 /// The first line of `input`, without its end.
 fn read_line(input: impl BufRead) -> Result<String, Error> {
     let mut octets = Vec::new();
-    // What is longer than a password can be is not read to its end.
+    // A line longer than any password is not read to its end.
     let limit = OCTETS_MAX as u64 + 2;
     input.take(limit).read_until(b'\n', &mut octets).map_err(|error| not_set(error, "try again"))?;
     if octets.is_empty() {
@@ -85,7 +85,7 @@ fn read_line(input: impl BufRead) -> Result<String, Error> {
     String::from_utf8(line.to_vec()).map_err(|_| not_set("it is not UTF-8 text", "take another"))
 }
 
-/// Asks on the terminal, twice.
+/// Asks for the password on the terminal, twice.
 fn ask(name: &str) -> Result<String, Error> {
     let prompt = |text: String| {
         let no_terminal = |error: io::Error| {

@@ -1,4 +1,4 @@
-//! `gatepost ports remove`: takes persistent TAP devices away.
+//! `gatepost ports remove`: removes persistent TAP devices.
 
 use std::io::{self, Write};
 
@@ -6,12 +6,12 @@ use super::tap;
 use crate::config::{Config, PortSpec};
 use crate::error::Error;
 
-/// Takes away the devices of the ports that are called `name`, or of all that persist, and says on stdout which.
+/// Removes the devices of the ports named `name`, or of all persistent ports, and prints their names on stdout.
 ///
 /// # Errors
 ///
-/// No port is called so, its device is not there, or somebody has it open. Of several devices, those before it are
-/// gone then.
+/// There is no port of that name, its device does not exist, or another process has it open. Devices before it in the
+/// list are removed already.
 pub fn remove(config: &Config, name: Option<&str>) -> Result<(), Error> {
     let chosen = choose(config, name)?;
     let mut removed = 0;
@@ -35,7 +35,8 @@ pub fn remove(config: &Config, name: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// The ports meant by `name`. Those of a WAN that the mode does without count: another mode may have made them.
+/// The ports named `name`. Ports of a WAN that the mode does not use count too: another mode may have created their
+/// devices.
 fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a PortSpec>, Error> {
     let all = || config.lan.ports.iter().chain(&config.wan.ports);
     let Some(name) = name else {
@@ -54,7 +55,7 @@ fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a PortSpec
 }
 
 fn say(line: &str) {
-    // Whoever does not want to read it has the exit code.
+    // The exit code tells the outcome if stdout is closed.
     _ = writeln!(io::stdout(), "{line}");
 }
 

@@ -1,9 +1,8 @@
 //! `gatepost run`: the gateway on real devices.
 //!
-//! Each worker's event loop has a thread, the main thread runs everything else. What is set up goes with the
-//! process, however it ends: the lock on the state directory and TAP devices that are not persistent with their
-//! file descriptors; only a control socket may stay, which the next start replaces. Persistent TAP devices stay as
-//! they are, for the next start to find their bridges and hosts; a start that fails makes none.
+//! Each worker's event loop has a thread; the main thread runs everything else. The lock on the state directory and
+//! transient TAP devices go with the process, however it ends; only a control socket may stay, which the next start
+//! replaces. Persistent TAP devices stay in their bridges for the next start; a start that fails creates none.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
@@ -52,8 +51,8 @@ use crate::gateway::{self, Environment};
 ///
 /// # Errors
 ///
-/// One sentence with the remedy: what could not be set up, and then nothing of it is left, or what broke
-/// down later.
+/// One sentence with the remedy: the part that could not be set up, of which nothing is left then, or the part that
+/// broke down later.
 pub fn run(source: Source, level: Option<LogLevel>) -> Result<(), Error> {
     let (config, warnings) = source.load()?;
     log::to_stderr(level);
@@ -94,7 +93,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     let remaining = remaining_ports(&specs);
     let summary = summary(&config, &ports, &source);
     let (workers, services) = gateway::build(config, ports, environment);
-    // Only now, so that nothing is left of a start that fails.
+    // Devices become persistent only now, so that a failed start leaves none.
     for (spec, (_, tap)) in specs.iter().zip(workers.iter().take(1).flat_map(|worker| worker.ports().iter()))
     {
         spec.keep(tap);
@@ -139,7 +138,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     ended
 }
 
-/// What the gateway is, where its ports are, what it serves, and where to ask.
+/// The lines that tell the gateway's mode, ports, services and control socket at the start.
 fn summary(config: &Config, ports: &[(String, Vec<Tap>)], source: &Source) -> Vec<String> {
     let on = |id: InterfaceId| {
         let of_side = config.ports().zip(ports).filter(|((interface, _), _)| *interface == id);
@@ -170,7 +169,7 @@ fn remaining_ports(specs: &[TapSpec]) -> String {
     if names.is_empty() { String::new() } else { format!("TAP devices {}", names.join(", ")) }
 }
 
-/// What is stored under `path`. While it cannot be used at all the gateway does what it can without, and says so.
+/// The storage under `path`. If it cannot be used, the gateway runs without it and logs that.
 fn open_state_dir(path: &Path) -> Result<Arc<dyn Storage>, Error> {
     match Files::open(path) {
         Ok(files) => Ok(Arc::new(files)),
@@ -195,7 +194,7 @@ fn tap_specs(config: &Config) -> Vec<TapSpec> {
     config.ports().map(|(interface, port)| TapSpec { port: port.clone(), mtu: mtu(interface) }).collect()
 }
 
-/// Tells whoever waits on stdout; nobody has to.
+/// Prints `ready` on stdout, which need not be read.
 fn announce() {
     let mut stdout = io::stdout().lock();
     _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());
@@ -205,7 +204,7 @@ fn no_resources(error: impl fmt::Display) -> Error {
     Error::failed("cannot start the gateway", error, "see what the process may use (`ulimit -a`)")
 }
 
-/// Reads the configuration again at every signal, for ever.
+/// Reads the configuration again at every signal. Never returns.
 async fn reload_at(mut signals: Signal, operator: &Operator) {
     while signals.recv().await.is_some() {
         if let Err(refusal) = operator.reload().await {
@@ -226,7 +225,7 @@ impl StopSignals {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the first of them.
+    /// Waits for the first signal.
     async fn received(&mut self) {
         let terminate = async {
             self.terminate.recv().await;
@@ -241,7 +240,7 @@ impl StopSignals {
     }
 }
 
-/// The threads of the event loops. Dropping them ends them all, too.
+/// The threads of the event loops. Dropping this ends all threads.
 #[derive(Default)]
 struct DataplaneThreads {
     threads: Vec<(Arc<Handle>, JoinHandle<io::Result<()>>)>,
@@ -260,7 +259,7 @@ impl DataplaneThreads {
         let (alive, ended) = oneshot::channel();
         let name = format!("dataplane-{}", self.threads.len());
         let thread = thread::Builder::new().name(name).spawn(move || {
-            // Dropped when the thread ends, in whatever way.
+            // The sender is dropped when the thread ends, even by a panic.
             let _alive: oneshot::Sender<()> = alive;
             event_loop.run(worker, supervisor, clock)
         })?;
@@ -269,7 +268,7 @@ impl DataplaneThreads {
         Ok(())
     }
 
-    /// Waits until one of them has ended by itself, which none should.
+    /// Waits until a thread has ended by itself, which none should.
     async fn ended(&mut self) {
         future::poll_fn(|context| {
             let has_ended = |thread: &mut oneshot::Receiver<()>| Pin::new(thread).poll(context).is_ready();
@@ -278,7 +277,7 @@ impl DataplaneThreads {
         .await;
     }
 
-    /// Ends them all. What broke the first before is the error.
+    /// Ends all threads. Returns the first error of a thread.
     fn stop(&mut self) -> Result<(), Error> {
         self.threads.iter().for_each(|(handle, _)| handle.stop());
         let broken = |why: &dyn fmt::Display| Error::failed("the dataplane broke down", why, "see the log");
@@ -292,7 +291,7 @@ impl DataplaneThreads {
 
 impl Drop for DataplaneThreads {
     fn drop(&mut self) {
-        // What broke is told by whoever stops them in order.
+        // The orderly stop reports errors.
         _ = self.stop();
     }
 }

@@ -1,22 +1,23 @@
 //! A TAP device.
 //!
-//! Two drivers carry its frames: [`Driver::Offload`], where the kernel can leave checksums and segmentation
-//! undone (`port/tap_offload`), and [`Driver::Plain`], which takes any kernel.
+//! Two drivers carry a device's frames: [`Driver::Offload`], with checksum and segmentation offloads
+//! (`port/tap_offload`), and [`Driver::Plain`], which works with any kernel.
 //!
-//! Several workers have a queue each of a device with offloads. A plain one has one queue, and so has a persistent
-//! one that was made for one: there the first worker reads, and all write, which is atomic for a frame.
+//! With offloads, each of several workers has a queue of the device. A plain device has one queue, and so has a
+//! persistent one that was created with one: the first worker reads it, and all workers write to it, which is atomic
+//! for a frame.
 //!
-//! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters
-//! the namespace and ends there, so that there is no way back that could fail. In the gateway's own namespace the
-//! kernel gives it no address by itself; in a namespace that the configuration names it belongs to
-//! whoever made the namespace, and nothing but its MTU and being up is set.
+//! The device is created in the network namespace that its [`PortSpec`] names, by a thread that enters the namespace
+//! and ends there, so that no return to the old namespace can fail. In the gateway's own namespace the kernel gives
+//! the device no address by itself. In a namespace that the configuration names, the device belongs to the
+//! namespace's creator, and the gateway only sets its MTU and brings it up.
 //!
 //! A device ends with its last file descriptor, also when the process crashes, unless [`Tap::keep`] has made it
-//! persistent: then it stays as it is, in its bridge and with its hardware address, for the next start.
-//! [`remove`] takes it away. A device that was persistent before is never made anything else.
+//! persistent: then it stays in its bridge with its hardware address for the next start. [`remove`] removes it. The
+//! gateway never makes a persistent device transient.
 //!
-//! An open device holds on to its network namespace, even after `ip netns del`. So that the namespace
-//! can go, [`Tap::is_orphaned`] says when its name is no longer there.
+//! An open device keeps its network namespace alive, even after `ip netns del`. [`Tap::is_orphaned`] tells when the
+//! namespace's name is gone, so that the device can be closed.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -39,18 +40,18 @@ use crate::config::{Driver, Netns, PortSpec};
 use crate::device::{Abilities, LinkState, Port, PortError, Received};
 use crate::error::Error;
 
-/// An open TAP device, as one worker has it. Dropping the last removes the device.
+/// One worker's handle of an open TAP device. Dropping the last handle removes the device.
 #[derive(Debug)]
 pub struct Tap {
     queue: Arc<Queue>,
-    /// Whether it is this one that reads, of several that share a queue.
+    /// Whether this handle reads, of several that share a queue.
     reads: bool,
     staging: Staging,
     namespace: Option<Namespace>,
     kernel_side: Arc<NetDevice>,
 }
 
-/// What carries the frames.
+/// The driver that carries the frames.
 #[derive(Debug)]
 enum Queue {
     Plain(Iface),
@@ -67,12 +68,12 @@ impl Tap {
         Ok(Self::open_for(1, spec, mtu)?.remove(0))
     }
 
-    /// The same for several workers: one of it for each.
+    /// Creates the device for several workers, with a handle for each.
     ///
     /// # Errors
     ///
-    /// One sentence with the remedy: the namespace is missing, the name is taken, /dev/net/tun is
-    /// missing or closed to us.
+    /// One sentence with the remedy: the namespace is missing, the name is in use, /dev/net/tun is missing or cannot
+    /// be opened.
     pub fn open_for(workers: u8, spec: &PortSpec, mtu: u16) -> Result<Vec<Self>, Error> {
         let (device, namespace) =
             in_namespace(spec, || create(spec, mtu, workers)).map_err(|failure| failure.explain(spec))?;
@@ -100,7 +101,7 @@ impl Tap {
         (0..workers).map(share).collect()
     }
 
-    /// Has the device stay when nobody has it open any more.
+    /// Makes the device persistent, so that it stays when no process has it open.
     ///
     /// # Errors
     ///
@@ -109,12 +110,12 @@ impl Tap {
         tap_offload::set_persistent(self.as_raw_fd(), true)
     }
 
-    /// The name of the driver that carries its frames, as the configuration has it.
+    /// The name of the device's driver, as in the configuration.
     pub fn driver_name(&self) -> &'static str {
         if self.abilities() == Abilities::NONE { "plain" } else { "offload" }
     }
 
-    /// Whether frames are read from it.
+    /// Whether this handle reads frames.
     pub fn reads(&self) -> bool {
         self.reads
     }
@@ -145,9 +146,9 @@ impl Port for Tap {
 
     fn link_state(&self) -> LinkState {
         let device = &self.kernel_side;
-        // A device that was given to another namespace cannot be looked at; whoever took it is attached.
+        // A device that was moved to another namespace cannot be examined; it counts as attached.
         let Ok(is_up) = device.is_up() else { return LinkState::Up };
-        // In a namespace of its own, a device is the host.
+        // In a namespace of its own, the device itself is the host's interface.
         let is_attached = self.namespace.is_some()
             || device.has_address().unwrap_or(true)
             || device.is_lower_device().unwrap_or_default().unwrap_or(true);
@@ -206,15 +207,15 @@ impl Port for Tap {
     }
 }
 
-/// Takes the persistent device of a port away, with its bridge port and its addresses. Whether it was there.
+/// Removes the persistent device of a port, with its bridge port and its addresses. Returns whether it existed.
 ///
 /// # Errors
 ///
-/// One sentence with the remedy: somebody has it, it is no TAP device, or it is not ours to remove.
+/// One sentence with the remedy: another process has it open, it is no TAP device, or the process may not remove it.
 pub fn remove(spec: &PortSpec) -> Result<bool, Error> {
     let remove = || {
         let device = NetDevice::new(&spec.tap).map_err(Failure::Create)?;
-        // To attach to a device that is not there would make it.
+        // Attaching to a device that does not exist would create it.
         match device.index() {
             Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => return Ok(false),
             index => index.map_err(Failure::Create)?,
@@ -225,7 +226,7 @@ pub fn remove(spec: &PortSpec) -> Result<bool, Error> {
     };
     match in_namespace(spec, remove) {
         Ok((was_there, _)) => Ok(was_there),
-        // What was in the namespace has gone with it.
+        // A device in a removed namespace is gone with it.
         Err(Failure::Namespace(error)) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(failure) => Err(failure.explain_removal(spec)),
     }
@@ -252,14 +253,14 @@ fn in_namespace<T: Send>(
     Ok((outcome, Some(namespace)))
 }
 
-/// A network namespace that was named.
+/// A named network namespace.
 #[derive(Clone, Debug)]
 struct Namespace {
     path: PathBuf,
     identity: NamespaceIdentity,
 }
 
-/// Device and inode, which tell namespaces apart.
+/// The device and inode that identify a namespace.
 type NamespaceIdentity = (u64, u64);
 
 impl Namespace {
@@ -270,7 +271,7 @@ impl Namespace {
         Ok((Self { path, identity }, file))
     }
 
-    /// That of the calling thread.
+    /// The identity of the calling thread's namespace.
     fn own() -> io::Result<NamespaceIdentity> {
         fs::metadata("/proc/thread-self/ns/net").map(|metadata| Self::identity_of(&metadata))
     }
@@ -284,11 +285,11 @@ impl Namespace {
     }
 }
 
-/// The step at which a device could not be made.
+/// The step at which creating a device failed.
 #[derive(Debug)]
 enum Failure {
     Namespace(io::Error),
-    /// A process that was named is in the gateway's own namespace.
+    /// The named process is in the gateway's own namespace.
     OwnNamespace,
     Create(io::Error),
     NoOffload,
@@ -388,12 +389,12 @@ fn explain_namespace(what: &str, netns: &Netns, error: &io::Error) -> Error {
     }
 }
 
-/// Frames that the kernel keeps for the gateway to read: as many as for an Ethernet device, and twice a TAP's. More
-/// would not stay in the processor's caches until they are read.
+/// The length of the kernel's queue of frames to be read: that of an Ethernet device, and twice a TAP's default. More
+/// frames would not stay in the processor's caches until they are read.
 const KERNEL_QUEUE_FRAMES: u16 = 1000;
 
-/// System calls in a row that signals may interrupt. The kernel interrupts no call that does not wait: a device at which
-/// this happens is broken, and opened anew.
+/// The most system calls in a row that signals may interrupt. The kernel does not interrupt a non-blocking call, so a
+/// device at which this happens is broken, and is opened again.
 const INTERRUPTIONS_MAX: usize = 16;
 
 const NEEDS_ROOT: &str = "run as root, or with CAP_NET_ADMIN (and CAP_SYS_ADMIN for `netns`)";
@@ -404,7 +405,7 @@ struct Device {
     kernel_side: NetDevice,
 }
 
-/// Creates the device in the calling thread's namespace, with as many queues if it can have them.
+/// Creates the device in the calling thread's namespace, with this number of queues if possible.
 fn create(spec: &PortSpec, mtu: u16, queues: u8) -> Result<Device, Failure> {
     let queues = match spec.driver {
         Driver::Plain => vec![create_plain(spec)?],
@@ -424,7 +425,7 @@ fn create(spec: &PortSpec, mtu: u16, queues: u8) -> Result<Device, Failure> {
         warn!("port {spec}: the kernel may give it an IPv6 address: {error}");
     }
     device.set_mtu(mtu).map_err(Failure::SetUp)?;
-    // The kernel leaves this to its own root: not to that of a user namespace.
+    // The kernel allows this to its own root only, not to the root of a user namespace.
     if let Err(error) = device.set_queue_len(KERNEL_QUEUE_FRAMES) {
         debug!("port {spec}: the kernel's queue stays short: {error}");
     }
@@ -434,13 +435,13 @@ fn create(spec: &PortSpec, mtu: u16, queues: u8) -> Result<Device, Failure> {
 
 fn create_plain(spec: &PortSpec) -> Result<Queue, Failure> {
     let iface = match Iface::without_packet_info(&spec.tap, Mode::Tap) {
-        // A device that was made for several queues takes no attachment without a number.
+        // A device with several queues rejects an attachment without the multi-queue flag.
         Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => {
             return tap_offload::Queue::take_plain(&spec.tap).map(Queue::Offload).map_err(Failure::Create);
         }
         iface => iface.map_err(Failure::Create)?,
     };
-    // The kernel takes a name with `%d` for a pattern.
+    // The kernel treats a name with `%d` as a pattern.
     if iface.name() != spec.tap {
         return Err(Failure::NameTaken);
     }

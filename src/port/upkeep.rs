@@ -1,14 +1,14 @@
-//! What the event loops of a gateway do about their ports together.
+//! Supervision of ports by the event loops of a gateway together.
 //!
-//! A port that is gone is gone for every worker. Who notices gives up its own device and says so to the first; that
-//! tells all others, opens the port anew as soon as that works, and hands every worker its queue.
+//! A port that is gone is gone for every worker. A worker that notices closes its own device and tells the first
+//! worker, which tells all others, opens the port again as soon as possible, and hands every worker its queue.
 //!
-//! Nothing waits for anybody: each opening of a port has a number, and for each port and worker there is a place for
-//! the newest word only, which replaces one that was not read. So there is no queue that could be full, and what
-//! comes late is known by its number.
+//! No worker waits for another: each opening of a port has a number, and the mailbox has room for the newest update
+//! of each port and worker only, which replaces one that was not read. So there is no queue that could be full, and a
+//! late update is recognised by its number.
 //!
-//! The kernel says that a device is going before it takes it from its file: who reads at once may be told that
-//! there is nothing yet, and is not woken again. So a port that reported an error is looked at some more times.
+//! The kernel reports that a device is going before it detaches the device from its file. A read in between finds no
+//! error, and no further event comes. So a port that reported an error is read some more times.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -24,7 +24,7 @@ use super::watch::Watch;
 use crate::config::PortSpec;
 use crate::gateway::worker::Worker;
 
-/// How often ports are looked after.
+/// The time between two rounds of supervision.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The worker that opens ports.
@@ -49,7 +49,7 @@ impl TapSpec {
         Tap::open_for(workers, &self.port, self.mtu)
     }
 
-    /// Has the device, `tap`, stay when the gateway ends, if it is one that shall.
+    /// Makes the device `tap` persistent, if the configuration asks for that.
     pub fn keep(&self, tap: &Tap) {
         if self.port.persist
             && let Err(error) = tap.keep()
@@ -59,7 +59,7 @@ impl TapSpec {
     }
 }
 
-/// Looks after the ports of one worker.
+/// Supervises the ports of one worker.
 #[derive(Debug)]
 pub struct PortSupervisor {
     number: usize,
@@ -73,37 +73,37 @@ pub struct PortSupervisor {
 /// What a worker knows of a port.
 #[derive(Clone, Copy, Debug)]
 struct Known {
-    /// Which of the port's openings it has, or had last.
+    /// The number of the port's opening that the worker has, or had last.
     opening: u32,
-    /// Whether everybody knows that this one is gone who has to.
+    /// Whether the loss of this opening has been reported.
     is_loss_reported: bool,
 }
 
-/// Where workers leave each other word.
+/// The mailbox through which supervisors tell each other about ports.
 #[derive(Debug)]
 struct Mailbox {
     specs: Vec<TapSpec>,
     handles: Vec<Arc<Handle>>,
-    /// The last opening of each port that somebody other than the opener has found gone.
+    /// The last opening of each port that a worker other than the opener has found gone.
     lost: Vec<AtomicU32>,
-    /// For each worker, the newest word of each port.
+    /// For each worker, the newest update of each port.
     updates: Vec<Vec<ArrayQueue<PortUpdate>>>,
-    /// Whether there is something to read for each worker.
+    /// Whether there is an update for each worker.
     has_update: Vec<AtomicBool>,
 }
 
-/// To a worker, about a port.
+/// An update for a worker about a port.
 #[derive(Debug)]
 struct PortUpdate {
     opening: u32,
-    /// The device of this opening; `None`: it is gone.
+    /// The device of this opening; `None` if it is gone.
     tap: Option<Tap>,
 }
 
 impl Mailbox {
     fn post(&self, worker: usize, port: usize, update: PortUpdate) {
         let slot = self.updates.get(worker).and_then(|updates| updates.get(port));
-        // A device that was not fetched before the next word is closed here.
+        // A device that was not fetched before the next update is closed here.
         drop(slot.and_then(|slot| slot.force_push(update)));
         self.wake(worker);
     }
@@ -117,7 +117,8 @@ impl Mailbox {
 }
 
 impl PortSupervisor {
-    /// One for each worker, whose event loops have these handles. The devices of `specs` are open, in this order.
+    /// A supervisor for each worker, whose event loops have these handles. The devices of `specs` are open, in this
+    /// order.
     pub fn for_workers(handles: Vec<Arc<Handle>>, specs: Vec<TapSpec>, now: Instant) -> Vec<Self> {
         let workers = handles.len();
         let updates = || specs.iter().map(|_| ArrayQueue::new(1)).collect();
@@ -140,12 +141,12 @@ impl PortSupervisor {
         (0..workers).map(supervisor).collect()
     }
 
-    /// The kernel has reported an error of this port: it may be about to go.
+    /// Notes that the kernel has reported an error of this port, whose device may be about to go.
     pub fn suspect(&mut self, id: PortId) {
         self.suspects.raise(id);
     }
 
-    /// Reads what others have left word of, and does what is due.
+    /// Applies the updates of the other workers, and does what is due.
     pub fn supervise(&mut self, now: Instant, watch: &mut Watch, worker: &mut Worker<Tap>) {
         let has_update = &self.mailbox.has_update[self.number];
         if has_update.load(Ordering::Relaxed) && has_update.swap(false, Ordering::AcqRel) {
@@ -167,8 +168,8 @@ impl PortSupervisor {
         }
     }
 
-    /// When [`PortSupervisor::supervise`] wants to be called although nobody has woken the loop. To be called before
-    /// it sleeps: others learn what is gone.
+    /// When [`PortSupervisor::supervise`] has to be called without a wake-up. Call this before the loop sleeps: it
+    /// reports lost ports to the other workers.
     pub fn before_sleep(&mut self, worker: &Worker<Tap>) -> Option<Instant> {
         self.report_losses(worker);
         let mut specs = self.mailbox.specs.iter();
@@ -198,7 +199,7 @@ impl PortSupervisor {
         }
     }
 
-    /// Tells of the ports that are gone whoever does not know yet.
+    /// Reports the ports that are gone, each once.
     fn report_losses(&mut self, worker: &Worker<Tap>) {
         for id in worker.ports().gone() {
             let port = usize::from(id.0);
@@ -244,7 +245,7 @@ impl PortSupervisor {
     }
 }
 
-/// The ports that are looked at again, and how often.
+/// The ports that are read again after an error, with the number of reads left.
 #[derive(Debug)]
 struct SuspectPorts {
     looks_left: [u8; PortId::COUNT_MAX],
@@ -257,8 +258,8 @@ impl Default for SuspectPorts {
 }
 
 impl SuspectPorts {
-    /// So often a port is looked at again after an error. What reported it may have been the device that the
-    /// port had before, and that one stays silent.
+    /// The number of further reads after an error. The error may have been of the port's former device, and then no
+    /// further event comes.
     const LOOKS: u8 = 3;
 
     fn raise(&mut self, id: PortId) {
@@ -271,7 +272,7 @@ impl SuspectPorts {
         self.looks_left.iter().any(|&left| left > 0)
     }
 
-    /// The ports to look at now, each of which is then to be looked at once less.
+    /// Takes the ports to read now, and counts one read of each.
     fn take_looks(&mut self) -> PortSet {
         let mut due = PortSet::EMPTY;
         for (id, left) in (0..).map(PortId).zip(&mut self.looks_left) {
@@ -297,7 +298,7 @@ fn close(worker: &mut Worker<Tap>, port: usize) {
     }
 }
 
-/// Gives up the ports whose network namespace is gone.
+/// Closes the ports whose network namespace is gone.
 fn close_orphans(worker: &mut Worker<Tap>) {
     let orphaned: Vec<_> =
         worker.ports().iter().filter(|(_, tap)| tap.is_orphaned()).map(|(id, _)| id).collect();

@@ -1,9 +1,9 @@
-//! Which ports an event loop has watched, and which it looks at itself.
+//! The ports that an event loop watches with epoll, and those that it polls itself.
 //!
-//! A device that epoll watches costs whoever sends to it: for every frame the kernel takes the locks of the watch and
-//! notes that there is something, although the loop is at work on the frames before. Two cores then pass those
-//! locks to and fro, which takes a fifth of the frames that a second could carry. So a port at which frames come in
-//! quick succession is not watched: the loop reads it at every turn until it falls quiet.
+//! Watching a device costs its sender time: for every frame the kernel takes the locks of the watch and notes the
+//! event, although the loop is busy with earlier frames. Two cores then pass those locks back and forth, which costs
+//! a fifth of the throughput. So a port at which frames follow each other quickly is not watched: the loop reads it
+//! at every turn until it falls quiet.
 
 use std::io;
 use std::ops::Range;
@@ -26,12 +26,13 @@ pub struct Watch {
 }
 
 impl Watch {
-    /// Nothing is watched yet. Events will have the ports' numbers as tokens.
+    /// A watch without ports. Events have the ports' numbers as tokens.
     pub fn new(registry: Registry) -> Self {
         Self { registry, watched: PortSet::EMPTY, paces: [Pace::default(); PortId::COUNT_MAX] }
     }
 
-    /// Has the quiet ports watched and the busy ones not, and tells `worker` to look at those. Whether there are any.
+    /// Watches the quiet ports, stops watching the busy ones, and has `worker` poll those. Returns whether there are
+    /// busy ports.
     pub fn divide(&mut self, now: Instant, worker: &mut Worker<Tap>) -> bool {
         let mut busy = PortSet::EMPTY;
         let mut refused = None;
@@ -39,7 +40,7 @@ impl Watch {
             if tap.reads() && self.paces[usize::from(id.0)].is_quick(now) {
                 busy = busy.with(id);
                 if self.watched.contains(id) {
-                    // What the kernel does not let go it will report, which does no harm.
+                    // If this fails, the kernel goes on to report events, which does no harm.
                     _ = self.registry.deregister(&mut SourceFd(&tap.as_raw_fd()));
                     self.watched = self.watched.without(id);
                 }
@@ -65,29 +66,30 @@ impl Watch {
         !self.watched.is_empty()
     }
 
-    /// Frames of these ports have been worked off in a turn of this time.
+    /// Notes that frames of these ports were processed in a turn of this time.
     pub fn frames_came(&mut self, from: PortSet, turn: Range<Instant>) {
         from.iter().for_each(|id| self.paces[usize::from(id.0)].something_happened(turn.clone()));
     }
 
-    /// The port has another device, or none.
+    /// Forgets the port's device, which was replaced or closed.
     pub fn forget(&mut self, id: PortId) {
         self.watched = self.watched.without(id);
     }
 }
 
-/// Frames that are read elsewhere wake nobody here. Closing the device ends the watch.
+/// Watches a device. A device that another worker reads is watched for writability only. Closing the device ends the
+/// watch.
 fn watch(registry: &Registry, id: PortId, tap: &Tap) -> io::Result<()> {
     let token = Token(usize::from(id.0));
     let interest = if tap.reads() { Interest::READABLE | Interest::WRITABLE } else { Interest::WRITABLE };
     registry.register(&mut SourceFd(&tap.as_raw_fd()), token, interest)
 }
 
-/// For so long a loop stays awake after something has happened, if things happen that quickly: about
-/// ten times what falling asleep and being woken costs.
+/// How long a loop stays awake after an event, if events come that quickly: about ten times the cost of falling
+/// asleep and being woken.
 const STAY_AWAKE: Duration = Duration::from_micros(50);
 
-/// How quickly things happen.
+/// The pace of events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Pace {
     last: Instant,
@@ -95,13 +97,13 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Something did, and kept the loop at work for this time.
+    /// Notes an event that kept the loop busy for this time.
     pub fn something_happened(&mut self, turn: Range<Instant>) {
         self.is_quick = turn.start.since(self.last) < STAY_AWAKE;
         self.last = turn.end;
     }
 
-    /// Whether the next thing is likely to happen soon.
+    /// Whether the next event is likely to come soon.
     pub fn is_quick(&self, now: Instant) -> bool {
         self.is_quick && now.since(self.last) < STAY_AWAKE
     }

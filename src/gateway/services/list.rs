@@ -1,8 +1,8 @@
-//! The services of the gateway: the one list of them. What the gateway starts, reports, opens to the WAN and stops
-//! comes from here.
+//! The one list of the gateway's services, by which the gateway starts them, reports on them, opens ports to the WAN
+//! and stops them.
 //!
-//! The order counts: what a service publishes, such as the LAN's hosts, those after it find. They are stopped in the
-//! opposite order.
+//! The order matters: services later in the list use what earlier ones publish, such as the LAN's hosts. Services are
+//! stopped in the opposite order.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -41,19 +41,19 @@ pub struct List {
     polls: Rc<Polls<Stack>>,
 }
 
-/// A service, and what it takes from a configuration.
+/// A service and the part of the configuration that it uses.
 pub trait Entry {
-    /// What is known of it in any case.
+    /// The service's kind.
     fn kind(&self) -> &'static Kind;
 
-    /// Prepares it for `config`; see [`Service::prepare`].
+    /// Prepares the service for `config`; see [`Service::prepare`].
     fn prepare<'a>(
         &'a self,
         config: &Config,
         host: &'a Host<Stack>,
     ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>>;
 
-    /// What it has counted.
+    /// The service's counters.
     fn counters(&self) -> Vec<(&'static str, u64)>;
 }
 
@@ -80,10 +80,10 @@ impl<S: Service<Stack>> Entry for Listed<S> {
     }
 }
 
-/// Tells what is damaged in a file of this content.
+/// Lists the damage in a file with this content.
 type Damages = fn(&[u8]) -> Vec<String>;
 
-/// The files that services keep.
+/// The files that services store.
 pub const STORED: [(&str, Damages); 1] =
     [(JOURNAL_FILE, |content| Leases::damages(content).iter().map(ToString::to_string).collect())];
 
@@ -120,12 +120,12 @@ impl List {
         self.entries.iter().map(AsRef::as_ref)
     }
 
-    /// What mail leaves by.
+    /// The outbound delivery of mail.
     pub fn way_out(&self) -> &WayOut<Stack> {
         &self.way_out
     }
 
-    /// What the mail services share.
+    /// The state that the mail services share.
     pub fn ground(&self) -> &Ground {
         &self.ground
     }
@@ -135,7 +135,7 @@ impl List {
         &self.polls
     }
 
-    /// Puts another service at the end.
+    /// Appends a service.
     #[cfg(test)]
     pub fn push(&mut self, entry: Box<dyn Entry>) {
         self.entries.push(entry);

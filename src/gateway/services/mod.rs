@@ -1,5 +1,5 @@
-//! The services' half of a gateway, on one thread: the host stack and the provider's client for as long as the
-//! gateway runs, the services of the [`list`] until a [`reload`] puts others in their place.
+//! The services' half of a gateway, on one thread: the host stack and the DHCP client on the WAN for as long as the
+//! gateway runs, and the services of the [`list`] until a [`reload`] replaces them.
 
 pub mod list;
 
@@ -29,7 +29,7 @@ use super::resources::Resources;
 use super::wan_client::WanClient;
 use crate::config::Config;
 
-/// The most former configurations whose services are finishing; with one more, all of them are cut off.
+/// The most old configurations whose services are still finishing; with one more, all of them are cut off.
 pub const FORMER_MAX: usize = 4;
 
 /// The services, ready to run.
@@ -43,17 +43,17 @@ pub struct Services {
 }
 
 impl Services {
-    /// Tells about the running gateway.
+    /// The inspector of the running gateway.
     pub fn inspector(&self) -> Inspector {
         self.inspector.clone()
     }
 
-    /// Has the running gateway's workers do what the configuration does not say.
+    /// The commander of the running gateway's workers.
     pub fn commander(&self) -> Commander {
         self.commander.clone()
     }
 
-    /// Changes the running gateway's configuration.
+    /// The reloader of the running gateway.
     pub fn reloader(&self) -> Reloader {
         self.reloader.clone()
     }
@@ -74,7 +74,7 @@ impl Services {
         let config = Rc::clone(&self.resources.current.borrow().config);
         let prepared = self.prepare(config, None).await.map_err(ServicesError::Unprepared)?;
         let (mut wan_client, mut generation) = self.activate(prepared, None);
-        // The services of a former configuration, which finish what is under way.
+        // The services of old configurations, which finish what they have begun.
         let mut former = JoinSet::new();
         ready();
         loop {
@@ -95,14 +95,14 @@ impl Services {
                         }
                         Err(error) => Err(error),
                     };
-                    // Who has gone away need not be told.
+                    // The requester may have gone.
                     _ = answer.send(outcome);
                 }
             }
         }
     }
 
-    /// Waits for whatever happens first.
+    /// Waits for the first event.
     async fn next(
         &mut self,
         stop: Pin<&mut impl Future<Output = ()>>,
@@ -132,7 +132,7 @@ impl Services {
         first_of(stopped, first_of(asked, broken_down)).await
     }
 
-    /// Prepares the services of another configuration, or says why it cannot be taken. Nothing has changed then.
+    /// Prepares the services of a new configuration, or returns why it is rejected. Nothing has changed then.
     async fn prepare_reload(
         &mut self,
         config: Config,
@@ -165,7 +165,8 @@ impl Services {
         (wan_client, generation)
     }
 
-    /// Starts what all services stand on: the host stack, whoever sorts what the workers deliver, and the watch on the disk.
+    /// Starts the tasks that all services need: the host stack, the dispatcher of delivered frames, and the monitor
+    /// of the disk.
     fn start_ground(&self) -> JoinSet<()> {
         let Resources { link, stack, list, .. } = &self.resources;
         let mut tasks = JoinSet::new();
@@ -179,7 +180,7 @@ impl Services {
     }
 }
 
-/// Stops `generation` beside the others that are being stopped.
+/// Stops `generation` concurrently with the others that are being stopped.
 async fn retire(former: &mut JoinSet<()>, generation: Generation) {
     while former.try_join_next().is_some() {}
     if former.len() >= FORMER_MAX {
@@ -194,7 +195,7 @@ enum Event {
     BrokenDown(TaskEnd),
 }
 
-/// The host stack of a gateway whose dataplane goes by `plan`, which sends by `link`.
+/// The host stack of a gateway whose dataplane has the configuration `plan`. The stack sends by `link`.
 pub(super) fn stack(
     plan: &dataplane::Config,
     link: &Rc<HostLink>,

@@ -23,10 +23,10 @@ ioctl_write_int!(tunsetpersist, b'T', 203);
 ioctl_write_int!(tunsetoffload, b'T', 208);
 ioctl_write_ptr!(tunsetvnethdrsz, b'T', 216, libc::c_int);
 
-/// Takes no device that is there.
+/// Fails if the device exists.
 const IFF_TUN_EXCL: libc::c_int = 0x8000;
 
-/// What the kernel may leave to do.
+/// The offload flags of the kernel.
 const CSUM: u64 = 0x01;
 const TSO4: u64 = 0x02;
 const TSO6: u64 = 0x04;
@@ -34,7 +34,7 @@ const TSO_ECN: u64 = 0x08;
 const USO4: u64 = 0x20;
 const USO6: u64 = 0x40;
 
-/// Combinations to ask for, best first, and what they mean. UDP segmentation came with Linux 6.2.
+/// The combinations of offloads to request, best first, with their meanings. UDP segmentation came with Linux 6.2.
 const OFFLOADS: [(u64, Abilities); 3] = [
     (
         CSUM | TSO4 | TSO6 | TSO_ECN | USO4 | USO6,
@@ -47,11 +47,12 @@ const OFFLOADS: [(u64, Abilities); 3] = [
     (CSUM, Abilities { checksum: true, tcp_segmentation: false, udp_segmentation: false }),
 ];
 
-/// Creates the TAP device `name` with so many queues, whose frames are read and written behind a [`Header`].
-/// Reading and writing do not block. One that will `persist` is made for several queues in any case, as the number of
-/// workers may change. A persistent device that was made for one queue has one, whatever is asked for.
+/// Creates the TAP device `name` with this number of queues, whose frames have a [`Header`]. Reading and writing do
+/// not block. A device that will `persist` is created with the multi-queue flag in any case, as the number of workers
+/// may change. An existing persistent device without that flag has one queue, whatever is requested.
 pub(super) fn create(name: &str, queues: u8, persist: bool) -> io::Result<Vec<File>> {
-    // One that can have several queues could be somebody else's, and the kernel would not mind.
+    // An existing device with several queues may belong to another process, and the kernel would attach to it
+    // nevertheless.
     let first = match queues {
         1 if !persist => attach(name, 0),
         _ => attach(name, libc::IFF_MULTI_QUEUE | IFF_TUN_EXCL),
@@ -65,7 +66,8 @@ pub(super) fn create(name: &str, queues: u8, persist: bool) -> io::Result<Vec<Fi
     }
 }
 
-/// A queue of the persistent TAP device `name` that nobody else has, and whether it can have more.
+/// A queue of the persistent TAP device `name`, which no other process has open, and whether the device can have more
+/// queues.
 pub(super) fn attach_to_free(name: &str) -> io::Result<(File, bool)> {
     if NetDevice::new(name)?.has_link()? {
         return Err(Errno::EBUSY.into());
@@ -76,7 +78,7 @@ pub(super) fn attach_to_free(name: &str) -> io::Result<(File, bool)> {
     }
 }
 
-/// Whether the TAP device of `device`, one of its queues, stays when nobody has it open any more.
+/// Sets whether the TAP device, of which `device` is a queue, stays when no process has it open.
 pub fn set_persistent(device: RawFd, persistent: bool) -> io::Result<()> {
     // SAFETY: the ioctl's argument is a number.
     unsafe { tunsetpersist(device, persistent.into()) }?;
@@ -88,7 +90,7 @@ fn with_others(first: File, name: &str, queues: u8) -> io::Result<Vec<File>> {
     [Ok(first)].into_iter().chain(others).collect()
 }
 
-/// A queue of the TAP device `name`, which comes into being with the first.
+/// A queue of the TAP device `name`, which is created with its first queue.
 fn attach(name: &str, more_flags: libc::c_int) -> io::Result<File> {
     let file =
         OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open("/dev/net/tun")?;
@@ -117,17 +119,17 @@ fn attach(name: &str, more_flags: libc::c_int) -> io::Result<File> {
         tunsetiff(file.as_raw_fd(), &raw mut request)?;
         tunsetvnethdrsz(file.as_raw_fd(), &raw const header_len)?;
     }
-    // The kernel takes a name with `%d` for a pattern.
+    // The kernel treats a name with `%d` as a pattern.
     if request.ifr_name == asked_for { Ok(file) } else { Err(Errno::EINVAL.into()) }
 }
 
-/// Takes from the kernel's frames what it offers to leave to do; `None` if that is nothing.
+/// Enables the offloads that the kernel supports for frames to be read; `None` if there are none.
 pub(super) fn enable_offloads(file: &File) -> Option<Abilities> {
     let takes = |flags| set_offloads(file, flags).is_ok();
     OFFLOADS.into_iter().find(|(flags, _)| takes(*flags)).map(|(_, abilities)| abilities)
 }
 
-/// Has the kernel's frames leave nothing to do.
+/// Disables offloads in frames to be read.
 pub(super) fn disable_offloads(file: &File) -> io::Result<()> {
     set_offloads(file, 0)
 }

@@ -1,5 +1,5 @@
-//! A TAP device with the virtio-net header: frames of up to 64 KiB cross in one piece, their checksums
-//! left to whoever they get to. One frame a system call, however long it is.
+//! A TAP device with the virtio-net header: super-frames of up to 64 KiB cross as one frame, with partial checksums.
+//! Each system call carries one frame, however long it is.
 
 mod device;
 pub mod virtio;
@@ -24,40 +24,41 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Creates the device `name` with so many queues in the calling thread's namespace, or takes one that is there and
-    /// persistent; that may have one queue only. One that will `persist` can have more queues another time.
+    /// Creates the device `name` with this number of queues in the calling thread's namespace, or opens an existing
+    /// persistent one, which may have one queue only. A device that will `persist` can have more queues at a later
+    /// start.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::Unsupported`] if the kernel leaves nothing to do in its frames; else what it refuses.
+    /// [`io::ErrorKind::Unsupported`] if the kernel has no offloads; else the kernel's error.
     pub fn create(name: &str, queues: u8, persist: bool) -> io::Result<Vec<Self>> {
         let files = device::create(name, queues, persist)?;
         let abilities = files.first().and_then(device::enable_offloads).ok_or(io::ErrorKind::Unsupported)?;
         Ok(files.into_iter().map(|file| Self { file, abilities }).collect())
     }
 
-    /// A queue of the persistent device `name` that nobody has, in whose frames nothing is left to do.
+    /// A queue without offloads of the persistent device `name`, which no other process has open.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses; `EBUSY` if somebody has the device.
+    /// The kernel's error; `EBUSY` if another process has the device open.
     pub fn take_plain(name: &str) -> io::Result<Self> {
         let (file, _) = device::attach_to_free(name)?;
         device::disable_offloads(&file)?;
         Ok(Self { file, abilities: Abilities::NONE })
     }
 
-    /// What may be left to do in the frames written.
+    /// The offloads that written frames may have.
     pub fn abilities(&self) -> Abilities {
         self.abilities
     }
 
-    /// Reads a frame to `buffer`, and to `rest` what does not fit.
+    /// Reads a frame to `buffer`, and the octets that do not fit to `rest`.
     ///
     /// # Errors
     ///
-    /// What the kernel refuses; [`io::ErrorKind::InvalidData`] if the frame's header makes no sense: the next frame
-    /// may be better.
+    /// What the kernel refuses; [`io::ErrorKind::InvalidData`] if the frame's header is invalid; the next frame may
+    /// be valid.
     pub fn read(&self, staging: &mut Staging, buffer: &mut [u8], rest: &mut [u8]) -> io::Result<Received> {
         let is_staged = !staging.expects_long;
         let mut header = [0; Header::LEN];
@@ -82,7 +83,7 @@ impl Queue {
         Ok(Received { len, offload })
     }
 
-    /// Writes a frame, and returns how many octets of it were taken.
+    /// Writes a frame, and returns the number of octets taken.
     ///
     /// # Errors
     ///
@@ -102,12 +103,12 @@ impl Queue {
     }
 }
 
-/// Where a short frame stands behind its header, to cross in one piece: for the kernel, to gather it from two places costs
-/// more than the copy does.
+/// A buffer in which a short frame is copied behind its header, so that both cross as one: the copy costs less than
+/// the kernel's scatter-gather.
 #[derive(Debug)]
 pub struct Staging {
     buffer: Box<[u8]>,
-    /// Whether the frame before was a long one: then the next is read to its place at once.
+    /// Whether the last frame was a long one; then the next is read directly into its buffer.
     expects_long: bool,
 }
 
@@ -115,7 +116,7 @@ impl Staging {
     /// The longest frame that is copied to be written.
     const SHORT_LEN_MAX: usize = 2048;
 
-    /// Room for any frame; memory that only short ones have used is not resident beyond these.
+    /// Room for any frame. Memory beyond the longest frame so far is not resident.
     pub fn new() -> Self {
         Self { buffer: vec![0; Header::LEN + FRAME_LEN_MAX].into_boxed_slice(), expects_long: false }
     }

@@ -1,9 +1,8 @@
-//! The header that stands before each frame of such a device. (Virtual I/O Device 1.2, section 5.1.6;
+//! The virtio-net header before each frame of a TAP device with offloads. (Virtual I/O Device 1.2, section 5.1.6;
 //! Linux include/uapi/linux/virtio_net.h)
 //!
-//! What the other side writes in it is not trusted. Here it becomes an [`Offload`] or is refused;
-//! whether that fits the frame is for the dataplane to see, which looks at every frame anyway. No length
-//! in it is used to reach for anything.
+//! The header's contents are not trusted. This module turns them into an [`Offload`] or rejects them; the dataplane
+//! checks whether the offload fits the frame. No length in the header is used as an index.
 
 use std::io;
 use std::num::NonZero;
@@ -14,18 +13,18 @@ use gatepost_ground::wire::ethernet::EtherType;
 use gatepost_ground::wire::tcp::Flags;
 use gatepost_ground::wire::vlan;
 
-/// A checksum is left to be made.
+/// The checksum is partial.
 const NEEDS_CSUM: u8 = 1;
-/// Whoever wrote the frame has verified its transport checksum.
+/// The writer of the frame has verified its transport checksum.
 const DATA_VALID: u8 = 2;
-/// Kinds of super-frames; an older one of UDP, 3, is never asked for.
+/// The types of super-frames. The older UDP type, 3, is never requested.
 const GSO_NONE: u8 = 0;
 const GSO_TCPV4: u8 = 1;
 const GSO_TCPV6: u8 = 4;
 const GSO_UDP_L4: u8 = 5;
 /// A super-frame of TCP with CWR.
 const GSO_ECN: u8 = 0x80;
-/// Where a TCP header's flags stand.
+/// The offset of a TCP header's flags.
 const TCP_FLAGS_OFFSET: usize = 13;
 
 /// The header. Its numbers are in the machine's byte order.
@@ -33,7 +32,7 @@ const TCP_FLAGS_OFFSET: usize = 13;
 pub struct Header {
     flags: u8,
     gso_type: u8,
-    /// How long the headers of a super-frame are together: a hint.
+    /// The total length of a super-frame's headers: a hint.
     header_len: u16,
     gso_size: u16,
     checksum_start: u16,
@@ -51,10 +50,10 @@ impl From<Invalid> for io::Error {
 }
 
 impl Header {
-    /// Its size in octets.
+    /// The size of the header, in octets.
     pub const LEN: usize = 10;
 
-    /// The header that `bytes` are.
+    /// Parses the header in `bytes`.
     pub fn parse(bytes: [u8; Self::LEN]) -> Self {
         let [flags, gso_type, h0, h1, g0, g1, s0, s1, o0, o1] = bytes;
         Self {
@@ -67,7 +66,7 @@ impl Header {
         }
     }
 
-    /// The header as it is written.
+    /// The header's octets.
     pub fn bytes(self) -> [u8; Self::LEN] {
         let [h0, h1] = self.header_len.to_ne_bytes();
         let [g0, g1] = self.gso_size.to_ne_bytes();
@@ -76,7 +75,7 @@ impl Header {
         [self.flags, self.gso_type, h0, h1, g0, g1, s0, s1, o0, o1]
     }
 
-    /// What a frame with this header leaves to do. `frame` is its beginning.
+    /// The offload of a frame with this header. `frame` has the frame's beginning.
     ///
     /// # Errors
     ///
@@ -96,12 +95,12 @@ impl Header {
             _ => return Err(Invalid),
         };
         let size = NonZero::new(self.gso_size).ok_or(Invalid)?;
-        // Segments without a checksum to make cannot be: each one's is another.
+        // A super-frame must have a partial checksum, as each segment has its own checksum.
         let checksum = checksum.ok_or(Invalid)?;
         Ok(Offload::Segmentation(Segmentation { kind, size, checksum }))
     }
 
-    /// The header of `frame`, which leaves `offload` to do.
+    /// The header of `frame` with `offload`.
     pub fn of(offload: Offload, frame: &[u8]) -> Self {
         let Some(checksum) = offload.checksum() else { return Self::default() };
         let header = Self {

@@ -101,7 +101,8 @@ const INTRODUCTION: &str = "\
 What `gatepost show drops` and `gatepost show counters` tell. `gatepost explain drop REASON` says the same on the command
 line. The text form of the counters has dashes where the keys here, those of `--json`, have underscores.
 
-This file is made from the sources: `UPDATE_GLOSSARY=1 cargo test --lib glossary` writes it anew.
+This file is made from the sources: `UPDATE_GLOSSARY=1 cargo test --lib glossary` writes it anew. The words that this
+project uses in a sense of its own are in [words](words.md).
 ";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! How a command fails: one sentence with the remedy, and the exit code.
+//! Errors of commands: one sentence with the remedy, and the exit code.
 
 use std::fmt;
 use std::process::ExitCode;
@@ -9,19 +9,19 @@ use clap::error::ErrorKind as ErrorKindOfClap;
 pub mod sysexits {
     /// The command line is wrong.
     pub const EX_USAGE: u8 = 64;
-    /// What is to be worked on is wrong.
+    /// The input is wrong.
     pub const EX_DATAERR: u8 = 65;
     /// There is no such recipient.
     pub const EX_NOUSER: u8 = 67;
-    /// The service is not there.
+    /// The service is unavailable.
     pub const EX_UNAVAILABLE: u8 = 69;
-    /// What is to be worked on cannot be read.
+    /// The input cannot be read.
     pub const EX_IOERR: u8 = 74;
     /// It may succeed later.
     pub const EX_TEMPFAIL: u8 = 75;
     /// The other side does not speak the protocol.
     pub const EX_PROTOCOL: u8 = 76;
-    /// Whoever runs it may not.
+    /// The caller lacks the permission.
     pub const EX_NOPERM: u8 = 77;
     /// The configuration is wrong.
     pub const EX_CONFIG: u8 = 78;
@@ -37,12 +37,12 @@ pub struct Error {
     is_reported: bool,
 }
 
-/// Whose fault it is, which decides the exit code.
+/// The kind of an error, which decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ErrorKind {
     Failed,
     Usage,
-    /// It exits with a code of [`sysexits`].
+    /// The command exits with a code of [`sysexits`].
     Sysexits(u8),
 }
 
@@ -79,7 +79,7 @@ impl Error {
         Self { kind, messages, is_reported: false }
     }
 
-    /// The same with a code of [`sysexits`], where whoever calls expects those; unless it has one already.
+    /// This error with a code of [`sysexits`], for callers that expect those, unless it has one already.
     pub fn with_code(self, code: u8) -> Self {
         match self.kind {
             ErrorKind::Failed | ErrorKind::Usage => Self { kind: ErrorKind::Sysexits(code), ..self },
@@ -87,22 +87,22 @@ impl Error {
         }
     }
 
-    /// This error, of which a report that was printed as JSON tells already.
+    /// This error, which a printed JSON report contains already.
     pub fn reported(self) -> Self {
         Self { is_reported: true, ..self }
     }
 
-    /// What programs are told of it, in JSON: `{"errors":["...", ...]}`. `None` if a report tells of it already.
+    /// The error in JSON: `{"errors":["...", ...]}`. `None` if a report contains it already.
     pub fn json(&self) -> Option<String> {
         (!self.is_reported).then(|| serde_json::json!({ "errors": self.messages }).to_string())
     }
 
-    /// What to tell the user, each a line of its own.
+    /// The messages for the user, one for each line.
     pub fn messages(&self) -> &[String] {
         &self.messages
     }
 
-    /// The process's exit code for it.
+    /// The process's exit code.
     pub fn exit_code(&self) -> ExitCode {
         match self.kind {
             ErrorKind::Failed => ExitCode::from(1),

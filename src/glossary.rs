@@ -1,5 +1,5 @@
-//! The glossary of drop reasons and counters: `gatepost explain drop`, and `docs/glossary.md`. Names and meanings stand
-//! where the reasons and counters are defined.
+//! The glossary of drop reasons and counters: `gatepost explain drop`, and `docs/glossary.md`. Names and meanings
+//! come from the definitions of the reasons and counters.
 
 use std::fmt::Write;
 
@@ -10,13 +10,13 @@ use crate::config::services::{KINDS, OUTWARD_KINDS};
 use crate::control::table::Table;
 use crate::error::Error;
 
-/// Counters that are reported together.
+/// A group of counters that are reported together.
 pub struct CounterGroup {
-    /// Their key in `gatepost show counters --json`; `None` if they stand at the top.
+    /// The group's key in `gatepost show counters --json`; `None` for the top level.
     pub key: Option<&'static str>,
-    /// What they are about, in a few words.
+    /// The subject of the counters, in a few words.
     pub about: &'static str,
-    /// Their names, each with its meaning.
+    /// The names of the counters, with their meanings.
     pub counters: Vec<(&'static str, &'static str)>,
 }
 
@@ -31,7 +31,7 @@ pub fn counter_groups() -> Vec<CounterGroup> {
     [frames, stack].into_iter().chain(services).collect()
 }
 
-/// What the drop reason `name` means; all of them without a name.
+/// The meaning of the drop reason `name`; without a name, of all reasons.
 ///
 /// # Errors
 ///
@@ -55,9 +55,9 @@ pub fn explain_drop(name: Option<&str>) -> Result<String, Error> {
     Err(Error::usage(format!("there is no drop reason \"{name}\"; {remedy}")))
 }
 
-/// The reasons whose names one could mean by `name`, the nearest first.
+/// The reasons with names similar to `name`, the nearest first.
 fn near(name: &str) -> Vec<DropReason> {
-    /// Names that are told of.
+    /// The most similar names.
     const NEAR_MAX: usize = 3;
     let name = name.to_lowercase().replace('_', "-");
     let mut near: Vec<_> = DropReason::ALL
@@ -68,7 +68,7 @@ fn near(name: &str) -> Vec<DropReason> {
             } else {
                 strsim::damerau_levenshtein(reason.name(), &name)
             };
-            // A third of the letters may be others.
+            // Up to a third of the letters may differ.
             (distance * 3 <= reason.name().len()).then_some((distance, *reason))
         })
         .collect();
@@ -80,7 +80,7 @@ fn near(name: &str) -> Vec<DropReason> {
 pub fn markdown() -> String {
     let mut text = String::from(INTRODUCTION);
     let mut section = |title: &str, head: &str, rows: &mut dyn Iterator<Item = (&str, &str)>| {
-        // A string takes everything.
+        // Writing to a string cannot fail.
         _ = write!(text, "\n## {title}\n\n| {head} | meaning |\n| --- | --- |\n");
         for (name, meaning) in rows {
             _ = writeln!(text, "| `{name}` | {meaning} |");

@@ -1,8 +1,8 @@
 //! Captures that Wireshark opens: pcapng with several interfaces, host names, and comments on packets.
 //! (draft-ietf-opsawg-pcapng, sections 4.1 to 4.4)
 //!
-//! Time stamps are microseconds, the format's default. A name may be added at any time; a reader that goes
-//! through the file once knows it from there on.
+//! Time stamps are microseconds, the format's default. A name may be added at any time; a reader that reads the file
+//! once knows the name from there on.
 
 use std::io::{self, Write};
 use std::net::Ipv4Addr;
@@ -21,7 +21,7 @@ const RECORD_IPV4: u16 = 1;
 /// Octets of a block around its body: type, and the length before and after.
 const BLOCK_FRAME_LEN: usize = 12;
 
-/// A capture in the making.
+/// A capture that is being written.
 pub struct PcapNg<W> {
     out: W,
     octets: u64,
@@ -105,7 +105,7 @@ impl<W: Write> PcapNg<W> {
         self.octets
     }
 
-    /// Writes out what is still in memory, so that the file can be read up to here.
+    /// Flushes the writer, so that the file can be read up to here.
     ///
     /// # Errors
     ///
@@ -114,7 +114,7 @@ impl<W: Write> PcapNg<W> {
         self.out.flush()
     }
 
-    /// Writes out what is still in memory, and ends.
+    /// Flushes the writer and ends the capture.
     ///
     /// # Errors
     ///

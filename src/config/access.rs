@@ -12,22 +12,22 @@ use super::services::{KINDS, switched_off};
 use super::upcoming;
 use super::value::{Node, alternatives, boolean, list, parsed, quoted};
 
-/// They are searched one by one for each packet.
+/// The most networks: they are searched linearly for each packet.
 const SOURCES_MAX: usize = 64;
 
-/// Who may use which service. A service that is not among them admits everybody.
+/// The networks that may use each service. A service without an entry admits all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     sources: BTreeMap<&'static str, Vec<Ipv4Net>>,
 }
 
 impl Access {
-    /// Who may use the service that is called `name`; `None` if everybody may.
+    /// The networks that may use the service named `name`; `None` if all may.
     pub fn to(&self, name: &str) -> Option<&[Ipv4Net]> {
         self.sources.get(name).map(Vec::as_slice)
     }
 
-    /// The services that do not admit everybody, with those that they admit.
+    /// The services with an entry, with the networks that they admit.
     pub fn limited(&self) -> impl Iterator<Item = (&'static Kind, &[Ipv4Net])> {
         KINDS.into_iter().filter_map(|kind| Some((kind, self.to(kind.name)?)))
     }
@@ -73,7 +73,7 @@ fn read_service<'a>(
     let mut service = Section::element(node, &format!("the access to {}", quoted(kind.name)), report)?;
     let source = |text: &str| match text {
         "any" => Ok(Ipv4Net::default()),
-        // What is wrong with the LAN is told already.
+        // A mistake in the LAN is reported already.
         "lan" => Ok(lan.map_or_else(Ipv4Net::default, |lan| lan.trunc())),
         text => network(text).map_err(|_| {
             let what = format!("{} is no network", quoted(text));

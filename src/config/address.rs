@@ -1,4 +1,4 @@
-//! IPv4 addresses, prefixes and port ranges as text, and what of a prefix can be a host.
+//! IPv4 addresses, prefixes and port ranges as text, and the host addresses of a prefix.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
@@ -87,7 +87,7 @@ pub(super) fn mac(text: &str) -> Result<MacAddr, Problem> {
     Ok(mac)
 }
 
-/// A hardware address that is written with other separators, or none, as it is to be written.
+/// The correct form of a hardware address that is written with other separators, or none.
 fn colons_for(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|c| !matches!(c, '-' | '.' | ':' | ' ')).collect();
     let is_meant = digits.len() == 12 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
@@ -95,7 +95,7 @@ fn colons_for(text: &str) -> Option<String> {
     is_meant.then(|| pairs.join(":").to_ascii_lowercase())
 }
 
-/// Whether `network` is one of those that nobody has in the internet. (RFC 1918; RFC 6598)
+/// Whether `network` is in a private or shared address range. (RFC 1918; RFC 6598)
 pub(super) fn is_private(network: Ipv4Net) -> bool {
     [([10, 0, 0, 0], 8), ([172, 16, 0, 0], 12), ([192, 168, 0, 0], 16), ([100, 64, 0, 0], 10)]
         .into_iter()

@@ -1,4 +1,4 @@
-//! The part of a configuration that the dataplane is told.
+//! The dataplane's part of a configuration.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::{Config, PortSpec, WanAddress};
 
-/// Ethernet's own. (RFC 894)
+/// The MTU of Ethernet. (RFC 894)
 const LAN_MTU: u16 = 1500;
 
 impl Config {
@@ -33,10 +33,10 @@ impl Config {
         lan.chain(wan.iter().map(|port| (Config::WAN, port)))
     }
 
-    /// What the dataplane is told when its interfaces have these hardware addresses.
+    /// The dataplane's configuration, with these hardware addresses of the interfaces.
     ///
-    /// `wan_address` and `wan_gateway` are what the provider's DHCP server gave, if it has; a static
-    /// [`WanAddress`] goes before them.
+    /// `wan_address` and `wan_gateway` come from the provider's DHCP server, if it has given a lease; a static
+    /// [`WanAddress`] has precedence.
     pub fn dataplane(
         &self,
         lan_mac: MacAddr,
@@ -83,7 +83,7 @@ impl Config {
         }
     }
 
-    /// What is open to packets of IPv4.
+    /// The inbound rules for IPv4.
     fn inbound_rules(&self) -> InboundRules {
         InboundRules {
             wan_services: self.wan_services().flat_map(|kind| self.inbound_rules_of(kind)).collect(),
@@ -92,7 +92,7 @@ impl Config {
         }
     }
 
-    /// The ports of a service on the WAN, with those who may use them.
+    /// The ports of a service on the WAN, with the networks that may use them.
     fn inbound_rules_of(&self, kind: &'static Kind) -> impl Iterator<Item = WanService> {
         let everybody = [Ipv4Net::default()];
         let from = self.access.to(kind.name).unwrap_or(&everybody).to_vec();

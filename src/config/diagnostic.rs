@@ -1,4 +1,4 @@
-//! What is wrong with a configuration file, where, and what to write instead.
+//! Mistakes in a configuration file, with their positions and remedies.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -18,20 +18,20 @@ pub struct Diagnostic {
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
-    /// What is wrong, and what to write.
+    /// The mistake and its remedy.
     pub problem: Problem,
-    /// Whether the file can be used all the same.
+    /// Whether the file can be used nevertheless.
     pub severity: Severity,
-    /// Where what stands here again stood first: line and column.
+    /// For a duplicate: the line and column of the first occurrence.
     pub first: Option<(usize, usize)>,
 }
 
-/// What a problem means for the file.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// It is not used.
+    /// The file cannot be used.
     Error,
-    /// It is used, but something in it does not do what it seems to.
+    /// The file can be used, but a setting has no effect or not the apparent one.
     Warning,
 }
 
@@ -50,7 +50,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// What is wrong with a value, and what to write instead.
+/// A mistake in a value, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// What is wrong.
@@ -95,12 +95,12 @@ impl Report {
         self.note(Noted { span, problem, severity: Severity::Error, first: None });
     }
 
-    /// Notes `problem` with what stands at `span` and stood at `first` before.
+    /// Notes `problem` with a duplicate at `span` of what is at `first`.
     pub fn add_again(&self, span: Span, first: Option<Span>, problem: Problem) {
         self.note(Noted { span, problem, severity: Severity::Error, first });
     }
 
-    /// Notes `problem`, in spite of which the file can be used.
+    /// Notes `problem` as a warning.
     pub fn warn(&self, span: Span, problem: Problem) {
         self.note(Noted { span, problem, severity: Severity::Warning, first: None });
     }
@@ -109,7 +109,7 @@ impl Report {
         self.problems.borrow_mut().push(noted);
     }
 
-    /// The problems in the order of their places in the file, which is called `name` and holds `text`.
+    /// The problems in the order of their positions in the file, which has the name `name` and the content `text`.
     pub fn into_diagnostics(self, name: &str, text: &str) -> Vec<Diagnostic> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|noted| noted.span.start);
@@ -122,7 +122,8 @@ impl Report {
     }
 }
 
-/// Notes a syntax error of the TOML parser, in the words of one who wrote `text`. What could be read is `document`.
+/// Notes a syntax error of the TOML parser in `text`, in words that its author understands. `document` is the
+/// readable part.
 pub(super) fn note_syntax_error(
     report: &Report,
     error: &toml::de::Error,
@@ -138,7 +139,7 @@ pub(super) fn note_syntax_error(
     report.add_again(span, first, problem);
 }
 
-/// Where the key that stands again at `span` stood first: the last place before where a key is called so.
+/// The first occurrence of the duplicate key at `span`: the last position before it of a key with this name.
 fn first_place(entries: &DeTable<'_>, key: &str, span: &Span) -> Option<Span> {
     let places = entries.iter().flat_map(|(name, value)| {
         let own = (name.get_ref() == key && name.span().start < span.start).then(|| name.span());
@@ -157,7 +158,7 @@ fn first_place(entries: &DeTable<'_>, key: &str, span: &Span) -> Option<Span> {
     places.max_by_key(|place| place.start)
 }
 
-/// Where the heading of a table that stands again around `span` stood first: of the table, only the last is known.
+/// The first heading of the table that is duplicated around `span`. The parser reports only the last one.
 fn first_header(text: &str, span: &Span) -> Option<Span> {
     let start = text.get(..span.start)?.rfind('\n').map_or(0, |newline| newline + 1);
     let heading = text.get(start..)?.trim_start().split_inclusive(']').next()?;
@@ -174,7 +175,7 @@ fn first_header(text: &str, span: &Span) -> Option<Span> {
 
 const DUPLICATE_KEY: &str = "duplicate key";
 
-/// What a syntax error of the TOML parser means for the one who wrote `text`, and its place.
+/// The position and the meaning of a syntax error of the TOML parser in `text`.
 fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Problem) {
     let span = error.span().unwrap_or_default();
     let (what, expected) = match error.message().split_once(", expected ") {
@@ -182,7 +183,7 @@ fn syntax_problem(error: &toml::de::Error, text: &str) -> (Span, Problem) {
         None => (error.message(), None),
     };
     if UNQUOTED.iter().any(|start| what.starts_with(start)) {
-        // The parser takes text without quotes for whatever its first letters look like.
+        // The parser classifies text without quotes by its first letters.
         let span = word_around(text, span);
         let word = &text[span.clone()];
         return (
@@ -212,7 +213,7 @@ const UNQUOTED: [&str; 6] = [
     "invalid time",
 ];
 
-/// `span` and what of the same word stands around it.
+/// The span of the whole word around `span`.
 fn word_around(text: &str, span: Span) -> Span {
     let is_boundary = |c: char| c.is_whitespace() || matches!(c, '=' | ',' | '[' | ']' | '{' | '}' | '#');
     let middle = text.floor_char_boundary(span.start);

@@ -15,12 +15,12 @@ use super::services::{KINDS, Services};
 use super::value::{Node, alternatives, boolean, choice, list, parsed, quoted, text, unless_empty};
 use super::{Config, Firewall, Forward, upcoming};
 
-/// They are searched one by one for each new flow from the WAN.
+/// The most forwards: they are searched linearly for each new flow from the WAN.
 const FORWARDS_MAX: usize = 256;
 const SOURCES_MAX: usize = 64;
 const SERVICES_MAX: usize = 16;
 
-/// `served` says which services there are, and on which ports.
+/// Reads `[firewall]`; `served` has the services with their ports.
 pub(super) fn read(
     mut firewall: Section<'_>,
     mode: Mode,
@@ -86,7 +86,7 @@ fn service(name: &str) -> Result<&'static Kind, Problem> {
     })
 }
 
-/// A forward and the place of its `wan_port`.
+/// A forward and the position of its `wan_port`.
 struct ReadForward {
     forward: Forward,
     span: Span,
@@ -129,7 +129,7 @@ fn read_forward<'a>(node: &'a Node<'a>, lan: Option<Ipv4Net>, report: &'a Report
         to_port,
         from: from.value.clone(),
     };
-    // A forward with a protocol or sources in error claims nothing for certain.
+    // A forward whose protocol or sources are wrong cannot be checked for conflicts.
     let is_known = protocols.known().is_some() && from.known().is_some();
     let rules = protocols.value.iter().filter(|_| is_known).map(rule).collect();
     let name = name.value.unwrap_or_else(|| match wan_ports.clone().into_inner() {
@@ -213,7 +213,7 @@ impl Config {
     }
 }
 
-/// Whether some packet is meant by both.
+/// Whether a packet can match both forwards.
 fn conflict(a: &Forward, b: &Forward) -> bool {
     let share_sources = |a: &[Ipv4Net], b: &[Ipv4Net]| a.iter().any(|a| b.iter().any(|b| overlap(*a, *b)));
     a.rules.iter().any(|a| {

@@ -22,18 +22,18 @@ const LAN_PREFIX_LEN: u8 = 24;
 const LAN_PREFIX_LENS: RangeInclusive<u8> = 8..=30;
 /// A provider's segment may be a point-to-point link. (RFC 3021)
 const WAN_PREFIX_LENS: RangeInclusive<u8> = 1..=31;
-/// From what every host takes (RFC 791) to the largest jumbo frame in common use.
+/// From the size that every host accepts (RFC 791) to the largest jumbo frame in common use.
 const MTU_RANGE: RangeInclusive<u32> = 576..=9216;
 const MTU: u32 = 1500;
 /// The kernel's PID_MAX_LIMIT. (proc_sys_kernel(5))
 const PID_MAX: u32 = 1 << 22;
 
-/// The LAN and what others need to know to judge by it.
+/// The LAN, with what the checks of other sections need.
 pub(super) struct ReadLan {
     pub lan: Lan,
-    /// Its address, unless what was written is wrong.
+    /// The LAN's address; `None` if it is wrong in the file.
     pub known_address: Option<Ipv4Net>,
-    /// Where it was written that DHCP servers on the LAN are not heard.
+    /// The position of the setting that drops other DHCP servers' messages.
     pub snooping: Option<Span>,
 }
 
@@ -162,14 +162,14 @@ fn lan_apart_from(wan: Ipv4Net) -> Ipv4Net {
     if overlap(first, wan) { second } else { first }
 }
 
-/// A port, and its place unless it is the default one.
+/// A port, with its position unless it is the default port.
 #[derive(Clone, Debug)]
 struct ReadPort {
     spec: PortSpec,
     span: Option<Span>,
 }
 
-/// The ports under `ports`; none if what was written is wrong.
+/// The ports under `ports`; none if they are wrong in the file.
 fn read_ports(section: &mut Section<'_>, default_tap: &str) -> Vec<ReadPort> {
     let spec = PortSpec { tap: default_tap.to_owned(), netns: None, driver: Driver::Auto, persist: true };
     let ports =
@@ -187,7 +187,7 @@ fn read_port<'a>(node: &'a Node<'a>, report: &'a Report) -> Option<ReadPort> {
     let tap = port.required("tap", "\"gp-lan0\"", parsed(device));
     let netns = port.setting("netns", None, |node, report| read_netns(node, report).map(Some));
     let driver = port.setting("driver", Driver::Auto, choice(&drivers));
-    // What is in somebody else's namespace goes with the gateway, so that the namespace can go, too.
+    // A device in another namespace goes with the gateway, so that the namespace can be removed.
     let persist = port.setting("persist", netns.value.is_none(), boolean);
     port.finish();
     let spec = PortSpec { tap: tap?.0, netns: netns.value, driver: driver.value, persist: persist.value };

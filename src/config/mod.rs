@@ -1,7 +1,7 @@
 //! The configuration: TOML in, a validated [`Config`] out.
 //!
-//! Names and meanings are those of `gatepost.example.toml`. Every key is optional; an unknown key, a
-//! wrong type or a contradiction is an error with its place in the file and what to write instead.
+//! Names and meanings are those of `gatepost.example.toml`. Every key is optional; an unknown key, a wrong type or a
+//! contradiction is an error with its position in the file and a remedy.
 
 mod access;
 mod address;
@@ -48,21 +48,21 @@ use crate::error::Error;
 pub struct Config {
     /// The gateway itself.
     pub system: System,
-    /// What it is to its networks.
+    /// The gateway's mode.
     pub mode: Mode,
     /// The office's side.
     pub lan: Lan,
     /// The internet's side; unused in [`Mode::LanOnly`].
     pub wan: Wan,
-    /// What the WAN may reach.
+    /// The services and forwards that the WAN may reach.
     pub firewall: Firewall,
-    /// How flows are translated.
+    /// The settings of flow tracking and NAT.
     pub nat: gatepost_dataplane::config::Nat,
     /// The gateway's own services.
     pub services: Services,
-    /// Which networks may use them.
+    /// The networks that may use the services.
     pub access: Access,
-    /// The certificate that the services show, and whose certificates are believed.
+    /// The certificate of the services, and the authorities that the gateway trusts.
     pub tls: Tls,
     /// The people of the office.
     pub users: Vec<User>,
@@ -78,7 +78,7 @@ impl Config {
         Self::load_with_warnings(path).map(|(config, _)| config)
     }
 
-    /// The same, and what it is warned of, in the order of the file.
+    /// As [`Config::load`], with the warnings in the order of the file.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Config {
         validate::parse(&name, &text).map_err(Error::mistakes)
     }
 
-    /// The same as [`Config::load`], and the text as it was read.
+    /// As [`Config::load`], with the text of the file.
     ///
     /// # Errors
     ///
@@ -139,26 +139,26 @@ pub struct System {
     pub hostname: String,
     /// The office's domain, without a trailing dot.
     pub domain: String,
-    /// Where everything that survives a restart is kept.
+    /// The directory of all state that survives a restart.
     pub state_dir: PathBuf,
-    /// Where `gatepost show` asks.
+    /// The path of the control socket.
     pub control_socket: PathBuf,
-    /// Dataplane threads.
+    /// The number of workers.
     pub workers: u8,
 }
 
 /// `[lan]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lan {
-    /// The gateway's address there, with the LAN's prefix.
+    /// The gateway's address on the LAN, with the LAN's prefix.
     pub address: Ipv4Net,
     /// The ports of the LAN's switch; at least one.
     pub ports: Vec<PortSpec>,
-    /// The router that DHCP clients are told in [`Mode::LanOnly`].
+    /// The router that DHCP clients get in [`Mode::LanOnly`].
     pub gateway: Option<Ipv4Addr>,
-    /// Whether ARP that contradicts leases and reservations is kept from other ports.
+    /// Whether ARP that contradicts leases and reservations is dropped.
     pub inspect_arp: bool,
-    /// Whether what other DHCP servers send is kept from other ports.
+    /// Whether the messages of other DHCP servers are dropped.
     pub dhcp_snooping: bool,
 }
 
@@ -167,7 +167,7 @@ pub struct Lan {
 pub struct Wan {
     /// The ports; at least one unless the mode is [`Mode::LanOnly`].
     pub ports: Vec<PortSpec>,
-    /// How the gateway gets its address there.
+    /// The source of the gateway's WAN address.
     pub address: WanAddress,
     /// The largest IP packet, in octets.
     pub mtu: u16,
@@ -194,7 +194,7 @@ pub struct PortSpec {
     pub tap: String,
     /// The network namespace it is created in; the gateway's own if `None`.
     pub netns: Option<Netns>,
-    /// How frames cross.
+    /// The driver.
     pub driver: Driver,
     /// Whether the device stays when the gateway stops, with its bridge and its hardware address.
     pub persist: bool,
@@ -210,23 +210,23 @@ impl fmt::Display for PortSpec {
 /// How frames cross between the kernel and the gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Driver {
-    /// The best that the kernel offers.
+    /// The best driver that the kernel supports.
     #[default]
     Auto,
-    /// With the virtio-net header: up to 64 KiB of a flow in one piece, without checksums.
+    /// With the virtio-net header: super-frames and partial checksums.
     Offload,
-    /// Frame by frame as on a wire, which every kernel offers.
+    /// Without offloads, which every kernel supports.
     Plain,
 }
 
 /// `[firewall]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Firewall {
-    /// [`Mode::NatDmz`]: the WAN answers nothing it need not answer.
+    /// [`Mode::NatDmz`]: the WAN side sends no answers that it need not send.
     pub stealth: bool,
     /// The names of the gateway's own services that the WAN may use; `None`: by mode, see [`Config::wan_services`].
     pub wan_services: Option<Vec<&'static str>>,
-    /// The LAN host that gets what nothing else claims.
+    /// The default host: the LAN host that gets packets for no service, forward or mapping.
     pub dmz_host: Option<Ipv4Addr>,
     /// Ports of the WAN address that belong to LAN hosts.
     pub forwards: Vec<Forward>,
@@ -235,7 +235,7 @@ pub struct Firewall {
 /// `[[firewall.forwards]]`: as written; a `tcp+udp` forward is two in the dataplane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Forward {
-    /// For people; the range of its ports unless it was named.
+    /// The forward's name in reports; the range of its ports if it has none.
     pub name: String,
     /// One forward for the dataplane, or two.
     pub rules: Vec<gatepost_dataplane::config::Forward>,

@@ -9,16 +9,16 @@ use super::value::quoted;
 /// A network namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Netns {
-    /// As `ip netns` names it.
+    /// The name as in `ip netns`.
     Name(String),
-    /// A file that stands for it.
+    /// A file that refers to the namespace.
     Path(PathBuf),
-    /// That of the process with this id.
+    /// The namespace of the process with this id.
     Pid(u32),
 }
 
 impl Netns {
-    /// The file that stands for the namespace.
+    /// The file that refers to the namespace.
     pub fn path(&self) -> PathBuf {
         match self {
             Self::Name(name) => Path::new("/run/netns").join(name),
@@ -76,7 +76,7 @@ pub(super) fn zone_name(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// A network device's name, as the kernel takes it.
+/// A network device's name that the kernel accepts.
 pub(super) fn device(text: &str) -> Result<String, Problem> {
     // `%` would make the kernel number the device.
     let is_legal = |c: u8| c.is_ascii_graphic() && !matches!(c, b'/' | b':' | b'%');
@@ -90,7 +90,7 @@ pub(super) fn device(text: &str) -> Result<String, Problem> {
     Err(Problem::new(what, format!("write 1 to {DEVICE_OCTETS_MAX} letters, digits, \"-\", \"_\" or \".\"")))
 }
 
-/// A network namespace: an absolute path, or a name, which is that of a file.
+/// A network namespace: an absolute path, or a name, which must be a valid file name.
 pub(super) fn namespace(text: &str) -> Result<Netns, Problem> {
     let is_file_name = !matches!(text, "" | "." | "..") && !text.contains(['/', '\0']);
     if text.starts_with('/') && !text.contains('\0') {

@@ -8,7 +8,7 @@ use super::value::{choice, integer};
 
 const FLOWS: u32 = 262_144;
 const FLOWS_PER_HOST: u32 = 16_384;
-/// What a flow table can be asked to hold at most: a few gigabytes.
+/// The most flows of a table, which take a few gigabytes.
 const FLOWS_MAX: u32 = 1 << 24;
 
 pub(super) fn read(mut nat: Section<'_>) -> Nat {

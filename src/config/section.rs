@@ -1,8 +1,8 @@
 //! One table of the file, read key by key.
 //!
-//! Reading names the keys: what was not asked for when the section is finished is unknown. A value that
-//! cannot be read is reported, and the setting goes on as [`Origin::Invalid`] with its default, so that
-//! the rest of the file is checked too without errors that only follow from the first.
+//! The reader requests each key that it knows: a key that was not requested when the section is finished is unknown.
+//! A value that cannot be read is reported, and the setting goes on as [`Origin::Invalid`] with its default, so that
+//! the rest of the file is checked too, without errors that only follow from the first.
 
 use toml::de::{DeTable, DeValue};
 
@@ -13,7 +13,7 @@ use super::value::{self, Expected, Node, wrong_type};
 /// A setting and where it comes from.
 #[derive(Clone, Debug)]
 pub(super) struct Setting<T> {
-    /// Its value; the default unless it was written and valid.
+    /// The value; the default unless a valid value was written.
     pub value: T,
     /// Where it comes from.
     pub origin: Origin,
@@ -26,12 +26,12 @@ pub(super) enum Origin {
     Default,
     /// Written here.
     Written(Span),
-    /// Written and reported as wrong; what depends on it cannot be judged.
+    /// Written and reported as wrong; settings that depend on it cannot be checked.
     Invalid,
 }
 
 impl<T> Setting<T> {
-    /// The value, unless it is unknown because what was written is wrong.
+    /// The value; `None` if a wrong value was written.
     pub fn known(&self) -> Option<&T> {
         (self.origin != Origin::Invalid).then_some(&self.value)
     }
@@ -52,7 +52,7 @@ pub(super) struct Section<'a> {
     span: Span,
     entries: Option<&'a DeTable<'a>>,
     known: Vec<&'static str>,
-    /// Keys that were looked for, but are nothing to write.
+    /// Keys that are accepted but not suggested.
     unoffered: Vec<&'static str>,
     report: &'a Report,
 }
@@ -140,13 +140,13 @@ impl<'a> Section<'a> {
         value::elements(node, count_max, self.report).unwrap_or_default()
     }
 
-    /// What stands under `key`, which nobody is told to write.
+    /// The value under `key`, which is not suggested in messages.
     pub fn unoffered(&mut self, key: &'static str) -> Option<&'a Node<'a>> {
         self.unoffered.push(key);
         self.entries?.get(key)
     }
 
-    /// Where it stands in the file.
+    /// The position in the file.
     pub fn span(&self) -> Span {
         self.span.clone()
     }
@@ -156,12 +156,12 @@ impl<'a> Section<'a> {
         self.report.add(span, problem);
     }
 
-    /// Notes a problem, in spite of which the file can be used.
+    /// Notes a warning.
     pub fn warn(&self, span: Span, problem: Problem) {
         self.report.warn(span, problem);
     }
 
-    /// The keys that nobody has asked for, and where they stand.
+    /// The keys that were not requested, with their positions.
     fn unknown(&self) -> impl Iterator<Item = (&'a str, Span)> {
         let keys = self.entries.into_iter().flat_map(|entries| entries.keys());
         keys.filter(|key| {
@@ -170,7 +170,7 @@ impl<'a> Section<'a> {
         .map(|key| (key.get_ref().as_ref(), key.span()))
     }
 
-    /// Reports the keys that nobody has asked for.
+    /// Reports the keys that were not requested.
     pub fn finish(self) {
         for (key, span) in self.unknown() {
             if let Some(problem) = upcoming::key_problem(&self.heading, key) {

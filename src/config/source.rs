@@ -1,11 +1,11 @@
-//! Where the configuration is read from.
+//! The source of the configuration.
 
 use std::path::{Path, PathBuf};
 
 use super::{Config, Diagnostic};
 use crate::error::Error;
 
-/// A file that was named, or what there is without one: [`Source::DEFAULT_FILE`], or else the built-in default.
+/// A named file; without one, [`Source::DEFAULT_FILE`] if it exists, or else the built-in default.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
     named: Option<PathBuf>,
@@ -13,7 +13,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Is read if no other file was named and it is there.
+    /// The file that is read if none was named and it exists.
     pub const DEFAULT_FILE: &str = "/etc/gatepost/gatepost.toml";
 
     /// The file that was named, if any was.
@@ -23,7 +23,7 @@ impl Source {
 
     /// The file to read now; `None` stands for the built-in default.
     pub fn file(&self) -> Option<&Path> {
-        // What cannot be looked for may be there: reading it says what is wrong.
+        // If the check fails, the file may exist, and reading it reports the problem.
         let default = || self.default.try_exists().unwrap_or(true).then_some(self.default.as_path());
         self.named.as_deref().or_else(default)
     }
@@ -37,7 +37,7 @@ impl Source {
         self.file().map_or_else(|| Ok((Config::default(), Vec::new())), Config::load_with_warnings)
     }
 
-    /// What tells another command to read the same: an option with a space before it, or nothing.
+    /// The option, with a space before it, that makes another command read the same configuration; empty for none.
     pub fn option(&self) -> String {
         self.named.as_ref().map_or_else(String::new, |file| format!(" --config {}", file.display()))
     }

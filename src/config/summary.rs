@@ -43,7 +43,7 @@ impl fmt::Display for Detail {
 const TOPIC_WIDTH: usize = "default machine".len();
 
 impl Config {
-    /// What is set up besides what the one line says: pool, mail, reservations, forwards, users, names.
+    /// The details that the one line leaves out: pool, mail, reservations, forwards, users, names.
     pub fn details(&self) -> Vec<Detail> {
         let mut details = Vec::new();
         let mut tell = |topic, text| details.push(Detail { topic, text });

@@ -1,4 +1,4 @@
-//! `[tls]`: the certificate of the services that speak TLS.
+//! `[tls]`: the certificate of the services that use TLS.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::value::{parsed, quoted};
 pub struct Tls {
     /// The administrator's certificate, if there is one.
     pub files: Option<Files>,
-    /// A file of certificates of authorities that are believed beside those of the system.
+    /// A file of certificates of authorities that are trusted besides those of the system.
     pub authorities: Option<PathBuf>,
 }
 

@@ -1,13 +1,13 @@
-//! What the configuration of later versions has, so that it is not taken for a slip of the pen.
+//! Keys of later versions, so that they are not reported as typing errors.
 //!
-//! What a version brings leaves this list. That a feature is off can be said of it before.
+//! A key leaves this list with the version that brings it. A file may turn an upcoming feature off before.
 
 use toml::de::DeValue;
 
 use super::diagnostic::Problem;
 use super::section::Section;
 
-/// Sections, what they come with, and the setting that says that it is off, as far as there is one.
+/// Upcoming sections, the feature that each belongs to, and the setting that turns it off, if there is one.
 const SECTIONS: [(&str, &str, Option<Off>); 7] = [
     (
         "ipv6",
@@ -22,7 +22,7 @@ const SECTIONS: [(&str, &str, Option<Off>); 7] = [
     ("ntp", "the time service", Some(Off::ENABLED)),
 ];
 
-/// Keys of sections that are there already, and what they come with.
+/// Upcoming keys of existing sections, and the feature that each belongs to.
 const KEYS: &[(&str, &[&str], &str)] = &[
     ("[wan]", &["mac", "client_id", "vendor_class", "request_options"], "settings for providers"),
     ("[wan]", &["vlan"], "VLANs"),
@@ -62,7 +62,7 @@ impl Off {
         Self { key: "enabled", is: |value| value.as_bool() == Some(false), written: "enabled = false" };
 }
 
-/// Refuses the sections of `file` whose features are yet to come, unless they say that these are off.
+/// Rejects the upcoming sections of `file`, unless they turn their features off.
 pub(super) fn refuse_sections(file: &mut Section<'_>) {
     for (name, feature, off) in SECTIONS {
         let Some(node) = file.unoffered(name) else { continue };
@@ -107,12 +107,12 @@ pub(super) fn key_problem(heading: &str, key: &str) -> Option<Problem> {
     Some(Problem::new(what, "remove it"))
 }
 
-/// All keys that are yet to come, in sections that are there already.
+/// All upcoming keys of existing sections.
 fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str], &'static str)> {
     KEYS.iter()
 }
 
-/// Services that are yet to come, and what they come with.
+/// Upcoming services, and the feature that each belongs to.
 pub(super) const SERVICES: [(&str, &str); 3] =
     [("imaps", "IMAP"), ("http", "the web server"), ("admin", "the administration pages")];
 

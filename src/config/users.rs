@@ -9,19 +9,19 @@ use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::value::{Node, choice, parsed, quoted, unless_empty};
 
-/// The longest name. Other systems take no longer one, and the name of a file has room for more.
+/// The longest name: the limit of other systems, below that of a file name.
 const NAME_OCTETS_MAX: usize = 32;
 /// The longest full name, in octets.
 const FULL_NAME_OCTETS_MAX: usize = 256;
-/// Room for a user's messages unless the file says otherwise, in octets.
+/// The default quota of a user's messages, in octets.
 const QUOTA: u64 = 1 << 30;
-/// Less has no room for a few messages with pictures.
+/// The least quota: room for a few messages with pictures.
 const QUOTA_MIN: u64 = 1 << 20;
 
 /// The most mailboxes elsewhere that are polled for one user.
 const POLLED_MAX: usize = 16;
 
-/// Names that are not a person's, and what they are for.
+/// Names that no person may have, and their purposes.
 const RESERVED: [(&str, &str); 8] = [
     ("abuse", "the address to which others complain (RFC 2142)"),
     ("admin", "the address of those who run the office's gateway"),
@@ -41,14 +41,14 @@ pub(super) struct Polled<'a> {
     pub accounts: &'a [Node<'a>],
 }
 
-/// What the file says of people.
+/// The users in the file, with what belongs to them.
 #[derive(Default)]
 pub(super) struct Written<'a> {
-    /// They.
+    /// The users.
     pub users: Vec<User>,
     /// The mailboxes elsewhere that are polled for them.
     pub polled: Vec<Polled<'a>>,
-    /// What those who are away answer, by their names.
+    /// The vacation replies, by the users' names.
     pub vacations: BTreeMap<String, String>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn read<'a>(file: &mut Section<'a>, report: &'a Report) -> Written<'a
     Written { users: users.into_iter().map(|(user, _)| user).collect(), ..written }
 }
 
-/// A user, what is polled for the user, what the user answers, and the place of the name.
+/// A user, with the polled mailboxes, the vacation reply and the position of the name.
 fn read_user<'a>(
     node: &'a Node<'a>,
     report: &'a Report,
@@ -125,7 +125,7 @@ fn name(text: &str) -> Result<String, Problem> {
     Ok(lower)
 }
 
-/// What a user who is away answers.
+/// The vacation reply of a user.
 fn vacation(text: &str) -> Result<String, Problem> {
     let is_wrong = |c: char| c.is_control() && !matches!(c, '\n' | '\r' | '\t');
     if text.len() > TEXT_OCTETS_MAX || text.chars().any(is_wrong) {
@@ -135,7 +135,7 @@ fn vacation(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// What people call a user.
+/// The full name of a user.
 fn full_name(text: &str) -> Result<String, Problem> {
     if text.len() > FULL_NAME_OCTETS_MAX || text.chars().any(char::is_control) {
         let what = format!("{} is no name of a person", quoted(text));

@@ -1,7 +1,7 @@
-//! Values as TOML writes them, read as what they mean.
+//! Readers of TOML values.
 //!
-//! A reader takes a node of the file and reports what is wrong with it; those that read text take the
-//! text's own meaning as a function.
+//! A reader takes a node of the file and reports mistakes in it. Readers of text take a function that parses the
+//! text.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -22,7 +22,7 @@ pub(super) fn text(node: &Node<'_>, report: &Report) -> Option<String> {
     }
 }
 
-/// Reads text as `meaning` understands it.
+/// Reads text and parses it with `meaning`.
 pub(super) fn parsed<T>(
     meaning: impl Fn(&str) -> Result<T, Problem>,
 ) -> impl Fn(&Node<'_>, &Report) -> Option<T> {
@@ -35,7 +35,7 @@ pub(super) fn parsed<T>(
     }
 }
 
-/// Reads text as `meaning` understands it; the empty text is `None`.
+/// Reads text and parses it with `meaning`; the empty text is `None`.
 pub(super) fn unless_empty<T>(
     meaning: impl Fn(&str) -> Result<T, Problem>,
 ) -> impl Fn(&Node<'_>, &Report) -> Option<Option<T>> {
@@ -89,7 +89,7 @@ pub(super) fn size(min: u64) -> impl Fn(&Node<'_>, &Report) -> Option<u64> {
         let is_number = digits.bytes().all(|digit| digit.is_ascii_digit());
         let number = digits.parse::<u64>().ok().filter(|_| is_number);
         let size = number.zip(octets).and_then(|(number, octets)| number.checked_mul(octets));
-        // Greater ones cannot be written in JSON exactly.
+        // Greater sizes cannot be represented in JSON exactly.
         let is_size = octets.is_some() && is_number && !digits.is_empty();
         let size = size.filter(|size| *size <= SIZE_MAX).ok_or_else(|| {
             if is_size {
@@ -139,7 +139,7 @@ pub(super) fn elements<'a>(node: &'a Node<'a>, count_max: usize, report: &Report
     Some(&elements[..])
 }
 
-/// Reports that `node` is something else than `expected`.
+/// Reports that `node` does not have the type `expected`.
 pub(super) fn wrong_type<T>(node: &Node<'_>, expected: Expected, report: &Report) -> Option<T> {
     let (found, literal) = match node.get_ref() {
         DeValue::String(text) => ("a text", text.to_string()),
@@ -162,7 +162,7 @@ pub(super) fn wrong_type<T>(node: &Node<'_>, expected: Expected, report: &Report
     None
 }
 
-/// What a key takes.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     Text,

@@ -188,7 +188,7 @@ mod tests {
 
     const CAPACITY: usize = 64;
 
-    /// Workers, and a log of who was woken.
+    /// Workers, and a log of the wake-ups.
     fn workers(count: u8) -> (Vec<Handover>, Arc<Mutex<Vec<u8>>>) {
         let woken = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&woken);

@@ -77,7 +77,7 @@ impl EventLoop {
         Arc::clone(&self.handle)
     }
 
-    /// Drives `worker`, whose ports `supervisor` looks after, until it is stopped.
+    /// Drives `worker`, whose ports `supervisor` supervises, until the loop is stopped.
     ///
     /// # Errors
     ///

@@ -230,7 +230,7 @@ pub struct WanService<A: Address = Ipv4Addr> {
     pub protocol: Protocol,
     /// The port on the WAN address.
     pub port: u16,
-    /// Who may use it.
+    /// The networks that may use the service.
     pub from: Vec<A::Net>,
 }
 

@@ -27,7 +27,7 @@
 //! address of a client. If a remote uses one source port to reach one inside endpoint at two external addresses, the
 //! second flow is rejected (`Ambiguous`), as the gateway could not tell which flow the replies belong to.
 //!
-//! # Who owns what
+//! # Ownership
 //!
 //! One hash index maps both keys of a flow to its entry and direction. The entry has only the original key: at most
 //! one end of a flow is translated, and the translated endpoint is stored behind the entry of a translated flow.

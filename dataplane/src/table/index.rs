@@ -6,7 +6,7 @@
 //! a table that has seen a billion removals probes like a new one. Memory comes zeroed from the
 //! allocator and is not resident before it is used.
 //!
-//! The hashes must be keyed with a secret: then nobody can send packets that collide.
+//! The hashes must be keyed with a secret: then no peer can send packets that collide.
 
 use core::num::NonZeroU32;
 

@@ -247,7 +247,7 @@ fn polling_settings(config: &Config) -> poll::Settings {
     poll::Settings { mail: mail_settings(config, &poll::KIND), accounts }
 }
 
-/// Whom the name service asks: those that the administrator has set, or else those that the provider offers.
+/// The name servers that the name service asks: the administrator's, or else the provider's.
 fn upstreams(config: &Config) -> Upstreams {
     match &config.services.dns.upstream[..] {
         _ if !config.services.dns.use_upstream => Upstreams::Nobody,

@@ -76,8 +76,8 @@ impl Packet {
     ///
     /// # Errors
     ///
-    /// [`Malformed::Truncated`]; [`Malformed::Unsupported`] if it is not for Ethernet and IPv4, or
-    /// neither request nor reply; [`Malformed::Address`] if the sender claims to be a group or nobody.
+    /// [`Malformed::Truncated`]; [`Malformed::Unsupported`] if it is not for Ethernet and IPv4, or neither request
+    /// nor reply; [`Malformed::Address`] if the sender's hardware address is a group or zero.
     pub fn parse(payload: &[u8]) -> Result<Self, Malformed> {
         let packet = payload.first_chunk::<{ Self::LEN }>().ok_or(Malformed::Truncated)?;
         let operation = match [packet[6], packet[7]] {

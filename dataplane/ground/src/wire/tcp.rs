@@ -238,8 +238,7 @@ impl<'a> HeaderMut<'a> {
         self.apply(delta);
     }
 
-    /// Sets both ports of a segment whose checksum is not complete: only new addresses, by `delta`, do
-    /// anything to it.
+    /// Sets both ports of a segment with a partial checksum, which only the new addresses change, by `delta`.
     #[inline]
     pub fn set_ports_partial(&mut self, source: u16, destination: u16, delta: Delta) {
         self.0[0..2].copy_from_slice(&source.to_be_bytes());

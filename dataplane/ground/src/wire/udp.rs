@@ -101,8 +101,7 @@ impl<'a> HeaderMut<'a> {
         self.0[6..8].copy_from_slice(&checksum.to_be_bytes());
     }
 
-    /// Sets both ports of a datagram whose checksum is not complete: only new addresses, by `delta`, do
-    /// anything to it.
+    /// Sets both ports of a datagram with a partial checksum, which only the new addresses change, by `delta`.
     #[inline]
     pub fn set_ports_partial(&mut self, source: u16, destination: u16, delta: Delta) {
         let sum = delta.apply_to_sum(u16::from_be_bytes([self.0[6], self.0[7]]));

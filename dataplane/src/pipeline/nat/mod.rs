@@ -8,7 +8,7 @@
 //!        ┌──▶ HairpinInput ┘   no │                          │ │
 //!        │                        ▼                          │ │
 //!        │        service, forward, mapping, default? ──▶ open │ from Hairpin, or back there
-//!        │                        │ nobody                     │
+//!        │                        │ none                       │
 //!        │                        ▼                            │
 //!        │                   unsolicited                       │
 //!        └─────────────────────────────────────────────────────┘

@@ -15,7 +15,7 @@
 //! | a fragment                                       | a keyed hash of its packet finds the shard     |
 //! |                                                  | that gathers; the first one tells it the owner |
 //! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
-//! | all that is not translated                       | whoever gets it                                |
+//! | every packet that is not translated              | the worker that receives it                    |
 //!
 //! A shard gives inside hosts only external ports of its own. So both directions of a conversation, the mapping and
 //! the state of its filter lie in one shard, and no shard has to ask another. The ports of a shard come in pairs, so

@@ -135,10 +135,10 @@ impl UdpSocket for KernelUdp {
     }
 }
 
-/// Whether `accept` failed for the connection and not for the listener.
+/// Whether `accept` failed because of one connection, and not because of the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
-    // accept(2) reports what befell the connection meanwhile; so do the calls that ready it.
+    // accept(2) reports errors that the connection had before it was accepted; so do the calls that set it up.
     matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
 }
 

@@ -1,4 +1,4 @@
-//! TCP and UDP as the services see them, over whichever stack runs below.
+//! The services' interface to TCP and UDP, over either stack.
 //!
 //! [`Stack`](stack::Stack) is the gateway's own, over smoltcp's codecs; [`Kernel`](kernel::Kernel) is the
 //! machine's. Everything is single-threaded: nothing here needs to be `Send`.
@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// A network to serve on and to reach out through. Clones share it.
+/// A network for listening and connecting. Clones share it.
 pub trait Net: Clone + 'static {
     /// Accepts connections.
     type Listener: Listener<Stream = Self::Stream>;
@@ -25,24 +25,24 @@ pub trait Net: Clone + 'static {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AddrInUse`] if somebody listens there already,
-    /// [`io::ErrorKind::AddrNotAvailable`] if the address is not the host's, and what the stack refuses.
+    /// [`io::ErrorKind::AddrInUse`] if another listener has the address and port, [`io::ErrorKind::AddrNotAvailable`]
+    /// if the address is not the host's, and other errors of the stack.
     fn listen(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Listener>>;
 
     /// Connects to `remote`.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::ConnectionRefused`] on a reset, [`io::ErrorKind::TimedOut`] without an answer
-    /// (after minutes: whoever has less time drops the future), and what the stack refuses.
+    /// [`io::ErrorKind::ConnectionRefused`] on a reset, [`io::ErrorKind::TimedOut`] without an answer (after minutes;
+    /// a caller with less time drops the future), and other errors of the stack.
     fn connect(&self, remote: SocketAddr) -> impl Future<Output = io::Result<Self::Stream>>;
 
     /// Opens a UDP socket on `local`; port 0 means any free one, chosen at random.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AddrInUse`] if the port is taken, [`io::ErrorKind::AddrNotAvailable`] if the
-    /// address is not the host's, and what the stack refuses.
+    /// [`io::ErrorKind::AddrInUse`] if the port is in use, [`io::ErrorKind::AddrNotAvailable`] if the address is not
+    /// the host's, and other errors of the stack.
     fn bind_udp(&self, local: SocketAddr) -> impl Future<Output = io::Result<Self::Udp>>;
 }
 
@@ -58,13 +58,12 @@ pub trait Listener: 'static {
     /// The listener itself has failed; a connection that failed before it was accepted is no error.
     fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>>;
 
-    /// Where it listens.
+    /// The address and port of the listener.
     fn local_addr(&self) -> SocketAddr;
 }
 
-/// A TCP connection. A reset by the peer reads as [`io::ErrorKind::ConnectionReset`], never as an end
-/// of file; what was written before `shutdown` or drop is delivered unless the peer is gone. `flush`
-/// waits for nothing.
+/// A TCP connection. A reset by the peer reads as [`io::ErrorKind::ConnectionReset`], never as an end of file; data
+/// written before `shutdown` or drop is delivered unless the peer is gone. `flush` does not wait.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// The gateway's end.
     fn local_addr(&self) -> SocketAddr;
@@ -73,7 +72,7 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
     fn peer_addr(&self) -> SocketAddr;
 }
 
-/// A connection of whichever network.
+/// A connection of either network.
 impl<S: Stream + ?Sized> Stream for Box<S> {
     fn local_addr(&self) -> SocketAddr {
         (**self).local_addr()

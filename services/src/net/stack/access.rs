@@ -1,7 +1,7 @@
-//! Which sources the gateway's own services admit.
+//! The sources that the gateway's own services admit.
 //!
-//! To others a port answers as if nobody listened there: a reset, or an ICMP error. The rules are about ports and not
-//! about listeners, so that whoever serves a port does not know of them, and they are replaced as a whole.
+//! To other sources a port answers as if it were closed: with a reset or an ICMP error. The rules are for ports and
+//! not for listeners, so that the services need not know them, and they are replaced as a whole.
 
 use std::net::IpAddr;
 
@@ -11,18 +11,18 @@ use smoltcp::wire::IpProtocol;
 
 use super::packet::Packet;
 
-/// A port that does not admit everybody.
+/// A port that admits some networks only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRule {
     /// [`Protocol::TCP`] or [`Protocol::UDP`].
     pub protocol: Protocol,
     /// The port, at every address of the stack's.
     pub port: u16,
-    /// Who is admitted.
+    /// The admitted networks.
     pub from: Vec<IpNet>,
 }
 
-/// The rules in force. A port without one admits everybody.
+/// The rules in force. A port without a rule admits all sources.
 #[derive(Debug, Default)]
 pub(super) struct Access {
     rules: Vec<AccessRule>,
@@ -33,14 +33,14 @@ impl Access {
         Self { rules }
     }
 
-    /// Whether a whole `packet` may come to the port that it is for.
+    /// Whether an unfragmented `packet` is admitted to its destination port.
     pub(super) fn admits(&self, packet: &Packet<'_>) -> bool {
         let protocol = match packet.protocol {
             IpProtocol::Tcp => Protocol::TCP,
             IpProtocol::Udp => Protocol::UDP,
             _ => return true,
         };
-        // What is too short for a port is malformed, and told so by whoever parses it.
+        // A packet too short for a port is malformed, which its parser reports.
         let [_, _, high, low, ..] = *packet.payload else { return true };
         self.admits_source(protocol, u16::from_be_bytes([high, low]), packet.source)
     }

@@ -1,10 +1,11 @@
-//! The stack's own addresses, and which of them to speak from.
+//! The stack's own addresses, and the choice of a source address.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// The addresses with their networks; of each family, the last is the one to reach everybody else from.
+/// The addresses with their networks. The last one of each family is the source for destinations outside these
+/// networks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
     networks: Vec<IpNet>,
@@ -14,7 +15,7 @@ impl Addresses {
     /// The most addresses; set in `.cargo/config.toml`, for smoltcp fixes it when it is compiled.
     pub(super) const COUNT_MAX: usize = 8;
 
-    /// Takes over what can be a host's own address: not the unspecified, multicast or broadcast ones.
+    /// Takes over the addresses that a host can have, without unspecified, multicast and broadcast ones.
     pub(super) fn new(networks: &[IpNet]) -> Self {
         let is_usable = |network: &&IpNet| {
             let address = network.addr();
@@ -39,14 +40,14 @@ impl Addresses {
         address.is_broadcast() || self.networks.iter().any(has_it)
     }
 
-    /// Where to speak to `remote` from: the address in its network, else the last of its family.
+    /// The source address for packets to `remote`: the own address in its network, else the last of its family.
     pub(super) fn source_for(&self, remote: IpAddr) -> Option<IpAddr> {
         let of_family = |address: &IpAddr| address.is_ipv4() == remote.is_ipv4();
         self.near(remote).or_else(|| self.networks.iter().map(IpNet::addr).rfind(of_family))
     }
 
-    /// The address at whose services `remote` may ask for what nobody has at `asked`: the own address in the network
-    /// of `remote`, if `asked` is another own address. A stranger has no such address.
+    /// The address whose services `remote` may use at `asked` if no socket is bound there: the own address in the
+    /// network of `remote`, if `asked` is another own address. `None` for a remote outside the own networks.
     pub(super) fn stands_in_for(&self, asked: IpAddr, remote: IpAddr) -> Option<IpAddr> {
         self.near(remote).filter(|near| *near != asked && self.contains(asked))
     }
@@ -57,7 +58,7 @@ impl Addresses {
     }
 }
 
-/// Whether `address` means one host, as far as it says that itself.
+/// Whether `address` is a unicast address, as far as the address alone tells.
 pub(super) fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !(address.is_multicast() || address.is_broadcast()),
@@ -66,7 +67,7 @@ pub(super) fn is_unicast(address: IpAddr) -> bool {
     }
 }
 
-/// The unspecified address of the family of `address`: where it is bound, it means every address of that family.
+/// The unspecified address of the family of `address`. Bound to it, a socket has every address of that family.
 pub(super) fn every(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),

@@ -6,15 +6,16 @@
 //!   27..0    keyed hash of both ends, the peer's initial sequence number and the bits above
 //! ```
 //!
-//! The secrets take turns: a cookie is good for at least [`SECRET_LIFETIME`] and at most twice that. What else the peer's
-//! SYN offered is kept in the last bits of the timestamp that answers it, and comes back as the echo:
+//! The secrets alternate: a cookie is valid for at least [`SECRET_LIFETIME`] and at most twice that. The other
+//! options of the peer's SYN are kept in the last bits of the timestamp in the SYN-ACK, and come back in the echoed
+//! timestamp:
 //!
 //! ```text
 //!   bit 4    whether selective acknowledgements are permitted
 //!   3..0     the shift of the peer's windows, 15 if they are not scaled
 //! ```
 //!
-//! A peer that tampers with its echo harms itself only. Of one without timestamps neither is used.
+//! A peer that changes its echo harms only itself. With a peer without timestamps neither option is used.
 
 use std::hash::Hasher;
 use std::time::Duration;
@@ -27,11 +28,11 @@ use siphasher::sip::SipHasher24;
 use super::connection::SEGMENT_SIZE_DEFAULT;
 use super::segment::{Options, Tuple, hash_ends};
 
-/// How long each secret makes cookies. Afterwards it checks them for as long again.
+/// How long each secret makes cookies. Afterwards it checks cookies for as long again.
 pub(super) const SECRET_LIFETIME: Duration = Duration::from_secs(30);
 
-/// What a cookie can say of the peer's maximum segment size, in octets: what is usual over Ethernet, PPPoE and
-/// tunnels, the default, and a size that every host takes.
+/// The maximum segment sizes that a cookie can encode, in octets: the usual ones over Ethernet, PPPoE and tunnels,
+/// the default, and a size that every host accepts.
 const SEGMENT_SIZES: [u16; 8] = [64, 536, 1200, 1360, 1400, 1440, 1452, 1460];
 
 const HASH_BITS: u32 = 28;
@@ -48,7 +49,7 @@ pub(super) fn note_options(time: u32, options: &Options) -> u32 {
     time & !NOTE_MASK | sack | u32::from(shift)
 }
 
-/// The options that the timestamp `echo` keeps, but for those that the cookie does.
+/// The options in the echoed timestamp `echo`, without those in the cookie.
 pub(super) fn noted_options(echo: u32) -> Options {
     let shift = (echo & u32::from(NOTE_UNSCALED)) as u8;
     Options {
@@ -84,8 +85,7 @@ impl Cookies {
         self.cookie(secret, tuple, peer, index)
     }
 
-    /// The peer's maximum segment size, if `cookie` answered its SYN with the initial sequence number `peer` not
-    /// too long ago.
+    /// The peer's maximum segment size, if `cookie` is valid for its SYN with the initial sequence number `peer`.
     pub(super) fn check(
         &mut self,
         now: Instant,
@@ -100,7 +100,7 @@ impl Cookies {
         (self.cookie(secret, tuple, peer, index) == cookie).then(|| SEGMENT_SIZES[index])
     }
 
-    /// Replaces the secrets that are too old. Says which of them makes cookies.
+    /// Replaces the secrets that are too old. Returns the index of the one that makes cookies.
     fn current(&mut self, now: Instant, rng: &mut StdRng) -> usize {
         let period = now.as_micros() / SECRET_LIFETIME.as_micros() as u64;
         let current = (period % 2) as usize;

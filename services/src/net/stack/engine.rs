@@ -22,10 +22,10 @@ use super::tcp::{FlowId, Tcp};
 use super::udp::Udp;
 use super::{StackConfig, StackCounters};
 
-/// RFC 791, section 3.2: what every host takes; with less there is no sensible segment.
+/// RFC 791, section 3.2: the size that every host accepts; a smaller MTU allows no useful segment.
 const MTU_MIN: usize = 576;
 
-/// Who a packet is from.
+/// The origin of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Another host, by the dataplane.
@@ -34,7 +34,7 @@ pub(super) enum Origin {
     Own,
 }
 
-/// All that the stack knows.
+/// The state of the stack.
 pub(super) struct Engine {
     pub(super) ip: IpLayer,
     pub(super) tcp: Tcp,
@@ -78,7 +78,7 @@ impl Engine {
         self.ip.set_addresses(addresses);
     }
 
-    /// Processes a packet; what lies behind its end is ignored.
+    /// Processes a packet. Octets behind its end are ignored.
     pub(super) fn handle_packet(&mut self, now: Instant, packet: &[u8], origin: Origin) {
         let packet = match Packet::parse(packet) {
             Ok(packet) => packet,
@@ -105,7 +105,7 @@ impl Engine {
         self.counters.packets_malformed += 1;
     }
 
-    /// Has everybody send who has to, as far as the outbox takes it.
+    /// Lets all flows and sockets send that have to, as far as the outbox has room.
     pub(super) fn poll(&mut self, now: Instant) {
         self.tcp.poll(now, &mut self.ip);
     }
@@ -152,10 +152,10 @@ impl Engine {
         is_for_us && is_from_host && addresses.contains(source) == (origin == Origin::Own)
     }
 
-    /// Gives a whole packet to whom it is for.
+    /// Delivers an unfragmented packet to its socket or flow.
     fn deliver(&mut self, now: Instant, packet: &Packet<'_>) {
         let is_to_us_only = self.ip.addresses.contains(packet.destination);
-        // The gateway itself may use all that it serves.
+        // The gateway itself may use all of its services.
         if !self.access.admits(packet) && !self.ip.addresses.contains(packet.source) {
             self.counters.sources_refused += 1;
             if is_to_us_only {
@@ -189,8 +189,8 @@ impl Engine {
         }
     }
 
-    /// Answers an echo request that came in fragments (RFC 1812, section 4.3.3.6). The dataplane has
-    /// answered those that came whole, and what comes here has no options.
+    /// Answers an echo request that came in fragments (RFC 1812, section 4.3.3.6). The dataplane has answered
+    /// unfragmented requests, and packets with options do not get here.
     fn answer_echo(&mut self, now: Instant, packet: &[u8]) {
         let Ok(header) = ipv4::Header::parse(packet) else { return };
         let mut reply = packet.get(..usize::from(header.total_len)).unwrap_or_default().to_vec();

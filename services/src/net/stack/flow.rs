@@ -1,8 +1,8 @@
-//! One TCP connection's place in the stack: its ends, who it belongs to, and the limits on how long it may take.
+//! One TCP connection in the stack: its ends, its owner, and its time limits.
 //!
-//! The module `connection` keeps the protocol. What it does not know is kept here: that the service has gone and the rest
-//! is to be sent in the background ([`Owner::Nobody`]), why a connection ended ([`Flow::error`]), and how long a silent
-//! peer is waited for.
+//! The module `connection` implements the protocol. This module knows the rest: that the service has gone and the
+//! remaining data is sent in the background ([`Owner::Nobody`]), why a connection ended ([`Flow::error`]), and how
+//! long a silent peer is waited for.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,14 +21,14 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
 const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(60);
 /// Waiting for an acknowledgement. RFC 9293, section 3.9.1: five minutes.
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Waiting in FIN-WAIT-2 for the FIN of a peer that nobody listens to any more.
+/// Waiting in FIN-WAIT-2 for the peer's FIN after the service has gone.
 const ORPHAN_FIN_PATIENCE: Duration = Duration::from_secs(60);
 /// The longest that a connection outlives its service.
 const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(300);
-/// How long a finished connection's addresses stay taken.
+/// How long a finished connection's addresses stay in use.
 const TIME_WAIT: Duration = Duration::from_secs(10);
 
-/// Who a flow belongs to.
+/// The owner of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
     /// A listener at this address, while the handshake goes on.
@@ -37,18 +37,18 @@ pub(super) enum Owner {
     Backlog(SocketAddr),
     /// A service, by its stream.
     Stream,
-    /// Nobody since then; what is left to send is sent.
+    /// No owner since this time; the remaining data is still sent.
     Nobody(Instant),
 }
 
-/// What [`Flow::poll`] came to.
+/// The result of [`Flow::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It queued a packet and may have more.
+    /// The flow queued a packet and may have more.
     Sent,
-    /// There is nothing to do until then, or until something happens.
+    /// There is nothing to do until this time or the next event.
     IdleUntil(Instant),
-    /// The peer will hear no more of it; its addresses are free.
+    /// The connection is over, and its addresses are free.
     Finished,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    /// A connection that the peer begins by `syn`.
+    /// A connection that the peer opens with `syn`.
     pub(super) fn accept(
         now: Instant,
         tuple: Tuple,
@@ -94,7 +94,7 @@ impl Flow {
         Self::new(now, tuple, Owner::Backlog(listener), connection, settings)
     }
 
-    /// A connection about to be begun by the gateway.
+    /// A connection that the gateway opens.
     pub(super) fn connect(now: Instant, tuple: Tuple, beginning: Beginning, settings: &Settings) -> Self {
         Self::new(now, tuple, Owner::Stream, Connection::connect(now, beginning, settings), settings)
     }
@@ -121,7 +121,7 @@ impl Flow {
         self.connection.state()
     }
 
-    /// Whether the peer has ended the handshake that it began, and not by a reset.
+    /// Whether the peer has completed the handshake that it began.
     pub(super) fn is_handshake_done(&self) -> bool {
         !matches!(self.state(), State::SynReceived | State::Closed)
     }
@@ -135,7 +135,7 @@ impl Flow {
     pub(super) fn receive(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
         let before = self.state();
         let reaction = self.connection.receive(now, segment);
-        // Who repeats a SYN gets no more time to end the handshake.
+        // A repeated SYN does not extend the time for the handshake.
         if (before, self.state()) != (State::SynReceived, State::SynReceived) {
             self.silent_since = now;
         }
@@ -154,7 +154,7 @@ impl Flow {
         reaction
     }
 
-    /// Lets the connection send one packet, for which there is room, and looks after the timers.
+    /// Lets the connection send one packet, for which there is room, and handles its timers.
     pub(super) fn poll(&mut self, now: Instant, ip: &mut IpLayer) -> Progress {
         if self.time_wait_ends.is_some_and(|end| end <= now) {
             return Progress::Finished;
@@ -189,7 +189,7 @@ impl Flow {
         self.connection.abort();
     }
 
-    /// The service has gone: what it wrote is still sent, what comes in is discarded.
+    /// Notes that the service has gone: written data is still sent, received data is discarded.
     pub(super) fn orphan(&mut self, now: Instant) {
         self.owner = Owner::Nobody(now);
         self.connection.close();

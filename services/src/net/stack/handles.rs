@@ -1,4 +1,4 @@
-//! What the services hold: names of what the engine keeps, with the waiting done here.
+//! The services' handles of listeners, connections and sockets, which the engine keeps. The handles do the waiting.
 
 use std::future::poll_fn;
 use std::io;
@@ -15,14 +15,14 @@ use super::tcp::FlowId;
 use super::{Shared, spoken};
 use crate::net::{Listener, Stream, UdpSocket};
 
-/// A listener of the gateway's stack. When dropped, it resets what it has not handed over.
+/// A listener of the gateway's stack. Dropping it resets the connections that were not accepted.
 pub struct StackListener {
     shared: Rc<Shared>,
     local: SocketAddr,
     arrived: Rc<Notify>,
 }
 
-/// A connection of the gateway's stack. Dropping it is closing it: what was written is still sent.
+/// A connection of the gateway's stack. Dropping it closes it; written data is still sent.
 pub struct StackStream {
     shared: Rc<Shared>,
     id: FlowId,
@@ -78,7 +78,7 @@ impl StackStream {
     pub(super) async fn connect(shared: &Rc<Shared>, remote: SocketAddr) -> io::Result<Self> {
         let now = shared.clock.now();
         let id = shared.engine.borrow_mut().connect(now, remote)?;
-        // From here on, whoever stops waiting drops the stream and with it the attempt.
+        // From here on, dropping the future drops the stream and so the attempt.
         let stream = Self::new(shared, id);
         shared.changed.notify_one();
         poll_fn(|context| stream.poll_connected(context)).await?;

@@ -1,7 +1,7 @@
-//! smoltcp's interface, which puts fragments together and refuses what nobody wants.
+//! smoltcp's interface, which reassembles fragments and rejects unwanted packets.
 //!
-//! smoltcp wants an interface with all sockets and a device with all packets. Here each call names the sockets and the
-//! one packet that are concerned; what is answered goes to the [`Outbox`].
+//! smoltcp expects an interface with all sockets and a device with all packets. Here each call passes one packet and
+//! the sockets concerned; answers go to the [`Outbox`].
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use super::packet::destination;
 /// RFC 1700: the default TTL.
 pub(super) const HOP_LIMIT: u8 = 64;
 
-/// The interface and its way out.
+/// The interface and its outbox.
 pub(super) struct IpLayer {
     interface: Interface,
     pub(super) addresses: Addresses,
@@ -45,7 +45,7 @@ impl IpLayer {
         self.interface.set_reassembly_timeout(timeout.into());
     }
 
-    /// Has `sockets` process a packet; what they answer at once is queued.
+    /// Lets `sockets` process a packet; their immediate answers are queued.
     pub(super) fn receive(&mut self, now: Instant, packet: &[u8], sockets: &mut SocketSet<'_>) {
         let mut device = OnePacket {
             received: Some(packet),
@@ -55,8 +55,8 @@ impl IpLayer {
         self.interface.poll_ingress_single(smoltcp_instant(now), &mut device, sockets);
     }
 
-    /// Answers a packet that nobody wants: RST to TCP, port or protocol unreachable to the rest, and
-    /// nothing where RFC 1122, section 3.2.2 forbids it.
+    /// Answers a packet for a closed port or an unknown protocol: with an RST for TCP, else with port or protocol
+    /// unreachable. Sends nothing where RFC 1122, section 3.2.2, forbids it.
     pub(super) fn refuse(&mut self, now: Instant, packet: &[u8]) {
         self.receive(now, packet, &mut SocketSet::new([]));
     }

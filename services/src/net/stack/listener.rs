@@ -1,7 +1,7 @@
-//! A listener's queues: handshakes that are under way, and connections that wait to be accepted.
+//! A listener's queues: half-open connections, and connections that wait to be accepted.
 //!
-//! They are bounded apart, so that whoever only begins handshakes keeps nobody from being accepted. A SYN that
-//! finds no place among the handshakes is answered all the same, by a cookie (module `cookie`):
+//! They have separate bounds, so that a flood of SYNs does not keep completed connections from being accepted. A SYN
+//! without a slot among the handshakes is answered nevertheless, by a cookie (module `cookie`):
 //!
 //! | the handshakes | a new SYN |
 //! | --- | --- |
@@ -10,8 +10,8 @@
 //! | are full, and the oldest has had [`HANDSHAKE_GRACE`] | takes the place of the oldest |
 //! | are full, all of them younger | gets a cookie |
 //!
-//! While [`BACKLOG_MAX`] connections wait to be accepted, SYNs are dropped: their service does not keep up. Of those
-//! whose handshake had begun before, there can be [`HALF_OPEN_MAX`] more.
+//! While [`BACKLOG_MAX`] connections wait to be accepted, SYNs are dropped: the service does not keep up. Up to
+//! [`HALF_OPEN_MAX`] connections whose handshake had begun before can join.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -24,17 +24,17 @@ use tokio::sync::Notify;
 use super::cookie::SECRET_LIFETIME;
 use super::tcp::FlowId;
 
-/// Connections that wait for their service to accept them, beyond which a listener takes no SYN.
+/// The number of connections waiting to be accepted at which a listener takes no more SYNs.
 pub const BACKLOG_MAX: usize = 128;
 
-/// Handshakes that a listener keeps the state of.
+/// The most handshakes whose state a listener keeps.
 pub const HALF_OPEN_MAX: usize = 128;
 
-/// Handshakes that a listener keeps the state of for one source address.
+/// The most handshakes of one source address whose state a listener keeps.
 pub const HALF_OPEN_PER_SOURCE_MAX: usize = 16;
 
-/// How long a handshake has a right to its place: longer than the way to any place on Earth and back takes, with one
-/// repetition.
+/// How long a handshake cannot be displaced: longer than the round trip to any place on Earth with one
+/// retransmission.
 pub const HANDSHAKE_GRACE: Duration = Duration::from_secs(3);
 
 /// A listener's queues.
@@ -43,7 +43,7 @@ pub(super) struct Listening {
     /// The oldest first.
     half_open: VecDeque<HalfOpen>,
     ready: VecDeque<FlowId>,
-    /// When the last of the cookies that were sent expires.
+    /// When the last sent cookie expires.
     cookies_until: Option<Instant>,
     /// Tells the service of connections that are ready.
     pub(super) arrived: Rc<Notify>,
@@ -55,21 +55,21 @@ struct HalfOpen {
     began: Instant,
 }
 
-/// What becomes of a SYN.
+/// The admission of a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It begins a handshake, whose state is kept.
+    /// The SYN begins a handshake whose state is kept.
     Place,
-    /// As [`Admission::Place`], and the state of this one is given up.
+    /// As [`Admission::Place`], and this flow's handshake is given up.
     PlaceOf(FlowId),
-    /// It is answered by a cookie.
+    /// The SYN is answered by a cookie.
     Cookie,
-    /// It is dropped: the service does not accept what is there.
+    /// The SYN is dropped, as too many connections wait to be accepted.
     BacklogFull,
 }
 
 impl Listening {
-    /// What becomes of a SYN from `source`.
+    /// The admission of a SYN from `source`.
     pub(super) fn admit(&self, now: Instant, source: IpAddr) -> Admission {
         let of_source = self.half_open.iter().filter(|entry| entry.source == source).count();
         match self.half_open.front() {
@@ -90,12 +90,13 @@ impl Listening {
         self.cookies_until = Some(now + SECRET_LIFETIME * 2);
     }
 
-    /// Whether a cookie may be about that is good; otherwise nobody may try to guess one.
+    /// Whether a valid cookie may exist. Otherwise acknowledgements are not checked for cookies, so that none can be
+    /// guessed.
     pub(super) fn has_sent_cookies(&self, now: Instant) -> bool {
         self.cookies_until.is_some_and(|until| now < until)
     }
 
-    /// How many handshakes are under way.
+    /// The number of handshakes in progress.
     pub(super) fn half_open(&self) -> usize {
         self.half_open.len()
     }
@@ -105,12 +106,12 @@ impl Listening {
         self.half_open.push_back(HalfOpen { id, source, began: now });
     }
 
-    /// A handshake has come to an end, be it good or bad.
+    /// Notes the end of a handshake, successful or not.
     pub(super) fn handshake_ended(&mut self, id: FlowId) {
         self.half_open.retain(|entry| entry.id != id);
     }
 
-    /// A connection is ready to be accepted.
+    /// Adds a connection that is ready to be accepted.
     pub(super) fn push_ready(&mut self, id: FlowId) {
         self.ready.push_back(id);
         self.arrived.notify_one();
@@ -120,7 +121,7 @@ impl Listening {
         self.ready.pop_front()
     }
 
-    /// A connection ended before it was accepted.
+    /// Removes a connection that ended before it was accepted.
     pub(super) fn remove_ready(&mut self, id: FlowId) {
         self.ready.retain(|ready| *ready != id);
     }

@@ -2,10 +2,10 @@
 //!
 //! # Theory of operation
 //!
-//! The dataplane delivers packets that are addressed to the gateway; whoever reads its ring calls
-//! [`Stack::handle_packet`]. What the stack sends goes, packet by packet, to the sink it was made with;
-//! the dataplane routes it. Firewall and ARP are the dataplane's, and echo of what comes whole: whoever
-//! gets through to here is answered.
+//! The dataplane delivers packets that are addressed to the gateway; the reader of its ring calls
+//! [`Stack::handle_packet`]. Packets that the stack sends go one by one to the sink that it was created with, and the
+//! dataplane routes them. The dataplane does the firewall, ARP and unfragmented echo requests: the stack answers all
+//! packets that it gets.
 //!
 //! ```text
 //!   handle_packet ──▶ reassembly ──▶ UDP: socket by port       ──▶ its queue ──▶ recv_from
@@ -14,21 +14,22 @@
 //!   sink ◀── run ◀── outbox ◀──────────── one packet per flow in turn  ┘◀── write, connect
 //! ```
 //!
-//! All state is in one `Engine`, a state machine without I/O; streams and sockets are names of what it
-//! holds. It is borrowed for the length of a call and never while waiting. [`Stack::run`] is the one
-//! task that lets flows send: it sleeps until the next deadline of a flow, a packet, or a service's
-//! call. Services are woken by it and by `handle_packet`, and by nothing else.
+//! All state is in one `Engine`, a state machine without I/O; streams and sockets are handles of its parts. The
+//! engine is borrowed for the length of a call and never while waiting. [`Stack::run`] is the one task that lets
+//! flows send: it sleeps until the next deadline of a flow, a packet, or a service's call. Only this task and
+//! `handle_packet` wake services.
 //!
-//! A host in the network of one of the stack's addresses that asks at another of them, where nobody has the port, is
-//! served by whoever has it at the first, and answered from where it asked. So LAN hosts find at the WAN address what
-//! they find at the LAN's. Strangers do not.
+//! If a host in the network of one of the stack's addresses sends to another of them, where the port is closed, the
+//! service with the port at the first address serves it and answers from the address that was asked. So LAN hosts
+//! reach the LAN's services at the WAN address. Hosts outside these networks do not.
 //!
-//! A stream that is dropped or shut down leaves its flow behind, which sends what it still has, then
-//! FIN, and goes; see the module `flow`. What is bound can wait to be activated; see the module `staging`. The limits on all of this are [`StackConfig`]'s and the constants
-//! beside it; what was refused because of one is counted in [`StackCounters`].
+//! A stream that is dropped or shut down leaves its flow behind, which sends its remaining data and a FIN, and ends;
+//! see the module `flow`. Bound sockets can wait for their activation; see the module `staging`. The limits are in
+//! [`StackConfig`] and the constants beside it; [`StackCounters`] count what was rejected because of a limit.
 //!
-//! Tables, queues, connections, packets and rules have addresses of either family, and an end has the family of its
-//! other end. IPv6 is kept out in one place, the module `spoken`. Of IPv4 alone are: reassembly, and replies to echo.
+//! Tables, queues, connections, packets and rules have addresses of either family, and both ends of a connection have
+//! the same family. IPv6 is kept out in one place, the module `spoken`. Only reassembly and replies to echo are for
+//! IPv4 alone.
 //!
 //! The same packets, calls, times and seed give the same packets.
 //!

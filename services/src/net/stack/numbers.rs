@@ -1,5 +1,5 @@
-//! The numbers that connections begin with: nobody outside can tell them from those of other connections (RFC 6528), and
-//! those of the same ends grow with time.
+//! The initial numbers of connections. They cannot be guessed from those of other connections (RFC 6528), and those
+//! of the same ends grow with time.
 
 use std::hash::Hasher;
 

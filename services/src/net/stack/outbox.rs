@@ -1,8 +1,8 @@
-//! Packets on their way out: a bounded queue between the sockets and the dataplane's ring.
+//! The outbox: a bounded queue of packets between the sockets and the dataplane's ring.
 //!
-//! Every packet is fragmented here if it has to be, and gets its identification: one of IPv4 in any case, one of IPv6
-//! with its fragments. Nothing here discovers the path's MTU, therefore "don't fragment" is cleared (RFC 1191, section 3
-//! wants it set only by who listens to the answers).
+//! Packets are fragmented here if needed, and get their identification: every IPv4 packet, and IPv6 packets with
+//! their fragments. The stack does not discover path MTUs, so "don't fragment" is cleared (RFC 1191, section 3: only
+//! a host that handles the errors sets it).
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -71,7 +71,7 @@ impl Outbox {
     }
 
     fn push_ipv4(&mut self, mut packet: Vec<u8>) {
-        // Not zero and not one more than the last: that would tell how much the host sends (RFC 7739).
+        // The step is random and not zero: consecutive identifications would tell how much the host sends (RFC 7739).
         self.identification = self.identification.wrapping_add(self.rng.random_range(1..=64));
         let mut header = Ipv4Packet::new_unchecked(&mut packet[..]);
         header.set_dont_frag(false);

@@ -1,6 +1,6 @@
-//! IP packets of either family, as the rest of the stack sees them: the two addresses, the protocol, and what it carries.
+//! IP packets of either family, as the rest of the stack sees them: the two addresses, the protocol and the payload.
 //!
-//! Not done: extension headers of IPv6. A packet with one is in a protocol that nobody here speaks.
+//! Not done: extension headers of IPv6. A packet with one counts as one of an unknown protocol.
 
 use std::net::IpAddr;
 
@@ -18,23 +18,23 @@ pub(super) struct Packet<'a> {
     /// Of the same family as the source.
     pub(super) destination: IpAddr,
     pub(super) protocol: IpProtocol,
-    /// What follows the IP header.
+    /// The octets after the IP header.
     pub(super) payload: &'a [u8],
-    /// Whether it is a part of a datagram.
+    /// Whether the packet is a fragment.
     pub(super) is_fragment: bool,
 }
 
-/// Why octets are no packet, or no segment or datagram of one.
+/// Why octets cannot be parsed as a packet, a segment or a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unreadable {
-    /// They are too few, or their lengths cannot be.
+    /// The octets are too few, or a length is impossible.
     Malformed,
-    /// Their checksum is wrong.
+    /// A checksum is wrong.
     Checksum,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads the header of a packet; what lies behind the packet's end is ignored.
+    /// Parses the header of a packet. Octets behind the packet's end are ignored.
     pub(super) fn parse(octets: &'a [u8]) -> Result<Self, Unreadable> {
         match octets.first().map(|first| first >> 4) {
             Some(4) => Self::parse_ipv4(octets),
@@ -71,7 +71,7 @@ impl<'a> Packet<'a> {
     }
 }
 
-/// Makes a packet whose payload of `payload_len` octets `fill` writes. Both addresses are of one family.
+/// Makes a packet; `fill` writes its payload of `payload_len` octets. Both addresses must be of the same family.
 pub(super) fn encode(
     source: IpAddr,
     destination: IpAddr,
@@ -86,7 +86,7 @@ pub(super) fn encode(
     octets
 }
 
-/// Whom a well-formed packet is for.
+/// The destination of a well-formed packet.
 pub(super) fn destination(packet: &[u8]) -> IpAddr {
     if is_ipv6(packet) {
         Ipv6Packet::new_unchecked(packet).dst_addr().into()
@@ -95,7 +95,7 @@ pub(super) fn destination(packet: &[u8]) -> IpAddr {
     }
 }
 
-/// Whether `octets` say that they are a packet of IPv6.
+/// Whether `octets` have the version of an IPv6 packet.
 pub(super) fn is_ipv6(octets: &[u8]) -> bool {
     octets.first().is_some_and(|first| first >> 4 == 6)
 }

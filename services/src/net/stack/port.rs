@@ -1,4 +1,4 @@
-//! Port numbers: which are taken, and a random one that is not.
+//! Port numbers: those in use, and the choice of a random free one.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -1,9 +1,9 @@
-//! Puts fragmented datagrams together before they are given to anybody (RFC 791, section 3.2). It is of IPv4: a fragment
-//! of IPv6 has a header of its own, which nothing here reads yet.
+//! Reassembles fragmented datagrams before they are delivered (RFC 791, section 3.2). This is for IPv4: a fragment of
+//! IPv6 has a header of its own, which the stack does not parse yet.
 //!
-//! smoltcp does the work: an interface of its own sees nothing but fragments, and a raw socket receives
-//! the whole packets. So every packet that is looked at further has its ports. At most eight datagrams
-//! (`SMOLTCP_REASSEMBLY_BUFFER_COUNT` in `.cargo/config.toml`) are under way; fragments of others are
+//! smoltcp does the work: a separate interface gets the fragments only, and a raw socket receives the reassembled
+//! packets. So every packet that the rest of the stack gets has its ports. At most eight datagrams
+//! (`SMOLTCP_REASSEMBLY_BUFFER_COUNT` in `.cargo/config.toml`) are reassembled at a time; fragments of others are
 //! lost meanwhile.
 
 use std::time::Duration;
@@ -18,13 +18,12 @@ use super::addresses::Addresses;
 use super::ip::IpLayer;
 use super::packet::Packet;
 
-/// The longest IPv4 packet; what fragments make up beyond it does not fit the socket and is lost.
+/// The longest IPv4 packet. A longer reassembled one does not fit the socket and is lost.
 const PACKET_LEN_MAX: usize = u16::MAX as usize;
-/// RFC 791, section 3.2. RFC 1122 wants a minute, in which eight forged fragments would shut out all
-/// others.
+/// RFC 791, section 3.2. RFC 1122 asks for a minute, in which eight forged fragments would shut out all others.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The datagrams that are not complete yet.
+/// The incomplete datagrams.
 pub(super) struct Reassembly {
     ip: IpLayer,
     sockets: SocketSet<'static>,

@@ -1,4 +1,4 @@
-//! TCP segments as packets: what was received, and what is sent.
+//! TCP segments in packets: parsing and building.
 
 use std::hash::Hasher;
 use std::net::{IpAddr, SocketAddr};
@@ -22,9 +22,9 @@ pub(super) fn hash_ends(hasher: &mut impl Hasher, (local, remote): Tuple) {
     }
 }
 
-/// A received segment, as far as it says whom it concerns.
+/// A received segment with its ends.
 pub(super) struct Segment<'a> {
-    /// The packet that it came in.
+    /// The segment's packet.
     pub(super) packet: &'a [u8],
     pub(super) tcp: TcpPacket<&'a [u8]>,
     /// The gateway's end and the peer's.
@@ -32,7 +32,7 @@ pub(super) struct Segment<'a> {
 }
 
 impl<'a> Segment<'a> {
-    /// What a whole packet with TCP in it carries.
+    /// Parses the segment in an unfragmented packet.
     pub(super) fn parse(packet: &Packet<'a>) -> Result<Self, Unreadable> {
         debug_assert_eq!(packet.protocol, IpProtocol::Tcp);
         let tcp = TcpPacket::new_checked(packet.payload).map_err(|_| Unreadable::Malformed)?;
@@ -45,17 +45,17 @@ impl<'a> Segment<'a> {
         Ok(Self { packet: packet.octets, tcp, tuple: (local, remote) })
     }
 
-    /// Whether it asks for a connection.
+    /// Whether it is a SYN without ACK.
     pub(super) fn is_syn(&self) -> bool {
         self.tcp.syn() && !self.tcp.ack() && !self.tcp.rst()
     }
 
-    /// Whether it may be the first of a connection after the SYN.
+    /// Whether it may be the first segment of a connection after the SYN.
     pub(super) fn is_acknowledgement(&self) -> bool {
         self.tcp.ack() && !self.tcp.syn() && !self.tcp.rst()
     }
 
-    /// What it says.
+    /// The fields of the segment.
     pub(super) fn fields(&self) -> Fields<'a> {
         let tcp = &self.tcp;
         Fields {
@@ -71,7 +71,7 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// What a segment says.
+/// The fields of a segment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Fields<'a> {
     pub(super) sequence: u32,
@@ -79,27 +79,28 @@ pub(super) struct Fields<'a> {
     pub(super) is_syn: bool,
     pub(super) is_fin: bool,
     pub(super) is_reset: bool,
-    /// As it stands in the segment, not scaled.
+    /// The window field, not scaled.
     pub(super) window: u16,
     pub(super) options: Options,
     pub(super) payload: &'a [u8],
 }
 
-/// The options of a segment that mean something here.
+/// The options of a segment that the stack uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Options {
     /// The maximum segment size, in octets. Zero counts as absent.
     pub(super) segment_size: Option<u16>,
     pub(super) window_shift: Option<u8>,
     pub(super) is_sack_permitted: bool,
-    /// What the peer has beyond what it acknowledges; and first, perhaps, what has arrived twice.
+    /// The SACK blocks: stretches that the peer has beyond the acknowledgement number. The first one may be a
+    /// duplicate report.
     pub(super) blocks: [Option<(u32, u32)>; 3],
-    /// The peer's, and the one that it echoes.
+    /// The peer's timestamp, and the one that it echoes.
     pub(super) timestamps: Option<(u32, u32)>,
 }
 
 impl Options {
-    /// What follows an option that is malformed is not looked at.
+    /// Parses options up to the first malformed one.
     fn parse(mut octets: &[u8]) -> Self {
         let mut options = Self::default();
         while let Ok((rest, option)) = TcpOption::parse(octets) {
@@ -120,7 +121,7 @@ impl Options {
     }
 }
 
-/// A segment without anything in it.
+/// An empty segment.
 pub(super) fn empty(from: SocketAddr, to: SocketAddr) -> TcpRepr<'static> {
     TcpRepr {
         src_port: from.port(),

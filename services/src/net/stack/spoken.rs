@@ -1,4 +1,4 @@
-//! The one place that keeps IPv6 out of the stack. The rest of the stack is of both families.
+//! The one place that keeps IPv6 out of the stack. The rest of the stack handles both families.
 //!
 //! No packet of IPv6 comes in, and no service binds an address of IPv6 or sends to one.
 
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::packet::is_ipv6;
 
-/// Whether the stack takes `packet`; any octets will do.
+/// Whether the stack takes `packet`, which may be any octets.
 pub(super) fn is_taken(packet: &[u8]) -> bool {
     !is_ipv6(packet)
 }

@@ -1,14 +1,14 @@
-//! Bindings that are made before they are needed: they hear nothing until all of them are activated at once.
+//! Staged bindings: they are made ahead and receive nothing until all of them are activated at once.
 //!
-//! A reload builds the new services while the former ones still hold their ports. A staged handle of the stack
-//! ([`Stack::stage`](super::Stack::stage)) lets the new ones bind the same addresses and ports, and notes what they
-//! bind. Until [`Stack::activate`](super::Stack::activate) the network does not see any of it, and whatever fails
-//! leaves the former bindings as they were.
+//! A reload builds the new services while the old ones still hold their ports. A staged handle of the stack
+//! ([`Stack::stage`](super::Stack::stage)) lets the new services bind the same addresses and ports, and records the
+//! bindings. Until [`Stack::activate`](super::Stack::activate) they have no effect, and a failure leaves the old
+//! bindings unchanged.
 //!
-//! A binding is held by whoever has the `Notify` that stands in the engine's table. Activation puts the new holder's
-//! there. The queue stays: datagrams that wait, handshakes that are under way and connections that nobody has
-//! accepted go over to the new holder. The former holder hears nothing more from its binding, can still send from
-//! it, and gives up nothing when it is dropped; connections that it has accepted are its own as before.
+//! The holder of a binding is the handle with the `Notify` in the engine's table. Activation puts the new holder's
+//! `Notify` there. The queue stays: waiting datagrams, handshakes in progress and connections that were not accepted
+//! go over to the new holder. The old holder receives nothing more from its binding and can still send from it;
+//! dropping it closes nothing. It keeps the connections that it has accepted.
 
 use std::cell::RefCell;
 use std::io;
@@ -23,7 +23,7 @@ use super::engine::Engine;
 /// The most bindings of one stage.
 pub const STAGED_BINDINGS_MAX: usize = 64;
 
-/// What is bound.
+/// The transport of a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     Tcp,
@@ -41,7 +41,7 @@ pub(super) struct Stage {
 struct Binding {
     transport: Transport,
     local: SocketAddr,
-    /// Gone as soon as the listener or socket is dropped.
+    /// The holder; gone when the listener or socket is dropped.
     holder: Weak<Notify>,
 }
 
@@ -51,7 +51,8 @@ impl Stage {
         Self { addresses, bindings: RefCell::new(Some(Vec::new())) }
     }
 
-    /// Notes a binding; returns what tells its holder of arrivals. `None` if the stage is activated already.
+    /// Records a binding and returns the `Notify` that tells its holder of arrivals. `None` if the stage is activated
+    /// already.
     pub(super) fn bind(&self, transport: Transport, local: SocketAddr) -> io::Result<Option<Rc<Notify>>> {
         let mut bindings = self.bindings.borrow_mut();
         let Some(bindings) = bindings.as_mut() else { return Ok(None) };
@@ -71,7 +72,7 @@ impl Stage {
         Ok(Some(holder))
     }
 
-    /// Gives `engine` all bindings that still have a holder. What is bound from now on is bound at once.
+    /// Gives `engine` all bindings that still have a holder. Later bindings take effect at once.
     pub(super) fn activate(&self, engine: &mut Engine) {
         for Binding { transport, local, holder } in self.bindings.take().into_iter().flatten() {
             let Some(holder) = holder.upgrade() else { continue };

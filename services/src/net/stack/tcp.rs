@@ -1,8 +1,8 @@
 //! The connections and the listeners.
 //!
-//! A flow is found by its two ends and, from the service's side, by a number that is never used again:
-//! a stream may outlive its connection while the same ends are connected anew. A SYN gets a connection of its own if
-//! somebody listens and there is room. What becomes of it otherwise, the module `listener` tells.
+//! A flow is found by its two ends and, from the service's side, by a number that is never reused: a stream may
+//! outlive its connection while the same ends are connected again. A SYN gets a connection if there is a listener and
+//! room. The module `listener` has the other cases.
 //!
 //! ```text
 //!            SYN, room                 handshake done            accept
@@ -13,13 +13,13 @@
 //!            connect
 //! ```
 //!
-//! The table of connections has a share for each peer, a reserve for those that the gateway opens, and gives
-//! up the oldest that no service has any more when a peer begins another.
+//! The table of connections has a limit for each peer and a reserve for connections that the gateway opens. If it is
+//! full, the oldest connection without a service is given up for a peer's new one.
 //!
-//! The memory of all buffers is added up. While it is at its maximum ([`StackConfig::tcp_memory_max`]), no buffer grows
-//! beyond the little that each connection has for certain, and what comes beyond that is dropped and sent again.
+//! The memory of all buffers is added up. While it is at its maximum ([`StackConfig::tcp_memory_max`]), no buffer
+//! grows beyond the minimum that each connection has, and data beyond that is dropped and retransmitted.
 //!
-//! A flow with something to do waits in `due`, in turn, one packet each; the others in `deadlines`.
+//! Flows with something to send wait in `due` and take turns, one packet each; the others wait in `deadlines`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -47,10 +47,10 @@ use super::{StackConfig, StackCounters};
 const SOURCE_SHARE: usize = 4;
 /// A peer's part, however small the table is.
 const SOURCE_CONNECTIONS_MIN: usize = 8;
-/// The gateway's own part of the table of connections: as many remain for those that it opens.
+/// The gateway's reserve in the table of connections, for those that it opens.
 const OWN_RESERVE: usize = 8;
 
-/// Names a flow, for ever.
+/// The number of a flow, which is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct FlowId(u64);
 
@@ -66,9 +66,9 @@ pub(super) struct Tcp {
     next_id: u64,
     listeners: BTreeMap<(u16, IpAddr), Listening>,
     cookies: Cookies,
-    /// How many connections each peer has begun that are still in the table.
+    /// The number of connections in the table that each peer has opened.
     sources: BTreeMap<IpAddr, usize>,
-    /// Connections that no service has any more, with the time since when.
+    /// The connections without a service, with the time at which the service went.
     orphans: BTreeSet<(Instant, FlowId)>,
     due: VecDeque<FlowId>,
     deadlines: BTreeSet<(Instant, FlowId)>,
@@ -77,9 +77,9 @@ pub(super) struct Tcp {
 struct Entry {
     flow: Flow,
     schedule: Schedule,
-    /// Its part of the memory that is added up.
+    /// The flow's part of the memory.
     memory: usize,
-    /// The peer's address if it is the peer that began the connection.
+    /// The peer's address, if the peer opened the connection.
     began_by_peer: Option<IpAddr>,
 }
 
@@ -110,7 +110,7 @@ impl Tcp {
         }
     }
 
-    /// What does not change during a connection with `peer`, by whose family the headers have a length.
+    /// The settings of a connection with `peer`, whose family decides the length of headers.
     fn settings(&self, peer: IpAddr) -> Settings {
         let headers_len = header_len(peer) + TCP_HEADER_LEN;
         Settings {
@@ -120,12 +120,12 @@ impl Tcp {
         }
     }
 
-    /// How many connections there are, in whatever state.
+    /// The number of connections in any state.
     pub(super) fn len(&self) -> usize {
         self.flows.len()
     }
 
-    /// How many handshakes are under way that peers have begun.
+    /// The number of half-open connections that peers have begun.
     pub(super) fn half_open(&self) -> usize {
         self.listeners.values().map(Listening::half_open).sum()
     }
@@ -134,7 +134,7 @@ impl Tcp {
         &mut self.flows.get_mut(&id).expect("a stream's flow stays until it is released").flow
     }
 
-    /// Has `act` do something to a flow that may change its buffers.
+    /// Runs `act` on a flow, and updates the memory of its buffers.
     pub(super) fn serve<R>(&mut self, id: FlowId, act: impl FnOnce(&mut Flow) -> R) -> R {
         let is_pressed = self.memory >= self.config.tcp_memory_max;
         let Entry { flow, memory, .. } =
@@ -152,7 +152,7 @@ impl Tcp {
         self.memory
     }
 
-    /// Opens a listener; says where, and what tells of arrivals.
+    /// Opens a listener. Returns its address and the `Notify` that tells of arrivals.
     pub(super) fn listen(
         &mut self,
         local: SocketAddr,
@@ -169,7 +169,7 @@ impl Tcp {
 
     /// Gives a listener, which need not exist yet, to another holder, with its queues.
     pub(super) fn take_over(&mut self, listener: SocketAddr, holder: Rc<Notify>) {
-        // What is ready was told to the former holder only.
+        // Only the old holder was told of what is ready.
         holder.notify_one();
         self.listeners.entry((listener.port(), listener.ip())).or_default().arrived = holder;
     }
@@ -182,7 +182,7 @@ impl Tcp {
         Some(id)
     }
 
-    /// Closes a listener and resets what it has not handed over, if `holder` still holds the listener.
+    /// Closes a listener and resets the connections that were not accepted, if `holder` still holds the listener.
     pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddr, holder: &Rc<Notify>) {
         if !self.listening(listener).is_some_and(|listening| Rc::ptr_eq(&listening.arrived, holder)) {
             return;
@@ -201,7 +201,7 @@ impl Tcp {
         }
     }
 
-    /// Begins a connection from `source` to `remote`, on a random port.
+    /// Opens a connection from `source` to `remote`, on a random port.
     pub(super) fn connect(
         &mut self,
         now: Instant,
@@ -257,7 +257,7 @@ impl Tcp {
         self.make_due(id);
     }
 
-    /// Lets flows send that have to, in turn, until the outbox is full.
+    /// Lets the flows that have to send take turns until the outbox is full.
     pub(super) fn poll(&mut self, now: Instant, ip: &mut IpLayer) {
         while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
             debug_assert_eq!(self.flows[&id].schedule, Schedule::At(at));
@@ -266,19 +266,19 @@ impl Tcp {
         while !ip.outbox.is_full()
             && let Some(id) = self.due.pop_front()
         {
-            // It may be gone since it was queued.
+            // The flow may have gone since it was queued.
             if self.flows.get(&id).is_some_and(|entry| entry.schedule == Schedule::Due) {
                 self.poll_flow(now, id, ip);
             }
         }
     }
 
-    /// When [`Tcp::poll`] has to be called again, if nothing happens before.
+    /// When [`Tcp::poll`] has to be called again without an event.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// The service did something to the flow.
+    /// Queues a flow that its service has used.
     pub(super) fn make_due(&mut self, id: FlowId) {
         let schedule = self.flows.get(&id).map(|entry| entry.schedule);
         if matches!(schedule, Some(Schedule::At(_))) {
@@ -287,7 +287,7 @@ impl Tcp {
         }
     }
 
-    /// The stream was dropped.
+    /// Releases a flow whose stream was dropped.
     pub(super) fn release(&mut self, now: Instant, id: FlowId) {
         let is_finished = self.flows[&id].schedule == Schedule::Never;
         let is_unanswered = self.flow(id).state() == State::SynSent;
@@ -300,8 +300,8 @@ impl Tcp {
         }
     }
 
-    /// Ends what used addresses that are not the gateway's any more. Nothing is sent: it could not be
-    /// from there.
+    /// Ends the connections of addresses that are not the gateway's any more. Nothing is sent, as it could not be
+    /// sent from there.
     pub(super) fn retain_addresses(&mut self, is_own: impl Fn(IpAddr) -> bool) {
         let ends: Vec<(Tuple, FlowId)> = self.ids.iter().map(|(tuple, id)| (*tuple, *id)).collect();
         for ((local, _), id) in ends {
@@ -340,7 +340,8 @@ impl Tcp {
         self.listeners.get_mut(&(listener.port(), listener.ip()))
     }
 
-    /// A segment of no connection: it begins one by its SYN, or by acknowledging a cookie, or is answered as it deserves.
+    /// Handles a segment of no connection: a SYN or the acknowledgement of a cookie begins one, any other is
+    /// answered.
     fn begin(
         &mut self,
         now: Instant,
@@ -360,7 +361,8 @@ impl Tcp {
             let has_sent_cookies =
                 self.listening(listener).is_some_and(|listening| listening.has_sent_cookies(now));
             if segment.is_acknowledgement() && has_sent_cookies {
-                // It may have overtaken the one that fits, and that one must not find the peer reset.
+                // The segment may have overtaken the one that acknowledges the cookie, which must not find the peer
+                // reset.
                 counters.syn_cookies_refused += 1;
                 return;
             }
@@ -397,7 +399,7 @@ impl Tcp {
                 return;
             }
         };
-        // First, so that nothing gives way to what is refused all the same.
+        // The share is checked first, so that nothing is given up for a connection that is rejected anyway.
         if !self.is_within_share(source, counters) {
             return;
         }
@@ -413,7 +415,7 @@ impl Tcp {
         }
     }
 
-    /// Answers a SYN without keeping anything of it.
+    /// Answers a SYN without keeping state.
     #[expect(clippy::too_many_arguments, reason = "all that a SYN may concern")]
     fn answer_by_cookie(
         &mut self,
@@ -455,8 +457,8 @@ impl Tcp {
         self.listening(listener).expect("its SYN found the listener").cookie_sent(now);
     }
 
-    /// The maximum segment size of the peer and the cookie that answered its SYN, if `segment` is the peer's next after
-    /// both.
+    /// The peer's maximum segment size and the cookie that answered its SYN, if `segment` acknowledges a valid
+    /// cookie.
     fn acknowledged_cookie(
         &mut self,
         now: Instant,
@@ -513,8 +515,8 @@ impl Tcp {
         }
     }
 
-    /// Who listens for connections with these ends. What nobody listens for at its own address is for whoever does at
-    /// the one that [stands in](Addresses::stands_in_for) for it.
+    /// The listener for connections with these ends: at the local address, else at the address that [stands
+    /// in](Addresses::stands_in_for) for it.
     fn listener_for(&self, (local, remote): Tuple, addresses: &Addresses) -> Option<SocketAddr> {
         let stand_in = addresses.stands_in_for(local.ip(), remote.ip());
         let address = [local.ip(), every(local.ip())]
@@ -524,7 +526,7 @@ impl Tcp {
         Some(SocketAddr::new(address, local.port()))
     }
 
-    /// Whether `source` has begun fewer connections than its share.
+    /// Whether `source` has opened fewer connections than its share.
     fn is_within_share(&self, source: IpAddr, counters: &mut StackCounters) -> bool {
         let share = (self.config.connections_max / SOURCE_SHARE).max(SOURCE_CONNECTIONS_MIN);
         let is_within = self.sources.get(&source).is_none_or(|count| *count < share);
@@ -532,8 +534,8 @@ impl Tcp {
         is_within
     }
 
-    /// Whether there is room for one more connection that a peer begins. If there is not, but a connection that no
-    /// service has any more, that one makes room.
+    /// Whether there is room for another connection of a peer. If the table is full, the oldest connection without a
+    /// service is given up for it.
     fn has_room(&mut self, counters: &mut StackCounters) -> bool {
         let connections_max = self.config.connections_max;
         if self.flows.len() < connections_max - connections_max / OWN_RESERVE {
@@ -557,7 +559,7 @@ impl Tcp {
         self.promote(id);
     }
 
-    /// Hands a connection whose handshake is done to its listener.
+    /// Passes a connection whose handshake is complete to its listener.
     fn promote(&mut self, id: FlowId) {
         let flow = self.flow(id);
         let Owner::HalfOpen(listener) = flow.owner else { return };

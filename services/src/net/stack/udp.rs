@@ -1,8 +1,8 @@
 //! The UDP sockets.
 //!
-//! UDP needs no state machine, so smoltcp is used for its codecs only: received datagrams wait in a
-//! bounded queue of their socket, and what is sent goes straight to the outbox. So a socket costs no
-//! buffers while it is idle, and what it has sent survives it.
+//! UDP needs no state machine, so only smoltcp's codecs are used: received datagrams wait in a bounded queue of their
+//! socket, and sent ones go directly to the outbox. So an idle socket has no buffers, and sent datagrams survive the
+//! socket.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -20,14 +20,14 @@ use super::ip::IpLayer;
 use super::packet::{Packet, Unreadable, encode, header_len};
 use super::port::{choose_port, is_taken};
 
-/// Received datagrams that a socket keeps for its service.
+/// The most received datagrams in a socket's queue.
 pub const UDP_QUEUE_DATAGRAMS_MAX: usize = 64;
-/// Octets that a socket keeps for its service.
+/// The most octets in a socket's queue.
 pub const UDP_QUEUE_OCTETS_MAX: usize = 65_536;
-/// The longest datagram: what the length field of IPv4 leaves. That of IPv6 would leave 20 octets more.
+/// The longest datagram by the length field of IPv4. That of IPv6 would leave 20 octets more.
 pub const DATAGRAM_LEN_MAX: usize = u16::MAX as usize - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 
-/// Peers of a socket that asked at another address than they would be answered from.
+/// The most remembered peers of a socket that sent to an unusual address of the gateway.
 pub(super) const UNUSUAL_PEERS_MAX: usize = 64;
 
 /// The state of all UDP.
@@ -41,8 +41,8 @@ struct Bound {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
     queued_octets: usize,
     arrived: Rc<Notify>,
-    /// RFC 1122, section 4.1.3.5: an answer comes from the address that was asked. Only who would be
-    /// answered from another one is remembered, the latest last.
+    /// RFC 1122, section 4.1.3.5: an answer comes from the address that was asked. Only peers whose answers would
+    /// come from another address are remembered, the latest last.
     unusual_peers: VecDeque<(SocketAddr, IpAddr)>,
 }
 
@@ -51,7 +51,7 @@ impl Udp {
         Self { sockets: BTreeMap::new(), sockets_max }
     }
 
-    /// Opens a socket; says where, and what tells of arrivals.
+    /// Opens a socket. Returns its address and the `Notify` that tells of arrivals.
     pub(super) fn bind(
         &mut self,
         local: SocketAddr,
@@ -69,14 +69,14 @@ impl Udp {
         Ok((SocketAddr::new(local.ip(), port), Rc::clone(&bound.arrived)))
     }
 
-    /// Gives a socket, which need not exist yet, to another holder, with what it has received.
+    /// Gives a socket, which need not exist yet, to another holder, with its received datagrams.
     pub(super) fn take_over(&mut self, local: SocketAddr, holder: Rc<Notify>) {
-        // What has arrived was told to the former holder only.
+        // Only the old holder was told of what has arrived.
         holder.notify_one();
         self.sockets.entry((local.port(), local.ip())).or_default().arrived = holder;
     }
 
-    /// Closes a socket, if `holder` still holds it; what it has sent is on its way.
+    /// Closes a socket, if `holder` still holds it. Sent datagrams are not lost.
     pub(super) fn close(&mut self, local: SocketAddr, holder: &Rc<Notify>) {
         if self.bound(local).is_some_and(|bound| Rc::ptr_eq(&bound.arrived, holder)) {
             self.sockets.remove(&(local.port(), local.ip()));
@@ -123,7 +123,7 @@ impl Udp {
         Ok(true)
     }
 
-    /// Processes a whole packet with UDP in it. `false` if nobody has the port.
+    /// Processes an unfragmented packet with UDP. `false` if no socket has the port.
     pub(super) fn receive(
         &mut self,
         packet: &Packet<'_>,
@@ -181,8 +181,8 @@ impl Bound {
         self.queue.len() < UDP_QUEUE_DATAGRAMS_MAX && self.queued_octets + octets <= UDP_QUEUE_OCTETS_MAX
     }
 
-    /// Drops what other senders have in a full queue for a datagram of `source`: of the sender that has most, its
-    /// latest, as long as that sender keeps at least as many as `source` then has. Returns how many were dropped.
+    /// Makes room for a datagram of `source` in a full queue: drops the latest datagrams of the sender with the most,
+    /// as long as that sender keeps at least as many as `source` then has. Returns the number of dropped datagrams.
     fn make_room(&mut self, source: IpAddr, octets: usize) -> u64 {
         let mut dropped = 0;
         while !self.has_room_for(octets) {
@@ -202,7 +202,7 @@ impl Bound {
         dropped
     }
 
-    /// Notes where `remote` has asked a socket that is bound to `local`.
+    /// Remembers the address at which `remote` has sent to a socket that is bound to `local`.
     fn remember(&mut self, local: IpAddr, remote: SocketAddr, asked: IpAddr, ip: &IpLayer) {
         self.unusual_peers.retain(|(peer, _)| *peer != remote);
         if !ip.addresses.contains(asked) || usual_source(local, remote.ip(), ip) == Some(asked) {
@@ -215,12 +215,12 @@ impl Bound {
     }
 }
 
-/// Where a socket that is bound to `local` speaks to `remote` from, if that has not asked at another address.
+/// The usual source address of a socket bound to `local` for packets to `remote`.
 fn usual_source(local: IpAddr, remote: IpAddr, ip: &IpLayer) -> Option<IpAddr> {
     if local.is_unspecified() { ip.addresses.source_for(remote) } else { Some(local) }
 }
 
-/// Where a datagram is for, where it comes from, and what it carries.
+/// The destination, the source and the payload of a datagram.
 fn parse<'a>(packet: &Packet<'a>) -> Result<(SocketAddr, SocketAddr, &'a [u8]), Unreadable> {
     let udp = UdpPacket::new_checked(packet.payload).map_err(|_| Unreadable::Malformed)?;
     // RFC 8200, section 8.1: over IPv6 no checksum is a wrong one.

@@ -1,4 +1,4 @@
-//! What the peer has, what is lost, and when to look again.
+//! Acknowledgements, loss detection and timers.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use gatepost_ground::Instant;
 use super::super::segment::Fields;
 use super::{Connection, Phase, State, position_of};
 
-/// Acknowledgements that repeat the last and make a loss. (RFC 5681, section 3.2)
+/// The number of duplicate acknowledgements that indicate a loss. (RFC 5681, section 3.2)
 const REPEATED_THRESHOLD: u64 = 3;
-/// How long the peer may hold an acknowledgement back. (RFC 8985, section 7.2)
+/// The longest delay of the peer's acknowledgements. (RFC 8985, section 7.2)
 const PEER_DELAY_MAX: Duration = Duration::from_millis(200);
-/// How long a tail loss probe waits before anything was measured. (RFC 8985, section 7.2)
+/// The delay of a tail loss probe before the first measurement. (RFC 8985, section 7.2)
 const PROBE_INITIAL: Duration = Duration::from_secs(1);
-/// The least patience of a tail loss probe: on a path that takes no time, whoever answers takes some.
+/// The least delay of a tail loss probe: even on a path without delay, the peer takes some time to answer.
 const PROBE_MIN: Duration = Duration::from_millis(10);
 
 impl Connection {
-    /// Takes in what a segment at `start` acknowledges, and the window that it offers.
+    /// Processes the acknowledgement and the window of a segment at `start`.
     pub(super) fn take_acknowledgement(
         &mut self,
         now: Instant,
@@ -95,7 +95,7 @@ impl Connection {
         self.peer_edge = acknowledged + window;
     }
 
-    /// The blocks that the peer says it has, and whether it reports that something arrived twice. (RFC 2883, section 4)
+    /// The peer's SACK blocks, and whether the first one reports a duplicate. (RFC 2883, section 4)
     fn blocks_of(&self, segment: &Fields<'_>, acknowledged: i64) -> ([Option<(i64, i64)>; 3], bool) {
         if !self.has_sack {
             return ([None; 3], false);
@@ -113,13 +113,14 @@ impl Connection {
         (blocks.map(|block| block.filter(is_possible)), is_reported_twice)
     }
 
-    /// Octets that are taken to be on their way. (RFC 6675, section 4, SetPipe; RFC 5681, section 3.2)
+    /// The estimated number of octets in flight. (RFC 6675, section 4, SetPipe; RFC 5681, section 3.2)
     pub(super) fn on_its_way(&self) -> u64 {
         let arrived = if self.has_sack { 0 } else { self.repeated * self.segment_size };
         self.board.on_its_way().saturating_sub(arrived)
     }
 
-    /// A peer without SACK says that something has arrived by repeating itself. (RFC 6582)
+    /// Counts duplicate acknowledgements of a peer without SACK, each of which tells that a segment has arrived.
+    /// (RFC 6582)
     fn count_repeated(&mut self, is_repeated: bool, advanced: u64) {
         if advanced > 0 {
             self.repeated = self.repeated.saturating_sub(advanced / self.segment_size);
@@ -140,7 +141,7 @@ impl Connection {
         }
     }
 
-    /// The congestion is over once all that was sent in it is acknowledged.
+    /// Ends a phase of congestion when everything sent before its start is acknowledged.
     fn leave_phase(&mut self) {
         if let Phase::Recovery(end) | Phase::Loss(end) = self.phase
             && self.acknowledged >= end
@@ -160,7 +161,7 @@ impl Connection {
         }
     }
 
-    /// Whether a probe has arrived, and repaired something. (RFC 8985, section 7.4.2)
+    /// Detects whether a tail loss probe has repaired a loss. (RFC 8985, section 7.4.2)
     fn note_probe(&mut self, acknowledged: i64, is_reported_twice: bool, is_repeated: bool) {
         let Some(probe) = self.probe.filter(|probe| acknowledged >= probe.end) else { return };
         if !probe.is_copy || is_reported_twice || is_repeated {
@@ -217,7 +218,7 @@ impl Connection {
         }
     }
 
-    /// Nothing was acknowledged for too long. (RFC 6298, section 5; RFC 5681, section 3.1)
+    /// Handles a retransmission time-out. (RFC 6298, section 5; RFC 5681, section 3.1)
     fn time_out(&mut self, now: Instant) {
         self.rtt.back_off();
         if matches!(self.phase, Phase::Loss(_)) {
@@ -235,7 +236,7 @@ impl Connection {
         self.due.resend = true;
     }
 
-    /// When to ask a peer that has nothing to say whether it is still there. (RFC 9293, section 3.8.4)
+    /// When to send a keep-alive to a silent peer. (RFC 9293, section 3.8.4)
     fn keep_alive_at(&self) -> Option<Instant> {
         let is_idle = matches!(self.state, State::Established | State::CloseWait | State::FinWait2)
             && self.board.is_empty()
@@ -243,7 +244,7 @@ impl Connection {
         is_idle.then(|| self.last_active + self.settings.keep_alive)
     }
 
-    /// When [`Connection::poll`] has something to do, if nothing happens before.
+    /// When [`Connection::poll`] has something to do without an event.
     pub(in super::super) fn deadline(&self) -> Option<Instant> {
         self.timers.first().into_iter().chain(self.keep_alive_at()).min()
     }

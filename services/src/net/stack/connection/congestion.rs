@@ -1,5 +1,5 @@
-//! How much may be on its way: CUBIC (RFC 9438) over slow start (RFC 5681), in integers, so that every build computes
-//! the same.
+//! Congestion control: CUBIC (RFC 9438) with slow start (RFC 5681), in integers, so that every build computes the
+//! same.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ const WINDOW_MAX: u64 = 1 << 24;
 pub(super) struct Congestion {
     /// The window, in octets.
     window: u64,
-    /// Below it the window grows by what is acknowledged, in octets.
+    /// The slow-start threshold, in octets: below it the window grows by the acknowledged octets.
     threshold: u64,
     segment_size: u64,
     /// The window before the last reduction, or less where it had not reached the one before.
@@ -25,37 +25,37 @@ pub(super) struct Congestion {
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
     began: Instant,
-    /// When the window is where it was before, in milliseconds after the beginning.
+    /// The time at which the window reaches its old size, in milliseconds after the reduction.
     back_after: u64,
-    /// What Reno's window would be, in octets.
+    /// The window that Reno would have, in octets.
     reno: u64,
 }
 
 impl Congestion {
-    /// The window of a connection that begins.
+    /// The initial window of a connection.
     pub(super) fn new(segment_size: u64) -> Self {
         // RFC 6928, section 2
         let window = (10 * segment_size).min((2 * segment_size).max(14_600));
         Self { window, threshold: u64::MAX, segment_size, before: 0, epoch: None }
     }
 
-    /// How many octets may be on their way.
+    /// The congestion window, in octets.
     pub(super) fn window(&self) -> u64 {
         self.window
     }
 
-    /// The first segment of the connection was lost. (RFC 5681, section 3.1)
+    /// Notes that the SYN was lost. (RFC 5681, section 3.1)
     pub(super) fn handshake_lost(&mut self) {
         self.window = self.segment_size;
     }
 
-    /// Nothing was sent for a time-out. (RFC 5681, section 4.1)
+    /// Notes that nothing was sent for a retransmission time-out. (RFC 5681, section 4.1)
     pub(super) fn idled(&mut self) {
         self.window = self.window.min(Self::new(self.segment_size).window);
         self.epoch = None;
     }
 
-    /// So many octets arrived, while the window was what kept more from being sent.
+    /// Notes that `octets` arrived while the window limited sending.
     pub(super) fn arrived(&mut self, now: Instant, octets: u64, rtt: Duration) {
         if self.window < self.threshold {
             self.window += octets; // RFC 5681, section 3.1
@@ -65,22 +65,22 @@ impl Congestion {
         self.window = self.window.min(WINDOW_MAX);
     }
 
-    /// A segment was lost. (RFC 9438, section 4.6)
+    /// Notes the loss of a segment. (RFC 9438, section 4.6)
     pub(super) fn lost(&mut self) {
-        // RFC 9438, section 4.7: who has not got as far as before leaves room for others.
+        // RFC 9438, section 4.7: a connection that has not reached its old window leaves room for others.
         self.before = if self.window < self.before { self.window * 17 / 20 } else { self.window };
         self.threshold = (self.window * 7 / 10).max(2 * self.segment_size);
         self.window = self.threshold;
         self.epoch = None;
     }
 
-    /// The retransmission timer ran out for the first time. (RFC 5681, section 3.1)
+    /// Notes the first time-out of a segment. (RFC 5681, section 3.1)
     pub(super) fn timed_out(&mut self) {
         self.lost();
         self.window = self.segment_size;
     }
 
-    /// The retransmission timer ran out again.
+    /// Notes a repeated time-out.
     pub(super) fn timed_out_again(&mut self) {
         self.window = self.segment_size;
     }

@@ -7,11 +7,11 @@ use gatepost_ground::Instant;
 use super::super::segment::Fields;
 use super::{Connection, PRESSED_LEN, Phase, Reaction, State, Timestamps, is_before, number_at, position_of};
 
-/// Answers to segments that are no part of the conversation come no faster than this. (RFC 5961, section 7)
+/// The least time between two challenge ACKs. (RFC 5961, section 7)
 const CHALLENGE_INTERVAL: Duration = Duration::from_millis(500);
-/// How long an acknowledgement waits for something to go with. (RFC 9293, section 3.8.6.3)
+/// How long an acknowledgement waits for data to go with. (RFC 9293, section 3.8.6.3)
 const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(40);
-/// A peer's timestamp is too old to tell anything. (RFC 7323, section 5.5)
+/// The age at which a peer's timestamp is invalid. (RFC 7323, section 5.5)
 const TIMESTAMP_LIFE: Duration = Duration::from_secs(24 * 24 * 3600);
 
 impl Connection {
@@ -24,7 +24,7 @@ impl Connection {
         }
     }
 
-    /// In SYN-SENT. (RFC 9293, section 3.10.7.3)
+    /// Processes a segment in SYN-SENT. (RFC 9293, section 3.10.7.3)
     fn receive_answer(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
         let is_right = |number| self.next == 1 && number == number_at(self.own_initial, 1);
         match segment.acknowledgement {
@@ -39,7 +39,7 @@ impl Connection {
                 self.due.acknowledgement = true;
             }
             None => {
-                // Both begin at once.
+                // Simultaneous open.
                 self.learn_peer(now, segment);
                 self.state = State::SynReceived;
                 self.board.all_lost();
@@ -51,7 +51,7 @@ impl Connection {
 
     /// The peer has acknowledged the SYN.
     fn establish(&mut self, now: Instant) {
-        // A SYN that a cookie answered is not on the board.
+        // A connection from a cookie has no SYN on the scoreboard.
         if !self.board.is_empty() {
             let rtt = self.rtt;
             match self.board.acknowledge(now, 1, &[], &rtt).rtt {
@@ -68,7 +68,7 @@ impl Connection {
         self.wake();
     }
 
-    /// In a state that knows the peer's numbers. (RFC 9293, section 3.10.7.4)
+    /// Processes a segment in a state with known sequence numbers of the peer. (RFC 9293, section 3.10.7.4)
     fn receive_in_order(&mut self, now: Instant, segment: &Fields<'_>) -> Reaction {
         let expected = self.received_next();
         let start = position_of(self.peer_initial, segment.sequence, expected);
@@ -96,11 +96,11 @@ impl Connection {
         if segment.is_syn {
             let is_right = segment.acknowledgement == Some(number_at(self.own_initial, 1)) && self.next == 1;
             if self.state == State::SynReceived && start == 0 && is_right {
-                // Both have begun at once.
+                // Simultaneous open.
                 self.establish(now);
                 self.due.acknowledgement = true;
             } else if self.state == State::SynReceived && start == 0 {
-                // It has not heard the answer.
+                // The peer has not received the SYN-ACK.
                 self.board.all_lost();
                 self.due.resend = true;
             } else {
@@ -135,7 +135,7 @@ impl Connection {
         self.take_octets(now, segment, start, window_end)
     }
 
-    /// Takes what the segment carries.
+    /// Takes the data of a segment.
     fn take_octets(&mut self, now: Instant, segment: &Fields<'_>, start: i64, window_end: i64) -> Reaction {
         let is_receiving = matches!(self.state, State::Established | State::FinWait1 | State::FinWait2)
             && !self.is_finished();
@@ -149,7 +149,7 @@ impl Connection {
         let is_in_order = start <= expected;
         let mut end_of_room = window_end;
         if self.is_pressed && !segment.payload.is_empty() {
-            // What is larger than all that is kept is taken in parts.
+            // A segment larger than the buffer is taken in parts.
             let unread = self.received.unread();
             let fits = unread == 0 || unread + segment.payload.len() <= PRESSED_LEN;
             if !is_in_order || !fits {
@@ -202,7 +202,7 @@ impl Connection {
         }
     }
 
-    /// Both ends have closed, and the peer knows it or will have to be told again.
+    /// Enters TIME-WAIT, in which late segments of the peer are answered.
     pub(super) fn wait_for_stragglers(&mut self) {
         self.state = State::TimeWait;
         self.timers.retransmit = None;
@@ -219,7 +219,7 @@ impl Connection {
         }
     }
 
-    /// Tells the peer where the conversation is. Who sends nothing but noise gets that at intervals only.
+    /// Sends a challenge ACK with the current numbers, at a limited rate.
     fn challenge(&mut self, now: Instant, segment: &Fields<'_>) {
         let is_data = !segment.payload.is_empty() || segment.is_fin;
         let is_due = self.last_challenge.is_none_or(|last| now.since(last) >= CHALLENGE_INTERVAL);
@@ -231,7 +231,7 @@ impl Connection {
         }
     }
 
-    /// PAWS: whether the segment is a straggler of long ago. A reset never is. (RFC 7323, section 5.3)
+    /// PAWS: whether the segment's timestamp is too old. A reset is never too old. (RFC 7323, section 5.3)
     fn is_too_old(&self, now: Instant, segment: &Fields<'_>) -> bool {
         match (self.timestamps, segment.options.timestamps) {
             (Some(own), Some((peer, _))) => !segment.is_reset && own.is_after(now, peer),
@@ -251,7 +251,7 @@ impl Connection {
 }
 
 impl Timestamps {
-    /// Whether the peer's last is later than `value` and recent enough to tell. (RFC 7323, section 5.5)
+    /// Whether the peer's last timestamp is later than `value` and recent enough to compare. (RFC 7323, section 5.5)
     fn is_after(&self, now: Instant, value: u32) -> bool {
         is_before(value, self.peer) && now.since(self.heard) < TIMESTAMP_LIFE
     }

@@ -2,8 +2,8 @@
 //!
 //! Call [`Connection::receive`] for each segment of the connection, [`Connection::poll`] until it has nothing more to
 //! send, after every call and at [`Connection::deadline`], and [`Connection::read`], [`Connection::write`],
-//! [`Connection::close`] and [`Connection::abort`] as the service does. It knows neither addresses nor ports, and not
-//! how long to wait for a peer that is silent: the module `flow` does.
+//! [`Connection::close`] and [`Connection::abort`] as the service does. The connection knows neither addresses and
+//! ports nor how long to wait for a silent peer: the module `flow` does.
 //!
 //! ```text
 //!   write ─▶ SendBuffer ─▶ output ─▶ segments          segments ─▶ input ─▶ ReceiveBuffer ─▶ read
@@ -12,8 +12,8 @@
 //!            (how much)      (what is lost: RACK)
 //! ```
 //!
-//! All positions are counted in 64 bits from the initial sequence number, whose SYN is position 0; they are cut to 32
-//! bits only on their way out and completed on their way in (`number`).
+//! All positions are counted in 64 bits from the initial sequence number, whose SYN is position 0; they are truncated
+//! to 32 bits only in sent segments and completed in received ones (`number`).
 //!
 //! | what | as in |
 //! | --- | --- |

@@ -7,10 +7,10 @@ use smoltcp::wire::{TcpControl, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
 
 use super::{Connection, Probe, State, number_at};
 
-/// The longest time between two questions to a peer whose window has no room. (RFC 9293, section 3.8.6.1)
+/// The longest time between two window probes to a peer with a zero window. (RFC 9293, section 3.8.6.1)
 const PERSIST_MAX: Duration = Duration::from_secs(60);
 
-/// A segment to send; its ports are still missing.
+/// A segment to send, without ports.
 #[derive(Debug)]
 pub(in super::super) struct Outgoing {
     pub(in super::super) header: TcpRepr<'static>,
@@ -33,7 +33,7 @@ impl Connection {
             State::SynSent | State::SynReceived => return self.handshake(now),
             State::TimeWait => {}
             _ => {
-                // Blocks go by themselves: beside octets there may be no room for them.
+                // SACK blocks are sent in a segment without data, as there may be no room beside data.
                 let tells_blocks = self.due.acknowledgement && self.received.has_stretches();
                 if !tells_blocks && let Some(segment) = self.octets(now) {
                     return Some(segment);
@@ -54,7 +54,7 @@ impl Connection {
             self.next = 1;
             self.due.resend = false;
         } else if !std::mem::take(&mut self.due.resend) || self.board.resend_lost(now).is_none() {
-            // RFC 9293, section 3.10.7.4: what is not acceptable is answered here, too.
+            // RFC 9293, section 3.10.7.4: an unacceptable segment is answered here, too.
             let is_answer = std::mem::take(&mut self.due.acknowledgement) && self.state == State::SynReceived;
             return is_answer.then(|| self.header(now, TcpControl::None, self.acceptable_position()));
         }
@@ -62,7 +62,7 @@ impl Connection {
         Some(self.header(now, TcpControl::Syn, 0))
     }
 
-    /// What is lost, what a probe repeats, or what is new.
+    /// The next data segment: a retransmission, a probe or new data.
     fn octets(&mut self, now: Instant) -> Option<Outgoing> {
         if self.board.has_lost() {
             let may_resend = self.due.resend || self.on_its_way() < self.congestion.window();
@@ -130,7 +130,7 @@ impl Connection {
         Some(end + i64::from(self.is_closing && end == end_of_octets))
     }
 
-    /// The segment with the octets from `start` up to `end`, and the FIN if it is among them.
+    /// The segment with the octets from `start` to `end`, with the FIN if it is in this range.
     fn segment(&mut self, now: Instant, start: i64, end: i64) -> Outgoing {
         let end_of_octets = self.send.end();
         let control = if self.is_closing && end > end_of_octets {
@@ -151,7 +151,7 @@ impl Connection {
         self.header_beside(now, control, position, 0)
     }
 
-    /// A segment without octets, with room for so many.
+    /// A segment without data, with room for `octets`.
     fn header_beside(&mut self, now: Instant, control: TcpControl, position: i64, octets: usize) -> Outgoing {
         let is_syn = control == TcpControl::Syn;
         let is_first = self.state == State::SynSent;
@@ -197,7 +197,7 @@ impl Connection {
         Outgoing { header, payload: Vec::new() }
     }
 
-    /// What the peer is told to have arrived, as far as there is room beside so many octets.
+    /// The SACK blocks for the peer, as far as there is room beside `octets` of data.
     fn blocks_beside(&self, octets: usize) -> [Option<(u32, u32)>; 3] {
         if !self.has_sack {
             return [None; 3];

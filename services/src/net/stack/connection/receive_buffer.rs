@@ -1,18 +1,18 @@
-//! What the peer has sent and the service has not read, and what came ahead of what is missing. An empty buffer has no
-//! memory.
+//! The receive buffer: data that the service has not read yet, and data that arrived out of order. An empty buffer
+//! has no memory.
 
 use std::collections::VecDeque;
 
-/// Stretches that are kept beyond what is missing. A segment that would make one more is dropped, and sent again.
+/// The most out-of-order stretches. A segment that would make one more is dropped, and retransmitted.
 pub(super) const STRETCHES_MAX: usize = 64;
 
-/// The octets in order, and the stretches beyond.
+/// The octets in order, and the out-of-order stretches.
 #[derive(Debug)]
 pub(super) struct ReceiveBuffer {
     ready: VecDeque<u8>,
     /// The position after the last octet in order.
     next: i64,
-    /// In the order of their positions, with something missing before each.
+    /// The stretches in the order of their positions, with a gap before each.
     stretches: Vec<Stretch>,
     arrivals: u64,
 }
@@ -61,17 +61,17 @@ impl ReceiveBuffer {
         Self { ready: VecDeque::new(), next, stretches: Vec::new(), arrivals: 0 }
     }
 
-    /// The position that is missing.
+    /// The position of the next missing octet.
     pub(super) fn next(&self) -> i64 {
         self.next
     }
 
-    /// How many octets can be read.
+    /// The number of octets that can be read.
     pub(super) fn unread(&self) -> usize {
         self.ready.len()
     }
 
-    /// Whether something came ahead of what is missing.
+    /// Whether there are out-of-order stretches.
     pub(super) fn has_stretches(&self) -> bool {
         !self.stretches.is_empty()
     }
@@ -130,7 +130,7 @@ impl ReceiveBuffer {
         }
     }
 
-    /// Gives the service as many octets as fit; says how many.
+    /// Reads as many octets as fit into `into`, and returns their number.
     pub(super) fn read(&mut self, into: &mut [u8]) -> usize {
         let (first, second) = self.ready.as_slices();
         let head = first.len().min(into.len());
@@ -141,12 +141,12 @@ impl ReceiveBuffer {
         head + tail
     }
 
-    /// Discards what could be read.
+    /// Discards the readable octets.
     pub(super) fn discard_unread(&mut self) {
         self.discard(self.ready.len());
     }
 
-    /// Gives up what came ahead of what is missing: no more will come.
+    /// Drops the out-of-order stretches, as no more data will come.
     pub(super) fn close(&mut self) {
         self.stretches = Vec::new();
     }
@@ -158,7 +158,7 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The stretches to tell the peer of, the one that changed last first. (RFC 2018, section 4)
+    /// The stretches for SACK blocks, the last changed one first. (RFC 2018, section 4)
     pub(super) fn blocks(&self) -> [Option<(i64, i64)>; 3] {
         let mut latest: [Option<&Stretch>; 3] = [None; 3];
         for stretch in &self.stretches {

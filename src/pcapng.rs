@@ -32,7 +32,7 @@ impl<W: Write> PcapNg<W> {
     ///
     /// # Errors
     ///
-    /// What the writer refuses.
+    /// The writer's error.
     pub fn begin<'a>(out: W, interfaces: impl IntoIterator<Item = &'a str>) -> io::Result<Self> {
         let mut this = Self { out, octets: 0 };
         let mut section = Vec::new();
@@ -58,7 +58,7 @@ impl<W: Write> PcapNg<W> {
     ///
     /// # Errors
     ///
-    /// What the writer refuses.
+    /// The writer's error.
     pub fn frame(
         &mut self,
         at_micros: u64,
@@ -89,7 +89,7 @@ impl<W: Write> PcapNg<W> {
     ///
     /// # Errors
     ///
-    /// What the writer refuses.
+    /// The writer's error.
     pub fn name(&mut self, address: Ipv4Addr, name: &str) -> io::Result<()> {
         let mut value = address.octets().to_vec();
         value.extend(name.bytes().filter(|octet| *octet != 0));
@@ -109,7 +109,7 @@ impl<W: Write> PcapNg<W> {
     ///
     /// # Errors
     ///
-    /// What the writer refuses.
+    /// The writer's error.
     pub fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
@@ -118,7 +118,7 @@ impl<W: Write> PcapNg<W> {
     ///
     /// # Errors
     ///
-    /// What the writer refuses.
+    /// The writer's error.
     pub fn finish(mut self) -> io::Result<W> {
         self.flush()?;
         Ok(self.out)

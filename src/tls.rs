@@ -33,7 +33,7 @@ impl Tls {
         let Self::Ca { config } = self;
         let (config, _) = Source::new(config).load()?;
         let certificate = authority(&config.system, &config.system.state_dir)?;
-        // Whoever does not want to read it has the exit code.
+        // The exit code tells the outcome if stdout is closed.
         _ = write!(io::stdout(), "{certificate}");
         Ok(())
     }

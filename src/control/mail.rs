@@ -34,7 +34,7 @@ pub enum QueueAction {
     Hold,
     /// They are tried at once.
     Release,
-    /// They are removed, and nobody is told.
+    /// They are removed without a notice.
     Delete,
 }
 

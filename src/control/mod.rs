@@ -258,7 +258,7 @@ fn undelivered(socket: &Path, error: io::Error) -> Error {
 pub fn reload(socket: &Path) -> Result<(), Error> {
     match converse(socket, &Request::Reload)? {
         Response::Reloaded(file) => {
-            // Whoever does not want to read it has the exit code.
+            // The exit code tells the outcome if stdout is closed.
             _ = writeln!(io::stdout(), "{file} is in force");
             Ok(())
         }

@@ -67,7 +67,7 @@ pub struct Port {
     pub segment: String,
     /// Whether it carries frames.
     pub up: bool,
-    /// `up`; `unattached` if the kernel's side has neither bridge nor address, so that nobody gets them; `down` if the
+    /// `up`; `unattached` if the kernel's side has neither bridge nor address, so that frames are lost; `down` if the
     /// port is gone or set down.
     pub state: String,
     /// Frames read from it.
@@ -143,7 +143,7 @@ pub struct Leases {
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
-    /// The hardware address of who has it.
+    /// The hardware address of the lease's client.
     pub mac: String,
     /// The name it goes by in the zone.
     pub hostname: Option<String>,
@@ -189,13 +189,13 @@ impl Flows {
 pub struct Flow {
     /// `tcp`, `udp` or `icmp`.
     pub protocol: String,
-    /// Who began it.
+    /// The endpoint that opened the flow.
     pub client: String,
-    /// Whom the client speaks to.
+    /// The endpoint that the client sends to.
     pub destination: String,
-    /// Who answers; another than `destination` behind a forward.
+    /// The endpoint that answers; behind a forward it differs from `destination`.
     pub server: String,
-    /// Whom the server speaks to; another than `client` behind a NAT.
+    /// The endpoint that the server sends to; behind a NAT it differs from `client`.
     pub client_seen_as: String,
     /// `open` for UDP and ICMP; `opening`, `established`, `closing` or `reset` for TCP.
     pub state: String,

@@ -24,7 +24,7 @@ const BEGIN: &str = "\x1b[?25l\x1b[2J";
 const END: &str = "\x1b[?25h\n";
 
 /// Asks the gateway behind `socket` every second and prints what it says on stdout, until SIGINT or SIGTERM, or until
-/// nobody reads it any more. As JSON, each report is a line.
+/// stdout is closed. As JSON, each report is a line.
 ///
 /// # Errors
 ///
@@ -95,7 +95,7 @@ struct HiddenCursor;
 
 impl HiddenCursor {
     fn hide() -> Self {
-        // Who does not want to read it has the exit code.
+        // The exit code tells the outcome if stdout is closed.
         _ = io::stdout().write_all(BEGIN.as_bytes());
         Self
     }

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::tls;
 
-/// Everybody's password. Nobody from outside of the lab can use it.
+/// The password of all users. It cannot be used from outside of the lab.
 pub const PASSWORD: &str = "correct horse battery";
 
 /// What is kept of [`PASSWORD`].
@@ -36,7 +36,7 @@ pub fn verifiers(rng: &mut StdRng) -> io::Result<Verifiers> {
 ///
 /// # Errors
 ///
-/// What the file system refuses.
+/// The file system's error.
 pub fn set_passwords(config: &Config) -> io::Result<()> {
     let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
     for user in &config.users {

@@ -368,7 +368,7 @@ fn forwarded_web(office: &Office<'_>) -> Option<(usize, u16)> {
         })
 }
 
-/// A well-known port that nobody on the LAN is asked at. With a DMZ host there is none.
+/// A well-known port that leads to no host on the LAN; `None` with a DMZ host.
 fn closed_port(firewall: &Firewall) -> Option<u16> {
     let claims = || firewall.forwards.iter().flat_map(|forward| &forward.rules);
     let is_closed = |port: &u16| claims().all(|rule| !rule.wan_ports.contains(port));

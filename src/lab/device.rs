@@ -20,7 +20,7 @@ const FRAME_LEN_MAX: usize = 2048;
 ///
 /// # Errors
 ///
-/// What the kernel refuses.
+/// The kernel's error.
 pub async fn wait_for(name: &str, device: &NetDevice) -> io::Result<u32> {
     let changes = RawSocket::device_changes()?;
     loop {
@@ -42,7 +42,7 @@ pub async fn wait_for(name: &str, device: &NetDevice) -> io::Result<u32> {
 ///
 /// # Errors
 ///
-/// What the kernel refuses.
+/// The kernel's error.
 pub fn dhcp_port(index: u32, device: &NetDevice) -> io::Result<Port<impl Fn(&[u8]) -> bool + use<>>> {
     let socket = Rc::new(RawSocket::packet(index)?);
     let (sender, frames) = inbox();

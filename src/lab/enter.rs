@@ -48,7 +48,7 @@ impl From<EnterError> for Error {
 ///
 /// # Errors
 ///
-/// The process is gone, or belongs to somebody else.
+/// The process is gone, or belongs to another user.
 pub fn enter(pid: u32) -> Result<(), EnterError> {
     enter_namespaces(pid).map_err(EnterError::Namespaces)
 }

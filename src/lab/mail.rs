@@ -34,7 +34,7 @@ use crate::port::clock::SystemClock;
 const ACCOUNT_FILE: &str = "/run/mail.json";
 /// How long a letter may take to be handed in, and mail to arrive.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long it is from one look into the mailbox to the next: POP3 tells nobody of what has come.
+/// The time between two polls of the mailbox, as POP3 does not report new mail.
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// The longest message that is fetched, in octets; of a longer one, this is its beginning.
 const MESSAGE_OCTETS_MAX: usize = 1 << 20;
@@ -52,9 +52,9 @@ pub struct Account {
     pub server: String,
     /// The server's address.
     pub server_address: Ipv4Addr,
-    /// Its port for those who do not log in.
+    /// The server's port for sending without a login.
     pub smtp_port: u16,
-    /// Its port for those who do.
+    /// The server's port for sending with a login.
     pub submission_port: u16,
     /// Its port for fetching.
     pub pop3_port: u16,
@@ -65,7 +65,7 @@ pub struct Account {
 /// A letter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Letter {
-    /// Whom it is for.
+    /// The recipient.
     pub to: String,
     /// What it is about.
     pub subject: String,
@@ -86,7 +86,7 @@ pub enum Way {
 ///
 /// # Errors
 ///
-/// What the file system refuses.
+/// The file system's error.
 pub fn keep_account(account: &Account) -> io::Result<()> {
     fs::write(ACCOUNT_FILE, serde_json::to_vec(account)?)
 }
@@ -135,7 +135,7 @@ impl MailProgram {
         Ok(Self { hostname: hostname.to_owned(), account, address, tls, clock, rng })
     }
 
-    /// The address of the person who uses it.
+    /// The address of the account's user.
     pub fn address(&self) -> &Mailbox {
         &self.address
     }

@@ -1,12 +1,12 @@
 //! The office on one machine: PCs and an internet in network namespaces, the gateway between them on
 //! real TAP devices.
 //!
-//! Every host is a process of this program in namespaces of its own; the interface `eth0` of each is
-//! the kernel's side of one of the gateway's TAP ports. The gateway is `gatepost run`, as anybody
-//! would start it. What the hosts run, from DHCP client to web server, is the project's own services
-//! over kernel sockets, so that the lab needs nothing but this binary and Linux. Nothing of it
-//! outlives its processes, and they end with the lab, however it ends. A lab that stays up is used from other
-//! terminals (`gatepost lab show`, `on`, `speed`, `send`, `fetch`), which find its processes in `/proc`.
+//! Every host is a process of this program in namespaces of its own; the interface `eth0` of each is the kernel's
+//! side of one of the gateway's TAP ports. The gateway is `gatepost run`, as on any machine. What the hosts run, from
+//! DHCP client to web server, is the project's own services over kernel sockets, so that the lab needs nothing but
+//! this binary and Linux. Nothing of it outlives its processes, and they end with the lab, however it ends. A lab
+//! that stays up is used from other terminals (`gatepost lab show`, `on`, `speed`, `send`, `fetch`), which find its
+//! processes in `/proc`.
 //!
 //! ```text
 //!   pc1 ── eth0 ┐                                        ┌ provider: DHCP, routing
@@ -91,7 +91,7 @@ pub fn run(arguments: Arguments) -> Result<bool, Error> {
 }
 
 /// Builds the office, tries everything out and says whether all was well. Without `check` the office then stays up
-/// until somebody ends it.
+/// until its user ends it.
 fn run_office(options: &Options) -> Result<bool, Error> {
     let hosts = usize::from(options.hosts);
     let configuration = Configuration::new(hosts, options.config.as_deref())?;
@@ -236,7 +236,7 @@ fn fetch(lab: &RunningLab, host: &str) -> Result<bool, Error> {
         screen.line(&Line::plain(format!("There is no mail for {}.", program.address())));
     }
     for message in messages {
-        // Whoever sent it has no say over the terminal.
+        // The sender's text must not control the terminal.
         let is_shown = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
         screen.line(&Line::plain(message.chars().filter(is_shown).collect::<String>()));
     }

@@ -125,7 +125,7 @@ impl Pc {
         self.name_server = lease.dns_servers.first().copied();
         spawn_local(async move {
             while leases.changed().await.is_ok() {
-                // What cannot be applied shows on the PC; there is nobody here to tell.
+                // What cannot be applied shows on the PC; there is no channel to report it.
                 _ = leases.borrow_and_update().as_ref().map(|lease| apply(&device, lease));
             }
         });

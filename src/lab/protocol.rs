@@ -130,6 +130,6 @@ impl fmt::Display for Response {
 pub struct Page {
     /// The host that served it.
     pub host: String,
-    /// Whom it saw asking.
+    /// The client's address, as the host saw it.
     pub client: Ipv4Addr,
 }

@@ -64,7 +64,7 @@ impl RawSocket {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn device_changes() -> io::Result<Self> {
         let socket = open(AddressFamily::Netlink, SockProtocol::NetlinkRoute)?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, LINK_GROUP))?;

@@ -88,7 +88,7 @@ impl Keyboard {
 
 impl Drop for Keyboard {
     fn drop(&mut self) {
-        // There is nobody to tell, and the shell sets the terminal up for itself.
+        // The error cannot be reported, and the shell sets the terminal up for itself.
         _ = tcsetattr(io::stdin().as_fd(), SetArg::TCSANOW, &self.before);
     }
 }

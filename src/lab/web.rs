@@ -1,4 +1,5 @@
-//! The smallest web that shows who talks to whom: one page, which says who served it to whom.
+//! The smallest web server that shows both ends of a connection: its one page has the server's name and the client's
+//! address.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};

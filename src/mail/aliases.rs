@@ -17,14 +17,14 @@ struct Report {
     address: String,
     /// `here`, `nobody`, `elsewhere`, or `route` for an address that is refused as other servers read a route in it.
     place: &'static str,
-    /// The users who have its mail.
+    /// The users that get its mail.
     users: Vec<String>,
     /// The addresses elsewhere that have it.
     outside: Vec<String>,
     steps: Vec<StepReport>,
 }
 
-/// A step on the way from an address to who has its mail.
+/// A step of resolving an address to the users that get its mail.
 #[derive(Debug, Serialize)]
 pub(super) struct StepReport {
     /// 0 for the address itself, more for what it leads to.
@@ -49,13 +49,13 @@ impl fmt::Display for StepReport {
     }
 }
 
-/// Who receives mail by `config`.
+/// The addresses that receive mail by `config`.
 pub(super) fn directory(config: &Config) -> Directory {
     let mail = &config.services.mail;
     Directory::new(&config.users, &mail.domains, &mail.aliases)
 }
 
-/// Tells who has mail for `address`, and why. Whether somebody has.
+/// Prints the users that get mail for `address`, and why. Returns whether there is one.
 pub(super) fn run(options: &Options, address: &str) -> Result<bool, Error> {
     let config = options.load_with_mail()?;
     let report = report(&config, address)?;

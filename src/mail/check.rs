@@ -34,7 +34,7 @@ struct Segment<'a> {
     file: &'a str,
     offset: u64,
     octets: u64,
-    /// Whether it is an append that was cut short, which nobody was told of.
+    /// Whether it is a truncated append, which was never acknowledged.
     is_at_end: bool,
 }
 

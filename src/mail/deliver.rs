@@ -114,7 +114,7 @@ fn envelope(sender: ReversePath, recipients: &[Mailbox], message: &[u8]) -> Enve
         // A length in memory fits.
         size: message.len() as u64,
         is_8bit: !message.is_ascii(),
-        // As from the programs of the LAN, it is nothing that anybody relies on.
+        // As with programs on the LAN, the value is not relied on.
         has_utf8_header: false,
         ret: None,
         envid: None,

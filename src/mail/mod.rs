@@ -263,7 +263,7 @@ fn uid(text: &str) -> Result<Uid, String> {
     text.parse().map_err(|_| format!("{text:?} is no number of a message"))
 }
 
-/// The address that somebody has written; without a domain it is one of the office's.
+/// Parses an address; without a domain it is one of the office's.
 fn mailbox(config: &Config, text: &str) -> Result<Mailbox, Error> {
     let parts = MailboxParts::parse(text).map_err(|error| {
         let remedy = "write a name, such as \"alice\", or an address with a domain";
@@ -297,7 +297,7 @@ fn remedy_of_reading(error: &io::Error) -> &'static str {
 }
 
 fn print(line: &str) {
-    // Whoever does not want to read it has the exit code.
+    // The exit code tells the outcome if stdout is closed.
     _ = writeln!(io::stdout(), "{line}");
 }
 

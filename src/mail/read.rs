@@ -56,7 +56,7 @@ struct Shown {
     listed: Listed,
     /// The address that bounces go to; empty for a bounce.
     return_path: String,
-    /// Who handed it in.
+    /// The client that submitted the message.
     source: String,
     text: String,
     attachments: Vec<Attachment>,
@@ -133,7 +133,7 @@ pub(super) fn show(options: &Options, user: &str, uid: Uid) -> Result<(), Error>
     reader
         .each_part(&message, |part| {
             let plain = is_terminal.then(|| part.iter().copied().map(harmless).collect::<Vec<_>>());
-            // Whoever does not want to read it has the exit code.
+            // The exit code tells the outcome if stdout is closed.
             _ = stdout.write_all(plain.as_deref().unwrap_or(part));
             Ok::<_, Unreadable>(())
         })

@@ -45,7 +45,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn set_up(&self) -> io::Result<()> {
         let mut request = self.request();
         request.ifr_ifru.ifru_flags = self.flags()? | UP;
@@ -56,7 +56,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn index(&self) -> io::Result<i32> {
         let mut request = self.request();
         self.ioctl(libc::SIOCGIFINDEX, &mut request)?;
@@ -68,7 +68,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn has_address(&self) -> io::Result<bool> {
         match self.ioctl(libc::SIOCGIFADDR, &mut self.request()) {
             Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(false),
@@ -81,7 +81,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn is_lower_device(&self) -> io::Result<Option<bool>> {
         let directory = Path::new("/sys/class/net").join(&self.name);
         let is_shown = |file: &str, value: &dyn fmt::Display| {
@@ -103,7 +103,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn is_up(&self) -> io::Result<bool> {
         Ok(self.flags()? & UP != 0)
     }
@@ -112,7 +112,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn has_link(&self) -> io::Result<bool> {
         let mut link = EthtoolValue { command: ETHTOOL_GLINK, data: 0 };
         let mut request = self.request();
@@ -125,7 +125,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn set_mtu(&self, mtu: u16) -> io::Result<()> {
         let mut request = self.request();
         request.ifr_ifru.ifru_mtu = mtu.into();
@@ -136,7 +136,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn set_queue_len(&self, packets: u16) -> io::Result<()> {
         let mut request = self.request();
         // The kernel's `ifr_qlen` is in the same union and has the same type as the index.
@@ -148,7 +148,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn set_address(&self, address: Ipv4Net) -> io::Result<()> {
         let mut request = self.request();
         request.ifr_ifru.ifru_addr = socket_address(address.addr());
@@ -161,7 +161,7 @@ impl NetDevice {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn hardware_address(&self) -> io::Result<MacAddr> {
         let mut request = self.request();
         self.ioctl(libc::SIOCGIFHWADDR, &mut request)?;

@@ -105,7 +105,7 @@ impl Tap {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn keep(&self) -> io::Result<()> {
         tap_offload::set_persistent(self.as_raw_fd(), true)
     }

@@ -11,7 +11,7 @@ use crate::config::diagnostic::{Problem, Report, Span, nearest};
 use crate::config::section::Section;
 use crate::config::value::{Node, elements, parsed, quoted, unless_empty};
 
-/// What the file says of aliases, and where.
+/// The aliases in the file, with their positions.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     aliases: Aliases,
@@ -19,7 +19,7 @@ pub(super) struct Written {
     catch_all: Option<Span>,
 }
 
-/// Where an alias stands.
+/// The positions of an alias.
 #[derive(Debug)]
 struct Places {
     name: Span,
@@ -61,7 +61,7 @@ fn read_alias<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Optio
             report.add(node.span(), Problem::new("the alias has no members", remedy));
             return None;
         }
-        // All of them are looked at, so that all mistakes are told.
+        // All members are read, so that all mistakes are reported.
         let members = members.iter().map(|member| {
             let read = parsed(|text| address(text, domain))(member, report);
             read.map(|address| (address, member.span()))
@@ -106,7 +106,7 @@ pub(super) fn address(text: &str, domain: &str) -> Result<Mailbox, Problem> {
 }
 
 impl Written {
-    /// The aliases. What is wrong with them is reported.
+    /// The aliases. Mistakes in them are reported.
     pub fn check(self, users: &[User], domains: &[MailDomain], report: &Report) -> Aliases {
         let Self { aliases, places, catch_all } = self;
         let directory = Directory::new(users, domains, &aliases);
@@ -159,7 +159,7 @@ impl Written {
     }
 }
 
-/// What is wrong with naming `to`, which nobody has.
+/// The problem of naming `to`, an address without a mailbox.
 pub(super) fn nobody(to: Option<&Mailbox>, users: &[User], aliases: &Aliases) -> Problem {
     let written = to.map(Mailbox::to_string).unwrap_or_default();
     let local = to.map(|mailbox| mailbox.local.as_str()).unwrap_or_default();

@@ -18,9 +18,9 @@ pub use gatepost_services::dns::{RecordValue, StaticRecord as Record};
 pub struct Dns {
     /// Whether the LAN is served.
     pub enabled: bool,
-    /// Whom to ask, in this order; empty: nobody but what the WAN's DHCP says.
+    /// The name servers to ask, in this order; if empty, those of the WAN's DHCP lease.
     pub upstream: Vec<Ipv4Addr>,
-    /// `false`: never asks outside.
+    /// Whether name servers are asked at all.
     pub use_upstream: bool,
     /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
@@ -184,7 +184,7 @@ fn full_name(name: &str, domain: &str) -> String {
     full.to_ascii_lowercase()
 }
 
-/// Checks that no record stands twice, and that an alias is alone at its name. (RFC 1034, section 3.6.2)
+/// Checks that no record is duplicated, and that an alias is alone at its name. (RFC 1034, section 3.6.2)
 fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
     let is_alias = |read: &ReadRecord| matches!(read.record.value, RecordValue::Alias(_));
     let mut by_name: Vec<_> = records.iter().collect();

@@ -44,19 +44,19 @@ pub struct Mail {
     pub hostname: String,
     /// The longest message that is taken, in octets.
     pub message_octets_max: u64,
-    /// Who outside looks at each message before it is taken.
+    /// The external programs that judge each message before it is accepted.
     pub judges: Vec<Judge>,
-    /// Who may send to other domains without a login.
+    /// The networks that may send to other domains without a login.
     pub relay_from: RelayFrom,
     /// Whether clients of the LAN may log in without TLS.
     pub plaintext_login: bool,
-    /// What becomes of mail from outside that is not from whom it says it is from.
+    /// The treatment of mail from outside that fails authentication.
     pub authenticity: Authenticity,
     /// While the disk has room for fewer octets, no message is taken.
     pub disk_reserve: u64,
     /// Where it is served; 0: nowhere.
     pub ports: MailPorts,
-    /// What one source gets.
+    /// The limits of one source.
     pub shares: Shares,
     /// All domains of the office's, with other names of theirs.
     pub domains: Vec<MailDomain>,
@@ -64,7 +64,7 @@ pub struct Mail {
     pub aliases: Aliases,
     /// The server for all other domains; without one each domain's own are searched.
     pub smarthost: Option<MailServer>,
-    /// Who logs in there.
+    /// The login at the smarthost.
     pub smarthost_login: Option<Login>,
     /// The servers of other domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, MailServer>,
@@ -172,7 +172,7 @@ const DISK_RESERVE: u64 = 128 << 20;
 const NETWORKS_MAX: usize = 64;
 const DOMAINS_MAX: usize = 256;
 const ROUTES_MAX: usize = 256;
-/// The port for those who hand mail in. (RFC 6409)
+/// The port for message submission. (RFC 6409)
 const SMARTHOST_PORT: u16 = 587;
 const EXAMPLE: &str = "write a server such as \"smtp.isp.example:587\" or \"192.168.1.40:25\"";
 /// The values of `authentication`.
@@ -199,7 +199,7 @@ pub(super) struct People<'a, 'file> {
     pub users: &'a [User],
     /// The mailboxes of theirs that are polled.
     pub polled: &'a [Polled<'file>],
-    /// What those of them who are away answer.
+    /// The vacation replies, by the users' names.
     pub vacations: &'a BTreeMap<String, String>,
 }
 

@@ -30,14 +30,14 @@ pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};
 
-/// What is known of each service that answers on ports.
+/// The kinds of services that listen on ports.
 pub const KINDS: [&Kind; 7] =
     [&dhcp_service::KIND, &dns_service::KIND, &SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
 
-/// What is known of each service that has no port, and turns to others itself.
+/// The kinds of services that have no port and only connect to others.
 pub const OUTWARD_KINDS: [&Kind; 2] = [&DELIVERY, &POLLING];
 
-/// What a configuration says of each service.
+/// The configuration of each service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Services {
     /// Addresses for the LAN.
@@ -48,7 +48,7 @@ pub struct Services {
     pub mail: Mail,
 }
 
-/// What the sections of services are judged by.
+/// The other parts of the file that the checks of services need.
 pub(super) struct Surroundings<'a, 'file> {
     /// The gateway's own host name.
     pub hostname: &'a str,
@@ -64,7 +64,7 @@ pub(super) struct Surroundings<'a, 'file> {
     pub polled: &'a [Polled<'file>],
     /// Relative paths start there.
     pub folder: &'a Path,
-    /// What those of them who are away answer.
+    /// The vacation replies, by the users' names.
     pub vacations: &'a BTreeMap<String, String>,
 }
 

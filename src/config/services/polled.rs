@@ -130,7 +130,7 @@ fn read_account<'a>(
 }
 
 impl All {
-    /// The mailboxes. What is wrong with them together, and with whom they are for, is reported.
+    /// The mailboxes. Mistakes in them together, and in their receivers, are reported.
     pub fn check(
         self,
         users: &[User],
@@ -159,7 +159,7 @@ impl All {
     }
 }
 
-/// What is wrong with `to` as the address that has what names nobody.
+/// The problem of `to` as the address for messages without a known receiver, if it has one.
 fn of_receiver(to: &Mailbox, directory: &Directory, known: (&[User], &Aliases)) -> Option<Problem> {
     match directory.find(&ForwardPath::Mailbox(to.clone()), |_| false) {
         Place::Here(reached) if !reached.users.is_empty() => None,

@@ -1,4 +1,4 @@
-//! The smarthost in `[mail]`: where it is, and who logs in there.
+//! The smarthost in `[mail]`: its address and the login.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::config::value::{parsed, quoted};
 /// The longest name of a user of another server, in octets.
 const USER_OCTETS_MAX: usize = 255;
 
-/// Who logs in at the `smarthost`. Relative paths start at `folder`.
+/// The login at the `smarthost`. Relative paths start at `folder`.
 pub(super) fn read_login(
     mail: &mut Section<'_>,
     smarthost: &Setting<Option<Server>>,

@@ -87,7 +87,7 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// What the kernel refuses.
+    /// The kernel's error.
     pub fn write(&self, staging: &mut Staging, frame: &[u8], offload: Offload) -> io::Result<usize> {
         let header = Header::of(offload, frame).bytes();
         let whole_len = Header::LEN + frame.len();

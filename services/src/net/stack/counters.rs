@@ -1,9 +1,9 @@
-//! What the host stack counts.
+//! The counters of the host stack.
 
 use super::packet::Unreadable;
 
 gatepost_ground::counters! {
-    /// What the host stack counted since it was made.
+    /// The counters of the host stack since its start.
     pub struct StackCounters {
         /// TCP connections now, in whatever state.
         pub connections: u64,
@@ -15,17 +15,17 @@ gatepost_ground::counters! {
         pub packets_malformed: u64,
         /// Packets with a wrong checksum: IPv4, TCP, UDP or ICMP.
         pub checksums_wrong: u64,
-        /// Packets to other hosts, from what cannot be one, or for all hosts in a protocol that is for one.
+        /// Packets to other hosts, from an impossible source, or to all hosts in a protocol that is for one.
         pub packets_not_ours: u64,
         /// Fragments received.
         pub fragments: u64,
-        /// Packets put together of fragments.
+        /// Packets reassembled from fragments.
         pub packets_reassembled: u64,
-        /// Packets in protocols that nobody here speaks; answered by an ICMP error.
+        /// Packets in unknown protocols; answered by an ICMP error.
         pub protocols_unknown: u64,
-        /// ICMP messages that ask for nothing.
+        /// ICMP messages that need no answer.
         pub icmp_ignored: u64,
-        /// Echo requests in fragments whose sender has had as many replies as one address may.
+        /// Echo requests in fragments beyond the rate of replies to one address.
         pub echo_replies_limited: u64,
         /// TCP segments whose octets were dropped because the connections' buffers had all the memory that they may have;
         /// the peer sends them again.
@@ -34,9 +34,9 @@ gatepost_ground::counters! {
         pub segments_unwanted: u64,
         /// TCP resets for no connection.
         pub resets_ignored: u64,
-        /// UDP datagrams to a port that nobody has; answered by an ICMP error, unless they were for all hosts.
+        /// UDP datagrams to a closed port; answered by an ICMP error, unless they were for all hosts.
         pub datagrams_unwanted: u64,
-        /// TCP segments and UDP datagrams for a service that does not admit their source; answered as if nobody had the
+        /// TCP segments and UDP datagrams for a service that does not admit their source; answered as by a closed
         /// port.
         pub sources_refused: u64,
         /// UDP datagrams dropped because their socket's queue was full.
@@ -52,11 +52,11 @@ gatepost_ground::counters! {
         pub syns_dropped_source_share: u64,
         /// Handshakes given up because others were begun and there was no room.
         pub half_open_recycled: u64,
-        /// Connections that no service had any more, given up because others were begun and there was no room.
+        /// Connections without a service, given up because others were begun and there was no room.
         pub orphans_recycled: u64,
         /// SYNs answered by a SYN cookie, because there was no room for the state of a handshake.
         pub syn_cookies_sent: u64,
-        /// Acknowledgements that fit no SYN cookie, while some were under way: forged, too old or too early.
+        /// Acknowledgements that fit no SYN cookie, while cookies were valid: forged, too old or too early.
         pub syn_cookies_refused: u64,
         /// Connections whose handshake was answered by a SYN cookie.
         pub syn_cookies_accepted: u64,

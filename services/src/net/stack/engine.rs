@@ -180,7 +180,7 @@ impl Engine {
             },
             // RFC 1122, section 3.2.2.1: never an error about an error.
             IpProtocol::Icmp if packet.source.is_ipv4() => self.answer_echo(now, packet.octets),
-            // RFC 4443, section 2.4: nor of IPv6, whose echo nobody here answers yet.
+            // RFC 4443, section 2.4: the same holds for IPv6, whose echo requests the stack does not answer yet.
             IpProtocol::Icmpv6 if packet.source.is_ipv6() => self.counters.icmp_ignored += 1,
             _ => {
                 self.counters.protocols_unknown += 1;

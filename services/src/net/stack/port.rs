@@ -17,7 +17,7 @@ pub(super) fn choose_port(rng: &mut StdRng, is_free: impl Fn(u16) -> bool) -> Op
     (start..=u16::MAX).chain(FIRST..start).find(|port| is_free(*port))
 }
 
-/// Whether somebody in `bound` has `port` on `address`; the unspecified address means every one of its family.
+/// Whether a socket in `bound` has `port` on `address`; the unspecified address means every one of its family.
 pub(super) fn is_taken<T>(bound: &BTreeMap<(u16, IpAddr), T>, port: u16, address: IpAddr) -> bool {
     let every = every(address);
     if address == every {

@@ -29,7 +29,7 @@ pub struct Bridge {
 /// A station as the bridge knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Station {
-    /// Its address.
+    /// The station's hardware address.
     pub mac: MacAddr,
     /// The port that the station is behind.
     pub port: PortId,

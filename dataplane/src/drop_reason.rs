@@ -23,7 +23,7 @@ macro_rules! drop_reasons {
                 }
             }
 
-            /// What the reason means, in a sentence.
+            /// The meaning of the reason, in a sentence.
             pub const fn meaning(self) -> &'static str {
                 match self {
                     $(Self::$variant => concat!($($doc),+).trim_ascii(),)+

@@ -109,9 +109,9 @@ pub enum State {
 pub struct Neighbor<A = IpAddr> {
     /// The interface that the neighbour is on.
     pub interface: InterfaceId,
-    /// Its address.
+    /// The neighbour's address.
     pub ip: A,
-    /// Its hardware address, if it is known.
+    /// The hardware address, if it is known.
     pub mac: Option<MacAddr>,
     /// The state.
     pub state: State,
@@ -170,9 +170,9 @@ pub enum Event<'a, A = Ipv4Addr> {
     },
     /// Drop a frame that was held: the neighbour did not answer.
     Expired {
-        /// It was for this interface.
+        /// The frame's interface.
         interface: InterfaceId,
-        /// And for this neighbour.
+        /// The neighbour that the frame was for.
         ip: A,
         /// The frame.
         frame: &'a mut Frame,

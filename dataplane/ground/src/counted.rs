@@ -24,11 +24,11 @@ macro_rules! counters {
         }
 
         impl $name {
-            /// What is counted, each with what it means.
+            /// The names of the counters with their meanings.
             pub const GLOSSARY: &[(&str, &str)] =
                 &[$((stringify!($field), concat!($($doc),+).trim_ascii()),)+];
 
-            /// What is counted, each with how much of it there was.
+            /// The names of the counters with their counts.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($field), self.$field),)+].into_iter()
             }

@@ -1,4 +1,4 @@
-//! What stands below all of Gatepost's crates: time, addresses of hardware, wire formats, frames.
+//! The types below all of Gatepost's crates: time, hardware addresses, wire formats, frames.
 //!
 //! The dataplane, the services, the gateway and the simulation share these types, so that none of them imports
 //! another for a type. Like the dataplane, this crate is pure: no I/O, no clock, nothing global.

@@ -32,11 +32,11 @@ pub struct Config {
     /// The gateway's interfaces, indexed by [`InterfaceId`]. In [`Mode::LanOnly`], interfaces with [`Role::Outside`]
     /// have no ports, and their addresses are ignored.
     pub interfaces: Bounded<Interface, { InterfaceId::COUNT_MAX }>,
-    /// What the firewall lets in.
+    /// The firewall's settings.
     pub firewall: Firewall,
-    /// How flows are tracked and translated.
+    /// The settings of flow tracking and translation.
     pub nat: Nat,
-    /// What LAN ports may not say to one another.
+    /// The inspection of frames between LAN ports.
     pub inspection: Inspection,
 }
 
@@ -183,7 +183,7 @@ pub struct VlanPort {
     pub interface: InterfaceId,
 }
 
-/// What carries an interface's packets.
+/// The link of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Link {
     /// One switched Ethernet behind all ports that lead to the interface.
@@ -193,7 +193,7 @@ pub enum Link {
     },
 }
 
-/// What the firewall lets in. It has a meaning in [`Mode::Nat`] and [`Mode::NatDmz`] only.
+/// The firewall's settings. They have an effect in [`Mode::Nat`] and [`Mode::NatDmz`] only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
     /// [`Mode::NatDmz`]: the WAN address sends no answers that it need not send, to pings for example.
@@ -256,7 +256,7 @@ pub struct Forward<A: Address = Ipv4Addr> {
     pub from: Vec<A::Net>,
 }
 
-/// How flows are tracked and translated.
+/// The settings of flow tracking and translation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Nat {
     /// The filtering of mappings.

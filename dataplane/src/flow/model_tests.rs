@@ -61,7 +61,7 @@ enum Step {
     Pinhole(Ask),
 }
 
-/// What has a mapping for a protocol: an inside endpoint, by way of an external address.
+/// The key of a mapping for a protocol: an inside endpoint and an external address.
 type Inside = (Endpoint, Ipv4Addr);
 
 struct ModelFlow {
@@ -72,9 +72,9 @@ struct ModelFlow {
     deadline: u64,
     tcp: ModelTcp,
     inbound_state: InboundState,
-    /// When it came into the queue of those that can be recycled.
+    /// The order in which it entered the queue of recyclable flows.
     queued_at: u64,
-    /// Which machine opened it, if one on the inside did.
+    /// The machine that opened the flow, if one on the inside did.
     source: Option<Source>,
 }
 
@@ -144,8 +144,8 @@ impl ModelTcp {
         }
     }
 
-    /// What was seen after one more segment of the side `way`, unless only its receiver can tell what it
-    /// means.
+    /// The facts seen after another segment of the side `way`, or `None` if the segment is passed on without a
+    /// change.
     fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, FlowError> {
         let has = |flag| flags.contains(flag);
         if has(Flags::RST) {
@@ -235,7 +235,7 @@ impl Model {
         }
     }
 
-    /// A packet of a flow: what was sent, and whom it keeps alive.
+    /// A packet of a flow: updates the traffic, and the timers that it refreshes.
     fn packet(&mut self, at: usize, direction: Direction, flags: Flags) -> Result<(), FlowError> {
         let (flow, way) = (&mut self.flows[at], direction as usize);
         let protocol = flow.keys[0].protocol;
@@ -291,7 +291,7 @@ impl Model {
         flow.inbound_state = if is_pending { InboundState::Pending } else { InboundState::None };
     }
 
-    /// What a packet of a flow from outside shows it to be.
+    /// Updates the state of a flow from outside after a packet.
     fn advance_inbound(&mut self, at: usize, direction: Direction) {
         let flow = &self.flows[at];
         let inbound_state = flow.inbound_state;
@@ -328,7 +328,7 @@ impl Model {
         queue
     }
 
-    /// The most flows of one source outside that nobody has answered.
+    /// The most unanswered flows of one source outside.
     fn embryonic_each_max(&self) -> usize {
         (self.limits.0 / 16).max(1)
     }
@@ -526,7 +526,8 @@ impl Pair {
         if let Some((inside, _)) = server
             && self.model.find(&FlowKey { source: inside, destination: key.source, ..key }).is_some()
         {
-            // The remote reaches the host at another address already: whose the host's answer is could not be told.
+            // The remote reaches the host at another address already, so the flow of the host's replies would be
+            // ambiguous.
             return Err(FlowError::Ambiguous);
         }
         let mut deadline = self.model.now + timeout(key.protocol);
@@ -534,7 +535,7 @@ impl Pair {
             Some(client) => self.model_map(key.protocol, client),
             None => {
                 let mapping = &self.model.mappings[&(key.protocol, server.unwrap())];
-                // RFC 4787, REQ-6: only the inside holds a mapping, or who asked for a pinhole.
+                // RFC 4787, REQ-6: only packets from the inside and pinholes hold a mapping.
                 if mapped.is_none_or(|mapped| !self.model.is_let_in(mapped, key.source.address)) {
                     deadline = deadline.min(mapping.held_until);
                 }
@@ -636,7 +637,7 @@ fn nat(filtering: Filtering, (flows_max, flows_per_host_max): (usize, usize)) ->
     Nat { filtering, flows_max: flows_max as u32, flows_per_host_max: flows_per_host_max as u32 }
 }
 
-/// Two of the hosts are known to ARP, and two are strangers.
+/// Two of the hosts are known to ARP, and two are unverified senders.
 fn source_of(client: Endpoint) -> Source {
     match client.address.octets() {
         [_, _, _, host @ 2..=3] => Source::Station(MacAddr([2, 0, 0, 0, 0, host]), PortId(0)),
@@ -656,7 +657,7 @@ fn filtering() -> impl Strategy<Value = Filtering> {
     ])
 }
 
-/// What makes a connection and ends it, most of the time; and only what is let through to the table.
+/// Segments that usually open and end connections, and only those that reach the table.
 fn flags() -> impl Strategy<Value = Flags> {
     let sensible =
         [Flags::SYN, Flags::SYN | Flags::ACK, Flags::ACK, Flags::ACK, Flags::FIN | Flags::ACK, Flags::RST];

@@ -184,7 +184,7 @@ impl<A: Address> FlowTable<A> {
     }
 }
 
-/// One side of a flow.
+/// One end of a flow, before the flow exists.
 struct FlowEnd<A> {
     /// The endpoint as its own packets have it.
     inner: Endpoint<A>,

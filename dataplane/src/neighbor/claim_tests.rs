@@ -154,7 +154,7 @@ fn a_neighbour_that_is_not_known_belongs_to_whoever_answers_first() {
     resolve(&mut table, NOW, HOST);
     timeout(&mut table, NOW);
     assert_eq!(reply(&mut table, NOW, HOST, mac(21)), [Seen::Release(mac(21), 1)]);
-    // Without a lease nobody knows better; but it is contested, and told.
+    // Without a lease the claim is contested and reported.
     hear(&mut table, NOW, &claim(mac(20)), false);
     assert_eq!(timeout(&mut table, NOW), [Seen::Request(HOST, Some(mac(21)))]);
 }

@@ -133,7 +133,7 @@ pub struct Dataplane {
     /// The buffers of a fragment while it is released, and while it is handed to its owner.
     released: Frame,
     fragment_owner_frame: Frame,
-    /// One for each network.
+    /// The state of each own address, one for each network.
     own_addresses: Vec<OwnAddress>,
     /// One limit for each interface, so that a flood from outside does not use up the errors of the inside.
     error_limits: PerInterface<RateLimit>,
@@ -336,7 +336,7 @@ impl Dataplane {
         })
     }
 
-    /// How many flows there are.
+    /// The number of flows.
     pub fn flows_len(&self) -> usize {
         self.flows.len()
     }

@@ -110,13 +110,13 @@ pub fn forward(protocol: Protocol, ports: std::ops::RangeInclusive<u16>, to: Hos
     Forward { protocol, wan_ports: ports, to: to.address, to_port, from: vec!["0.0.0.0/0".parse().unwrap()] }
 }
 
-/// What became of one frame handed in.
+/// The outcome of one frame handed in.
 #[derive(Debug)]
 pub struct Outcome {
     pub verdict: Verdict,
-    /// Everything that left as it is on the wire, the frame itself first, then what was made.
+    /// All frames sent, as on the wire: the frame itself first, then those that the gateway made.
     pub sent: Vec<Sent>,
-    /// What the host stack got.
+    /// The frame that the host stack got.
     pub local: Option<Vec<u8>>,
 }
 
@@ -137,7 +137,7 @@ impl Outcome {
         assert_eq!(self.verdict, Verdict::Drop(reason));
     }
 
-    /// Dropped, and nobody was told.
+    /// Asserts that the frame was dropped without an ICMP error.
     #[track_caller]
     pub fn assert_silently_dropped(&self, reason: DropReason) {
         self.assert_dropped(reason);
@@ -154,7 +154,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// A gateway of `mode` that knows its neighbours, who answer it.
+    /// A gateway of `mode` that knows its neighbours, which answer its requests.
     pub fn new(mode: Mode) -> Self {
         Self::with_config(config(mode))
     }
@@ -168,7 +168,7 @@ impl Bench {
         Self::cold_with_workers(workers, lot, config).introduced()
     }
 
-    /// The hosts make themselves known, and answer from now on.
+    /// Lets the hosts make themselves known, and answer from now on.
     fn introduced(self) -> Self {
         let mut bench = self;
         for host in [ALICE, BOB, ISP] {
@@ -181,7 +181,7 @@ impl Bench {
         bench
     }
 
-    /// A gateway that has heard nothing yet, and whose questions nobody answers.
+    /// A gateway without known neighbours, whose requests are not answered.
     pub fn cold(config: Config) -> Self {
         Self::cold_with_workers(workers(), 7, config)
     }
@@ -235,7 +235,7 @@ impl Bench {
         self.process_offloaded(ingress, frame, Offload::None)
     }
 
-    /// A frame that leaves something to do.
+    /// Sends a frame with an offload.
     pub fn send_offloaded(&mut self, port: PortId, frame: &[u8], offload: Offload) -> Outcome {
         self.process_offloaded(Ingress::Port(port), frame, offload)
     }
@@ -253,7 +253,7 @@ impl Bench {
         Outcome { verdict: *verdict, sent, local: is_local.then(|| frames.concat()) }
     }
 
-    /// What the host stack got last.
+    /// The last frame that the host stack got.
     pub fn delivered(&self) -> impl Iterator<Item = &[u8]> {
         self.delivered.iter().map(|bytes| &bytes[..])
     }
@@ -306,7 +306,7 @@ impl Bench {
         sent
     }
 
-    /// Lets the hosts answer the gateway's ARP requests, and returns what that lets go.
+    /// Lets the hosts answer the gateway's ARP requests, and returns the frames that this releases.
     fn answer(&mut self, made: &[Sent]) -> Vec<Sent> {
         let mut released = Vec::new();
         if !self.hosts_answer {
@@ -335,7 +335,7 @@ impl Bench {
     }
 }
 
-/// What a port that leaves nothing to do makes of a frame.
+/// The frames that a port without offloads sends for a frame.
 fn on_the_wire(frame: &Frame) -> Vec<Vec<u8>> {
     let segments = frame.segments();
     segments

@@ -5,7 +5,7 @@ use core::fmt;
 use super::Malformed;
 use crate::mac::MacAddr;
 
-/// What an Ethernet frame carries.
+/// The type of an Ethernet frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EtherType(pub u16);
 

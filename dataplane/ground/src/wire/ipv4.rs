@@ -36,7 +36,7 @@ pub struct Header {
     pub more_fragments: bool,
     /// The offset of this fragment's payload in the whole packet's payload, in octets: a multiple of 8.
     pub fragment_offset: u16,
-    /// It names hops to be routed through (loose or strict source route option).
+    /// Whether the packet has a loose or strict source route option.
     pub source_routed: bool,
 }
 
@@ -321,7 +321,7 @@ fn is_source_routed(options: &[u8]) -> Result<bool, Malformed> {
     Options::new(options).try_fold(false, |found, option| Ok(SOURCE_ROUTES.contains(&option?.kind) || found))
 }
 
-/// What kind of address an address is. (RFC 6890, RFC 1812, section 5.3.7)
+/// The kind of an IPv4 address. (RFC 6890; RFC 1812, section 5.3.7)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressKind {
     /// 0.0.0.0: a host that has no address yet.
@@ -338,7 +338,7 @@ pub enum AddressKind {
     Reserved,
     /// 255.255.255.255.
     LimitedBroadcast,
-    /// One host, as far as can be told without knowing its subnet.
+    /// Any other address: a unicast one, as far as can be told without knowing its subnet.
     Unicast,
 }
 

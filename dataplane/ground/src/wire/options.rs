@@ -5,11 +5,11 @@ use super::Malformed;
 /// One option of a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeaderOption<'a> {
-    /// Its type.
+    /// The option's type.
     pub kind: u8,
-    /// Where among the options it begins, in octets.
+    /// The option's offset among the options, in octets.
     pub offset: usize,
-    /// All its octets, type and length included: at least two.
+    /// All octets of the option, type and length included: at least two.
     pub bytes: &'a [u8],
 }
 

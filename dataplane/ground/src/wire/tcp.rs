@@ -183,7 +183,7 @@ impl Header {
         self.mss_option(segment).map(|(_, mss)| mss)
     }
 
-    /// Where in the segment the value of the MSS option stands, and the value.
+    /// The offset of the MSS option's value in the segment, and the value.
     fn mss_option(&self, segment: &[u8]) -> Option<(usize, u16)> {
         let mss = |option: HeaderOption<'_>| match *option.bytes {
             [OPTION_MSS, _, high, low] => {

@@ -11,7 +11,7 @@ pub struct Tag {
 }
 
 impl Tag {
-    /// Its size in octets.
+    /// The size of a tag, in octets.
     pub const LEN: usize = 4;
 
     /// The most tags that a frame's headers are parsed through: a provider's and a customer's (802.1ad).
@@ -53,12 +53,12 @@ impl VlanId {
     }
 }
 
-/// What a frame carries behind its VLAN tags.
+/// The payload of a frame behind its VLAN tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Payload {
     /// The protocol. It says that another tag follows if there are more than [`Tag::COUNT_MAX`].
     pub ether_type: EtherType,
-    /// Where the payload begins, in octets: [`Header::LEN`] if there is no tag.
+    /// The payload's offset, in octets: [`Header::LEN`] if there is no tag.
     pub start: usize,
 }
 

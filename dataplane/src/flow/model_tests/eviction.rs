@@ -1,9 +1,9 @@
-//! The model of room: who may have what, and what gives way. Where the table may choose, its choice is checked
-//! and taken over.
+//! The model of eviction: limits, reserves and the flows that may be recycled. Where the table may choose, its choice
+//! is checked and taken over.
 
 use super::*;
 
-/// How far a newcomer has come in its search of a room.
+/// The state of a new flow's search for room.
 #[derive(Default)]
 struct Search {
     /// Steps tried.
@@ -100,14 +100,14 @@ impl Model {
         ]
     }
 
-    /// Whether `other` gives way for `own`.
+    /// Whether a flow of `other` may be recycled for `own`.
     fn gives(&self, other: Source, own: Option<Source>, least: usize, spaces: &[usize]) -> bool {
         let [_, own_pending] = own.map_or([0; 2], |own| self.counts(own, spaces));
         let [flows, pending] = self.counts(other, spaces);
         own != Some(other) && flows >= least && pending >= own_pending
     }
 
-    /// What gives way for `own` when it is `most` that has the most pending flows.
+    /// The source whose flow is recycled for `own` when `most` has the most pending flows.
     fn candidate(&self, most: Source, own: Option<Source>, least: usize) -> Option<Source> {
         if self.gives(most, own, least, &[0, 1, 2]) {
             return Some(most);
@@ -122,7 +122,7 @@ impl Model {
         queues.into_iter().find(|queue| queue.len() == longest).into_iter().flatten().take(1).collect()
     }
 
-    /// What may give way in the table: sets of flows, of which the table has ended one or another.
+    /// The flows that may be recycled in the table: sets, one of which the table has ended.
     fn may_give_way(&self, own: Option<Source>, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
         let most: Vec<_> = (0..3).flat_map(|space| self.most_pending(space)).collect();
         let candidates = most.iter().map(|most| self.candidate(*most, own, least));
@@ -133,7 +133,8 @@ impl Model {
             .collect()
     }
 
-    /// What may give way for a port of `protocol` of the address `wan`: of each order in which the holders may be asked, all that ends.
+    /// The flows that may be recycled for a port of `protocol` of the address `wan`: for each order in which the
+    /// holders may be examined, all flows that end.
     fn may_free_port(
         &self,
         own: Source,
@@ -173,7 +174,7 @@ impl Model {
                     && flow.mapped.contains(&Some((client, wan)))
                     && !ended.contains(&flow.keys)
             };
-            // A pinhole is one user more.
+            // A pinhole is one more user of its mapping.
             let pinholes = usize::from(self.pinholes.contains_key(&(protocol, (client, wan))));
             pinholes + self.flows.iter().filter(uses).count()
         };

@@ -1,4 +1,4 @@
-//! The model of pinholes: who is let in by which, until when, and how many there can be.
+//! The model of pinholes: the remotes that they admit, their ends and their limits.
 
 use core::time::Duration;
 
@@ -7,7 +7,7 @@ use super::*;
 /// How many there can be here, in all and of one host.
 const PINHOLES: [usize; 2] = [6, 3];
 
-/// What is asked of pinholes.
+/// An operation on pinholes.
 #[derive(Clone, Debug)]
 pub(super) enum Ask {
     /// One is opened, or goes on as this says.

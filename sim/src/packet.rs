@@ -15,10 +15,12 @@
 
 use std::hash::Hasher;
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
 use dhcproto::{Decodable, Decoder, v4};
 use etherparse::{
-    ArpOperation, ArpPacketSlice, LaxSlicedPacket, LinkSlice, NetSlice, SlicedPacket, TransportSlice,
+    ArpOperation, ArpPacketSlice, IpNumber, Ipv4HeaderSlice, Ipv4Slice, LaxSlicedPacket, LinkSlice, NetSlice,
+    SlicedPacket, TransportSlice,
 };
 use gatepost_ground::MacAddr;
 use siphasher::sip::SipHasher13;
@@ -63,10 +65,15 @@ pub struct Ipv4 {
     pub ttl: u8,
     /// What is in it.
     pub transport: Transport,
-    /// What tells it from other packets and NAT leaves as it is: a hash of the datagram or message, or of a
-    /// segment's sequence numbers.
+    /// What tells it from other packets and NAT leaves as it is: a hash of the datagram or message, of a segment's
+    /// sequence numbers, or of a fragment without its ports.
     pub content: u64,
+    /// Its first octets, [`BEGINNING_LEN_MAX`] at most.
+    pub beginning: Vec<u8>,
 }
+
+/// How many octets [`Ipv4::beginning`] has at most.
+pub const BEGINNING_LEN_MAX: usize = 128;
 
 /// What an IPv4 packet carries. A fragment is [`Transport::Other`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -116,12 +123,14 @@ pub enum Transport {
 }
 
 /// The packet that an ICMP error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quoted {
     /// From where it came.
     pub source: Ipv4Addr,
     /// Where it went.
     pub destination: Ipv4Addr,
+    /// All that is quoted of it, from its header on.
+    pub octets: Vec<u8>,
 }
 
 const DESTINATION_UNREACHABLE: u8 = 3;
@@ -148,7 +157,14 @@ impl Packet {
                         read_transport(transport, ip.header().source(), ip.header().destination())
                     })
                 },
-                content: sliced.transport.as_ref().map_or(0, content_of),
+                content: match &sliced.transport {
+                    Some(transport) if !ip.is_payload_fragmented() => content_of(transport),
+                    _ => content_of_other(ip),
+                },
+                beginning: {
+                    let octets = ip.header().slice().iter().chain(ip.payload().payload);
+                    octets.copied().take(BEGINNING_LEN_MAX).collect()
+                },
             }),
             _ => Content::Other,
         };
@@ -233,27 +249,83 @@ fn content_of(transport: &TransportSlice<'_>) -> u64 {
         }
         TransportSlice::Udp(udp) => hasher.write(udp.payload()),
         TransportSlice::Icmpv4(icmp) => {
-            // The identifier is NAT's, the sequence number the sender's.
-            hasher.write(&icmp.bytes5to8()[2..]);
-            hasher.write(icmp.payload());
+            hasher.write(&[icmp.type_u8(), icmp.code_u8()]);
+            let is_error =
+                matches!(icmp.type_u8(), DESTINATION_UNREACHABLE | TIME_EXCEEDED | PARAMETER_PROBLEM);
+            if is_error {
+                hasher.write(&icmp.bytes5to8());
+                hash_quoted(&mut hasher, icmp.payload());
+            } else {
+                // The identifier is NAT's, the sequence number the sender's.
+                hasher.write(&icmp.bytes5to8()[2..]);
+                hasher.write(icmp.payload());
+            }
         }
         TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {}
     }
     hasher.finish()
 }
 
+/// The content of a fragment, or of a packet of no transport that is known.
+fn content_of_other(ip: &Ipv4Slice<'_>) -> u64 {
+    let (header, payload) = (ip.header(), ip.payload().payload);
+    let mut hasher = SipHasher13::new();
+    hasher.write_u8(header.protocol().0);
+    hasher.write_u16(header.fragments_offset().value());
+    hasher.write_u8(header.more_fragments().into());
+    if header.fragments_offset().value() == 0 {
+        hash_transport(&mut hasher, header.protocol(), payload);
+    } else {
+        hasher.write(payload);
+    }
+    hasher.finish()
+}
+
+/// What NAT leaves as it is of a packet that an ICMP error quotes.
+fn hash_quoted(hasher: &mut SipHasher13, packet: &[u8]) {
+    let Ok(header) = Ipv4HeaderSlice::from_slice(packet) else { return hasher.write(packet) };
+    hasher.write_u16(header.total_len());
+    hasher.write_u8(header.ttl());
+    hash_transport(hasher, header.protocol(), &packet[header.slice().len()..]);
+}
+
+/// What NAT leaves as it is of a transport header and what follows: all but ports, identifiers and checksums, and a
+/// segment's options.
+fn hash_transport(hasher: &mut SipHasher13, protocol: IpNumber, payload: &[u8]) {
+    let kept: &[Range<usize>] = match protocol {
+        IpNumber::TCP => &[4..16],
+        IpNumber::UDP => &[4..6, 8..usize::MAX],
+        IpNumber::ICMP => &[0..2, 6..usize::MAX],
+        _ => &[0..usize::MAX],
+    };
+    for Range { start, end } in kept {
+        hasher.write(payload.get(*start..payload.len().min(*end)).unwrap_or_default());
+    }
+}
+
 fn read_quoted(packet: &[u8]) -> Option<Quoted> {
     let sliced = LaxSlicedPacket::from_ip(packet).ok()?;
     let etherparse::LaxNetSlice::Ipv4(ip) = sliced.net? else { return None };
-    Some(Quoted { source: ip.header().source_addr(), destination: ip.header().destination_addr() })
+    Some(Quoted {
+        source: ip.header().source_addr(),
+        destination: ip.header().destination_addr(),
+        octets: packet.to_vec(),
+    })
 }
 
 /// The octets of a hardware address in a DHCP message. // RFC 2131 section 2
 const CHADDR_LEN: usize = 16;
 
+/// What a message has before its options, and where. // RFC 2131 section 3
+const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
+const MAGIC_COOKIE_AT: usize = 236;
+
 /// The DHCP message that a datagram holds. One that claims a longer hardware address than there is room for is none:
-/// dhcproto panics when asked for it.
+/// dhcproto panics when asked for it. It panics over options, too, that no message has but some other datagrams seem to.
 pub fn dhcp_message(payload: &[u8]) -> Option<v4::Message> {
+    if !payload.get(MAGIC_COOKIE_AT..)?.starts_with(&MAGIC_COOKIE) {
+        return None;
+    }
     let message = v4::Message::decode(&mut Decoder::new(payload)).ok()?;
     (usize::from(message.hlen()) <= CHADDR_LEN).then_some(message)
 }
@@ -291,5 +363,7 @@ mod tests {
         assert_eq!(dhcp_message(&octets).map(|message| message.chaddr().to_vec()), Some(vec![2; 6]));
         octets[2] = 22;
         assert!(dhcp_message(&octets).is_none());
+        // The option BulkLeaseQueryBaseTime with a wrong length, in what is no message of DHCP.
+        assert!(dhcp_message(&[&[0; MAGIC_COOKIE_AT + 4][..], &[152, 9]].concat()).is_none());
     }
 }

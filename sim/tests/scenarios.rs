@@ -27,6 +27,11 @@ fn names_and_pages_come_through_nat() {
 }
 
 #[test]
+fn errors_and_fragments_come_through_nat() {
+    passes("path");
+}
+
+#[test]
 fn frames_with_a_priority_come_through_nat() {
     passes("priority-tags");
 }

@@ -30,9 +30,9 @@ impl Checker for IcmpCalm {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Some(ip) = passage.packet.ipv4().filter(|_| passage.way == Way::Out) else { return Ok(()) };
-        let Transport::IcmpError { about } = ip.transport else { return Ok(()) };
+        let Transport::IcmpError { about } = &ip.transport else { return Ok(()) };
         let to_many = |address: Ipv4Addr| address.is_multicast() || address.is_broadcast();
-        if to_many(ip.destination) || about.is_some_and(|about| to_many(about.destination)) {
+        if to_many(ip.destination) || about.as_ref().is_some_and(|about| to_many(about.destination)) {
             return Err(format!("an ICMP error to {} about {about:?}", ip.destination));
         }
         if passage.now >= self.window_ends {
@@ -55,9 +55,8 @@ mod tests {
     use crate::packet::Quoted;
 
     fn error_about(destination: &str) -> Transport {
-        Transport::IcmpError {
-            about: Some(Quoted { source: ip("192.168.1.9"), destination: ip(destination) }),
-        }
+        let (source, destination) = (ip("192.168.1.9"), ip(destination));
+        Transport::IcmpError { about: Some(Quoted { source, destination, octets: Vec::new() }) }
     }
 
     #[test]

@@ -20,7 +20,7 @@ impl LanHidden {
     }
 
     fn shows(&self, ip: &Ipv4) -> Option<Ipv4Addr> {
-        let quoted = match ip.transport {
+        let quoted = match &ip.transport {
             Transport::IcmpError { about: Some(about) } => [Some(about.source), Some(about.destination)],
             _ => [None, None],
         };
@@ -66,7 +66,8 @@ mod tests {
         assert!(!told(packet("203.0.113.9", "198.51.100.1", tcp(1, 2))));
         assert!(told(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
         assert!(told(packet("203.0.113.9", "192.168.1.9", tcp(1, 2))));
-        let about = Quoted { source: ip("198.51.100.1"), destination: ip("192.168.1.9") };
+        let [source, destination] = ["198.51.100.1", "192.168.1.9"].map(ip);
+        let about = Quoted { source, destination, octets: Vec::new() };
         assert!(told(packet("203.0.113.9", "198.51.100.1", Transport::IcmpError { about: Some(about) })));
     }
 }

@@ -9,7 +9,6 @@
 
 mod conversation;
 mod neighbor;
-mod under_way;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,14 +22,12 @@ use ipnet::Ipv4Net;
 
 use self::conversation::{Conversation, Kind, SLACK, Tcp};
 use self::neighbor::Neighbor;
-use self::under_way::{UnderWay, Waiting};
 use super::observed_leases::ObservedLeases;
+use super::recent::{Recent, WAIT_MAX};
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::packet::{Content, Ipv4, Transport};
 
-/// How long a packet may wait in the gateway, for a neighbour.
-const WAIT_MAX: Duration = Duration::from_secs(4);
 /// How long a conversation is remembered after its end, to notice that it did not.
 const MEMORY: Duration = Duration::from_secs(900);
 const DHCP_SERVER_PORT: u16 = 67;
@@ -50,7 +47,7 @@ pub struct MappingLives {
     mappings: BTreeMap<(Kind, Endpoint), Mapping>,
     owners: BTreeMap<(Kind, Endpoint), Endpoint>,
     /// Packets from the LAN that have not left yet.
-    leaving: UnderWay,
+    leaving: Recent<(Kind, u64), Waiting>,
     /// Packets from the WAN that have to reach the LAN.
     entering: VecDeque<Waiting>,
     neighbors: BTreeMap<Ipv4Addr, Neighbor>,
@@ -60,6 +57,17 @@ pub struct MappingLives {
     external: Option<Ipv4Addr>,
     /// What is wrong, unless the gateway says at the next report that flows have made room for others.
     suspicion: Option<String>,
+}
+
+/// A packet inside the gateway.
+struct Waiting {
+    kind: Kind,
+    content: u64,
+    inside: Endpoint,
+    remote: Endpoint,
+    at: Instant,
+    /// What it belongs to may have ended to make room for others.
+    gives_way: bool,
 }
 
 struct Mapping {
@@ -79,7 +87,7 @@ impl MappingLives {
             dmz_host: config.firewall.dmz_host,
             mappings: BTreeMap::new(),
             owners: BTreeMap::new(),
-            leaving: UnderWay::default(),
+            leaving: Recent::new(WAIT_MAX, usize::MAX),
             entering: VecDeque::new(),
             neighbors: BTreeMap::new(),
             leases: ObservedLeases::of_config(config),
@@ -129,7 +137,8 @@ impl MappingLives {
             known.may_live_on(kind, now);
         }
         let (content, gives_way) = (ip.content, false);
-        self.leaving.push(Waiting { kind, content, inside: from, remote: to, at: now, gives_way });
+        let waiting = Waiting { kind, content, inside: from, remote: to, at: now, gives_way };
+        self.leaving.push(now, (kind, content), waiting);
     }
 
     /// A packet that leaves from an endpoint of the WAN's address: to the WAN, or back to the LAN.
@@ -142,7 +151,7 @@ impl MappingLives {
         };
         let candidates: BTreeMap<_, _> = self
             .leaving
-            .alike(kind, ip.content)
+            .alike(&(kind, ip.content))
             .filter(is_it)
             .map(|leaving| (leaving.inside, (leaving.remote, leaving.at)))
             .collect();

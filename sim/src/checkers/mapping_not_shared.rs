@@ -15,7 +15,15 @@ pub struct MappingNotShared {
 }
 
 /// A mapping: the inside endpoint and how it is seen outside.
-type Mapping = (SocketAddr, SocketAddr);
+pub type Mapping = (SocketAddr, SocketAddr);
+
+/// The mapping that a flow from the network `lan` uses, if it uses one.
+pub fn mapping(lan: Ipv4Net, flow: &Flow) -> Option<Mapping> {
+    let inside: SocketAddr = flow.client.parse().ok()?;
+    let outside: SocketAddr = flow.client_seen_as.parse().ok()?;
+    let is_inside = |address| matches!(address, IpAddr::V4(address) if lan.contains(&address));
+    (is_inside(inside.ip()) && !is_inside(outside.ip())).then_some((inside, outside))
+}
 
 impl MappingNotShared {
     /// For the LAN of `config`.
@@ -23,18 +31,11 @@ impl MappingNotShared {
         Self { lan: config.lan.address.trunc() }
     }
 
-    fn mapping(&self, flow: &Flow) -> Option<Mapping> {
-        let inside: SocketAddr = flow.client.parse().ok()?;
-        let outside: SocketAddr = flow.client_seen_as.parse().ok()?;
-        let is_inside = |address| matches!(address, IpAddr::V4(address) if self.lan.contains(&address));
-        (is_inside(inside.ip()) && !is_inside(outside.ip())).then_some((inside, outside))
-    }
-
     fn check(&self, flows: &[Flow]) -> Result<(), String> {
         let mut insides = BTreeMap::new();
         let mut outsides = BTreeMap::new();
         for flow in flows {
-            let Some((inside, outside)) = self.mapping(flow) else { continue };
+            let Some((inside, outside)) = mapping(self.lan, flow) else { continue };
             let protocol = flow.protocol.as_str();
             let owner = *insides.entry((protocol, outside)).or_insert(inside);
             if owner != inside {

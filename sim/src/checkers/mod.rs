@@ -43,6 +43,7 @@
 //!         ttl: 63,
 //!         transport: Transport::Other,
 //!         content: 0,
+//!         beginning: Vec::new(),
 //!     }),
 //! };
 //! let passage = Passage { now: Instant::ZERO, way: Way::Out, side: Side::Wan, packet: &packet };
@@ -53,6 +54,7 @@ mod bystanders_served;
 mod checksums;
 mod frames_balance;
 mod hairpin_outside;
+mod hops;
 mod icmp_calm;
 mod lan_hidden;
 pub mod leases_durable;
@@ -66,6 +68,9 @@ pub mod nothing_forged;
 mod nothing_unsolicited;
 mod observed_leases;
 mod one_lease_one_host;
+mod ports_alike;
+mod quotes;
+mod recent;
 mod services_as_configured;
 mod sources_true;
 mod state_sound;
@@ -201,6 +206,7 @@ pub fn for_config(
         Box::new(frames_balance::FramesBalance),
         Box::new(tables_bounded::TablesBounded::new(config)),
         Box::new(icmp_calm::IcmpCalm::default()),
+        Box::new(hops::Hops::new(config)),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(leases_reach_holders::LeasesReachHolders::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
@@ -212,12 +218,14 @@ pub fn for_config(
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));
         checkers.push(Box::new(nothing_unsolicited::NothingUnsolicited::new(config)));
         checkers.push(Box::new(mapping_not_shared::MappingNotShared::new(config)));
+        checkers.push(Box::new(ports_alike::PortsAlike::new(config)));
         checkers.push(Box::new(hairpin_outside::HairpinOutside::new(config)));
     }
     if !bits_flip || config.mode.translates() {
         checkers.push(Box::new(checksums::Checksums { is_only_nat: bits_flip }));
     }
     if !bits_flip {
+        checkers.push(Box::new(quotes::Quotes::default()));
         checkers.push(Box::new(bystanders_served::BystandersServed::new(config)));
     }
     if !bits_flip && config.mode.translates() {

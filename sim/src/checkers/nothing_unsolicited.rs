@@ -99,7 +99,7 @@ impl NothingUnsolicited {
                 self.asked.contains(&asked)
                     || self.rules.iter().any(|rules| self.asked.contains(&asked.admitted(rules.filtering)))
             }
-            None => match ip.transport {
+            None => match &ip.transport {
                 Transport::IcmpError { about: Some(about) } => self.asked.contains(&Asked {
                     outside: (about.destination, 0),
                     inside: (about.source, 0),

@@ -30,6 +30,7 @@ pub fn packet(source: &str, destination: &str, transport: Transport) -> Packet {
             ttl: 63,
             transport,
             content: 0,
+            beginning: Vec::new(),
         }),
     }
 }

@@ -11,6 +11,9 @@
 //! | `chat` | [`CHAT_ADDRESS`], TCP 7 | every octet comes back |
 //! | `late` | [`CHAT_ADDRESS`], UDP 9000 | answers when it is told to |
 //!
+//! Between the provider's router and the servers there are others (`internet/routers.rs`), of which the last has a link
+//! with a small MTU. Behind that one, [`REFLECTOR_ADDRESS`] says back every datagram and ping, in fragments too.
+//!
 //! To add one, write a file with a [`Server`] and a line in [`Internet::new`]; a scenario adds its own with
 //! [`Office::server`](crate::scenario::Office::server). The faults of the machine as a whole are renumbering and
 //! [`ProviderMood`]s.
@@ -23,6 +26,8 @@ mod dns;
 mod echo;
 pub mod late;
 mod pages;
+mod reflector;
+mod routers;
 pub mod server;
 mod servers;
 
@@ -49,6 +54,10 @@ use self::dns::{NameServers, NameService};
 use self::late::{LATE_PORT, LateServer};
 use self::pages::WebServer;
 pub use self::pages::{Page, is_page};
+use self::reflector::Reflector;
+pub use self::reflector::{REFLECTOR_ADDRESS, REFLECTOR_PORT};
+use self::routers::Passed;
+pub use self::routers::{HOPS, SHORT_LINK_MTU};
 use self::server::{Server, Uplink};
 use self::servers::Servers;
 pub use self::servers::Site;
@@ -78,8 +87,10 @@ pub struct Internet {
     mood: ProviderMood,
     uplink: Uplink,
     servers: Servers,
-    /// Answers to pings.
-    echoes: Vec<Vec<u8>>,
+    /// Says back what is sent to it, in fragments too.
+    reflector: Reflector,
+    /// What is answered without the stack.
+    answers: Vec<Vec<u8>>,
     due: Option<Instant>,
 }
 
@@ -102,8 +113,8 @@ impl Internet {
         stack.iface.set_any_ip(true);
         let network = network.trunc();
         let uplink = Uplink { network, routes_back: false, customer: None };
-        let (servers, echoes) = (Servers::default(), Vec::new());
-        let mut this = Self { stack, mood: ProviderMood::Up, uplink, servers, echoes, due: None };
+        let (servers, reflector, answers) = (Servers::default(), Reflector::default(), Vec::new());
+        let mut this = Self { stack, mood: ProviderMood::Up, uplink, servers, reflector, answers, due: None };
         this.take_addresses();
         let names = NameService::new(NameServers::new(tree, &mut rng));
         let name_servers = Site { hosts: dns::hosts().collect(), ..Site::default() };
@@ -224,6 +235,16 @@ impl Machine for Internet {
     fn handle_frame(&mut self, frame: Vec<u8>) {
         let is_taken = |packet: &Packet| self.is_for_us(packet) && self.passes(packet);
         let Some(packet) = Packet::parse(&frame).filter(is_taken) else { return };
+        if packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.destination)) {
+            if let Passed::Ends(told) = routers::pass(&frame, self.router()) {
+                self.answers.extend(told);
+                return;
+            }
+            if let Some(answers) = self.reflector.answer(&frame) {
+                self.answers.extend(answers);
+                return;
+            }
+        }
         if let Some(ip) = packet.ipv4()
             && let Transport::Tcp { source_port, destination_port, is_opening: true, .. } = ip.transport
         {
@@ -232,7 +253,7 @@ impl Machine for Internet {
             let router = self.router();
             self.servers.expect(&mut self.stack, router, client, local);
         }
-        self.echoes.extend(echo::answer(&frame));
+        self.answers.extend(echo::answer(&frame));
         self.stack.handle_frame(frame);
     }
 
@@ -241,7 +262,7 @@ impl Machine for Internet {
         let router = self.router();
         self.servers.poll(now, &mut self.stack, &mut self.uplink, router);
         self.stack.poll(now);
-        let mut sent = mem::take(&mut self.echoes);
+        let mut sent = mem::take(&mut self.answers);
         self.stack.drain(&mut |frame| sent.push(frame));
         sent.retain(|frame| Packet::parse(frame).is_none_or(|packet| self.passes(&packet)));
         sent.into_iter().for_each(transmit);

@@ -18,7 +18,7 @@ use super::named::{Catalog, Scenario};
 use super::office::{Office, office};
 use super::outcome::in_lines;
 use super::swarm;
-use crate::machine::internet::ProviderMood;
+use crate::machine::internet::{ProviderMood, SHORT_LINK_MTU};
 use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
 use crate::machine::visitor::VisitAccount;
@@ -56,6 +56,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 60,
         lasting_secs_min: 60,
         build: |_, _| priority_tags(),
+    },
+    Scenario {
+        name: "path",
+        about: "hosts of the office trace the way to the internet, look for the longest packet, and send in fragments",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| path(),
     },
     Scenario {
         name: "laptop-moves",
@@ -321,6 +328,25 @@ fn priority_tags() -> Office {
         .link("wan", perfect().priority_tagged())
         .expect("every PC fetched pages", |account| account.every_pc(|diary| diary.pages >= 5))
         .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
+}
+
+fn path() -> Office {
+    office()
+        .pcs(5)
+        .lan_ports(2)
+        .workers(2)
+        .asking(3)
+        .forwarded("pc-0", 8_080)
+        .hairpinning(2)
+        .probing(3)
+        .wan_mtu(1_400)
+        .link("wan", perfect().delay_ms(10).jitter_ms(5))
+        .expect("every prober found the way, and was answered in full", |account| {
+            account.every_prober(|it| it.traces >= 4 && it.sizes >= 8 && it.fragmented >= 8)
+        })
+        .expect("every prober found what passes the link behind the routers", |account| {
+            account.every_prober(|it| it.mtu == SHORT_LINK_MTU)
+        })
 }
 
 fn laptop_moves() -> Office {

@@ -17,6 +17,7 @@ use crate::checkers::Checker;
 use crate::machine::Machine;
 use crate::machine::internet::Site;
 use crate::machine::internet::server::Server as InternetServer;
+use crate::machine::prober::Prober;
 use crate::mistake::Line;
 use crate::world::link::Link;
 use crate::world::segment::TICK;
@@ -310,6 +311,16 @@ impl Office {
             make: Box::new(move |identity| Rc::new(RefCell::new(make(identity)))),
             line: Location::caller(),
         });
+        self
+    }
+
+    /// So many hosts more at `lan0`, `prober-0` and on, which trace the way to the internet, look for the longest packet
+    /// that passes, and send packets in fragments.
+    #[track_caller]
+    pub fn probing(mut self, count: usize) -> Self {
+        for number in 0..count {
+            self = self.machine(&format!("prober-{number}"), "lan0", Prober::new);
+        }
         self
     }
 

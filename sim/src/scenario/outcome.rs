@@ -22,6 +22,7 @@ use crate::machine::Record;
 use crate::machine::attacker::AttackRecord;
 use crate::machine::internet::InternetRecord;
 use crate::machine::pc::Diary;
+use crate::machine::prober::ProberRecord;
 use crate::machine::spoofer::SpooferRecord;
 use crate::machine::visitor::VisitAccount;
 use crate::world::observer::Violation;
@@ -79,6 +80,20 @@ impl Account {
     pub fn every_pc(&self, holds: impl Fn(&Diary) -> bool) -> Result<(), String> {
         match self.pcs().find(|(_, diary)| !holds(diary)) {
             Some((name, diary)) => Err(format!("{name}:\n{diary}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Asks every prober.
+    ///
+    /// # Errors
+    ///
+    /// The first for which `holds` does not.
+    pub fn every_prober(&self, holds: impl Fn(&ProberRecord) -> bool) -> Result<(), String> {
+        let probers =
+            self.machines.iter().filter_map(|machine| Some((&machine.name, downcast(&machine.record)?)));
+        match probers.into_iter().find(|(_, record)| !holds(record)) {
+            Some((name, record)) => Err(format!("{name}: {record}")),
             None => Ok(()),
         }
     }

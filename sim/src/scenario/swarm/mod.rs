@@ -26,6 +26,8 @@ use super::office::Office;
 pub const SETTLING: Duration = Duration::from_secs(240);
 /// How long a swarm run takes unless asked otherwise.
 pub const LASTING_SECS: u64 = 600;
+/// The most probers: so few that each finds room for its flows.
+const PROBERS_MAX: usize = 3;
 /// A minute of faults, and the time to settle.
 pub const LASTING_SECS_MIN: u64 = 60 + SETTLING.as_secs();
 
@@ -38,6 +40,10 @@ pub fn office_of(seed: u64, lasting: Duration) -> Office {
     let office = mail::expect_mail(office, since)
         .at(calm_at, calm())
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()));
+    let office = office
+        .expect("every prober has found the way, and was answered in full, since the faults ended", {
+            move |account| account.every_prober(|record| record.has_succeeded_since(since))
+        });
     if world.has_wan {
         office.expect("every PC has fetched a page since the faults ended", move |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at > since))
@@ -68,7 +74,15 @@ impl Picker {
         let office = office.workers(self.pick_of(&[1, 2, 4]));
         let office = self.priority_tags(office, &world);
         let office = self.floods(office, &world);
-        (self.mail(office, &world), world)
+        let office = self.mail(office, &world);
+        (self.probers(office, &world), world)
+    }
+
+    /// Hosts that look at the way to the internet themselves.
+    fn probers(&mut self, office: Office, world: &World) -> Office {
+        let count =
+            if world.has_wan && self.rng.random() { self.rng.random_range(1..=PROBERS_MAX) } else { 0 };
+        office.probing(count)
     }
 
     fn pc(&mut self, pcs: usize) -> String {

@@ -75,6 +75,7 @@ mod services_as_configured;
 mod sources_true;
 mod state_sound;
 mod tables_bounded;
+mod unguessable;
 
 use std::rc::Rc;
 
@@ -213,6 +214,7 @@ pub fn for_config(
         Box::new(sources_true::SourcesTrue::new(config)),
         Box::new(services_as_configured::ServicesAsConfigured::default()),
         Box::new(state_sound::StateSound::default()),
+        Box::new(unguessable::Unguessable::new(config)),
     ];
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));

@@ -4,7 +4,8 @@
 //!
 //! It takes turns. A trace is datagrams, pings or SYNs with 1, 2 and more hops; whoever does not forward one tells so. A
 //! packet that may not be fragmented is as long as the cable takes, and shorter once a router says what passes. What goes
-//! in fragments goes in any order. An error counts if it quotes what was sent.
+//! in fragments goes in any order. An error counts if it quotes what was sent. Now and then it asks and does not wait: what
+//! is answered then, it refuses with an error of its own.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use etherparse::{
     ArpOperation, IcmpEchoHeader, Icmpv4Header, Icmpv4Slice, Icmpv4Type, IpNumber, Ipv4Header,
     Ipv4HeaderSlice, Ipv4Slice, NetSlice, SlicedPacket, TcpHeader, TcpOptionElement, UdpHeader, UdpSlice,
+    icmpv4::DestUnreachableHeader,
 };
 use gatepost_ground::{Instant, MacAddr};
 use rand::rngs::StdRng;
@@ -38,6 +40,10 @@ const SYN_PORT: u16 = 40_002;
 const SIZE_PORT: u16 = 123;
 const FRAGMENTS_PORT: u16 = 522;
 const PING_ID: u16 = 33_001;
+/// It asks from here, and listens no more.
+const CLOSED_PORT: u16 = 33_003;
+/// How much it quotes of what it refuses, by turns: what RFC 792 asks for, and all.
+const QUOTED_LEN_MAX: [usize; 2] = [28, 548];
 /// Nobody is there. // as traceroute does it
 const TRACED_PORT: u16 = 33_434;
 /// A SYN that has hops enough finds nobody either, and is not answered.
@@ -175,7 +181,10 @@ impl Prober {
         }
         match turn % 3 {
             0 => self.trace(turn / 3),
-            1 => self.try_size(),
+            1 => {
+                self.ask_and_leave();
+                self.try_size();
+            }
             _ => self.send_in_fragments(turn / 3),
         }
     }
@@ -211,6 +220,24 @@ impl Prober {
         self.send(&packet);
     }
 
+    fn ask_and_leave(&mut self) {
+        let content: [u8; 32] = self.rng.random();
+        let header = self.header(IpNumber::UDP, TTL);
+        let packet = with_payload(header.clone(), &datagram(&header, CLOSED_PORT, REFLECTOR_PORT, &content));
+        self.send(&packet);
+    }
+
+    /// Tells the sender of a datagram that nobody is at its port.
+    fn refuse(&mut self, ip: &Ipv4Slice<'_>) {
+        let quoted_len_max = QUOTED_LEN_MAX[self.turns as usize % QUOTED_LEN_MAX.len()];
+        let octets = ip.header().slice().iter().chain(ip.payload().payload);
+        let quote: Vec<_> = octets.copied().take(quoted_len_max).collect();
+        let kind = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+        let error = [&Icmpv4Header::with_checksum(kind, &quote).to_bytes(), &quote[..]].concat();
+        let packet = with_payload(self.header(IpNumber::ICMP, TTL), &error);
+        self.send(&packet);
+    }
+
     fn send_in_fragments(&mut self, turn: u32) {
         let is_ping = turn.is_multiple_of(2);
         let len = if is_ping { PING_LEN } else { self.rng.random_range(DATAGRAM_LEN) };
@@ -241,7 +268,9 @@ impl Prober {
                     header.destination(),
                     udp.payload(),
                 );
-                if checksum == Ok(udp.checksum()) {
+                if checksum == Ok(udp.checksum()) && udp.destination_port() == CLOSED_PORT {
+                    self.refuse(ip);
+                } else if checksum == Ok(udp.checksum()) {
                     self.answered(now, udp.destination_port(), udp.payload());
                 }
             }

@@ -33,6 +33,7 @@
 //! | `pc-0` and so on | the PCs; `pcs` for the cables of all |
 //! | `lan0` and so on, `wan` | the gateway's ports; `lan` for the cables of all of the former |
 //! | `spoofer` | on the LAN |
+//! | `prober-0` and so on | hosts that [look at the way outside](Office::probing), on the LAN |
 //! | `internet`, `attacker`, `visitor` | on the WAN |
 //! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |
 //! | `mx-0` and so on, `pop` | [mail servers](Office::mail_servers), with TLS or without, and a [mailbox](Office::polling) elsewhere |

@@ -26,10 +26,13 @@ pub struct Counters {
     pub held: u64,
     /// Frames handed over to other workers.
     pub handed_over: u64,
-    /// Frames that the dataplane made: ARP, ICMP errors, fragments.
+    /// Frames that the dataplane made: ARP, ICMP errors, TCP resets, fragments.
     pub made: u64,
     /// Frames that the dataplane did not make because of a rate limit or lack of room.
     pub made_suppressed: u64,
+    /// TCP resets that the dataplane made for LAN hosts that sent segments of a connection without a flow. They are
+    /// among the frames that the dataplane made.
+    pub tcp_resets_made: u64,
     /// Unanswered or ended flows that were recycled for new ones.
     pub flows_recycled: u64,
     /// ARP packets in which another station claimed an address of the gateway.

@@ -48,6 +48,9 @@ mod pinholes;
 /// Each worker makes room among its own flows and ports.
 #[path = "port_exhaustion.rs"]
 mod port_exhaustion;
+/// The worker that owns a segment answers it where it came in.
+#[path = "unknown_connections.rs"]
+mod unknown_connections;
 /// Whoever owns a packet knows the VLAN that it came in by.
 #[path = "vlan_interfaces.rs"]
 mod vlan_interfaces;

@@ -168,6 +168,15 @@ fn a_guest_is_told_of_an_error_in_the_vlan() {
 }
 
 #[test]
+fn a_guest_in_an_unknown_connection_is_reset_in_the_vlan() {
+    let mut bench = bench(Mode::Nat);
+    let stray = tcp(GUEST, 40_000, SERVER.address, 80, "PA", 5_000, 77_001);
+    let outcome = bench.send(LAN0, &guests_frame(&stray));
+    assert_eq!((outcome.one().port, outcome.one().destination_mac()), (GUESTS0, GUEST.mac));
+    assert_eq!(outcome.one().ip().endpoints(), "198.51.100.7:80 > 192.168.2.30:40000");
+}
+
+#[test]
 fn the_dhcp_server_is_told_the_vlan_that_a_client_is_in() {
     let mut bench = bench(Mode::NatDmz);
     let nobody = Host { address: Ipv4Addr::UNSPECIFIED, ..GUEST };

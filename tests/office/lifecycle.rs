@@ -10,8 +10,10 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::harness::programs::{echo_client, echo_server, pings};
-use crate::harness::{Gateway, ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost, run};
+use crate::harness::programs::{assert_echoes, echo_client, echo_server, pings};
+use crate::harness::{
+    Directory, Gateway, ISP, LAN, Namespace, Office, SERVER, Setup, eventually, gatepost, run,
+};
 
 /// An unprivileged user, by custom `nobody`.
 const NOBODY: u32 = 65_534;
@@ -46,6 +48,42 @@ fn after_a_crash_it_starts_again() {
     office.give_static_addresses();
     assert!(pings(office.pc(1), "", SERVER));
     assert_eq!(mac(&office), before, "its neighbours know it by that");
+}
+
+/// A client whose connection a crash has ended: it prints what its host tells it when it speaks again.
+const TALKATIVE: &str = r#"
+import socket, sys
+connection = socket.create_connection((sys.argv[1], 7000))
+connection.recv(100)
+print("connected", flush=True)
+sys.stdin.readline()
+try:
+    connection.sendall(b"still there?")
+    print(connection.recv(100), flush=True)
+except OSError as error:
+    print(type(error).__name__, flush=True)
+"#;
+
+#[test]
+fn after_a_restart_a_host_that_speaks_in_an_old_connection_is_told_that_it_is_gone() {
+    let mut office = Office::new(1, "");
+    let _server = echo_server(&office.internet, 7000);
+    let directory = Directory::new();
+    fs::write(directory.join("client.py"), TALKATIVE).expect("it can be written");
+    let script = directory.join("client.py");
+    // TCP by itself would send again for a quarter of an hour.
+    let line = format!("timeout 60 /usr/bin/python3 {} {SERVER}", script.display());
+    let mut client = office.pc(1).spawn(&line);
+    assert_eq!(client.hear(), "connected");
+    let (_, setup) = office.stop(Signal::SIGTERM);
+    office.start(setup);
+    office.give_static_addresses();
+    assert!(pings(office.pc(1), "", SERVER));
+    client.say("");
+    assert_eq!(client.hear(), "ConnectionResetError");
+    assert!(office.gateway().show("counters")["tcp_resets_made"].as_u64() > Some(0));
+    let (mut connection, _) = echo_client(office.pc(1), "", (SERVER, 7000));
+    assert_echoes(&mut connection, "anew");
 }
 
 #[test]

@@ -43,7 +43,8 @@
 //! connection, answers with a SYN-ACK: then a new connection begins. (RFC 5961, section 4)
 //!
 //! A connection whose beginning was not seen, because it is older than the gateway's last start, is not picked up:
-//! its translated port is not known either.
+//! its external port and its windows are not known. Its LAN host gets an RST as soon as it sends
+//! (`pipeline/nat/reject.rs`), and connects anew.
 
 use gatepost_ground::wire::options::HeaderOption;
 use gatepost_ground::wire::tcp::{Flags, Header};

@@ -162,6 +162,23 @@ impl Header {
         Ok(())
     }
 
+    /// The header of the reset that tells the sender of this segment that there is no such connection: its number is
+    /// the one that the sender waits for, so the sender takes it. `None` for a reset, which is never answered, and for
+    /// a segment that acknowledges nothing. (RFC 9293, sections 3.5.2 and 3.10.7.1)
+    pub fn reset(&self) -> Option<Self> {
+        let is_answered = self.flags.contains(Flags::ACK) && !self.flags.contains(Flags::RST);
+        is_answered.then_some(Self {
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            sequence: self.acknowledgment,
+            acknowledgment: 0,
+            header_len: Self::LEN_MIN as u8,
+            flags: Flags::RST,
+            window: 0,
+            payload_len: 0,
+        })
+    }
+
     /// The options of the `segment` that the header is of.
     #[inline]
     pub fn options<'a>(&self, segment: &'a [u8]) -> Options<'a> {
@@ -298,6 +315,18 @@ mod tests {
         assert_eq!(header.to_string(), "TCP 50000 > 80 SYN seq 305419896 ack 0 win 64240 length 0");
         assert_eq!(header.mss(&SYN), Some(1460));
         assert!(header.flags.is_opening());
+    }
+
+    /// RFC 9293, section 3.5.2: A reset has the number that its receiver waits for, and answers no reset.
+    #[test]
+    fn rfc9293_3_5_2_a_reset_has_the_number_that_its_receiver_waits_for() {
+        let syn = Header::parse(&SYN).expect("valid");
+        let data = Header { flags: Flags::ACK | Flags::PSH, acknowledgment: 77, payload_len: 9, ..syn };
+        let reset = data.reset().expect("it is answered");
+        assert_eq!(reset.to_string(), "TCP 80 > 50000 RST seq 77 ack 0 win 0 length 0");
+        assert_eq!(reset.reset(), None);
+        assert_eq!(Header { flags: Flags::ACK | Flags::RST, ..data }.reset(), None);
+        assert_eq!(syn.reset(), None);
     }
 
     #[test]

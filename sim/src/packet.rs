@@ -74,6 +74,16 @@ pub struct Ipv4 {
 
 /// How many octets [`Ipv4::beginning`] has at most.
 pub const BEGINNING_LEN_MAX: usize = 128;
+/// The time to live that the gateway's own packets have on its segments. All hosts begin with it, so that what the
+/// gateway hands on has lost a hop of it.
+const OWN_TTL: u8 = 64;
+
+impl Ipv4 {
+    /// Whether it is a TCP reset of the gateway's own, where it comes from the gateway and not from a bridged host.
+    pub fn is_own_reset(&self) -> bool {
+        self.ttl == OWN_TTL && matches!(self.transport, Transport::Tcp { is_reset: true, .. })
+    }
+}
 
 /// What an IPv4 packet carries. A fragment is [`Transport::Other`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,6 +94,10 @@ pub enum Transport {
         source_port: u16,
         /// The receiver's port.
         destination_port: u16,
+        /// The number of its first octet.
+        sequence: u32,
+        /// The number that its sender waits for, if it acknowledges.
+        acknowledgment: Option<u32>,
         /// SYN without ACK.
         is_opening: bool,
         /// SYN with ACK.
@@ -210,6 +224,8 @@ fn read_transport(transport: &TransportSlice<'_>, source: [u8; 4], destination: 
         TransportSlice::Tcp(tcp) => Transport::Tcp {
             source_port: tcp.source_port(),
             destination_port: tcp.destination_port(),
+            sequence: tcp.sequence_number(),
+            acknowledgment: tcp.ack().then(|| tcp.acknowledgment_number()),
             is_opening: tcp.syn() && !tcp.ack(),
             is_accepting: tcp.syn() && tcp.ack(),
             is_closing: tcp.fin(),

@@ -419,7 +419,8 @@ impl Checker for MappingLives {
                 self.note_arp(passage, *sender, *target, *is_request);
             }
             (Content::Ipv4(ip), Side::Lan, Way::In) => self.leave(ip, now),
-            (Content::Ipv4(ip), Side::Lan, Way::Out) => {
+            // The gateway's own reset ends a connection for the host alone, which speaks in none that stands.
+            (Content::Ipv4(ip), Side::Lan, Way::Out) if !ip.is_own_reset() => {
                 self.left(side, ip, now)?;
                 self.entered(ip, now)?;
             }

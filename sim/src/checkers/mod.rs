@@ -76,6 +76,7 @@ mod sources_true;
 mod state_sound;
 mod tables_bounded;
 mod unguessable;
+mod unknown_reset;
 
 use std::rc::Rc;
 
@@ -232,6 +233,7 @@ pub fn for_config(
     }
     if !bits_flip && config.mode.translates() {
         checkers.push(Box::new(mapping_lives::MappingLives::new(config)));
+        checkers.push(Box::new(unknown_reset::UnknownReset::new(config)));
     }
     checkers
 }

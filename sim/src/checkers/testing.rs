@@ -45,6 +45,8 @@ pub fn segment(source_port: u16, destination_port: u16, flags: &str) -> Transpor
     Transport::Tcp {
         source_port,
         destination_port,
+        sequence: 1,
+        acknowledgment: has('A').then_some(1),
         is_opening: has('S') && !has('A'),
         is_accepting: has('S') && has('A'),
         is_closing: has('F'),

@@ -35,6 +35,8 @@ const SUBMISSIONS_PORT: u16 = 465;
 const SERVER: &str = "smtp.office.example";
 /// How long a message may take, before it is given up.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A mailbox is full. // RFC 5321, section 4.2.3
+const NO_ROOM: u16 = 452;
 /// The longest reply that is read, in octets.
 const REPLY_OCTETS_MAX: usize = 4_096;
 /// The most messages of a run.
@@ -178,6 +180,9 @@ pub struct MailAccount {
     pub unknown: u64,
     /// When the latest message was taken.
     pub last_taken_at: Option<Instant>,
+    /// When the gateway last did with a message all that it could: it took it, or told of each recipient that there is
+    /// nobody of that name, or no room.
+    pub last_settled_at: Option<Instant>,
 }
 
 impl fmt::Display for MailAccount {
@@ -223,6 +228,8 @@ struct UnderWay {
     taken: Vec<&'static Address>,
     later: Vec<&'static Address>,
     gone: Vec<&'static Address>,
+    /// A recipient may be taken another time for a reason other than that its mailbox is full.
+    is_put_off: bool,
     /// Once the message goes out.
     attempt: Option<Attempt>,
     /// What has not been handed to the socket.
@@ -311,6 +318,7 @@ impl Mailer {
             taken: Vec::new(),
             later: Vec::new(),
             gone: Vec::new(),
+            is_put_off: false,
             attempt: None,
             unsent: Vec::new(),
             at_once,
@@ -357,7 +365,10 @@ impl Mailer {
     }
 
     fn end(&mut self, under_way: UnderWay, end: End, now: Instant) {
-        let UnderWay { handle, channel, mut draft, later, gone, attempt, .. } = under_way;
+        let UnderWay { handle, channel, mut draft, step, later, gone, attempt, is_put_off, .. } = under_way;
+        if end == End::Taken || end == End::Refused && matches!(step, Step::Recipient(_)) && !is_put_off {
+            self.account.last_settled_at = Some(now);
+        }
         if let Some(attempt) = &attempt {
             self.post.borrow_mut().end(attempt, end);
         }
@@ -476,6 +487,7 @@ impl UnderWay {
                     post.borrow_mut()
                         .fault(format!("{} is taken from outside, and is elsewhere", to.address));
                 }
+                self.is_put_off |= (400..500).contains(&code) && code != NO_ROOM;
                 match code {
                     250 => self.taken.push(to),
                     400..500 => self.later.push(to),

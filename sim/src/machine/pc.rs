@@ -40,6 +40,8 @@ const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 const RESOLVE_TRIES: u8 = 3;
 const CHAT_LINE_LEN: usize = 8;
 const CHAT_RETRY: Duration = Duration::from_secs(5);
+/// The most errands for pages before one for something else, which is never followed by another such.
+const PAGES_IN_A_ROW_MAX: u8 = 3;
 const HAIRPIN_INTERVAL: Duration = Duration::from_secs(15);
 const RESOLVER_PORT: u16 = 5_353;
 /// RFC 2132 section 3.14
@@ -81,6 +83,8 @@ pub struct Pc {
     resolver: SocketHandle,
     dns_server: Option<Ipv4Addr>,
     errand: Errand,
+    /// Errands for pages since the last one for something else.
+    pages_in_a_row: u8,
     chat: Chat,
     asker: Option<Asker>,
     tcp_names: Option<TcpNames>,
@@ -130,6 +134,7 @@ impl Pc {
             resolver,
             dns_server: None,
             errand: Errand::Pausing { until: Instant::ZERO },
+            pages_in_a_row: 0,
             chat: match habits.chats_every {
                 Some(_) => Chat::Offline { until: Instant::ZERO },
                 None => Chat::Never,
@@ -210,15 +215,24 @@ impl Pc {
             self.errand = Errand::Pausing { until: now + self.pause() };
             return;
         }
-        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.rng.random_ratio(1, 3));
+        let has_time = !self.habits.has_internet || (self.diary.pages > 0 && self.is_curious());
         let name = if has_time {
+            self.pages_in_a_row = 0;
             self.curiosity()
         } else {
+            self.pages_in_a_row = self.pages_in_a_row.saturating_add(1);
             format!("site-{}.example.", self.rng.random_range(0..SITES))
         };
         let id = self.rng.random();
         self.errand = Errand::Resolving { name, id, tries: 0, until: now };
         self.resolve(now);
+    }
+
+    /// Whether the next errand is for no page. That is random, but both kinds come in each few errands, so that a scenario
+    /// can expect either within some time.
+    fn is_curious(&mut self) -> bool {
+        let likes_to = self.rng.random_ratio(1, 3);
+        self.pages_in_a_row > 0 && (likes_to || self.pages_in_a_row >= PAGES_IN_A_ROW_MAX)
     }
 
     /// A name that leads to no page: a colleague's, the printer's, an address's, or nobody's.

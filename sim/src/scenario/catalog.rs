@@ -11,14 +11,15 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::action::{
-    Action, calm, clock_jumps, disk, partition, power_back, power_cut, power_cut_while_writing, provider,
-    reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
+    Action, attack, calm, clock_jumps, disk, partition, power_back, power_cut, power_cut_while_writing,
+    provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use super::named::{Catalog, Scenario};
 use super::office::{Office, office};
 use super::outcome::in_lines;
 use super::swarm;
-use crate::machine::internet::{ProviderMood, SHORT_LINK_MTU};
+use crate::machine::attacker::Shot;
+use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, ProviderMood, SHORT_LINK_MTU};
 use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
 use crate::machine::visitor::VisitAccount;
@@ -84,6 +85,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| power_cut_at_nine(),
+    },
+    Scenario {
+        name: "restart",
+        about: "the gateway restarts twice while everybody chats, and chats go on anew within seconds",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |_, _| restarted(),
     },
     Scenario {
         name: "mail",
@@ -356,10 +364,7 @@ fn laptop_moves() -> Office {
         .chatting(2)
         .at(secs(20), replug("pc-0", "lan1"))
         .at(secs(40), replug("pc-0", "lan2"))
-        .expect("pc-0's chat went on", |account| {
-            let diary = account.pc("pc-0");
-            if chatted(diary, 60) { Ok(()) } else { Err(diary.to_string()) }
-        })
+        .expect("both chats went on", |account| account.chats_went_on(2, 60))
 }
 
 fn renumbering() -> Office {
@@ -394,6 +399,31 @@ fn power_cut_at_nine() -> Office {
         })
 }
 
+/// Whoever speaks in a chat that is older than the gateway's last start is told so, and opens another. Whoever on the
+/// WAN speaks to a forward in a connection that there never was is told nothing.
+fn restarted() -> Office {
+    let chatting = 6;
+    let stray = Shot::Forged { server: (CHAT_ADDRESS, CHAT_PORT), port: 8_080, sequence: 7, is_reset: false };
+    office()
+        .pcs(8)
+        .chatting(chatting)
+        .forwarded("pc-7", 8_080)
+        .at(secs(50), attack([stray]))
+        .at(secs(30), power_cut())
+        .at(secs(32), power_back())
+        .at(secs(70), power_cut())
+        .at(secs(72), power_back())
+        .expect("every chat broke once at each restart, and is back within seconds", move |account| {
+            // One line a second. Of a chat that nobody ends, 30 come before the first restart, and none later.
+            let is_back = |diary: &Diary| {
+                let goes_on = diary.last_chat_at.is_some_and(|at| at.as_secs() > 115);
+                diary.chats_broken == 2 && diary.chat_lines >= 70 && goes_on
+            };
+            let broken: Vec<_> = account.pcs().take(chatting).filter(|(_, it)| !is_back(it)).collect();
+            if broken.is_empty() { Ok(()) } else { Err(in_lines(broken.iter().map(|(_, diary)| diary))) }
+        })
+}
+
 fn lunch() -> Office {
     let half = |office: Office, action: fn(&str) -> Action, at| {
         (0_u64..10).fold(office, |office, pc| office.at(secs(at + pc), action(&format!("pc-{pc}"))))
@@ -404,7 +434,8 @@ fn lunch() -> Office {
         .expect("every PC kept its address", |account| {
             account.every_pc(|diary| diary.addresses_lost == 0 && diary.address.is_some())
         })
-        .expect("no chat broke", |account| account.every_pc(|diary| diary.chats_broken == 0))
+        // Every quarter of an hour, but for an hour of sleep.
+        .expect("every chat went on", |account| account.chats_went_on(12, 3))
         .expect("everybody works again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 4_800))
         })
@@ -457,10 +488,7 @@ fn reloaded() -> Office {
         .at(secs(30), reload_refused())
         .at(secs(40), reload("[nat]\nfiltering = 'address-dependent'\nmax_flows_per_host = 30", false))
         .at(secs(70), reload("", true))
-        .expect("chats go on through all of it", |account| {
-            let diaries = ["pc-0", "pc-1", "pc-2"].map(|pc| account.pc(pc).clone());
-            if diaries.iter().all(|diary| chatted(diary, 100)) { Ok(()) } else { Err(in_lines(&diaries)) }
-        })
+        .expect("chats go on through all of it", |account| account.chats_went_on(3, 100))
         .expect("the server is seen again when its forward is back", |account| {
             let visits = &account.visits()[0];
             let is_back = visits.last_page_at.is_some_and(|at| at.as_secs() > 100);
@@ -480,10 +508,7 @@ fn mapping_lives() -> Office {
         // RFC 5382 REQ-5: 2 h 4 min. The server answers at once.
         .chatting_every(secs(7_430))
         .visiting_every(Some(secs(600)))
-        .expect("chats outlast two hours of silence", |account| {
-            let diaries = ["pc-0", "pc-1"].map(|pc| account.pc(pc).clone());
-            if diaries.iter().all(|diary| chatted(diary, 2)) { Ok(()) } else { Err(in_lines(&diaries)) }
-        })
+        .expect("chats outlast two hours of silence", |account| account.chats_went_on(2, 2))
         .expect("late answers came, and pings came back", |account| {
             account.every_pc(|diary| diary.late_answers > 50 && diary.echoes > 100)
         })
@@ -589,10 +614,6 @@ fn bulk() -> Office {
         .visiting_every(Some(Duration::from_millis(200)))
         .expect("every PC has downloaded 10 MB", |account| account.every_pc(|diary| diary.pages >= 5))
         .expect("every octet was right", |account| account.every_pc(|diary| diary.pages_wrong == 0))
-}
-
-fn chatted(diary: &Diary, lines: u64) -> bool {
-    diary.chats_broken == 0 && diary.chat_lines >= lines
 }
 
 const fn secs(secs: u64) -> Duration {

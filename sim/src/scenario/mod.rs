@@ -17,10 +17,7 @@
 //!     .link("lan", loss(0.01).jitter_ms(2))
 //!     .at(Duration::from_secs(20), replug("pc-0", "lan1"))
 //!     .lasting(Duration::from_secs(60))
-//!     .expect("pc-0's chat went on", |account| {
-//!         let chat = account.pc("pc-0");
-//!         if chat.chats_broken == 0 && chat.chat_lines > 40 { Ok(()) } else { Err(chat.to_string()) }
-//!     });
+//!     .expect("pc-0's chat went on", |account| account.chats_went_on(1, 40));
 //! let outcome = moves.run("laptop-moves", 1, None).expect("the office can be built");
 //! assert!(outcome.passed(), "{outcome}");
 //! # let _ = link("pc-0", loss(0.5));

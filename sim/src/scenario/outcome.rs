@@ -98,6 +98,20 @@ impl Account {
         }
     }
 
+    /// Asks the first `pcs` PCs, those that chat, whether their chats have gone on: no chat broke, and so many `lines` of
+    /// each came back at least. A chat that is dead breaks only when its PC notices; that no line comes tells before.
+    ///
+    /// # Errors
+    ///
+    /// The first PC whose chat has not.
+    pub fn chats_went_on(&self, pcs: usize, lines: u64) -> Result<(), String> {
+        let went_on = |diary: &Diary| diary.chats_broken == 0 && diary.chat_lines >= lines;
+        match self.pcs().take(pcs).find(|(_, diary)| !went_on(diary)) {
+            Some((name, diary)) => Err(format!("{name}:\n{diary}")),
+            None => Ok(()),
+        }
+    }
+
     /// The gateway's address with the provider, as far as the provider knows.
     pub fn customer(&self) -> Option<Ipv4Addr> {
         self.internet().customer
@@ -235,6 +249,7 @@ mod tests {
         ];
         let account = Account { machines };
         let told = account.every_pc(|diary| diary.pages > 0).expect_err("no page");
+        assert!(account.chats_went_on(1, 0).is_ok() && account.chats_went_on(1, 1).is_err(), "a dead chat");
         let expectations =
             vec![("pages".to_owned(), Err(told)), ("visits".to_owned(), Err(in_lines(account.visits())))];
         let outcome = Outcome {

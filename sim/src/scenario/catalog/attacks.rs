@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_ground::wire::Protocol;
 
-use super::{chatted, secs};
+use super::secs;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT};
 use crate::machine::pc::mac_of;
@@ -77,7 +77,7 @@ pub fn attacked_blindly() -> Office {
                 Err(format!("{} shots", account.attack().fired))
             }
         })
-        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 80)))
+        .expect("every chat went on", |account| account.chats_went_on(8, 80))
 }
 
 /// Somebody on the LAN takes addresses and sends under those of others.
@@ -119,6 +119,6 @@ pub fn poisoned() -> Office {
             (600, 3_000) => Ok(()),
             played => Err(format!("{played:?}")),
         })
-        .expect("every chat went on", |account| account.every_pc(|diary| chatted(diary, 100)))
+        .expect("every chat went on", |account| account.chats_went_on(8, 100))
         .expect("no page failed", |account| account.every_pc(|diary| diary.pages_failed == 0))
 }

@@ -74,7 +74,8 @@ pub(super) fn rotten() -> Office {
     served_after(office, &["desk", "till"], secs(180))
 }
 
-/// Each of `fetchers` fetches mail after `since`, and all of [`MAILERS`] get rid of some.
+/// Each of `fetchers` fetches mail after `since`, and all of [`MAILERS`] get rid of some. Who sends from outside may have
+/// mail for a mailbox only that nobody fetches from, and be told that it is full.
 fn served_after(office: Office, fetchers: &'static [&'static str], since: Duration) -> Office {
     let is_later = move |at: Option<Instant>| at.is_some_and(|at| at > Instant::ZERO + since);
     office
@@ -86,10 +87,14 @@ fn served_after(office: Office, fetchers: &'static [&'static str], since: Durati
             }
         })
         .expect("mail is taken in the end", move |account| {
-            let accounts = MAILERS.iter().map(|(name, _)| (name, account.record::<MailAccount>(name)));
+            let accounts =
+                MAILERS.iter().map(|(name, port)| (name, port, account.record::<MailAccount>(name)));
             let unwell: Vec<_> = accounts
-                .filter(|(_, mailer)| !is_later(mailer.last_taken_at))
-                .map(|(name, mailer)| format!("{name}: {mailer}"))
+                .filter(|(_, port, mailer)| {
+                    let at = if **port == "wan" { mailer.last_settled_at } else { mailer.last_taken_at };
+                    !is_later(at)
+                })
+                .map(|(name, _, mailer)| format!("{name}: {mailer}"))
                 .collect();
             if unwell.is_empty() { Ok(()) } else { Err(unwell.join("; ")) }
         })

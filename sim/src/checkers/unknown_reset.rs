@@ -1,0 +1,353 @@
+//! Unknown connections are reset: a LAN host that speaks in a TCP connection that is older than the gateway's last start
+//! is told so, and takes what it is told. (RFC 9293, sections 3.5.2 and 3.10.7.1)
+//!
+//! The books are kept from the frames alone. The gateway can know a connection if a SYN of it has passed since the last
+//! boot. It may be slow to tell, as resets are limited by rate, and while it has no address outside it tells nothing: so
+//! a host is owed a reset once it has spoken [`TRIES`] times in an unknown connection over [`PATIENCE`].
+//!
+//! What the gateway itself sends is known by its time to live.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use gatepost::config::Config;
+use gatepost_ground::Instant;
+use ipnet::Ipv4Net;
+
+use super::observed_leases::ObservedLeases;
+use super::{Checker, Passage, Side, Snapshot, Way};
+use crate::packet::{Content, Ipv4, Transport};
+
+/// How often a host speaks in an unknown connection before it is owed a reset, and over what time.
+const TRIES: u32 = 3;
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How long a connection is remembered in which nobody speaks: longer than a flow lives. (RFC 5382, REQ-5)
+const MEMORY: Duration = Duration::from_secs(2 * 3_600 + 600);
+/// The most connections that are remembered. Beyond, none is judged until the next boot.
+const CONNECTIONS_MAX: usize = 100_000;
+/// Below it are the gateway's own services, which answer old connections of theirs themselves.
+const SERVICE_PORTS_END: u16 = 1_024;
+
+/// An address and a port.
+type Endpoint = (Ipv4Addr, u16);
+
+/// Keeps a book of every connection of the LAN's with the outside.
+pub struct UnknownReset {
+    lan: Ipv4Net,
+    /// From the LAN's end to the other one.
+    connections: BTreeMap<(Endpoint, Endpoint), Connection>,
+    /// What has been opened on the WAN since the last boot, from the gateway's end to the other one.
+    opened_outside: BTreeMap<(Endpoint, Endpoint), Instant>,
+    leases: ObservedLeases,
+    /// The gateway's hardware address on the LAN.
+    own_mac: String,
+    /// Its address outside, where it answers its hosts itself.
+    external: Option<Ipv4Addr>,
+    has_address: bool,
+    is_full: bool,
+}
+
+struct Connection {
+    /// A SYN has passed since the last boot.
+    is_known: bool,
+    /// The number that the host waits for.
+    awaited: Option<u32>,
+    heard_at: Instant,
+    /// What the host has said in vain: how often, and since when.
+    unanswered: u32,
+    unanswered_since: Instant,
+}
+
+impl UnknownReset {
+    /// For the LAN of `config`.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            lan: config.lan.address.trunc(),
+            connections: BTreeMap::new(),
+            opened_outside: BTreeMap::new(),
+            leases: ObservedLeases::of_config(config),
+            own_mac: String::new(),
+            external: None,
+            has_address: false,
+            is_full: false,
+        }
+    }
+
+    /// The connection between `host` and `remote`, in which somebody speaks at `now`; `None` if there is no room for it.
+    fn connection(&mut self, host: Endpoint, remote: Endpoint, now: Instant) -> Option<&mut Connection> {
+        if self.connections.len() >= CONNECTIONS_MAX {
+            self.is_full = true;
+            return None;
+        }
+        let new = Connection {
+            is_known: false,
+            awaited: None,
+            heard_at: now,
+            unanswered: 0,
+            unanswered_since: now,
+        };
+        let connection = self.connections.entry((host, remote)).or_insert(new);
+        connection.heard_at = now;
+        Some(connection)
+    }
+
+    /// A host of the LAN speaks to somebody beyond it.
+    fn hear(&mut self, passage: &Passage<'_>, ip: &Ipv4) -> Result<(), String> {
+        let Passage { now, packet, .. } = *passage;
+        let Some(segment) = Segment::of(ip) else { return Ok(()) };
+        let is_for_gateway = packet.destination_mac.to_string() == self.own_mac;
+        let is_heard = is_for_gateway
+            && self.has_address
+            && self.external != Some(ip.destination)
+            && segment.checksum_ok
+            && ip.ttl > 1
+            && !self.leases.may_be_anothers(ip.source, packet.source_mac, now);
+        let Some(connection) = self.connection(segment.from, segment.to, now) else { return Ok(()) };
+        connection.is_known |= segment.is_syn;
+        connection.awaited = segment.awaited.or(connection.awaited);
+        if connection.is_known || segment.is_reset || !is_heard {
+            return Ok(());
+        }
+        if connection.unanswered == 0 {
+            connection.unanswered_since = now;
+        }
+        connection.unanswered += 1;
+        if connection.unanswered >= TRIES && connection.unanswered_since + PATIENCE <= now && !self.is_full {
+            let (host, remote) = (show(segment.from), show(segment.to));
+            return Err(format!("{host} speaks to {remote} in an unknown connection, and is told nothing"));
+        }
+        Ok(())
+    }
+
+    /// Something goes out to the LAN.
+    fn tell(&mut self, passage: &Passage<'_>, ip: &Ipv4) -> Result<(), String> {
+        let Some(segment) = Segment::of(ip) else { return Ok(()) };
+        let is_own = ip.is_own_reset()
+            && self.external != Some(ip.source)
+            && passage.packet.source_mac.to_string() == self.own_mac;
+        let Some(connection) = self.connection(segment.to, segment.from, passage.now) else { return Ok(()) };
+        connection.is_known |= segment.is_syn;
+        if !is_own {
+            return Ok(());
+        }
+        connection.unanswered = 0;
+        if connection.awaited == Some(segment.sequence) {
+            return Ok(());
+        }
+        let (host, awaited) = (show(segment.to), connection.awaited);
+        Err(format!("{host} is reset with the number {}, and waits for {awaited:?}", segment.sequence))
+    }
+
+    /// Something passes on the WAN.
+    fn pass_outside(&mut self, passage: &Passage<'_>, ip: &Ipv4) -> Result<(), String> {
+        let Some(segment) = Segment::of(ip) else { return Ok(()) };
+        let leaves = passage.way == Way::Out;
+        if leaves {
+            self.external = Some(ip.source);
+        }
+        let (own, remote) = if leaves { (segment.from, segment.to) } else { (segment.to, segment.from) };
+        if segment.is_syn {
+            if self.opened_outside.len() < CONNECTIONS_MAX {
+                self.opened_outside.insert((own, remote), passage.now);
+            } else {
+                self.is_full = true;
+            }
+        }
+        let is_own = leaves && ip.is_own_reset() && own.1 >= SERVICE_PORTS_END;
+        if !is_own || self.is_full || self.opened_outside.contains_key(&(own, remote)) {
+            return Ok(());
+        }
+        Err(format!("the gateway resets a connection of {} that it does not know", show(remote)))
+    }
+}
+
+impl Checker for UnknownReset {
+    fn name(&self) -> &'static str {
+        "unknown-reset"
+    }
+
+    fn promise(&self) -> &'static str {
+        "a LAN host that speaks in a connection that the gateway cannot know is reset with the number that it waits for, \
+         and nobody on the WAN is"
+    }
+
+    fn on_boot(&mut self) {
+        self.connections.clear();
+        self.opened_outside.clear();
+        self.has_address = false;
+        self.is_full = false;
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        self.leases.observe(passage);
+        let Content::Ipv4(ip) = &passage.packet.content else { return Ok(()) };
+        match (passage.side, passage.way) {
+            (Side::Lan, Way::In) if self.lan.contains(&ip.source) && !self.lan.contains(&ip.destination) => {
+                self.hear(passage, ip)
+            }
+            (Side::Lan, Way::Out) if self.lan.contains(&ip.destination) && !self.lan.contains(&ip.source) => {
+                self.tell(passage, ip)
+            }
+            (Side::Lan, _) => Ok(()),
+            (Side::Wan, _) => self.pass_outside(passage, ip),
+        }
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        let Snapshot { now, status, .. } = snapshot;
+        self.own_mac.clone_from(&status.lan.mac);
+        self.has_address = status.wan.as_ref().is_some_and(|wan| wan.address.is_some());
+        if !self.has_address {
+            self.connections.values_mut().for_each(|connection| connection.unanswered = 0);
+        }
+        self.connections.retain(|_, connection| connection.heard_at + MEMORY > *now);
+        self.opened_outside.retain(|_, at| *at + MEMORY > *now);
+        Ok(())
+    }
+}
+
+/// Of a TCP segment, what matters here.
+struct Segment {
+    from: Endpoint,
+    to: Endpoint,
+    sequence: u32,
+    awaited: Option<u32>,
+    is_syn: bool,
+    is_reset: bool,
+    checksum_ok: bool,
+}
+
+impl Segment {
+    fn of(ip: &Ipv4) -> Option<Self> {
+        let Transport::Tcp {
+            source_port,
+            destination_port,
+            sequence,
+            acknowledgment,
+            is_opening,
+            is_accepting,
+            is_reset,
+            checksum_ok,
+            ..
+        } = ip.transport
+        else {
+            return None;
+        };
+        Some(Self {
+            from: (ip.source, source_port),
+            to: (ip.destination, destination_port),
+            sequence,
+            awaited: acknowledgment,
+            is_syn: is_opening || is_accepting,
+            is_reset,
+            checksum_ok,
+        })
+    }
+}
+
+fn show((address, port): Endpoint) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(address), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::{config, packet, segment, snapshot};
+    use crate::packet::Packet;
+
+    const PC: &str = "192.168.1.9";
+    const WAN: &str = "203.0.113.10";
+    const SERVER: &str = "198.51.100.7";
+
+    /// A gateway that has booted, and has an address.
+    fn booted() -> UnknownReset {
+        let mut checker = UnknownReset::new(&config());
+        checker.on_boot();
+        checker.on_snapshot(&snapshot(1)).expect("nothing has happened");
+        checker
+    }
+
+    fn pass(
+        checker: &mut UnknownReset,
+        at: (u64, Way, Side),
+        mut packet: Packet,
+        ttl: u8,
+        number: u32,
+    ) -> Result<(), String> {
+        let (secs, way, side) = at;
+        // `packet` has the gateway's for its source.
+        if way == Way::In {
+            std::mem::swap(&mut packet.source_mac, &mut packet.destination_mac);
+        }
+        let Content::Ipv4(ip) = &mut packet.content else { unreachable!("it is one") };
+        ip.ttl = ttl;
+        if let Transport::Tcp { sequence, acknowledgment, .. } = &mut ip.transport {
+            *sequence = number;
+            *acknowledgment = acknowledgment.map(|_| number);
+        }
+        checker.on_passage(&Passage { now: Instant::from_secs(secs), way, side, packet: &packet })
+    }
+
+    /// The PC says something in its connection, and waits for 77.
+    fn speaks(checker: &mut UnknownReset, secs: u64, flags: &str) -> Result<(), String> {
+        pass(checker, (secs, Way::In, Side::Lan), packet(PC, SERVER, segment(1_000, 80, flags)), 64, 77)
+    }
+
+    fn is_reset(checker: &mut UnknownReset, secs: u64, number: u32) -> Result<(), String> {
+        let reset = packet(SERVER, PC, segment(80, 1_000, "R"));
+        pass(checker, (secs, Way::Out, Side::Lan), reset, 64, number)
+    }
+
+    #[test]
+    fn a_host_that_is_told_nothing_is_noticed_at_its_third_try() {
+        let mut checker = booted();
+        speaks(&mut checker, 10, "A").expect("once");
+        speaks(&mut checker, 11, "A").expect("twice");
+        speaks(&mut checker, 14, "A").expect_err("it is told nothing");
+    }
+
+    #[test]
+    fn a_host_that_is_told_and_one_that_the_gateway_knows_are_well() {
+        let mut checker = booted();
+        for secs in 10..30 {
+            speaks(&mut checker, secs, "A").expect("it will be told");
+            is_reset(&mut checker, secs, 77).expect("the number that it waits for");
+        }
+        speaks(&mut checker, 40, "S").expect("it connects anew");
+        (41..60).for_each(|secs| speaks(&mut checker, secs, "A").expect("the gateway knows it"));
+        checker.on_boot();
+        checker.on_snapshot(&snapshot(60)).expect("nothing");
+        (61..64).for_each(|secs| speaks(&mut checker, secs, "A").expect("not for long"));
+        speaks(&mut checker, 64, "A").expect_err("the gateway has forgotten it");
+    }
+
+    #[test]
+    fn without_an_address_outside_nobody_is_owed_anything() {
+        let mut checker = booted();
+        let mut homeless = snapshot(5);
+        homeless.status.wan = None;
+        checker.on_snapshot(&homeless).expect("nothing");
+        (10..30).for_each(|secs| speaks(&mut checker, secs, "A").expect("it is owed nothing"));
+    }
+
+    #[test]
+    fn a_reset_with_another_number_is_noticed() {
+        let mut checker = booted();
+        speaks(&mut checker, 10, "A").expect("once");
+        is_reset(&mut checker, 10, 78).expect_err("another number");
+    }
+
+    #[test]
+    fn a_reset_to_the_wan_is_noticed_unless_the_connection_is_known() {
+        let mut checker = booted();
+        let reset = || packet(WAN, SERVER, segment(40_000, 80, "R"));
+        let leaves = |secs| (secs, Way::Out, Side::Wan);
+        pass(&mut checker, leaves(10), reset(), 63, 1).expect("a LAN host's");
+        pass(&mut checker, leaves(11), reset(), 64, 1).expect_err("the gateway's own");
+        let service = packet(WAN, SERVER, segment(25, 4_000, "R"));
+        pass(&mut checker, leaves(12), service, 64, 1).expect("a service answers for itself");
+        pass(&mut checker, leaves(13), packet(WAN, SERVER, segment(40_000, 80, "S")), 64, 1).expect("a SYN");
+        pass(&mut checker, leaves(14), reset(), 64, 1).expect("the gateway's own connection");
+    }
+}

@@ -68,7 +68,7 @@ impl Bridge {
 
     /// Whether other workers have to be told that `mac` is behind `port`: the station is new or has moved, or this is
     /// its first frame in the current third of the ageing time. Call this before [`Bridge::learn`].
-    pub fn is_news(&self, now: Instant, mac: MacAddr, port: PortId) -> bool {
+    pub fn should_announce(&self, now: Instant, mac: MacAddr, port: PortId) -> bool {
         let third = |time: Instant| time.as_micros() / (Self::AGING.as_micros() as u64 / 3);
         let set = &self.sets[self.index(mac)];
         let is_known =
@@ -199,14 +199,17 @@ mod tests {
     #[test]
     fn it_is_news_who_is_new_or_moves_or_is_heard_after_a_third_of_the_ageing_time() {
         let mut bridge = bridge();
-        let mut is_news = |secs: u64, port: u8| {
+        let mut should_announce = |secs: u64, port: u8| {
             let now = NOW + Duration::from_secs(secs);
-            let is_news = bridge.is_news(now, station(1), PortId(port));
+            let should_announce = bridge.should_announce(now, station(1), PortId(port));
             bridge.learn(now, station(1), PortId(port));
-            is_news
+            should_announce
         };
-        assert_eq!([is_news(0, 3), is_news(99, 3), is_news(99, 4)], [true, false, true]);
-        let told: Vec<_> = (100..500).filter(|secs| is_news(*secs, 4)).collect();
+        assert_eq!(
+            [should_announce(0, 3), should_announce(99, 3), should_announce(99, 4)],
+            [true, false, true]
+        );
+        let told: Vec<_> = (100..500).filter(|secs| should_announce(*secs, 4)).collect();
         assert_eq!(told, [100, 200, 300, 400]);
     }
 

@@ -51,7 +51,7 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
     fn is_in(self, net: &Self::Net) -> bool;
 
     /// The meaning of the first and the last address of a network with a prefix of this length.
-    fn ends_of(prefix_len: u8) -> Ends;
+    fn edges_of(prefix_len: u8) -> EdgeAddresses;
 
     /// Whether it is the unspecified address.
     fn is_unspecified(self) -> bool;
@@ -71,7 +71,7 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
 
 /// The meaning of a network's first address (all host bits 0) and of its last one (all host bits 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ends {
+pub enum EdgeAddresses {
     /// Both are hosts' addresses.
     Hosts,
     /// Both are broadcast addresses. (RFC 1812, section 4.2.3.1)
@@ -125,8 +125,8 @@ impl Address for Ipv4Addr {
     }
 
     /// A network of one or two addresses has no broadcast address. (RFC 3021)
-    fn ends_of(prefix_len: u8) -> Ends {
-        if prefix_len < 31 { Ends::AllHosts } else { Ends::Hosts }
+    fn edges_of(prefix_len: u8) -> EdgeAddresses {
+        if prefix_len < 31 { EdgeAddresses::AllHosts } else { EdgeAddresses::Hosts }
     }
 
     fn is_unspecified(self) -> bool {

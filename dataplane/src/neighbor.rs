@@ -478,7 +478,7 @@ impl<A: Address> NeighborTable<A> {
     /// Gives a new neighbour a slot, another neighbour's if need be.
     fn insert(&mut self, now: Instant, index: usize, key: A::OnInterface) -> Option<usize> {
         let set = &mut self.sets[index];
-        let way = set.most_dispensable()?;
+        let way = set.eviction_slot()?;
         set.keys[way] = key;
         let is_listed = set.entries[way].is_listed;
         set.entries[way] = Entry { is_listed, used: now, ..Entry::default() };

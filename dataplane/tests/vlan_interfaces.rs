@@ -1,5 +1,5 @@
-//! VLANs that lead to interfaces: their frames enter without the tag, and what leaves there leaves by the number that the
-//! VLAN has among the ports. (IEEE 802.1Q)
+//! VLANs that lead to interfaces: their frames enter without the tag, and what leaves there leaves by the number that
+//! the VLAN has among the ports. (IEEE 802.1Q)
 
 mod common;
 

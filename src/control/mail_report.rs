@@ -30,8 +30,8 @@ pub struct Account {
     pub server: String,
     /// The user who gets what is there; `null` if that is distributed.
     pub user: Option<String>,
-    /// `connected`; `waits` for its time; `no-way` while its server cannot be reached as there is no way out; `failing` if
-    /// the last look did not fetch it.
+    /// `connected`; `waits` for its time; `no-way` while its server cannot be reached as there is no way out;
+    /// `failing` if the last look did not fetch it.
     pub state: String,
     /// Seconds since it was last fetched to its end.
     pub last_success_secs: Option<u64>,
@@ -158,8 +158,8 @@ pub struct PolledMessage {
     pub uidl: Option<String>,
     /// Its octets, as its server counts.
     pub octets: u64,
-    /// `fetch`; `delete` there, as it was fetched before; `too-long`: it stays there, and its receiver is told; `later`: it
-    /// could not be taken.
+    /// `fetch`; `delete` there, as it was fetched before; `too-long`: it stays there, and its receiver is told;
+    /// `later`: it could not be taken.
     pub action: String,
     /// Why it could not be taken.
     pub error: Option<String>,

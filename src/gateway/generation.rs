@@ -165,7 +165,7 @@ impl Generation {
     }
 
     /// Leaves the addresses to the next generation, at once.
-    pub fn give_way(&mut self) {
+    pub fn leave_addresses(&mut self) {
         self.following.abort_all();
     }
 
@@ -178,7 +178,7 @@ impl Generation {
     /// Stops the services, the last of the list first; none waits for another, so that none takes anything new while
     /// another one finishes. Each has [`STOP_WITHIN`] to finish what is under way.
     pub async fn stop(mut self) {
-        self.give_way();
+        self.leave_addresses();
         // A service that takes longer is cut off.
         let stopping = self.instances.iter().rev().map(|instance| -> LocalFuture<'static, ()> {
             let stopped = timeout(STOP_WITHIN, instance.stop());

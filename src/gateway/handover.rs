@@ -40,7 +40,7 @@ pub struct Handover {
     /// The workers with something new since their last wake-up.
     to_wake: Workers,
     /// The notice that is being delivered, and the workers that have not got it yet.
-    telling: Option<(Notice, Workers)>,
+    delivering: Option<(Notice, Workers)>,
 }
 
 /// A set of workers.
@@ -76,7 +76,7 @@ impl Handover {
             inboxes: Arc::clone(&inboxes),
             wake: Arc::clone(wake),
             to_wake: Workers::default(),
-            telling: None,
+            delivering: None,
         };
         shards.into_iter().map(handover).collect()
     }
@@ -100,7 +100,7 @@ impl Handover {
     /// was missing.
     pub fn tell(&mut self, mut next: impl FnMut() -> Option<Notice>) -> bool {
         loop {
-            let Some((notice, mut waiting)) = self.telling.take().or_else(|| {
+            let Some((notice, mut waiting)) = self.delivering.take().or_else(|| {
                 let mut others = Workers::default();
                 let notice = next()?;
                 self.shard.others().for_each(|other| others.insert(other));
@@ -116,7 +116,7 @@ impl Handover {
                 refused
             });
             if waiting != Workers::default() {
-                self.telling = Some((notice, waiting));
+                self.delivering = Some((notice, waiting));
                 return true;
             }
         }

@@ -170,7 +170,8 @@ impl<P: Port> Ports<P> {
         self.slots.iter().any(PortSlot::is_readable)
     }
 
-    /// Reads frames until the batch is full, nothing is left to read, or each port was read as often as one batch allows.
+    /// Reads frames until the batch is full, nothing is left to read, or each port was read as often as one batch
+    /// allows.
     pub fn receive(&mut self, batch: &mut Batch, undeliverable: Undeliverable<'_>) {
         self.slots.iter_mut().for_each(|slot| slot.refused_left = REFUSED_MAX);
         for _ in 0..ROUNDS_MAX {

@@ -88,7 +88,7 @@ impl Merge for NeighborsAnswer {
     fn merge(&mut self, other: Self) {
         let Self { neighbors, stations } = self;
         neighbors.extend(other.neighbors);
-        neighbors.sort_by_key(|neighbor| (neighbor.interface, neighbor.ip, standing(neighbor.state)));
+        neighbors.sort_by_key(|neighbor| (neighbor.interface, neighbor.ip, state_rank(neighbor.state)));
         neighbors.dedup_by(|also, known| {
             let is_same = (also.interface, also.ip) == (known.interface, known.ip);
             known.held += if is_same { also.held } else { 0 };
@@ -101,7 +101,7 @@ impl Merge for NeighborsAnswer {
 }
 
 /// The rank of a neighbour's state: the lowest is the best known.
-fn standing(state: State) -> u8 {
+fn state_rank(state: State) -> u8 {
     match state {
         State::Reachable => 0,
         State::Probe => 1,

@@ -82,7 +82,8 @@ pub(super) enum Command {
         #[command(flatten)]
         lab: Lab,
     },
-    /// Fetch the mail of the user of a PC of the running lab, print it, and delete it there, as mail programs do by POP3.
+    /// Fetch the mail of the user of a PC of the running lab, print it, and delete it there, as mail programs do by
+    /// POP3.
     Fetch {
         /// The PC.
         #[arg(default_value = "pc1")]

@@ -81,8 +81,8 @@ fn sender(config: &Config, from: Option<&str>) -> Result<ReversePath, Error> {
     }
 }
 
-/// The message, with lines as SMTP has them. One of more than `octets_max` octets is refused, and so is one with a CR that
-/// is no line's end, as the SMTP server does: what such a CR means differs from program to program.
+/// The message, with lines as SMTP has them. One of more than `octets_max` octets is refused, and so is one with a CR
+/// that is no line's end, as the SMTP server does: what such a CR means differs from program to program.
 fn read(input: &mut impl Read, octets_max: u64) -> Result<Vec<u8>, Error> {
     let mut octets = Vec::new();
     let unreadable = |error: io::Error| {

@@ -10,8 +10,9 @@
 //! | `list`, `search`, `show`, `trace` | read, and change nothing |
 //! | `deliver`, `poll`, `queue` | ask the gateway, which has to run |
 //!
-//! Without mail in the configuration, `check`, `dkim`, `export` and `import` do the same, and so do `list`, `search`, `show`
-//! and `trace` where a store is left. The others say, all in the same words and with the same exit code, that mail is off.
+//! Without mail in the configuration, `check`, `dkim`, `export` and `import` do the same, and so do `list`, `search`,
+//! `show` and `trace` where a store is left. The others say, all in the same words and with the same exit code, that
+//! mail is off.
 
 mod aliases;
 mod check;
@@ -59,10 +60,10 @@ pub enum Mail {
     /// ports are served: a Date, Message-ID or From that it lacks is added, aliases and rules are followed, and what is
     /// for others is queued. Lines end with LF or CRLF.
     ///
-    /// It exits as sendmail does, by sysexits(3): with 0 if all recipients are taken, 75 if it is to be handed in again
-    /// later, 67 if a recipient is refused, 65 if the message is, 64 if the command line is wrong, 69 if mail is off, 74
-    /// if the message cannot be read, 76 if another version of the gateway runs, 77 for other users, 78 if the
-    /// configuration is wrong. When it was handed in, recipients that stderr does not name have it.
+    /// It exits as sendmail does, by sysexits(3): with 0 if all recipients are taken, 75 if it is to be handed in
+    /// again later, 67 if a recipient is refused, 65 if the message is, 64 if the command line is wrong, 69 if mail
+    /// is off, 74 if the message cannot be read, 76 if another version of the gateway runs, 77 for other users, 78 if
+    /// the configuration is wrong. When it was handed in, recipients that stderr does not name have it.
     Deliver {
         /// Whom notices go to if it cannot be delivered, and who is named in From if the message does not say; '<>' for
         /// nobody. Without it, the postmaster.
@@ -130,7 +131,8 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
-    /// List the messages of a mailbox that have a text: in the header that people see, in their text, in names of files.
+    /// List the messages of a mailbox that have a text: in the header that people see, in their text, in names of
+    /// files.
     Search {
         /// The user whose mailbox it is.
         user: String,
@@ -153,8 +155,8 @@ pub enum Mail {
     },
     /// Say where a message is: how it came, and what has become of each of its copies.
     Trace {
-        /// Its number, as `gatepost mail list` (id) and `show queue` have it, 12, or 12.0 for a recipient elsewhere; the
-        /// name in the 250 to its sender; or a Message-ID.
+        /// Its number, as `gatepost mail list` (id) and `show queue` have it, 12, or 12.0 for a recipient elsewhere;
+        /// the name in the 250 to its sender; or a Message-ID.
         id: String,
         /// Which store.
         #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `gatepost mail list`, `mail show` and `mail search`.
 //!
-//! They read the store's files, as `mail export` does, and ask no gateway: so they do the same whether one runs or not, a long
-//! search keeps no service waiting, and a message of any length is printed as it is stored.
+//! They read the store's files, as `mail export` does, and ask no gateway: so they do the same whether one runs or
+//! not, a long search keeps no service waiting, and a message of any length is printed as it is stored.
 
 use std::io::{self, IsTerminal, Write};
 

@@ -305,8 +305,8 @@ pub(crate) mod testing {
         }
     }
 
-    /// A router with an address of each family inside, and of IPv6 outside, by two providers. Their routers are those of
-    /// IPv6 and, where there is no address of it, of IPv4.
+    /// A router with an address of each family inside, and of IPv6 outside, by two providers. Their routers are those
+    /// of IPv6 and, where there is no address of it, of IPv4.
     pub(crate) fn config_with_long() -> Config {
         let nets = |texts: &[&str]| -> Vec<IpNet> {
             texts.iter().map(|text| text.parse().expect("a network")).collect()

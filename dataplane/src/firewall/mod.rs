@@ -32,8 +32,8 @@ pub enum InboundMatch<A = Ipv4Addr> {
 
 /// Matches a packet from `source` on the WAN to `port` of the WAN address.
 ///
-/// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards of that port exist
-/// and none admits it.
+/// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards
+/// of that port exist and none admits it.
 pub fn match_inbound<A: Address>(
     open: &InboundRules<A>,
     protocol: Protocol,

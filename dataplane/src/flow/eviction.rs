@@ -30,12 +30,12 @@ use crate::nat::mapping::space_of;
 /// How far a new flow may use the reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum ReserveAccess {
-    /// Not at all.
+    /// The new flow uses none of the reserve.
     #[default]
     Common,
-    /// The reserve without the gateway's part.
+    /// The new flow uses the reserve except the gateway's part.
     Floor,
-    /// The whole reserve.
+    /// The new flow uses the whole reserve.
     All,
 }
 
@@ -75,7 +75,7 @@ const EXAMINED_MAX: usize = 64;
 
 /// The last step tried for a new flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-enum Tried {
+enum SearchStep {
     #[default]
     Nothing,
     /// Recycling a flow of a holder above its floor.
@@ -90,7 +90,7 @@ enum Tried {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Room {
     pub(super) access: ReserveAccess,
-    tried: Tried,
+    tried: SearchStep,
 }
 
 /// The state of a new flow's search for room.
@@ -118,23 +118,24 @@ impl<A: Address> FlowTable<A> {
                 self.recycle_own(quota)
             }
             FlowError::TableFull => {
-                let entitled = self.entitled(quota, |table, source| table.holders.count(source));
-                search.flows.advance(entitled, floor, |least| self.recycle_any(quota, least))
+                let access = self.reserve_access(quota, |table, source| table.holders.count(source));
+                search.flows.advance(access, floor, |least| self.recycle_any(quota, least))
             }
             FlowError::PortsExhausted => {
                 let Quota::Client(source) = quota else { return false };
                 let space = space_of(protocol);
-                let entitled = self.entitled(quota, |table, source| table.holders.count_in(source, space));
+                let access =
+                    self.reserve_access(quota, |table, source| table.holders.count_in(source, space));
                 let Some(external) = new.mapped_client() else { return false };
                 let recycle = |least| self.recycle_port(source, (protocol, external), least);
-                search.ports.advance(entitled, floor, recycle)
+                search.ports.advance(access, floor, recycle)
             }
             _ => false,
         }
     }
 
     /// The access to the reserve of a new flow whose source has this number of `flows`.
-    fn entitled(&self, quota: Quota<A>, flows: impl Fn(&Self, Source) -> u32) -> ReserveAccess {
+    fn reserve_access(&self, quota: Quota<A>, flows: impl Fn(&Self, Source) -> u32) -> ReserveAccess {
         match quota {
             Quota::Client(Source::Gateway) => ReserveAccess::All,
             Quota::Client(source) if flows(self, source) < self.floor() => ReserveAccess::Floor,
@@ -222,14 +223,18 @@ impl<A: Address> FlowTable<A> {
 
 impl Room {
     /// Takes the next step, and those after it while a step does not help. Whether one did.
-    fn advance(&mut self, entitled: ReserveAccess, floor: u32, mut recycle: impl FnMut(u32) -> bool) -> bool {
-        while self.tried < Tried::Any {
+    fn advance(&mut self, access: ReserveAccess, floor: u32, mut recycle: impl FnMut(u32) -> bool) -> bool {
+        while self.tried < SearchStep::Any {
             let (tried, access) = match self.tried {
-                Tried::Nothing => (Tried::LargestHolders, recycle(floor).then_some(ReserveAccess::All)),
-                Tried::LargestHolders => {
-                    (Tried::Reserve, Some(entitled).filter(|entitled| *entitled > self.access))
+                SearchStep::Nothing => {
+                    (SearchStep::LargestHolders, recycle(floor).then_some(ReserveAccess::All))
                 }
-                Tried::Reserve | Tried::Any => (Tried::Any, recycle(0).then_some(ReserveAccess::All)),
+                SearchStep::LargestHolders => {
+                    (SearchStep::Reserve, Some(access).filter(|access| *access > self.access))
+                }
+                SearchStep::Reserve | SearchStep::Any => {
+                    (SearchStep::Any, recycle(0).then_some(ReserveAccess::All))
+                }
             };
             *self = Self { tried, access: access.unwrap_or(self.access) };
             if access.is_some() {

@@ -250,8 +250,8 @@ impl Holders {
     }
 
     /// The holders whose flows may be recycled, out of `ranked` (the holders with the most pending flows, in the
-    /// order of their ranks) and the new flow's `own` holder: `own` only if no other qualifies and `own` has `least`
-    /// pending flows, so that it never loses its flows for its answered ones.
+    /// order of their ranks) and the new flow's `own` holder: `own` only if no other holder qualifies and `own` has
+    /// at least `least` pending flows. The answered flows of `own` do not count.
     fn candidates_of(
         &self,
         ranked: impl Iterator<Item = HolderId>,

@@ -211,12 +211,12 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
                 return;
             }
             entry.key = None;
-            self.let_go(place, expire);
+            self.release_all(place, expire);
         }
     }
 
     /// Gives `take` all frames held in a slot.
-    fn let_go(&mut self, place: usize, take: &mut impl FnMut(Ingress, &mut Frame)) {
+    fn release_all(&mut self, place: usize, take: &mut impl FnMut(Ingress, &mut Frame)) {
         let held = &mut self.sets[place / WAYS][place % WAYS].held;
         while let Some((frame, ingress)) = self.pool.release(held) {
             take(ingress, frame);

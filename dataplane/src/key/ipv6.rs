@@ -7,7 +7,7 @@ use gatepost_ground::InterfaceId;
 use gatepost_ground::wire::checksum::Delta;
 use ipnet::{IpNet, Ipv6Net};
 
-use super::{Address, Ends};
+use super::{Address, EdgeAddresses};
 
 impl Address for Ipv6Addr {
     type Bits = u128;
@@ -50,8 +50,8 @@ impl Address for Ipv6Addr {
     }
 
     /// A network of two routers has no any-router address. (RFC 6164, section 6)
-    fn ends_of(prefix_len: u8) -> Ends {
-        if prefix_len < 127 { Ends::AnyRouter } else { Ends::Hosts }
+    fn edges_of(prefix_len: u8) -> EdgeAddresses {
+        if prefix_len < 127 { EdgeAddresses::AnyRouter } else { EdgeAddresses::Hosts }
     }
 
     fn is_unspecified(self) -> bool {

@@ -33,7 +33,7 @@ impl<A: Address> Set<A> {
     }
 
     /// The slot to give to a new neighbour: one without held frames, a free one if possible.
-    pub(super) fn most_dispensable(&self) -> Option<usize> {
+    pub(super) fn eviction_slot(&self) -> Option<usize> {
         let rank = |way: &usize| {
             let entry = &self.entries[*way];
             let rank = match entry.phase {
@@ -145,7 +145,7 @@ impl Entry {
             return;
         }
         if self.phase == Phase::Contested {
-            self.give_way(now, interface, ip, pool, events);
+            self.move_to_claimant(now, interface, ip, pool, events);
             return;
         }
         // A neighbour that has moved silently is asked for by broadcast as soon as there is a frame for it.
@@ -175,7 +175,7 @@ impl Entry {
 
     /// The neighbour did not answer: its hardware address becomes the claimant's, which is verified when it is next
     /// used.
-    fn give_way<A: Address>(
+    fn move_to_claimant<A: Address>(
         &mut self,
         now: Instant,
         interface: InterfaceId,

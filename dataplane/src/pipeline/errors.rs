@@ -124,8 +124,9 @@ impl Dataplane {
         if self.networks.own_role(header.source).is_some() {
             return;
         }
-        // A packet from the outside was addressed to the gateway. A quote with a LAN destination means that its flow has
-        // ended since: the destination cannot be translated back, and the error would show the LAN host's address.
+        // A packet from the outside was addressed to the gateway. A quote with a LAN destination means that its flow
+        // has ended since: the destination cannot be translated back, and the error would show the LAN host's
+        // address.
         let is_inside = |address| self.networks.is_inside(address);
         if self.config.mode.translates() && is_inside(header.destination) && !is_inside(header.source) {
             self.counters.made_suppressed += 1;

@@ -325,8 +325,8 @@ impl LinkTable {
     /// Tells the other workers of a station that is about to be learnt, if they do not know it.
     #[inline(never)]
     fn tell(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
-        let is_news = self.bridges[interface.index()].is_news(now, station, port);
-        if is_news && self.news.len() < NEWS_MAX {
+        let should_announce = self.bridges[interface.index()].should_announce(now, station, port);
+        if should_announce && self.news.len() < NEWS_MAX {
             self.news.push_back(Notice::Station { interface, mac: station, port });
         }
     }

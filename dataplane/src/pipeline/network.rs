@@ -6,7 +6,7 @@ use core::ops::Range;
 use gatepost_ground::{InterfaceId, Role};
 
 use crate::config::{Config, Family, Interface, Mode};
-use crate::key::{Address, Ends};
+use crate::key::{Address, EdgeAddresses};
 use crate::table::octet_filter::OctetFilter;
 use crate::table::per_interface::PerInterface;
 
@@ -172,7 +172,7 @@ pub(super) struct Network<A: Address = Ipv4Addr> {
     own: A,
     network: A::Bits,
     mask: A::Bits,
-    ends: Ends,
+    ends: EdgeAddresses,
     interface: InterfaceId,
     role: Role,
 }
@@ -181,7 +181,7 @@ impl<A: Address> Network<A> {
     fn of_address(net: A::Net, interface: InterfaceId, role: Role) -> Self {
         let (own, prefix_len) = A::split_net(net);
         let mask = A::mask(prefix_len);
-        Self { own, network: own.bits() & mask, mask, ends: A::ends_of(prefix_len), interface, role }
+        Self { own, network: own.bits() & mask, mask, ends: A::edges_of(prefix_len), interface, role }
     }
 
     /// The addresses in the network that no other host has.
@@ -199,7 +199,7 @@ impl<A: Address> Network<A> {
 
     /// Whether `address` is the gateway's own or the network's any-router address.
     fn is_own(&self, address: A) -> bool {
-        address == self.own || (self.ends == Ends::AnyRouter && address == self.first())
+        address == self.own || (self.ends == EdgeAddresses::AnyRouter && address == self.first())
     }
 
     /// The gateway's own address in the network.
@@ -222,7 +222,7 @@ impl<A: Address> Network<A> {
     /// zeros). (RFC 1812, section 4.2.3.1)
     #[inline]
     pub(super) fn is_broadcast(&self, address: A) -> bool {
-        self.ends == Ends::AllHosts && (address == self.first() || address == self.last())
+        self.ends == EdgeAddresses::AllHosts && (address == self.first() || address == self.last())
     }
 }
 

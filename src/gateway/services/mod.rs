@@ -87,7 +87,7 @@ impl Services {
                 Event::Reload(Request { config, answer }) => {
                     let outcome = match self.prepare_reload(*config, wan_client.as_ref()).await {
                         Ok(prepared) => {
-                            generation.give_way();
+                            generation.leave_addresses();
                             let (client, new) = self.activate(prepared, wan_client);
                             wan_client = client;
                             retire(&mut former, std::mem::replace(&mut generation, new)).await;

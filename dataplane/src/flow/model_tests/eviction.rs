@@ -154,8 +154,8 @@ impl Model {
         may
     }
 
-    /// Adds to `may` what ends when `candidates`, of which those with more pending flows come first, are asked for a port
-    /// after the flows that have `ended`.
+    /// Adds to `may` what ends when `candidates`, of which those with more pending flows come first, are asked for a
+    /// port after the flows that have `ended`.
     fn free_port_of(
         &self,
         candidates: &[Source],

@@ -27,8 +27,8 @@ gatepost_ground::counters! {
         pub icmp_ignored: u64,
         /// Echo requests in fragments beyond the rate of replies to one address.
         pub echo_replies_limited: u64,
-        /// TCP segments whose octets were dropped because the connections' buffers had all the memory that they may have;
-        /// the peer sends them again.
+        /// TCP segments whose octets were dropped because the connections' buffers had all the memory that they may
+        /// have; the peer sends them again.
         pub segments_dropped_memory_full: u64,
         /// TCP segments for no connection and no listener; answered by a reset.
         pub segments_unwanted: u64,

@@ -177,8 +177,9 @@ impl Stack {
         self.shared.changed.notify_one();
     }
 
-    /// Replaces what is said of sources that some ports do not admit. A port that no rule is about admits everybody, and
-    /// the first rule about a port counts. Packets of a connection that was accepted before are judged by it, too.
+    /// Replaces what is said of sources that some ports do not admit. A port that no rule is about admits everybody,
+    /// and the first rule about a port counts. Packets of a connection that was accepted before are judged by it,
+    /// too.
     pub fn set_access(&self, rules: Vec<AccessRule>) {
         self.shared.engine.borrow_mut().access = Access::new(rules);
     }

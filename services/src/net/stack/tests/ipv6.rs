@@ -24,8 +24,8 @@ const OURS: &str = "2001:db8:1::1";
 const PEERS: &str = "2001:db8:1::2";
 const NOW: Instant = Instant::ZERO;
 
-/// A SYN from port 4000 of the peer's to port 25 of ours, sequence number 7, maximum segment size 1440. The checksum was
-/// made by other code.
+/// A SYN from port 4000 of the peer's to port 25 of ours, sequence number 7, maximum segment size 1440. The checksum
+/// was made by other code.
 const SYN_OCTETS: [u8; 64] = [
     0x60, 0x00, 0x00, 0x00, 0x00, 0x18, 0x06, 0x40, // IPv6, TCP, hop limit 64
     0x20, 0x01, 0x0d, 0xb8, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x02, //

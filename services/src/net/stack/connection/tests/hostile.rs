@@ -262,8 +262,8 @@ impl Connection {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(100)))]
 
-    /// Whatever arrives in whatever state: no panic, no storm, no timer that spins or is missing, and no more memory than
-    /// the buffers may have. A peer that falls silent gets little, and an abort ends it all.
+    /// Whatever arrives in whatever state: no panic, no storm, no timer that spins or is missing, and no more memory
+    /// than the buffers may have. A peer that falls silent gets little, and an abort ends it all.
     #[test]
     fn arbitrary_segments_do_no_harm(
         start in prop_oneof![Just(Start::Connect), Just(Start::Accept), Just(Start::Cookie)],

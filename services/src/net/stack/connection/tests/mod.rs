@@ -1,5 +1,5 @@
-//! Connections by themselves: transcripts with explicit times, and random conversations over a pipe that loses, repeats and
-//! reorders.
+//! Connections by themselves: transcripts with explicit times, and random conversations over a pipe that loses,
+//! repeats and reorders.
 
 mod hostile;
 mod pipe;

@@ -308,14 +308,14 @@ fn hash_quoted(hasher: &mut SipHasher13, packet: &[u8]) {
 /// What NAT leaves as it is of a transport header and what follows: all but ports, identifiers and checksums, and a
 /// segment's options.
 fn hash_transport(hasher: &mut SipHasher13, protocol: IpNumber, payload: &[u8]) {
-    let kept: &[Range<usize>] = match protocol {
-        IpNumber::TCP => &[4..16],
-        IpNumber::UDP => &[4..6, 8..usize::MAX],
-        IpNumber::ICMP => &[0..2, 6..usize::MAX],
-        _ => &[0..usize::MAX],
+    let kept: [Range<usize>; 2] = match protocol {
+        IpNumber::TCP => [4..16, 16..16],
+        IpNumber::UDP => [4..6, 8..usize::MAX],
+        IpNumber::ICMP => [0..2, 6..usize::MAX],
+        _ => [0..usize::MAX, 0..0],
     };
     for Range { start, end } in kept {
-        hasher.write(payload.get(*start..payload.len().min(*end)).unwrap_or_default());
+        hasher.write(payload.get(start..payload.len().min(end)).unwrap_or_default());
     }
 }
 

@@ -105,8 +105,8 @@ drop_reasons! {
     ForwardSourceDenied => "forward-source-denied",
     /// From the WAN to an address of the LAN, past the NAT.
     LanNotReachable => "lan-not-reachable",
-    /// A TCP segment that fits no state of its flow; or one that has none and opens no connection, of which a LAN host is
-    /// told by a reset.
+    /// A TCP segment that fits no state of its flow; or one that has none and opens no connection, of which a LAN host
+    /// is told by a reset.
     TcpStateInvalid => "tcp-state-invalid",
     /// A TCP segment with sequence or acknowledgment numbers that its receiver could not accept: forged, or far too
     /// late.

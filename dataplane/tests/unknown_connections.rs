@@ -1,5 +1,5 @@
-//! TCP connections of LAN hosts that no flow knows: they are older than the gateway's last start, or were idle for longer
-//! than their flow lived. (RFC 9293, section 3.10.7.1)
+//! TCP connections of LAN hosts that no flow knows: they are older than the gateway's last start, or were idle for
+//! longer than their flow lived. (RFC 9293, section 3.10.7.1)
 
 mod common;
 

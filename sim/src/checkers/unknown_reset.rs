@@ -1,9 +1,9 @@
-//! Unknown connections are reset: a LAN host that speaks in a TCP connection that is older than the gateway's last start
-//! is told so, and takes what it is told. (RFC 9293, sections 3.5.2 and 3.10.7.1)
+//! Unknown connections are reset: a LAN host that speaks in a TCP connection that is older than the gateway's last
+//! start is told so, and takes what it is told. (RFC 9293, sections 3.5.2 and 3.10.7.1)
 //!
 //! The books are kept from the frames alone. The gateway can know a connection if a SYN of it has passed since the last
-//! boot. It may be slow to tell, as resets are limited by rate, and while it has no address outside it tells nothing: so
-//! a host is owed a reset once it has spoken [`TRIES`] times in an unknown connection over [`PATIENCE`].
+//! boot. It may be slow to tell, as resets are limited by rate, and while it has no address outside it tells nothing:
+//! so a host is owed a reset once it has spoken [`TRIES`] times in an unknown connection over [`PATIENCE`].
 //!
 //! What the gateway itself sends is known by its time to live.
 
@@ -74,7 +74,7 @@ impl UnknownReset {
         }
     }
 
-    /// The connection between `host` and `remote`, in which somebody speaks at `now`; `None` if there is no room for it.
+    /// The connection between `host` and `remote`, in which somebody speaks at `now`; `None` if there is no room.
     fn connection(&mut self, host: Endpoint, remote: Endpoint, now: Instant) -> Option<&mut Connection> {
         if self.connections.len() >= CONNECTIONS_MAX {
             self.is_full = true;
@@ -168,8 +168,8 @@ impl Checker for UnknownReset {
     }
 
     fn promise(&self) -> &'static str {
-        "a LAN host that speaks in a connection that the gateway cannot know is reset with the number that it waits for, \
-         and nobody on the WAN is"
+        "a LAN host that speaks in a connection that the gateway cannot know is reset with the number that it waits \
+         for, and nobody on the WAN is"
     }
 
     fn on_boot(&mut self) {

@@ -228,8 +228,8 @@ impl Pc {
         self.resolve(now);
     }
 
-    /// Whether the next errand is for no page. That is random, but both kinds come in each few errands, so that a scenario
-    /// can expect either within some time.
+    /// Whether the next errand is for no page. That is random, but both kinds come in each few errands, so that a
+    /// scenario can expect either within some time.
     fn is_curious(&mut self) -> bool {
         let likes_to = self.rng.random_ratio(1, 3);
         self.pages_in_a_row > 0 && (likes_to || self.pages_in_a_row >= PAGES_IN_A_ROW_MAX)

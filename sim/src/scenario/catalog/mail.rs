@@ -74,8 +74,8 @@ pub(super) fn rotten() -> Office {
     served_after(office, &["desk", "till"], secs(180))
 }
 
-/// Each of `fetchers` fetches mail after `since`, and all of [`MAILERS`] get rid of some. Who sends from outside may have
-/// mail for a mailbox only that nobody fetches from, and be told that it is full.
+/// Each of `fetchers` fetches mail after `since`, and all of [`MAILERS`] get rid of some. Who sends from outside may
+/// have mail for a mailbox only that nobody fetches from, and be told that it is full.
 fn served_after(office: Office, fetchers: &'static [&'static str], since: Duration) -> Office {
     let is_later = move |at: Option<Instant>| at.is_some_and(|at| at > Instant::ZERO + since);
     office

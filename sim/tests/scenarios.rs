@@ -60,6 +60,16 @@ fn provider_renumbers() {
 }
 
 #[test]
+fn provider_keeps_an_address_back_and_gives_another() {
+    passes("lease-runs-out");
+}
+
+#[test]
+fn provider_names_another_resolver() {
+    passes("resolver-changes");
+}
+
+#[test]
 fn slow_disk_holds_up_nobody_but_who_waits_for_it() {
     passes_once("slow-disk");
 }

@@ -77,11 +77,13 @@ mod state_sound;
 mod tables_bounded;
 mod unguessable;
 mod unknown_reset;
+mod wan_lease;
 
 use std::rc::Rc;
 
-use gatepost::config::Config;
+use gatepost::config::{Config, WanAddress};
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Services, Status};
+use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::flow::Pinhole;
 use gatepost_ground::Instant;
 
@@ -217,6 +219,9 @@ pub fn for_config(
         Box::new(state_sound::StateSound::default()),
         Box::new(unguessable::Unguessable::new(config)),
     ];
+    if config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased {
+        checkers.push(Box::new(wan_lease::WanLease::new(config)));
+    }
     if config.mode.translates() {
         checkers.push(Box::new(lan_hidden::LanHidden::new(config)));
         checkers.push(Box::new(nothing_unsolicited::NothingUnsolicited::new(config)));

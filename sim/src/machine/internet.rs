@@ -49,6 +49,7 @@ pub use self::addresses::{
 use self::chat::ChatServer;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
 use self::dhcp::DhcpServer;
+pub use self::dhcp::{DhcpMood, DhcpTerms};
 pub use self::dns::{DnsMood, SILENT_ZONE, SharedTree, Tree, authorities, reverse, servers_called};
 use self::dns::{NameServers, NameService};
 use self::late::{LATE_PORT, LateServer};
@@ -104,9 +105,8 @@ pub struct InternetRecord {
 }
 
 impl Internet {
-    /// An internet with the names of `tree`, whose provider gives out addresses of `network` for
-    /// `lease_secs`.
-    pub fn new(network: Ipv4Net, lease_secs: u32, tree: SharedTree, seed: u64) -> Self {
+    /// An internet with the names of `tree`, whose provider gives out addresses of `network` on these `terms`.
+    pub fn new(network: Ipv4Net, terms: DhcpTerms, tree: SharedTree, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stack = Stack::new(MAC, rng.random());
         // All addresses are its own; which of them are, `is_for_us` says.
@@ -119,7 +119,7 @@ impl Internet {
         let names = NameService::new(NameServers::new(tree, &mut rng));
         let name_servers = Site { hosts: dns::hosts().collect(), ..Site::default() };
         let chat = || Site::called("chat", CHAT_ADDRESS);
-        this.add(DHCP, Site::default().udp(dhcp::SERVER_PORT), DhcpServer::new(network, lease_secs));
+        this.add(DHCP, Site::default().udp(dhcp::SERVER_PORT), DhcpServer::new(network, terms));
         this.add(NAMES, name_servers.udp(DNS_PORT).tcp(DNS_PORT), names);
         this.add("web", Site::numbered("web", &WEB_ADDRESSES).tcp(WEB_PORT), WebServer::default());
         this.add("chat", chat().tcp(CHAT_PORT), ChatServer);
@@ -149,10 +149,17 @@ impl Internet {
         self.servers.any_mut(name)
     }
 
-    /// Makes the DHCP server fall silent, or answer again.
-    pub fn set_dhcp_silent(&mut self, is_silent: bool) {
+    /// How the DHCP server treats its clients from now on.
+    pub fn set_dhcp_mood(&mut self, mood: DhcpMood) {
         if let Some(server) = self.servers.get_mut::<DhcpServer>(DHCP) {
-            server.is_silent = is_silent;
+            server.mood = mood;
+        }
+    }
+
+    /// The name servers that the DHCP server tells its clients from now on.
+    pub fn set_name_servers_told(&mut self, name_servers: &[Ipv4Addr]) {
+        if let Some(server) = self.servers.get_mut::<DhcpServer>(DHCP) {
+            server.terms.name_servers = name_servers.to_vec();
         }
     }
 

@@ -9,7 +9,7 @@ use gatepost_ground::wire::Protocol;
 
 use super::own::Act;
 use crate::machine::attacker::Shot;
-use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::machine::internet::{DhcpMood, DnsMood, ProviderMood};
 use crate::machine::spoofer::Trick;
 use crate::world::disk::DiskMood;
 use crate::world::link::Link;
@@ -51,8 +51,10 @@ pub enum Action {
     PowerBack,
     /// The provider goes over to another network.
     Renumber(String),
-    /// The provider's DHCP server falls silent, or answers again.
-    DhcpSilent(bool),
+    /// How the provider's DHCP server treats its clients from now on.
+    DhcpOfProvider(DhcpMood),
+    /// The provider's DHCP server tells its clients of these name servers from now on.
+    NameServersTold(Vec<Ipv4Addr>),
     /// The provider's machine vanishes, stops forwarding, or works again.
     Provider(ProviderMood),
     /// Name servers become better or worse.
@@ -126,8 +128,8 @@ impl fmt::Display for Action {
             }
             Self::PowerBack => f.write_str("the gateway's power is back"),
             Self::Renumber(network) => write!(f, "the provider renumbers to {network}"),
-            Self::DhcpSilent(true) => f.write_str("the provider's DHCP server falls silent"),
-            Self::DhcpSilent(false) => f.write_str("the provider's DHCP server answers again"),
+            Self::DhcpOfProvider(mood) => write!(f, "the provider's DHCP server is {mood:?}"),
+            Self::NameServersTold(servers) => write!(f, "the provider's DHCP server tells of {servers:?}"),
             Self::Provider(mood) => write!(f, "the provider is {mood:?}"),
             Self::Dns { servers, mood } => write!(f, "name service of {servers}: {mood:?}"),
             Self::NameMoves(name) => write!(f, "{name} moves to another web server"),
@@ -215,7 +217,17 @@ pub fn provider(mood: ProviderMood) -> Action {
 
 /// The provider's DHCP server falls silent, or answers again.
 pub fn dhcp_silent(is_silent: bool) -> Action {
-    Action::DhcpSilent(is_silent)
+    dhcp_of_provider(if is_silent { DhcpMood::Silent } else { DhcpMood::Willing })
+}
+
+/// The provider's DHCP server treats its clients so.
+pub fn dhcp_of_provider(mood: DhcpMood) -> Action {
+    Action::DhcpOfProvider(mood)
+}
+
+/// The provider's DHCP server tells its clients of these name servers, when it next answers.
+pub fn name_servers_told(servers: &[Ipv4Addr]) -> Action {
+    Action::NameServersTold(servers.to_vec())
 }
 
 /// The provider's resolvers answer so.

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod floods;
+mod leases;
 mod mail;
 mod names;
 
@@ -78,6 +79,20 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 240,
         lasting_secs_min: 240,
         build: |_, _| renumbering(),
+    },
+    Scenario {
+        name: "lease-runs-out",
+        about: "the provider's DHCP server is silent for longer than a lease, refuses to prolong one, and gives another address",
+        lasting_secs: 420,
+        lasting_secs_min: 420,
+        build: |_, _| leases::runs_out(),
+    },
+    Scenario {
+        name: "resolver-changes",
+        about: "the provider names another resolver when the lease is renewed, and the former one dies",
+        lasting_secs: 200,
+        lasting_secs_min: 200,
+        build: |_, _| leases::resolver_changes(),
     },
     Scenario {
         name: "power-cut",

@@ -20,6 +20,12 @@ impl Office {
             self.isp_lease_secs,
             self.lasting.as_secs(),
         );
+        if let Some((renew, rebind)) = self.isp_times_secs {
+            let _ = write!(
+                text,
+                "\n  the provider's leases are renewed after {renew} s and rebound after {rebind} s"
+            );
+        }
         if self.asking_by_tcp > 0 {
             let _ = write!(text, "\n  {} PCs ask for names over TCP", self.asking_by_tcp);
         }

@@ -57,6 +57,7 @@ pub struct Office {
     pub(super) wan: WanBy,
     pub(super) isp_network: Ipv4Net,
     pub(super) isp_lease_secs: u32,
+    pub(super) isp_times_secs: Option<(u32, u32)>,
     pub(super) arriving_within: Duration,
     pub(super) visit_every: Option<Duration>,
     pub(super) wan_mtu: u16,
@@ -131,6 +132,7 @@ pub fn office() -> Office {
         wan: WanBy::Dhcp,
         isp_network: "203.0.113.0/24".parse().expect("a network"),
         isp_lease_secs: 3_600,
+        isp_times_secs: None,
         arriving_within: Duration::from_secs(1),
         visit_every: Some(Duration::from_secs(10)),
         wan_mtu: WAN_MTU,
@@ -246,6 +248,12 @@ impl Office {
     #[track_caller]
     pub fn isp_lease_secs(self, secs: u32) -> Self {
         Self { isp_lease_secs: secs, ..self.noting("isp_lease_secs") }
+    }
+
+    /// The provider tells when its leases are to be renewed and rebound: T1 and T2, in seconds.
+    #[track_caller]
+    pub fn isp_times_secs(self, renew: u32, rebind: u32) -> Self {
+        Self { isp_times_secs: Some((renew, rebind)), ..self.noting("isp_times_secs") }
     }
 
     /// The largest packets of the WAN, in octets: the gateway knows it, and no cable there takes more.

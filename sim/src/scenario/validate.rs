@@ -128,6 +128,13 @@ impl Office {
                 "no lease lasts 0 s; write isp_lease_secs(60)".to_owned(),
             ),
             (
+                "isp_times_secs",
+                self.isp_times_secs.is_some_and(|(renew, rebind)| {
+                    !(0 < renew && renew < rebind && rebind < self.isp_lease_secs)
+                }),
+                "T1 comes before T2, and T2 before the end; write isp_times_secs(20, 40)".to_owned(),
+            ),
+            (
                 "tick_ms",
                 !(TICK..=TICK_MAX).contains(&self.tick),
                 format!(
@@ -184,7 +191,8 @@ impl Office {
         let is_about_wan = matches!(
             action,
             Action::Renumber(_)
-                | Action::DhcpSilent(_)
+                | Action::DhcpOfProvider(_)
+                | Action::NameServersTold(_)
                 | Action::Provider(_)
                 | Action::Dns { .. }
                 | Action::NameMoves(_)

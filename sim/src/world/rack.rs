@@ -245,7 +245,7 @@ mod tests {
 
     use super::*;
     use crate::machine::attacker::Attacker;
-    use crate::machine::internet::Internet;
+    use crate::machine::internet::{DhcpTerms, Internet};
     use crate::world::link::perfect;
     use crate::world::segment::TICK;
 
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(mount("attacker", attacker()), Ok(()));
         let told = mount("another", attacker()).expect_err("one MAC address");
         assert!(told.starts_with("another and attacker have one MAC address"), "{told}");
-        let internet = Rc::new(RefCell::new(Internet::new(network, 60, Rc::default(), 1)));
+        let internet = Rc::new(RefCell::new(Internet::new(network, DhcpTerms::new(60), Rc::default(), 1)));
         let told = mount("attacker", internet).expect_err("one name");
         assert!(told.contains("one name \"attacker\""), "{told}");
     }

@@ -20,12 +20,48 @@ const CLIENT_PORT: u16 = 68;
 /// The host number of the first address given out; below it are the provider's own.
 const FIRST_HOST: u32 = 100;
 
+/// How far from a client's first address its other one is.
+const OTHER_HOST_OFFSET: u32 = 50;
+
+/// How the provider's DHCP server treats its clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DhcpMood {
+    /// It gives each client one address, and prolongs the lease whenever it is asked.
+    #[default]
+    Willing,
+    /// It answers nobody.
+    Silent,
+    /// It refuses to prolong any lease. A client that asks anew gets its address again.
+    Refusing,
+    /// It gives each client another address, and refuses to prolong the lease of the first.
+    MovingClients,
+}
+
+/// What the provider's DHCP server tells its clients beside the address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DhcpTerms {
+    /// How long a lease lasts, in seconds.
+    pub lease_secs: u32,
+    /// T1 and T2, in seconds; `None`: the clients take half and seven eighths of the lease.
+    pub times_secs: Option<(u32, u32)>,
+    /// The name servers.
+    pub name_servers: Vec<Ipv4Addr>,
+}
+
+impl DhcpTerms {
+    /// Leases of so many seconds, no T1 and T2, and both resolvers.
+    pub fn new(lease_secs: u32) -> Self {
+        Self { lease_secs, times_secs: None, name_servers: RESOLVER_ADDRESSES.to_vec() }
+    }
+}
+
 /// The server. It gives each client one address for good, from `.100` on.
 pub struct DhcpServer {
-    /// Answers nobody.
-    pub is_silent: bool,
+    /// How it treats its clients.
+    pub mood: DhcpMood,
+    /// What it tells them.
+    pub terms: DhcpTerms,
     network: Ipv4Net,
-    lease_secs: u32,
     given: BTreeMap<Vec<u8>, Ipv4Addr>,
     last_given: Option<Ipv4Addr>,
 }
@@ -45,21 +81,21 @@ impl Server for DhcpServer {
 
     /// It forgets what it gave.
     fn on_renumber(&mut self, network: Ipv4Net) {
-        *self = Self { is_silent: self.is_silent, ..Self::new(network, self.lease_secs) };
+        *self = Self { mood: self.mood, ..Self::new(network, self.terms.clone()) };
     }
 
     fn calm(&mut self) {
-        self.is_silent = false;
+        self.mood = DhcpMood::Willing;
     }
 }
 
 impl DhcpServer {
     /// A server for `network`.
-    pub fn new(network: Ipv4Net, lease_secs: u32) -> Self {
+    pub fn new(network: Ipv4Net, terms: DhcpTerms) -> Self {
         Self {
-            is_silent: false,
+            mood: DhcpMood::Willing,
+            terms,
             network: network.trunc(),
-            lease_secs,
             given: BTreeMap::new(),
             last_given: None,
         }
@@ -73,7 +109,7 @@ impl DhcpServer {
     /// The answer to a datagram, if there is one.
     fn answer(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
         let request = dhcp_message(datagram)?;
-        if self.is_silent || request.opcode() != Opcode::BootRequest {
+        if self.mood == DhcpMood::Silent || request.opcode() != Opcode::BootRequest {
             return None;
         }
         let address = self.address_for(request.chaddr());
@@ -91,7 +127,8 @@ impl DhcpServer {
                     Some(DhcpOption::RequestedIpAddress(wanted)) => *wanted,
                     _ => request.ciaddr(),
                 };
-                if wanted != address {
+                let is_renewal = !request.ciaddr().is_unspecified();
+                if wanted != address || (is_renewal && self.mood == DhcpMood::Refusing) {
                     return Some(self.reply(&request, MessageType::Nak, Ipv4Addr::UNSPECIFIED));
                 }
                 self.last_given = Some(address);
@@ -104,7 +141,9 @@ impl DhcpServer {
     fn address_for(&mut self, client: &[u8]) -> Ipv4Addr {
         let number = u32::try_from(self.given.len()).expect("few clients");
         let next = self.host(FIRST_HOST + number);
-        *self.given.entry(client.to_vec()).or_insert(next)
+        let first = *self.given.entry(client.to_vec()).or_insert(next);
+        let offset = if self.mood == DhcpMood::MovingClients { OTHER_HOST_OFFSET } else { 0 };
+        Ipv4Addr::from_bits(first.to_bits() + offset)
     }
 
     fn host(&self, number: u32) -> Ipv4Addr {
@@ -124,10 +163,14 @@ impl DhcpServer {
         options.insert(DhcpOption::MessageType(kind));
         options.insert(DhcpOption::ServerIdentifier(self.router()));
         if kind != MessageType::Nak {
-            options.insert(DhcpOption::AddressLeaseTime(self.lease_secs));
+            options.insert(DhcpOption::AddressLeaseTime(self.terms.lease_secs));
+            if let Some((renew_secs, rebind_secs)) = self.terms.times_secs {
+                options.insert(DhcpOption::Renewal(renew_secs));
+                options.insert(DhcpOption::Rebinding(rebind_secs));
+            }
             options.insert(DhcpOption::SubnetMask(self.network.netmask()));
             options.insert(DhcpOption::Router(vec![self.router()]));
-            options.insert(DhcpOption::DomainNameServer(RESOLVER_ADDRESSES.to_vec()));
+            options.insert(DhcpOption::DomainNameServer(self.terms.name_servers.clone()));
         }
         reply.to_vec().expect("a reply can be encoded")
     }

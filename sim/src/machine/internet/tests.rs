@@ -20,7 +20,7 @@ const PORT: u16 = 5_000;
 
 fn internet() -> Internet {
     let network = "203.0.113.0/24".parse().unwrap();
-    let mut internet = Internet::new(network, 60, SharedTree::default(), 1);
+    let mut internet = Internet::new(network, DhcpTerms::new(60), SharedTree::default(), 1);
     for (name, address) in [("mirror", HERE), ("other", ELSEWHERE)] {
         internet.add_server(name, Site::at(address).udp(PORT), Box::new(Mirror)).unwrap();
     }

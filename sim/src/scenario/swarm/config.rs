@@ -41,7 +41,8 @@ impl Picker {
         // A customer notices when its lease ends, and not before.
         let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
         let can_be_robbed = office.lease_secs <= ROBBED_LEASE_SECS_MAX;
-        (office, World { pcs, lan_ports, has_wan, can_renumber, can_be_robbed, nat_rules })
+        let isp_lease_secs = (has_wan && is_dhcp).then_some(isp_lease_secs);
+        (office, World { pcs, lan_ports, has_wan, isp_lease_secs, can_renumber, can_be_robbed, nat_rules })
     }
 
     /// A printer, servers of the office's, how strict the NAT's filter is, and what a host may take of it.

@@ -11,6 +11,7 @@ mod floods;
 mod links;
 mod mail;
 mod names;
+mod provider;
 
 use std::time::Duration;
 
@@ -75,7 +76,8 @@ impl Picker {
         let office = self.priority_tags(office, &world);
         let office = self.floods(office, &world);
         let office = self.mail(office, &world);
-        (self.probers(office, &world), world)
+        let office = self.probers(office, &world);
+        (self.provider_dhcp(office, &world), world)
     }
 
     /// Hosts that look at the way to the internet themselves.
@@ -99,6 +101,8 @@ struct World {
     pcs: usize,
     lan_ports: usize,
     has_wan: bool,
+    /// How long the provider's leases last, in seconds, if it gives any.
+    isp_lease_secs: Option<u32>,
     /// Whether a customer would notice in time that the provider has gone over to another network.
     can_renumber: bool,
     /// Whether a host would notice in time that its lease was given up in its name.

@@ -46,7 +46,8 @@ impl World {
             Action::PowerBack => self.restore_power(),
             Action::Renumber(network) => self.renumber(network.parse().expect("validated")),
             Action::Provider(mood) => self.tell_internet(|it| it.set_mood(*mood)),
-            Action::DhcpSilent(is_silent) => self.tell_internet(|it| it.set_dhcp_silent(*is_silent)),
+            Action::DhcpOfProvider(mood) => self.tell_internet(|it| it.set_dhcp_mood(*mood)),
+            Action::NameServersTold(servers) => self.tell_internet(|it| it.set_name_servers_told(servers)),
             Action::Dns { servers, mood } => self.tell_internet(|it| it.set_dns_mood(servers, *mood)),
             Action::NameMoves(name) => {
                 let now = Instant::ZERO + self.sim.elapsed();

@@ -11,7 +11,7 @@ use super::machines::Machines;
 use super::names::host_of;
 use crate::machine::Machine;
 use crate::machine::attacker::Attacker;
-use crate::machine::internet::{Internet, SharedTree};
+use crate::machine::internet::{DhcpTerms, Internet, SharedTree};
 use crate::machine::pc::{Habits, Pc};
 use crate::machine::spoofer::Spoofer;
 use crate::machine::visitor::Visitor;
@@ -81,7 +81,8 @@ fn shared(machine: impl Machine) -> Rc<RefCell<dyn Machine>> {
 
 fn internet(office: &Office, tree: &SharedTree, rng: &mut StdRng) -> Internet {
     let tree = Rc::clone(tree);
-    let mut internet = Internet::new(office.isp_network, office.isp_lease_secs, tree, rng.random());
+    let terms = DhcpTerms { times_secs: office.isp_times_secs, ..DhcpTerms::new(office.isp_lease_secs) };
+    let mut internet = Internet::new(office.isp_network, terms, tree, rng.random());
     if office.mode == "router" {
         internet.route_back_to_customer((office.wan == WanBy::Fixed).then(|| office.fixed_address()));
     }

@@ -1,0 +1,389 @@
+//! The WAN's address is the provider's: the gateway uses it while a lease of it lasts, and asks for more in time.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+use gatepost::config::Config;
+use gatepost_dataplane::config::Mode;
+use gatepost_ground::{Instant, MacAddr};
+use ipnet::Ipv4Net;
+
+use super::{Checker, Passage, Side, Snapshot, Way};
+use crate::packet::{Content, Transport, dhcp_message};
+
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+/// How long frames that the gateway made while it had the address may still leave.
+const UNDER_WAY_MAX: Duration = Duration::from_millis(100);
+/// The part of T1 by which a client may renew early, so that clients do not renew together.
+const FUZZ_DIVISOR: u32 = 32;
+
+/// Compares what leaves to the WAN, and when, with the lease that the provider's answers give.
+pub struct WanLease {
+    /// The LAN's network, where its hosts' addresses leave as they are.
+    routed: Option<Ipv4Net>,
+    transaction: Option<Transaction>,
+    lease: Option<Lease>,
+    /// The address of the lease before, and when that ended.
+    former: Option<(Ipv4Addr, Instant)>,
+}
+
+/// What the gateway's DHCP client asks for with one transaction identifier.
+struct Transaction {
+    xid: u32,
+    client: MacAddr,
+    /// Whether it prolongs a lease.
+    prolongs: bool,
+    /// When the first and the last of its REQUESTs left.
+    first: Instant,
+    last: Instant,
+    is_answered: bool,
+}
+
+/// A lease that the provider has acknowledged.
+struct Lease {
+    address: Ipv4Addr,
+    /// The earliest time of a renewal: T1, or a little before.
+    renew: Instant,
+    /// T2
+    rebind: Instant,
+    end: Instant,
+    is_renewal_sent: bool,
+    is_rebinding_sent: bool,
+}
+
+impl WanLease {
+    /// For a gateway whose WAN address comes from the provider.
+    pub fn new(config: &Config) -> Self {
+        let routed = (config.mode == Mode::Router).then(|| config.lan.address.trunc());
+        Self { routed, transaction: None, lease: None, former: None }
+    }
+
+    /// Ends the lease.
+    fn end(&mut self, at: Instant) {
+        if let Some(lease) = self.lease.take() {
+            self.former = Some((lease.address, at));
+        }
+        self.transaction = self.transaction.take().filter(|transaction| !transaction.prolongs);
+    }
+
+    /// Ends the lease if its time is over. It was asked to be prolonged before that.
+    fn pass_time(&mut self, now: Instant) -> Result<(), String> {
+        let Some(lease) = &self.lease else { return Ok(()) };
+        let Lease { address, rebind, end, is_renewal_sent, is_rebinding_sent, .. } = *lease;
+        if now > end {
+            self.end(end);
+            if !is_rebinding_sent {
+                return Err(format!(
+                    "the lease of {address} ended at {end}, and was not rebound from {rebind} on"
+                ));
+            }
+        } else if now > rebind && !is_renewal_sent {
+            // Told once.
+            self.lease = self.lease.take().map(|lease| Lease { is_renewal_sent: true, ..lease });
+            return Err(format!("the lease of {address} was not renewed until {rebind}"));
+        }
+        Ok(())
+    }
+
+    /// Whether the gateway may use `address` on the WAN.
+    fn may_use(&self, address: Ipv4Addr, now: Instant) -> bool {
+        let is_former =
+            |(former, ended): (Ipv4Addr, Instant)| former == address && now.since(ended) <= UNDER_WAY_MAX;
+        self.lease.as_ref().is_some_and(|lease| lease.address == address)
+            || self.former.is_some_and(is_former)
+            || self.routed.is_some_and(|lan| lan.contains(&address))
+    }
+
+    /// Takes in what the gateway's DHCP client says.
+    fn note_client(
+        &mut self,
+        now: Instant,
+        client: MacAddr,
+        to: Ipv4Addr,
+        message: &Message,
+    ) -> Result<(), String> {
+        match message.opts().msg_type() {
+            Some(MessageType::Request) => {
+                let prolongs = !message.ciaddr().is_unspecified();
+                let began = self.transaction.as_ref().filter(|it| it.xid == message.xid() && !it.is_answered);
+                let first = began.map_or(now, |transaction| transaction.first);
+                let xid = message.xid();
+                self.transaction =
+                    Some(Transaction { xid, client, prolongs, first, last: now, is_answered: false });
+                if prolongs { self.note_prolonging(now, message.ciaddr(), to) } else { Ok(()) }
+            }
+            Some(MessageType::Decline | MessageType::Release) => {
+                self.end(now);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// RFC 2131 section 4.4.5: a renewal goes to the server between T1 and T2, a rebinding to all between T2 and the end.
+    fn note_prolonging(&mut self, now: Instant, address: Ipv4Addr, to: Ipv4Addr) -> Result<(), String> {
+        let Some(lease) = self.lease.as_mut().filter(|lease| lease.address == address) else {
+            return Err(format!("a lease of {address} is to be prolonged, and there is none"));
+        };
+        let Lease { renew, rebind, end, .. } = *lease;
+        let (what, from, until) = if to.is_broadcast() {
+            lease.is_rebinding_sent = true;
+            ("rebound", rebind, end)
+        } else {
+            lease.is_renewal_sent = true;
+            ("renewed", renew, rebind)
+        };
+        if (from..=until).contains(&now) {
+            return Ok(());
+        }
+        Err(format!("the lease of {address} is {what}, and that is to be done from {from} to {until}"))
+    }
+
+    /// Takes in what the provider's DHCP server answers.
+    fn note_server(&mut self, now: Instant, message: &Message) {
+        let is_answered = |it: &&mut Transaction| {
+            it.xid == message.xid() && it.client.0 == *message.chaddr() && !it.is_answered
+        };
+        let Some(transaction) = self.transaction.as_mut().filter(is_answered) else { return };
+        match message.opts().msg_type() {
+            Some(MessageType::Ack) => {
+                let Some(lease) = Lease::granted(transaction, message) else { return };
+                let is_same = self.lease.as_ref().is_some_and(|held| held.address == lease.address);
+                if is_same || !transaction.prolongs {
+                    transaction.is_answered = true;
+                    self.lease = Some(lease);
+                }
+            }
+            Some(MessageType::Nak) if transaction.prolongs => self.end(now),
+            _ => {}
+        }
+    }
+}
+
+impl Lease {
+    /// What an ACK grants, counted from when it was asked for.
+    fn granted(transaction: &Transaction, message: &Message) -> Option<Self> {
+        let secs = |code| match message.opts().get(code) {
+            Some(
+                DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs),
+            ) => Some(Duration::from_secs((*secs).into())),
+            _ => None,
+        };
+        let lasts = secs(OptionCode::AddressLeaseTime)?;
+        let told = secs(OptionCode::Renewal).zip(secs(OptionCode::Rebinding));
+        let (renew, rebind) = told.unwrap_or((lasts / 2, lasts / 8 * 7));
+        Some(Self {
+            address: message.yiaddr(),
+            renew: transaction.first + (renew - renew / FUZZ_DIVISOR),
+            rebind: transaction.first + rebind,
+            end: transaction.last + lasts,
+            is_renewal_sent: false,
+            is_rebinding_sent: false,
+        })
+    }
+}
+
+impl Checker for WanLease {
+    fn name(&self) -> &'static str {
+        "wan-lease"
+    }
+
+    fn promise(&self) -> &'static str {
+        "the gateway uses an address on the WAN while a lease of it lasts and no longer, renews the lease from T1 on and \
+         rebinds it from T2 on"
+    }
+
+    fn on_boot(&mut self) {
+        (self.transaction, self.lease, self.former) = (None, None, None);
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        let Passage { now, way, side, packet } = *passage;
+        if side != Side::Wan {
+            return Ok(());
+        }
+        self.pass_time(now)?;
+        let dhcp = packet.udp().and_then(|(ip, from, to, payload)| {
+            let is_whole = matches!(ip.transport, Transport::Udp { checksum_ok: true, .. });
+            dhcp_message(payload).filter(|_| is_whole).map(|message| (ip.destination, from, to, message))
+        });
+        match (way, dhcp) {
+            (Way::In, Some((_, SERVER_PORT, CLIENT_PORT, message))) => self.note_server(now, &message),
+            (Way::Out, Some((to, CLIENT_PORT, SERVER_PORT, message))) => {
+                self.note_client(now, packet.source_mac, to, &message)?;
+            }
+            _ => {}
+        }
+        let source = match &packet.content {
+            Content::Arp { sender, .. } => *sender,
+            Content::Ipv4(ip) => ip.source,
+            Content::Other => return Ok(()),
+        };
+        if way == Way::In || source.is_unspecified() || self.may_use(source, now) {
+            return Ok(());
+        }
+        Err(format!("{source} is used, and there is no lease of it"))
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        self.pass_time(snapshot.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::{arp, config, dhcp, ip, packet, passage, snapshot, tcp, udp};
+    use crate::packet::Packet;
+
+    const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
+    const ADDRESS: &str = "203.0.113.100";
+
+    /// A checker that is fed by hand. Times are in seconds.
+    struct Wan {
+        checker: WanLease,
+        xid: u32,
+    }
+
+    impl Wan {
+        /// The gateway was given a lease of 80 s in the beginning: T1 is at 40, T2 at 70.
+        fn leased() -> Self {
+            let mut wan = Self { checker: WanLease::new(&config()), xid: 1 };
+            wan.request(0, "0.0.0.0", "255.255.255.255").expect("it asks for an address");
+            wan.answer(0, MessageType::Ack, 80);
+            wan
+        }
+
+        fn see(&mut self, secs: u64, way: Way, packet: &Packet) -> Result<(), String> {
+            self.checker.on_passage(&passage(secs, way, Side::Wan, packet))
+        }
+
+        fn request(&mut self, secs: u64, ciaddr: &str, to: &str) -> Result<(), String> {
+            let message = dhcp(&GATEWAY, MessageType::Request, |message| {
+                message.set_ciaddr(ip(ciaddr)).set_xid(self.xid);
+            });
+            self.see(secs, Way::Out, &packet(ciaddr, to, udp(68, 67, message)))
+        }
+
+        fn renew(&mut self, secs: u64) -> Result<(), String> {
+            self.xid = 2;
+            self.request(secs, ADDRESS, "203.0.113.1")
+        }
+
+        fn rebind(&mut self, secs: u64) -> Result<(), String> {
+            self.xid = 3;
+            self.request(secs, ADDRESS, "255.255.255.255")
+        }
+
+        fn answer(&mut self, secs: u64, kind: MessageType, lease_secs: u32) {
+            self.answer_with(secs, kind, &[DhcpOption::AddressLeaseTime(lease_secs)]);
+        }
+
+        fn answer_with(&mut self, secs: u64, kind: MessageType, options: &[DhcpOption]) {
+            let message = dhcp(&GATEWAY, kind, |message| {
+                message.set_yiaddr(ip(ADDRESS)).set_xid(self.xid);
+                options.iter().for_each(|option| _ = message.opts_mut().insert(option.clone()));
+            });
+            let answer = packet("203.0.113.1", "255.255.255.255", udp(67, 68, message));
+            self.see(secs, Way::In, &answer).expect("the provider breaks no promise");
+        }
+
+        fn is_used(&mut self, secs: u64) -> Result<(), String> {
+            self.see(secs, Way::Out, &packet(ADDRESS, "198.18.80.1", tcp(5_000, 80)))
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_used_without_a_lease_is_told() {
+        let mut wan = Wan { checker: WanLease::new(&config()), xid: 1 };
+        wan.is_used(0).expect_err("before there is a lease");
+        let mut wan = Wan::leased();
+        wan.is_used(1).expect("within the lease");
+        wan.see(1, Way::Out, &packet("203.0.113.99", "198.18.80.1", tcp(5_000, 80)))
+            .expect_err("another address");
+        wan.renew(40).expect("T1");
+        wan.rebind(70).expect("T2");
+        wan.is_used(79).expect("within the lease");
+        wan.is_used(81).expect_err("after the lease");
+        wan.see(81, Way::Out, &arp(ADDRESS, "203.0.113.1", true)).expect_err("in ARP too");
+        wan.see(81, Way::Out, &arp("0.0.0.0", "203.0.113.1", true)).expect("a probe uses no address");
+        wan.see(81, Way::In, &arp(ADDRESS, "203.0.113.1", true)).expect("another uses it");
+        wan.checker.on_boot();
+        wan.is_used(82).expect_err("after a boot");
+    }
+
+    #[test]
+    fn a_lease_that_was_renewed_lasts_from_when_that_was_asked_for() {
+        let mut wan = Wan::leased();
+        wan.renew(45).expect("after T1");
+        wan.answer(50, MessageType::Ack, 80);
+        wan.answer(60, MessageType::Ack, 80);
+        wan.is_used(100).expect("prolonged");
+        wan.renew(90).expect("T1 again");
+        wan.rebind(115).expect("T2 again");
+        wan.is_used(126).expect_err("an answer that comes twice prolongs nothing");
+    }
+
+    #[test]
+    fn what_the_gateway_asks_too_early_or_too_late_is_told() {
+        let mut wan = Wan::leased();
+        wan.renew(38).expect_err("long before T1");
+        wan.renew(39).expect("a little before T1");
+        wan.rebind(69).expect_err("before T2");
+        wan.rebind(70).expect("T2");
+        wan.renew(71).expect_err("after T2");
+        wan.rebind(81).expect_err("after the end");
+    }
+
+    #[test]
+    fn times_that_the_provider_tells_are_the_ones_that_count() {
+        let mut wan = Wan { checker: WanLease::new(&config()), xid: 1 };
+        wan.request(0, "0.0.0.0", "255.255.255.255").expect("it asks for an address");
+        let times = [DhcpOption::AddressLeaseTime(80), DhcpOption::Renewal(10), DhcpOption::Rebinding(20)];
+        wan.answer_with(0, MessageType::Ack, &times);
+        wan.renew(10).expect("T1");
+        wan.renew(21).expect_err("after T2");
+        wan.rebind(21).expect("after T2");
+    }
+
+    #[test]
+    fn a_lease_that_is_not_prolonged_in_time_is_told() {
+        let mut wan = Wan::leased();
+        wan.checker.on_snapshot(&snapshot(70)).expect("until T2 is time to renew");
+        wan.checker.on_snapshot(&snapshot(71)).expect_err("it was not renewed");
+        wan.checker.on_snapshot(&snapshot(80)).expect("told once");
+        wan.checker.on_snapshot(&snapshot(81)).expect_err("it was not rebound");
+        wan.checker.on_snapshot(&snapshot(82)).expect("told once");
+    }
+
+    #[test]
+    fn an_address_that_was_refused_is_given_up_at_once() {
+        let mut wan = Wan::leased();
+        wan.renew(40).expect("T1");
+        wan.answer(41, MessageType::Nak, 80);
+        wan.is_used(41).expect("it was under way");
+        wan.is_used(42).expect_err("it was refused");
+        wan.rebind(70).expect_err("there is nothing to rebind");
+
+        let mut wan = Wan::leased();
+        wan.renew(40).expect("T1");
+        wan.answer(41, MessageType::Ack, 80);
+        wan.answer(41, MessageType::Nak, 80);
+        wan.is_used(42).expect("it was answered before");
+        let release = dhcp(&GATEWAY, MessageType::Release, |message| {
+            message.set_ciaddr(ip(ADDRESS));
+        });
+        wan.see(43, Way::Out, &packet(ADDRESS, "203.0.113.1", udp(68, 67, release))).expect("given back");
+        wan.is_used(44).expect_err("it was given back");
+    }
+
+    #[test]
+    fn hosts_of_the_lan_are_seen_as_they_are_where_nothing_is_translated() {
+        let config = Config { mode: Mode::Router, ..config() };
+        let mut checker = WanLease::new(&config);
+        let routed = packet("192.168.1.9", "198.18.80.1", tcp(5_000, 80));
+        checker.on_passage(&passage(0, Way::Out, Side::Wan, &routed)).expect("a host of the LAN");
+    }
+}

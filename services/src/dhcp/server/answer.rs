@@ -81,11 +81,14 @@ pub(super) fn lease(
     if kind == MessageType::Ack {
         message.set_ciaddr(request.message.ciaddr());
     }
-    // RFC 2131 section 4.4.5: T1 is half of the lease, T2 seven eighths.
-    let eighth = lease_secs / 8;
     message.opts_mut().insert(DhcpOption::AddressLeaseTime(lease_secs));
-    message.opts_mut().insert(DhcpOption::Renewal(lease_secs / 2));
-    message.opts_mut().insert(DhcpOption::Rebinding(lease_secs - eighth));
+    // RFC 2131 section 4.4.5: T1 is half of the lease, T2 seven eighths, and T1 < T2 < the lease. The rest of a lease
+    // can be too short for that.
+    let (renew, rebind) = (lease_secs / 2, lease_secs - (lease_secs / 8).max(1));
+    if 0 < renew && renew < rebind {
+        message.opts_mut().insert(DhcpOption::Renewal(renew));
+        message.opts_mut().insert(DhcpOption::Rebinding(rebind));
+    }
     add_parameters(config, request, name, &mut message);
     if let Some(fqdn) = message::raw_option(request.message, OptionCode::ClientFQDN) {
         let answer = hostname::fqdn_answer(fqdn, name, &config.domain);

@@ -8,11 +8,19 @@ fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
     let mut office = Office::new(config());
     office.lease(pc(1));
     office.disk.is_full.store(true, Ordering::Relaxed);
-    for (waits, left) in [(0, 3600), (1800, 1800), (1799, 1)] {
+    let cases = [
+        (0, 3600, Some(1800), Some(3150)),
+        (1800, 1800, Some(900), Some(1575)),
+        // RFC 2131 section 4.4.5: T1 is before T2, and T2 before the end.
+        (1795, 5, Some(2), Some(4)),
+        (4, 1, None, None),
+    ];
+    for (waits, left, renews, rebinds) in cases {
         office.wait(waits);
         let ack = office.ack(&renew(pc(1), host(2))).message;
         assert_eq!(message::secs_option(&ack, OptionCode::AddressLeaseTime), Some(left));
-        assert_eq!(message::secs_option(&ack, OptionCode::Renewal), Some(left / 2));
+        assert_eq!(message::secs_option(&ack, OptionCode::Renewal), renews);
+        assert_eq!(message::secs_option(&ack, OptionCode::Rebinding), rebinds);
         assert_eq!(office.hear(&select(pc(2), host(3))), None, "a newcomer has nothing on disk");
     }
     office.wait(1);

@@ -70,6 +70,11 @@ fn provider_names_another_resolver() {
 }
 
 #[test]
+fn guests_come_and_go() {
+    passes("guests");
+}
+
+#[test]
 fn slow_disk_holds_up_nobody_but_who_waits_for_it() {
     passes_once("slow-disk");
 }
@@ -147,6 +152,11 @@ fn rules_change_and_nobody_is_cut_off() {
 #[test]
 fn bad_names_do_not_get_in() {
     passes_once("bad-names");
+}
+
+#[test]
+fn long_texts_come_whole() {
+    passes("long-texts");
 }
 
 #[test]

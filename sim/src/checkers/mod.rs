@@ -52,6 +52,7 @@
 
 mod bystanders_served;
 mod checksums;
+mod dhcp_answers;
 mod frames_balance;
 mod hairpin_outside;
 mod hops;
@@ -212,6 +213,7 @@ pub fn for_config(
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(hops::Hops::new(config)),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
+        Box::new(dhcp_answers::DhcpAnswers::new(config, !starts_at_a_wrong_time)),
         Box::new(leases_reach_holders::LeasesReachHolders::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),

@@ -10,15 +10,13 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::{IpNet, Ipv4Net};
 
-use super::observed_leases::ObservedLeases;
+use super::observed_leases::{LEASE_END_GRACE, ObservedLeases};
 use super::{Checker, Passage, Side, Way};
 use crate::machine::internet::{INTERNET, SharedTree};
 use crate::packet::{Ipv4, Transport};
 use crate::world::disk::DiskMood;
 
 const DNS_PORT: u16 = 53;
-/// A lease ends for the gateway a little before it ends for who saw its acknowledgement leave.
-const LEASE_END_GRACE: Duration = Duration::from_secs(2);
 /// The longest that an answer is under way from the authority that said it: slow name servers, lost frames.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
 /// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with
@@ -45,6 +43,8 @@ pub struct NamesTrue {
     reserved_addresses: BTreeSet<Ipv4Addr>,
     /// Those of them whose leases the disk may not keep: their names are gone after a power cut.
     unkept: BTreeSet<Ipv4Addr>,
+    /// The addresses of clients that took other names while the disk refused to keep them.
+    renamed_unkept: BTreeSet<Ipv4Addr>,
     is_disk_broken: bool,
     /// When the disk was last seen to be out of order.
     disk_broken_at: Option<Instant>,
@@ -78,6 +78,7 @@ impl NamesTrue {
             reserved: reserved_names(config),
             reserved_addresses: config.services.dhcp.reservations.iter().map(|it| it.address).collect(),
             unkept: BTreeSet::new(),
+            renamed_unkept: BTreeSet::new(),
             is_disk_broken: false,
             disk_broken_at: None,
             asked_at: BTreeMap::new(),
@@ -105,7 +106,7 @@ impl NamesTrue {
         if let Ok(IpNet::V4(asked)) = query.name().parse_arpa_name()
             && self.lan.contains(&asked.addr())
         {
-            return self.check_reverse(asked.addr(), answer, now);
+            return self.check_reverse(asked.addr(), answer, asked_at, now);
         }
         for record in &answer.answers {
             self.check_record(record, answer, now)?;
@@ -120,42 +121,61 @@ impl NamesTrue {
         asked_at: Instant,
         now: Instant,
     ) -> Result<(), String> {
-        if !is_machine(label) || !self.knows_leases {
+        if !is_machine(label) || !self.knows_leases || self.leases.is_doubtful(label, now) {
             return Ok(());
         }
         let lease = self.leases.lease_of(label);
-        if lease.is_some_and(|(_, lease)| lease.may_be_over) {
+        if lease.is_some_and(|(_, lease, _)| lease.may_be_over) {
             return Ok(());
         }
         let known = |at: Instant| {
-            let leased = lease.filter(|(_, lease)| lease.since <= at && at < lease.until);
-            leased.map(|(address, _)| address).or_else(|| self.reserved.get(label).copied())
+            let leased = lease.filter(|(_, lease, since)| *since <= at && at < lease.until);
+            leased.map(|(address, ..)| address).or_else(|| self.reserved.get(label).copied())
         };
-        let until = lease.map_or(Instant::ZERO, |(_, lease)| lease.until);
+        let until = lease.map_or(Instant::ZERO, |(_, lease, _)| lease.until);
         let told = answer.answers.iter().find_map(|record| match &record.data {
             RData::A(a) => Some(a.0),
             _ => None,
         });
         // It is on disk before it is acknowledged, and the power can fail between the two.
         let is_asked_for = told.is_some() && told == self.leases.asked_for(label);
+        let is_unkept = told.or(known(now)).is_some_and(|address| self.renamed_unkept.contains(&address));
         // An answer that waits in the gateway may be out of date when it leaves.
         let is_true = [now, asked_at].iter().any(|at| told == known(*at));
-        if !says(answer) || is_true || is_asked_for || is_about(until, now) {
+        if !says(answer) || is_true || is_asked_for || is_unkept || is_about(until, now) {
             return Ok(());
         }
         Err(format!("{label} is {told:?} for the gateway, and {:?} by leases and reservations", known(now)))
     }
 
     /// The name of an address is the one whose lease it is, or else the one that it is reserved for.
-    fn check_reverse(&self, address: Ipv4Addr, answer: &Message, now: Instant) -> Result<(), String> {
+    fn check_reverse(
+        &self,
+        address: Ipv4Addr,
+        answer: &Message,
+        asked_at: Instant,
+        now: Instant,
+    ) -> Result<(), String> {
         let told = answer.answers.iter().find_map(|record| match &record.data {
             RData::PTR(name) => Some(name.to_ascii().to_lowercase()),
             _ => None,
         });
-        let Some(told) = told.filter(|_| self.knows_leases) else { return Ok(()) };
+        if !self.knows_leases || self.renamed_unkept.contains(&address) {
+            return Ok(());
+        }
+        let Some(told) = told else {
+            let known = self.leases.name_of(address, asked_at, now).filter(|label| is_machine(label));
+            return match known.filter(|_| says(answer)) {
+                Some(known) => {
+                    Err(format!("{address} has no name for the gateway, and is {known} by its lease"))
+                }
+                None => Ok(()),
+            };
+        };
         match told.strip_suffix(&self.domain).filter(|label| is_machine(label)) {
             Some(label) => match self.leases.lease_of(label) {
-                Some((leased, lease))
+                _ if self.leases.is_doubtful(label, now) => Ok(()),
+                Some((leased, lease, _))
                     if leased == address && (lease.until > now || is_about(lease.until, now)) =>
                 {
                     Ok(())
@@ -228,6 +248,11 @@ impl NamesTrue {
         }
         let Some((address, ..)) = self.leases.observe(passage) else { return };
         let is_shunned = self.disk_broken_at.is_some_and(|at| passage.now.since(at) < DISK_SHUNNED_MAX);
+        if !is_shunned {
+            self.renamed_unkept.remove(&address);
+        } else if self.leases.is_renamed(passage.now) {
+            self.renamed_unkept.insert(address);
+        }
         if is_shunned && self.reserved_addresses.contains(&address) {
             self.unkept.insert(address);
         } else {
@@ -286,7 +311,7 @@ impl Checker for NamesTrue {
     }
 
     fn promise(&self) -> &'static str {
-        "a name of the office is its lease's address while that lasts, or else its reservation's, one of the internet what its zone says or said \
+        "a name of the office is its lease's address while that lasts, and that address its name, or else its reservation's, one of the internet what its zone says or said \
          within its TTL, and no lie passes"
     }
 
@@ -334,7 +359,7 @@ fn reserved_names(config: &Config) -> BTreeMap<String, Ipv4Addr> {
 
 /// Whether a name of the office's belongs to a machine, which has it with its lease.
 fn is_machine(label: &str) -> bool {
-    label.starts_with("pc-") || label == "printer"
+    label.starts_with("pc-") || label.starts_with("phone-") || label == "printer"
 }
 
 /// Whether an answer claims anything.
@@ -354,7 +379,7 @@ mod tests {
     use dhcproto::v4::{self, DhcpOption};
     use gatepost_ground::MacAddr;
     use hickory_proto::op::OpCode;
-    use hickory_proto::rr::rdata::{A, SOA};
+    use hickory_proto::rr::rdata::{A, PTR, SOA};
 
     use super::*;
     use crate::checkers::testing::{acknowledgement, config, dhcp, ip, packet, passage, tcp, udp};
@@ -477,8 +502,12 @@ mod tests {
     }
 
     fn request(checker: &mut NamesTrue, secs: u64) {
+        request_as(checker, secs, "PC-9");
+    }
+
+    fn request_as(checker: &mut NamesTrue, secs: u64, name: &str) {
         let request = dhcp(&PC, v4::MessageType::Request, |message| {
-            message.opts_mut().insert(DhcpOption::Hostname("PC-9".to_owned()));
+            message.opts_mut().insert(DhcpOption::Hostname(name.to_owned()));
             message.opts_mut().insert(DhcpOption::RequestedIpAddress(ip("192.168.1.9")));
         });
         let request = packet("0.0.0.0", "255.255.255.255", udp(68, 67, request));
@@ -502,6 +531,48 @@ mod tests {
             }
         };
         on_lan(checker, secs, &answer).is_ok()
+    }
+
+    /// Whether the checker lets an answer about the name of 192.168.1.9 pass.
+    fn reverse_passes(checker: &mut NamesTrue, secs: u64, machine: Option<&str>) -> bool {
+        let asked = "9.1.168.192.in-addr.arpa.";
+        let mut answer = Message::new(7, MessageType::Response, OpCode::Query);
+        answer.add_query(Query::query(name(asked), RecordType::PTR));
+        match machine {
+            Some(machine) => {
+                let data = RData::PTR(PTR(name(&format!("{machine}.office.example."))));
+                answer.add_answer(Record::from_rdata(name(asked), 60, data));
+            }
+            None => answer.metadata.response_code = ResponseCode::NXDomain,
+        }
+        on_lan(checker, secs, &answer).is_ok()
+    }
+
+    #[test]
+    fn the_address_of_a_lease_has_the_name_of_its_client() {
+        let (mut checker, _) = checker();
+        assert!(reverse_passes(&mut checker, 0, None), "there is no lease");
+        lease(&mut checker);
+        assert!(reverse_passes(&mut checker, 5, Some("pc-9")));
+        assert!(!reverse_passes(&mut checker, 5, None));
+        assert!(reverse_passes(&mut checker, 90, None), "the lease is over");
+    }
+
+    #[test]
+    fn a_client_that_takes_another_name_has_that_and_no_other() {
+        let (mut checker, _) = checker();
+        lease(&mut checker);
+        request_as(&mut checker, 10, "pc-8");
+        assert!(passes(&mut checker, 10, "pc-9", None), "the gateway may know already");
+        acknowledge(&mut checker, 10);
+        assert!(passes(&mut checker, 12, "pc-9", Some("192.168.1.9")), "the answer was held");
+        assert!(passes(&mut checker, 12, "pc-8", Some("192.168.1.9")));
+        assert!(!passes(&mut checker, 20, "pc-8", None));
+        assert!(!passes(&mut checker, 20, "pc-9", Some("192.168.1.9")));
+        assert!(passes(&mut checker, 20, "pc-9", None));
+        assert!(
+            reverse_passes(&mut checker, 20, Some("pc-8")) && !reverse_passes(&mut checker, 20, Some("pc-9"))
+        );
     }
 
     #[test]

@@ -13,6 +13,10 @@ use crate::packet::dhcp_message;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
+/// A lease ends for the gateway a little before it ends for who saw its acknowledgement leave.
+pub const LEASE_END_GRACE: Duration = Duration::from_secs(2);
+/// How long a client's former name may still be told by answers that wait in the gateway.
+const FORMER_NAME_MAX: Duration = Duration::from_secs(4);
 
 /// A lease that the gateway has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +35,9 @@ pub struct Lease {
 #[derive(Default)]
 pub struct ObservedLeases {
     leases: BTreeMap<Ipv4Addr, Lease>,
-    names: BTreeMap<String, Vec<u8>>,
+    names: BTreeMap<String, Named>,
+    /// Names that clients went by until they took others, and when they did.
+    former_names: BTreeMap<String, Instant>,
     /// The names that the configuration gives to clients, by hardware address.
     given_names: BTreeMap<Vec<u8>, String>,
     /// The clients for which the configuration reserves addresses, by hardware address.
@@ -40,9 +46,20 @@ pub struct ObservedLeases {
     asked: BTreeMap<Vec<u8>, Asked>,
 }
 
+/// Who goes by a name.
+struct Named {
+    client: Vec<u8>,
+    /// Since when.
+    since: Instant,
+    /// Whether nobody can know that the gateway knows the client by it.
+    is_doubtful: bool,
+}
+
 /// What a client has asked for.
 struct Asked {
     address: Ipv4Addr,
+    /// The name that it wants to go by, if it says one.
+    name: Option<String>,
     /// Whether it was given up before it was answered: the gateway may deal with that after its answer.
     is_given_up: bool,
 }
@@ -83,6 +100,36 @@ impl ObservedLeases {
         lease.is_some_and(|lease| now < lease.until && !lease.may_be_over)
     }
 
+    /// Whether somebody surely has a lease of `address` at `now`.
+    pub fn is_held(&self, address: Ipv4Addr, now: Instant) -> bool {
+        self.leases.get(&address).is_some_and(|lease| now < lease.until && !lease.may_be_over)
+    }
+
+    /// Whether the client surely has a lease of another address than `address` at `now`.
+    pub fn holds_another(&self, address: Ipv4Addr, client: MacAddr, now: Instant) -> bool {
+        self.leases.keys().any(|other| *other != address && self.is_held_by(*other, client, now))
+    }
+
+    /// Whether the client has had a lease.
+    pub fn is_known(&self, client: &[u8]) -> bool {
+        self.leases.values().any(|lease| lease.client == client)
+    }
+
+    /// Whether the configuration reserves `address`.
+    pub fn is_reserved(&self, address: Ipv4Addr) -> bool {
+        self.reserved_for.contains_key(&address)
+    }
+
+    /// Whether the configuration reserves an address for the client.
+    pub fn has_reservation(&self, client: MacAddr) -> bool {
+        self.reserved_for.values().any(|reserved| reserved[..] == client.0)
+    }
+
+    /// How many leases last at `now`.
+    pub fn active(&self, now: Instant) -> usize {
+        self.leases.values().filter(|lease| now < lease.until).count()
+    }
+
     /// Whether the gateway may know that `address` is not the client's: it is reserved for another, or another has or had
     /// a lease of it that lasts at `now`.
     pub fn may_be_anothers(&self, address: Ipv4Addr, client: MacAddr, now: Instant) -> bool {
@@ -98,31 +145,82 @@ impl ObservedLeases {
         }
     }
 
-    /// The lease of the client called `name`, if it has or had one, with its address.
-    pub fn lease_of(&self, name: &str) -> Option<(Ipv4Addr, &Lease)> {
-        let client = self.names.get(name)?;
-        let (address, lease) = self.leases.iter().find(|(_, lease)| lease.client == *client)?;
-        Some((*address, lease))
+    /// Whether a client has taken another name by an acknowledgement at `now`.
+    pub fn is_renamed(&self, now: Instant) -> bool {
+        self.former_names.values().any(|at| *at == now)
     }
 
-    /// The address that the client called `name` has asked for without an answer.
+    /// The lease of the client called `name`, now or before: its address, and since when the client has had both.
+    pub fn lease_of(&self, name: &str) -> Option<(Ipv4Addr, &Lease, Instant)> {
+        let named = self.names.get(name)?;
+        let (address, lease) = self.leases.iter().find(|(_, lease)| lease.client == named.client)?;
+        Some((*address, lease, lease.since.max(named.since)))
+    }
+
+    /// The name by which the gateway surely knows `address` by a lease, from `since` to `now`.
+    pub fn name_of(&self, address: Ipv4Addr, since: Instant, now: Instant) -> Option<&str> {
+        let lease = self.leases.get(&address)?;
+        let (name, named) = self.names.iter().find(|(_, named)| named.client == lease.client)?;
+        let is_sure = lease.since.max(named.since) <= since
+            && now + LEASE_END_GRACE < lease.until
+            && !lease.may_be_over
+            && !self.is_doubtful(name, now);
+        is_sure.then_some(name)
+    }
+
+    /// Whether nobody can know whether the gateway knows anybody by `name`.
+    pub fn is_doubtful(&self, name: &str, now: Instant) -> bool {
+        let is_former = self.former_names.get(name).is_some_and(|at| now.since(*at) <= FORMER_NAME_MAX);
+        is_former
+            || self.names.get(name).is_some_and(|named| named.is_doubtful || self.takes_another(name, named))
+    }
+
+    /// Whether the client that goes by `name` has asked for another without an answer.
+    fn takes_another(&self, name: &str, named: &Named) -> bool {
+        let asked = self.asked.get(&named.client).and_then(|asked| asked.name.as_ref());
+        asked.is_some_and(|asked| asked != name)
+    }
+
+    /// The address that a client which wants to be called `name` has asked for without an answer.
     pub fn asked_for(&self, name: &str) -> Option<Ipv4Addr> {
-        self.asked.get(self.names.get(name)?).map(|asked| asked.address)
+        let asks = |asked: &&Asked| asked.name.as_deref() == Some(name);
+        self.asked.values().find(asks).map(|asked| asked.address)
+    }
+
+    /// `client` goes by `name` from now on, unless another does.
+    fn rename(&mut self, client: &[u8], name: String, now: Instant) {
+        let held = self.names.get(&name).filter(|named| named.client != client);
+        let holds = |lease: &&Lease| held.is_some_and(|named| named.client == lease.client);
+        let holders = self.leases.values().find(holds);
+        let is_held = |lease: &Lease| now < lease.until + LEASE_END_GRACE;
+        let is_surely_held = |lease: &Lease| now + LEASE_END_GRACE < lease.until && !lease.may_be_over;
+        let is_taken = holders.is_some_and(is_surely_held);
+        let is_doubtful = !is_taken && holders.is_some_and(is_held);
+        let is_other = |other: &String| is_taken || *other != name;
+        let former = self.names.extract_if(.., |other, named| named.client == client && is_other(other));
+        self.former_names.extend(former.map(|(former, _)| (former, now)));
+        self.former_names.retain(|_, at| now.since(*at) <= FORMER_NAME_MAX);
+        if !is_taken {
+            let known = self.names.get(&name).filter(|named| named.client == client);
+            let since = known.map_or(now, |named| named.since);
+            self.names.insert(name, Named { client: client.to_vec(), since, is_doubtful });
+        }
     }
 
     fn observe_client(&mut self, message: &Message, kind: MessageType, sender: MacAddr) {
-        if let Some(name) = self.given_names.get(message.chaddr()) {
-            self.names.insert(name.clone(), message.chaddr().to_vec());
-        } else if let Some(DhcpOption::Hostname(name)) = message.opts().get(OptionCode::Hostname) {
-            self.names.insert(name.to_lowercase(), message.chaddr().to_vec());
-        }
         if kind == MessageType::Request {
+            let wants = match message.opts().get(OptionCode::Hostname) {
+                Some(DhcpOption::Hostname(name)) => Some(name.to_lowercase()),
+                _ => None,
+            };
+            let name = self.given_names.get(message.chaddr()).cloned().or(wants);
             let wanted = match message.opts().get(OptionCode::RequestedIpAddress) {
                 Some(DhcpOption::RequestedIpAddress(wanted)) => *wanted,
                 _ => message.ciaddr(),
             };
             let asked = self.asked.entry(message.chaddr().to_vec());
-            asked.or_insert(Asked { address: wanted, is_given_up: false }).address = wanted;
+            let asked = asked.or_insert(Asked { address: wanted, name: None, is_given_up: false });
+            (asked.address, asked.name) = (wanted, name);
         }
         let given_up = match kind {
             MessageType::Release => Some(message.ciaddr()),
@@ -162,7 +260,10 @@ impl ObservedLeases {
         let client = message.chaddr().to_vec();
         let has_it = |lease: &&Lease| lease.client == client && now < lease.until && !lease.may_be_over;
         let since = self.leases.get(&address).filter(has_it).map_or(now, |lease| lease.since);
-        let may_be_over = asked.is_some_and(|asked| asked.address == address && asked.is_given_up);
+        let may_be_over = asked.as_ref().is_some_and(|asked| asked.address == address && asked.is_given_up);
+        if let Some(name) = asked.and_then(|asked| asked.name) {
+            self.rename(&client, name, now);
+        }
         let lease = Lease { client, since, until, may_be_over };
         self.leases.retain(|other, held| held.client != lease.client || *other == address);
         let before = self.leases.insert(address, lease.clone());

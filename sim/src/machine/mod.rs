@@ -60,6 +60,7 @@ mod fetch;
 pub mod fetcher;
 mod forgery;
 mod fragments;
+pub mod guest;
 pub mod internet;
 pub mod mail_server;
 pub mod mailer;
@@ -71,6 +72,7 @@ pub mod prober;
 pub mod spoofer;
 pub mod stack;
 mod tcp_names;
+pub mod text_reader;
 pub mod tls;
 pub mod visitor;
 
@@ -84,7 +86,7 @@ use ipnet::Ipv4Net;
 
 /// A simulated machine with one network card.
 pub trait Machine: Any {
-    /// The card's address. It never changes, and no other machine has it.
+    /// The card's address. No other machine has it, and it stays the same but for a phone's.
     fn mac(&self) -> MacAddr;
 
     /// Takes a frame in that is for the card's address, or for many; [`Machine::poll`] follows at once.

@@ -460,7 +460,8 @@ fn net(cidr: Ipv4Cidr) -> Ipv4Net {
     Ipv4Net::new(cidr.address(), cidr.prefix_len()).expect("smoltcp has checked the mask")
 }
 
-fn question(id: u16, name: &str) -> Vec<u8> {
+/// A question for the address of `name`, or for the name of an address.
+pub(super) fn question(id: u16, name: &str) -> Vec<u8> {
     let mut message = Message::new(id, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;
     let wanted = if name.ends_with("in-addr.arpa.") { RecordType::PTR } else { RecordType::A };

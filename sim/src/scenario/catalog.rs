@@ -95,6 +95,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| leases::resolver_changes(),
     },
     Scenario {
+        name: "guests",
+        about: "phones come and go, give addresses back, decline them, ask for others' and change hardware addresses and names",
+        lasting_secs: 280,
+        lasting_secs_min: 280,
+        build: |_, _| leases::guests(),
+    },
+    Scenario {
         name: "power-cut",
         about: "the gateway crashes at nine and restarts on what its disk kept",
         lasting_secs: 180,
@@ -254,6 +261,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 400,
         lasting_secs_min: 400,
         build: |_, _| names::bad_names(),
+    },
+    Scenario {
+        name: "long-texts",
+        about: "somebody asks for texts of up to 20,000 octets, over cables that lose frames",
+        lasting_secs: 180,
+        lasting_secs_min: 180,
+        build: |_, _| names::long_texts(),
     },
     Scenario {
         name: "bad-authorities",

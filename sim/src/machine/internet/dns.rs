@@ -32,7 +32,7 @@ use super::RESOLVER_ADDRESSES;
 use super::connections::ConnectionId;
 pub use frontend::NameService;
 pub use mood::DnsMood;
-pub use tree::{SILENT_ZONE, Tree, reverse};
+pub use tree::{LONG_TEXTS, SILENT_ZONE, Tree, long_text, reverse};
 
 /// What a letter between a resolver and an authority takes.
 pub const HOP: Duration = Duration::from_millis(5);

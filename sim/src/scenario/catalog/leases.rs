@@ -1,9 +1,13 @@
 //! Scenarios about leases: the provider's and the office's.
 
 use super::secs;
+use crate::machine::guest::{Guest, GuestRecord};
 use crate::machine::internet::{DhcpMood, DnsMood, RESOLVER_ADDRESSES};
-use crate::scenario::action::{dhcp_of_provider, dns_of, name_servers_told};
+use crate::scenario::action::{
+    calm, dhcp_of_provider, dns_of, name_servers_told, power_back, power_cut, reload,
+};
 use crate::scenario::office::{Office, office};
+use crate::scenario::outcome::in_lines;
 
 /// The provider's DHCP server is bad in every way, one after the other.
 pub fn runs_out() -> Office {
@@ -21,7 +25,7 @@ pub fn runs_out() -> Office {
             if is_other { Ok(()) } else { Err(format!("{:?}", account.customer())) }
         })
         .expect("every PC fetches pages again", |account| {
-            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 390))
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 370))
         })
 }
 
@@ -39,6 +43,36 @@ pub fn resolver_changes() -> Office {
         .expect("no name failed", |account| account.every_pc(|diary| diary.lookups_failed == 0))
         .expect("every PC fetches pages all the time", |account| {
             account
-                .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
+                .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 140))
+        })
+}
+
+/// Phones come and go in every way that they can.
+pub fn guests() -> Office {
+    let phones = ["ada", "bob", "cy"];
+    let office = office().pcs(4).lan_ports(2).lease_secs(60).visiting_every(Some(secs(5)));
+    let office = phones.into_iter().fold(office, |office, phone| office.machine(phone, "lan1", Guest::new));
+    office
+        .at(secs(60), power_cut())
+        .at(secs(63), power_back())
+        .at(secs(90), reload("[nat]\nfiltering = 'address-dependent'", true))
+        .at(secs(240), calm())
+        .expect("phones were served, refused, changed, and are there in the end", move |account| {
+            let records = phones.map(|phone| *account.record::<GuestRecord>(phone));
+            let sum = |of: fn(&GuestRecord) -> u64| records.iter().map(of).sum::<u64>();
+            let have_been = [
+                sum(|record| record.refusals),
+                sum(|record| record.released),
+                sum(|record| record.declined),
+                sum(|record| record.changes),
+            ];
+            let is_there = |record: &GuestRecord| {
+                record.leases > 5 && record.last_lease_at.is_some_and(|at| at.as_secs() > 200)
+            };
+            if records.iter().all(is_there) && !have_been.contains(&0) {
+                Ok(())
+            } else {
+                Err(in_lines(&records))
+            }
         })
 }

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use super::secs;
 use crate::machine::internet::DnsMood;
+use crate::machine::text_reader::{TextReader, TextRecord};
 use crate::scenario::action::{dhcp_silent, dns_of, name_moves};
 use crate::scenario::office::{Office, office};
+use crate::world::link::loss;
 
 /// How long each of the bad moods lasts, and when all are over.
 const MOOD_SECS: u64 = 30;
@@ -60,5 +62,22 @@ pub fn resolver_vanishes() -> Office {
         .expect("every PC fetches pages all the time", |account| {
             account
                 .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
+        })
+}
+
+/// Texts that have no room in a datagram come whole.
+pub fn long_texts() -> Office {
+    office()
+        .pcs(2)
+        .machine("reader", "lan0", TextReader::new)
+        .link("wan", loss(0.01).delay_ms(10).jitter_ms(5))
+        .link("reader", loss(0.01).reorder(0.02))
+        .expect("texts came, and every octet was right", |account| {
+            let texts = account.record::<TextRecord>("reader");
+            if texts.whole > 15 && texts.wrong == 0 && texts.failed < 10 {
+                Ok(())
+            } else {
+                Err(texts.to_string())
+            }
         })
 }

@@ -13,8 +13,8 @@ use crate::scenario::office::Office;
 const BEYOND_LEASE_SECS_MAX: u32 = 30;
 
 impl Picker {
-    /// T1 and T2 that the provider tells, and a server that is silent for longer than a lease, refuses to prolong leases or
-    /// gives other addresses.
+    /// T1 and T2 that the provider tells, and a server that is silent for longer than a lease, refuses to prolong
+    /// leases or gives other addresses.
     pub(super) fn provider_dhcp(&mut self, mut office: Office, world: &World) -> Office {
         let Some(lease_secs) = world.isp_lease_secs else { return office };
         if self.rng.random_ratio(1, 3) {

@@ -10,6 +10,8 @@ use crate::machine::internet::server::{Connection, Server, Wire};
 
 /// Octets of the length before each DNS message.
 const LENGTH_OCTETS: usize = 2;
+/// The first octet of a longer answer goes alone, so that its length comes in two segments.
+const LONG_OCTETS: usize = 1_232;
 
 /// All name servers, as customers reach them.
 pub struct NameService {
@@ -23,6 +25,8 @@ pub struct NameService {
 struct Stream {
     unread: Vec<u8>,
     unsent: Vec<u8>,
+    /// The octets of it that go alone; the rest goes when their acknowledgement has come.
+    first: usize,
 }
 
 impl NameService {
@@ -55,6 +59,9 @@ impl Server for NameService {
                 if let (Some(mut connection), Some(stream)) = (wire.connection(id), streams.get_mut(&id)) {
                     let len = u16::try_from(answer.len()).expect("an answer is that long at most");
                     stream.unsent.extend(len.to_be_bytes());
+                    if stream.unsent.len() == LENGTH_OCTETS && answer.len() > LONG_OCTETS {
+                        stream.first = 1;
+                    }
                     stream.unsent.extend(answer);
                     stream.send(&mut connection);
                 }
@@ -83,8 +90,10 @@ impl Server for NameService {
 impl Stream {
     /// Sends what can be sent, and closes for whoever will not ask again.
     fn send(&mut self, connection: &mut Connection<'_>) {
-        let len = connection.send(&self.unsent);
+        let part = if self.first > 0 { self.first } else { self.unsent.len() };
+        let len = connection.send(&self.unsent[..part]);
         self.unsent.drain(..len);
+        self.first = self.first.saturating_sub(len);
         if self.unsent.is_empty() && connection.is_half_closed() {
             connection.close();
         }

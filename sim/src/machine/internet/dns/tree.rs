@@ -6,7 +6,8 @@
 //! │  ├─ example.com     ns-0.example.com  ns-1.example.net     the web servers
 //! │  └─ example.net     ns-0.example.net  ns-1.example.net     site-14.cdn and on: aliases into example.com
 //! ├─ example            a.nic.example  b.nic.example           site-0 to site-13; site-14 and on: aliases into cdn;
-//! │                                                            post-0 and on: mail for servers in example.net
+//! │                                                            post-0 and on: mail for servers in example.net;
+//! │                                                            text-0 and on: long texts
 //! └─ in-addr.arpa       a.root  b.root
 //!    └─ 18.198          ns-0.example.net  ns-1.example.net     the web servers' names
 //! ```
@@ -21,14 +22,22 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use gatepost_ground::Instant;
-use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA};
+use hickory_proto::rr::rdata::{A, CNAME, MX, NS, PTR, SOA, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use super::super::{MAIL_ADDRESSES, POP_ADDRESS, SITES, WEB_ADDRESSES};
 
 /// The first site that is reached by aliases alone: one in its zone, one in the next, and the address in a
 /// third.
 pub const FIRST_ALIASED_SITE: usize = 14;
+
+/// The octets of the texts of `text-0.example` and so on: more than a datagram has room for, than is kept of one
+/// answer, and than a machine's TCP takes at once.
+pub const LONG_TEXTS: [usize; 4] = [3_000, 4_500, 11_000, 20_000];
+/// The most octets of one string of a text. // RFC 1035 section 3.3
+const STRING_OCTETS_MAX: usize = 255;
 
 /// A zone whose name servers never answer.
 pub const SILENT_ZONE: &str = "silent.example.";
@@ -110,6 +119,11 @@ impl Tree {
             let (domain, server) = (format!("post-{number}.example."), mail_server(number));
             tree.add(&server, SITE_TTL_SECS, RData::A(A(address)));
             tree.add(&domain, SITE_TTL_SECS, RData::MX(MX::new(10, name(&server))));
+        }
+        for number in 0..LONG_TEXTS.len() {
+            let text = long_text(number);
+            let strings = TXT::from_bytes(text.chunks(STRING_OCTETS_MAX).collect());
+            tree.add(&format!("text-{number}.example."), SITE_TTL_SECS, RData::TXT(strings));
         }
         tree.add("pop.example.net.", SITE_TTL_SECS, RData::A(A(POP_ADDRESS)));
         tree.add("post-0.example.", SITE_TTL_SECS, RData::MX(MX::new(20, name(&mail_server(1)))));
@@ -235,6 +249,12 @@ impl Held {
 /// All name servers' names, without the dot at the end.
 pub fn name_servers() -> impl Iterator<Item = (&'static str, Ipv4Addr)> {
     NAME_SERVERS.into_iter().map(|(name, address)| (name.trim_end_matches('.'), address))
+}
+
+/// The text with this number: no two places in it are alike, and no two texts.
+pub fn long_text(number: usize) -> Vec<u8> {
+    let mut generator = StdRng::seed_from_u64(u64::try_from(number).expect("a small number"));
+    (0..LONG_TEXTS[number]).map(|_| generator.random()).collect()
 }
 
 fn mail_server(number: usize) -> String {

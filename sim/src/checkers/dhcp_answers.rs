@@ -1,0 +1,399 @@
+//! What the office's DHCP server answers: times of leases that fit, a NAK where one is due and nowhere else, and no
+//! offer of an address that its client has declined.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+use gatepost::config::Config;
+use gatepost_ground::{Instant, MacAddr};
+use ipnet::Ipv4Net;
+
+use super::observed_leases::ObservedLeases;
+use super::{Checker, Passage, Side, Snapshot, Way};
+use crate::packet::{Transport, dhcp_message};
+use crate::world::disk::DiskMood;
+
+const SERVER_PORT: u16 = 67;
+const CLIENT_PORT: u16 = 68;
+/// How long a NAK may take: nothing is written for it.
+const NAK_MAX: Duration = Duration::from_secs(1);
+/// How long after a boot, or a trouble of its disk, the gateway may not know what it has leased.
+const UNSURE_MAX: Duration = Duration::from_secs(30);
+/// How long a declined address is kept from everybody at least.
+const QUARANTINE_MIN: Duration = Duration::from_secs(50);
+/// With so many leases the pool may run low, and former quarantines give way.
+const LEASES_MAX: usize = 100;
+/// The most addresses that one machine has in quarantine; what it declines beyond is not kept.
+const QUARANTINES_OF_ONE_MAX: usize = 4;
+
+/// Compares the server's answers with the leases it has acknowledged.
+pub struct DhcpAnswers {
+    network: Ipv4Net,
+    is_authoritative: bool,
+    /// Whether the gateway always knows which leases last.
+    knows_leases: bool,
+    leases: ObservedLeases,
+    /// What clients ask without an answer, by client and transaction.
+    asked: BTreeMap<(Vec<u8>, u32), Asked>,
+    /// Addresses that clients have declined, and when.
+    declined: BTreeMap<Ipv4Addr, (Vec<u8>, Instant)>,
+    is_disk_sound: bool,
+    /// The gateway has booted, or its disk has changed, since the last frame.
+    is_unsettled: bool,
+    /// When that was last seen.
+    unsettled_at: Instant,
+}
+
+/// A REQUEST.
+struct Asked {
+    address: Ipv4Addr,
+    since: Instant,
+    verdict: Verdict,
+}
+
+/// What is due to a REQUEST.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// A NAK. // RFC 2131 section 4.3.2
+    Nak,
+    /// No NAK: its client has a lease of the address, or is not known and may be another server's.
+    NoNak,
+    /// Whatever comes.
+    Either,
+}
+
+impl DhcpAnswers {
+    /// For the server that `config` asks for. The leases are compared if the gateway `knows_leases`.
+    pub fn new(config: &Config, knows_leases: bool) -> Self {
+        Self {
+            network: config.lan.address.trunc(),
+            is_authoritative: config.services.dhcp.authoritative,
+            knows_leases,
+            leases: ObservedLeases::of_config(config),
+            asked: BTreeMap::new(),
+            declined: BTreeMap::new(),
+            is_disk_sound: true,
+            is_unsettled: true,
+            unsettled_at: Instant::ZERO,
+        }
+    }
+
+    fn is_settled(&self, now: Instant) -> bool {
+        self.is_disk_sound && now.since(self.unsettled_at) > UNSURE_MAX
+    }
+
+    /// What is due to a REQUEST for `address` that does not answer an offer.
+    fn verdict(&self, client: &[u8], address: Ipv4Addr, now: Instant) -> Verdict {
+        let Ok(mac) = <[u8; 6]>::try_from(client).map(MacAddr) else { return Verdict::Either };
+        if !self.network.contains(&address) {
+            return Verdict::Nak;
+        }
+        if !self.knows_leases {
+            return Verdict::Either;
+        }
+        if self.leases.is_held_by(address, mac, now) {
+            // Another address can be its own again.
+            if self.leases.has_reservation(mac) { Verdict::Either } else { Verdict::NoNak }
+        } else if self.leases.holds_another(address, mac, now) || self.is_anothers(address, now) {
+            Verdict::Nak
+        } else if !self.is_authoritative && !self.leases.is_known(client) {
+            Verdict::NoNak
+        } else {
+            Verdict::Either
+        }
+    }
+
+    /// Whether the server may say that the address is another's to a client that it does not know.
+    fn is_anothers(&self, address: Ipv4Addr, now: Instant) -> bool {
+        self.is_authoritative && self.leases.is_held(address, now)
+    }
+
+    fn note_client(&mut self, now: Instant, sender: MacAddr, message: &Message) {
+        let client = message.chaddr().to_vec();
+        let address_in = |code| match message.opts().get(code) {
+            Some(DhcpOption::RequestedIpAddress(address) | DhcpOption::ServerIdentifier(address)) => {
+                Some(*address)
+            }
+            _ => None,
+        };
+        let wanted = address_in(OptionCode::RequestedIpAddress);
+        match message.opts().msg_type() {
+            Some(MessageType::Request) => {
+                let is_selecting = address_in(OptionCode::ServerIdentifier).is_some();
+                let address = wanted.unwrap_or(message.ciaddr());
+                if !is_selecting {
+                    // Its client uses it all the same.
+                    self.declined.retain(|declined, (by, _)| *declined != address || *by != client);
+                }
+                if is_selecting || client != sender.0 || !self.is_settled(now) {
+                    return;
+                }
+                let verdict = self.verdict(&client, address, now);
+                self.asked.entry((client, message.xid())).or_insert(Asked { address, since: now, verdict });
+            }
+            Some(MessageType::Decline) => {
+                let Some(address) = wanted.filter(|address| self.leases.is_held_by(*address, sender, now))
+                else {
+                    return;
+                };
+                let others = self.declined.values().filter(|(by, _)| *by == client).count();
+                let is_kept = client == sender.0
+                    && others < QUARANTINES_OF_ONE_MAX
+                    && self.is_settled(now)
+                    && !self.leases.is_reserved(address);
+                if is_kept {
+                    self.declined.insert(address, (client, now));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn note_server(&mut self, message: &Message) -> Result<(), String> {
+        let (kind, address) = (message.opts().msg_type(), message.yiaddr());
+        if matches!(kind, Some(MessageType::Offer | MessageType::Ack)) {
+            fits(message)?;
+            if let Some((_, at)) = self.declined.get(&address) {
+                return Err(format!("{address} is given to somebody, and was declined at {at}"));
+            }
+        }
+        if !matches!(kind, Some(MessageType::Ack | MessageType::Nak)) {
+            return Ok(());
+        }
+        let Some(asked) = self.asked.remove(&(message.chaddr().to_vec(), message.xid())) else {
+            return Ok(());
+        };
+        match (kind, asked.verdict) {
+            (Some(MessageType::Nak), Verdict::NoNak) => {
+                Err(format!("{} is refused to {:02x?} without a reason", asked.address, message.chaddr()))
+            }
+            (Some(MessageType::Ack), Verdict::Nak) => {
+                Err(format!("{} is given to {:02x?}, to whom it cannot be", asked.address, message.chaddr()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Forgets what is over.
+    fn pass_time(&mut self, now: Instant) -> Result<(), String> {
+        if std::mem::take(&mut self.is_unsettled) {
+            self.unsettled_at = now;
+            self.asked.clear();
+            self.declined.clear();
+        }
+        if self.leases.active(now) > LEASES_MAX {
+            self.declined.clear();
+        }
+        self.declined.retain(|_, (_, at)| now.since(*at) < QUARANTINE_MIN);
+        let is_late = |asked: &Asked| now.since(asked.since) > NAK_MAX;
+        let late: Vec<_> = self.asked.extract_if(.., |_, asked| is_late(asked)).collect();
+        match late.iter().find(|(_, asked)| asked.verdict == Verdict::Nak) {
+            Some(((client, _), asked)) => Err(format!(
+                "{client:02x?} asked for {} at {}, and was not refused",
+                asked.address, asked.since
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// RFC 2131 section 4.4.5: T1 is before T2, and T2 before the end of the lease.
+fn fits(message: &Message) -> Result<(), String> {
+    let secs = |code| match message.opts().get(code) {
+        Some(
+            DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs),
+        ) => Some(*secs),
+        _ => None,
+    };
+    let times = [OptionCode::Renewal, OptionCode::Rebinding, OptionCode::AddressLeaseTime].map(secs);
+    let told: Vec<_> = times.into_iter().flatten().collect();
+    if told.windows(2).all(|pair| pair[0] < pair[1]) && told.first() != Some(&0) {
+        return Ok(());
+    }
+    Err(format!("T1, T2 and the lease of {} do not fit: {times:?}", message.yiaddr()))
+}
+
+impl Checker for DhcpAnswers {
+    fn name(&self) -> &'static str {
+        "dhcp-answers"
+    }
+
+    fn promise(&self) -> &'static str {
+        "the LAN's DHCP server refuses what cannot be a client's address and nothing else, its T1 comes before T2 and T2 \
+         before the end, and an address that was declined is offered to nobody"
+    }
+
+    fn on_boot(&mut self) {
+        self.is_unsettled = true;
+    }
+
+    fn on_disk(&mut self, mood: DiskMood) {
+        self.is_disk_sound = mood == DiskMood::Sound;
+        // What a damaged journal does not tell of, somebody may have.
+        self.knows_leases &= mood != DiskMood::LosesWrites;
+        self.is_unsettled = true;
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        let Passage { now, way, side, packet } = *passage;
+        let Some((ip, from, to, payload)) = packet.udp().filter(|_| side == Side::Lan) else { return Ok(()) };
+        if !matches!(ip.transport, Transport::Udp { checksum_ok: true, .. }) {
+            return Ok(());
+        }
+        self.pass_time(now)?;
+        let message = match (way, from, to) {
+            (Way::In, CLIENT_PORT, SERVER_PORT) | (Way::Out, SERVER_PORT, CLIENT_PORT) => {
+                dhcp_message(payload)
+            }
+            _ => None,
+        };
+        let Some(message) = message else { return Ok(()) };
+        let checked = match way {
+            Way::In => {
+                self.note_client(now, packet.source_mac, &message);
+                Ok(())
+            }
+            Way::Out => self.note_server(&message),
+        };
+        self.leases.observe(passage);
+        checked
+    }
+
+    fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
+        self.pass_time(snapshot.now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::{acknowledgement, config, dhcp, ip, packet, passage, snapshot, udp};
+    use crate::packet::Packet;
+
+    const HOLDER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+    const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 8];
+    const ADDRESS: &str = "192.168.1.9";
+
+    /// A checker of an office in which `HOLDER` was given a lease of `ADDRESS` for an hour, long after the boot.
+    fn leased(is_authoritative: bool) -> DhcpAnswers {
+        let mut config = config();
+        config.services.dhcp.authoritative = is_authoritative;
+        let mut checker = DhcpAnswers::new(&config, true);
+        checker.on_snapshot(&snapshot(0)).expect("nothing has happened");
+        answer(&mut checker, 100, acknowledgement(&HOLDER, ADDRESS, 3_600)).expect("a lease");
+        checker
+    }
+
+    fn answer(checker: &mut DhcpAnswers, secs: u64, packet: Packet) -> Result<(), String> {
+        checker.on_passage(&passage(secs, Way::Out, Side::Lan, &packet))
+    }
+
+    /// A client asks for an address that it believes to have.
+    fn ask(checker: &mut DhcpAnswers, client: [u8; 6], kind: MessageType, address: &str) {
+        let message = dhcp(&client, kind, |message| {
+            message.set_xid(7).opts_mut().insert(DhcpOption::RequestedIpAddress(ip(address)));
+        });
+        let mut packet = packet("0.0.0.0", "255.255.255.255", udp(68, 67, message));
+        packet.source_mac = MacAddr(client);
+        checker.on_passage(&passage(100, Way::In, Side::Lan, &packet)).expect("clients break no promise");
+    }
+
+    fn reply(client: [u8; 6], kind: MessageType, address: &str) -> Packet {
+        let message = dhcp(&client, kind, |message| {
+            message.set_xid(7).set_yiaddr(ip(address));
+            message.opts_mut().insert(DhcpOption::AddressLeaseTime(60));
+        });
+        packet("192.168.1.1", "255.255.255.255", udp(67, 68, message))
+    }
+
+    #[test]
+    fn a_nak_that_is_due_and_does_not_come_is_told() {
+        for (client, address, is_due) in [
+            (OTHER, "10.0.0.9", true),
+            (HOLDER, "192.168.1.8", true),
+            (HOLDER, ADDRESS, false),
+            (OTHER, "192.168.1.8", false),
+        ] {
+            let mut checker = leased(true);
+            ask(&mut checker, client, MessageType::Request, address);
+            assert_eq!(
+                checker.on_snapshot(&snapshot(102)).is_err(),
+                is_due,
+                "{address} is asked for, and silence"
+            );
+            ask(&mut checker, client, MessageType::Request, address);
+            let told = answer(&mut checker, 100, reply(client, MessageType::Ack, address)).is_err();
+            assert_eq!(told, is_due, "{address} is given");
+        }
+        let mut checker = leased(true);
+        ask(&mut checker, OTHER, MessageType::Request, "10.0.0.9");
+        answer(&mut checker, 100, reply(OTHER, MessageType::Nak, "0.0.0.0")).expect("it was due");
+        checker.on_snapshot(&snapshot(102)).expect("it has come");
+    }
+
+    #[test]
+    fn a_nak_that_is_not_due_is_told() {
+        for (is_authoritative, client, address, is_wrong) in [
+            (true, HOLDER, ADDRESS, true),
+            (false, OTHER, "192.168.1.8", true),
+            (true, OTHER, "192.168.1.8", false),
+        ] {
+            let mut checker = leased(is_authoritative);
+            ask(&mut checker, client, MessageType::Request, address);
+            let told = answer(&mut checker, 100, reply(client, MessageType::Nak, "0.0.0.0")).is_err();
+            assert_eq!(told, is_wrong, "{address}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_sure_while_the_disk_is_bad_and_soon_after_a_boot() {
+        for unsettle in
+            [|it: &mut DhcpAnswers| it.on_disk(DiskMood::Full), |it: &mut DhcpAnswers| it.on_boot()]
+        {
+            let mut checker = leased(true);
+            unsettle(&mut checker);
+            checker.on_snapshot(&snapshot(99)).expect("nothing is asked");
+            ask(&mut checker, OTHER, MessageType::Request, "10.0.0.9");
+            checker.on_snapshot(&snapshot(102)).expect("it may not answer");
+        }
+    }
+
+    #[test]
+    fn an_address_that_was_declined_and_is_offered_is_told() {
+        let mut checker = leased(true);
+        ask(&mut checker, HOLDER, MessageType::Decline, ADDRESS);
+        for client in [HOLDER, OTHER] {
+            answer(&mut checker, 130, reply(client, MessageType::Offer, ADDRESS)).expect_err("too early");
+        }
+        answer(&mut checker, 130, reply(OTHER, MessageType::Offer, "192.168.1.8")).expect("another address");
+        answer(&mut checker, 161, reply(OTHER, MessageType::Offer, ADDRESS)).expect("later");
+
+        let mut checker = leased(true);
+        ask(&mut checker, OTHER, MessageType::Decline, ADDRESS);
+        answer(&mut checker, 130, reply(HOLDER, MessageType::Offer, ADDRESS))
+            .expect("it was another's to decline");
+
+        let mut checker = leased(true);
+        ask(&mut checker, HOLDER, MessageType::Decline, ADDRESS);
+        ask(&mut checker, HOLDER, MessageType::Request, ADDRESS);
+        answer(&mut checker, 130, reply(HOLDER, MessageType::Ack, ADDRESS))
+            .expect("its client uses it after all");
+    }
+
+    #[test]
+    fn times_that_do_not_fit_are_told() {
+        for (renew, rebind, is_wrong) in
+            [(30, 52, false), (52, 30, true), (30, 30, true), (30, 60, true), (0, 30, true)]
+        {
+            let message = dhcp(&OTHER, MessageType::Offer, |message| {
+                message.opts_mut().insert(DhcpOption::AddressLeaseTime(60));
+                message.opts_mut().insert(DhcpOption::Renewal(renew));
+                message.opts_mut().insert(DhcpOption::Rebinding(rebind));
+            });
+            let offer = packet("192.168.1.1", "255.255.255.255", udp(67, 68, message));
+            assert_eq!(answer(&mut leased(true), 100, offer).is_err(), is_wrong, "{renew} and {rebind}");
+        }
+    }
+}

@@ -75,6 +75,11 @@ fn guests_come_and_go() {
 }
 
 #[test]
+fn power_cuts_within_replacements_damage_nothing() {
+    passes("cut-replacements");
+}
+
+#[test]
 fn slow_disk_holds_up_nobody_but_who_waits_for_it() {
     passes_once("slow-disk");
 }

@@ -11,7 +11,7 @@ use super::own::Act;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{DhcpMood, DnsMood, ProviderMood};
 use crate::machine::spoofer::Trick;
-use crate::world::disk::DiskMood;
+use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::Link;
 use crate::world::rot::RotIn;
 
@@ -47,6 +47,8 @@ pub enum Action {
     /// The same in the middle of the so manieth write, sync or renaming from now, the next being 1. If there
     /// are not so many until [`Action::PowerBack`], the gateway stops then.
     PowerCutWhileWriting(u32),
+    /// The gateway's power fails at that step of a file's replacement, when one next comes to it.
+    PowerCutWhileReplacing(ReplaceStep),
     /// The gateway starts again, on what its disk kept.
     PowerBack,
     /// The provider goes over to another network.
@@ -126,6 +128,9 @@ impl fmt::Display for Action {
             Self::PowerCutWhileWriting(nth) => {
                 write!(f, "the gateway's power is cut during write {nth} from now")
             }
+            Self::PowerCutWhileReplacing(step) => {
+                write!(f, "the gateway's power is cut when a file that replaces another {step}")
+            }
             Self::PowerBack => f.write_str("the gateway's power is back"),
             Self::Renumber(network) => write!(f, "the provider renumbers to {network}"),
             Self::DhcpOfProvider(mood) => write!(f, "the provider's DHCP server is {mood:?}"),
@@ -198,6 +203,11 @@ pub fn power_cut() -> Action {
 /// The gateway crashes in the middle of the `nth` write, sync or renaming from now, the next being 1.
 pub fn power_cut_while_writing(nth: u32) -> Action {
     Action::PowerCutWhileWriting(nth)
+}
+
+/// The gateway's power is cut at that step of a file's replacement, when one next comes to it.
+pub fn power_cut_while_replacing(step: ReplaceStep) -> Action {
+    Action::PowerCutWhileReplacing(step)
 }
 
 /// The gateway boots again.

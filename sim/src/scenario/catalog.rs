@@ -12,8 +12,8 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::action::{
-    Action, attack, calm, clock_jumps, disk, partition, power_back, power_cut, power_cut_while_writing,
-    provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
+    Action, attack, calm, clock_jumps, disk, partition, power_back, power_cut, power_cut_while_replacing,
+    power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 use super::named::{Catalog, Scenario};
 use super::office::{Office, office};
@@ -24,7 +24,7 @@ use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, ProviderMood, SHORT_LINK
 use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
 use crate::machine::visitor::VisitAccount;
-use crate::world::disk::DiskMood;
+use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::{loss, perfect};
 
 /// All of them; the swarm is what runs unless another is asked for.
@@ -289,6 +289,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 360,
         lasting_secs_min: 360,
         build: |_, _| bad_disk(),
+    },
+    Scenario {
+        name: "cut-replacements",
+        about: "the gateway's power fails at each step of a file's replacement, twice",
+        lasting_secs: 300,
+        lasting_secs_min: 300,
+        build: |_, _| cut_replacements(),
     },
     Scenario {
         name: "slow-disk",
@@ -565,6 +572,20 @@ fn bad_disk() -> Office {
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
         .expect("every PC fetches pages again", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 240))
+        })
+}
+
+fn cut_replacements() -> Office {
+    // The lease of the WAN is renewed, and its file replaced, every fifteen seconds.
+    let mut office = office().pcs(5).lease_secs(60).isp_lease_secs(30);
+    for (number, step) in (0..).zip(ReplaceStep::ALL.iter().chain(&ReplaceStep::ALL)) {
+        let begins = secs(10 + 25 * number);
+        office = office.at(begins, power_cut_while_replacing(*step)).at(begins + secs(20), power_back());
+    }
+    office
+        .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()))
+        .expect("every PC fetches pages again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 220))
         })
 }
 

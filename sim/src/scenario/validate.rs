@@ -263,13 +263,17 @@ impl Office {
         let mut has_power = true;
         for (_, action, line) in self.actions_in_order() {
             match action {
-                Action::PowerCut | Action::PowerCutWhileWriting(_) if !has_power => {
+                Action::PowerCut | Action::PowerCutWhileWriting(_) | Action::PowerCutWhileReplacing(_)
+                    if !has_power =>
+                {
                     return wrong(line, "the power is cut already; write power_back() before".to_owned());
                 }
                 Action::PowerBack if has_power => {
                     return wrong(line, "the power is there; write power_cut() before".to_owned());
                 }
-                Action::PowerCut | Action::PowerCutWhileWriting(_) => has_power = false,
+                Action::PowerCut | Action::PowerCutWhileWriting(_) | Action::PowerCutWhileReplacing(_) => {
+                    has_power = false
+                }
                 Action::PowerBack => has_power = true,
                 _ => {}
             }

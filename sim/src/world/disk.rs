@@ -6,9 +6,9 @@
 //! A file has a content that is read, which is the kernel's cache; a content that is durable; and the changes between
 //! the two, in order, which the next sync makes durable: no more of a file is moved than what was written. What a sync
 //! fails to make durable can be zeros in those changes, and is sound in the cache; or it has become durable all the
-//! same. Names are kept apart from files, and
-//! are durable or not as well. A power cut leaves of what was not synced everything, nothing, or a part,
-//! whose rest can be zeros; dice of the disk's own decide.
+//! same. Names are kept apart from files, and are durable or not as well. A power cut leaves of what was not synced
+//! everything, nothing, or a part, whose rest can be zeros; of several changes of names any. Dice of the disk's own
+//! decide. `tests/storage` holds that it leaves whatever a file system can leave that was told what `Files` tells it.
 //!
 //! What the gateway does with its disk is in jobs (`world/work.rs`). The power can fail after a job was handed in
 //! and before it has ended: then it has not begun, or is over, or the power fails in the middle of it.
@@ -72,6 +72,35 @@ impl fmt::Display for DiskMood {
     }
 }
 
+/// The steps of a file's replacement by way of another, whose name ends in `.new`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplaceStep {
+    /// The other file is written.
+    Write,
+    /// It is synced.
+    Sync,
+    /// It gets the name of the first.
+    Rename,
+    /// The name is synced.
+    SyncName,
+}
+
+impl ReplaceStep {
+    /// All of them, in order.
+    pub const ALL: [Self; 4] = [Self::Write, Self::Sync, Self::Rename, Self::SyncName];
+}
+
+impl fmt::Display for ReplaceStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Write => "is written",
+            Self::Sync => "is synced",
+            Self::Rename => "gets its name",
+            Self::SyncName => "has its name synced",
+        })
+    }
+}
+
 /// The disk.
 pub struct SimDisk {
     power: Power,
@@ -83,10 +112,16 @@ struct State {
     mood: DiskMood,
     /// The power fails at so many changes from now.
     changes_left: Option<u32>,
+    /// The power fails at that step of the next replacement that comes to it.
+    cut_at: Option<ReplaceStep>,
+    /// A file that was written beside another has its name, and that is not synced yet.
+    has_replaced: bool,
+    /// How many writes have begun.
+    writes: u64,
     names: Names,
     synced_names: Names,
-    /// Whether the two differ.
-    names_changed: bool,
+    /// What has made the one of the other, in order.
+    name_changes: Vec<NameChange>,
     files: BTreeMap<FileId, File>,
     next_file: FileId,
     /// Jobs that were handed in and have not had their effect.
@@ -96,6 +131,8 @@ struct State {
 
 type FileId = u64;
 type Names = BTreeMap<String, FileId>;
+/// Which files some names are of from then on; `None`: of none. It is durable as a whole or not.
+type NameChange = Vec<(String, Option<FileId>)>;
 
 #[derive(Default)]
 struct File {
@@ -105,6 +142,9 @@ struct File {
     synced: Vec<u8>,
     /// What the next sync makes of that, in order.
     unsynced: Vec<Change>,
+    /// The numbers of the last write, and of the last that is durable.
+    last_write: u64,
+    last_durable: u64,
     /// Octets that have flipped, by their offsets, as they were written.
     flipped: BTreeMap<usize, u8>,
 }
@@ -121,9 +161,12 @@ impl SimDisk {
             rng,
             mood: DiskMood::default(),
             changes_left: None,
+            cut_at: None,
+            has_replaced: false,
+            writes: 0,
             names: Names::new(),
             synced_names: Names::new(),
-            names_changed: false,
+            name_changes: Vec::new(),
             files: BTreeMap::new(),
             next_file: 0,
             jobs: BTreeMap::new(),
@@ -151,6 +194,18 @@ impl SimDisk {
     /// The files that are durably called so, in order.
     pub fn durable_names(&self) -> Vec<String> {
         self.state().synced_names.keys().cloned().collect()
+    }
+
+    /// How many writes have begun.
+    pub fn writes(&self) -> u64 {
+        self.state().writes
+    }
+
+    /// The number of the last write that is durable, of the files whose durable names begin so.
+    pub fn last_durable(&self, prefix: &str) -> u64 {
+        let state = self.state();
+        let files = state.synced_names.iter().filter(|(name, _)| name.starts_with(prefix));
+        files.filter_map(|(_, id)| state.files.get(id)).map(|file| file.last_durable).max().unwrap_or(0)
     }
 
     /// Flips those bits of an octet of the file that is durably called `name`, if it is at rest. Whether it has flipped.
@@ -219,7 +274,7 @@ impl SimDisk {
     }
 
     fn fail_power(&self, state: &mut State) {
-        state.changes_left = None;
+        (state.changes_left, state.cut_at, state.has_replaced) = (None, None, false);
         if self.power.switch(false) {
             state.lose_power();
         }
@@ -230,14 +285,26 @@ impl SimDisk {
         self.state().changes_left = Some(nth);
     }
 
-    /// Changes something, unless the power fails: before that or after.
-    fn change<T>(&self, make: impl FnOnce(&mut State) -> io::Result<T>) -> io::Result<T> {
+    /// Makes the power fail when a file is next replaced, before or after that step.
+    pub fn cut_power_while_replacing(&self, step: ReplaceStep) {
+        self.state().cut_at = Some(step);
+    }
+
+    /// Changes something, unless the power fails: before that or after. `step`: it is that of a replacement.
+    fn change<T>(
+        &self,
+        step: Option<ReplaceStep>,
+        make: impl FnOnce(&mut State) -> io::Result<T>,
+    ) -> io::Result<T> {
         if !self.power.is_on() {
             return Err(failure("the power is off"));
         }
         let mut state = self.state();
+        let ends_replacement = step.is_none() && state.has_replaced;
+        let step = if ends_replacement { Some(ReplaceStep::SyncName) } else { step };
+        state.has_replaced = step == Some(ReplaceStep::Rename);
         state.changes_left = state.changes_left.map(|left| left.saturating_sub(1));
-        if state.changes_left != Some(0) {
+        if state.changes_left != Some(0) && (step.is_none() || state.cut_at != step) {
             return make(&mut state);
         }
         let comes_after = state.rng.random();
@@ -282,9 +349,9 @@ impl Storage for SimDisk {
 
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let name = checked_name(name)?;
-        self.change(|state| {
+        self.change(step_of(name, ReplaceStep::Write), |state| {
             let (len, told) = state.room_for(content.len());
-            let file = state.file(name);
+            let file = state.file_to_write(name);
             file.cached = content[..len].to_vec();
             file.flipped.clear();
             file.unsynced = vec![Change::Replace(content[..len].to_vec())];
@@ -294,9 +361,9 @@ impl Storage for SimDisk {
 
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()> {
         let name = checked_name(name)?;
-        self.change(|state| {
+        self.change(step_of(name, ReplaceStep::Write), |state| {
             let (len, told) = state.room_for(record.len());
-            let file = state.file(name);
+            let file = state.file_to_write(name);
             file.cached.extend_from_slice(&record[..len]);
             file.unsynced.push(Change::Append(record[..len].to_vec()));
             told
@@ -305,25 +372,26 @@ impl Storage for SimDisk {
 
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let (name, to) = (checked_name(name)?, checked_name(to)?);
-        self.change(|state| {
-            let file = state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
-            state.names.insert(to.to_owned(), file);
-            state.names_changed = true;
+        self.change(step_of(name, ReplaceStep::Rename), |state| {
+            let file = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+            state.change_names(vec![(name.to_owned(), None), (to.to_owned(), Some(file))]);
             Ok(())
         })
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let name = checked_name(name)?;
-        self.change(|state| {
-            state.names_changed |= state.names.remove(name).is_some();
+        self.change(None, |state| {
+            if state.names.contains_key(name) {
+                state.change_names(vec![(name.to_owned(), None)]);
+            }
             Ok(())
         })
     }
 
     fn sync(&self, name: &str) -> io::Result<()> {
         let name = checked_name(name)?;
-        self.change(|state| {
+        self.change(step_of(name, ReplaceStep::Sync), |state| {
             let loses_writes = state.mood == DiskMood::LosesWrites;
             // A sync that fails may have written the octets.
             let is_kept = !loses_writes || state.rng.random_ratio(1, 3);
@@ -334,7 +402,7 @@ impl Storage for SimDisk {
             if loses_writes {
                 return Err(failure("sync error"));
             }
-            if mem::take(&mut state.names_changed) {
+            if !mem::take(&mut state.name_changes).is_empty() {
                 state.synced_names = state.names.clone();
                 state.forget_nameless();
             }
@@ -352,15 +420,22 @@ impl State {
         self.files.get_mut(self.names.get(name)?)
     }
 
-    /// The file called `name`, which is made if missing.
-    fn file(&mut self, name: &str) -> &mut File {
-        let next = self.next_file;
-        let id = *self.names.entry(name.to_owned()).or_insert(next);
-        if id == next {
+    /// The file called `name`, which is made if missing, for the next write.
+    fn file_to_write(&mut self, name: &str) -> &mut File {
+        self.writes += 1;
+        let id = self.names.get(name).copied().unwrap_or(self.next_file);
+        if id == self.next_file {
             self.next_file += 1;
-            self.names_changed = true;
+            self.change_names(vec![(name.to_owned(), Some(id))]);
         }
-        self.files.entry(id).or_default()
+        let file = self.files.entry(id).or_default();
+        file.last_write = self.writes;
+        file
+    }
+
+    fn change_names(&mut self, change: NameChange) {
+        apply(&mut self.names, &change);
+        self.name_changes.push(change);
     }
 
     /// How much of `len` octets can be written, and what is said then.
@@ -373,11 +448,16 @@ impl State {
     }
 
     fn lose_power(&mut self) {
-        if self.rng.random() {
-            self.synced_names = self.names.clone();
+        let changes = mem::take(&mut self.name_changes);
+        let are_all_kept: bool = self.rng.random();
+        // Of several any can be kept, as directories are written in any order.
+        let are_some_kept = !are_all_kept && changes.len() > 1;
+        for change in &changes {
+            if are_all_kept || (are_some_kept && self.rng.random()) {
+                apply(&mut self.synced_names, change);
+            }
         }
         self.names = self.synced_names.clone();
-        self.names_changed = false;
         self.forget_nameless();
         for id in self.names.values() {
             if let Some(file) = self.files.get_mut(id) {
@@ -388,14 +468,16 @@ impl State {
 
     /// Files without a name, now and after a power cut, are gone.
     fn forget_nameless(&mut self) {
-        let (names, synced) = (&self.names, &self.synced_names);
-        let named: BTreeSet<_> = names.values().chain(synced.values()).copied().collect();
+        let changed = self.name_changes.iter().flatten().filter_map(|(_, file)| *file);
+        let named = self.names.values().chain(self.synced_names.values()).copied();
+        let named: BTreeSet<_> = named.chain(changed).collect();
         self.files.retain(|id, _| named.contains(id));
     }
 }
 
 impl File {
     fn sync(&mut self) {
+        self.last_durable = self.last_write;
         for change in self.unsynced.drain(..) {
             change.apply(&mut self.synced);
         }
@@ -435,7 +517,8 @@ impl File {
             }
         };
         let flipped = mem::take(&mut self.flipped);
-        *self = Self { cached: survives.clone(), synced: survives, unsynced: Vec::new(), flipped };
+        let (cached, synced) = (survives.clone(), survives);
+        *self = Self { cached, synced, flipped, ..Self::default() };
     }
 }
 
@@ -444,6 +527,20 @@ impl Change {
         match self {
             Self::Append(mut octets) => content.append(&mut octets),
             Self::Replace(octets) => *content = octets,
+        }
+    }
+}
+
+/// The step of a replacement that something done to the file `name` is, if it is one.
+fn step_of(name: &str, step: ReplaceStep) -> Option<ReplaceStep> {
+    name.ends_with(".new").then_some(step)
+}
+
+fn apply(names: &mut Names, change: &NameChange) {
+    for (name, file) in change {
+        match file {
+            Some(file) => _ = names.insert(name.clone(), *file),
+            None => _ = names.remove(name),
         }
     }
 }
@@ -526,6 +623,53 @@ mod tests {
             disk.rename("file.new", "file").unwrap();
         });
         assert!(torn.len() > 2, "a renaming of what is not synced: {torn:?}");
+    }
+
+    #[test]
+    fn the_power_fails_at_the_step_of_a_replacement_that_it_is_to_and_at_no_other_write() {
+        for (step, left) in
+            ReplaceStep::ALL.into_iter().zip([&["old"][..], &["old"], &["old", "new!"], &["old", "new!"]])
+        {
+            let found = survivors("file", |disk| {
+                disk.replace("file", b"old").unwrap();
+                disk.cut_power_while_replacing(step);
+                disk.append("other", b"octets").unwrap();
+                disk.sync("other").unwrap();
+                assert!(disk.replace("file", b"new!").is_err());
+            });
+            assert_eq!(found, set(left), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_write_that_is_durable_is_told_of_the_files_with_durable_names() {
+        let disk = disk(1);
+        disk.append("log/1", b"one").unwrap();
+        disk.append("log/1", b"two").unwrap();
+        disk.append("other", b"one").unwrap();
+        assert_eq!((disk.writes(), disk.last_durable("log/")), (3, 0));
+        disk.sync("log/1").unwrap();
+        assert_eq!((disk.last_durable("log/"), disk.last_durable("other")), (2, 0));
+        disk.append("log/1", b"three").unwrap();
+        disk.set_mood(DiskMood::LosesWrites);
+        disk.sync("log/1").unwrap_err();
+        assert_eq!(disk.last_durable("log/"), 2);
+    }
+
+    #[test]
+    fn of_several_changes_of_names_any_can_survive() {
+        let left = |name| {
+            survivors(name, |disk| {
+                disk.replace("a", b"a").unwrap();
+                disk.replace("b", b"b").unwrap();
+                disk.rename("a", "c").unwrap();
+                disk.rename("b", "a").unwrap();
+            })
+        };
+        let nothing_and = |contents| set(contents).into_iter().chain([None]).collect::<BTreeSet<_>>();
+        assert_eq!(left("a"), nothing_and(&["a", "b"]));
+        assert_eq!(left("b"), nothing_and(&["b"]));
+        assert_eq!(left("c"), nothing_and(&["a"]));
     }
 
     #[test]

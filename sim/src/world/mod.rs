@@ -12,7 +12,7 @@ pub(crate) mod observer;
 pub(crate) mod panics;
 pub(crate) mod pinholes;
 pub mod pipe;
-pub(crate) mod power;
+pub mod power;
 mod queues;
 pub(crate) mod rack;
 pub mod rot;

@@ -13,10 +13,11 @@ use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
     Action, attack, clock_jumps, dhcp_silent, disk, link, partition, port_scan, power_back, power_cut,
-    power_cut_while_writing, provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
+    power_cut_while_replacing, power_cut_while_writing, provider, reload, reload_refused, renumber, replug,
+    reunite, sleep, spoof, wake,
 };
 use crate::scenario::office::Office;
-use crate::world::disk::DiskMood;
+use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::perfect;
 
 /// The quiet time before the first fault.
@@ -65,7 +66,9 @@ impl Picker {
                 break;
             }
             let nth = self.rng.random_range(1..=WRITES_MAX);
-            let cut = self.pick_of(&[power_cut(), power_cut_while_writing(nth)]);
+            let step = ReplaceStep::ALL[nth as usize % ReplaceStep::ALL.len()];
+            let cuts = [power_cut(), power_cut_while_writing(nth), power_cut_while_replacing(step)];
+            let cut = self.pick_of(&cuts);
             office = office.at(begins, cut).at(ends, power_back());
             secs = ends.as_secs() + 1;
         }

@@ -43,6 +43,7 @@ impl World {
             Action::Calm => self.calm(),
             Action::PowerCut => self.cut_power(),
             Action::PowerCutWhileWriting(nth) => self.disk.cut_power_while_writing(*nth),
+            Action::PowerCutWhileReplacing(step) => self.disk.cut_power_while_replacing(*step),
             Action::PowerBack => self.restore_power(),
             Action::Renumber(network) => self.renumber(network.parse().expect("validated")),
             Action::Provider(mood) => self.tell_internet(|it| it.set_mood(*mood)),

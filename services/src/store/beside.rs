@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use super::checked_name;
-use super::private::{if_there, make_directory, new_file, sync_directory};
+use super::private::{if_there, make_directory_durably, new_file, sync_directory};
 
 /// Puts `content` in place of whatever the file `name` in the directory `path` held, durably; directories that are
 /// missing are made. `name` has a directory of its own below `path`, where nothing is written in another way: whoever
@@ -20,8 +20,7 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
     let file = path.join(checked_name(name)?);
     let directory = file.parent().filter(|directory| *directory != path);
     let directory = directory.ok_or(io::ErrorKind::InvalidInput)?;
-    let made = path.ancestors().take_while(|directory| !directory.is_dir()).count();
-    make_directory(directory)?;
+    make_directory_durably(directory)?;
     let held = File::open(directory)?;
     held.lock()?;
     let new = path.join(format!("{name}.new"));
@@ -38,8 +37,8 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
         return Err(error);
     }
     held.sync_all()?;
-    // The directory may have come just now, and those above it.
-    path.ancestors().take(made + 1).try_for_each(sync_directory)
+    // Whoever made the directory may not have come to syncing its name.
+    sync_directory(path)
 }
 
 #[cfg(test)]

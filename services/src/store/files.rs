@@ -7,17 +7,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{self, DirEntry, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::mem;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 
-use super::{Storage, checked_directory, checked_name};
+use super::private::{make_directory, make_directory_durably};
+use super::{NAME_PARTS_MAX, Storage, checked_directory, checked_name};
 
 /// Held locked while the directory is in use.
 const LOCK_FILE: &str = ".lock";
@@ -74,7 +75,7 @@ impl Files {
     /// [`OpenError::InUse`] if another process (or another `Files`) holds it, else what the file system
     /// refuses.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)?;
+        make_directory_durably(path)?;
         let directory = File::open(path)?;
         let of_directory = directory.try_lock();
         if matches!(of_directory, Err(TryLockError::WouldBlock)) {
@@ -94,7 +95,7 @@ impl Files {
             directory,
             unsynced: Mutex::default(),
             // Nobody knows what the process before has synced.
-            names_changed: Mutex::new(BTreeSet::from([PathBuf::new()])),
+            names_changed: Mutex::new(directories_in(path)),
             syncing_names: Mutex::default(),
             _lock: lock,
         })
@@ -118,9 +119,7 @@ impl Files {
 
     fn make_directory_of(&self, name: &str) -> io::Result<()> {
         match Path::new(name).parent() {
-            Some(parent) if parent != Path::new("") => {
-                DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(self.path.join(parent))
-            }
+            Some(parent) if parent != Path::new("") => make_directory(&self.path.join(parent)),
             _ => Ok(()),
         }
     }
@@ -158,6 +157,26 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The directories in which files of the directory `path` can be, itself too, by their paths from there. Those that
+/// cannot be read are left out.
+fn directories_in(path: &Path) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::from([PathBuf::new()]);
+    let mut level = vec![PathBuf::new()];
+    for _ in 1..NAME_PARTS_MAX {
+        let inside = level.iter().flat_map(|directory| {
+            let entries = fs::read_dir(path.join(directory)).into_iter().flatten().flatten();
+            let is_directory = |entry: &DirEntry| {
+                // A link can lead to one.
+                !entry.file_type().is_ok_and(|kind| kind.is_file()) && fs::read_dir(entry.path()).is_ok()
+            };
+            entries.filter(is_directory).map(|entry| directory.join(entry.file_name()))
+        });
+        level = inside.collect();
+        found.extend(level.iter().cloned());
+    }
+    found
 }
 
 /// The file in the directory `path` whose lock says that the directory is in use.
@@ -360,9 +379,9 @@ impl Storage for Files {
 
     fn sync(&self, name: &str) -> io::Result<()> {
         let file = lock(&self.unsynced).remove(checked_name(name)?);
-        if let Some(file) = file {
-            file.sync_data()?;
-        }
+        // A process before may have written it.
+        let file = file.map_or_else(|| if_there(File::open(self.path.join(name))), |file| Ok(Some(file)))?;
+        file.map_or(Ok(()), |file| file.sync_data())?;
         self.sync_names()
     }
 }

@@ -12,6 +12,13 @@ pub(crate) fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 
+/// Makes a directory, and those above it that are missing, durably. It may be there; then it is not made durable.
+pub(crate) fn make_directory_durably(path: &Path) -> io::Result<()> {
+    let made = path.ancestors().take_while(|directory| !directory.is_dir()).count();
+    make_directory(path)?;
+    path.ancestors().skip(1).take(made).try_for_each(sync_directory)
+}
+
 /// A file of a name that no other has.
 pub(crate) fn new_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().create_new(true).write(true).mode(FILE_MODE).open(path)

@@ -75,6 +75,7 @@ mod recent;
 mod services_as_configured;
 mod sources_true;
 mod state_sound;
+pub mod syncs_before_promises;
 mod tables_bounded;
 mod unguessable;
 mod unknown_reset;

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 use gatepost_services::dhcp::server::leases::JOURNAL_FILE;
+use gatepost_services::mail::store::SEGMENTS;
 use gatepost_services::tls::authority::Names;
 use gatepost_services::tls::keeper::{OWN_FILE, authority_in};
 use rand::rngs::StdRng;
@@ -38,6 +39,7 @@ use crate::checkers::leases_durable::LeasesDurable;
 use crate::checkers::mail_balance::MailBalance;
 use crate::checkers::mail_kept::MailKept;
 use crate::checkers::nothing_forged::NothingForged;
+use crate::checkers::syncs_before_promises::{SyncsBeforePromises, Writes};
 use crate::checkers::{self, Side};
 use crate::machine::internet::{Internet, SharedTree, Tree};
 use crate::machine::pc::mac_of;
@@ -101,6 +103,12 @@ impl World {
         let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
         let journal = Arc::clone(&disk);
         checkers.push(Box::new(LeasesDurable::new(move || journal.durable(JOURNAL_FILE))));
+        let [begun, durable] = [Arc::clone(&disk), Arc::clone(&disk)];
+        let writes = Writes {
+            begun: Box::new(move || begun.writes()),
+            durable: Box::new(move |files| durable.last_durable(files)),
+        };
+        checkers.push(Box::new(SyncsBeforePromises::new(writes, JOURNAL_FILE, SEGMENTS)));
         if let Some(Mail { post, authority, .. }) = &office.mail {
             set_passwords(&*disk, seed)?;
             let names = Names::new(&config.system.hostname, &config.system.domain, []);

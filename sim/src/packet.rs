@@ -106,8 +106,6 @@ pub enum Transport {
         is_closing: bool,
         /// RST.
         is_reset: bool,
-        /// The sequence number of the first octet.
-        sequence: u32,
         /// The octets.
         payload: Vec<u8>,
         /// Whether the checksum is right.
@@ -234,7 +232,6 @@ fn read_transport(transport: &TransportSlice<'_>, source: [u8; 4], destination: 
             is_accepting: tcp.syn() && tcp.ack(),
             is_closing: tcp.fin(),
             is_reset: tcp.rst(),
-            sequence: tcp.sequence_number(),
             payload: tcp.payload().to_vec(),
             checksum_ok: tcp.calc_checksum_ipv4(source, destination) == Ok(tcp.checksum()),
         },

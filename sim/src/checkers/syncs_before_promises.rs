@@ -155,6 +155,7 @@ impl SyncsBeforePromises {
             sequence,
             ref payload,
             checksum_ok: true,
+            acknowledgment: _,
         } = ip.transport
         else {
             return Ok(());

@@ -51,7 +51,6 @@ pub fn segment(source_port: u16, destination_port: u16, flags: &str) -> Transpor
         is_accepting: has('S') && has('A'),
         is_closing: has('F'),
         is_reset: has('R'),
-        sequence: 0,
         payload: Vec::new(),
         checksum_ok: true,
     }

@@ -8,7 +8,7 @@
 //! Every worker delivers frames; one worker takes the frames that the host emits.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use gatepost_dataplane::{Batch, Ingress, LocalClass};
 use gatepost_ground::wire::ethernet::Header;
@@ -16,6 +16,7 @@ use gatepost_ground::{InterfaceId, PortId};
 use tokio::sync::Notify;
 
 use super::ring::{Ring, copy};
+use super::wakeup::Wakeup;
 
 /// The most frames in each direction.
 pub const RING_FRAMES_MAX: usize = 1024;
@@ -32,7 +33,7 @@ struct Shared {
     host_wakeup: Notify,
     /// Whether the worker has been woken and has not looked yet, so that another wake-up would be a needless system
     /// call.
-    is_worker_woken: AtomicBool,
+    worker_wakeup: Wakeup,
 }
 
 /// A worker's end, to deliver.
@@ -65,7 +66,7 @@ pub fn link(
         waiting: [const { AtomicUsize::new(0) }; PortId::COUNT_MAX],
         from_host: Ring::new(&[(RING_FRAMES_MAX, frame_capacity)]),
         host_wakeup: Notify::new(),
-        is_worker_woken: AtomicBool::new(false),
+        worker_wakeup: Wakeup::default(),
     });
     let host = HostLink { shared: Arc::clone(&shared), wake_worker: Box::new(wake_worker) };
     (WorkerLink { shared: Arc::clone(&shared) }, HostOutput { shared }, host)
@@ -97,6 +98,11 @@ impl WorkerLink {
         is_sent
     }
 
+    /// Whether frames wait for the host.
+    pub fn has_any(&self) -> bool {
+        !self.shared.to_host.is_empty()
+    }
+
     /// Wakes the host. One call after a batch is enough.
     pub fn wake_host(&self) {
         self.shared.host_wakeup.notify_one();
@@ -104,24 +110,28 @@ impl WorkerLink {
 }
 
 impl HostOutput {
-    /// Moves the frames that the host has emitted into `batch`, as many as fit. Returns whether any are left. The
-    /// batch's buffers must be as long as the link's.
-    pub fn take(&self, batch: &mut Batch) -> bool {
+    /// Moves the frames that the host has emitted into `batch`, as many as fit. The batch's buffers must be as long as
+    /// the link's.
+    pub fn take(&self, batch: &mut Batch) {
         // The flag is cleared before the ring is read, so that a later emit wakes the worker again.
-        self.shared.is_worker_woken.swap(false, Ordering::AcqRel);
+        self.shared.worker_wakeup.take();
         // The loop is bounded by tries, so that the host does not keep a worker busy for ever.
         for _ in 0..Batch::FRAMES_MAX {
             if batch.is_full() {
-                break;
+                return;
             }
             let taken = self.shared.from_host.receive(|ingress, frame| {
                 let received = batch.receive(ingress, |buffer| copy(frame.bytes(), buffer).ok_or(()));
                 debug_assert_eq!(received, Ok(true), "there is room, and it is long enough");
             });
             if taken.is_none() {
-                return false;
+                return;
             }
         }
+    }
+
+    /// Whether anything that the host emitted waits.
+    pub fn has_any(&self) -> bool {
         !self.shared.from_host.is_empty()
     }
 }
@@ -162,7 +172,7 @@ impl HostLink {
     /// Sends the frame that `fill` writes, if it writes one.
     fn emit(&self, ingress: Ingress, fill: impl FnOnce(&mut [u8]) -> Option<usize>) -> bool {
         let sent = self.shared.from_host.send_with(ingress, fill);
-        if !self.shared.is_worker_woken.swap(true, Ordering::AcqRel) {
+        if self.shared.worker_wakeup.raise() {
             (self.wake_worker)();
         }
         sent
@@ -246,7 +256,8 @@ mod tests {
         );
         assert!(host.emit_packet(&[7; 50]));
         let mut batch = Batch::new(64);
-        assert!(!output.take(&mut batch));
+        output.take(&mut batch);
+        assert!(!output.has_any());
         assert_eq!(batch.slots()[0].frame.bytes()[14..], [7; 50]);
     }
 
@@ -261,7 +272,8 @@ mod tests {
                 assert!(host.emit_packet(&[0; 20]));
             }
             assert_eq!(wakeups.load(Ordering::Relaxed), round);
-            assert!(!output.take(&mut batch));
+            output.take(&mut batch);
+            assert!(!output.has_any());
         }
     }
 
@@ -272,7 +284,8 @@ mod tests {
         let (_, output, host) = link(64, move || _ = counter.fetch_add(1, Ordering::Relaxed));
         assert!(host.emit_frame(InterfaceId(1), &[1, 2, 3]));
         let mut batch = Batch::new(64);
-        assert!(!output.take(&mut batch));
+        output.take(&mut batch);
+        assert!(!output.has_any());
         assert_eq!(batch.slots()[0].frame.bytes(), [1, 2, 3]);
         assert_eq!(batch.slots()[0].ingress, Ingress::HostRaw(InterfaceId(1)));
         assert_eq!(wakeups.load(Ordering::Relaxed), 1);

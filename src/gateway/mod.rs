@@ -37,6 +37,7 @@ mod ring;
 pub mod services;
 pub mod state;
 mod tls;
+pub mod wakeup;
 mod wan_client;
 pub mod worker;
 

@@ -90,7 +90,9 @@ impl<P: Port> Worker<P> {
         let Self { dataplane, ports, batch, .. } = self;
         ports.receive(batch, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
         self.process(now);
-        let more_from_host = self.from_host.as_ref().is_some_and(|output| output.take(&mut self.batch));
+        if let Some(output) = &self.from_host {
+            output.take(&mut self.batch);
+        }
         self.process(now);
         let Self { dataplane, handover, .. } = self;
         let more_to_tell = handover.tell(|| dataplane.pop_notice());
@@ -105,12 +107,26 @@ impl<P: Port> Worker<P> {
                 Request::Command(command) => command.carry_out(now, &mut self.dataplane),
             }
         }
-        more_from_host || more_to_tell || !self.requests.is_empty() || self.has_more()
+        more_to_tell || self.has_more()
     }
 
-    /// Whether other workers have left frames or notices, or a port may have frames.
+    /// Whether other workers have left frames or notices, the host stack frames or the services requests, or a port may
+    /// have frames. Whoever leaves something wakes the worker, so that a driver that waits for wake-ups need not ask.
     pub fn has_more(&self) -> bool {
-        self.handover.has_any() || self.ports.is_readable()
+        self.handover.has_any()
+            || self.ports.is_readable()
+            || self.from_host.as_ref().is_some_and(HostOutput::has_any)
+            || !self.requests.is_empty()
+    }
+
+    /// Whether the worker has not taken in the configuration that is in force. Whoever changes it wakes the worker.
+    pub fn has_new_config(&self) -> bool {
+        !ptr::eq(Arc::as_ptr(&self.config.arc_swap().load()), self.dataplane.config())
+    }
+
+    /// Whether frames wait for the host stack and the services. The worker that delivers them wakes these.
+    pub fn host_has_more(&self) -> bool {
+        self.to_host.has_any()
     }
 
     /// When the next turn is due if no frame arrives.

@@ -20,6 +20,7 @@ use super::clock::SystemClock;
 use super::tap::Tap;
 use super::upkeep::PortSupervisor;
 use super::watch::{Pace, Watch};
+use crate::gateway::wakeup::Wakeup;
 use crate::gateway::worker::Worker;
 
 /// The waker's token; the ports' are their numbers.
@@ -36,15 +37,15 @@ pub struct EventLoop {
 #[derive(Debug)]
 pub struct Handle {
     waker: Waker,
-    /// Set from a wake-up until the loop has seen it, so that many cost one system call.
-    woken: AtomicBool,
+    /// Many wake-ups cost one system call.
+    wakeup: Wakeup,
     stopping: AtomicBool,
 }
 
 impl Handle {
     /// Makes the loop take a turn soon.
     pub fn wake(&self) {
-        if !self.woken.swap(true, Ordering::AcqRel)
+        if self.wakeup.raise()
             && let Err(error) = self.waker.wake()
         {
             warn!("cannot wake the event loop: {error}");
@@ -67,8 +68,7 @@ impl EventLoop {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let handle =
-            Arc::new(Handle { waker, woken: AtomicBool::new(false), stopping: AtomicBool::new(false) });
+        let handle = Arc::new(Handle { waker, wakeup: Wakeup::default(), stopping: AtomicBool::new(false) });
         Ok(Self { poll, handle })
     }
 
@@ -128,8 +128,7 @@ impl EventLoop {
     fn note(&self, events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
         for event in events {
             if event.token() == WAKE {
-                // A swap instead of a store: the reads of the next turn must not be reordered before it.
-                self.handle.woken.swap(false, Ordering::AcqRel);
+                self.handle.wakeup.take();
                 continue;
             }
             let Ok(number) = u8::try_from(event.token().0) else { continue };

@@ -65,6 +65,7 @@ pub mod mail_kept;
 mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
+mod no_lost_wakeups;
 pub mod nothing_forged;
 mod nothing_unsolicited;
 mod observed_leases;
@@ -143,6 +144,15 @@ pub struct Snapshot {
     pub flows: Option<Flows>,
 }
 
+/// A thread of the gateway's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sleeper {
+    /// The event loop of the worker with this number.
+    Worker(usize),
+    /// That of the services.
+    Services,
+}
+
 /// Watches one promise. An error is a sentence about how it was broken.
 pub trait Checker {
     /// A short name.
@@ -188,6 +198,15 @@ pub trait Checker {
         Ok(())
     }
 
+    /// A thread of the gateway's sleeps from now on, although others have left it something to do.
+    ///
+    /// # Errors
+    ///
+    /// The promise is broken.
+    fn on_oversleeping(&mut self, _sleeper: Sleeper) -> Result<(), String> {
+        Ok(())
+    }
+
     /// The run is over, and was not cut short.
     ///
     /// # Errors
@@ -221,6 +240,7 @@ pub fn for_config(
         Box::new(services_as_configured::ServicesAsConfigured::default()),
         Box::new(state_sound::StateSound::default()),
         Box::new(unguessable::Unguessable::new(config)),
+        Box::new(no_lost_wakeups::NoLostWakeups),
     ];
     if config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased {
         checkers.push(Box::new(wan_lease::WanLease::new(config)));

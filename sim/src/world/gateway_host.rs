@@ -2,7 +2,7 @@
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
 //! One turmoil host runs five things side by side: what drives the workers, as the event loops of
-//! `gatepost run` do, but in turn; the services; an auditor that asks for the gateway's reports, as
+//! `gatepost run` do, but in turn, and each only when it is due ([`Driver::is_due`]); the services; an auditor that asks for the gateway's reports, as
 //! `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has
 //! changed, as `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes
 //! a host between two ticks; from the instant at which the power fails nothing of what the gateway still
@@ -30,7 +30,6 @@ use gatepost_services::wait::first_of;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
-use tokio::sync::Notify;
 
 use super::clock::{SimClock, now, sleep_until};
 use super::config_file::{self, ConfigFile};
@@ -42,8 +41,9 @@ use super::power::Power;
 use super::queues::Queues;
 use super::segment::{Jack, SegmentId, any_readable};
 use super::super_frames::{self, HandedOn, SuperFrames};
+use super::wakeups::Wakeups;
 use super::work::SimWork;
-use crate::checkers::{Side, Snapshot, Way};
+use crate::checkers::{Side, Sleeper, Snapshot, Way};
 
 /// How often the auditor asks for the counters and the tables' sizes.
 const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
@@ -102,20 +102,19 @@ pub struct Setup {
 pub async fn run(setup: Setup) -> turmoil::Result {
     setup.observer.borrow_mut().on_boot();
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
-    let waker = Arc::new(Notify::new());
     setup.pinholes.clear();
     let config = setup.file.read();
-    let (workers, services) = boot(&setup, config.clone(), &clock, &waker);
+    let wakeups = Arc::new(Wakeups::new(config.system.workers));
+    let (workers, services, queues) = boot(&setup, config.clone(), &clock, &wakeups);
     setup.observer.borrow_mut().on_configure(&config);
     let (inspector, reloader) = (services.inspector(), services.reloader());
     let commander = services.commander();
-    let wires = plug_in(&setup).await?;
+    let wires = plug_in(&setup, queues).await?;
     let Setup { power, observer, file, pinholes, .. } = setup;
     let audit = audit(inspector, power.clone(), Rc::clone(&observer));
     let openings = pinholes::open(commander, pinholes, Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
-    let turned = (Instant::ZERO, 0);
-    let mut driver = Driver { workers, clock, waker, wires, power, observer, turned };
+    let mut driver = Driver::new(workers, clock, wakeups, wires, power, observer);
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
     first_of(serving, first_of(driver.drive(), first_of(reload, first_of(audit, openings)))).await?;
     Ok(())
@@ -125,49 +124,53 @@ fn boot(
     setup: &Setup,
     config: Config,
     clock: &Rc<SimClock>,
-    waker: &Arc<Notify>,
-) -> (Vec<Worker<SimPort>>, Services) {
-    let (wake, panics) = (Arc::clone(waker), Arc::clone(&setup.panics));
+    wakeups: &Arc<Wakeups>,
+) -> (Vec<Worker<SimPort>>, Services, Vec<SharedQueues>) {
+    let (wakeups, panics) = (Arc::clone(wakeups), Arc::clone(&setup.panics));
     let environment = Environment {
         clock: Rc::clone(clock) as Rc<dyn Clock>,
         storage: Arc::clone(&setup.disk) as _,
         work: Rc::new(SimWork::new(Arc::clone(&setup.disk))),
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
         keys: KeysFrom::Seed,
-        wake_worker: Arc::new(move |_| {
+        wake_worker: Arc::new(move |worker| {
             assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
-            wake.notify_one();
+            wakeups.wake(worker);
         }),
     };
     let workers = config.system.workers;
-    let ports = setup.sockets.iter().map(|socket| {
-        let queues = Queues::new(workers, &mut setup.rng.borrow_mut());
-        let queues = Rc::new(RefCell::new(queues));
+    let queues = |_| Rc::new(RefCell::new(Queues::new(workers, &mut setup.rng.borrow_mut())));
+    let queues: Vec<SharedQueues> = setup.sockets.iter().map(queues).collect();
+    let ports = setup.sockets.iter().zip(&queues).map(|(socket, queues)| {
         let port = |queue| SimPort {
             socket: socket.clone(),
-            queues: Rc::clone(&queues),
+            queues: Rc::clone(queues),
             queue,
             card: socket.has_super_frames.then(SuperFrames::default),
             observer: Rc::clone(&setup.observer),
         };
         (socket.name.clone(), (0..workers).map(port).collect())
     });
-    gateway::build(config, ports, environment)
+    let (workers, services) = gateway::build(config, ports, environment);
+    (workers, services, queues)
 }
 
-async fn plug_in(setup: &Setup) -> turmoil::Result<Vec<Wire>> {
+async fn plug_in(setup: &Setup, queues: Vec<SharedQueues>) -> turmoil::Result<Vec<Wire>> {
     let mut wires = Vec::new();
-    for socket in &setup.sockets {
+    for (socket, queues) in setup.sockets.iter().zip(queues) {
         let jack = Jack::plug_in(socket.segment, &setup.others).await?;
-        wires.push(Wire { socket: socket.clone(), jack });
+        wires.push(Wire { socket: socket.clone(), jack, queues });
     }
     Ok(wires)
 }
 
-/// A worker's queue of a port: frames wait in its card until one of them wants any.
+/// The queues of one port.
+type SharedQueues = Rc<RefCell<Queues>>;
+
+/// A worker's queue of a port.
 struct SimPort {
     socket: Socket,
-    queues: Rc<RefCell<Queues>>,
+    queues: SharedQueues,
     queue: u8,
     /// What makes super-frames of what it receives, if it does.
     card: Option<SuperFrames>,
@@ -180,8 +183,7 @@ impl Port for SimPort {
     }
 
     fn receive(&mut self, buffer: &mut [u8], rest: &mut [u8]) -> Result<Received, PortError> {
-        let inward = || self.socket.nic.borrow_mut().inward.pop(now());
-        let take = || self.queues.borrow_mut().pop(self.queue, now(), inward);
+        let take = || self.queues.borrow_mut().pop(self.queue);
         let (frame, offload) = if let Some(card) = &mut self.card {
             let HandedOn { wire, frame, offload } = card.hand_on(take).ok_or(PortError::WouldBlock)?;
             for frame in &wire {
@@ -213,21 +215,37 @@ impl Port for SimPort {
 struct Wire {
     socket: Socket,
     jack: Jack,
+    queues: SharedQueues,
 }
 
 /// Drives the workers over simulated ports.
 struct Driver {
     workers: Vec<Worker<SimPort>>,
+    /// Which workers have something left to do from their last turn.
+    unfinished: Vec<bool>,
     clock: Rc<SimClock>,
-    waker: Arc<Notify>,
+    wakeups: Arc<Wakeups>,
     wires: Vec<Wire>,
     power: Power,
     observer: Shared,
-    /// The instant of the last turn, and how many turns there were at it.
+    /// The instant of the last round of turns, and how many rounds there were at it.
     turned: (Instant, u32),
 }
 
 impl Driver {
+    /// Workers that are to take their first turns.
+    fn new(
+        workers: Vec<Worker<SimPort>>,
+        clock: Rc<SimClock>,
+        wakeups: Arc<Wakeups>,
+        wires: Vec<Wire>,
+        power: Power,
+        observer: Shared,
+    ) -> Self {
+        let unfinished = vec![true; workers.len()];
+        Self { workers, unfinished, clock, wakeups, wires, power, observer, turned: (Instant::ZERO, 0) }
+    }
+
     /// Drives the workers for ever.
     ///
     /// # Errors
@@ -235,17 +253,21 @@ impl Driver {
     /// They turn on and on at one instant.
     async fn drive(&mut self) -> Result<(), Error> {
         while self.power.is_on() {
-            self.count_turn()?;
+            self.count_round()?;
             self.receive();
-            let mut more = false;
-            for worker in &mut self.workers {
-                more |= worker.turn(self.clock.now());
+            let mut is_any_due = false;
+            for number in 0..self.workers.len() {
+                if self.is_due(number) {
+                    self.unfinished[number] = self.workers[number].turn(self.clock.now());
+                    is_any_due = true;
+                }
             }
             self.send();
-            // What a later one has left for an earlier one.
-            if more || self.workers.iter().any(Worker::has_more) {
+            if is_any_due {
+                // Its services have their turn, and then the workers that were woken.
                 tokio::task::yield_now().await;
             } else {
+                self.look_for_sleepers();
                 self.wait().await;
             }
         }
@@ -253,7 +275,27 @@ impl Driver {
         std::future::pending().await
     }
 
-    fn count_turn(&mut self) -> Result<(), Error> {
+    /// Whether the event loop of the worker with this number would take a turn: somebody has woken it, a port of its own
+    /// is readable, its deadline has come, or its last turn has left something.
+    fn is_due(&self, number: usize) -> bool {
+        let worker = &self.workers[number];
+        let was_woken = self.wakeups.take(number);
+        was_woken
+            || self.unfinished[number]
+            || worker.ports().is_readable()
+            || worker.poll_timeout().is_some_and(|due| due <= self.clock.now())
+    }
+
+    /// Tells the checkers who sleeps from now on although something was left to do: nobody has woken them for it.
+    fn look_for_sleepers(&self) {
+        for (number, worker) in self.workers.iter().enumerate() {
+            if worker.has_more() || worker.has_new_config() {
+                self.observer.borrow_mut().on_oversleeping(now(), Sleeper::Worker(number));
+            }
+        }
+    }
+
+    fn count_round(&mut self) -> Result<(), Error> {
         let (at, turns) = self.turned;
         self.turned = if at == now() { (at, turns + 1) } else { (now(), 1) };
         if self.turned.1 <= TURNS_AT_ONCE_MAX {
@@ -278,22 +320,22 @@ impl Driver {
         if due.is_empty() { "nothing is due".to_owned() } else { due.join(", ") }
     }
 
-    /// Takes frames from the segments, and tells the workers which ports have any.
+    /// Takes frames from the segments, and tells each worker which queues of its own have got any.
     fn receive(&mut self) {
-        for (number, wire) in (0..).zip(&self.wires) {
+        for (port, wire) in (0..).map(PortId).zip(&self.wires) {
             let mut nic = wire.socket.nic.borrow_mut();
             while let Some(frame) = wire.jack.receive() {
                 nic.inward.push(now(), frame);
             }
-            if nic.inward.poll_timeout().is_some_and(|due| due <= now()) {
-                self.workers.iter_mut().for_each(|worker| worker.ports_mut().set_readable(PortId(number)));
+            for queue in wire.queues.borrow_mut().distribute(now(), || nic.inward.pop(now())) {
+                self.workers[queue].ports_mut().set_readable(port);
             }
         }
     }
 
     /// Puts frames that are due on the segments.
     fn send(&self) {
-        for Wire { socket, jack } in &self.wires {
+        for Wire { socket, jack, .. } in &self.wires {
             while let Some(frame) = socket.nic.borrow_mut().outward.pop(now()) {
                 self.observer.borrow_mut().on_segment(now(), socket.segment, &frame);
                 jack.send(&frame);
@@ -302,12 +344,17 @@ impl Driver {
     }
 
     async fn wait(&self) {
+        let since = now();
         let worker_due = self.workers.iter().filter_map(Worker::poll_timeout).min();
         let worker_due = worker_due.map(|due| now() + due.since(self.clock.now()));
         let nics = self.wires.iter().filter_map(|wire| wire.socket.nic.borrow().poll_timeout());
         let deadline = worker_due.into_iter().chain(nics).min();
         let arrival = any_readable(self.wires.iter().map(|wire| &wire.jack));
-        first_of(self.waker.notified(), first_of(arrival, sleep_until(deadline))).await;
+        first_of(self.wakeups.any(), first_of(arrival, sleep_until(deadline))).await;
+        // When time goes on, everybody who was woken has had a turn.
+        if now() > since && self.workers.iter().any(Worker::host_has_more) {
+            self.observer.borrow_mut().on_oversleeping(now(), Sleeper::Services);
+        }
     }
 }
 
@@ -359,15 +406,16 @@ mod tests {
             let segment = SegmentId(0);
             let (name, side, has_super_frames) = ("lan0".to_owned(), Side::Lan, false);
             let socket = Socket { name, side, segment, nic, has_super_frames };
-            let (power, waker) = (power.clone(), Arc::default());
+            let power = power.clone();
             async move {
                 let jack = Jack::plug_in(segment, &[]).await?;
                 let clock = Rc::new(SimClock::boot(Rc::default()));
                 let observer = Rc::new(RefCell::new(Observer::new(Vec::new(), None)));
-                let (wires, turned) = (vec![Wire { socket, jack }], (Instant::ZERO, 0));
-                let workers = Vec::new();
-                let mut driver = Driver { workers, clock, waker, wires, power, observer, turned };
-                driver.drive().await?;
+                let mut rng = StdRng::seed_from_u64(1);
+                let queues = Rc::new(RefCell::new(Queues::new(0, &mut rng)));
+                let wires = vec![Wire { socket, jack, queues }];
+                let wakeups = Arc::new(Wakeups::new(0));
+                Driver::new(Vec::new(), clock, wakeups, wires, power, observer).drive().await?;
                 Ok(())
             }
         });

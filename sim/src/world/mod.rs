@@ -18,6 +18,7 @@ pub(crate) mod rack;
 pub mod rot;
 pub(crate) mod segment;
 mod super_frames;
+mod wakeups;
 mod work;
 
 pub use observer::Violation;

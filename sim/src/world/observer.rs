@@ -15,7 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use super::capture::Capture;
 use super::disk::DiskMood;
 use super::segment::SegmentId;
-use crate::checkers::{Checker, Passage, Side, Snapshot, Way};
+use crate::checkers::{Checker, Passage, Side, Sleeper, Snapshot, Way};
 use crate::packet::Packet;
 
 /// The most violations of a promise that are kept; one is enough to fail.
@@ -126,6 +126,11 @@ impl Observer {
     /// The gateway reported its state.
     pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
         self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));
+    }
+
+    /// Somebody within the gateway sleeps although there is something to do.
+    pub fn on_oversleeping(&mut self, now: Instant, sleeper: Sleeper) {
+        self.check(now, |checker| checker.on_oversleeping(sleeper));
     }
 
     /// The run is over.

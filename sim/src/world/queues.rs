@@ -5,7 +5,7 @@
 //! queue suits a flow better. Here the hash changes at random instants: so most frames come to a worker that does not
 //! own them, and flows change over in the middle of everything.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;
 use std::time::Duration;
 
@@ -33,29 +33,31 @@ impl Queues {
         Self { waiting, steering: Steering { rng, keys: (0, 0), until: Instant::ZERO } }
     }
 
-    /// Takes the next frame out of `queue`; as long as there is none, distributes those that `arriving` gives.
-    pub fn pop(
+    /// Distributes the frames that `arriving` gives. Says which queues have got any, by number.
+    pub fn distribute(
         &mut self,
-        queue: u8,
         now: Instant,
         mut arriving: impl FnMut() -> Option<Vec<u8>>,
-    ) -> Option<Vec<u8>> {
-        let queue = usize::from(queue);
-        loop {
-            if let Some(frame) = self.waiting.get_mut(queue)?.pop_front() {
-                return Some(frame);
-            }
-            let frame = arriving()?;
-            let to = self.steering.queue_of(now, &frame, self.waiting.len());
-            if to == queue {
-                return Some(frame);
-            }
-            if let Some(queue) = self.waiting.get_mut(to)
+    ) -> BTreeSet<usize> {
+        let mut reached = BTreeSet::new();
+        if self.waiting.is_empty() {
+            return reached;
+        }
+        while let Some(frame) = arriving() {
+            let number = self.steering.queue_of(now, &frame, self.waiting.len());
+            if let Some(queue) = self.waiting.get_mut(number)
                 && queue.len() < WAITING_MAX
             {
                 queue.push_back(frame);
+                reached.insert(number);
             }
         }
+        reached
+    }
+
+    /// Takes the next frame out of `queue`.
+    pub fn pop(&mut self, queue: u8) -> Option<Vec<u8>> {
+        self.waiting.get_mut(usize::from(queue))?.pop_front()
     }
 }
 
@@ -163,11 +165,9 @@ mod tests {
     fn what_another_queue_gets_waits_there_in_order() {
         let mut queues = Queues::new(2, &mut StdRng::seed_from_u64(1));
         let mut arriving = (0..50).map(|port| datagram((1, port), (2, 53)));
-        let now = Instant::ZERO;
-        let all = |queues: &mut Queues, queue, arriving: &mut dyn Iterator<Item = Vec<u8>>| {
-            std::iter::from_fn(|| queues.pop(queue, now, || arriving.next())).collect::<Vec<_>>()
-        };
-        let (first, second) = (all(&mut queues, 0, &mut arriving), all(&mut queues, 1, &mut arriving));
+        assert_eq!(queues.distribute(Instant::ZERO, || arriving.next()), BTreeSet::from([0, 1]));
+        let mut all = |queue| std::iter::from_fn(|| queues.pop(queue)).collect::<Vec<_>>();
+        let (first, second) = (all(0), all(1));
         assert!(first.is_sorted() && second.is_sorted() && !first.is_empty() && !second.is_empty());
         assert_eq!(first.len() + second.len(), 50);
     }
@@ -176,12 +176,10 @@ mod tests {
     fn a_full_queue_loses_what_comes() {
         let mut queues = Queues::new(2, &mut StdRng::seed_from_u64(1));
         let frame = datagram((1, 1), (2, 53));
-        let other = 1 - queues.steering.queue_of(Instant::ZERO, &frame, 2) as u8;
-        for _ in 0..2 * WAITING_MAX {
-            let mut arriving = Some(frame.clone());
-            assert_eq!(queues.pop(other, Instant::ZERO, || arriving.take()), None);
-        }
-        assert_eq!(queues.waiting[usize::from(1 - other)].len(), WAITING_MAX);
+        let queue = queues.steering.queue_of(Instant::ZERO, &frame, 2);
+        let mut arriving = std::iter::repeat_n(frame, 2 * WAITING_MAX);
+        assert_eq!(queues.distribute(Instant::ZERO, || arriving.next()), BTreeSet::from([queue]));
+        assert_eq!((queues.waiting[queue].len(), queues.waiting[1 - queue].len()), (WAITING_MAX, 0));
     }
 
     #[test]
@@ -189,7 +187,8 @@ mod tests {
         let mut rng = StdRng::seed_from_u64(1);
         let mut queues = Queues::new(1, &mut rng);
         let mut arriving = (0..9).map(|port| datagram((1, port), (2, 53)));
-        assert!((0..9).all(|_| queues.pop(0, Instant::ZERO, || arriving.next()).is_some()));
+        assert_eq!(queues.distribute(Instant::ZERO, || arriving.next()), BTreeSet::from([0]));
+        assert!((0..9).all(|_| queues.pop(0).is_some()) && queues.pop(0).is_none());
         assert_eq!(rng, StdRng::seed_from_u64(1), "no dice");
     }
 }

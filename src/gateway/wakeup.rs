@@ -1,0 +1,38 @@
+//! A note that somebody was woken, which makes many wake-ups one.
+//!
+//! Whoever wakes a thread leaves the work first and calls [`Wakeup::raise`] then; the thread calls [`Wakeup::take`]
+//! first and looks for work then. So the thread either finds the work or is woken once more. The event loop of a worker,
+//! the simulation's driver and the host stack's output go by it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether a thread was woken and has not looked for work since.
+#[derive(Debug, Default)]
+pub struct Wakeup(AtomicBool);
+
+impl Wakeup {
+    /// Notes a wake-up. Says whether the thread has to be woken: it was not since it last looked.
+    pub fn raise(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Begins to look for work. Says whether the thread was woken since it last did.
+    pub fn take(&self) -> bool {
+        // A swap and no store: what is read next must not be read before this is seen.
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_woken_once_until_it_looks() {
+        let wakeup = Wakeup::default();
+        assert!(!wakeup.take());
+        assert_eq!([(); 3].map(|()| wakeup.raise()), [true, false, false]);
+        assert!(wakeup.take() && !wakeup.take());
+        assert!(wakeup.raise());
+    }
+}

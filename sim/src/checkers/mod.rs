@@ -65,6 +65,7 @@ pub mod mail_kept;
 mod mapping_lives;
 mod mapping_not_shared;
 mod names_true;
+mod neighbors_settle;
 mod no_lost_wakeups;
 pub mod nothing_forged;
 mod nothing_unsolicited;
@@ -241,6 +242,7 @@ pub fn for_config(
         Box::new(state_sound::StateSound::default()),
         Box::new(unguessable::Unguessable::new(config)),
         Box::new(no_lost_wakeups::NoLostWakeups),
+        Box::new(neighbors_settle::NeighborsSettle::new(config)),
     ];
     if config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased {
         checkers.push(Box::new(wan_lease::WanLease::new(config)));

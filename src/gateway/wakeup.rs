@@ -1,8 +1,8 @@
 //! A note that somebody was woken, which makes many wake-ups one.
 //!
 //! Whoever wakes a thread leaves the work first and calls [`Wakeup::raise`] then; the thread calls [`Wakeup::take`]
-//! first and looks for work then. So the thread either finds the work or is woken once more. The event loop of a worker,
-//! the simulation's driver and the host stack's output go by it.
+//! first and looks for work then. So the thread either finds the work or is woken once more. A worker's event loop, the
+//! simulation's driver and the host stack's output go by it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,6 +14,11 @@ impl Wakeup {
     /// Notes a wake-up. Says whether the thread has to be woken: it was not since it last looked.
     pub fn raise(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the thread was woken and has not looked yet.
+    pub fn is_raised(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 
     /// Begins to look for work. Says whether the thread was woken since it last did.
@@ -32,7 +37,7 @@ mod tests {
         let wakeup = Wakeup::default();
         assert!(!wakeup.take());
         assert_eq!([(); 3].map(|()| wakeup.raise()), [true, false, false]);
-        assert!(wakeup.take() && !wakeup.take());
+        assert!(wakeup.is_raised() && wakeup.take() && !wakeup.is_raised() && !wakeup.take());
         assert!(wakeup.raise());
     }
 }

@@ -1,4 +1,4 @@
-//! Neighbors settle: whoever is asked for has answered soon, or is given up.
+//! Neighbours settle: whoever is asked for has answered soon, or is given up.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ const SLACK: Duration = Duration::from_secs(2);
 /// With more workers the questions of one begin before those of another end, again and again, where nobody answers.
 const WORKERS_IN_TURN_MAX: u8 = 2;
 
-/// Notes since when each neighbor is asked for.
+/// Notes since when each neighbour is asked for.
 pub struct NeighborsSettle {
     workers: u8,
     since: BTreeMap<(String, IpAddr), (String, Instant)>,
@@ -44,7 +44,7 @@ impl Checker for NeighborsSettle {
     }
 
     fn promise(&self) -> &'static str {
-        "a neighbor that is asked for has answered or is given up after three requests"
+        "a neighbour that is asked for has answered or is given up after three requests"
     }
 
     fn on_boot(&mut self) {
@@ -118,7 +118,10 @@ mod tests {
     #[test]
     fn each_of_several_workers_asks() {
         let mut checker = with_workers(2);
-        assert!(!(1..=9).any(|secs| told(&mut checker, secs, "incomplete")) && told(&mut checker, 10, "incomplete"));
+        assert!(
+            !(1..=9).any(|secs| told(&mut checker, secs, "incomplete"))
+                && told(&mut checker, 10, "incomplete")
+        );
         let mut checker = with_workers(4);
         assert!(!(1..=60).any(|secs| told(&mut checker, secs, "incomplete")));
         assert!(!(61..=75).any(|secs| told(&mut checker, secs, "probe")) && told(&mut checker, 76, "probe"));

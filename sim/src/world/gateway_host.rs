@@ -1,12 +1,11 @@
 //! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs five things side by side: what drives the workers, as the event loops of
-//! `gatepost run` do, but in turn, and each only when it is due ([`Driver::is_due`]); the services; an auditor that asks for the gateway's reports, as
-//! `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has
-//! changed, as `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes
-//! a host between two ticks; from the instant at which the power fails nothing of what the gateway still
-//! does in its tick gets out.
+//! One turmoil host runs five things side by side: what drives the workers, as the event loops of `gatepost run` do, but
+//! in turn, and each only when its event loop would take a turn; the services; an auditor that asks for the gateway's
+//! reports, as `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has changed, as
+//! `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes a host between two
+//! ticks; from the instant at which the power fails nothing of what the gateway still does in its tick gets out.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -267,16 +266,16 @@ impl Driver {
                 // Its services have their turn, and then the workers that were woken.
                 tokio::task::yield_now().await;
             } else {
-                self.look_for_sleepers();
                 self.wait().await;
+                self.look_for_sleepers();
             }
         }
         // Without power nothing moves until the host crashes, when the tick ends.
         std::future::pending().await
     }
 
-    /// Whether the event loop of the worker with this number would take a turn: somebody has woken it, a port of its own
-    /// is readable, its deadline has come, or its last turn has left something.
+    /// Whether the event loop of the worker with this number would take a turn: somebody has woken it, its queue of a
+    /// port is readable, its deadline has come, or its last turn has left something.
     fn is_due(&self, number: usize) -> bool {
         let worker = &self.workers[number];
         let was_woken = self.wakeups.take(number);
@@ -286,10 +285,11 @@ impl Driver {
             || worker.poll_timeout().is_some_and(|due| due <= self.clock.now())
     }
 
-    /// Tells the checkers who sleeps from now on although something was left to do: nobody has woken them for it.
+    /// Tells the checkers of workers that would sleep on although something was left to do, as nobody has woken them.
     fn look_for_sleepers(&self) {
         for (number, worker) in self.workers.iter().enumerate() {
-            if worker.has_more() || worker.has_new_config() {
+            let has_work = worker.has_more() || worker.has_new_config();
+            if has_work && !self.wakeups.is_woken(number) {
                 self.observer.borrow_mut().on_oversleeping(now(), Sleeper::Worker(number));
             }
         }

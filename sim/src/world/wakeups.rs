@@ -27,6 +27,11 @@ impl Wakeups {
         self.workers.get(worker).is_some_and(Wakeup::take)
     }
 
+    /// Whether the worker with this number was woken since its last turn began.
+    pub fn is_woken(&self, worker: usize) -> bool {
+        self.workers.get(worker).is_some_and(Wakeup::is_raised)
+    }
+
     /// Waits until one of them may have been woken.
     pub async fn any(&self) {
         self.any.notified().await;

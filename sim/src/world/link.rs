@@ -28,9 +28,10 @@ pub struct Link {
     pub(super) corrupt: f64,
     pub(super) delay: Duration,
     pub(super) jitter: Duration,
-    pub(super) rate: Option<Rate>,
+    pub(super) rates: Rates,
     pub(super) mtu: Option<u16>,
     pub(super) priority_tags: bool,
+    pub(super) loses: Option<LostKind>,
     cut: Cut,
     mistake: Option<Mistake>,
 }
@@ -40,6 +41,29 @@ pub struct Link {
 pub(super) struct Burst {
     pub(super) begins: f64,
     pub(super) ends: f64,
+}
+
+/// What the two directions of a cable carry; `None`: everything at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Rates {
+    outward: Option<Rate>,
+    inward: Option<Rate>,
+}
+
+/// Packets that a provider's network loses, all of a kind, while it carries the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostKind {
+    /// Every fragment of UDP datagrams.
+    UdpFragments,
+    /// ICMP, errors and echoes.
+    Icmp,
+    /// The openings of connections to port 25.
+    SmtpOpenings,
+}
+
+impl LostKind {
+    /// Each of them.
+    pub const ALL: [Self; 3] = [Self::UdpFragments, Self::Icmp, Self::SmtpOpenings];
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,9 +98,10 @@ pub fn perfect() -> Link {
         corrupt: 0.0,
         delay: Duration::ZERO,
         jitter: Duration::ZERO,
-        rate: None,
+        rates: Rates::default(),
         mtu: None,
         priority_tags: false,
+        loses: None,
         cut: Cut::default(),
         mistake: None,
     }
@@ -136,12 +161,25 @@ impl Link {
         Self { jitter: Duration::from_millis(millis), ..self }
     }
 
-    /// Carries so much, in 1,000 bits a second, and keeps so many frames waiting.
+    /// Carries so much in either direction, in 1,000 bits a second, and keeps so many frames waiting.
     #[track_caller]
     pub fn rate(self, kbits_per_sec: u32, queue_frames: usize) -> Self {
+        self.rates(kbits_per_sec, kbits_per_sec, queue_frames)
+    }
+
+    /// Carries so much towards the machine and so much away from it, as ADSL does, in 1,000 bits a second, and keeps so
+    /// many frames waiting for each.
+    #[track_caller]
+    pub fn rates(self, inward_kbits: u32, outward_kbits: u32, queue_frames: usize) -> Self {
         let told = || "nothing passes a cable of rate 0 or without a queue; write cut()".to_owned();
-        let link = self.unless(kbits_per_sec > 0 && queue_frames > 0, told);
-        Self { rate: Some(Rate { kbits_per_sec, queue_frames }), ..link }
+        let link = self.unless(inward_kbits > 0 && outward_kbits > 0 && queue_frames > 0, told);
+        let rate = |kbits_per_sec| Some(Rate { kbits_per_sec, queue_frames });
+        Self { rates: Rates { outward: rate(outward_kbits), inward: rate(inward_kbits) }, ..link }
+    }
+
+    /// Loses all packets of a kind, in both directions.
+    pub fn losing(self, kind: LostKind) -> Self {
+        Self { loses: Some(kind), ..self }
     }
 
     /// Drops frames whose packet has more octets.
@@ -193,6 +231,14 @@ impl Link {
             self.mistake = Some(Mistake::here(told()));
         }
         self
+    }
+
+    /// What `direction` carries.
+    pub(super) fn rate_of(&self, direction: Direction) -> Option<Rate> {
+        match direction {
+            Direction::Outward => self.rates.outward,
+            Direction::Inward => self.rates.inward,
+        }
     }
 
     /// Whether nothing passes in `direction`.

@@ -20,7 +20,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use siphasher::sip::SipHasher13;
 
-use super::link::{Burst, Direction, Link};
+use super::link::{Burst, Direction, Link, LostKind};
 
 /// The most frames that one direction of a cable holds at a time.
 pub const WAITING_MAX: usize = 8192;
@@ -136,17 +136,20 @@ impl Pipe {
         self.in_burst = if self.in_burst { !self.rolls(ends) } else { self.rolls(begins) };
         let is_too_long =
             self.link.mtu.is_some_and(|mtu| frame.len() > usize::from(mtu) + ETHERNET_HEADER_LEN);
-        self.in_burst || self.rolls(self.link.loss) || is_too_long || self.link.is_cut(self.direction)
+        let is_of_lost_kind = self.link.loses.is_some_and(|kind| is_of_kind(kind, frame));
+        let is_cut = self.link.is_cut(self.direction);
+        self.in_burst || self.rolls(self.link.loss) || is_too_long || is_of_lost_kind || is_cut
     }
 
     /// When a frame that enters now comes out; `None` if the queue is full.
     fn due(&mut self, now: Instant, len: usize) -> Option<Instant> {
-        let queue_frames = self.link.rate.map_or(WAITING_MAX, |rate| rate.queue_frames.min(WAITING_MAX));
+        let queue_frames =
+            self.link.rate_of(self.direction).map_or(WAITING_MAX, |rate| rate.queue_frames.min(WAITING_MAX));
         if self.waiting.len() >= queue_frames {
             return None;
         }
         let mut sent = now;
-        if let Some(rate) = self.link.rate {
+        if let Some(rate) = self.link.rate_of(self.direction) {
             let bits = 8 * len as u64;
             let micros = bits * 1_000 / u64::from(rate.kbits_per_sec);
             self.free_at = self.free_at.max(now) + Duration::from_micros(micros);
@@ -173,6 +176,32 @@ impl Pipe {
     /// Draws nothing where there is nothing to decide.
     fn rolls(&mut self, probability: f64) -> bool {
         probability > 0.0 && self.rng.random_bool(probability)
+    }
+}
+
+/// Whether a frame without tags is an IPv4 packet of this kind.
+fn is_of_kind(kind: LostKind, frame: &[u8]) -> bool {
+    const IPV4: [u8; 2] = [8, 0];
+    const FRAGMENT_OFFSET_AND_MORE: u16 = 0x3fff;
+    const SYN_AND_ACK: u8 = 0x12;
+    const SYN: u8 = 0x02;
+    const SMTP: u16 = 25;
+    let word = |at: usize| Some(u16::from_be_bytes(*frame.get(at..)?.first_chunk()?));
+    let ip = ETHERNET_HEADER_LEN;
+    if frame.get(MAC_ADDRESSES_LEN..ip) != Some(&IPV4) {
+        return false;
+    }
+    let (Some(first), Some(protocol)) = (frame.get(ip), frame.get(ip + 9)) else { return false };
+    let transport = ip + 4 * usize::from(first & 0x0f);
+    let is_fragment = word(ip + 6).is_some_and(|word| word & FRAGMENT_OFFSET_AND_MORE != 0);
+    match (kind, protocol) {
+        (LostKind::UdpFragments, 17) => is_fragment,
+        (LostKind::Icmp, 1) => true,
+        (LostKind::SmtpOpenings, 6) => {
+            let is_opening = frame.get(transport + 13).is_some_and(|flags| flags & SYN_AND_ACK == SYN);
+            is_opening && !is_fragment && word(transport + 2) == Some(SMTP)
+        }
+        _ => false,
     }
 }
 
@@ -307,6 +336,43 @@ mod tests {
         let millis: Vec<_> = passed.iter().map(|(due, _)| due.as_millis()).collect();
         assert_eq!(millis, (1..=10).collect::<Vec<_>>());
         assert_eq!(pipe.counters().lost, 2);
+    }
+
+    #[test]
+    fn the_two_directions_can_have_rates_of_their_own() {
+        let last_millis = |direction| {
+            let mut pipe = Pipe::new(perfect().rates(16, 4, 10), direction, 7, "cable");
+            pass(&mut pipe, 3).last().map(|(due, _)| due.as_millis())
+        };
+        assert_eq!(last_millis(Direction::Inward), Some(3));
+        assert_eq!(last_millis(Direction::Outward), Some(12));
+    }
+
+    #[test]
+    fn a_provider_loses_packets_of_a_kind_and_no_others() {
+        let ip = || etherparse::PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([9; 4], [8; 4], 64);
+        let frame = |write: &dyn Fn(&mut Vec<u8>) -> Result<(), etherparse::err::packet::BuildWriteError>| {
+            let mut frame = Vec::new();
+            write(&mut frame).expect("a vector takes everything");
+            frame
+        };
+        let datagram = frame(&|to| ip().udp(1, 25).write(to, b"x"));
+        let mut fragment = datagram.clone();
+        fragment[20] = 0x20;
+        let ping = frame(&|to| ip().icmpv4_echo_request(1, 1).write(to, b"x"));
+        let opening = frame(&|to| ip().tcp(1, 25, 1, 1).syn().write(to, &[]));
+        let answer = frame(&|to| ip().tcp(1, 25, 1, 1).syn().ack(2).write(to, &[]));
+        let elsewhere = frame(&|to| ip().tcp(1, 80, 1, 1).syn().write(to, &[]));
+        let all = [&datagram, &fragment, &ping, &opening, &answer, &elsewhere, &vec![0; 14], &vec![]];
+        for (kind, lost) in
+            [(LostKind::UdpFragments, &fragment), (LostKind::Icmp, &ping), (LostKind::SmtpOpenings, &opening)]
+        {
+            let mut pipe = pipe(perfect().losing(kind));
+            all.iter().for_each(|frame| pipe.push(Instant::ZERO, frame.to_vec()));
+            let passed: Vec<_> = std::iter::from_fn(|| pipe.pop(Instant::ZERO)).collect();
+            let expected: Vec<_> = all.iter().filter(|frame| **frame != lost).map(|it| it.to_vec()).collect();
+            assert_eq!(passed, expected, "{kind:?}");
+        }
     }
 
     #[test]

@@ -7,9 +7,11 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use etherparse::{ArpOperation, PacketBuilder};
+use etherparse::icmpv4::DestUnreachableHeader;
+use etherparse::{ArpOperation, Icmpv4Type, PacketBuilder};
 use gatepost_ground::{Instant, MacAddr};
 
+use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, RESOLVER_ADDRESSES};
 use super::{Machine, Record, forgery};
 use crate::packet::{Content, Packet, Transport};
 
@@ -38,17 +40,55 @@ pub enum Shot {
     FromLan(Ipv4Addr),
     /// An ARP answer that nobody asked for: an address is the attacker's.
     Poison(Ipv4Addr),
-    /// A segment to the victim's port that claims to come from a server that the victim talks to.
+    /// A packet to the victim's port that claims to come from a server that the victim talks to.
     Forged {
         /// The server and its port.
         server: (Ipv4Addr, u16),
         /// The victim's port.
         port: u16,
-        /// A guess.
-        sequence: u32,
-        /// RST, or else data.
-        is_reset: bool,
+        /// A guess at the numbers that only who sees the packets knows.
+        guess: u32,
+        /// What it is.
+        forgery: Forgery,
     },
+}
+
+/// What a blind attacker forges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgery {
+    /// A RST with a guessed sequence number.
+    Reset,
+    /// Data with guessed numbers.
+    Data,
+    /// The opening of a connection that is there.
+    Opening,
+    /// An ICMP error about a segment of the victim's, with a guessed sequence number.
+    Unreachable,
+    /// An answer of a name server's with a guessed identifier.
+    Answer,
+}
+
+impl Forgery {
+    /// Each of them.
+    pub const ALL: [Self; 5] = [Self::Reset, Self::Data, Self::Opening, Self::Unreachable, Self::Answer];
+
+    /// Whom the victim talks to.
+    fn server(self) -> (Ipv4Addr, u16) {
+        match self {
+            Self::Answer => (RESOLVER_ADDRESSES[0], DNS_PORT),
+            _ => (CHAT_ADDRESS, CHAT_PORT),
+        }
+    }
+}
+
+/// A forgery for every port that a conversation may be seen with, and some guess for each.
+pub fn blind(forgery: Forgery) -> impl Iterator<Item = Shot> {
+    (49_152..=u16::MAX).map(move |port| Shot::Forged {
+        server: forgery.server(),
+        port,
+        guess: u32::from(port).wrapping_mul(0x9e37_79b1),
+        forgery,
+    })
 }
 
 /// The attacker.
@@ -111,14 +151,22 @@ impl Attacker {
             Shot::Udp(port) => ip.udp(SOURCE_PORT, port).write(&mut frame, b"knock"),
             Shot::Ping | Shot::Poison(_) => ip.icmpv4_echo_request(666, 1).write(&mut frame, b"knock"),
             Shot::ToLan(_) | Shot::FromLan(_) => ip.udp(SOURCE_PORT, 137).write(&mut frame, b"knock"),
-            Shot::Forged { server: (_, from_port), port, sequence, is_reset: true } => {
-                ip.tcp(from_port, port, sequence, 0).rst().write(&mut frame, &[])
-            }
-            Shot::Forged { server: (_, from_port), port, sequence, is_reset: false } => ip
-                .tcp(from_port, port, sequence, 1_024)
-                .ack(sequence)
-                .psh()
-                .write(&mut frame, b"a forged line"),
+            Shot::Forged { server: (server, from_port), port, guess, forgery } => match forgery {
+                Forgery::Reset => ip.tcp(from_port, port, guess, 0).rst().write(&mut frame, &[]),
+                Forgery::Data => {
+                    ip.tcp(from_port, port, guess, 1_024).ack(guess).psh().write(&mut frame, b"a forged line")
+                }
+                Forgery::Opening => ip.tcp(from_port, port, guess, 1_024).syn().write(&mut frame, &[]),
+                Forgery::Unreachable => {
+                    let error = Icmpv4Type::DestinationUnreachable(DestUnreachableHeader::Port);
+                    let quote = quote(victim, port, (server, from_port), guess);
+                    ip.icmpv4(error).write(&mut frame, &quote)
+                }
+                Forgery::Answer => {
+                    let answer = forgery::dns_answer(guess as u16, self.address);
+                    ip.udp(from_port, port).write(&mut frame, &answer)
+                }
+            },
         };
         written.expect("a vector takes everything");
         frame
@@ -127,6 +175,15 @@ impl Attacker {
     fn arp(&self, operation: ArpOperation, target_mac: MacAddr, target: Ipv4Addr) -> Vec<u8> {
         forgery::arp(MAC, operation, self.address, target_mac, target)
     }
+}
+
+/// What an ICMP error says of a segment from the victim's port to a server.
+fn quote(victim: Ipv4Addr, port: u16, (server, to_port): (Ipv4Addr, u16), sequence: u32) -> Vec<u8> {
+    let mut packet = Vec::new();
+    let segment =
+        PacketBuilder::ipv4(victim.octets(), server.octets(), TTL).tcp(port, to_port, sequence, 1_024);
+    segment.ack(sequence).write(&mut packet, &[]).expect("a vector takes everything");
+    packet
 }
 
 impl Machine for Attacker {

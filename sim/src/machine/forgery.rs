@@ -10,7 +10,7 @@ use etherparse::{
 };
 use gatepost_ground::MacAddr;
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::internet::DNS_PORT;
 use crate::packet::dhcp_message;
@@ -66,6 +66,15 @@ impl Path {
         message.add_query(Query::query(name, RecordType::A));
         self.datagram(source_port, DNS_PORT, &message.to_vec().expect("a short message"))
     }
+}
+
+/// What a name server would answer with `id`: that a site of the internet's has `address`.
+pub fn dns_answer(id: u16, address: Ipv4Addr) -> Vec<u8> {
+    let name = Name::from_ascii("site-0.example").expect("a name of letters and digits");
+    let mut message = Message::new(id, MessageType::Response, OpCode::Query);
+    message.add_query(Query::query(name.clone(), RecordType::A));
+    message.add_answer(Record::from_rdata(name, 3_600, RData::A(address.into())));
+    message.to_vec().expect("a short message")
 }
 
 /// An ARP frame of the machine with `source`, which says that `sender` is its address.

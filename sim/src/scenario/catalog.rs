@@ -19,7 +19,7 @@ use super::named::{Catalog, Scenario};
 use super::office::{Office, office};
 use super::outcome::in_lines;
 use super::swarm;
-use crate::machine::attacker::Shot;
+use crate::machine::attacker::{Forgery, Shot};
 use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, ProviderMood, SHORT_LINK_MTU};
 use crate::machine::pc::Diary;
 use crate::machine::spoofer::Trick;
@@ -166,9 +166,9 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "blind-attack",
-        about: "somebody who does not see the office's chats tries to reset them and to speak in them",
-        lasting_secs: 110,
-        lasting_secs_min: 110,
+        about: "somebody who does not see the office's chats tries to reset and end them and to speak in them",
+        lasting_secs: 240,
+        lasting_secs_min: 240,
         build: |_, _| attacks::attacked_blindly(),
     },
     Scenario {
@@ -439,7 +439,8 @@ fn power_cut_at_nine() -> Office {
 /// WAN speaks to a forward in a connection that there never was is told nothing.
 fn restarted() -> Office {
     let chatting = 6;
-    let stray = Shot::Forged { server: (CHAT_ADDRESS, CHAT_PORT), port: 8_080, sequence: 7, is_reset: false };
+    let server = (CHAT_ADDRESS, CHAT_PORT);
+    let stray = Shot::Forged { server, port: 8_080, guess: 7, forgery: Forgery::Data };
     office()
         .pcs(8)
         .chatting(chatting)

@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use gatepost_ground::wire::Protocol;
 
 use super::secs;
-use crate::machine::attacker::Shot;
-use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT};
+use crate::machine::attacker::{Forgery, Shot, blind};
 use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
 use crate::scenario::action::{attack, calm, open_pinhole, port_scan, spoof};
@@ -57,21 +56,12 @@ pub fn through_pinholes() -> Office {
 
 /// Somebody on the WAN fires into the chats of the office without seeing them.
 pub fn attacked_blindly() -> Office {
-    let shots = |is_reset| {
-        // Every port that a chat may be seen with, and some number for each.
-        (49_152..=u16::MAX).map(move |port| Shot::Forged {
-            server: (CHAT_ADDRESS, CHAT_PORT),
-            port,
-            sequence: u32::from(port).wrapping_mul(0x9e37_79b1),
-            is_reset,
-        })
-    };
     office()
         .pcs(8)
         .chatting(8)
-        .at(secs(30), attack(shots(true).chain(shots(false))))
+        .at(secs(30), attack(Forgery::ALL.into_iter().flat_map(blind)))
         .expect("everything was fired", |account| {
-            if account.attack().fired == 2 * 16_384 {
+            if account.attack().fired == 5 * 16_384 {
                 Ok(())
             } else {
                 Err(format!("{} shots", account.attack().fired))

@@ -53,6 +53,7 @@
 mod bystanders_served;
 mod checksums;
 mod dhcp_answers;
+mod forwards_end;
 mod frames_balance;
 mod hairpin_outside;
 mod hops;
@@ -253,6 +254,7 @@ pub fn for_config(
         checkers.push(Box::new(mapping_not_shared::MappingNotShared::new(config)));
         checkers.push(Box::new(ports_alike::PortsAlike::new(config)));
         checkers.push(Box::new(hairpin_outside::HairpinOutside::new(config)));
+        checkers.push(Box::new(forwards_end::ForwardsEnd::new(config)));
     }
     if !bits_flip || config.mode.translates() {
         checkers.push(Box::new(checksums::Checksums { is_only_nat: bits_flip }));

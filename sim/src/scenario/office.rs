@@ -379,6 +379,11 @@ impl Office {
         self
     }
 
+    /// Whether a PC serves the world by a forward.
+    pub(super) fn has_forward(&self) -> bool {
+        self.servers.iter().any(|server| server.port.is_some())
+    }
+
     /// Whether the scenario has a machine of its own that is called so.
     pub(super) fn has_own_machine(&self, name: &str) -> bool {
         self.own_machines.iter().any(|own| own.name == name)

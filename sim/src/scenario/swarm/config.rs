@@ -8,11 +8,6 @@ use rand::RngExt;
 use super::{Picker, World};
 use crate::scenario::office::{Office, dhcp, fixed, office};
 
-/// The longest leases of a provider that may renumber: they end within the time to settle.
-const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
-/// The longest leases of an office in which somebody may give up leases in their holders' names: a holder notices when
-/// it renews, half the time later, which is within the time to settle.
-const ROBBED_LEASE_SECS_MAX: u32 = 120;
 /// Flows that limit a busy host and still let it go on.
 const HOST_FLOWS: Range<u32> = 20..40;
 
@@ -38,11 +33,10 @@ impl Picker {
             .arriving_within(Duration::from_secs(self.rng.random_range(1..=60)))
             .visiting_every(Some(Duration::from_secs(self.rng.random_range(4..=20))));
         let (office, nat_rules) = self.rules(office, pcs, mode);
-        // A customer notices when its lease ends, and not before.
-        let can_renumber = is_dhcp && isp_lease_secs <= RENUMBERING_LEASE_SECS_MAX;
-        let can_be_robbed = office.lease_secs <= ROBBED_LEASE_SECS_MAX;
         let isp_lease_secs = (has_wan && is_dhcp).then_some(isp_lease_secs);
-        (office, World { pcs, lan_ports, has_wan, isp_lease_secs, can_renumber, can_be_robbed, nat_rules })
+        let lease_secs = office.lease_secs;
+        let has_forward = office.has_forward();
+        (office, World { pcs, lan_ports, has_wan, isp_lease_secs, has_forward, lease_secs, nat_rules })
     }
 
     /// A printer, servers of the office's, how strict the NAT's filter is, and what a host may take of it.

@@ -1,5 +1,6 @@
 //! What goes wrong, and when.
 
+use std::iter;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use rand::RngExt;
 
 use super::{Picker, World};
 use crate::machine::asker::ASKING_PORTS;
-use crate::machine::attacker::Shot;
+use crate::machine::attacker::{Forgery, Shot, blind};
 use crate::machine::internet::ProviderMood;
 use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
@@ -22,6 +23,16 @@ use crate::world::link::perfect;
 
 /// The quiet time before the first fault.
 const OPENING_SECS: u64 = 10;
+/// The quiet time behind the last attack.
+const QUIET_END_SECS: u64 = 60;
+/// Faults that are not rare.
+const FAULTS_MAX: usize = 6;
+/// How often a rare fault happens that a seed has.
+const RARE_FAULTS_MAX: usize = 3;
+/// The longest leases of a provider that may renumber: its customer notices in time.
+pub(super) const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
+/// The longest pause of a DHCP client without an address. // RFC 2131 section 4.1
+const DHCP_PATIENCE_SECS: u64 = 64;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
 /// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a
@@ -36,23 +47,103 @@ const INTRUSIONS: usize = 4;
 /// How many tricks a spoofer plays.
 const TRICKS: usize = 40;
 
+/// A kind of fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    Disk,
+    LanLink,
+    Replug,
+    Spoofer,
+    Sleep,
+    Partition,
+    Names,
+    DhcpSilent,
+    Renumbering,
+    Provider,
+    WanLink,
+    Scan,
+    Shots,
+    Forgeries,
+    LostKind,
+    ForwardGone,
+    ClockJump,
+}
+
+impl Fault {
+    const ALL: [Self; 17] = [
+        Self::Disk,
+        Self::LanLink,
+        Self::Replug,
+        Self::Spoofer,
+        Self::Sleep,
+        Self::Partition,
+        Self::Names,
+        Self::DhcpSilent,
+        Self::Renumbering,
+        Self::Provider,
+        Self::WanLink,
+        Self::Scan,
+        Self::Shots,
+        Self::Forgeries,
+        Self::LostKind,
+        Self::ForwardGone,
+        Self::ClockJump,
+    ];
+
+    /// Those that few offices can have, or that few of a seed's dice lead to.
+    const RARE: [Self; 9] = [
+        Self::DhcpSilent,
+        Self::Renumbering,
+        Self::Provider,
+        Self::Replug,
+        Self::Names,
+        Self::Forgeries,
+        Self::LostKind,
+        Self::ForwardGone,
+        Self::ClockJump,
+    ];
+
+    fn can_be(self, world: &World) -> bool {
+        match self {
+            Self::Disk
+            | Self::LanLink
+            | Self::Replug
+            | Self::Spoofer
+            | Self::Sleep
+            | Self::Partition
+            | Self::ClockJump => true,
+            Self::Names
+            | Self::Provider
+            | Self::WanLink
+            | Self::Scan
+            | Self::Shots
+            | Self::Forgeries
+            | Self::LostKind => world.has_wan,
+            Self::ForwardGone => world.has_forward,
+            Self::DhcpSilent => world.isp_lease_secs.is_some(),
+            Self::Renumbering => world.isp_lease_secs.is_some_and(|secs| secs <= RENUMBERING_LEASE_SECS_MAX),
+        }
+    }
+}
+
 impl Picker {
-    /// Power cuts, a clock that jumps, and up to six faults of other kinds.
+    /// Power cuts, and faults of other kinds: one or two rare kinds for certain, and some of at most three other ones.
+    /// A seed leaves out most kinds and has much of few, since one fault covers up for another.
     pub(super) fn faults(&mut self, mut office: Office, world: &World) -> Office {
         if self.rng.random_ratio(2, 3) {
             office = self.power_cuts(office);
         }
-        if self.rng.random_ratio(1, 4) {
-            for _ in 0..self.rng.random_range(1..=2) {
-                let most = self.pick_of(&JUMPS_SECS_MAX);
-                office = office.at(self.fault_time(), clock_jumps(self.rng.random_range(-most..=most)));
-            }
+        let can_be =
+            |faults: &[Fault]| faults.iter().copied().filter(|it| it.can_be(world)).collect::<Vec<_>>();
+        let (all, rare) = (can_be(&Fault::ALL), can_be(&Fault::RARE));
+        let kinds: Vec<_> = (0..self.rng.random_range(1..=3)).map(|_| self.pick_of(&all)).collect();
+        let mut faults: Vec<_> =
+            (0..self.rng.random_range(0..=FAULTS_MAX)).map(|_| self.pick_of(&kinds)).collect();
+        for _ in 0..self.rng.random_range(1..=2) {
+            let fault = self.pick_of(&rare);
+            faults.extend(iter::repeat_n(fault, self.rng.random_range(1..=RARE_FAULTS_MAX)));
         }
-        for _ in 0..self.rng.random_range(0..=6) {
-            let is_outside = world.has_wan && self.rng.random();
-            office = if is_outside { self.wan_fault(office, world) } else { self.lan_fault(office, world) };
-        }
-        office
+        faults.into_iter().fold(office, |office, fault| self.fault(office, world, fault))
     }
 
     fn power_cuts(&mut self, mut office: Office) -> Office {
@@ -75,10 +166,9 @@ impl Picker {
         office
     }
 
-    /// What can happen in the office.
-    fn lan_fault(&mut self, office: Office, world: &World) -> Office {
-        match self.rng.random_range(0..6) {
-            0 => {
+    fn fault(&mut self, office: Office, world: &World, fault: Fault) -> Office {
+        match fault {
+            Fault::Disk => {
                 let moods = [
                     DiskMood::Slow,
                     DiskMood::Full,
@@ -89,53 +179,70 @@ impl Picker {
                 let mood = self.pick_of(&moods);
                 self.for_a_while(office, disk(mood), disk(DiskMood::Sound))
             }
-            1 => {
+            Fault::LanLink => {
                 let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
                 let pc = self.pc(world.pcs);
                 let name = self.pick_of(&["lan", &port, "pcs", &pc]);
                 let broken = self.broken_link();
                 self.for_a_while(office, link(name, broken), link(name, perfect()))
             }
-            2 => {
+            Fault::Replug => {
                 let port = format!("lan{}", self.rng.random_range(0..world.lan_ports));
                 let machine = self.pc(world.pcs);
                 office.at(self.fault_time(), replug(&machine, &port))
             }
-            3 => office.at(self.fault_time(), spoof(self.tricks(world.pcs))),
-            4 => {
+            Fault::Spoofer => office.at(self.fault_time(), spoof(self.tricks(world.pcs))),
+            Fault::Sleep => {
                 let pc = self.pc(world.pcs);
                 self.for_a_while(office, sleep(&pc), wake(&pc))
             }
-            _ => {
+            Fault::Partition => {
                 let apart: Vec<_> =
                     (0..self.rng.random_range(1..=world.pcs)).map(|_| self.pc(world.pcs)).collect();
                 self.for_a_while(office, partition(apart), reunite())
             }
-        }
-    }
-
-    /// What can happen outside.
-    fn wan_fault(&mut self, office: Office, world: &World) -> Office {
-        match self.rng.random_range(0..7) {
-            0 => {
-                let (begins, ends) = self.fault_times();
+            Fault::Names => {
+                let (begins, ends) = self.fault_times(self.calm_at_secs);
                 self.names(office, begins, ends)
             }
-            1 => self.for_a_while(office, dhcp_silent(true), dhcp_silent(false)),
-            2 if world.can_renumber => office.at(self.fault_time(), renumber("192.0.2.0/24")),
-            3 => {
+            Fault::DhcpSilent => {
+                let (begins, ends) = self.fault_times(self.calm_before(DHCP_PATIENCE_SECS));
+                office.at(begins, dhcp_silent(true)).at(ends, dhcp_silent(false))
+            }
+            Fault::Renumbering => {
+                // A customer notices when its lease ends, and not before.
+                let latest = self.calm_before(world.isp_lease_secs.unwrap_or(0).into());
+                office.at(self.time_before(latest), renumber("192.0.2.0/24"))
+            }
+            Fault::Provider => {
                 let mood = self.pick_of(&[ProviderMood::Gone, ProviderMood::NotForwarding]);
                 self.for_a_while(office, provider(mood), provider(ProviderMood::Up))
             }
-            4 => {
+            Fault::WanLink => {
                 let name = self.pick_of(&["wan", "internet"]);
                 let broken = self.broken_link();
                 self.for_a_while(office, link(name, broken), link(name, perfect()))
             }
-            5 => office.at(self.fault_time(), port_scan(200)),
-            _ => {
+            Fault::Scan => office.at(self.attack_time(), port_scan(200)),
+            Fault::Shots => {
                 let shots: Vec<_> = (0..SHOTS).map(|_| self.shot()).collect();
-                office.at(self.fault_time(), attack(shots))
+                office.at(self.attack_time(), attack(shots))
+            }
+            Fault::Forgeries => {
+                let kind = self.pick_of(&Forgery::ALL);
+                office.at(self.attack_time(), attack(blind(kind)))
+            }
+            Fault::LostKind => {
+                let broken = self.losing_a_kind();
+                self.for_a_while(office, link("wan", broken), link("wan", perfect()))
+            }
+            Fault::ForwardGone => {
+                let rules = world.nat_rules.as_deref().unwrap_or_default();
+                self.for_a_while(office, reload(rules, false), reload(rules, true))
+            }
+            Fault::ClockJump => {
+                let most = self.pick_of(&JUMPS_SECS_MAX);
+                office.at(self.fault_time(), clock_jumps(self.rng.random_range(-most..=most)))
             }
         }
     }
@@ -147,7 +254,7 @@ impl Picker {
         }
         for _ in 0..INTRUSIONS {
             let shots = ASKING_PORTS.flat_map(|port| [Shot::Udp(port), Shot::Syn(port)]);
-            office = office.at(self.fault_time(), attack(shots));
+            office = office.at(self.attack_time(), attack(shots));
         }
         office
     }
@@ -165,15 +272,15 @@ impl Picker {
     }
 
     fn for_a_while(&mut self, office: Office, fault: Action, remedy: Action) -> Office {
-        let (begins, ends) = self.fault_times();
+        let (begins, ends) = self.fault_times(self.calm_at_secs);
         office.at(begins, fault).at(ends, remedy)
     }
 
-    /// When a fault begins and ends.
-    fn fault_times(&mut self) -> (Duration, Duration) {
-        let begins = self.fault_time();
+    /// When a fault begins and ends that is over at `latest_secs`.
+    fn fault_times(&mut self, latest_secs: u64) -> (Duration, Duration) {
+        let begins = self.time_before(latest_secs);
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
-        (begins, ends.min(Duration::from_secs(self.calm_at_secs)))
+        (begins, ends.min(Duration::from_secs(latest_secs)))
     }
 
     /// At a port that a connection of a PC's may be seen with.
@@ -202,8 +309,23 @@ impl Picker {
         (0..TRICKS).map(trick).collect()
     }
 
+    /// When a fault happens from which everybody recovers within [`SETTLING`](super::SETTLING).
     pub(super) fn fault_time(&mut self) -> Duration {
-        let last_secs = self.calm_at_secs.max(OPENING_SECS + 1) - 1;
+        self.time_before(self.calm_at_secs)
+    }
+
+    /// When something happens that nobody has to recover from.
+    fn attack_time(&mut self) -> Duration {
+        self.time_before(self.ends_at_secs.saturating_sub(QUIET_END_SECS))
+    }
+
+    /// The latest time of a fault that needs `secs` more than others until everybody has recovered.
+    pub(super) fn calm_before(&self, secs: u64) -> u64 {
+        self.calm_at_secs.saturating_sub(secs).max(OPENING_SECS + 1)
+    }
+
+    pub(super) fn time_before(&mut self, secs: u64) -> Duration {
+        let last_secs = secs.max(OPENING_SECS + 1) - 1;
         Duration::from_millis(self.rng.random_range(OPENING_SECS * 1_000..=last_secs * 1_000))
     }
 }

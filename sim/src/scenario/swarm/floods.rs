@@ -13,6 +13,8 @@ use crate::scenario::office::Office;
 const TRICKS: usize = 12;
 /// The most PCs that ask over TCP.
 const ASKING_BY_TCP_MAX: usize = 3;
+/// The longest leases of an office in which somebody may give up leases in their holders' names.
+const ROBBED_LEASE_SECS_MAX: u32 = 120;
 /// The farthest from the first port of one trick to that of the next.
 const PORTS_STEP_MAX: u16 = 16;
 
@@ -25,9 +27,11 @@ impl Picker {
         if !self.rng.random_ratio(1, 3) {
             return office;
         }
+        // A holder whose lease was given up notices when it renews, half the time later.
+        let latest = self.calm_before(u64::from(world.lease_secs.min(ROBBED_LEASE_SECS_MAX) / 2));
         for _ in 0..self.rng.random_range(1..=2) {
             let flood = self.flood(world);
-            office = office.at(self.fault_time(), spoof(flood));
+            office = office.at(self.time_before(latest), spoof(flood));
         }
         office
     }
@@ -52,7 +56,7 @@ impl Picker {
                 opens.take(TRICKS / 2).collect()
             }
             _ => {
-                let borrows = self.rng.random::<bool>() && world.can_be_robbed;
+                let borrows = self.rng.random::<bool>() && world.lease_secs <= ROBBED_LEASE_SECS_MAX;
                 let gives_up = Trick::GiveUpOthers { borrows };
                 std::iter::repeat_n(Trick::AskForAddresses, TRICKS / 2).chain([gives_up; 2]).collect()
             }

@@ -6,7 +6,7 @@ use rand::RngExt;
 
 use super::{Picker, World};
 use crate::scenario::office::Office;
-use crate::world::link::{Direction, Link, cut, perfect};
+use crate::world::link::{Direction, Link, LostKind, cut, perfect};
 
 /// The MTU of a cable that is too small, and nobody knows.
 const MTUS: RangeInclusive<u16> = 576..=1_499;
@@ -20,6 +20,21 @@ impl Picker {
             }
         }
         office
+    }
+
+    /// A provider that carries much more down than up, instead of what rates the cable has otherwise.
+    pub(super) fn adsl(&mut self, office: Office, world: &World) -> Office {
+        if !world.has_wan || !self.rng.random_ratio(1, 4) {
+            return office;
+        }
+        let (down, up) = self.pick_of(&[(16_000, 1_000), (6_000, 500), (2_000, 200)]);
+        let link = office.link_of("wan", "wan").rates(down, up, self.rng.random_range(20..200));
+        office.link("wan", link)
+    }
+
+    /// A provider that carries all packets but those of a kind.
+    pub(super) fn losing_a_kind(&mut self) -> Link {
+        perfect().losing(self.pick_of(&LostKind::ALL))
     }
 
     /// Switches that tag frames with VLAN 0, from the beginning on, whatever else is wrong with the cables.

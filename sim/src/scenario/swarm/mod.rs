@@ -24,19 +24,23 @@ use super::action::calm;
 use super::office::Office;
 
 /// Simulated time after the last fault until everything must work.
-pub const SETTLING: Duration = Duration::from_secs(240);
+pub const SETTLING: Duration = Duration::from_secs(120);
 /// How long a swarm run takes unless asked otherwise.
 pub const LASTING_SECS: u64 = 600;
 /// The most probers: so few that each finds room for its flows.
 const PROBERS_MAX: usize = 3;
-/// A minute of faults, and the time to settle.
-pub const LASTING_SECS_MIN: u64 = 60 + SETTLING.as_secs();
+/// Three minutes of faults, and the time to settle.
+pub const LASTING_SECS_MIN: u64 = 180 + SETTLING.as_secs();
 
 /// The office of `seed`, whose last [`SETTLING`] of all the time it lasts is calm.
 pub fn office_of(seed: u64, lasting: Duration) -> Office {
     let calm_at = lasting.saturating_sub(SETTLING);
     let since = Instant::ZERO + calm_at;
-    let picker = Picker { rng: StdRng::seed_from_u64(seed ^ 0x5eed), calm_at_secs: calm_at.as_secs() };
+    let picker = Picker {
+        rng: StdRng::seed_from_u64(seed ^ 0x5eed),
+        calm_at_secs: calm_at.as_secs(),
+        ends_at_secs: lasting.as_secs(),
+    };
     let (office, world) = picker.pick();
     let office = mail::expect_mail(office, since)
         .at(calm_at, calm())
@@ -60,6 +64,7 @@ pub fn office_of(seed: u64, lasting: Duration) -> Office {
 struct Picker {
     rng: StdRng,
     calm_at_secs: u64,
+    ends_at_secs: u64,
 }
 
 impl Picker {
@@ -77,7 +82,8 @@ impl Picker {
         let office = self.floods(office, &world);
         let office = self.mail(office, &world);
         let office = self.probers(office, &world);
-        (self.provider_dhcp(office, &world), world)
+        let office = self.provider_dhcp(office, &world);
+        (self.adsl(office, &world), world)
     }
 
     /// Hosts that look at the way to the internet themselves.
@@ -101,12 +107,15 @@ struct World {
     pcs: usize,
     lan_ports: usize,
     has_wan: bool,
-    /// How long the provider's leases last, in seconds, if it gives any.
+    /// How long the provider's leases are, if the gateway has one.
     isp_lease_secs: Option<u32>,
-    /// Whether a customer would notice in time that the provider has gone over to another network.
-    can_renumber: bool,
-    /// Whether a host would notice in time that its lease was given up in its name.
-    can_be_robbed: bool,
+    /// Whether a PC serves the world by a forward.
+    has_forward: bool,
+    /// How long leases of the office are.
+    lease_secs: u32,
     /// What the file says of NAT, where there is any.
     nat_rules: Option<String>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use super::faults::RENUMBERING_LEASE_SECS_MAX;
 use super::{Picker, World};
 use crate::machine::internet::DhcpMood;
 use crate::scenario::action::dhcp_of_provider;
@@ -21,7 +22,7 @@ impl Picker {
             let renew_secs = self.rng.random_range(lease_secs / 4..lease_secs / 2);
             office = office.isp_times_secs(renew_secs, self.rng.random_range(renew_secs + 5..lease_secs - 5));
         }
-        if !world.can_renumber || !self.rng.random_ratio(1, 3) {
+        if lease_secs > RENUMBERING_LEASE_SECS_MAX || !self.rng.random_ratio(1, 3) {
             return office;
         }
         let mood =

@@ -109,6 +109,33 @@ fn rfc5508_req4_a_quoted_tcp_segment_may_end_before_its_checksum() {
     }
 }
 
+/// RFC 5927, section 4.1: An error that quotes a sequence number that its receiver has not sent is dropped.
+#[test]
+fn rfc5927_4_1_an_error_with_a_guessed_sequence_number_is_dropped() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    let port = bench.send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "S", 1, 0)).one().ip().source_port();
+    bench.send(WAN, &tcp(SERVER, 80, GATEWAY_WAN, port, "SA", 900, 2)).one();
+    bench.send(LAN0, &tcp(ALICE, 40_000, SERVER.address, 80, "A", 2, 901)).one();
+    let quoting = |sequence| {
+        let quoted =
+            tcp(Host { address: GATEWAY_WAN, ..ALICE }, port, SERVER.address, 80, "A", sequence, 901);
+        icmp_error(ISP, GATEWAY_WAN, 3, 1, 0, &quoted[14..])
+    };
+    for sent in [1, 2] {
+        bench.send(WAN, &quoting(sent)).one();
+    }
+    for guessed in [3, 1 << 20, u32::MAX / 2] {
+        bench.send(WAN, &quoting(guessed)).assert_silently_dropped(DropReason::IcmpUnrelated);
+    }
+    // A segment in the other direction.
+    let quoting = |sequence| {
+        let quoted = tcp(SERVER, 80, ALICE.address, 40_000, "A", sequence, 2);
+        icmp_error(ALICE, SERVER.address, 3, 1, 0, &quoted[14..])
+    };
+    bench.send(LAN0, &quoting(900)).one();
+    bench.send(LAN0, &quoting(902)).assert_silently_dropped(DropReason::IcmpUnrelated);
+}
+
 /// RFC 5508, REQ-3b: Quoted IP options are skipped.
 #[test]
 fn rfc5508_req3b_quoted_ip_options_are_skipped() {

@@ -34,7 +34,7 @@ fn there_are_a_dozen_at_least_and_each_is_found_within_a_hundred_seeds() {
     let patches = patches();
     assert!(patches.len() >= 12, "{}", patches.len());
     for patch in patches.iter().filter(|patch| !is_found_by_tests_alone(patch)) {
-        let seeds = field(&read(&patch), "Seeds").parse::<u32>();
+        let seeds = field(&read(patch), "Seeds").parse::<u32>();
         assert!(seeds.is_ok_and(|seeds| (1..=SEEDS_MAX).contains(&seeds)), "{}", patch.display());
     }
 }

@@ -330,6 +330,12 @@ impl<A: Address> Flow<'_, A> {
         self.nat.filter(|_| direction == self.entry.inside)?.mapping
     }
 
+    /// Whether the sender of `direction` may have sent a packet that an ICMP error quotes with this TCP sequence
+    /// number; always, for a packet without one.
+    pub fn may_have_sent(&self, direction: Direction, sequence: Option<u32>) -> bool {
+        sequence.is_none_or(|sequence| self.entry.tcp.may_have_sent(direction, sequence))
+    }
+
     /// The protocol of the flow, and the state of its connection.
     pub fn state(&self) -> State {
         self.entry.state()

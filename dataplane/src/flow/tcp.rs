@@ -236,6 +236,18 @@ impl Connection {
         })
     }
 
+    /// Whether the sender of `direction` may have sent a segment with this sequence number. An ICMP error that quotes
+    /// another number comes from a host that does not see the connection. (RFC 5927, section 4.1)
+    pub(crate) fn may_have_sent(&self, direction: Direction, sequence: u32) -> bool {
+        if self.stray.scale(direction).is_some() && sequence == self.stray_sequence {
+            return true;
+        }
+        let (side, peer) = (direction as usize, direction.opposite() as usize);
+        let lowest = self.acked[side].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
+        let highest = self.end[side].wrapping_add(self.unseen());
+        self.state.saw(SYN, direction) && is_after(sequence, lowest) && is_after(highest, sequence)
+    }
+
     #[inline]
     fn take(&mut self, direction: Direction, segment: &TcpSegment) -> Result<Effect, Invalid> {
         let flags = segment.flags;
@@ -391,8 +403,14 @@ impl Connection {
         } else {
             self.acked[peer].wrapping_add(1) // its SYN
         };
-        let unseen = if self.state.0 & CUT == 0 { 0 } else { u32::from(u16::MAX) };
-        is_after(acknowledgment, lowest) && is_after(self.end[peer].wrapping_add(unseen), acknowledgment)
+        is_after(acknowledgment, lowest)
+            && is_after(self.end[peer].wrapping_add(self.unseen()), acknowledgment)
+    }
+
+    /// The most octets that a side may have sent behind the last one known: those of a fragmented segment, of which
+    /// only the first fragment has been counted.
+    fn unseen(&self) -> u32 {
+        if self.state.0 & CUT == 0 { 0 } else { u32::from(u16::MAX) }
     }
 
     /// Updates both sides' numbers by a segment with an acknowledgment.

@@ -190,6 +190,9 @@ impl Dataplane {
             };
         };
         let flow = self.flows.flow(id);
+        if !flow.may_have_sent(flow_direction.opposite(), quoted.sequence) {
+            return Verdict::Drop(DropReason::IcmpUnrelated);
+        }
         let (translation, egress) = (flow.translation(flow_direction), flow.egress(flow_direction));
         // A router between the inside host and the gateway would give away an inside address as the error's source.
         let is_from_outside = matches!(direction, NatDirection::Input | NatDirection::HairpinInput);

@@ -272,7 +272,7 @@ impl Office {
                     return wrong(line, "the power is there; write power_cut() before".to_owned());
                 }
                 Action::PowerCut | Action::PowerCutWhileWriting(_) | Action::PowerCutWhileReplacing(_) => {
-                    has_power = false
+                    has_power = false;
                 }
                 Action::PowerBack => has_power = true,
                 _ => {}

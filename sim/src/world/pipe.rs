@@ -368,9 +368,10 @@ mod tests {
             [(LostKind::UdpFragments, &fragment), (LostKind::Icmp, &ping), (LostKind::SmtpOpenings, &opening)]
         {
             let mut pipe = pipe(perfect().losing(kind));
-            all.iter().for_each(|frame| pipe.push(Instant::ZERO, frame.to_vec()));
+            all.iter().for_each(|frame| pipe.push(Instant::ZERO, (*frame).clone()));
             let passed: Vec<_> = std::iter::from_fn(|| pipe.pop(Instant::ZERO)).collect();
-            let expected: Vec<_> = all.iter().filter(|frame| **frame != lost).map(|it| it.to_vec()).collect();
+            let expected: Vec<_> =
+                all.iter().filter(|frame| **frame != lost).map(|it| (*it).clone()).collect();
             assert_eq!(passed, expected, "{kind:?}");
         }
     }

@@ -215,6 +215,8 @@ pub struct Embedded {
     pub source: SocketAddrV4,
     /// The receiver of the quoted packet. The port of an ICMP reply is its identifier, that of a query is 0.
     pub destination: SocketAddrV4,
+    /// The sequence number of the quoted segment; `None` if the quoted packet is not TCP.
+    pub sequence: Option<u32>,
 }
 
 impl Embedded {
@@ -241,7 +243,7 @@ impl Embedded {
             return Err(Malformed::Unsupported);
         }
         let payload = header.payload(quoted);
-        let [p0, p1, p2, p3, ..] = *payload.first_chunk::<8>().ok_or(Malformed::Truncated)?;
+        let [p0, p1, p2, p3, s0, s1, s2, s3] = *payload.first_chunk::<8>().ok_or(Malformed::Truncated)?;
         let (source, destination) = match header.protocol {
             Protocol::TCP | Protocol::UDP => (u16::from_be_bytes([p0, p1]), u16::from_be_bytes([p2, p3])),
             Protocol::ICMP => {
@@ -258,6 +260,7 @@ impl Embedded {
             header,
             source: SocketAddrV4::new(header.source, source),
             destination: SocketAddrV4::new(header.destination, destination),
+            sequence: (header.protocol == Protocol::TCP).then(|| u32::from_be_bytes([s0, s1, s2, s3])),
         })
     }
 

@@ -28,8 +28,8 @@ const COPY_MAX: Duration = Duration::from_secs(60);
 /// Waits for the answer to whatever a holder of a lease asks the gateway under its own hardware address.
 ///
 /// What the gateway may fail to answer is not waited for: names and connections while it has asked in vain for the
-/// hardware address of who asks, renewals while its disk is out of order (longer, while it is slow), and all while it goes over to another
-/// configuration. Nor has it to answer a copy of the SYN of a connection that is there already.
+/// hardware address of who asks, renewals while its disk is out of order (longer, while it is slow), and all while it
+/// goes over to another configuration. Nor has it to answer a copy of the SYN of a connection that is there already.
 pub struct BystandersServed {
     gateway_address: Ipv4Addr,
     /// The gateway's hardware address on the LAN, once it is known.
@@ -182,7 +182,10 @@ impl BystandersServed {
         let Some(asked) = self.waiting.keys().find(is_it).cloned() else { return Ok(()) };
         match message.opts().msg_type() {
             Some(DhcpKind::Ack) => {
-                self.waiting.remove(&asked);
+                // The client may have asked before, while the disk was out of order for a moment.
+                let is_its =
+                    |asked: &Asked| matches!(asked, Asked::Renewal { client: own, .. } if *own == client);
+                self.waiting.retain(|asked, _| !is_its(asked));
                 Ok(())
             }
             Some(DhcpKind::Nak) => {

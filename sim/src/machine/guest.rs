@@ -236,7 +236,7 @@ impl Guest {
         let mut message = self.message(MessageType::Release, 0);
         message.set_ciaddr(address);
         message.opts_mut().insert(DhcpOption::ServerIdentifier(self.gateway));
-        self.to_server(&message);
+        self.unicast(&message);
         self.record.released += 1;
     }
 
@@ -244,7 +244,7 @@ impl Guest {
         let mut message = self.message(MessageType::Decline, 0);
         message.opts_mut().insert(DhcpOption::RequestedIpAddress(address));
         message.opts_mut().insert(DhcpOption::ServerIdentifier(self.gateway));
-        self.to_everybody(&message);
+        self.broadcast(&message);
         self.record.declined += 1;
     }
 
@@ -263,10 +263,10 @@ impl Guest {
             }
             Ask::Renewed(address) => {
                 message.set_ciaddr(address);
-                return self.to_server(&message);
+                return self.unicast(&message);
             }
         }
-        self.to_everybody(&message);
+        self.broadcast(&message);
     }
 
     fn message(&self, kind: MessageType, xid: u32) -> Message {
@@ -276,11 +276,11 @@ impl Guest {
         message
     }
 
-    fn to_everybody(&mut self, message: &Message) {
+    fn broadcast(&mut self, message: &Message) {
         self.send(message, MacAddr::BROADCAST, Ipv4Addr::BROADCAST);
     }
 
-    fn to_server(&mut self, message: &Message) {
+    fn unicast(&mut self, message: &Message) {
         self.send(message, self.server_mac, self.gateway);
     }
 

@@ -72,7 +72,7 @@ pub fn guests() -> Office {
             if records.iter().all(is_there) && !have_been.contains(&0) {
                 Ok(())
             } else {
-                Err(in_lines(&records))
+                Err(in_lines(records))
             }
         })
 }

@@ -421,6 +421,19 @@ fn a_super_frame_waits_for_a_neighbour_in_one_piece() {
 }
 
 #[test]
+fn a_refused_syn_is_quoted_with_its_whole_checksum() {
+    let syn = tcp(STRANGER, 7000, GATEWAY_WAN, 22, "S", 1, 0);
+    let quoted = |frame: &[u8], offload| {
+        let mut bench = Bench::new(Mode::Nat);
+        bench.send_offloaded(WAN, frame, offload).assert_silently_dropped(DropReason::Unsolicited);
+        bench.pass(Duration::from_secs(6))[0].ip().quoted().0.to_vec()
+    };
+    let (mut partial, checksum) = (syn.clone(), PartialChecksum { start: 34, offset: 16 });
+    leave_checksum(&mut partial, checksum, [STRANGER.address, GATEWAY_WAN], 20);
+    assert_eq!(quoted(&partial, Offload::Checksum(checksum)), quoted(&syn, Offload::None));
+}
+
+#[test]
 fn the_host_stack_gets_whole_checksums() {
     let mut config = config(Mode::NatDmz);
     config.firewall.v4.wan_services = vec![WanService::for_all(Protocol::UDP, 53)];

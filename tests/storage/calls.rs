@@ -4,6 +4,7 @@
 //! for files that do not exist before and after each operation ([`MARK`]), so that the record tells which calls belong
 //! to which operation.
 
+use std::env;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ use crate::operation::Operation;
 
 /// The directory of the files that are asked for, which does not exist.
 const MARK: &str = "/gatepost-mark";
+/// The environment variable by which this test binary knows that it is to be traced.
+const IS_TRACED: &str = "GATEPOST_IS_TRACED";
 /// The most octets of a string that are recorded.
 const STRING_OCTETS_MAX: &str = "65536";
 /// Calls that change nothing durable, whatever they are about.
@@ -114,7 +117,7 @@ pub fn record(root: &Path, script: &Script) -> Vec<Event> {
     let mut strace = Command::new("strace");
     strace.args(["-f", "--seccomp-bpf", "-xx", "-s", STRING_OCTETS_MAX, "-e", "trace=%file,%desc,sync"]);
     strace.args(["-e", "signal=none", "-o"]).arg(&out).arg("--").arg(program);
-    strace.args(["traced", "--exact", "--ignored", "--test-threads=1"]);
+    strace.args(["traced", "--exact", "--test-threads=1"]).env(IS_TRACED, "");
     let mut child = strace
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -134,10 +137,12 @@ pub fn record(root: &Path, script: &Script) -> Vec<Event> {
     lines[first..=last].iter().filter_map(|line| parse(line, root)).collect()
 }
 
-/// Carries out what standard input says. The part of the traced process.
+/// Carries out what standard input says, in the traced process. In any other there is nothing to do.
 pub fn carry_out() {
-    // Without a script nobody traces.
-    let Ok(script) = serde_json::from_reader(std::io::stdin()) else { return };
+    if env::var_os(IS_TRACED).is_none() {
+        return;
+    }
+    let script = serde_json::from_reader(std::io::stdin()).expect("a script");
     match script {
         Script::Files(directory, operations) => {
             let open = || Files::open(&directory);

@@ -104,8 +104,8 @@ fn show(left: &Left) -> String {
     format!("{{{}}}", files.collect::<Vec<_>>().join("; "))
 }
 
+/// The process that the other tests trace.
 #[test]
-#[ignore = "it is what the other tests trace"]
 fn traced() {
     calls::carry_out();
 }

@@ -71,11 +71,11 @@ impl SynRejects {
     }
 
     /// Remembers an unsolicited SYN; `false` if there is no room.
-    pub fn push(&mut self, now: Instant, packet: &[u8]) -> bool {
+    pub fn push(&mut self, now: Instant, syn: Quote) -> bool {
         if self.waiting.len() == SYN_REJECTS_MAX {
             return false;
         }
-        self.waiting.push_back((now + DELAY, Quote::of(packet)));
+        self.waiting.push_back((now + DELAY, syn));
         true
     }
 
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn rfc5382_req4_a_syn_waits_six_seconds() {
         let mut rejects = SynRejects::new();
-        assert!(rejects.push(Instant::from_secs(1), &[0x45; 40]));
+        assert!(rejects.push(Instant::from_secs(1), Quote::of(&[0x45; 40])));
         assert_eq!(rejects.poll_timeout(), Some(Instant::from_secs(7)));
         assert!(rejects.pop_due(Instant::from_millis(6_999)).is_none());
         let quote = rejects.pop_due(Instant::from_secs(7)).expect("due");
@@ -122,11 +122,11 @@ mod tests {
     fn a_full_queue_keeps_the_oldest() {
         let mut rejects = SynRejects::new();
         for i in 0..SYN_REJECTS_MAX {
-            assert!(rejects.push(Instant::ZERO, &[u8::try_from(i).expect("256 values")]));
+            assert!(rejects.push(Instant::ZERO, Quote::of(&[u8::try_from(i).expect("256 values")])));
         }
-        assert!(!rejects.push(Instant::ZERO, &[1]));
+        assert!(!rejects.push(Instant::ZERO, Quote::of(&[1])));
         assert_eq!(rejects.pop_due(Instant::FAR_FUTURE).expect("due").bytes(), [0]);
-        assert!(rejects.push(Instant::ZERO, &[1]));
+        assert!(rejects.push(Instant::ZERO, Quote::of(&[1])));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! What the gateway itself sends is known by its time to live.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 const MEMORY: Duration = Duration::from_secs(2 * 3_600 + 600);
 /// The most connections that are remembered. Beyond, none is judged until the next boot.
 const CONNECTIONS_MAX: usize = 100_000;
+/// The most segments of a host that may be under way on its cable.
+const AWAITED_MAX: usize = 64;
 /// Below it are the gateway's own services, which answer old connections of theirs themselves.
 const SERVICE_PORTS_END: u16 = 1_024;
 
@@ -51,8 +53,9 @@ pub struct UnknownReset {
 struct Connection {
     /// A SYN has passed since the last boot.
     is_known: bool,
-    /// The number that the host waits for.
-    awaited: Option<u32>,
+    /// The numbers that the host waited for when it last spoke, the newest first: each of the segments that a cable has
+    /// delayed is answered by a reset.
+    awaited: VecDeque<u32>,
     heard_at: Instant,
     /// What the host has said in vain: how often, and since when.
     unanswered: u32,
@@ -82,7 +85,7 @@ impl UnknownReset {
         }
         let new = Connection {
             is_known: false,
-            awaited: None,
+            awaited: VecDeque::new(),
             heard_at: now,
             unanswered: 0,
             unanswered_since: now,
@@ -105,7 +108,10 @@ impl UnknownReset {
             && !self.leases.may_be_anothers(ip.source, packet.source_mac, now);
         let Some(connection) = self.connection(segment.from, segment.to, now) else { return Ok(()) };
         connection.is_known |= segment.is_syn;
-        connection.awaited = segment.awaited.or(connection.awaited);
+        if let Some(awaited) = segment.awaited {
+            connection.awaited.truncate(AWAITED_MAX - 1);
+            connection.awaited.push_front(awaited);
+        }
         if connection.is_known || segment.is_reset || !is_heard {
             return Ok(());
         }
@@ -132,10 +138,10 @@ impl UnknownReset {
             return Ok(());
         }
         connection.unanswered = 0;
-        if connection.awaited == Some(segment.sequence) {
+        if connection.awaited.contains(&segment.sequence) {
             return Ok(());
         }
-        let (host, awaited) = (show(segment.to), connection.awaited);
+        let (host, awaited) = (show(segment.to), connection.awaited.front());
         Err(format!("{host} is reset with the number {}, and waits for {awaited:?}", segment.sequence))
     }
 
@@ -329,6 +335,17 @@ mod tests {
         homeless.status.wan = None;
         checker.on_snapshot(&homeless).expect("nothing");
         (10..30).for_each(|secs| speaks(&mut checker, secs, "A").expect("it is owed nothing"));
+    }
+
+    #[test]
+    fn each_of_several_segments_on_the_way_may_be_answered() {
+        let mut checker = booted();
+        for number in [77, 80] {
+            let said = packet(PC, SERVER, segment(1_000, 80, "A"));
+            pass(&mut checker, (10, Way::In, Side::Lan), said, 64, number).expect("not for long");
+        }
+        is_reset(&mut checker, 10, 77).expect("the first");
+        is_reset(&mut checker, 10, 80).expect("the second");
     }
 
     #[test]

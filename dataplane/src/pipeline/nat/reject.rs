@@ -94,8 +94,7 @@ impl Dataplane {
                 self.reject(call, arrival.ingress, arrival.header, arrival.frame, IcmpError::PortUnreachable);
             }
             Transport::Tcp(segment) if segment.flags.is_opening() => {
-                let packet = arrival.frame.packet();
-                if !self.syn_rejects.push(call.now, packet) {
+                if !self.syn_rejects.push(call.now, Quote::of_frame(arrival.frame)) {
                     self.counters.made_suppressed += 1;
                 }
             }

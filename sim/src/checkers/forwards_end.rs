@@ -110,7 +110,7 @@ impl Checker for ForwardsEnd {
             return Ok(());
         };
         let Transport::Tcp { destination_port: port, .. } = ip.transport else { return Ok(()) };
-        if self.lan.contains(&ip.source) || self.leads_to(ip.destination, port) {
+        if self.lan.contains(&ip.source) || ip.is_own_reset() || self.leads_to(ip.destination, port) {
             return Ok(());
         }
         let led_there = |former: &&Former| leads_to(&former.forward, ip.destination, port);

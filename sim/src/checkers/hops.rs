@@ -89,7 +89,8 @@ impl Checker for Hops {
         } else {
             (0, bridged)
         };
-        if came.is_empty() || came.iter().any(|ttl| *ttl == ip.ttl.saturating_add(taken)) {
+        if came.is_empty() || ip.is_own_reset() || came.iter().any(|ttl| *ttl == ip.ttl.saturating_add(taken))
+        {
             return Ok(());
         }
         let what = if taken == 1 { "forwarded" } else { "bridged" };

@@ -39,6 +39,9 @@ const TRIED_WITHIN: Duration = Duration::from_secs(90);
 const TAKEN_WITHIN: Duration = Duration::from_secs(75);
 /// A store that is damaged is told of within this time of a start.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
+/// The longest that the gateway waits with all messages for a server that does not greet.
+// RFC 5321, section 4.5.3.2.1
+const GREETED_WITHIN: Duration = Duration::from_mins(5);
 /// The longest that the gateway waits with one message for a server that is silent. // RFC 5321, section 4.5.3.2.6
 const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
@@ -322,7 +325,7 @@ impl<'a> Elsewhere<'a> {
 }
 
 /// Looks for what has waited for long in the queue, and nobody knows why. A connection that hangs holds one message, and
-/// others only until the gateway takes it for stuck.
+/// others only until the gateway takes it for stuck, or if it never was greeted, until it gives up.
 fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), String> {
     let Some((now, way_out_since)) = outage.way_out_since() else { return Ok(()) };
     let mut held: BTreeMap<&str, BTreeSet<Sequence>> = BTreeMap::new();
@@ -330,6 +333,9 @@ fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), St
         let letter = entry.mark.as_ref().and_then(|mark| post.letters().get(mark));
         let sent_at = letter.and_then(|letter| letter.copies.get(&entry.recipient)?.sent_at);
         let domain = domain_of(&entry.recipient);
+        if post.ungreeted_at(domain).is_some_and(|at| now.since(at) < GREETED_WITHIN + TRIED_WITHIN) {
+            continue;
+        }
         let hung_at = post.hung_at(domain).iter().filter(|at| now.since(**at) < HANGS_MAX);
         let stuck_at = hung_at.clone().map(|at| *at + STUCK_AFTER).max();
         let since = [sent_at, stuck_at].into_iter().flatten().fold(way_out_since, Instant::max);
@@ -655,7 +661,7 @@ mod tests {
             let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from([rita.to_owned()]), now);
             post.borrow_mut().end(&attempt, End::Taken);
             for _ in 0..hangs {
-                post.borrow_mut().hang("post-0.example", now);
+                post.borrow_mut().hang("post-0.example", now, true);
             }
             let entry = StoredEntry {
                 mark: Some(MARKED.to_owned()),

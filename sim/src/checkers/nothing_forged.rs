@@ -1,15 +1,26 @@
 //! Nothing forged: what an attacker puts blindly into others' connections does not get through.
 //!
 //! An opening and an ICMP error do: their receiver judges them. The one is answered with a challenge ACK (RFC 5961
-//! section 4), the other is compared with what was sent (RFC 5927 section 4). What a default machine gets of UDP was
-//! asked for by nobody in any case; the checkers of names and of what is unsolicited judge UDP.
+//! section 4), the other is compared with what was sent (RFC 5927 section 4). Behind an opening of the attacker's own,
+//! where there was no connection, it may say what it likes. What a default machine gets of UDP was asked for by nobody
+//! in any case; the checkers of names and of what is unsolicited judge UDP.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use super::{Checker, Passage, Side, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::packet::Transport;
 
+/// The most openings of the attacker's that are remembered. Beyond, nothing is judged.
+const OPENED_MAX: usize = 1 << 16;
+
 /// Knows what the simulated attacker forges by its time to live, which no other machine uses.
-pub struct NothingForged;
+#[derive(Default)]
+pub struct NothingForged {
+    /// Where the attacker's openings came through.
+    opened: BTreeSet<(Ipv4Addr, u16)>,
+}
 
 impl Checker for NothingForged {
     fn name(&self) -> &'static str {
@@ -21,13 +32,20 @@ impl Checker for NothingForged {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let sent = passage.packet.ipv4().filter(|ip| ip.ttl == FORGED_TTL - 1);
-        let is_forged =
-            sent.is_some_and(|ip| matches!(ip.transport, Transport::Tcp { is_opening: false, .. }));
-        if (passage.side, passage.way, is_forged) == (Side::Lan, Way::Out, true) {
-            return Err(format!("a forged packet came through: {:?}", passage.packet));
+        if (passage.side, passage.way) != (Side::Lan, Way::Out) {
+            return Ok(());
         }
-        Ok(())
+        let Some(ip) = passage.packet.ipv4().filter(|ip| ip.ttl == FORGED_TTL - 1) else { return Ok(()) };
+        let Transport::Tcp { destination_port, is_opening, .. } = ip.transport else { return Ok(()) };
+        let receiver = (ip.destination, destination_port);
+        if self.opened.len() == OPENED_MAX || self.opened.contains(&receiver) {
+            return Ok(());
+        }
+        if is_opening {
+            self.opened.insert(receiver);
+            return Ok(());
+        }
+        Err(format!("a forged packet came through: {:?}", passage.packet))
     }
 }
 
@@ -39,10 +57,11 @@ mod tests {
 
     #[test]
     fn what_is_forged_is_known() {
-        let passes = |mut packet: Packet, ttl| {
+        let mut checker = NothingForged::default();
+        let mut passes = |mut packet: Packet, ttl| {
             let Content::Ipv4(ip) = &mut packet.content else { unreachable!("it is one") };
             ip.ttl = ttl;
-            NothingForged.on_passage(&passage(0, Way::Out, Side::Lan, &packet)).is_ok()
+            checker.on_passage(&passage(0, Way::Out, Side::Lan, &packet)).is_ok()
         };
         let from_server = |transport| packet("198.51.100.1", "192.168.1.9", transport);
         let data = || from_server(tcp(80, 1000));
@@ -50,5 +69,6 @@ mod tests {
         assert!(!passes(from_server(segment(80, 1000, "R")), FORGED_TTL - 1));
         let hosts_judge = [segment(80, 1000, "S"), Transport::IcmpError { about: None }];
         assert!(hosts_judge.into_iter().all(|transport| passes(from_server(transport), FORGED_TTL - 1)));
+        assert!(passes(data(), FORGED_TTL - 1), "the attacker has opened it");
     }
 }

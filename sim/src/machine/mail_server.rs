@@ -128,7 +128,7 @@ impl House {
         }
         self.account.unconfirmed += session.unconfirmed();
         for domain in &self.domains {
-            self.post.borrow_mut().hang(domain, self.now);
+            self.post.borrow_mut().hang(domain, self.now, session.was_greeted());
         }
     }
 }
@@ -179,8 +179,10 @@ impl Server for MailServer {
 
     /// Sessions with the old address stay until their connections end, and hear nothing more.
     fn on_renumber(&mut self, _network: Ipv4Net) {
-        for domain in self.sessions.values().flat_map(|_| &self.house.domains) {
-            self.house.post.borrow_mut().hang(domain, self.house.now);
+        for session in self.sessions.values() {
+            for domain in &self.house.domains {
+                self.house.post.borrow_mut().hang(domain, self.house.now, session.was_greeted());
+            }
         }
     }
 

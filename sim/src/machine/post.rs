@@ -41,6 +41,8 @@ pub struct Post {
     arrived: BTreeMap<(String, String), Arrived>,
     /// When connections to servers of a domain ended of which the gateway may wait for a reply.
     hung: BTreeMap<String, Vec<Instant>>,
+    /// When the last such connection to a domain ended in which the gateway had not been greeted.
+    ungreeted: BTreeMap<String, Instant>,
     /// The marks of messages that came to an account elsewhere.
     deposited: BTreeSet<String>,
     /// What octets that have flipped may cost.
@@ -193,6 +195,7 @@ impl Post {
         self.boots += 1;
         self.tally = Tally::default();
         self.hung.clear();
+        self.ungreeted.clear();
     }
 
     /// `user` is told of these messages.

@@ -37,6 +37,8 @@ pub(super) struct Session {
     arrivals: Vec<Arrival>,
     /// What follows what is to be said.
     way: Way,
+    /// Whether the client has said anything, which it does once it has the greeting.
+    was_greeted: bool,
     has_quit: bool,
 }
 
@@ -64,6 +66,7 @@ impl Session {
             busy_at: house.manner.is_busy_at(house.now, &mut house.rng),
             arrivals: Vec::new(),
             way: Way::On,
+            was_greeted: false,
             has_quit: false,
         };
         if session.busy_at == Some(BusyAt::Connection) {
@@ -81,6 +84,11 @@ impl Session {
         self.has_quit
     }
 
+    /// Whether the client knows that it was greeted.
+    pub fn was_greeted(&self) -> bool {
+        self.was_greeted
+    }
+
     /// How many recipients' messages were taken.
     pub fn unconfirmed(&self) -> u64 {
         self.arrivals.len() as u64
@@ -88,6 +96,7 @@ impl Session {
 
     /// Takes in what has come over the wire.
     pub fn receive(&mut self, house: &mut House, wire: &[u8]) {
+        self.was_greeted |= !wire.is_empty();
         match self.tls {
             // It does not read any more.
             Some(TlsManner::Silent) if self.unsent.is_empty() => {}

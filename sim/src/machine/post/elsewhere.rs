@@ -83,9 +83,18 @@ impl Post {
         self.arrived.get(&(mark.to_owned(), recipient.to_owned())).copied().unwrap_or_default()
     }
 
-    /// A connection to a server of `domain` has ended, and the gateway may wait on it for a reply.
-    pub fn hang(&mut self, domain: &str, now: Instant) {
+    /// A connection to a server of `domain` has ended, and the gateway may wait on it for a reply; for its greeting,
+    /// unless it `was_greeted`.
+    pub fn hang(&mut self, domain: &str, now: Instant, was_greeted: bool) {
         self.hung.entry(domain.to_owned()).or_default().push(now);
+        if !was_greeted {
+            self.ungreeted.insert(domain.to_owned(), now);
+        }
+    }
+
+    /// When the gateway was last left waiting for a greeting of `domain` since it booted.
+    pub fn ungreeted_at(&self, domain: &str) -> Option<Instant> {
+        self.ungreeted.get(domain).copied()
     }
 
     /// When that was so since the gateway booted.

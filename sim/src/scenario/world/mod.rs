@@ -98,7 +98,7 @@ impl World {
         let tree: SharedTree = Rc::new(RefCell::new(Tree::new()));
         let wrong_time = office.starts_at_a_wrong_time();
         let mut checkers = checkers::for_config(&config, &tree, office.bits_flip(), wrong_time);
-        checkers.push(Box::new(NothingForged));
+        checkers.push(Box::new(NothingForged::default()));
         let power = Power::on();
         let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
         let journal = Arc::clone(&disk);

@@ -240,7 +240,8 @@ fn a_persons_rule_sends_mail_on_by_the_queue_and_not_a_second_time() {
     });
 }
 
-/// A message for Anna, with these parameters of RCPT, that her rule sends on to Bob; returns what the gateway told his server.
+/// Sends Anna a message with these parameters of RCPT, which her rule forwards to Bob. Returns the lines that Bob's
+/// server got from the gateway.
 async fn sent_on_by_a_rule(keeps: bool, parameters: &str, refuses: bool) -> (Office, String) {
     let to = Mailbox::parse(BOB).unwrap();
     let all = vec![rule(When::default(), Action::Forward { to, keeps })];

@@ -20,6 +20,8 @@ const DNS_PORT: u16 = 53;
 /// The longest that an answer is under way from the authority that said it: slow name servers, lost frames.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
 /// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with
+/// The gateway waits for so long at least for the answer to a question; a later one may find nobody.
+const AWAITED_MAX: Duration = Duration::from_millis(1_500);
 /// an answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
 const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
 /// If nothing has come from the internet for so long, the gateway may be cut off, and its questions with it.
@@ -66,7 +68,8 @@ pub struct NamesTrue {
 #[derive(Default)]
 struct Unanswered {
     asked_last: Instant,
-    ids: Vec<u16>,
+    /// The identifiers of the last questions, and when they were asked.
+    ids: Vec<(u16, Instant)>,
 }
 
 impl NamesTrue {
@@ -286,19 +289,21 @@ impl NamesTrue {
         let Some(query) = question.queries.first() else { return };
         let unanswered = self.unanswered.entry(query.name().clone()).or_default();
         unanswered.asked_last = now;
-        unanswered.ids.push(question.metadata.id);
+        unanswered.ids.push((question.metadata.id, now));
         if unanswered.ids.len() > IDS_MAX {
             unanswered.ids.remove(0);
         }
     }
 
-    fn note_answer(&mut self, answer: &Message) {
+    fn note_answer(&mut self, answer: &Message, now: Instant) {
         let Some(query) = answer.queries.first() else { return };
         let is_good = says(answer)
             && !answer.metadata.truncation
             && (answer.answers.iter().chain(&answer.authorities))
                 .any(|record| record.record_type() == RecordType::SOA || record.name == *query.name());
-        let is_asked = |question: &Unanswered| question.ids.contains(&answer.metadata.id);
+        let is_awaited =
+            |(id, asked): &(u16, Instant)| *id == answer.metadata.id && now.since(*asked) <= AWAITED_MAX;
+        let is_asked = |question: &Unanswered| question.ids.iter().any(is_awaited);
         if is_good && self.unanswered.get(query.name()).is_some_and(is_asked) {
             self.unanswered.remove(query.name());
         }
@@ -344,7 +349,7 @@ impl Checker for NamesTrue {
             }
             (Way::In, Side::Lan) if !is_answer => self.note_asked(ip, source_port, &message, passage.now),
             (Way::Out, Side::Wan) if !is_answer => self.note_question(&message, passage.now),
-            (Way::In, Side::Wan) if is_answer => self.note_answer(&message),
+            (Way::In, Side::Wan) if is_answer => self.note_answer(&message, passage.now),
             _ => {}
         }
         Ok(())

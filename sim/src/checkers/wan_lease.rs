@@ -149,7 +149,7 @@ impl WanLease {
         let Some(transaction) = self.transaction.as_mut().filter(is_answered) else { return };
         match message.opts().msg_type() {
             Some(MessageType::Ack) => {
-                let Some(lease) = Lease::granted(transaction, message) else { return };
+                let Some(lease) = Lease::granted(transaction, message, now) else { return };
                 let is_same = self.lease.as_ref().is_some_and(|held| held.address == lease.address);
                 if is_same || !transaction.prolongs {
                     transaction.is_answered = true;
@@ -163,8 +163,9 @@ impl WanLease {
 }
 
 impl Lease {
-    /// What an ACK grants, counted from when it was asked for.
-    fn granted(transaction: &Transaction, message: &Message) -> Option<Self> {
+    /// What an ACK at `now` grants, counted from when it was asked for. If that took until T2, there is no time for a
+    /// renewal.
+    fn granted(transaction: &Transaction, message: &Message, now: Instant) -> Option<Self> {
         let secs = |code| match message.opts().get(code) {
             Some(
                 DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs),
@@ -174,12 +175,13 @@ impl Lease {
         let lasts = secs(OptionCode::AddressLeaseTime)?;
         let told = secs(OptionCode::Renewal).zip(secs(OptionCode::Rebinding));
         let (renew, rebind) = told.unwrap_or((lasts / 2, lasts / 8 * 7));
+        let rebind = transaction.first + rebind;
         Some(Self {
             address: message.yiaddr(),
             renew: transaction.first + (renew - renew / FUZZ_DIVISOR),
-            rebind: transaction.first + rebind,
+            rebind,
             end: transaction.last + lasts,
-            is_renewal_sent: false,
+            is_renewal_sent: rebind <= now,
             is_rebinding_sent: false,
         })
     }

@@ -79,6 +79,16 @@ pub const BEGINNING_LEN_MAX: usize = 128;
 const OWN_TTL: u8 = 64;
 
 impl Ipv4 {
+    /// The source and destination port of the UDP datagram of which this is the first fragment.
+    pub fn fragmented_udp_ports(&self) -> Option<(u16, u16)> {
+        let header = Ipv4HeaderSlice::from_slice(&self.beginning).ok()?;
+        let datagram = self.beginning.get(header.slice().len()..)?;
+        let is_first = header.is_fragmenting_payload() && header.fragments_offset().value() == 0;
+        let [s0, s1, d0, d1, ..] = *datagram else { return None };
+        let is_udp = header.protocol() == IpNumber::UDP;
+        (is_first && is_udp).then_some((u16::from_be_bytes([s0, s1]), u16::from_be_bytes([d0, d1])))
+    }
+
     /// Whether it is a TCP reset of the gateway's own, where it comes from the gateway and not from a bridged host.
     pub fn is_own_reset(&self) -> bool {
         self.ttl == OWN_TTL && matches!(self.transport, Transport::Tcp { is_reset: true, .. })

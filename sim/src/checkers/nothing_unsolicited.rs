@@ -68,7 +68,10 @@ impl NothingUnsolicited {
     fn ask(&mut self, ip: &Ipv4) {
         let any = Asked { protocol: Kind::Any, inside: (ip.source, 0), outside: (ip.destination, 0) };
         self.asked.insert(any);
-        if let Some((protocol, source_port, destination_port)) = ports(&ip.transport) {
+        // Later fragments go the way of the first.
+        let fragmented =
+            || ip.fragmented_udp_ports().map(|(source, destination)| (Kind::Udp, source, destination));
+        if let Some((protocol, source_port, destination_port)) = ports(&ip.transport).or_else(fragmented) {
             let asked = Asked {
                 protocol,
                 inside: (ip.source, source_port),

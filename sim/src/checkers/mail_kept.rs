@@ -346,6 +346,9 @@ fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), St
         held.insert(id.message);
         if held.len() > hung_at.count() {
             let Some(mark) = &entry.mark else {
+                if post.may_be_unreadable(&entry.recipient) {
+                    continue;
+                }
                 return Err(format!("message {id} of the queue is nobody's"));
             };
             if post.may_have_no_reason(mark, &entry.recipient) {

@@ -36,6 +36,11 @@ impl Post {
         self.harm.lost.contains(&(mark.to_owned(), copy.to_owned()))
     }
 
+    /// Whether a message for `copy` may be unreadable, so that its mark is not known.
+    pub fn may_be_unreadable(&self, copy: &str) -> bool {
+        self.harm.lost.iter().any(|(_, of)| of == copy)
+    }
+
     /// Whether a copy of a message may be there, or go out, once more.
     pub fn may_be_again(&self, mark: &str, copy: &str) -> bool {
         self.harm.again.contains(&(mark.to_owned(), copy.to_owned()))
@@ -83,6 +88,7 @@ mod tests {
         assert_eq!(["mark-1", "mark-2"].map(|mark| post.may_be_lost(mark, "anna")), [true, false]);
         assert_eq!(["mark-1", "mark-2"].map(|mark| post.may_be_again(mark, "anna")), [false, true]);
         assert!(!post.may_be_lost("mark-1", "berta"));
+        assert_eq!(["anna", "berta"].map(|copy| post.may_be_unreadable(copy)), [true, false]);
         assert_eq!([6, 7].map(|uid| post.is_harmed("anna", uid)), [false, true]);
         assert_eq!((post.has_harmed("anna"), post.has_harmed("berta"), post.harmed()), (true, false, 3));
     }

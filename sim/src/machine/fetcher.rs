@@ -168,9 +168,7 @@ impl Fetcher {
         post: &SharedPost,
     ) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
-        let mut stack = Stack::new(identity.mac, rng.random());
-        stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
-        stack.set_router(Some(identity.router));
+        let stack = Stack::of(identity, rng.random());
         Self {
             user,
             password,

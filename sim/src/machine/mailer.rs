@@ -251,9 +251,7 @@ impl Mailer {
         post: &SharedPost,
     ) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
-        let mut stack = Stack::new(identity.mac, rng.random());
-        stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
-        stack.set_router(Some(identity.router));
+        let stack = Stack::of(identity, rng.random());
         Self {
             name: identity.name.clone(),
             stack,

@@ -28,6 +28,8 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
 
+use crate::scenario::Identity;
+
 /// Octets that a TCP socket buffers in each direction.
 const TCP_BUFFER_LEN: usize = 8_192;
 /// Datagrams and octets that a UDP socket buffers in each direction.
@@ -47,6 +49,14 @@ pub struct Stack {
 }
 
 impl Stack {
+    /// The stack of a machine with the fixed address of `identity`, which draws its numbers by `seed`.
+    pub fn of(identity: &Identity, seed: u64) -> Self {
+        let mut stack = Self::new(identity.mac, seed);
+        stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
+        stack.set_router(Some(identity.router));
+        stack
+    }
+
     /// A stack without an address. The same `seed` draws the same numbers.
     pub fn new(mac: MacAddr, seed: u64) -> Self {
         let mut card = Card::default();

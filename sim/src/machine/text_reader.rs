@@ -70,9 +70,7 @@ impl TextReader {
     /// The reader that `identity` names.
     pub fn new(identity: &Identity) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
-        let mut stack = Stack::new(identity.mac, rng.random());
-        stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
-        stack.set_router(Some(identity.router));
+        let mut stack = Stack::of(identity, rng.random());
         let socket = stack.bind_udp(OWN_PORT);
         Self {
             gateway: identity.router,

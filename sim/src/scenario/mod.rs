@@ -74,9 +74,7 @@
 //!
 //! impl Caller {
 //!     fn new(identity: &Identity) -> Self {
-//!         let mut stack = Stack::new(identity.mac, identity.seed);
-//!         stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
-//!         stack.set_router(Some(identity.router));
+//!         let mut stack = Stack::of(identity, identity.seed);
 //!         let socket = stack.bind_udp(4_000);
 //!         Self { stack, socket, word: b"hello", next_at: Instant::ZERO, heard: 0 }
 //!     }

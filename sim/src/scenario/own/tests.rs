@@ -33,9 +33,7 @@ struct Spoken {
 
 impl Speaker {
     fn new(identity: &Identity) -> Self {
-        let mut stack = Stack::new(identity.mac, identity.seed);
-        stack.set_address(Some((identity.address.addr(), identity.address.prefix_len())));
-        stack.set_router(Some(identity.router));
+        let mut stack = Stack::of(identity, identity.seed);
         let socket = stack.bind_udp(PORT);
         Self { stack, socket, wanted: 0, record: Spoken::default() }
     }

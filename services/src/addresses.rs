@@ -4,7 +4,8 @@
 //! provider's DHCP server has given. Services [subscribe](Subscription) and find the latest state whenever they look;
 //! states in between may be skipped.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use crate::watch;
@@ -73,6 +74,15 @@ impl Addresses {
     /// The IPv4 addresses of the interfaces of `role`, one each.
     pub fn ipv4(&self, role: Role) -> impl Iterator<Item = Ipv4Net> {
         self.of(role).filter_map(InterfaceAddresses::ipv4)
+    }
+
+    /// Where a service listens that is served on `ports`: at the inside's IPv4 addresses and, if it is `on_outside`, at
+    /// the outside's.
+    pub fn places(&self, ports: &[u16], on_outside: bool) -> BTreeSet<SocketAddr> {
+        let outside = self.ipv4(Role::Outside).filter(|_| on_outside);
+        let networks = self.ipv4(Role::Inside).chain(outside);
+        let at = |network: Ipv4Net| ports.iter().map(move |port| SocketAddr::from((network.addr(), *port)));
+        networks.flat_map(at).collect()
     }
 
     /// The preferred addresses of each interface, one of each family, in the host stack's order: strangers are spoken to

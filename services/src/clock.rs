@@ -1,6 +1,7 @@
 //! Time as the services see it: handed over by whoever runs them.
 
 use std::future::pending;
+use std::time::Duration;
 
 use gatepost_ground::Instant;
 use tokio::time::sleep;
@@ -8,6 +9,52 @@ use tokio::time::sleep;
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub u64);
+
+/// The time of day to the nanosecond.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WallTime {
+    /// The whole seconds.
+    pub secs: UnixTime,
+    /// The nanoseconds since the last whole second, less than 1,000,000,000.
+    pub nanos: u32,
+}
+
+/// What whoever disciplines the time of day, such as an NTP client of this machine's, says of it. By default nobody
+/// does, and a clock of whole seconds is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Discipline {
+    /// Whether the time of day follows a source of time. Without that, nothing is known of its error.
+    pub is_synchronised: bool,
+    /// The most by which the time of day may be wrong.
+    pub error_max: Duration,
+    /// By how much the time of day is expected to be wrong; zero if nobody has estimated it.
+    pub error_estimate: Duration,
+    /// The leap second at the end of this UTC day, if there is one.
+    pub leap: Option<LeapSecond>,
+    /// The smallest step that the time of day is read in.
+    pub precision: Duration,
+}
+
+impl Default for Discipline {
+    fn default() -> Self {
+        Self {
+            is_synchronised: false,
+            error_max: Duration::ZERO,
+            error_estimate: Duration::ZERO,
+            leap: None,
+            precision: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A leap second to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeapSecond {
+    /// The last minute of the day has 61 seconds.
+    Inserted,
+    /// The last minute of the day has 59 seconds.
+    Deleted,
+}
 
 /// Reads the time. In production the machine's clocks, in simulation the simulated ones.
 ///
@@ -18,6 +65,16 @@ pub trait Clock {
 
     /// The time of day; it may jump.
     fn unix_time(&self) -> UnixTime;
+
+    /// The time of day as exactly as the clock has it.
+    fn wall_time(&self) -> WallTime {
+        WallTime { secs: self.unix_time(), nanos: 0 }
+    }
+
+    /// What is known of the time of day's error now.
+    fn discipline(&self) -> Discipline {
+        Discipline::default()
+    }
 }
 
 /// Waits until `due`; for ever without it.

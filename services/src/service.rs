@@ -42,8 +42,8 @@ pub struct Kind {
     pub name: &'static str,
     /// The ports that it is served on.
     pub ports: &'static [(Protocol, u16)],
-    /// Whether it is meant for the WAN, too.
-    pub is_public: bool,
+    /// Whether the WAN may use it.
+    pub on_wan: OnWan,
     /// Whether a source address tells who asks, so that networks can be admitted or not.
     pub is_limited_by_network: bool,
     /// Whether it asks everybody for a password.
@@ -52,6 +52,17 @@ pub struct Kind {
     pub about: &'static str,
     /// Its counters, each with its meaning.
     pub counters: &'static [(&'static str, &'static str)],
+}
+
+/// Whether the WAN may use a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnWan {
+    /// It is for the LAN alone.
+    Never,
+    /// Only if the configuration lists it.
+    WhenListed,
+    /// If the configuration lists it, or lists none and the mode leaves the WAN open.
+    ByDefault,
 }
 
 /// A service of the gateway's, for as long as the gateway runs.
@@ -90,6 +101,11 @@ pub trait Instance {
 
     /// Whether it serves.
     fn state(&self) -> State;
+
+    /// What people want to know of a service that serves as it should.
+    fn note(&self) -> Option<String> {
+        None
+    }
 
     /// Where it listens now.
     fn listens(&self) -> Vec<Listening>;

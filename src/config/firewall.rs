@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_ground::wire::Protocol;
-use gatepost_services::service::Kind;
+use gatepost_services::service::{Kind, OnWan};
 use ipnet::Ipv4Net;
 
 use super::address::{address, check_lan_host, network, overlap, port};
@@ -72,7 +72,7 @@ pub(super) fn read(
 
 /// A service that can be opened to the WAN.
 fn service(name: &str) -> Result<&'static Kind, Problem> {
-    let offered = || KINDS.into_iter().filter(|kind| kind.is_public);
+    let offered = || KINDS.into_iter().filter(|kind| kind.on_wan != OnWan::Never);
     if let Some(kind) = offered().find(|kind| kind.name == name) {
         return Ok(kind);
     }
@@ -198,7 +198,7 @@ fn claims_port_of(rule: &dataplane::Forward, kind: &Kind, services: &Services) -
 
 impl Config {
     /// The services that the WAN may use, as far as they are switched on: those of the list; without a list none in
-    /// [`Mode::NatDmz`], and else all public ones whose ports no forward takes.
+    /// [`Mode::NatDmz`], and else all that are public by default and whose ports no forward takes.
     pub fn wan_services(&self) -> impl Iterator<Item = &'static Kind> {
         let is_forwarded = |kind: &Kind| {
             let mut rules = self.firewall.forwards.iter().flat_map(|forward| &forward.rules);
@@ -207,7 +207,7 @@ impl Config {
         let is_open = move |kind: &&Kind| match (&self.firewall.wan_services, self.mode) {
             (_, Mode::LanOnly) | (None, Mode::NatDmz) => false,
             (Some(listed), _) => listed.contains(&kind.name),
-            (None, Mode::Nat | Mode::Router) => kind.is_public && !is_forwarded(kind),
+            (None, Mode::Nat | Mode::Router) => kind.on_wan == OnWan::ByDefault && !is_forwarded(kind),
         };
         KINDS.into_iter().filter(is_open).filter(|kind| self.services.is_enabled(kind.name))
     }

@@ -52,7 +52,7 @@ impl Config {
         {
             tell("WAN router", gateway.to_string());
         }
-        self.summaries().into_iter().for_each(|(topic, text)| tell(topic, text));
+        self.summaries().for_each(|(topic, text)| tell(topic, text));
         self.services.details(&self.users).for_each(|(topic, text)| tell(topic, text));
         if self.mode.translates() {
             self.firewall.forwards.iter().for_each(|forward| tell("forward", forward.to_string()));
@@ -72,7 +72,7 @@ impl Config {
         details
     }
 
-    fn summaries(&self) -> [(&'static str, String); 2] {
+    fn summaries(&self) -> impl Iterator<Item = (&'static str, String)> {
         let has_provider = self.mode != Mode::LanOnly && self.wan.address == WanAddress::Leased;
         self.services.summaries(&self.system.domain, has_provider)
     }
@@ -130,6 +130,7 @@ mod tests {
                 "WAN router       203.0.113.1",
                 "DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
                 "DNS              office.example; asks 203.0.113.53",
+                "NTP              the machine\'s time; at stratum 10 while its clock is unsynchronised",
                 "mail             off, as there is nobody to have any",
                 "reservation      192.168.1.20 camera (02:00:00:00:00:20)",
                 "reservation      192.168.1.21 (client 01:ab)",
@@ -148,6 +149,7 @@ mod tests {
             [
                 "DHCP             off",
                 "DNS              off",
+                "NTP              the machine\'s time; at stratum 10 while its clock is unsynchronised",
                 "mail             off, as there is nobody to have any"
             ]
         );
@@ -186,14 +188,15 @@ mod tests {
             let details = config(&format!("network.mode = '{mode}'\n{text}")).details();
             details.iter().map(|detail| detail.topic).collect::<Vec<_>>()
         };
-        assert_eq!(told("router"), ["WAN router", "DHCP", "DNS", "mail", "WAN service", "name"]);
-        assert_eq!(told("lan-only"), ["DHCP", "DNS", "mail", "name"]);
+        assert_eq!(told("router"), ["WAN router", "DHCP", "DNS", "NTP", "mail", "WAN service", "name"]);
+        assert_eq!(told("lan-only"), ["DHCP", "DNS", "NTP", "mail", "name"]);
     }
 
     #[test]
     fn details_name_whom_the_gateway_asks_for_names() {
         let asked = |text: &str| {
-            let [_, (_, dns)] = config(text).summaries();
+            let config = config(text);
+            let (_, dns) = config.summaries().find(|(topic, _)| *topic == "DNS").expect("it is told");
             dns.strip_prefix("office.example; asks ").expect("whom it asks").to_owned()
         };
         assert_eq!(asked(""), "the provider's servers");

@@ -8,7 +8,7 @@ use super::diagnostic::Problem;
 use super::section::Section;
 
 /// Upcoming sections, the feature that each belongs to, and the setting that turns it off, if there is one.
-const SECTIONS: [(&str, &str, Option<Off>); 7] = [
+const SECTIONS: [(&str, &str, Option<Off>); 6] = [
     (
         "ipv6",
         "IPv6",
@@ -19,7 +19,6 @@ const SECTIONS: [(&str, &str, Option<Off>); 7] = [
     ("uplinks", "several uplinks", None),
     ("web", "the web server", None),
     ("admin", "the administration pages", Some(Off::ENABLED)),
-    ("ntp", "the time service", Some(Off::ENABLED)),
 ];
 
 /// Upcoming keys of existing sections, and the feature that each belongs to.

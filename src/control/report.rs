@@ -369,6 +369,9 @@ pub struct Service {
     pub state: String,
     /// What is wrong with a service that is impaired.
     pub problem: Option<String>,
+    /// What else there is to know of a service that serves.
+    #[serde(default)]
+    pub note: Option<String>,
     /// Where it listens.
     pub listens: Vec<Listening>,
     /// What it has counted since the gateway began.
@@ -399,8 +402,8 @@ impl fmt::Display for Services {
         }
         table.fmt(f)?;
         for service in &self.services {
-            if let Some(problem) = &service.problem {
-                writeln!(f, "{}: {problem}", service.name)?;
+            for told in service.problem.iter().chain(&service.note) {
+                writeln!(f, "{}: {told}", service.name)?;
             }
         }
         for service in
@@ -576,6 +579,7 @@ mod tests {
             name: name.to_owned(),
             state: state.to_owned(),
             problem: None,
+            note: None,
             listens: Vec::new(),
             counters: Counts::new(),
         };
@@ -585,6 +589,7 @@ mod tests {
                 service("dhcp", "off"),
                 Service {
                     problem: Some("no name service on 203.0.113.10:53".to_owned()),
+                    note: Some("it asks nobody".to_owned()),
                     listens: vec![listens("udp"), listens("tcp")],
                     counters: counters.into(),
                     ..service("dns", "impaired")
@@ -596,6 +601,7 @@ mod tests {
             "dhcp     off       -",
             "dns      impaired  udp 192.168.1.1:53, tcp 192.168.1.1:53",
             "dns: no name service on 203.0.113.10:53",
+            "dns: it asks nobody",
             "queries",
         ] {
             assert!(text.contains(part), "{part}: {text}");

@@ -121,6 +121,7 @@ impl Inspector {
                     State::Impaired(problem) => Some(problem),
                     State::Off | State::Running => None,
                 },
+                note: instance.and_then(|instance| instance.note()),
                 listens: listens.into_iter().map(listening).collect(),
                 counters: entry
                     .counters()

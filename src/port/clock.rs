@@ -1,13 +1,15 @@
-//! The process's clock: the one place that reads the machine's time.
+//! The process's clock: the one place that reads the machine's time. `timex` has what the kernel knows of it.
 
 #![expect(clippy::disallowed_methods, reason = "everybody else gets the time from here")]
 
 use std::time::{Instant as StdInstant, SystemTime};
 
 use gatepost_ground::Instant;
-use gatepost_services::clock::{Clock, UnixTime};
+use gatepost_services::clock::{Clock, Discipline, UnixTime, WallTime};
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, clock_gettime};
+
+use super::timex;
 
 /// The machine's clocks; monotonic time counts from when this value was made. Copies agree.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +42,17 @@ impl Clock for SystemClock {
     }
 
     fn unix_time(&self) -> UnixTime {
+        self.wall_time().secs
+    }
+
+    fn wall_time(&self) -> WallTime {
         // A machine whose clock stands before 1970 does not know the time of day at all.
-        UnixTime(SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()))
+        let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        WallTime { secs: UnixTime(since.as_secs()), nanos: since.subsec_nanos() }
+    }
+
+    fn discipline(&self) -> Discipline {
+        timex::discipline()
     }
 }
 

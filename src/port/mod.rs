@@ -13,6 +13,7 @@ mod removal;
 mod run;
 pub mod tap;
 mod tap_offload;
+mod timex;
 pub mod upkeep;
 pub mod watch;
 

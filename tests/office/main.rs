@@ -24,6 +24,7 @@ mod mail_out;
 mod mail_polled;
 mod modes;
 mod nat;
+mod ntp;
 mod parallel;
 mod pop3;
 mod profile;

@@ -118,7 +118,7 @@ fn few_files_name_a_service() {
         |file: &&String| file.starts_with("src/") && is_source(file) && !file.starts_with("src/lab/");
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let files = files();
-    for service in ["dhcp", "dns"] {
+    for service in ["dhcp", "dns", "ntp"] {
         let naming: Vec<_> = files
             .iter()
             .filter(is_counted)

@@ -25,14 +25,14 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::net::Net;
-use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, State, Unprepared};
+use crate::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, Service, State, Unprepared};
 use crate::work::{self, Work};
 
 /// What is known of the service in any case.
 pub const KIND: Kind = Kind {
     name: "dhcp",
     ports: &[(Protocol::UDP, SERVER_PORT)],
-    is_public: false,
+    on_wan: OnWan::Never,
     is_limited_by_network: false,
     has_logins: false,
     about: "Frames for the DHCP server and client",
@@ -54,6 +54,8 @@ pub struct Settings {
     pub router: Told<Option<Ipv4Addr>>,
     /// The clients' name servers, the preferred first.
     pub name_servers: Told<Vec<Ipv4Addr>>,
+    /// The clients' time servers, the preferred first.
+    pub time_servers: Told<Vec<Ipv4Addr>>,
     /// The clients' domain, without a trailing dot.
     pub domain: String,
     /// How many ports the LAN has.
@@ -171,6 +173,10 @@ async fn read_leases<N: Net>(host: &Host<N>) -> Leases {
 }
 
 fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
+    let servers = |told| match told {
+        Told::Own => vec![own.addr()],
+        Told::Other(servers) => servers,
+    };
     Config {
         server_address: own.addr(),
         prefix: own.trunc(),
@@ -181,12 +187,9 @@ fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
             Told::Own => Some(own.addr()),
             Told::Other(router) => router,
         },
-        dns_servers: match settings.name_servers {
-            Told::Own => vec![own.addr()],
-            Told::Other(servers) => servers,
-        },
+        dns_servers: servers(settings.name_servers),
         domain: settings.domain,
-        ntp_servers: Vec::new(),
+        ntp_servers: servers(settings.time_servers),
         mtu: None,
         ports: settings.ports,
         reservations: settings.reservations,

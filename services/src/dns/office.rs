@@ -26,13 +26,13 @@ use super::stats::Stats;
 use crate::addresses::{Addresses, Subscription};
 use crate::lan_hosts::LocalNames;
 use crate::net::Net;
-use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, State, Unprepared};
+use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, State, Unprepared};
 
 /// What is known of the service in any case.
 pub const KIND: Kind = Kind {
     name: "dns",
     ports: &[(Protocol::TCP, PORT), (Protocol::UDP, PORT)],
-    is_public: true,
+    on_wan: OnWan::ByDefault,
     is_limited_by_network: true,
     has_logins: false,
     about: "The name service",
@@ -217,9 +217,7 @@ fn own_outside(addresses: &Addresses) -> Vec<IpAddr> {
 
 /// Where a service of `settings` listens while the gateway has `addresses`.
 fn wanted(settings: &Settings, addresses: &Addresses) -> BTreeSet<SocketAddr> {
-    let outside = addresses.ipv4(Role::Outside).filter(|_| settings.on_outside);
-    let networks = addresses.ipv4(Role::Inside).chain(outside).filter(|_| settings.enabled);
-    networks.map(|network| SocketAddr::from((network.addr(), PORT))).collect()
+    if settings.enabled { addresses.places(&[PORT], settings.on_outside) } else { BTreeSet::new() }
 }
 
 fn servers(settings: &Settings, addresses: &Addresses) -> Vec<SocketAddr> {

@@ -116,6 +116,7 @@ mod tests {
             name: name.to_owned(),
             state: "running".to_owned(),
             problem: None,
+            note: None,
             listens: Vec::new(),
             counters: BTreeMap::from([(MESSAGES.to_owned(), messages)]),
         };

@@ -20,17 +20,20 @@ pub struct ServicesAsConfigured {
 struct Wanted {
     dhcp: bool,
     dns: bool,
+    ntp: bool,
 }
 
 impl Wanted {
     fn of(config: &Config) -> Self {
-        Self { dhcp: config.services.dhcp.enabled, dns: config.services.dns.enabled }
+        let services = &config.services;
+        Self { dhcp: services.dhcp.enabled, dns: services.dns.enabled, ntp: services.ntp.enabled }
     }
 }
 
 /// What listens, by protocol and port.
 const DHCP: &[(&str, u16)] = &[("udp", 67)];
 const DNS: &[(&str, u16)] = &[("udp", 53), ("tcp", 53)];
+const NTP: &[(&str, u16)] = &[("udp", 123)];
 
 impl Checker for ServicesAsConfigured {
     fn name(&self) -> &'static str {
@@ -62,8 +65,11 @@ impl Checker for ServicesAsConfigured {
 
 impl ServicesAsConfigured {
     fn compare(&self, snapshot: &Snapshot) -> Result<(), String> {
-        let services =
-            [("dhcp", DHCP, self.all(|wanted| wanted.dhcp)), ("dns", DNS, self.all(|wanted| wanted.dns))];
+        let services = [
+            ("dhcp", DHCP, self.all(|wanted| wanted.dhcp)),
+            ("dns", DNS, self.all(|wanted| wanted.dns)),
+            ("ntp", NTP, self.all(|wanted| wanted.ntp)),
+        ];
         for (name, ports, is_wanted) in services {
             let service = snapshot.services.services.iter().find(|service| service.name == name);
             let service = service.ok_or_else(|| format!("{name} is not in the list"))?;
@@ -113,12 +119,15 @@ mod tests {
             name: name.to_owned(),
             state: state.to_owned(),
             problem: None,
+            note: None,
             listens: listens.iter().map(place).collect(),
             counters: serde_json::from_str("{}").expect("no counters"),
         }
     }
 
-    fn told(checker: &mut ServicesAsConfigured, services: Vec<Service>) -> bool {
+    /// `services` beside the time server.
+    fn told(checker: &mut ServicesAsConfigured, mut services: Vec<Service>) -> bool {
+        services.push(service("ntp", "running", NTP));
         let snapshot = Snapshot { services: Services { services }, ..snapshot(1) };
         checker.on_snapshot(&snapshot).is_err()
     }

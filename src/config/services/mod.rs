@@ -4,6 +4,7 @@ mod aliases;
 mod dhcp;
 mod dns;
 mod mail;
+mod ntp;
 mod polled;
 mod rules;
 mod smarthost;
@@ -17,6 +18,7 @@ use gatepost_services::dhcp::office as dhcp_service;
 use gatepost_services::dns::office as dns_service;
 use gatepost_services::mail::delivery::KIND as DELIVERY;
 use gatepost_services::mail::poll::KIND as POLLING;
+use gatepost_services::ntp::office as ntp_service;
 use gatepost_services::service::Kind;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
@@ -29,10 +31,11 @@ use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};
+pub use ntp::Ntp;
 
 /// The kinds of services that listen on ports.
-pub const KINDS: [&Kind; 7] =
-    [&dhcp_service::KIND, &dns_service::KIND, &SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
+pub const KINDS: [&Kind; 8] =
+    [&dhcp_service::KIND, &dns_service::KIND, &ntp_service::KIND, &SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
 
 /// The kinds of services that have no port and only connect to others.
 pub const OUTWARD_KINDS: [&Kind; 2] = [&DELIVERY, &POLLING];
@@ -44,6 +47,8 @@ pub struct Services {
     pub dhcp: Dhcp,
     /// Names for the LAN.
     pub dns: Dns,
+    /// Time for the LAN.
+    pub ntp: Ntp,
     /// Mail.
     pub mail: Mail,
 }
@@ -77,10 +82,11 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
         report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
+    let ntp = ntp::read(file.section("ntp"));
     let names = mail::Names { hostname, domain };
     let people = mail::People { users, polled, vacations };
     let mail = mail::read(file.section("mail"), names, &people, folder, report);
-    Services { dhcp, dns, mail }
+    Services { dhcp, dns, ntp, mail }
 }
 
 /// The setting that switches a service off.
@@ -97,7 +103,11 @@ pub(super) fn switched_off(kind: &Kind) -> String {
 impl Services {
     /// Whether the service that is called `name` is switched on.
     pub fn is_enabled(&self, name: &str) -> bool {
-        let states = [(&dhcp_service::KIND, self.dhcp.enabled), (&dns_service::KIND, self.dns.enabled)];
+        let states = [
+            (&dhcp_service::KIND, self.dhcp.enabled),
+            (&dns_service::KIND, self.dns.enabled),
+            (&ntp_service::KIND, self.ntp.enabled),
+        ];
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
             || self.mail.enabled
                 && (OUTWARD_KINDS.iter().any(|kind| kind.name == name)
@@ -121,8 +131,13 @@ impl Services {
 
     /// The services, each with what it goes by in the office's `domain`. `has_provider`: there is a provider that tells
     /// more than the file.
-    pub(super) fn summaries(&self, domain: &str, has_provider: bool) -> [(&'static str, String); 2] {
-        [("DHCP", self.dhcp.summary()), ("DNS", self.dns.summary(domain, has_provider))]
+    pub(super) fn summaries(
+        &self,
+        domain: &str,
+        has_provider: bool,
+    ) -> impl Iterator<Item = (&'static str, String)> {
+        let dns = self.dns.summary(domain, has_provider);
+        [("DHCP", self.dhcp.summary()), ("DNS", dns), ("NTP", self.ntp.summary())].into_iter()
     }
 
     /// The names that are certain before any host has come; none without a name service.

@@ -49,12 +49,12 @@ fn access_that_cannot_be_is_told() {
         (
             "access.http = ▸{ from = ['lan'] }",
             "\"http\" comes with the web server, which this version does not have yet; remove it, \
-             or write \"dns\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
+             or write \"dns\", \"ntp\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
         ),
         (
             "[access]\n▸gopher = { from = ['lan'] }",
             "unknown key \"gopher\" in [access]; remove it, \
-             or write \"dns\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
+             or write \"dns\", \"ntp\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
         ),
         (
             "access.dhcp = ▸{ from = ['lan'] }",
@@ -91,7 +91,7 @@ fn access_that_cannot_be_is_told() {
     ] {
         assert_mistakes(text, &[told]);
     }
-    let others = "remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"";
+    let others = "remove it, or write \"dns\", \"ntp\", \"smtp\", \"submission\" or \"pop3s\"";
     for name in ["dhcp", "lmtp", "pop3"] {
         assert_mistakes(
             &format!("firewall.wan_services = [▸'{name}']"),

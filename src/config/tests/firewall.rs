@@ -13,7 +13,7 @@ fn firewall_services_and_dmz_host() {
     assert_mistakes(
         "firewall.wan_services = ['dns', 'smtp', ▸'http']",
         &["\"http\" comes with the web server, which this version does not have yet; remove it, \
-           or write \"dns\", \"smtp\", \"submission\" or \"pop3s\""],
+           or write \"dns\", \"ntp\", \"smtp\", \"submission\" or \"pop3s\""],
     );
     assert_mistakes(
         "firewall.dmz_host = ▸'192.168.1.1'",

@@ -113,8 +113,8 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     assert_mistakes(
         &format!("{USERS}firewall.wan_services = [▸'pop3', 'pop3s', ▸'lmtp']"),
         &[
-            "there is no service \"pop3\" for the WAN; remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"",
-            "there is no service \"lmtp\" for the WAN; remove it, or write \"dns\", \"smtp\", \"submission\" or \"pop3s\"",
+            "there is no service \"pop3\" for the WAN; remove it, or write \"dns\", \"ntp\", \"smtp\", \"submission\" or \"pop3s\"",
+            "there is no service \"lmtp\" for the WAN; remove it, or write \"dns\", \"ntp\", \"smtp\", \"submission\" or \"pop3s\"",
         ],
     );
 }

@@ -155,7 +155,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\", \"mail\", \"tls\" or \"access\"",
+             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\", \"ntp\", \"mail\", \"tls\" or \"access\"",
         ],
     );
 }
@@ -255,19 +255,15 @@ fn wrong_lan_brings_no_errors_that_only_follow() {
 
 #[test]
 fn features_of_later_versions_can_only_be_off() {
-    assert_eq!(accepted("ntp.enabled = false\nmail.enabled = false\nipv6.mode = 'off'"), Config::default());
+    assert_eq!(accepted("admin.enabled = false\nmail.enabled = false\nipv6.mode = 'off'"), Config::default());
     assert_mistakes(
-        "▸[ntp]\nenabled = true\n▸[admin]\nport = 8080\n[[admin.pages]]\nname = 'status'",
-        &[
-            "[ntp] comes with the time service, which this version does not have yet; \
-             remove the section, or write only enabled = false",
-            "[admin] comes with the administration pages, which this version does not have yet; \
-             remove the section, or write only enabled = false",
-        ],
+        "▸[admin]\nport = 8080\n[[admin.pages]]\nname = 'status'",
+        &["[admin] comes with the administration pages, which this version does not have yet; \
+             remove the section, or write only enabled = false"],
     );
     assert_mistakes(
-        "[ntp]\nenabled = false\n▸local_stratum = 10",
-        &["local_stratum comes with the time service, which this version does not have yet; remove the key"],
+        "[admin]\nenabled = false\n▸port = 8080",
+        &["port comes with the administration pages, which this version does not have yet; remove the key"],
     );
     assert_mistakes(
         "[wan]\n▸vlan = 7\n▸[ipv6]\nmode = 'on'\n▸[[networks]]\nname = 'guest'\n[[networks]]\n▸[web]",
@@ -279,6 +275,17 @@ fn features_of_later_versions_can_only_be_off() {
             "[web] comes with the web server, which this version does not have yet; remove it",
         ],
     );
+}
+
+#[test]
+fn the_stratum_without_a_source_is_up_to_fifteen() {
+    let ntp = accepted("").services.ntp;
+    assert_eq!((ntp.enabled, ntp.local_stratum), (true, 10));
+    assert_eq!(accepted("ntp.local_stratum = 0").services.ntp.local_stratum, 0);
+    for stratum in ["16", "-1"] {
+        let told = format!("{stratum} is out of range; write an integer from 0 to 15");
+        assert_mistakes(&format!("ntp.local_stratum = ▸{stratum}"), &[&told]);
+    }
 }
 
 #[test]

@@ -25,6 +25,7 @@ use gatepost_services::mail::service::pop3::{OfficePop3, Opening, POP3, POP3S};
 use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
+use gatepost_services::ntp::office::{self as ntp, OfficeNtp};
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
 use gatepost_services::users::verifier::Cost;
 
@@ -104,6 +105,7 @@ impl List {
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
+            Box::new(Listed { service: OfficeNtp::default(), settings: ntp_settings }),
             Box::new(Listed { service: mail(Role::Mx), settings: |c| mail_settings(c, &SMTP) }),
             Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
             Box::new(Listed { service: mail(Role::Lmtp), settings: |c| mail_settings(c, &LMTP) }),
@@ -181,6 +183,7 @@ fn dhcp_settings(config: &Config) -> dhcp::Settings {
         authoritative: config.services.dhcp.authoritative,
         router: if is_lan_only { Told::Other(config.lan.gateway) } else { Told::Own },
         name_servers,
+        time_servers: if tells_time(config) { Told::Own } else { Told::Other(Vec::new()) },
         domain: config.system.domain.clone(),
         ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
         reservations: config.services.dhcp.reservations.clone(),
@@ -197,6 +200,21 @@ fn dns_settings(config: &Config) -> dns::Settings {
         // A host on a LAN that others run asks their name server, which knows the LAN's private names.
         rebinding_filter: config.mode != Mode::LanOnly,
         on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),
+    }
+}
+
+/// Whether the LAN is served time, all of it.
+fn tells_time(config: &Config) -> bool {
+    let lan = config.lan.address.trunc();
+    let admitted = config.access.to(ntp::KIND.name);
+    config.services.ntp.enabled && admitted.is_none_or(|from| from.iter().any(|net| net.contains(&lan)))
+}
+
+fn ntp_settings(config: &Config) -> ntp::Settings {
+    ntp::Settings {
+        enabled: config.services.ntp.enabled,
+        local_stratum: config.services.ntp.local_stratum,
+        on_outside: config.wan_services().any(|kind| kind.name == ntp::KIND.name),
     }
 }
 
@@ -270,6 +288,28 @@ mod tests {
     fn the_gateway_hands_out_itself() {
         let settings = dhcp_settings(&config(""));
         assert_eq!((settings.router, settings.name_servers), (Told::Own, Told::Own));
+    }
+
+    #[test]
+    fn clients_are_told_of_the_gateways_time_where_all_of_the_lan_is_served() {
+        let told = |text: &str| dhcp_settings(&config(text)).time_servers == Told::Own;
+        for text in
+            ["", "network.mode = 'lan-only'", "access.ntp.from = ['lan']", "access.ntp.from = ['any']"]
+        {
+            assert!(told(text), "{text}");
+        }
+        for text in ["ntp.enabled = false", "access.ntp.from = ['192.168.1.128/25', '198.51.100.0/24']"] {
+            assert!(!told(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn time_is_served_outside_if_it_is_listed_alone() {
+        let outside = |text: &str| ntp_settings(&config(text)).on_outside;
+        assert!(outside("firewall.wan_services = ['ntp']"));
+        for mode in ["nat", "nat-dmz", "router"] {
+            assert!(!outside(&format!("network.mode = '{mode}'")), "{mode}");
+        }
     }
 
     #[test]

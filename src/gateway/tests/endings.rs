@@ -1,7 +1,7 @@
 //! How services end: one by itself, those of a former configuration, and all of them with the gateway.
 
 use gatepost_services::net::stack::Stack;
-use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, State, Unprepared};
+use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;
 use crate::gateway::generation::{CUT_SHORT_AFTER, STOP_WITHIN};
@@ -32,7 +32,7 @@ const fn kind(name: &'static str) -> Kind {
     Kind {
         name,
         ports: &[],
-        is_public: false,
+        on_wan: OnWan::Never,
         is_limited_by_network: false,
         has_logins: false,
         about: "Nothing",

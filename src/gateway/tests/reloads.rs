@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gatepost_ground::wire::arp;
 use gatepost_services::net::stack::Stack;
-use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, State, Unprepared};
+use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;
 use crate::gateway::reload::{ReloadError, Reloader};
@@ -23,7 +23,7 @@ impl Picky {
     const KIND: Kind = Kind {
         name: "picky",
         ports: &[],
-        is_public: false,
+        on_wan: OnWan::Never,
         is_limited_by_network: false,
         has_logins: false,
         about: "Nothing",
@@ -302,19 +302,25 @@ fn services_tell_where_they_listen_and_those_that_are_off_are_told_too() {
                 |service: &Value| format!("{} {} {}", service["name"], service["state"], places(service));
             services.iter().map(told).collect::<Vec<_>>().join("; ").replace('"', "")
         };
-        let told = states(&asked.office.report(What::Services).await);
+        let report = asked.office.report(What::Services).await;
+        let note = report["services"][2]["note"].as_str().expect("nobody keeps the clock");
+        assert_eq!(
+            note,
+            "unsynchronised: nothing keeps this machine's clock, and clients are told stratum 10"
+        );
+        let told = states(&report);
         assert_eq!(
             told,
             "dhcp running udp 192.168.1.1:67; dns running udp 192.168.1.1:53 tcp 192.168.1.1:53 \
-             udp 203.0.113.10:53 tcp 203.0.113.10:53; \
+             udp 203.0.113.10:53 tcp 203.0.113.10:53; ntp running udp 192.168.1.1:123; \
              smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
         );
-        asked.reload(&format!("{STATIC_WAN}dhcp.enabled = false\ndns.enabled = false"));
+        asked.reload(&format!("{STATIC_WAN}dhcp.enabled = false\ndns.enabled = false\nntp.enabled = false"));
         asked.pass(20).await;
         let told = states(&asked.office.report(What::Services).await);
         assert_eq!(
             told,
-            "dhcp off ; dns off ; smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
+            "dhcp off ; dns off ; ntp off ; smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
         );
     });
 }

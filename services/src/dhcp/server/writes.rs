@@ -12,13 +12,13 @@
 //! What is known does not count against MAC or port: it is served beside a flood behind the same port. A renewal that is
 //! not written follows one that was written a moment before, so that the client is told nearly the whole time.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr, PortId, RateLimit};
 
 use super::shares::Origin;
+use crate::limits::Limits;
 
 /// Of one address: more than a client has that its user restarts again and again.
 const OF_ADDRESS: RateLimit = RateLimit::once_in(Duration::from_secs(10), 64);
@@ -27,11 +27,8 @@ const OF_SOURCE: RateLimit = RateLimit::new(2, 256);
 /// Other changes by one port: a whole office that asks at once, twice.
 const OF_PORT: RateLimit = RateLimit::new(16, 512);
 
-/// The most addresses, or source MACs, whose changes are counted. When there are more, all are counted anew: a port's
-/// limit holds all the same, and a sender has no more leases than its share.
-const COUNTED_MAX: usize = 4096;
-
-/// The changes that may still be written.
+/// The changes that may still be written. When more addresses, or source MACs, have to be counted than can be, all are
+/// counted anew: a port's limit holds all the same, and a sender has no more leases than its share.
 #[derive(Debug)]
 pub(super) struct Writes {
     of_address: Limits<Ipv4Addr>,
@@ -59,25 +56,6 @@ impl Writes {
     /// now. It is counted as written.
     pub fn admit(&mut self, now: Instant, origin: Origin, is_relayed: bool) -> bool {
         (is_relayed || self.of_source.admit(now, origin.mac)) && self.of_port.admit(now, origin.port)
-    }
-}
-
-#[derive(Debug)]
-struct Limits<K> {
-    of_each: RateLimit,
-    by_key: BTreeMap<K, RateLimit>,
-}
-
-impl<K: Ord> Limits<K> {
-    fn new(of_each: RateLimit) -> Self {
-        Self { of_each, by_key: BTreeMap::new() }
-    }
-
-    fn admit(&mut self, now: Instant, key: K) -> bool {
-        if self.by_key.len() >= COUNTED_MAX && !self.by_key.contains_key(&key) {
-            self.by_key.clear();
-        }
-        self.by_key.entry(key).or_insert(self.of_each).admit(now)
     }
 }
 
@@ -122,7 +100,6 @@ mod tests {
         let mut writes = Writes::new();
         let admitted = (0..100_000).filter(|number| writes.admit(NOW, at(*number, 1), false)).count();
         assert_eq!(admitted, 512);
-        assert!(writes.of_source.by_key.len() <= COUNTED_MAX);
         assert!(writes.admit(NOW, at(1, 2), false));
     }
 }

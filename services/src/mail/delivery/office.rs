@@ -16,14 +16,14 @@ use crate::mail::service::directory::Directory;
 use crate::mail::service::ground::{Ground, Opener};
 use crate::mail::signing::{Keeping, KeyKeeper, Keys, signing_domains};
 use crate::net::Net;
-use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, Service, State, Unprepared};
+use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, Service, State, Unprepared};
 use crate::watch;
 
 /// What is known of the way out.
 pub const KIND: Kind = Kind {
     name: "delivery",
     ports: &[],
-    is_public: false,
+    on_wan: OnWan::Never,
     is_limited_by_network: false,
     has_logins: false,
     about: "Mail to other servers",

@@ -14,14 +14,14 @@ use crate::mail::service;
 use crate::mail::service::ground::{Ground, Opener};
 use crate::mail::service::remote::Remote;
 use crate::net::Net;
-use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Service, State, Unprepared};
+use crate::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, Service, State, Unprepared};
 use crate::watch;
 
 /// What is known of polling.
 pub const KIND: Kind = Kind {
     name: "polling",
     ports: &[],
-    is_public: false,
+    on_wan: OnWan::Never,
     is_limited_by_network: false,
     has_logins: false,
     about: "Mail that is fetched from mailboxes elsewhere",

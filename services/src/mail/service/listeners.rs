@@ -138,14 +138,9 @@ impl<N: Net, S: Server> ServerInstance<N, S> {
 
     /// Where it listens while the gateway has `addresses`.
     fn wanted(&self, addresses: &Addresses) -> BTreeSet<SocketAddr> {
-        let on_outside = self.shared.settings().on_outside;
-        let outside = addresses.ipv4(Side::Outside).filter(|_| on_outside);
         let ports = [self.shared.port(), self.shared.tls_port()];
-        let networks = addresses.ipv4(Side::Inside).chain(outside);
-        let locals = networks.flat_map(|network| {
-            ports.into_iter().flatten().map(move |port| SocketAddr::from((network.addr(), port)))
-        });
-        locals.collect()
+        let ports: Vec<_> = ports.into_iter().flatten().collect();
+        addresses.places(&ports, self.shared.settings().on_outside)
     }
 
     async fn listen(&self, local: SocketAddr) -> io::Result<()> {

@@ -23,7 +23,7 @@ use crate::mail::judge::Judges;
 use crate::mail::smtp::server::{Action, Ask, Output, Session};
 use crate::mail::smtp::{Policy, Role};
 use crate::net::Net;
-use crate::service::{self, Host, Instance, Kind, LocalFuture, Off, Unprepared};
+use crate::service::{self, Host, Instance, Kind, LocalFuture, Off, OnWan, Unprepared};
 use crate::tls::Tls;
 use crate::watch;
 
@@ -31,7 +31,7 @@ use crate::watch;
 pub const SMTP: Kind = Kind {
     name: "smtp",
     ports: &[(Protocol::TCP, 25)],
-    is_public: true,
+    on_wan: OnWan::ByDefault,
     is_limited_by_network: true,
     has_logins: false,
     about: "Mail from other servers, and from programs on the LAN",
@@ -49,8 +49,13 @@ pub const SUBMISSION: Kind = Kind {
 };
 
 /// What is known of LMTP, which has no port of its own. // RFC 2033
-pub const LMTP: Kind =
-    Kind { name: "lmtp", ports: &[], is_public: false, about: "Mail from other servers, by LMTP", ..SMTP };
+pub const LMTP: Kind = Kind {
+    name: "lmtp",
+    ports: &[],
+    on_wan: OnWan::Never,
+    about: "Mail from other servers, by LMTP",
+    ..SMTP
+};
 
 /// One of the office's mail services, over all configurations.
 pub struct OfficeMail {

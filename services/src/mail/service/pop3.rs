@@ -28,7 +28,7 @@ use crate::mail::pop3::server::{Action, Ask, Output, Policy, Session};
 use crate::mail::smtp;
 use crate::mail::store::MailboxId;
 use crate::net::Net;
-use crate::service::{Host, Instance, Kind, LocalFuture, Off, Service, Unprepared};
+use crate::service::{Host, Instance, Kind, LocalFuture, Off, OnWan, Service, Unprepared};
 use crate::tls::Tls;
 use crate::watch;
 
@@ -36,7 +36,7 @@ use crate::watch;
 pub const POP3: Kind = Kind {
     name: "pop3",
     ports: &[(Protocol::TCP, 110)],
-    is_public: false,
+    on_wan: OnWan::Never,
     is_limited_by_network: true,
     has_logins: true,
     about: "Users fetch their mail",
@@ -47,7 +47,7 @@ pub const POP3: Kind = Kind {
 pub const POP3S: Kind = Kind {
     name: "pop3s",
     ports: &[(Protocol::TCP, 995)],
-    is_public: true,
+    on_wan: OnWan::ByDefault,
     about: "Users fetch their mail, under TLS",
     ..POP3
 };

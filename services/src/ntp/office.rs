@@ -1,0 +1,251 @@
+//! The office's time server as a [`Service`](crate::service::Service).
+//!
+//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. What is counted, and
+//! who has asked how often, outlasts it. An instance that is replaced answers what it has taken; what waits for it at a
+//! socket, its successor does.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use gatepost_ground::Role;
+use gatepost_ground::wire::Protocol;
+use tracing::warn;
+
+use super::codec::PORT;
+use super::server::{Arrival, Server};
+use super::stats::Stats;
+use crate::addresses::{Addresses, Subscription};
+use crate::clock::Clock;
+use crate::net::{Net, UdpSocket};
+use crate::race::race;
+use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, State, Unprepared};
+use crate::task::Task;
+use crate::watch;
+
+/// What is known of the service in any case.
+pub const KIND: Kind = Kind {
+    name: "ntp",
+    ports: &[(Protocol::UDP, PORT)],
+    on_wan: OnWan::WhenListed,
+    is_limited_by_network: true,
+    has_logins: false,
+    about: "The time server",
+    counters: Stats::GLOSSARY,
+};
+
+/// No request is longer: one with the extension fields of network time security has about 1,000 octets.
+const DATAGRAM_OCTETS_MAX: usize = 2_048;
+
+/// What a configuration says of the service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether time is served.
+    pub enabled: bool,
+    /// The stratum while nothing keeps the machine's clock, up to 15; 0: clients are told that it is unsynchronised.
+    pub local_stratum: u8,
+    /// Whether the service listens on the outside, too.
+    pub on_outside: bool,
+}
+
+/// The office's time server, over all configurations.
+#[derive(Default)]
+pub struct OfficeNtp {
+    /// Made when the service is first prepared.
+    server: RefCell<Option<Rc<RefCell<Server>>>>,
+}
+
+impl<N: Net> service::Service<N> for OfficeNtp {
+    type Settings = Settings;
+
+    fn kind(&self) -> &'static Kind {
+        &KIND
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        settings: Settings,
+        host: &'a Host<N>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
+        Box::pin(async move {
+            if !settings.enabled {
+                return Ok(Rc::new(Off) as Rc<dyn Instance>);
+            }
+            let new = || Rc::new(RefCell::new(Server::new(host.clock.now())));
+            let server = Rc::clone(self.server.borrow_mut().get_or_insert_with(new));
+            Ok(OfficeInstance::prepare(settings, host, server).await? as Rc<dyn Instance>)
+        })
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        let stats = self.server.borrow().as_ref().map(|server| server.borrow().stats());
+        stats.unwrap_or_default().iter().collect()
+    }
+}
+
+/// The time server by one configuration.
+struct OfficeInstance<N: Net> {
+    net: N,
+    shared: Rc<Shared>,
+    on_outside: bool,
+    addresses: Subscription,
+    listeners: RefCell<BTreeMap<SocketAddr, Task>>,
+    /// What could not be bound when the addresses changed.
+    trouble: RefCell<Option<String>>,
+    this: Weak<Self>,
+}
+
+/// What the tasks of an instance share.
+struct Shared {
+    server: Rc<RefCell<Server>>,
+    clock: Rc<dyn Clock>,
+    local_stratum: u8,
+    /// Whether nothing new is taken.
+    finishing: watch::Sender<bool>,
+}
+
+impl<N: Net> OfficeInstance<N> {
+    async fn prepare(
+        settings: Settings,
+        host: &Host<N>,
+        server: Rc<RefCell<Server>>,
+    ) -> Result<Rc<Self>, Unprepared> {
+        let mut addresses = host.addresses.clone();
+        let now = Rc::clone(&addresses.borrow_and_update());
+        if now.ipv4(Role::Inside).next().is_none() {
+            return Err(Unprepared::without_address(KIND.name));
+        }
+        let Settings { local_stratum, on_outside, .. } = settings;
+        let (clock, finishing) = (Rc::clone(&host.clock), watch::Sender::new(false));
+        let instance = Rc::new_cyclic(|this| Self {
+            net: host.net.clone(),
+            shared: Rc::new(Shared { server, clock, local_stratum, finishing }),
+            on_outside,
+            addresses,
+            listeners: RefCell::default(),
+            trouble: RefCell::default(),
+            this: Weak::clone(this),
+        });
+        for local in now.places(&[PORT], on_outside) {
+            instance.listen(local).await.map_err(|error| Unprepared {
+                service: KIND.name,
+                why: format!("it cannot listen on {local}: {error}"),
+                remedy: "see the log".to_owned(),
+            })?;
+        }
+        Ok(instance)
+    }
+
+    async fn listen(&self, local: SocketAddr) -> io::Result<()> {
+        let socket = self.net.bind_udp(local).await?;
+        let task = Task::spawn(serve(Rc::clone(&self.shared), socket));
+        self.listeners.borrow_mut().insert(local, task);
+        Ok(())
+    }
+
+    /// Goes over to `new` addresses.
+    async fn follow(&self, new: &Addresses) {
+        let wanted = new.places(&[PORT], self.on_outside);
+        // One that has failed is tried again.
+        let mut listeners = self.listeners.take();
+        let gone: Vec<_> =
+            listeners.extract_if(.., |local, task| !wanted.contains(local) || task.is_over()).collect();
+        *self.listeners.borrow_mut() = listeners;
+        for (_, task) in gone {
+            task.end().await;
+        }
+        let mut trouble = None;
+        for local in wanted {
+            if self.listeners.borrow().contains_key(&local) {
+                continue;
+            }
+            if let Err(error) = self.listen(local).await {
+                let what = format!("no time server on {local}: {error}");
+                warn!("{what}");
+                trouble = Some(what);
+            }
+        }
+        *self.trouble.borrow_mut() = trouble;
+    }
+}
+
+/// Answers what comes to `socket`, until nothing new is to be taken or the socket fails.
+async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
+    let Shared { server, clock, local_stratum, finishing } = &*shared;
+    let mut finishing = finishing.subscribe();
+    let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+    loop {
+        let finished = async {
+            // It cannot fail: the sender is in what is shared.
+            _ = finishing.wait_for(|is_finishing| *is_finishing).await;
+            None
+        };
+        let received = async { socket.recv_from(&mut buffer).await.ok() };
+        let Some((len, source)) = race(finished, received).await else { return };
+        let arrival = Arrival {
+            time: clock.wall_time(),
+            now: clock.now(),
+            discipline: clock.discipline(),
+            source: source.ip(),
+            datagram: &buffer[..len],
+        };
+        let reply = server.borrow_mut().handle(*local_stratum, &arrival);
+        let Some(reply) = reply else { continue };
+        let octets = reply.octets_at(clock.wall_time());
+        if socket.send_to(&octets, source).await.is_err() {
+            server.borrow_mut().note_lost_reply();
+        }
+    }
+}
+
+impl<N: Net> Instance for OfficeInstance<N> {
+    fn activate(&self) {}
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
+        let mut addresses = self.addresses.clone();
+        Box::pin(async move {
+            while addresses.changed().await.is_ok() {
+                let new = Rc::clone(&addresses.borrow_and_update());
+                this.follow(&new).await;
+            }
+            // Nobody publishes any more: another configuration is in force.
+            std::future::pending::<()>().await;
+        })
+    }
+
+    fn state(&self) -> State {
+        let listeners = self.listeners.borrow();
+        let failed = listeners.iter().find(|(_, task)| task.is_over());
+        let failed = failed.map(|(local, _)| format!("no time server on {local}: the network has failed"));
+        failed.or_else(|| self.trouble.borrow().clone()).map_or(State::Running, State::Impaired)
+    }
+
+    fn note(&self) -> Option<String> {
+        let Shared { clock, local_stratum, .. } = &*self.shared;
+        let told = match local_stratum {
+            0 => "clients are told so".to_owned(),
+            stratum => format!("clients are told stratum {stratum}"),
+        };
+        let note = || format!("unsynchronised: nothing keeps this machine's clock, and {told}");
+        (!clock.discipline().is_synchronised).then(note)
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        let listeners = self.listeners.borrow();
+        let serving = listeners.iter().filter(|(_, task)| !task.is_over());
+        serving.map(|(local, _)| Listening { protocol: Protocol::UDP, local: *local }).collect()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        self.shared.finishing.send_replace(true);
+        let listeners = self.listeners.take();
+        Box::pin(async move {
+            for task in listeners.into_values() {
+                task.ended().await;
+            }
+        })
+    }
+}

@@ -1,0 +1,240 @@
+//! The time server's state machine: which datagrams are answered, and what the answers say.
+//!
+//! Every answer has 48 octets, and no request is shorter, so nobody is sent more than was sent in his name. Only clients'
+//! requests are answered (mode 3): peers, control messages and servers' answers are not, so that no two servers keep each
+//! other busy. A source gets [`OF_SOURCE`] answered, all together [`OF_ALL`]. A source beyond its limit is told so by a
+//! kiss-o'-death now and then (RFC 5905, section 7.4), and hears nothing otherwise.
+//!
+//! What an answer says of the clock depends on what the kernel says of its discipline:
+//!
+//! | | synchronised | unsynchronised | unsynchronised, `local_stratum` 0 |
+//! | --- | --- | --- | --- |
+//! | leap | as the kernel has it | no warning | unsynchronised |
+//! | stratum | [`STRATUM_SYNCHRONISED`] | `local_stratum` | 16 |
+//! | root delay | 0 | 0 | 0 |
+//! | root dispersion | the kernel's maximum error, see below | 1 s, and 15 µs more each second; less than 2 s | the same |
+//! | reference id | 127.0.0.1 | 127.127.1.1, or `LOCL` at stratum 1 | none |
+//! | reference time | the last full second | the last full second | none |
+//!
+//! The kernel is told neither the stratum nor the address of the source by whoever disciplines its clock. The root delay
+//! is a part of the maximum error that the kernel is told (chrony and ntpd: half of it, and the dispersion), and the
+//! kernel lets that error grow by 500 µs each second. So the whole of it stands in the dispersion, to which the precision
+//! is added: a client's distance to the root is never less than it should be. systemd-timesyncd tells the kernel no error
+//! at all; then [`UNESTIMATED`] is added. The kernel corrects its clock at each full second, which is the reference time.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use gatepost_ground::{Instant, RateLimit};
+
+use super::codec::{
+    HEADER_LEN, Header, KISS_RATE, Leap, Mode, STRATUM_UNSYNCHRONISED, ShortSpan, Timestamp, exponent,
+};
+use super::stats::Stats;
+use crate::clock::{Discipline, LeapSecond, WallTime};
+use crate::limits::Limits;
+
+/// Requests of one source: a client sends up to eight, two seconds apart, and then one each minute or less often. Behind
+/// an address may be several.
+pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
+
+/// Requests of all sources.
+pub const OF_ALL: RateLimit = RateLimit::new(1_000, 500);
+
+/// Kisses-o'-death for one source.
+pub const KISSES: RateLimit = RateLimit::once_in(Duration::from_secs(8), 1);
+
+/// The stratum of a machine whose clock is synchronised. What a machine asks on the internet is at strata 1 to 3, as a
+/// rule; a client that has a source of its own there prefers that.
+pub const STRATUM_SYNCHRONISED: u8 = 4;
+
+/// What is added to an error that nobody has estimated: more than any usual way to a server of the internet has.
+pub const UNESTIMATED: Duration = Duration::from_millis(100);
+
+/// Whose reference is this machine itself.
+const THIS_MACHINE: [u8; 4] = [127, 0, 0, 1];
+
+/// The address of the first local clock, as ntpd and chrony have it.
+const LOCAL_CLOCK: [u8; 4] = [127, 127, 1, 1];
+
+/// An uncalibrated local clock, at stratum 1. // RFC 5905, figure 12
+const LOCAL_CLOCK_PRIMARY: [u8; 4] = *b"LOCL";
+
+/// The dispersion of a clock that nothing keeps, from the beginning.
+const UNSYNCHRONISED_DISPERSION: Duration = Duration::from_secs(1);
+
+/// The most of it: less than 2 s.
+const UNSYNCHRONISED_DISPERSION_MAX: ShortSpan = ShortSpan(0x0001_ffff);
+
+/// One second in so many is by how much a clock's error grows (PHI, 15e-6). // RFC 5905, section 7.2
+const DRIFT: u32 = 66_666;
+
+/// A datagram, and the gateway's clocks at its arrival.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'a> {
+    /// Monotonic time.
+    pub now: Instant,
+    /// The time of day.
+    pub time: WallTime,
+    /// How good the time of day is.
+    pub discipline: Discipline,
+    /// The sender.
+    pub source: IpAddr,
+    /// The datagram's content.
+    pub datagram: &'a [u8],
+}
+
+/// An answer that lacks its transmit timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    header: Header,
+}
+
+impl Reply {
+    /// The answer, which leaves at `time`.
+    pub fn octets_at(&self, time: WallTime) -> [u8; HEADER_LEN] {
+        Header { transmit: time.into(), ..self.header }.to_octets()
+    }
+}
+
+/// The time server. It outlasts a reload.
+#[derive(Debug)]
+pub struct Server {
+    of_source: Limits<IpAddr>,
+    of_all: RateLimit,
+    kisses: Limits<IpAddr>,
+    /// Since when nothing has kept the clock, as far as it was noticed.
+    unsynchronised_since: Option<Instant>,
+    stats: Stats,
+}
+
+impl Server {
+    /// A server that begins at `now`.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            of_source: Limits::new(OF_SOURCE),
+            of_all: OF_ALL,
+            kisses: Limits::new(KISSES),
+            unsynchronised_since: Some(now),
+            stats: Stats::default(),
+        }
+    }
+
+    /// The answer to a datagram, if there is one. `local_stratum` is the stratum while the clock is unsynchronised, up to
+    /// 15; 0: the answer says that it is.
+    pub fn handle(&mut self, local_stratum: u8, arrival: &Arrival<'_>) -> Option<Reply> {
+        self.note_discipline(arrival.now, &arrival.discipline);
+        self.stats.requests += 1;
+        let Some(request) = Header::parse(arrival.datagram) else {
+            self.stats.malformed += 1;
+            return None;
+        };
+        if request.mode != Mode::Client {
+            self.stats.other_modes += 1;
+            return None;
+        }
+        let is_unsynchronised = !arrival.discipline.is_synchronised;
+        if !self.of_source.admit(arrival.now, arrival.source) {
+            self.stats.rate_limited += 1;
+            // Whoever is told of no clock is told of no kiss either.
+            return (!is_unsynchronised || local_stratum > 0).then(|| self.kiss(&request, arrival)).flatten();
+        }
+        if !self.of_all.admit(arrival.now) {
+            self.stats.rate_limited += 1;
+            return None;
+        }
+        self.stats.answered += 1;
+        self.stats.answered_unsynchronised += u64::from(is_unsynchronised);
+        let answer = answer(&request, arrival);
+        let header = match (self.unsynchronised_since, local_stratum) {
+            (None, _) => synchronised(answer, &arrival.discipline),
+            (Some(since), stratum) => unsynchronised(answer, stratum, arrival.now.since(since)),
+        };
+        Some(Reply { header })
+    }
+
+    /// An answer could not be sent.
+    pub fn note_lost_reply(&mut self) {
+        self.stats.replies_lost += 1;
+    }
+
+    /// What has happened so far.
+    pub fn stats(&self) -> Stats {
+        self.stats.clone()
+    }
+
+    fn note_discipline(&mut self, now: Instant, discipline: &Discipline) {
+        self.unsynchronised_since = match self.unsynchronised_since {
+            _ if discipline.is_synchronised => None,
+            None => Some(now),
+            since => since,
+        };
+    }
+
+    /// Tells a client that it asks too often, unless it was told shortly before. // RFC 5905, section 7.4
+    fn kiss(&mut self, request: &Header, arrival: &Arrival<'_>) -> Option<Reply> {
+        if !self.kisses.admit(arrival.now, arrival.source) || !self.of_all.admit(arrival.now) {
+            return None;
+        }
+        self.stats.kisses_sent += 1;
+        let header = Header {
+            leap: Leap::Unsynchronised,
+            stratum: 0,
+            reference_id: KISS_RATE,
+            reference: Timestamp::default(),
+            ..answer(request, arrival)
+        };
+        Some(Reply { header })
+    }
+}
+
+/// What all answers to `request` have in common. // RFC 5905, section 9.2; RFC 4330, section 6
+fn answer(request: &Header, arrival: &Arrival<'_>) -> Header {
+    let receive = Timestamp::from(arrival.time);
+    Header {
+        leap: Leap::None,
+        version: request.version,
+        mode: Mode::Server,
+        stratum: STRATUM_UNSYNCHRONISED,
+        poll: request.poll,
+        precision: exponent(arrival.discipline.precision),
+        root_delay: ShortSpan::default(),
+        root_dispersion: ShortSpan::default(),
+        reference_id: [0; 4],
+        reference: receive.whole_second(),
+        origin: request.transmit,
+        receive,
+        transmit: receive,
+    }
+}
+
+fn synchronised(answer: Header, discipline: &Discipline) -> Header {
+    let unestimated = if discipline.error_estimate.is_zero() { UNESTIMATED } else { Duration::ZERO };
+    let error = discipline.error_max.saturating_add(discipline.precision).saturating_add(unestimated);
+    Header {
+        leap: match discipline.leap {
+            None => Leap::None,
+            Some(LeapSecond::Inserted) => Leap::Inserted,
+            Some(LeapSecond::Deleted) => Leap::Deleted,
+        },
+        stratum: STRATUM_SYNCHRONISED,
+        root_dispersion: ShortSpan::at_least(error),
+        reference_id: THIS_MACHINE,
+        ..answer
+    }
+}
+
+/// `age`: for how long nothing has kept the clock.
+fn unsynchronised(answer: Header, local_stratum: u8, age: Duration) -> Header {
+    let dispersion = UNSYNCHRONISED_DISPERSION.saturating_add(age / DRIFT);
+    let root_dispersion = ShortSpan::at_least(dispersion).min(UNSYNCHRONISED_DISPERSION_MAX);
+    let told = Header { root_dispersion, ..answer };
+    match local_stratum {
+        0 => Header { leap: Leap::Unsynchronised, reference: Timestamp::default(), ..told },
+        1 => Header { stratum: 1, reference_id: LOCAL_CLOCK_PRIMARY, ..told },
+        stratum => Header { stratum, reference_id: LOCAL_CLOCK, ..told },
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::UnixTime;
+
+const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 20));
+const TRANSMIT: u64 = 0x0123_4567_89ab_cdef;
+const BEGAN: Instant = Instant::from_secs(1_000);
+
+const KEPT: Discipline = Discipline {
+    is_synchronised: true,
+    error_max: Duration::from_millis(30),
+    error_estimate: Duration::from_millis(2),
+    leap: None,
+    precision: Duration::from_micros(1),
+};
+
+const FREE: Discipline = Discipline { is_synchronised: false, ..KEPT };
+
+fn request(version: u8, mode: u8) -> Vec<u8> {
+    let mut octets = vec![0; HEADER_LEN];
+    (octets[0], octets[2]) = (version << 3 | mode, 6);
+    octets[40..48].copy_from_slice(&TRANSMIT.to_be_bytes());
+    octets
+}
+
+fn arrival(discipline: Discipline, datagram: &[u8]) -> Arrival<'_> {
+    let time = WallTime { secs: UnixTime(1_767_603_540), nanos: 250_000_000 };
+    Arrival { now: BEGAN, time, discipline, source: CLIENT, datagram }
+}
+
+/// The answer as its receiver reads it, which left half a second after the request's arrival.
+fn read(reply: Reply) -> Header {
+    let leaves = WallTime { secs: UnixTime(1_767_603_540), nanos: 750_000_000 };
+    let octets = reply.octets_at(leaves);
+    Header::parse(&octets).expect("an NTP packet")
+}
+
+fn told(local_stratum: u8, discipline: Discipline) -> Header {
+    let reply = Server::new(BEGAN).handle(local_stratum, &arrival(discipline, &request(4, 3)));
+    read(reply.expect("an answer"))
+}
+
+/// RFC 5905, section 9.2: The client's transmit timestamp comes back as the origin.
+/// RFC 4330, section 6: Version and poll interval are those of the request.
+#[test]
+fn rfc5905_9_2_and_rfc4330_6_an_answer_is_to_its_request() {
+    for version in 1..=4 {
+        let datagram = request(version, 3);
+        let reply = Server::new(BEGAN).handle(10, &arrival(KEPT, &datagram)).expect("an answer");
+        let answer = read(reply);
+        assert_eq!((answer.version, answer.mode, answer.poll), (version, Mode::Server, 6));
+        assert_eq!(answer.origin, Timestamp(TRANSMIT));
+        let [receive, transmit] = [answer.receive.0, answer.transmit.0];
+        assert_eq!((receive >> 32, receive as u32), (1_767_603_540 + 2_208_988_800, 1 << 30));
+        assert_eq!(transmit - receive, 1 << 31, "half a second");
+        assert_eq!(answer.reference, answer.receive.whole_second());
+    }
+}
+
+/// RFC 5905, section 7.3: A synchronised server tells leap, stratum, root dispersion and precision.
+#[test]
+fn rfc5905_7_3_a_synchronised_clock_is_told_with_its_error() {
+    let answer = told(10, KEPT);
+    assert_eq!((answer.leap, answer.stratum, answer.precision), (Leap::None, STRATUM_SYNCHRONISED, -19));
+    assert_eq!(answer.reference_id, THIS_MACHINE);
+    assert_eq!(answer.root_dispersion, ShortSpan::at_least(Duration::from_micros(30_001)));
+    assert_eq!(answer.root_delay, ShortSpan(0));
+    let unestimated = told(10, Discipline { error_estimate: Duration::ZERO, ..KEPT });
+    assert_eq!(unestimated.root_dispersion, ShortSpan::at_least(Duration::from_micros(130_001)));
+    for (leap, expected) in [(LeapSecond::Inserted, Leap::Inserted), (LeapSecond::Deleted, Leap::Deleted)] {
+        assert_eq!(told(10, Discipline { leap: Some(leap), ..KEPT }).leap, expected);
+    }
+}
+
+/// RFC 5905, section 7.3: An unsynchronised server is at stratum 16, leap 3, unless its local clock stands in.
+#[test]
+fn rfc5905_7_3_an_unsynchronised_clock_is_told() {
+    let answer = told(10, FREE);
+    assert_eq!((answer.leap, answer.stratum, answer.reference_id), (Leap::None, 10, LOCAL_CLOCK));
+    assert_eq!(answer.root_dispersion, ShortSpan(1 << 16));
+    assert_eq!(told(1, FREE).reference_id, *b"LOCL");
+    let answer = told(0, FREE);
+    assert_eq!((answer.leap, answer.stratum), (Leap::Unsynchronised, STRATUM_UNSYNCHRONISED));
+    assert_eq!((answer.reference_id, answer.reference), ([0; 4], Timestamp(0)));
+}
+
+#[test]
+fn the_dispersion_of_a_clock_that_nothing_keeps_grows_and_stays_below_two_seconds() {
+    let datagram = request(4, 3);
+    let mut server = Server::new(BEGAN);
+    let mut after = |secs, discipline| {
+        let now = BEGAN + Duration::from_secs(secs);
+        let reply = server.handle(10, &Arrival { now, ..arrival(discipline, &datagram) });
+        read(reply.expect("an answer")).root_dispersion.0
+    };
+    assert_eq!(after(0, FREE), 0x1_0000);
+    let hour = after(3_600, FREE);
+    assert!((0x1_0000 + 3_500..0x1_0000 + 3_600).contains(&hour), "54 ms: {hour:#x}");
+    assert_eq!(after(1_000_000, FREE), 0x1_ffff);
+    assert!(after(1_000_001, KEPT) < 0x1_0000);
+    assert_eq!(after(1_000_002, FREE), 0x1_0000, "it is wrong from now on");
+}
+
+/// RFC 5905, section 9.2: Packets of other modes than a client's are not answered by a server without peers.
+#[test]
+fn rfc5905_9_2_only_clients_are_answered() {
+    let mut server = Server::new(BEGAN);
+    for mode in [0, 1, 2, 4, 5, 6, 7] {
+        assert_eq!(server.handle(10, &arrival(KEPT, &request(4, mode))), None, "mode {mode}");
+    }
+    assert_eq!(server.handle(10, &arrival(KEPT, b"short")), None);
+    let Stats { requests, other_modes, malformed, answered, .. } = server.stats();
+    assert_eq!((requests, other_modes, malformed, answered), (8, 7, 1, 0));
+}
+
+/// RFC 5905, section 7.4: A client that asks too often is sent the kiss code RATE, and mostly nothing.
+#[test]
+fn rfc5905_7_4_a_source_beyond_its_limit_is_told_now_and_then() {
+    let datagram = request(4, 3);
+    let (mut server, mut answers) = (Server::new(BEGAN), Vec::new());
+    for millis in 0..10_000 {
+        let now = BEGAN + Duration::from_millis(millis);
+        answers.extend(server.handle(10, &Arrival { now, ..arrival(KEPT, &datagram) }).map(read));
+    }
+    let (kisses, times): (Vec<Header>, Vec<_>) = answers.into_iter().partition(|answer| answer.stratum == 0);
+    assert_eq!((times.len(), kisses.len()), (51, 2), "32 at once, two each second");
+    for kiss in kisses {
+        assert_eq!((kiss.leap, kiss.reference_id), (Leap::Unsynchronised, *b"RATE"));
+        assert_eq!((kiss.origin, kiss.version), (Timestamp(TRANSMIT), 4));
+    }
+    let (now, source) = (BEGAN + Duration::from_secs(10), IpAddr::from([192, 168, 1, 21]));
+    let other = Arrival { now, source, ..arrival(KEPT, &datagram) };
+    assert_ne!(read(server.handle(10, &other).expect("an answer")).stratum, 0);
+    let Stats { rate_limited, kisses_sent, answered, .. } = server.stats();
+    assert_eq!((rate_limited, kisses_sent, answered), (10_000 - 51, 2, 52));
+}
+
+#[test]
+fn without_a_local_stratum_an_unsynchronised_server_sends_no_kiss() {
+    let (mut server, datagram) = (Server::new(BEGAN), request(4, 3));
+    let replies = [(); 100].map(|()| server.handle(0, &arrival(FREE, &datagram)));
+    assert!(replies.iter().flatten().all(|reply| read(*reply).stratum == STRATUM_UNSYNCHRONISED));
+    assert_eq!(replies.iter().flatten().count(), 32);
+}
+
+#[test]
+fn all_sources_together_get_no_more_than_the_limit_of_all() {
+    let (mut server, datagram) = (Server::new(BEGAN), request(4, 3));
+    let answered = (0..100_000_u32).filter(|number| {
+        let source = std::net::Ipv4Addr::from_bits(*number).into();
+        server.handle(10, &Arrival { source, ..arrival(KEPT, &datagram) }).is_some()
+    });
+    assert_eq!(answered.count(), 500);
+}
+
+proptest! {
+    #[test]
+    fn no_answer_is_longer_than_its_request_and_none_has_an_answer(
+        datagram in prop::collection::vec(any::<u8>(), 0..300),
+        is_client in any::<bool>(),
+        local_stratum in 0..16_u8,
+        is_synchronised in any::<bool>(),
+    ) {
+        let mut datagram = datagram;
+        if let (true, Some(first)) = (is_client, datagram.first_mut()) {
+            *first = 0x23;
+        }
+        let discipline = Discipline { is_synchronised, ..KEPT };
+        let mut server = Server::new(BEGAN);
+        if let Some(reply) = server.handle(local_stratum, &arrival(discipline, &datagram)) {
+            let octets = reply.octets_at(WallTime::default());
+            prop_assert!(octets.len() <= datagram.len());
+            prop_assert_eq!(&octets[24..32], &datagram[40..48]);
+            prop_assert_eq!(server.handle(local_stratum, &arrival(discipline, &octets)), None);
+        }
+    }
+}

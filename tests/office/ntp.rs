@@ -1,0 +1,138 @@
+//! The time for real clients on the LAN: ntpdig, chronyd, ntplib. They ask, and set no clock.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::harness::programs::udp_socket;
+use crate::harness::{Directory, LAN, Office, eventually};
+
+/// chrony's daemon. Installed, it would keep this machine's clock, so `./dev setup` unpacks it there.
+const CHRONYD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/chrony/usr/sbin/chronyd");
+
+/// What the gateway has counted of its time server.
+fn counters(office: &Office) -> Value {
+    service(office)["counters"].clone()
+}
+
+fn service(office: &Office) -> Value {
+    let report = office.gateway().show("services");
+    let services = report["services"].as_array().expect("a list");
+    services.iter().find(|service| service["name"] == "ntp").expect("it is in the list").clone()
+}
+
+/// The stratum that clients are told, which depends on this machine's clock.
+fn stratum(office: &Office) -> u64 {
+    match service(office)["note"].as_str() {
+        None => 4,
+        Some(note) => {
+            assert!(note.starts_with("unsynchronised"), "{note}");
+            10
+        }
+    }
+}
+
+#[test]
+fn ntpdig_takes_the_time() {
+    let office = Office::new(1, "");
+    let told = office.pc(1).sh(&format!("ntpdig -j -t 10 {LAN}"));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!((&told["stratum"], &told["leap"]), (&stratum(&office).into(), &"no-leap".into()), "{told}");
+    // Both clocks are this machine's: what differs is on the way.
+    assert!(told["offset"].as_f64().is_some_and(|offset| offset.abs() < 10.0), "{told}");
+}
+
+#[test]
+fn chronyd_takes_the_time_and_tells_by_how_much_its_clock_is_wrong() {
+    let office = Office::new(1, "");
+    let directory = Directory::new();
+    let home = directory.path().display();
+    // -Q sets nothing.
+    let told = office.pc(1).sh(&format!(
+        "{CHRONYD} -Q -u root -t 60 'server {LAN} iburst' 'pidfile {home}/pid' 'cmdport 0' \
+         'bindcmdaddress {home}/socket' 2>&1"
+    ));
+    assert!(told.contains("System clock wrong by"), "{told}");
+    assert!(told.contains("(ignored)"), "{told}");
+}
+
+#[test]
+fn ntplib_takes_the_time_in_each_version() {
+    let office = Office::new(1, "");
+    for version in 1..=4 {
+        let told = office.pc(1).sh(&format!(
+            "/usr/bin/python3 -c \"
+import ntplib
+told = ntplib.NTPClient().request('{LAN}', version={version}, timeout=10)
+print(told.version, told.mode, told.leap, told.stratum, abs(told.offset) < 10, told.root_delay)\""
+        ));
+        assert_eq!(told.trim(), format!("{version} 4 0 {} True 0.0", stratum(&office)));
+    }
+}
+
+#[test]
+fn without_a_local_stratum_clients_are_told_of_an_unsynchronised_clock() {
+    let office = Office::new(1, "ntp.local_stratum = 0");
+    if service(&office)["note"].is_null() {
+        // This machine's clock is synchronised.
+        return;
+    }
+    let told = office.pc(1).sh(&format!(
+        "/usr/bin/python3 -c \"
+import ntplib
+told = ntplib.NTPClient().request('{LAN}', version=4, timeout=10)
+print(told.leap, told.stratum)\""
+    ));
+    assert_eq!(told.trim(), "3 16");
+}
+
+#[test]
+fn udhcpc_is_told_of_the_time_server_while_there_is_one() {
+    for (settings, expected) in [("", LAN.to_string()), ("ntp.enabled = false", String::new())] {
+        let office = Office::bare(1, settings);
+        let directory = Directory::new();
+        let script = directory.script("script", "[ \"$1\" != bound ] || echo \"$ntpsrv\" >\"$NOTES\"");
+        let notes = directory.join("notes");
+        office.pc(1).sh(&format!(
+            "NOTES={} busybox udhcpc -f -q -n -i eth0 -t 10 -T 1 -A 1 -O ntpsrv -s {script} 2>&1",
+            notes.display()
+        ));
+        assert_eq!(directory.read("notes").trim(), expected, "{settings}");
+    }
+}
+
+#[test]
+fn a_flood_in_anothers_name_sends_him_little() {
+    /// Requests of a client, and of ntpq and ntpdc.
+    const FLOOD: u64 = 3_000;
+    let office = Office::new(2, "");
+    let victim = udp_socket(office.pc(2), (Office::address(2), 40_000));
+    victim.set_read_timeout(Some(Duration::from_secs(2))).expect("it can wait");
+    // The victim is known to the gateway.
+    office.pc(2).sh(&format!("ping -c 1 -W 5 {LAN}"));
+    let directory = Directory::new();
+    for (name, first) in [("client", 0x23_u8), ("ntpq", 0x26), ("ntpdc", 0x27)] {
+        let mut packet = vec![0; 48];
+        packet[0] = first;
+        std::fs::write(directory.join(name), packet).expect("it can be written");
+        let file = directory.join(name);
+        // hping3 fails, as nobody answers it.
+        office.pc(1).try_sh(&format!(
+            "hping3 -q -2 -a {} -s 40000 -k -p 123 -d 48 -E {} -c {} -i u500 {LAN}",
+            Office::address(2),
+            file.display(),
+            FLOOD / 3
+        ));
+    }
+    eventually("the flood has come", || (counters(&office)["requests"].as_u64()? >= FLOOD / 2).then_some(()));
+    let (mut packets, mut buffer) = (0, [0; 2_048]);
+    while let Ok(len) = victim.recv(&mut buffer) {
+        assert_eq!(len, 48);
+        packets += 1;
+    }
+    let counted = counters(&office);
+    let count = |name: &str| counted[name].as_u64().expect("a number");
+    assert_eq!(packets, count("answered") + count("kisses_sent"), "{counted}");
+    assert!(packets < FLOOD / 10, "{counted}");
+    assert!(count("other_modes") > 0 && count("rate_limited") > 0, "{counted}");
+}

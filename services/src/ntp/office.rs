@@ -20,9 +20,10 @@ use super::stats::Stats;
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
 use crate::net::{Net, UdpSocket};
-use crate::race::race;
+
 use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, State, Unprepared};
 use crate::task::Task;
+use crate::wait::first_of;
 use crate::watch;
 
 /// What is known of the service in any case.
@@ -183,7 +184,7 @@ async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
             None
         };
         let received = async { socket.recv_from(&mut buffer).await.ok() };
-        let Some((len, source)) = race(finished, received).await else { return };
+        let Some((len, source)) = first_of(finished, received).await else { return };
         let arrival = Arrival {
             time: clock.wall_time(),
             now: clock.now(),

@@ -80,6 +80,7 @@ mod sources_true;
 mod state_sound;
 pub mod syncs_before_promises;
 mod tables_bounded;
+pub mod time_told;
 mod unguessable;
 mod unknown_reset;
 mod wan_lease;

@@ -73,6 +73,7 @@ pub mod spoofer;
 pub mod stack;
 mod tcp_names;
 pub mod text_reader;
+mod time_client;
 pub mod tls;
 pub mod visitor;
 

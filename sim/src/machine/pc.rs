@@ -28,6 +28,7 @@ use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, W
 use super::page_server::PageServer;
 use super::stack::Stack;
 use super::tcp_names::TcpNames;
+use super::time_client::TimeClient;
 use super::{Machine, Record};
 
 /// The most PCs of an office.
@@ -46,6 +47,10 @@ const HAIRPIN_INTERVAL: Duration = Duration::from_secs(15);
 const RESOLVER_PORT: u16 = 5_353;
 /// RFC 2132 section 3.14
 const OPTION_HOSTNAME: u8 = 12;
+/// What a PC that wants the time asks for: mask, router, name servers, domain, time servers. // RFC 2132
+const PARAMETERS: &[u8] = &[1, 3, 6, 15, 42];
+/// What tells the seed of a PC's time client from that of the PC, whose draws stay what they are without one.
+const TIME_SEED: u64 = 0x71e0;
 /// Impatient as people are at nine; smoltcp waits 10 s by default.
 const DISCOVER_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(4);
 
@@ -70,6 +75,8 @@ pub struct Habits {
     pub asks: bool,
     /// Asks the gateway over TCP for its own name, every second.
     pub asks_by_tcp: bool,
+    /// Asks the name server of its lease for the time so often, which is the gateway.
+    pub asks_time_every: Option<Duration>,
 }
 
 /// A PC.
@@ -88,6 +95,7 @@ pub struct Pc {
     chat: Chat,
     asker: Option<Asker>,
     tcp_names: Option<TcpNames>,
+    time_client: Option<TimeClient>,
     closing: Closing,
     server: Option<PageServer>,
     hairpin: Option<Visits>,
@@ -118,12 +126,17 @@ impl Pc {
         let mut retries = dhcpv4::RetryConfig::default();
         retries.discover_timeout = DISCOVER_TIMEOUT;
         client.set_retry_config(retries);
+        if habits.asks_time_every.is_some() {
+            client.set_parameter_request_list(PARAMETERS);
+        }
         let dhcp = stack.sockets.add(client);
         let resolver = stack.bind_udp(RESOLVER_PORT);
         let server = habits.serves.then(|| PageServer::new(&mut stack));
         let asker = habits.asks.then(|| Asker::new(&mut stack, rng.random()));
         let own_name = || question(0, &format!("{}.{DOMAIN}.", HOSTNAMES[number]));
         let tcp_names = habits.asks_by_tcp.then(|| TcpNames::new(own_name(), rng.random()));
+        let time_client =
+            habits.asks_time_every.map(|every| TimeClient::new(&mut stack, every, seed ^ TIME_SEED));
         Self {
             number,
             colleagues,
@@ -141,6 +154,7 @@ impl Pc {
             },
             asker,
             tcp_names,
+            time_client,
             closing: Closing::default(),
             server,
             hairpin: habits.visits_own.map(|server| Visits::new(server, HAIRPIN_INTERVAL)),
@@ -372,6 +386,15 @@ impl Pc {
         self.diary.tcp_lookups_failed = names.failed;
     }
 
+    fn ask_time(&mut self, now: Instant) {
+        let server = self.dns_server.filter(|_| self.diary.address.is_some());
+        let (Some(client), Some(server)) = (&mut self.time_client, server) else { return };
+        client.work(&mut self.stack, server, now);
+        let TimeClient { told, refused, last_told_at, .. } = *client;
+        (self.diary.times_told, self.diary.times_refused) = (told, refused);
+        self.diary.last_time_at = last_told_at;
+    }
+
     fn serve_and_visit(&mut self, now: Instant) {
         if let Some(server) = &mut self.server {
             server.work(&mut self.stack);
@@ -398,12 +421,15 @@ impl Pc {
             self.hairpin.as_ref().filter(|_| self.diary.address.is_some()).map(Visits::poll_timeout);
         let tcp_names =
             self.tcp_names.as_ref().filter(|_| self.dns_server.is_some()).map(TcpNames::poll_timeout);
+        let time_client =
+            self.time_client.as_ref().filter(|_| self.dns_server.is_some()).map(TimeClient::poll_timeout);
         closing
             .chain([errand])
             .chain(chat)
             .chain(asker)
             .chain(hairpin)
             .chain(tcp_names)
+            .chain(time_client)
             .chain(self.stack.poll_timeout(now))
             .min()
     }
@@ -425,6 +451,7 @@ impl Machine for Pc {
         self.talk(now);
         self.ask(now);
         self.ask_by_tcp(now);
+        self.ask_time(now);
         self.serve_and_visit(now);
         // What was just begun goes out at once.
         self.stack.poll(now);

@@ -6,11 +6,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
+use gatepost_services::clock::LeapSecond;
 
 use super::own::Act;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{DhcpMood, DnsMood, ProviderMood};
 use crate::machine::spoofer::Trick;
+use crate::world::clock::Keeping;
 use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::Link;
 use crate::world::rot::RotIn;
@@ -92,6 +94,8 @@ pub enum Action {
     },
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
+    /// Somebody keeps the gateway's time of day from now on, or nobody does any more.
+    Clock(Keeping),
     /// The gateway's disk becomes better or worse.
     Disk(DiskMood),
     /// An octet of the gateway's mail store flips on the disk.
@@ -146,6 +150,12 @@ impl fmt::Display for Action {
                 write!(f, "protocol {} to {inside} is opened for {secs} s", protocol.0)
             }
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
+            Self::Clock(Keeping::Free { ppm }) => {
+                write!(f, "nobody keeps the gateway's clock, which drifts by {ppm:+} ppm")
+            }
+            Self::Clock(Keeping::Kept { ahead, .. }) => {
+                write!(f, "the gateway's clock is kept, and {ahead:+} \u{b5}s ahead")
+            }
             Self::Disk(mood) => write!(f, "the disk {mood}"),
             Self::Rot(RotIn::Store) => f.write_str("an octet of the mail store flips"),
             Self::Rot(RotIn::Checkpoint) => f.write_str("an octet of the mail store's checkpoint flips"),
@@ -288,6 +298,16 @@ pub fn open_pinhole(protocol: Protocol, inside: SocketAddrV4, secs: u32) -> Acti
 /// The gateway's time of day jumps by so many seconds, ahead or back.
 pub fn clock_jumps(secs: i64) -> Action {
     Action::ClockJumps(secs)
+}
+
+/// Nobody keeps the gateway's clock, which gains so many microseconds each second.
+pub fn clock_drifts(ppm: i32) -> Action {
+    Action::Clock(Keeping::Free { ppm })
+}
+
+/// Somebody keeps the gateway's clock, which is ahead by so many microseconds and as far wrong as the kernel says.
+pub fn clock_kept(ahead: i32, leap: Option<LeapSecond>) -> Action {
+    Action::Clock(Keeping::Kept { ahead, leap })
 }
 
 /// The gateway's disk is like that from now on.

@@ -5,6 +5,7 @@ mod floods;
 mod leases;
 mod mail;
 mod names;
+mod time;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -149,6 +150,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 210,
         lasting_secs_min: 210,
         build: |_, _| mail::rotten(),
+    },
+    Scenario {
+        name: "time",
+        about: "PCs ask for the time, one in a hurry, while the gateway's clock drifts, jumps, is kept and is left again",
+        lasting_secs: 220,
+        lasting_secs_min: 220,
+        build: |_, _| time::told(),
     },
     Scenario {
         name: "port-scan",

@@ -26,6 +26,10 @@ impl Office {
                 "\n  the provider's leases are renewed after {renew} s and rebound after {rebind} s"
             );
         }
+        if self.asking_time > 0 {
+            let (all, hurried) = (self.asking_time, self.in_a_hurry);
+            let _ = write!(text, "\n  {all} PCs ask for the time, {hurried} in a hurry");
+        }
         if self.asking_by_tcp > 0 {
             let _ = write!(text, "\n  {} PCs ask for names over TCP", self.asking_by_tcp);
         }

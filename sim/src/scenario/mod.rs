@@ -190,10 +190,10 @@ mod validate;
 mod world;
 
 pub use action::{
-    Action, act, attack, calm, clock_jumps, dhcp_of_provider, dhcp_silent, disk, dns, dns_of, frame, link,
-    name_moves, name_servers_told, open_pinhole, panic, partition, port_scan, power_back, power_cut,
-    power_cut_while_replacing, power_cut_while_writing, provider, reload, reload_refused, renumber, replug,
-    reunite, sleep, spoof, wake,
+    Action, act, attack, calm, clock_drifts, clock_jumps, clock_kept, dhcp_of_provider, dhcp_silent, disk,
+    dns, dns_of, frame, link, name_moves, name_servers_told, open_pinhole, panic, partition, port_scan,
+    power_back, power_cut, power_cut_while_replacing, power_cut_while_writing, provider, reload,
+    reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 pub use named::{Catalog, Scenario};
 pub use office::{Office, dhcp, fixed, office};

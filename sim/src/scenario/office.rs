@@ -46,6 +46,8 @@ pub struct Office {
     pub(super) chatting_every: Duration,
     pub(super) asking: usize,
     pub(super) asking_by_tcp: usize,
+    pub(super) asking_time: usize,
+    pub(super) in_a_hurry: usize,
     pub(super) servers: Vec<Server>,
     pub(super) printer: Option<String>,
     pub(super) hairpinning: usize,
@@ -121,6 +123,8 @@ pub fn office() -> Office {
         chatting_every: Duration::from_secs(1),
         asking: 0,
         asking_by_tcp: 0,
+        asking_time: 0,
+        in_a_hurry: 0,
         servers: Vec::new(),
         printer: None,
         hairpinning: 0,
@@ -182,6 +186,18 @@ impl Office {
     #[track_caller]
     pub fn asking_by_tcp(self, count: usize) -> Self {
         Self { asking_by_tcp: count, ..self.noting("asking_by_tcp") }
+    }
+
+    /// The first `count` PCs ask the gateway for the time, every ten seconds or so.
+    #[track_caller]
+    pub fn asking_time(self, count: usize) -> Self {
+        Self { asking_time: count, ..self.noting("asking_time") }
+    }
+
+    /// The first `count` of those that ask for the time do it twenty times a second.
+    #[track_caller]
+    pub fn in_a_hurry(self, count: usize) -> Self {
+        Self { in_a_hurry: count, ..self.noting("in_a_hurry") }
     }
 
     /// `pc` serves pages, and a forward leads to it from `port` of the WAN's address. Somebody on the WAN

@@ -52,7 +52,19 @@ impl Office {
     }
 
     fn validate_numbers(&self) -> Result<(), Mistake> {
-        let Self { pcs, chatting, asking, asking_by_tcp, hairpinning, lan_ports, workers, mode, .. } = self;
+        let Self {
+            pcs,
+            chatting,
+            asking,
+            asking_by_tcp,
+            asking_time,
+            in_a_hurry,
+            hairpinning,
+            lan_ports,
+            workers,
+            mode,
+            ..
+        } = self;
         let modes = Mode::ALL.map(Mode::name);
         let is_often = self.visit_every.is_some_and(|mean| mean < OFTEN_MIN);
         for (method, is_wrong, what) in [
@@ -106,6 +118,16 @@ impl Office {
                 "asking",
                 *asking > 0 && !self.has_wan(),
                 "nobody to ask in lan-only mode; write asking(0)".to_owned(),
+            ),
+            (
+                "asking_time",
+                asking_time > pcs,
+                format!("{asking_time} of {pcs} PCs cannot ask; write asking_time({pcs})"),
+            ),
+            (
+                "in_a_hurry",
+                in_a_hurry > asking_time,
+                format!("{in_a_hurry} of {asking_time} PCs cannot hurry; write in_a_hurry({asking_time})"),
             ),
             (
                 "asking_by_tcp",

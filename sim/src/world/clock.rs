@@ -2,13 +2,16 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_ground::Instant;
-use gatepost_services::clock::{Clock, UnixTime};
+use gatepost_services::clock::{Clock, Discipline, LeapSecond, UnixTime, WallTime};
 use tokio::runtime::Handle;
 
 /// When a simulation begins by the calendar, in seconds since 1970: a Monday, a minute before nine.
 const BEGINNING_UNIX_SECS: u64 = 1_767_603_540;
+
+const NANOS_PER_SEC: i128 = 1_000_000_000;
 
 /// The simulated time at this moment. Only software that runs on a turmoil host can ask.
 pub fn now() -> Instant {
@@ -28,19 +31,129 @@ pub fn time_of_day(now: Instant) -> UnixTime {
     UnixTime(BEGINNING_UNIX_SECS + now.as_secs())
 }
 
-/// The gateway's clocks. Monotonic time begins anew when it boots; the time of day is wrong by a
-/// skew that the simulation sets. For what is dropped when the gateway crashes, they stand still.
+/// What whoever keeps the gateway's time of day makes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// Nobody keeps it: it gains or loses so many microseconds each second, from where it stands.
+    Free {
+        /// The drift in parts per million.
+        ppm: i32,
+    },
+    /// Somebody keeps it, and it is ahead by so many microseconds; the kernel knows that it may be.
+    Kept {
+        /// Microseconds ahead, or behind.
+        ahead: i32,
+        /// The leap second to come.
+        leap: Option<LeapSecond>,
+    },
+}
+
+/// The gateway's time of day, as the simulation lets it be wrong. It goes on while the gateway has no power.
+#[derive(Debug)]
+pub struct TimeOfDay {
+    /// By how many nanoseconds it was ahead at `since`.
+    ahead: Cell<i64>,
+    since: Cell<Instant>,
+    keeping: Cell<Keeping>,
+    changes: Cell<u64>,
+}
+
+impl Default for TimeOfDay {
+    /// It is right, and nobody keeps it.
+    fn default() -> Self {
+        Self {
+            ahead: Cell::new(0),
+            since: Cell::new(Instant::ZERO),
+            keeping: Cell::new(Keeping::Free { ppm: 0 }),
+            changes: Cell::new(0),
+        }
+    }
+}
+
+/// What the kernel adds to the error of a clock that is kept, and expects of it.
+const ERROR_MICROS: u64 = 1_000;
+
+impl TimeOfDay {
+    /// What it shows at `now`.
+    pub fn at(&self, now: Instant) -> WallTime {
+        let right = i128::from(BEGINNING_UNIX_SECS) * NANOS_PER_SEC + i128::from(now.as_micros()) * 1_000;
+        let shown = (right + i128::from(self.ahead_at(now))).max(0);
+        let (secs, nanos) = (shown / NANOS_PER_SEC, shown % NANOS_PER_SEC);
+        WallTime {
+            secs: UnixTime(u64::try_from(secs).unwrap_or(u64::MAX)),
+            nanos: u32::try_from(nanos).unwrap_or(0),
+        }
+    }
+
+    /// By how many nanoseconds it is ahead at `now`.
+    pub fn ahead_at(&self, now: Instant) -> i64 {
+        let micros = i64::try_from(now.since(self.since.get()).as_micros()).unwrap_or(i64::MAX);
+        let drift = match self.keeping.get() {
+            Keeping::Free { ppm } => micros.saturating_mul(ppm.into()) / 1_000,
+            Keeping::Kept { .. } => 0,
+        };
+        self.ahead.get().saturating_add(drift)
+    }
+
+    /// It jumps by so many seconds at `now`. The kernel takes a clock that is set for one that nobody keeps.
+    pub fn jump(&self, now: Instant, secs: i64) {
+        let ppm = match self.keeping.get() {
+            Keeping::Free { ppm } => ppm,
+            Keeping::Kept { .. } => 0,
+        };
+        let ahead = self.ahead_at(now).saturating_add(secs.saturating_mul(1_000_000_000));
+        self.change(now, ahead, Keeping::Free { ppm });
+    }
+
+    /// It is kept like that from `now` on.
+    pub fn keep(&self, now: Instant, keeping: Keeping) {
+        let ahead = match keeping {
+            Keeping::Free { .. } => self.ahead_at(now),
+            Keeping::Kept { ahead, .. } => i64::from(ahead) * 1_000,
+        };
+        self.change(now, ahead, keeping);
+    }
+
+    /// What the kernel knows of it.
+    pub fn discipline(&self) -> Discipline {
+        let precision = Duration::from_micros(1);
+        match self.keeping.get() {
+            Keeping::Free { .. } => Discipline { precision, ..Discipline::default() },
+            Keeping::Kept { ahead, leap } => Discipline {
+                is_synchronised: true,
+                error_max: Duration::from_micros(u64::from(ahead.unsigned_abs()) + ERROR_MICROS),
+                error_estimate: Duration::from_micros(ERROR_MICROS),
+                leap,
+                precision,
+            },
+        }
+    }
+
+    /// How often it was set, or kept otherwise.
+    pub fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
+    fn change(&self, now: Instant, ahead: i64, keeping: Keeping) {
+        self.ahead.set(ahead);
+        self.since.set(now);
+        self.keeping.set(keeping);
+        self.changes.set(self.changes.get() + 1);
+    }
+}
+
+/// The gateway's clocks. Monotonic time begins anew when it boots. For what is dropped when the gateway crashes, they stand
+/// still.
 pub struct SimClock {
     booted: Instant,
-    skew: Rc<Cell<i64>>,
+    time_of_day: Rc<TimeOfDay>,
     latest: Cell<Instant>,
 }
 
 impl SimClock {
-    /// The clocks of a gateway that boots now. `skew` is by how many seconds its time of day is
-    /// ahead.
-    pub fn boot(skew: Rc<Cell<i64>>) -> Self {
-        Self { booted: now(), skew, latest: Cell::new(now()) }
+    /// The clocks of a gateway that boots now.
+    pub fn boot(time_of_day: Rc<TimeOfDay>) -> Self {
+        Self { booted: now(), time_of_day, latest: Cell::new(now()) }
     }
 
     fn read(&self) -> Instant {
@@ -58,7 +171,39 @@ impl Clock for SimClock {
     }
 
     fn unix_time(&self) -> UnixTime {
-        let right = time_of_day(self.read());
-        UnixTime(right.0.saturating_add_signed(self.skew.get()))
+        self.wall_time().secs
+    }
+
+    fn wall_time(&self) -> WallTime {
+        self.time_of_day.at(self.read())
+    }
+
+    fn discipline(&self) -> Discipline {
+        self.time_of_day.discipline()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_day_drifts_jumps_and_is_kept() {
+        let (clock, at) = (TimeOfDay::default(), Instant::from_secs);
+        let shown = |secs| (clock.at(at(secs)).secs.0 - BEGINNING_UNIX_SECS, clock.at(at(secs)).nanos);
+        assert_eq!(shown(10), (10, 0));
+        clock.keep(at(10), Keeping::Free { ppm: 50 });
+        assert_eq!(shown(20), (20, 500_000));
+        clock.jump(at(20), 60);
+        assert_eq!(shown(30), (90, 1_000_000));
+        assert!(!clock.discipline().is_synchronised);
+        clock.keep(at(30), Keeping::Kept { ahead: -1_500, leap: None });
+        assert_eq!(shown(40), (39, 998_500_000));
+        assert_eq!(clock.discipline().error_max, Duration::from_micros(2_500));
+        clock.jump(at(40), -1);
+        assert_eq!((shown(50), clock.changes()), ((48, 998_500_000), 4));
+        assert!(!clock.discipline().is_synchronised, "it was set");
+        clock.jump(at(50), i64::MIN);
+        assert_eq!(clock.at(at(50)), WallTime::default());
     }
 }

@@ -7,7 +7,7 @@
 //! `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes a host between two
 //! ticks; from the instant at which the power fails nothing of what the gateway still does in its tick gets out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
 
-use super::clock::{SimClock, now, sleep_until};
+use super::clock::{SimClock, TimeOfDay, now, sleep_until};
 use super::config_file::{self, ConfigFile};
 use super::disk::SimDisk;
 use super::observer::Shared;
@@ -83,8 +83,8 @@ pub struct Setup {
     pub power: Power,
     /// The pinholes that it is to open.
     pub pinholes: Rc<PinholeWishes>,
-    /// By how many seconds the time of day is ahead.
-    pub skew: Rc<Cell<i64>>,
+    /// Its time of day.
+    pub time_of_day: Rc<TimeOfDay>,
     /// Whether the gateway's code panics when it next has something to send.
     pub panics: Arc<AtomicBool>,
     /// The generator that each boot takes its own from.
@@ -100,7 +100,7 @@ pub struct Setup {
 /// A service cannot use its settings, or breaks down.
 pub async fn run(setup: Setup) -> turmoil::Result {
     setup.observer.borrow_mut().on_boot();
-    let clock = Rc::new(SimClock::boot(Rc::clone(&setup.skew)));
+    let clock = Rc::new(SimClock::boot(Rc::clone(&setup.time_of_day)));
     setup.pinholes.clear();
     let config = setup.file.read();
     let wakeups = Arc::new(Wakeups::new(config.system.workers));

@@ -46,6 +46,12 @@ pub struct Diary {
     pub tcp_lookups: u64,
     /// Look-ups over TCP without an answer.
     pub tcp_lookups_failed: u64,
+    /// How often the gateway told the time.
+    pub times_told: u64,
+    /// How often the gateway wanted to be asked less often.
+    pub times_refused: u64,
+    /// When the time was last told.
+    pub last_time_at: Option<Instant>,
 }
 
 /// When something was last seen, for people.
@@ -78,6 +84,8 @@ impl fmt::Display for Diary {
         writeln!(f, "{chat_lines} lines of chat, the last {last_chat}; {chats_broken} chats broken")?;
         writeln!(f, "{hairpin_pages} hairpinned pages, {late_answers} late answers, {echoes} pings")?;
         let Self { tcp_lookups, tcp_lookups_failed, .. } = self;
-        write!(f, "{tcp_lookups} names over TCP, {tcp_lookups_failed} failed")
+        writeln!(f, "{tcp_lookups} names over TCP, {tcp_lookups_failed} failed")?;
+        let (told, refused, last) = (self.times_told, self.times_refused, when(self.last_time_at));
+        write!(f, "the time {told} times, the last {last}; {refused} times it asked too often")
     }
 }

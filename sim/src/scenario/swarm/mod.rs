@@ -12,6 +12,7 @@ mod links;
 mod mail;
 mod names;
 mod provider;
+mod time;
 
 use std::time::Duration;
 
@@ -83,7 +84,8 @@ impl Picker {
         let office = self.mail(office, &world);
         let office = self.probers(office, &world);
         let office = self.provider_dhcp(office, &world);
-        (self.adsl(office, &world), world)
+        let office = self.adsl(office, &world);
+        (self.time(office, &world), world)
     }
 
     /// Hosts that look at the way to the internet themselves.

@@ -36,6 +36,8 @@ fn numbers_that_cannot_be_are_told_with_their_line() {
     refused(office().chatting_every(Duration::ZERO), "nobody chats so often");
     refused(office().asking(6), "6 of 5 PCs cannot ask; write asking(5)");
     refused(office().asking_by_tcp(6), "6 of 5 PCs cannot ask; write asking_by_tcp(5)");
+    refused(office().asking_time(6), "6 of 5 PCs cannot ask; write asking_time(5)");
+    refused(office().asking_time(2).in_a_hurry(3), "3 of 2 PCs cannot hurry; write in_a_hurry(2)");
     refused(office().hairpinning(6), "6 of 5 PCs cannot visit; write hairpinning(5)");
     refused(office().mode("bridge"), "there is no mode \"bridge\"; write one of lan-only, router");
     refused(office().isp_lease_secs(0), "no lease lasts 0 s");

@@ -67,7 +67,8 @@ impl World {
                 self.machines.tell_any(&act.name, |machine| act.run(machine, now));
             }
             Action::OpenPinhole { protocol, inside, secs } => self.open_pinhole(*protocol, *inside, *secs),
-            Action::ClockJumps(secs) => self.skew.set(self.skew.get().saturating_add(*secs)),
+            Action::ClockJumps(secs) => self.time_of_day.jump(Instant::ZERO + self.sim.elapsed(), *secs),
+            Action::Clock(keeping) => self.time_of_day.keep(Instant::ZERO + self.sim.elapsed(), *keeping),
             Action::Disk(mood) => self.set_disk(*mood),
             Action::Rot(place) => self.rot(*place),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),

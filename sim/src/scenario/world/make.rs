@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_ground::Instant;
 use rand::RngExt;
@@ -89,6 +90,10 @@ fn internet(office: &Office, tree: &SharedTree, rng: &mut StdRng) -> Internet {
     internet
 }
 
+/// How often a PC asks for the time, and how often one does that is in a hurry.
+const TIME_EVERY: Duration = Duration::from_secs(10);
+const TIME_EVERY_IN_A_HURRY: Duration = Duration::from_millis(50);
+
 /// What the PC with this number does all day.
 fn habits(office: &Office, number: usize) -> Habits {
     Habits {
@@ -98,6 +103,11 @@ fn habits(office: &Office, number: usize) -> Habits {
         has_internet: office.has_wan(),
         asks: number < office.asking,
         asks_by_tcp: number < office.asking_by_tcp,
+        asks_time_every: (number < office.asking_time).then_some(if number < office.in_a_hurry {
+            TIME_EVERY_IN_A_HURRY
+        } else {
+            TIME_EVERY
+        }),
         knows_printer: office.has_printer(),
         serves: office.is_server(number),
         visits_own: office.own_server_for(number),

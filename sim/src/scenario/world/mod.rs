@@ -6,7 +6,7 @@ mod make;
 mod names;
 mod segments;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fs::File;
 use std::io::BufWriter;
 use std::net::IpAddr;
@@ -40,12 +40,13 @@ use crate::checkers::mail_balance::MailBalance;
 use crate::checkers::mail_kept::MailKept;
 use crate::checkers::nothing_forged::NothingForged;
 use crate::checkers::syncs_before_promises::{SyncsBeforePromises, Writes};
+use crate::checkers::time_told::TimeTold;
 use crate::checkers::{self, Side};
 use crate::machine::internet::{Internet, SharedTree, Tree};
 use crate::machine::pc::mac_of;
 use crate::mistake::Mistake;
 use crate::world::capture::Capture;
-use crate::world::clock::time_of_day;
+use crate::world::clock::{TimeOfDay, time_of_day};
 use crate::world::config_file::ConfigFile;
 use crate::world::disk::SimDisk;
 use crate::world::gateway_host::{self, Setup, Socket};
@@ -80,7 +81,7 @@ pub struct World {
     power: Power,
     /// Whether the gateway's host has crashed.
     has_crashed: bool,
-    skew: Rc<Cell<i64>>,
+    time_of_day: Rc<TimeOfDay>,
     file: Rc<ConfigFile>,
     pinholes: Rc<PinholeWishes>,
     panics: Arc<AtomicBool>,
@@ -101,6 +102,8 @@ impl World {
         checkers.push(Box::new(NothingForged::default()));
         let power = Power::on();
         let disk = Arc::new(SimDisk::new(power.clone(), StdRng::from_rng(&mut rng)));
+        let clock = Rc::new(TimeOfDay::default());
+        checkers.push(Box::new(TimeTold::new(&config, Rc::clone(&clock))));
         let journal = Arc::clone(&disk);
         checkers.push(Box::new(LeasesDurable::new(move || journal.durable(JOURNAL_FILE))));
         let [begun, durable] = [Arc::clone(&disk), Arc::clone(&disk)];
@@ -144,7 +147,6 @@ impl World {
         let [gateway_ip, office_ip, provider_ip] = [GATEWAY, OFFICE, PROVIDER].map(|host| sim.lookup(host));
 
         let sockets = sockets(&office, cable_seed);
-        let skew = Rc::new(Cell::new(0));
         let panics = Arc::new(AtomicBool::new(false));
         let file = Rc::new(ConfigFile::new(config));
         let pinholes = Rc::new(PinholeWishes::default());
@@ -155,7 +157,7 @@ impl World {
             disk: Arc::clone(&disk),
             power: power.clone(),
             pinholes: Rc::clone(&pinholes),
-            skew: Rc::clone(&skew),
+            time_of_day: Rc::clone(&clock),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
             panics: Arc::clone(&panics),
             observer: Rc::clone(&observer),
@@ -189,7 +191,7 @@ impl World {
             rot: Rot::new(rng.random()),
             power,
             has_crashed: false,
-            skew,
+            time_of_day: clock,
             file,
             pinholes,
             panics,

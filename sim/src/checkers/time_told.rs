@@ -1,0 +1,433 @@
+//! The time that the gateway tells is its clock's, at the moment; how good it is, is told as it is; and whoever asks gets
+//! one answer at most, which is no longer than the question.
+//!
+//! The gateway's clock may be wrong: the checker reads it where the simulation keeps it, when the question comes in and
+//! when the answer goes out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::Ipv4Addr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
+use gatepost::config::Config;
+use gatepost::config::services::Ntp;
+use gatepost_ground::Instant;
+use gatepost_services::clock::{Discipline, LeapSecond, WallTime};
+
+use super::{Checker, Passage, Side, Way};
+use crate::packet::dhcp_message;
+use crate::world::clock::TimeOfDay;
+
+/// RFC 5905, section 7.2
+const PORT: u16 = 123;
+const DHCP_SERVER: u16 = 67;
+/// The octets of a packet without extension fields and codes.
+const PACKET_LEN: usize = 48;
+/// From 1900 to 1970.
+const UNIX_EPOCH_SECS: u64 = 2_208_988_800;
+/// What rounding may take, a microsecond, in parts of 2^-32 s.
+const ROUNDING: i64 = 4_295;
+const SECOND: u64 = 1 << 16;
+
+/// How long a question waits for its answer: neighbours may have to be asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The most questions that wait for their answers.
+const ASKED_MAX: usize = 4_096;
+
+/// The most packets that a source is sent in [`WINDOW`].
+const TOLD_MAX: usize = 60;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Compares what is told with the gateway's clock.
+pub struct TimeTold {
+    clock: Rc<TimeOfDay>,
+    own: Ipv4Addr,
+    /// What is in force, and what the gateway may be going over to.
+    wanted: Vec<Ntp>,
+    /// Questions that wait, the oldest first.
+    asked: VecDeque<Asked>,
+    /// When each source was sent something.
+    told: BTreeMap<Ipv4Addr, VecDeque<Instant>>,
+    /// Clients of DHCP that ask for time servers, by their transaction.
+    leasing: BTreeMap<u32, Vec<Ntp>>,
+}
+
+/// A question, and how the gateway was when it came.
+struct Asked {
+    at: Instant,
+    source: (Ipv4Addr, u16),
+    packet: Vec<u8>,
+    shown: WallTime,
+    changes: u64,
+    discipline: Discipline,
+    wanted: Vec<Ntp>,
+}
+
+impl TimeTold {
+    /// Watches a gateway whose time of day is `clock`.
+    pub fn new(config: &Config, clock: Rc<TimeOfDay>) -> Self {
+        Self {
+            clock,
+            own: config.lan.address.addr(),
+            wanted: vec![config.services.ntp.clone()],
+            asked: VecDeque::new(),
+            told: BTreeMap::new(),
+            leasing: BTreeMap::new(),
+        }
+    }
+
+    fn ask(&mut self, now: Instant, source: (Ipv4Addr, u16), packet: &[u8]) {
+        while self.asked.front().is_some_and(|asked| now.since(asked.at) > PATIENCE)
+            || self.asked.len() >= ASKED_MAX
+        {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(Asked {
+            at: now,
+            source,
+            packet: packet.to_vec(),
+            shown: self.clock.at(now),
+            changes: self.clock.changes(),
+            discipline: self.clock.discipline(),
+            wanted: self.wanted.clone(),
+        });
+    }
+
+    fn answer(&mut self, now: Instant, source: (Ipv4Addr, u16), answer: &[u8]) -> Result<(), String> {
+        let (client, _) = source;
+        let told = self.told.entry(client).or_default();
+        while told.front().is_some_and(|at| now.since(*at) > WINDOW) {
+            told.pop_front();
+        }
+        told.push_back(now);
+        if told.len() > TOLD_MAX {
+            told.pop_front();
+            return Err(format!("{client} was sent more than {TOLD_MAX} packets within {WINDOW:?}"));
+        }
+        if answer.len() < PACKET_LEN {
+            return Err(format!("{client} was sent {} octets", answer.len()));
+        }
+        let is_of = |asked: &Asked| asked.source == source && asked.packet[40..48] == answer[24..32];
+        let Some(index) = self.asked.iter().position(is_of) else {
+            return Err(format!("{client} was told the time, and had not asked for it"));
+        };
+        let Some(asked) = self.asked.remove(index) else { return Ok(()) };
+        if answer.len() > asked.packet.len() {
+            let (len, asked) = (answer.len(), asked.packet.len());
+            return Err(format!("{client} asked with {asked} octets and was sent {len}"));
+        }
+        let version = |packet: &[u8]| packet[0] >> 3 & 7;
+        if answer[0] & 7 != 4 || version(answer) != version(&asked.packet) {
+            return Err(format!("{client} was sent a packet of another mode or version"));
+        }
+        self.compare(now, &asked, answer).map_err(|what| format!("{client} was told {what}"))
+    }
+
+    /// Compares a server's answer with the clock.
+    fn compare(&self, now: Instant, asked: &Asked, answer: &[u8]) -> Result<(), String> {
+        let may_be: Vec<_> = asked.wanted.iter().chain(&self.wanted).filter(|ntp| ntp.enabled).collect();
+        if may_be.is_empty() {
+            return Err("the time, which is switched off".to_owned());
+        }
+        let (leap, stratum) = (answer[0] >> 6, answer[1]);
+        if stratum == 0 {
+            let is_kiss = leap == 3 && answer[12..16] == *b"RATE";
+            return if is_kiss { Ok(()) } else { Err("no time, and not why".to_owned()) };
+        }
+        if asked.changes != self.clock.changes() {
+            // It was set while the answer was made.
+            return Ok(());
+        }
+        let [receive, transmit] = [32, 40].map(|at| word(answer, at) << 32 | word(answer, at + 4));
+        let times = [parts(asked.shown), receive, transmit, parts(self.clock.at(now))];
+        // The difference of two times counts, in whichever era they are.
+        if times.windows(2).any(|pair| pair[1].wrapping_sub(pair[0]).cast_signed() < -ROUNDING) {
+            return Err(format!("a time that was not its clock's: {times:x?}"));
+        }
+        let [delay, dispersion] = [4, 8].map(|at| word(answer, at));
+        if asked.discipline.is_synchronised {
+            let expected = match asked.discipline.leap {
+                None => 0,
+                Some(LeapSecond::Inserted) => 1,
+                Some(LeapSecond::Deleted) => 2,
+            };
+            if leap != expected || !(1..16).contains(&stratum) {
+                return Err(format!("leap {leap} and stratum {stratum} by a synchronised clock"));
+            }
+            let wrong = u128::from(self.clock.ahead_at(now).unsigned_abs());
+            let told = u128::from(dispersion + delay / 2) * 1_000_000_000 / u128::from(SECOND);
+            if wrong > told {
+                return Err(format!("an error of {told} ns, and the clock is wrong by {wrong} ns"));
+            }
+            return Ok(());
+        }
+        let is_as_configured = may_be.iter().any(|ntp| match ntp.local_stratum {
+            0 => (leap, stratum) == (3, 16),
+            local => (leap, stratum) == (0, local),
+        });
+        if !is_as_configured {
+            return Err(format!("leap {leap} and stratum {stratum} by a clock that nobody keeps"));
+        }
+        if !(SECOND..2 * SECOND).contains(&dispersion) {
+            return Err(format!("dispersion {dispersion:#x} by a clock that nobody keeps"));
+        }
+        Ok(())
+    }
+
+    /// A client of DHCP that asks for time servers is told of the gateway, if it is one.
+    fn lease(&mut self, message: &Message) -> Result<(), String> {
+        if message.opcode() == Opcode::BootRequest {
+            let list = message.opts().get(OptionCode::ParameterRequestList);
+            let wants = matches!(list, Some(DhcpOption::ParameterRequestList(list)) if list.contains(&OptionCode::NtpServers));
+            if wants {
+                if self.leasing.len() >= ASKED_MAX {
+                    self.leasing.clear();
+                }
+                self.leasing.insert(message.xid(), self.wanted.clone());
+            }
+            return Ok(());
+        }
+        let is_lease = matches!(message.opts().msg_type(), Some(MessageType::Offer | MessageType::Ack));
+        let Some(wanted) = self.leasing.get(&message.xid()).filter(|_| is_lease) else { return Ok(()) };
+        let told = match message.opts().get(OptionCode::NtpServers) {
+            Some(DhcpOption::NtpServers(servers)) => servers.contains(&self.own),
+            _ => false,
+        };
+        if wanted.iter().chain(&self.wanted).all(|ntp| ntp.enabled != told) {
+            let what = if told { "is told of, and serves none" } else { "is not told of" };
+            return Err(format!("a client asks for time servers, and the gateway {what}"));
+        }
+        Ok(())
+    }
+}
+
+impl Checker for TimeTold {
+    fn name(&self) -> &'static str {
+        "time-told"
+    }
+
+    fn promise(&self) -> &'static str {
+        "who asks for the time is told that of the gateway's clock and how good it is, once, in no more octets"
+    }
+
+    fn on_boot(&mut self) {
+        self.asked.clear();
+        self.told.clear();
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.wanted.push(config.services.ntp.clone());
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.wanted = vec![config.services.ntp.clone()];
+    }
+
+    fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
+        let Some((ip, source_port, destination_port, payload)) = passage.packet.udp() else { return Ok(()) };
+        if passage.side != Side::Lan {
+            return Ok(());
+        }
+        match passage.way {
+            _ if [source_port, destination_port].contains(&DHCP_SERVER) => {
+                dhcp_message(payload).map_or(Ok(()), |message| self.lease(&message))
+            }
+            Way::In if ip.destination == self.own && destination_port == PORT => {
+                // Others than clients are not answered.
+                if payload.len() >= PACKET_LEN && payload[0] & 7 == 3 {
+                    self.ask(passage.now, (ip.source, source_port), payload);
+                }
+                Ok(())
+            }
+            Way::Out if ip.source == self.own && source_port == PORT => {
+                self.answer(passage.now, (ip.destination, destination_port), payload)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The four octets from `at` on.
+fn word(packet: &[u8], at: usize) -> u64 {
+    packet[at..at + 4].iter().fold(0, |word, octet| word << 8 | u64::from(*octet))
+}
+
+/// A time as NTP writes it.
+fn parts(time: WallTime) -> u64 {
+    time.secs.0.wrapping_add(UNIX_EPOCH_SECS) << 32 | (u64::from(time.nanos) << 32) / 1_000_000_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkers::testing::{config, dhcp, packet, udp};
+    use crate::packet::Packet;
+    use crate::world::clock::Keeping;
+
+    const KEPT: Keeping = Keeping::Kept { ahead: 500, leap: None };
+    const ASKED_AT: Instant = Instant::from_secs(100);
+    const TOLD_AT: Instant = Instant::from_millis(100_002);
+
+    fn checker(keeping: Keeping) -> TimeTold {
+        let clock = Rc::new(TimeOfDay::default());
+        clock.keep(Instant::ZERO, keeping);
+        TimeTold::new(&config(), clock)
+    }
+
+    fn question() -> Vec<u8> {
+        let mut octets = vec![0; PACKET_LEN];
+        octets[0] = 0x23;
+        octets[40..48].copy_from_slice(b"whatever");
+        octets
+    }
+
+    /// What is right to tell at [`TOLD_AT`], of a clock that is kept or not.
+    fn right(checker: &TimeTold) -> Vec<u8> {
+        let mut octets = question();
+        let is_kept = checker.clock.discipline().is_synchronised;
+        let told: (u8, u64) = if is_kept { (4, 0x100) } else { (10, SECOND) };
+        (octets[0], octets[1]) = (0x24, told.0);
+        octets[8..12].copy_from_slice(&told.1.to_be_bytes()[4..]);
+        octets[24..32].copy_from_slice(b"whatever");
+        let time = parts(checker.clock.at(Instant::from_millis(100_001))).to_be_bytes();
+        octets[32..40].copy_from_slice(&time);
+        octets[40..48].copy_from_slice(&time);
+        octets
+    }
+
+    fn comes(checker: &mut TimeTold, payload: Vec<u8>) {
+        let packet = packet("192.168.1.9", "192.168.1.1", udp(40_000, PORT, payload));
+        let passage = Passage { now: ASKED_AT, way: Way::In, side: Side::Lan, packet: &packet };
+        checker.on_passage(&passage).expect("a question is no answer");
+    }
+
+    fn goes(checker: &mut TimeTold, payload: Vec<u8>) -> Result<(), String> {
+        let packet = packet("192.168.1.1", "192.168.1.9", udp(PORT, 40_000, payload));
+        let passage = Passage { now: TOLD_AT, way: Way::Out, side: Side::Lan, packet: &packet };
+        checker.on_passage(&passage)
+    }
+
+    /// What comes of an answer that is right but for `edit`.
+    fn told(keeping: Keeping, edit: impl FnOnce(&mut Vec<u8>)) -> Result<(), String> {
+        let mut checker = checker(keeping);
+        comes(&mut checker, question());
+        let mut answer = right(&checker);
+        edit(&mut answer);
+        goes(&mut checker, answer)
+    }
+
+    #[test]
+    fn what_is_right_may_be_told() {
+        let leap = Keeping::Kept { ahead: -500, leap: Some(LeapSecond::Inserted) };
+        assert_eq!(told(KEPT, |_| ()), Ok(()));
+        assert_eq!(told(leap, |answer| answer[0] |= 0x40), Ok(()));
+        assert_eq!(told(Keeping::Free { ppm: 100 }, |_| ()), Ok(()));
+        let kiss = |answer: &mut Vec<u8>| {
+            (answer[0], answer[1]) = (0xe4, 0);
+            answer[12..16].copy_from_slice(b"RATE");
+        };
+        assert_eq!(told(KEPT, kiss), Ok(()));
+    }
+
+    #[test]
+    fn an_answer_to_another_question_or_to_none_is_told() {
+        assert!(told(KEPT, |answer| answer[30] ^= 1).is_err(), "another origin");
+        assert!(told(KEPT, |answer| answer.push(0)).is_err(), "longer");
+        assert!(told(KEPT, |answer| answer.truncate(8)).is_err(), "cut");
+        assert!(told(KEPT, |answer| answer[0] = 0x1c).is_err(), "another version");
+        assert!(told(KEPT, |answer| answer[0] = 0x25).is_err(), "another mode");
+        let mut checker = checker(KEPT);
+        comes(&mut checker, question());
+        let answer = right(&checker);
+        assert_eq!(goes(&mut checker, answer.clone()), Ok(()));
+        assert!(goes(&mut checker, answer.clone()).is_err(), "twice");
+        let mut of_a_peer = question();
+        of_a_peer[0] = 0x21;
+        comes(&mut checker, of_a_peer);
+        assert!(goes(&mut checker, answer).is_err(), "a peer");
+    }
+
+    #[test]
+    fn a_time_that_is_not_the_clocks_is_told() {
+        for at in [32, 40] {
+            assert!(told(KEPT, |answer| answer[at + 3] += 1).is_err(), "later than it went");
+            assert!(told(KEPT, |answer| answer[at + 3] -= 1).is_err(), "before it came");
+        }
+        assert!(told(KEPT, |answer| answer[40..48].copy_from_slice(&[0; 8])).is_err(), "none");
+    }
+
+    #[test]
+    fn a_clock_that_is_told_better_than_it_is_is_told() {
+        assert!(told(KEPT, |answer| answer[8..12].copy_from_slice(&[0; 4])).is_err(), "500 µs");
+        assert!(told(KEPT, |answer| answer[0] |= 0x40).is_err(), "no leap second comes");
+        assert!(told(KEPT, |answer| answer[0] |= 0xc0).is_err(), "it is synchronised");
+        let free = Keeping::Free { ppm: 0 };
+        assert!(told(free, |answer| answer[1] = 4).is_err(), "a stratum as if it were kept");
+        assert!(told(free, |answer| answer[9] = 0).is_err(), "no dispersion");
+        assert!(told(free, |answer| answer[9] = 2).is_err(), "2 s");
+        assert!(told(free, |answer| (answer[0], answer[1]) = (0xe4, 0)).is_err(), "a kiss without a reason");
+    }
+
+    #[test]
+    fn what_the_file_says_counts_before_and_after_a_reload() {
+        let other = |text: &str| Config::parse("test", text).expect("a configuration");
+        let mut checker = checker(Keeping::Free { ppm: 0 });
+        let answered = |checker: &mut TimeTold, first: u8, stratum: u8| {
+            comes(checker, question());
+            let mut answer = right(checker);
+            (answer[0], answer[1]) = (first, stratum);
+            goes(checker, answer)
+        };
+        checker.on_reload(&other("ntp.local_stratum = 0"));
+        assert_eq!(answered(&mut checker, 0x24, 10), Ok(()));
+        assert_eq!(answered(&mut checker, 0xe4, 16), Ok(()));
+        checker.on_configure(&other("ntp.local_stratum = 0"));
+        assert!(answered(&mut checker, 0x24, 10).is_err());
+        checker.on_configure(&other("ntp.enabled = false"));
+        assert!(answered(&mut checker, 0xe4, 16).is_err());
+    }
+
+    #[test]
+    fn a_source_that_is_told_too_often_is_told() {
+        let mut checker = checker(KEPT);
+        let results: Vec<_> = (0..=TOLD_MAX)
+            .map(|_| {
+                comes(&mut checker, question());
+                let answer = right(&checker);
+                goes(&mut checker, answer)
+            })
+            .collect();
+        assert!(results[..TOLD_MAX].iter().all(Result::is_ok) && results[TOLD_MAX].is_err());
+    }
+
+    #[test]
+    fn a_lease_without_the_time_server_is_told() {
+        let says = |checker: &mut TimeTold, packet: &Packet, way| {
+            checker.on_passage(&Passage { now: ASKED_AT, way, side: Side::Lan, packet })
+        };
+        let mut checker = checker(KEPT);
+        let request = dhcp(&[9], MessageType::Request, |message| {
+            let list = vec![OptionCode::SubnetMask, OptionCode::NtpServers];
+            message.set_opcode(Opcode::BootRequest).set_xid(7);
+            message.opts_mut().insert(DhcpOption::ParameterRequestList(list));
+        });
+        let request = packet("0.0.0.0", "255.255.255.255", udp(68, 67, request));
+        let lease = |servers: Option<[u8; 4]>| {
+            let message = dhcp(&[9], MessageType::Ack, |message| {
+                message.set_opcode(Opcode::BootReply).set_xid(7);
+                if let Some(server) = servers {
+                    message.opts_mut().insert(DhcpOption::NtpServers(vec![server.into()]));
+                }
+            });
+            packet("192.168.1.1", "255.255.255.255", udp(67, 68, message))
+        };
+        assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
+        assert_eq!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out), Ok(()));
+        assert!(says(&mut checker, &lease(None), Way::Out).is_err());
+        checker.on_configure(&Config::parse("test", "ntp.enabled = false").expect("a configuration"));
+        assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
+        assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());
+        assert_eq!(says(&mut checker, &lease(None), Way::Out), Ok(()));
+    }
+}

@@ -1,0 +1,100 @@
+//! Questions for the time. The packets are made and read octet by octet here.
+//!
+//! Mostly a question is a client's of some version of NTP, now and then with something behind its header, and now and then
+//! one that nobody answers.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use smoltcp::iface::SocketHandle;
+
+use super::stack::Stack;
+
+/// RFC 5905, section 7.2
+const SERVER_PORT: u16 = 123;
+const OWN_PORT: u16 = 40_123;
+/// The octets of a packet, without what may stand behind.
+const PACKET_LEN: usize = 48;
+/// Where the client's time stands in a question, and where it comes back.
+const TRANSMIT: std::ops::Range<usize> = 40..48;
+const ORIGIN: std::ops::Range<usize> = 24..32;
+
+/// Somebody who asks for the time.
+pub struct TimeClient {
+    rng: StdRng,
+    socket: SocketHandle,
+    every: Duration,
+    next_at: Instant,
+    /// What the answer to the latest question says of it.
+    awaited: Option<[u8; 8]>,
+    /// Questions that were answered with a time.
+    pub told: u64,
+    /// Questions that were answered with a request to ask less often.
+    pub refused: u64,
+    /// When the time was last told.
+    pub last_told_at: Option<Instant>,
+}
+
+impl TimeClient {
+    /// Asks about so often.
+    pub fn new(stack: &mut Stack, every: Duration, seed: u64) -> Self {
+        let (rng, socket) = (StdRng::seed_from_u64(seed), stack.bind_udp(OWN_PORT));
+        let next_at = Instant::ZERO;
+        Self { rng, socket, every, next_at, awaited: None, told: 0, refused: 0, last_told_at: None }
+    }
+
+    /// Hears what has come, and asks `server` if it is time.
+    pub fn work(&mut self, stack: &mut Stack, server: Ipv4Addr, now: Instant) {
+        let socket = stack.udp(self.socket);
+        while let Ok((answer, _)) = socket.recv() {
+            if answer.len() < PACKET_LEN || self.awaited.is_none_or(|asked| answer[ORIGIN] != asked) {
+                continue;
+            }
+            self.awaited = None;
+            // RFC 5905, section 7.4: the stratum of a kiss-o'-death is 0.
+            if answer[1] == 0 {
+                self.refused += 1;
+            } else {
+                self.told += 1;
+                self.last_told_at = Some(now);
+            }
+        }
+        if self.next_at <= now {
+            let millis = u64::try_from(self.every.as_millis()).unwrap_or(u64::MAX).max(2);
+            self.next_at =
+                now + Duration::from_millis(self.rng.random_range(millis / 2..=millis + millis / 2));
+            let question = self.question();
+            // A full queue is a lost question.
+            _ = stack.udp(self.socket).send_slice(&question, (server, SERVER_PORT));
+        }
+    }
+
+    /// When there is something to ask next.
+    pub fn poll_timeout(&self) -> Instant {
+        self.next_at
+    }
+
+    fn question(&mut self) -> Vec<u8> {
+        let mut packet = vec![0; PACKET_LEN];
+        let time: [u8; 8] = self.rng.random();
+        let version: u8 = self.rng.random_range(1..=4);
+        packet[0] = version << 3 | 3;
+        packet[2] = self.rng.random_range(4..=10);
+        packet[TRANSMIT].copy_from_slice(&time);
+        self.awaited = Some(time);
+        match self.rng.random_range(0..12) {
+            // A symmetric peer, an answer, a control message, and what ntpdc sent.
+            0 => packet[0] = version << 3 | [1, 4, 6, 7][self.rng.random_range(0..4)],
+            1 => packet.truncate(self.rng.random_range(0..PACKET_LEN)),
+            // A key's number and a code.
+            2 => packet.extend(self.rng.random::<[u8; 20]>()),
+            // An extension field of 28 octets that nobody knows.
+            3 => packet.extend([&[0x7f, 0xff, 0, 28][..], &[0; 24]].concat()),
+            _ => {}
+        }
+        packet
+    }
+}

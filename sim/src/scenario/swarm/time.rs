@@ -1,0 +1,41 @@
+//! The time that PCs ask for, and what becomes of the gateway's clock.
+
+use gatepost_services::clock::LeapSecond;
+use rand::RngExt;
+
+use super::{Picker, World};
+use crate::scenario::action::{clock_drifts, clock_kept};
+use crate::scenario::office::Office;
+
+/// The most PCs that ask for the time.
+const ASKING_MAX: usize = 4;
+/// The fastest drift of a clock, in parts per million, is that of a bad crystal in the cold.
+const DRIFT_PPM_MAX: i32 = 200;
+/// The farthest that a clock is wrong which is kept, in microseconds.
+const AHEAD_MICROS_MAX: i32 = 50_000;
+/// How often a clock is kept otherwise.
+const CHANGES_MAX: usize = 4;
+
+impl Picker {
+    /// In half of the offices some PCs ask for the time, one of them in a hurry now and then, from a clock that drifts and
+    /// is kept and left alone again.
+    pub(super) fn time(&mut self, office: Office, world: &World) -> Office {
+        if self.rng.random() {
+            return office;
+        }
+        let asking = self.rng.random_range(1..=world.pcs.min(ASKING_MAX));
+        let hurried = usize::from(self.rng.random_ratio(1, 4));
+        let mut office = office.asking_time(asking).in_a_hurry(hurried);
+        for _ in 0..self.rng.random_range(0..=CHANGES_MAX) {
+            let action = if self.rng.random() {
+                clock_drifts(self.rng.random_range(-DRIFT_PPM_MAX..=DRIFT_PPM_MAX))
+            } else {
+                let leap = [None, None, Some(LeapSecond::Inserted), Some(LeapSecond::Deleted)];
+                let ahead = self.rng.random_range(-AHEAD_MICROS_MAX..=AHEAD_MICROS_MAX);
+                clock_kept(ahead, self.pick_of(&leap))
+            };
+            office = office.at(self.fault_time(), action);
+        }
+        office
+    }
+}

@@ -199,7 +199,8 @@ fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     config.nat.flows_per_host_max = 10;
     let mut bench = Bench::with_config(config);
     for port in 5000..5010 {
-        open(&mut bench, ALICE, port, SERVER, 53);
+        let external = open(&mut bench, ALICE, port, SERVER, 53);
+        assert!(reaches(&mut bench, SERVER, 53, external, (ALICE, port)));
     }
     let refused = bench.send(LAN0, &udp(ALICE, 5010, SERVER.address, 53, b"query"));
     refused.assert_dropped(DropReason::FlowHostLimit);

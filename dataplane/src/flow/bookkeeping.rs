@@ -38,6 +38,11 @@ impl<A: Address> FlowTable<A> {
             self.end_numbered(oldest);
             self.recycled += 1;
         }
+        let is_hairpin = record.entry.inbound_state == InboundState::Hairpin;
+        if let Some(oldest) = self.half_open.hairpin_beyond().filter(|_| is_hairpin) {
+            self.end_numbered(oldest);
+            self.recycled += 1;
+        }
         if self.is_empty() {
             self.wheel.skip_to(Tick::at(now));
         }
@@ -55,6 +60,9 @@ impl<A: Address> FlowTable<A> {
         self.wheel.arm(number, expires);
         self.announce_count(quota);
         inbound_source.into_iter().for_each(|source| self.half_open.arrive(number, source));
+        if is_hairpin {
+            self.half_open.arrive_hairpin(number);
+        }
         mapping.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
         id
     }

@@ -185,7 +185,7 @@ impl<A: Address> Record<A> {
         let [original, reply] = keys;
         let inbound_state = match inside {
             Direction::Original => InboundState::Pending,
-            Direction::Reply if is_hairpin => InboundState::None,
+            Direction::Reply if is_hairpin => InboundState::Hairpin,
             Direction::Reply => InboundState::Embryonic,
         };
         let entry = Entry {
@@ -228,20 +228,25 @@ impl<A: Address> Entry<A> {
         }
     }
 
-    /// The state of a flow that the inside opened, after a packet of `direction` was tracked.
-    pub(super) fn pending_after(&self, direction: Direction) -> InboundState {
+    /// The state of a flow that the inside opened, after a packet of `direction` was tracked: `pending` while the flow
+    /// is unanswered or its connection is not established.
+    pub(super) fn pending_after(&self, direction: Direction, pending: InboundState) -> InboundState {
         match self.state() {
             State::Tcp(tcp::Phase::Established) => InboundState::None,
-            State::Tcp(_) => InboundState::Pending,
+            State::Tcp(_) => pending,
             _ if direction == Direction::Reply => InboundState::None,
             _ => self.inbound_state,
         }
     }
 
-    /// The state of a flow from outside, after a packet of `direction` was tracked.
+    /// The state of a flow that no holder opened, after a packet of `direction` was tracked: a flow from outside, or the
+    /// inbound half of a hairpin.
     pub(super) fn inbound_state_after(&self, direction: Direction) -> InboundState {
         match (self.state(), self.inbound_state) {
-            (_, InboundState::None | InboundState::Pending) => self.inbound_state,
+            (_, InboundState::None | InboundState::Hairpin) => {
+                self.pending_after(direction, InboundState::Hairpin)
+            }
+            (_, InboundState::Pending) => self.inbound_state,
             (State::Tcp(tcp::Phase::Established), _) => InboundState::Assured,
             (State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset), _) => InboundState::Answered,
             (State::Tcp(tcp::Phase::Opening), state) => state,
@@ -358,8 +363,8 @@ impl<A: Address> Flow<'_, A> {
 
     /// The quota that an inbound flow counts against.
     pub(super) fn inbound_quota(&self) -> Quota<A> {
-        // Of the flows with this state, only hairpins are inbound.
-        let is_hairpin = self.entry.inbound_state == InboundState::None;
+        // Of the flows with these states, only hairpins are inbound.
+        let is_hairpin = matches!(self.entry.inbound_state, InboundState::None | InboundState::Hairpin);
         if is_hairpin { Quota::Hairpin(self.entry.opener()) } else { Quota::Server(self.host()) }
     }
 

@@ -12,6 +12,11 @@
 //! So no flood takes the last room, whether its flows are answered or not; a host gets its floor unless there are
 //! very many hosts; and the gateway's own queries have ports when the office has none left.
 //!
+//! A source at its own limit takes from itself only: its oldest pending flow is recycled for the new one. A connection
+//! that is over stays pending for four minutes (RFC 7857, section 2.1), in which a host that connects often would
+//! otherwise be refused although it uses next to nothing. The order is that of the queue, so a segment that was lost
+//! behind the gateway has the time of all other pending flows to be sent again.
+//!
 //! A flow frees a port only if no other flow uses its mapping. [`EXAMINED_MAX`] flows of a holder are examined for
 //! one that frees its port. If there is none, all examined flows end, as they would be examined in vain for the next
 //! new flow too, and the next holder's flows are examined
@@ -152,16 +157,16 @@ impl<A: Address> FlowTable<A> {
     }
 
     /// Recycles the oldest flow that counts against `quota` itself: of the inbound flows of a host, the oldest among
-    /// the first of the queue; of the unverified senders of a port, which may be many machines, the oldest pending
-    /// one. A host that has used up its own limit keeps its flows.
+    /// the first of the queue; of the flows that a source opened, the oldest pending one. A source keeps its
+    /// established connections and its answered UDP and ICMP query flows, and is refused when it has no others.
     fn recycle_own(&mut self, quota: Quota<A>) -> bool {
         let found = match quota {
             Quota::Server(_) => {
                 let mut queue = self.half_open.queue().take(EXAMINED_MAX);
                 queue.find(|number| self.numbered(*number).is_some_and(|flow| self.quota_of(&flow) == quota))
             }
-            Quota::Client(source @ Source::Unverified(_)) => self.holders.oldest_of(source),
-            Quota::Client(_) | Quota::Hairpin(_) => None,
+            Quota::Client(source) => self.holders.oldest_of(source),
+            Quota::Hairpin(_) => None,
         };
         self.recycle(found)
     }

@@ -17,6 +17,12 @@
 //! [`HalfOpen::assured_each_max`] that are `Assured`. A flow beyond the latter stays `Answered`, and works until its
 //! room is needed.
 //!
+//! The inbound half of a hairpin (`Quota::Hairpin`) is no flow from outside, and no source is counted for it: an inside
+//! host opened it, by an outbound half that counts against the host. But the outbound half may be recycled, and the
+//! inbound half, perhaps in another shard, does not notice. So the inbound halves that are unanswered or over stand in
+//! a queue of their own, [`HalfOpen::hairpins_max`] at most: for the next one the oldest is recycled. No flood from
+//! outside takes their place.
+//!
 //! Sources are counted in [`BUCKETS`] buckets by a keyed hash. Two sources that share a bucket share the limits.
 
 use core::hash::Hash;
@@ -30,6 +36,8 @@ use crate::table::list::{Links, List};
 pub(super) enum InboundState {
     /// Not a flow from outside: the inside opened it, and it must not be recycled.
     None,
+    /// Not a flow from outside: the inbound half of a hairpin, which may be recycled for another one.
+    Hairpin,
     /// Not a flow from outside: the inside opened it, and it may be recycled. See `holders`.
     Pending,
     /// The inside has not answered, or the TCP connection is not established.
@@ -46,6 +54,8 @@ pub(super) struct HalfOpen {
     links: Links,
     /// The flows that may be recycled, the oldest first.
     queue: List,
+    /// The inbound halves of hairpins that may be recycled, the oldest first.
+    hairpins: List,
     embryonic: Buckets,
     assured: Buckets,
     hasher: RandomState,
@@ -68,6 +78,7 @@ impl HalfOpen {
         Self {
             links: Links::new(),
             queue: List::EMPTY,
+            hairpins: List::EMPTY,
             embryonic: Buckets(vec![0; BUCKETS]),
             assured: Buckets(vec![0; BUCKETS]),
             hasher,
@@ -86,6 +97,11 @@ impl HalfOpen {
     /// The most flows in the queue: a quarter of the table.
     pub(super) fn queued_max(&self) -> u32 {
         (self.flows_max / 4).max(1)
+    }
+
+    /// The most inbound halves of hairpins in their queue: an eighth of the table.
+    pub(super) fn hairpins_max(&self) -> u32 {
+        (self.flows_max / 8).max(1)
     }
 
     /// The most unanswered flows of one source.
@@ -110,11 +126,18 @@ impl HalfOpen {
         self.links.push(&mut self.queue, id);
     }
 
+    /// Adds the new inbound half `id` of a hairpin.
+    pub(super) fn arrive_hairpin(&mut self, id: u32) {
+        self.links.push(&mut self.hairpins, id);
+    }
+
     /// Removes the flow `id` from `source`, which was in `state`.
     pub(super) fn leave(&mut self, id: u32, source: impl Hash, state: InboundState) {
         self.discount(source, state);
-        if matches!(state, InboundState::Embryonic | InboundState::Answered) {
-            self.links.remove(&mut self.queue, id);
+        match state {
+            InboundState::Embryonic | InboundState::Answered => self.links.remove(&mut self.queue, id),
+            InboundState::Hairpin => self.links.remove(&mut self.hairpins, id),
+            InboundState::None | InboundState::Pending | InboundState::Assured => {}
         }
     }
 
@@ -141,6 +164,8 @@ impl HalfOpen {
                 self.assured.0[bucket] += 1;
                 self.links.remove(&mut self.queue, id);
             }
+            (InboundState::Hairpin, _) => self.links.remove(&mut self.hairpins, id),
+            (_, InboundState::Hairpin) => self.links.push(&mut self.hairpins, id),
             _ => {}
         }
         becomes
@@ -151,7 +176,12 @@ impl HalfOpen {
         self.queue.first()
     }
 
-    /// The flows that may be recycled, the oldest first.
+    /// The inbound half of a hairpin that is recycled for another one, if there are so many.
+    pub(super) fn hairpin_beyond(&self) -> Option<u32> {
+        self.hairpins.first().filter(|_| self.hairpins.len() >= self.hairpins_max())
+    }
+
+    /// The flows from outside that may be recycled, the oldest first.
     pub(super) fn queue(&self) -> impl Iterator<Item = u32> {
         self.links.iter(&self.queue)
     }
@@ -166,7 +196,10 @@ impl HalfOpen {
         let buckets = match state {
             InboundState::Embryonic => &mut self.embryonic,
             InboundState::Assured => &mut self.assured,
-            InboundState::None | InboundState::Pending | InboundState::Answered => return,
+            InboundState::None
+            | InboundState::Hairpin
+            | InboundState::Pending
+            | InboundState::Answered => return,
         };
         buckets.0[bucket] = buckets.0[bucket].saturating_sub(1);
     }

@@ -60,9 +60,9 @@
 //! | what                                               | limit                                   | when it is reached           |
 //! |----------------------------------------------------|-----------------------------------------|------------------------------|
 //! | flows in all                                       | `flows_max`, divided among the shards   | recycled, else `TableFull`   |
-//! | flows that one station on the inside opened        | `flows_per_host_max`, in all shards     | `HostLimit`                  |
+//! | flows that one station on the inside opened        | `flows_per_host_max`, in all shards     | recycled, else `HostLimit`   |
 //! | flows that unverified senders of a port opened     | `flows_per_host_max` / 4, in all shards | recycled, else `HostLimit`   |
-//! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | `HostLimit`                  |
+//! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | recycled, else `HostLimit`   |
 //! | flows that were opened to an inside host           | `flows_per_host_max`                    | recycled, else `HostLimit`   |
 //! | flows from outside that are not assured            | `flows_max` / 4                         | recycled                     |
 //! | of one source outside, unanswered flows            | a quarter of that, 256 at most          | `SourceLimit`                |

@@ -269,26 +269,26 @@ impl Model {
             let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
             mapping.held_until = mapping.held_until.max(deadline);
         }
-        if self.flows[at].source.is_some() {
-            self.pend(at, direction);
-        } else {
-            self.advance_inbound(at, direction);
+        match self.quota(&self.flows[at]) {
+            Quota::Client(_) => self.pend(at, direction, InboundState::Pending),
+            Quota::Hairpin(_) => self.pend(at, direction, InboundState::Hairpin),
+            Quota::Server(_) => self.advance_inbound(at, direction),
         }
         Ok(())
     }
 
-    /// Whether a flow of the inside is pending after a packet.
-    fn pend(&mut self, at: usize, direction: Direction) {
+    /// Whether a flow of the inside, or the inbound half of a hairpin, is `pending` after a packet.
+    fn pend(&mut self, at: usize, direction: Direction, pending: InboundState) {
         let flow = &mut self.flows[at];
         let is_pending = match flow.keys[0].protocol {
             Protocol::TCP => flow.tcp.phase() != Phase::Established,
-            _ => flow.inbound_state == InboundState::Pending && direction == Direction::Original,
+            _ => flow.inbound_state == pending && direction == Direction::Original,
         };
-        if is_pending && flow.inbound_state != InboundState::Pending {
+        if is_pending && flow.inbound_state != pending {
             self.queued += 1;
             flow.queued_at = self.queued;
         }
-        flow.inbound_state = if is_pending { InboundState::Pending } else { InboundState::None };
+        flow.inbound_state = if is_pending { pending } else { InboundState::None };
     }
 
     /// Updates the state of a flow from outside after a packet.
@@ -297,7 +297,6 @@ impl Model {
         let inbound_state = flow.inbound_state;
         let is_tcp = flow.keys[0].protocol == Protocol::TCP;
         let wanted = match (inbound_state, flow.tcp.phase(), direction) {
-            (InboundState::None, ..) => InboundState::None,
             (_, Phase::Established, _) if is_tcp => InboundState::Assured,
             (_, Phase::Closing | Phase::Reset, _) if is_tcp => InboundState::Answered,
             (InboundState::Embryonic, _, Direction::Reply) if !is_tcp => InboundState::Answered,
@@ -318,11 +317,18 @@ impl Model {
         self.flows[at].inbound_state = becomes;
     }
 
-    /// The flows that can be recycled, the oldest first.
+    /// The flows from outside that can be recycled, the oldest first.
     fn queue(&self) -> Vec<usize> {
-        let is_queued = |at: &usize| {
-            matches!(self.flows[*at].inbound_state, InboundState::Embryonic | InboundState::Answered)
-        };
+        self.queue_of(&[InboundState::Embryonic, InboundState::Answered])
+    }
+
+    /// The inbound halves of hairpins that can be recycled, the oldest first.
+    fn hairpins(&self) -> Vec<usize> {
+        self.queue_of(&[InboundState::Hairpin])
+    }
+
+    fn queue_of(&self, states: &[InboundState]) -> Vec<usize> {
+        let is_queued = |at: &usize| states.contains(&self.flows[*at].inbound_state);
         let mut queue: Vec<_> = (0..self.flows.len()).filter(is_queued).collect();
         queue.sort_by_key(|at| self.flows[*at].queued_at);
         queue
@@ -545,8 +551,12 @@ impl Pair {
         let inbound_state = match quota {
             Quota::Server(_) => InboundState::Embryonic,
             Quota::Client(_) => InboundState::Pending,
-            Quota::Hairpin(_) => InboundState::None,
+            Quota::Hairpin(_) => InboundState::Hairpin,
         };
+        let hairpins = self.model.hairpins();
+        if inbound_state == InboundState::Hairpin && hairpins.len() >= (self.model.limits.0 / 8).max(1) {
+            self.model.end_but(mapped, |at| at == hairpins[0]);
+        }
         let queue = self.model.queue();
         if inbound_state == InboundState::Embryonic && queue.len() >= (self.model.limits.0 / 4).max(1) {
             self.model.end_but(mapped, |at| at == queue[0]);

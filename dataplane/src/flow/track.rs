@@ -89,7 +89,7 @@ impl<A: Address> FlowTable<A> {
 
 /// Updates whether a flow that `holder` opened from the inside is pending after a packet of `direction`.
 fn advance<A: Address>(holders: &mut Holders, holder: HolderId, flow: &mut Entry<A>, direction: Direction) {
-    let (state, space) = (flow.pending_after(direction), space_of(flow.key.protocol));
+    let (state, space) = (flow.pending_after(direction, InboundState::Pending), space_of(flow.key.protocol));
     match (core::mem::replace(&mut flow.inbound_state, state), state) {
         (InboundState::Pending, InboundState::None) => holders.dequeue(holder, space, flow.number),
         (InboundState::None, InboundState::Pending) => holders.enqueue(holder, space, flow.number),

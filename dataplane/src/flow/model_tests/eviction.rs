@@ -251,7 +251,7 @@ impl Pair {
                     tried_own = true;
                     let may = match quota {
                         Quota::Server(_) => self.model.queued_to(quota),
-                        Quota::Client(source @ Source::Unverified(_)) => self.model.oldest_of(source),
+                        Quota::Client(source) => self.model.oldest_of(source),
                         _ => Vec::new(),
                     };
                     self.model.recycle(&[may], gone, server)

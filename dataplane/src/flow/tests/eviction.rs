@@ -26,9 +26,12 @@ fn flood(
     ports.filter(open).count()
 }
 
-fn answer_all(table: &mut FlowTable) {
-    let ids: Vec<_> = table.flows().map(|(id, _)| id).collect();
-    ids.into_iter().for_each(|id| track(table, 0, id, Reply, &UDP));
+/// Opens a connection that both sides have shaken hands for.
+fn connect(table: &mut FlowTable, client: Endpoint) -> FlowId {
+    let id = open(table, 0, outbound(client, remote(9, 9)), &SYN);
+    track(table, 0, id, Reply, &SYN_ACK);
+    track(table, 0, id, Original, &ACK);
+    id
 }
 
 fn is_open(table: &FlowTable, protocol: Protocol, client: Endpoint) -> bool {
@@ -186,13 +189,7 @@ fn a_full_table_takes_from_the_largest_flood_of_the_inside() {
 #[test]
 fn a_connection_that_is_over_can_give_way_and_one_that_goes_on_cannot() {
     let mut table = table_with(&Nat { flows_max: 4, flows_per_host_max: 4, ..OFFICE });
-    let connect = |table: &mut FlowTable, port| {
-        let id = open(table, 0, outbound(pc(2, port), remote(9, 9)), &SYN);
-        track(table, 0, id, Reply, &SYN_ACK);
-        track(table, 0, id, Original, &ACK);
-        id
-    };
-    let ids: Vec<_> = (1..=4).map(|port| connect(&mut table, port)).collect();
+    let ids: Vec<_> = (1..=4).map(|port| connect(&mut table, pc(2, port))).collect();
     let new = outbound(pc(3, 1), remote(9, 9));
     assert_eq!(table.open(at(0), &new, EGRESS, &SYN), Err(FlowError::TableFull));
     track(&mut table, 0, ids[2], Original, &FIN);
@@ -206,13 +203,36 @@ fn a_connection_that_is_over_can_give_way_and_one_that_goes_on_cannot() {
 }
 
 #[test]
-fn a_host_at_its_limit_takes_from_nobody() {
-    let mut table = table_with(&Nat { flows_max: 16, flows_per_host_max: 8, ..OFFICE });
-    flood(&mut table, station(pc(2, 0).address), 2, 1..=8, &SYN);
-    flood(&mut table, station(pc(3, 0).address), 3, 1..=7, &SYN);
-    let more = outbound(pc(2, 9), remote(9, 9));
-    assert_eq!(table.open(at(0), &more, EGRESS, &SYN), Err(FlowError::HostLimit));
-    assert_eq!((table.len(), table.recycled()), (15, 0));
+fn a_host_at_its_limit_takes_from_itself_and_from_nobody_else() {
+    let mut table = table_with(&Nat { flows_max: 16, flows_per_host_max: 4, ..OFFICE });
+    let others: Vec<_> =
+        (1..=4).map(|port| open(&mut table, 0, outbound(pc(3, port), remote(9, 9)), &SYN)).collect();
+    assert_eq!(flood(&mut table, station(pc(2, 0).address), 2, 1..=9, &SYN), 9);
+    assert_eq!((table.len(), table.recycled()), (8, 5));
+    assert!((6..=9).all(|port| is_open(&table, Protocol::TCP, pc(2, port))), "its newest have their place");
+    assert!(others.iter().all(|id| table.flow(*id).host() == pc(3, 0).address));
+}
+
+#[test]
+fn a_host_at_its_limit_loses_ended_connections_and_keeps_those_that_go_on() {
+    let mut table = table_with(&Nat { flows_max: 16, flows_per_host_max: 4, ..OFFICE });
+    let ids: Vec<_> = (1..=3).map(|port| connect(&mut table, pc(2, port))).collect();
+    converse(&mut table, 0, outbound(pc(2, 4), remote(9, 9)));
+    let refused = outbound(pc(2, 5), remote(9, 9));
+    for packet in [&SYN, &UDP] {
+        assert_eq!(table.open(at(0), &refused, EGRESS, packet), Err(FlowError::HostLimit));
+    }
+    assert_eq!((table.len(), table.recycled()), (4, 0), "neither connections nor answered UDP give way");
+    track(&mut table, 0, ids[1], Original, &FIN);
+    track(&mut table, 0, ids[1], Reply, &FIN);
+    track(&mut table, 0, ids[0], Reply, &RST);
+    for (port, gone) in [(5, 2), (6, 1)] {
+        assert!(is_open(&table, Protocol::TCP, pc(2, gone)));
+        connect(&mut table, pc(2, port));
+        assert!(!is_open(&table, Protocol::TCP, pc(2, gone)), "the one that ended first gives way first");
+    }
+    assert_eq!(table.open(at(0), &outbound(pc(2, 7), remote(9, 9)), EGRESS, &SYN), Err(FlowError::HostLimit));
+    assert!(is_open(&table, Protocol::TCP, pc(2, 3)) && is_open(&table, Protocol::UDP, pc(2, 4)));
 }
 
 #[test]

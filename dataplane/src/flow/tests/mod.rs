@@ -51,6 +51,12 @@ const fn tcp(flags: Flags, sequence: u32) -> Packet {
     Packet { transport: Transport::Tcp(segment), octets: 40 }
 }
 
+/// Has each flow's other side answer by UDP.
+fn answer_all(table: &mut FlowTable) {
+    let ids: Vec<_> = table.flows().map(|(id, _)| id).collect();
+    ids.into_iter().for_each(|id| track(table, 0, id, Reply, &UDP));
+}
+
 fn at(secs: u64) -> Instant {
     Instant::from_secs(secs)
 }
@@ -255,8 +261,8 @@ fn a_full_table_refuses_what_is_new_and_keeps_what_is_there() {
 #[test]
 fn one_host_cannot_take_the_table_from_others() {
     let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
-    let first = open(&mut table, 0, outbound(pc(2, 1), remote(1, 443)), &UDP);
-    open(&mut table, 0, outbound(pc(2, 2), remote(1, 443)), &UDP);
+    let first = converse(&mut table, 0, outbound(pc(2, 1), remote(1, 443)));
+    converse(&mut table, 0, outbound(pc(2, 2), remote(1, 443)));
     let new = outbound(pc(2, 3), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::HostLimit));
     open(&mut table, 0, outbound(pc(3, 1), remote(1, 443)), &UDP);
@@ -268,7 +274,7 @@ fn one_host_cannot_take_the_table_from_others() {
 fn the_gateway_opens_flows_for_all_hosts_and_not_for_the_whole_table() {
     let mut table = table_with(&Nat { flows_per_host_max: 2, ..nat(AddressAndPortDependent) });
     for port in 1..=16 {
-        open(&mut table, 0, outbound(wan(port), remote(1, 53)), &UDP);
+        converse(&mut table, 0, outbound(wan(port), remote(1, 53)));
     }
     let new = outbound(wan(17), remote(1, 53));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::HostLimit));

@@ -269,12 +269,52 @@ fn one_hosts_hairpins_are_limited_as_it_is_and_not_as_strangers_are() {
     for port in 0..600 {
         hairpin(&mut table, 0, pc(3, 7000 + port), 5000).unwrap();
     }
+    answer_all(&mut table);
     assert_eq!(hairpin(&mut table, 0, pc(3, 9000), 5000), Err(FlowError::HostLimit));
     hairpin(&mut table, 0, pc(4, 9000), 5000).unwrap();
     assert!(
         open_to_port(&mut table, 0, remote(2, 1), 5000, &UDP).is_ok(),
         "others can still call the server"
     );
+}
+
+/// Opens a hairpin from each of these ports of `source`, to the external port 5000.
+fn hairpins(table: &mut FlowTable, source: Source, ports: RangeInclusive<u16>) {
+    for port in ports {
+        let from = pc(3, port);
+        let id = table.open(at(0), &outbound_of(source, from, wan(5000)), EGRESS, &UDP).expect("an outbound half");
+        let seen_from = wan(external_port(table, id));
+        let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, wan(5000)).expect("a mapping"));
+        let inbound = NewFlow::Inbound { remote: seen_from, server };
+        table.open(at(0), &inbound, EGRESS, &UDP).expect("an inbound half");
+    }
+}
+
+#[test]
+fn a_flood_of_hairpins_leaves_the_table_to_others() {
+    let limits = Nat { flows_max: 256, flows_per_host_max: 64, ..nat(EndpointIndependent) };
+    for (source, most) in [(Source::Unverified(PortId(0)), 16), (station(pc(3, 0).address), 64)] {
+        let mut table = table_with(&limits);
+        open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+        hairpins(&mut table, source, 7000..=7999);
+        assert_eq!(table.len(), 1 + most + 256 / 8, "their outbound and their inbound halves");
+        hairpin(&mut table, 0, pc(4, 9000), 5000).expect("the oldest gives way");
+    }
+}
+
+#[test]
+fn an_answered_hairpin_is_not_recycled_for_a_flood_of_others() {
+    let limits = Nat { flows_max: 256, flows_per_host_max: 64, ..nat(EndpointIndependent) };
+    let mut table = table_with(&limits);
+    open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
+    hairpin(&mut table, 0, pc(4, 9000), 5000).unwrap();
+    answer_all(&mut table);
+    let answered = table.len();
+    hairpins(&mut table, station(pc(3, 0).address), 7000..=7999);
+    assert_eq!(table.len(), answered + 64 + 256 / 8);
+    let flows = table.len();
+    hairpin(&mut table, 1, pc(4, 9000), 5000).unwrap();
+    assert_eq!(table.len(), flows, "both halves are there");
 }
 
 /// RFC 4787, REQ-11: The same packets get the same ports.

@@ -101,10 +101,11 @@ impl HeaderEnd {
     }
 }
 
-/// What came of a job for each recipient, and the connection on which QUIT is to be said.
+/// What came of a job for each recipient, and the connections on which QUIT is to be said once that is stored: one for each
+/// server that has taken the message, and the last one.
 pub(super) struct Carried {
     pub results: Vec<DeliveryResult>,
-    pub farewell: Option<Farewell>,
+    pub farewells: Vec<Farewell>,
 }
 
 /// Carries `message`, whose return path is `sender`. `stuck` is called if a server is [stuck](send).
@@ -117,14 +118,16 @@ pub(super) async fn carry<N: Net>(
     stuck: &dyn Fn(),
 ) -> Carried {
     let mut rng = active.rng();
-    let mut farewell: Option<Farewell> = None;
+    let mut farewells = Vec::new();
+    // Of a server that has taken nothing.
+    let mut former: Option<Farewell> = None;
     let routes = active.routes();
     let targets =
         match find(&active.resolver, Search::start(&routes, &job.next_hop, &mut rng), &mut rng).await {
             Ok(targets) => targets,
             Err(report) => {
                 let results = vec![DeliveryResult { report, server: None }; job.recipients.len()];
-                return Carried { results, farewell };
+                return Carried { results, farewells };
             }
         };
     let mut course = Course::new(job.recipients.len());
@@ -135,16 +138,21 @@ pub(super) async fn carry<N: Net>(
         loop {
             let places = course.open();
             if places.is_empty() || active.is_stopping() {
-                return Carried { results: course.finish(), farewell };
+                farewells.extend(former);
+                return Carried { results: course.finish(), farewells };
             }
-            if let Some(former) = farewell.take() {
+            if let Some(former) = former.take() {
                 former.say().await;
             }
             let envelope = envelope(job, &places, message, content, sender);
             let hop = Hop { target: &target, next_hop: &job.next_hop, encryption, stuck };
-            let reports;
-            (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
+            let (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
             let is_taken = reports.iter().any(|report| report.outcome == Outcome::Delivered);
+            if is_taken {
+                farewells.extend(farewell);
+            } else {
+                former = farewell;
+            }
             match encryption {
                 Encryption::Never if !is_taken => active.forget_without_tls(&target),
                 Encryption::Never if has_failed_tls => active.remember_without_tls(&target),
@@ -157,7 +165,8 @@ pub(super) async fn carry<N: Net>(
             (encryption, has_failed_tls) = (Encryption::Never, true);
         }
     }
-    Carried { results: course.finish(), farewell }
+    farewells.extend(former);
+    Carried { results: course.finish(), farewells }
 }
 
 /// The servers that a search finds.

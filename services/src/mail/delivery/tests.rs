@@ -443,6 +443,35 @@ fn what_became_of_a_message_is_stored_before_the_server_answers_quit() {
 }
 
 #[test]
+fn a_server_that_has_taken_a_message_is_left_when_that_is_stored_also_if_others_go_elsewhere() {
+    simulate(async {
+        let office = Office::start(&Arc::default(), settings()).await;
+        let (mx1, mx2) =
+            (Server::start(&office.lab.wire, MX1).await, Server::start(&office.lab.wire, MX2).await);
+        mx2.say("GREETING", "held");
+        mx2.say("EHLO", "250-mx.far.example\r\n250 SMTPUTF8");
+        let mut client = office.lab.pc().await;
+        // Only the second server takes an address outside of ASCII.
+        let asks = [
+            ("MAIL FROM:<anna@office.example> SMTPUTF8", "250"),
+            ("RCPT TO:<bob@far.example>", "250"),
+            ("RCPT TO:<b\u{e4}rbel@far.example>", "250"),
+            ("DATA", "354"),
+        ];
+        client.dialogue(&asks).await;
+        client.send(MAIL).await;
+        assert!(client.say(".").await.starts_with("250"));
+        sleep(Duration::from_secs(1)).await;
+        let has_quit = |server: &Server| server.commands.borrow().iter().any(|command| command == "QUIT");
+        let is_queued = || office.lab.store().look(|state| state.queue().count()) > 0;
+        assert!(mx1.taken() == 1 && is_queued() && !has_quit(&mx1));
+        mx2.goes_on.notify_one();
+        office.until_empty().await;
+        assert!(mx2.taken() == 1 && has_quit(&mx1) && has_quit(&mx2));
+    });
+}
+
+#[test]
 fn a_gateway_that_stops_leaves_the_servers_and_that_is_no_try() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;

@@ -38,7 +38,7 @@ use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::store::{self, Change, QueueId, Sequence};
 use crate::net::Net;
 use crate::tls::Tls;
-use crate::wait::first_of;
+use crate::wait::{all_of, first_of};
 use crate::watch;
 use crate::work::Work;
 
@@ -287,10 +287,10 @@ impl<N: Net> WayOut<N> {
         let Some((first, opened)) = first.zip(active.ground.opened()) else { return };
         let mut original = Original { head: &[], is_whole: false };
         let content;
-        let mut farewell = None;
+        let mut farewells = Vec::new();
         let settlement = match self.carry(active, &opened, &job, first).await {
             Ok((settled, open, read, is_whole)) => {
-                (content, farewell) = (read, open);
+                (content, farewells) = (read, open);
                 original = Original { head: &content.head, is_whole };
                 settled
             }
@@ -304,10 +304,8 @@ impl<N: Net> WayOut<N> {
         let now = self.active.borrow().clone();
         let active = now.as_deref().unwrap_or(active);
         self.follow(active, job.recipients.iter().map(|recipient| recipient.id));
-        // The server has its share of connections until it is left.
-        if let Some(farewell) = farewell {
-            farewell.say().await;
-        }
+        // The servers have their share of connections until they are left.
+        all_of(farewells.into_iter().map(|farewell| Box::pin(farewell.say()) as _).collect()).await;
         if let Some(queue) = &mut *self.queue.borrow_mut() {
             queue.settled(active.now(), job.id);
         }
@@ -317,22 +315,22 @@ impl<N: Net> WayOut<N> {
         self.queue.borrow_mut().as_mut().map(settle).unwrap_or_default()
     }
 
-    /// What is to be stored of a job, the connection that is to be left, what its message holds, and whether its beginning is
-    /// all of it.
+    /// What is to be stored of a job, the connections that are to be left then, what its message holds, and whether its
+    /// beginning is all of it.
     async fn carry(
         &self,
         active: &Active<N>,
         opened: &Opened,
         job: &Job,
         first: QueueId,
-    ) -> Result<(Settlement, Option<Farewell>, Content, bool), store::Unreadable> {
+    ) -> Result<(Settlement, Vec<Farewell>, Content, bool), store::Unreadable> {
         let message = StoredMessage::of(&opened.store, first).await?;
         let mut reading = (job.known.is_none() && is_ours(job)).then(Reading::new);
         let content = Content::of(&message, &mut reading).await?;
         let accept = &message.message().accept;
         let sender = Mailbox::parse(&accept.return_path).map_or(ReversePath::Null, ReversePath::Mailbox);
-        let Carried { results, farewell } = match &job.known {
-            Some(known) => Carried { results: known.clone(), farewell: None },
+        let Carried { results, farewells } = match &job.known {
+            Some(known) => Carried { results: known.clone(), farewells: Vec::new() },
             None => {
                 let (return_path, sent_on) = active.sent_on(&opened.srs, job, &sender);
                 let mut fields = active.signatures(reading).await;
@@ -355,7 +353,7 @@ impl<N: Net> WayOut<N> {
             false => self.settlement(|queue| queue.settle(active.now(), job.id, &about, &results)),
         };
         let is_whole = message.message().body.len() == content.head.len() as u64;
-        Ok((settlement, farewell, content, is_whole))
+        Ok((settlement, farewells, content, is_whole))
     }
 
     fn tell(&self, job: &Job, results: &[DeliveryResult]) {

@@ -29,7 +29,8 @@ const COPY_MAX: Duration = Duration::from_secs(60);
 ///
 /// What the gateway may fail to answer is not waited for: names and connections while it has asked in vain for the
 /// hardware address of who asks, renewals while its disk is out of order (longer, while it is slow), and all while it
-/// goes over to another configuration. Nor has it to answer a copy of the SYN of a connection that is there already.
+/// goes over to another configuration. Nor has it to answer a copy of the SYN of a connection that is there already, or
+/// the renewal of a client that has let its lease end over a slow disk, and looks for another one.
 pub struct BystandersServed {
     gateway_address: Ipv4Addr,
     /// The gateway's hardware address on the LAN, once it is known.
@@ -62,6 +63,10 @@ enum Asked {
 impl Asked {
     fn is_renewal(&self) -> bool {
         matches!(self, Self::Renewal { .. })
+    }
+
+    fn is_renewal_of(&self, client: [u8; 6]) -> bool {
+        matches!(self, Self::Renewal { client: own, .. } if *own == client)
     }
 
     fn address(&self) -> Ipv4Addr {
@@ -131,6 +136,18 @@ impl BystandersServed {
         }
     }
 
+    /// The client that looks for a lease, and so waits for no renewal of one any more.
+    fn begun_anew(&self, passage: &Passage<'_>) -> Option<[u8; 6]> {
+        let Transport::Udp { destination_port: DHCP_SERVER_PORT, ref payload, .. } = passage.packet.ipv4()?.transport
+        else {
+            return None;
+        };
+        let message = dhcp_message(payload)?;
+        let client = message.chaddr().try_into().ok()?;
+        let is_its_own = passage.packet.source_mac == MacAddr(client);
+        (is_its_own && message.opts().msg_type() == Some(DhcpKind::Discover)).then_some(client)
+    }
+
     /// The connection that its holder resets, which needs no answer any more.
     fn given_up(&self, passage: &Passage<'_>) -> Option<Asked> {
         let ip = passage.packet.ipv4()?;
@@ -183,9 +200,7 @@ impl BystandersServed {
         match message.opts().msg_type() {
             Some(DhcpKind::Ack) => {
                 // The client may have asked before, while the disk was out of order for a moment.
-                let is_its =
-                    |asked: &Asked| matches!(asked, Asked::Renewal { client: own, .. } if *own == client);
-                self.waiting.retain(|asked, _| !is_its(asked));
+                self.waiting.retain(|asked, _| !asked.is_renewal_of(client));
                 Ok(())
             }
             Some(DhcpKind::Nak) => {
@@ -251,6 +266,9 @@ impl Checker for BystandersServed {
         }
         if let Some(given_up) = self.given_up(passage) {
             self.waiting.remove(&given_up);
+        }
+        if let Some(client) = self.begun_anew(passage) {
+            self.waiting.retain(|asked, _| !asked.is_renewal_of(client));
         }
         if let Some(asked) = self.asked(passage)
             && !self.accepted.contains_key(&asked)

@@ -50,6 +50,9 @@ fn dhcp(kind: DhcpKind) -> Packet {
     let mut message = DhcpMessage::default();
     message.set_xid(7).set_chaddr(&CLIENT.0);
     message.opts_mut().insert(DhcpOption::MessageType(kind));
+    if kind == DhcpKind::Discover {
+        return packet("0.0.0.0", "255.255.255.255", udp(68, 67, message.to_vec().unwrap()));
+    }
     if kind == DhcpKind::Request {
         message.set_ciaddr(ip(HOST));
         return packet(HOST, GATEWAY, udp(68, 67, message.to_vec().unwrap()));
@@ -115,6 +118,16 @@ fn a_connection_that_its_holder_gives_up_is_not_waited_for() {
         let mut world = World::new();
         world.asks(10, CLIENT, &syn);
         world.asks(10, sender, &reset);
+        assert_eq!(world.is_told(13), is_told, "{sender}");
+    }
+}
+
+#[test]
+fn a_client_that_looks_for_another_lease_waits_for_no_renewal() {
+    for (sender, is_told) in [(CLIENT, false), (OTHER, true)] {
+        let mut world = World::new();
+        world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
+        world.asks(10, sender, &dhcp(DhcpKind::Discover));
         assert_eq!(world.is_told(13), is_told, "{sender}");
     }
 }

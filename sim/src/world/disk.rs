@@ -152,6 +152,8 @@ struct File {
 enum Change {
     Append(Vec<u8>),
     Replace(Vec<u8>),
+    /// What lay from an offset on is written once more.
+    Rewrite(usize, Vec<u8>),
 }
 
 impl SimDisk {
@@ -370,6 +372,21 @@ impl Storage for SimDisk {
         })
     }
 
+    fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
+        let name = checked_name(name)?;
+        self.change(None, |state| {
+            if state.mood == DiskMood::WriteProtected {
+                return Err(failure("write error"));
+            }
+            let offset = usize::try_from(offset).map_err(|_| io::ErrorKind::UnexpectedEof)?;
+            let until = offset.checked_add(len).ok_or(io::ErrorKind::UnexpectedEof)?;
+            let file = state.find(name).ok_or(io::ErrorKind::NotFound)?;
+            let octets = file.cached.get(offset..until).ok_or(io::ErrorKind::UnexpectedEof)?.to_vec();
+            state.file_to_write(name).unsynced.push(Change::Rewrite(offset, octets));
+            Ok(())
+        })
+    }
+
     fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let (name, to) = (checked_name(name)?, checked_name(to)?);
         self.change(step_of(name, ReplaceStep::Rename), |state| {
@@ -495,12 +512,15 @@ impl File {
                     let same = common_len(&self.synced, octets);
                     octets[same..].fill(0);
                 }
+                // What lay there still does.
+                Change::Rewrite(_, octets) => octets.clear(),
             }
         }
     }
 
     fn lose_power(&mut self, rng: &mut impl Rng) {
         let mut written = self.synced.clone();
+        let is_replaced = self.unsynced.iter().any(|change| matches!(change, Change::Replace(_)));
         self.unsynced.drain(..).for_each(|change| change.apply(&mut written));
         let same = common_len(&self.synced, &written);
         let survives = match rng.random_range(0..4) {
@@ -509,8 +529,12 @@ impl File {
             part => {
                 let len = rng.random_range(same..=written.len());
                 let mut torn = written[..len].to_vec();
+                // What was synced behind a part that is written once more is there.
+                if !is_replaced {
+                    torn.extend_from_slice(self.synced.get(len..).unwrap_or_default());
+                }
                 // The length has reached the disk, and the octets have not.
-                if part == 2 {
+                if part == 2 && torn.len() < written.len() {
                     torn.resize(written.len(), 0);
                 }
                 torn
@@ -527,6 +551,11 @@ impl Change {
         match self {
             Self::Append(mut octets) => content.append(&mut octets),
             Self::Replace(octets) => *content = octets,
+            Self::Rewrite(offset, octets) => {
+                let until = offset + octets.len();
+                content.resize(content.len().max(until), 0);
+                content[offset..until].copy_from_slice(&octets);
+            }
         }
     }
 }
@@ -708,6 +737,38 @@ mod tests {
             assert_eq!(content(disk, "journal").unwrap(), "onetwothree");
         });
         assert_eq!(found, set(&["one\0\0\0three", "onetwothree"]));
+    }
+
+    #[test]
+    fn what_a_failed_sync_has_lost_is_there_once_it_is_written_once_more() {
+        let found = survivors("journal", |disk| {
+            disk.append("journal", b"one").unwrap();
+            disk.set_mood(DiskMood::LosesWrites);
+            assert!(disk.sync("journal").is_err());
+            disk.set_mood(DiskMood::Full);
+            disk.rewrite("journal", 0, 3).unwrap();
+            assert!(disk.rewrite("journal", 1, 3).is_err() && disk.rewrite("none", 0, 1).is_err());
+            disk.set_mood(DiskMood::WriteProtected);
+            assert!(disk.rewrite("journal", 0, 3).is_err());
+            disk.set_mood(DiskMood::Sound);
+            disk.sync("journal").unwrap();
+        });
+        assert_eq!(found, set(&["one"]));
+    }
+
+    #[test]
+    fn of_what_is_written_once_more_anything_can_survive_and_what_was_synced_around_it_does() {
+        let found = survivors("journal", |disk| {
+            disk.append("journal", b"one").unwrap();
+            disk.set_mood(DiskMood::LosesWrites);
+            assert!(disk.sync("journal").is_err());
+            disk.set_mood(DiskMood::Sound);
+            disk.append("journal", b"two").unwrap();
+            disk.sync("journal").unwrap();
+            disk.rewrite("journal", 0, 3).unwrap();
+        });
+        let is_around = |content: &Option<String>| content.as_ref().is_some_and(|it| it.ends_with("two"));
+        assert!(found.iter().all(is_around) && found.len() > 2, "{found:?}");
     }
 
     #[test]

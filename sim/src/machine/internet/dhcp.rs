@@ -86,6 +86,7 @@ impl Server for DhcpServer {
 
     fn calm(&mut self) {
         self.mood = DhcpMood::Willing;
+        self.terms.name_servers = DhcpTerms::new(self.terms.lease_secs).name_servers;
     }
 }
 

@@ -16,6 +16,19 @@ impl Wakeup {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
+    /// Notes a wake-up, and wakes the thread by `wake` unless that was done since it last looked. A wake-up that fails
+    /// is not noted, so that the next one is tried.
+    ///
+    /// # Errors
+    ///
+    /// Those of `wake`.
+    pub fn wake<E>(&self, wake: impl FnOnce() -> Result<(), E>) -> Result<(), E> {
+        if !self.raise() {
+            return Ok(());
+        }
+        wake().inspect_err(|_| _ = self.take())
+    }
+
     /// Whether the thread was woken and has not looked yet.
     pub fn is_raised(&self) -> bool {
         self.0.load(Ordering::Acquire)
@@ -39,5 +52,16 @@ mod tests {
         assert_eq!([(); 3].map(|()| wakeup.raise()), [true, false, false]);
         assert!(wakeup.is_raised() && wakeup.take() && !wakeup.is_raised() && !wakeup.take());
         assert!(wakeup.raise());
+    }
+
+    #[test]
+    fn a_wake_up_that_fails_does_not_stand_in_the_way_of_the_next() {
+        let wakeup = Wakeup::default();
+        assert!(wakeup.wake(|| Err(())).is_err() && !wakeup.is_raised());
+        let mut woken = 0;
+        for _ in 0..2 {
+            assert_eq!(wakeup.wake(|| Ok::<(), ()>(woken += 1)), Ok(()));
+        }
+        assert!(woken == 1 && wakeup.take());
     }
 }

@@ -45,9 +45,7 @@ pub struct Handle {
 impl Handle {
     /// Makes the loop take a turn soon.
     pub fn wake(&self) {
-        if self.wakeup.raise()
-            && let Err(error) = self.waker.wake()
-        {
+        if let Err(error) = self.wakeup.wake(|| self.waker.wake()) {
             warn!("cannot wake the event loop: {error}");
         }
     }

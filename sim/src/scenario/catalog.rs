@@ -5,6 +5,7 @@ mod floods;
 mod leases;
 mod mail;
 mod names;
+mod quiet_hours;
 mod time;
 
 use std::net::Ipv4Addr;
@@ -255,6 +256,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| reloaded(),
+    },
+    Scenario {
+        name: "quiet-hours",
+        about: "for two hours hosts with hardly any flows to spare use them in every way, and can in the end as at first",
+        lasting_secs: quiet_hours::LASTING_SECS,
+        lasting_secs_min: quiet_hours::LASTING_SECS,
+        build: |seed, _| quiet_hours::quiet_hours(seed),
     },
     Scenario {
         name: "mapping-lives",

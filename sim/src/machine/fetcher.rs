@@ -20,7 +20,7 @@ use super::post::SharedPost;
 use super::stack::Stack;
 use super::tls::{Channel, TlsClient};
 use super::{Machine, Record};
-use crate::scenario::Identity;
+use crate::machine::identity::Identity;
 
 const POP3_PORT: u16 = 110;
 const POP3S_PORT: u16 = 995;

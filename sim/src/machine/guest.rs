@@ -21,8 +21,8 @@ use super::internet::{DNS_PORT, reverse};
 use super::pc::{DOMAIN, question};
 use super::stack::{SocketHandle, Stack};
 use super::{Machine, Record};
+use crate::machine::identity::Identity;
 use crate::packet::{Packet, dhcp_message};
-use crate::scenario::Identity;
 
 const CLIENT_PORT: u16 = 68;
 const SERVER_PORT: u16 = 67;

@@ -26,7 +26,7 @@ use super::post::{Attempt, End, SharedPost, is_elsewhere};
 use super::stack::Stack;
 use super::tls::{Channel, TlsClient};
 use super::{Machine, Record};
-use crate::scenario::Identity;
+use crate::machine::identity::Identity;
 
 const SMTP_PORT: u16 = 25;
 const SUBMISSION_PORT: u16 = 587;

@@ -61,6 +61,7 @@ pub mod fetcher;
 mod forgery;
 mod fragments;
 pub mod guest;
+pub(crate) mod identity;
 pub mod internet;
 pub mod mail_server;
 pub mod mailer;

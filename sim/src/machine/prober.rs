@@ -27,8 +27,8 @@ use super::fragments::{Gatherer, Order, cut, with_payload};
 use super::internet::{HOPS, REFLECTOR_ADDRESS, REFLECTOR_PORT};
 use super::pc::when;
 use super::{Machine, Record, forgery};
+use crate::machine::identity::Identity;
 use crate::packet::{Content, Packet};
-use crate::scenario::Identity;
 
 /// Time between two turns.
 const TURN_INTERVAL: Duration = Duration::from_secs(3);

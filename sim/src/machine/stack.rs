@@ -28,7 +28,7 @@ use smoltcp::phy::{Device, DeviceCapabilities, Medium, RxToken, TxToken};
 use smoltcp::socket::{icmp, tcp, udp};
 use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr, Ipv4Cidr};
 
-use crate::scenario::Identity;
+use crate::machine::identity::Identity;
 
 /// Octets that a TCP socket buffers in each direction.
 const TCP_BUFFER_LEN: usize = 8_192;

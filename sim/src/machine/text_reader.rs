@@ -16,7 +16,7 @@ use super::fetch::{Closing, connect};
 use super::internet::{DNS_PORT, LONG_TEXTS, long_text};
 use super::stack::{SocketHandle, Stack};
 use super::{Machine, Record};
-use crate::scenario::Identity;
+use crate::machine::identity::Identity;
 
 const OWN_PORT: u16 = 5_353;
 /// The time between an answer and the next question.

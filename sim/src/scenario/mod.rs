@@ -189,6 +189,7 @@ pub mod swarm;
 mod validate;
 mod world;
 
+pub use crate::machine::identity::Identity;
 pub use action::{
     Action, act, attack, calm, clock_drifts, clock_jumps, clock_kept, dhcp_of_provider, dhcp_silent, disk,
     dns, dns_of, frame, link, name_moves, name_servers_told, open_pinhole, panic, partition, port_scan,
@@ -198,5 +199,5 @@ pub use action::{
 pub use named::{Catalog, Scenario};
 pub use office::{Office, dhcp, fixed, office};
 pub use outcome::{Account, MachineAccount, Outcome};
-pub use own::{Act, Identity, OWN_MAX};
+pub use own::{Act, OWN_MAX};
 pub use progress::{Progress, Watch};

@@ -3,39 +3,20 @@
 use std::any::{Any, type_name};
 use std::cell::RefCell;
 use std::fmt;
-use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost::config::Config;
-use gatepost_ground::{Instant, MacAddr};
-use ipnet::Ipv4Net;
+use gatepost_ground::Instant;
 
 use crate::checkers::Checker;
 use crate::machine::Machine;
+use crate::machine::identity::Identity;
 use crate::machine::internet::Site;
 use crate::machine::internet::server::Server;
 use crate::mistake::Line;
 
 /// The most machines that a scenario adds, and the most servers.
 pub const OWN_MAX: usize = 32;
-
-/// Who a machine of the scenario's own is: what [`Office::machine`](super::Office::machine) gives to the function that makes it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// Its name.
-    pub name: String,
-    /// A hardware address that no other machine has.
-    pub mac: MacAddr,
-    /// An address that is set aside for it, with the prefix of its network: by a reservation of `mac` on the LAN, so
-    /// that DHCP gives the same one, and beside the provider's own on the WAN.
-    pub address: Ipv4Net,
-    /// Its next hop: the gateway on the LAN, the provider's router on the WAN.
-    pub router: Ipv4Addr,
-    /// The gateway's address on the WAN, until the provider renumbers ([`Machine::on_renumber`]).
-    pub office: Ipv4Addr,
-    /// What everything random of the machine's is drawn from; another one in every run with another seed.
-    pub seed: u64,
-}
 
 type MakeMachine = Box<dyn Fn(&Identity) -> Rc<RefCell<dyn Machine>>>;
 type MakeChecker = Box<dyn Fn(&Config) -> Box<dyn Checker>>;

@@ -1,6 +1,9 @@
-use std::net::SocketAddrV4;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::Duration;
+
+use gatepost_ground::MacAddr;
+use ipnet::Ipv4Net;
 
 use super::*;
 use crate::checkers::{Passage, Side};

@@ -6,12 +6,13 @@ use crate::machine::Machine;
 use crate::machine::internet::server::{Server, Wire};
 use crate::machine::internet::{CHAT_ADDRESS, CHAT_PORT, Site};
 use crate::machine::internet::{DnsMood, ProviderMood};
+use crate::scenario::Identity;
 use crate::scenario::action::{
     act, calm, dns_of, frame, link, name_moves, partition, power_back, power_cut, power_cut_while_writing,
     provider, renumber, replug, sleep,
 };
 use crate::scenario::office::office;
-use crate::scenario::own::{Identity, OWN_MAX};
+use crate::scenario::own::OWN_MAX;
 use crate::world::link::{loss, perfect};
 
 const TIME: Duration = Duration::from_secs(7);

@@ -1,4 +1,4 @@
-//! Datagrams from many sources to the time server: it never panics, answers nothing but clients, with no more octets than
+//! Datagrams from many sources to the time server: it never panics, answers nothing but requests, with no more octets than
 //! it was sent, and each answer belongs to its request.
 
 #![no_main]
@@ -30,18 +30,20 @@ fuzz_target!(|bytes: &[u8]| {
             precision: Duration::from_micros(input.micros()),
         };
         let datagram = input.chunk();
-        let source = IpAddr::V4(Ipv4Addr::new(192, 168, 1, source));
-        let arrival = Arrival { now, time, discipline, source, datagram };
+        let (source, is_inside) = (IpAddr::V4(Ipv4Addr::new(192, 168, 1, source)), source & 1 == 0);
+        let arrival = Arrival { now, time, discipline, source, is_inside, datagram };
         let read = Header::parse(datagram);
         if let Some(header) = &read {
             assert_eq!(header.to_octets()[..], datagram[..48], "a header is printed as it was read");
         }
         let Some(reply) = server.handle(local_stratum, &arrival) else { continue };
-        let request = read.filter(|header| header.mode == Mode::Client).expect("a client's request is answered");
-        let octets = reply.octets_at(time);
+        let request = read.expect("nothing but a packet is answered");
+        let octets = reply.octets_at(now);
         assert!(octets.len() <= datagram.len(), "an answer is longer than its request");
         let answer = Header::parse(&octets).expect("an answer of ours parses");
-        assert_eq!((answer.mode, answer.version), (Mode::Server, request.version));
+        let modes = [(Mode::Client, Mode::Server), (Mode::SymmetricActive, Mode::SymmetricPassive)];
+        assert!(modes.contains(&(request.mode, answer.mode)), "{:?} is answered by {:?}", request.mode, answer.mode);
+        assert_eq!(answer.version, request.version);
         assert_eq!(answer.origin, request.transmit, "the answer is to another request");
         assert_eq!((answer.receive, answer.transmit), (time.into(), time.into()));
         let again = Arrival { datagram: &octets, ..arrival };

@@ -14,11 +14,17 @@ pub(super) fn discipline() -> Discipline {
     let mut timex: timex = unsafe { mem::zeroed() };
     // SAFETY: the kernel writes no further than the structure, which outlives the call.
     let state = unsafe { libc::adjtimex(&raw mut timex) };
-    if state < 0 { Discipline::default() } else { read(state, &timex) }
+    read(state, &timex)
 }
 
-/// `state` is the clock's, as adjtimex(2) returns it.
+/// The precision of the kernel's clock, which is the same at all times and on all machines.
+const PRECISION: Duration = Duration::from_micros(1);
+
+/// `state` is the clock's, as adjtimex(2) returns it; negative if the call has failed.
 fn read(state: c_int, timex: &timex) -> Discipline {
+    if state < 0 {
+        return Discipline { precision: PRECISION, ..Discipline::default() };
+    }
     let micros = |count: c_long| Duration::from_micros(u64::try_from(count).unwrap_or(0));
     Discipline {
         is_synchronised: timex.status & (libc::STA_UNSYNC | libc::STA_CLOCKERR) == 0
@@ -65,6 +71,12 @@ mod tests {
         }
         assert!(!read(libc::TIME_ERROR, &told(libc::STA_UNSYNC)).is_synchronised);
         assert!(!read(libc::TIME_OK, &told(libc::STA_CLOCKERR)).is_synchronised);
+    }
+
+    #[test]
+    fn a_kernel_that_may_not_be_asked_has_a_clock_that_is_read_in_microseconds() {
+        let unknown = read(-1, &told(0));
+        assert_eq!((unknown.is_synchronised, unknown.precision), (false, Duration::from_micros(1)));
     }
 
     #[test]

@@ -88,9 +88,21 @@ impl Mode {
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The whole second before it.
+    /// The known point in time that has these octets. What would be zero, as where an era begins, is the next one.
+    fn known(octets: u64) -> Self {
+        Self(octets.max(1))
+    }
+
+    /// The whole second before this known time.
     pub fn whole_second(self) -> Self {
-        Self(self.0 >> 32 << 32)
+        Self::known(self.0 >> 32 << 32)
+    }
+
+    /// The time when `span` has passed since this one.
+    pub fn after(self, span: Duration) -> Self {
+        // What is above 64 bits is eras.
+        let parts = (span.as_nanos() << 32) / u128::from(NANOS_PER_SEC);
+        Self::known(self.0.wrapping_add(parts as u64))
     }
 }
 
@@ -99,7 +111,7 @@ impl From<WallTime> for Timestamp {
         // What is above 32 bits is the era's number, which is not sent.
         let secs = time.secs.0.wrapping_add(UNIX_EPOCH_SECS) << 32;
         let fraction = (u64::from(time.nanos) << 32) / NANOS_PER_SEC;
-        Self(secs | fraction.min(u64::from(u32::MAX)))
+        Self::known(secs | fraction.min(u64::from(u32::MAX)))
     }
 }
 
@@ -254,9 +266,19 @@ mod tests {
         // RFC 5905, figure 4: the first day of Unix, the last of era 0, the first of era 1.
         assert_eq!(Timestamp::from(wall(0, 500_000_000)), Timestamp(0x83aa_7e80_8000_0000));
         assert_eq!(Timestamp::from(wall(2_085_978_495, 999_999_999)), Timestamp(0xffff_ffff_ffff_fffb));
-        assert_eq!(Timestamp::from(wall(2_085_978_496, 0)), Timestamp(0));
         assert_eq!(Timestamp::from(wall(2_085_978_497, 250_000_000)), Timestamp(0x0000_0001_4000_0000));
         assert_eq!(Timestamp(0x1234_5678_9abc_def0).whole_second(), Timestamp(0x1234_5678_0000_0000));
+        let late = Timestamp(0xffff_ffff_8000_0000);
+        assert_eq!(late.after(Duration::from_millis(750)), Timestamp(0x0000_0000_4000_0000));
+    }
+
+    /// RFC 5905, section 6: Zero is said of a time that is not known, and of no other.
+    #[test]
+    fn rfc5905_6_where_an_era_begins_the_time_is_known() {
+        let began = Timestamp::from(wall(2_085_978_496, 0));
+        assert_eq!(began, Timestamp(1));
+        assert_eq!(Timestamp(0x0000_0000_1234_5678).whole_second(), Timestamp(1));
+        assert_eq!(Timestamp(0xffff_ffff_8000_0000).after(Duration::from_millis(500)), Timestamp(1));
     }
 
     /// RFC 5905, section 7.3: The precision is a power of two of seconds.
@@ -314,7 +336,8 @@ mod tests {
 
         #[test]
         fn no_time_is_too_much(secs in any::<u64>(), nanos in any::<u32>(), span in any::<Duration>()) {
-            _ = (Timestamp::from(wall(secs, nanos)), ShortSpan::at_least(span), exponent(span));
+            let time = Timestamp::from(wall(secs, nanos));
+            _ = (time.after(span), ShortSpan::at_least(span), exponent(span));
         }
     }
 }

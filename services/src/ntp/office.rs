@@ -102,6 +102,7 @@ struct OfficeInstance<N: Net> {
 struct Shared {
     server: Rc<RefCell<Server>>,
     clock: Rc<dyn Clock>,
+    addresses: Subscription,
     local_stratum: u8,
     /// Whether nothing new is taken.
     finishing: watch::Sender<bool>,
@@ -122,7 +123,7 @@ impl<N: Net> OfficeInstance<N> {
         let (clock, finishing) = (Rc::clone(&host.clock), watch::Sender::new(false));
         let instance = Rc::new_cyclic(|this| Self {
             net: host.net.clone(),
-            shared: Rc::new(Shared { server, clock, local_stratum, finishing }),
+            shared: Rc::new(Shared { server, clock, addresses: addresses.clone(), local_stratum, finishing }),
             on_outside,
             addresses,
             listeners: RefCell::default(),
@@ -174,7 +175,7 @@ impl<N: Net> OfficeInstance<N> {
 
 /// Answers what comes to `socket`, until nothing new is to be taken or the socket fails.
 async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
-    let Shared { server, clock, local_stratum, finishing } = &*shared;
+    let Shared { server, clock, addresses, local_stratum, finishing } = &*shared;
     let mut finishing = finishing.subscribe();
     let mut buffer = [0; DATAGRAM_OCTETS_MAX];
     loop {
@@ -190,11 +191,12 @@ async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
             now: clock.now(),
             discipline: clock.discipline(),
             source: source.ip(),
+            is_inside: addresses.borrow().is_inside(source.ip()),
             datagram: &buffer[..len],
         };
         let reply = server.borrow_mut().handle(*local_stratum, &arrival);
         let Some(reply) = reply else { continue };
-        let octets = reply.octets_at(clock.wall_time());
+        let octets = reply.octets_at(clock.now());
         if socket.send_to(&octets, source).await.is_err() {
             server.borrow_mut().note_lost_reply();
         }

@@ -1,9 +1,13 @@
 //! The time server's state machine: which datagrams are answered, and what the answers say.
 //!
-//! Every answer has 48 octets, and no request is shorter, so nobody is sent more than was sent in his name. Only clients'
-//! requests are answered (mode 3): peers, control messages and servers' answers are not, so that no two servers keep each
-//! other busy. A source gets [`OF_SOURCE`] answered, all together [`OF_ALL`]. A source beyond its limit is told so by a
-//! kiss-o'-death now and then (RFC 5905, section 7.4), and hears nothing otherwise.
+//! Every answer has 48 octets, and no request is shorter, so nobody is sent more than was sent in his name. Only requests
+//! are answered: those of clients (mode 3), and those of symmetric active peers (mode 1), as which some clients ask, Windows
+//! among them (RFC 4330, section 6). Answers, broadcasts, control and private messages are not, so that no two servers keep
+//! each other busy. A source gets [`OF_SOURCE`] answered, all of the inside together [`OF_ALL`], and as many all others. A
+//! source beyond its limit is told so by a kiss-o'-death now and then (RFC 5905, section 7.4), and hears nothing otherwise.
+//!
+//! No key is shared with anybody. A message authentication code or an extension field behind a request changes nothing, and
+//! the answer has neither, nor is it a crypto-NAK: a client that asks for an authentic answer does not believe this one.
 //!
 //! What an answer says of the clock depends on what the kernel says of its discipline:
 //!
@@ -38,7 +42,8 @@ use crate::limits::Limits;
 /// an address may be several.
 pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
 
-/// Requests of all sources.
+/// Requests of all sources of the inside together, and of all others together: a flood from the WAN takes nothing from the
+/// LAN.
 pub const OF_ALL: RateLimit = RateLimit::new(1_000, 500);
 
 /// Kisses-o'-death for one source.
@@ -80,6 +85,8 @@ pub struct Arrival<'a> {
     pub discipline: Discipline,
     /// The sender.
     pub source: IpAddr,
+    /// Whether the sender is on the inside.
+    pub is_inside: bool,
     /// The datagram's content.
     pub datagram: &'a [u8],
 }
@@ -88,12 +95,16 @@ pub struct Arrival<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     header: Header,
+    /// When the request arrived.
+    arrived: Instant,
 }
 
 impl Reply {
-    /// The answer, which leaves at `time`.
-    pub fn octets_at(&self, time: WallTime) -> [u8; HEADER_LEN] {
-        Header { transmit: time.into(), ..self.header }.to_octets()
+    /// The answer, which leaves at `now`. The transmit timestamp is later than the receive timestamp by what has passed of
+    /// monotonic time: of two times of day, one could be from before the clock was set, and the other from after.
+    pub fn octets_at(&self, now: Instant) -> [u8; HEADER_LEN] {
+        let transmit = self.header.receive.after(now.since(self.arrived));
+        Header { transmit, ..self.header }.to_octets()
     }
 }
 
@@ -101,7 +112,8 @@ impl Reply {
 #[derive(Debug)]
 pub struct Server {
     of_source: Limits<IpAddr>,
-    of_all: RateLimit,
+    of_inside: RateLimit,
+    of_others: RateLimit,
     kisses: Limits<IpAddr>,
     /// Since when nothing has kept the clock, as far as it was noticed.
     unsynchronised_since: Option<Instant>,
@@ -113,7 +125,8 @@ impl Server {
     pub fn new(now: Instant) -> Self {
         Self {
             of_source: Limits::new(OF_SOURCE),
-            of_all: OF_ALL,
+            of_inside: OF_ALL,
+            of_others: OF_ALL,
             kisses: Limits::new(KISSES),
             unsynchronised_since: Some(now),
             stats: Stats::default(),
@@ -129,28 +142,33 @@ impl Server {
             self.stats.malformed += 1;
             return None;
         };
-        if request.mode != Mode::Client {
-            self.stats.other_modes += 1;
-            return None;
-        }
+        // RFC 4330, section 6
+        let mode = match request.mode {
+            Mode::Client => Mode::Server,
+            Mode::SymmetricActive => Mode::SymmetricPassive,
+            _ => {
+                self.stats.other_modes += 1;
+                return None;
+            }
+        };
+        let answer = answer(&request, mode, arrival);
         let is_unsynchronised = !arrival.discipline.is_synchronised;
         if !self.of_source.admit(arrival.now, arrival.source) {
             self.stats.rate_limited += 1;
             // Whoever is told of no clock is told of no kiss either.
-            return (!is_unsynchronised || local_stratum > 0).then(|| self.kiss(&request, arrival)).flatten();
+            return (!is_unsynchronised || local_stratum > 0).then(|| self.kiss(answer, arrival)).flatten();
         }
-        if !self.of_all.admit(arrival.now) {
+        if !self.admits_of_all(arrival) {
             self.stats.rate_limited += 1;
             return None;
         }
         self.stats.answered += 1;
         self.stats.answered_unsynchronised += u64::from(is_unsynchronised);
-        let answer = answer(&request, arrival);
         let header = match (self.unsynchronised_since, local_stratum) {
             (None, _) => synchronised(answer, &arrival.discipline),
             (Some(since), stratum) => unsynchronised(answer, stratum, arrival.now.since(since)),
         };
-        Some(Reply { header })
+        Some(Reply { header, arrived: arrival.now })
     }
 
     /// An answer could not be sent.
@@ -171,9 +189,14 @@ impl Server {
         };
     }
 
+    fn admits_of_all(&mut self, arrival: &Arrival<'_>) -> bool {
+        let of_all = if arrival.is_inside { &mut self.of_inside } else { &mut self.of_others };
+        of_all.admit(arrival.now)
+    }
+
     /// Tells a client that it asks too often, unless it was told shortly before. // RFC 5905, section 7.4
-    fn kiss(&mut self, request: &Header, arrival: &Arrival<'_>) -> Option<Reply> {
-        if !self.kisses.admit(arrival.now, arrival.source) || !self.of_all.admit(arrival.now) {
+    fn kiss(&mut self, answer: Header, arrival: &Arrival<'_>) -> Option<Reply> {
+        if !self.kisses.admit(arrival.now, arrival.source) || !self.admits_of_all(arrival) {
             return None;
         }
         self.stats.kisses_sent += 1;
@@ -182,19 +205,19 @@ impl Server {
             stratum: 0,
             reference_id: KISS_RATE,
             reference: Timestamp::default(),
-            ..answer(request, arrival)
+            ..answer
         };
-        Some(Reply { header })
+        Some(Reply { header, arrived: arrival.now })
     }
 }
 
 /// What all answers to `request` have in common. // RFC 5905, section 9.2; RFC 4330, section 6
-fn answer(request: &Header, arrival: &Arrival<'_>) -> Header {
+fn answer(request: &Header, mode: Mode, arrival: &Arrival<'_>) -> Header {
     let receive = Timestamp::from(arrival.time);
     Header {
         leap: Leap::None,
         version: request.version,
-        mode: Mode::Server,
+        mode,
         stratum: STRATUM_UNSYNCHRONISED,
         poll: request.poll,
         precision: exponent(arrival.discipline.precision),

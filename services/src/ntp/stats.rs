@@ -7,7 +7,7 @@ pub struct Stats {
     pub requests: u64,
     /// Of those, the ones that are no NTP packet of versions 1 to 4: not answered.
     pub malformed: u64,
-    /// Of those, packets of other modes than a client's (symmetric, broadcast, control, servers' answers): not answered.
+    /// Of those, packets of modes that ask for no time (answers, broadcast, control, private): not answered.
     pub other_modes: u64,
     /// Requests that were answered with the time.
     pub answered: u64,

@@ -4,7 +4,7 @@
 //! The gateway's clock may be wrong: the checker reads it where the simulation keeps it, when the question comes in and
 //! when the answer goes out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -44,13 +44,32 @@ pub struct TimeTold {
     clock: Rc<TimeOfDay>,
     own: Ipv4Addr,
     /// What is in force, and what the gateway may be going over to.
-    wanted: Vec<Ntp>,
+    wanted: Vec<Wanted>,
     /// Questions that wait, the oldest first.
     asked: VecDeque<Asked>,
     /// When each source was sent something.
     told: BTreeMap<Ipv4Addr, VecDeque<Instant>>,
+    /// The sources that were sent too much. Each is reported once, as reports are bounded.
+    told_too_often: BTreeSet<Ipv4Addr>,
     /// Clients of DHCP that ask for time servers, by their transaction.
-    leasing: BTreeMap<u32, Vec<Ntp>>,
+    leasing: BTreeMap<u32, Vec<Wanted>>,
+}
+
+/// What a configuration says.
+#[derive(Clone)]
+struct Wanted {
+    ntp: Ntp,
+    /// The time servers that clients of DHCP are told of.
+    servers: Vec<Ipv4Addr>,
+}
+
+impl Wanted {
+    fn of(config: &Config) -> Self {
+        let ntp = config.services.ntp.clone();
+        let own = ntp.enabled.then_some(config.lan.address.addr());
+        let servers = config.services.dhcp.ntp_servers.clone();
+        Self { ntp, servers: servers.unwrap_or_else(|| own.into_iter().collect()) }
+    }
 }
 
 /// A question, and how the gateway was when it came.
@@ -61,7 +80,7 @@ struct Asked {
     shown: WallTime,
     changes: u64,
     discipline: Discipline,
-    wanted: Vec<Ntp>,
+    wanted: Vec<Wanted>,
 }
 
 impl TimeTold {
@@ -70,9 +89,10 @@ impl TimeTold {
         Self {
             clock,
             own: config.lan.address.addr(),
-            wanted: vec![config.services.ntp.clone()],
+            wanted: vec![Wanted::of(config)],
             asked: VecDeque::new(),
             told: BTreeMap::new(),
+            told_too_often: BTreeSet::new(),
             leasing: BTreeMap::new(),
         }
     }
@@ -103,7 +123,9 @@ impl TimeTold {
         told.push_back(now);
         if told.len() > TOLD_MAX {
             told.pop_front();
-            return Err(format!("{client} was sent more than {TOLD_MAX} packets within {WINDOW:?}"));
+            if self.told_too_often.insert(client) {
+                return Err(format!("{client} was sent more than {TOLD_MAX} packets within {WINDOW:?}"));
+            }
         }
         if answer.len() < PACKET_LEN {
             return Err(format!("{client} was sent {} octets", answer.len()));
@@ -118,7 +140,8 @@ impl TimeTold {
             return Err(format!("{client} asked with {asked} octets and was sent {len}"));
         }
         let version = |packet: &[u8]| packet[0] >> 3 & 7;
-        if answer[0] & 7 != 4 || version(answer) != version(&asked.packet) {
+        // RFC 4330, section 6: a client's mode 3 is answered by 4, a symmetric active peer's 1 by 2.
+        if answer[0] & 7 != (asked.packet[0] & 7) + 1 || version(answer) != version(&asked.packet) {
             return Err(format!("{client} was sent a packet of another mode or version"));
         }
         self.compare(now, &asked, answer).map_err(|what| format!("{client} was told {what}"))
@@ -126,7 +149,8 @@ impl TimeTold {
 
     /// Compares a server's answer with the clock.
     fn compare(&self, now: Instant, asked: &Asked, answer: &[u8]) -> Result<(), String> {
-        let may_be: Vec<_> = asked.wanted.iter().chain(&self.wanted).filter(|ntp| ntp.enabled).collect();
+        let may_be = asked.wanted.iter().chain(&self.wanted).map(|wanted| &wanted.ntp);
+        let may_be: Vec<_> = may_be.filter(|ntp| ntp.enabled).collect();
         if may_be.is_empty() {
             return Err("the time, which is switched off".to_owned());
         }
@@ -175,7 +199,7 @@ impl TimeTold {
         Ok(())
     }
 
-    /// A client of DHCP that asks for time servers is told of the gateway, if it is one.
+    /// A client of DHCP that asks for time servers is told of those that are set, or of the gateway, if it is one.
     fn lease(&mut self, message: &Message) -> Result<(), String> {
         if message.opcode() == Opcode::BootRequest {
             let list = message.opts().get(OptionCode::ParameterRequestList);
@@ -191,12 +215,11 @@ impl TimeTold {
         let is_lease = matches!(message.opts().msg_type(), Some(MessageType::Offer | MessageType::Ack));
         let Some(wanted) = self.leasing.get(&message.xid()).filter(|_| is_lease) else { return Ok(()) };
         let told = match message.opts().get(OptionCode::NtpServers) {
-            Some(DhcpOption::NtpServers(servers)) => servers.contains(&self.own),
-            _ => false,
+            Some(DhcpOption::NtpServers(servers)) => &servers[..],
+            _ => &[],
         };
-        if wanted.iter().chain(&self.wanted).all(|ntp| ntp.enabled != told) {
-            let what = if told { "is told of, and serves none" } else { "is not told of" };
-            return Err(format!("a client asks for time servers, and the gateway {what}"));
+        if wanted.iter().chain(&self.wanted).all(|wanted| wanted.servers != told) {
+            return Err(format!("a client of DHCP was told of the time servers {told:?}"));
         }
         Ok(())
     }
@@ -217,11 +240,11 @@ impl Checker for TimeTold {
     }
 
     fn on_reload(&mut self, config: &Config) {
-        self.wanted.push(config.services.ntp.clone());
+        self.wanted.push(Wanted::of(config));
     }
 
     fn on_configure(&mut self, config: &Config) {
-        self.wanted = vec![config.services.ntp.clone()];
+        self.wanted = vec![Wanted::of(config)];
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -234,8 +257,8 @@ impl Checker for TimeTold {
                 dhcp_message(payload).map_or(Ok(()), |message| self.lease(&message))
             }
             Way::In if ip.destination == self.own && destination_port == PORT => {
-                // Others than clients are not answered.
-                if payload.len() >= PACKET_LEN && payload[0] & 7 == 3 {
+                // Others than clients and symmetric active peers are not answered.
+                if payload.len() >= PACKET_LEN && [1, 3].contains(&(payload[0] & 7)) {
                     self.ask(passage.now, (ip.source, source_port), payload);
                 }
                 Ok(())
@@ -342,10 +365,16 @@ mod tests {
         let answer = right(&checker);
         assert_eq!(goes(&mut checker, answer.clone()), Ok(()));
         assert!(goes(&mut checker, answer.clone()).is_err(), "twice");
-        let mut of_a_peer = question();
-        of_a_peer[0] = 0x21;
+        let (mut of_a_server, mut of_a_peer) = (question(), question());
+        (of_a_server[0], of_a_peer[0]) = (0x24, 0x21);
+        comes(&mut checker, of_a_server);
+        assert!(goes(&mut checker, answer.clone()).is_err(), "a server");
+        comes(&mut checker, of_a_peer.clone());
+        assert!(goes(&mut checker, answer.clone()).is_err(), "a peer, as a client");
         comes(&mut checker, of_a_peer);
-        assert!(goes(&mut checker, answer).is_err(), "a peer");
+        let mut to_a_peer = answer;
+        to_a_peer[0] = 0x22;
+        assert_eq!(goes(&mut checker, to_a_peer), Ok(()));
     }
 
     #[test]
@@ -391,7 +420,7 @@ mod tests {
     #[test]
     fn a_source_that_is_told_too_often_is_told() {
         let mut checker = checker(KEPT);
-        let results: Vec<_> = (0..=TOLD_MAX)
+        let results: Vec<_> = (0..TOLD_MAX + 2)
             .map(|_| {
                 comes(&mut checker, question());
                 let answer = right(&checker);
@@ -399,6 +428,7 @@ mod tests {
             })
             .collect();
         assert!(results[..TOLD_MAX].iter().all(Result::is_ok) && results[TOLD_MAX].is_err());
+        assert_eq!(results[TOLD_MAX + 1], Ok(()), "once");
     }
 
     #[test]
@@ -429,5 +459,10 @@ mod tests {
         assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
         assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());
         assert_eq!(says(&mut checker, &lease(None), Way::Out), Ok(()));
+        let set = Config::parse("test", "dhcp.ntp_servers = ['192.168.1.9']").expect("a configuration");
+        checker.on_configure(&set);
+        assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
+        assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());
+        assert_eq!(says(&mut checker, &lease(Some([192, 168, 1, 9])), Way::Out), Ok(()));
     }
 }

@@ -26,13 +26,12 @@ fn request(version: u8, mode: u8) -> Vec<u8> {
 
 fn arrival(discipline: Discipline, datagram: &[u8]) -> Arrival<'_> {
     let time = WallTime { secs: UnixTime(1_767_603_540), nanos: 250_000_000 };
-    Arrival { now: BEGAN, time, discipline, source: CLIENT, datagram }
+    Arrival { now: BEGAN, time, discipline, source: CLIENT, is_inside: true, datagram }
 }
 
 /// The answer as its receiver reads it, which left half a second after the request's arrival.
 fn read(reply: Reply) -> Header {
-    let leaves = WallTime { secs: UnixTime(1_767_603_540), nanos: 750_000_000 };
-    let octets = reply.octets_at(leaves);
+    let octets = reply.octets_at(reply.arrived + Duration::from_millis(500));
     Header::parse(&octets).expect("an NTP packet")
 }
 
@@ -102,16 +101,22 @@ fn the_dispersion_of_a_clock_that_nothing_keeps_grows_and_stays_below_two_second
     assert_eq!(after(1_000_002, FREE), 0x1_0000, "it is wrong from now on");
 }
 
-/// RFC 5905, section 9.2: Packets of other modes than a client's are not answered by a server without peers.
+/// RFC 4330, section 6: A client that asks as a symmetric active peer is answered as one, and no other mode is answered.
 #[test]
-fn rfc5905_9_2_only_clients_are_answered() {
+fn rfc4330_6_clients_and_symmetric_active_peers_are_answered_alone() {
     let mut server = Server::new(BEGAN);
-    for mode in [0, 1, 2, 4, 5, 6, 7] {
+    for (mode, expected) in [(3, Mode::Server), (1, Mode::SymmetricPassive)] {
+        let reply = server.handle(10, &arrival(KEPT, &request(3, mode)));
+        let answer = read(reply.expect("an answer"));
+        assert_eq!((answer.mode, answer.stratum), (expected, STRATUM_SYNCHRONISED));
+        assert_eq!(answer.origin, Timestamp(TRANSMIT));
+    }
+    for mode in [0, 2, 4, 5, 6, 7] {
         assert_eq!(server.handle(10, &arrival(KEPT, &request(4, mode))), None, "mode {mode}");
     }
     assert_eq!(server.handle(10, &arrival(KEPT, b"short")), None);
     let Stats { requests, other_modes, malformed, answered, .. } = server.stats();
-    assert_eq!((requests, other_modes, malformed, answered), (8, 7, 1, 0));
+    assert_eq!((requests, other_modes, malformed, answered), (9, 6, 1, 2));
 }
 
 /// RFC 5905, section 7.4: A client that asks too often is sent the kiss code RATE, and mostly nothing.
@@ -152,6 +157,55 @@ fn all_sources_together_get_no_more_than_the_limit_of_all() {
         server.handle(10, &Arrival { source, ..arrival(KEPT, &datagram) }).is_some()
     });
     assert_eq!(answered.count(), 500);
+    let source = IpAddr::from([203, 0, 113, 9]);
+    let of_others = Arrival { source, is_inside: false, ..arrival(KEPT, &datagram) };
+    assert!(server.handle(10, &of_others).is_some(), "others have a limit of their own");
+}
+
+/// RFC 5905, section 9.2: The transmit timestamp is the receive timestamp and the monotonic time since.
+#[test]
+fn rfc5905_9_2_an_answer_leaves_as_much_later_as_time_has_passed() {
+    let reply = Server::new(BEGAN).handle(10, &arrival(KEPT, &request(4, 3))).expect("an answer");
+    for micros in [0, 1, 250_000, 3_000_000] {
+        let span = Duration::from_micros(micros);
+        let answer = Header::parse(&reply.octets_at(BEGAN + span)).expect("an NTP packet");
+        assert_eq!(answer.transmit, answer.receive.after(span));
+    }
+}
+
+/// RFC 4330, section 5: A client that does not know the time sends none, and is answered.
+#[test]
+fn rfc4330_5_a_request_without_a_time_is_answered() {
+    let mut datagram = request(4, 3);
+    datagram[40..48].fill(0);
+    let reply = Server::new(BEGAN).handle(10, &arrival(KEPT, &datagram)).expect("an answer");
+    assert_eq!(read(reply).origin, Timestamp(0));
+}
+
+/// RFC 5905, section 7.3: A message authentication code or an extension field behind a request changes nothing.
+#[test]
+fn rfc5905_7_3_an_answer_is_never_authenticated() {
+    let unique_identifier = [&[0x01, 0x04, 0, 36][..], &[7; 32]].concat();
+    for rest in [vec![0, 0, 0, 1], vec![9; 20], vec![9; 24], unique_identifier] {
+        let plain = Server::new(BEGAN).handle(10, &arrival(KEPT, &request(4, 3)));
+        let datagram = [request(4, 3), rest].concat();
+        assert_eq!(Server::new(BEGAN).handle(10, &arrival(KEPT, &datagram)), plain);
+    }
+}
+
+/// A flood in the name of a source takes its answers while it lasts, and not for longer.
+#[test]
+fn a_source_in_whose_name_others_ask_is_answered_once_they_stop() {
+    let (mut server, datagram) = (Server::new(BEGAN), request(4, 3));
+    let mut ask = |millis| {
+        let now = BEGAN + Duration::from_millis(millis);
+        server.handle(10, &Arrival { now, ..arrival(KEPT, &datagram) }).map(read)
+    };
+    for millis in 0..60_000 {
+        _ = ask(millis);
+    }
+    let answer = ask(60_500).expect("an answer");
+    assert_eq!(answer.stratum, STRATUM_SYNCHRONISED);
 }
 
 proptest! {
@@ -169,7 +223,7 @@ proptest! {
         let discipline = Discipline { is_synchronised, ..KEPT };
         let mut server = Server::new(BEGAN);
         if let Some(reply) = server.handle(local_stratum, &arrival(discipline, &datagram)) {
-            let octets = reply.octets_at(WallTime::default());
+            let octets = reply.octets_at(BEGAN);
             prop_assert!(octets.len() <= datagram.len());
             prop_assert_eq!(&octets[24..32], &datagram[40..48]);
             prop_assert_eq!(server.handle(local_stratum, &arrival(discipline, &octets)), None);

@@ -31,7 +31,7 @@ pub fn told() -> Office {
         .at(secs(110), reload("[ntp]\nenabled = false\n", true))
         // Behind the end of NTP's first era, in 2036.
         .at(secs(115), clock_jumps(400_000_000))
-        .at(secs(125), reload("[ntp]\nlocal_stratum = 5\n", true))
+        .at(secs(125), reload("[dhcp]\nntp_servers = ['192.168.1.9']\n[ntp]\nlocal_stratum = 5\n", true))
         .at(secs(150), clock_kept(40_000, None))
         .expect("every PC that asks is told the time to the end", |account| {
             let late =

@@ -31,6 +31,7 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[firewall]", &["rules"], "firewall rules"),
     ("[dhcp]", OPTIONS, "further DHCP options"),
     ("the reservation", OPTIONS, "further DHCP options"),
+    ("the reservation", &["ntp_servers"], "further DHCP options"),
     ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
     ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
@@ -38,16 +39,8 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];
 
-const OPTIONS: &[&str] = &[
-    "dns_servers",
-    "ntp_servers",
-    "search",
-    "next_server",
-    "boot_file",
-    "options",
-    "ignore_client_id",
-    "match",
-];
+const OPTIONS: &[&str] =
+    &["dns_servers", "search", "next_server", "boot_file", "options", "ignore_client_id", "match"];
 
 /// How a section says that its feature is off.
 struct Off {

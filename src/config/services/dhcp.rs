@@ -8,7 +8,7 @@ use crate::config::address::{address, check_host_of, check_lan_host, hosts, mac}
 use crate::config::diagnostic::{Problem, Report, Span};
 use crate::config::name::host_name;
 use crate::config::section::Section;
-use crate::config::value::{Node, boolean, integer, parsed, quoted};
+use crate::config::value::{Node, boolean, integer, list, parsed, quoted};
 
 pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
 
@@ -23,6 +23,9 @@ pub struct Dhcp {
     pub lease_secs: u32,
     /// Whether this is the LAN's only server and may refuse what it does not know.
     pub authoritative: bool,
+    /// The time servers that clients are told of (RFC 2132, section 8.3), the preferred first; `None`: the gateway, if it
+    /// serves the LAN.
+    pub ntp_servers: Option<Vec<Ipv4Addr>>,
     /// Addresses kept for certain hosts.
     pub reservations: Vec<Reservation>,
 }
@@ -41,6 +44,8 @@ const LEASE_SECS: u32 = 86_400;
 /// A year. A lease of 2^32 - 1 would never end (RFC 2131, section 3.3), and its address never recirculate.
 const LEASE_SECS_MAX: u32 = 31_536_000;
 const RESERVATIONS_MAX: usize = 4096;
+/// As many as leave a message room for all else that clients are told.
+const NTP_SERVERS_MAX: usize = 8;
 /// RFC 2132, section 9.14: a type and at least one octet; one length octet.
 const CLIENT_ID_LENS: std::ops::RangeInclusive<usize> = 2..=255;
 
@@ -50,6 +55,9 @@ pub(super) fn read(mut dhcp: Section<'_>, hostname: &str, lan: Option<Ipv4Net>, 
     let pool = dhcp.setting("pool", lan.map(default_pool), parsed(|text| read_pool(text).map(Some)));
     let lease_secs = dhcp.setting("lease_secs", LEASE_SECS, integer(1..=LEASE_SECS_MAX));
     let authoritative = dhcp.setting("authoritative", true, boolean);
+    let ntp_servers = dhcp.setting("ntp_servers", None, |node, report| {
+        list(NTP_SERVERS_MAX, parsed(address))(node, report).map(Some)
+    });
     let reservations: Vec<_> = dhcp
         .elements("reservations", RESERVATIONS_MAX)
         .iter()
@@ -79,6 +87,7 @@ pub(super) fn read(mut dhcp: Section<'_>, hostname: &str, lan: Option<Ipv4Net>, 
         pool: pool.value.unwrap_or((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
         lease_secs: lease_secs.value,
         authoritative: authoritative.value,
+        ntp_servers: ntp_servers.value,
         reservations: reservations.into_iter().map(|read| read.reservation).collect(),
     }
 }

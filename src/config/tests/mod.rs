@@ -106,6 +106,7 @@ fn default_is_what_the_documentation_says() {
     assert!(config.services.dhcp.enabled && config.services.dhcp.authoritative);
     assert_eq!(config.services.dhcp.pool, (ip("192.168.1.1"), ip("192.168.1.100")));
     assert_eq!(config.services.dhcp.lease_secs, 86_400);
+    assert_eq!(config.services.dhcp.ntp_servers, None);
     assert_eq!(config.services.dhcp.reservations, []);
     assert!(config.services.dns.enabled && config.services.dns.use_upstream);
     assert_eq!(config.services.dns.upstream, [] as [Ipv4Addr; 0]);

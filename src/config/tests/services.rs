@@ -41,6 +41,25 @@ fn pool_is_in_the_lan_and_not_empty() {
 }
 
 #[test]
+fn time_servers_are_hosts_of_any_network() {
+    let servers = |text: &str| accepted(text).services.dhcp.ntp_servers;
+    let two = "dhcp.ntp_servers = ['192.168.1.1', '203.0.113.123']";
+    assert_eq!(servers(two), Some(vec![ip("192.168.1.1"), ip("203.0.113.123")]));
+    assert_eq!(servers("dhcp.ntp_servers = []"), Some(vec![]));
+    assert_mistakes(
+        "dhcp.ntp_servers = ['192.168.1.1', ▸'224.0.1.1', ▸'time.example']",
+        &[
+            "\"224.0.1.1\" is no address of a host; write an IPv4 address such as \"192.168.1.20\"",
+            "\"time.example\" is no IPv4 address; write an IPv4 address such as \"192.168.1.20\"",
+        ],
+    );
+    assert_mistakes(
+        "dhcp.ntp_servers = ▸'192.168.1.1'",
+        &["a text instead of a list in brackets; write [\"192.168.1.1\"]"],
+    );
+}
+
+#[test]
 fn reservation_is_a_lan_host_s() {
     let config = accepted("[[dhcp.reservations]]\nclient_id = '01:0a:Ff'\naddress = '192.168.1.200'");
     assert_eq!(config.services.dhcp.reservations[0].client, ReservedFor::ClientId(vec![1, 10, 255]));

@@ -183,7 +183,11 @@ fn dhcp_settings(config: &Config) -> dhcp::Settings {
         authoritative: config.services.dhcp.authoritative,
         router: if is_lan_only { Told::Other(config.lan.gateway) } else { Told::Own },
         name_servers,
-        time_servers: if tells_time(config) { Told::Own } else { Told::Other(Vec::new()) },
+        time_servers: match &config.services.dhcp.ntp_servers {
+            Some(servers) => Told::Other(servers.clone()),
+            None if tells_time(config) => Told::Own,
+            None => Told::Other(Vec::new()),
+        },
         domain: config.system.domain.clone(),
         ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
         reservations: config.services.dhcp.reservations.clone(),
@@ -301,6 +305,17 @@ mod tests {
         for text in ["ntp.enabled = false", "access.ntp.from = ['192.168.1.128/25', '198.51.100.0/24']"] {
             assert!(!told(text), "{text}");
         }
+    }
+
+    #[test]
+    fn clients_are_told_of_the_time_servers_that_were_set() {
+        let told = |text: &str| dhcp_settings(&config(text)).time_servers;
+        let servers = [Ipv4Addr::new(192, 168, 1, 9), Ipv4Addr::new(203, 0, 113, 123)];
+        assert_eq!(
+            told("dhcp.ntp_servers = ['192.168.1.9', '203.0.113.123']"),
+            Told::Other(servers.to_vec())
+        );
+        assert_eq!(told("dhcp.ntp_servers = []"), Told::Other(Vec::new()));
     }
 
     #[test]

@@ -1,14 +1,22 @@
-//! The time for real clients on the LAN: ntpdig, chronyd, ntplib. They ask, and set no clock.
+//! The time for real clients on the LAN: ntpdig, chronyd, ntplib, toybox, systemd-timesyncd. They ask, and set no clock.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::programs::udp_socket;
-use crate::harness::{Directory, LAN, Office, eventually};
+use crate::harness::{Directory, LAN, Office, WAN, eventually};
 
 /// chrony's daemon. Installed, it would keep this machine's clock, so `./dev setup` unpacks it there.
 const CHRONYD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/chrony/usr/sbin/chronyd");
+
+/// A program of many programs, a client for SNTP among them.
+const TOYBOX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/toybox/bin/toybox");
+
+/// systemd's client. Installed, it would keep this machine's clock.
+const TIMESYNCD: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/timesyncd/lib/systemd/systemd-timesyncd");
 
 /// What the gateway has counted of its time server.
 fn counters(office: &Office) -> Value {
@@ -67,6 +75,75 @@ told = ntplib.NTPClient().request('{LAN}', version={version}, timeout=10)
 print(told.version, told.mode, told.leap, told.stratum, abs(told.offset) < 10, told.root_delay)\""
         ));
         assert_eq!(told.trim(), format!("{version} 4 0 {} True 0.0", stratum(&office)));
+    }
+}
+
+#[test]
+fn toyboxs_sntp_takes_the_time() {
+    let office = Office::new(1, "");
+    // Without -s and -a it shows the time, and by how much its clock is wrong.
+    let told = office.pc(1).sh(&format!("{TOYBOX} sntp {LAN} 2>&1"));
+    assert!(told.contains("offset"), "{told}");
+}
+
+#[test]
+fn systemd_timesyncd_takes_the_time() {
+    let office = Office::new(1, "");
+    let directory = Directory::new();
+    let log = directory.join("log");
+    // The client has no capability, and can get none back, so the kernel refuses it to set the clock. /run, with the
+    // client's configuration, is its own: it reaches no D-Bus.
+    let script = directory.script(
+        "client",
+        &format!(
+            "mount -t tmpfs tmpfs /run\n\
+             mkdir -p /run/systemd/timesyncd.conf.d\n\
+             printf '[Time]\\nNTP={LAN}\\n' >/run/systemd/timesyncd.conf.d/office.conf\n\
+             export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console\n\
+             exec setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set=-all --inh-caps=-all \
+             {TIMESYNCD} >{} 2>&1\n",
+            log.display()
+        ),
+    );
+    let _client = office.pc(1).spawn(&format!("unshare --mount {script}"));
+    let told = eventually("it takes the time", || {
+        let log = directory.read("log");
+        log.contains("Contacted time server").then_some(log)
+    });
+    assert!(told.contains(&format!("stratum      : {}", stratum(&office))), "{told}");
+    assert!(told.contains("clock_adjtime(): Operation not permitted"), "it set no clock: {told}");
+}
+
+/// Asks `server` from the first PC in `mode`; what comes back, if anything does.
+fn asked(office: &Office, server: Ipv4Addr, mode: u8) -> Option<Vec<u8>> {
+    let socket = udp_socket(office.pc(1), (Office::address(1), 0));
+    socket.set_read_timeout(Some(Duration::from_secs(5))).expect("it can wait");
+    let mut request = [0; 48];
+    (request[0], request[47]) = (3 << 3 | mode, 7);
+    socket.send_to(&request, (server, 123)).expect("it can be sent");
+    let mut buffer = [0; 2_048];
+    let (len, from) = socket.recv_from(&mut buffer).ok()?;
+    assert_eq!(from, (server, 123).into());
+    Some(buffer[..len].to_vec())
+}
+
+/// RFC 4330, section 6: Windows asks as a symmetric active peer, unless it is told to be a client.
+#[test]
+fn rfc4330_6_who_asks_as_a_peer_takes_the_time() {
+    let office = Office::new(1, "");
+    let told = asked(&office, LAN, 1).expect("an answer");
+    assert_eq!((told.len(), told[0], told[31]), (48, 3 << 3 | 2, 7), "{told:?}");
+}
+
+#[test]
+fn the_lan_may_ask_at_the_address_on_the_wan_and_the_wan_only_where_ntp_is_listed() {
+    for (settings, expected) in [("", None), ("firewall.wan_services = ['ntp']", Some(48))] {
+        let office = Office::new(1, settings);
+        assert_eq!(asked(&office, WAN, 3).map(|told| told.len()), Some(48), "{settings}");
+        let told = office.internet.sh(&format!(
+            "printf '\\043%047d' 0 | timeout 5 socat -t 2 - UDP4:{WAN}:123 2>/dev/null | wc -c"
+        ));
+        assert_eq!(told.trim(), expected.unwrap_or(0).to_string(), "{settings}");
     }
 }
 

@@ -15,7 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use gatepost_ground::Instant;
 
-/// What a client takes over UDP that says nothing else. // RFC 1035 section 4.2.1
+/// What a client takes over UDP that says nothing else. (RFC 1035, section 4.2.1)
 const UDP_OCTETS: usize = 512;
 
 fuzz_target!(|bytes: &[u8]| {

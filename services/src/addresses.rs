@@ -1,8 +1,7 @@
 //! The addresses of the gateway's interfaces, published as one state.
 //!
-//! Whoever puts the gateway together publishes a whole [`Addresses`]: what the configuration says, and what the
-//! provider's DHCP server has given. Services [subscribe](Subscription) and find the latest state whenever they look;
-//! states in between may be skipped.
+//! The gateway publishes a whole [`Addresses`]: the configured addresses, and those from the provider's DHCP server.
+//! Services [subscribe](Subscription) and read the latest state; states in between may be skipped.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,11 +14,11 @@ use ipnet::{IpNet, Ipv4Net};
 /// The addresses of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceAddresses {
-    /// The interface's number.
+    /// The interface's number in the dataplane.
     pub id: InterfaceId,
     /// The interface's name in the configuration.
     pub name: &'static str,
-    /// What the interface is to the policy.
+    /// The interface's role: inside or outside.
     pub role: Role,
     /// The gateway's own addresses there, each with the network's prefix; the preferred first.
     pub addresses: Vec<IpNet>,
@@ -76,8 +75,8 @@ impl Addresses {
         self.of(role).filter_map(InterfaceAddresses::ipv4)
     }
 
-    /// Where a service listens that is served on `ports`: at the inside's IPv4 addresses and, if it is `on_outside`, at
-    /// the outside's.
+    /// The addresses and ports at which a service of `ports` listens: those of the inside's IPv4 addresses and, if it
+    /// is `on_outside`, of the outside's.
     pub fn places(&self, ports: &[u16], on_outside: bool) -> BTreeSet<SocketAddr> {
         let outside = self.ipv4(Role::Outside).filter(|_| on_outside);
         let networks = self.ipv4(Role::Inside).chain(outside);
@@ -85,14 +84,15 @@ impl Addresses {
         networks.flat_map(at).collect()
     }
 
-    /// The preferred addresses of each interface, one of each family, in the host stack's order: strangers are spoken to
-    /// from the last of their family, so those of the outside come last.
+    /// The preferred addresses of each interface, one of each family, in the order that the host stack needs: for a
+    /// destination without a network of its own the stack uses the last address of the family, so those of the outside
+    /// come last.
     pub fn for_host_stack(&self) -> Vec<IpNet> {
         self.of(Role::Inside).chain(self.of(Role::Outside)).flat_map(InterfaceAddresses::preferred).collect()
     }
 
-    /// Whether `address` is in a network of the inside. That a packet with this source came from there, the dataplane
-    /// vouches for.
+    /// Whether `address` is in a network of the inside. The dataplane has verified that a packet with this source came
+    /// from there.
     pub fn is_inside(&self, address: IpAddr) -> bool {
         self.of(Role::Inside).flat_map(|inside| &inside.addresses).any(|network| network.contains(&address))
     }
@@ -103,10 +103,10 @@ impl Addresses {
     }
 }
 
-/// Tells of the addresses as they are, and when they change.
+/// A receiver of the current addresses and of their changes.
 pub type Subscription = watch::Receiver<Rc<Addresses>>;
 
-/// Publishes addresses. Its subscribers are told nothing more when it is dropped.
+/// Publishes addresses. Subscribers get no more updates once the publisher is dropped.
 pub struct Publisher {
     sender: watch::Sender<Rc<Addresses>>,
 }
@@ -117,7 +117,7 @@ impl Publisher {
         Self { sender: watch::Sender::new(Rc::new(first)) }
     }
 
-    /// Tells the caller of the addresses from now on.
+    /// A receiver of the addresses.
     pub fn subscribe(&self) -> Subscription {
         self.sender.subscribe()
     }
@@ -127,7 +127,7 @@ impl Publisher {
         Rc::clone(&self.sender.borrow())
     }
 
-    /// Publishes `new`, unless it is what was published last. Says whether it was news.
+    /// Publishes `new` and returns `true`, unless it equals the state that was published last.
     pub fn publish(&self, new: Addresses) -> bool {
         self.sender.send_if_modified(|current| {
             let is_news = **current != new;

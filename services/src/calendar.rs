@@ -1,4 +1,4 @@
-//! The calendar by which messages and files of messages are dated: that of Gregory, in UTC.
+//! The Gregorian calendar in UTC, by which messages and mailbox files are dated.
 
 /// Seconds of a day; leap seconds are not counted.
 pub(crate) const DAY: u64 = 86_400;
@@ -27,7 +27,7 @@ impl Date {
     /// The date `secs` seconds after the beginning of 1970.
     pub fn after_1970(secs: u64) -> Self {
         let (days, of_day) = (secs / DAY, secs % DAY);
-        // Years of 400 repeat: whole ones are taken off, and what is left is searched.
+        // The calendar repeats after 400 years: whole periods are subtracted, and the rest is searched.
         let (mut year, mut left) = (1970 + days / 146_097 * 400, days % 146_097);
         while left >= days_of_year(year) {
             left -= days_of_year(year);

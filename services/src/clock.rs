@@ -1,4 +1,4 @@
-//! Time as the services see it: handed over by whoever runs them.
+//! Clocks of the services, which the caller of the services provides.
 
 use std::future::pending;
 use std::time::Duration;
@@ -19,19 +19,19 @@ pub struct WallTime {
     pub nanos: u32,
 }
 
-/// What whoever disciplines the time of day, such as an NTP client of this machine's, says of it. By default nobody
-/// does, and a clock of whole seconds is read.
+/// What the program that disciplines the time of day, such as an NTP client of this machine, reports of it. By default
+/// there is no such program, and the clock is read in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Discipline {
-    /// Whether the time of day follows a source of time. Without that, nothing is known of its error.
+    /// Whether the time of day follows a time source. If not, its error is unknown.
     pub is_synchronised: bool,
     /// The most by which the time of day may be wrong.
     pub error_max: Duration,
-    /// By how much the time of day is expected to be wrong; zero if nobody has estimated it.
+    /// The estimated error of the time of day; zero without an estimate.
     pub error_estimate: Duration,
     /// The leap second at the end of this UTC day, if there is one.
     pub leap: Option<LeapSecond>,
-    /// The smallest step that the time of day is read in.
+    /// The resolution of the time of day.
     pub precision: Duration,
 }
 
@@ -56,22 +56,22 @@ pub enum LeapSecond {
     Deleted,
 }
 
-/// Reads the time. In production the machine's clocks, in simulation the simulated ones.
+/// Reads the time: the machine's clocks in production, the simulated ones in the simulation.
 ///
-/// It is for reading only: to wait, the shells use `tokio::time`, whose clock the simulation drives too.
+/// To wait, the shells use `tokio::time`, whose clock the simulation drives, too.
 pub trait Clock {
     /// Monotonic time, on the same scale as the dataplane's.
     fn now(&self) -> Instant;
 
-    /// The time of day; it may jump.
+    /// The time of day; it may be stepped.
     fn unix_time(&self) -> UnixTime;
 
-    /// The time of day as exactly as the clock has it.
+    /// The time of day in the clock's full resolution.
     fn wall_time(&self) -> WallTime {
         WallTime { secs: self.unix_time(), nanos: 0 }
     }
 
-    /// What is known of the time of day's error now.
+    /// What is known of the error of the time of day.
     fn discipline(&self) -> Discipline {
         Discipline::default()
     }

@@ -1,8 +1,8 @@
-//! What the gateway answers itself.
+//! The services that the gateway itself provides.
 //!
-//! Every protocol is a state machine that is given bytes, the time and randomness and is asked what to
-//! do next; a thin async shell connects it to [`net`], the gateway's own TCP and UDP, or to raw frames
-//! that whoever runs it passes in and out. The shells run on one thread, in production and in simulation alike.
+//! Every protocol is a state machine: its inputs are bytes, the time and randomness, and its caller asks for the next
+//! action. A thin async shell connects it to [`net`], the gateway's own TCP and UDP, or to raw frames. All shells run
+//! on one thread, in production and in simulation alike.
 
 pub mod addresses;
 pub(crate) mod calendar;
@@ -25,7 +25,8 @@ pub mod watch;
 pub mod words;
 pub mod work;
 
-/// As many cases or seeds as `full`, or the share of them that PROPTEST_CASES is of proptest's own 256.
+/// The number of cases or seeds for a test that has `full` by default, scaled by PROPTEST_CASES relative to proptest's
+/// default of 256.
 #[cfg(test)]
 fn cases(full: u32) -> u32 {
     let share = u64::from(full) * u64::from(proptest::test_runner::Config::default().cases) / 256;

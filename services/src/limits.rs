@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use gatepost_ground::{Instant, RateLimit};
 
-/// The most keys that are counted. With one more, all are counted anew.
+/// The most keys that are tracked. When one more comes, all limits start afresh.
 pub(crate) const COUNTED_MAX: usize = 4096;
 
 /// The same limit for each key.
@@ -15,12 +15,12 @@ pub(crate) struct Limits<K> {
 }
 
 impl<K: Ord> Limits<K> {
-    /// Limits of which nothing is used up.
+    /// Limits with all tokens available.
     pub fn new(of_each: RateLimit) -> Self {
         Self { of_each, by_key: BTreeMap::new() }
     }
 
-    /// Takes a token of `key`'s, if there is one.
+    /// Takes a token of `key`, if one is left.
     pub fn admit(&mut self, now: Instant, key: K) -> bool {
         if self.by_key.len() >= COUNTED_MAX && !self.by_key.contains_key(&key) {
             self.by_key.clear();

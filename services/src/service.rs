@@ -1,8 +1,8 @@
-//! What the gateway's services have in common, and what each is given.
+//! The interface of the gateway's services, and the environment that each gets.
 //!
-//! A [`Service`] lives as long as the gateway and has what outlasts a reload, such as its counters. For each
-//! configuration it prepares an [`Instance`]. Preparing can fail, and until [`Instance::activate`] nobody notices
-//! anything of it:
+//! A [`Service`] lives as long as the gateway and owns the state that survives a reload, such as its counters. For each
+//! configuration it prepares an [`Instance`]. Preparing can fail, and has no visible effect until
+//! [`Instance::activate`]:
 //!
 //! ```text
 //!   new configuration ──▶ prepare every service ──▶ activate all ──▶ stop the former instances
@@ -10,8 +10,8 @@
 //!                              └──▶ drop what was prepared; the former instances serve as before
 //! ```
 //!
-//! To add a service: a folder with its state machine, its settings and its `Service`; a place in the gateway's list;
-//! its section of the file.
+//! To add a service: a folder with its state machine, its settings and its `Service`; an entry in the gateway's list;
+//! its section of the configuration.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -25,7 +25,7 @@ use rand::rngs::StdRng;
 
 use crate::addresses::Subscription;
 use crate::clock::Clock;
-use crate::crypto::tls::KeysFrom;
+use crate::crypto::tls::KeySource;
 use crate::dns::published::PublishedTexts;
 use crate::dns::resolver::Resolver;
 use crate::lan_hosts::LanHosts;
@@ -35,86 +35,86 @@ pub use crate::task::LocalFuture;
 use crate::tls::Tls;
 use crate::work::Work;
 
-/// What is known of a service whether it runs or not.
+/// The static description of a service.
 #[derive(Debug)]
 pub struct Kind {
-    /// Its name: in the configuration, in reports, in errors.
+    /// Its name in the configuration, reports and errors.
     pub name: &'static str,
-    /// The ports that it is served on.
+    /// The ports that it listens on.
     pub ports: &'static [(Protocol, u16)],
     /// Whether the WAN may use it.
     pub on_wan: OnWan,
-    /// Whether a source address tells who asks, so that networks can be admitted or not.
+    /// Whether a client's source address identifies its network, so that networks can be admitted or denied.
     pub is_limited_by_network: bool,
-    /// Whether it asks everybody for a password.
+    /// Whether every client has to log in.
     pub has_logins: bool,
-    /// What it counts, in a few words.
+    /// What the service's counters count, in a few words.
     pub about: &'static str,
-    /// Its counters, each with its meaning.
+    /// Its counters, each with its description.
     pub counters: &'static [(&'static str, &'static str)],
 }
 
 /// Whether the WAN may use a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnWan {
-    /// It is for the LAN alone.
+    /// The service is for the LAN alone.
     Never,
-    /// Only if the configuration lists it.
+    /// Only if the configuration lists the service.
     WhenListed,
-    /// If the configuration lists it, or lists none and the mode leaves the WAN open.
+    /// If the configuration lists the service, or lists none and the mode leaves the WAN open.
     ByDefault,
 }
 
-/// A service of the gateway's, for as long as the gateway runs.
+/// A service of the gateway, alive as long as the gateway.
 pub trait Service<N: Net> {
-    /// What a configuration says of it.
+    /// The service's part of the configuration.
     type Settings: 'static;
 
-    /// What is known of it in any case.
+    /// The static description of the service.
     fn kind(&self) -> &'static Kind;
 
-    /// Makes what `settings` ask for, which serves nobody yet: binds what it listens on, and changes nothing that
-    /// others see. What it binds through a staged [`Net`] is inactive until all services are prepared. A service
-    /// that is switched off prepares an instance, too, in [`State::Off`].
+    /// Builds an instance for `settings`, which serves no client yet: it binds the ports, and has no visible effect.
+    /// Bindings through a staged [`Net`] are inactive until all services are prepared. A disabled service prepares an
+    /// instance, too, in [`State::Off`].
     ///
     /// # Errors
     ///
-    /// The service cannot go by `settings`.
+    /// The service cannot run with `settings`.
     fn prepare<'a>(
         &'a self,
         settings: Self::Settings,
         host: &'a Host<N>,
     ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>>;
 
-    /// What it has counted since the gateway began, in the order of [`Kind::counters`].
+    /// The counters' values since the gateway started, in the order of [`Kind::counters`].
     fn counters(&self) -> Vec<(&'static str, u64)>;
 }
 
-/// A service at work by one configuration.
+/// A service that runs with one configuration.
 pub trait Instance {
-    /// Begins to serve; the network's bindings are active. The former instance still runs and will be stopped.
+    /// Starts to serve; the network's bindings are active. The former instance still runs and will be stopped.
     fn activate(&self);
 
-    /// The service's own work, which never ends by itself unless the service breaks down. It is run from
-    /// [`Instance::activate`] on until [`Instance::stop`] is done.
+    /// The service's own work, which returns only if the service breaks down. The caller runs it from
+    /// [`Instance::activate`] until [`Instance::stop`] is done.
     fn run(&self) -> LocalFuture<'static, ()>;
 
-    /// Whether it serves.
+    /// The instance's state.
     fn state(&self) -> State;
 
-    /// What people want to know of a service that serves as it should.
+    /// A remark for reports on a service without a problem.
     fn note(&self) -> Option<String> {
         None
     }
 
-    /// Where it listens now.
+    /// The addresses and ports where it listens now.
     fn listens(&self) -> Vec<Listening>;
 
-    /// Takes nothing new, and finishes within a bounded time what is under way.
+    /// Accepts nothing new, and finishes the work in progress within a bounded time.
     fn stop(&self) -> LocalFuture<'static, ()>;
 }
 
-/// A service that is switched off.
+/// A disabled service.
 pub struct Off;
 
 impl Instance for Off {
@@ -137,14 +137,14 @@ impl Instance for Off {
     }
 }
 
-/// Whether a service serves.
+/// The state of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It is switched off.
+    /// It is disabled.
     Off,
-    /// It serves.
+    /// It serves without a problem.
     Running,
-    /// It serves, but not as it should.
+    /// It serves with this problem.
     Impaired(String),
 }
 
@@ -159,7 +159,7 @@ impl State {
     }
 }
 
-/// A place where a service listens.
+/// An address and port where a service listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listening {
     /// The transport protocol.
@@ -168,19 +168,19 @@ pub struct Listening {
     pub local: SocketAddr,
 }
 
-/// Why a service cannot go by its settings.
+/// Why a service cannot run with its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unprepared {
     /// The service.
     pub service: &'static str,
-    /// What is wrong.
+    /// The problem.
     pub why: String,
-    /// What to do about it.
+    /// The remedy for the user.
     pub remedy: String,
 }
 
 impl Unprepared {
-    /// The service is for the LAN, and the gateway has no address there.
+    /// The error of a service for the LAN when the gateway has no address there.
     pub fn without_address(service: &'static str) -> Self {
         let (why, remedy) = ("there is no address on the LAN".to_owned(), "write lan.address".to_owned());
         Self { service, why, remedy }
@@ -195,25 +195,25 @@ impl fmt::Display for Unprepared {
 
 impl std::error::Error for Unprepared {}
 
-/// What services are given to work with. What a service needs besides joins here.
+/// The environment of services.
 pub struct Host<N: Net> {
-    /// The network. What is bound through it while services are prepared is inactive until all of them are.
+    /// The network. Bindings made while services are prepared are inactive until all services are prepared.
     pub net: N,
-    /// What survives a restart.
+    /// Persistent storage.
     pub disk: Disk,
-    /// The same for jobs, which may wait for it.
+    /// The same storage for jobs, which may block.
     pub storage: Arc<dyn Storage>,
-    /// Who does what takes long.
+    /// The executor of long jobs.
     pub work: Rc<dyn Work>,
     /// The time.
     pub clock: Rc<dyn Clock>,
-    /// The addresses of the gateway's interfaces: those to come, while services are prepared.
+    /// The addresses of the gateway's interfaces; while services are prepared, those of the new configuration.
     pub addresses: Subscription,
-    /// Where the keys come from that services make.
-    pub keys: KeysFrom,
-    /// TXT records, which services may publish at any time, and the name service answers.
+    /// The source of the keys that services generate.
+    pub keys: KeySource,
+    /// TXT records that services publish at any time, and the DNS server answers.
     pub texts: PublishedTexts,
-    /// TLS, if there is a certificate to show as soon as the services are activated.
+    /// TLS, if the gateway will have a certificate when the services are activated.
     pub tls: Option<Rc<Tls>>,
     rng: RefCell<StdRng>,
     lan_hosts: RefCell<Rc<dyn LanHosts>>,
@@ -221,8 +221,8 @@ pub struct Host<N: Net> {
 }
 
 impl<N: Net> Host<N> {
-    /// A host without TLS, on whose LAN nobody is known. `disk` is `storage`, by `work`. All randomness comes from `rng`,
-    /// but for keys, which come from the operating system.
+    /// A host without TLS and without LAN hosts. `disk` is `storage` run by `work`. All randomness comes from `rng`,
+    /// except for keys, which come from the operating system.
     pub fn new(
         net: N,
         (storage, disk): (Arc<dyn Storage>, Disk),
@@ -234,43 +234,42 @@ impl<N: Net> Host<N> {
         let lan_hosts: Rc<dyn LanHosts> = Rc::new(());
         let (rng, lan_hosts) = (RefCell::new(rng), RefCell::new(lan_hosts));
         let resolver = RefCell::new(Resolver::none());
-        let (keys, texts) = (KeysFrom::System, PublishedTexts::default());
+        let (keys, texts) = (KeySource::System, PublishedTexts::default());
         Self { net, disk, storage, work, clock, addresses, keys, texts, tls: None, rng, lan_hosts, resolver }
     }
 
-    /// The same with keys from elsewhere.
-    pub fn with_keys(self, keys: KeysFrom) -> Self {
+    /// The same host with another source of keys.
+    pub fn with_keys(self, keys: KeySource) -> Self {
         Self { keys, ..self }
     }
 
-    /// The same with TLS.
+    /// The same host with TLS.
     pub fn with_tls(self, tls: Rc<Tls>) -> Self {
         Self { tls: Some(tls), ..self }
     }
 
-    /// Randomness of a service's own.
+    /// A random generator for one service.
     pub fn rng(&self) -> StdRng {
         StdRng::from_rng(&mut *self.rng.borrow_mut())
     }
 
-    /// The LAN's hosts, as a service that was prepared before has published them.
+    /// The LAN's hosts that an earlier service has published.
     pub fn lan_hosts(&self) -> Rc<dyn LanHosts> {
         Rc::clone(&self.lan_hosts.borrow())
     }
 
-    /// Publishes the LAN's hosts to the services that are prepared later, and to the dataplane and the reports once
-    /// all are.
+    /// Publishes the LAN's hosts to the services that are prepared later, and to dataplane and reports once all are
+    /// prepared.
     pub fn publish_lan_hosts(&self, hosts: Rc<dyn LanHosts>) {
         *self.lan_hosts.borrow_mut() = hosts;
     }
 
-    /// Asks the name service, as it was published by a service that was prepared before. It has answers once all services
-    /// are activated.
+    /// The resolver that an earlier service has published. It answers once all services are activated.
     pub fn resolver(&self) -> Resolver {
         self.resolver.borrow().clone()
     }
 
-    /// Publishes the name service to the services that are prepared later.
+    /// Publishes the resolver to the services that are prepared later.
     pub fn publish_resolver(&self, resolver: Resolver) {
         *self.resolver.borrow_mut() = resolver;
     }

@@ -1,4 +1,4 @@
-//! Several futures at once, polled in the order in which they are given. `tokio::select!` picks a branch at random.
+//! Waiting for several futures, polled in the given order. `tokio::select!` picks a branch at random.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,7 +16,7 @@ pub async fn first_of<T>(first: impl Future<Output = T>, second: impl Future<Out
     .await
 }
 
-/// Waits for all futures; their outputs, in the order of the futures.
+/// Waits for all futures; returns their outputs in the order of the futures.
 pub async fn all_of<T>(mut futures: Vec<LocalFuture<'_, T>>) -> Vec<T> {
     let mut outcomes: Vec<Option<T>> = futures.iter().map(|_| None).collect();
     poll_fn(|context| {

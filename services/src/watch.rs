@@ -1,8 +1,7 @@
-//! A value that is watched: who looks finds the latest, and who waits is told when it changes.
+//! A watched value: receivers read the latest value and wait for changes.
 //!
-//! Those who wait are woken in the order in which they began to wait. `tokio::sync::watch`, whose names these are, rolls a
-//! die for it, and with the order of the services' tasks everything they do would differ from run to run. All parts stay on
-//! one thread.
+//! Waiting receivers are woken in the order in which they began to wait. `tokio::sync::watch`, whose names these are,
+//! wakes them in random order, which would make the simulation irreproducible. All parts stay on one thread.
 
 use std::cell::{Cell, Ref, RefCell};
 use std::fmt;
@@ -10,7 +9,7 @@ use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-/// Nothing new will come: the sender is gone.
+/// The sender is gone, so the value does not change any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Closed;
 
@@ -24,25 +23,25 @@ impl std::error::Error for Closed {}
 
 struct Shared<T> {
     value: RefCell<T>,
-    /// How often the value has changed.
+    /// The number of changes.
     version: Cell<u64>,
     is_closed: Cell<bool>,
     changed: Notify,
 }
 
-/// Changes the value. When it is dropped, nothing new will come.
+/// Changes the value. Dropping it closes the channel.
 pub struct Sender<T> {
     shared: Rc<Shared<T>>,
 }
 
-/// Sees the value. A copy of it has seen what this one has seen.
+/// Reads the value. A clone has seen what the original has seen.
 pub struct Receiver<T> {
     shared: Rc<Shared<T>>,
     seen: u64,
 }
 
 impl<T> Sender<T> {
-    /// One whose value is `first`.
+    /// A sender with the value `first`.
     pub fn new(first: T) -> Self {
         let shared = Shared {
             value: RefCell::new(first),
@@ -53,30 +52,30 @@ impl<T> Sender<T> {
         Self { shared: Rc::new(shared) }
     }
 
-    /// A receiver that has seen the value that is there.
+    /// A receiver that has seen the current value.
     pub fn subscribe(&self) -> Receiver<T> {
         Receiver { shared: Rc::clone(&self.shared), seen: self.shared.version.get() }
     }
 
-    /// The value. It must not be held while it is changed, so not over an `await`.
+    /// The current value. The guard must not be held across an `await`.
     pub fn borrow(&self) -> Ref<'_, T> {
         self.shared.value.borrow()
     }
 
-    /// Changes the value to `new`, and returns what it was.
+    /// Replaces the value with `new`, and returns the former one.
     pub fn send_replace(&self, new: T) -> T {
         let before = self.shared.value.replace(new);
         self.tell();
         before
     }
 
-    /// Changes the value.
+    /// Changes the value, and notifies receivers.
     pub fn send_modify(&self, modify: impl FnOnce(&mut T)) {
         modify(&mut self.shared.value.borrow_mut());
         self.tell();
     }
 
-    /// Changes the value, and tells of it if `modify` says that it did. Returns what that said.
+    /// Changes the value, and notifies receivers if `modify` returns `true`. Returns the result of `modify`.
     pub fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
         let is_modified = modify(&mut self.shared.value.borrow_mut());
         if is_modified {
@@ -99,18 +98,18 @@ impl<T> Drop for Sender<T> {
 }
 
 impl<T> Receiver<T> {
-    /// The value. It must not be held while it is changed, so not over an `await`.
+    /// The current value. The guard must not be held across an `await`.
     pub fn borrow(&self) -> Ref<'_, T> {
         self.shared.value.borrow()
     }
 
-    /// The value, which is seen from then on. It must not be held while it is changed, so not over an `await`.
+    /// The current value, marked as seen. The guard must not be held across an `await`.
     pub fn borrow_and_update(&mut self) -> Ref<'_, T> {
         self.mark_unchanged();
         self.shared.value.borrow()
     }
 
-    /// Has the value count as seen.
+    /// Marks the current value as seen.
     pub fn mark_unchanged(&mut self) {
         self.seen = self.shared.version.get();
     }
@@ -119,7 +118,7 @@ impl<T> Receiver<T> {
         self.seen != self.shared.version.get()
     }
 
-    /// Waits until the value is one that was not seen; it is seen from then on. May be dropped at any time.
+    /// Waits for a value that was not seen, and marks it as seen. The future may be dropped at any time.
     ///
     /// # Errors
     ///
@@ -137,12 +136,12 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// Waits for a value that `is_wanted`, which the present one may be; it is seen from then on. It must not be held while the
-    /// value is changed.
+    /// Waits until the value satisfies `is_wanted`, and marks it as seen. The guard must not be held while the value is
+    /// changed.
     ///
     /// # Errors
     ///
-    /// The sender is gone, and its last value is not wanted.
+    /// The sender is gone, and its last value does not satisfy `is_wanted`.
     pub async fn wait_for(&mut self, mut is_wanted: impl FnMut(&T) -> bool) -> Result<Ref<'_, T>, Closed> {
         while !is_wanted(&self.borrow_and_update()) {
             self.changed().await?;
@@ -157,7 +156,7 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-/// A value, `first`, that is changed and watched.
+/// A channel with the value `first`.
 pub fn channel<T>(first: T) -> (Sender<T>, Receiver<T>) {
     let sender = Sender::new(first);
     let receiver = sender.subscribe();
@@ -171,7 +170,7 @@ mod tests {
     use super::*;
     use crate::wait::first_of;
 
-    /// Whether the value has changed since it was seen; it is seen then.
+    /// Whether the value has changed since it was seen; marks it as seen.
     async fn has_changed<T>(receiver: &mut Receiver<T>) -> bool {
         first_of(async { receiver.changed().await.is_ok() }, std::future::ready(false)).await
     }

@@ -1,8 +1,8 @@
-//! Numbers as people read them, and text as people look for it.
+//! Formatting of numbers for people, and case folding for searches.
 
 use std::fmt::Display;
 
-/// Octets in the units of the configuration's file: exact where that takes no fraction, else two or three digits.
+/// `count` octets in the units of the configuration: exact if that takes no fraction, else with two or three digits.
 pub fn octets(count: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let shifts = UNITS.into_iter().zip((10..).step_by(10));
@@ -22,8 +22,8 @@ pub fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, many: &st
     format!("{count} {noun}")
 }
 
-/// `text` in the form in which texts are equal that differ in case: `Straße`, `STRAẞE` and `STRASSE` are. Each letter is
-/// folded by itself, so what a text has in it, its folded form has in it, folded. (Unicode, full case folding)
+/// `text` case-folded: `Straße`, `STRAẞE` and `STRASSE` fold to the same text. Each character is folded by itself, so a
+/// substring's folded form is a substring of the folded text. (Unicode, full case folding)
 pub fn folded(text: &str) -> String {
     let upper = text.chars().flat_map(char::to_lowercase).flat_map(char::to_uppercase);
     upper.flat_map(char::to_lowercase).collect()

@@ -1,9 +1,8 @@
-//! Work that does not run on the services' thread: syncs of a disk, and whatever else takes long.
+//! Jobs off the services' thread: syncs of a disk, and other long work.
 //!
-//! All services share one thread, so a service that waits there for a disk has DNS, DHCP and every packet to the host
-//! stack wait with it. [`Work`] is the one way out: a [`Job`] is handed in, runs elsewhere, and is awaited. Whoever runs
-//! the gateway says where: in production on [`Threads`], in the simulation at one instant, with a completion that comes
-//! later, and [`AtOnce`] where nothing takes long.
+//! All services share one thread, so a service that blocks on a disk blocks DNS, DHCP and every packet to the host
+//! stack. Instead it hands a [`Job`] to [`Work`], which runs it elsewhere, and awaits it. In production jobs run on
+//! [`Threads`]; in the simulation they run at one instant and complete later; [`AtOnce`] runs short ones in place.
 
 mod threads;
 
@@ -17,14 +16,14 @@ use tokio::sync::oneshot;
 
 pub use threads::{JOBS_MAX, THREADS, Threads};
 
-/// What is to run.
+/// A job.
 pub type Job = Box<dyn FnOnce() + Send>;
 
 /// Runs jobs.
 pub trait Work {
-    /// Has `job` run, at the latest once the returned future is polled. That is ready when the job has ended, or will
-    /// never run. While no further job is taken, the caller waits. A job that was taken runs whether or not somebody
-    /// still waits for it. Jobs may overtake one another. A job must not panic: see [`run`].
+    /// Runs `job`, at the latest once the returned future is polled. The future is ready when the job has ended, or
+    /// will never run. While the executor accepts no further job, the caller waits. An accepted job runs even if the
+    /// future is dropped. Jobs may overtake each other. A job must not panic: see [`run`].
     fn start(&self, job: Job) -> Pin<Box<dyn Future<Output = ()>>>;
 }
 
@@ -46,7 +45,7 @@ impl From<JobFailed> for io::Error {
     }
 }
 
-/// Has `job` run by `work` and waits for what it returns. The job is handed in before this returns.
+/// Has `work` run `job`, and waits for its result. The job is submitted before this function returns.
 ///
 /// # Errors
 ///
@@ -58,7 +57,7 @@ pub fn run<T: Send + 'static, J: FnOnce() -> T + Send + 'static>(
     let (sender, mut outcome) = oneshot::channel();
     let ended = work.start(Box::new(move || {
         if let Ok(returned) = catch_unwind(AssertUnwindSafe(job)) {
-            // Nobody may wait for it any more.
+            // The receiver may be gone.
             _ = sender.send(returned);
         }
     }));
@@ -68,7 +67,7 @@ pub fn run<T: Send + 'static, J: FnOnce() -> T + Send + 'static>(
     }
 }
 
-/// Runs each job at once, while the caller waits: for tests, and for disks in memory.
+/// Runs each job in place, while the caller waits: for tests, and for disks in memory.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AtOnce;
 

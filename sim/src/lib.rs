@@ -18,7 +18,8 @@
 //! - [`checkers`]: the promises that are watched all the time;
 //! - [`scenario`]: the vocabulary, the scenarios with a name, and the swarm.
 //!
-//! How to write a scenario, a machine, a server or a checker of one's own is told by [`scenario`]; [`command`] runs them.
+//! How to write a scenario, a machine, a server or a checker of one's own is told by [`scenario`]; [`command`] runs
+//! them.
 //!
 //! What makes a run repeat exactly: every machine draws from a generator of its own that comes from the
 //! seed; time is turmoil's; everything runs on one thread; nothing iterates over a table with a random order.

@@ -342,15 +342,16 @@ fn read_quoted(packet: &[u8]) -> Option<Quoted> {
     })
 }
 
-/// The octets of a hardware address in a DHCP message. // RFC 2131 section 2
+/// The octets of a hardware address in a DHCP message. (RFC 2131, section 2)
 const CHADDR_LEN: usize = 16;
 
-/// What a message has before its options, and where. // RFC 2131 section 3
+/// What a message has before its options, and where. (RFC 2131, section 3)
 const MAGIC_COOKIE: [u8; 4] = [99, 130, 83, 99];
 const MAGIC_COOKIE_AT: usize = 236;
 
 /// The DHCP message that a datagram holds. One that claims a longer hardware address than there is room for is none:
-/// dhcproto panics when asked for it. It panics over options, too, that no message has but some other datagrams seem to.
+/// dhcproto panics when asked for it. It panics over options, too, that no message has but some other datagrams seem
+/// to.
 pub fn dhcp_message(payload: &[u8]) -> Option<v4::Message> {
     if !payload.get(MAGIC_COOKIE_AT..)?.starts_with(&MAGIC_COOKIE) {
         return None;

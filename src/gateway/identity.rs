@@ -135,7 +135,7 @@ mod tests {
     use std::path::Path;
     use std::sync::Arc;
 
-    use gatepost_services::store::{LateFiles, Memory, Monitored};
+    use gatepost_services::store::{DeferredFiles, Memory, Monitored};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn without_a_disk_they_are_made_for_this_run() {
-        let disk = Monitored::new(Arc::new(LateFiles::new(Path::new("/dev/null/state"))));
+        let disk = Monitored::new(Arc::new(DeferredFiles::new(Path::new("/dev/null/state"))));
         let Identity { lan, wan } = Identity::load_or_make(&disk, &mut StdRng::seed_from_u64(1));
         assert_ne!(lan, wan);
         let problems = disk.problems();

@@ -50,7 +50,7 @@ use crossbeam::channel;
 use gatepost_dataplane::Dataplane;
 use gatepost_services::addresses::Publisher;
 use gatepost_services::clock::Clock;
-use gatepost_services::crypto::tls::KeysFrom;
+use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::store::{Disk, Monitored, Storage};
 use gatepost_services::work::Work;
 use rand::rngs::StdRng;
@@ -86,7 +86,7 @@ pub struct Environment {
     /// The source of all randomness, except for the keys of TLS.
     pub rng: StdRng,
     /// The source of the keys of TLS.
-    pub keys: KeysFrom,
+    pub keys: KeySource,
     /// Makes the driver of the worker with this number call [`Worker::turn`] soon.
     pub wake_worker: Wake,
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use gatepost_dataplane::DropReason;
 use gatepost_ground::{Instant, MacAddr, Offload};
 use gatepost_services::clock::{Clock, UnixTime};
-use gatepost_services::crypto::tls::KeysFrom;
+use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::frame::Datagram;
 use gatepost_services::dhcp::inbox::{self, inbox};
@@ -125,7 +125,7 @@ impl Office {
             storage,
             work: Rc::new(AtOnce),
             rng: StdRng::seed_from_u64(1),
-            keys: KeysFrom::Seed,
+            keys: KeySource::Seed,
             wake_worker: Arc::new(|_| ()),
         };
         let (workers, services) = build(config, ports, environment);

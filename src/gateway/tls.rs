@@ -4,12 +4,12 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use gatepost_ground::Role;
-use gatepost_services::crypto::tls::KeysFrom;
+use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::net::Net;
 use gatepost_services::service::{Host, Unprepared};
 use gatepost_services::tls::Tls;
 use gatepost_services::tls::authority::Names;
-use gatepost_services::tls::keeper::{Certificate, Keeping, NoCertificate, Source};
+use gatepost_services::tls::keeper::{Certificate, CertificateError, Environment, Source};
 use gatepost_services::tls::trust::{SYSTEM_FILES, Trust, Trusted};
 use ipnet::IpNet;
 
@@ -18,7 +18,7 @@ use crate::config::Config;
 
 /// The state of TLS for as long as the gateway runs.
 pub(super) struct GatewayTls {
-    keys: KeysFrom,
+    keys: KeySource,
     tls: OnceCell<Rc<Tls>>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Kept {
 
 impl GatewayTls {
     /// TLS before its first use.
-    pub fn new(keys: KeysFrom) -> Self {
+    pub fn new(keys: KeySource) -> Self {
         Self { keys, tls: OnceCell::new() }
     }
 
@@ -58,23 +58,23 @@ impl GatewayTls {
         let addresses = host.addresses.borrow().clone();
         let own = addresses.of(Role::Inside).flat_map(|inside| &inside.addresses).map(IpNet::addr);
         let names = Names::new(&config.system.hostname, &config.system.domain, own);
-        let keeping = Keeping {
+        let environment = Environment {
             tls: Rc::clone(&tls),
             disk: resources.disk.clone(),
             work: Rc::clone(&resources.work),
             clock: Rc::clone(&resources.clock),
             kind: self.keys.kind(),
         };
-        let unprepared = |NoCertificate { why, remedy }| Unprepared { service: "tls", why, remedy };
+        let unprepared = |CertificateError { why, remedy }| Unprepared { service: "tls", why, remedy };
         let system = match self.keys {
-            KeysFrom::System => SYSTEM_FILES.iter().map(Into::into).collect(),
+            KeySource::System => SYSTEM_FILES.iter().map(Into::into).collect(),
             // A simulated machine has no system authorities.
-            KeysFrom::Seed => Vec::new(),
+            KeySource::Seed => Vec::new(),
         };
         let trusted = Trusted { system, own: config.tls.authorities.clone() };
-        let trust = Trust::prepare(trusted, keeping.clone()).await.map_err(unprepared)?;
+        let trust = Trust::prepare(trusted, environment.clone()).await.map_err(unprepared)?;
         let source = Source { names, files: config.tls.files.clone() };
-        let certificate = Certificate::prepare(source, keeping, host.rng()).await.map_err(unprepared)?;
+        let certificate = Certificate::prepare(source, environment, host.rng()).await.map_err(unprepared)?;
         Ok((host.with_tls(tls), Some(Kept { certificate, trust })))
     }
 }

@@ -81,7 +81,7 @@ fn report(record: Record) -> Report {
 mod tests {
     use std::fs;
 
-    use gatepost_services::crypto::tls::KeysFrom;
+    use gatepost_services::crypto::tls::KeySource;
     use gatepost_services::mail::signing::Keys;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_long_record_is_several_strings() {
-        let keys = Keys::make(KeysFrom::System, &mut StdRng::seed_from_u64(1));
+        let keys = Keys::make(KeySource::System, &mut StdRng::seed_from_u64(1));
         let domains = ["office.example".to_owned(), "shop.example".to_owned()];
         let records: Vec<_> = keys.records(&domains).collect();
         let lines = lines(&records);

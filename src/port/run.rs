@@ -19,8 +19,8 @@ use std::thread::{self, JoinHandle};
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::{InterfaceId, MacAddr};
 use gatepost_services::clock::Clock as _;
-use gatepost_services::crypto::tls::KeysFrom;
-use gatepost_services::store::{Files, LateFiles, OpenError, Storage};
+use gatepost_services::crypto::tls::KeySource;
+use gatepost_services::store::{DeferredFiles, Files, OpenError, Storage};
 use gatepost_services::wait::first_of;
 use gatepost_services::work::Threads;
 use rand::SeedableRng;
@@ -83,7 +83,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         storage,
         work: Rc::new(Threads::start().map_err(no_resources)?),
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
-        keys: KeysFrom::System,
+        keys: KeySource::System,
         wake_worker: Arc::new(move |worker| {
             if let Some(handle) = wakers.get(usize::from(worker)) {
                 handle.wake();
@@ -179,7 +179,7 @@ fn open_state_dir(path: &Path) -> Result<Arc<dyn Storage>, Error> {
                  gets a lease; it is tried again",
                 path.display()
             );
-            Ok(Arc::new(LateFiles::new(path)))
+            Ok(Arc::new(DeferredFiles::new(path)))
         }
         Err(OpenError::InUse) => {
             let what = format!("cannot use the state directory {}", path.display());

@@ -139,7 +139,7 @@ fn the_secondary_server_is_asked_when_the_primary_is_silent() {
 #[test]
 fn a_provider_that_is_silent_is_a_failure_and_no_denial() {
     let office = Office::new(1, "dns.upstream = ['203.0.113.53']");
-    // RFC 2308 section 7: SERVFAIL, so that the client asks again later. RFC 9520: it is remembered.
+    // RFC 2308, section 7: SERVFAIL, so that the client asks again later. RFC 9520: it is remembered.
     for _ in 0..2 {
         assert_eq!(ask(&office, "+timeout=15 web.example").status, "SERVFAIL");
     }

@@ -1,4 +1,4 @@
-//! Keys by which mail is signed. (RFC 6376, RFC 8463)
+//! Keys that sign mail. (RFC 6376, RFC 8463)
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
@@ -9,19 +9,19 @@ use rand::rngs::StdRng;
 
 use super::sha256;
 
-/// How mail is signed.
+/// The signature algorithms of DKIM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SigningAlgorithm {
-    /// RSA with SHA-256, which every verifier knows. Keys have 2048 bits, and draw from the operating system.
-    /// // RFC 8301, section 3.2
+    /// RSA with SHA-256, which every verifier supports. Keys have 2048 bits; the operating system provides their
+    /// randomness. (RFC 8301, section 3.2)
     RsaSha256,
-    /// Ed25519 over a digest of SHA-256. Keys are drawn from what is handed in, and a signature is what key and message
-    /// say. // RFC 8463, section 3
+    /// Ed25519 over a SHA-256 digest. Keys come from the given generator; signatures are deterministic. (RFC 8463,
+    /// section 3)
     Ed25519Sha256,
 }
 
 impl SigningAlgorithm {
-    /// Its name in signatures.
+    /// The value of the tag `a` of signatures.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RsaSha256 => "rsa-sha256",
@@ -29,7 +29,7 @@ impl SigningAlgorithm {
         }
     }
 
-    /// The name of its keys in DNS.
+    /// The value of the tag `k` of keys in DNS.
     pub const fn key_type(self) -> &'static str {
         match self {
             Self::RsaSha256 => "rsa",
@@ -50,11 +50,11 @@ enum Pair {
 }
 
 impl SigningKey {
-    /// A fresh key. For RSA it takes long: never on the services' thread.
+    /// Generates a key. This takes long for RSA, so it must not run on the services' thread.
     ///
     /// # Panics
     ///
-    /// The operating system has no randomness, or no memory.
+    /// The operating system provides no randomness, or memory is exhausted.
     pub fn generate(algorithm: SigningAlgorithm, rng: &mut StdRng) -> Self {
         match algorithm {
             SigningAlgorithm::RsaSha256 => {
@@ -77,7 +77,7 @@ impl SigningKey {
         Self { pair: Pair::Ed25519(pair), pkcs8 }
     }
 
-    /// The key that [`SigningKey::pkcs8`] gave; `None` if it is none.
+    /// Reads a key that [`SigningKey::pkcs8`] returned; `None` if `pkcs8` is not one.
     pub fn from_pkcs8(algorithm: SigningAlgorithm, pkcs8: &[u8]) -> Option<Self> {
         let pair = match algorithm {
             SigningAlgorithm::RsaSha256 => Pair::Rsa(RsaKeyPair::from_pkcs8(pkcs8).ok()?),
@@ -88,7 +88,7 @@ impl SigningKey {
         Some(Self { pair, pkcs8: pkcs8.to_vec() })
     }
 
-    /// How it signs.
+    /// The algorithm of this key.
     pub fn algorithm(&self) -> SigningAlgorithm {
         match self.pair {
             Pair::Rsa(_) => SigningAlgorithm::RsaSha256,
@@ -96,7 +96,7 @@ impl SigningKey {
         }
     }
 
-    /// The key in PKCS #8. // RFC 5958
+    /// The key in PKCS #8. (RFC 5958)
     pub fn pkcs8(&self) -> &[u8] {
         &self.pkcs8
     }
@@ -106,7 +106,7 @@ impl SigningKey {
     ///
     /// # Panics
     ///
-    /// There is no memory.
+    /// Memory is exhausted.
     pub fn public(&self) -> Vec<u8> {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -117,7 +117,7 @@ impl SigningKey {
         }
     }
 
-    /// The signature of `octets`; `None` if there is no memory. For RSA it takes about a millisecond.
+    /// The signature of `octets`; `None` if memory is exhausted. RSA takes about a millisecond.
     pub fn sign(&self, octets: &[u8]) -> Option<Vec<u8>> {
         match &self.pair {
             Pair::Rsa(pair) => {
@@ -125,7 +125,7 @@ impl SigningKey {
                 pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), octets, &mut signature).ok()?;
                 Some(signature)
             }
-            // RFC 8463, section 3: what is signed is the digest.
+            // RFC 8463, section 3: the signature covers the digest.
             Pair::Ed25519(pair) => Some(pair.try_sign(&sha256(octets)).ok()?.as_ref().to_vec()),
         }
     }

@@ -1,4 +1,4 @@
-//! Cryptography: the one place that names the crates which provide it.
+//! Cryptography: the only module that names the crates which provide it.
 
 pub mod dkim;
 pub mod signing;
@@ -14,19 +14,19 @@ use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 /// Octets of a SHA-256 digest, and of every key and tag that is made by it.
 pub const DIGEST_LEN: usize = 32;
 
-/// What [`sha256`] and all that is made of it returns.
+/// A SHA-256 digest, or a key or tag derived with SHA-256.
 pub type Sha256Digest = [u8; DIGEST_LEN];
 
-/// SHA-256 of `octets`. // RFC 6234
+/// SHA-256 of `octets`. (RFC 6234)
 pub fn sha256(octets: &[u8]) -> Sha256Digest {
     fixed(digest::digest(&digest::SHA256, octets).as_ref())
 }
 
-/// SHA-256 of octets that come in parts. // RFC 6234
+/// SHA-256 of octets that come in parts. (RFC 6234)
 pub struct Sha256(digest::Context);
 
 impl Sha256 {
-    /// Of nothing yet.
+    /// A digest of no octets yet.
     pub fn new() -> Self {
         Self(digest::Context::new(&digest::SHA256))
     }
@@ -36,7 +36,7 @@ impl Sha256 {
         self.0.update(octets);
     }
 
-    /// The digest of all that came.
+    /// The digest of all octets.
     pub fn finish(self) -> Sha256Digest {
         fixed(self.0.finish().as_ref())
     }
@@ -48,24 +48,25 @@ impl Default for Sha256 {
     }
 }
 
-/// HMAC-SHA-256 of `octets` under `key`, which can have any length. // RFC 2104
+/// HMAC-SHA-256 of `octets` under `key`, which can have any length. (RFC 2104)
 pub fn hmac_sha256(key: &[u8], octets: &[u8]) -> Sha256Digest {
     fixed(hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), octets).as_ref())
 }
 
-/// PBKDF2 with HMAC-SHA-256, one block long. (RFC 8018, section 5.2) It takes long: never on the services' thread.
+/// PBKDF2 with HMAC-SHA-256, one block long. (RFC 8018, section 5.2) It takes long, so it must not run on the services'
+/// thread.
 pub fn pbkdf2_sha256(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Sha256Digest {
     let mut derived = [0; DIGEST_LEN];
     pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, iterations, salt, password, &mut derived);
     derived
 }
 
-/// What the provider hands out as octets of any number.
+/// Converts an output of the provider, which has no fixed length in its type.
 fn fixed(octets: &[u8]) -> Sha256Digest {
     octets.try_into().expect("SHA-256 has 32 octets")
 }
 
-/// What one computation of [`argon2id`] costs.
+/// The cost of one computation of [`argon2id`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Argon2Cost {
     /// Memory, in KiB; at least 8.
@@ -74,7 +75,7 @@ pub struct Argon2Cost {
     pub passes: u32,
 }
 
-/// Password, salt or cost are outside of what an algorithm takes.
+/// A password, salt or cost is out of the algorithm's range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfRange;
 
@@ -86,7 +87,8 @@ impl fmt::Display for OutOfRange {
 
 impl std::error::Error for OutOfRange {}
 
-/// Argon2id, version 1.3, one lane. (RFC 9106) It takes long and much memory: never on the services' thread.
+/// Argon2id, version 1.3, one lane. (RFC 9106) It takes long and much memory, so it must not run on the services'
+/// thread.
 ///
 /// # Errors
 ///
@@ -99,7 +101,7 @@ pub fn argon2id(password: &[u8], salt: &[u8], cost: Argon2Cost) -> Result<Sha256
     Ok(derived)
 }
 
-/// Whether two secrets are the same. How long that takes depends on their lengths alone.
+/// Compares two secrets in a time that depends on their lengths alone.
 pub fn are_equal(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Keys that sign: those of certificates.
+//! Private keys of certificates.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
@@ -8,18 +8,19 @@ use rand::rngs::StdRng;
 /// The algorithm of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyKind {
-    /// ECDSA on P-256 with SHA-256, which every client knows. Keys and signatures draw from the operating system.
+    /// ECDSA on P-256 with SHA-256, which every client supports. The operating system provides the randomness of keys
+    /// and signatures.
     EcdsaP256,
-    /// Ed25519, which browsers do not know. Keys are drawn from what is handed in, and signatures are what key and
-    /// message say, so that a simulation repeats itself. // RFC 8032
+    /// Ed25519, which browsers do not support. Keys come from the given generator, and signatures are deterministic, so
+    /// that a simulation is reproducible. (RFC 8032)
     Ed25519,
 }
 
-/// A fresh private key in PKCS #8. // RFC 5958
+/// Generates a private key in PKCS #8. (RFC 5958)
 ///
 /// # Panics
 ///
-/// The operating system has no randomness, or no memory.
+/// The operating system provides no randomness, or memory is exhausted.
 pub fn generate(kind: KeyKind, rng: &mut StdRng) -> Vec<u8> {
     let document = match kind {
         KeyKind::EcdsaP256 => {

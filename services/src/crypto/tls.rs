@@ -1,4 +1,4 @@
-//! What TLS is given of cryptography: suites, key exchange, signatures, and the randomness that is injected.
+//! The cryptography of TLS: cipher suites, key exchange, signatures, and injected randomness.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +14,17 @@ use rustls::{Error, NamedGroup, PeerMisbehaved};
 
 use super::signing::KeyKind;
 
-/// Where keys come from.
+/// The source of randomness for keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeysFrom {
+pub enum KeySource {
     /// The operating system.
     System,
-    /// The seed, as all else in a simulation does. Whoever knows the seed can read everything.
+    /// A seeded generator, for simulations. Anyone with the seed can decrypt everything.
     Seed,
 }
 
-impl KeysFrom {
-    /// The provider of TLS whose keys come from there; see [`provider`] and [`provider_that_repeats`].
+impl KeySource {
+    /// The TLS provider that uses this source; see [`provider`] and [`provider_that_repeats`].
     pub fn provider(self, rng: StdRng) -> Arc<CryptoProvider> {
         match self {
             Self::System => provider(rng),
@@ -32,7 +32,7 @@ impl KeysFrom {
         }
     }
 
-    /// The kind of the keys of certificates.
+    /// The kind of certificate keys that suits this source.
     pub fn kind(self) -> KeyKind {
         match self {
             Self::System => KeyKind::EcdsaP256,
@@ -41,26 +41,25 @@ impl KeysFrom {
     }
 }
 
-/// The provider of TLS: suites of TLS 1.3 and 1.2 with forward secrecy and authenticated encryption, no others.
+/// The TLS provider: the suites of TLS 1.3 and 1.2 with forward secrecy and authenticated encryption.
 ///
-/// All randomness of the protocol itself comes from `rng`. `rng` stays in memory as long as the process lives, as
-/// rustls takes only such a source: whoever starts a gateway makes one provider for it. Ephemeral keys are drawn from
-/// the operating system.
+/// All randomness of the protocol itself comes from `rng`, ephemeral keys from the operating system. rustls requires a
+/// static source, so `rng` is leaked: a gateway calls this once.
 pub fn provider(rng: StdRng) -> Arc<CryptoProvider> {
-    Arc::new(CryptoProvider { secure_random: Drawn::from(rng), ..default_provider() })
+    Arc::new(CryptoProvider { secure_random: SeededRandom::from(rng), ..default_provider() })
 }
 
-/// A provider for simulations: the same with X25519 alone, whose ephemeral keys are drawn from `rng`, too. With
-/// certificates of Ed25519 a handshake repeats itself to the octet. Whoever knows the seed can read everything.
+/// A provider for simulations: X25519 only, with ephemeral keys from `rng`. With Ed25519 certificates a handshake is
+/// reproducible to the octet. Anyone with the seed can decrypt everything.
 pub fn provider_that_repeats(rng: StdRng) -> Arc<CryptoProvider> {
-    let drawn = Drawn::from(rng);
+    let drawn = SeededRandom::from(rng);
     Arc::new(CryptoProvider { secure_random: drawn, kx_groups: vec![drawn], ..default_provider() })
 }
 
-/// Randomness, and keys, that are drawn from a generator.
-struct Drawn(Mutex<StdRng>);
+/// Randomness and keys from a seeded generator.
+struct SeededRandom(Mutex<StdRng>);
 
-impl Drawn {
+impl SeededRandom {
     fn from(rng: StdRng) -> &'static Self {
         Box::leak(Box::new(Self(Mutex::new(rng))))
     }
@@ -70,15 +69,15 @@ impl Drawn {
     }
 }
 
-impl SecureRandom for Drawn {
+impl SecureRandom for SeededRandom {
     fn fill(&self, buffer: &mut [u8]) -> Result<(), GetRandomFailed> {
         self.fill_bytes(buffer);
         Ok(())
     }
 }
 
-/// X25519. // RFC 7748, section 6.1
-impl SupportedKxGroup for Drawn {
+/// X25519. (RFC 7748, section 6.1)
+impl SupportedKxGroup for SeededRandom {
     fn start(&self) -> Result<Box<dyn ActiveKeyExchange>, Error> {
         let mut octets = [0; 32];
         self.fill_bytes(&mut octets);
@@ -92,14 +91,14 @@ impl SupportedKxGroup for Drawn {
     }
 }
 
-/// Nothing of the generator's state.
-impl fmt::Debug for Drawn {
+/// Hides the generator's state.
+impl fmt::Debug for SeededRandom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Drawn")
+        f.write_str("SeededRandom")
     }
 }
 
-/// A key exchange that waits for the peer's key.
+/// A key exchange that waits for the peer's public key.
 struct Exchange {
     private: PrivateKey,
     public: Vec<u8>,
@@ -107,7 +106,7 @@ struct Exchange {
 
 impl ActiveKeyExchange for Exchange {
     fn complete(self: Box<Self>, peer: &[u8]) -> Result<SharedSecret, Error> {
-        // A key of small order is refused. // RFC 8446, section 7.4.2
+        // RFC 8446, section 7.4.2: a key of small order is rejected.
         let invalid = Error::PeerMisbehaved(PeerMisbehaved::InvalidKeyShare);
         let peer = UnparsedPublicKey::new(&X25519, peer);
         agree(&self.private, peer, invalid, |secret| Ok(SharedSecret::from(secret)))

@@ -1,27 +1,27 @@
-//! Keys that verify signatures which others made.
+//! Public keys that verify signatures.
 
 use std::fmt;
 
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::{ED25519, RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, UnparsedPublicKey};
 
-/// The shortest RSA key by which anything is verified, in bits. // RFC 8301, section 3.2
+/// The shortest RSA key that is accepted, in bits. (RFC 8301, section 3.2)
 pub const RSA_BITS_MIN: usize = 1024;
-/// The longest, in bits.
+/// The longest RSA key that is accepted, in bits.
 pub const RSA_BITS_MAX: usize = 8192;
 
-/// Why octets are no key to verify by.
+/// Why octets are not a public key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadKey {
-    /// They are no public key of the algorithm.
+pub enum KeyError {
+    /// They do not encode a public key of the algorithm.
     Unreadable,
-    /// The key is so short that others can sign by it: less than [`RSA_BITS_MIN`].
+    /// The key has less than [`RSA_BITS_MIN`] bits, so that others can forge its signatures.
     TooShort,
-    /// It is longer than [`RSA_BITS_MAX`].
+    /// The key has more than [`RSA_BITS_MAX`] bits.
     TooLong,
 }
 
-impl fmt::Display for BadKey {
+impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unreadable => "the key cannot be read",
@@ -31,7 +31,7 @@ impl fmt::Display for BadKey {
     }
 }
 
-impl std::error::Error for BadKey {}
+impl std::error::Error for KeyError {}
 
 /// A public key.
 #[derive(Clone, Debug)]
@@ -47,26 +47,26 @@ impl PublicKey {
     ///
     /// # Errors
     ///
-    /// It is none, or its length is not taken.
-    pub fn rsa(der: &[u8]) -> Result<Self, BadKey> {
-        let key = rsa::PublicKey::from_der(der).map_err(|_| BadKey::Unreadable)?;
-        match modulus_bits(key.as_ref()).ok_or(BadKey::Unreadable)? {
-            ..RSA_BITS_MIN => Err(BadKey::TooShort),
+    /// `der` is no RSA key, or its length is out of range.
+    pub fn rsa(der: &[u8]) -> Result<Self, KeyError> {
+        let key = rsa::PublicKey::from_der(der).map_err(|_| KeyError::Unreadable)?;
+        match modulus_bits(key.as_ref()).ok_or(KeyError::Unreadable)? {
+            ..RSA_BITS_MIN => Err(KeyError::TooShort),
             RSA_BITS_MIN..=RSA_BITS_MAX => Ok(Self::Rsa(key)),
-            _ => Err(BadKey::TooLong),
+            _ => Err(KeyError::TooLong),
         }
     }
 
-    /// The Ed25519 key of these octets.
+    /// The Ed25519 key with this encoding.
     ///
     /// # Errors
     ///
-    /// They are not 32.
-    pub fn ed25519(octets: &[u8]) -> Result<Self, BadKey> {
-        octets.try_into().map(Self::Ed25519).map_err(|_| BadKey::Unreadable)
+    /// The encoding does not have 32 octets.
+    pub fn ed25519(octets: &[u8]) -> Result<Self, KeyError> {
+        octets.try_into().map(Self::Ed25519).map_err(|_| KeyError::Unreadable)
     }
 
-    /// Whether `signature` is one of `octets` by this key.
+    /// Whether `signature` is this key's signature of `octets`.
     pub fn verifies(&self, octets: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::Rsa(key) => UnparsedPublicKey::new(&RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY, key)
@@ -77,7 +77,7 @@ impl PublicKey {
     }
 }
 
-/// The bits of the modulus of an `RSAPublicKey` that the provider has written: a sequence of two integers.
+/// The length of the modulus in an `RSAPublicKey` that the provider has encoded: a sequence of two integers.
 fn modulus_bits(der: &[u8]) -> Option<usize> {
     let (sequence, _) = element(0x30, der)?;
     let (modulus, _) = element(0x02, sequence)?;
@@ -86,7 +86,7 @@ fn modulus_bits(der: &[u8]) -> Option<usize> {
     Some((modulus.len() - first) * 8 - zeros)
 }
 
-/// The contents of the element of this tag at the beginning of `der`, and what is behind it. // X.690, section 8.1
+/// The contents of the element with this tag at the beginning of `der`, and the octets after it. (X.690, section 8.1)
 fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
     let (_, rest) = der.split_first().filter(|(first, _)| **first == tag)?;
     let (&len, rest) = rest.split_first()?;
@@ -105,7 +105,7 @@ fn element(tag: u8, der: &[u8]) -> Option<(&[u8], &[u8])> {
 pub(crate) mod testing {
     use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 
-    /// The public key of the pair that `seed` makes, and its signature of `octets`. // RFC 8032
+    /// The public key of the pair that `seed` makes, and its signature of `octets`. (RFC 8032)
     pub fn sign_ed25519(seed: &[u8], octets: &[u8]) -> (Vec<u8>, Vec<u8>) {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).expect("32 octets");
         (pair.public_key().as_ref().to_vec(), pair.sign(octets).as_ref().to_vec())
@@ -130,7 +130,7 @@ mod tests {
         let key = PublicKey::ed25519(&public).unwrap();
         assert!(key.verifies(b"\x72", &signature));
         assert!(!key.verifies(b"\x73", &signature) && !key.verifies(b"\x72", b""));
-        assert_eq!(PublicKey::ed25519(&[0; 31]).err(), Some(BadKey::Unreadable));
+        assert_eq!(PublicKey::ed25519(&[0; 31]).err(), Some(KeyError::Unreadable));
     }
 
     /// RFC 8017, section 8.2: A key of either encoding verifies what its pair has signed.
@@ -145,8 +145,8 @@ mod tests {
             assert!(key.verifies(b"octets", &signature));
             assert!(!key.verifies(b"octet", &signature) && !key.verifies(b"octets", &signature[1..]));
         }
-        assert_eq!(PublicKey::rsa(b"").err(), Some(BadKey::Unreadable));
-        assert_eq!(PublicKey::rsa(&spki.as_ref()[1..]).err(), Some(BadKey::Unreadable));
+        assert_eq!(PublicKey::rsa(b"").err(), Some(KeyError::Unreadable));
+        assert_eq!(PublicKey::rsa(&spki.as_ref()[1..]).err(), Some(KeyError::Unreadable));
     }
 
     /// RFC 8301, section 3.2: A key of less than 1024 bits verifies nothing.
@@ -155,7 +155,7 @@ mod tests {
         // 512 bits, made by `openssl genrsa 512`.
         let short = "MFwwDQYJKoZIhvcNAQEBBQADSwAwSAJBAOjVfIZER7mPr/s7QQ2I4KDJ3y8jvx6k4k5ttSetVS/xIts6Lyxj5zQiqj8m\
                      o/YQGAy26eYWGFQSBUL22txdV90CAwEAAQ==";
-        assert_eq!(PublicKey::rsa(&BASE64.decode(short.as_bytes()).unwrap()).err(), Some(BadKey::TooShort));
+        assert_eq!(PublicKey::rsa(&BASE64.decode(short.as_bytes()).unwrap()).err(), Some(KeyError::TooShort));
     }
 
     #[test]

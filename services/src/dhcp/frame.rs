@@ -11,7 +11,7 @@ use etherparse::{
 };
 use gatepost_ground::MacAddr;
 
-/// UDP port of servers and relay agents. // RFC 2131 section 4.1
+/// UDP port of servers and relay agents. (RFC 2131, section 4.1)
 pub const SERVER_PORT: u16 = dhcproto::v4::SERVER_PORT;
 /// UDP port of clients.
 pub const CLIENT_PORT: u16 = dhcproto::v4::CLIENT_PORT;
@@ -102,7 +102,7 @@ impl Arp {
         })
     }
 
-    /// The frame with which the owner of `mac` asks whether anybody uses `address`. // RFC 5227 section 2.1.1
+    /// The frame with which the owner of `mac` asks whether anybody uses `address`. (RFC 5227, section 2.1.1)
     pub fn probe_frame(mac: MacAddr, address: Ipv4Addr) -> Vec<u8> {
         let sender = Ipv4Addr::UNSPECIFIED.octets();
         let (unknown, target) = (MacAddr::ZERO.0, address.octets());

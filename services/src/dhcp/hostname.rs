@@ -1,23 +1,23 @@
-//! The name that a client would like to be known by. (RFC 2132 section 3.14, RFC 4702, RFC 1123)
+//! The name that a client would like to be known by. (RFC 2132, section 3.14, RFC 4702, RFC 1123)
 
 use dhcproto::v4::fqdn::FqdnFlags;
 
 use super::message::{self, Message, OptionCode};
 
-/// The longest label of a name, in octets. // RFC 1035 section 2.3.4
+/// The longest label of a name, in octets. (RFC 1035, section 2.3.4)
 pub const LABEL_OCTETS_MAX: usize = 63;
 
-/// Octets before the name in option 81. // RFC 4702 section 2
+/// Octets before the name in option 81. (RFC 4702, section 2)
 const FQDN_HEADER_LEN: usize = 3;
 
-/// The label that a client asks for, by option 81 or else by option 12 (RFC 4702 section 4), in lower
+/// The label that a client asks for, by option 81 or else by option 12 (RFC 4702, section 4), in lower
 /// case and with what a host name cannot hold left out; `None` if nothing remains.
 pub fn requested(message: &Message) -> Option<String> {
     let by_fqdn = message::raw_option(message, OptionCode::ClientFQDN).and_then(fqdn_label);
     by_fqdn.or_else(|| label(message::text_option(message, OptionCode::Hostname)?))
 }
 
-/// The first label of `name` as a host name (RFC 1123 section 2.1); `None` if nothing of it remains.
+/// The first label of `name` as a host name (RFC 1123, section 2.1); `None` if nothing of it remains.
 pub fn label(name: &str) -> Option<String> {
     let first = name.split('.').next()?;
     let kept = first.chars().filter_map(|c| match c.to_ascii_lowercase() {
@@ -30,12 +30,12 @@ pub fn label(name: &str) -> Option<String> {
 }
 
 /// The content of option 81 in the answer to a client that sent it as `request`: the server takes care
-/// of the name `label`.`domain`. // RFC 4702 section 4
+/// of the name `label`.`domain`. (RFC 4702, section 4)
 pub fn fqdn_answer(request: &[u8], label: Option<&str>, domain: &str) -> Vec<u8> {
     let asked = FqdnFlags::new(request.first().copied().unwrap_or(0));
     let serves = label.is_some() && !asked.n();
     let flags = FqdnFlags::default().set_e(asked.e()).set_s(serves).set_o(serves != asked.s()).set_n(!serves);
-    // RFC 4702 section 2.2: the server sets both RCODE fields to 255.
+    // RFC 4702, section 2.2: the server sets both RCODE fields to 255.
     let mut answer = vec![flags.into(), u8::MAX, u8::MAX];
     let labels = label.into_iter().chain(domain.split('.').filter(|label| !label.is_empty()));
     if asked.e() {

@@ -18,8 +18,8 @@ gatepost_ground::counters! {
         pub to_client: u64,
         /// Frames for the DHCP client that were dropped because too many of their port waited for it.
         pub to_client_dropped_queue_full: u64,
-        /// Messages that the DHCP server left unanswered, as too much waited for the disk, or another change of the same
-        /// client or address did.
+        /// Messages that the DHCP server left unanswered, as too much waited for the disk, or another change of the
+        /// same client or address did.
         pub unanswered_disk_busy: u64,
         /// Frames for a DHCP server or client that the gateway has not.
         pub unwanted: u64,

@@ -4,7 +4,7 @@
 //! a peer has written. Here the options are gathered first: from the options field and, where option 52
 //! says so, from `file` and `sname`; the parts of one that was split are joined (RFC 3396). Then those
 //! that the gateway uses are checked and typed. The others are kept as [`DhcpOption::Unknown`], byte for
-//! byte, so that option 82 can be returned verbatim (RFC 3046 section 2.2).
+//! byte, so that option 82 can be returned verbatim (RFC 3046, section 2.2).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +20,7 @@ pub use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCo
 /// The longest client identifier that is understood, in octets: what fits one option.
 pub const CLIENT_ID_OCTETS_MAX: usize = 255;
 
-/// Octets before the options: the header and the magic cookie. // RFC 2131 section 2
+/// Octets before the options: the header and the magic cookie. (RFC 2131, section 2)
 const HEADER_LEN: usize = 240;
 const SNAME: std::ops::Range<usize> = 44..108;
 const FILE: std::ops::Range<usize> = 108..236;
@@ -76,8 +76,8 @@ pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     Ok(message)
 }
 
-/// The message as a UDP payload, padded to what BOOTP relays expect (RFC 1542 section 2.1). The relay
-/// agent's information is the last option (RFC 3046 section 2.1).
+/// The message as a UDP payload, padded to what BOOTP relays expect (RFC 1542, section 2.1). The relay
+/// agent's information is the last option (RFC 3046, section 2.1).
 pub fn encode(message: &Message) -> Vec<u8> {
     let mut message = message.clone();
     let relay = message.opts_mut().remove(OptionCode::RelayAgentInformation);
@@ -165,7 +165,7 @@ pub fn raw(code: OptionCode, data: Vec<u8>) -> DhcpOption {
     DhcpOption::Unknown(UnknownOption::new(code, data))
 }
 
-/// Which of the two fields hold options as well. // RFC 2132 section 9.3
+/// Which of the two fields hold options as well. (RFC 2132, section 9.3)
 #[derive(Clone, Copy)]
 struct Overload(u8);
 
@@ -188,7 +188,7 @@ fn gather_options(payload: &[u8]) -> BTreeMap<u8, Vec<u8>> {
         gathered.get(&OptionCode::OptionOverload.into()).and_then(|data| data.first().copied())
     };
     let overload = Overload(gather(payload.get(HEADER_LEN..)).unwrap_or(0));
-    // RFC 3396 section 5: the options field, then file, then sname.
+    // RFC 3396, section 5: the options field, then file, then sname.
     if overload.file() {
         gather(payload.get(FILE));
     }
@@ -202,7 +202,7 @@ fn typed((code, data): (u8, Vec<u8>)) -> Option<DhcpOption> {
     let address = || Some(Ipv4Addr::from(<[u8; 4]>::try_from(data.as_slice()).ok()?));
     let secs = || Some(u32::from_be_bytes(data.as_slice().try_into().ok()?));
     let number = || Some(u16::from_be_bytes(data.as_slice().try_into().ok()?));
-    // RFC 2132 section 2: a text may wrongly end with NUL.
+    // RFC 2132, section 2: a text may wrongly end with NUL.
     let text = || Some(String::from_utf8_lossy(&data).trim_end_matches('\0').to_owned());
     let addresses = || {
         let (addresses, rest) = data.as_chunks::<4>();

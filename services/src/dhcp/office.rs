@@ -1,8 +1,8 @@
 //! The office's DHCP server as a [`Service`].
 //!
 //! The lease table and the server's state outlast a reload: it goes on by another configuration. Whoever served by the
-//! former one still answers the frames that it has been given, and what waits for the disk; new frames go to its successor
-//! from the moment it is activated.
+//! former one still answers the frames that it has been given, and what waits for the disk; new frames go to its
+//! successor from the moment it is activated.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;

@@ -44,8 +44,8 @@ pub struct Memory {
 }
 
 /// Serves the segment of `port` until `stop` is ready or all senders of its frames are gone, and what it does with the
-/// disk then is done. What takes long is done by `work`, and all but those whom it is done for are served meanwhile. Several may
-/// serve for one server.
+/// disk then is done. What takes long is done by `work`, and all but those whom it is done for are served meanwhile.
+/// Several may serve for one server.
 pub async fn serve<T: Fn(&[u8]) -> bool>(
     server: Rc<RefCell<Server>>,
     mut port: Port<T>,

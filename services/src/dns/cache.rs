@@ -27,19 +27,19 @@ pub const ANSWER_OCTETS_MAX: usize = 4_096;
 /// The longest that an answer is believed.
 pub const TTL_MAX_SECS: u32 = 86_400;
 
-/// The longest that it is believed that something does not exist, RFC 2308 section 5.
+/// The longest that it is believed that something does not exist, RFC 2308, section 5.
 pub const NEGATIVE_TTL_MAX_SECS: u32 = 3_600;
 
-/// How long a failure is remembered at first: RFC 9520 section 3.2 wants 1 s to 5 min.
+/// How long a failure is remembered at first: RFC 9520, section 3.2 wants 1 s to 5 min.
 pub const FAILURE_SECS: u32 = 5;
 
-/// How long a failure is remembered at most. // RFC 9520 section 3.2
+/// How long a failure is remembered at most. (RFC 9520, section 3.2)
 pub const FAILURE_SECS_MAX: u32 = 300;
 
-/// How long after its time an answer may still be given, RFC 8767 section 5.
+/// How long after its time an answer may still be given, RFC 8767, section 5.
 pub const STALE_MAX: Duration = Duration::from_secs(86_400);
 
-/// The TTL of such an answer, and how long upstream servers are then left in peace, RFC 8767 section 5.
+/// The TTL of such an answer, and how long upstream servers are then left in peace, RFC 8767, section 5.
 pub const STALE_TTL_SECS: u32 = 30;
 
 /// The table of answers.
@@ -217,7 +217,7 @@ fn weight(answer: &Answer) -> usize {
     (answer.answers.len() + answer.authorities.len()).max(1)
 }
 
-/// How long an answer may be kept, in seconds; `None` if not at all. RFC 2308 section 5: what is denied
+/// How long an answer may be kept, in seconds; `None` if not at all. RFC 2308, section 5: what is denied
 /// without an SOA is not kept.
 fn time_to_live(answer: &Answer) -> Option<u32> {
     let is_negative = !answer.authorities.is_empty();
@@ -230,7 +230,7 @@ fn time_to_live(answer: &Answer) -> Option<u32> {
     shortest.map(|ttl| ttl.min(max)).filter(|&ttl| ttl > 0)
 }
 
-/// RFC 2181 section 8: a TTL with its highest bit set is zero.
+/// RFC 2181, section 8: a TTL with its highest bit set is zero.
 fn believed(ttl: u32) -> u32 {
     if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl }
 }

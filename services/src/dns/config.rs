@@ -67,7 +67,7 @@ pub enum RecordValue {
 pub enum ConfigError {
     /// Not a domain name.
     Name(String),
-    /// A name with a CNAME has other records too (RFC 1034 section 3.6.2), or it is the domain itself.
+    /// A name with a CNAME has other records too (RFC 1034, section 3.6.2), or it is the domain itself.
     AliasNotAlone(String),
     /// A text too long for a record.
     TextTooLong(String),

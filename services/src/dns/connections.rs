@@ -5,7 +5,7 @@
 //! full ([`CONNECTIONS_MAX`]), the longest idle of all does, and if none is idle the one of the busiest source that
 //! was active longest ago, provided that this source has more than the new one would have. Otherwise the new
 //! connection is closed. So a connection that is being answered is never closed while an idle one could be
-//! (RFC 7766 section 6.2.3).
+//! (RFC 7766, section 6.2.3).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use gatepost_ground::Instant;
 /// Connections at a time on one address.
 pub const CONNECTIONS_MAX: usize = 128;
 
-/// Connections of one source at a time: an eighth of all. Clients need one (RFC 7766 section 6.2.2).
+/// Connections of one source at a time: an eighth of all. Clients need one (RFC 7766, section 6.2.2).
 pub const CONNECTIONS_PER_SOURCE_MAX: usize = 16;
 
 /// A connection's handle, never used twice.

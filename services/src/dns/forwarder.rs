@@ -1,7 +1,7 @@
 //! Asks the upstream servers.
 //!
 //! An *exchange* is the attempt to have one question answered, whoever wants to know; an *attempt* is
-//! one query to one server, with an identifier and a socket of its own (RFC 5452 section 9.2).
+//! one query to one server, with an identifier and a socket of its own (RFC 5452, section 9.2).
 //!
 //! ```text
 //!  ask ──▶ attempt ──┬─ an answer ───────────────────────────▶ done
@@ -201,7 +201,7 @@ impl Forwarder {
                 self.answered = Some(now);
                 self.finish(&question, Outcome::Answered(response, bytes.len()));
             }
-            // RFC 6891 section 7: it does not know EDNS.
+            // RFC 6891, section 7: it does not know EDNS.
             ResponseCode::FormErr | ResponseCode::NotImp
                 if response.edns.is_none() && self.drop_edns(&question) =>
             {
@@ -336,7 +336,7 @@ impl Forwarder {
     }
 }
 
-/// Whether a server says whom else to ask instead of finding out, RFC 2308 section 2.2.
+/// Whether a server says whom else to ask instead of finding out, RFC 2308, section 2.2.
 fn is_referral(response: &Message) -> bool {
     let has = |kind| response.authorities.iter().any(|record| record.record_type() == kind);
     response.answers.is_empty() && has(RecordType::NS) && !has(RecordType::SOA)

@@ -1,4 +1,4 @@
-//! Questions as clients put them, and what is sent back: RFC 1035 section 4, EDNS(0) of RFC 6891.
+//! Questions as clients put them, and what is sent back: RFC 1035, section 4, EDNS(0) of RFC 6891.
 //!
 //! [`Request::parse`] takes what arrived and lets through one well-formed question of class IN. The
 //! rest is rejected with the code that the RFCs name, or ignored where an answer could start a loop.
@@ -6,7 +6,7 @@
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-/// The largest UDP message to a client without EDNS, RFC 1035 section 4.2.1.
+/// The largest UDP message to a client without EDNS, RFC 1035, section 4.2.1.
 pub const UDP_OCTETS_DEFAULT: u16 = 512;
 
 /// The largest UDP message that is sent or asked for: it fits IPv6's smallest MTU, so it is never
@@ -36,7 +36,7 @@ pub struct Request {
     pub record_type: RecordType,
     /// RD: it wants the question resolved.
     pub recursion_desired: bool,
-    /// CD: it validates itself (RFC 4035 section 3.2.2).
+    /// CD: it validates itself (RFC 4035, section 3.2.2).
     pub checking_disabled: bool,
     /// DO: it wants signatures (RFC 3225).
     pub dnssec_ok: bool,
@@ -87,7 +87,7 @@ impl Answer {
     }
 }
 
-/// RFC 2308 section 3: what an SOA denies holds for the smaller of its TTL and its MINIMUM.
+/// RFC 2308, section 3: what an SOA denies holds for the smaller of its TTL and its MINIMUM.
 pub fn limit_negative_ttl(record: &mut Record) {
     if let RData::SOA(soa) = &record.data {
         record.ttl = record.ttl.min(soa.minimum);
@@ -145,7 +145,7 @@ impl Request {
             edns: edns.is_some(),
             response_octets_max,
         };
-        // RFC 6891 section 6.1.3
+        // RFC 6891, section 6.1.3
         if edns.is_some_and(|edns| edns.version() > 0) {
             return Parsed::Reject(request.respond(&Answer::code(ResponseCode::BADVERS), Flags::default()));
         }
@@ -160,7 +160,7 @@ impl Request {
     }
 
     /// The response to send. One that is too long for the client comes without any records and says so
-    /// with TC, so that nobody takes a part for the whole (RFC 2181 section 9).
+    /// with TC, so that nobody takes a part for the whole (RFC 2181, section 9).
     pub fn respond(&self, answer: &Answer, flags: Flags) -> Vec<u8> {
         let full = encode(&self.response(answer, flags));
         if full.len() <= usize::from(self.response_octets_max) {
@@ -245,7 +245,7 @@ fn edns(dnssec_ok: bool) -> Edns {
     edns
 }
 
-/// OPT and the transaction and transfer types, RFC 6895 section 3.1; ANY is not among them.
+/// OPT and the transaction and transfer types, RFC 6895, section 3.1; ANY is not among them.
 fn is_meta(record_type: RecordType) -> bool {
     let code = u16::from(record_type);
     record_type == RecordType::OPT || (128..=254).contains(&code)

@@ -26,10 +26,10 @@
 //!
 //! A CNAME from one of these to another is followed, a bounded number of times.
 //!
-//! [`server::Server`] is all of this as one state machine without I/O; [`Service`] connects it to
-//! sockets, and [`office`] makes it one of the gateway's services, which the others ask by a [`resolver`]. What it does not do: validate DNSSEC (it passes signatures to those who ask for them and
-//! never sets AD), transfer zones, or accept updates. Other services publish TXT records there while they run
-//! ([`published`]).
+//! [`server::Server`] is all of this as one state machine without I/O; [`Service`] connects it to sockets, and
+//! [`office`] makes it one of the gateway's services, which the others ask by a [`resolver`]. What it does not do:
+//! validate DNSSEC (it passes signatures to those who ask for them and never sets AD), transfer zones, or accept
+//! updates. Other services publish TXT records there while they run ([`published`]).
 
 pub mod cache;
 pub mod connections;

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use hickory_proto::rr::Name;
 
-/// The name in A-labels, as DNS has it; `None` if it is no name. // RFC 5891, section 4.4
+/// The name in A-labels, as DNS has it; `None` if it is no name. (RFC 5891, section 4.4)
 pub fn a_labels(name: &str) -> Option<String> {
     Some(Name::from_utf8(name).ok()?.to_ascii())
 }

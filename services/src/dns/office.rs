@@ -39,7 +39,7 @@ pub const KIND: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// RFC 1035 section 4.2.
+/// RFC 1035, section 4.2.
 const PORT: u16 = 53;
 
 /// What a configuration says of the service.

@@ -10,7 +10,7 @@ use hickory_proto::rr::{Name, RData};
 
 use super::name::NameKey;
 
-/// The most octets of a string of a TXT record. // RFC 1035, section 3.3.14
+/// The most octets of a string of a TXT record. (RFC 1035, section 3.3.14)
 pub const STRING_OCTETS_MAX: usize = 255;
 
 /// The published records of one configuration. Clones share them: the name service asks for each question, so that a

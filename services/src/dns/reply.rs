@@ -1,6 +1,6 @@
 //! What is taken from an upstream server's response: the chain that starts at the question's name, and
 //! the SOA that a negative answer needs. Everything else a server may have put in is left out, so that
-//! it can neither be passed on nor cached (RFC 2181 section 5.4.1).
+//! it can neither be passed on nor cached (RFC 2181, section 5.4.1).
 
 use std::net::IpAddr;
 

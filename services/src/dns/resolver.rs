@@ -1,5 +1,5 @@
-//! The name service as the gateway's own services ask it: without a socket, by the same zone, cache and upstream servers
-//! as the office's clients.
+//! The name service as the gateway's own services ask it: without a socket, by the same zone, cache and upstream
+//! servers as the office's clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -201,8 +201,8 @@ impl Resolver {
     }
 }
 
-/// The absolute name. Its octets are taken as they are, and nothing in it escapes anything; letters outside of ASCII are asked
-/// for as IDNA has them. (RFC 5891, section 5)
+/// The absolute name. Its octets are taken as they are, and nothing in it escapes anything; letters outside of ASCII
+/// are asked for as IDNA has them. (RFC 5891, section 5)
 fn parse(name: &str) -> Option<Name> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let name = if name.is_ascii() {

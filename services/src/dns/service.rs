@@ -40,7 +40,7 @@ use crate::watch;
 pub const QUERIES_PER_CONNECTION_MAX: usize = 16;
 
 /// How long a TCP connection may be silent, or may not take what is sent, before it is closed:
-/// longer than the longest exchange, so that no answer is lost by it (RFC 7766 section 6.2.3).
+/// longer than the longest exchange, so that no answer is lost by it (RFC 7766, section 6.2.3).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Responses that wait for a UDP socket to take them; more are lost, as on the way.
@@ -300,7 +300,7 @@ impl<N: Net> Shared<N> {
         let mut buffer = [0; DATAGRAM_OCTETS_MAX];
         loop {
             let (len, sender) = socket.recv_from(&mut buffer).await?;
-            // RFC 5452 section 9.1
+            // RFC 5452, section 9.1
             if sender == server {
                 self.handle(|server, now| server.handle_response(now, query.attempt, &buffer[..len]));
             }
@@ -413,7 +413,7 @@ async fn read_message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u
     Ok(message)
 }
 
-/// Length and message go out in one piece (RFC 7766 section 8).
+/// Length and message go out in one piece (RFC 7766, section 8).
 async fn write_message(writer: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
     let len = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut framed = Vec::with_capacity(2 + message.len());

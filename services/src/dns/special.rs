@@ -2,12 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Domains that do not exist for DNS: RFC 6761 sections 6.2 and 6.4, RFC 6762 section 22.1 (`local`),
+/// Domains that do not exist for DNS: RFC 6761, sections 6.2 and 6.4, RFC 6762, section 22.1 (`local`),
 /// RFC 7686 (`onion`), RFC 9476 (`alt`).
 pub const ABSENT_ZONES: [&str; 5] = ["test.", "invalid.", "local.", "onion.", "alt."];
 
-/// Domains that exist, are empty and never leave the office: the reverse zones of RFC 6303 section 4
-/// and RFC 7793, and those reserved by RFC 8375 and RFC 9462 section 8.
+/// Domains that exist, are empty and never leave the office: the reverse zones of RFC 6303, section 4
+/// and RFC 7793, and those reserved by RFC 8375 and RFC 9462, section 8.
 pub fn empty_zones() -> impl Iterator<Item = String> {
     const SINGLE: [&str; 15] = [
         "10.in-addr.arpa.",

@@ -17,7 +17,7 @@ use super::name::NameKey;
 /// Failures in a row after which a zone counts as failing.
 pub const FAILURES_MIN: u32 = 3;
 
-/// How long the last failure of a zone is remembered: the longest that RFC 9520 section 3.2 allows.
+/// How long the last failure of a zone is remembered: the longest that RFC 9520, section 3.2 allows.
 pub const MEMORY: Duration = Duration::from_secs(300);
 
 /// Zones that are remembered. When there is one more, the one that failed longest ago is forgotten.

@@ -8,8 +8,8 @@
 //!
 //! The names of the LAN's hosts are in neither: [`LocalNames`] is asked for each question, and so are the
 //! [texts](PublishedTexts) that other services publish. A node always comes before both, so that no host can take the
-//! name of a server. While the leases are not known, a name that a lease can have fails and is not denied. In stand-alone
-//! mode the root is a cut too, and with it every name is local.
+//! name of a server. While the leases are not known, a name that a lease can have fails and is not denied. In
+//! stand-alone mode the root is a cut too, and with it every name is local.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -35,7 +35,7 @@ pub const OWN_TTL_SECS: u32 = 60;
 /// lease can come or go the moment after, and asking again costs one round trip on the LAN.
 pub const LEASE_TTL_SECS: u32 = 0;
 
-/// How long it holds that an empty or absent zone has no such name, RFC 6303 section 3.
+/// How long it holds that an empty or absent zone has no such name, RFC 6303, section 3.
 pub const EMPTY_ZONE_TTL_SECS: u32 = 10_800;
 
 /// Names that programs trust without being told to: a host must not get them by asking for a lease
@@ -68,7 +68,7 @@ struct Cut {
 enum Kind {
     /// The office's domain, a reverse zone of the LAN, or in stand-alone mode the root: ours.
     Own,
-    /// The name and all below it is this host (RFC 6761 section 6.3).
+    /// The name and all below it is this host (RFC 6761, section 6.3).
     Localhost,
     /// Exists, and nothing below.
     Empty,
@@ -280,7 +280,7 @@ impl Zone {
     }
 
     fn soa(&self, cut: &Cut) -> Record {
-        // RFC 6303 section 3 for zones that are nobody's
+        // RFC 6303, section 3 for zones that are nobody's
         let nobody = || Name::from_ascii("nobody.invalid.").expect("a constant");
         let (owner, primary, mailbox, ttl) = match cut.kind {
             Kind::Own => {
@@ -452,7 +452,7 @@ fn loopback(name: &Name, record_type: RecordType) -> Answer {
     Answer::records(vec![Record::from_rdata(name.clone(), EMPTY_ZONE_TTL_SECS, data)])
 }
 
-/// The answer to ANY for a name that exists, or that nobody has looked up: RFC 8482 section 4.2.
+/// The answer to ANY for a name that exists, or that nobody has looked up: RFC 8482, section 4.2.
 pub fn any_answer(name: &Name) -> Answer {
     let data = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
     Answer::records(vec![Record::from_rdata(name.clone(), EMPTY_ZONE_TTL_SECS, data)])

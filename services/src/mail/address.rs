@@ -22,9 +22,9 @@ pub use parse::{AddressError, MailboxParts, Unbracketed};
 /// The longest local part, in octets without quotes. RFC 5321, section 4.5.3.1.1 asks for 64 at least; return paths
 /// that encode their recipient are longer.
 pub const LOCAL_OCTETS_MAX: usize = 255;
-/// The longest domain, in octets. // RFC 5321, section 4.5.3.1.2
+/// The longest domain, in octets. (RFC 5321, section 4.5.3.1.2)
 pub const DOMAIN_OCTETS_MAX: usize = 255;
-/// The longest label of a domain, in octets. // RFC 1035, section 2.3.4
+/// The longest label of a domain, in octets. (RFC 1035, section 2.3.4)
 pub const LABEL_OCTETS_MAX: usize = 63;
 
 /// The part of an address before the last `@`, without quotes and escapes. It has no control character, and none
@@ -33,8 +33,8 @@ pub const LABEL_OCTETS_MAX: usize = 63;
 pub struct LocalPart(String);
 
 impl LocalPart {
-    /// The local part `text`; `None` if it is longer than [`LOCAL_OCTETS_MAX`], or has a control character or one that is not
-    /// seen.
+    /// The local part `text`; `None` if it is longer than [`LOCAL_OCTETS_MAX`], or has a control character or one that
+    /// is not seen.
     pub fn new(text: &str) -> Option<Self> {
         let is_right = text.len() <= LOCAL_OCTETS_MAX && !text.chars().any(parse::is_hidden);
         is_right.then(|| Self(text.to_owned()))
@@ -51,7 +51,7 @@ impl LocalPart {
         self.0.contains(['%', '!', '@'])
     }
 
-    /// Whether it stands without quotes: a Dot-string. // RFC 5321, section 4.1.2
+    /// Whether it stands without quotes: a Dot-string. (RFC 5321, section 4.1.2)
     pub fn is_dot_string(&self) -> bool {
         !self.0.is_empty()
             && self.0.split('.').all(|atom| !atom.is_empty() && atom.chars().all(parse::is_atext))
@@ -77,8 +77,8 @@ impl fmt::Display for LocalPart {
 /// Where a mailbox is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Domain {
-    /// A name in lower case, without a dot at its end. With SMTPUTF8 it can have labels that are not ASCII; such a label
-    /// and its A-label (`xn--...`) are not equal here.
+    /// A name in lower case, without a dot at its end. With SMTPUTF8 it can have labels that are not ASCII; such a
+    /// label and its A-label (`xn--...`) are not equal here.
     Name(String),
     /// An address literal. An IPv4 address in IPv6's form (RFC 4291, section 2.5.5.2) is the IPv4 address.
     Literal(IpAddr),
@@ -112,7 +112,7 @@ impl fmt::Display for Domain {
     }
 }
 
-/// An address as an address literal. // RFC 5321, section 4.1.3
+/// An address as an address literal. (RFC 5321, section 4.1.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Literal(pub IpAddr);
 
@@ -145,7 +145,7 @@ impl Mailbox {
         Ok(Self { local, domain: domain.ok_or(AddressError::NoDomain)? })
     }
 
-    /// Whether all of it is ASCII, so that it may go to a server without SMTPUTF8. // RFC 6531, section 3.3
+    /// Whether all of it is ASCII, so that it may go to a server without SMTPUTF8. (RFC 6531, section 3.3)
     pub fn is_ascii(&self) -> bool {
         self.local.0.is_ascii() && self.domain.is_ascii()
     }
@@ -157,10 +157,10 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// Whom a message comes from, and who is told when it cannot be delivered. // RFC 5321, section 4.1.1.2
+/// Whom a message comes from, and who is told when it cannot be delivered. (RFC 5321, section 4.1.1.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReversePath {
-    /// `<>`: nobody is told. What comes so is never bounced. // RFC 5321, section 4.5.5
+    /// `<>`: nobody is told. What comes so is never bounced. (RFC 5321, section 4.5.5)
     Null,
     /// A mailbox.
     Mailbox(Mailbox),
@@ -175,10 +175,10 @@ impl fmt::Display for ReversePath {
     }
 }
 
-/// To whom a message goes. // RFC 5321, section 4.1.1.3
+/// To whom a message goes. (RFC 5321, section 4.1.1.3)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardPath {
-    /// `<postmaster>`, in any case, without a domain: this server's. // RFC 5321, section 4.5.1
+    /// `<postmaster>`, in any case, without a domain: this server's. (RFC 5321, section 4.5.1)
     Postmaster,
     /// A mailbox.
     Mailbox(Mailbox),

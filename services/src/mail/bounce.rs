@@ -1,11 +1,12 @@
-//! What the sender of a message is told about it: that it could not be delivered, that it takes long, that it went on to a
-//! server which reports no further, that it is in a mailbox here. (RFC 3464 in the form of RFC 6522; RFC 3461)
+//! What the sender of a message is told about it: that it could not be delivered, that it takes long, that it went on
+//! to a server which reports no further, that it is in a mailbox here. (RFC 3464 in the form of RFC 6522; RFC 3461)
 //!
-//! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not null.
-//! (RFC 5321, section 6.1) That a message from the null return path failed, such as a notice, is told the postmaster here.
+//! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not
+//! null. (RFC 5321, section 6.1) That a message from the null return path failed, such as a notice, is told the
+//! postmaster here.
 //!
-//! It has three parts: what a person reads, what a program reads, and the message or its header. All that others have said
-//! is put on lines of its own, as text that is printable, so that nothing of it becomes a field or a part.
+//! It has three parts: what a person reads, what a program reads, and the message or its header. All that others have
+//! said is put on lines of its own, as text that is printable, so that nothing of it becomes a field or a part.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -29,14 +30,14 @@ pub enum Action {
     Failed,
     /// It has not been delivered yet. It is tried on.
     Delayed,
-    /// It went to a server that does not report. // RFC 3461, section 5.2.2
+    /// It went to a server that does not report. (RFC 3461, section 5.2.2)
     Relayed,
-    /// It is in a mailbox of this server. // RFC 3461, section 5.2.3
+    /// It is in a mailbox of this server. (RFC 3461, section 5.2.3)
     Delivered,
 }
 
 impl Action {
-    /// Its name in the report. // RFC 3464, section 2.3.3
+    /// Its name in the report. (RFC 3464, section 2.3.3)
     const fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -77,7 +78,8 @@ pub struct RecipientStatus {
 pub enum Addressee {
     /// The sender of the message.
     Sender(Mailbox),
-    /// The postmaster of this server, in a mailbox here: never by the queue, as a notice that fails there makes another one.
+    /// The postmaster of this server, in a mailbox here: never by the queue, as a notice that fails there makes another
+    /// one.
     Postmaster,
 }
 
@@ -114,8 +116,8 @@ pub struct ReportingMta<'a> {
 }
 
 impl Notice {
-    /// A notice to the sender; of a message from the null return path to the postmaster. `None` if there is no recipient, or
-    /// nothing to tell the postmaster, as nothing failed. // RFC 5321, section 4.5.5
+    /// A notice to the sender; of a message from the null return path to the postmaster. `None` if there is no
+    /// recipient, or nothing to tell the postmaster, as nothing failed. (RFC 5321, section 4.5.5)
     pub fn of(
         sender: &ReversePath,
         action: Action,
@@ -140,8 +142,8 @@ impl Notice {
         self.is_whole && size <= WHOLE_OCTETS_MAX
     }
 
-    /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its beginning
-    /// with all of its header. Its return path is null.
+    /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its
+    /// beginning with all of its header. Its return path is null.
     pub fn to_octets(&self, mta: &ReportingMta<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
         // RFC 2045, section 2.7: long lines and NULs are neither 7bit nor 8bit.
         let is_whole = is_message_whole && self.wants_whole(message.len() as u64) && fits_in_lines(message);
@@ -161,8 +163,8 @@ impl Notice {
             text += "Content-Transfer-Encoding: 8bit\r\n";
         }
         let _ = write!(text, "\r\n{status}");
-        // RFC 6522, section 4: the header alone has a type of its own. RFC 6532, section 3.7, and RFC 6533, section 4: so has
-        // one outside of ASCII.
+        // RFC 6522, section 4: the header alone has a type of its own. RFC 6532, section 3.7, and RFC 6533, section 4:
+        // so has one outside of ASCII.
         let is_global = !header.is_ascii() && str::from_utf8(&header).is_ok();
         let kind = match (is_whole, is_global) {
             (true, false) => "message/rfc822",
@@ -181,12 +183,12 @@ impl Notice {
         octets
     }
 
-    /// The type of what a program reads, which the whole names, too. // RFC 6522, section 3
+    /// The type of what a program reads, which the whole names, too. (RFC 6522, section 3)
     fn report_type(&self) -> &'static str {
         if self.is_internationalized() { "global-delivery-status" } else { "delivery-status" }
     }
 
-    /// Whether an address in it is outside of ASCII: then it goes only to a server with SMTPUTF8. // RFC 6533, section 4
+    /// Whether an address in it is outside of ASCII: then it goes only to a server with SMTPUTF8. (RFC 6533, section 4)
     pub fn is_internationalized(&self) -> bool {
         let is_ascii = |told: &RecipientStatus| {
             let addresses = [&told.recipient].into_iter().chain(&told.forwarded_by);
@@ -277,7 +279,7 @@ impl Notice {
         text
     }
 
-    /// What a program reads. // RFC 3464, section 2
+    /// What a program reads. (RFC 3464, section 2)
     fn status(&self, mta: &ReportingMta<'_>) -> String {
         // What servers say may be in any letters. For them alone the report is of no other type.
         let said = |text: &str| {
@@ -315,7 +317,7 @@ impl Notice {
         text + "\r\n"
     }
 
-    /// The status of a recipient, of the class that the action has. // RFC 3464, section 2.3.4
+    /// The status of a recipient, of the class that the action has. (RFC 3464, section 2.3.4)
     fn status_of(&self, report: &Report) -> String {
         let class = match self.action {
             Action::Failed => 5,
@@ -330,12 +332,12 @@ impl Notice {
     }
 }
 
-/// The longest line of a message without its end, in octets. // RFC 5322, section 2.1.1
+/// The longest line of a message without its end, in octets. (RFC 5322, section 2.1.1)
 const LINE_OCTETS_MAX: usize = 998;
-/// The longest identifier in a boundary, which has 70 characters at most. // RFC 2046, section 5.1.1
+/// The longest identifier in a boundary, which has 70 characters at most. (RFC 2046, section 5.1.1)
 const BOUNDARY_ID_CHARS: usize = 40;
 
-/// A boundary that stands nowhere in `parts`, whose last is the message. // RFC 2046, section 5.1.1
+/// A boundary that stands nowhere in `parts`, whose last is the message. (RFC 2046, section 5.1.1)
 fn boundary(id: &str, parts: &[&[u8]]) -> String {
     let id: String = id.chars().take(BOUNDARY_ID_CHARS).collect();
     let first = format!("=_{id}.{:08x}", crc32fast::hash(parts.last().copied().unwrap_or_default()));
@@ -360,7 +362,8 @@ fn in_ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
 
-/// The header of a message, with the line ends that it has, cut to [`HEADER_OCTETS_MAX`], each line to [`LINE_OCTETS_MAX`].
+/// The header of a message, with the line ends that it has, cut to [`HEADER_OCTETS_MAX`], each line to
+/// [`LINE_OCTETS_MAX`].
 fn header(message: &[u8]) -> Cow<'_, [u8]> {
     let end = message.windows(4).position(|octets| octets == b"\r\n\r\n").map(|at| at + 2);
     let header =

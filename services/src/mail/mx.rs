@@ -1,7 +1,7 @@
 //! Which servers take the mail of a domain. (RFC 5321, section 5; RFC 7505)
 //!
-//! A [`Search`] asks for names, is answered, and ends with servers in the order in which they are to be tried, or with why
-//! there are none. It knows no resolver.
+//! A [`Search`] asks for names, is answered, and ends with servers in the order in which they are to be tried, or with
+//! why there are none. It knows no resolver.
 //!
 //! | the domain has | then |
 //! | --- | --- |
@@ -17,9 +17,9 @@
 //! | this server at its best, by its name or a public address | failed: the mail would come back |
 //!
 //! This server never sends to itself: of MX records those that are not preferred to its own are passed over (RFC 5321,
-//! section 5.1), and none of its addresses is a server. Addresses that no public server can have (private ones, of the link,
-//! of the host itself, of groups) and those of the office's own networks are servers by a route or as the smarthost only, so
-//! that nobody outside can point its mail at machines of the office.
+//! section 5.1), and none of its addresses is a server. Addresses that no public server can have (private ones, of the
+//! link, of the host itself, of groups) and those of the office's own networks are servers by a route or as the
+//! smarthost only, so that nobody outside can point its mail at machines of the office.
 //!
 //! Names that are aliases (CNAME) are followed by whoever resolves.
 

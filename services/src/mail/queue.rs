@@ -1,7 +1,7 @@
 //! The queue of messages for other servers.
 //!
-//! The truth is in the mail store: an entry for each recipient, and what became of it. A [`Queue`] is made of it at the start,
-//! and decides which entries are tried when; it knows no store, no resolver and no connection.
+//! The truth is in the mail store: an entry for each recipient, and what became of it. A [`Queue`] is made of it at the
+//! start, and decides which entries are tried when; it knows no store, no resolver and no connection.
 //!
 //! ```text
 //!   insert, remove ──▶ Queue ──▶ next_job ──▶ servers are searched, the message is read and sent
@@ -9,10 +9,10 @@
 //!                        └── insert, remove ◀── the store ◀── settle ──▶ changes and notices
 //! ```
 //!
-//! A [`Job`] is one message for recipients of one [`NextHop`]. What comes of it is a [`Settlement`]: the queue's driver stores it,
-//! again until it is stored, [inserts](Queue::insert) or [removes](Queue::remove) the entries as the store has them then, and calls
-//! [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk sends no message twice. And
-//! no job begins before the store has shown that it takes changes.
+//! A [`Job`] is one message for recipients of one [`NextHop`]. What comes of it is a [`Settlement`]: the queue's driver
+//! stores it, again until it is stored, [inserts](Queue::insert) or [removes](Queue::remove) the entries as the store
+//! has them then, and calls [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk
+//! sends no message twice. And no job begins before the store has shown that it takes changes.
 //!
 //! | entry | what becomes of it |
 //! | --- | --- |
@@ -23,17 +23,18 @@
 //! | waiting for [four hours](schedule::WARN_AFTER) | its sender is warned once, also if nothing is tried |
 //! | held | not tried until it is released |
 //!
-//! A next hop has a few jobs at a time, and one while its servers cannot be reached, with a pause behind it. In that pause a
-//! server that did not answer [`DEAD_AFTER`] times is not asked: all entries that are due share what came of the last try. So a
-//! server that answers nobody takes no more than its share, and one that comes back is not overrun. Next hops take turns.
+//! A next hop has a few jobs at a time, and one while its servers cannot be reached, with a pause behind it. In that
+//! pause a server that did not answer [`DEAD_AFTER`] times is not asked: all entries that are due share what came of
+//! the last try. So a server that answers nobody takes no more than its share, and one that comes back is not overrun.
+//! Next hops take turns.
 //!
 //! A server that vanishes in the midst of a message is waited for, up to ten minutes behind its end (RFC 5321, section
-//! 4.5.3.2.6). While all jobs of a next hop are [stuck](Queue::stuck) so, a further one goes to see whether another connection
-//! fares better.
+//! 4.5.3.2.6). While all jobs of a next hop are [stuck](Queue::stuck) so, a further one goes to see whether another
+//! connection fares better.
 //!
-//! All waiting goes by the clock that does not jump. The store has times of day: an entry that is due later than its tries
-//! and its last reply have it wait was stored when the clock was wrong, and is due at once.
-//! An entry that was not tried yet is due at once, whatever the store says.
+//! All waiting goes by the clock that does not jump. The store has times of day: an entry that is due later than its
+//! tries and its last reply have it wait was stored when the clock was wrong, and is due at once. An entry that was not
+//! tried yet is due at once, whatever the store says.
 
 pub mod connection;
 mod options;
@@ -68,7 +69,7 @@ pub const JOBS_MAX: usize = 50;
 pub const KNOWN_JOBS_MAX: usize = 5;
 /// The most jobs of one next hop at a time, but for one more while all are stuck.
 pub const HOP_JOBS_MAX: usize = 5;
-/// The most recipients of a job. // RFC 5321, section 4.5.3.1.8
+/// The most recipients of a job. (RFC 5321, section 4.5.3.1.8)
 pub const JOB_RECIPIENTS_MAX: usize = 100;
 /// How many jobs in a row reached no server of a next hop when further entries are not tried in the pause.
 pub const DEAD_AFTER: u32 = 3;
@@ -241,9 +242,9 @@ impl Queue {
         }
     }
 
-    /// Takes an entry as the store has it now; one that is there already gets its progress. What a job does with it goes on.
-    /// An entry whose address cannot be read is not taken: the change that is returned holds it in the store, where the
-    /// administrator sees it.
+    /// Takes an entry as the store has it now; one that is there already gets its progress. What a job does with it
+    /// goes on. An entry whose address cannot be read is not taken: the change that is returned holds it in the store,
+    /// where the administrator sees it.
     pub fn insert(
         &mut self,
         now: Now,
@@ -414,7 +415,8 @@ impl Queue {
         DeliveryResult { report, server: None }
     }
 
-    /// Takes the entries of a message that have the next hop of its entry `first`, and are sent on by the same address, for which `is_meant` holds, into a job.
+    /// Takes the entries of a message that have the next hop of its entry `first`, and are sent on by the same address,
+    /// for which `is_meant` holds, into a job.
     fn take(&mut self, kind: Kind, first: QueueId, is_meant: impl Fn(&Entry) -> bool) -> Job {
         let id = JobId(self.next_job);
         self.next_job += 1;
@@ -460,8 +462,9 @@ impl Queue {
         }
     }
 
-    /// Takes note that what came of a job is stored, and that the entries are [inserted](Queue::insert) as they are now, or
-    /// [removed](Queue::remove). Entries of which neither is so wait as before, and a little longer if they were tried.
+    /// Takes note that what came of a job is stored, and that the entries are [inserted](Queue::insert) as they are
+    /// now, or [removed](Queue::remove). Entries of which neither is so wait as before, and a little longer if they
+    /// were tried.
     pub fn settled(&mut self, now: Now, id: JobId) {
         let Some(JobState { next_hop, entries, kind, is_stuck }) = self.jobs.remove(&id) else { return };
         if let Some(state) = self.hops.get_mut(&next_hop).filter(|_| kind == Kind::Send) {
@@ -482,9 +485,9 @@ impl Queue {
         self.clean(&next_hop);
     }
 
-    /// Holds an entry, or releases it: then it is tried at once, also by a next hop that did not answer. The change is to be
-    /// stored, the entry inserted, and the job settled; until then the entry is not tried. `None` if there is no such entry,
-    /// or a job has it.
+    /// Holds an entry, or releases it: then it is tried at once, also by a next hop that did not answer. The change is
+    /// to be stored, the entry inserted, and the job settled; until then the entry is not tried. `None` if there is no
+    /// such entry, or a job has it.
     pub fn hold(&mut self, now: Now, id: QueueId, is_held: bool) -> Option<(JobId, Change)> {
         let entry = self.entries.get(&id)?;
         let due = if is_held { entry.progress.due } else { entry.progress.due.min(now.time.0) };

@@ -1,9 +1,9 @@
 //! The server's side of a login, apart from the protocol that carries it. (RFC 4422; RFC 4616 PLAIN; RFC 5802 SCRAM)
 //!
 //! An [`Exchange`] takes what the client says, decoded, and gives out what is to be done next: a prompt for the client,
-//! or a question for whoever knows the passwords. It holds no password longer than that. All that is known of a login is
-//! in its `Exchange`: whoever answers remembers nothing from one question to the next, so that a login that is cancelled
-//! leaves nothing behind for another on the same connection.
+//! or a question for whoever knows the passwords. It holds no password longer than that. All that is known of a login
+//! is in its `Exchange`: whoever answers remembers nothing from one question to the next, so that a login that is
+//! cancelled leaves nothing behind for another on the same connection.
 
 pub mod client;
 pub mod scram;
@@ -16,11 +16,11 @@ use crate::users::verifier::ScramVerifier;
 /// How a client proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mechanism {
-    /// The password in clear, in one message. // RFC 4616
+    /// The password in clear, in one message. (RFC 4616)
     Plain,
     /// User and password in clear, each asked for; never standardised, and in wide use.
     Login,
-    /// The password never leaves the client. // RFC 7677
+    /// The password never leaves the client. (RFC 7677)
     ScramSha256,
 }
 
@@ -225,7 +225,7 @@ fn scram_step(exchange: scram::Exchange, step: scram::Step) -> (State, Step) {
     }
 }
 
-/// `[authorize-as] NUL user NUL password`. // RFC 4616, section 2
+/// `[authorize-as] NUL user NUL password`. (RFC 4616, section 2)
 fn plain(octets: &[u8]) -> Option<(Option<String>, String, Password)> {
     let mut parts = octets.split(|octet| *octet == 0);
     let (authorize_as, user, password) = (parts.next()?, text(parts.next()?)?, text(parts.next()?)?);
@@ -239,7 +239,7 @@ fn text(octets: &[u8]) -> Option<String> {
     (!text.is_empty() && !text.chars().any(char::is_control)).then(|| text.to_owned())
 }
 
-/// The octets that `text` encodes, padded at its end only. // RFC 4648, section 4
+/// The octets that `text` encodes, padded at its end only. (RFC 4648, section 4)
 pub(in crate::mail) fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     let is_padded_within = text.iter().rev().skip_while(|octet| **octet == b'=').any(|octet| *octet == b'=');
     data_encoding::BASE64.decode(text).ok().filter(|_| !is_padded_within)

@@ -13,8 +13,8 @@ const FILE_OCTETS_MAX: u64 = 4096;
 /// Where a password is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
-    /// The first line of this file. It is read for each login, so a new one is used at once, and one that cannot be read
-    /// keeps nothing else from working.
+    /// The first line of this file. It is read for each login, so a new one is used at once, and one that cannot be
+    /// read keeps nothing else from working.
     File(PathBuf),
     /// It is known.
     Known(Password),

@@ -1,17 +1,18 @@
 //! Return paths of mail that is sent on: the Sender Rewriting Scheme.
 //!
-//! A server that is sent mail on by an alias sees it come from the office, and the office is not among those that send for the
-//! sender's domain (SPF). So the return path becomes an address of the office's, in which the former one is kept:
+//! A server that is sent mail on by an alias sees it come from the office, and the office is not among those that send
+//! for the sender's domain (SPF). So the return path becomes an address of the office's, in which the former one is
+//! kept:
 //!
 //! ```text
 //! anna@a.example         SRS0=hhhhhhhh=tt=a.example=anna@office.example
 //! SRS0=h=t=a=anna@b.example    SRS1=hhhhhhhh=b.example==h=t=a=anna@office.example
 //! ```
 //!
-//! `hhhhhhhh` is an HMAC under a key of this office's, without which anybody could send by it to anywhere; `tt` the day, in
-//! base 32. A report of failure that comes to such an address goes to the one in it. The second form is for a return path
-//! that another server has made so: a report goes to that server, which knows the rest, and the address does not grow with every
-//! server on the way.
+//! `hhhhhhhh` is an HMAC under a key of this office's, without which anybody could send by it to anywhere; `tt` the
+//! day, in base 32. A report of failure that comes to such an address goes to the one in it. The second form is for a
+//! return path that another server has made so: a report goes to that server, which knows the rest, and the address
+//! does not grow with every server on the way.
 //!
 //! Servers on the way may change the case of a local part, so none of it counts.
 
@@ -26,7 +27,8 @@ use crate::store::KEY_OCTETS;
 
 /// For how many days reports of failure are taken.
 pub const DAYS_MAX: u64 = 21;
-/// The longest return path that is made, in octets: a path has 256 with its angle brackets. // RFC 5321, section 4.5.3.1.3
+/// The longest return path that is made, in octets: a path has 256 with its angle brackets. (RFC 5321, section
+/// 4.5.3.1.3)
 pub const ADDRESS_OCTETS_MAX: usize = 254;
 
 /// After so many days the same day comes again.
@@ -73,8 +75,8 @@ impl Srs {
         Self { key }
     }
 
-    /// The return path, at the office's `domain`, of what `sender` sent and is sent on. `None` if it would be longer than
-    /// [`ADDRESS_OCTETS_MAX`], or than a local part can be.
+    /// The return path, at the office's `domain`, of what `sender` sent and is sent on. `None` if it would be longer
+    /// than [`ADDRESS_OCTETS_MAX`], or than a local part can be.
     pub fn forward(&self, sender: &Mailbox, domain: &str, now: UnixTime) -> Option<Mailbox> {
         let local = sender.local.as_str();
         // Made by a server that was not the first either: the first stays.

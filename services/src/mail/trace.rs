@@ -1,9 +1,9 @@
 //! Where is that mail? What the store knows of a message, from the record that accepted it to where each copy is now.
 //!
 //! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds: of a
-//! message that lies in a mailbox or waits in the queue, what became of its other copies; of others everything, sooner or
-//! later. What rules did is kept until [`NOTES_KEPT`](super::store::NOTES_KEPT) records have come behind it. The trace tells
-//! what is left, and which copies it knows of without their fate.
+//! message that lies in a mailbox or waits in the queue, what became of its other copies; of others everything, sooner
+//! or later. What rules did is kept until [`NOTES_KEPT`](super::store::NOTES_KEPT) records have come behind it. The
+//! trace tells what is left, and which copies it knows of without their fate.
 //!
 //! Nothing is written, and a gateway may be running there.
 

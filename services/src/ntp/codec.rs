@@ -24,8 +24,8 @@ const UNIX_EPOCH_SECS: u64 = 2_208_988_800;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
-/// The longest message authentication code that stands alone: a key's number and 20 octets. What is longer begins with an
-/// extension field. // RFC 7822, section 3
+/// The longest message authentication code that stands alone: a key's number and 20 octets. What is longer begins with
+/// an extension field. // RFC 7822, section 3
 const MAC_LEN_MAX: usize = 24;
 
 /// The shortest extension field. // RFC 7822, section 3

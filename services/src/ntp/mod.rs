@@ -8,9 +8,9 @@
 //! | [`office`]| the server on the gateway's addresses, as a service                            |
 //! | [`stats`] | what is counted                                                                |
 //!
-//! Nothing here sets a clock. Whoever disciplines the machine's clock (chrony, ntpd, systemd-timesyncd) tells the kernel
-//! whether it is synchronised and how wrong it may be; [`Clock`](crate::clock::Clock) hands that over. The kernel knows
-//! neither the stratum of the source nor its address, so [`server`] says what stands in for them.
+//! Nothing here sets a clock. Whoever disciplines the machine's clock (chrony, ntpd, systemd-timesyncd) tells the
+//! kernel whether it is synchronised and how wrong it may be; [`Clock`](crate::clock::Clock) hands that over. The
+//! kernel knows neither the stratum of the source nor its address, so [`server`] says what stands in for them.
 
 pub mod codec;
 pub mod office;

@@ -1,8 +1,8 @@
 //! The office's time server as a [`Service`](crate::service::Service).
 //!
-//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. What is counted, and
-//! who has asked how often, outlasts it. An instance that is replaced answers what it has taken; what waits for it at a
-//! socket, its successor does.
+//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. What is counted,
+//! and who has asked how often, outlasts it. An instance that is replaced answers what it has taken; what waits for it
+//! at a socket, its successor does.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

@@ -20,11 +20,12 @@
 //! | reference id | 127.0.0.1 | 127.127.1.1, or `LOCL` at stratum 1 | none |
 //! | reference time | the last full second | the last full second | none |
 //!
-//! The kernel is told neither the stratum nor the address of the source by whoever disciplines its clock. The root delay
-//! is a part of the maximum error that the kernel is told (chrony and ntpd: half of it, and the dispersion), and the
-//! kernel lets that error grow by 500 µs each second. So the whole of it stands in the dispersion, to which the precision
-//! is added: a client's distance to the root is never less than it should be. systemd-timesyncd tells the kernel no error
-//! at all; then [`UNESTIMATED`] is added. The kernel corrects its clock at each full second, which is the reference time.
+//! The kernel is told neither the stratum nor the address of the source by whoever disciplines its clock. The root
+//! delay is a part of the maximum error that the kernel is told (chrony and ntpd: half of it, and the dispersion), and
+//! the kernel lets that error grow by 500 µs each second. So the whole of it stands in the dispersion, to which the
+//! precision is added: a client's distance to the root is never less than it should be. systemd-timesyncd tells the
+//! kernel no error at all; then [`UNESTIMATED`] is added. The kernel corrects its clock at each full second, which is
+//! the reference time.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -38,8 +39,8 @@ use super::stats::Stats;
 use crate::clock::{Discipline, LeapSecond, WallTime};
 use crate::limits::Limits;
 
-/// Requests of one source: a client sends up to eight, two seconds apart, and then one each minute or less often. Behind
-/// an address may be several.
+/// Requests of one source: a client sends up to eight, two seconds apart, and then one each minute or less often.
+/// Behind an address may be several.
 pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
 
 /// Requests of all sources of the inside together, and of all others together: a flood from the WAN takes nothing from the
@@ -133,8 +134,8 @@ impl Server {
         }
     }
 
-    /// The answer to a datagram, if there is one. `local_stratum` is the stratum while the clock is unsynchronised, up to
-    /// 15; 0: the answer says that it is.
+    /// The answer to a datagram, if there is one. `local_stratum` is the stratum while the clock is unsynchronised, up
+    /// to 15; 0: the answer says that it is.
     pub fn handle(&mut self, local_stratum: u8, arrival: &Arrival<'_>) -> Option<Reply> {
         self.note_discipline(arrival.now, &arrival.discipline);
         self.stats.requests += 1;

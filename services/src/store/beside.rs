@@ -1,4 +1,4 @@
-//! A file that is replaced beside a gateway that runs, by another process.
+//! Atomic replacement of a file by a process other than the running gateway.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,15 +7,15 @@ use std::path::Path;
 use super::checked_name;
 use super::private::{if_there, make_directory_durably, new_file, sync_directory};
 
-/// Puts `content` in place of whatever the file `name` in the directory `path` held, durably; directories that are
-/// missing are made. `name` has a directory of its own below `path`, where nothing is written in another way: whoever
-/// else replaces a file there at the same time has this wait. At any time, power cuts or not, there is the old content
-/// or the new.
+/// Replaces whatever the file `name` in the directory `path` held with `content`, durably, and makes missing
+/// directories. `name` has a directory of its own below `path`, which only this function writes to: concurrent
+/// replacements there wait for each other. At any time, also after a power cut, the file has the old content or the
+/// new.
 ///
 /// # Errors
 ///
-/// What the file system refuses, or `name` has no directory. There is the old content then, except that after a
-/// directory could not be synced it is open which content there is after the next power cut.
+/// An error of the file system, or `name` has no directory. The old content remains, except that after a failed sync of
+/// a directory either content may be there after the next power cut.
 pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let file = path.join(checked_name(name)?);
     let directory = file.parent().filter(|directory| *directory != path);
@@ -25,19 +25,19 @@ pub fn replace_beside(path: &Path, name: &str, content: &[u8]) -> io::Result<()>
     held.lock()?;
     let new = path.join(format!("{name}.new"));
     let written = || {
-        // What a restored copy or a power cut has left has an owner and a mode of its own.
+        // A file left by a power cut or restored from a backup may have another owner and mode.
         if_there(fs::remove_file(&new))?;
         let mut new = new_file(&new)?;
         new.write_all(content)?;
         new.sync_all()
     };
     if let Err(error) = written().and_then(|()| fs::rename(&new, &file)) {
-        // The first error is the one to tell.
+        // The first error is the one to report.
         _ = fs::remove_file(&new);
         return Err(error);
     }
     held.sync_all()?;
-    // Whoever made the directory may not have come to syncing its name.
+    // The process that made the directory may not have synced its name.
     sync_directory(path)
 }
 

@@ -1,17 +1,17 @@
-//! A [`Storage`] that is used off the services' thread, and awaited.
+//! Asynchronous access to a [`Storage`], which runs off the services' thread.
 //!
 //! # Theory of operation
 //!
-//! A request joins a queue, from which the jobs of a [`Work`] take what may begin. Requests on one file take effect in
-//! the order in which they were made: one begins when none that was made before it on the same file is left. Those on
-//! different files overtake one another. A request is made when its future is first polled; it is carried out even if
-//! nobody waits for it any more.
+//! A request joins a queue, from which the jobs of a [`Work`] take the requests that may begin. Requests on one file
+//! take effect in the order in which they were made: a request begins when no earlier one on the same file is left.
+//! Requests on different files may overtake each other. A request is made when its future is first polled, and is
+//! carried out even if the future is dropped.
 //!
-//! Syncs share (group commit): when a sync of a file begins, those appends and syncs of the file that wait next behind it are
-//! taken along: first all that is to be appended, then one sync for all. So whoever appends and syncs while a sync
-//! runs shares the next.
+//! Syncs are shared (group commit): when a sync of a file begins, it includes the appends and syncs of the file that
+//! are next in the queue: first all appends, then one sync for all. So requests that come while a sync runs share the
+//! next one.
 //!
-//! At most [`REQUESTS_MAX`] requests wait or run at a time; whoever makes a further one waits for a place.
+//! At most [`REQUESTS_MAX`] requests wait or run at a time; the caller of a further one waits.
 
 use std::collections::VecDeque;
 use std::future::pending;
@@ -29,7 +29,7 @@ use crate::work::{self, JobFailed, Work};
 /// The most requests that wait or run at a time.
 pub const REQUESTS_MAX: usize = 256;
 
-/// A storage, and who does what is asked of it. Clones are the same disk.
+/// A storage and the executor of its requests. Clones share the queue.
 #[derive(Clone)]
 pub struct Disk {
     shared: Arc<Shared>,
@@ -44,15 +44,15 @@ struct Shared {
 
 struct Request {
     number: u64,
-    /// The files that it reads or changes.
+    /// The files that the request reads or changes.
     names: Vec<String>,
-    /// What to do, until that has begun.
+    /// The operation, until it begins.
     act: Option<Act>,
     _place: OwnedSemaphorePermit,
 }
 
 enum Act {
-    /// Tells of its outcome itself.
+    /// An append, which reports its outcome itself.
     Append(Operation),
     Other(Operation),
     Sync(oneshot::Sender<io::Result<()>>),
@@ -61,7 +61,7 @@ enum Act {
 type Operation = Box<dyn FnOnce(&dyn Storage) + Send>;
 
 impl Disk {
-    /// Has what is asked of `storage` done by `work`.
+    /// Has requests on `storage` run by `work`.
     pub fn new(storage: Arc<dyn Storage>, work: Rc<dyn Work>) -> Self {
         let shared = Shared { storage, queue: Mutex::default() };
         Self { shared: Arc::new(shared), work, places: Arc::new(Semaphore::new(REQUESTS_MAX)) }
@@ -71,7 +71,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.read(&file)).await
@@ -81,7 +81,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.read_at(&file, offset, len)).await
@@ -91,17 +91,17 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn len(&self, name: &str) -> io::Result<Option<u64>> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.len(&file)).await
     }
 
-    /// [`Storage::list`]. Requests on files that are still to be done may be seen or not.
+    /// [`Storage::list`]. The effect of pending requests on files may be included or not.
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn list(&self, name: &str) -> io::Result<Vec<String>> {
         let directory = checked_directory(name)?.to_owned();
         self.operate(&[], Act::Other, move |storage| storage.list(&directory)).await
@@ -111,7 +111,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn space(&self) -> io::Result<u64> {
         self.operate(&[], Act::Other, |storage| storage.space()).await
     }
@@ -120,7 +120,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn write(&self, name: &str, content: Vec<u8>) -> io::Result<()> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.write(&file, &content)).await
@@ -130,7 +130,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn append(&self, name: &str, record: Vec<u8>) -> io::Result<()> {
         let file = name.to_owned();
         self.operate(&[name], Act::Append, move |storage| storage.append(&file, &record)).await
@@ -140,7 +140,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.rewrite(&file, offset, len)).await
@@ -150,7 +150,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         let (from, into) = (name.to_owned(), to.to_owned());
         self.operate(&[name, to], Act::Other, move |storage| storage.rename(&from, &into)).await
@@ -160,17 +160,17 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn remove(&self, name: &str) -> io::Result<()> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.remove(&file)).await
     }
 
-    /// [`Storage::sync`], of all that was asked for before.
+    /// [`Storage::sync`], of all requests made before.
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn sync(&self, name: &str) -> io::Result<()> {
         let (sender, outcome) = oneshot::channel();
         self.request(&[name], Act::Sync(sender), outcome).await
@@ -180,7 +180,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn replace(&self, name: &str, content: Vec<u8>) -> io::Result<()> {
         let (file, new) = (name.to_owned(), format!("{name}.new"));
         self.operate(&[name, &new], Act::Other, move |storage| storage.replace(&file, &content)).await
@@ -190,7 +190,7 @@ impl Disk {
     ///
     /// # Errors
     ///
-    /// What the storage refuses, or there are [`DAMAGED_MAX`](super::DAMAGED_MAX) such files.
+    /// An error of the storage, or there are [`DAMAGED_MAX`](super::DAMAGED_MAX) such files.
     pub async fn set_aside(&self, name: &str, content: Vec<u8>) -> io::Result<String> {
         let file = name.to_owned();
         self.operate(&[name], Act::Other, move |storage| storage.set_aside(&file, &content)).await
@@ -213,7 +213,7 @@ impl Disk {
         operation: impl FnOnce(&dyn Storage) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let (sender, outcome) = oneshot::channel();
-        // Nobody may wait for it any more.
+        // The receiver may be gone.
         let operation: Operation = Box::new(move |storage| _ = sender.send(operation(storage)));
         self.request(names, act(operation), outcome).await
     }
@@ -231,7 +231,7 @@ impl Disk {
         let shared = Arc::clone(&self.shared);
         let job = work::run(&*self.work, move || shared.carry_out());
         let told = async { outcome.await.unwrap_or_else(|_| Err(JobFailed.into())) };
-        // Another's job may do it, and this one's what others ask for.
+        // Another caller's job may run this request, and this job those of other callers.
         let done = async {
             _ = job.await;
             pending().await
@@ -251,10 +251,10 @@ impl Shared {
         queue.push_back(Request { number, names, act: Some(act), _place: place });
     }
 
-    /// Does what may begin, until there is nothing more. What has to wait for another job is left to that.
+    /// Runs requests until none may begin. A request that has to wait for another job is left to that job.
     fn carry_out(&self) {
         while let Some((numbers, acts)) = self.begin() {
-            // A panic is told to who waits, by the end of its channel.
+            // The caller learns of a panic when its channel closes.
             _ = catch_unwind(AssertUnwindSafe(|| acts.carry_out(&*self.storage)));
             self.queue().retain(|request| !numbers.contains(&request.number));
         }
@@ -299,7 +299,7 @@ impl Shared {
     }
 }
 
-/// What is done in one go: operations, then a sync of `name` if somebody waits for one.
+/// A batch: operations, then a sync of `name` if a caller waits for one.
 #[derive(Default)]
 struct Acts {
     operations: Vec<Operation>,
@@ -334,12 +334,13 @@ mod tests {
     use crate::store::Memory;
     use crate::work::{AtOnce, Job};
 
-    /// Notes what is done to a storage in memory. It panics at the name `panic`, and cannot sync the name `failing`.
+    /// Records the operations on a storage in memory. It panics at the name `panic`, and cannot sync the name
+    /// `failing`.
     #[derive(Default)]
     struct Noted {
         memory: Memory,
         done: Mutex<Vec<String>>,
-        /// What other threads do while the next thing is being done.
+        /// Jobs of other threads that run during the next operation.
         meanwhile: Mutex<Vec<Job>>,
     }
 
@@ -469,7 +470,7 @@ mod tests {
         assert_eq!(content, b"1");
     }
 
-    /// Has the first of the jobs do what it may while the others run beside it. Returns what was done.
+    /// Runs the first job, with the others in parallel. Returns the operations in their order.
     fn run_side_by_side(noted: &Noted, work: &Later) -> Vec<String> {
         let mut jobs = work.0.take().into_iter();
         let first = jobs.next().expect("a job");

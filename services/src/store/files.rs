@@ -1,9 +1,9 @@
 //! A [`Storage`] over a directory of the file system.
 //!
-//! A file that was written to stays open until it is synced, so that a failure to write it back is told to
-//! the one who syncs. One process at a time owns the directory, by locks that end with the process: of the directory
-//! itself, and of a file in it, where there is one. On a disk without inodes there is no place for the file, and not
-//! every file system locks directories; either lock keeps a second gateway out.
+//! A written file stays open until it is synced, so that its write-back error reaches the caller of the sync. One
+//! process at a time owns the directory, by locks that end with the process: of the directory itself, and of a file in
+//! it, if there is one. A disk without inodes has no room for the file, and not every file system locks directories;
+//! either lock keeps a second gateway out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,22 +20,22 @@ use nix::sys::statvfs::fstatvfs;
 use super::private::{make_directory, make_directory_durably};
 use super::{NAME_PARTS_MAX, Storage, checked_directory, checked_name};
 
-/// Held locked while the directory is in use.
+/// The lock file, locked while the directory is in use.
 const LOCK_FILE: &str = ".lock";
-/// Only the gateway's own user reads what it keeps.
+/// The mode of the directory: access for the gateway's own user only.
 pub(crate) const DIRECTORY_MODE: u32 = 0o700;
 pub(crate) const FILE_MODE: u32 = 0o600;
 
-/// A directory that this process alone uses, until the value is dropped.
+/// A directory that this process uses exclusively until the value is dropped.
 #[derive(Debug)]
 pub struct Files {
     path: PathBuf,
     directory: File,
-    /// The files with something to sync.
+    /// The files with unsynced content.
     unsynced: Mutex<BTreeMap<String, File>>,
-    /// The directories in which a file may have come, gone or changed its name since they were synced.
+    /// The directories in which a file may have been created, removed or renamed since their last sync.
     names_changed: Mutex<BTreeSet<PathBuf>>,
-    /// Held while directories are synced, so that nobody takes for durable what another is still about to sync.
+    /// Locked while directories are synced, so that no caller takes a name for durable while another's sync is pending.
     syncing_names: Mutex<()>,
     _lock: Option<File>,
 }
@@ -43,9 +43,9 @@ pub struct Files {
 /// Why a directory cannot be used.
 #[derive(Debug)]
 pub enum OpenError {
-    /// Another process uses it: a second gateway.
+    /// Another process uses it, such as a second gateway.
     InUse,
-    /// The file system refused.
+    /// An error of the file system.
     Io(io::Error),
 }
 
@@ -67,13 +67,12 @@ impl From<io::Error> for OpenError {
 }
 
 impl Files {
-    /// Takes the directory `path`, which is made, for its owner only, if it is missing. One that is read-only or
-    /// full can be taken, too: what is there can be read.
+    /// Opens and locks the directory `path`, creating it for its owner only if it is missing. A read-only or full
+    /// directory can be opened, too, and read.
     ///
     /// # Errors
     ///
-    /// [`OpenError::InUse`] if another process (or another `Files`) holds it, else what the file system
-    /// refuses.
+    /// [`OpenError::InUse`] if another process (or another `Files`) holds it, else the file system's error.
     pub fn open(path: &Path) -> Result<Self, OpenError> {
         make_directory_durably(path)?;
         let directory = File::open(path)?;
@@ -94,7 +93,7 @@ impl Files {
             path: path.to_owned(),
             directory,
             unsynced: Mutex::default(),
-            // Nobody knows what the process before has synced.
+            // The former process may have left names unsynced.
             names_changed: Mutex::new(directories_in(path)),
             syncing_names: Mutex::default(),
             _lock: lock,
@@ -124,7 +123,7 @@ impl Files {
         }
     }
 
-    /// `name` has come, gone, or become another file's. The directories that it is in may have come with it.
+    /// Notes that `name` was created, removed or replaced, perhaps together with its directories.
     fn note_name(&self, name: &str) {
         let directories = Path::new(name).ancestors().skip(1).map(Path::to_owned);
         lock(&self.names_changed).extend(directories);
@@ -148,7 +147,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// `None` for a file that is not there.
+/// Maps the error of a missing file to `None`.
 fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -159,8 +158,7 @@ fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// The directories in which files of the directory `path` can be, itself too, by their paths from there. Those that
-/// cannot be read are left out.
+/// The directory `path` and all directories below it, relative to it. Unreadable ones are left out.
 fn directories_in(path: &Path) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::from([PathBuf::new()]);
     let mut level = vec![PathBuf::new()];
@@ -168,7 +166,7 @@ fn directories_in(path: &Path) -> BTreeSet<PathBuf> {
         let inside = level.iter().flat_map(|directory| {
             let entries = fs::read_dir(path.join(directory)).into_iter().flatten().flatten();
             let is_directory = |entry: &DirEntry| {
-                // A link can lead to one.
+                // It may be a link to a directory.
                 !entry.file_type().is_ok_and(|kind| kind.is_file()) && fs::read_dir(entry.path()).is_ok()
             };
             entries.filter(is_directory).map(|entry| directory.join(entry.file_name()))
@@ -179,25 +177,25 @@ fn directories_in(path: &Path) -> BTreeSet<PathBuf> {
     found
 }
 
-/// The file in the directory `path` whose lock says that the directory is in use.
+/// The lock file of the directory `path`.
 fn lock_file(path: &Path) -> io::Result<File> {
     let file = path.join(LOCK_FILE);
     let created = OpenOptions::new().create(true).truncate(false).write(true).mode(FILE_MODE).open(&file);
-    // In a directory that takes no file the one of a former process serves.
+    // If the directory takes no new file, the lock file of a former process serves.
     created.or_else(|_| File::open(&file))
 }
 
-/// A directory that could not be used when the process began. Each use tries to take it until one has; those who use it
-/// wait between two tries.
+/// A directory that could not be opened when the process started. Each use tries again until one succeeds; users wait
+/// between two tries.
 #[derive(Debug)]
-pub struct LateFiles {
+pub struct DeferredFiles {
     path: PathBuf,
     files: OnceLock<Files>,
     opening: Mutex<()>,
 }
 
-impl LateFiles {
-    /// The directory `path`, which is not looked at yet.
+impl DeferredFiles {
+    /// The directory `path`, which is not opened yet.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), files: OnceLock::new(), opening: Mutex::default() }
     }
@@ -219,7 +217,7 @@ impl LateFiles {
     }
 }
 
-impl Storage for LateFiles {
+impl Storage for DeferredFiles {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         self.files()?.read(name)
     }
@@ -265,11 +263,11 @@ impl Storage for LateFiles {
     }
 }
 
-/// Opens the regular file at `path` for reading. Another, such as a FIFO that nobody writes to, is not waited for.
+/// Opens the regular file at `path` for reading, without blocking on others, such as a FIFO.
 ///
 /// # Errors
 ///
-/// What the file system refuses; the file is no regular one.
+/// An error of the file system, or the file is no regular one.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path)?;
     if !file.metadata()?.is_file() {
@@ -278,11 +276,12 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The content of the file `name` in the directory `path`, whoever uses that; `None` if there is no such file.
+/// The content of the file `name` in the directory `path`, without the directory's lock; `None` if there is no such
+/// file.
 ///
 /// # Errors
 ///
-/// What the file system refuses.
+/// An error of the file system.
 pub fn read_file(path: &Path, name: &str) -> io::Result<Option<Vec<u8>>> {
     if_there(fs::read(path.join(checked_name(name)?)))
 }
@@ -309,7 +308,7 @@ pub(super) fn list_files(path: &Path, name: &str) -> io::Result<Vec<String>> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        // The lock, and what is not the gateway's.
+        // This leaves out the lock file and files that are not the gateway's.
         names.extend(entry?.file_name().into_string().ok().filter(|name| checked_name(name).is_ok()));
     }
     names.sort();
@@ -379,7 +378,7 @@ impl Storage for Files {
 
     fn sync(&self, name: &str) -> io::Result<()> {
         let file = lock(&self.unsynced).remove(checked_name(name)?);
-        // A process before may have written it.
+        // A former process may have written it.
         let file = file.map_or_else(|| if_there(File::open(self.path.join(name))), |file| Ok(Some(file)))?;
         file.map_or(Ok(()), |file| file.sync_data())?;
         self.sync_names()
@@ -392,7 +391,7 @@ mod tests {
 
     use super::*;
 
-    /// A directory that goes when the test ends.
+    /// A directory that is removed when the test ends.
     struct Scratch(PathBuf);
 
     impl Scratch {
@@ -449,7 +448,7 @@ mod tests {
         drop(first);
         let second = Files::open(&scratch.0).unwrap();
         assert!(scratch.0.join(LOCK_FILE).exists());
-        // Former versions lock the file alone.
+        // Former versions lock only the file.
         assert!(File::open(scratch.0.join(LOCK_FILE)).unwrap().try_lock().is_err());
         drop(second);
     }
@@ -460,7 +459,7 @@ mod tests {
         fs::create_dir(&scratch.0).unwrap();
         let path = scratch.0.join("state");
         fs::write(&path, "a file").unwrap();
-        let late = LateFiles::new(&path);
+        let late = DeferredFiles::new(&path);
         assert!(late.read("leases").is_err() && late.append("leases", b"one").is_err());
         fs::remove_file(&path).unwrap();
         let other = Files::open(&path).unwrap();

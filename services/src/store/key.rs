@@ -1,4 +1,4 @@
-//! Keys that are drawn once, and kept.
+//! Keys that are generated once and then read from a file.
 
 use std::io;
 
@@ -10,11 +10,11 @@ use super::{Storage, sealed};
 /// Octets of a key.
 pub const KEY_OCTETS: usize = 32;
 
-/// The key in `file`. Without one that can be read it is drawn from `rng`, and kept there.
+/// Reads the key in `file`, or else generates one from `rng` and stores it there.
 ///
 /// # Errors
 ///
-/// What the file system refuses.
+/// An error of the file system.
 pub fn kept_key(storage: &dyn Storage, file: &str, rng: &mut impl Rng) -> io::Result<[u8; KEY_OCTETS]> {
     let content = storage.read(file)?.filter(|content| sealed::is_sealed(content));
     let kept = content.and_then(|content| BASE64.decode(sealed::unseal(&content).ok()?).ok());

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Storage, checked_directory, checked_name, list_in, part_of};
 
-/// Files in memory. What is written is as durable as the value itself, synced or not.
+/// Files in memory. Their content is as durable as the value itself, synced or not.
 #[derive(Debug, Default)]
 pub struct Memory {
     files: Mutex<Files>,
@@ -35,7 +35,7 @@ impl Storage for Memory {
     }
 
     fn len(&self, name: &str) -> io::Result<Option<u64>> {
-        // A length fits.
+        // A length fits into `u64`.
         Ok(self.files().get(checked_name(name)?).map(|content| content.len() as u64))
     }
 

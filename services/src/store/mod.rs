@@ -1,14 +1,14 @@
-//! What survives a restart.
+//! Persistent storage.
 //!
-//! [`Storage`] is what the services need of a file system: files in directories that are written, appended to and
-//! renamed, and [`Storage::sync`], before which a power cut can undo any of it. [`Storage::replace`] puts
-//! those together to a whole file that is replaced at once. All of its methods may take long. Services use a [`Disk`]
-//! instead, by which the same is done off their thread and awaited, or have a [job](crate::work) of their own do it.
+//! [`Storage`] is the services' interface of a file system: files in directories that are written, appended to and
+//! renamed, and [`Storage::sync`], before which a power cut can undo any of it. [`Storage::replace`] combines these
+//! into an atomic replacement. All methods may block for long. Services use a [`Disk`], which runs requests off their
+//! thread, or a [job](crate::work) of their own.
 //!
-//! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] is another storage that remembers
-//! what was found wrong with it, [`LateFiles`] a directory that cannot be used yet, [`ReadOnlyFiles`] one that is
-//! only looked at. [`replace_beside`] is for another process than the one that uses the directory. What is stored is
-//! [`sealed`] by checksums.
+//! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] wraps another storage and
+//! remembers its problems, [`DeferredFiles`] is a directory that cannot be opened yet, [`ReadOnlyFiles`] one that is
+//! only read. [`replace_beside`] is for another process than the owner of the directory. Stored records are [`sealed`]
+//! by checksums.
 
 mod beside;
 mod disk;
@@ -27,130 +27,129 @@ use std::io;
 
 pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
-pub use files::{Files, LateFiles, OpenError, open_regular, read_file};
+pub use files::{DeferredFiles, Files, OpenError, open_regular, read_file};
 pub use key::{KEY_OCTETS, kept_key};
 pub use memory::Memory;
 pub use monitored::{Monitored, SILENT};
 pub(crate) use private::{if_there, make_directory, new_file, sync_directory};
 pub use read_only::ReadOnlyFiles;
 
-/// A directory of the gateway's own. A file's name is 1 to [`NAME_PARTS_MAX`] parts with `/` between them: the
-/// directories that it is in, which come with their first file, and its own. Each part is 1 to [`NAME_OCTETS_MAX`]
-/// letters, digits, `-`, `_` and `.`, the first no dot; any other name is [`io::ErrorKind::InvalidInput`].
+/// A directory of the gateway. A file's name is 1 to [`NAME_PARTS_MAX`] parts separated by `/`: its directories, which
+/// its creation makes, and its own name. Each part is 1 to [`NAME_OCTETS_MAX`] letters, digits, `-`, `_` and `.`, and
+/// does not begin with a dot; any other name is [`io::ErrorKind::InvalidInput`].
 ///
-/// What is written can be read at once, and survives the end of the process. Only what is synced survives
-/// a power cut. Any thread may call; who calls for one file from several puts the calls in order.
+/// Written content can be read at once, and survives the end of the process. Only synced content survives a power cut.
+/// Any thread may call; callers order concurrent calls on one file.
 pub trait Storage: Send + Sync {
     /// The whole content of `name`; `None` if there is no such file.
     ///
     /// # Errors
     ///
-    /// What the file system refuses.
+    /// An error of the file system.
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
 
     /// What `name` holds from `offset` on, `len` octets or as many as there are; `None` if there is no such file.
     ///
     /// # Errors
     ///
-    /// What the file system refuses.
+    /// An error of the file system.
     fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>>;
 
     /// The length of `name` in octets; `None` if there is no such file.
     ///
     /// # Errors
     ///
-    /// What the file system refuses.
+    /// An error of the file system.
     fn len(&self, name: &str) -> io::Result<Option<u64>>;
 
-    /// What the directory `name` holds, in order: files and directories by the last part of their names. The empty name
-    /// is the directory that all others are in. A directory that is missing holds nothing.
+    /// The entries of the directory `name` in order: files and directories by the last part of their names. The empty
+    /// name is the root. A missing directory has no entries.
     ///
     /// # Errors
     ///
-    /// What the file system refuses.
+    /// An error of the file system.
     fn list(&self, name: &str) -> io::Result<Vec<String>>;
 
-    /// How many octets there is room for.
+    /// The free space in octets.
     ///
     /// # Errors
     ///
-    /// What the file system refuses.
+    /// An error of the file system.
     fn space(&self) -> io::Result<u64>;
 
-    /// Makes `content` all that `name` holds.
+    /// Replaces the content of `name` with `content`, neither atomically nor durably.
     ///
     /// # Errors
     ///
-    /// What the file system refuses; a part of the content may be there, the old one is not.
+    /// An error of the file system. A part of the new content may be there; the old content is lost.
     fn write(&self, name: &str, content: &[u8]) -> io::Result<()>;
 
-    /// Adds `record` at the end of `name`, which is made if missing.
+    /// Appends `record` to `name`, which is created if missing.
     ///
     /// # Errors
     ///
-    /// What the file system refuses; a part of the record may be there.
+    /// An error of the file system; a part of the record may be there.
     fn append(&self, name: &str, record: &[u8]) -> io::Result<()>;
 
-    /// Writes the `len` octets that `name` holds from `offset` on once more, as they are and where they are, which takes
-    /// no room: so a sync makes durable what a former one may have failed to.
+    /// Writes the `len` octets that `name` holds from `offset` on once more, in place, which takes no room: so a sync
+    /// makes durable what an earlier failed sync may have lost.
     ///
     /// # Errors
     ///
-    /// What the file system refuses, or there are not so many octets; [`io::ErrorKind::Unsupported`] if the storage
-    /// cannot do it. Nothing has changed then.
+    /// An error of the file system, or there are not so many octets; [`io::ErrorKind::Unsupported`] if the storage
+    /// cannot do it. The file is unchanged then.
     fn rewrite(&self, name: &str, offset: u64, len: usize) -> io::Result<()> {
         let _ = (name, offset, len);
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Calls `name` by the name `to`, in place of the file that was called so: at any time there is one
-    /// or the other.
+    /// Renames `name` to `to`, atomically replacing a file of that name.
     ///
     /// # Errors
     ///
-    /// What the file system refuses, or there is no `name`; nothing has changed then.
+    /// An error of the file system, or there is no `name`; nothing has changed then.
     fn rename(&self, name: &str, to: &str) -> io::Result<()>;
 
     /// Removes the file `name`, if there is one. A sync of any other file in its directory makes that durable.
     ///
     /// # Errors
     ///
-    /// What the file system refuses; nothing has changed then.
+    /// An error of the file system; nothing has changed then.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes durable what `name` holds, and that it is called so; and, of all files, what they are called.
+    /// Makes the content and the name of `name` durable, and the names of all files.
     ///
     /// # Errors
     ///
-    /// What the file system refuses. Any part of what was not yet durable may be lost then, now or at the
-    /// next power cut, and syncing again does not bring it back: it has to be written again.
+    /// An error of the file system. Any part of the content that was not durable may be lost then, now or at the next
+    /// power cut, and another sync does not bring it back: the caller has to write it again.
     fn sync(&self, name: &str) -> io::Result<()>;
 
-    /// Puts `content` in place of whatever `name` held, durably, by way of the file `name` with `.new`
-    /// after it. At any time, power cuts or not, there is the old content or the new; after `Ok` the new.
+    /// Replaces whatever `name` held with `content`, durably, by way of the file `name` with `.new` after it. At any
+    /// time, also after a power cut, the file has the old content or the new; after `Ok` the new.
     ///
     /// # Errors
     ///
-    /// What the file system refuses. Which content there is after the next power cut is open then. The file with
-    /// `.new` is empty if the file system allows it, so that it takes no room on a full disk.
+    /// An error of the file system. Either content may be there after the next power cut. The file with `.new` is
+    /// emptied if the file system allows it, so that it takes no room on a full disk.
     fn replace(&self, name: &str, content: &[u8]) -> io::Result<()> {
         let new = format!("{name}.new");
         let written = self.write(&new, content).and_then(|()| self.sync(&new));
         if let Err(error) = written.and_then(|()| self.rename(&new, name)) {
-            // The first error is the one to tell.
+            // The first error is the one to report.
             let _ = self.write(&new, b"").and_then(|()| self.sync(&new));
             return Err(error);
         }
         self.sync(name)
     }
 
-    /// Keeps `content`, which was read from `name` and is damaged, in a file of its own, durably: `name` with
-    /// `.damaged` after it, or `.damaged-2` and so on if there is such a file with other content. Returns the
-    /// file's name.
+    /// Stores `content`, which was read from `name` and is damaged, in a file of its own, durably: `name` with
+    /// `.damaged` after it, or `.damaged-2` and so on if there is such a file with other content. Returns the file's
+    /// name.
     ///
     /// # Errors
     ///
-    /// What the file system refuses, or there are [`DAMAGED_MAX`] such files.
+    /// An error of the file system, or there are [`DAMAGED_MAX`] such files.
     fn set_aside(&self, name: &str, content: &[u8]) -> io::Result<String> {
         for number in 1..=DAMAGED_MAX {
             let aside =
@@ -165,13 +164,13 @@ pub trait Storage: Send + Sync {
         Err(io::Error::new(io::ErrorKind::AlreadyExists, why))
     }
 
-    /// Tells whoever watches the storage what is wrong about `topic` from now on, in a sentence; `None` if
-    /// nothing is. Nobody may watch.
+    /// Reports the current problem with `topic`, in a sentence, to a monitor if there is one; `None` if there is no
+    /// problem.
     fn report(&self, topic: Topic, problem: Option<String>) {
         let _ = (topic, problem);
     }
 
-    /// Whether it is known that requests are not answered now.
+    /// Whether the storage is known not to respond now.
     fn is_silent(&self) -> bool {
         false
     }
@@ -180,39 +179,39 @@ pub trait Storage: Send + Sync {
 /// How many damaged copies of a file are kept.
 pub const DAMAGED_MAX: usize = 8;
 
-/// What can be wrong with what is stored.
+/// The topics of problems with stored data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
-    /// The disk does not answer.
+    /// The disk does not respond.
     Silence,
     /// The gateway's hardware addresses.
     Identity,
-    /// The stored leases are not what was written.
+    /// The stored leases are damaged.
     LeasesDamaged,
     /// The stored leases cannot be read.
     LeasesUnread,
     /// Leases cannot be written.
     LeasesNotKept,
-    /// The WAN's lease is not what was written.
+    /// The WAN's stored lease is damaged.
     WanLeaseDamaged,
     /// The WAN's lease cannot be written.
     WanLeaseNotKept,
-    /// The office's own authority is not what was written.
+    /// The office's stored authority is damaged.
     AuthorityDamaged,
     /// The office's own authority cannot be read or written.
     AuthorityNotKept,
-    /// The certificate that servers show ends soon, or its files are no good.
+    /// The servers' certificate ends soon, or its files are unusable.
     Certificate,
-    /// The keys that sign mail are not what was written.
+    /// The stored keys that sign mail are damaged.
     SigningKeysDamaged,
     /// The keys that sign mail cannot be read, made or written.
     SigningKeysNotKept,
-    /// The file of those whose certificates are believed is no good.
+    /// The file of trusted authorities is unusable.
     Authorities,
 }
 
 impl Topic {
-    /// What is said when the problem is over.
+    /// The log message when the problem is over.
     fn when_well(self) -> &'static str {
         match self {
             Self::Silence => "the disk answers",
@@ -238,7 +237,7 @@ pub const NAME_OCTETS_MAX: usize = 64;
 /// The most parts of a name: directories, and the file itself.
 pub const NAME_PARTS_MAX: usize = 4;
 
-/// `name` itself if a file may be called so.
+/// `name`, if it is valid for a file.
 ///
 /// # Errors
 ///
@@ -255,7 +254,7 @@ pub fn checked_name(name: &str) -> io::Result<&str> {
     }
 }
 
-/// `name` itself if a directory may be called so: as a file, or empty.
+/// `name`, if it is valid for a directory: as a file's name, or empty.
 ///
 /// # Errors
 ///
@@ -264,7 +263,7 @@ pub fn checked_directory(name: &str) -> io::Result<&str> {
     if name.is_empty() { Ok(name) } else { checked_name(name) }
 }
 
-/// What is in `directory` where there are the files `names`, for a storage that knows files only.
+/// The entries of `directory` derived from the files `names`, for a storage without directories.
 pub fn list_in<'a>(directory: &str, names: impl Iterator<Item = &'a String>) -> Vec<String> {
     let inside = |name: &'a String| {
         let rest = match directory {
@@ -287,7 +286,7 @@ pub fn part_of(content: &[u8], offset: u64, len: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// The contract of [`Storage`], for each of its implementations.
+    /// Tests the contract of [`Storage`], for each of its implementations.
     pub(super) fn keeps_its_promises(disk: &dyn Storage) {
         assert_eq!(disk.read("a").unwrap(), None);
         disk.append("a", b"one").unwrap();

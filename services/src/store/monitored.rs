@@ -1,4 +1,4 @@
-//! A [`Storage`] that remembers what is wrong with what it holds, for `gatepost show status`.
+//! A [`Storage`] that remembers its problems, for `gatepost show status`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,20 +9,20 @@ use tokio::time::sleep;
 
 use super::{Storage, Topic};
 
-/// How often is looked whether the disk answers. What was asked before one look and is not answered at the next is late.
-pub const LOOKS_EVERY: Duration = Duration::from_secs(5);
+/// The interval at which the disk's progress is checked. A request that is pending at two checks is late.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is said while the disk does not answer.
+/// The problem while the disk does not respond.
 pub const SILENT: &str = "the disk does not answer; what has to be read or stored waits";
 
-/// Another storage, what was [reported](Storage::report) of it, and what it is asked.
+/// A storage with its [reported](Storage::report) problems and pending requests.
 pub struct Monitored {
     disk: Arc<dyn Storage>,
     problems: Mutex<Problems>,
     asked: Mutex<Asked>,
 }
 
-/// What the storage is asked and has not answered.
+/// The pending requests.
 #[derive(Default)]
 struct Asked {
     /// The number of the next request.
@@ -31,7 +31,7 @@ struct Asked {
     open: BTreeSet<u64>,
 }
 
-/// A request. It is answered when this is dropped.
+/// A pending request, until it is dropped.
 struct Request<'a> {
     asked: &'a Mutex<Asked>,
     number: u64,
@@ -62,11 +62,11 @@ impl Monitored {
         Self { disk, problems: Mutex::default(), asked: Mutex::default() }
     }
 
-    /// Reports a disk that does not answer, and that it answers again, for ever.
+    /// Reports whenever the disk stops or resumes responding. It never returns.
     pub async fn watch(&self) {
         let mut before = None;
         loop {
-            sleep(LOOKS_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
             let oldest = self.oldest();
             let is_silent = oldest.is_some() && oldest == before;
             self.report(Topic::Silence, is_silent.then(|| SILENT.to_owned()));
@@ -74,7 +74,7 @@ impl Monitored {
         }
     }
 
-    /// The number of the oldest request that is open.
+    /// The number of the oldest pending request.
     fn oldest(&self) -> Option<u64> {
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).open.first().copied()
     }
@@ -84,7 +84,7 @@ impl Monitored {
         request(&*self.disk)
     }
 
-    /// What is wrong now, a sentence for each topic.
+    /// The current problems, a sentence for each topic.
     pub fn problems(&self) -> Vec<String> {
         self.lock().values().cloned().collect()
     }
@@ -178,14 +178,14 @@ mod tests {
                 thread::yield_now();
             }
             assert!(!disk.is_silent());
-            sleep(2 * LOOKS_EVERY).await;
+            sleep(2 * CHECK_INTERVAL).await;
             sleep(Duration::from_secs(1)).await;
-            // Others are answered meanwhile, as from the kernel's memory.
+            // Other requests complete meanwhile, as from the page cache.
             assert!(disk.read("b").is_ok());
             assert_eq!((disk.problems(), disk.is_silent()), (vec![SILENT.to_owned()], true));
             open.send(()).unwrap();
             asking.join().unwrap().unwrap();
-            sleep(LOOKS_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
             assert!(disk.problems().is_empty() && !disk.is_silent());
         };
         first_of(disk.watch(), steps).await;

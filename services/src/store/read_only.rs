@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use super::files::{file_len, list_files, read_part};
 use super::{Storage, read_file};
 
-/// A directory of the file system that is only looked at, whoever uses it: what a running gateway writes can be seen
-/// half-way. Nothing is locked or made.
+/// A directory of the file system that is only read, also while another process owns it: writes of a running gateway
+/// can be seen half-way. It takes no lock and creates nothing.
 #[derive(Clone, Debug)]
 pub struct ReadOnlyFiles {
     path: PathBuf,
 }
 
 impl ReadOnlyFiles {
-    /// The directory `path`, which need not be there: it holds nothing then.
+    /// The directory `path`. A missing one is empty.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }

@@ -1,23 +1,23 @@
-//! Records with a checksum, so that a digit that flips on the disk is noticed.
+//! Records with a checksum, by which a bit that flips on the disk is noticed.
 //!
-//! A sealed record is a line: the version of this format, the CRC-32C of the payload in eight hexadecimal digits,
-//! and the payload, which is JSON:
+//! A sealed record is a line: the version of this format, the CRC-32C of the payload in eight hexadecimal digits, and
+//! the payload in JSON:
 //!
 //! ```text
 //! 2 5d5c9f0c [{"address":"192.168.1.2","client":"mac:02:00:00:00:00:01", ...}]
 //! ```
 //!
-//! In version 1 the payload was all there was. Such records are still read, and replaced by sealed ones when
-//! their file is written anew.
+//! In version 1 a record was the payload alone. Such records are still read, and sealed when their file is written
+//! anew.
 
 use std::fmt;
 
-/// What a sealed record starts with.
+/// The beginning of a sealed record.
 const VERSION: &[u8] = b"2 ";
 /// Octets of the checksum and the space behind it.
 const CHECKSUM_LEN: usize = 9;
 
-/// Why a record is not to be believed.
+/// The record's checksum does not match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Damage;
 
@@ -29,7 +29,7 @@ impl fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
-/// The line that holds `payload`, which has no line break itself.
+/// The line that holds `payload`, which must not contain a line break.
 pub fn seal(payload: &[u8]) -> Vec<u8> {
     let mut line = VERSION.to_vec();
     line.extend_from_slice(format!("{:08x} ", crc32c(payload)).as_bytes());
@@ -38,16 +38,16 @@ pub fn seal(payload: &[u8]) -> Vec<u8> {
     line
 }
 
-/// Whether a record claims to be sealed.
+/// Whether a record has the form of a sealed one.
 pub fn is_sealed(record: &[u8]) -> bool {
     record.starts_with(VERSION)
 }
 
-/// The payload of a record: of one that is sealed its payload, of another the record itself.
+/// The payload of a sealed record, or an unsealed record itself.
 ///
 /// # Errors
 ///
-/// The record is sealed, and not what was written.
+/// The record is sealed, and its checksum does not match.
 pub fn unseal(record: &[u8]) -> Result<&[u8], Damage> {
     let Some(rest) = record.strip_prefix(VERSION) else { return Ok(record) };
     let (checksum, payload) = rest.split_at_checked(CHECKSUM_LEN).ok_or(Damage)?;
@@ -56,7 +56,7 @@ pub fn unseal(record: &[u8]) -> Result<&[u8], Damage> {
     if is_right { Ok(payload) } else { Err(Damage) }
 }
 
-/// CRC-32C. // RFC 3720 section 12.1
+/// CRC-32C. (RFC 3720, section 12.1)
 fn crc32c(octets: &[u8]) -> u32 {
     const POLYNOMIAL_REVERSED: u32 = 0x82f6_3b78;
     const TABLE: [u32; 256] = {
@@ -99,7 +99,7 @@ mod tests {
             for bit in 0..8 {
                 let mut damaged = sealed.clone();
                 damaged[at] ^= 1 << bit;
-                // Without its version it is no record of the former format either.
+                // Without its version it is no record of the former format, either.
                 let is_noticed = unseal(&damaged).map_or(true, |payload| payload[0] != b'[');
                 assert!(is_noticed, "bit {bit} of octet {at}");
             }

@@ -1,17 +1,17 @@
-//! Storages that fail when a test says so.
+//! Storages with injected failures.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Memory, Storage};
 
-/// A disk that can be broken: half of a record gets written then, and no file is replaced.
+/// A disk with a switch for failures: then half of a record gets written, and no file is replaced.
 #[derive(Default)]
 pub struct Breakable {
     memory: Memory,
-    /// Whether it writes nothing whole.
+    /// Whether writes fail half-way.
     pub is_broken: AtomicBool,
-    /// Whether no file can be read.
+    /// Whether reads fail.
     pub is_unreadable: AtomicBool,
 }
 

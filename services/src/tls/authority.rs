@@ -1,13 +1,12 @@
-//! The office's own authority: a certificate that people install once, and by which they trust the gateway.
+//! The office's own certificate authority, which users install once to trust the gateway.
 //!
-//! An [`Authority`] signs certificates for the gateway's names alone. It is made once, as everybody who trusts it has to
-//! install its certificate by hand: it is valid for [`AUTHORITY_YEARS`], whatever the machine's clock said when it was
-//! made. Because it ends up among the authorities of browsers, it cannot speak for anybody else: it is constrained to the
-//! office's domain, the gateway's host name, and private addresses (RFC 5280, section 4.2.1.10), and to servers. Other names
-//! take another authority.
+//! An [`Authority`] signs certificates for the gateway's names alone. Every user has to install its certificate by
+//! hand, so it is made once, and is valid for [`AUTHORITY_YEARS`] whatever the machine's clock shows. It ends up in the
+//! trust stores of browsers, so its name constraints (RFC 5280, section 4.2.1.10) allow only the office's domain, the
+//! gateway's host name and private addresses, and its usages only servers. Other names need another authority.
 //!
-//! A [`Leaf`] is what servers show: it is valid for [`LEAF_DAYS`], and is to be signed anew when a third of that is
-//! left, when names have changed, or when the clock shows that it was made at a wrong time.
+//! A [`Leaf`] is the servers' certificate: it is valid for [`LEAF_DAYS`], and is due for renewal when a third of that
+//! is left, when names have changed, or when the clock shows that it was made at a wrong time.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,7 +26,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use super::{BadIdentity, Identity};
+use super::{Identity, IdentityError};
 use crate::calendar::DAY;
 use crate::clock::UnixTime;
 use crate::crypto::signing::{KeyKind, generate};
@@ -35,21 +34,21 @@ use crate::crypto::signing::{KeyKind, generate};
 /// How long an authority's certificate is valid: longer than the gateway's hardware lasts.
 pub const AUTHORITY_YEARS: u64 = 20;
 
-/// How long a server's certificate is valid; Apple's systems take no more than 825 from an authority of one's own.
+/// How long a server's certificate is valid; Apple's systems accept at most 825 days from a private authority.
 pub const LEAF_DAYS: u64 = 90;
 
 /// How long before its end a server's certificate is renewed.
-pub const RENEWED_DAYS_BEFORE: u64 = 30;
+pub const RENEWAL_DAYS_LEFT: u64 = 30;
 
 /// The most names of a certificate.
 pub const NAMES_MAX: usize = 64;
 
-/// 2026-01-01T00:00:00Z. A clock that shows less is wrong: this program is younger.
+/// 2026-01-01T00:00:00Z. A clock that shows less is wrong: this program is newer.
 const PROGRAM_BEGINS: UnixTime = UnixTime(1_767_225_600);
 /// 2099-01-01T00:00:00Z. A clock that shows more is wrong, or this program is out of date.
 const CLOCK_MAX: UnixTime = UnixTime(4_070_908_800);
 
-/// Addresses that nobody else on the internet has. // RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291
+/// Address ranges that are not globally unique. (RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291)
 const PRIVATE: [(&str, u8); 7] = [
     ("10.0.0.0", 8),
     ("172.16.0.0", 12),
@@ -60,12 +59,12 @@ const PRIVATE: [(&str, u8); 7] = [
     ("fe80::", 10),
 ];
 
-/// What the gateway is called by those who connect to it.
+/// The names and addresses at which clients connect to the gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Names {
-    /// The gateway's name without a domain.
+    /// The gateway's host name without a domain.
     pub hostname: String,
-    /// The office's domain, in which every name is the gateway's to speak for.
+    /// The office's domain; the gateway is authoritative for all names in it.
     pub domain: String,
     /// Its addresses on the LAN. Those that are not private are left out.
     pub addresses: BTreeSet<IpAddr>,
@@ -95,31 +94,31 @@ pub struct Leaf {
     not_after: u64,
 }
 
-/// What was stored is no authority, or names are none.
+/// The stored data is no authority, or a name is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotSigned(String);
+pub struct SigningError(String);
 
-impl fmt::Display for NotSigned {
+impl fmt::Display for SigningError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for NotSigned {}
+impl std::error::Error for SigningError {}
 
-impl From<rcgen::Error> for NotSigned {
+impl From<rcgen::Error> for SigningError {
     fn from(error: rcgen::Error) -> Self {
         Self(error.to_string())
     }
 }
 
 impl Authority {
-    /// A new authority with a key of its own for the domain and the host name of `names`, made at the time `now`.
+    /// Makes an authority with a new key for the domain and the host name of `names`, at the time `now`.
     ///
     /// # Errors
     ///
-    /// A name is not one of DNS.
-    pub fn make(kind: KeyKind, names: &Names, now: UnixTime, rng: &mut StdRng) -> Result<Self, NotSigned> {
+    /// A name is not a DNS name.
+    pub fn make(kind: KeyKind, names: &Names, now: UnixTime, rng: &mut StdRng) -> Result<Self, SigningError> {
         names.check()?;
         let key = generate(kind, rng);
         let not_after = authority_end(now);
@@ -140,44 +139,44 @@ impl Authority {
         })
     }
 
-    /// Whether it speaks for `names`.
+    /// Whether its constraints permit `names`.
     pub fn is_for(&self, names: &Names) -> bool {
         self.hostname == names.hostname && self.domain == names.domain
     }
 
-    /// Whether it lasts as long as what it signs at the time `now`.
+    /// Whether it lasts as long as a certificate that it would sign at the time `now`.
     pub fn lasts(&self, now: UnixTime) -> bool {
         leaf_end(now).0 <= self.not_after
     }
 
-    /// Whether one that is made at the time `now` lasts as long as what it signs then. Not so beyond the times that a
-    /// clock can show rightly.
+    /// Whether a new authority would last as long as a certificate that it would sign at the time `now`; `false` for
+    /// times that no correct clock shows.
     pub(super) fn would_last(now: UnixTime) -> bool {
         leaf_end(now) <= authority_end(now)
     }
 
-    /// When it ends.
+    /// The end of its validity.
     pub(super) fn not_after(&self) -> UnixTime {
         UnixTime(self.not_after)
     }
 
-    /// A certificate for `names`, with a key of its own, made at the time `now`. It may end after the authority: a clock that
-    /// is wrong says nothing of what clients see, and some certificate has to be shown until the clock is right.
+    /// Signs a certificate for `names` with a new key, at the time `now`. The certificate may outlast the authority: a
+    /// wrong clock says nothing of the clients' clocks, and servers need a certificate until the clock is right.
     ///
     /// # Errors
     ///
-    /// The authority does not speak for `names`, a name is not one of DNS, or the authority is not what
-    /// [`Authority::make`] made.
+    /// The authority's constraints exclude `names`, a name is not a DNS name, or the authority is not one of
+    /// [`Authority::make`].
     pub fn sign(
         &self,
         kind: KeyKind,
         names: &Names,
         now: UnixTime,
         rng: &mut StdRng,
-    ) -> Result<Leaf, NotSigned> {
+    ) -> Result<Leaf, SigningError> {
         if !self.is_for(names) {
             let full_name = names.full_name();
-            return Err(NotSigned(format!(
+            return Err(SigningError(format!(
                 "the authority of {} does not speak for {full_name}",
                 self.domain
             )));
@@ -201,13 +200,13 @@ impl Authority {
         })
     }
 
-    /// Its certificate in PEM, which everybody may have.
+    /// Its certificate in PEM, which is public.
     pub fn certificate_pem(&self) -> String {
         pem("CERTIFICATE", &self.certificate)
     }
 
-    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, NotSigned> {
-        // What signing takes of it is the name, the usages and the key.
+    fn issuer(&self) -> Result<Issuer<'static, KeyPair>, SigningError> {
+        // Signing uses only the name, the usages and the key.
         let mut params = CertificateParams::default();
         params.distinguished_name = authority_name(&self.domain);
         params.key_usages = AUTHORITY_USAGES.to_vec();
@@ -215,7 +214,7 @@ impl Authority {
     }
 }
 
-/// Nothing of the key.
+/// Hides the key.
 impl fmt::Debug for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authority").field("domain", &self.domain).finish_non_exhaustive()
@@ -223,20 +222,19 @@ impl fmt::Debug for Authority {
 }
 
 impl Leaf {
-    /// Whether it is to be signed anew, since the time of its certificate is nearly over or has not come, or it is not for
-    /// `names`.
+    /// Whether it has to be renewed: it is about to expire, not yet valid, or not for `names`.
     pub fn is_due(&self, names: &Names, now: UnixTime) -> bool {
         self.names != *names
             || now.0 < self.not_before
-            || now.0.saturating_add(RENEWED_DAYS_BEFORE * DAY) >= self.not_after
+            || now.0.saturating_add(RENEWAL_DAYS_LEFT * DAY) >= self.not_after
     }
 
-    /// What servers show with it.
+    /// The identity for servers.
     ///
     /// # Errors
     ///
-    /// It is not valid at the time `now`, or not what [`Authority::sign`] made.
-    pub fn identity(&self, now: UnixTime, provider: &CryptoProvider) -> Result<Identity, BadIdentity> {
+    /// It is not valid at the time `now`, or not one of [`Authority::sign`].
+    pub fn identity(&self, now: UnixTime, provider: &CryptoProvider) -> Result<Identity, IdentityError> {
         let chain = vec![CertificateDer::from(self.certificate.clone())];
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(self.key.clone()));
         Identity::from_der(chain, key, now, provider)
@@ -253,7 +251,7 @@ impl Leaf {
     }
 }
 
-/// Nothing of the key.
+/// Hides the key.
 impl fmt::Debug for Leaf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Leaf").field("names", &self.names).finish_non_exhaustive()
@@ -261,7 +259,7 @@ impl fmt::Debug for Leaf {
 }
 
 impl Names {
-    /// The names of a gateway that is called `hostname` in `domain`, in whatever case, and has these addresses.
+    /// The names of a gateway `hostname` in `domain`, in any case, with these addresses.
     pub fn new(hostname: &str, domain: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let (hostname, domain) = (hostname.to_lowercase(), domain.to_lowercase());
         Self { hostname, domain, addresses: addresses.into_iter().collect() }
@@ -271,22 +269,22 @@ impl Names {
         format!("{}.{}", self.hostname, self.domain)
     }
 
-    /// Refuses names that no client could ask for.
-    fn check(&self) -> Result<(), NotSigned> {
+    /// Rejects invalid names.
+    fn check(&self) -> Result<(), SigningError> {
         match DnsName::try_from(self.full_name()) {
             Ok(_) => Ok(()),
-            Err(_) => Err(NotSigned(format!("{:?} is no name of DNS", self.full_name()))),
+            Err(_) => Err(SigningError(format!("{:?} is no name of DNS", self.full_name()))),
         }
     }
 
     /// The host name with and without the domain, the domain and every name in it, the private addresses.
-    fn subject_alt_names(&self) -> Result<Vec<SanType>, NotSigned> {
+    fn subject_alt_names(&self) -> Result<Vec<SanType>, SigningError> {
         self.check()?;
         let names = [
             self.full_name(),
             self.hostname.clone(),
             self.domain.clone(),
-            // `smtp`, `pop` and whatever else the zone calls the gateway.
+            // `smtp`, `pop` and the zone's other names of the gateway.
             format!("*.{}", self.domain),
         ];
         let names = names.into_iter().map(|name| Ok(SanType::DnsName(name.try_into()?)));
@@ -296,7 +294,7 @@ impl Names {
     }
 }
 
-/// What an authority is used for.
+/// The key usages of an authority.
 const AUTHORITY_USAGES: [KeyUsagePurpose; 2] = [KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
 
 fn authority_name(domain: &str) -> DistinguishedName {
@@ -313,7 +311,7 @@ fn leaf_end(now: UnixTime) -> UnixTime {
     UnixTime(now.0.saturating_add(LEAF_DAYS * DAY))
 }
 
-/// What every certificate has. // RFC 5280, section 4.1.2.2: a serial number of up to 20 octets that is positive
+/// The common fields of certificates. RFC 5280, section 4.1.2.2: a serial number is positive and has at most 20 octets.
 fn params(not_before: UnixTime, not_after: UnixTime, rng: &mut StdRng) -> CertificateParams {
     let mut serial: [u8; 16] = rng.random();
     serial[0] = serial[0] & 0x7f | 0x40;
@@ -331,10 +329,10 @@ fn distinguished(name: &str) -> DistinguishedName {
     distinguished
 }
 
-/// Nobody else's names. // RFC 5280, section 4.2.1.10
+/// The name constraints: the gateway's own names. (RFC 5280, section 4.2.1.10)
 fn constraints(names: &Names) -> NameConstraints {
     let own = [&names.domain, &names.hostname].map(|name| GeneralSubtree::DnsName(name.clone()));
-    // A form that no subtree names would be open to every name.
+    // A name form without a subtree would be unrestricted.
     let mail = [GeneralSubtree::Rfc822Name(names.domain.clone())];
     let private = private()
         .map(|(address, bits)| GeneralSubtree::IpAddress(CidrSubnet::from_addr_prefix(address, bits)));
@@ -355,11 +353,11 @@ fn is_private(address: IpAddr) -> bool {
     })
 }
 
-fn key_pair(pkcs8: &[u8]) -> Result<KeyPair, NotSigned> {
+fn key_pair(pkcs8: &[u8]) -> Result<KeyPair, SigningError> {
     Ok(KeyPair::try_from(pkcs8)?)
 }
 
-/// `der` between lines that name it. // RFC 7468, section 2
+/// `der` in the textual encoding. (RFC 7468, section 2)
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");

@@ -1,4 +1,4 @@
-//! How many handshakes are under way, so that whoever begins many and ends none takes no more than a share.
+//! The limits of concurrent handshakes, in all and for each source.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -7,23 +7,23 @@ use std::rc::Rc;
 
 use crate::users::limit::source_of;
 
-/// Handshakes of servers at a time. One holds up to 64 KiB of a message that is not yet whole.
+/// The most concurrent handshakes of servers. One holds up to 64 KiB of an incomplete message.
 pub const HANDSHAKES_MAX: usize = 256;
 
-/// Of these, those of sources that are not on the LAN: half, so that strangers who begin many keep no user out.
+/// Of these, the most from sources that are not on the LAN: half, so that these cannot exclude the LAN.
 pub const HANDSHAKES_OUTSIDE_MAX: usize = 128;
 
-/// Handshakes of one source (an IPv4 address, an IPv6 /64) at a time.
+/// The most concurrent handshakes of one source (an IPv4 address, an IPv6 /64).
 pub const HANDSHAKES_PER_SOURCE_MAX: usize = 16;
 
-/// The handshakes that are under way.
+/// The handshakes in progress.
 #[derive(Debug, Default)]
 pub(super) struct Handshakes {
-    /// Those of each source, and whether it is on the LAN.
+    /// Their number for each source, and whether the source is on the LAN.
     by_source: RefCell<BTreeMap<(IpAddr, bool), usize>>,
 }
 
-/// A handshake's place among them, until it is dropped.
+/// One handshake's slot, released on drop.
 #[derive(Debug)]
 pub(super) struct Place {
     handshakes: Rc<Handshakes>,
@@ -31,8 +31,8 @@ pub(super) struct Place {
 }
 
 impl Handshakes {
-    /// A place for a handshake with `source`; `None` if the source, all sources outside of the LAN, or all sources
-    /// together, have too many.
+    /// A slot for a handshake with `source`; `None` if the source, all sources outside of the LAN, or all sources
+    /// together have reached their limit.
     pub fn begin(self: &Rc<Self>, source: IpAddr, is_lan: bool) -> Option<Place> {
         let source = (source_of(source), is_lan);
         let mut by_source = self.by_source.borrow_mut();

@@ -1,8 +1,7 @@
-//! A certificate with its key: what a server shows of itself.
+//! A certificate chain with its key, which authenticates a server.
 //!
-//! [`Identity::from_pem`] takes only what a client can use now: a key that can be read and fits, certificates whose
-//! time has come and is not over. Who signed them is not asked, nor whether they lead from one to the next: that is for
-//! clients to judge.
+//! [`Identity::from_pem`] accepts only an identity that is usable now: a readable key that matches, and certificates in
+//! their validity period. It does not verify signatures or the chain: clients do.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,45 +22,45 @@ use crate::clock::UnixTime;
 /// The most certificates of a chain.
 pub const CHAIN_MAX: usize = 8;
 
-/// The latest time of day that a certificate can name, 9999-12-31T23:59:59Z, and a second. // RFC 5280, section 4.1.2.5
+/// One second after the latest time that a certificate can express, 9999-12-31T23:59:59Z. (RFC 5280, section 4.1.2.5)
 const END_OF_TIME: UnixTime = UnixTime(253_402_300_800);
 
-/// A certificate, those that lead from it to an authority, and its key.
+/// A certificate, its intermediate certificates, and its key.
 #[derive(Clone)]
 pub struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
     not_after: UnixTime,
 }
 
-/// Why a certificate and a key are no [`Identity`].
+/// Why a certificate and a key are not an [`Identity`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum BadIdentity {
+pub enum IdentityError {
     /// There is no certificate in the file, or one of them cannot be read.
     Certificate,
     /// There are more than [`CHAIN_MAX`] certificates.
     TooManyCertificates,
     /// There is no key in the file, or it cannot be read.
     Key,
-    /// The key needs a password.
+    /// The key is encrypted with a password.
     KeyEncrypted,
-    /// The key is of a kind, or of a length, that TLS does not take.
+    /// TLS does not support the key's type or length.
     KeyUnsupported,
-    /// The first certificate is of another key.
+    /// The first certificate has another public key.
     KeyOfAnother,
-    /// The certificate's time was over then.
+    /// The certificate expired at this time.
     Expired(UnixTime),
-    /// The certificate's time begins then.
+    /// The certificate becomes valid at this time.
     NotYetValid(UnixTime),
-    /// The time of one of those behind the first was over then.
+    /// An intermediate certificate expired at this time.
     ChainExpired(UnixTime),
-    /// The time of one of those behind the first begins then.
+    /// An intermediate certificate becomes valid at this time.
     ChainNotYetValid(UnixTime),
-    /// The certificate is not for servers.
+    /// The certificate's usages exclude servers.
     NotForServers,
 }
 
-impl BadIdentity {
-    /// The same of a certificate behind the first.
+impl IdentityError {
+    /// The same error for an intermediate certificate.
     fn of_chain(self) -> Self {
         match self {
             Self::Expired(end) => Self::ChainExpired(end),
@@ -70,12 +69,12 @@ impl BadIdentity {
         }
     }
 
-    /// Whether it is the key's file that is to be looked at.
+    /// Whether the problem is in the key's file.
     pub(super) fn is_of_key(&self) -> bool {
         matches!(self, Self::Key | Self::KeyEncrypted | Self::KeyUnsupported | Self::KeyOfAnother)
     }
 
-    /// What to do about it.
+    /// The remedy for the user.
     pub fn remedy(&self) -> &'static str {
         match self {
             Self::Certificate => "write the file of a certificate in PEM, -----BEGIN CERTIFICATE-----",
@@ -98,7 +97,7 @@ impl BadIdentity {
     }
 }
 
-impl fmt::Display for BadIdentity {
+impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Certificate => f.write_str("there is no certificate that can be read"),
@@ -120,9 +119,9 @@ impl fmt::Display for BadIdentity {
     }
 }
 
-impl std::error::Error for BadIdentity {}
+impl std::error::Error for IdentityError {}
 
-/// A day as people write it.
+/// A day, displayed as YYYY-MM-DD.
 pub(super) struct Day(pub UnixTime);
 
 impl fmt::Display for Day {
@@ -133,87 +132,86 @@ impl fmt::Display for Day {
 }
 
 impl Identity {
-    /// The identity of a chain of certificates in PEM, the server's own first, and of its key in PEM (PKCS #8, PKCS #1
-    /// or SEC 1), at the time `now`.
+    /// Reads a certificate chain in PEM, the server's own certificate first, and its key in PEM (PKCS #8, PKCS #1 or
+    /// SEC 1), for use at the time `now`.
     ///
     /// # Errors
     ///
-    /// No client could use it; see [`BadIdentity`].
+    /// The identity is unusable; see [`IdentityError`].
     pub fn from_pem(
         certificates: &[u8],
         key: &[u8],
         now: UnixTime,
         provider: &CryptoProvider,
-    ) -> Result<Self, BadIdentity> {
+    ) -> Result<Self, IdentityError> {
         let chain: Result<Vec<_>, _> =
             CertificateDer::pem_slice_iter(certificates).take(CHAIN_MAX + 1).collect();
-        let chain = chain.map_err(|_| BadIdentity::Certificate)?;
+        let chain = chain.map_err(|_| IdentityError::Certificate)?;
         if chain.len() > CHAIN_MAX {
-            return Err(BadIdentity::TooManyCertificates);
+            return Err(IdentityError::TooManyCertificates);
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| match is_encrypted(key) {
-            true => BadIdentity::KeyEncrypted,
-            false => BadIdentity::Key,
+            true => IdentityError::KeyEncrypted,
+            false => IdentityError::Key,
         })?;
         Self::from_der(chain, key, now, provider)
     }
 
-    /// The same of what PEM holds.
+    /// The same with the decoded content of PEM.
     ///
     /// # Errors
     ///
-    /// No client could use it; see [`BadIdentity`].
+    /// The identity is unusable; see [`IdentityError`].
     pub(super) fn from_der(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
         now: UnixTime,
         provider: &CryptoProvider,
-    ) -> Result<Self, BadIdentity> {
-        let (own, others) = chain.split_first().ok_or(BadIdentity::Certificate)?;
-        let parsed = ParsedCertificate::try_from(own).map_err(|_| BadIdentity::Certificate)?;
+    ) -> Result<Self, IdentityError> {
+        let (own, others) = chain.split_first().ok_or(IdentityError::Certificate)?;
+        let parsed = ParsedCertificate::try_from(own).map_err(|_| IdentityError::Certificate)?;
         let mut not_after = validity_end(&parsed, now, provider)?;
         for other in others {
-            let parsed = ParsedCertificate::try_from(other).map_err(|_| BadIdentity::Certificate)?;
-            let end = validity_end(&parsed, now, provider).map_err(BadIdentity::of_chain)?;
+            let parsed = ParsedCertificate::try_from(other).map_err(|_| IdentityError::Certificate)?;
+            let end = validity_end(&parsed, now, provider).map_err(IdentityError::of_chain)?;
             not_after = not_after.min(end);
         }
-        let key = provider.key_provider.load_private_key(key).map_err(|_| BadIdentity::KeyUnsupported)?;
+        let key = provider.key_provider.load_private_key(key).map_err(|_| IdentityError::KeyUnsupported)?;
         let certified = CertifiedKey::new(chain, key);
         match certified.keys_match() {
-            // A key that cannot tell what fits is none of this provider's.
+            // `Unknown`: the key cannot be compared, as it is not one of this provider.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(_) => return Err(BadIdentity::KeyOfAnother),
+            Err(_) => return Err(IdentityError::KeyOfAnother),
         }
         Ok(Self { certified: Arc::new(certified), not_after })
     }
 
-    /// The last second in which all its certificates are valid.
+    /// The last second in which all certificates are valid.
     pub fn not_after(&self) -> UnixTime {
         self.not_after
     }
 }
 
-/// Nothing of the key.
+/// Hides the key.
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Identity").field("not_after", &self.not_after).finish_non_exhaustive()
     }
 }
 
-/// Whether PEM holds a key under a password.
+/// Whether PEM contains an encrypted key.
 fn is_encrypted(pem: &[u8]) -> bool {
     // `BEGIN ENCRYPTED PRIVATE KEY` (RFC 7468, section 11), or the header `Proc-Type: 4,ENCRYPTED` of older files.
     pem.windows(9).any(|octets| octets == b"ENCRYPTED")
 }
 
-/// When the time of `certificate` ends, if it has begun and is not over, and the certificate is not for others than
-/// servers.
+/// The end of `certificate`'s validity, if it is valid at `now` and its usages include servers.
 fn validity_end(
     certificate: &ParsedCertificate<'_>,
     now: UnixTime,
     provider: &CryptoProvider,
-) -> Result<UnixTime, BadIdentity> {
-    // The time is judged before the issuer, and without an authority no issuer is known.
+) -> Result<UnixTime, IdentityError> {
+    // webpki checks the time before the issuer, and without an authority every issuer is unknown.
     let judged = |at: UnixTime| {
         let algorithms = provider.signature_verification_algorithms.all;
         let none = RootCertStore::empty();
@@ -221,17 +219,17 @@ fn validity_end(
     };
     match judged(now) {
         Err(Error::InvalidCertificate(ExpiredContext { not_after, .. })) => {
-            return Err(BadIdentity::Expired(UnixTime(not_after.as_secs())));
+            return Err(IdentityError::Expired(UnixTime(not_after.as_secs())));
         }
         Err(Error::InvalidCertificate(NotValidYetContext { not_before, .. })) => {
-            return Err(BadIdentity::NotYetValid(UnixTime(not_before.as_secs())));
+            return Err(IdentityError::NotYetValid(UnixTime(not_before.as_secs())));
         }
         Err(Error::InvalidCertificate(InvalidPurposeContext { .. })) => {
-            return Err(BadIdentity::NotForServers);
+            return Err(IdentityError::NotForServers);
         }
         _ => {}
     }
-    // The library tells a certificate's end only to whoever comes after it.
+    // The library reports a certificate's end only when it has passed.
     match judged(END_OF_TIME) {
         Err(Error::InvalidCertificate(ExpiredContext { not_after, .. })) => Ok(UnixTime(not_after.as_secs())),
         _ => Ok(END_OF_TIME),

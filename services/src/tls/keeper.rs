@@ -1,14 +1,14 @@
-//! Where the gateway's certificate comes from, and how it stays good.
+//! The source of the gateway's certificate, and its renewal.
 //!
-//! [`Certificate::prepare`] makes what a configuration asks for: the certificate and key of the administrator's
-//! ([`Files`]), or else one of the office's own authority, which is made when it is first asked for and kept in
-//! [`OWN_FILE`]. Nothing has changed until [`Certificate::activate`], so that a certificate that is no good refuses a
-//! configuration, and the former one goes on. At the start there is no former one, and a gateway that does not come up
-//! after a power cut because a certificate has expired meanwhile is worse: the office's own authority stands in.
+//! [`Certificate::prepare`] makes what a configuration asks for: the administrator's certificate and key ([`Files`]),
+//! or else a certificate of the office's own authority, which is made at its first use and stored in [`OWN_FILE`].
+//! Until [`Certificate::activate`] nothing changes, so an unusable certificate rejects a configuration, and the former
+//! one stays in force. At startup there is no former one, and a gateway must start although a certificate has expired
+//! meanwhile: it falls back to its own authority.
 //!
-//! [`Certificate::run`] looks every minute: what the authority has signed is signed anew before it ends, and files that have
-//! changed are taken, as programs that renew certificates write them. Files that are no good then are told of in
-//! the status, and the certificate that was there goes on.
+//! [`Certificate::run`] checks every minute: it renews certificates of the own authority before they expire, and
+//! reloads changed files, as written by ACME clients. If the new files are unusable, the status says so, and the former
+//! certificate stays in use.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::Tls;
-use super::authority::{Authority, Leaf, Names, NotSigned};
+use super::authority::{Authority, Leaf, Names, SigningError};
 use super::identity::{Day, Identity};
 use crate::calendar::DAY;
 use crate::clock::{Clock, UnixTime};
@@ -29,35 +29,35 @@ use crate::crypto::signing::KeyKind;
 use crate::store::{Disk, Topic, open_regular, sealed};
 use crate::work::{self, Work};
 
-/// Where the office's own authority is kept, with its key, and what it has signed.
+/// The file of the own authorities with their keys and last certificates.
 pub const OWN_FILE: &str = "tls/own.json";
 
-/// The most authorities that are kept, each for a host name and a domain; the one that was used longest ago is forgotten.
+/// The most authorities in the file, each for a host name and a domain; the least recently used one is removed.
 pub const AUTHORITIES_KEPT_MAX: usize = 8;
 
-/// How often files are looked at, and how late a certificate is renewed at most: a clock that is set after the start
-/// makes the certificate of the start a wrong one.
-pub const LOOKED_AT_EVERY: Duration = Duration::from_secs(60);
+/// The interval of checks, and the longest delay of a renewal: if the clock is set after startup, the certificate of
+/// the startup becomes invalid.
+pub const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The longest file of a certificate or of a key, in octets.
 pub const FILE_OCTETS_MAX: u64 = 1 << 20;
 
-/// How many days before the end of a certificate of the administrator's it is told that nobody has renewed it.
-pub const WARNED_DAYS_BEFORE: u64 = 14;
+/// How many days before the end of the administrator's certificate the status warns that it was not renewed.
+pub const WARNING_DAYS_LEFT: u64 = 14;
 
-/// Where the certificate comes from.
+/// The configured source of the certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// What the gateway is called, for its own authority.
+    /// The gateway's names, for its own authority.
     pub names: Names,
-    /// The files of the administrator, if there are any.
+    /// The administrator's files, if configured.
     pub files: Option<Files>,
 }
 
-/// A certificate of the administrator's, in PEM.
+/// The administrator's certificate, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Files {
-    /// The server's certificate, and those that lead from it to its authority.
+    /// The server's certificate and its intermediate certificates.
     pub certificate: PathBuf,
     /// The key of the first certificate.
     pub key: PathBuf,
@@ -65,121 +65,126 @@ pub struct Files {
 
 /// Why there is no certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NoCertificate {
-    /// What is wrong.
+pub struct CertificateError {
+    /// The problem.
     pub why: String,
-    /// What to do about it.
+    /// The remedy for the user.
     pub remedy: String,
 }
 
-impl NoCertificate {
-    /// What is told while the office's own authority stands in.
-    fn stood_in_for(self) -> String {
+impl CertificateError {
+    /// The problem's report while the own authority stands in.
+    fn with_fallback(self) -> String {
         format!("{}; the office's own authority stands in; {}", self.why, self.remedy)
     }
 }
 
-impl fmt::Display for NoCertificate {
+impl fmt::Display for CertificateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)
     }
 }
 
-impl std::error::Error for NoCertificate {}
+impl std::error::Error for CertificateError {}
 
-/// What a certificate is kept with.
+/// The environment of a certificate.
 #[derive(Clone)]
-pub struct Keeping {
-    /// Who shows the certificate.
+pub struct Environment {
+    /// The TLS that uses the certificate.
     pub tls: Rc<Tls>,
-    /// Where the authority is kept.
+    /// The disk of the own authority.
     pub disk: Disk,
-    /// Who reads files.
+    /// The executor of reads.
     pub work: Rc<dyn Work>,
     /// The time.
     pub clock: Rc<dyn Clock>,
-    /// Of which kind the authority's keys are.
+    /// The kind of the authority's keys.
     pub kind: KeyKind,
 }
 
-/// A certificate by one configuration.
+/// The certificate of one configuration.
 pub struct Certificate {
-    keeping: Keeping,
+    environment: Environment,
     source: Source,
     rng: StdRng,
     identity: Identity,
-    /// The authority's certificate in PEM, if it is the office's own.
+    /// The authority's certificate in PEM, if it is the own one.
     authority: Option<String>,
-    /// What is wrong with the administrator's files.
+    /// The problem with the administrator's files.
     problem: Option<String>,
-    /// Whether the office's own authority stands in for files of the administrator's that have never been good.
-    stands_in: bool,
+    /// Whether the own authority stands in for the administrator's files because these have never been usable.
+    is_fallback: bool,
 }
 
-/// An authority, and what it has signed last. [`OWN_FILE`] holds a list of them, sealed, the one that was used last
-/// first: whoever goes back to a former domain has the authority back that clients know.
+/// An authority and its last certificate. [`OWN_FILE`] holds a sealed list of them, the most recently used one first:
+/// after a return to a former domain clients find the authority that they trust.
 #[derive(Clone, Serialize, Deserialize)]
-pub(super) struct Own {
+pub(super) struct OwnAuthority {
     authority: Authority,
     leaf: Leaf,
 }
 
-/// The authorities of this process.
+/// The own authorities in memory.
 #[derive(Clone, Default)]
-pub(super) struct Kept {
-    entries: Vec<Own>,
-    /// The file was read, and may be written.
+pub(super) struct OwnAuthorities {
+    entries: Vec<OwnAuthority>,
+    /// Whether the file was read, and may be written.
     is_read: bool,
-    /// The file holds all of it.
+    /// Whether the file is up to date.
     is_safe: bool,
 }
 
 impl Certificate {
-    /// Makes, or reads, what `source` says. Nobody is shown it yet. As long as nothing is shown, the office's own
-    /// authority stands in for files that are no good.
+    /// Makes or reads the certificate of `source`, which is not used yet. As long as TLS has no certificate, the own
+    /// authority stands in for unusable files.
     ///
     /// # Errors
     ///
-    /// The administrator's files are no good, or the names are none.
-    pub async fn prepare(source: Source, keeping: Keeping, mut rng: StdRng) -> Result<Self, NoCertificate> {
-        let (stands_in, problem, (identity, authority)) = match keeping.identity(&source, &mut rng).await {
-            Ok(made) => (false, None, made),
-            Err(no_good) if source.files.is_some() && !keeping.tls.has_identity() => {
-                (true, Some(no_good.stood_in_for()), keeping.of_own(&source.names, &mut rng).await?)
-            }
-            Err(no_good) => return Err(no_good),
-        };
-        Ok(Self { keeping, source, rng, identity, authority, problem, stands_in })
+    /// The administrator's files are unusable, or the names are invalid.
+    pub async fn prepare(
+        source: Source,
+        environment: Environment,
+        mut rng: StdRng,
+    ) -> Result<Self, CertificateError> {
+        let (is_fallback, problem, (identity, authority)) =
+            match environment.identity(&source, &mut rng).await {
+                Ok(made) => (false, None, made),
+                Err(no_good) if source.files.is_some() && !environment.tls.has_identity() => {
+                    (true, Some(no_good.with_fallback()), environment.of_own(&source.names, &mut rng).await?)
+                }
+                Err(no_good) => return Err(no_good),
+            };
+        Ok(Self { environment, source, rng, identity, authority, problem, is_fallback })
     }
 
-    /// Shows it from now on.
+    /// Uses the certificate from now on.
     pub fn activate(&self) {
-        self.keeping.tls.set_identity(&self.identity);
-        *self.keeping.tls.own_authority.borrow_mut() = self.authority.clone();
+        self.environment.tls.set_identity(&self.identity);
+        *self.environment.tls.own_authority.borrow_mut() = self.authority.clone();
         self.report();
     }
 
-    /// Keeps it good. It never ends.
+    /// Renews and reloads the certificate. It never returns.
     pub async fn run(mut self) {
         loop {
-            sleep(LOOKED_AT_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
             self.look().await;
         }
     }
 
-    /// Shows the certificate that is due, if one is.
+    /// Replaces the certificate if it is due.
     pub(super) async fn look(&mut self) {
-        let (made, problem) = match self.keeping.identity(&self.source, &mut self.rng).await {
+        let (made, problem) = match self.environment.identity(&self.source, &mut self.rng).await {
             Ok(made) => {
-                self.stands_in = false;
+                self.is_fallback = false;
                 (Some(made), None)
             }
-            Err(no_good) if self.stands_in => {
-                let problem = no_good.stood_in_for();
-                // What stands in ends, too.
-                (self.keeping.of_own(&self.source.names, &mut self.rng).await.ok(), Some(problem))
+            Err(no_good) if self.is_fallback => {
+                let problem = no_good.with_fallback();
+                // The certificate that stands in expires, too.
+                (self.environment.of_own(&self.source.names, &mut self.rng).await.ok(), Some(problem))
             }
-            Err(NoCertificate { why, remedy }) => {
+            Err(CertificateError { why, remedy }) => {
                 (None, Some(format!("{why}; the certificate that was there is still shown; {remedy}")))
             }
         };
@@ -194,17 +199,17 @@ impl Certificate {
         self.report();
     }
 
-    /// Tells what is wrong, or will be.
+    /// Reports the current or the coming problem.
     fn report(&self) {
-        let (now, end) = (self.keeping.clock.unix_time(), self.identity.not_after());
+        let (now, end) = (self.environment.clock.unix_time(), self.identity.not_after());
         let ends_soon = || {
             let files = self.source.files.as_ref()?;
-            let is_near = now.0.saturating_add(WARNED_DAYS_BEFORE * DAY) > end.0;
+            let is_near = now.0.saturating_add(WARNING_DAYS_LEFT * DAY) > end.0;
             let file = files.certificate.display();
             is_near.then(|| format!("the certificate in {file} ends on {}; renew it", Day(end)))
         };
         let problem = self.problem.clone().or_else(ends_soon);
-        self.keeping.disk.report(Topic::Certificate, problem);
+        self.environment.disk.report(Topic::Certificate, problem);
     }
 }
 
@@ -214,13 +219,13 @@ impl fmt::Debug for Certificate {
     }
 }
 
-impl Keeping {
-    /// What servers are to show, and the office's own authority, if it has signed that.
+impl Environment {
+    /// The identity for servers, and the own authority's certificate if it has signed the identity.
     async fn identity(
         &self,
         source: &Source,
         rng: &mut StdRng,
-    ) -> Result<(Identity, Option<String>), NoCertificate> {
+    ) -> Result<(Identity, Option<String>), CertificateError> {
         match &source.files {
             Some(Files { certificate, key }) => Ok((self.of_files(certificate, key).await?, None)),
             None => self.of_own(&source.names, rng).await,
@@ -231,44 +236,47 @@ impl Keeping {
         &self,
         names: &Names,
         rng: &mut StdRng,
-    ) -> Result<(Identity, Option<String>), NoCertificate> {
-        let own = self.own(names, rng).await.map_err(|error| NoCertificate {
+    ) -> Result<(Identity, Option<String>), CertificateError> {
+        let own = self.own(names, rng).await.map_err(|error| CertificateError {
             why: format!("no certificate can be made for {}.{}: {error}", names.hostname, names.domain),
             remedy: "write names that DNS has in system.hostname and system.domain".to_owned(),
         })?;
         let identity = own.leaf.identity(self.clock.unix_time(), self.tls.provider());
-        let identity = identity.map_err(|error| NoCertificate {
+        let identity = identity.map_err(|error| CertificateError {
             why: format!("the certificate that was made is no good: {error}"),
             remedy: error.remedy().to_owned(),
         })?;
         Ok((identity, Some(own.authority.certificate_pem())))
     }
 
-    async fn of_files(&self, certificate: &Path, key: &Path) -> Result<Identity, NoCertificate> {
+    async fn of_files(&self, certificate: &Path, key: &Path) -> Result<Identity, CertificateError> {
         let (chain, secret) = (self.read(certificate).await?, self.read(key).await?);
         let now = self.clock.unix_time();
         Identity::from_pem(&chain, &secret, now, self.tls.provider()).map_err(|error| {
             let file = if error.is_of_key() { key } else { certificate };
-            NoCertificate { why: format!("{}: {error}", file.display()), remedy: error.remedy().to_owned() }
+            CertificateError {
+                why: format!("{}: {error}", file.display()),
+                remedy: error.remedy().to_owned(),
+            }
         })
     }
 
-    async fn read(&self, path: &Path) -> Result<Vec<u8>, NoCertificate> {
+    async fn read(&self, path: &Path) -> Result<Vec<u8>, CertificateError> {
         let file = path.to_owned();
         let read = work::run(&*self.work, move || read_bounded(&file)).await;
-        read.map_err(io::Error::from).and_then(|read| read).map_err(|error| NoCertificate {
+        read.map_err(io::Error::from).and_then(|read| read).map_err(|error| CertificateError {
             why: format!("{} cannot be read: {error}", path.display()),
             remedy: "write files that the gateway may read in tls.certificate and tls.key".to_owned(),
         })
     }
 
-    /// The office's own authority with a certificate for `names`, as it is kept, or made and kept now.
-    async fn own(&self, names: &Names, rng: &mut StdRng) -> Result<Own, NotSigned> {
-        // A reload and the configuration in force may ask at once: the second sees what the first has made.
-        let _turn = self.tls.own_turn.lock().await;
+    /// The own authority with a certificate for `names`, read or made and stored now.
+    async fn own(&self, names: &Names, rng: &mut StdRng) -> Result<OwnAuthority, SigningError> {
+        // A reload may run concurrently with the configuration in force: the second caller sees the first one's result.
+        let _turn = self.tls.own_lock.lock().await;
         let now = self.clock.unix_time();
         let mut kept = self.kept().await;
-        // While the clock is so wrong that not even a new one lasted, one after the other would push out what is kept.
+        // While the clock is so wrong that not even a new authority lasted, new ones would displace all stored ones.
         let serving = serving(&kept.entries, names, now)
             .filter(|place| kept.entries[*place].authority.lasts(now) || !Authority::would_last(now));
         let (authority, leaf) = match serving.map(|place| kept.entries.remove(place)) {
@@ -282,7 +290,7 @@ impl Keeping {
                 authority.sign(self.kind, names, now, rng)?
             }
         };
-        let own = Own { authority, leaf };
+        let own = OwnAuthority { authority, leaf };
         kept.entries.insert(0, own.clone());
         kept.entries.truncate(AUTHORITIES_KEPT_MAX);
         if kept.is_read && !kept.is_safe {
@@ -292,9 +300,9 @@ impl Keeping {
         Ok(own)
     }
 
-    /// What is kept: what this process knows, or else what the file says. What could not be read is read again the next
-    /// time, and not overwritten; until then what was made meanwhile serves.
-    async fn kept(&self) -> Kept {
+    /// The own authorities: those in memory, or else those of the file. An unreadable file is read again the next time,
+    /// and not overwritten; until then authorities made meanwhile are used.
+    async fn kept(&self) -> OwnAuthorities {
         let known = self.tls.own.borrow().clone();
         if known.is_read {
             return known;
@@ -310,9 +318,11 @@ impl Keeping {
             }
         };
         self.disk.report(Topic::AuthorityNotKept, None);
-        let Some(content) = content else { return Kept { is_read: true, ..Kept::default() } };
+        let Some(content) = content else {
+            return OwnAuthorities { is_read: true, ..OwnAuthorities::default() };
+        };
         let why = match parse(&content) {
-            Ok(entries) => return Kept { entries, is_read: true, is_safe: true },
+            Ok(entries) => return OwnAuthorities { entries, is_read: true, is_safe: true },
             Err(why) => why,
         };
         let aside = self.disk.set_aside(OWN_FILE, content).await;
@@ -324,11 +334,11 @@ impl Keeping {
             "{OWN_FILE} is damaged: {why}; there is a new authority, whose certificate clients have to install; {copy}"
         );
         self.disk.report(Topic::AuthorityDamaged, Some(problem));
-        Kept { is_read: aside.is_ok(), ..known }
+        OwnAuthorities { is_read: aside.is_ok(), ..known }
     }
 
-    /// Whether `entries` are safe on the disk.
-    async fn keep(&self, entries: &[Own]) -> bool {
+    /// Stores `entries`; returns whether they are on the disk.
+    async fn keep(&self, entries: &[OwnAuthority]) -> bool {
         let kept = match serde_json::to_vec(entries) {
             Ok(content) => self.disk.replace(OWN_FILE, sealed::seal(&content)).await,
             Err(error) => Err(error.into()),
@@ -342,40 +352,40 @@ impl Keeping {
     }
 }
 
-/// What is wrong with the content of [`OWN_FILE`], if anything is.
+/// The problem with the content of [`OWN_FILE`], if there is one.
 pub fn damage(content: &[u8]) -> Option<String> {
     parse(content).err()
 }
 
-/// The place of the authority that serves `names` at the time `now`: of those that last, the one that ends first, which
-/// is the one that clients know. One that a wrong clock had made comes after it once the clock is right, and before it
-/// while the clock is wrong. While none lasts, it is the one that ends last.
-fn serving(entries: &[Own], names: &Names, now: UnixTime) -> Option<usize> {
+/// The index of the authority to use for `names` at the time `now`: of those that last, the one that ends first, which
+/// clients trust. An authority made with a wrong clock comes after it once the clock is right, and before it while the
+/// clock is wrong. While none lasts, it is the one that ends last.
+fn serving(entries: &[OwnAuthority], names: &Names, now: UnixTime) -> Option<usize> {
     let own = || entries.iter().enumerate().filter(|(_, own)| own.authority.is_for(names));
     let lasting = own().filter(|(_, own)| own.authority.lasts(now));
     let first = lasting.min_by_key(|(_, own)| own.authority.not_after());
     first.or_else(|| own().max_by_key(|(_, own)| own.authority.not_after())).map(|(place, _)| place)
 }
 
-/// The certificate, in PEM, of the authority that serves `names` at the time `now` by what [`OWN_FILE`] holds; `None` if
+/// The certificate, in PEM, of the authority for `names` at the time `now` in `content` of [`OWN_FILE`]; `None` if
 /// there is none.
 ///
 /// # Errors
 ///
-/// The content is damaged, in a sentence.
+/// The content is damaged; the error is a sentence.
 pub fn authority_in(content: &[u8], names: &Names, now: UnixTime) -> Result<Option<String>, String> {
     let entries = parse(content)?;
     Ok(serving(&entries, names, now).map(|place| entries[place].authority.certificate_pem()))
 }
 
-fn parse(content: &[u8]) -> Result<Vec<Own>, String> {
+fn parse(content: &[u8]) -> Result<Vec<OwnAuthority>, String> {
     let payload = sealed::unseal(content).map_err(|damage| damage.to_string())?;
-    // What serde says of an error may quote a key.
+    // An error of serde may quote a key.
     serde_json::from_slice(payload)
         .map_err(|error| format!("it makes no sense at octet {} of its content", error.column()))
 }
 
-/// The content of the file `path` of the administrator's.
+/// The content of the administrator's file `path`, up to [`FILE_OCTETS_MAX`].
 pub(super) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     open_regular(path)?.take(FILE_OCTETS_MAX + 1).read_to_end(&mut content)?;

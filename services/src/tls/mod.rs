@@ -1,18 +1,18 @@
-//! TLS over the services' streams, for whichever service speaks it.
+//! TLS over the services' streams.
 //!
-//! [`Tls`] is one for all services, as long as the gateway runs. As a server it shows the [`Identity`] that was set last
-//! ([`Tls::set_identity`]): a handshake that begins later shows the new one, connections that stand stay as they are. As a
-//! client it is content with [`Peer::Anybody`], or asks for a certificate for a name ([`Peer::Named`]) by one of the
-//! [`Authorities`], which [`trust`] reads. What a handshake makes is a [`TlsStream`], which is a stream as those of the network are.
+//! All services share one [`Tls`] for the gateway's lifetime. As a server it presents the [`Identity`] that was set
+//! last ([`Tls::set_identity`]) in new handshakes; established connections stay. As a client it accepts
+//! [`Peer::Anybody`], or requires a certificate for a name ([`Peer::Named`]) from one of the [`Authorities`], which
+//! [`trust`] reads. A handshake returns a [`TlsStream`], which is a stream like those of the network.
 //!
 //! TLS 1.3 and 1.2 with forward secrecy and authenticated encryption, no renegotiation, no compression, no early data.
-//! Sessions are not resumed, neither by tickets nor by what a server remembers: a handshake costs a fraction of a
-//! millisecond, tickets cost forward secrecy and a key that has to be changed by the clock.
+//! Sessions are not resumed: a handshake costs a fraction of a millisecond, and tickets cost forward secrecy and a key
+//! that has to be rotated.
 //!
-//! Time and randomness are handed in: certificates are judged by the services' clock, and all randomness of the protocol
-//! comes from the provider that [`crate::crypto::tls`] makes. Limits: a handshake takes at most [`HANDSHAKE_TIME_MAX`],
-//! servers have [`HANDSHAKES_MAX`] at a time, and a connection holds at most [`WRITE_BUFFER_OCTETS`] that its
-//! peer has not taken, of what is encrypted and of what is not.
+//! Time and randomness are injected: the services' clock decides on the validity of certificates, and all randomness of
+//! the protocol comes from the provider of [`crate::crypto::tls`]. Limits: a handshake takes at most
+//! [`HANDSHAKE_TIME_MAX`], servers run at most [`HANDSHAKES_MAX`] at a time, and a connection buffers at most
+//! [`WRITE_BUFFER_OCTETS`] each of encrypted and of unencrypted data.
 
 pub mod authority;
 mod handshakes;
@@ -45,71 +45,71 @@ use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_OUTSIDE_MAX, HANDSHAKES_PER_SOURCE_MAX};
-pub use identity::{BadIdentity, CHAIN_MAX, Identity};
+pub use identity::{CHAIN_MAX, Identity, IdentityError};
 pub use peer::{AUTHORITIES_MAX, Authorities, NoAuthority, Peer};
 pub use stream::{Protection, TlsStream};
 
 use self::handshakes::Handshakes;
-pub use self::time::HandedTime;
+pub use self::time::SharedTime;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::net::Stream;
 
-/// How long a handshake may take: several times what a bad path needs for its three flights.
+/// The timeout of a handshake: several times what its three flights need on a bad path.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
 
-/// What a connection holds at most of what its peer has not taken, in octets: two records. // RFC 8446, section 5.1
+/// The most octets that a connection buffers for a slow peer: two records. (RFC 8446, section 5.1)
 pub const WRITE_BUFFER_OCTETS: usize = 32 * 1024;
 
-/// The most characters of [`HandshakeError::Untrusted`], which names what a server's certificate says.
+/// The most characters of [`HandshakeError::Untrusted`], which quotes the server's certificate.
 pub const REASON_CHARS_MAX: usize = 500;
 
 /// TLS for all services.
 pub struct Tls {
     clock: Rc<dyn Clock>,
-    time: Arc<HandedTime>,
+    time: Arc<SharedTime>,
     provider: Arc<CryptoProvider>,
     server: RefCell<Option<Arc<ServerConfig>>>,
     opportunistic: Arc<ClientConfig>,
     authenticating: RefCell<Arc<ClientConfig>>,
     handshakes: Rc<Handshakes>,
-    /// The gateway's addresses, by which the LAN is known.
+    /// The gateway's addresses, which identify the LAN.
     addresses: RefCell<Option<Subscription>>,
-    /// The office's own authorities, as far as they were asked for.
-    own: RefCell<keeper::Kept>,
-    /// Who looks at them and adds to them.
-    own_turn: tokio::sync::Mutex<()>,
+    /// The office's own authorities, loaded on demand.
+    own: RefCell<keeper::OwnAuthorities>,
+    /// Serialises access to the own authorities.
+    own_lock: tokio::sync::Mutex<()>,
     own_authority: RefCell<Option<String>>,
     stats: Cell<Stats>,
 }
 
-/// What became of handshakes since the gateway began.
+/// Counts of handshakes since the gateway started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Handshakes as a server that made a connection.
+    /// Successful handshakes as a server.
     pub accepted: u64,
-    /// Handshakes as a client that made a connection.
+    /// Successful handshakes as a client.
     pub connected: u64,
-    /// Handshakes that failed.
+    /// Failed handshakes.
     pub failed: u64,
-    /// Handshakes that took too long.
+    /// Handshakes that timed out.
     pub timed_out: u64,
-    /// Handshakes that were not begun, since too many were under way.
+    /// Handshakes that were rejected, as too many were in progress.
     pub refused: u64,
 }
 
-/// Why there is no TLS. The connection is closed with it.
+/// Why a handshake failed. The connection is closed.
 #[derive(Debug)]
 pub enum HandshakeError {
-    /// There is no certificate to show.
+    /// There is no certificate.
     NoIdentity,
-    /// Too many handshakes are under way.
+    /// Too many handshakes are in progress.
     TooMany,
     /// It took longer than [`HANDSHAKE_TIME_MAX`].
     TimedOut,
-    /// The server's certificate is not good enough, for the reason in words.
+    /// The server's certificate is not trusted, with the reason.
     Untrusted(String),
-    /// The peer speaks no TLS, none that is good enough, or is gone.
+    /// The peer does not speak TLS, has no common parameters, or is gone.
     Failed(io::Error),
 }
 
@@ -136,7 +136,7 @@ impl From<io::Error> for HandshakeError {
     }
 }
 
-/// `text`, of which a stranger may have written a part, in visible characters, at most [`REASON_CHARS_MAX`].
+/// Makes `text`, which may contain a peer's octets, printable and at most [`REASON_CHARS_MAX`] long.
 fn printable(text: &str) -> String {
     text.chars().filter(|character| !character.is_control()).take(REASON_CHARS_MAX).collect()
 }
@@ -152,9 +152,9 @@ impl From<HandshakeError> for io::Error {
 }
 
 impl Tls {
-    /// TLS that has no certificate yet and trusts nobody, by the cryptography of `provider`.
+    /// TLS with the cryptography of `provider`, without a certificate and without trusted authorities.
     pub fn new(provider: Arc<CryptoProvider>, clock: Rc<dyn Clock>) -> Self {
-        let time = Arc::new(HandedTime::default());
+        let time = Arc::new(SharedTime::default());
         let opportunistic = peer::opportunistic(&provider, &time);
         let authenticating = peer::authenticating(&provider, &time, &Authorities::none());
         Self {
@@ -167,14 +167,14 @@ impl Tls {
             handshakes: Rc::default(),
             addresses: RefCell::default(),
             own: RefCell::default(),
-            own_turn: tokio::sync::Mutex::default(),
+            own_lock: tokio::sync::Mutex::default(),
             own_authority: RefCell::default(),
             stats: Cell::default(),
         }
     }
 
-    /// Goes by the gateway's `addresses` from now on to know whom the share of handshakes that is the LAN's is for. Until
-    /// then everybody is a stranger.
+    /// Sets the gateway's `addresses`, by which handshakes from the LAN get their own share. Until then no source
+    /// counts as on the LAN.
     pub fn set_addresses(&self, addresses: Subscription) {
         *self.addresses.borrow_mut() = Some(addresses);
     }
@@ -183,12 +183,12 @@ impl Tls {
         self.addresses.borrow().as_ref().is_some_and(|addresses| addresses.borrow().is_inside(peer))
     }
 
-    /// The cryptography that it goes by.
+    /// The cryptographic provider.
     pub fn provider(&self) -> &CryptoProvider {
         &self.provider
     }
 
-    /// What servers show from now on. Connections that stand are not touched.
+    /// Sets the identity for new handshakes. Established connections are not affected.
     pub fn set_identity(&self, identity: &Identity) {
         self.show(&identity.certified);
     }
@@ -201,33 +201,32 @@ impl Tls {
         let mut config = builder.with_no_client_auth().with_cert_resolver(Arc::new(certified));
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        // Of an old client's list the weakest suite could be the first.
+        // An old client's list may begin with its weakest suite.
         config.ignore_client_order = true;
         *self.server.borrow_mut() = Some(Arc::new(config));
     }
 
-    /// Whether there is a certificate to show: what has STARTTLS offers it only then.
+    /// Whether there is a certificate; STARTTLS is offered only then.
     pub fn has_identity(&self) -> bool {
         self.server.borrow().is_some()
     }
 
-    /// The certificate, in PEM, of the office's own authority, which everybody may have; `None` if another one has signed
-    /// what servers show.
+    /// The public certificate, in PEM, of the own authority; `None` if another one has signed the servers' certificate.
     pub fn own_authority(&self) -> Option<String> {
         self.own_authority.borrow().clone()
     }
 
-    /// Whom clients trust from now on.
+    /// Sets the authorities that clients trust.
     pub fn set_authorities(&self, trusted: &Authorities) {
         *self.authenticating.borrow_mut() = peer::authenticating(&self.provider, &self.time, trusted);
     }
 
-    /// Does the handshake as a server on a connection on which the client begins TLS now: as the first thing, or behind
-    /// the reply to STARTTLS.
+    /// Runs a server's handshake on a connection on which the client begins TLS now: at the connection's beginning, or
+    /// after the reply to STARTTLS.
     ///
     /// # Errors
     ///
-    /// There is no TLS; the connection is closed, and the client was told why if TLS has words for it.
+    /// The handshake failed; the connection is closed, after an alert if TLS has one for it.
     pub async fn accept<S: Stream>(&self, stream: S) -> Result<TlsStream<S>, HandshakeError> {
         let config = self.server.borrow().clone().ok_or(HandshakeError::NoIdentity)?;
         let peer = stream.peer_addr().ip().to_canonical();
@@ -246,12 +245,11 @@ impl Tls {
         Ok(TlsStream::new(stream))
     }
 
-    /// Does the handshake as a client that is content with `peer`. How many there are at a time is for the caller to
-    /// limit.
+    /// Runs a client's handshake that accepts `peer`. The caller limits the number of concurrent handshakes.
     ///
     /// # Errors
     ///
-    /// There is no TLS; the connection is closed.
+    /// The handshake failed; the connection is closed.
     pub async fn connect<S: Stream>(
         &self,
         stream: S,
@@ -271,12 +269,12 @@ impl Tls {
         Ok(TlsStream::new(stream))
     }
 
-    /// What became of handshakes.
+    /// The counts of handshakes.
     pub fn stats(&self) -> Stats {
         self.stats.get()
     }
 
-    /// Waits for `handshake`, which is told the time whenever it goes on.
+    /// Runs `handshake` until its timeout, and sets its time at each poll.
     async fn within_time<T>(
         &self,
         handshake: impl Future<Output = io::Result<T>>,

@@ -1,4 +1,4 @@
-//! Whom a client of TLS is content with.
+//! The requirements of a TLS client on its server.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -12,22 +12,22 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 
 use super::HandshakeError;
-use super::time::HandedTime;
+use super::time::SharedTime;
 
-/// The most authorities that are trusted; those after them are left out. Systems have some 150.
+/// The most trusted authorities; those after them are left out. Systems have some 150.
 pub const AUTHORITIES_MAX: usize = 1024;
 
-/// Whom a client is content with.
+/// The server that a client accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer<'a> {
-    /// Whoever answers, with whatever certificate: it is encrypted all the same, which keeps out who only listens
-    /// (opportunistic TLS; RFC 7435). The name, if there is one, is told to the server, which may have several.
+    /// Any server with any certificate: encryption alone keeps out passive attackers (opportunistic TLS, RFC 7435). The
+    /// name, if there is one, is sent as SNI.
     Anybody(Option<&'a str>),
-    /// A server that has a certificate for this name, or for this address in text, by an authority that is trusted.
+    /// A server with a certificate for this name, or for this address in text, from a trusted authority.
     Named(&'a str),
 }
 
-/// The authorities whose certificates are believed.
+/// The trusted authorities.
 #[derive(Clone)]
 pub struct Authorities(pub(super) Arc<RootCertStore>);
 
@@ -44,17 +44,16 @@ impl fmt::Display for NoAuthority {
 impl std::error::Error for NoAuthority {}
 
 impl Authorities {
-    /// Nobody.
+    /// Trusts none.
     pub fn none() -> Self {
         Self(Arc::new(RootCertStore::empty()))
     }
 
-    /// Those whose certificates are in a file in PEM, such as a system's `ca-certificates.crt`. What cannot be read is
-    /// left out.
+    /// Reads the certificates of a file in PEM, such as a system's `ca-certificates.crt`. Unreadable ones are skipped.
     ///
     /// # Errors
     ///
-    /// There is none.
+    /// There is no readable certificate.
     pub fn from_pem(certificates: &[u8]) -> Result<Self, NoAuthority> {
         let certificates = CertificateDer::pem_slice_iter(certificates).flatten().take(AUTHORITIES_MAX);
         let mut store = RootCertStore::empty();
@@ -62,7 +61,7 @@ impl Authorities {
         if store.is_empty() { Err(NoAuthority) } else { Ok(Self(Arc::new(store))) }
     }
 
-    /// How many there are.
+    /// The number of authorities.
     pub fn count(&self) -> usize {
         self.0.len()
     }
@@ -74,10 +73,10 @@ impl fmt::Debug for Authorities {
     }
 }
 
-/// What a client needs to talk to [`Peer::Named`].
+/// The client's configuration for [`Peer::Named`].
 pub(super) fn authenticating(
     provider: &Arc<CryptoProvider>,
-    time: &Arc<HandedTime>,
+    time: &Arc<SharedTime>,
     trusted: &Authorities,
 ) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_details(Arc::clone(provider), Arc::clone(time) as _);
@@ -86,8 +85,8 @@ pub(super) fn authenticating(
     Arc::new(remembering_nothing(config))
 }
 
-/// What a client needs to talk to [`Peer::Anybody`].
-pub(super) fn opportunistic(provider: &Arc<CryptoProvider>, time: &Arc<HandedTime>) -> Arc<ClientConfig> {
+/// The client's configuration for [`Peer::Anybody`].
+pub(super) fn opportunistic(provider: &Arc<CryptoProvider>, time: &Arc<SharedTime>) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_details(Arc::clone(provider), Arc::clone(time) as _);
     let builder = builder.with_safe_default_protocol_versions().expect("suites of both versions");
     let verifier = Arc::new(AnyCertificate(Arc::clone(provider)));
@@ -95,32 +94,32 @@ pub(super) fn opportunistic(provider: &Arc<CryptoProvider>, time: &Arc<HandedTim
     Arc::new(remembering_nothing(config))
 }
 
-/// Every session begins anew: a session that is resumed is not authenticated again.
+/// Disables resumption: a resumed session is not authenticated again.
 fn remembering_nothing(mut config: ClientConfig) -> ClientConfig {
     config.resumption = Resumption::disabled();
     config
 }
 
-/// The name that a server has to prove.
+/// The name that the server's certificate must have.
 ///
 /// # Errors
 ///
-/// Nobody could prove it.
+/// No certificate can have this name.
 pub(super) fn name_to_prove(name: &str) -> Result<ServerName<'static>, HandshakeError> {
     let name = name.strip_suffix('.').unwrap_or(name);
     ServerName::try_from(name.to_owned())
         .map_err(|_| HandshakeError::Untrusted(format!("{name:?} is no name of a server")))
 }
 
-/// The name that a server is told and need not prove: `name`, or none for a server that is known by its `address` only.
+/// The name for SNI: `name`, or none for a server that is known only by its `address`.
 pub(super) fn name_to_tell(name: Option<&str>, address: IpAddr) -> ServerName<'static> {
     let told = name.and_then(|name| name_to_prove(name).ok());
     told.unwrap_or(ServerName::IpAddress(address.into()))
 }
 
-/// Takes every certificate, from whoever shows it: nobody is authenticated, so that a signature by its key would prove
-/// nothing, and asking for one refuses certificates that cannot be read here, such as those of X.509 version 1, which
-/// old mail servers have. // RFC 7435, section 3
+/// Accepts every certificate. As the server is not authenticated, a signature by its key proves nothing, and requiring
+/// one would reject certificates that rustls cannot read, such as those of X.509 version 1 from old mail servers. (RFC
+/// 7435, section 3)
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 

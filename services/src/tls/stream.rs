@@ -1,4 +1,4 @@
-//! Streams that are encrypted.
+//! Encrypted streams.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,14 +12,14 @@ use crate::net::Stream;
 
 /// A connection over TLS: a [`Stream`] with two differences.
 ///
-/// What was written may stay in memory, up to [`super::WRITE_BUFFER_OCTETS`], until it is flushed: whoever then waits for
-/// the peer, or drops the stream, flushes before. `shutdown` flushes too, and tells the peer that the stream ends here.
-/// A stream that the peer ends without saying so reads as [`io::ErrorKind::UnexpectedEof`], since anybody on the
-/// path can end a TCP connection. // RFC 8446, section 6.1
+/// Written data may stay in memory, up to [`super::WRITE_BUFFER_OCTETS`], until it is flushed: a caller flushes before
+/// it waits for the peer or drops the stream. `shutdown` flushes, and sends `close_notify`. A stream that the peer ends
+/// without `close_notify` reads as [`io::ErrorKind::UnexpectedEof`], since an attacker on the path can end a TCP
+/// connection. (RFC 8446, section 6.1)
 #[derive(Debug)]
 pub struct TlsStream<S>(tokio_rustls::TlsStream<S>);
 
-/// What protects a connection.
+/// The protection of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Protection {
     /// The version of the protocol, such as `TLS1.3`.
@@ -33,7 +33,7 @@ impl<S: Stream> TlsStream<S> {
         Self(stream.into())
     }
 
-    /// What protects it.
+    /// The connection's protocol version and cipher suite.
     pub fn protection(&self) -> Protection {
         let state = self.state();
         let version = match state.protocol_version() {
@@ -53,9 +53,9 @@ impl<S: Stream> TlsStream<S> {
     }
 }
 
-/// rustls has the version of TLS 1.3 in the names of its suites.
+/// Restores the registry's name: rustls puts the version into the names of TLS 1.3 suites.
 fn without_version(suite: &'static str) -> &'static str {
-    // The registry's names all begin with `TLS_`, which is what is left of `TLS13_` here.
+    // All names in the registry begin with `TLS_`; rustls writes `TLS13_` here.
     match suite {
         "TLS13_AES_128_GCM_SHA256" => "TLS_AES_128_GCM_SHA256",
         "TLS13_AES_256_GCM_SHA384" => "TLS_AES_256_GCM_SHA384",

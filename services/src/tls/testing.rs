@@ -1,4 +1,4 @@
-//! What the tests of TLS, and of services that speak it, have in common.
+//! Fixtures for tests of TLS and of the services that use it.
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ use crate::net::Stream;
 /// 2026-11-29T00:00:00Z.
 pub const NOW: UnixTime = UnixTime(1_795_910_400);
 
-/// A time of day that a test sets.
+/// A clock set by the test.
 #[derive(Clone, Debug)]
 pub struct SetClock(pub Rc<Cell<UnixTime>>);
 
@@ -70,14 +70,14 @@ pub fn crypto() -> Arc<CryptoProvider> {
     provider(rng(3))
 }
 
-/// TLS of the office's server, and of a client that trusts its authority, with a clock of their own.
+/// The TLS of a server, and of a client that trusts its authority, with their own clock.
 pub fn office() -> (Tls, Tls, SetClock) {
     let clock = SetClock::at(NOW);
     let (server, client) = pair(&(Rc::new(clock.clone()) as Rc<dyn Clock>));
     (server, client, clock)
 }
 
-/// TLS of the office's server, and of a client that trusts its authority, by `clock`.
+/// The TLS of a server, and of a client that trusts its authority, with `clock`.
 pub fn pair(clock: &Rc<dyn Clock>) -> (Tls, Tls) {
     let tls = || Tls::new(crypto(), Rc::clone(clock));
     let (server, client, authority, now) = (tls(), tls(), authority(), clock.unix_time());
@@ -95,12 +95,12 @@ pub struct Pipe {
     peer: SocketAddr,
 }
 
-/// The most octets that are read at once.
+/// The most octets of one read.
 pub const PORTION_MAX: usize = 4096;
 
-/// Both ends of a connection, the client's first, at which so many octets are read at once.
+/// Both ends of a connection, the client's first, with at most `portion` octets for each read.
 pub fn pipe(portion: usize) -> (Pipe, Pipe) {
-    // rustls does not read while it has something of a handshake to write: there is room for a whole flight.
+    // rustls does not read while it has handshake data to write: there is room for a whole flight.
     let (client, server) = tokio::io::duplex(1 << 14);
     let [at_client, at_server] = ["192.168.1.50:40000", "192.168.1.1:465"].map(|text| text.parse().unwrap());
     (

@@ -1,4 +1,4 @@
-//! The time by which certificates are judged.
+//! The time at which certificates must be valid.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,25 +8,24 @@ use rustls::time_provider::TimeProvider;
 
 use crate::clock::UnixTime;
 
-/// The time of day that was last handed in: rustls wants a clock that any thread may read, and the services' clock
-/// belongs to one.
+/// The time of day that was set last: rustls requires a clock for any thread, and the services' clock belongs to one.
 #[derive(Debug, Default)]
-pub struct HandedTime(AtomicU64);
+pub struct SharedTime(AtomicU64);
 
-impl HandedTime {
-    /// It is `now`.
+impl SharedTime {
+    /// Sets the time.
     pub fn set(&self, now: UnixTime) {
         self.0.store(now.0, Ordering::Relaxed);
     }
 }
 
-impl TimeProvider for HandedTime {
+impl TimeProvider for SharedTime {
     fn current_time(&self) -> Option<pki_types::UnixTime> {
         Some(for_rustls(UnixTime(self.0.load(Ordering::Relaxed))))
     }
 }
 
-/// `time` as rustls has it.
+/// `time` in rustls's type.
 pub(super) fn for_rustls(time: UnixTime) -> pki_types::UnixTime {
     pki_types::UnixTime::since_unix_epoch(Duration::from_secs(time.0))
 }

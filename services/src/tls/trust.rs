@@ -1,11 +1,11 @@
-//! Whose certificates are believed of servers elsewhere, and how that stays up to date.
+//! The trusted authorities of servers on the internet, and their updates.
 //!
-//! Those are the authorities that the system trusts, and those of a file of the administrator's. The system's are read from the
-//! one file in which distributions keep them together, so that an update of the system, or an authority that the administrator
-//! has put there, counts here as everywhere on the machine. Files that have changed are taken within a minute.
+//! These are the authorities that the system trusts, and those of the administrator's file. The system's come from the
+//! file in which distributions bundle them, so that an update of the system, or an authority that the administrator has
+//! added there, is effective here as well. Changed files are reloaded within a minute.
 //!
-//! Without the system's file only the administrator's is believed, and without that nobody: then no password goes to a
-//! server elsewhere. Nothing else depends on it.
+//! Without the system's file only the administrator's authorities are trusted, and without that none: then no password
+//! is sent to a remote server. All else works without authorities.
 
 use std::fmt;
 use std::io;
@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use tokio::time::sleep;
 use tracing::debug;
 
-use super::keeper::{Keeping, LOOKED_AT_EVERY, NoCertificate, read_bounded};
+use super::keeper::{CHECK_INTERVAL, CertificateError, Environment, read_bounded};
 use super::peer::Authorities;
 use crate::crypto::{Sha256Digest, sha256};
 use crate::store::Topic;
 use crate::work;
 
-/// Where systems keep what they trust: Debian and Alpine, Fedora, SUSE, and others. The first that can be read counts.
+/// The bundles of Debian and Alpine, Fedora, SUSE, and others. The first readable one is used.
 pub const SYSTEM_FILES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -28,49 +28,49 @@ pub const SYSTEM_FILES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Where certificates of authorities are read from.
+/// The files with certificates of authorities.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trusted {
-    /// The files of the system, of which one counts.
+    /// The system's files, of which one is used.
     pub system: Vec<PathBuf>,
-    /// The administrator's, which counts, too.
+    /// The administrator's file, which is used in addition.
     pub own: Option<PathBuf>,
 }
 
-/// What is believed by one configuration.
+/// The trusted authorities of one configuration.
 pub struct Trust {
-    keeping: Keeping,
+    environment: Environment,
     trusted: Trusted,
     read: Read,
-    /// What is wrong with the administrator's file.
+    /// The problem with the administrator's file.
     problem: Option<String>,
 }
 
-/// What was read.
+/// The content of the files.
 #[derive(Clone)]
 struct Read {
     authorities: Authorities,
-    /// Of all that was read, so that the same is not read into certificates again.
+    /// The digest of the content, by which unchanged files are not parsed again.
     digest: Sha256Digest,
 }
 
 impl Trust {
-    /// Reads what `trusted` says. Nobody goes by it yet. At a start, the system's authorities serve alone if the
-    /// administrator's file is no good.
+    /// Reads the files of `trusted`, which are not used yet. At startup the system's authorities are used alone if the
+    /// administrator's file is unusable.
     ///
     /// # Errors
     ///
-    /// The administrator's file is no good.
-    pub async fn prepare(trusted: Trusted, keeping: Keeping) -> Result<Self, NoCertificate> {
-        let has_begun = keeping.tls.has_identity();
-        match read(&keeping, &trusted).await {
-            Ok(read) => Ok(Self { keeping, trusted, read, problem: None }),
+    /// The administrator's file is unusable.
+    pub async fn prepare(trusted: Trusted, environment: Environment) -> Result<Self, CertificateError> {
+        let has_begun = environment.tls.has_identity();
+        match read(&environment, &trusted).await {
+            Ok(read) => Ok(Self { environment, trusted, read, problem: None }),
             Err(no_good) if has_begun => Err(no_good),
             Err(no_good) => {
                 let of_system = Trusted { own: None, ..trusted.clone() };
-                let read = read(&keeping, &of_system).await?;
+                let read = read(&environment, &of_system).await?;
                 Ok(Self {
-                    keeping,
+                    environment,
                     trusted,
                     read,
                     problem: Some(sentence(&no_good, "only the system's authorities are trusted")),
@@ -79,25 +79,25 @@ impl Trust {
         }
     }
 
-    /// Goes by it from now on.
+    /// Uses the authorities from now on.
     pub fn activate(&self) {
         let count = self.read.authorities.count();
         debug!("{count} authorities are trusted to name servers elsewhere");
-        self.keeping.tls.set_authorities(&self.read.authorities);
+        self.environment.tls.set_authorities(&self.read.authorities);
         self.report();
     }
 
-    /// Follows the files. It never ends.
+    /// Reloads changed files. It never returns.
     pub async fn run(mut self) {
         loop {
-            sleep(LOOKED_AT_EVERY).await;
+            sleep(CHECK_INTERVAL).await;
             self.look().await;
         }
     }
 
-    /// Takes what has changed.
+    /// Reloads the files if they have changed.
     pub(super) async fn look(&mut self) {
-        self.problem = match read(&self.keeping, &self.trusted).await {
+        self.problem = match read(&self.environment, &self.trusted).await {
             Ok(read) => {
                 if read.digest != self.read.digest {
                     self.read = read;
@@ -111,7 +111,7 @@ impl Trust {
     }
 
     fn report(&self) {
-        self.keeping.disk.report(Topic::Authorities, self.problem.clone());
+        self.environment.disk.report(Topic::Authorities, self.problem.clone());
     }
 }
 
@@ -121,39 +121,39 @@ impl fmt::Debug for Trust {
     }
 }
 
-fn sentence(NoCertificate { why, remedy }: &NoCertificate, meanwhile: &str) -> String {
+fn sentence(CertificateError { why, remedy }: &CertificateError, meanwhile: &str) -> String {
     format!("{why}; {meanwhile}; {remedy}")
 }
 
-async fn read(keeping: &Keeping, trusted: &Trusted) -> Result<Read, NoCertificate> {
+async fn read(environment: &Environment, trusted: &Trusted) -> Result<Read, CertificateError> {
     let files = trusted.clone();
-    let read = work::run(&*keeping.work, move || read_files(&files)).await;
+    let read = work::run(&*environment.work, move || read_files(&files)).await;
     read.map_err(|error| no_good(format!("the authorities' certificates cannot be read: {error}")))?
 }
 
-fn read_files(trusted: &Trusted) -> Result<Read, NoCertificate> {
+fn read_files(trusted: &Trusted) -> Result<Read, CertificateError> {
     let mut certificates = trusted.system.iter().find_map(|file| read_bounded(file).ok()).unwrap_or_default();
     if let Some(own) = &trusted.own {
         let content = read_own(own)?;
-        // The system's file may end without a line's end.
+        // The system's file may lack a newline at its end.
         certificates.push(b'\n');
         certificates.extend(content);
     }
     let digest = sha256(&certificates);
-    // None at all is nobody.
+    // Without any certificate no server is trusted.
     let authorities = Authorities::from_pem(&certificates).unwrap_or_else(|_| Authorities::none());
     Ok(Read { authorities, digest })
 }
 
-/// The administrator's file, which has a certificate.
-fn read_own(file: &Path) -> Result<Vec<u8>, NoCertificate> {
+/// The administrator's file, which must contain a certificate.
+fn read_own(file: &Path) -> Result<Vec<u8>, CertificateError> {
     let why = |error: &dyn fmt::Display| no_good(format!("{}: {error}", file.display()));
     let content = read_bounded(file).map_err(|error: io::Error| why(&error))?;
     Authorities::from_pem(&content).map_err(|error| why(&error))?;
     Ok(content)
 }
 
-fn no_good(why: String) -> NoCertificate {
+fn no_good(why: String) -> CertificateError {
     let remedy = "write a file with certificates in PEM in tls.authorities, or leave it out";
-    NoCertificate { why, remedy: remedy.to_owned() }
+    CertificateError { why, remedy: remedy.to_owned() }
 }

@@ -1,13 +1,12 @@
-//! Failed logins: how many a source has, and how many there are for a user from one network.
+//! Limits of failed logins for each source, and for each user and network.
 //!
-//! A login is charged when it begins and credited when it was right, so that many at once do not get past the limit. What
-//! is counted is worn off with time: see [`Limits`].
+//! A login is charged when it begins and credited when it succeeds, so that concurrent tries do not bypass the limit.
+//! Charges expire with time: see [`Limits`].
 //!
-//! There is no limit of a user's failures in all. By such a limit anybody who knows the user's name could keep the user
-//! out from anywhere. As it is, an attacker keeps out only those who come from the attacker's own network: from other
-//! networks the user logs in as ever. Of private addresses each is counted alone, as the office is one network: a guest
-//! keeps nobody out at a desk. What is left to an attacker with many networks is few tries in each, against
-//! passwords that are not easily guessed.
+//! A user has no limit over all networks: with one, anybody who knows the user's name could lock the user out. As it
+//! is, an attacker locks out only clients in the attacker's own network; from other networks the user still logs in.
+//! Private addresses are counted one by one, as the office is one network: a guest locks out nobody at a desk. An
+//! attacker with many networks has few tries in each, against passwords that are not easily guessed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,67 +14,67 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-/// The most sources, and users with a network, that are remembered; with more, the one whose failures are worn off first
-/// is forgotten.
+/// The most sources, and users with a network, that are tracked; with more, the one whose failures expire first is
+/// dropped.
 pub const COUNTED_MAX: usize = 8192;
 
-/// The longest name, in octets, that can be a user's. // RFC 5321, section 4.5.3.1.1
+/// The longest user name, in octets. (RFC 5321, section 4.5.3.1.1)
 const USER_OCTETS_MAX: usize = 64;
 
-/// Bits of an IPv6 address that are one source: a host has all of the rest. // RFC 7421
+/// The prefix of one IPv6 source: a host has the remaining bits. (RFC 7421)
 const SOURCE_BITS_V6: u32 = 64;
-/// Bits of a public address that are one network.
+/// The prefixes of a network of public addresses, for IPv4 and IPv6.
 const NETWORK_BITS: (u32, u32) = (24, 48);
-/// Bits of a private address that are one. // RFC 1918, RFC 4193
+/// The prefixes of a network of private addresses. (RFC 1918, RFC 4193)
 const PRIVATE_BITS: (u32, u32) = (32, SOURCE_BITS_V6);
 
-/// How many failures there can be, and how they wear off.
+/// A token bucket of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Failures at once.
+    /// The failures that may come at once.
     pub burst: u32,
-    /// One wears off in this time.
+    /// The time in which one failure expires.
     pub one_in: Duration,
 }
 
 /// The two limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one source, whoever it says it is.
+    /// For one source, with any user name.
     pub source: Limit,
-    /// Of one user, from one network.
+    /// For one user from one network.
     pub user: Limit,
 }
 
 impl Default for Limits {
-    /// An office behind one address has room for several people who have forgotten their passwords.
+    /// Several people behind one address may have forgotten their passwords.
     fn default() -> Self {
         let one_in = Duration::from_secs(60);
         Self { source: Limit { burst: 30, one_in }, user: Limit { burst: 10, one_in } }
     }
 }
 
-/// The failures of late.
+/// Recent failures.
 #[derive(Debug, Default)]
 pub struct Failures {
     limits: Limits,
-    /// When the failures of each are worn off.
+    /// When all failures of a key have expired.
     worn_off: BTreeMap<Counted, Instant>,
-    /// The same, in the order of time.
+    /// The same in the order of time.
     by_time: BTreeSet<(Instant, Counted)>,
 }
 
-/// For whom failures are counted.
+/// The keys by which failures are counted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Counted {
     Source(IpAddr),
     User(String, IpAddr),
 }
 
-/// There were too many failures; a login is taken again after this time.
+/// There were too many failures; the next login is allowed after `wait`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMany {
-    /// From now on.
+    /// The time to wait.
     pub wait: Duration,
 }
 
@@ -85,11 +84,11 @@ impl Failures {
         Self { limits, ..Self::default() }
     }
 
-    /// Charges a login of `user`, who need not exist, from `source`.
+    /// Charges a login of `user`, which need not exist, from `source`.
     ///
     /// # Errors
     ///
-    /// The login is not to be looked at, whether it is right or not; it is not charged then.
+    /// The login must be rejected without a check; it is not charged.
     pub fn begin(&mut self, now: Instant, source: IpAddr, user: &str) -> Result<(), TooMany> {
         let all = self.counted(source, user);
         let waits = all.iter().map(|(counted, limit)| self.wait(now, counted, *limit));
@@ -104,7 +103,7 @@ impl Failures {
         Ok(())
     }
 
-    /// Credits what [`Failures::begin`] has charged: the login was right, or could not be looked at.
+    /// Reverts the charge of [`Failures::begin`]: the login succeeded, or could not be checked.
     pub fn credit(&mut self, now: Instant, source: IpAddr, user: &str) {
         for (counted, limit) in self.counted(source, user) {
             if let Some(until) = self.worn_off.get(&counted).copied() {
@@ -115,7 +114,7 @@ impl Failures {
 
     fn counted(&self, source: IpAddr, user: &str) -> [(Counted, Limit); 2] {
         let source = source.to_canonical();
-        // Those who cannot be users are one, so that no name takes much memory.
+        // Names that cannot be users' share one key, so that no name takes much memory.
         let user = if user.len() <= USER_OCTETS_MAX { user } else { "" };
         let is_private = match source {
             IpAddr::V4(address) => address.is_private(),
@@ -127,7 +126,7 @@ impl Failures {
         [(of_source, self.limits.source), (of_user, self.limits.user)]
     }
 
-    /// How long until there is room for a further failure.
+    /// The time until a further failure is allowed.
     fn wait(&self, now: Instant, counted: &Counted, limit: Limit) -> Duration {
         let until = self.worn_off.get(counted).map_or(Duration::ZERO, |until| until.since(now));
         (until + limit.one_in).saturating_sub(limit.one_in * limit.burst)
@@ -149,12 +148,12 @@ impl Failures {
     }
 }
 
-/// The source that `peer` counts as: its IPv4 address, or its IPv6 /64.
+/// The source of `peer`: its IPv4 address, or its IPv6 /64.
 pub(crate) fn source_of(peer: IpAddr) -> IpAddr {
     prefix(peer.to_canonical(), PRIVATE_BITS)
 }
 
-/// The first bits of `address`: as many as there are for its family.
+/// The prefix of `address`, of the length for its family.
 fn prefix(address: IpAddr, (v4, v6): (u32, u32)) -> IpAddr {
     match address {
         IpAddr::V4(address) => {
@@ -183,7 +182,7 @@ mod tests {
         Instant::from_secs(1000 + secs)
     }
 
-    /// How many logins are looked at of `count` that fail at one time.
+    /// How many of `count` failing logins at one time are checked.
     fn taken(failures: &mut Failures, now: Instant, count: usize, source: &str, user: &str) -> usize {
         (0..count).filter(|_| failures.begin(now, ip(source), user).is_ok()).count()
     }

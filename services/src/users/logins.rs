@@ -1,12 +1,12 @@
-//! Who logs in: one state for all services.
+//! Logins: one state for all services.
 //!
-//! A password is checked on a [job](crate::work), few at a time, as a check takes long and much memory. A password that
-//! was right is remembered for [`REMEMBERED_FOR`], since clients log in each minute: as an HMAC, under a key of this
-//! start, of the user, the verifiers and the password, so that it counts no more once another password is set. For a
-//! user who is not there, or has no password, the same is done: a file is read, and a check takes as long.
+//! A [job](crate::work) checks a password; few run at a time, as a check takes long and much memory. A correct password
+//! is cached for [`CORRECT_CACHED_FOR`], since mail clients log in each minute: as an HMAC, under a key of this
+//! process, of the user, the verifiers and the password, so that a new password invalidates it. For an unknown user, or
+//! one without a password, the work is the same: a file is read, and a check takes as long.
 //!
-//! A password that was wrong is remembered in the same way for [`REFUSED_FOR`], and is no further failure meanwhile: a
-//! phone that tries a former password again and again guesses nothing, and keeps its owner out nowhere.
+//! A wrong password is cached in the same way for [`WRONG_CACHED_FOR`], and repetitions are not counted as failures: a
+//! phone that repeats an old password guesses nothing, and does not lock its owner out.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -29,61 +29,60 @@ use crate::crypto::{self, Sha256Digest};
 use crate::store::Storage;
 use crate::work::{self, Work};
 
-/// How long a password that was right is remembered.
-pub const REMEMBERED_FOR: Duration = Duration::from_secs(600);
-/// The most passwords that are remembered, of the right ones and of the wrong ones each; with one more, the one that
-/// would be forgotten first is.
-pub const REMEMBERED_MAX: usize = 4096;
-/// How long a password that was wrong is remembered.
-pub const REFUSED_FOR: Duration = Duration::from_secs(3600);
-/// How many passwords are checked at a time: each takes 19 MiB and a processor.
+/// How long a correct password is cached.
+pub const CORRECT_CACHED_FOR: Duration = Duration::from_secs(600);
+/// The most cached passwords, of correct and of wrong ones each; with one more, the one that expires first is dropped.
+pub const CACHED_MAX: usize = 4096;
+/// How long a wrong password is cached.
+pub const WRONG_CACHED_FOR: Duration = Duration::from_secs(3600);
+/// The most concurrent checks: each takes 19 MiB and a processor.
 pub const CHECKS: usize = 2;
-/// How many logins may be in hand, those that wait for a check included. With one more there is no answer now.
-pub const IN_HAND_MAX: usize = 128;
+/// The most logins in progress, including those that wait for a check. Further ones are rejected as unavailable.
+pub const LOGINS_MAX: usize = 128;
 
-/// What came of a login.
+/// The result of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is this user.
+    /// The login is this user's.
     Accepted {
-        /// As the configuration has it.
+        /// The name in the configuration.
         user: String,
     },
-    /// User or password are wrong, or the user has none.
+    /// User or password are wrong, or the user has no password.
     Refused,
-    /// There were too many failures from there. The password was not looked at.
+    /// There were too many failures from there. The password was not checked.
     TooMany(TooMany),
-    /// It cannot be told now.
+    /// The result is unknown, as of an unreadable file or too many logins.
     Unavailable,
 }
 
-/// The verifier for the proof of a client that does not send its password.
+/// The verifier for SCRAM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scram {
-    /// By this verifier.
+    /// The verifier to use.
     Verifier {
-        /// The user's, or one that is made up.
+        /// The user's verifier, or a decoy.
         verifier: ScramVerifier,
-        /// Whether it is made up, so that no proof is right.
+        /// Whether it is a decoy, for which no proof is accepted.
         is_decoy: bool,
     },
     /// There were too many failures from there.
     TooMany(TooMany),
-    /// It cannot be told now.
+    /// The verifier cannot be read, or there are too many logins.
     Unavailable,
 }
 
-/// The users, and those who say that they are one of them.
+/// The users and their logins.
 pub struct Logins {
     users: RefCell<BTreeMap<String, User>>,
     /// In lower case.
     domains: RefCell<Vec<String>>,
     failures: RefCell<Failures>,
-    remembered: RefCell<Remembered>,
-    refused: RefCell<Remembered>,
+    remembered: RefCell<PasswordCache>,
+    refused: RefCell<PasswordCache>,
     checks: Arc<Semaphore>,
-    hands: Arc<Semaphore>,
-    /// By which decoys are made up, and what they cost.
+    login_permits: Arc<Semaphore>,
+    /// The key and the cost of decoys.
     decoys: (Sha256Digest, Cost),
     storage: Arc<dyn Storage>,
     work: Rc<dyn Work>,
@@ -91,8 +90,9 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// Nobody can log in yet. Passwords are read from `storage` by `work`; for an unknown user a check takes `cost`, and
-    /// SCRAM-SHA-256 has what comes of `decoy_key` (see [`passwords::decoy_key`]). All randomness comes from `rng`.
+    /// Creates the state without users. `work` reads the verifiers from `storage`; the check for an unknown user takes
+    /// `cost`, and its SCRAM verifier is derived from `decoy_key` (see [`passwords::decoy_key`]). All randomness comes
+    /// from `rng`.
     pub fn new(
         storage: Arc<dyn Storage>,
         work: Rc<dyn Work>,
@@ -105,10 +105,10 @@ impl Logins {
             users: RefCell::default(),
             domains: RefCell::default(),
             failures: RefCell::new(Failures::new(limits)),
-            remembered: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
-            refused: RefCell::new(Remembered { key: rng.random(), until: BTreeMap::new() }),
+            remembered: RefCell::new(PasswordCache { key: rng.random(), until: BTreeMap::new() }),
+            refused: RefCell::new(PasswordCache { key: rng.random(), until: BTreeMap::new() }),
             checks: Arc::new(Semaphore::new(CHECKS)),
-            hands: Arc::new(Semaphore::new(IN_HAND_MAX)),
+            login_permits: Arc::new(Semaphore::new(LOGINS_MAX)),
             decoys: (decoy_key, cost),
             storage,
             work,
@@ -116,23 +116,24 @@ impl Logins {
         }
     }
 
-    /// Has `users` be all that there are from now on: who is not among them cannot log in any more. A user is also
-    /// called by the address in each of `domains`, as mail programs fill it in.
+    /// Replaces the users: a removed user can no longer log in. A user's login name may have one of `domains` after it,
+    /// as mail programs fill in addresses.
     pub fn set_users(&self, users: &[User], domains: &[&str]) {
         let users = users.iter().map(|user| (user.name.clone(), user.clone()));
         *self.users.borrow_mut() = users.collect();
         *self.domains.borrow_mut() = domains.iter().map(|domain| domain.to_lowercase()).collect();
     }
 
-    /// The user that is called `name`, in any case.
+    /// The user with the login name `name`, in any case.
     pub fn user(&self, name: &str) -> Option<User> {
         self.users.borrow().get(&self.known_as(name)).cloned()
     }
 
-    /// The one form of the names of a user, by which failures are counted too: in lower case, without a domain of ours.
+    /// The canonical form of a login name, by which failures are counted, too: in lower case, without one of the
+    /// office's domains.
     fn known_as(&self, name: &str) -> String {
         let name = name.to_lowercase();
-        // At the first one: what is left has none, and has no other form in turn.
+        // Only the first `@` counts: otherwise the result could have a canonical form of its own.
         match name.split_once('@') {
             Some((local, domain)) if self.domains.borrow().iter().any(|own| own == domain) => {
                 local.to_owned()
@@ -141,21 +142,21 @@ impl Logins {
         }
     }
 
-    /// Whether `password` is that of the user who is called `name`, says somebody at `source`.
+    /// Checks `password` for the login name `name` from `source`.
     ///
-    /// If the future is dropped the login counts as one that failed, and what was begun for it goes on. So a service
-    /// does not drop it because its client has gone.
+    /// If the future is dropped, the login counts as failed, and its job goes on. So a service keeps the future
+    /// although the client has disconnected.
     pub async fn password(&self, source: IpAddr, name: &str, password: &str) -> Outcome {
         let user = self.known_as(name);
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
             return Outcome::TooMany(too_many);
         }
-        let Ok(hand) = Arc::clone(&self.hands).try_acquire_owned() else {
+        let Ok(login) = Arc::clone(&self.login_permits).try_acquire_owned() else {
             self.credit(source, &user);
             return Outcome::Unavailable;
         };
         let (outcome, is_guess) = match Prepared::new(password) {
-            Ok(password) => self.check(&user, password, &Arc::new(hand)).await,
+            Ok(password) => self.check(&user, password, &Arc::new(login)).await,
             Err(_) => (Outcome::Refused, true),
         };
         if outcome != Outcome::Refused || !is_guess {
@@ -164,15 +165,15 @@ impl Logins {
         outcome
     }
 
-    /// The verifier for a client at `source` that claims to be the user `name`. The login counts as a failure until
+    /// The verifier for a client at `source` with the login name `name`. The login counts as failed until
     /// [`Logins::scram_proved`].
     pub async fn scram_verifier(&self, source: IpAddr, name: &str) -> Scram {
         let user = self.known_as(name);
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
             return Scram::TooMany(too_many);
         }
-        let verifiers = match Arc::clone(&self.hands).try_acquire_owned() {
-            Ok(hand) => self.verifiers(&user, &Arc::new(hand)).await,
+        let verifiers = match Arc::clone(&self.login_permits).try_acquire_owned() {
+            Ok(login) => self.verifiers(&user, &Arc::new(login)).await,
             Err(_) => None,
         };
         let Some((verifiers, is_decoy)) = verifiers else {
@@ -182,17 +183,17 @@ impl Logins {
         Scram::Verifier { verifier: verifiers.scram().clone(), is_decoy }
     }
 
-    /// Somebody at `source` has proved by [`Logins::scram_verifier`] to be the user who is called `name`: who that is now.
-    /// To be called once for each such proof.
+    /// Records that a client at `source` has proved to be `name` by [`Logins::scram_verifier`], and returns the user.
+    /// Call it once for each proof.
     pub fn scram_proved(&self, source: IpAddr, name: &str) -> Outcome {
         self.credit(source, &self.known_as(name));
-        // The user may have gone meanwhile.
+        // The user may have been removed meanwhile.
         self.user(name).map_or(Outcome::Refused, |user| Outcome::Accepted { user: user.name })
     }
 
-    /// What comes of a login, and whether the password was not known to be wrong.
-    async fn check(&self, name: &str, password: Prepared, hand: &Hand) -> (Outcome, bool) {
-        let Some((verifiers, is_decoy)) = self.verifiers(name, hand).await else {
+    /// The result of a login, and whether the password was not in the cache of wrong ones.
+    async fn check(&self, name: &str, password: Prepared, login: &LoginPermit) -> (Outcome, bool) {
+        let Some((verifiers, is_decoy)) = self.verifiers(name, login).await else {
             return (Outcome::Unavailable, true);
         };
         let tag = self.remembered.borrow().tag(name, &verifiers, &password);
@@ -205,7 +206,7 @@ impl Logins {
             let Ok(permit) = Arc::clone(&self.checks).acquire_owned().await else {
                 return (Outcome::Unavailable, true);
             };
-            let held = (permit, Arc::clone(hand));
+            let held = (permit, Arc::clone(login));
             let job = move || {
                 let is_right = verifiers.check(&password);
                 drop(held);
@@ -214,25 +215,25 @@ impl Logins {
             match work::run(&*self.work, job).await {
                 Ok(is_right) if is_right && !is_decoy => {}
                 Ok(_) => {
-                    self.refused.borrow_mut().add(self.clock.now() + REFUSED_FOR, wrong_tag);
+                    self.refused.borrow_mut().add(self.clock.now() + WRONG_CACHED_FOR, wrong_tag);
                     return (Outcome::Refused, true);
                 }
                 Err(_) => return (Outcome::Unavailable, true),
             }
         }
-        // The user may have gone while the password was checked.
+        // The user may have been removed during the check.
         let Some(user) = self.user(name) else { return (Outcome::Refused, true) };
         if !is_remembered {
-            self.remembered.borrow_mut().add(self.clock.now() + REMEMBERED_FOR, tag);
+            self.remembered.borrow_mut().add(self.clock.now() + CORRECT_CACHED_FOR, tag);
         }
         (Outcome::Accepted { user: user.name }, true)
     }
 
-    /// What is kept of the password of the user who is called `name`, or a decoy, and whether it is one; `None` if it
-    /// cannot be read. It takes as long for a name that is no user's.
-    async fn verifiers(&self, name: &str, hand: &Hand) -> Option<(Verifiers, bool)> {
+    /// The verifiers of the login name `name`, or a decoy, and whether it is a decoy; `None` if they cannot be read. An
+    /// unknown name takes as long.
+    async fn verifiers(&self, name: &str, login: &LoginPermit) -> Option<(Verifiers, bool)> {
         let user = self.user(name).map_or_else(|| passwords::NOBODY.to_owned(), |user| user.name);
-        let read = self.read(&user, hand).await;
+        let read = self.read(&user, login).await;
         let read =
             read.inspect_err(|why| tracing::warn!("the password of {name} cannot be checked: {why}")).ok()?;
         let (key, cost) = &self.decoys;
@@ -241,8 +242,8 @@ impl Logins {
         Some((read.unwrap_or(decoy), is_decoy))
     }
 
-    async fn read(&self, user: &str, hand: &Hand) -> Result<Option<Verifiers>, String> {
-        let (storage, user, held) = (Arc::clone(&self.storage), user.to_owned(), Arc::clone(hand));
+    async fn read(&self, user: &str, login: &LoginPermit) -> Result<Option<Verifiers>, String> {
+        let (storage, user, held) = (Arc::clone(&self.storage), user.to_owned(), Arc::clone(login));
         let job = move || {
             let read = passwords::read(&*storage, &user);
             drop(held);
@@ -258,20 +259,20 @@ impl Logins {
     }
 }
 
-/// The place of a login among those in hand. The login holds it, and each job that runs for it: a job that was taken runs
-/// although the login is dropped.
-type Hand = Arc<OwnedSemaphorePermit>;
+/// The permit of a login in progress. The login and its jobs share it: a started job runs although the login is
+/// dropped.
+type LoginPermit = Arc<OwnedSemaphorePermit>;
 
-/// The passwords that were right of late, or those that were wrong.
-struct Remembered {
-    /// Of this start.
+/// A cache of recent passwords: the correct or the wrong ones.
+struct PasswordCache {
+    /// The key of this process.
     key: Sha256Digest,
-    /// Until when each is remembered.
+    /// When each entry expires.
     until: BTreeMap<Sha256Digest, Instant>,
 }
 
-impl Remembered {
-    /// What stands for the password of a user with these verifiers.
+impl PasswordCache {
+    /// The cache's key for the password of a user with these verifiers.
     fn tag(&self, user: &str, verifiers: &Verifiers, password: &Prepared) -> Sha256Digest {
         // A name has no NUL, and the verifiers' keys have one length.
         let scram = verifiers.scram();
@@ -285,7 +286,7 @@ impl Remembered {
     }
 
     fn add(&mut self, until: Instant, tag: Sha256Digest) {
-        if self.until.len() >= REMEMBERED_MAX {
+        if self.until.len() >= CACHED_MAX {
             let first = self.until.iter().min_by_key(|(_, until)| **until).map(|(tag, _)| *tag);
             first.and_then(|tag| self.until.remove(&tag));
         }

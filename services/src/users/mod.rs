@@ -1,8 +1,8 @@
-//! The people of the office, whom all services share: who they are, and how they prove it.
+//! The office's users and their authentication, shared by all services.
 //!
-//! The configuration says who there is ([`User`]). What is kept of their passwords is a file for each in the state
-//! directory ([`passwords`]), which the gateway only reads. [`logins`] checks passwords, for all services; failures are
-//! limited ([`limit`]).
+//! The configuration lists the users ([`User`]). The verifiers of their passwords are files in the state directory
+//! ([`passwords`]), one for each user, which the gateway only reads. [`logins`] checks passwords; [`limit`] limits
+//! failures.
 
 pub mod limit;
 pub mod logins;
@@ -13,34 +13,34 @@ pub mod verifier;
 /// The most users.
 pub const USERS_MAX: usize = 4096;
 
-/// A person.
+/// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
-    /// By which the person logs in, and the local part of the person's address: lower case, and the name of a file.
+    /// The login name and local part of the user's address: in lower case, and valid as a file name.
     pub name: String,
-    /// For people; it can be empty.
+    /// The full name, for display; it can be empty.
     pub full_name: String,
-    /// What the administration lets the person do.
+    /// The user's permissions.
     pub role: Role,
-    /// Room for the person's messages, in octets.
+    /// The quota of the user's mailbox, in octets.
     pub quota: u64,
 }
 
-/// What the administration lets a user do.
+/// The permissions of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// What concerns the user alone.
+    /// Access to the user's own data.
     User,
-    /// Look at everything, too.
+    /// In addition, read access to everything.
     Viewer,
-    /// Change how things run, too.
+    /// In addition, operating the gateway.
     Operator,
-    /// Change everything, the users too.
+    /// In addition, changing the configuration and the users.
     Owner,
 }
 
 impl Role {
-    /// All, from the least to the most.
+    /// All roles, in ascending order.
     pub const ALL: [Self; 4] = [Self::User, Self::Viewer, Self::Operator, Self::Owner];
 
     /// Its name in the configuration.

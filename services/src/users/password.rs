@@ -1,19 +1,19 @@
-//! A password before anything is made of it: its form, and whether it is strong enough.
+//! A password's canonical form and strength.
 
 use std::fmt;
 
-/// The longest password that is taken, in octets. It is more than people type, and bounds what a check costs.
+/// The longest password, in octets. It is more than people type, and bounds a check's cost.
 pub const OCTETS_MAX: usize = 1024;
-/// The shortest password that is taken, in characters.
+/// The shortest password, in characters.
 pub const CHARS_MIN: usize = 10;
-/// How many characters must be left when what everybody guesses is taken out.
+/// The least number of characters besides easily guessed parts.
 const UNKNOWN_CHARS_MIN: usize = 6;
-/// How many characters must differ from one another.
+/// The least number of distinct characters.
 const DIFFERENT_CHARS_MIN: usize = 5;
-/// The shortest part of a name that counts as one.
+/// The least length at which a part of a name is recognised.
 const NAME_CHARS_MIN: usize = 3;
 
-/// A password in the form in which all clients mean the same by it. It is never printed.
+/// A password in canonical form, the same from all clients. It is never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Prepared(String);
 
@@ -23,14 +23,14 @@ impl fmt::Debug for Prepared {
     }
 }
 
-/// Why something is no password.
+/// Why a password is malformed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// It has no character.
+    /// It is empty.
     Empty,
     /// It has more than [`OCTETS_MAX`] octets.
     TooLong,
-    /// It has a character that no keyboard types for a password, such as a control character.
+    /// It has a prohibited character, such as a control character.
     Character,
 }
 
@@ -49,11 +49,11 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl Prepared {
-    /// Prepares `password` by SASLprep. // RFC 4013; RFC 5802, section 2.2
+    /// Prepares `password` by SASLprep. (RFC 4013, and RFC 5802, section 2.2)
     ///
     /// # Errors
     ///
-    /// It cannot be a password.
+    /// The password is malformed.
     pub fn new(password: &str) -> Result<Self, Malformed> {
         if password.len() > OCTETS_MAX {
             return Err(Malformed::TooLong);
@@ -67,7 +67,7 @@ impl Prepared {
         self.0.as_bytes()
     }
 
-    /// Why it is easily guessed by somebody who knows `names`: those of the user, the gateway and the office.
+    /// The weakness of the password for a guesser who knows `names`: those of the user, the gateway and the office.
     pub fn weakness(&self, names: &[&str]) -> Option<Weakness> {
         if self.0.chars().count() < CHARS_MIN {
             return Some(Weakness::Short);
@@ -91,7 +91,7 @@ impl Prepared {
         for word in COMMON {
             unknown = unknown.replace(word, "");
         }
-        // Years and numbers that stand behind a word are guessed along with it.
+        // Years and numbers after a word are guessed along with it.
         let has_word = unknown.len() < plain.len();
         let rest = if has_word { unknown.trim_matches(|c: char| !c.is_alphabetic()) } else { &unknown };
         if has_word && rest.chars().count() < UNKNOWN_CHARS_MIN {
@@ -106,13 +106,13 @@ impl Prepared {
 pub enum Weakness {
     /// It has less than [`CHARS_MIN`] characters.
     Short,
-    /// It is made of few different characters.
+    /// It has few distinct characters.
     FewCharacters,
     /// It is little more than the user's name, or the office's.
     Name,
-    /// It is little more than words that everybody tries first.
+    /// It is little more than common passwords.
     Common,
-    /// It is little more than a row of the keyboard, the alphabet or the numbers, or a part that is repeated.
+    /// It is little more than a row of the keyboard, the alphabet or the digits, or a repeated part.
     Row,
 }
 
@@ -128,9 +128,8 @@ impl fmt::Display for Weakness {
     }
 }
 
-/// What devices have when they are bought and what people choose first, as [`plain`] writes it. The list is short by
-/// intention: a password of [`CHARS_MIN`] characters that is in the lists of guessers is mostly one of these words with
-/// something behind it.
+/// Default passwords and the most common ones, in the form of [`plain`]. The list is short by intention: a password of
+/// [`CHARS_MIN`] characters in the lists of guessers is mostly one of these with a suffix.
 const COMMON: [&str; 40] = [
     "administrator",
     "administration",
@@ -174,7 +173,7 @@ const COMMON: [&str; 40] = [
     "test",
 ];
 
-/// Rows that people type along.
+/// Rows of keys, letters and digits.
 const ROWS: [&str; 8] = [
     "abcdefghijklmnopqrstuvwxyz",
     "01234567890",
@@ -186,7 +185,7 @@ const ROWS: [&str; 8] = [
     "yxcvbnm",
 ];
 
-/// `text` in lower case, with letters in place of the digits and signs that are written for them.
+/// `text` in lower case, with letters in place of the digits and signs that substitute them.
 fn plain(text: &str) -> String {
     let letter = |c: char| match c {
         '0' => 'o',
@@ -197,7 +196,7 @@ fn plain(text: &str) -> String {
         '7' => 't',
         c => c,
     };
-    // Digits stay digits where they are not among letters, so that rows and years are seen as such.
+    // Digits that are not among letters stay, so that rows and years are recognised.
     let lower: Vec<char> = text.to_lowercase().chars().collect();
     let is_letter = |at: Option<usize>| at.and_then(|at| lower.get(at)).is_some_and(|c| c.is_alphabetic());
     let at = |at: usize| {
@@ -209,7 +208,7 @@ fn plain(text: &str) -> String {
     (0..lower.len()).map(at).collect()
 }
 
-/// How many characters of `text` do not follow from those before: by a row, or because they repeat a part.
+/// The number of characters of `text` that neither continue a row nor repeat a part.
 fn without_rows(text: &str) -> usize {
     let chars: Vec<char> = text.chars().collect();
     let follows = |at: usize| {
@@ -285,7 +284,7 @@ mod tests {
         }
     }
 
-    /// RFC 4013, section 3: What looks the same is the same, and prohibited characters are refused.
+    /// RFC 4013, section 3: Equivalent strings are equal, and prohibited characters are rejected.
     #[test]
     fn rfc4013_3_what_looks_the_same_is_the_same_and_prohibited_characters_are_refused() {
         let octets = |text: &str| Prepared::new(text).map(|prepared| prepared.0);

@@ -1,7 +1,7 @@
-//! Where verifiers are kept: a file for each user, below the state directory.
+//! The files of verifiers: one for each user, below the state directory.
 //!
-//! `gatepost passwd` is the only writer. It replaces the file at once, whether a gateway runs or not; a gateway reads
-//! the file when a user logs in, so that a new password counts from then on.
+//! Only `gatepost passwd` writes. It replaces the file atomically, also while a gateway runs; the gateway reads the
+//! file at each login, so that a new password is effective at once.
 
 use std::fmt;
 use std::io;
@@ -16,21 +16,21 @@ use crate::store::{ReadOnlyFiles, Storage, kept_key, replace_beside};
 /// The directory of the files.
 pub const DIRECTORY: &str = "passwords";
 
-/// The name whose file is read for an unknown user, so that the look-up takes as long as for a user. No user has it.
+/// The name whose file is read for an unknown user, so that the lookup takes as long as a user's. No user can have it.
 pub const NOBODY: &str = "-";
 
-/// The file of the key by which verifiers are made up for those who have none.
+/// The file of the key for decoys.
 const DECOY_KEY: &str = "decoys";
 
-/// What the name of a file has after that of its user.
+/// The suffix of file names.
 const SUFFIX: &str = ".json";
 
-/// Why there are no verifiers.
+/// Why verifiers cannot be read.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The file system refuses.
+    /// An error of the file system.
     Io(io::Error),
-    /// The file is not what was written.
+    /// The file is damaged.
     Damaged(Damage),
 }
 
@@ -60,27 +60,26 @@ pub fn read(storage: &dyn Storage, user: &str) -> Result<Option<Verifiers>, Read
     content.map(|content| Verifiers::from_file(&content).map_err(ReadError::Damaged)).transpose()
 }
 
-/// The key for [`Verifiers::decoy`]. It is kept: if it changed at each start, names whose salt changes with it would be
-/// known to be nobody's. Without one that can be read it is drawn from `rng`.
+/// The key for [`Verifiers::decoy`]. It is persistent: if it changed at each start, the salts of decoys would change
+/// and so reveal them. If there is no readable key, a new one comes from `rng`.
 ///
 /// # Errors
 ///
-/// What the file system refuses.
+/// An error of the file system.
 pub fn decoy_key(storage: &dyn Storage, rng: &mut impl Rng) -> io::Result<Sha256Digest> {
     kept_key(storage, DECOY_KEY, rng)
 }
 
-/// Keeps `verifiers` as those of `user` in the directory `state_dir`, durably and in place of former ones, whoever
-/// uses the directory.
+/// Replaces the verifiers of `user` in the directory `state_dir` durably, also while a gateway uses the directory.
 ///
 /// # Errors
 ///
-/// What the file system refuses. The former ones count then, if there were any.
+/// An error of the file system. The former verifiers stay in force, if there were any.
 pub fn write(state_dir: &Path, user: &str, verifiers: &Verifiers) -> io::Result<()> {
     replace_beside(state_dir, &file_of(user), &verifiers.to_file()?)
 }
 
-/// What is damaged in the directory `state_dir`: the name of each file, and what is wrong with it.
+/// The damaged files of the directory `state_dir`: the name and the problem of each.
 pub fn damages(state_dir: &Path) -> Vec<(String, String)> {
     let files = ReadOnlyFiles::new(state_dir);
     let names = match files.list(DIRECTORY) {
@@ -127,7 +126,7 @@ mod tests {
         assert_eq!(damages(&path), []);
 
         fs::write(path.join("passwords/berta.json"), b"2 00000000 {}\n").unwrap();
-        // What a power cut has left of a replacement.
+        // The remains of a replacement after a power cut.
         fs::write(path.join("passwords/clara.json.new"), b"2 0").unwrap();
         assert!(matches!(read(&gateway, "berta"), Err(ReadError::Damaged(_))));
         let told = ("passwords/berta.json".to_owned(), "its checksum is wrong".to_owned());

@@ -1,7 +1,7 @@
-//! What is kept of a password: enough to check it, not enough to log in with.
+//! Verifiers of passwords: enough to check a password, not enough to log in.
 //!
-//! A verifier of argon2id is for passwords that come in clear, one of SCRAM-SHA-256 for clients that do not send theirs;
-//! the latter cannot be derived from the former. Both are a file of a line, [`sealed`]:
+//! The argon2id verifier is for passwords sent in clear (under TLS), the SCRAM-SHA-256 verifier for clients that do not
+//! send theirs; neither can be derived from the other. Both are in a file of one line, [`sealed`]:
 //!
 //! ```text
 //! {"argon2id":{"memory_kib":19456,"passes":2,"salt":"...","hash":"..."},
@@ -22,38 +22,38 @@ use crate::store::sealed;
 /// Octets of a salt.
 pub const SALT_LEN: usize = 16;
 
-/// The most memory that a check may take, in KiB. A file that wants more is damaged.
+/// The most memory of a check, in KiB. A file with a higher value is damaged.
 const MEMORY_KIB_MAX: u32 = 1 << 20;
-/// The most passes over that memory.
+/// The most passes over the memory.
 const PASSES_MAX: u32 = 64;
-/// The fewest iterations of SCRAM. // RFC 7677, section 4
+/// The fewest iterations of SCRAM. (RFC 7677, section 4)
 const ITERATIONS_MIN: NonZeroU32 = NonZeroU32::new(4096).unwrap();
-/// The most.
+/// The most iterations of SCRAM.
 const ITERATIONS_MAX: u32 = 10_000_000;
 
-/// What making and checking a verifier costs.
+/// The cost of making and checking a verifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// Of a password that comes in clear.
+    /// For a password sent in clear.
     pub argon2: Argon2Cost,
-    /// Iterations of SCRAM-SHA-256: clients spend them at each login.
+    /// Iterations of SCRAM-SHA-256, which clients compute at each login.
     pub scram_iterations: NonZeroU32,
 }
 
 impl Cost {
-    /// For passwords that people use: 19 MiB and two passes are the second of the choices in OWASP's Password Storage
-    /// Cheat Sheet, and Cyrus SASL's client takes at most 65,536 iterations.
+    /// The cost in production: 19 MiB and two passes are the second choice of OWASP's Password Storage Cheat Sheet, and
+    /// Cyrus SASL's client accepts at most 65,536 iterations.
     pub const FULL: Self = Self {
         argon2: Argon2Cost { memory_kib: 19 * 1024, passes: 2 },
         scram_iterations: NonZeroU32::new(60_000).unwrap(),
     };
 
-    /// The least that is taken, for tests and simulations.
+    /// The least valid cost, for tests and simulations.
     pub const LEAST: Self =
         Self { argon2: Argon2Cost { memory_kib: 8, passes: 1 }, scram_iterations: ITERATIONS_MIN };
 }
 
-/// What is kept of one password.
+/// The verifiers of one password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Verifiers {
     argon2: Argon2Verifier,
@@ -67,27 +67,27 @@ struct Argon2Verifier {
     hash: Sha256Digest,
 }
 
-/// What a server of SCRAM-SHA-256 knows of a password. // RFC 5802, section 3
+/// A verifier of SCRAM-SHA-256. (RFC 5802, section 3)
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramVerifier {
     /// Iterations of PBKDF2.
     pub iterations: NonZeroU32,
-    /// Its salt.
+    /// The salt.
     pub salt: Vec<u8>,
-    /// The digest of the client's key.
+    /// StoredKey: the digest of the client's key.
     pub stored_key: Sha256Digest,
-    /// The key by which the server shows that it knows the verifier.
+    /// ServerKey, by which the server proves that it has the verifier.
     pub server_key: Sha256Digest,
 }
 
-/// They are never printed: a stolen verifier can be tried against.
+/// Hides the verifiers, which allow offline guessing.
 impl fmt::Debug for Verifiers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Verifiers(..)")
     }
 }
 
-/// It is never printed either.
+/// Hides the verifier.
 impl fmt::Debug for ScramVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScramVerifier(..)")
@@ -95,7 +95,7 @@ impl fmt::Debug for ScramVerifier {
 }
 
 impl ScramVerifier {
-    /// That of `password`. It takes long.
+    /// Makes the verifier of `password`. It takes long.
     pub fn of(password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Self {
         let salted = crypto::pbkdf2_sha256(password, salt, iterations);
         let client_key = crypto::hmac_sha256(&salted, b"Client Key");
@@ -105,12 +105,12 @@ impl ScramVerifier {
     }
 }
 
-/// What is wrong with stored verifiers.
+/// Why stored verifiers are damaged.
 #[derive(Debug)]
 pub enum Damage {
-    /// The file is not what was written.
+    /// The checksum does not match.
     Seal,
-    /// It has not the form of stored verifiers.
+    /// The JSON is not that of verifiers.
     Json(serde_json::Error),
     /// This field is out of range.
     Field(&'static str),
@@ -151,7 +151,7 @@ struct StoredScram {
 }
 
 impl Verifiers {
-    /// Those of `password`, with salts from `rng`. It takes long.
+    /// Makes the verifiers of `password`, with salts from `rng`. It takes long.
     ///
     /// # Errors
     ///
@@ -167,8 +167,8 @@ impl Verifiers {
         Ok(Self { argon2, scram })
     }
 
-    /// Those of no password, for `name`, which cost as much to check as others of `cost`. A name has the same ones as
-    /// long as `key` stays, as a user does, and no two names have one salt.
+    /// Decoy verifiers for `name`, which cost as much to check as real ones of `cost`. A name has the same decoy as
+    /// long as `key` stays, and no two names share a salt.
     pub fn decoy(cost: Cost, key: &Sha256Digest, name: &str) -> Self {
         let part = |what: &str| crypto::hmac_sha256(key, format!("{what}:{name}").as_bytes());
         let salt = |what: &str| part(what)[..SALT_LEN].to_vec();
@@ -183,23 +183,23 @@ impl Verifiers {
         Self { argon2, scram }
     }
 
-    /// Whether `password` is the one that these are of. It takes long, whatever the answer.
+    /// Whether `password` is the verifiers' password. It takes long, whatever the result.
     pub fn check(&self, password: &Prepared) -> bool {
         let Argon2Verifier { cost, salt, hash } = &self.argon2;
         let derived = crypto::argon2id(password.octets(), salt, *cost);
         derived.is_ok_and(|derived| crypto::are_equal(&derived, hash))
     }
 
-    /// What SCRAM-SHA-256 goes by.
+    /// The verifier for SCRAM-SHA-256.
     pub fn scram(&self) -> &ScramVerifier {
         &self.scram
     }
 
-    /// The content of the file that keeps these.
+    /// Serialises the verifiers for their file.
     ///
     /// # Errors
     ///
-    /// None that is known of.
+    /// None is known.
     pub fn to_file(&self) -> serde_json::Result<Vec<u8>> {
         let (argon2, scram) = (&self.argon2, &self.scram);
         let stored = Stored {
@@ -219,11 +219,11 @@ impl Verifiers {
         serde_json::to_vec(&stored).map(|payload| sealed::seal(&payload))
     }
 
-    /// Those that a file of this content keeps.
+    /// Parses the content of a verifiers' file.
     ///
     /// # Errors
     ///
-    /// It is not what was written.
+    /// The content is damaged.
     pub fn from_file(content: &[u8]) -> Result<Self, Damage> {
         if !sealed::is_sealed(content) {
             return Err(Damage::Seal);

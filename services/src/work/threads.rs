@@ -1,4 +1,4 @@
-//! Jobs on threads of their own.
+//! A thread pool for jobs.
 
 use std::future::Future;
 use std::io;
@@ -10,18 +10,18 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{Job, Work};
 
-/// How many jobs run at a time.
+/// The number of threads.
 pub const THREADS: usize = 4;
 
-/// How many jobs wait for a thread. Whoever hands in a further one waits until there is a place.
+/// The most queued jobs. A caller with a further one waits.
 pub const JOBS_MAX: usize = 64;
 
-/// A queue of jobs, and the threads that run them. The threads end with this, after the jobs that were taken.
+/// The queue of jobs and its threads. The threads end when it is dropped, after all accepted jobs.
 pub struct Threads {
     jobs: mpsc::Sender<Entry>,
 }
 
-/// A job, and who is told that it has ended.
+/// A job, and the channel for its completion.
 type Entry = (Job, oneshot::Sender<()>);
 
 impl Threads {
@@ -29,7 +29,7 @@ impl Threads {
     ///
     /// # Errors
     ///
-    /// The system has no more threads.
+    /// The system cannot create a thread.
     pub fn start() -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel(JOBS_MAX);
         let queue = Arc::new(Mutex::new(queue));
@@ -81,7 +81,7 @@ mod tests {
         for _ in 0..THREADS + 1 {
             assert_eq!(run(&work, || -> u8 { panic!("as the test wants") }).await, Err(JobFailed));
         }
-        // None gets past the barrier unless all are there.
+        // No job passes the barrier unless all threads run.
         let barrier = Arc::new(Barrier::new(THREADS));
         let jobs: Vec<_> = (0..THREADS)
             .map(|_| {

@@ -56,7 +56,7 @@ struct Asked {
 /// What is due to a REQUEST.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// A NAK. // RFC 2131 section 4.3.2
+    /// A NAK. (RFC 2131, section 4.3.2)
     Nak,
     /// No NAK: its client has a lease of the address, or is not known and may be another server's.
     NoNak,
@@ -199,7 +199,7 @@ impl DhcpAnswers {
     }
 }
 
-/// RFC 2131 section 4.4.5: T1 is before T2, and T2 before the end of the lease.
+/// RFC 2131, section 4.4.5: T1 is before T2, and T2 before the end of the lease.
 fn fits(message: &Message) -> Result<(), String> {
     let secs = |code| match message.opts().get(code) {
         Some(

@@ -13,7 +13,7 @@ use ipnet::Ipv4Net;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Transport;
 
-/// For so long a frame that has come in waits for its neighbour. (RFC 4861 section 10, three requests)
+/// For so long a frame that has come in waits for its neighbour. (RFC 4861, section 10, three requests)
 const HELD: Duration = Duration::from_secs(4);
 /// The most targets of former forwards that are kept, the latest.
 const FORMER_MAX: usize = 1_024;

@@ -1,5 +1,5 @@
 //! Hops: what is forwarded has one hop less than when it came, in every direction, and what is bridged has as many.
-//! (RFC 1812 section 5.3.1)
+//! (RFC 1812, section 5.3.1)
 
 use std::net::Ipv4Addr;
 
@@ -13,8 +13,8 @@ use crate::packet::{Ipv4, Packet};
 /// The most packets that are remembered at a time.
 const ARRIVALS_MAX: usize = 1 << 16;
 
-/// Finds every packet that leaves among those that came, by its content, and compares their time to live. What is cut on
-/// the way, and what the gateway itself sends, came in no such form.
+/// Finds every packet that leaves among those that came, by its content, and compares their time to live. What is cut
+/// on the way, and what the gateway itself sends, came in no such form.
 pub struct Hops {
     /// The gateway's address on the LAN: what is for it goes no further.
     own: Ipv4Addr,

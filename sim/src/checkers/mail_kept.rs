@@ -42,7 +42,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// The longest that the gateway waits with all messages for a server that does not greet.
 // RFC 5321, section 4.5.3.2.1
 const GREETED_WITHIN: Duration = Duration::from_mins(5);
-/// The longest that the gateway waits with one message for a server that is silent. // RFC 5321, section 4.5.3.2.6
+/// The longest that the gateway waits with one message for a server that is silent. (RFC 5321, section 4.5.3.2.6)
 const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
 /// What lies on the disk; `None` while nobody can read it.
@@ -226,8 +226,8 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks at users who leave mail on the server. A message that changes its name is fetched twice; one that has another's
-/// name is never fetched.
+/// Looks at users who leave mail on the server. A message that changes its name is fetched twice; one that has
+/// another's name is never fetched.
 fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
     for (user, Kept { times, caught_up_at }) in post.kept() {
         let copies_of = |mark: &str| post.letters().get(mark)?.copies.get(user).copied();
@@ -324,8 +324,8 @@ impl<'a> Elsewhere<'a> {
     }
 }
 
-/// Looks for what has waited for long in the queue, and nobody knows why. A connection that hangs holds one message, and
-/// others only until the gateway takes it for stuck, or if it never was greeted, until it gives up.
+/// Looks for what has waited for long in the queue, and nobody knows why. A connection that hangs holds one message,
+/// and others only until the gateway takes it for stuck, or if it never was greeted, until it gives up.
 fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), String> {
     let Some((now, way_out_since)) = outage.way_out_since() else { return Ok(()) };
     let mut held: BTreeMap<&str, BTreeSet<Sequence>> = BTreeMap::new();

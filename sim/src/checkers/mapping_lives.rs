@@ -198,7 +198,7 @@ impl MappingLives {
         conversation.must_until = sent_at + life;
         conversation.may_until = now + life + SLACK;
         if conversation.tcp.is_reset {
-            // Who resets again and again prolongs nothing. // RFC 7857 section 7.1
+            // Who resets again and again prolongs nothing. // RFC 7857, section 7.1
             conversation.must_until = sent_at;
         }
         Ok(())
@@ -317,7 +317,7 @@ impl MappingLives {
         while let Some(late) = self.entering.front().filter(|entering| entering.at + WAIT_MAX < now) {
             let neighbor = self.neighbors.get(&late.inside.0).copied().unwrap_or_default();
             let (kind, remote, inside, at) = (late.kind, show(late.remote), show(late.inside), late.at);
-            // A segment that is overtaken by more than a window is nothing to its receiver. (RFC 9293 section
+            // A segment that is overtaken by more than a window is nothing to its receiver. (RFC 9293, section
             // 3.10.7.4)
             let conversation = self.conversation(kind, late.inside, late.remote);
             let is_overtaken =

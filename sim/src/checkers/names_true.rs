@@ -22,7 +22,7 @@ const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
 /// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with
 /// The gateway waits for so long at least for the answer to a question; a later one may find nobody.
 const AWAITED_MAX: Duration = Duration::from_secs(6);
-/// an answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767 section 5.
+/// an answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767, section 5.
 const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
 /// If nothing has come from the internet for so long, the gateway may be cut off, and its questions with it.
 const CUT_OFF_MIN: Duration = Duration::from_secs(3);

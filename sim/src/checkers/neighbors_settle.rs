@@ -10,7 +10,7 @@ use gatepost_ground::Instant;
 
 use super::{Checker, Snapshot};
 
-/// Three requests, a second apart. (RFC 4861 section 10: `MAX_MULTICAST_SOLICIT`, `RETRANS_TIMER`)
+/// Three requests, a second apart. (RFC 4861, section 10: `MAX_MULTICAST_SOLICIT`, `RETRANS_TIMER`)
 const ASKING: Duration = Duration::from_secs(3);
 /// Between what happens and the report that shows it, twice.
 const SLACK: Duration = Duration::from_secs(2);

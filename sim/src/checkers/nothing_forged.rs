@@ -1,7 +1,7 @@
 //! Nothing forged: what an attacker puts blindly into others' connections does not get through.
 //!
 //! An opening and an ICMP error do: their receiver judges them. The one is answered with a challenge ACK (RFC 5961
-//! section 4), the other is compared with what was sent (RFC 5927 section 4). Behind an opening of the attacker's own,
+//! section 4), the other is compared with what was sent (RFC 5927, section 4). Behind an opening of the attacker's own,
 //! where there was no connection, it may say what it likes. What a default machine gets of UDP was asked for by nobody
 //! in any case; the checkers of names and of what is unsolicited judge UDP.
 

@@ -164,7 +164,7 @@ const FILTERINGS: [Filtering; 3] =
     [Filtering::AddressAndPortDependent, Filtering::AddressDependent, Filtering::EndpointIndependent];
 
 impl Asked {
-    /// What of a conversation the filtering looks at. // RFC 4787 section 5
+    /// What of a conversation the filtering looks at. (RFC 4787, section 5)
     fn admitted(self, filtering: Filtering) -> Self {
         let nobody = (Ipv4Addr::UNSPECIFIED, 0);
         let outside = match filtering {

@@ -130,8 +130,8 @@ impl ObservedLeases {
         self.leases.values().filter(|lease| now < lease.until).count()
     }
 
-    /// Whether the gateway may know that `address` is not the client's: it is reserved for another, or another has or had
-    /// a lease of it that lasts at `now`.
+    /// Whether the gateway may know that `address` is not the client's: it is reserved for another, or another has or
+    /// had a lease of it that lasts at `now`.
     pub fn may_be_anothers(&self, address: Ipv4Addr, client: MacAddr, now: Instant) -> bool {
         let leased_to =
             self.leases.get(&address).filter(|lease| now < lease.until).map(|lease| &lease.client);

@@ -1,5 +1,5 @@
 //! Quotes: an ICMP error tells its receiver of a packet that it sent, as it sent it, whoever makes the error and
-//! whatever NAT has done to the packet and to the error. (RFC 792, RFC 1812 section 4.3.2.3, RFC 5508 REQ-4 and REQ-5)
+//! whatever NAT has done to the packet and to the error. (RFC 792, RFC 1812, section 4.3.2.3, RFC 5508 REQ-4 and REQ-5)
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -17,7 +17,7 @@ use crate::packet::{Ipv4, Quoted, Transport};
 const ERROR_WITHIN: Duration = Duration::from_secs(30);
 /// The most packets that are remembered at a time.
 const SENT_MAX: usize = 1 << 16;
-/// Octets of the transport header that every error quotes. // RFC 792
+/// Octets of the transport header that every error quotes. (RFC 792)
 const QUOTED_LEN_MIN: usize = 8;
 /// Octets of a TCP header before its checksum: what comes behind changes where the gateway clamps the segment size.
 const BEFORE_TCP_CHECKSUM: usize = 16;
@@ -31,8 +31,8 @@ pub struct Quotes {
     stations: BTreeSet<MacAddr>,
 }
 
-/// What every error quotes of a packet, and NAT changes: where it was sent, its addresses, its protocol, and the beginning
-/// of its transport header.
+/// What every error quotes of a packet, and NAT changes: where it was sent, its addresses, its protocol, and the
+/// beginning of its transport header.
 type Key = (bool, Ipv4Addr, Ipv4Addr, u8, [u8; QUOTED_LEN_MIN]);
 
 impl Default for Quotes {
@@ -83,7 +83,7 @@ fn key(side: Side, header: &Ipv4HeaderSlice<'_>, octets: &[u8]) -> Key {
 }
 
 /// Whether the packet `sent` is what is quoted, but for what routers change: the time to live; the length, where it was
-/// cut; the identification, where it may be cut, as NAT chooses another one then (RFC 6864 section 5.3.1); and the
+/// cut; the identification, where it may be cut, as NAT chooses another one then (RFC 6864, section 5.3.1); and the
 /// options of a SYN.
 fn is_quote(quoted: &Ipv4HeaderSlice<'_>, octets: &[u8], sent: &[u8]) -> bool {
     let Ok(header) = Ipv4HeaderSlice::from_slice(sent) else { return false };

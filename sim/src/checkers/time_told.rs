@@ -1,5 +1,5 @@
-//! The time that the gateway tells is its clock's, at the moment; how good it is, is told as it is; and whoever asks gets
-//! one answer at most, which is no longer than the question.
+//! The time that the gateway tells is its clock's, at the moment; how good it is, is told as it is; and whoever asks
+//! gets one answer at most, which is no longer than the question.
 //!
 //! The gateway's clock may be wrong: the checker reads it where the simulation keeps it, when the question comes in and
 //! when the answer goes out.

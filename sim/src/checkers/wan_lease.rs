@@ -122,7 +122,7 @@ impl WanLease {
         }
     }
 
-    /// RFC 2131 section 4.4.5: a renewal goes to the server from T1 to T2, a rebinding to all from T2 to the end.
+    /// RFC 2131, section 4.4.5: a renewal goes to the server from T1 to T2, a rebinding to all from T2 to the end.
     fn note_prolonging(&mut self, now: Instant, address: Ipv4Addr, to: Ipv4Addr) -> Result<(), String> {
         let Some(lease) = self.lease.as_mut().filter(|lease| lease.address == address) else {
             return Err(format!("a lease of {address} is to be prolonged, and there is none"));

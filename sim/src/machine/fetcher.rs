@@ -38,11 +38,11 @@ const MESSAGES_MAX: usize = 8;
 pub enum Habit {
     /// Some of it is deleted, and all is fetched again that is there.
     Deletes,
-    /// It is left on the server, and known by its name the next time. // RFC 1939, section 7
+    /// It is left on the server, and known by its name the next time. (RFC 1939, section 7)
     Leaves,
 }
 
-/// Somebody who fetches mail, and speaks POP3 to do so. // RFC 1939
+/// Somebody who fetches mail, and speaks POP3 to do so. (RFC 1939)
 pub struct Fetcher {
     user: &'static str,
     password: &'static str,
@@ -93,9 +93,9 @@ impl fmt::Display for FetchAccount {
 enum Way {
     /// On port 110, in clear.
     Clear,
-    /// On port 110, with STLS. // RFC 2595
+    /// On port 110, with STLS. (RFC 2595)
     Stls,
-    /// On port 995. // RFC 8314, section 3.2
+    /// On port 995. (RFC 8314, section 3.2)
     Pop3s,
     /// On port 110, with STLS and the user's name in clear behind it, which must not be taken (CVE-2011-0411).
     Injecting,
@@ -306,7 +306,8 @@ impl Fetcher {
                     session.listed.truncate(MESSAGES_MAX);
                     return self.fetch_next();
                 }
-                // The latest, or from some other message on: a mailbox whose latest message is gone gives no number again.
+                // The latest, or from some other message on: a mailbox whose latest message is gone gives no number
+                // again.
                 let last = listed.len().saturating_sub(MESSAGES_MAX);
                 let from = if self.rng.random() { last } else { self.rng.random_range(0..=last) };
                 session.listed = listed.into_iter().skip(from).take(MESSAGES_MAX).collect();
@@ -348,7 +349,7 @@ impl Fetcher {
         None
     }
 
-    /// Fetches the next message. Behind the last, nothing is deleted unless QUIT is said. // RFC 1939, section 6
+    /// Fetches the next message. Behind the last, nothing is deleted unless QUIT is said. (RFC 1939, section 6)
     fn fetch_next(&mut self) -> Option<End> {
         let session = self.session.as_mut()?;
         match session.listed.front() {
@@ -368,8 +369,8 @@ impl Fetcher {
 }
 
 impl Session {
-    /// The first whole reply in `got`, which is taken away: whether it is `+OK`, and what lines follow, without the dots
-    /// that were added.
+    /// The first whole reply in `got`, which is taken away: whether it is `+OK`, and what lines follow, without the
+    /// dots that were added.
     fn next_reply(&mut self) -> Option<(bool, Vec<u8>)> {
         const END: &[u8] = b"\r\n.\r\n";
         let first = self.got.windows(2).position(|at| at == b"\r\n")?;

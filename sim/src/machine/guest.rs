@@ -34,7 +34,7 @@ const RETRY: Duration = Duration::from_secs(4);
 const TRIES_MAX: u32 = 4;
 /// The time between two pairs of questions for names.
 const QUESTIONS_INTERVAL: Duration = Duration::from_secs(2);
-/// The time after a DECLINE or a NAK. // RFC 2131 section 3.1
+/// The time after a DECLINE or a NAK. (RFC 2131, section 3.1)
 const DECLINE_DELAY: Duration = Duration::from_secs(10);
 const NAK_DELAY: Duration = Duration::from_secs(1);
 /// How long a guest is away and stays, in milliseconds at most.

@@ -35,7 +35,7 @@ const SUBMISSIONS_PORT: u16 = 465;
 const SERVER: &str = "smtp.office.example";
 /// How long a message may take, before it is given up.
 const MESSAGE_TIMEOUT: Duration = Duration::from_secs(60);
-/// A mailbox is full. // RFC 5321, section 4.2.3
+/// A mailbox is full. (RFC 5321, section 4.2.3)
 const NO_ROOM: u16 = 452;
 /// The longest reply that is read, in octets.
 const REPLY_OCTETS_MAX: usize = 4_096;
@@ -101,11 +101,11 @@ pub struct Submitting {
 enum Way {
     /// On port 25, in clear.
     Clear,
-    /// On port 25, with STARTTLS. // RFC 3207
+    /// On port 25, with STARTTLS. (RFC 3207)
     StartTls,
-    /// On port 587, with STARTTLS and a login. // RFC 6409
+    /// On port 587, with STARTTLS and a login. (RFC 6409)
     Submission,
-    /// On port 465, with a login. // RFC 8314, section 3.3
+    /// On port 465, with a login. (RFC 8314, section 3.3)
     Submissions,
     /// On port 25, with STARTTLS and all of the message in clear behind it, as somebody on the way could send it. It
     /// must not be taken (CVE-2011-0411).
@@ -142,7 +142,7 @@ impl fmt::Display for Habits {
     }
 }
 
-/// Somebody who sends mail, and speaks SMTP to do so. What was not taken is sent again. // RFC 5321
+/// Somebody who sends mail, and speaks SMTP to do so. What was not taken is sent again. (RFC 5321)
 pub struct Mailer {
     name: String,
     stack: Stack,
@@ -549,7 +549,7 @@ fn mailboxes_of(to: &[&Address]) -> BTreeSet<String> {
     to.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect()
 }
 
-/// The code of the first whole reply in `got`, which is taken away. // RFC 5321, section 4.2
+/// The code of the first whole reply in `got`, which is taken away. (RFC 5321, section 4.2)
 fn next_code(got: &mut Vec<u8>) -> Option<u16> {
     let mut from = 0;
     while let Some(len) = got[from..].iter().position(|octet| *octet == b'\n') {

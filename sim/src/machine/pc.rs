@@ -45,9 +45,9 @@ const CHAT_RETRY: Duration = Duration::from_secs(5);
 const PAGES_IN_A_ROW_MAX: u8 = 3;
 const HAIRPIN_INTERVAL: Duration = Duration::from_secs(15);
 const RESOLVER_PORT: u16 = 5_353;
-/// RFC 2132 section 3.14
+/// RFC 2132, section 3.14
 const OPTION_HOSTNAME: u8 = 12;
-/// What a PC that wants the time asks for: mask, router, name servers, domain, time servers. // RFC 2132
+/// What a PC that wants the time asks for: mask, router, name servers, domain, time servers. (RFC 2132)
 const PARAMETERS: &[u8] = &[1, 3, 6, 15, 42];
 /// What tells the seed of a PC's time client from that of the PC, whose draws stay what they are without one.
 const TIME_SEED: u64 = 0x71e0;

@@ -1,8 +1,8 @@
 //! The books of all who send mail in a run: what each message is, who is to have it, and what its sender was told.
 //! A copy of a message is called by the mailbox that it is for, or by its address elsewhere.
 //!
-//! Senders write them and checkers read them. What a checker knows of mail comes from here and from the disk, as neither
-//! what goes through TLS nor what lies in an inbox can be seen on the wire.
+//! Senders write them and checkers read them. What a checker knows of mail comes from here and from the disk, as
+//! neither what goes through TLS nor what lies in an inbox can be seen on the wire.
 
 mod elsewhere;
 mod harm;

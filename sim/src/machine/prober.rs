@@ -1,11 +1,11 @@
-//! A host of the office that looks at the way to the internet itself: it traces the routers, looks for the longest packet
-//! that passes, and sends packets in fragments. Its frames are made by etherparse, and every prober uses the same ports,
-//! of both ranges and parities.
+//! A host of the office that looks at the way to the internet itself: it traces the routers, looks for the longest
+//! packet that passes, and sends packets in fragments. Its frames are made by etherparse, and every prober uses the
+//! same ports, of both ranges and parities.
 //!
-//! It takes turns. A trace is datagrams, pings or SYNs with 1, 2 and more hops; whoever does not forward one tells so. A
-//! packet that may not be fragmented is as long as the cable takes, and shorter once a router says what passes. What goes
-//! in fragments goes in any order. An error counts if it quotes what was sent. Now and then it asks and does not wait: what
-//! is answered then, it refuses with an error of its own.
+//! It takes turns. A trace is datagrams, pings or SYNs with 1, 2 and more hops; whoever does not forward one tells so.
+//! A packet that may not be fragmented is as long as the cable takes, and shorter once a router says what passes. What
+//! goes in fragments goes in any order. An error counts if it quotes what was sent. Now and then it asks and does not
+//! wait: what is answered then, it refuses with an error of its own.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -52,7 +52,7 @@ const SYN_SEQUENCE: u32 = 7;
 const WINDOW: u16 = 1_024;
 /// The longest packet of an Ethernet cable.
 const CABLE_MTU: u16 = 1_500;
-/// The shortest that a router can ask for. // RFC 791
+/// The shortest that a router can ask for. (RFC 791)
 const MTU_MIN: u16 = 68;
 /// After so many turns it looks for the longest packet anew.
 const ANEW_EVERY: u32 = 12;

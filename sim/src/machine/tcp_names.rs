@@ -18,7 +18,7 @@ use super::stack::Stack;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The octets of the length before each message. // RFC 1035 section 4.2.2
+/// The octets of the length before each message. (RFC 1035, section 4.2.2)
 const LENGTH_OCTETS: usize = 2;
 
 /// Somebody who asks over TCP.

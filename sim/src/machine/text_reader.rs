@@ -23,7 +23,7 @@ const OWN_PORT: u16 = 5_353;
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The octets of the length before each message. // RFC 1035 section 4.2.2
+/// The octets of the length before each message. (RFC 1035, section 4.2.2)
 const LENGTH_OCTETS: usize = 2;
 
 /// What a reader has to tell in the end.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use gatepost_ground::Instant;
 use gatepost_services::crypto::signing::{KeyKind, generate};
 use gatepost_services::crypto::tls::provider_that_repeats;
-use gatepost_services::tls::HandedTime;
+use gatepost_services::tls::SharedTime;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use rcgen::{CertificateParams, KeyPair, SerialNumber};
@@ -159,7 +159,7 @@ impl TlsServer {
         params.serial_number = Some(SerialNumber::from_slice(&serial));
         let certificate = params.self_signed(&pair).expect("the key can sign").der().clone();
         let provider = provider_that_repeats(StdRng::from_rng(rng));
-        let builder = ServerConfig::builder_with_details(provider, Arc::new(HandedTime::default()));
+        let builder = ServerConfig::builder_with_details(provider, Arc::new(SharedTime::default()));
         let builder = builder.with_safe_default_protocol_versions().expect("suites of both versions");
         let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key));
         let config = builder.with_no_client_auth().with_single_cert(vec![certificate], key);
@@ -182,7 +182,8 @@ pub struct OfficeAuthority(OnceCell<Box<Issue>>);
 type Issue = dyn Fn(Instant) -> Option<String>;
 
 impl OfficeAuthority {
-    /// `issue` returns the certificate that is in force at a time; `None` while the gateway's disk has none that is durable.
+    /// `issue` returns the certificate that is in force at a time; `None` while the gateway's disk has none that is
+    /// durable.
     pub fn issued_by(&self, issue: impl Fn(Instant) -> Option<String> + 'static) {
         _ = self.0.set(Box::new(issue));
     }
@@ -192,7 +193,7 @@ impl OfficeAuthority {
 pub struct TlsClient {
     authority: Rc<OfficeAuthority>,
     provider: Arc<CryptoProvider>,
-    time: Arc<HandedTime>,
+    time: Arc<SharedTime>,
     /// `None` until the authority is installed. It stays the same from then on.
     config: Option<Arc<ClientConfig>>,
 }

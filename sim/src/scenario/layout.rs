@@ -88,8 +88,8 @@ impl Office {
         self.actions.iter().any(|(_, action, _)| matches!(action, Action::ClockJumps(_)))
     }
 
-    /// Whether there is a time at which others cannot believe the gateway's certificates: its time of day is wrong, or its
-    /// authority cannot be read, and another one serves meanwhile.
+    /// Whether there is a time at which others cannot believe the gateway's certificates: its time of day is wrong, or
+    /// its authority cannot be read, and another one serves meanwhile.
     pub(super) fn is_disbelieved(&self) -> bool {
         let is_unreadable = |action: &Action| *action == Action::Disk(DiskMood::Unreadable);
         self.clock_jumps() || self.actions.iter().any(|(_, action, _)| is_unreadable(action))

@@ -132,7 +132,8 @@ pub(super) fn set_passwords(disk: &dyn Storage, seed: u64) -> Result<(), String>
 }
 
 impl Office {
-    /// The user called `user` fetches mail, on a machine of that name at that port of the LAN. [`Office::mail`] comes before.
+    /// The user called `user` fetches mail, on a machine of that name at that port of the LAN. [`Office::mail`] comes
+    /// before.
     #[track_caller]
     pub fn fetching(self, name: &str, port: &str, user: &'static str) -> Self {
         self.fetching_by(name, port, user, Habit::Deletes)

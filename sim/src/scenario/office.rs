@@ -339,8 +339,8 @@ impl Office {
         self
     }
 
-    /// So many hosts more at `lan0`, `prober-0` and on, which trace the way to the internet, look for the longest packet
-    /// that passes, and send packets in fragments.
+    /// So many hosts more at `lan0`, `prober-0` and on, which trace the way to the internet, look for the longest
+    /// packet that passes, and send packets in fragments.
     #[track_caller]
     pub fn probing(mut self, count: usize) -> Self {
         for number in 0..count {

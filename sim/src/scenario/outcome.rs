@@ -99,7 +99,8 @@ impl Account {
     }
 
     /// Asks the first `pcs` PCs, those that chat, whether their chats have gone on: no chat broke, and so many `lines`
-    /// of each came back at least. A chat that is dead breaks only when its PC notices; that no line comes tells before.
+    /// of each came back at least. A chat that is dead breaks only when its PC notices; that no line comes tells
+    /// before.
     ///
     /// # Errors
     ///

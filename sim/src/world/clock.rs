@@ -142,8 +142,8 @@ impl TimeOfDay {
     }
 }
 
-/// The gateway's clocks. Monotonic time begins anew when it boots. For what is dropped when the gateway crashes, they stand
-/// still.
+/// The gateway's clocks. Monotonic time begins anew when it boots. For what is dropped when the gateway crashes, they
+/// stand still.
 pub struct SimClock {
     booted: Instant,
     time_of_day: Rc<TimeOfDay>,

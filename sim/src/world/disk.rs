@@ -210,7 +210,8 @@ impl SimDisk {
         files.filter_map(|(_, id)| state.files.get(id)).map(|file| file.last_durable).max().unwrap_or(0)
     }
 
-    /// Flips those bits of an octet of the file that is durably called `name`, if it is at rest. Whether it has flipped.
+    /// Flips those bits of an octet of the file that is durably called `name`, if it is at rest. Whether it has
+    /// flipped.
     pub fn flip(&self, name: &str, offset: usize, bits: u8) -> bool {
         let mut state = self.state();
         let id = state.synced_names.get(name).copied();

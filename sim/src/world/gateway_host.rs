@@ -1,11 +1,12 @@
 //! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs five things side by side: what drives the workers, as the event loops of `gatepost run` do, but
-//! in turn, and each only when its event loop would take a turn; the services; an auditor that asks for the gateway's
-//! reports, as `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has changed, as
-//! `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes a host between two
-//! ticks; from the instant at which the power fails nothing of what the gateway still does in its tick gets out.
+//! One turmoil host runs five things side by side: what drives the workers, as the event loops of `gatepost run` do,
+//! but in turn, and each only when its event loop would take a turn; the services; an auditor that asks for the
+//! gateway's reports, as `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has
+//! changed, as `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes a
+//! host between two ticks; from the instant at which the power fails nothing of what the gateway still does in its tick
+//! gets out.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -24,7 +25,7 @@ use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
 use gatepost_ground::{Instant, Offload, PortId};
 use gatepost_services::clock::Clock;
-use gatepost_services::crypto::tls::KeysFrom;
+use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::wait::first_of;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -49,8 +50,8 @@ const AUDIT_INTERVAL: Duration = Duration::from_secs(1);
 /// Every so many audits the flows are asked for one by one.
 const FLOWS_EVERY_AUDITS: u64 = 10;
 
-/// The most turns that the workers take at one instant. A flood takes some hundreds; a real gateway that turns on and on
-/// keeps a core busy and does nothing.
+/// The most turns that the workers take at one instant. A flood takes some hundreds; a real gateway that turns on and
+/// on keeps a core busy and does nothing.
 const TURNS_AT_ONCE_MAX: u32 = 100_000;
 
 /// A port of the gateway's, and where it is plugged in.
@@ -131,7 +132,7 @@ fn boot(
         storage: Arc::clone(&setup.disk) as _,
         work: Rc::new(SimWork::new(Arc::clone(&setup.disk))),
         rng: StdRng::from_rng(&mut *setup.rng.borrow_mut()),
-        keys: KeysFrom::Seed,
+        keys: KeySource::Seed,
         wake_worker: Arc::new(move |worker| {
             assert!(!panics.load(Ordering::Relaxed), "the scenario wants a panic");
             wakeups.wake(worker);

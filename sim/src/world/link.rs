@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::mistake::Mistake;
 
-/// Every link carries packets of so many octets. // RFC 791 section 3.2
+/// Every link carries packets of so many octets. (RFC 791, section 3.2)
 const MTU_MIN: u16 = 68;
 
 /// What a cable does to frames. Probabilities are 0 to 1, per frame.
@@ -194,7 +194,7 @@ impl Link {
         Self { mtu: Some(self.mtu.map_or(octets, |mtu| mtu.min(octets))), ..self }
     }
 
-    /// Gives frames on their way to the machine a tag of VLAN 0, as switches with priorities do. // IEEE 802.1Q
+    /// Gives frames on their way to the machine a tag of VLAN 0, as switches with priorities do. (IEEE 802.1Q)
     pub fn priority_tagged(self) -> Self {
         Self { priority_tags: true, ..self }
     }

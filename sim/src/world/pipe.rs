@@ -28,7 +28,7 @@ pub const WAITING_MAX: usize = 8192;
 const ETHERNET_HEADER_LEN: usize = 14;
 /// Octets of an Ethernet header before its EtherType.
 const MAC_ADDRESSES_LEN: usize = 12;
-/// A VLAN tag of priority 5 and VLAN 0. // IEEE 802.1Q
+/// A VLAN tag of priority 5 and VLAN 0. (IEEE 802.1Q)
 const PRIORITY_TAG: [u8; 4] = [0x81, 0, 0xa0, 0];
 
 /// What became of the frames pushed into a pipe.

@@ -25,7 +25,7 @@ impl Ntp {
 
 /// Far from any source, so that clients prefer every other server.
 const LOCAL_STRATUM: u32 = 10;
-/// 16 stands for an unsynchronised clock. // RFC 5905, section 7.3
+/// 16 stands for an unsynchronised clock. (RFC 5905, section 7.3)
 const LOCAL_STRATUM_MAX: u32 = 15;
 
 pub(super) fn read(mut ntp: Section<'_>) -> Ntp {

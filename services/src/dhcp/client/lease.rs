@@ -11,11 +11,11 @@ use crate::dhcp::message::{self, Message, OptionCode};
 /// The most name servers that are taken from a server.
 pub const DNS_SERVERS_MAX: usize = 4;
 
-/// A lease without an end. // RFC 2131 section 3.3
+/// A lease without an end. (RFC 2131, section 3.3)
 const INFINITE: u32 = u32::MAX;
-/// The smallest MTU of IPv4 that is of use. // RFC 791
+/// The smallest MTU of IPv4 that is of use. (RFC 791)
 const MTU_MIN: u16 = 576;
-/// The longest domain name in text, in octets. // RFC 1035 section 2.3.4
+/// The longest domain name in text, in octets. (RFC 1035, section 2.3.4)
 const DOMAIN_OCTETS_MAX: usize = 253;
 
 /// What a server has granted.
@@ -76,7 +76,7 @@ pub(super) struct Timers {
 
 impl Timers {
     /// The timers of a lease that was asked for at `requested`. `fuzz`, from 0 to 1, moves T1 forward a
-    /// little so that clients that were started together do not stay together. // RFC 2131 section 4.4.5
+    /// little so that clients that were started together do not stay together. (RFC 2131, section 4.4.5)
     pub fn new(requested: Instant, message: &Message, lease_secs: u32, fuzz: f64) -> Self {
         if lease_secs == INFINITE {
             let never = Instant::FAR_FUTURE;

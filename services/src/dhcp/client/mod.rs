@@ -1,4 +1,4 @@
-//! The DHCP client: a state machine without I/O, over whole Ethernet frames. (RFC 2131 section 4.4, 5227)
+//! The DHCP client: a state machine without I/O, over whole Ethernet frames. (RFC 2131, section 4.4, 5227)
 //!
 //! ```text
 //!             ┌───────────────── NAK, no answer, DECLINE ◀─────────────────────┐
@@ -42,20 +42,20 @@ use self::outgoing::Transaction;
 use super::frame::{Arp, Datagram};
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 
-/// REQUESTs for an offer before it is given up: about 60 s. // RFC 2131 section 3.1
+/// REQUESTs for an offer before it is given up: about 60 s. (RFC 2131, section 3.1)
 const REQUESTS_MAX: u32 = 4;
 /// REQUESTs for a remembered address before the client asks for any: about 12 s.
 const REBOOT_REQUESTS_MAX: u32 = 2;
-/// RFC 2131 section 4.1: 4 s, doubled up to 64 s, give or take one.
+/// RFC 2131, section 4.1: 4 s, doubled up to 64 s, give or take one.
 const BACK_OFF_SECS: (u64, u64) = (4, 64);
 const BACK_OFF_JITTER_MILLIS: u64 = 1000;
-/// RFC 2131 section 4.4.5: half of the time left, but not below.
+/// RFC 2131, section 4.4.5: half of the time left, but not below.
 const RENEW_INTERVAL_MIN: Duration = Duration::from_secs(60);
-/// RFC 2131 section 3.1: before starting over after a DECLINE.
+/// RFC 2131, section 3.1: before starting over after a DECLINE.
 const DECLINE_DELAY: Duration = Duration::from_secs(10);
 /// Before starting over after a NAK, so that a server that refuses what it offers is not stormed.
 const NAK_DELAY: Duration = Duration::from_secs(1);
-/// RFC 5227 section 1.1 probes 3 times within 4 to 9 s, too long for an office that waits to go online. A
+/// RFC 5227, section 1.1 probes 3 times within 4 to 9 s, too long for an office that waits to go online. A
 /// neighbour on the same Ethernet answers within milliseconds.
 const PROBES: u32 = 2;
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
@@ -292,7 +292,7 @@ impl Client {
         }
     }
 
-    /// RFC 5227 section 2.1.1: the address is taken if somebody claims it, or probes for it too.
+    /// RFC 5227, section 2.1.1: the address is taken if somebody claims it, or probes for it too.
     fn handle_arp(&mut self, now: Instant, arp: &Arp) {
         let State::Probing { bound, .. } = &self.state else { return };
         let address = bound.lease.address.addr();
@@ -315,7 +315,7 @@ impl Client {
         self.state = State::Selecting { retry: self.retry(now, sent) };
     }
 
-    // RFC 2131 section 4.4.1: xid and secs are those of the DISCOVER.
+    // RFC 2131, section 4.4.1: xid and secs are those of the DISCOVER.
     fn select(&mut self, now: Instant, requested: Instant, offer: Lease, sent: u32) {
         self.transmit(outgoing::select(&self.config, self.transaction, &offer));
         self.state = State::Requesting { retry: self.retry(now, sent), requested, offer };

@@ -1,4 +1,4 @@
-//! The client's messages and the frames that carry them. (RFC 2131 section 4.4 and table 5)
+//! The client's messages and the frames that carry them. (RFC 2131, section 4.4 and table 5)
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

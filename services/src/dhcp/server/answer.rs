@@ -1,4 +1,4 @@
-//! The server's answers: what they say and where they go. (RFC 2131 section 4.3 and table 3)
+//! The server's answers: what they say and where they go. (RFC 2131, section 4.3 and table 3)
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -10,7 +10,7 @@ use crate::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use crate::dhcp::hostname;
 use crate::dhcp::message::{self, DhcpOption, Message, MessageType, Opcode, OptionCode};
 
-/// The longest message that every client takes, as an IP packet. // RFC 2131 section 2
+/// The longest message that every client takes, as an IP packet. (RFC 2131, section 2)
 const MESSAGE_OCTETS_MIN: u16 = 576;
 /// What one Ethernet frame carries.
 const MESSAGE_OCTETS_MAX: u16 = 1500;
@@ -82,7 +82,7 @@ pub(super) fn lease(
         message.set_ciaddr(request.message.ciaddr());
     }
     message.opts_mut().insert(DhcpOption::AddressLeaseTime(lease_secs));
-    // RFC 2131 section 4.4.5: T1 is half of the lease, T2 seven eighths, and T1 < T2 < the lease. The rest of a lease
+    // RFC 2131, section 4.4.5: T1 is half of the lease, T2 seven eighths, and T1 < T2 < the lease. The rest of a lease
     // can be too short for that.
     let (renew, rebind) = (lease_secs / 2, lease_secs - (lease_secs / 8).max(1));
     if 0 < renew && renew < rebind {
@@ -100,7 +100,7 @@ pub(super) fn lease(
 }
 
 /// An ACK without a lease, for a client that has its address from elsewhere.
-// RFC 2131 section 4.3.5: unicast to the client, neither yiaddr nor lease times.
+// RFC 2131, section 4.3.5: unicast to the client, neither yiaddr nor lease times.
 pub(super) fn parameters(config: &Config, request: &Request<'_>) -> Reply {
     let mut message = answer(config, request, MessageType::Ack);
     message.set_ciaddr(request.message.ciaddr());
@@ -120,7 +120,7 @@ pub(super) fn nak(config: &Config, request: &Request<'_>, why: &str) -> Reply {
     if request.message.giaddr().is_unspecified() {
         return Reply { message, destination: BROADCAST };
     }
-    // RFC 2131 section 4.3.2: the relay agent shall broadcast it, for the client's address is wrong.
+    // RFC 2131, section 4.3.2: the relay agent shall broadcast it, for the client's address is wrong.
     message.set_flags(request.message.flags().set_broadcast());
     Reply { message, destination: destination(request, Ipv4Addr::UNSPECIFIED) }
 }
@@ -128,7 +128,7 @@ pub(super) fn nak(config: &Config, request: &Request<'_>, why: &str) -> Reply {
 const BROADCAST: Destination =
     Destination { mac: MacAddr::BROADCAST, address: SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT) };
 
-// RFC 2131 section 4.1.
+// RFC 2131, section 4.1.
 fn destination(request: &Request<'_>, yiaddr: Ipv4Addr) -> Destination {
     let message = request.message;
     if !message.giaddr().is_unspecified() {
@@ -152,7 +152,7 @@ fn answer(config: &Config, request: &Request<'_>, kind: MessageType) -> Message 
     message.set_opcode(Opcode::BootReply).set_hops(0).set_secs(0);
     message.set_ciaddr(Ipv4Addr::UNSPECIFIED).set_yiaddr(Ipv4Addr::UNSPECIFIED);
     message.set_siaddr(Ipv4Addr::UNSPECIFIED);
-    // RFC 6842 section 3 and RFC 3046 section 2.2: these two are returned as they came.
+    // RFC 6842, section 3 and RFC 3046, section 2.2: these two are returned as they came.
     let returned = [OptionCode::ClientIdentifier, OptionCode::RelayAgentInformation];
     let returned = returned.map(|code| message.opts_mut().remove(code));
     message.set_opts(returned.into_iter().flatten().collect());
@@ -190,7 +190,7 @@ fn parameter(config: &Config, name: Option<&str>, code: OptionCode) -> Option<Dh
     }
 }
 
-// RFC 2132 section 9.10.
+// RFC 2132, section 9.10.
 fn cut_to_size(request: &Request<'_>, message: &mut Message) {
     let asked =
         message::u16_option(request.message, OptionCode::MaxMessageSize).unwrap_or(MESSAGE_OCTETS_MIN);

@@ -25,7 +25,7 @@ pub const DECLINES_MAX: usize = 64;
 /// Probes of an address, the first at once.
 const PROBES: u8 = 3;
 /// The time between two probes, and that for an answer to the last. A neighbour on the same Ethernet answers
-/// within milliseconds; a client starts over 10 s after its DECLINE. // RFC 2131 section 3.1
+/// within milliseconds; a client starts over 10 s after its DECLINE. (RFC 2131, section 3.1)
 const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 
 /// The DECLINEs under way.

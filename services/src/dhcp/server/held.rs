@@ -1,8 +1,9 @@
 //! Replies and messages that wait for the disk.
 //!
 //! A client is told of its lease once the lease is on disk. Until then the reply is held, and the server goes on with
-//! others. If the client asks again meanwhile, its later message is the one that is answered. A RELEASE or DECLINE of an
-//! address whose change waits is dealt with after it; of one address, one message. So no more is held than changes wait.
+//! others. If the client asks again meanwhile, its later message is the one that is answered. A RELEASE or DECLINE of
+//! an address whose change waits is dealt with after it; of one address, one message. So no more is held than changes
+//! wait.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;

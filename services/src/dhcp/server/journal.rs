@@ -1,9 +1,9 @@
 //! Leases on disk: a journal with one change a line.
 //!
-//! A change is a JSON array with the whole new state of each address concerned, [sealed](crate::store::sealed)
-//! by a checksum: a client that moves changes two. The last state of an address counts. Lines are appended, as many
-//! at a time as wait, and durable before anybody is told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states that no
-//! longer count, the next write replaces it by what counts.
+//! A change is a JSON array with the whole new state of each address concerned, [sealed](crate::store::sealed) by a
+//! checksum: a client that moves changes two. The last state of an address counts. Lines are appended, as many at a
+//! time as wait, and durable before anybody is told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states
+//! that no longer count, the next write replaces it by what counts.
 //!
 //! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
 //! is cut off by the next write. A write that failed may leave one too, and a sync that failed may have lost

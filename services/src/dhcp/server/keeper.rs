@@ -4,9 +4,10 @@
 //! [performed](Request::perform), off the services' thread, hands what became of it to [`Leases::handle_done`]. Then
 //! changes are in the table or void, and [`Leases::poll_outcome`] tells which.
 //!
-//! A request can be given up, as whoever waits for it is cut off: [`Leases::handle_done`] is told of a failure then. Its job
-//! may still be performed. If it has begun by then, the next write comes after it, as both lock the journal, and replaces
-//! the journal by what the table knows; else it finds that its number is not the current one, and does nothing.
+//! A request can be given up, as whoever waits for it is cut off: [`Leases::handle_done`] is told of a failure then.
+//! Its job may still be performed. If it has begun by then, the next write comes after it, as both lock the journal,
+//! and replaces the journal by what the table knows; else it finds that its number is not the current one, and does
+//! nothing.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -126,7 +127,8 @@ fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
 
 impl Leases {
     /// The leases that `disk` holds, once the first request is done. Of a damaged journal what can be read counts, and
-    /// the rest is [reported](Storage::report). While the disk refuses to be read nothing is known and no lease is given.
+    /// the rest is [reported](Storage::report). While the disk refuses to be read nothing is known and no lease is
+    /// given.
     pub fn unread(disk: Arc<dyn Storage>, now: Instant) -> Self {
         Self::empty(disk, now)
     }

@@ -47,7 +47,7 @@ const SUSPICION: Duration = Duration::from_secs(86_400);
 /// How often a disk that cannot be read, or was full, is tried again.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who a client is: what it calls itself or, if it does not say, its interface. // RFC 2131 section 4.2
+/// Who a client is: what it calls itself or, if it does not say, its interface. (RFC 2131, section 4.2)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientKey {
     /// Its client identifier (option 61).
@@ -284,8 +284,8 @@ impl Leases {
         (*ends > now).then_some(name.as_str())
     }
 
-    /// The client called `name`, one label in lower case, has its reserved `address` until `ends`, and the disk keeps no
-    /// lease of it.
+    /// The client called `name`, one label in lower case, has its reserved `address` until `ends`, and the disk keeps
+    /// no lease of it.
     pub fn note_unkept(&mut self, address: Ipv4Addr, name: String, ends: Instant) {
         self.unkept.insert(address, (name, ends));
     }
@@ -433,8 +433,8 @@ impl Leases {
         self.commit(now, For::Others, vec![lease])
     }
 
-    /// Ends the lease of `address`, if there is one, once that is on disk, for a client that must not be given it again:
-    /// unlike after a [release](Self::release), it is no address that the client had.
+    /// Ends the lease of `address`, if there is one, once that is on disk, for a client that must not be given it
+    /// again: unlike after a [release](Self::release), it is no address that the client had.
     ///
     /// # Errors
     ///

@@ -205,7 +205,7 @@ impl Server {
             return None;
         }
         match request.server() {
-            // RFC 2131 section 4.3.2: it answers our offer.
+            // RFC 2131, section 4.3.2: it answers our offer.
             Some(_) => {}
             // It has a lease, or believes so: INIT-REBOOT, RENEWING or REBINDING.
             None if !self.config.prefix.contains(&address) => {
@@ -541,7 +541,7 @@ impl Client {
     fn of(message: &Message) -> Option<Self> {
         let mac = Some(message::mac(message)).filter(|mac| !mac.is_multicast() && *mac != MacAddr::ZERO)?;
         let client_id = message::client_id(message).map(<[u8]>::to_vec);
-        // RFC 2131 section 4.2: the identifier comes before the hardware address. One that only repeats
+        // RFC 2131, section 4.2: the identifier comes before the hardware address. One that only repeats
         // the hardware address says no more than that; the firmware of the same machine may leave it out.
         let distinct_id = client_id.clone().filter(|id| !is_hardware_address(id, mac));
         let key = distinct_id.map_or(ClientKey::Mac(mac), ClientKey::Id);
@@ -566,7 +566,7 @@ impl Client {
     }
 }
 
-/// Whether a client identifier is the type octet of Ethernet and `mac`. // RFC 2132 section 9.14
+/// Whether a client identifier is the type octet of Ethernet and `mac`. (RFC 2132, section 9.14)
 fn is_hardware_address(id: &[u8], mac: MacAddr) -> bool {
     matches!(id, [1, octets @ ..] if octets == mac.0)
 }

@@ -9,7 +9,7 @@ use gatepost_ground::Instant;
 use super::leases::ClientKey;
 use super::shares::Origin;
 
-/// How long an offer keeps its address: until the client's third retransmission. // RFC 2131 section 4.1
+/// How long an offer keeps its address: until the client's third retransmission. (RFC 2131, section 4.1)
 pub const OFFER_HOLD: Duration = Duration::from_secs(4 + 8 + 16);
 
 /// The most open offers. When there are so many, the oldest of the sender that has most gives way.

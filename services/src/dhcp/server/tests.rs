@@ -359,7 +359,7 @@ fn rfc2131_4_1_a_relayed_answer_goes_to_the_relay_agent() {
     message.set_giaddr(RELAY);
     let nak = office.nak(&message);
     assert_eq!(nak.destination, relay);
-    assert!(nak.message.flags().broadcast(), "RFC 2131 section 4.3.2");
+    assert!(nak.message.flags().broadcast(), "RFC 2131, section 4.3.2");
 
     message.set_giaddr(Ipv4Addr::new(10, 0, 0, 1));
     assert_eq!(office.hear(&message), None, "not our network");

@@ -1,8 +1,8 @@
 //! Changes of leases that wait until they are on disk.
 //!
 //! What waits has not happened yet for those who read the lease table. So that it can still happen when its turn comes,
-//! nothing that contradicts it joins: an address is in one change at a time, a client is given one address at a time, and
-//! a name goes to one client. A client that is not answered for that reason asks again.
+//! nothing that contradicts it joins: an address is in one change at a time, a client is given one address at a time,
+//! and a name goes to one client. A client that is not answered for that reason asks again.
 //!
 //! All that waits when the disk is free is written together, and shares one sync; known clients that renew apart from
 //! others, as on a full disk those have a reserve of their own. At most [`WAITING_MAX`] changes wait.

@@ -1,7 +1,7 @@
 //! How many changes of leases a sender may have written.
 //!
-//! Each change is synced to the disk before it is answered, and the disk is everybody's. So changes are limited by what a
-//! sender can forge least:
+//! Each change is synced to the disk before it is answered, and the disk is everybody's. So changes are limited by what
+//! a sender can forge least:
 //!
 //! | change | limit | beyond it |
 //! | --- | --- | --- |
@@ -9,8 +9,8 @@
 //! | any other | of one source MAC 256, then 2 a second; a relay agent has the limit of its port | silence, and nothing changes |
 //! | any other | of one port 512, then 16 a second | the same |
 //!
-//! What is known does not count against MAC or port: it is served beside a flood behind the same port. A renewal that is
-//! not written follows one that was written a moment before, so that the client is told nearly the whole time.
+//! What is known does not count against MAC or port: it is served beside a flood behind the same port. A renewal that
+//! is not written follows one that was written a moment before, so that the client is told nearly the whole time.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -148,7 +148,7 @@ fn outside_quotes(text: &str, wanted: char) -> Option<usize> {
     None
 }
 
-/// `a@b` of `@one,@two:a@b`. // RFC 5321, appendix C
+/// `a@b` of `@one,@two:a@b`. (RFC 5321, appendix C)
 fn without_source_route(path: &str) -> Result<&str, AddressError> {
     if !path.starts_with('@') {
         return Ok(path);
@@ -210,7 +210,7 @@ fn unquote(text: &str) -> Result<(String, &str), AddressError> {
 }
 
 /// Whether `c` may stand in an Atom: of ASCII what RFC 5322, section 3.2.3 lists, and all else that is no control
-/// character and no space. // RFC 6531, section 3.3
+/// character and no space. (RFC 6531, section 3.3)
 pub(super) fn is_atext(c: char) -> bool {
     match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' => true,
@@ -256,7 +256,8 @@ pub(super) fn domain(text: &str) -> Result<Domain, AddressError> {
 fn is_label(label: &str) -> bool {
     let is_right = |c: char| match c {
         c if c.is_ascii() => c.is_ascii_alphanumeric() || matches!(c, '-' | '_'),
-        // Full stops of other scripts: a name with one has other labels for whoever looks it up. // RFC 3490, section 3.1
+        // Full stops of other scripts: a name with one has other labels for whoever looks it up. // RFC 3490, section
+        // 3.1
         '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => false,
         c => is_atext(c),
     };
@@ -264,7 +265,7 @@ fn is_label(label: &str) -> bool {
     !label.is_empty() && label.len() <= LABEL_OCTETS_MAX && !has_hyphen_outside && label.chars().all(is_right)
 }
 
-/// `192.168.1.1` or `IPv6:2001:db8::1`. // RFC 5321, section 4.1.3
+/// `192.168.1.1` or `IPv6:2001:db8::1`. (RFC 5321, section 4.1.3)
 fn address(literal: &str) -> Option<IpAddr> {
     const TAG: &str = "IPv6:";
     match literal.get(..TAG.len()) {

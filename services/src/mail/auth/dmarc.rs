@@ -16,8 +16,8 @@
 //! Of several domains in From each is checked, and the worst counts (section 11.5): so nobody adds one that passes, or
 //! one that never answers. Which domains those are [`Authors`] finds.
 //!
-//! Reports are not sent, so what a record says of them is read for one thing only: a record without a policy that asks for
-//! reports has the policy `none` (section 4.7).
+//! Reports are not sent, so what a record says of them is read for one thing only: a record without a policy that asks
+//! for reports has the policy `none` (section 4.7).
 
 mod authors;
 mod record;
@@ -34,7 +34,7 @@ use record::{Psd, Record};
 
 /// The most domains in From of which each is checked.
 pub const AUTHOR_DOMAINS_MAX: usize = 4;
-/// The most records that are asked for on the way from one domain up. // RFC 9989, section 4.10
+/// The most records that are asked for on the way from one domain up. (RFC 9989, section 4.10)
 pub const WALK_MAX: usize = 8;
 /// The most domains that can be aligned: SPF's and those of the signatures that are verified.
 const IDENTIFIERS_MAX: usize = 1 + super::dkim::SIGNATURES_MAX;
@@ -42,7 +42,7 @@ const IDENTIFIERS_MAX: usize = 1 + super::dkim::SIGNATURES_MAX;
 /// each domain that passed the way up.
 pub const QUESTIONS_MAX: usize = (WALK_MAX + 3) + IDENTIFIERS_MAX * WALK_MAX;
 
-/// What became of a message. The later ones count more. // RFC 9989, section 5.3
+/// What became of a message. The later ones count more. (RFC 9989, section 5.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DmarcResult {
     /// The domain stands behind it.
@@ -221,7 +221,7 @@ impl Check {
         Ok(self::organization(domain, &self.walk(domain)?) == organization)
     }
 
-    /// The record of a domain itself. // RFC 9989, sections 4.5 and 4.10
+    /// The record of a domain itself. (RFC 9989, sections 4.5 and 4.10)
     fn record(&self, domain: &str) -> Result<Option<Record>, Stop> {
         let texts = match self.known.texts(&format!("_dmarc.{domain}"))? {
             Ok(texts) => texts,
@@ -249,7 +249,7 @@ impl Check {
         Ok(walk)
     }
 
-    /// Whether there is a domain of this name. // RFC 9989, section 3.2.10
+    /// Whether there is a domain of this name. (RFC 9989, section 3.2.10)
     fn exists(&self, domain: &str) -> Result<bool, Stop> {
         let ipv4 = std::net::Ipv4Addr::UNSPECIFIED.into();
         let ipv6 = std::net::Ipv6Addr::UNSPECIFIED.into();
@@ -265,7 +265,7 @@ impl Check {
     }
 }
 
-/// The next domain on the way up: with a label less, and with seven at most. // RFC 9989, section 4.10
+/// The next domain on the way up: with a label less, and with seven at most. (RFC 9989, section 4.10)
 fn above(domain: &str) -> Option<&str> {
     let (_, mut above) = domain.split_once('.')?;
     while above.matches('.').count() >= WALK_MAX - 1 {
@@ -274,7 +274,7 @@ fn above(domain: &str) -> Option<&str> {
     Some(above)
 }
 
-/// The domain of the organization that a domain is of. // RFC 9989, section 4.10.2
+/// The domain of the organization that a domain is of. (RFC 9989, section 4.10.2)
 fn organization<'a>(domain: &'a str, walk: &Walk<'a>) -> &'a str {
     for (at, record) in walk {
         match record.psd {

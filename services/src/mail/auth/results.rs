@@ -29,8 +29,8 @@ pub struct Results {
 }
 
 impl Results {
-    /// The field with its CRLF, by the server that is called `hostname`. It has at most `octets_max`: entries for which there is no
-    /// room are left out, and without any there is no field.
+    /// The field with its CRLF, by the server that is called `hostname`. It has at most `octets_max`: entries for which
+    /// there is no room are left out, and without any there is no field.
     pub fn to_field(&self, hostname: &str, octets_max: usize) -> String {
         let mut entries = vec![self.dmarc_entry(), self.spf_entry()];
         entries.extend(self.signed.iter().map(dkim_entry));
@@ -82,12 +82,12 @@ fn dkim_entry(signed: &Signed) -> String {
     entry
 }
 
-/// A property with a space before it; nothing if it is empty. // RFC 8601, section 2.2
+/// A property with a space before it; nothing if it is empty. (RFC 8601, section 2.2)
 fn property(name: &str, of: &str) -> String {
     if of.is_empty() { String::new() } else { format!(" {name}={}", value(of)) }
 }
 
-/// `text` as a token, or else in quotes; what is not printable ASCII becomes `?`. // RFC 2045, section 5.1
+/// `text` as a token, or else in quotes; what is not printable ASCII becomes `?`. (RFC 2045, section 5.1)
 fn value(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?=".contains(c);
     if text.chars().all(is_plain) {

@@ -11,8 +11,8 @@
 //!
 //! A domain outside of ASCII is asked for by its A-labels (RFC 7208, section 4.3; RFC 8616, section 5).
 //!
-//! The explanation of a fail (`exp=`) is read and never fetched (RFC 7208, section 6.2 leaves that free): its text is the
-//! sender's, and would stand in this server's replies.
+//! The explanation of a fail (`exp=`) is read and never fetched (RFC 7208, section 6.2 leaves that free): its text is
+//! the sender's, and would stand in this server's replies.
 
 mod macros;
 mod record;
@@ -28,19 +28,19 @@ use crate::mail::address::{Domain, Mailbox, ReversePath};
 use macros::{Letter, MacroString, dotted};
 use record::{Mechanism, Qualifier, Record, is_record};
 
-/// The most terms of all records of a check that ask the name service. // RFC 7208, section 4.6.4
+/// The most terms of all records of a check that ask the name service. (RFC 7208, section 4.6.4)
 pub const LOOKUPS_MAX: usize = 10;
-/// The most of their questions whose answer is that there is nothing. // RFC 7208, section 4.6.4
+/// The most of their questions whose answer is that there is nothing. (RFC 7208, section 4.6.4)
 pub const VOID_LOOKUPS_MAX: usize = 2;
-/// The most mail servers of one `mx`. // RFC 7208, section 4.6.4
+/// The most mail servers of one `mx`. (RFC 7208, section 4.6.4)
 pub const MX_HOSTS_MAX: usize = 10;
-/// The most names of a client that are compared with their addresses. // RFC 7208, section 4.6.4
+/// The most names of a client that are compared with their addresses. (RFC 7208, section 4.6.4)
 pub const CLIENT_NAMES_MAX: usize = 10;
 /// The most questions of a check: the record, the client's names and their addresses, and of each term its own one and
 /// those for its mail servers.
 pub const QUESTIONS_MAX: usize = 1 + (1 + CLIENT_NAMES_MAX) + LOOKUPS_MAX * (1 + MX_HOSTS_MAX);
 
-/// What a domain says of a client. // RFC 7208, section 2.6
+/// What a domain says of a client. (RFC 7208, section 2.6)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpfResult {
     /// It says nothing at all, or is no domain.
@@ -74,7 +74,7 @@ impl fmt::Display for SpfResult {
     }
 }
 
-/// Which name of a client is checked. // RFC 7208, sections 2.3 and 2.4
+/// Which name of a client is checked. (RFC 7208, sections 2.3 and 2.4)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
     /// What the client calls itself.
@@ -189,7 +189,7 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The record of `domain`, if it has one. // RFC 7208, sections 4.4 and 4.5
+    /// The record of `domain`, if it has one. (RFC 7208, sections 4.4 and 4.5)
     fn record(&self, domain: &str) -> Result<Option<Record>, Stop> {
         let texts = match self.check.known.texts(domain)? {
             Ok(texts) => texts,
@@ -265,7 +265,7 @@ impl<'a> Evaluation<'a> {
         if self.lookups > LOOKUPS_MAX { Err(PERMERROR) } else { Ok(()) }
     }
 
-    /// Counts that a name has nothing. What is no name was not asked for. // RFC 7208, section 4.6.4
+    /// Counts that a name has nothing. What is no name was not asked for. (RFC 7208, section 4.6.4)
     fn nothing(&mut self, name: &str, no_answer: NoAnswer) -> Result<(), Stop> {
         match no_answer {
             NoAnswer::Unavailable => Err(TEMPERROR),
@@ -283,8 +283,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The client's names that have its address. What is wrong with them is the client's fault and not the domain's: it counts
-    /// as nothing, and is no error. // RFC 7208, section 5.5
+    /// The client's names that have its address. What is wrong with them is the client's fault and not the domain's: it
+    /// counts as nothing, and is no error. (RFC 7208, section 5.5)
     fn client_names(&self) -> Result<Vec<&'a str>, Stop> {
         let check: &'a Check = self.check;
         let mut names = Vec::new();

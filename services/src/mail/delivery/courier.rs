@@ -29,9 +29,9 @@ use crate::net::{Net, Stream};
 
 /// How long a connection may take to come about.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The port at which connections begin with TLS. // RFC 8314, section 3.3
+/// The port at which connections begin with TLS. (RFC 8314, section 3.3)
 const TLS_PORT: u16 = 465;
-/// The subject of status codes that are about logins and TLS. // RFC 3463, section 3.8
+/// The subject of status codes that are about logins and TLS. (RFC 3463, section 3.8)
 const SECURITY: u16 = 7;
 /// The octets of a message that are read at a time to know what is in it.
 const PORTION: usize = 1 << 20;
@@ -347,7 +347,8 @@ impl<N: Net> Active<N> {
         }
     }
 
-    /// Takes note of what came of a login at the smarthost `target`, so that the administrator hears what only they can mend.
+    /// Takes note of what came of a login at the smarthost `target`, so that the administrator hears what only they can
+    /// mend.
     fn judge_login(&self, target: &Target, report: &Report) {
         let is_of_login =
             report.scope == Scope::Host && report.status.subject == SECURITY && !report.is_reply;

@@ -1,7 +1,7 @@
 //! What comes of one message at several servers of a domain.
 //!
-//! Whoever is delivered, or refused as such, is sent the message by no other server. What was about a server alone is heard
-//! for good only if each server says so. (RFC 5321, section 5.1)
+//! Whoever is delivered, or refused as such, is sent the message by no other server. What was about a server alone is
+//! heard for good only if each server says so. (RFC 5321, section 5.1)
 
 use crate::mail::queue::DeliveryResult;
 use crate::mail::smtp::client::{Outcome, Report, Scope, Status};
@@ -27,7 +27,8 @@ impl Course {
         places.filter(|(_, result)| result.is_none()).map(|(place, _)| place).collect()
     }
 
-    /// Takes what `server` said of the recipients at `places`, in their order. Whether the same server may do without TLS.
+    /// Takes what `server` said of the recipients at `places`, in their order. Whether the same server may do without
+    /// TLS.
     pub fn take(&mut self, places: &[usize], server: &str, reports: Vec<Report>) -> bool {
         let mut is_tls_in_the_way = false;
         for (place, report) in places.iter().zip(reports) {

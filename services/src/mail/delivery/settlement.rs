@@ -64,8 +64,8 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// Tells a sender of mailboxes here that have the message. It is told once; a power cut in between costs the report, and
-    /// no mail.
+    /// Tells a sender of mailboxes here that have the message. It is told once; a power cut in between costs the
+    /// report, and no mail.
     pub(super) async fn keep_report(&self, active: &Active<N>, opened: &Opened, delivered: Delivered) {
         let Delivered { sender, recipients, envid, accepted, header } = delivered;
         let status = |(recipient, orcpt)| RecipientStatus {

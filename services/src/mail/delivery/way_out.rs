@@ -151,8 +151,8 @@ impl<N: Net> Active<N> {
         Now::of(&*self.clock)
     }
 
-    /// Whether there is a way to all servers that there can be a way to: an address outside, or a router on the LAN. Where
-    /// the LAN is all there is, it is the way.
+    /// Whether there is a way to all servers that there can be a way to: an address outside, or a router on the LAN.
+    /// Where the LAN is all there is, it is the way.
     fn has_way_out(&self) -> bool {
         let addresses = self.addresses.borrow();
         !self.settings.may_leave
@@ -211,8 +211,8 @@ impl<N: Net> WayOut<N> {
         self.woken.notify_one();
     }
 
-    /// Begins nothing new by `active`, leaves the servers that have not all of a message yet, and waits until nothing is under
-    /// way. If another one sends already, there is nothing to wait for: what is under way goes on.
+    /// Begins nothing new by `active`, leaves the servers that have not all of a message yet, and waits until nothing
+    /// is under way. If another one sends already, there is nothing to wait for: what is under way goes on.
     pub(super) async fn unset(&self, active: &Rc<Active<N>>) {
         let is_it = self.active.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, active));
         if !is_it {

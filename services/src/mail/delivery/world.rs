@@ -1,11 +1,13 @@
 //! Whether the world delivers mail for our domains here.
 //!
-//! The classical mistake: the world's MX of a domain that is configured here is somebody else's, so mail from elsewhere never
-//! comes, while mail from here to the domain stays here. Our own zone cannot tell, since it says what is configured; so the
-//! upstream servers are asked, when the WAN is up and every six hours, and what their answer leads to is compared by address.
+//! The classical mistake: the world's MX of a domain that is configured here is somebody else's, so mail from elsewhere
+//! never comes, while mail from here to the domain stays here. Our own zone cannot tell, since it says what is
+//! configured; so the upstream servers are asked, when the WAN is up and every six hours, and what their answer leads
+//! to is compared by address.
 //!
-//! Nothing is said where it cannot be known: if the upstream does not answer, or does not know the domain, which is then one
-//! that nobody delivers to from elsewhere; and if the WAN's address is private, since a server may then be reached by another one.
+//! Nothing is said where it cannot be known: if the upstream does not answer, or does not know the domain, which is
+//! then one that nobody delivers to from elsewhere; and if the WAN's address is private, since a server may then be
+//! reached by another one.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -94,8 +96,8 @@ impl<N: Net> Active<N> {
         outside.map(|network| network.addr()).filter(|address| !is_private(*address)).collect()
     }
 
-    /// Asks the world where it delivers our mail, for ever, and has `world` say what is wrong. Who fetches a common mailbox
-    /// knows that it is elsewhere.
+    /// Asks the world where it delivers our mail, for ever, and has `world` say what is wrong. Who fetches a common
+    /// mailbox knows that it is elsewhere.
     pub(super) async fn watch_world(&self) {
         if self.settings.has_common_mailbox {
             return;

@@ -1,8 +1,8 @@
 //! A judge outside: a program elsewhere that looks at each message between its end and the reply to it.
 //!
-//! rspamd says what is to be done with a message ([`http`]), clamd whether it has found something in it ([`clamd`]). A judge
-//! gets the message as it is stored, in portions, so that none is in memory; all judges look at it at once. One that does
-//! not answer within [`ASKED_WITHIN`] holds no mail up: the message is taken, and a field before it says so.
+//! rspamd says what is to be done with a message ([`http`]), clamd whether it has found something in it ([`clamd`]). A
+//! judge gets the message as it is stored, in portions, so that none is in memory; all judges look at it at once. One
+//! that does not answer within [`ASKED_WITHIN`] holds no mail up: the message is taken, and a field before it says so.
 //!
 //! | judge | what becomes of the message |
 //! | --- | --- |

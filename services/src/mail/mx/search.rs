@@ -274,7 +274,8 @@ impl<'a> Search<'a> {
         };
         let text = format!("the mail servers of {domain} {what}");
         if self.may_be_found {
-            // A network can have addresses of its own for the names of others, and a name service can be wrong for a while.
+            // A network can have addresses of its own for the names of others, and a name service can be wrong for a
+            // while.
             Report::deferred(Status::new(4, 4, 4), text, Scope::Host)
         } else {
             Report::failed(Status::new(5, 4, 4), text)

@@ -1,11 +1,11 @@
 //! What is to be done with each message of an account, by what is listed and what is remembered.
 //!
-//! A message that was fetched is remembered by its name (UIDL) and the day, in the record that delivers it. It is deleted there
-//! `leave_days` later, and forgotten when a complete listing has it no more: a deletion that was acknowledged and not done
-//! is repeated, and delivers nothing again.
+//! A message that was fetched is remembered by its name (UIDL) and the day, in the record that delivers it. It is
+//! deleted there `leave_days` later, and forgotten when a complete listing has it no more: a deletion that was
+//! acknowledged and not done is repeated, and delivers nothing again.
 //!
-//! A server without names has the messages remembered by their octets. Such a message has to be fetched to be known, so it
-//! cannot be left there: with `leave_days` the account is refused. Two that are alike to the last octet are one.
+//! A server without names has the messages remembered by their octets. Such a message has to be fetched to be known, so
+//! it cannot be left there: with `leave_days` the account is refused. Two that are alike to the last octet are one.
 //!
 //! | message | what becomes of it |
 //! | --- | --- |

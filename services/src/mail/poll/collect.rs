@@ -439,7 +439,7 @@ struct Arrival {
     /// Where it is kept, unless the store has refused octets of it.
     incoming: Result<Incoming, Refused>,
     lines: ToCrlf,
-    /// Takes out what others say in this server's name. // RFC 8601, section 5
+    /// Takes out what others say in this server's name. (RFC 8601, section 5)
     strip: Strip,
     /// Its beginning.
     header: Vec<u8>,

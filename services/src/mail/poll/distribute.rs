@@ -1,7 +1,7 @@
 //! Who gets a message of a common mailbox, by what its header says.
 //!
-//! The envelope, which would say it, is gone. So the traces of it are looked at, the surest first, and the first rule that
-//! has something to say decides:
+//! The envelope, which would say it, is gone. So the traces of it are looked at, the surest first, and the first rule
+//! that has something to say decides:
 //!
 //! | rule | looks at | says nothing if |
 //! | --- | --- | --- |
@@ -11,8 +11,9 @@
 //! | [`Rule::Otherwise`] | | |
 //!
 //! The envelope and `for` tell of this copy: what they name at a domain of ours and is nobody's goes to whom the
-//! configuration says, and not to others who are named in To and have a copy of their own. Nothing is bounced, as its sender
-//! may have seen it delivered long ago; nothing is distributed to other domains. (Only a user's own rule sends it on.)
+//! configuration says, and not to others who are named in To and have a copy of their own. Nothing is bounced, as its
+//! sender may have seen it delivered long ago; nothing is distributed to other domains. (Only a user's own rule sends
+//! it on.)
 
 #[cfg(test)]
 mod tests;

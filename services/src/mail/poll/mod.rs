@@ -9,11 +9,11 @@
 //!             header ─► distribute ─► receivers
 //! ```
 //!
-//! [`collect`](collect::collect) drives a connection by it, and keeps what comes in the [`office`](office::Office)'s store.
-//! [`Polls`] looks at each account when it is due, for as long as the gateway runs.
+//! [`collect`](collect::collect) drives a connection by it, and keeps what comes in the [`office`](office::Office)'s
+//! store. [`Polls`] looks at each account when it is due, for as long as the gateway runs.
 //!
-//! What an account remembers of a message is in the record that delivers it, so a crash can repeat a download but never a
-//! delivery.
+//! What an account remembers of a message is in the record that delivers it, so a crash can repeat a download but never
+//! a delivery.
 
 pub mod account;
 pub mod collect;

@@ -113,8 +113,8 @@ impl Office {
         )
     }
 
-    /// Whether a message of that size has room in the mailbox of the person who gets it. Of a common account that is found
-    /// out when its header is there.
+    /// Whether a message of that size has room in the mailbox of the person who gets it. Of a common account that is
+    /// found out when its header is there.
     pub(super) async fn check_room(&self, account: &Account, octets: u64) -> Result<(), Refused> {
         let Receives::Person(user) = &account.receives else { return Ok(()) };
         let mailbox = self.mailbox_of(user).await?;
@@ -143,9 +143,9 @@ impl Office {
         Ok(deliveries)
     }
 
-    /// Has a message be durable, in the mailboxes of all who get it, and remembered as fetched. If one of the mailboxes is
-    /// full it is in none: what is fetched for one is not fetched again for another. What a judge refuses is junk, as
-    /// nobody can be told that it is refused; no rule looks at that.
+    /// Has a message be durable, in the mailboxes of all who get it, and remembered as fetched. If one of the mailboxes
+    /// is full it is in none: what is fetched for one is not fetched again for another. What a judge refuses is junk,
+    /// as nobody can be told that it is refused; no rule looks at that.
     pub(super) async fn keep(
         &self,
         account: &Account,

@@ -1,8 +1,9 @@
 //! All accounts that are polled, over all configurations.
 //!
 //! Each account has a task that looks at it when it is due, or when somebody asks for that. What is known of an account
-//! (when it is due, what failed, which of its messages wait) goes on when another configuration comes, and its turn goes over
-//! too: two connections to one account, of which one does not know what the other has fetched, there are never.
+//! (when it is due, what failed, which of its messages wait) goes on when another configuration comes, and its turn
+//! goes over too: two connections to one account, of which one does not know what the other has fetched, there are
+//! never.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -41,8 +42,8 @@ use crate::work::Work;
 
 /// Accounts that are connected to at a time; the others wait.
 pub const CONNECTIONS_MAX: usize = 8;
-/// How long after its beginning a connection begins with no further message: it ends in order, so that what it has fetched is
-/// deleted, and the next one goes on.
+/// How long after its beginning a connection begins with no further message: it ends in order, so that what it has
+/// fetched is deleted, and the next one goes on.
 pub const ENOUGH_AFTER: Duration = Duration::from_secs(60 * 60);
 /// The most who wait for a look at one account.
 pub const ASKED_MAX: usize = 16;

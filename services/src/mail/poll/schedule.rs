@@ -72,8 +72,8 @@ impl Schedule {
         Some(why)
     }
 
-    /// Takes note of what came of a look at an account that is looked at `every` so often. `dice`: from 0 to 999, drawn,
-    /// so that accounts do not keep step.
+    /// Takes note of what came of a look at an account that is looked at `every` so often. `dice`: from 0 to 999,
+    /// drawn, so that accounts do not keep step.
     pub fn looked(&mut self, now: Instant, every: Duration, outcome: &Outcome, dice: u32) {
         self.waits_for_way = *outcome == Outcome::NoWay;
         let wait = match outcome {

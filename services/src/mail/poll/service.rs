@@ -45,8 +45,8 @@ pub struct OfficePolling<N: Net> {
 }
 
 impl<N: Net> OfficePolling<N> {
-    /// The service that fetches what `polls` has accounts for, into the store of `ground`. What users' rules send on goes to
-    /// `remote`.
+    /// The service that fetches what `polls` has accounts for, into the store of `ground`. What users' rules send on
+    /// goes to `remote`.
     pub fn new(ground: Rc<Ground>, polls: Rc<Polls<N>>, remote: Rc<dyn Remote>) -> Self {
         Self { ground, polls, remote }
     }

@@ -1,7 +1,7 @@
 //! The way to an account's server.
 //!
-//! The server's name is resolved by the gateway's own name service. An address of the gateway's own is none that is polled:
-//! mail would be fetched from where it is put. A server on the LAN is reached without a way out.
+//! The server's name is resolved by the gateway's own name service. An address of the gateway's own is none that is
+//! polled: mail would be fetched from where it is put. A server on the LAN is reached without a way out.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;

@@ -11,16 +11,16 @@
 //!
 //! How it is driven:
 //!
-//! 1. Take [`Session::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before the
-//!    next output is taken.
-//! 2. Give [`Session::receive`] all octets that come. Those of a message are handed on at once, so a driver that takes all
-//!    outputs before it reads on holds no more of a message than it has read.
+//! 1. Take [`Session::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before
+//!    the next output is taken.
+//! 2. Give [`Session::receive`] all octets that come. Those of a message are handed on at once, so a driver that takes
+//!    all outputs before it reads on holds no more of a message than it has read.
 //! 3. At [`Session::deadline`] call [`Session::handle_timeout`].
 //! 4. Behind [`Output::Listing`] and each [`Output::Answered`] one of [`Session::retrieve`], [`Session::top`],
 //!    [`Session::delete`] and [`Session::quit`] is to be called. [`Output::Close`] comes last, in any case.
 //!
-//! The server deletes when it has answered QUIT, and not before: a connection that is lost has deleted nothing, as far as
-//! can be known (RFC 1939, section 6). Whoever deletes has the message safe before.
+//! The server deletes when it has answered QUIT, and not before: a connection that is lost has deleted nothing, as far
+//! as can be known (RFC 1939, section 6). Whoever deletes has the message safe before.
 //!
 //! What a server may do, and what comes of it:
 //!
@@ -33,8 +33,8 @@
 //! | has no UIDL, or gives two messages one name | the messages have no name |
 //! | takes its time | each reply, and each portion of a message, has [`REPLY_TIMEOUT`]; all of a reply has [`COMMAND_TIMEOUT`] |
 //!
-//! A message ends with CRLF, a dot and CRLF. A dot behind a bare LF ends nothing: it may be a sender's, who would have the
-//! rest of the message taken for what the server says.
+//! A message ends with CRLF, a dot and CRLF. A dot behind a bare LF ends nothing: it may be a sender's, who would have
+//! the rest of the message taken for what the server says.
 
 mod content;
 mod lines;
@@ -77,8 +77,8 @@ pub const UIDL_OCTETS_MAX: usize = 255;
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether there is to be TLS. With [`Encryption::Never`], and with [`Encryption::Opportunistic`] if the server offers
-    /// none, the password is sent in clear.
+    /// Whether there is to be TLS. With [`Encryption::Never`], and with [`Encryption::Opportunistic`] if the server
+    /// offers none, the password is sent in clear.
     pub encryption: Encryption,
     /// Who logs in.
     pub login: Credentials,
@@ -121,8 +121,8 @@ pub struct Listed {
     pub number: u32,
     /// Its octets, as the server counts.
     pub size: u64,
-    /// Its name, which it keeps. `None` if it has none, or one that another message has, too, or one that is longer than
-    /// [`UIDL_OCTETS_MAX`].
+    /// Its name, which it keeps. `None` if it has none, or one that another message has, too, or one that is longer
+    /// than [`UIDL_OCTETS_MAX`].
     pub uidl: Option<String>,
 }
 
@@ -250,7 +250,7 @@ enum Reading {
     Content(ContentReader),
 }
 
-/// What a server offers, of what a client can use. // RFC 2449, section 5
+/// What a server offers, of what a client can use. (RFC 2449, section 5)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Offers {
     has_stls: bool,
@@ -359,7 +359,7 @@ impl Session {
         self.login_derived(key);
     }
 
-    /// Goes on under TLS, forgetting what the server said before. // RFC 2595, section 4
+    /// Goes on under TLS, forgetting what the server said before. (RFC 2595, section 4)
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             (self.is_tls, self.since, self.phase) = (true, now, Phase::Opening);

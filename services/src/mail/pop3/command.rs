@@ -1,7 +1,7 @@
 //! What a line of a client asks for. (RFC 1939, sections 5 to 7; RFC 2449; RFC 2595; RFC 5034)
 
-/// The longest command line but for AUTH, in octets without its CRLF. RFC 2449, section 4 asks for 253; a password may be
-/// longer.
+/// The longest command line but for AUTH, in octets without its CRLF. RFC 2449, section 4 asks for 253; a password may
+/// be longer.
 pub(super) const COMMAND_OCTETS_MAX: usize = 512;
 
 /// A command.

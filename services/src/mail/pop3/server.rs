@@ -48,7 +48,7 @@ use crate::mail::line::LineReader;
 use crate::mail::sasl::Exchange;
 use crate::mail::smtp::Tls;
 
-/// How long a client may keep silent. // RFC 1939, section 3
+/// How long a client may keep silent. (RFC 1939, section 3)
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 /// Octets of a message that are asked for at a time.
 pub const PART_OCTETS: usize = 64 << 10;
@@ -147,7 +147,7 @@ impl Session {
     /// again once outputs are taken and the question is answered. What comes after the end is thrown away.
     ///
     /// What is not taken when the client asks for TLS somebody put there in clear: it is thrown away, and the
-    /// connection ends. // RFC 2595, section 4
+    /// connection ends. (RFC 2595, section 4)
     pub fn receive(&mut self, now: Instant, octets: &[u8]) -> usize {
         if matches!(self.phase, Phase::Closed) {
             return octets.len();
@@ -207,14 +207,14 @@ impl Session {
     }
 
     /// Ends the connection, without a word, if the client has kept silent for too long. Before the deadline it does
-    /// nothing. // RFC 1939, section 3
+    /// nothing. (RFC 1939, section 3)
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.is_idle() && now >= self.waits_until {
             self.close();
         }
     }
 
-    /// Goes on under TLS. What the client said before is forgotten: a name was so with STLS. // RFC 2595, section 4
+    /// Goes on under TLS. What the client said before is forgotten: a name was so with STLS. (RFC 2595, section 4)
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             self.phase = Phase::Command;

@@ -1,8 +1,8 @@
 //! One connection to another server: a [`Client`] over a stream, with the message and time.
 //!
-//! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before the other
-//! side stopped listening. What became of the message is known before QUIT is said ([`Farewell`]), so that a server that is
-//! slow to answer QUIT keeps nobody from storing it.
+//! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before
+//! the other side stopped listening. What became of the message is known before QUIT is said ([`Farewell`]), so that a
+//! server that is slow to answer QUIT keeps nobody from storing it.
 
 use std::future::{pending, poll_fn, ready};
 use std::io;
@@ -71,7 +71,7 @@ pub struct TlsTo {
     /// The server's name.
     pub name: String,
     /// Whether the server has to prove its name: one that is sent a password has. Others are taken as they are, as what
-    /// is encrypted for anybody is kept from who only listens. // RFC 7435
+    /// is encrypted for anybody is kept from who only listens. (RFC 7435)
     pub has_to_prove: bool,
 }
 
@@ -153,9 +153,9 @@ enum Event {
     Due,
 }
 
-/// Sends the message of `client` over `stream`: what became of it for each recipient, and the connection. The server is left
-/// as soon as this side `stops`. `stuck` is called once the server has spoken, and for [`STUCK_AFTER`] neither says anything nor
-/// takes any octets of the message. It may go on all the same, in the times that it has.
+/// Sends the message of `client` over `stream`: what became of it for each recipient, and the connection. The server is
+/// left as soon as this side `stops`. `stuck` is called once the server has spoken, and for [`STUCK_AFTER`] neither
+/// says anything nor takes any octets of the message. It may go on all the same, in the times that it has.
 pub async fn send(
     means: &Means,
     stops: watch::Receiver<bool>,

@@ -1,4 +1,5 @@
-//! What the sender of a queued message asked for, as the store keeps it: the parameters of MAIL and RCPT as SMTP has them.
+//! What the sender of a queued message asked for, as the store keeps it: the parameters of MAIL and RCPT as SMTP has
+//! them.
 
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::client::{mail_options, rcpt_options, to_xtext};
@@ -21,8 +22,8 @@ pub struct Options {
     pub forwarded_by: Option<Mailbox>,
     /// Further addresses by which the message came to the recipient, for traces. Of very many some are left out.
     pub also_for: Vec<Mailbox>,
-    /// Whether the office itself sends the message, so that it is signed: who handed it in may send to other domains. What
-    /// strangers send, and an alias or a rule sends on, is not.
+    /// Whether the office itself sends the message, so that it is signed: who handed it in may send to other domains.
+    /// What strangers send, and an alias or a rule sends on, is not.
     pub is_ours: bool,
 }
 

@@ -18,7 +18,8 @@ const INTERVALS: [u64; 5] = [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, WAIT_MAX];
 const WAIT_MAX: u64 = 4 * HOUR;
 /// When the sender is told that it takes long, in seconds.
 pub const WARN_AFTER: u64 = 4 * HOUR;
-/// When a message is given up, in seconds in which one process had it and a way out. // RFC 5321, section 4.5.4.1: 4 to 5 days
+/// When a message is given up, in seconds in which one process had it and a way out. (RFC 5321, section 4.5.4.1: 4 to 5
+/// days)
 pub const GIVE_UP_AFTER: u64 = 5 * 24 * HOUR;
 /// How often a message is tried in [`GIVE_UP_AFTER`]. With so many tries it is given up, however long processes live.
 pub const GIVE_UP_TRIES: u32 = 35;
@@ -47,9 +48,9 @@ impl Now {
         Self { instant: clock.now(), time: clock.unix_time() }
     }
 
-    /// The instant of a time of day at which an entry is due whose next try is never farther away than `longest` seconds.
-    /// What is due later was stored when the clock was ahead of now, and is due now; if by no more than a minute, it waits
-    /// for the longest time.
+    /// The instant of a time of day at which an entry is due whose next try is never farther away than `longest`
+    /// seconds. What is due later was stored when the clock was ahead of now, and is due now; if by no more than a
+    /// minute, it waits for the longest time.
     pub fn instant_of(self, due: UnixTime, longest: u64) -> Instant {
         let wait = due.0.saturating_sub(self.time.0);
         let is_foreign = wait.saturating_sub(longest) > MINUTE;
@@ -72,8 +73,8 @@ pub fn wait(tries: u32, reply: &str) -> u64 {
     }
 }
 
-/// The longest that it can be to the next try of an entry with so many tries and this last reply, in seconds. One of which
-/// nothing came yet is due at once.
+/// The longest that it can be to the next try of an entry with so many tries and this last reply, in seconds. One of
+/// which nothing came yet is due at once.
 pub fn longest_wait(tries: u32, reply: &str) -> u64 {
     if tries == 0 && reply.is_empty() { 0 } else { wait(tries, reply) }
 }
@@ -88,9 +89,9 @@ pub fn time_left(tries: u32) -> u64 {
     (tries..GIVE_UP_TRIES).map(interval).sum()
 }
 
-/// When the other side says that it may be tried again, in seconds from now: `try again in 300 s`, `retry in 5 minutes`,
-/// `wait for 00:04:30`. It is said in many ways; what is not understood is not there. No more of the reply is read than
-/// the store keeps, so that the wait can be found again.
+/// When the other side says that it may be tried again, in seconds from now: `try again in 300 s`, `retry in 5
+/// minutes`, `wait for 00:04:30`. It is said in many ways; what is not understood is not there. No more of the reply is
+/// read than the store keeps, so that the wait can be found again.
 pub fn hint(reply: &str) -> Option<u64> {
     let text = reply[..reply.floor_char_boundary(REPLY_OCTETS_MAX)].to_lowercase();
     let is_about_time = ["again", "retry", "wait", "later", "greylist", "graylist", "grey-list", "gray-list"];

@@ -13,8 +13,8 @@ use crate::mail::bounce::{Action, Notice, RecipientStatus};
 use crate::mail::smtp::client::{Outcome, Report, Scope};
 use crate::mail::store::{Attempt, Change, Done, Progress, QueueId, Refused, Unreadable};
 
-/// What is to be stored of a job. The changes come first and together: they say who has been delivered, so that a crash sends
-/// nobody a second copy. A change that the store refuses as it has no such entry counts as stored.
+/// What is to be stored of a job. The changes come first and together: they say who has been delivered, so that a crash
+/// sends nobody a second copy. A change that the store refuses as it has no such entry counts as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     /// Changes of the store.
@@ -26,12 +26,13 @@ pub struct Settlement {
 /// A notice that is to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingNotice {
-    /// The notice. If the store refuses it for good it goes to the postmaster's mailbox here, with the same `ends`; if there is
-    /// none, they are ended by [`Done`] and a line in the log.
+    /// The notice. If the store refuses it for good it goes to the postmaster's mailbox here, with the same `ends`; if
+    /// there is none, they are ended by [`Done`] and a line in the log.
     pub notice: Notice,
     /// Entries that failed. They are over by the record that accepts the notice.
     pub ends: Vec<QueueId>,
-    /// What is to be stored instead if the notice is [refused for now](super::is_refused_for_now): the entries are tried again.
+    /// What is to be stored instead if the notice is [refused for now](super::is_refused_for_now): the entries are
+    /// tried again.
     pub postponed: Vec<Change>,
     /// Whether the entries have had all of their tries: then a full mailbox refuses the notice for good.
     pub is_last: bool,
@@ -57,8 +58,8 @@ struct Telling {
 }
 
 impl Entry {
-    /// Whether the message is given up if it is deferred by one more try; `time_here`: for how many seconds this process has
-    /// had it and a way out.
+    /// Whether the message is given up if it is deferred by one more try; `time_here`: for how many seconds this
+    /// process has had it and a way out.
     fn is_given_up(&self, tries: u32, time_here: u64) -> bool {
         // Times of day do not count, as the clock may have been wrong. The last: the process never lives for long.
         let is_time_over = tries >= GIVE_UP_TRIES || time_here >= GIVE_UP_AFTER;
@@ -90,7 +91,8 @@ impl Queue {
                 let is_failure = has_reached_none && !is_cut_off;
                 state.failures = if is_failure { state.failures.saturating_add(1) } else { 0 };
                 let growing = PAUSE.saturating_mul(state.failures).min(PAUSE_MAX);
-                // Of entries that this side could not send nothing is stored, so only the next hop's rest puts them off.
+                // Of entries that this side could not send nothing is stored, so only the next hop's rest puts them
+                // off.
                 let pause = if is_cut_off { PAUSE_MAX } else { growing };
                 state.rests_until = now.instant + pause;
                 state.failure = results.first().filter(|_| state.failures >= DEAD_AFTER).cloned();
@@ -173,8 +175,8 @@ impl Queue {
         settlement
     }
 
-    /// What is to be stored of a job whose message cannot be read. One that is damaged is held, for the administrator; one that
-    /// is gone from the store waits until it is [removed](Queue::remove).
+    /// What is to be stored of a job whose message cannot be read. One that is damaged is held, for the administrator;
+    /// one that is gone from the store waits until it is [removed](Queue::remove).
     pub fn unreadable(&self, now: Now, id: JobId, error: &Unreadable) -> Settlement {
         let ids = self.jobs.get(&id).map(|job| job.entries.as_slice()).unwrap_or_default();
         let change = |id: &QueueId| {

@@ -11,8 +11,8 @@ use crate::mail::smtp::{MailParameters, RcptParameters};
 use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Refused, Remote, Unreadable};
 use crate::service::LocalFuture;
 
-/// What is kept of a recipient at another domain, who is to be tried at once. The message is not the office's own: an alias
-/// or a rule sends it on.
+/// What is kept of a recipient at another domain, who is to be tried at once. The message is not the office's own: an
+/// alias or a rule sends it on.
 pub fn remote(recipient: &Mailbox, mail: &MailParameters, rcpt: &RcptParameters, now: UnixTime) -> Remote {
     by_options(recipient, &Options::new(mail, rcpt), now)
 }
@@ -76,13 +76,13 @@ pub fn is_refused_for_now(refused: &Refused) -> bool {
 /// The octets that are read at a time to see whether a message is whole.
 const VERIFIED_OCTETS: usize = 1 << 20;
 
-/// What a message takes of a server, by its octets and not by what its sender said. // RFC 6152, section 3
+/// What a message takes of a server, by its octets and not by what its sender said. (RFC 6152, section 3)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Whether it has octets above 127: 8BITMIME.
     pub is_8bit: bool,
-    /// Whether its header has: SMTPUTF8, if its sender asked for that. Without it such a header is not UTF-8 that anybody
-    /// relies on.
+    /// Whether its header has: SMTPUTF8, if its sender asked for that. Without it such a header is not UTF-8 that
+    /// anybody relies on.
     pub has_8bit_header: bool,
 }
 

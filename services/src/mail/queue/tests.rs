@@ -422,7 +422,8 @@ fn rfc5321_4_5_3_2_6_while_all_jobs_of_a_next_hop_are_stuck_one_more_goes() {
     assert_eq!(queue.hops.values().map(|state| state.stuck).sum::<usize>(), 0);
 }
 
-/// RFC 5321, section 4.5.4.1: Of a server that does not answer all messages are deferred, and all senders warned in time.
+/// RFC 5321, section 4.5.4.1: Of a server that does not answer all messages are deferred, and all senders warned in
+/// time.
 #[test]
 fn rfc5321_4_5_4_1_entries_of_a_dead_server_share_the_outcome_of_a_try() {
     let messages = 3000;
@@ -629,8 +630,8 @@ fn other_routes_lead_what_waits_elsewhere() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 
-    /// Whatever happens, no entry is in two jobs or lost, nothing spins, and all come to their end. The sender is warned
-    /// once at most, and told of each end; the store refuses notices now and then.
+    /// Whatever happens, no entry is in two jobs or lost, nothing spins, and all come to their end. The sender is
+    /// warned once at most, and told of each end; the store refuses notices now and then.
     #[test]
     fn all_entries_come_to_their_end(steps in prop::collection::vec((0_u8..8, 0_u64..30, 0_usize..5), 0..120)) {
         let domains = ["far.example", "lan.example", "other.example"];

@@ -9,8 +9,8 @@
 //! | `forward` with `keep = false` | it goes on to that address | are not looked at |
 //! | `forward` | it goes on, and stays, too | are looked at |
 //!
-//! So the first rule that decides where a message lies is the only one. Rules are read in the order of the file, those for
-//! everybody among those for one person. Here is what they say, without any I/O: who does it is
+//! So the first rule that decides where a message lies is the only one. Rules are read in the order of the file, those
+//! for everybody among those for one person. Here is what they say, without any I/O: who does it is
 //! [`sorting`](super::service).
 
 pub mod vacation;

@@ -13,7 +13,7 @@ use crate::mail::address::{Mailbox, ReversePath};
 use crate::mail::header;
 use crate::mail::smtp::date;
 
-/// How long a sender is not answered again, in days. // RFC 3834, section 2
+/// How long a sender is not answered again, in days. (RFC 3834, section 2)
 pub const DAYS: u64 = 7;
 /// The most senders that are remembered of one person. Beyond, nobody is answered until the first is forgotten.
 pub const SENDERS_MAX: usize = 10_000;
@@ -23,17 +23,17 @@ pub const TEXT_OCTETS_MAX: usize = 8 << 10;
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 /// The addresses in To and Cc that are looked at.
 const ADDRESSEES_MAX: usize = 100;
-/// The longest subject, and the longest names of messages before, in octets: a line has 998. // RFC 5322, section 2.1.1
+/// The longest subject, and the longest names of messages before, in octets: a line has 998. (RFC 5322, section 2.1.1)
 const SUBJECT_OCTETS_MAX: usize = 500;
 const REFERENCES_OCTETS_MAX: usize = 800;
-/// The octets of an encoded word: it has 75 characters. // RFC 2047, section 2
+/// The octets of an encoded word: it has 75 characters. (RFC 2047, section 2)
 const WORD_OCTETS: usize = 42;
-/// Octets in a line of base64. // RFC 2045, section 6.8
+/// Octets in a line of base64. (RFC 2045, section 6.8)
 const BASE64_OCTETS: usize = 57;
 
-/// The fields that name those to whom a message goes. // RFC 3834, section 2
+/// The fields that name those to whom a message goes. (RFC 3834, section 2)
 const TO: [&str; 6] = ["to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc"];
-/// What local parts of programs begin with, and what they end with. // RFC 3834, section 2
+/// What local parts of programs begin with, and what they end with. (RFC 3834, section 2)
 const PROGRAMS: [&str; 10] = [
     "owner-",
     "mailer-daemon",
@@ -63,8 +63,8 @@ pub enum Silence {
     NotAddressed,
 }
 
-/// The sender to be answered, of a message that came from `return_path` with the header `fields`, whose names are in lower case;
-/// `is_own` tells of the addresses that are the person's alone.
+/// The sender to be answered, of a message that came from `return_path` with the header `fields`, whose names are in
+/// lower case; `is_own` tells of the addresses that are the person's alone.
 ///
 /// # Errors
 ///
@@ -207,7 +207,7 @@ fn is_id(text: &str) -> bool {
     text.len() <= 250 && text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).is_some_and(is_inner)
 }
 
-/// A person's name before an address; `None` if it is empty. // RFC 5322, section 3.2.5
+/// A person's name before an address; `None` if it is empty. (RFC 5322, section 3.2.5)
 fn phrase(name: &str) -> Option<String> {
     let is_quotable = |octet: u8| matches!(octet, b' '..=b'~');
     match name.trim() {
@@ -219,7 +219,8 @@ fn phrase(name: &str) -> Option<String> {
     }
 }
 
-/// `text` as the value of a field: in encoded words if it is outside of ASCII, or looks like some. // RFC 2047, section 2
+/// `text` as the value of a field: in encoded words if it is outside of ASCII, or looks like some. (RFC 2047, section
+/// 2)
 fn encoded(text: &str) -> String {
     if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) && !text.contains("=?") {
         return text.to_owned();

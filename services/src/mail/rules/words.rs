@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use data_encoding::BASE64;
 
-/// The longest word that is read. // RFC 2047, section 2 has 75, and many programs more
+/// The longest word that is read. (RFC 2047, section 2 has 75, and many programs more)
 const WORD_OCTETS_MAX: usize = 1000;
 
 /// `value` as people read it: with its encoded words decoded. What cannot be decoded stays as it is.

@@ -1,7 +1,7 @@
 //! The client's side of a login, apart from the protocol that carries it. (RFC 4616 PLAIN; RFC 5802 and 7677 SCRAM)
 //!
-//! SCRAM proves to the client, too, that the server knows the password: a login that the server says has succeeded before
-//! that has not.
+//! SCRAM proves to the client, too, that the server knows the password: a login that the server says has succeeded
+//! before that has not.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -15,12 +15,12 @@ use crate::crypto::{self, Sha256Digest};
 pub const NONCE_OCTETS: usize = 18;
 /// The most iterations that a server can ask for. They are work for this side.
 pub const ITERATIONS_MAX: u32 = 1_000_000;
-/// The fewest. // RFC 7677, section 4
+/// The fewest. (RFC 7677, section 4)
 const ITERATIONS_MIN: u32 = 4096;
 /// The longest message of a server that is read, in octets.
 const MESSAGE_MAX: usize = 4096;
 
-/// The client's header: no channel binding, and nobody acts for somebody else. // RFC 5802, section 7
+/// The client's header: no channel binding, and nobody acts for somebody else. (RFC 5802, section 7)
 const GS2_HEADER: &str = "n,,";
 
 /// Who logs in.
@@ -59,7 +59,8 @@ pub enum Step {
     Send(Vec<u8>),
     /// Do this, and hand what comes of it to [`Exchange::derived`].
     Derive(Derivation),
-    /// The server is not one that knows the password, or says what is not of the mechanism. The login is to be cancelled.
+    /// The server is not one that knows the password, or says what is not of the mechanism. The login is to be
+    /// cancelled.
     Failed(&'static str),
 }
 
@@ -182,7 +183,7 @@ impl Exchange {
         matches!(self.state, State::Password | State::Proved)
     }
 
-    /// Reads `r=...,s=...,i=...`: the whole nonce, the two messages so far, and the work. // RFC 5802, section 7
+    /// Reads `r=...,s=...,i=...`: the whole nonce, the two messages so far, and the work. (RFC 5802, section 7)
     fn server_first(&self, bare: &str, octets: &[u8]) -> Option<(String, String, Derivation)> {
         let message = std::str::from_utf8(octets).ok()?;
         let mut attributes = message.split(',');
@@ -201,7 +202,7 @@ impl Exchange {
     }
 }
 
-/// `text` as the server has prepared it, or as it is if it cannot be prepared. // RFC 4013
+/// `text` as the server has prepared it, or as it is if it cannot be prepared. (RFC 4013)
 fn prepared(text: &str) -> String {
     stringprep::saslprep(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
 }

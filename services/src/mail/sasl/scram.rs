@@ -133,7 +133,7 @@ impl Exchange {
     }
 }
 
-/// Reads `gs2-header client-first-message-bare`. // RFC 5802, section 7
+/// Reads `gs2-header client-first-message-bare`. (RFC 5802, section 7)
 fn client_first(message: &str) -> Option<ClientFirst> {
     let (binding, rest) = message.split_once(',')?;
     // RFC 5802, section 6: "p" wants a binding, which was not offered; "y" says that it was not, which is true.
@@ -161,7 +161,7 @@ fn client_first(message: &str) -> Option<ClientFirst> {
     })
 }
 
-/// A name in which commas and equals signs are written as `=2C` and `=3D`, prepared. // RFC 5802, section 5.1
+/// A name in which commas and equals signs are written as `=2C` and `=3D`, prepared. (RFC 5802, section 5.1)
 fn sasl_name(text: &str) -> Option<String> {
     let mut parts = text.split('=');
     let mut name = parts.next()?.to_owned();
@@ -185,7 +185,7 @@ fn is_extension(attribute: &str) -> bool {
     name.is_some_and(|name| name.is_ascii_alphabetic() && name != 'm') && chars.next() == Some('=')
 }
 
-/// The server's final message, if the client's is right. // RFC 5802, section 3
+/// The server's final message, if the client's is right. (RFC 5802, section 3)
 fn server_final(expected: &Expected, message: &[u8]) -> Option<Vec<u8>> {
     let message = std::str::from_utf8(message).ok()?;
     let (without_proof, proof) = message.rsplit_once(",p=")?;

@@ -1,7 +1,7 @@
 //! How much of the mail services one client gets: connections at a time, and messages a minute.
 //!
-//! A source is an IPv4 address, or the /64 of an IPv6 address. Half of all connections are for the LAN alone, so that a flood
-//! from outside leaves the office its own. Of the other half no source keeps another one out that has fewer.
+//! A source is an IPv4 address, or the /64 of an IPv6 address. Half of all connections are for the LAN alone, so that a
+//! flood from outside leaves the office its own. Of the other half no source keeps another one out that has fewer.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -192,8 +192,8 @@ impl Rates {
         Self { a_minute, each, sources: BTreeMap::new(), by_use: BTreeSet::new(), used: 0 }
     }
 
-    /// Has each source send so many messages a minute from now on. If that is another number than before, what was sent is
-    /// forgotten.
+    /// Has each source send so many messages a minute from now on. If that is another number than before, what was sent
+    /// is forgotten.
     pub fn set(&mut self, a_minute: u32) {
         if self.a_minute != a_minute.max(1) {
             *self = Self::new(a_minute);

@@ -1,7 +1,7 @@
 //! Aliases: addresses here that lead to others, here and elsewhere.
 //!
-//! An alias is an edge to each of its members, which can be aliases themselves. Who has what comes for an address is found by a walk
-//! in three colours:
+//! An alias is an edge to each of its members, which can be aliases themselves. Who has what comes for an address is
+//! found by a walk in three colours:
 //!
 //! | an edge leads to | what it is |
 //! | --- | --- |
@@ -10,7 +10,8 @@
 //! | an address that is still being walked | a loop |
 //!
 //! An address at any name of a domain of ours is the same address, before the walk begins. What a configuration may not
-//! say is found by the same walk ([`Directory::faults`]), so a directory that is in use has no loop in it; the walk ends in any case.
+//! say is found by the same walk ([`Directory::faults`]), so a directory that is in use has no loop in it; the walk
+//! ends in any case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -294,7 +295,8 @@ impl<'a> Walk<'a> {
 }
 
 impl Directory {
-    /// What of `aliases`, from which it was made, is wrong. Each mistake is told once, at the alias or member to be mended.
+    /// What of `aliases`, from which it was made, is wrong. Each mistake is told once, at the alias or member to be
+    /// mended.
     pub fn faults(&self, aliases: &Aliases) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut places: BTreeMap<Local, usize> = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! Answers for those who are away. (RFC 3834)
 //!
-//! The answer, and that its sender need not be answered again, are stored together, the latter first: a crash can cost an
-//! answer, and makes no second one.
+//! The answer, and that its sender need not be answered again, are stored together, the latter first: a crash can cost
+//! an answer, and makes no second one.
 
 use tracing::{debug, warn};
 

@@ -1,15 +1,15 @@
 //! What a message from the office's own programs lacks in its header: From, Date and Message-ID.
 //!
-//! Scanners, telephone systems and scripts send messages without them, which other servers take for spam or refuse. Such a
-//! message is completed and not refused. (RFC 6409, section 8) What is missing is known at the header's end only,
-//! and is put there: the order of these fields means nothing (RFC 5322, section 3.6). So nothing of the header is
+//! Scanners, telephone systems and scripts send messages without them, which other servers take for spam or refuse.
+//! Such a message is completed and not refused. (RFC 6409, section 8) What is missing is known at the header's end
+//! only, and is put there: the order of these fields means nothing (RFC 5322, section 3.6). So nothing of the header is
 //! held back but the name of one field.
 //!
-//! A message whose first line is no field has no header: what is missing becomes one, and the message is its body. So has one
-//! that begins with an empty line (RFC 5322, section 2.1).
+//! A message whose first line is no field has no header: what is missing becomes one, and the message is its body. So
+//! has one that begins with an empty line (RFC 5322, section 2.1).
 //!
-//! A line `From anna@pc Thu Feb 29 ...` before the header is that of an mbox file, which scripts send along. It becomes a
-//! field, so that the header goes on behind it, and nothing is lost where it was text.
+//! A line `From anna@pc Thu Feb 29 ...` before the header is that of an mbox file, which scripts send along. It becomes
+//! a field, so that the header goes on behind it, and nothing is lost where it was text.
 
 /// The longest name of a field that is looked at, in octets. None of those that matter is so long.
 const NAME_OCTETS_MAX: usize = 80;

@@ -1,8 +1,8 @@
 //! One connection: octets to a session and back, its questions to whoever answers, and time.
 //!
-//! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. The replies to
-//! commands that come together go together (RFC 2920, section 3.2), but for those before a question that may take
-//! long. An idle connection holds no buffer.
+//! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. The
+//! replies to commands that come together go together (RFC 2920, section 3.2), but for those before a question that may
+//! take long. An idle connection holds no buffer.
 
 use std::future::{pending, poll_fn, ready};
 use std::io;
@@ -24,8 +24,8 @@ use crate::wait::first_of;
 /// How long a client may take to receive a reply.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a question of a session may be open, as when the disk fails. Then the connection ends without an answer: whether
-/// the message is kept is not known, and a client waits no longer. // RFC 5321, section 4.5.3.2.6
+/// How long a question of a session may be open, as when the disk fails. Then the connection ends without an answer:
+/// whether the message is kept is not known, and a client waits no longer. (RFC 5321, section 4.5.3.2.6)
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Octets that are read at a time.

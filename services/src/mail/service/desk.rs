@@ -1,9 +1,9 @@
 //! Answers what a [`Session`] asks.
 //!
-//! A message of the session is an [`Incoming`] of the store from the answer to `Begin` on. What comes of its header is put
-//! before it as it streams through: `Received`, which all of its recipients share, and what it lacks. Each mailbox has
-//! header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), and of a message from outside what came of
-//! its checks (`Authentication-Results`), which is known at its end only.
+//! A message of the session is an [`Incoming`] of the store from the answer to `Begin` on. What comes of its header is
+//! put before it as it streams through: `Received`, which all of its recipients share, and what it lacks. Each mailbox
+//! has header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), and of a message from outside what
+//! came of its checks (`Authentication-Results`), which is known at its end only.
 //!
 //! A recipient is taken if the mailbox has room for the message as it is announced; an alias, if those of all of its
 //! members have: the sender sends to all of them again, or is told. Of the owners one is enough. Room is reserved for
@@ -75,7 +75,8 @@ struct Transaction {
     /// Whether what stands before the message is in the store.
     has_begun: bool,
     completion: Option<Completion>,
-    /// What the sender asked for, of each mailbox: of several recipients who come to one, the first who is to be told of.
+    /// What the sender asked for, of each mailbox: of several recipients who come to one, the first who is to be told
+    /// of.
     wishes: Asked,
     /// Octets of the further ways to recipients that were met, of which [`ALSO_OCTETS_MAX`] are kept.
     also_octets: usize,
@@ -612,8 +613,8 @@ impl Transaction {
         taken
     }
 
-    /// Takes note that `recipient`, whom the sender calls `original`, is at `mailboxes`. Of those the first `known` deliveries
-    /// were for others before.
+    /// Takes note that `recipient`, whom the sender calls `original`, is at `mailboxes`. Of those the first `known`
+    /// deliveries were for others before.
     fn reach(&mut self, recipient: &Recipient, original: &str, mailboxes: &[MailboxId], known: usize) {
         for mailbox in mailboxes {
             let wish = self.wishes.entry(*mailbox).or_insert_with(|| recipient.parameters.clone());
@@ -689,7 +690,7 @@ impl Transaction {
         self.incoming.chunk(&kept).await
     }
 
-    /// What the sender is to be told of mailboxes here once they have the message. // RFC 3461, section 5.2.3
+    /// What the sender is to be told of mailboxes here once they have the message. (RFC 3461, section 5.2.3)
     fn delivered(&self, shared: &Shared) -> Option<Delivered> {
         let ReversePath::Mailbox(sender) = &self.sender.path else { return None };
         let checked = self.check();

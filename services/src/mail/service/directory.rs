@@ -1,8 +1,8 @@
 //! Who receives mail here: the users, at each of the office's domains, and whom aliases lead to.
 //!
-//! A recipient is judged by its domain first. At a domain of ours the local part, in any case and without what follows a
-//! `+`, is an [alias](super::aliases), a user of the domain, or a role that each domain has: what comes for those goes to the
-//! owners, or else to the first user. (RFC 5321, section 4.5.1; RFC 2142)
+//! A recipient is judged by its domain first. At a domain of ours the local part, in any case and without what follows
+//! a `+`, is an [alias](super::aliases), a user of the domain, or a role that each domain has: what comes for those
+//! goes to the owners, or else to the first user. (RFC 5321, section 4.5.1; RFC 2142)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -11,7 +11,8 @@ use super::aliases::{Aliases, DEPTH_MAX, Reached, Step, Target, Walk};
 use crate::mail::address::{Domain, ForwardPath, LocalPart, Mailbox};
 use crate::users::{Role, User};
 
-/// The local parts that every domain has, and `admin`, to which many programs report. // RFC 5321, section 4.5.1; RFC 2142
+/// The local parts that every domain has, and `admin`, to which many programs report. (RFC 5321, section 4.5.1; RFC
+/// 2142)
 const ROLES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "webmaster", "admin"];
 
 /// A domain of the office's.
@@ -85,8 +86,8 @@ pub enum Place<'a> {
 }
 
 impl Directory {
-    /// The directory of these users at these domains, of which the first is the office's, with these aliases. The first user
-    /// has what is for the owners if nobody is one.
+    /// The directory of these users at these domains, of which the first is the office's, with these aliases. The first
+    /// user has what is for the owners if nobody is one.
     pub fn new(users: &[User], domains: &[MailDomain], aliases: &Aliases) -> Self {
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         let mut members = Vec::new();
@@ -152,8 +153,8 @@ impl Directory {
         matches!(domain, Domain::Name(name) if self.domains.contains_key(name))
     }
 
-    /// The address that `path`, which is at a domain of ours or an address of the gateway's, has whichever way it is written;
-    /// `None` at another domain.
+    /// The address that `path`, which is at a domain of ours or an address of the gateway's, has whichever way it is
+    /// written; `None` at another domain.
     pub fn canonical(&self, path: &ForwardPath) -> Option<Mailbox> {
         let (domain, name) = match path {
             ForwardPath::Postmaster => (0, "postmaster".to_owned()),
@@ -258,7 +259,7 @@ impl Directory {
     }
 }
 
-/// The local part in lower case, without `+detail`. // RFC 5233, section 1
+/// The local part in lower case, without `+detail`. (RFC 5233, section 1)
 fn user_part(local: &LocalPart) -> String {
     let local = local.as_str();
     local.split_once('+').map_or(local, |(user, _)| user).to_lowercase()

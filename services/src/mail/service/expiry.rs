@@ -1,8 +1,8 @@
 //! Removes messages that are older than the configuration keeps them in a folder.
 //!
-//! A message is as old as it is here: an imported one since the import. Times of day can be wrong, above all just after a
-//! start; so nothing is removed in the first hour, and a message from the future stays. The inbox stays as it is while a
-//! POP3 session has it, since the session has told its client what is there (RFC 1939, section 8).
+//! A message is as old as it is here: an imported one since the import. Times of day can be wrong, above all just after
+//! a start; so nothing is removed in the first hour, and a message from the future stays. The inbox stays as it is
+//! while a POP3 session has it, since the session has told its client what is there (RFC 1939, section 8).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,8 @@ pub const EVERY: Duration = Duration::from_secs(3600);
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
-/// For how many days messages are kept, by the names of folders in lower case. Those of other folders are kept for ever.
+/// For how many days messages are kept, by the names of folders in lower case. Those of other folders are kept for
+/// ever.
 pub type KeepDays = BTreeMap<String, u32>;
 
 /// The messages of `mailbox` that are too old, at most [`UIDS_MAX`].

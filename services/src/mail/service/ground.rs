@@ -1,9 +1,9 @@
-//! What the mail services share, whatever the configuration: the store, the logins, the count of connections and what each
-//! source has sent.
+//! What the mail services share, whatever the configuration: the store, the logins, the count of connections and what
+//! each source has sent.
 //!
-//! The store is opened once the first configuration that wants mail is in force, and stays open: one process alone writes
-//! it. It is read beside everything else, as that can take minutes, and tried again as long as it cannot be: no fault of
-//! the mail store keeps a gateway from starting. Until it is there clients are told to come back.
+//! The store is opened once the first configuration that wants mail is in force, and stays open: one process alone
+//! writes it. It is read beside everything else, as that can take minutes, and tried again as long as it cannot be: no
+//! fault of the mail store keeps a gateway from starting. Until it is there clients are told to come back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +154,8 @@ impl Opener {
 }
 
 impl Opener {
-    /// What return paths are made with. Where its key cannot be kept, those that are made now are forgotten at the next start.
+    /// What return paths are made with. Where its key cannot be kept, those that are made now are forgotten at the next
+    /// start.
     async fn srs(storage: &Arc<dyn Storage>, work: &dyn Work, rng: &mut StdRng) -> Result<Srs, String> {
         let (of_job, mut for_key) = (Arc::clone(storage), StdRng::from_rng(rng));
         let passing = for_key.random();
@@ -203,8 +204,8 @@ impl Ground {
         }
     }
 
-    /// What is open, once its store takes messages after a start. `None` if it does not within [`READY_WITHIN`], or cannot
-    /// be opened now.
+    /// What is open, once its store takes messages after a start. `None` if it does not within [`READY_WITHIN`], or
+    /// cannot be opened now.
     pub async fn ready(&self) -> Option<Rc<Opened>> {
         let ready = async {
             let mut progress = self.progress.subscribe();
@@ -412,8 +413,8 @@ impl Opened {
         }
     }
 
-    /// The folder of a mailbox that is called `name`, which is made if there is none. What is for a folder that cannot be made
-    /// lies in the inbox.
+    /// The folder of a mailbox that is called `name`, which is made if there is none. What is for a folder that cannot
+    /// be made lies in the inbox.
     pub async fn folder_of(&self, mailbox: MailboxId, name: &str) -> FolderId {
         let known = self.store.look(|state| state.mailbox(mailbox)?.state().folder(name));
         if let Some(folder) = known {

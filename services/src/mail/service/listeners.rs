@@ -1,8 +1,8 @@
 //! What listens for the clients of one mail service, by one configuration.
 //!
-//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. One that is replaced
-//! lets each of its clients finish the command at hand, a message too, and then sends it away; the store, the logins and
-//! what is counted go on.
+//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. One that is
+//! replaced lets each of its clients finish the command at hand, a message too, and then sends it away; the store, the
+//! logins and what is counted go on.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

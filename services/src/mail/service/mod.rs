@@ -6,12 +6,13 @@
 //!                                            └─► remote      the way out
 //! ```
 //!
-//! A [`Session`](super::smtp::server::Session) knows the protocol and asks. The desk answers: it finds recipients in the
-//! [`directory`], reserves room in their mailboxes, and has the store keep the message; the 250 of a message is the store's
-//! word that it is durable. Before that, [judges](super::judge) outside may look at it. What is for other domains goes to a [`remote::Remote`].
+//! A [`Session`](super::smtp::server::Session) knows the protocol and asks. The desk answers: it finds recipients in
+//! the [`directory`], reserves room in their mailboxes, and has the store keep the message; the 250 of a message is the
+//! store's word that it is durable. Before that, [judges](super::judge) outside may look at it. What is for other
+//! domains goes to a [`remote::Remote`].
 //!
-//! A message from outside the office is checked by SPF, DKIM and DMARC while it comes in (`authentication`), which can put it
-//! among junk or refuse it (`verdict`).
+//! A message from outside the office is checked by SPF, DKIM and DMARC while it comes in (`authentication`), which can
+//! put it among junk or refuse it (`verdict`).
 //!
 //! Before a configuration is taken, strangers are played to it: one by which they could send to other domains is
 //! refused.

@@ -48,7 +48,7 @@ pub const SUBMISSION: Kind = Kind {
     ..SMTP
 };
 
-/// What is known of LMTP, which has no port of its own. // RFC 2033
+/// What is known of LMTP, which has no port of its own. (RFC 2033)
 pub const LMTP: Kind = Kind {
     name: "lmtp",
     ports: &[],

@@ -43,7 +43,7 @@ pub const POP3: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What is known of POP3 that begins with TLS. // RFC 8314, section 3.2
+/// What is known of POP3 that begins with TLS. (RFC 8314, section 3.2)
 pub const POP3S: Kind = Kind {
     name: "pop3s",
     ports: &[(Protocol::TCP, 995)],

@@ -1,8 +1,9 @@
 //! The test of a configuration that it makes no open relay.
 //!
 //! Strangers all over the internet are played to a session as the configuration would have it, with every trick that is
-//! known to have worked somewhere. None of them may have a recipient accepted that is not the office's. What cannot be known here
-//! is whether one of the networks that may relay has strangers in it. One of public addresses has if it is wide.
+//! known to have worked somewhere. None of them may have a recipient accepted that is not the office's. What cannot be
+//! known here is whether one of the networks that may relay has strangers in it. One of public addresses has if it is
+//! wide.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -39,7 +40,7 @@ const PUBLIC_PREFIX_MIN: u8 = 20;
 /// The same of IPv6.
 const PUBLIC_PREFIX6_MIN: u8 = 40;
 
-/// Networks that are the same in every office, so that no stranger comes from there. // RFC 1918; RFC 4193; RFC 3927
+/// Networks that are the same in every office, so that no stranger comes from there. (RFC 1918; RFC 4193; RFC 3927)
 const PRIVATE: [IpNet; 7] = [
     private4([10, 0, 0, 0], 8),
     private4([172, 16, 0, 0], 12),

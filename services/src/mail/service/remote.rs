@@ -15,7 +15,7 @@ pub trait Remote {
     /// Why the recipient is not taken.
     fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal>;
 
-    /// Whether senders are told what they ask for of a message, also of its recipients here. // RFC 3461, section 4.1
+    /// Whether senders are told what they ask for of a message, also of its recipients here. (RFC 3461, section 4.1)
     fn has_reports(&self) -> bool;
 
     /// The sender of a message that mailboxes here have is to be told so.

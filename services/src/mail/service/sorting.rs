@@ -1,7 +1,7 @@
 //! Does what the [rules](crate::mail::rules) of persons say with a message that is about to be stored.
 //!
-//! Nothing is lost by a rule but what the rule discards: what cannot go on, as there is no way to the address, no room in the
-//! mailbox that it leads to, or as it has been here before, stays in the mailbox that it came for.
+//! Nothing is lost by a rule but what the rule discards: what cannot go on, as there is no way to the address, no room
+//! in the mailbox that it leads to, or as it has been here before, stays in the mailbox that it came for.
 //!
 //! What goes on to a user here lies in that user's inbox, and no rule of that user's looks at it, so rules make no loop
 //! here.
@@ -61,8 +61,8 @@ pub(in crate::mail) struct Sorted {
 }
 
 impl Sorter<'_> {
-    /// What becomes of the message of `sender` that begins with `head`, for which `deliveries` and `remotes` were to be.
-    /// `asked` is what the sender asked for, of each mailbox.
+    /// What becomes of the message of `sender` that begins with `head`, for which `deliveries` and `remotes` were to
+    /// be. `asked` is what the sender asked for, of each mailbox.
     pub async fn sort(
         &self,
         incoming: &mut Incoming,

@@ -6,7 +6,8 @@ use crate::mail::smtp::Refusal;
 /// The most octets of the header lines that verdicts put before a message.
 pub(in crate::mail) const FIELDS_OCTETS_MAX: usize = RESULTS_OCTETS_MAX + 512;
 
-/// The most octets of such lines in all mailboxes of one message: they stand in one record, with all else of the deliveries.
+/// The most octets of such lines in all mailboxes of one message: they stand in one record, with all else of the
+/// deliveries.
 const FIELDS_OF_ALL_OCTETS_MAX: usize = 256 << 10;
 
 /// The octets that such a line may have in a message to so many mailboxes.

@@ -1,9 +1,9 @@
 //! How the keys are kept: made once, and never signed with before they are safe on the disk.
 //!
-//! A key that is lost costs the office what it has published in zones elsewhere, so [`FILE`] is overwritten only if there
-//! was none, or a damaged one of which a copy is kept. What cannot be read or written is tried again every minute.
-//! Meanwhile mail leaves without signatures: one by a key that nobody will find in DNS would be no better. No clock
-//! has a say in any of it.
+//! A key that is lost costs the office what it has published in zones elsewhere, so [`FILE`] is overwritten only if
+//! there was none, or a damaged one of which a copy is kept. What cannot be read or written is tried again every
+//! minute. Meanwhile mail leaves without signatures: one by a key that nobody will find in DNS would be no better. No
+//! clock has a say in any of it.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -16,7 +16,7 @@ use tokio::sync::Mutex;
 use tokio::time::sleep;
 
 use super::keys::Keys;
-use crate::crypto::tls::KeysFrom;
+use crate::crypto::tls::KeySource;
 use crate::store::{Disk, Topic, sealed};
 use crate::work::{self, Work};
 
@@ -42,7 +42,7 @@ pub struct Keeping {
     /// Who makes them.
     pub work: Rc<dyn Work>,
     /// Where they come from.
-    pub from: KeysFrom,
+    pub from: KeySource,
     /// Randomness for those that come from a seed.
     pub rng: RefCell<StdRng>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::crypto::dkim::{SigningAlgorithm, SigningKey};
 use crate::crypto::sha256;
-use crate::crypto::tls::KeysFrom;
+use crate::crypto::tls::KeySource;
 use crate::dns::published::STRING_OCTETS_MAX;
 
 /// Octets of the digest of a public key that its selector has.
@@ -37,7 +37,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// The text in the strings that a TXT record has. // RFC 1035, section 3.3.14
+    /// The text in the strings that a TXT record has. (RFC 1035, section 3.3.14)
     pub fn strings(&self) -> Vec<&str> {
         let mut strings = Vec::new();
         let mut rest = self.text.as_str();
@@ -81,7 +81,7 @@ impl Key {
         self.key.sign(octets)
     }
 
-    /// The text of its record. // RFC 6376, section 3.6.1
+    /// The text of its record. (RFC 6376, section 3.6.1)
     pub fn text(&self) -> String {
         format!("v=DKIM1; k={}; p={}", self.algorithm().key_type(), BASE64.encode(&self.key.public()))
     }
@@ -89,10 +89,10 @@ impl Key {
 
 impl Keys {
     /// Fresh keys. It takes long: never on the services' thread.
-    pub fn make(from: KeysFrom, rng: &mut StdRng) -> Self {
+    pub fn make(from: KeySource, rng: &mut StdRng) -> Self {
         let algorithms: &[_] = match from {
-            KeysFrom::System => &[SigningAlgorithm::RsaSha256, SigningAlgorithm::Ed25519Sha256],
-            KeysFrom::Seed => &[SigningAlgorithm::Ed25519Sha256],
+            KeySource::System => &[SigningAlgorithm::RsaSha256, SigningAlgorithm::Ed25519Sha256],
+            KeySource::Seed => &[SigningAlgorithm::Ed25519Sha256],
         };
         let keys = algorithms.iter().map(|algorithm| Key::new(SigningKey::generate(*algorithm, rng)));
         Self(keys.collect())

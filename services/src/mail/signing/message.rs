@@ -12,7 +12,7 @@ use crate::mail::address::Domain;
 use crate::mail::auth::dkim::{BodyDigest, Canonicalization, Header, HeaderReader, signed_octets};
 use crate::mail::header::addresses;
 
-/// The fields that are signed, as often as they are there. // RFC 6376, section 5.4.1
+/// The fields that are signed, as often as they are there. (RFC 6376, section 5.4.1)
 pub const SIGNED_FIELDS: [&str; 26] = [
     "From",
     "Sender",
@@ -98,8 +98,8 @@ impl Default for Reading {
 }
 
 impl Unsigned {
-    /// Which of `domains` signs: that of the author, or the one that the author's is below. `None` if the author is at none
-    /// of them, or it is not clear who is.
+    /// Which of `domains` signs: that of the author, or the one that the author's is below. `None` if the author is at
+    /// none of them, or it is not clear who is.
     pub fn domain<'a>(&self, domains: &'a [String]) -> Option<&'a str> {
         // RFC 5322, section 3.6: there is one.
         let mut fields = self.header.fields().filter(|field| field.is("From"));
@@ -123,14 +123,14 @@ impl Unsigned {
         (names.len() <= SIGNED_FIELDS_MAX).then_some(names)
     }
 
-    /// The fields that sign it for `domain`, one by each key, to be put before it. It takes about a millisecond: not on the
-    /// services' thread. `None` if it cannot be signed.
+    /// The fields that sign it for `domain`, one by each key, to be put before it. It takes about a millisecond: not on
+    /// the services' thread. `None` if it cannot be signed.
     pub fn sign(&self, keys: &Arc<Keys>, domain: &str) -> Option<String> {
         let names = self.names()?;
         keys.iter().map(|key| self.signature(key, domain, &names)).collect()
     }
 
-    /// One field, with its line end. // RFC 6376, section 3.5
+    /// One field, with its line end. (RFC 6376, section 3.5)
     fn signature(&self, key: &Key, domain: &str, names: &[&str]) -> Option<String> {
         // No t=: it would make the signature depend on the clock, and where that is fast, verifiers refuse it.
         let mut field = format!(

@@ -10,9 +10,9 @@
 //! them: RSA, which all verifiers know, and Ed25519. A key's selector is made of the key itself, so that another key is
 //! never looked for under a name by which the former one is published in a zone elsewhere.
 //!
-//! What is signed is decided when a message is accepted ([`is_ours`](crate::mail::queue::Options::is_ours)): mail of the
-//! LAN and of users, and notices of the server itself, never what strangers have sent and an alias sends on. The author
-//! has to be at a domain of the office, or below one.
+//! What is signed is decided when a message is accepted ([`is_ours`](crate::mail::queue::Options::is_ours)): mail of
+//! the LAN and of users, and notices of the server itself, never what strangers have sent and an alias sends on. The
+//! author has to be at a domain of the office, or below one.
 
 mod keeper;
 mod keys;

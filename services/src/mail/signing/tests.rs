@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use super::keeper::AGAIN_AFTER;
 use super::*;
-use crate::crypto::tls::KeysFrom;
+use crate::crypto::tls::KeySource;
 use crate::store::testing::Breakable;
 use crate::store::{Disk, Monitored, Storage};
 use crate::work::AtOnce;
@@ -21,7 +21,7 @@ fn own() -> Vec<String> {
 }
 
 fn keys() -> Arc<Keys> {
-    Arc::new(Keys::make(KeysFrom::Seed, &mut StdRng::seed_from_u64(1)))
+    Arc::new(Keys::make(KeySource::Seed, &mut StdRng::seed_from_u64(1)))
 }
 
 fn read(message: &str) -> Option<Unsigned> {
@@ -127,7 +127,7 @@ fn rfc6376_8_15_a_second_from_breaks_the_signature() {
 #[test]
 fn rfc5322_2_1_1_no_line_of_a_signature_is_longer_than_78_characters() {
     let fields = SIGNED_FIELDS.map(|name| format!("{name}: a@office.example\r\n")).concat();
-    let keys = Arc::new(Keys::make(KeysFrom::System, &mut StdRng::seed_from_u64(1)));
+    let keys = Arc::new(Keys::make(KeySource::System, &mut StdRng::seed_from_u64(1)));
     let both = read(&format!("{fields}\r\nbody\r\n")).unwrap().sign(&keys, "office.example").unwrap();
     assert_eq!(both.matches("DKIM-Signature:").count(), 2);
     assert!(both.starts_with("DKIM-Signature: v=1; a=rsa-sha256;"), "{both}");
@@ -159,7 +159,7 @@ fn rfc6376_5_3_what_is_changed_on_its_way_is_not_signed() {
 /// RFC 6376, section 3.6.1: A record has version, type and key, and another key has another name.
 #[test]
 fn rfc6376_3_6_1_a_record_has_version_type_and_key() {
-    let keys = Keys::make(KeysFrom::System, &mut StdRng::seed_from_u64(1));
+    let keys = Keys::make(KeySource::System, &mut StdRng::seed_from_u64(1));
     let records: Vec<_> = keys.records(&own()).collect();
     assert_eq!(records.len(), 6);
     assert!(
@@ -171,7 +171,7 @@ fn rfc6376_3_6_1_a_record_has_version_type_and_key() {
     assert!(records[1].text.starts_with("v=DKIM1; k=ed25519; p="), "{:?}", records[1]);
     assert_eq!(records[0].name, format!("{}._domainkey.office.example", records[0].selector));
     assert_eq!(records[2].domain, "shop.example");
-    let others = Keys::make(KeysFrom::System, &mut StdRng::seed_from_u64(2));
+    let others = Keys::make(KeySource::System, &mut StdRng::seed_from_u64(2));
     for other in others.records(&own()) {
         assert!(records.iter().all(|record| record.name != other.name));
     }
@@ -191,7 +191,7 @@ impl Gateway {
         let keeping = Keeping {
             disk: Disk::new(Arc::clone(&watched) as _, Rc::new(AtOnce)),
             work: Rc::new(AtOnce),
-            from: KeysFrom::Seed,
+            from: KeySource::Seed,
             rng: StdRng::seed_from_u64(seed).into(),
         };
         Self { disk: Arc::clone(disk), watched, keeper: Rc::default(), keeping }

@@ -12,8 +12,8 @@
 //!
 //! How it is driven:
 //!
-//! 1. Take [`Client::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before the
-//!    next output is taken; meanwhile the connection is read, as servers answer while a client still writes.
+//! 1. Take [`Client::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before
+//!    the next output is taken; meanwhile the connection is read, as servers answer while a client still writes.
 //! 2. Give [`Client::receive`] all octets that come.
 //! 3. At [`Client::deadline`] call [`Client::handle_timeout`]. It holds while octets are being written, too.
 //! 4. [`Output::Reports`] has the outcome for every recipient, once for each envelope. Behind it [`Client::deliver`] or
@@ -65,17 +65,18 @@ use crate::crypto::Sha256Digest;
 use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Credentials, Derivation, Exchange};
 
-/// How long the server may take to greet. // RFC 5321, section 4.5.3.2.1
+/// How long the server may take to greet. (RFC 5321, section 4.5.3.2.1)
 pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How long it may take to answer EHLO, AUTH, MAIL and RCPT. // RFC 5321, sections 4.5.3.2.2 and 4.5.3.2.3
+/// How long it may take to answer EHLO, AUTH, MAIL and RCPT. (RFC 5321, sections 4.5.3.2.2 and 4.5.3.2.3)
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(5 * 60);
-/// How long it may take to answer DATA. // RFC 5321, section 4.5.3.2.4
+/// How long it may take to answer DATA. (RFC 5321, section 4.5.3.2.4)
 pub const DATA_TIMEOUT: Duration = Duration::from_secs(2 * 60);
-/// How long it may take to take a portion of the message. // RFC 5321, section 4.5.3.2.5
+/// How long it may take to take a portion of the message. (RFC 5321, section 4.5.3.2.5)
 pub const BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
-/// How long it may take to answer the end of the data. // RFC 5321, section 4.5.3.2.6
+/// How long it may take to answer the end of the data. (RFC 5321, section 4.5.3.2.6)
 pub const END_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How long a server may take to take all of a message. One that takes a portion now and then holds a connection no longer.
+/// How long a server may take to take all of a message. One that takes a portion now and then holds a connection no
+/// longer.
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 /// How long a server that takes no more octets may take to say why.
 pub const DEAF_TIMEOUT: Duration = Duration::from_secs(30);
@@ -85,7 +86,7 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long everything up to the data may take, of a server that uses up the time for each of many recipients.
 pub const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// The most commands that are sent without their replies. // RFC 2920
+/// The most commands that are sent without their replies. (RFC 2920)
 pub const PIPELINED_MAX: usize = 100;
 /// The octets of a message that are to be handed to [`Client::data`] at a time, at most.
 pub const FETCH_OCTETS: usize = 64 << 10;
@@ -108,11 +109,11 @@ pub struct Settings {
 pub enum Encryption {
     /// The client never uses TLS.
     Never,
-    /// It is used if the server offers it. // RFC 3207, section 4.1
+    /// It is used if the server offers it. (RFC 3207, section 4.1)
     Opportunistic,
     /// Nothing is sent without it.
     Required,
-    /// The connection is under TLS from its first octet on. // RFC 8314, section 3.3
+    /// The connection is under TLS from its first octet on. (RFC 8314, section 3.3)
     Active,
 }
 
@@ -395,8 +396,8 @@ impl Client {
         self.login_derived(key);
     }
 
-    /// Goes on under TLS, forgetting what the server said before. `is_verified`: the server has proved its name, so that it
-    /// may be sent a password. // RFC 3207, section 4.2
+    /// Goes on under TLS, forgetting what the server said before. `is_verified`: the server has proved its name, so
+    /// that it may be sent a password. (RFC 3207, section 4.2)
     pub fn tls_started(&mut self, now: Instant, is_verified: bool) {
         if matches!(self.phase, Phase::Handshake) {
             (self.is_tls, self.is_verified) = (true, is_verified);
@@ -479,8 +480,8 @@ impl Client {
         }
     }
 
-    /// Leaves the server, as this side stops: in order where that is possible at once. A message whose end has been sent is
-    /// not left: its reply counts.
+    /// Leaves the server, as this side stops: in order where that is possible at once. A message whose end has been
+    /// sent is not left: its reply counts.
     pub fn leave(&mut self) {
         let report = Report::deferred(STOPPING, "this server is stopping", Scope::Host);
         match self.phase {
@@ -592,8 +593,8 @@ impl Client {
         self.close();
     }
 
-    /// Leaves a server that is to be left in order; `report` is for all recipients. `is_mid_login`: the server waits for
-    /// the next word of a login.
+    /// Leaves a server that is to be left in order; `report` is for all recipients. `is_mid_login`: the server waits
+    /// for the next word of a login.
     fn leave_with(&mut self, report: &Report, is_mid_login: bool) {
         self.give_up_message(report);
         self.phase = Phase::Quit;
@@ -639,7 +640,7 @@ impl Client {
 
 /// The status of a TLS that does not come about.
 pub(in crate::mail) const TLS_FAILED: Status = Status::new(4, 7, 5);
-/// The status of what is left as this side stops. // RFC 3463, section 3.4
+/// The status of what is left as this side stops. (RFC 3463, section 3.4)
 const STOPPING: Status = Status::new(4, 3, 2);
 /// The status of a connection that is not what it should be.
 const LOST: Status = Status::new(4, 4, 2);

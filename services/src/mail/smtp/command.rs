@@ -14,7 +14,7 @@ pub enum Hello {
     Ehlo,
     /// SMTP as it was first.
     Helo,
-    /// LMTP. // RFC 2033
+    /// LMTP. (RFC 2033)
     Lhlo,
 }
 

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 /// The longest command line, in octets with its CRLF. RFC 5321, section 4.5.3.1.4 asks for 512, and what extensions
-/// add of parameters for MAIL and RCPT is below 1200 more. // RFC 1870, 3461, 4954, 6152, 6531
+/// add of parameters for MAIL and RCPT is below 1200 more. (RFC 1870, 3461, 4954, 6152, 6531)
 pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
-/// The longest line of an AUTH exchange, in octets with its CRLF. // RFC 4954, section 4
+/// The longest line of an AUTH exchange, in octets with its CRLF. (RFC 4954, section 4)
 pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
 /// Octets of a line that is too long which are passed over in wait for its end. Beyond, the session ends.
 pub const LINE_DISCARD_OCTETS_MAX: usize = 64 << 10;
 /// Octets of a message's content that are handed on at a time. A session holds no more of a message.
 pub const CHUNK_OCTETS: usize = 64 << 10;
-/// Received fields beyond which a message goes round in a loop. // RFC 5321, section 6.3
+/// Received fields beyond which a message goes round in a loop. (RFC 5321, section 6.3)
 pub const HOPS_MAX: u32 = 100;
 
-/// How long the server waits for a command, and for the TLS handshake. // RFC 5321, section 4.5.3.2.7
+/// How long the server waits for a command, and for the TLS handshake. (RFC 5321, section 4.5.3.2.7)
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// How long the server waits for the next [`DATA_PROGRESS_OCTETS`] of a message: longer than the 3 minutes of
 /// RFC 5321, section 4.5.3.2.5.
@@ -33,7 +33,7 @@ pub const TARPIT_MAX: Duration = Duration::from_secs(20);
 /// What may differ from one client to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of a message. // RFC 1870
+    /// Octets of a message. (RFC 1870)
     pub message_octets_max: u64,
     /// Octets of a message that is refused which are passed over in wait for its end. Beyond, the session ends.
     pub refused_octets_max: u64,

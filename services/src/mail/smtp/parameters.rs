@@ -2,12 +2,12 @@
 
 use super::reply::{BAD_PARAMETER, Reply, UNKNOWN_PARAMETER};
 
-/// The longest envelope identifier as it is sent, in octets. // RFC 3461, section 4.4
+/// The longest envelope identifier as it is sent, in octets. (RFC 3461, section 4.4)
 const ENVID_OCTETS_MAX: usize = 100;
-/// The longest original recipient as it is sent, in octets. // RFC 3461, section 4.2
+/// The longest original recipient as it is sent, in octets. (RFC 3461, section 4.2)
 const ORCPT_OCTETS_MAX: usize = 500;
 
-/// What a report of failure brings back of the message. // RFC 3461, section 4.3
+/// What a report of failure brings back of the message. (RFC 3461, section 4.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
     /// All of it.
@@ -16,7 +16,7 @@ pub enum Return {
     Headers,
 }
 
-/// Of what the sender is told about a recipient. // RFC 3461, section 4.1
+/// Of what the sender is told about a recipient. (RFC 3461, section 4.1)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notify {
     /// That it was delivered.
@@ -27,7 +27,7 @@ pub struct Notify {
     pub delay: bool,
 }
 
-/// What the sender calls a recipient. // RFC 3461, section 4.2
+/// What the sender calls a recipient. (RFC 3461, section 4.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalRecipient {
     /// The kind of address, such as `rfc822`.
@@ -39,17 +39,18 @@ pub struct OriginalRecipient {
 /// What MAIL says beside the sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailParameters {
-    /// The message's octets, about. // RFC 1870
+    /// The message's octets, about. (RFC 1870)
     pub size: Option<u64>,
-    /// Whether the body can have octets above 127. // RFC 6152
+    /// Whether the body can have octets above 127. (RFC 6152)
     pub is_8bit: bool,
-    /// Whether addresses and header can be outside of ASCII. // RFC 6531
+    /// Whether addresses and header can be outside of ASCII. (RFC 6531)
     pub smtputf8: bool,
     /// What a report of failure brings back.
     pub ret: Option<Return>,
     /// What the sender calls the transaction, decoded: printable ASCII.
     pub envid: Option<String>,
-    /// Whom another server saw log in, decoded, if it can be read; empty for `<>`. To be believed of a trusted client only.
+    /// Whom another server saw log in, decoded, if it can be read; empty for `<>`. To be believed of a trusted client
+    /// only.
     pub auth: Option<String>,
 }
 
@@ -63,13 +64,13 @@ pub struct RcptParameters {
 }
 
 impl RcptParameters {
-    /// Whether the sender wants to be told nothing: `NOTIFY=NEVER`. // RFC 3461, section 4.1
+    /// Whether the sender wants to be told nothing: `NOTIFY=NEVER`. (RFC 3461, section 4.1)
     pub fn is_silent(&self) -> bool {
         self.notify == Some(Notify { success: false, failure: false, delay: false })
     }
 
-    /// These parameters for a copy that is sent on beside the delivered one: success is reported of the delivered one alone.
-    /// // RFC 3461, section 5.2.7.3
+    /// These parameters for a copy that is sent on beside the delivered one: success is reported of the delivered one
+    /// alone. // RFC 3461, section 5.2.7.3
     pub fn without_success(self) -> Self {
         let notify = self.notify.map(|notify| Notify { success: false, ..notify });
         Self { notify, ..self }
@@ -152,13 +153,13 @@ fn parameters(text: &str) -> Result<impl Iterator<Item = Result<(String, Option<
     }))
 }
 
-/// A number of up to 20 digits; what is beyond 64 bits is as much as there is. // RFC 1870, section 3
+/// A number of up to 20 digits; what is beyond 64 bits is as much as there is. (RFC 1870, section 3)
 fn size(value: &str) -> Result<u64, Reply> {
     let is_number = value.len() <= 20 && value.bytes().all(|octet| octet.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(u64::MAX)).ok_or(BAD_PARAMETER)
 }
 
-/// `NEVER`, or others in a list. // RFC 3461, section 4.1
+/// `NEVER`, or others in a list. (RFC 3461, section 4.1)
 fn notify(value: &str) -> Option<Notify> {
     let mut notify = Notify { success: false, failure: false, delay: false };
     if value.eq_ignore_ascii_case("NEVER") {
@@ -195,7 +196,7 @@ fn original_recipient(value: &str) -> Option<Option<OriginalRecipient>> {
     Some(address.map(|address| OriginalRecipient { address_type, address }))
 }
 
-/// `text` with the characters that stand in it by their numbers, such as `\x{FC}`. // RFC 6533, section 3
+/// `text` with the characters that stand in it by their numbers, such as `\x{FC}`. (RFC 6533, section 3)
 fn without_numbers(text: &str) -> Option<String> {
     let mut parts = text.split('\\');
     let mut plain = parts.next()?.to_owned();
@@ -209,7 +210,7 @@ fn without_numbers(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// The text that `value` encodes, without control characters; `None` if it is no xtext. // RFC 3461, section 4
+/// The text that `value` encodes, without control characters; `None` if it is no xtext. (RFC 3461, section 4)
 pub(in crate::mail) fn from_xtext(value: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(value.len());
     let mut rest = value.bytes();

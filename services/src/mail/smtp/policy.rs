@@ -11,9 +11,9 @@ use crate::mail::sasl::Mechanism;
 pub enum Role {
     /// Port 25: takes mail from other servers, and from programs on the LAN.
     Mx,
-    /// Ports 587 and 465: takes mail of users, who log in before. // RFC 6409, section 4.3
+    /// Ports 587 and 465: takes mail of users, who log in before. (RFC 6409, section 4.3)
     Submission,
-    /// Another server hands over mail, and is told of each recipient. // RFC 2033
+    /// Another server hands over mail, and is told of each recipient. (RFC 2033)
     Lmtp,
 }
 
@@ -22,7 +22,7 @@ pub enum Role {
 pub enum Tls {
     /// The session is not encrypted, and cannot be.
     Unavailable,
-    /// The session is not encrypted yet, and STARTTLS is offered. // RFC 3207
+    /// The session is not encrypted yet, and STARTTLS is offered. (RFC 3207)
     Available,
     /// The session is encrypted.
     Active,
@@ -39,13 +39,13 @@ pub struct Policy {
     pub domain: Domain,
     /// Where the client is.
     pub peer: IpAddr,
-    /// The client's name by its address, confirmed by the address of that name. // RFC 8601, section 2.7.3
+    /// The client's name by its address, confirmed by the address of that name. (RFC 8601, section 2.7.3)
     pub peer_name: Option<String>,
     /// Whether the client is on the LAN: its mistakes of form are overlooked.
     pub is_lan: bool,
     /// Whether the client may send to other domains without a login.
     pub may_relay: bool,
-    /// Whether senders are told what they ask for of their messages, those to mailboxes here included. // RFC 3461
+    /// Whether senders are told what they ask for of their messages, those to mailboxes here included. (RFC 3461)
     pub has_dsn: bool,
     /// Whether the session is encrypted.
     pub tls: Tls,
@@ -58,14 +58,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Whether clients are people's programs, which call themselves as the computer is called. // RFC 5321, section 4.1.4
+    /// Whether clients are people's programs, which call themselves as the computer is called. (RFC 5321, section
+    /// 4.1.4)
     pub(super) fn is_lenient(&self) -> bool {
         self.is_lan || self.role == Role::Submission
     }
 
-    /// Whether LF alone is taken for a line's end in a message, and made CRLF: scanners and scripts of the office send it so. It
-    /// never makes an end of the message, and what comes from elsewhere is refused, as one server may see lines where
-    /// another sees none.
+    /// Whether LF alone is taken for a line's end in a message, and made CRLF: scanners and scripts of the office send
+    /// it so. It never makes an end of the message, and what comes from elsewhere is refused, as one server may see
+    /// lines where another sees none.
     pub(super) fn mends_line_ends(&self) -> bool {
         self.is_lan && self.role != Role::Lmtp
     }

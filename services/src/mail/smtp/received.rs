@@ -20,7 +20,7 @@ pub(super) struct Received<'a> {
     pub is_encrypted: bool,
     pub is_logged_in: bool,
     pub smtputf8: bool,
-    /// The recipient, if there is one only: others must not learn of each other. // RFC 5321, section 7.6
+    /// The recipient, if there is one only: others must not learn of each other. (RFC 5321, section 7.6)
     pub only_recipient: Option<&'a ForwardPath>,
 }
 
@@ -61,7 +61,7 @@ impl Received<'_> {
     }
 }
 
-/// `text` as it can stand in a comment. // RFC 5322, section 3.2.2
+/// `text` as it can stand in a comment. (RFC 5322, section 3.2.2)
 fn comment(text: &str) -> String {
     printable(text).replace(['(', ')', '\\'], "?")
 }
@@ -71,7 +71,7 @@ fn atom(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' }).collect()
 }
 
-/// A date as messages have it, in UTC. // RFC 5322, section 3.3
+/// A date as messages have it, in UTC. (RFC 5322, section 3.3)
 pub(in crate::mail) fn date(now: UnixTime) -> String {
     let Date { year, month, day, weekday, hour, minute, second } = Date::after_1970(now.0);
     format!("{weekday}, {day} {month} {year} {hour:02}:{minute:02}:{second:02} +0000")

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// The longest text of a reply that somebody else gives, in octets: a line has 512. // RFC 5321, section 4.5.3.1.5
+/// The longest text of a reply that somebody else gives, in octets: a line has 512. (RFC 5321, section 4.5.3.1.5)
 const TEXT_OCTETS_MAX: usize = 400;
 
 /// One reply of one line.
@@ -70,7 +70,7 @@ pub(super) const HELLO_OF_OTHERS: Reply = reply(500, "5.5.1", "another greeting 
 pub(super) const TRANSACTION_OPEN: Reply = reply(503, "5.5.1", "not within a message");
 pub(super) const NO_SENDER: Reply = reply(503, "5.5.1", "say MAIL first");
 pub(super) const NO_RECIPIENT: Reply = reply(554, "5.5.1", "no recipient was accepted");
-/// As [`NO_RECIPIENT`]. // RFC 2033, section 4.2
+/// As [`NO_RECIPIENT`]. (RFC 2033, section 4.2)
 pub(super) const NO_RECIPIENT_LMTP: Reply = reply(503, "5.5.1", "no recipient was accepted");
 pub(super) const BDAT_BEGUN: Reply = reply(503, "5.5.1", "the message comes by BDAT");
 pub(super) const TLS_ACTIVE: Reply = reply(503, "5.5.1", "TLS is active");
@@ -128,7 +128,7 @@ impl Reply {
     }
 }
 
-/// The octets of a reply of several lines, without enhanced codes. // RFC 5321, section 4.2.1
+/// The octets of a reply of several lines, without enhanced codes. (RFC 5321, section 4.2.1)
 pub(super) fn lines(code: u16, lines: &[String]) -> Vec<u8> {
     let mut text = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -145,9 +145,9 @@ pub enum Refusal {
     NoSuchMailbox,
     /// The address is of a kind that is not taken, such as one that holds a route.
     BadRecipient,
-    /// The recipient's domain takes no mail (null MX). // RFC 7505, section 4.1
+    /// The recipient's domain takes no mail (null MX). (RFC 7505, section 4.1)
     DomainTakesNoMail,
-    /// The sender's domain takes no mail, so no reply could reach it. // RFC 7505, section 4.2
+    /// The sender's domain takes no mail, so no reply could reach it. (RFC 7505, section 4.2)
     SenderTakesNoMail,
     /// The client may not send to other domains.
     RelayDenied,

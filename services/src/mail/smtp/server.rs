@@ -166,7 +166,7 @@ impl Session {
     /// again once outputs are taken and the question is answered. What comes after the end is thrown away.
     ///
     /// What is not taken when the client asks for TLS somebody put there in clear: it is thrown away, and the
-    /// connection ends. // RFC 3207, section 5
+    /// connection ends. (RFC 3207, section 5)
     pub fn receive(&mut self, now: Instant, octets: &[u8]) -> usize {
         if matches!(self.phase, Phase::Closed) {
             return octets.len();
@@ -233,7 +233,7 @@ impl Session {
         }
     }
 
-    /// Goes on under TLS, forgetting what the client said before. // RFC 3207, section 4.2
+    /// Goes on under TLS, forgetting what the client said before. (RFC 3207, section 4.2)
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             self.phase = Phase::Command;
@@ -258,14 +258,14 @@ impl Session {
         self.close(now);
     }
 
-    /// Ends the connection as soon as the command at hand is answered. // RFC 5321, section 3.8
+    /// Ends the connection as soon as the command at hand is answered. (RFC 5321, section 3.8)
     pub fn stop(&mut self, now: Instant) {
         self.is_stopping = true;
         self.stop_if_asked(now);
     }
 
     /// The Received field of the message under way, with CRLF; `None` if there is none. `id` is the server's name of
-    /// the message: letters, digits, `.`, `-` and `_`. // RFC 5321, section 4.4
+    /// the message: letters, digits, `.`, `-` and `_`. (RFC 5321, section 4.4)
     pub fn received(&self, id: &str, now: UnixTime) -> Option<String> {
         let (client, transaction) = (self.client.as_ref()?, self.transaction.as_ref()?);
         let received = Received {

@@ -213,7 +213,8 @@ impl Store {
         Some(flight)
     }
 
-    /// Begins a batch, which `first` comes first in. If it begins a segment, the segment begins with what all mailboxes are.
+    /// Begins a batch, which `first` comes first in. If it begins a segment, the segment begins with what all mailboxes
+    /// are.
     fn begin_batch(&mut self, first: Option<Content>) -> Batch {
         let mut batch = self.segments.begin_batch(self.settings.segment_octets, &mut self.rng);
         let start = batch.start.map(Content::Start);

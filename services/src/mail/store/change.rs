@@ -20,8 +20,8 @@ pub(super) const PROBE: &str = "a probe of the log";
 /// A change of what is stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin). One that is for nobody is refused;
-    /// if it was polled it is [seen](Change::Seen).
+    /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin). One that is for
+    /// nobody is refused; if it was polled it is [seen](Change::Seen).
     Accept(Accept, Vec<u8>),
     /// A delivery to another server stands otherwise now. Of its reply the first [`REPLY_OCTETS_MAX`] octets are kept.
     Attempt(Attempt),
@@ -40,8 +40,8 @@ pub enum Change {
         /// The time of day, in seconds since 1970.
         time: u64,
     },
-    /// A mailbox gets another name, quota, or list of folders. Who only adds a folder lets [AddFolder](Change::AddFolder) do it, as a list takes
-    /// the place of what others have added meanwhile.
+    /// A mailbox gets another name, quota, or list of folders. Who only adds a folder lets
+    /// [AddFolder](Change::AddFolder) do it, as a list takes the place of what others have added meanwhile.
     SetMailbox {
         /// The mailbox.
         id: MailboxId,
@@ -65,8 +65,9 @@ pub enum Change {
     Seen(Uidls),
     /// An account elsewhere has no such messages any more.
     Forget(Uidls),
-    /// Something for whoever reads the log. If it is no longer than [`NOTE_OCTETS_MAX`](super::NOTE_OCTETS_MAX), it stays until
-    /// [`NOTES_KEPT`](super::NOTES_KEPT) other records have come, or the disk is full; else until its segment is compacted.
+    /// Something for whoever reads the log. If it is no longer than [`NOTE_OCTETS_MAX`](super::NOTE_OCTETS_MAX), it
+    /// stays until [`NOTES_KEPT`](super::NOTES_KEPT) other records have come, or the disk is full; else until its
+    /// segment is compacted.
     Note(String),
     /// Nothing, but a record that says so: when it is durable, the log takes what takes no more room than this.
     Probe,
@@ -215,8 +216,8 @@ impl State {
 /// What a batch that is being made adds to mailboxes.
 pub(super) type Added = BTreeMap<MailboxId, u64>;
 
-/// What a record is to say so that `change` is made, or `None` if all is so already; and what is told then. Numbers are taken from
-/// `state`.
+/// What a record is to say so that `change` is made, or `None` if all is so already; and what is told then. Numbers are
+/// taken from `state`.
 pub(super) fn resolve(
     change: &Change,
     state: &mut State,

@@ -1,7 +1,7 @@
 //! What of the mail store is damaged, looked at without changing anything.
 //!
-//! All of the log is read, and all of every large body. A gateway may be running there: what it removes meanwhile is not
-//! missed.
+//! All of the log is read, and all of every large body. A gateway may be running there: what it removes meanwhile is
+//! not missed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -52,8 +52,8 @@ pub struct DamagedBody {
 }
 
 impl Checked {
-    /// A line for each damage: the file below the state directory, what is wrong, what is lost by it. None if nothing is
-    /// damaged.
+    /// A line for each damage: the file below the state directory, what is wrong, what is lost by it. None if nothing
+    /// is damaged.
     pub fn damages(&self) -> Vec<String> {
         let report = &self.report;
         let of_log = report.damages.iter().filter(|damage| !damage.is_at_end).map(|damage| {
@@ -249,8 +249,8 @@ fn verify(disk: &dyn Storage, segment: &str, marker: Marker, place: Place) -> Re
 ///
 /// # Errors
 ///
-/// It cannot be read, is [damaged](Unreadable::Damaged), or `visit` refuses. That it is damaged may be known only when all
-/// parts were given.
+/// It cannot be read, is [damaged](Unreadable::Damaged), or `visit` refuses. That it is damaged may be known only when
+/// all parts were given.
 pub fn each_body_part<E: From<Unreadable>>(
     disk: &dyn Storage,
     body: &BodyOctets,

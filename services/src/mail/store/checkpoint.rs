@@ -1,8 +1,8 @@
 //! A checkpoint: what the records before some place of the log say, put together, so that a start need not read them.
 //!
-//! It is records in a file of its own: a head with the place, then the state in parts, then an end with their number. The state
-//! changes while parts are written, so a later part can know what an earlier one does not. As records assert what
-//! is so, reading those behind the place brings all to the same state.
+//! It is records in a file of its own: a head with the place, then the state in parts, then an end with their number.
+//! The state changes while parts are written, so a later part can know what an earlier one does not. As records assert
+//! what is so, reading those behind the place brings all to the same state.
 //!
 //! A checkpoint that is damaged in any place is not used.
 

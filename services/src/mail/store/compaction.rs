@@ -1,9 +1,10 @@
 //! What of a segment is still needed.
 //!
-//! A segment most of which nobody needs is read from its begin to its end. Each record is looked at when the next batch is made, so
-//! that nothing else changes in between: what it says and still holds is said once more, as it is now; what ended something
-//! that another segment still says is said again; then the file is removed. A record whose fact another one says goes with the segment.
-//! Notes, which say no fact, are kept as long as they are recent, for whoever asks where a mail is.
+//! A segment most of which nobody needs is read from its begin to its end. Each record is looked at when the next batch
+//! is made, so that nothing else changes in between: what it says and still holds is said once more, as it is now; what
+//! ended something that another segment still says is said again; then the file is removed. A record whose fact another
+//! one says goes with the segment. Notes, which say no fact, are kept as long as they are recent, for whoever asks
+//! where a mail is.
 
 use std::mem;
 

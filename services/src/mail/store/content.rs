@@ -1,8 +1,8 @@
 //! What records say.
 //!
-//! A record is an assertion that holds from its place in the log on: a delivery has these flags, a mailbox is called so.
-//! None says by how much something changes. So a record that is read twice, or that a later one of its number repeats, does no
-//! harm.
+//! A record is an assertion that holds from its place in the log on: a delivery has these flags, a mailbox is called
+//! so. None says by how much something changes. So a record that is read twice, or that a later one of its number
+//! repeats, does no harm.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -21,8 +21,8 @@ pub const INBOX: FolderId = FolderId(0);
 /// The name of the folder for mail that is perhaps unwanted: the quarantine.
 pub const JUNK: &str = "Junk";
 
-/// The number of a message in a mailbox. It grows with every message of the mailbox, whatever its folder, and is not used
-/// again. (RFC 9051, section 2.3.1.1)
+/// The number of a message in a mailbox. It grows with every message of the mailbox, whatever its folder, and is not
+/// used again. (RFC 9051, section 2.3.1.1)
 pub type Uid = u32;
 
 /// The number of a record. An accepted message is called by that of its [`Accept`].
@@ -174,7 +174,8 @@ pub struct Delivery {
     pub modseq: Sequence,
     /// Header lines before the message that are this delivery's own, such as `Delivered-To`.
     pub prefix: Vec<u8>,
-    /// Further addresses by which the sender's message came to this mailbox, for traces. Of very many some are left out.
+    /// Further addresses by which the sender's message came to this mailbox, for traces. Of very many some are left
+    /// out.
     pub also_for: Vec<String>,
 }
 

@@ -1,7 +1,8 @@
 //! Messages on their way in.
 //!
-//! A message is kept in memory while it fits in a record. A longer one goes to a file of its own, part by part, and that is synced
-//! before the record that names it is appended. A file that no record names is removed at the next start.
+//! A message is kept in memory while it fits in a record. A longer one goes to a file of its own, part by part, and
+//! that is synced before the record that names it is appended. A file that no record names is removed at the next
+//! start.
 
 use std::collections::BTreeMap;
 use std::mem;

@@ -156,7 +156,8 @@ impl MailStore {
         self.shared.store.borrow().trouble()
     }
 
-    /// The next mailbox that holds nine tenths of its quota by a message that came. Of several who wait one is told of it.
+    /// The next mailbox that holds nine tenths of its quota by a message that came. Of several who wait one is told of
+    /// it.
     pub async fn nearly_full(&self) -> MailboxId {
         loop {
             let next = self.shared.nearly_full.borrow_mut().pop_first();
@@ -196,9 +197,9 @@ impl MailStore {
         self.change(Change::Probe).await.map(drop)
     }
 
-    /// Makes several changes, each for itself, and returns once it is known of all what came of them, in their order. They
-    /// share one sync as far as they fit in a batch, and nothing is between them. They are made, or not, even if nobody
-    /// waits for this any more.
+    /// Makes several changes, each for itself, and returns once it is known of all what came of them, in their order.
+    /// They share one sync as far as they fit in a batch, and nothing is between them. They are made, or not, even if
+    /// nobody waits for this any more.
     pub async fn change_all(
         &self,
         changes: impl IntoIterator<Item = Change>,

@@ -52,8 +52,8 @@ impl Store {
         }
     }
 
-    /// What makes uncertain records durable where they are, as there is no room to write them to another place. The last
-    /// task comes first.
+    /// What makes uncertain records durable where they are, as there is no room to write them to another place. The
+    /// last task comes first.
     fn rewrite_uncertain(&self) -> Vec<Task> {
         let segments: BTreeSet<_> = self.uncertain.iter().map(|record| record.place.segment).collect();
         let syncs = segments.into_iter().filter_map(|number| self.segments.file(number));

@@ -123,8 +123,8 @@ impl Message {
         Ok(Self { prefix, ..message })
     }
 
-    /// The message of the queue entry `id` that the record `octets` of a segment with `marker` holds. It has no header lines
-    /// of a delivery.
+    /// The message of the queue entry `id` that the record `octets` of a segment with `marker` holds. It has no header
+    /// lines of a delivery.
     ///
     /// # Errors
     ///

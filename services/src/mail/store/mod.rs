@@ -1,8 +1,8 @@
 //! The mail store: what was accepted is never lost.
 //!
-//! A log of [records](record) is the truth, and all else is derived from it. The log is cut into segments, files of 64 MiB that are only
-//! appended to, by one writer. A record is an accepted message with all of its recipients, or says what has become of something
-//! before: see [`Content`].
+//! A log of [records](record) is the truth, and all else is derived from it. The log is cut into segments, files of 64
+//! MiB that are only appended to, by one writer. A record is an accepted message with all of its recipients, or says
+//! what has become of something before: see [`Content`].
 //!
 //! # Theory of operation
 //!
@@ -26,20 +26,20 @@
 //! | the process ends | as written; the kernel may know records that will never reach the disk | the last batches are written once more before anything else |
 //! | an octet flips | | the record that it is in is skipped. No number that may have been in it is given again |
 //!
-//! A message of up to 256 KiB is in its record. The octets of a longer one go to a file of their own, which is synced before
-//! the record that names it is written, so memory stays flat.
+//! A message of up to 256 KiB is in its record. The octets of a longer one go to a file of their own, which is synced
+//! before the record that names it is written, so memory stays flat.
 //!
 //! UIDs belong to a mailbox with all its folders, grow, and are not used again: each new segment begins with what every
 //! mailbox is, its next UID too. The number of the record that changed an entry last is its modification sequence.
 //!
-//! Beside the log the store makes checkpoints, so that a start reads the end of the log only, and compacts segments of which little
-//! is needed: both a bounded step at a time, between batches. Neither is needed to know what is stored.
+//! Beside the log the store makes checkpoints, so that a start reads the end of the log only, and compacts segments of
+//! which little is needed: both a bounded step at a time, between batches. Neither is needed to know what is stored.
 //!
 //! # For services
 //!
 //! [`MailStore`] does all that over a [`Disk`](crate::store::Disk): [`MailStore::begin`] takes a message in parts,
-//! [`MailStore::change`] returns once a change is durable, [`MailStore::read`] gives a message. Room in mailboxes is [reserved](Store::reserve)
-//! when a recipient is named.
+//! [`MailStore::change`] returns once a change is durable, [`MailStore::read`] gives a message. Room in mailboxes is
+//! [reserved](Store::reserve) when a recipient is named.
 //!
 //! # Without the gateway
 //!

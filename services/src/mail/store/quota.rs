@@ -1,9 +1,10 @@
 //! Room in mailboxes that is promised to messages on their way in.
 //!
 //! A recipient is accepted before the message comes. So what the message may take is reserved when its recipient is
-//! named, and grows with the octets that come beyond what was announced. What mailboxes hold and what is reserved together never
-//! exceed a quota. While strangers have reserved half of what is free, no
-//! further one gets more, so that messages which take their time keep no mail of the office's own out. Of two messages that come at the same time and have room for one, one is refused before it is sent.
+//! named, and grows with the octets that come beyond what was announced. What mailboxes hold and what is reserved
+//! together never exceed a quota. While strangers have reserved half of what is free, no further one gets more, so that
+//! messages which take their time keep no mail of the office's own out. Of two messages that come at the same time and
+//! have room for one, one is refused before it is sent.
 
 use std::collections::BTreeMap;
 
@@ -116,8 +117,8 @@ impl Store {
         Ok(id)
     }
 
-    /// Reserves room for all deliveries of `change`, if that accepts a message; what was reserved is in `reserved`, even if
-    /// there is no more.
+    /// Reserves room for all deliveries of `change`, if that accepts a message; what was reserved is in `reserved`,
+    /// even if there is no more.
     ///
     /// # Errors
     ///
@@ -161,8 +162,8 @@ impl Store {
         ids.into_iter().for_each(|id| self.release(id));
     }
 
-    /// Whether a reservation of a stranger's, which is for `before` octets yet, may grow: if the others of strangers are for no
-    /// more than half of what is free.
+    /// Whether a reservation of a stranger's, which is for `before` octets yet, may grow: if the others of strangers
+    /// are for no more than half of what is free.
     ///
     /// # Errors
     ///

@@ -14,11 +14,11 @@
 //! | 32..36 | CRC-32 of the octets 0..32 |
 //! | then | the text, and the body |
 //!
-//! Numbers have their lowest octet first. These 36 octets keep their shape in every version, so that a program can tell a
-//! newer record from a damaged one.
+//! Numbers have their lowest octet first. These 36 octets keep their shape in every version, so that a program can tell
+//! a newer record from a damaged one.
 //!
-//! After damage, the next record begins at the next marker. A marker is drawn for each segment and stands in the name of
-//! its file: a mail whose octets look like a record is never taken for one, as its sender would have to guess the
+//! After damage, the next record begins at the next marker. A marker is drawn for each segment and stands in the name
+//! of its file: a mail whose octets look like a record is never taken for one, as its sender would have to guess the
 //! marker; nor are octets of another segment that a file system left behind.
 
 use std::ops::Range;
@@ -104,7 +104,8 @@ fn number(octets: &[u8; FRAME_LEN], at: usize) -> u32 {
 
 /// A record as it stands in a segment with `marker`.
 ///
-/// `text` is at most [`TEXT_OCTETS_MAX`] long and `body` at most [`BODY_OCTETS_MAX`]; what is longer would be read as damage.
+/// `text` is at most [`TEXT_OCTETS_MAX`] long and `body` at most [`BODY_OCTETS_MAX`]; what is longer would be read as
+/// damage.
 pub fn encode(marker: Marker, kind: u8, flags: u8, sequence: u64, text: &[u8], body: &[u8]) -> Vec<u8> {
     debug_assert!(text.len() <= TEXT_OCTETS_MAX && body.len() <= BODY_OCTETS_MAX);
     let mut octets = Vec::with_capacity(FRAME_LEN + text.len() + body.len());

@@ -11,7 +11,8 @@ pub const DAMAGES_MAX: usize = 1000;
 /// What was found wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Octets that are no records, or say nothing that can be understood, by segment and offset; [`DAMAGES_MAX`] of them at most.
+    /// Octets that are no records, or say nothing that can be understood, by segment and offset; [`DAMAGES_MAX`] of
+    /// them at most.
     pub damages: Vec<Damage>,
     /// Damages that are not in the list.
     pub more_damages: u64,
@@ -27,7 +28,8 @@ pub struct Report {
     pub is_checkpoint_damaged: bool,
     /// Segments that are missing, with messages that were in them.
     pub segments_missing: Vec<u32>,
-    /// Segments that were not read, as the checkpoint knows what is in them, and of which it says that they are damaged.
+    /// Segments that were not read, as the checkpoint knows what is in them, and of which it says that they are
+    /// damaged.
     pub segments_damaged: Vec<u32>,
     /// Files that are not read, as another one has the number of their segment.
     pub segments_twice: Vec<String>,
@@ -44,7 +46,8 @@ pub struct Damage {
     pub offset: u64,
     /// How many octets; those that are missing at the end of the file included.
     pub len: u64,
-    /// Whether it is at the end of the file, as an append that was cut short leaves it, and nothing says that it was synced.
+    /// Whether it is at the end of the file, as an append that was cut short leaves it, and nothing says that it was
+    /// synced.
     pub is_at_end: bool,
 }
 

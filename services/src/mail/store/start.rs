@@ -1,9 +1,9 @@
 //! Reading the log.
 //!
-//! Records are taken in the order of their segments. Those of the last batch of a segment, and of the first batch of the next,
-//! are held back until a further batch follows: only that shows that they were synced, and the first batch of a segment can say
-//! that the last of the one before does not hold. What is still held at the end of the log may be in the kernel's memory only, even if
-//! it can be read: the store writes it once more before it believes it.
+//! Records are taken in the order of their segments. Those of the last batch of a segment, and of the first batch of
+//! the next, are held back until a further batch follows: only that shows that they were synced, and the first batch of
+//! a segment can say that the last of the one before does not hold. What is still held at the end of the log may be in
+//! the kernel's memory only, even if it can be read: the store writes it once more before it believes it.
 //!
 //! Nothing is written here.
 
@@ -104,8 +104,8 @@ impl Recovered {
     }
 }
 
-/// Reads the checkpoint and the log behind it; all of the log if there is no checkpoint that can be used. Damage is reported,
-/// and costs what it touches.
+/// Reads the checkpoint and the log behind it; all of the log if there is no checkpoint that can be used. Damage is
+/// reported, and costs what it touches.
 ///
 /// # Errors
 ///
@@ -146,8 +146,8 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     Ok(recovered)
 }
 
-/// What the checkpoint says, and the log behind it, even where they do not fit, and the place between them. Of damages the report has
-/// what is missing before that. `None` without a checkpoint that can be read.
+/// What the checkpoint says, and the log behind it, even where they do not fit, and the place between them. Of damages
+/// the report has what is missing before that. `None` without a checkpoint that can be read.
 pub(super) fn recover_known(disk: &dyn Storage) -> io::Result<Option<(Recovered, (u32, u64))>> {
     // What is moved meanwhile is in the log behind the checkpoint.
     let Some((state, position)) = load(disk)? else { return Ok(None) };
@@ -221,8 +221,8 @@ fn segment_files(disk: &dyn Storage) -> io::Result<Listed> {
 }
 
 /// Whether the last record of each segment that a checkpoint knows is where it says. If octets have come or gone before
-/// that, it is not, and the other records of the segment are elsewhere, too. And whether a record begins, or the file ends, where the
-/// checkpoint ends, or nothing follows but an append that was cut short.
+/// that, it is not, and the other records of the segment are elsewhere, too. And whether a record begins, or the file
+/// ends, where the checkpoint ends, or nothing follows but an append that was cut short.
 fn is_in_place(
     disk: &dyn Storage,
     files: &BTreeMap<u32, SegmentFile>,
@@ -256,8 +256,8 @@ fn is_in_place(
     Ok(true)
 }
 
-/// Whether what stands from `offset` on in a segment is an append that was cut short, or was one batch: no record begins
-/// behind its first octet.
+/// Whether what stands from `offset` on in a segment is an append that was cut short, or was one batch: no record
+/// begins behind its first octet.
 fn is_torn(disk: &dyn Storage, name: &str, file: SegmentFile, offset: u64) -> io::Result<bool> {
     let marker = file.marker.0;
     let mut at = offset + 1;
@@ -275,8 +275,8 @@ fn is_torn(disk: &dyn Storage, name: &str, file: SegmentFile, offset: u64) -> io
     Ok(offset < file.len)
 }
 
-/// Reads the log behind the place up to which `state` goes; all of it if there is no such place. No segment with a number
-/// from `uncompacted` on was removed by compaction.
+/// Reads the log behind the place up to which `state` goes; all of it if there is no such place. No segment with a
+/// number from `uncompacted` on was removed by compaction.
 fn recover_from(
     disk: &dyn Storage,
     mut files: BTreeMap<u32, SegmentFile>,

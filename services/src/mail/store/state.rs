@@ -1,12 +1,12 @@
 //! What the records say, put together.
 //!
-//! [`State::apply`] takes one record after the other, in the order of the log: at the start those that are read, later those
-//! that are durable. So what is known after a start is what was known before.
+//! [`State::apply`] takes one record after the other, in the order of the log: at the start those that are read, later
+//! those that are durable. So what is known after a start is what was known before.
 //!
 //! # What may go
 //!
-//! Mailboxes, deliveries, queue entries, and what was fetched elsewhere are facts. Of each, the state knows the record that says
-//! so. A segment can also hold records whose facts are no longer true, or that another record says anew: its
+//! Mailboxes, deliveries, queue entries, and what was fetched elsewhere are facts. Of each, the state knows the record
+//! that says so. A segment can also hold records whose facts are no longer true, or that another record says anew: its
 //! *ghosts*. As long as a fact is another segment's ghost, the record that ended it has to stay; else reading all
 //! segments would bring the fact back.
 
@@ -59,7 +59,8 @@ pub(super) struct Segment {
     pub ghosts: BTreeSet<Fact>,
     /// Segments in which this one's first record refuses records.
     pub aborts_in: Vec<u32>,
-    /// Octets of the file that are known to have been synced. Damage among them is none of an append that was cut short.
+    /// Octets of the file that are known to have been synced. Damage among them is none of an append that was cut
+    /// short.
     pub synced: u64,
 }
 
@@ -420,8 +421,8 @@ impl State {
         segment.synced = segment.synced.max(synced);
     }
 
-    /// Whether a segment other than `segment` still says that `fact` is true, which it is not, or may say so: an earlier one
-    /// that cannot be read now may be read again one day.
+    /// Whether a segment other than `segment` still says that `fact` is true, which it is not, or may say so: an
+    /// earlier one that cannot be read now may be read again one day.
     pub(super) fn is_ghost_elsewhere(&self, segment: u32, fact: &Fact) -> bool {
         let Harm { damaged, missing, .. } = &self.harm;
         if damaged.iter().chain(missing).any(|number| *number < segment) {

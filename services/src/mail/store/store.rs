@@ -58,8 +58,8 @@ impl Store {
     pub fn new(settings: Settings, recovered: Recovered, rng: StdRng) -> Self {
         let Recovered { state, files, uncertain, report, reserve_len, orphans, checkpoint } = recovered;
         let has_reserve = reserve_len >= settings.reserve_octets;
-        // What cannot be read now is perhaps read again by somebody who brings the disk to it. And the next start would take
-        // the other one of two files.
+        // What cannot be read now is perhaps read again by somebody who brings the disk to it. And the next start would
+        // take the other one of two files.
         let twice = report.segments_twice.iter().filter_map(|file| segment_number(file));
         let left_alone = state.harm.damaged.iter().copied().chain(twice).collect();
         let upkeep = Upkeep::new(orphans, has_reserve, checkpoint, left_alone);
@@ -180,8 +180,9 @@ impl Store {
         self.begin_from(None)
     }
 
-    /// The same of a message that comes from the source `stranger`. Strangers have no more than three quarters of the files
-    /// and of the memory, and one of them no more than [`STRANGERS_LARGE_DRAFTS_MAX`](super::STRANGERS_LARGE_DRAFTS_MAX) files.
+    /// The same of a message that comes from the source `stranger`. Strangers have no more than three quarters of the
+    /// files and of the memory, and one of them no more than
+    /// [`STRANGERS_LARGE_DRAFTS_MAX`](super::STRANGERS_LARGE_DRAFTS_MAX) files.
     ///
     /// # Errors
     ///
@@ -282,8 +283,8 @@ impl Store {
         self.outcomes.pop_front()
     }
 
-    /// What is to be done with the disk now. Each is done, and [told](Store::handle_done), in any order; of one lane there
-    /// is one at a time.
+    /// What is to be done with the disk now. Each is done, and [told](Store::handle_done), in any order; of one lane
+    /// there is one at a time.
     pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
         loop {
             if let Some(task) = self.poll_log(now) {

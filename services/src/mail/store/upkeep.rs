@@ -1,5 +1,5 @@
-//! What the store does beside the log, one request at a time: it removes files that nothing needs, keeps room for deletions,
-//! makes checkpoints, and compacts.
+//! What the store does beside the log, one request at a time: it removes files that nothing needs, keeps room for
+//! deletions, makes checkpoints, and compacts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -56,8 +56,8 @@ pub(super) struct Upkeep {
     left_alone: BTreeSet<u32>,
     /// Segments of which there was no room for what is needed.
     without_room: BTreeSet<u32>,
-    /// Octets of records in each segment that say what others said, and are needed as long as those are: copies of what was
-    /// tried or has ended, and what mailboxes are. To copy them once more makes nothing smaller.
+    /// Octets of records in each segment that say what others said, and are needed as long as those are: copies of what
+    /// was tried or has ended, and what mailboxes are. To copy them once more makes nothing smaller.
     repeated: BTreeMap<u32, u64>,
     /// Octets of other records that have come since.
     new_octets: u64,
@@ -213,8 +213,8 @@ impl Store {
         self.upkeep.due(self.may_make_checkpoint()).filter(|_| self.is_upkeep_possible())
     }
 
-    /// A checkpoint ends behind the last segment. As long as that has records that are refused, and no other says so, whoever
-    /// reads all of the log takes them, and whoever begins at the checkpoint does not.
+    /// A checkpoint ends behind the last segment. As long as that has records that are refused, and no other says so,
+    /// whoever reads all of the log takes them, and whoever begins at the checkpoint does not.
     fn may_make_checkpoint(&self) -> bool {
         !self.upkeep.is_full && self.aborting.is_none()
     }
@@ -287,8 +287,8 @@ impl Store {
         }
     }
 
-    /// A segment of which most is not needed, or that is short; on a full disk one of which nearly nothing is. The checkpoint knows
-    /// what is in it, and a later segment begins with what all mailboxes are.
+    /// A segment of which most is not needed, or that is short; on a full disk one of which nearly nothing is. The
+    /// checkpoint knows what is in it, and a later segment begins with what all mailboxes are.
     fn segment_to_compact(&self) -> Option<u32> {
         let open = self.segments.open()?;
         let before = self.upkeep.checkpoint?.min(open);

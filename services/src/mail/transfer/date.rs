@@ -8,8 +8,8 @@ pub fn write(secs: u64) -> String {
     format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
 }
 
-/// The date that begins with the first of `words` and what it is in seconds since 1970; the seconds and a zone, before or
-/// behind the year, can be there or not, and `remote from` and a name behind it. `None` if it is no date.
+/// The date that begins with the first of `words` and what it is in seconds since 1970; the seconds and a zone, before
+/// or behind the year, can be there or not, and `remote from` and a name behind it. `None` if it is no date.
 pub fn read(words: &[&str]) -> Option<u64> {
     let (weekday, rest) = words.split_first()?;
     WEEKDAYS.contains(weekday).then_some(())?;

@@ -1,10 +1,11 @@
 //! A mailbox as files of other programs.
 //!
-//! The store is only read, and a gateway may be running there: a message that has moved while it was looked for is looked up again, one
-//! that was removed is not missed. A message that cannot be read is told, and the others are written.
+//! The store is only read, and a gateway may be running there: a message that has moved while it was looked for is
+//! looked up again, one that was removed is not missed. A message that cannot be read is told, and the others are
+//! written.
 //!
-//! A Maildir can be exported to again: what is there stays and gets its flags of now, what came since is added. Messages that
-//! were removed from the mailbox stay there.
+//! A Maildir can be exported to again: what is there stays and gets its flags of now, what came since is added.
+//! Messages that were removed from the mailbox stay there.
 
 use std::collections::BTreeMap;
 use std::fmt;

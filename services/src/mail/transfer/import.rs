@@ -2,8 +2,8 @@
 //!
 //! Each is accepted for one mailbox, with the origin [`Imported`](Origin::Imported), and durable when that is told. A
 //! message whose octets the same folder of the mailbox held before is not taken a second time: so files can be imported
-//! again, after a part of them was refused, and nothing comes twice. A message that the files have twice is taken twice. What
-//! its owner has deleted since comes back. Flags and times are not compared.
+//! again, after a part of them was refused, and nothing comes twice. A message that the files have twice is taken
+//! twice. What its owner has deleted since comes back. Flags and times are not compared.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -122,8 +122,8 @@ impl From<io::Error> for ImportError {
 }
 
 impl<'a> Importer<'a> {
-    /// Imports into the mailbox `name`, which is made if there is none, and gets room for `quota` octets. `time` is the time
-    /// of day in seconds since 1970.
+    /// Imports into the mailbox `name`, which is made if there is none, and gets room for `quota` octets. `time` is the
+    /// time of day in seconds since 1970.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! The names of a Maildir: of messages, with their flags, and of folders (Maildir++).
 //!
-//! A folder `Büro/Alt` is the subdirectory `.B&APw-ro.Alt`: levels are divided by dots, and what is not printable ASCII is
-//! in the modified UTF-7 of IMAP (RFC 3501, section 5.1.3), as is a dot of the name itself, and a `/` that has no level
-//! before it.
+//! A folder `Büro/Alt` is the subdirectory `.B&APw-ro.Alt`: levels are divided by dots, and what is not printable ASCII
+//! is in the modified UTF-7 of IMAP (RFC 3501, section 5.1.3), as is a dot of the name itself, and a `/` that has no
+//! level before it.
 
 use data_encoding::BASE64_NOPAD;
 

@@ -1,12 +1,12 @@
 //! The mbox format: messages behind one another, each behind a line `From SENDER DATE`. (RFC 4155)
 //!
-//! Lines of a message that look like that line get a `>` before them, and those that begin so already one more ("mboxrd"), so that each
-//! message comes back as it was. Reading takes one `>` away, which is right for mboxrd, and for mboxo in all but lines that
-//! began with `>From ` themselves. In mboxo and in files that quote nothing a line that begins with `From ` and has no
-//! date is text.
+//! Lines of a message that look like that line get a `>` before them, and those that begin so already one more
+//! ("mboxrd"), so that each message comes back as it was. Reading takes one `>` away, which is right for mboxrd, and
+//! for mboxo in all but lines that began with `>From ` themselves. In mboxo and in files that quote nothing a line that
+//! begins with `From ` and has no date is text.
 //!
-//! Three lines stand before a message's own: `Status`, `X-Status` and `X-Folder`, with its flags and its folder. Reading takes these
-//! away if they stand there.
+//! Three lines stand before a message's own: `Status`, `X-Status` and `X-Folder`, with its flags and its folder.
+//! Reading takes these away if they stand there.
 
 use std::io::{self, Write};
 

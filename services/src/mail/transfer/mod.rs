@@ -1,6 +1,7 @@
 //! Ways in and out: mailboxes as files of other programs, Maildir and mbox.
 //!
-//! Nothing here needs a running gateway. [`export`] reads only; [`import`](import::Importer) owns the store while it works.
+//! Nothing here needs a running gateway. [`export`] reads only; [`import`](import::Importer) owns the store while it
+//! works.
 //!
 //! | | the store | files |
 //! | --- | --- | --- |

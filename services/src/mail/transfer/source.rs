@@ -62,8 +62,8 @@ impl Source {
         }
     }
 
-    /// Imports all of it. `now` is the time of a message that has none, `progress` is told of each message. `skipped` gets
-    /// what could not be imported, which is no reason to stop.
+    /// Imports all of it. `now` is the time of a message that has none, `progress` is told of each message. `skipped`
+    /// gets what could not be imported, which is no reason to stop.
     ///
     /// # Errors
     ///

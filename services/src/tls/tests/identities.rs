@@ -1,4 +1,4 @@
-//! Which certificates and keys are taken.
+//! Certificates and keys that are accepted or rejected.
 
 use super::super::authority::pem;
 use super::super::testing::crypto;
@@ -20,7 +20,7 @@ fn certificate_for_clients() -> (String, String) {
     (pem("CERTIFICATE", certificate.der()), pem("PRIVATE KEY", key.serialized_der()))
 }
 
-fn judged(certificates: &str, key: &str, now: UnixTime) -> Result<Identity, BadIdentity> {
+fn judged(certificates: &str, key: &str, now: UnixTime) -> Result<Identity, IdentityError> {
     Identity::from_pem(certificates.as_bytes(), key.as_bytes(), now, &crypto())
 }
 
@@ -100,5 +100,5 @@ fn what_no_client_could_use_is_refused_with_a_reason_and_a_remedy() {
         assert!(!refused.remedy().is_empty());
     }
     let refused = judged(&(stranger.certificate_pem() + &many), &stranger.key_pem(), NOW).unwrap_err();
-    assert_eq!(refused, BadIdentity::TooManyCertificates);
+    assert_eq!(refused, IdentityError::TooManyCertificates);
 }

@@ -1,11 +1,11 @@
-//! Certificates that are made, kept, renewed and taken from files.
+//! Certificates that are made, stored, renewed and read from files.
 
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::super::keeper::{
-    AUTHORITIES_KEPT_MAX, Certificate, Files, Keeping, LOOKED_AT_EVERY, OWN_FILE, Source, authority_in,
+    AUTHORITIES_KEPT_MAX, CHECK_INTERVAL, Certificate, Environment, Files, OWN_FILE, Source, authority_in,
     damage,
 };
 use super::super::testing::{SetClock, crypto};
@@ -17,18 +17,18 @@ use crate::work::AtOnce;
 /// A gateway's disk, clock and TLS.
 pub(super) struct Gateway {
     storage: Arc<Monitored>,
-    pub keeping: Keeping,
+    pub environment: Environment,
     clock: SetClock,
 }
 
 impl Gateway {
-    /// A gateway that starts on what `storage` holds.
+    /// A gateway that starts with the content of `storage`.
     fn start(storage: &Arc<Monitored>, clock: &SetClock) -> Self {
         let tls = Rc::new(Tls::new(crypto(), Rc::new(clock.clone())));
         let disk = Disk::new(Arc::clone(storage) as _, Rc::new(AtOnce));
         let (work, kind) = (Rc::new(AtOnce), KeyKind::Ed25519);
-        let keeping = Keeping { tls, disk, work, clock: Rc::new(clock.clone()), kind };
-        Self { storage: Arc::clone(storage), keeping, clock: clock.clone() }
+        let environment = Environment { tls, disk, work, clock: Rc::new(clock.clone()), kind };
+        Self { storage: Arc::clone(storage), environment, clock: clock.clone() }
     }
 
     pub fn new() -> Self {
@@ -40,7 +40,7 @@ impl Gateway {
     }
 
     async fn prepare(&self, source: &Source, seed: u64) -> Result<Certificate, String> {
-        let prepared = Certificate::prepare(source.clone(), self.keeping.clone(), rng(seed)).await;
+        let prepared = Certificate::prepare(source.clone(), self.environment.clone(), rng(seed)).await;
         prepared.map_err(|refused| format!("{}; {}", refused.why, refused.remedy))
     }
 
@@ -50,15 +50,15 @@ impl Gateway {
         certificate
     }
 
-    /// What is asked of a server, by a client that trusts `authority`.
+    /// Whether a client that trusts `authority` accepts the server.
     async fn accepts(&self, authority: &str) -> bool {
         let client = Tls::new(crypto(), Rc::new(self.clock.clone()));
         client.set_authorities(&Authorities::from_pem(authority.as_bytes()).unwrap());
-        handshake(&self.keeping.tls, &client, Peer::Named("192.168.1.1")).await.1.is_ok()
+        handshake(&self.environment.tls, &client, Peer::Named("192.168.1.1")).await.1.is_ok()
     }
 
     fn own_authority(&self) -> String {
-        self.keeping.tls.own_authority().expect("an authority of its own")
+        self.environment.tls.own_authority().expect("an authority of its own")
     }
 
     pub fn problems(&self) -> String {
@@ -166,7 +166,7 @@ async fn a_clock_beyond_what_any_authority_lasts_pushes_none_out() {
         certificate.look().await;
     }
     assert!(gateway.stored() == stored, "it is written once");
-    // A gateway that starts then has nothing better.
+    // A gateway that starts then has no better certificate.
     let restarted = gateway.restarted();
     let mut certificate = restarted.activate(&own(), 2).await;
     assert_eq!(restarted.own_authority(), authority);
@@ -197,7 +197,7 @@ async fn other_addresses_take_another_certificate_and_another_domain_an_authorit
     restarted.activate(&own(), 4).await;
     assert_eq!(restarted.own_authority(), authority);
     assert!(restarted.accepts(&authority).await);
-    // Those that were used longest ago are forgotten.
+    // The least recently used ones are removed.
     for number in 0..8 {
         restarted.activate(&of_domain(&format!("d{number}.example")), 5 + number).await;
     }
@@ -289,12 +289,12 @@ async fn an_authority_that_cannot_be_read_is_not_overwritten_and_serves_again_wh
     assert_eq!(gateway.problems(), "");
 }
 
-/// The administrator's directory, removed with it.
+/// The administrator's directory, removed on drop.
 struct Directory(PathBuf);
 
 impl Directory {
     fn new(test: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("gatepost-keeping-{test}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("gatepost-environment-{test}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }
@@ -326,7 +326,7 @@ async fn files_that_are_no_good_refuse_a_configuration_and_the_former_certificat
     let (gateway, directory) = (Gateway::new(), Directory::new("refused"));
     let authority = directory.issue(1, NOW);
     gateway.activate(&directory.source(), 1).await;
-    assert_eq!(gateway.keeping.tls.own_authority(), None);
+    assert_eq!(gateway.environment.tls.own_authority(), None);
     assert!(gateway.accepts(&authority).await);
     let path = |name: &str| directory.0.join(name).display().to_string();
     let (chain, key) = (path("chain.pem"), path("key.pem"));
@@ -378,7 +378,7 @@ async fn files_that_change_are_taken_within_a_minute_if_they_are_good() {
             .contains("key.pem: there is no key that can be read; the certificate that was there")
     );
     let third = directory.issue(3, NOW);
-    let ran = timeout(LOOKED_AT_EVERY + Duration::from_secs(1), certificate.run()).await;
+    let ran = timeout(CHECK_INTERVAL + Duration::from_secs(1), certificate.run()).await;
     ran.expect_err("it never ends");
     assert!(gateway.accepts(&third).await && !gateway.accepts(&first).await);
     assert_eq!(gateway.problems(), "");
@@ -415,16 +415,16 @@ async fn at_the_start_the_own_authority_stands_in_for_files_that_are_no_good() {
         problems.contains("has expired on 27 Feb 2027; the office's own authority stands in"),
         "{problems}"
     );
-    // It is renewed as ever, and still said to be what it is.
+    // It is renewed as usual, and its problem is still reported.
     gateway.clock.0.set(UnixTime(NOW.0 + 200 * DAY));
     certificate.look().await;
     assert!(gateway.accepts(&gateway.own_authority()).await);
     let problems = gateway.problems();
     assert!(problems.contains("2027; the office's own authority stands in"), "{problems}");
-    // A clock that is set later than the start is the same.
+    // A clock that is set after startup has the same effect.
     gateway.clock.0.set(NOW);
     certificate.look().await;
     assert!(gateway.accepts(&theirs).await);
-    assert_eq!(gateway.keeping.tls.own_authority(), None);
+    assert_eq!(gateway.environment.tls.own_authority(), None);
     assert_eq!(gateway.problems(), "");
 }

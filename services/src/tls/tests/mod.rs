@@ -1,4 +1,4 @@
-//! Both ends over a connection in memory.
+//! Client and server over a connection in memory.
 
 mod identities;
 mod keeping;
@@ -17,7 +17,7 @@ use crate::tls::authority::{Authority, Names};
 
 const NAME: Peer<'_> = Peer::Named("smtp.office.example");
 
-/// What a server's and a client's handshakes come to over one connection.
+/// The outcomes of a server's and a client's handshake over one connection.
 async fn handshake(
     server: &Tls,
     client: &Tls,

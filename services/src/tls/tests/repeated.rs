@@ -1,10 +1,10 @@
-//! What a simulation needs: handshakes that repeat themselves to the octet.
+//! Reproducible handshakes, which a simulation needs.
 
 use super::super::testing::SetClock;
 use super::*;
 use crate::crypto::tls::provider_that_repeats;
 
-/// What a client of `seed` and a server of `seed` + 1 send one another for a handshake and a line each.
+/// The octets that a client of `seed` and a server of `seed` + 1 exchange for a handshake and a line each.
 async fn conversation(seed: u64) -> (Vec<u8>, Vec<u8>) {
     let authority = authority();
     let leaf = leaf(&authority, NOW);
@@ -18,7 +18,7 @@ async fn conversation(seed: u64) -> (Vec<u8>, Vec<u8>) {
         let mut sent = (Vec::new(), Vec::new());
         let (mut client_ended, mut server_ended) = (false, false);
         let mut buffer = [0; 4096];
-        // Each side says what it has to say in turn, so that the order of what is read is the order of the protocol.
+        // The sides take turns, so that the order of reads is the protocol's order.
         while !(client_ended && server_ended) {
             let octets = from_client.read(&mut buffer).await.unwrap();
             sent.0.extend(&buffer[..octets]);

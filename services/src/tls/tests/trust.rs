@@ -1,4 +1,4 @@
-//! Whom clients believe, by what files say.
+//! The authorities that clients trust, from files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use super::super::trust::{Trust, Trusted};
 use super::keeping::Gateway;
 use super::*;
 
-/// Files of authorities, removed with it.
+/// Files of authorities, removed on drop.
 struct Files(PathBuf);
 
 impl Files {
@@ -34,7 +34,7 @@ impl Drop for Files {
     }
 }
 
-/// Another authority, and a server that it vouches for.
+/// Another authority, and a server with its certificate.
 fn other() -> (String, Tls) {
     let authority = Authority::make(KeyKind::Ed25519, &names(), NOW, &mut rng(9)).unwrap();
     let (_, _, clock) = office();
@@ -44,7 +44,7 @@ fn other() -> (String, Tls) {
 }
 
 async fn is_believed(gateway: &Gateway, server: &Tls) -> bool {
-    handshake(server, &gateway.keeping.tls, NAME).await.1.is_ok()
+    handshake(server, &gateway.environment.tls, NAME).await.1.is_ok()
 }
 
 #[tokio::test]
@@ -52,8 +52,8 @@ async fn the_systems_authorities_and_the_administrators_are_believed_and_changes
     let (gateway, files) = (Gateway::new(), Files::new("both"));
     let (server, ..) = office();
     let (of_other, other) = other();
-    let prepare = |own| Trust::prepare(files.trusted(own), gateway.keeping.clone());
-    // Nobody, where the system has no file.
+    let prepare = |own| Trust::prepare(files.trusted(own), gateway.environment.clone());
+    // None, if the system has no file.
     prepare(false).await.expect("nobody").activate();
     assert!(!is_believed(&gateway, &server).await);
 
@@ -72,7 +72,7 @@ async fn the_systems_authorities_and_the_administrators_are_believed_and_changes
     both.activate();
     assert!(is_believed(&gateway, &server).await && is_believed(&gateway, &other).await);
     assert_eq!(gateway.problems(), "");
-    // A file that is no good while the gateway runs changes nothing, and is told of until it is good.
+    // An unusable file at run time changes nothing, and is reported until it is usable.
     files.write("own", "no certificate");
     both.look().await;
     assert!(is_believed(&gateway, &server).await);
@@ -90,14 +90,14 @@ async fn a_file_that_is_no_good_refuses_a_reload_and_no_start() {
     let (gateway, files) = (Gateway::new(), Files::new("bad"));
     let (server, ..) = office();
     files.write("system", &authority().certificate_pem());
-    let prepare = || Trust::prepare(files.trusted(true), gateway.keeping.clone());
+    let prepare = || Trust::prepare(files.trusted(true), gateway.environment.clone());
     prepare().await.expect("a start").activate();
     assert!(is_believed(&gateway, &server).await);
     let problem = gateway.problems();
     assert!(problem.contains("only the system's authorities are trusted"), "{problem}");
-    // A gateway that runs shows a certificate.
-    let shown = leaf(&authority(), NOW).identity(NOW, gateway.keeping.tls.provider()).unwrap();
-    gateway.keeping.tls.set_identity(&shown);
+    // A running gateway has a certificate.
+    let shown = leaf(&authority(), NOW).identity(NOW, gateway.environment.tls.provider()).unwrap();
+    gateway.environment.tls.set_identity(&shown);
     let refused = prepare().await.expect_err("a reload");
     assert!(refused.why.contains("own: ") && refused.remedy.contains("tls.authorities"), "{refused:?}");
 }

@@ -27,10 +27,10 @@ impl Clock for At {
     }
 }
 
-/// A job, and who is told that it has ended.
+/// A job, and the channel for its completion.
 type Held = (Job, oneshot::Sender<()>);
 
-/// Does the jobs that are held.
+/// Runs the held jobs.
 fn do_held(work: &Counting) {
     let held = work.held.borrow_mut().replace(Vec::new()).unwrap_or_default();
     for (job, ended) in held {
@@ -39,7 +39,7 @@ fn do_held(work: &Counting) {
     }
 }
 
-/// Counts jobs, and does each at once or when it is told.
+/// Counts jobs, and runs each at once or on request.
 #[derive(Default)]
 struct Counting {
     jobs: Cell<usize>,
@@ -99,7 +99,7 @@ impl Office {
         self.storage.replace(&passwords::file_of(user), &verifiers.to_file().unwrap()).unwrap();
     }
 
-    /// What comes of a login, and how many jobs it took.
+    /// The result of a login, and the number of its jobs.
     async fn login(&self, name: &str, password: &str) -> (Outcome, usize) {
         let before = self.work.jobs.get();
         let outcome = self.logins.password(HOME.parse().unwrap(), name, password).await;
@@ -162,7 +162,7 @@ async fn failures_are_limited_and_right_logins_are_not() {
     assert_eq!(office.logins.password(elsewhere, "anna", "blue harbour 47").await, accepted("anna"));
 }
 
-/// The verifier that SCRAM-SHA-256 has for a name, and whether it is a decoy.
+/// The SCRAM-SHA-256 verifier of a name, and whether it is a decoy.
 async fn scram(office: &Office, name: &str) -> (ScramVerifier, bool) {
     match office.logins.scram_verifier(HOME.parse().unwrap(), name).await {
         Scram::Verifier { verifier, is_decoy } => (verifier, is_decoy),
@@ -255,7 +255,7 @@ async fn few_are_checked_at_a_time_and_a_flood_is_turned_away() {
     let office = Office::new();
     *office.work.held.borrow_mut() = Some(Vec::new());
     let source = |number: usize| format!("10.0.{number}.1").parse().unwrap();
-    let mut all: Vec<_> = (0..IN_HAND_MAX + 1)
+    let mut all: Vec<_> = (0..LOGINS_MAX + 1)
         .map(|number| Box::pin(office.logins.password(source(number), "clara", "wrong")))
         .collect();
     let mut context = Context::from_waker(Waker::noop());
@@ -264,11 +264,11 @@ async fn few_are_checked_at_a_time_and_a_flood_is_turned_away() {
         std::task::Poll::Pending => None,
     });
     assert_eq!(ready.collect::<Vec<_>>(), [Outcome::Unavailable]);
-    assert_eq!(office.work.jobs.get(), IN_HAND_MAX, "files are read");
+    assert_eq!(office.work.jobs.get(), LOGINS_MAX, "files are read");
     do_held(&office.work);
-    all.truncate(IN_HAND_MAX);
+    all.truncate(LOGINS_MAX);
     assert!(all.iter_mut().all(|login| login.as_mut().poll(&mut context).is_pending()));
-    assert_eq!(office.work.jobs.get(), IN_HAND_MAX + CHECKS);
+    assert_eq!(office.work.jobs.get(), LOGINS_MAX + CHECKS);
     drop(all);
     *office.work.held.borrow_mut() = None;
     let mut login = pin!(office.login("anna", "blue harbour 47"));
@@ -281,15 +281,15 @@ fn who_hangs_up_has_no_more_checked_than_who_waits() {
     *office.work.held.borrow_mut() = Some(Vec::new());
     let mut context = Context::from_waker(Waker::noop());
     let mut turned_away = 0;
-    for number in 0..2 * IN_HAND_MAX {
+    for number in 0..2 * LOGINS_MAX {
         let source = format!("10.{}.{}.1", number / 256, number % 256).parse().unwrap();
         let mut login = Box::pin(office.logins.password(source, "clara", "wrong"));
         turned_away += usize::from(login.as_mut().poll(&mut context).is_ready());
     }
-    assert_eq!(office.work.jobs.get(), IN_HAND_MAX, "the files are read although nobody waits");
-    assert_eq!(turned_away, IN_HAND_MAX);
+    assert_eq!(office.work.jobs.get(), LOGINS_MAX, "the files are read although nobody waits");
+    assert_eq!(turned_away, LOGINS_MAX);
     do_held(&office.work);
-    for number in 0..2 * IN_HAND_MAX {
+    for number in 0..2 * LOGINS_MAX {
         let before = office.work.jobs.get();
         let source = format!("10.{}.{}.2", number / 256, number % 256).parse().unwrap();
         let mut login = Box::pin(office.logins.password(source, "clara", "wrong"));
@@ -307,11 +307,11 @@ fn who_hangs_up_has_no_more_checked_than_who_waits() {
 
 #[test]
 fn of_too_many_remembered_the_oldest_is_forgotten() {
-    let mut remembered = Remembered { key: [0; 32], until: BTreeMap::new() };
+    let mut remembered = PasswordCache { key: [0; 32], until: BTreeMap::new() };
     let tag = |number: usize| crypto::sha256(&number.to_be_bytes());
     let at = |number: usize| Instant::from_secs(number as u64);
-    (1..=REMEMBERED_MAX + 1).for_each(|number| remembered.add(at(number), tag(number)));
-    assert_eq!(remembered.until.len(), REMEMBERED_MAX);
+    (1..=CACHED_MAX + 1).for_each(|number| remembered.add(at(number), tag(number)));
+    assert_eq!(remembered.until.len(), CACHED_MAX);
     assert!(!remembered.has(Instant::ZERO, &tag(1)) && remembered.has(Instant::ZERO, &tag(2)));
     assert!(!remembered.has(at(2), &tag(2)), "its time is over");
 }

@@ -39,7 +39,7 @@ pub const HOP: Duration = Duration::from_millis(5);
 /// Letters on their way at a time; more are lost.
 pub const LETTERS_MAX: usize = 8_192;
 
-/// RFC 1035 section 4.2.1
+/// RFC 1035, section 4.2.1
 const UDP_OCTETS_DEFAULT: u16 = 512;
 /// dnsflagday.net/2020
 const UDP_OCTETS_MAX: u16 = 1_232;

@@ -61,7 +61,7 @@ pub fn nobody_there(frame: &[u8], ip: &Ipv4Slice<'_>) -> Option<Vec<u8>> {
 }
 
 /// The error of `kind` about the packet in `frame`, as the host `from` sends it; none about an error, and none about a
-/// fragment but the first. // RFC 1122 section 3.2.2
+/// fragment but the first. (RFC 1122, section 3.2.2)
 fn error(
     frame: &[u8],
     ip: &Ipv4Slice<'_>,

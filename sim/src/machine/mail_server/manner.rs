@@ -31,7 +31,7 @@ pub enum Manner {
     Silent,
 }
 
-/// What becomes of TLS at a mail server, until all faults end: then whoever offers it does it. // RFC 3207
+/// What becomes of TLS at a mail server, until all faults end: then whoever offers it does it. (RFC 3207)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsManner {
     /// It offers none.

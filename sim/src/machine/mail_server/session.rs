@@ -213,7 +213,7 @@ impl Session {
         true
     }
 
-    /// Forgets what was said in clear, and begins TLS as it does. // RFC 3207, section 4.2
+    /// Forgets what was said in clear, and begins TLS as it does. (RFC 3207, section 4.2)
     fn start_tls(&mut self, house: &mut House) {
         self.forget();
         if !self.unread.is_empty() {

@@ -47,8 +47,8 @@ impl Post {
             || self.harm.is_fetched_again && self.deposited.contains(mark)
     }
 
-    /// Whether it may not be known why a copy of a message waits: also of one that has gone out, and is back on the disk
-    /// where the gateway does not look before its next start.
+    /// Whether it may not be known why a copy of a message waits: also of one that has gone out, and is back on the
+    /// disk where the gateway does not look before its next start.
     pub fn may_have_no_reason(&self, mark: &str, copy: &str) -> bool {
         let copy = (mark.to_owned(), copy.to_owned());
         self.harm.reasons.contains(&copy) || self.harm.again.contains(&copy)

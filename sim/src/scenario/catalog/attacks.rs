@@ -35,8 +35,8 @@ pub fn scanned() -> Office {
         })
 }
 
-/// Somebody on the WAN tries ports of the printer's, which has never sent from them. Two are opened for half a minute, of
-/// which one is kept open for longer.
+/// Somebody on the WAN tries ports of the printer's, which has never sent from them. Two are opened for half a minute,
+/// of which one is kept open for longer.
 pub fn through_pinholes() -> Office {
     let printer = |port| SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 200), port);
     office()

@@ -60,7 +60,8 @@ const PORT_STEP: u16 = 2 * WORKERS as u16;
 /// From the first port of a trick to that of the next: a hundred steps.
 const PORTS_SPAN: u16 = 100 * PORT_STEP;
 const FIRST_PORT: u16 = 1_024;
-/// How often each of six addresses sends a hundred SYNs and datagrams: 8,400 each, and the first worker has 8,064 ports.
+/// How often each of six addresses sends a hundred SYNs and datagrams: 8,400 each, and the first worker has 8,064
+/// ports.
 const PORT_ROUNDS: u16 = 14;
 
 /// Somebody takes every port of a worker's, and the PCs have more flows than are kept for them in any case.

@@ -31,7 +31,7 @@ const FAULTS_MAX: usize = 6;
 const RARE_FAULTS_MAX: usize = 3;
 /// The longest leases of a provider that may renumber: its customer notices in time.
 pub(super) const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
-/// The longest pause of a DHCP client without an address. // RFC 2131 section 4.1
+/// The longest pause of a DHCP client without an address. (RFC 2131, section 4.1)
 const DHCP_PATIENCE_SECS: u64 = 64;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;

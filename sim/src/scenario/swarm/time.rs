@@ -17,8 +17,8 @@ const AHEAD_MICROS_MAX: i32 = 50_000;
 const CHANGES_MAX: usize = 4;
 
 impl Picker {
-    /// In half of the offices some PCs ask for the time, one of them in a hurry now and then, from a clock that drifts and
-    /// is kept and left alone again.
+    /// In half of the offices some PCs ask for the time, one of them in a hurry now and then, from a clock that drifts
+    /// and is kept and left alone again.
     pub(super) fn time(&mut self, office: Office, world: &World) -> Office {
         if self.rng.random() {
             return office;

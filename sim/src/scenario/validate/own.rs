@@ -8,7 +8,7 @@ use crate::scenario::own::{OWN_MAX, OwnMachine, OwnServer};
 
 use super::wrong;
 
-/// The most octets of a label of a host name. // RFC 1035 section 2.3.4
+/// The most octets of a label of a host name. (RFC 1035, section 2.3.4)
 const NAME_LEN_MAX: usize = 63;
 /// What is no machine's name.
 const GROUPS: [&str; 6] = ["lan", PCS, "wan", "apart", "gateway", "printer"];

@@ -11,7 +11,7 @@ fn on_a_disk_that_refuses_a_known_client_has_the_rest_of_its_lease() {
     let cases = [
         (0, 3600, Some(1800), Some(3150)),
         (1800, 1800, Some(900), Some(1575)),
-        // RFC 2131 section 4.4.5: T1 is before T2, and T2 before the end.
+        // RFC 2131, section 4.4.5: T1 is before T2, and T2 before the end.
         (1795, 5, Some(2), Some(4)),
         (4, 1, None, None),
     ];

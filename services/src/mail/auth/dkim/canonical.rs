@@ -8,7 +8,7 @@ use crate::crypto::{Sha256, Sha256Digest};
 /// Octets of a canonical body that are digested at a time.
 const PORTION_OCTETS: usize = 4096;
 
-/// How much may change on the way without a signature being broken. // RFC 6376, section 3.4
+/// How much may change on the way without a signature being broken. (RFC 6376, section 3.4)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Canonicalization {
     /// Nothing, but for empty lines at the end of the body.
@@ -18,8 +18,8 @@ pub enum Canonicalization {
     Relaxed,
 }
 
-/// Adds the canonical form of a header field to `into`, with CRLF at its end. `field` is its name, its colon and its value
-/// as it is folded, without the CRLF at its end.
+/// Adds the canonical form of a header field to `into`, with CRLF at its end. `field` is its name, its colon and its
+/// value as it is folded, without the CRLF at its end.
 pub fn canonical_field(kind: Canonicalization, field: &[u8], into: &mut Vec<u8>) {
     match kind {
         // RFC 6376, section 3.4.1
@@ -75,7 +75,8 @@ pub struct BodyDigest {
 }
 
 impl BodyDigest {
-    /// Of nothing yet. With `octets_max` only so many octets of the canonical form are digested. // RFC 6376, section 3.5, l=
+    /// Of nothing yet. With `octets_max` only so many octets of the canonical form are digested. (RFC 6376, section
+    /// 3.5, l=)
     pub fn new(kind: Canonicalization, octets_max: Option<u64>) -> Self {
         Self {
             kind,

@@ -10,7 +10,7 @@ use crate::crypto::{are_equal, sha256};
 use crate::dns::resolver::NoAnswer;
 use crate::mail::auth::known::{self, Answer, Known, Question, Step};
 
-/// What a signature is worth. // RFC 8601, section 2.7.1
+/// What a signature is worth. (RFC 8601, section 2.7.1)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DkimResult {
     /// The domain has signed this message.

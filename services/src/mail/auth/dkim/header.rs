@@ -8,7 +8,8 @@ use super::canonical::{Canonicalization, canonical_field};
 /// The octets of a header that are looked at.
 pub const HEADER_OCTETS_MAX: usize = 128 << 10;
 
-/// Takes a message that comes in portions apart: its header is kept, its body handed on. It ends with the first empty line.
+/// Takes a message that comes in portions apart: its header is kept, its body handed on. It ends with the first empty
+/// line.
 #[derive(Debug, Default)]
 pub struct HeaderReader {
     octets: Vec<u8>,
@@ -131,11 +132,12 @@ impl Header {
     }
 }
 
-/// The octets that a signature is of: the fields of `header` that `names` call, each time one further up, and at the end
-/// the signature's own field. A name of which no field is left stands for none: so nobody can add one. // RFC 6376, section 5.4.2
+/// The octets that a signature is of: the fields of `header` that `names` call, each time one further up, and at the
+/// end the signature's own field. A name of which no field is left stands for none: so nobody can add one. (RFC 6376,
+/// section 5.4.2)
 ///
-/// `signature` is the whole field, with an empty `b=` and without CRLF. `own` is its place among the fields, if it is one of
-/// them: when it was made it was not. // RFC 6376, section 3.7
+/// `signature` is the whole field, with an empty `b=` and without CRLF. `own` is its place among the fields, if it is
+/// one of them: when it was made it was not. (RFC 6376, section 3.7)
 pub fn signed_octets(
     header: &Header,
     names: &[impl AsRef<str>],

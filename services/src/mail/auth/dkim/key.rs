@@ -2,7 +2,7 @@
 
 use super::signature::Algorithm;
 use super::tags::{self, Tags};
-use crate::crypto::verifying::{BadKey, PublicKey};
+use crate::crypto::verifying::{KeyError, PublicKey};
 
 /// The longest record that is read, in octets. An RSA key of 8192 bits has 1400.
 const RECORD_OCTETS_MAX: usize = 4096;
@@ -72,9 +72,9 @@ impl Key {
             Algorithm::Ed25519Sha256 => PublicKey::ed25519(&octets),
         };
         let public = public.map_err(|bad| match bad {
-            BadKey::Unreadable => Unusable::No("the key cannot be read"),
-            BadKey::TooShort => Unusable::Weak("the key is too short"),
-            BadKey::TooLong => Unusable::No("the key is too long"),
+            KeyError::Unreadable => Unusable::No("the key cannot be read"),
+            KeyError::TooShort => Unusable::Weak("the key is too short"),
+            KeyError::TooLong => Unusable::No("the key is too long"),
         })?;
         let is_strict = tags.get("t").is_some_and(|flags| tags::list(flags).any(|flag| flag == "s"));
         Ok(Self { public, is_strict })

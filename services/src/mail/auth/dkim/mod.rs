@@ -7,8 +7,8 @@
 //!                           └─► body ───► BodyDigest ────► bh=
 //! ```
 //!
-//! A [`Verifier`] has a message stream through. Of a message its header is in memory, [`HEADER_OCTETS_MAX`] at most, and
-//! nothing of its body. At the end there is a [`Check`] for each signature, which asks for its key.
+//! A [`Verifier`] has a message stream through. Of a message its header is in memory, [`HEADER_OCTETS_MAX`] at most,
+//! and nothing of its body. At the end there is a [`Check`] for each signature, which asks for its key.
 //!
 //! | result (RFC 8601, section 2.7.1) | when |
 //! | --- | --- |

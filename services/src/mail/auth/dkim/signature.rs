@@ -11,7 +11,7 @@ pub const SIGNATURE_OCTETS_MAX: usize = 16 << 10;
 /// How far the clocks of others may be ahead.
 const CLOCK_SKEW_SECS: u64 = 300;
 
-/// How a signature is made. // RFC 6376, section 3.3; RFC 8463, section 3
+/// How a signature is made. (RFC 6376, section 3.3; RFC 8463, section 3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Algorithm {
     /// `rsa-sha256`
@@ -64,7 +64,7 @@ pub struct Claim {
     pub domain: String,
     /// `s=`
     pub selector: String,
-    /// The beginning of `b=`, by which signatures of a message are told apart. // RFC 6008, section 4
+    /// The beginning of `b=`, by which signatures of a message are told apart. (RFC 6008, section 4)
     pub start: String,
 }
 
@@ -161,7 +161,7 @@ impl Signature {
     }
 }
 
-/// The forms of header and body that `c=` names. // RFC 6376, section 3.5, c=
+/// The forms of header and body that `c=` names. (RFC 6376, section 3.5, c=)
 fn forms(value: Option<&str>) -> Option<(Canonicalization, Canonicalization)> {
     let form = |name| match name {
         "simple" => Some(Canonicalization::Simple),

@@ -152,7 +152,8 @@ fn rfc6376_6_1_3_what_was_signed_may_not_change() {
     assert_eq!(changed("dinner", "lunch"), [OTHER_HEADER; 2]);
     // A tag of the signature itself.
     assert_eq!(changed("t=1528637909", "t=1528637908"), [OTHER_HEADER, PASS]);
-    // RFC 6376, section 5.4: From, Subject and Date are signed once more than they are there, so that none can be added.
+    // RFC 6376, section 5.4: From, Subject and Date are signed once more than they are there, so that none can be
+    // added.
     assert_eq!(changed("To: Suzie", "From: a@evil.example\r\nTo: Suzie"), [OTHER_HEADER; 2]);
     assert_eq!(changed("To: Suzie", "X-Added: x\r\nTo: Suzie"), [PASS; 2]);
 }

@@ -133,12 +133,12 @@ impl Authors {
     }
 }
 
-/// A field's value in one line. // RFC 5322, section 2.2.3
+/// A field's value in one line. (RFC 5322, section 2.2.3)
 fn unfolded(value: &[u8]) -> String {
     String::from_utf8_lossy(value).replace("\r\n ", " ").replace("\r\n\t", "\t")
 }
 
-/// A part of a list of addresses. // RFC 5322, section 3.2
+/// A part of a list of addresses. (RFC 5322, section 3.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     /// An atom, or several with dots between them.

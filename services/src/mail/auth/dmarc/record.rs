@@ -33,7 +33,7 @@ impl Policy {
         }
     }
 
-    /// The next milder one, which is asked for while a domain tests its policy. // RFC 9989, section 4.7, t
+    /// The next milder one, which is asked for while a domain tests its policy. (RFC 9989, section 4.7, t)
     pub(super) fn milder(self) -> Self {
         match self {
             Self::Reject => Self::Quarantine,
@@ -42,7 +42,7 @@ impl Policy {
     }
 }
 
-/// Whether a domain is a public suffix. // RFC 9989, section 4.7, psd
+/// Whether a domain is a public suffix. (RFC 9989, section 4.7, psd)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Psd {
     Yes,

@@ -5,8 +5,8 @@ const NAME: &[u8] = b"authentication-results";
 /// Octets of a field that are held back at most until it is known whose it is. One that has not said so by then goes.
 const HELD_OCTETS_MAX: usize = 4096;
 
-/// Takes the fields `Authentication-Results` of one server out of the header of a message that streams through. All else stays
-/// as it is.
+/// Takes the fields `Authentication-Results` of one server out of the header of a message that streams through. All
+/// else stays as it is.
 #[derive(Debug)]
 pub struct Strip {
     hostname: String,
@@ -190,7 +190,7 @@ fn is_same(server: &[u8], hostname: &[u8]) -> bool {
     server.strip_suffix(b".").unwrap_or(server).eq_ignore_ascii_case(hostname)
 }
 
-/// The server that a field's value names; `None` if that cannot be told. // RFC 8601, section 2.2
+/// The server that a field's value names; `None` if that cannot be told. (RFC 8601, section 2.2)
 fn server(value: &[u8], is_whole: bool) -> Option<Vec<u8>> {
     let (mut depth, mut is_quoted, mut is_escaped) = (0_usize, false, false);
     let mut server = Vec::new();

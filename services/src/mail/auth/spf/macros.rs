@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
-/// The characters that can split what a macro stands for. // RFC 7208, section 7.1
+/// The characters that can split what a macro stands for. (RFC 7208, section 7.1)
 const DELIMITERS: &str = ".-+,/_=";
-/// The longest name that a macro string is expanded to. // RFC 7208, section 7.3
+/// The longest name that a macro string is expanded to. (RFC 7208, section 7.3)
 const NAME_OCTETS_MAX: usize = DOMAIN_OCTETS_MAX - 2;
 /// Octets of an expanded macro string beyond which nothing on the left matters: the name is cut to fewer, or is none.
 const EXPANDED_OCTETS_MAX: usize = 2 * DOMAIN_OCTETS_MAX;
@@ -134,7 +134,7 @@ impl MacroString {
     }
 }
 
-/// `URL` escapes for what is not unreserved. // RFC 7208, section 7.3
+/// `URL` escapes for what is not unreserved. (RFC 7208, section 7.3)
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for octet in text.bytes() {
@@ -188,7 +188,7 @@ fn is_top_label(label: &str) -> bool {
         && !label.chars().all(|c| c.is_ascii_digit())
 }
 
-/// An address as `%{i}` has it. // RFC 7208, section 7.3
+/// An address as `%{i}` has it. (RFC 7208, section 7.3)
 pub fn dotted(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),

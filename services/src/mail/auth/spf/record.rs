@@ -7,7 +7,7 @@ use super::macros::MacroString;
 /// The longest record that is read, in octets. RFC 7208, section 3.4 asks for what fits into 512 octets of a response.
 pub const RECORD_OCTETS_MAX: usize = 4096;
 
-/// What a mechanism that matches comes to. // RFC 7208, section 4.6.2
+/// What a mechanism that matches comes to. (RFC 7208, section 4.6.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qualifier {
     /// `+`
@@ -57,14 +57,14 @@ pub struct Record {
     pub redirect: Option<MacroString>,
 }
 
-/// Whether a TXT record is one of SPF, right or wrong. // RFC 7208, section 4.5
+/// Whether a TXT record is one of SPF, right or wrong. (RFC 7208, section 4.5)
 pub fn is_record(text: &[u8]) -> bool {
     let Some((version, rest)) = text.split_at_checked(6) else { return false };
     version.eq_ignore_ascii_case(b"v=spf1") && (rest.is_empty() || rest[0] == b' ')
 }
 
 impl Record {
-    /// Reads a record for which [`is_record`] holds; `None` if anything in it is wrong. // RFC 7208, section 4.6
+    /// Reads a record for which [`is_record`] holds; `None` if anything in it is wrong. (RFC 7208, section 4.6)
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() > RECORD_OCTETS_MAX || !is_record(text) {
             return None;
@@ -150,7 +150,7 @@ fn network(text: &str, longest: u8) -> Option<(&str, u8)> {
     }
 }
 
-/// A prefix length without zeros before it. // RFC 7208, section 5.6
+/// A prefix length without zeros before it. (RFC 7208, section 5.6)
 fn length(digits: &str, longest: u8) -> Option<u8> {
     let is_right =
         digits == "0" || !digits.starts_with('0') && digits.bytes().all(|octet| octet.is_ascii_digit());
@@ -158,7 +158,7 @@ fn length(digits: &str, longest: u8) -> Option<u8> {
     (is_right && length <= longest).then_some(length)
 }
 
-/// `[":" domain-spec] ["/" length] ["//" length]`. // RFC 7208, section 5.3
+/// `[":" domain-spec] ["/" length] ["//" length]`. (RFC 7208, section 5.3)
 fn domain_and_lengths(text: &str) -> Option<(Option<MacroString>, PrefixLengths)> {
     let (mut text, mut lengths) = (text, PrefixLengths { ipv4: 32, ipv6: 128 });
     let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());

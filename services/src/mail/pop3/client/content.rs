@@ -20,8 +20,8 @@ enum State {
 }
 
 impl ContentReader {
-    /// Takes octets up to the end of the message, and adds those of the message to `out`: how many were taken, and whether
-    /// that was the end.
+    /// Takes octets up to the end of the message, and adds those of the message to `out`: how many were taken, and
+    /// whether that was the end.
     pub fn read(&mut self, octets: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
         let mut at = 0;
         while let Some(&octet) = octets.get(at) {

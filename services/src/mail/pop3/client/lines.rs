@@ -43,7 +43,7 @@ pub(super) enum Reply {
     Ok(String),
     /// `-ERR`
     Error(String),
-    /// `+`, behind which a login goes on. // RFC 5034, section 4
+    /// `+`, behind which a login goes on. (RFC 5034, section 4)
     More(Vec<u8>),
 }
 
@@ -81,7 +81,7 @@ pub(super) struct Lister {
 }
 
 impl Lister {
-    /// Takes a line of the reply to LIST. // RFC 1939, section 5
+    /// Takes a line of the reply to LIST. (RFC 1939, section 5)
     pub fn size(&mut self, line: &[u8]) {
         let mut words = words(line);
         match (number(words.next()), number(words.next())) {
@@ -92,7 +92,7 @@ impl Lister {
         }
     }
 
-    /// Takes a line of the reply to UIDL. // RFC 1939, section 7
+    /// Takes a line of the reply to UIDL. (RFC 1939, section 7)
     pub fn uidl(&mut self, line: &[u8]) {
         let mut words = words(line);
         let (number, uidl) = (number(words.next()), words.next());

@@ -8,11 +8,11 @@ use crate::crypto::Sha256Digest;
 use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Exchange, Step};
 
-/// The longest command, in octets. A longer first response to AUTH waits for the prompt. // RFC 2449, section 4
+/// The longest command, in octets. A longer first response to AUTH waits for the prompt. (RFC 2449, section 4)
 const COMMAND_OCTETS_MAX: usize = 255;
 
 impl Offers {
-    /// Takes a line of the reply to CAPA. // RFC 2449, section 6
+    /// Takes a line of the reply to CAPA. (RFC 2449, section 6)
     pub(super) fn take(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let mut words = line.split_ascii_whitespace();
@@ -209,7 +209,7 @@ impl Session {
     }
 }
 
-/// The code at the start of a refusal, in upper case. // RFC 2449, section 8
+/// The code at the start of a refusal, in upper case. (RFC 2449, section 8)
 fn code(text: &str) -> Option<String> {
     Some(text.strip_prefix('[')?.split_once(']')?.0.to_ascii_uppercase())
 }

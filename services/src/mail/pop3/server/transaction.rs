@@ -61,7 +61,7 @@ enum Told {
 
 impl Told {
     /// A message's line. Its name holds for ever: a number of a mailbox is not used again, and a mailbox that is made
-    /// anew has another validity. // RFC 1939, section 7
+    /// anew has another validity. (RFC 1939, section 7)
     fn line(self, number: usize, uid_validity: u32, listed: &Listed) -> String {
         match self {
             Self::Octets => format!("{number} {}", listed.octets),

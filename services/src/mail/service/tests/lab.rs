@@ -21,7 +21,7 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::clock::{Clock, UnixTime};
-use crate::crypto::tls::KeysFrom;
+use crate::crypto::tls::KeySource;
 use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::MailDomain;
@@ -213,7 +213,7 @@ impl Lab {
         let disks = (Arc::clone(&storage), Disk::new(storage, Rc::clone(&work)));
         let rng = StdRng::seed_from_u64(1);
         let host = Host::new(wire.clone(), disks, work, clock, publisher.subscribe(), rng);
-        let host = host.with_keys(KeysFrom::Seed);
+        let host = host.with_keys(KeySource::Seed);
         let ground = Rc::new(Ground::new(store::Settings::default(), Cost::LEAST));
         let service = OfficeMail::new(role, Rc::clone(&ground), remote);
         let running = RefCell::default();

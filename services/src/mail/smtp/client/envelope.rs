@@ -18,9 +18,9 @@ pub struct Envelope {
     pub is_8bit: bool,
     /// Whether the message's header is outside of ASCII. Addresses that are need not be told of.
     pub has_utf8_header: bool,
-    /// What a report of failure brings back. // RFC 3461, section 4.3
+    /// What a report of failure brings back. (RFC 3461, section 4.3)
     pub ret: Option<Return>,
-    /// What the sender calls the transaction. // RFC 3461, section 4.4
+    /// What the sender calls the transaction. (RFC 3461, section 4.4)
     pub envid: Option<String>,
     /// The recipients.
     pub recipients: Vec<EnvelopeRecipient>,
@@ -36,7 +36,7 @@ pub struct EnvelopeRecipient {
 }
 
 impl Envelope {
-    /// Whether nobody can be sent the message without SMTPUTF8. // RFC 6531, section 3.4
+    /// Whether nobody can be sent the message without SMTPUTF8. (RFC 6531, section 3.4)
     pub(super) fn needs_smtputf8(&self) -> bool {
         let is_ascii = match &self.sender {
             ReversePath::Null => true,
@@ -125,14 +125,14 @@ pub(in crate::mail) fn rcpt_options(parameters: &RcptParameters) -> String {
     text
 }
 
-/// The value of NOTIFY. // RFC 3461, section 4.1
+/// The value of NOTIFY. (RFC 3461, section 4.1)
 fn notify_text(notify: Notify) -> String {
     let words = [(notify.success, "SUCCESS"), (notify.failure, "FAILURE"), (notify.delay, "DELAY")];
     let words: Vec<_> = words.iter().filter(|(is_set, _)| *is_set).map(|(_, word)| *word).collect();
     if words.is_empty() { "NEVER".to_owned() } else { words.join(",") }
 }
 
-/// `text` as xtext. // RFC 3461, section 4
+/// `text` as xtext. (RFC 3461, section 4)
 pub(in crate::mail) fn to_xtext(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for octet in text.bytes() {
@@ -145,7 +145,7 @@ pub(in crate::mail) fn to_xtext(text: &str) -> String {
     encoded
 }
 
-/// `text` as utf-8-addr-xtext, which a server without SMTPUTF8 takes, too. // RFC 6533, section 3
+/// `text` as utf-8-addr-xtext, which a server without SMTPUTF8 takes, too. (RFC 6533, section 3)
 fn utf8_xtext(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for c in text.chars() {

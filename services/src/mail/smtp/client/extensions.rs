@@ -5,7 +5,7 @@ use crate::mail::sasl::Mechanism;
 /// What a server offers, of what a client can use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
-    /// The largest message in octets; 0 if the server does not say. // RFC 1870
+    /// The largest message in octets; 0 if the server does not say. (RFC 1870)
     pub size: Option<u64>,
     /// RFC 2920
     pub has_pipelining: bool,

@@ -18,7 +18,8 @@ pub enum Outcome {
 pub enum Scope {
     /// The connection or the server. Another server of the same domain may do.
     Host,
-    /// TLS that is not required could not be begun, or did not live to the first reply. The same server may do without it.
+    /// TLS that is not required could not be begun, or did not live to the first reply. The same server may do without
+    /// it.
     Tls,
     /// What the server does not offer and the message needs. Another server of the same domain may do.
     Extension,
@@ -31,7 +32,7 @@ pub enum Scope {
 pub struct Report {
     /// The outcome.
     pub outcome: Outcome,
-    /// Its status code, for reports to the sender. // RFC 3463
+    /// Its status code, for reports to the sender. (RFC 3463)
     pub status: Status,
     /// What the server said, or what happened, in one line.
     pub text: String,
@@ -42,12 +43,12 @@ pub struct Report {
     /// The server takes no more recipients at a time; it takes this one in a further transaction.
     /// // RFC 5321, section 4.5.3.1.10
     pub is_one_too_many: bool,
-    /// The server answered the recipient's own command so, before it had the message. // RFC 5321, section 3.3
+    /// The server answered the recipient's own command so, before it had the message. (RFC 5321, section 3.3)
     pub is_of_recipient: bool,
     /// The message was sent whole, and the reply was lost: a further try can make a second copy.
     /// // RFC 5321, section 6.1
     pub may_be_delivered: bool,
-    /// Whether the server sends the reports that the sender asked for. // RFC 3461, section 5.2.2
+    /// Whether the server sends the reports that the sender asked for. (RFC 3461, section 5.2.2)
     pub is_dsn_passed_on: bool,
 }
 
@@ -95,7 +96,7 @@ impl Report {
     }
 }
 
-/// The status code of a reply that has none. // RFC 3463, section 3
+/// The status code of a reply that has none. (RFC 3463, section 3)
 fn of_code(code: u16) -> Status {
     let class = if code < 300 {
         2

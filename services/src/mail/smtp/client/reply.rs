@@ -12,7 +12,7 @@ pub const REPLY_OCTETS_MAX: usize = 64 << 10;
 /// The characters of a reply that [`ServerReply::to_text`] gives.
 pub const REPLY_TEXT_CHARS_MAX: usize = 500;
 
-/// An enhanced status code. // RFC 3463, section 2
+/// An enhanced status code. (RFC 3463, section 2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
     /// 2: success, 4: not now, 5: not at all.
@@ -66,7 +66,7 @@ impl ServerReply {
         self.code >= 400
     }
 
-    /// The enhanced code, if it is of the reply's class. // RFC 2034, section 4
+    /// The enhanced code, if it is of the reply's class. (RFC 2034, section 4)
     pub fn status(&self) -> Option<Status> {
         let status = Status::parse(self.lines.first()?)?;
         (u16::from(status.class) == self.code / 100).then_some(status)
@@ -119,7 +119,8 @@ pub struct ReplyReader {
 }
 
 impl ReplyReader {
-    /// Takes octets up to the end of a reply: how many it took, and the reply, if it is whole. It takes all if it is not.
+    /// Takes octets up to the end of a reply: how many it took, and the reply, if it is whole. It takes all if it is
+    /// not.
     ///
     /// # Errors
     ///

@@ -8,7 +8,8 @@ use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Exchange, Step};
 use data_encoding::BASE64;
 
-/// The longest command AUTH, in octets. A first response that is longer waits until it is asked for. // RFC 4954, section 4
+/// The longest command AUTH, in octets. A first response that is longer waits until it is asked for. (RFC 4954, section
+/// 4)
 const AUTH_COMMAND_OCTETS_MAX: usize = 512;
 
 impl Client {
@@ -176,8 +177,8 @@ impl Client {
         }
     }
 
-    /// The login is refused. That is for the administrator to mend, and no fault of a message's. The server's words are left
-    /// out: some quote the line that they refuse, and senders are told this.
+    /// The login is refused. That is for the administrator to mend, and no fault of a message's. The server's words are
+    /// left out: some quote the line that they refuse, and senders are told this.
     fn refused_login(&mut self, reply: &ServerReply) {
         let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
         let text = format!("the login was refused: {}{status}", reply.code);

@@ -1,8 +1,9 @@
 //! A message on its way out, as DATA carries it. (RFC 5321, sections 2.3.8 and 4.5.2)
 //!
-//! A line that begins with a dot gets one more. CR and LF go out as a pair only: one that stands alone in what is sent on
-//! (from an account elsewhere, say) becomes a pair, as another server may take it for the end of a line, and what follows
-//! for its own. So nothing in a message can be taken for the end of the data, whatever the server takes for one.
+//! A line that begins with a dot gets one more. CR and LF go out as a pair only: one that stands alone in what is sent
+//! on (from an account elsewhere, say) becomes a pair, as another server may take it for the end of a line, and what
+//! follows for its own. So nothing in a message can be taken for the end of the data, whatever the server takes for
+//! one.
 
 /// Takes a message in any portions.
 #[derive(Debug, Default)]
@@ -51,7 +52,7 @@ impl DotWriter {
         }
     }
 
-    /// Appends to `out` the end of the data, behind the end of the last line. // RFC 5321, section 4.1.1.4
+    /// Appends to `out` the end of the data, behind the end of the last line. (RFC 5321, section 4.1.1.4)
     pub fn end(self, out: &mut Vec<u8>) {
         let end: &[u8] = if self.0 == State::Within { b"\r\n.\r\n" } else { b".\r\n" };
         out.extend_from_slice(end);

@@ -7,8 +7,8 @@ use super::{
     Report, Scope, ServerReply, Status, in_ascii,
 };
 
-/// How many recipients a server has taken, at least, whose 452 or 552 without an enhanced code is about their number and not
-/// about a mailbox. RFC 5321, section 4.5.3.1.8 has servers take 100.
+/// How many recipients a server has taken, at least, whose 452 or 552 without an enhanced code is about their number
+/// and not about a mailbox. RFC 5321, section 4.5.3.1.8 has servers take 100.
 const TOO_MANY_MIN: usize = 10;
 
 /// A message for this server.
@@ -95,8 +95,8 @@ impl Client {
     fn refuse_what_cannot_be_sent(&mut self) {
         let Some(transaction) = &mut self.transaction else { return };
         let (envelope, extensions, is_helo) = (&transaction.envelope, &self.extensions, self.is_helo);
-        // Another server of the domain may offer it (RFC 6152, section 3; RFC 6531, section 3.2). What a server that knows
-        // HELO only would offer is not known: something between may keep EHLO from it.
+        // Another server of the domain may offer it (RFC 6152, section 3; RFC 6531, section 3.2). What a server that
+        // knows HELO only would offer is not known: something between may keep EHLO from it.
         let lacks = |subject, detail, text: &str| {
             let report = Report::failed(Status::new(5, subject, detail), text);
             match is_helo {

@@ -72,7 +72,7 @@ impl Session {
         }
     }
 
-    /// Refuses a line that is no text of a command. Octets follow a BDAT all the same. // RFC 3030, section 2
+    /// Refuses a line that is no text of a command. Octets follow a BDAT all the same. (RFC 3030, section 2)
     fn refuse_line(&mut self, now: Instant, line: &[u8], refusal: Reply) {
         if !begins_with(line, b"BDAT ") {
             return self.reply(now, &refusal);
@@ -146,7 +146,8 @@ impl Session {
         if self.policy.has_dsn {
             extensions.push("DSN".to_owned());
         }
-        // By LMTP the last chunk has a reply for each recipient, also where the message is lost already; nobody needs it.
+        // By LMTP the last chunk has a reply for each recipient, also where the message is lost already; nobody needs
+        // it.
         if self.policy.role != Role::Lmtp {
             extensions.push("CHUNKING".to_owned());
         }

@@ -188,8 +188,8 @@ impl Session {
         self.waits_until = now + DATA_TIMEOUT;
     }
 
-    /// Refuses DATA. A program that does not wait for the reply sends a message now, and of a web form's text a part could
-    /// pass for commands. Where that could send mail to the world nothing behind is looked at.
+    /// Refuses DATA. A program that does not wait for the reply sends a message now, and of a web form's text a part
+    /// could pass for commands. Where that could send mail to the world nothing behind is looked at.
     fn refuse_data(&mut self, now: Instant, refusal: &Reply) {
         self.reply(now, refusal);
         if self.may_relay() {
@@ -385,7 +385,7 @@ impl Session {
         self.finish_chunk(now);
     }
 
-    /// Refuses the whole message, to each recipient if the client is told of each. // RFC 2033, section 4.2
+    /// Refuses the whole message, to each recipient if the client is told of each. (RFC 2033, section 4.2)
     fn conclude_with(&mut self, now: Instant, failure: &Reply) {
         let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
         let times = if self.policy.role == Role::Lmtp { recipients } else { 1 };

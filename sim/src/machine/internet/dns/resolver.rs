@@ -1,4 +1,4 @@
-//! A recursive resolver: walks the tree from the root for whoever asks it. (RFC 1034 section 5.3.3)
+//! A recursive resolver: walks the tree from the root for whoever asks it. (RFC 1034, section 5.3.3)
 //!
 //! # Theory of operation
 //!

@@ -36,7 +36,7 @@ pub const FIRST_ALIASED_SITE: usize = 14;
 /// The octets of the texts of `text-0.example` and so on: more than a datagram has room for, than is kept of one
 /// answer, and than a machine's TCP takes at once.
 pub const LONG_TEXTS: [usize; 4] = [3_000, 4_500, 11_000, 20_000];
-/// The most octets of one string of a text. // RFC 1035 section 3.3
+/// The most octets of one string of a text. (RFC 1035, section 3.3)
 const STRING_OCTETS_MAX: usize = 255;
 
 /// A zone whose name servers never answer.

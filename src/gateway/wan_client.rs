@@ -6,7 +6,7 @@ use gatepost_dataplane::config::Mode;
 pub use gatepost_services::dhcp::client::Lease;
 use gatepost_services::dhcp::client::{self, Event};
 use gatepost_services::dhcp::inbox::{self, inbox};
-use gatepost_services::dhcp::service::{self, Memory, Port};
+use gatepost_services::dhcp::service::{self, LeaseFile, Port};
 use gatepost_services::watch;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
@@ -52,7 +52,7 @@ impl WanClient {
 
     fn start(settings: client::Config, resources: &Resources, rng: StdRng) -> Self {
         let (sender, leases) = watch::channel(None);
-        let memory = Memory { disk: resources.disk.clone(), file: WAN_LEASE_FILE };
+        let memory = LeaseFile { disk: resources.disk.clone(), file: WAN_LEASE_FILE };
         let (frames, received) = inbox();
         let link = Rc::clone(&resources.link);
         let transmit = move |frame: &[u8]| link.emit_frame(Config::WAN, frame);
@@ -79,7 +79,7 @@ impl WanClient {
 
 /// The damage in the content of the lease file, if there is any.
 pub fn lease_damage(content: &[u8]) -> Option<String> {
-    Memory::damage(content)
+    LeaseFile::damage(content)
 }
 
 fn settings(config: &Config, identity: Identity) -> Option<client::Config> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::rc::Rc;
 
-use gatepost_services::dhcp::inbox::{Refused, inbox};
+use gatepost_services::dhcp::inbox::{SendError, inbox};
 use gatepost_services::dhcp::service::Port;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
@@ -51,7 +51,7 @@ pub fn dhcp_port(index: u32, device: &NetDevice) -> io::Result<Port<impl Fn(&[u8
         let mut buffer = [0; FRAME_LEN_MAX];
         while let Ok(len) = receiver.receive(&mut buffer).await {
             // A full inbox loses the frame, as a full queue of a network card would.
-            if sender.try_send(buffer[..len].to_vec().into()) == Err(Refused::Closed) {
+            if sender.try_send(buffer[..len].to_vec().into()) == Err(SendError::Closed) {
                 break;
             }
         }

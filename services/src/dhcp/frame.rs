@@ -1,7 +1,7 @@
 //! DHCP messages and ARP packets in Ethernet frames. (RFC 826, 894, 768)
 //!
-//! DHCP must speak to hosts that have no address yet, and from interfaces that have none: it builds and
-//! reads whole frames.
+//! DHCP has to reach hosts without an address, and to send from interfaces without one, so it builds and reads whole
+//! frames.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -21,15 +21,15 @@ const TTL: u8 = 64;
 /// A UDP datagram in an Ethernet frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Datagram<'a> {
-    /// The interface that sent the frame: the peer's own or its router's.
+    /// The frame's source: the peer's hardware address or its router's.
     pub source_mac: MacAddr,
-    /// The interface that the frame is for.
+    /// The frame's destination.
     pub destination_mac: MacAddr,
-    /// Who sent the datagram.
+    /// The sender of the datagram.
     pub source: SocketAddrV4,
-    /// Whom it is for.
+    /// The receiver of the datagram.
     pub destination: SocketAddrV4,
-    /// What it carries.
+    /// The UDP payload.
     pub payload: &'a [u8],
 }
 
@@ -49,7 +49,7 @@ impl<'a> Datagram<'a> {
         let udp = UdpSlice::from_slice(segment).ok()?;
         let checksum =
             udp.to_header().calc_checksum_ipv4_raw(ip.source(), ip.destination(), udp.payload()).ok()?;
-        // RFC 768: zero means that the sender computed none.
+        // RFC 768: zero means no checksum.
         if udp.checksum() != 0 && udp.checksum() != checksum {
             return None;
         }
@@ -78,14 +78,14 @@ impl<'a> Datagram<'a> {
     }
 }
 
-/// An ARP packet for Ethernet and IPv4, as much of it as finding a conflict takes.
+/// An ARP packet for Ethernet and IPv4: the fields that detect a conflict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Arp {
-    /// Who sent it.
+    /// The sender's hardware address.
     pub sender_mac: MacAddr,
     /// The sender's address; unspecified in a probe.
     pub sender: Ipv4Addr,
-    /// The address that is asked for, or whose owner is answered.
+    /// The target address.
     pub target: Ipv4Addr,
 }
 
@@ -102,7 +102,7 @@ impl Arp {
         })
     }
 
-    /// The frame with which the owner of `mac` asks whether anybody uses `address`. (RFC 5227, section 2.1.1)
+    /// An ARP probe by which the owner of `mac` asks whether a host uses `address`. (RFC 5227, section 2.1.1)
     pub fn probe_frame(mac: MacAddr, address: Ipv4Addr) -> Vec<u8> {
         let sender = Ipv4Addr::UNSPECIFIED.octets();
         let (unknown, target) = (MacAddr::ZERO.0, address.octets());

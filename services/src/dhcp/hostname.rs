@@ -1,4 +1,4 @@
-//! The name that a client would like to be known by. (RFC 2132, section 3.14, RFC 4702, RFC 1123)
+//! The host name that a client requests. (RFC 2132, section 3.14, RFC 4702, RFC 1123)
 
 use dhcproto::v4::fqdn::FqdnFlags;
 
@@ -10,14 +10,14 @@ pub const LABEL_OCTETS_MAX: usize = 63;
 /// Octets before the name in option 81. (RFC 4702, section 2)
 const FQDN_HEADER_LEN: usize = 3;
 
-/// The label that a client asks for, by option 81 or else by option 12 (RFC 4702, section 4), in lower
-/// case and with what a host name cannot hold left out; `None` if nothing remains.
+/// The label that a client requests, by option 81 or else by option 12 (RFC 4702, section 4), in lower case and without
+/// invalid characters; `None` if nothing remains.
 pub fn requested(message: &Message) -> Option<String> {
     let by_fqdn = message::raw_option(message, OptionCode::ClientFQDN).and_then(fqdn_label);
     by_fqdn.or_else(|| label(message::text_option(message, OptionCode::Hostname)?))
 }
 
-/// The first label of `name` as a host name (RFC 1123, section 2.1); `None` if nothing of it remains.
+/// The first label of `name` as a host name (RFC 1123, section 2.1); `None` if no valid character remains.
 pub fn label(name: &str) -> Option<String> {
     let first = name.split('.').next()?;
     let kept = first.chars().filter_map(|c| match c.to_ascii_lowercase() {
@@ -29,8 +29,8 @@ pub fn label(name: &str) -> Option<String> {
     Some(label.trim_end_matches('-').to_owned()).filter(|label| !label.is_empty())
 }
 
-/// The content of option 81 in the answer to a client that sent it as `request`: the server takes care
-/// of the name `label`.`domain`. (RFC 4702, section 4)
+/// Option 81 in the answer to a client that sent it as `request`: the server performs the update for `label`.`domain`.
+/// (RFC 4702, section 4)
 pub fn fqdn_answer(request: &[u8], label: Option<&str>, domain: &str) -> Vec<u8> {
     let asked = FqdnFlags::new(request.first().copied().unwrap_or(0));
     let serves = label.is_some() && !asked.n();

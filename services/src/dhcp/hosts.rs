@@ -1,11 +1,11 @@
-//! The LAN's hosts by leases and reservations, as others see them.
+//! The LAN's hosts by leases and reservations, as other services see them.
 //!
-//! A host has its name by its lease while that lasts, or by its reservation at any time: a camera whose reserved
-//! address was set by hand never takes a lease. Where the two differ the lease wins, as it tells where a host is
-//! now: its name leads to its address, and its address to its name.
+//! A host has its name by its lease while that lasts, or by its reservation at any time: a camera with a manually
+//! configured reserved address never takes a lease. If the two differ the lease wins, as it has the host's present
+//! address: name and address resolve to each other.
 //!
-//! A reservation by hardware address makes its host the holder of the address for good, a lease as long as it lasts.
-//! Of a reservation whose client has a lease, the lease tells from where its frames come.
+//! A reservation by hardware address makes its host the holder of the address permanently, a lease as long as it lasts.
+//! If the client of a reservation has a lease, the lease has the source of its frames.
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;
@@ -19,10 +19,10 @@ use super::server::{Reservation, ReservedFor};
 use crate::clock::Clock;
 use crate::lan_hosts::{Holder, LanHosts, LeasedHost, LocalNames};
 
-/// The lease table: the DHCP server alone changes it.
+/// The lease table, which only the DHCP server changes.
 pub type SharedLeases = Rc<RefCell<Leases>>;
 
-/// The hosts by leases and reservations.
+/// The hosts of leases and reservations.
 pub struct OfficeHosts {
     leases: Option<SharedLeases>,
     clock: Rc<dyn Clock>,
@@ -35,7 +35,7 @@ pub struct OfficeHosts {
 }
 
 impl OfficeHosts {
-    /// The hosts in `leases`, which are none without a DHCP server, and in `reservations`.
+    /// The hosts of `leases`, which is `None` without a DHCP server, and of `reservations`.
     pub fn new(leases: Option<SharedLeases>, clock: Rc<dyn Clock>, reservations: &[Reservation]) -> Self {
         let (mut reserved, mut reserved_names) = (BTreeMap::new(), BTreeMap::new());
         for reservation in reservations {
@@ -73,7 +73,7 @@ impl LocalNames for OfficeHosts {
     }
 
     fn is_known(&self, address: IpAddr) -> bool {
-        // A lease of DHCPv4 says nothing of other addresses.
+        // DHCPv4 leases have no other addresses.
         let IpAddr::V4(address) = address else { return true };
         let Some(leases) = self.leases() else { return true };
         let is_leased = leases.at(address).is_some_and(|lease| lease.is_active(self.clock.now()));
@@ -116,7 +116,7 @@ impl LanHosts for OfficeHosts {
     }
 }
 
-/// The holder of the address of `lease`: of an address that is reserved, the reservation counts.
+/// The holder of the address of `lease`; the reservation takes precedence, if there is one.
 fn of_address(reserved: &BTreeMap<Ipv4Addr, Holder>, lease: &Lease, now: Instant) -> Option<Holder> {
     let leased = by_lease(lease, now);
     let Some(reserved) = reserved.get(&lease.address) else { return leased };
@@ -130,12 +130,12 @@ fn by_reservation(reservation: &Reservation) -> Option<Holder> {
         ReservedFor::Mac(mac) => {
             Some(Holder { address: reservation.address, mac, source: mac, until: Instant::FAR_FUTURE })
         }
-        // Which hardware address it has is known once it has a lease.
+        // Its hardware address is unknown until it has a lease.
         ReservedFor::ClientId(_) => None,
     }
 }
 
-/// `None` if nobody has the lease now.
+/// The holder by `lease`; `None` if the lease is not active.
 fn by_lease(lease: &Lease, now: Instant) -> Option<Holder> {
     let until = now + lease.remaining(now);
     let holder = Holder { address: lease.address, mac: lease.mac, source: lease.source, until };

@@ -1,8 +1,8 @@
-//! The frames that wait for a DHCP server or client: bounded, shared out among ports, and served in turn.
+//! A bounded queue of frames for a DHCP server or client, with fair shares for ports and round-robin service.
 //!
-//! A port may have as many frames waiting as there is room left for others: of [`FRAMES_MAX`] places one port that is
-//! flooded takes half, and two come to a third each. A port that has none has a place in any case. Of the ports that
-//! have frames each is served one in turn, so that a frame waits for one of each other port, not for all of a flood.
+//! A port may have as many queued frames as there is room left for other ports: of [`FRAMES_MAX`] one flooded port
+//! takes half, and two a third each. A port without queued frames always has room for one. The ports are served
+//! round-robin, so that a frame waits for one frame of each other port, not for a whole flood.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use std::rc::Rc;
 use gatepost_ground::PortId;
 use tokio::sync::mpsc;
 
-/// The most frames that wait, besides one of each port. Half of them are those of a whole office behind one port that
-/// asks at once.
+/// The most queued frames, besides one of each port. Half of them hold a whole office behind one port that starts at
+/// once.
 pub const FRAMES_MAX: usize = 512;
 /// The most lanes: one of each port, and one of frames that no port received.
 const LANES_MAX: usize = PortId::COUNT_MAX + 1;
@@ -22,7 +22,7 @@ const LANES_MAX: usize = PortId::COUNT_MAX + 1;
 pub struct Incoming {
     /// The whole Ethernet frame.
     pub frame: Vec<u8>,
-    /// The port of the gateway that the frame came in by; `None` at an interface that has no ports.
+    /// The port that received the frame; `None` at an interface without ports.
     pub port: Option<PortId>,
 }
 
@@ -32,31 +32,31 @@ impl From<Vec<u8>> for Incoming {
     }
 }
 
-/// Takes frames in. Whoever is refused drops the frame: a peer that asks by DHCP asks again.
+/// The sending half. If a send fails, the caller drops the frame: DHCP clients and servers retransmit.
 #[derive(Clone, Debug)]
 pub struct Sender {
     lanes: Rc<RefCell<Lanes>>,
-    /// One for each frame that waits.
+    /// One token for each queued frame.
     tokens: mpsc::Sender<()>,
 }
 
-/// Hands frames out.
+/// The receiving half.
 #[derive(Debug)]
 pub struct Receiver {
     lanes: Rc<RefCell<Lanes>>,
     tokens: mpsc::Receiver<()>,
 }
 
-/// Why a frame is not taken.
+/// Why a frame is not queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// As many frames of its port wait as may.
+pub enum SendError {
+    /// Its port has no room left.
     Full,
-    /// Nobody receives any more.
+    /// The receiver is gone.
     Closed,
 }
 
-/// An inbox without frames.
+/// Creates an empty queue.
 pub fn inbox() -> (Sender, Receiver) {
     let (sender, receiver) = mpsc::channel(FRAMES_MAX + LANES_MAX);
     let lanes = Rc::new(RefCell::new(Lanes::default()));
@@ -64,39 +64,39 @@ pub fn inbox() -> (Sender, Receiver) {
 }
 
 impl Sender {
-    /// Has a frame wait behind those of its port.
+    /// Queues a frame behind those of its port.
     ///
     /// # Errors
     ///
-    /// The frame is not taken.
-    pub fn try_send(&self, incoming: Incoming) -> Result<(), Refused> {
+    /// The frame is not queued.
+    pub fn try_send(&self, incoming: Incoming) -> Result<(), SendError> {
         let mut lanes = self.lanes.borrow_mut();
         let permit = match self.tokens.try_reserve() {
             Ok(permit) if lanes.has_room(incoming.port) => permit,
-            Ok(_) | Err(mpsc::error::TrySendError::Full(())) => return Err(Refused::Full),
-            Err(mpsc::error::TrySendError::Closed(())) => return Err(Refused::Closed),
+            Ok(_) | Err(mpsc::error::TrySendError::Full(())) => return Err(SendError::Full),
+            Err(mpsc::error::TrySendError::Closed(())) => return Err(SendError::Closed),
         };
         lanes.push(incoming);
         permit.send(());
         Ok(())
     }
 
-    /// Whether nobody receives any more.
+    /// Whether the receiver is gone.
     pub fn is_closed(&self) -> bool {
         self.tokens.is_closed()
     }
 }
 
 impl Receiver {
-    /// Waits for a frame: the oldest of the port whose turn it is. `None` if there are no more and all senders are
-    /// gone. A caller that stops waiting loses no frame.
+    /// Waits for a frame: the oldest of the port whose turn it is. `None` if the queue is empty and all senders are
+    /// gone. Cancelling the future loses no frame.
     pub async fn recv(&mut self) -> Option<Incoming> {
         self.tokens.recv().await?;
         self.lanes.borrow_mut().pop()
     }
 }
 
-/// The frames of each port that has any, the port whose turn it is first.
+/// The queued frames by port; the port whose turn it is comes first.
 #[derive(Debug, Default)]
 struct Lanes {
     lanes: VecDeque<Lane>,
@@ -107,12 +107,12 @@ struct Lanes {
 #[derive(Debug)]
 struct Lane {
     port: Option<PortId>,
-    /// At least one, the oldest first.
+    /// At least one frame, the oldest first.
     frames: VecDeque<Vec<u8>>,
 }
 
 impl Lanes {
-    /// Whether one more frame of `port` may wait.
+    /// Whether one more frame of `port` fits.
     fn has_room(&self, port: Option<PortId>) -> bool {
         let waiting = self.lanes.iter().find(|lane| lane.port == port).map_or(0, |lane| lane.frames.len());
         waiting == 0 || waiting < FRAMES_MAX.saturating_sub(self.len)
@@ -149,10 +149,10 @@ mod tests {
         Incoming { frame: vec![frame], port: Some(PortId(number)) }
     }
 
-    /// Sends frames of the port until one is refused; returns how many were taken.
+    /// Sends frames of the port until one is rejected; returns how many were queued.
     fn flood(sender: &Sender, number: u8) -> usize {
         let taken = (0..=FRAMES_MAX).take_while(|_| sender.try_send(of_port(number, number)).is_ok()).count();
-        assert_eq!(sender.try_send(of_port(number, number)), Err(Refused::Full));
+        assert_eq!(sender.try_send(of_port(number, number)), Err(SendError::Full));
         taken
     }
 
@@ -167,12 +167,12 @@ mod tests {
         assert_eq!(flood(&sender, 2), FRAMES_MAX / 4);
         assert_eq!(flood(&sender, 3), FRAMES_MAX / 8);
         assert_eq!(sender.try_send(of_port(4, 0)), Ok(()), "somebody else");
-        // What was taken out makes room by the same rule.
+        // Removed frames make room by the same rule.
         for _ in 0..4 {
             assert!(matches!(try_recv(&mut receiver), Poll::Ready(Some(_))));
         }
         assert_eq!(sender.try_send(of_port(3, 3)), Ok(()));
-        assert_eq!(sender.try_send(of_port(1, 1)), Err(Refused::Full));
+        assert_eq!(sender.try_send(of_port(1, 1)), Err(SendError::Full));
     }
 
     #[test]
@@ -183,7 +183,7 @@ mod tests {
             assert!(flood(&sender, number) > 0, "{number}");
         }
         assert_eq!(sender.try_send(of_port(0, 0)), Ok(()));
-        assert_eq!(sender.try_send(of_port(0, 0)), Err(Refused::Full));
+        assert_eq!(sender.try_send(of_port(0, 0)), Err(SendError::Full));
         assert_eq!(sender.try_send(vec![0].into()), Ok(()));
         let received = std::iter::repeat_with(|| try_recv(&mut receiver)).take_while(Poll::is_ready).count();
         assert!(received <= FRAMES_MAX + LANES_MAX, "{received}");
@@ -215,6 +215,6 @@ mod tests {
         let (sender, receiver) = inbox();
         drop(receiver);
         assert!(sender.is_closed());
-        assert_eq!(sender.try_send(vec![1].into()), Err(Refused::Closed));
+        assert_eq!(sender.try_send(vec![1].into()), Err(SendError::Closed));
     }
 }

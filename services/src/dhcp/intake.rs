@@ -1,5 +1,5 @@
-//! Where the gateway gives the frames that its dataplane delivered for DHCP: to the server of the LAN, or to the client
-//! on the WAN, as far as there are any.
+//! The dispatch of the frames that the dataplane delivers for DHCP: to the server of the LAN, or to the client on the
+//! WAN, if they exist.
 
 use std::cell::{Cell, RefCell};
 
@@ -8,65 +8,64 @@ use gatepost_ground::PortId;
 use super::inbox::{Incoming, Sender};
 
 gatepost_ground::counters! {
-    /// What became of the frames that the dataplane delivered to the DHCP server and the DHCP client.
+    /// Counts of the frames that the dataplane delivered for the DHCP server and the DHCP client.
     pub struct DhcpCounters {
-        /// Frames that the DHCP server on the LAN got.
+        /// Frames that the DHCP server on the LAN received.
         pub to_server: u64,
-        /// Frames for the DHCP server that were dropped because too many of their port waited for it.
+        /// Frames for the DHCP server that were dropped because its queue had no room for their port.
         pub to_server_dropped_queue_full: u64,
-        /// Frames that the DHCP client on the WAN got.
+        /// Frames that the DHCP client on the WAN received.
         pub to_client: u64,
-        /// Frames for the DHCP client that were dropped because too many of their port waited for it.
+        /// Frames for the DHCP client that were dropped because its queue had no room for their port.
         pub to_client_dropped_queue_full: u64,
-        /// Messages that the DHCP server left unanswered, as too much waited for the disk, or another change of the
-        /// same client or address did.
+        /// Messages that the DHCP server left unanswered because too many changes were waiting for the disk, or another
+        /// one of the same client or address.
         pub unanswered_disk_busy: u64,
-        /// Frames for a DHCP server or client that the gateway has not.
+        /// Frames for a DHCP server or client that does not exist.
         pub unwanted: u64,
     }
 }
 
-/// The inboxes of server and client, and what was given to them.
+/// The queues of server and client, with counters.
 #[derive(Default)]
 pub struct Intake {
     server: RefCell<Option<Sender>>,
-    /// How often the server has changed.
+    /// The number of changes of the server.
     servers: Cell<u64>,
     client: RefCell<Option<Sender>>,
     counters: RefCell<DhcpCounters>,
 }
 
-/// What became of a frame.
+/// The outcome for a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outcome {
     Taken,
     QueueFull,
-    /// The gateway has no such part.
+    /// There is no such server or client.
     Unwanted,
 }
 
 impl Intake {
-    /// Gives the server's frames to `server` from now on, or to nobody. Returns a number for
-    /// [`Intake::end_server`].
+    /// Sets the server that receives frames from now on, or none. Returns a number for [`Intake::end_server`].
     pub fn set_server(&self, server: Option<Sender>) -> u64 {
         self.servers.set(self.servers.get() + 1);
         *self.server.borrow_mut() = server;
         self.servers.get()
     }
 
-    /// Gives nothing more to the server with this number; nothing happens if another has taken its place.
+    /// Stops the delivery to the server with this number, unless another has replaced it.
     pub fn end_server(&self, number: u64) {
         if self.servers.get() == number {
             self.server.take();
         }
     }
 
-    /// Gives the client's frames to `client` from now on, or to nobody.
+    /// Sets the client that receives frames from now on, or none.
     pub fn set_client(&self, client: Option<Sender>) {
         *self.client.borrow_mut() = client;
     }
 
-    /// Takes a frame for the server that came in by `port`.
+    /// Delivers a frame to the server, received by `port`.
     pub fn for_server(&self, port: Option<PortId>, frame: &[u8]) {
         let outcome = give(self.server.borrow().as_ref(), port, frame);
         let mut counters = self.counters.borrow_mut();
@@ -77,7 +76,7 @@ impl Intake {
         }
     }
 
-    /// Takes a frame for the client that came in by `port`.
+    /// Delivers a frame to the client, received by `port`.
     pub fn for_client(&self, port: Option<PortId>, frame: &[u8]) {
         let outcome = give(self.client.borrow().as_ref(), port, frame);
         let mut counters = self.counters.borrow_mut();
@@ -88,14 +87,14 @@ impl Intake {
         }
     }
 
-    /// What was counted.
+    /// The counters.
     pub fn counters(&self) -> DhcpCounters {
         self.counters.borrow().clone()
     }
 }
 
-/// Gives a frame that came in by `port` to the server or client behind `to`. Beyond the port's share of its inbox
-/// the frame is dropped: a peer that asks by DHCP asks again.
+/// Queues a frame received by `port`. If the port has no room, the frame is dropped: DHCP clients and servers
+/// retransmit.
 fn give(to: Option<&Sender>, port: Option<PortId>, frame: &[u8]) -> Outcome {
     match to.map(|to| to.try_send(Incoming { frame: frame.to_vec(), port })) {
         Some(Ok(())) => Outcome::Taken,

@@ -1,10 +1,9 @@
-//! DHCP messages: `dhcproto`'s types with a decoder that takes any bytes. (RFC 2131, 2132, 3396)
+//! DHCP messages: `dhcproto`'s types with a decoder that accepts any bytes. (RFC 2131, RFC 2132, RFC 3396)
 //!
-//! `dhcproto` decodes options one by one, stops at the first that it cannot read and trusts lengths that
-//! a peer has written. Here the options are gathered first: from the options field and, where option 52
-//! says so, from `file` and `sname`; the parts of one that was split are joined (RFC 3396). Then those
-//! that the gateway uses are checked and typed. The others are kept as [`DhcpOption::Unknown`], byte for
-//! byte, so that option 82 can be returned verbatim (RFC 3046, section 2.2).
+//! `dhcproto` decodes options one by one, stops at the first invalid one, and trusts lengths that a peer has written.
+//! Here the options are collected first: from the options field and, if option 52 says so, from `file` and `sname`;
+//! split options are joined (RFC 3396). Then the options that the gateway uses are validated and typed. Others become
+//! [`DhcpOption::Unknown`], byte for byte, so that option 82 can be returned verbatim (RFC 3046, section 2.2).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +16,7 @@ use gatepost_ground::MacAddr;
 
 pub use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
 
-/// The longest client identifier that is understood, in octets: what fits one option.
+/// The longest client identifier, in octets: what fits one option.
 pub const CLIENT_ID_OCTETS_MAX: usize = 255;
 
 /// Octets before the options: the header and the magic cookie. (RFC 2131, section 2)
@@ -26,7 +25,7 @@ const SNAME: std::ops::Range<usize> = 44..108;
 const FILE: std::ops::Range<usize> = 108..236;
 const COOKIE: std::ops::Range<usize> = 236..240;
 
-/// What is wrong with received bytes.
+/// Why received bytes are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Shorter than the fixed part.
@@ -58,7 +57,7 @@ impl std::error::Error for Malformed {}
 ///
 /// # Errors
 ///
-/// [`Malformed`]; any other bytes are a message.
+/// The payload is not a DHCP message.
 pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     let view = borrowed::Message::new(payload).map_err(|_| Malformed::TooShort)?;
     if payload.get(COOKIE) != Some(&MAGIC) {
@@ -95,7 +94,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
     bytes
 }
 
-/// The client's hardware address. [`decode`] has seen to its length.
+/// The client's hardware address. [`decode`] has validated its length.
 pub fn mac(message: &Message) -> MacAddr {
     MacAddr(message.chaddr().try_into().unwrap_or_default())
 }
@@ -108,7 +107,7 @@ pub fn client_id(message: &Message) -> Option<&[u8]> {
     }
 }
 
-/// The address that an option holds.
+/// The address in an option.
 pub fn address_option(message: &Message, code: OptionCode) -> Option<Ipv4Addr> {
     match message.opts().get(code)? {
         DhcpOption::SubnetMask(address)
@@ -118,7 +117,7 @@ pub fn address_option(message: &Message, code: OptionCode) -> Option<Ipv4Addr> {
     }
 }
 
-/// The addresses that an option holds; none if it is absent.
+/// The addresses in an option; none if it is absent.
 pub fn addresses_option(message: &Message, code: OptionCode) -> &[Ipv4Addr] {
     match message.opts().get(code) {
         Some(DhcpOption::Router(addresses) | DhcpOption::DomainNameServer(addresses)) => addresses,
@@ -126,7 +125,7 @@ pub fn addresses_option(message: &Message, code: OptionCode) -> &[Ipv4Addr] {
     }
 }
 
-/// The number of seconds that an option holds.
+/// The number of seconds in an option.
 pub fn secs_option(message: &Message, code: OptionCode) -> Option<u32> {
     match message.opts().get(code)? {
         DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs) => {
@@ -136,7 +135,7 @@ pub fn secs_option(message: &Message, code: OptionCode) -> Option<u32> {
     }
 }
 
-/// The 16-bit number that an option holds.
+/// The 16-bit number in an option.
 pub fn u16_option(message: &Message, code: OptionCode) -> Option<u16> {
     match message.opts().get(code)? {
         DhcpOption::InterfaceMtu(number) | DhcpOption::MaxMessageSize(number) => Some(*number),
@@ -144,7 +143,7 @@ pub fn u16_option(message: &Message, code: OptionCode) -> Option<u16> {
     }
 }
 
-/// The text that an option holds.
+/// The text in an option.
 pub fn text_option(message: &Message, code: OptionCode) -> Option<&str> {
     match message.opts().get(code)? {
         DhcpOption::Hostname(text) | DhcpOption::DomainName(text) | DhcpOption::Message(text) => Some(text),
@@ -152,7 +151,7 @@ pub fn text_option(message: &Message, code: OptionCode) -> Option<&str> {
     }
 }
 
-/// The bytes of an option that has no type here.
+/// The bytes of an untyped option.
 pub fn raw_option(message: &Message, code: OptionCode) -> Option<&[u8]> {
     match message.opts().get(code)? {
         DhcpOption::Unknown(option) => Some(option.data()),
@@ -160,12 +159,12 @@ pub fn raw_option(message: &Message, code: OptionCode) -> Option<&[u8]> {
     }
 }
 
-/// An option that consists of `data`, whatever `dhcproto` would make of it.
+/// An option with the content `data`, bypassing `dhcproto`'s types.
 pub fn raw(code: OptionCode, data: Vec<u8>) -> DhcpOption {
     DhcpOption::Unknown(UnknownOption::new(code, data))
 }
 
-/// Which of the two fields hold options as well. (RFC 2132, section 9.3)
+/// The fields that contain options as well. (RFC 2132, section 9.3)
 #[derive(Clone, Copy)]
 struct Overload(u8);
 

@@ -1,5 +1,4 @@
-//! DHCP: the server that the LAN's hosts get their addresses from, and the client by which the gateway
-//! gets its own on the WAN.
+//! DHCP: the server for the LAN's hosts, and the client by which the gateway gets its address on the WAN.
 //!
 //! Both are state machines without I/O; [`service`] connects them to an [`inbox`] of raw Ethernet frames.
 

@@ -1,8 +1,8 @@
 //! The office's DHCP server as a [`Service`].
 //!
-//! The lease table and the server's state outlast a reload: it goes on by another configuration. Whoever served by the
-//! former one still answers the frames that it has been given, and what waits for the disk; new frames go to its
-//! successor from the moment it is activated.
+//! The lease table and the server's state survive a reload, which only changes the server's configuration. The former
+//! instance still answers the frames in its queue, and the requests that wait for the disk; new frames go to its
+//! successor from the activation on.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
@@ -28,7 +28,7 @@ use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, Service, State, Unprepared};
 use crate::work::{self, Work};
 
-/// What is known of the service in any case.
+/// The static description of the service.
 pub const KIND: Kind = Kind {
     name: "dhcp",
     ports: &[(Protocol::UDP, SERVER_PORT)],
@@ -39,49 +39,49 @@ pub const KIND: Kind = Kind {
     counters: DhcpCounters::GLOSSARY,
 };
 
-/// What a configuration says of the service.
+/// The service's part of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether the LAN is served.
+    /// Whether the service is enabled.
     pub enabled: bool,
     /// The addresses for clients without a reservation.
     pub pool: RangeInclusive<Ipv4Addr>,
-    /// How long a lease lasts.
+    /// The duration of a lease.
     pub lease_secs: u32,
     /// Whether this is the LAN's only server.
     pub authoritative: bool,
     /// The clients' router.
-    pub router: Told<Option<Ipv4Addr>>,
+    pub router: Advertised<Option<Ipv4Addr>>,
     /// The clients' name servers, the preferred first.
-    pub name_servers: Told<Vec<Ipv4Addr>>,
+    pub name_servers: Advertised<Vec<Ipv4Addr>>,
     /// The clients' time servers, the preferred first.
-    pub time_servers: Told<Vec<Ipv4Addr>>,
+    pub time_servers: Advertised<Vec<Ipv4Addr>>,
     /// The clients' domain, without a trailing dot.
     pub domain: String,
-    /// How many ports the LAN has.
+    /// The number of ports of the LAN.
     pub ports: usize,
-    /// Addresses kept for certain clients; their names are there without a server, too.
+    /// Reserved addresses; their names exist without a server, too.
     pub reservations: Vec<Reservation>,
 }
 
-/// What clients are told.
+/// A parameter that clients get.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told<T> {
+pub enum Advertised<T> {
     /// The gateway's own address on the LAN.
     Own,
-    /// Something else.
+    /// A configured value.
     Other(T),
 }
 
-/// Sends a frame to the LAN; `false` if it could not.
+/// Sends a frame to the LAN; `false` if it failed.
 pub type Transmit = Rc<dyn Fn(&[u8]) -> bool>;
 
-/// The office's DHCP server, over all configurations.
+/// The office's DHCP server over all configurations.
 pub struct OfficeDhcp {
     intake: Rc<Intake>,
     mac: MacAddr,
     transmit: Transmit,
-    /// The server at work, or the last that was.
+    /// The server, running or the last that ran.
     server: SharedServer,
 }
 
@@ -89,7 +89,7 @@ pub struct OfficeDhcp {
 type SharedServer = Rc<RefCell<Option<(Rc<RefCell<Server>>, SharedLeases)>>>;
 
 impl OfficeDhcp {
-    /// A server that gets its frames from `intake` and sends by `transmit`. `mac` is the gateway's hardware address on
+    /// A server that receives frames from `intake` and sends by `transmit`. `mac` is the gateway's hardware address on
     /// the LAN.
     pub fn new(intake: Rc<Intake>, mac: MacAddr, transmit: Transmit) -> Self {
         Self { intake, mac, transmit, server: Rc::default() }
@@ -161,7 +161,7 @@ impl<N: Net> Service<N> for OfficeDhcp {
     }
 }
 
-/// The leases that the disk holds, as far as it can be read.
+/// Loads the leases from the disk, as far as it is readable.
 async fn read_leases<N: Net>(host: &Host<N>) -> Leases {
     let mut leases = Leases::unread(Arc::clone(&host.storage), host.clock.now());
     loop {
@@ -174,8 +174,8 @@ async fn read_leases<N: Net>(host: &Host<N>) -> Leases {
 
 fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
     let servers = |told| match told {
-        Told::Own => vec![own.addr()],
-        Told::Other(servers) => servers,
+        Advertised::Own => vec![own.addr()],
+        Advertised::Other(servers) => servers,
     };
     Config {
         server_address: own.addr(),
@@ -184,8 +184,8 @@ fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
         lease_secs: settings.lease_secs,
         authoritative: settings.authoritative,
         router: match settings.router {
-            Told::Own => Some(own.addr()),
-            Told::Other(router) => router,
+            Advertised::Own => Some(own.addr()),
+            Advertised::Other(router) => router,
         },
         dns_servers: servers(settings.name_servers),
         domain: settings.domain,
@@ -196,12 +196,12 @@ fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
     }
 }
 
-/// The server by one configuration.
+/// The server with one configuration.
 struct OfficeInstance {
-    /// `None` if it is switched off.
+    /// `None` if it is disabled.
     server: Rc<Option<Active>>,
     intake: Rc<Intake>,
-    /// Where the server at work stands.
+    /// The slot of the running server.
     current: SharedServer,
     clock: Rc<dyn Clock>,
     work: Rc<dyn Work>,
@@ -212,19 +212,19 @@ struct OfficeInstance {
 struct Active {
     config: Config,
     leases: SharedLeases,
-    /// Given to the intake when the server is activated.
+    /// The queue's sending half, for the intake at activation.
     sender: RefCell<Option<inbox::Sender>>,
-    /// Taken by the server when it runs.
+    /// The queue's receiving half, for the running server.
     frames: RefCell<Option<inbox::Receiver>>,
     /// The server's number at the intake.
     number: Cell<u64>,
     is_running: Cell<bool>,
-    /// The server has answered all that it was given, and is given nothing more.
+    /// Notified when the server has answered all frames and gets no more.
     ended: Notify,
 }
 
 impl Active {
-    /// The server, which goes by this configuration from now on.
+    /// The server with this configuration applied.
     fn server(&self, current: &SharedServer) -> Rc<RefCell<Server>> {
         let mut current = current.borrow_mut();
         let config = self.config.clone();
@@ -245,7 +245,7 @@ impl Active {
 impl Instance for OfficeInstance {
     fn activate(&self) {
         let active = self.server.as_ref().as_ref();
-        // Who is served before loses its sender with this, and ends once it has answered what it has.
+        // This drops the former instance's sender, so the instance ends once its queue is empty.
         let sender = active.and_then(|active| active.sender.take());
         let number = self.intake.set_server(sender);
         if let Some(active) = active {

@@ -30,9 +30,9 @@ struct Office {
     disk: Arc<Memory>,
     server: Server,
     clients: Vec<Client>,
-    /// What each client believes to have.
+    /// The addresses that clients use.
     addresses: BTreeMap<usize, Ipv4Addr>,
-    /// Addresses that clients had to give up, or got in place of another.
+    /// Addresses that clients lost or changed.
     changes: usize,
     now: Instant,
     rng: StdRng,
@@ -130,7 +130,7 @@ impl Office {
         reply.or_else(|| self.server.poll_reply())?.to_frame(SERVER_MAC, SERVER)
     }
 
-    /// No two clients use one address.
+    /// Asserts that no two clients use one address.
     fn check(&self) {
         let mut users = BTreeMap::new();
         for (client, address) in &self.addresses {
@@ -139,7 +139,7 @@ impl Office {
         }
     }
 
-    /// The gateway goes down without warning and comes up again; a record was being written.
+    /// The gateway loses power in the middle of a write, and restarts.
     fn cut_power(&mut self) {
         let torn = b"[{\"address\":\"192.168.1.2\",\"client\":\"mac:02:00:00:00:00:99\",\"mac\":\"02:0";
         let len = self.rng.random_range(0..=torn.len());
@@ -147,7 +147,7 @@ impl Office {
         self.server = start(&self.config, &self.disk, self.now);
     }
 
-    /// A client is switched off and on again, with or without a memory, or gives its lease back before.
+    /// A client restarts, with or without its lease remembered, perhaps after a RELEASE.
     fn restart_client(&mut self) {
         let index = self.rng.random_range(0..self.clients.len());
         if self.rng.random_bool(0.3) {

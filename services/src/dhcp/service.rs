@@ -1,4 +1,4 @@
-//! Server and client at work: the state machines on an inbox of raw frames, the clock and the disk.
+//! The async shells of server and client: an inbox of raw frames, the clock and the disk.
 
 use std::cell::RefCell;
 use std::future::{Future, pending};
@@ -27,25 +27,25 @@ use crate::work::{self, JobFailed, Work};
 pub struct Port<T> {
     /// Its hardware address.
     pub mac: MacAddr,
-    /// The frames that it receives: at least those for UDP ports 67 (for a server) or 68 (for a client),
-    /// and ARP: for a server, the answers to its probes.
+    /// The received frames: at least those for UDP port 67 (server) or 68 (client), and ARP: for a server, the answers
+    /// to its probes.
     pub frames: Receiver,
-    /// Sends a frame; `false` if it could not.
+    /// Sends a frame; `false` if it failed.
     pub transmit: T,
 }
 
-/// Where a client keeps its address, to ask for it again after a restart.
+/// The file of a client's lease, which it requests again after a restart.
 #[derive(Clone)]
-pub struct Memory {
+pub struct LeaseFile {
     /// The disk.
     pub disk: Disk,
     /// The name of the file.
     pub file: &'static str,
 }
 
-/// Serves the segment of `port` until `stop` is ready or all senders of its frames are gone, and what it does with the
-/// disk then is done. What takes long is done by `work`, and all but those whom it is done for are served meanwhile.
-/// Several may serve for one server.
+/// Serves the segment of `port` until `stop` is ready or all senders of its frames are gone, and its request to the
+/// disk is done. `work` runs requests to the disk, and other clients are served meanwhile. Several instances may serve
+/// for one server.
 pub async fn serve<T: Fn(&[u8]) -> bool>(
     server: Rc<RefCell<Server>>,
     mut port: Port<T>,
@@ -59,7 +59,7 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
     let mut storing = Storing { server: Rc::clone(&server), clock: Rc::clone(&clock), job: None };
     loop {
         storing.begin(&*work);
-        // Before others can be done with the disk.
+        // Subscribed before other instances can finish with the disk.
         let freed = disk_free.notified();
         let due = server.borrow().poll_timeout();
         let timeout = sleep_until(&*clock, due);
@@ -73,19 +73,17 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
             }
         };
         let answer = match next(stop.as_mut(), &mut port.frames, timeout, stored).await {
-            Happening::Stop => {
+            Input::Stop => {
                 storing.finish().await;
                 is_over = true;
                 None
             }
-            Happening::Frame(incoming) => {
-                answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &incoming)
-            }
-            Happening::Timeout => {
+            Input::Frame(incoming) => answer(&mut server.borrow_mut(), port.mac, clock.as_ref(), &incoming),
+            Input::Timeout => {
                 server.borrow_mut().handle_timeout(clock.now(), clock.unix_time());
                 None
             }
-            Happening::Stored(done) => {
+            Input::Stored(done) => {
                 storing.end(done);
                 None
             }
@@ -103,20 +101,20 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
         if is_over {
             return;
         }
-        // Whoever else waits comes before the next of a flood.
+        // Other tasks run before the next frame of a flood.
         yield_now().await;
     }
 }
 
-/// What the server waits for while it serves. If it is cut off meanwhile, the request is given up.
+/// A server's request to the disk in progress. If it is dropped, the request is cancelled.
 struct Storing {
     server: Rc<RefCell<Server>>,
     clock: Rc<dyn Clock>,
-    job: Option<LocalFuture<'static, Result<server::Done, JobFailed>>>,
+    job: Option<LocalFuture<'static, Result<server::Completion, JobFailed>>>,
 }
 
 impl Storing {
-    /// Begins what is to be done with the disk now.
+    /// Begins the next request to the disk.
     fn begin(&mut self, work: &dyn Work) {
         if self.job.is_none() {
             let request = self.server.borrow_mut().poll_request(self.clock.now());
@@ -124,8 +122,8 @@ impl Storing {
         }
     }
 
-    /// Ends it, if it is done.
-    fn end(&mut self, done: Option<Result<server::Done, JobFailed>>) {
+    /// Handles its outcome, if it is done.
+    fn end(&mut self, done: Option<Result<server::Completion, JobFailed>>) {
         if let Some(done) = done {
             self.job = None;
             self.server.borrow_mut().handle_done(self.clock.now(), self.clock.unix_time(), done);
@@ -151,25 +149,25 @@ impl Drop for Storing {
     }
 }
 
-/// Gets and keeps an address on the segment of `port`, and tells `on_event` of it, until `stop` is ready
-/// or all senders of its frames are gone. A client with a memory keeps its lease for its next start, one without gives
-/// it back.
+/// Acquires and maintains an address on the segment of `port`, and passes events to `on_event`, until `stop` is ready
+/// or all senders of its frames are gone. With `lease_file` the client remembers its lease for its next start, without it
+/// releases the lease.
 pub async fn run_client<T: Fn(&[u8]) -> bool>(
     (config, rng): (client::Config, StdRng),
-    memory: Option<Memory>,
+    lease_file: Option<LeaseFile>,
     mut port: Port<T>,
     clock: Rc<dyn Clock>,
     mut on_event: impl FnMut(Event),
     stop: impl Future<Output = ()>,
 ) {
-    let remembered = match &memory {
-        Some(memory) => memory.recall(clock.unix_time()).await,
+    let stored = match &lease_file {
+        Some(lease_file) => lease_file.recall(clock.unix_time()).await,
         None => None,
     };
-    let mut client = Client::new(config, rng, remembered);
+    let mut client = Client::new(config, rng, stored);
     let mut stop = pin!(stop);
-    let mut keeping = Keeping::new(memory);
-    let mut drain = |client: &mut Client, keeping: &mut Keeping| {
+    let mut writer = LeaseWriter::new(lease_file);
+    let mut drain = |client: &mut Client, writer: &mut LeaseWriter| {
         while let Some(output) = client.poll_output() {
             match output {
                 Output::Transmit(frame) if !(port.transmit)(&frame) => {
@@ -177,7 +175,7 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
                 }
                 Output::Transmit(_) => {}
                 Output::Event(event) => {
-                    keeping.note(Remembered::of(&event, clock.unix_time()));
+                    writer.note(StoredLease::of(&event, clock.unix_time()));
                     on_event(event);
                 }
             }
@@ -185,46 +183,45 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
     };
     while let Some(due) = client.poll_timeout() {
         let timeout = tokio::time::sleep(due.since(clock.now()));
-        match next(stop.as_mut(), &mut port.frames, timeout, keeping.kept()).await {
-            Happening::Stop => break,
-            Happening::Frame(incoming) => client.handle_frame(clock.now(), &incoming.frame),
-            Happening::Timeout => client.handle_timeout(clock.now()),
-            Happening::Stored(()) => keeping.go_on(),
+        match next(stop.as_mut(), &mut port.frames, timeout, writer.written()).await {
+            Input::Stop => break,
+            Input::Frame(incoming) => client.handle_frame(clock.now(), &incoming.frame),
+            Input::Timeout => client.handle_timeout(clock.now()),
+            Input::Stored(()) => writer.go_on(),
         }
-        drain(&mut client, &mut keeping);
+        drain(&mut client, &mut writer);
     }
-    if keeping.memory.is_none() {
+    if writer.lease_file.is_none() {
         client.release();
-        drain(&mut client, &mut keeping);
+        drain(&mut client, &mut writer);
     }
 }
 
-enum Happening<T> {
+enum Input<T> {
     Stop,
     Frame(Incoming),
     Timeout,
-    /// The disk has done what it was asked for.
+    /// The request to the disk is done.
     Stored(T),
 }
 
-/// Waits for whatever happens first. Who floods the port with frames must not stop the client's clock: what
-/// is due goes before them.
+/// Waits for the next input. Timers take precedence over frames, so that a flood cannot stop the client's clock.
 async fn next<T>(
     stop: Pin<&mut impl Future<Output = ()>>,
     frames: &mut Receiver,
     timeout: impl Future<Output = ()>,
     stored: impl Future<Output = T>,
-) -> Happening<T> {
+) -> Input<T> {
     let stopped = async {
         stop.await;
-        Happening::Stop
+        Input::Stop
     };
-    let received = async { frames.recv().await.map_or(Happening::Stop, Happening::Frame) };
+    let received = async { frames.recv().await.map_or(Input::Stop, Input::Frame) };
     let timed_out = async {
         timeout.await;
-        Happening::Timeout
+        Input::Timeout
     };
-    let stored = async { Happening::Stored(stored.await) };
+    let stored = async { Input::Stored(stored.await) };
     first_of(stopped, first_of(stored, first_of(timed_out, received))).await
 }
 
@@ -233,7 +230,7 @@ fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incom
         server.handle_arp(clock.now(), clock.unix_time(), arp.sender, arp.sender_mac);
         return None;
     }
-    // The dataplane has seen that it is for the server.
+    // The dataplane has verified that it is for the server.
     let datagram = Datagram::parse(&incoming.frame)?;
     let message = message::decode(datagram.payload)
         .inspect_err(|error| tracing::debug!(%error, from = %datagram.source_mac, "not a DHCP message"))
@@ -243,16 +240,16 @@ fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incom
     reply.to_frame(mac, server.config().server_address)
 }
 
-/// What a client's file holds; `null` if there is no lease.
+/// The content of a client's file; `null` if there is no lease.
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct StoredLease {
     address: Ipv4Addr,
     /// Unix seconds.
     until: u64,
 }
 
-impl Remembered {
-    /// What to keep after `event`.
+impl StoredLease {
+    /// The content after `event`.
     fn of(event: &Event, unix_now: UnixTime) -> Option<Self> {
         match event {
             Event::Configured(Lease { address, lease_secs, .. }) => {
@@ -264,35 +261,35 @@ impl Remembered {
     }
 }
 
-/// Keeps what a client has, while the client goes on. What changes while a former state is written is written next,
-/// the latest alone.
-struct Keeping {
-    memory: Option<Memory>,
+/// Stores the client's lease while the client runs. Of the changes during a write only the latest is written next.
+struct LeaseWriter {
+    lease_file: Option<LeaseFile>,
     writing: Option<LocalFuture<'static, ()>>,
-    next: Option<Option<Remembered>>,
+    next: Option<Option<StoredLease>>,
 }
 
-impl Keeping {
-    fn new(memory: Option<Memory>) -> Self {
-        Self { memory, writing: None, next: None }
+impl LeaseWriter {
+    fn new(lease_file: Option<LeaseFile>) -> Self {
+        Self { lease_file, writing: None, next: None }
     }
 
-    /// Has `remembered` written as soon as may be.
-    fn note(&mut self, remembered: Option<Remembered>) {
-        self.next = Some(remembered);
+    /// Schedules a write of `stored`.
+    fn note(&mut self, stored: Option<StoredLease>) {
+        self.next = Some(stored);
         if self.writing.is_none() {
             self.go_on();
         }
     }
 
-    /// Writes what is to be written next.
+    /// Begins the next write.
     fn go_on(&mut self) {
-        let write = self.memory.clone().zip(self.next.take());
-        self.writing = write.map(|(memory, next)| Box::pin(async move { memory.keep(next).await }) as _);
+        let write = self.lease_file.clone().zip(self.next.take());
+        self.writing =
+            write.map(|(lease_file, next)| Box::pin(async move { lease_file.keep(next).await }) as _);
     }
 
-    /// Waits until what is written now has been; for ever if nothing is.
-    async fn kept(&mut self) {
+    /// Waits until the current write is done; for ever if there is none.
+    async fn written(&mut self) {
         match &mut self.writing {
             Some(writing) => writing.await,
             None => pending().await,
@@ -300,33 +297,34 @@ impl Keeping {
     }
 }
 
-impl Memory {
+impl LeaseFile {
     async fn recall(&self, unix_now: UnixTime) -> Option<Ipv4Addr> {
-        let remembered = self.read().await.unwrap_or_else(|error| {
+        let stored = self.read().await.unwrap_or_else(|error| {
             tracing::warn!(file = self.file, %error, "the former lease is forgotten");
             None
         });
-        remembered.filter(|remembered| unix_now.0 < remembered.until).map(|remembered| remembered.address)
+        stored.filter(|stored| unix_now.0 < stored.until).map(|stored| stored.address)
     }
 
-    async fn read(&self) -> io::Result<Option<Remembered>> {
+    async fn read(&self) -> io::Result<Option<StoredLease>> {
         let Some(content) = self.disk.read(self.file).await? else { return Ok(None) };
         let why = match parse(&content) {
-            Ok(remembered) => return Ok(remembered),
+            Ok(stored) => return Ok(stored),
             Err(why) => why,
         };
         let copy = self.disk.set_aside(self.file, content).await?;
-        let problem = format!("{} is damaged: {why}; it is forgotten, and a copy kept as {copy}", self.file);
+        let problem =
+            format!("{} is damaged: {why}; it is forgotten, and a copy written as {copy}", self.file);
         self.disk.report(Topic::WanLeaseDamaged, Some(problem));
         Ok(None)
     }
 
-    async fn keep(&self, remembered: Option<Remembered>) {
-        let kept = match serde_json::to_vec(&remembered) {
+    async fn keep(&self, stored: Option<StoredLease>) {
+        let written = match serde_json::to_vec(&stored) {
             Ok(content) => self.disk.replace(self.file, sealed::seal(&content)).await,
             Err(error) => Err(error.into()),
         };
-        let problem = kept.err().map(|error| {
+        let problem = written.err().map(|error| {
             format!(
                 "{} cannot be written: {error}; the WAN's lease will be forgotten at a restart",
                 self.file
@@ -335,13 +333,13 @@ impl Memory {
         self.disk.report(Topic::WanLeaseNotKept, problem);
     }
 
-    /// What is wrong with the content of a client's file, if anything is.
+    /// The damage of a client's file with this content, if there is any.
     pub fn damage(content: &[u8]) -> Option<String> {
         parse(content).err()
     }
 }
 
-fn parse(content: &[u8]) -> Result<Option<Remembered>, String> {
+fn parse(content: &[u8]) -> Result<Option<StoredLease>, String> {
     let payload = sealed::unseal(content).map_err(|damage| damage.to_string())?;
     serde_json::from_slice(payload).map_err(|error| error.to_string())
 }

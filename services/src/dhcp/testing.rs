@@ -1,4 +1,4 @@
-//! What the tests of server and client have in common: captured frames.
+//! Fixtures for tests of server and client: captured frames.
 
 use super::frame::Datagram;
 use super::message::{self, Message};

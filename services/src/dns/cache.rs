@@ -1,12 +1,11 @@
-//! What upstream servers said, for as long as it holds.
+//! The cache of upstream servers' answers.
 //!
-//! An entry is known by its question, or, if the answer is that the name does not exist, by the name
-//! alone: it then answers for every type and for all names below it (RFC 8020). Failures are entries
-//! too (RFC 9520). Answers whose time is over stay for a while: if upstream servers fail, they are
-//! better than nothing (RFC 8767).
+//! The key of an entry is its question, or, if the answer is that the name does not exist, the name alone: it then
+//! answers for every type and for all names below it (RFC 8020). Failures are entries too (RFC 9520). Expired answers
+//! stay for a while and are served if upstream servers fail (RFC 8767).
 //!
-//! The cache holds at most [`RECORDS_MAX`] records; what expires soonest makes room, which is what has
-//! expired longest, if anything has.
+//! The cache holds at most [`RECORDS_MAX`] records; the entry with the earliest expiry is evicted first, expired or
+//! not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -21,28 +20,28 @@ use super::name::NameKey;
 /// Records that are held; an entry without any counts as one.
 pub const RECORDS_MAX: usize = 16_384;
 
-/// An answer that was longer on the wire, in octets, is not kept.
+/// The longest answer on the wire, in octets, that is cached.
 pub const ANSWER_OCTETS_MAX: usize = 4_096;
 
-/// The longest that an answer is believed.
+/// The longest TTL of an answer.
 pub const TTL_MAX_SECS: u32 = 86_400;
 
-/// The longest that it is believed that something does not exist, RFC 2308, section 5.
+/// The longest TTL of a negative answer. (RFC 2308, section 5)
 pub const NEGATIVE_TTL_MAX_SECS: u32 = 3_600;
 
-/// How long a failure is remembered at first: RFC 9520, section 3.2 wants 1 s to 5 min.
+/// How long the first failure is cached: 1 s to 5 min. (RFC 9520, section 3.2)
 pub const FAILURE_SECS: u32 = 5;
 
-/// How long a failure is remembered at most. (RFC 9520, section 3.2)
+/// The longest time for which a failure is cached. (RFC 9520, section 3.2)
 pub const FAILURE_SECS_MAX: u32 = 300;
 
-/// How long after its time an answer may still be given, RFC 8767, section 5.
+/// How long after its expiry an answer may still be served. (RFC 8767, section 5)
 pub const STALE_MAX: Duration = Duration::from_secs(86_400);
 
-/// The TTL of such an answer, and how long upstream servers are then left in peace, RFC 8767, section 5.
+/// The TTL of a stale answer, and the time until upstream servers are queried again. (RFC 8767, section 5)
 pub const STALE_TTL_SECS: u32 = 30;
 
-/// The table of answers.
+/// The cache.
 #[derive(Default)]
 pub struct Cache {
     entries: BTreeMap<Key, Entry>,
@@ -57,7 +56,7 @@ struct Entry {
     answer: Answer,
     stored: Instant,
     expires: Instant,
-    /// A stale answer is given until then without asking again.
+    /// Until then the stale answer is served without a query.
     stale_until: Instant,
 }
 
@@ -67,24 +66,24 @@ impl Cache {
         Self::default()
     }
 
-    /// How many records are held.
+    /// The number of records.
     pub fn len(&self) -> usize {
         self.records
     }
 
-    /// Whether nothing is held.
+    /// Whether the cache is empty.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// What is known about `question`, with the TTLs that are left.
+    /// The cached answer to `question`, with the remaining TTLs.
     pub fn get(&self, now: Instant, question: &Question) -> Option<Answer> {
         let name = NameKey::new(&question.name);
         let exact = key(name.as_bytes(), question, Some(question.record_type));
         if let Some(answer) = self.get_key(now, &exact) {
             return Some(answer);
         }
-        // Who validates wants the proof for this very name, and not the one for a name above it.
+        // A validating client needs the proof for this very name, and not the one for a name above it.
         let skipped = if question.dnssec_ok { name.zones().count() - 1 } else { 0 };
         let mut zones = name.zones().skip(skipped);
         zones.find_map(|zone| self.get_key(now, &key(zone, question, None)))
@@ -109,7 +108,7 @@ impl Cache {
         None
     }
 
-    /// Keeps `answer`, which came in a message of `octets`, for as long as it says itself.
+    /// Caches `answer`, from a message of `octets`, for its TTL.
     pub fn insert(&mut self, now: Instant, question: &Question, answer: &Answer, octets: usize) {
         let name = NameKey::new(&question.name);
         let denies_name = answer.code == ResponseCode::NXDomain && answer.answers.is_empty();
@@ -123,14 +122,14 @@ impl Cache {
                 }
                 self.put(now, key, answer, ttl);
             }
-            // What was there before is outdated all the same.
+            // The former answer is outdated all the same.
             _ => self.remove(&key),
         }
     }
 
-    /// Notes that upstream servers failed to answer `question`. Gives the answer to make do with: a
-    /// stale one if there is any, else SERVFAIL, which is remembered: for [`FAILURE_SECS`], and if the question
-    /// fails `alone`, while others are answered, for twice as long as the last time, up to [`FAILURE_SECS_MAX`].
+    /// Caches the failure of `question`, and returns the answer to send: a stale one if there is one, else SERVFAIL.
+    /// The failure is cached for [`FAILURE_SECS`], and if the question fails `alone`, while others are answered, for
+    /// twice as long as the last time, up to [`FAILURE_SECS_MAX`].
     pub fn insert_failure(&mut self, now: Instant, question: &Question, alone: bool) -> Answer {
         let name = NameKey::new(&question.name);
         let exact = key(name.as_bytes(), question, Some(question.record_type));
@@ -152,7 +151,7 @@ impl Cache {
         failure
     }
 
-    /// Forgets the failures, since there are other servers to ask now.
+    /// Removes the failures, as the upstream servers have changed.
     pub fn forget_failures(&mut self) {
         let failed = |entry: &Entry| entry.answer.code == ResponseCode::ServFail;
         let keys: Vec<_> =
@@ -190,7 +189,7 @@ impl Cache {
 }
 
 impl Entry {
-    /// How long the next failure after this one is remembered.
+    /// How long the next failure after this one is cached.
     fn next_failure_secs(&self, now: Instant) -> u32 {
         let is_recent = now < self.expires + Duration::from_secs(FAILURE_SECS_MAX.into());
         if self.answer.code != ResponseCode::ServFail || !is_recent {
@@ -201,8 +200,7 @@ impl Entry {
     }
 }
 
-/// The name, an empty label, what else makes the answer a different one, and the type; no type stands
-/// for all of them.
+/// The key: the name, an empty label, the flags that change the answer, and the type; no type stands for all of them.
 fn key(name: &[u8], question: &Question, record_type: Option<RecordType>) -> Key {
     let mut key = Vec::with_capacity(name.len() + 4);
     key.extend_from_slice(name);
@@ -217,8 +215,8 @@ fn weight(answer: &Answer) -> usize {
     (answer.answers.len() + answer.authorities.len()).max(1)
 }
 
-/// How long an answer may be kept, in seconds; `None` if not at all. RFC 2308, section 5: what is denied
-/// without an SOA is not kept.
+/// How long an answer may be cached, in seconds; `None` if not at all. RFC 2308, section 5: a negative answer without
+/// an SOA is not cached.
 fn time_to_live(answer: &Answer) -> Option<u32> {
     let is_negative = !answer.authorities.is_empty();
     if answer.code == ResponseCode::NXDomain && !is_negative {
@@ -230,7 +228,7 @@ fn time_to_live(answer: &Answer) -> Option<u32> {
     shortest.map(|ttl| ttl.min(max)).filter(|&ttl| ttl > 0)
 }
 
-/// RFC 2181, section 8: a TTL with its highest bit set is zero.
+/// RFC 2181, section 8: a TTL whose highest bit is set is zero.
 fn believed(ttl: u32) -> u32 {
     if ttl > i32::MAX.unsigned_abs() { 0 } else { ttl }
 }
@@ -420,7 +418,7 @@ mod tests {
             asked: Asked,
             ttl: u32,
         },
-        /// It exists, but nothing of this type; or it is said in a way that is not to be kept.
+        /// NODATA, or a negative answer that must not be cached.
         SayNothing {
             asked: Asked,
             ttl: Option<u32>,
@@ -432,7 +430,7 @@ mod tests {
         Wait(u64),
     }
 
-    /// A question: a name, of which some are below others, its type, and whether signatures are wanted.
+    /// A question: a name, of which some are below others, its type, and the DO bit.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     struct Asked {
         name: usize,
@@ -467,7 +465,7 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        // Whole seconds, and days: an answer that is too old to be given even for want of a better one.
+        // Whole seconds, and days, after which an answer is too old to be served stale.
         let wait = prop_oneof![4 => 0..40_000_000_u64, 1 => Just(86_380_000_000)];
         let ttl = || prop_oneof![6 => 0..100_u32, 1 => Just(100_000), 1 => Just(u32::MAX)];
         let step = prop_oneof![
@@ -481,7 +479,7 @@ mod tests {
         prop::collection::vec(step, 1..60)
     }
 
-    /// Something that was said, whether it is of one type or of the whole name, and until when it holds.
+    /// An answer of the model, for one type or the whole name, with its expiry.
     struct Said {
         asked: Asked,
         is_denial: bool,
@@ -502,7 +500,7 @@ mod tests {
         }
     }
 
-    /// The model: all that was last said about each question, in a list.
+    /// The model: the last answer to each question, in a list.
     #[derive(Default)]
     struct Model(Vec<Said>);
 
@@ -516,7 +514,7 @@ mod tests {
             self.0.retain(|said| !is_same(said));
         }
 
-        /// `ttl` is how long it is believed.
+        /// Stores an answer for `ttl` seconds.
         fn say(&mut self, now: Instant, asked: Asked, answer: Answer, ttl: u32) {
             let is_denial = answer.code == ResponseCode::NXDomain;
             self.forget(asked, is_denial);
@@ -526,8 +524,8 @@ mod tests {
             }
         }
 
-        /// What fits the question, the best first: its own answer, then the denial of the name furthest
-        /// above it, or of itself. Who validates is content with the last only.
+        /// The answers that fit the question, the best first: its own answer, then the denial of the name furthest
+        /// above it, or of itself. A validating client accepts only the last.
         fn fitting(&mut self, asked: Asked) -> Vec<&mut Said> {
             let rank = |said: &Said| {
                 let is_above =
@@ -547,7 +545,7 @@ mod tests {
             self.fitting(asked).into_iter().find_map(|said| said.left(now))
         }
 
-        /// Servers failed. What was once said of this very name makes do, if it was no failure.
+        /// A failure, answered with a stale answer for this very name, unless that was a failure.
         fn fail(&mut self, now: Instant, asked: Asked) -> Answer {
             let of_name = self.fitting(asked).into_iter().filter(|said| said.asked.name == asked.name);
             let mut usable = of_name
@@ -567,7 +565,7 @@ mod tests {
         #[test]
         fn agrees_with_a_list_of_what_was_said(steps in steps()) {
             let (mut cache, mut now, mut model) = (Cache::new(), Instant::ZERO, Model::default());
-            // As it is kept: nothing longer than a day, and what claims decades is not believed at all.
+            // The answer as cached: TTLs are at most a day, and those of decades are zero.
             let kept = |mut answer: Answer| {
                 for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
                     record.ttl = if record.ttl == u32::MAX { 0 } else { record.ttl.min(TTL_MAX_SECS) };

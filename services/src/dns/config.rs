@@ -1,4 +1,4 @@
-//! What the DNS service is told.
+//! The configuration of the DNS service.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -10,28 +10,28 @@ use super::published::PublishedTexts;
 /// The configuration of a [`Service`](super::Service).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The office's domain, with or without a trailing dot: the zone that is served with authority.
+    /// The office's domain, with or without a trailing dot: the authoritative zone.
     pub domain: String,
     /// The gateway's own name in it, a single label.
     pub hostname: String,
     /// The gateway's address on the LAN, with the LAN's prefix, whose reverse names are served.
     pub lan: Ipv4Net,
-    /// The gateway's addresses on the WAN, as far as there are any yet.
+    /// The gateway's present addresses on the WAN.
     pub wan: Vec<IpAddr>,
-    /// Static names. One of these replaces the built-in name it equals.
+    /// Static names. A static name replaces a built-in name that equals it.
     pub records: Vec<StaticRecord>,
-    /// What the gateway's other services publish.
+    /// TXT records of the gateway's other services.
     pub texts: PublishedTexts,
-    /// `false`: stand-alone. Nobody is asked; what is not known does not exist.
+    /// `false`: stand-alone. No upstream server is queried, and unknown names do not exist.
     pub use_upstream: bool,
-    /// Whom to ask, in this order; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are
+    /// The upstream servers, in order of preference; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are
     /// used, and the gateway's own addresses are left out.
     pub upstreams: Vec<SocketAddr>,
-    /// Who gets any name resolved. Everybody else gets the names of `domain` and nothing more.
+    /// The networks with recursion. Other clients get only the names of `domain`.
     pub recursion_for: Vec<IpNet>,
-    /// Removes private addresses, and those of the LAN, from what foreign names say or lead to, so that a
-    /// foreign web page cannot reach LAN hosts under its own name. To be off where upstream servers
-    /// know private names rightly, as in a LAN-only network with a name server of its own.
+    /// Removes private addresses, and those of the LAN, from the answers for public names, so that a foreign web page
+    /// cannot reach LAN hosts under its own name (DNS rebinding). It has to be off if upstream servers serve private
+    /// names legitimately, as in a LAN-only network with a name server of its own.
     pub rebinding_filter: bool,
 }
 
@@ -40,11 +40,11 @@ pub struct Config {
 pub struct StaticRecord {
     /// The name; relative to the domain unless it ends with a dot.
     pub name: String,
-    /// What it says.
+    /// Its record.
     pub value: RecordValue,
 }
 
-/// What a static name says.
+/// The record of a static name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecordValue {
     /// Type A or AAAA.
@@ -53,7 +53,7 @@ pub enum RecordValue {
     Alias(String),
     /// Type MX.
     MailExchange {
-        /// Lower comes first.
+        /// The server with the lowest value is preferred.
         preference: u16,
         /// Relative to the domain unless it ends with a dot.
         exchange: String,
@@ -62,7 +62,7 @@ pub enum RecordValue {
     Text(String),
 }
 
-/// A configuration that contradicts the protocol.
+/// An invalid configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
     /// Not a domain name.

@@ -1,11 +1,10 @@
-//! Which TCP connections a listening address keeps.
+//! The admission of TCP connections on one listening address.
 //!
-//! A connection is *idle* while no question of it is being answered. When a source has its share
-//! ([`CONNECTIONS_PER_SOURCE_MAX`]), its own longest idle connection gives way to the new one; when the table is
-//! full ([`CONNECTIONS_MAX`]), the longest idle of all does, and if none is idle the one of the busiest source that
-//! was active longest ago, provided that this source has more than the new one would have. Otherwise the new
-//! connection is closed. So a connection that is being answered is never closed while an idle one could be
-//! (RFC 7766, section 6.2.3).
+//! A connection is *idle* while none of its queries is being answered. When a source has its share
+//! ([`CONNECTIONS_PER_SOURCE_MAX`]), its own longest idle connection is closed for the new one; when the table is full
+//! ([`CONNECTIONS_MAX`]), the longest idle of all is, and if none is idle, the least recently active one of the busiest
+//! source, provided that this source has more than the new one would have. Otherwise the new connection is closed. So a
+//! connection that is being answered is never closed while there is an idle one (RFC 7766, section 6.2.3).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,9 +31,9 @@ pub struct ConnectionTable {
 #[derive(Debug)]
 struct Connection {
     source: IpAddr,
-    /// Questions that are being answered.
+    /// Queries that are being answered.
     under_way: usize,
-    /// When it was opened, or a question of it last came or was answered.
+    /// When it was opened, or when one of its queries last came or was answered.
     active: Instant,
 }
 
@@ -44,17 +43,17 @@ impl Connection {
     }
 }
 
-/// A place in the table.
+/// The admission of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Admission {
     /// The new connection.
     pub id: ConnectionId,
-    /// The connection that gives way to it. It is in the table no more.
+    /// The connection that is closed for it, already removed from the table.
     pub closes: Option<ConnectionId>,
 }
 
 impl ConnectionTable {
-    /// Takes in a connection from `source`; `None` if it is to be closed.
+    /// Admits a connection from `source`; `None` if it has to be closed.
     pub fn admit(&mut self, now: Instant, source: IpAddr) -> Option<Admission> {
         let own = self.count(source);
         let closes = if own >= CONNECTIONS_PER_SOURCE_MAX {
@@ -73,7 +72,7 @@ impl ConnectionTable {
         Some(Admission { id, closes })
     }
 
-    /// A question came on the connection.
+    /// Records a query on the connection.
     pub fn begin(&mut self, now: Instant, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.under_way += 1;
@@ -81,7 +80,7 @@ impl ConnectionTable {
         }
     }
 
-    /// An answer has gone out on the connection.
+    /// Records an answer on the connection.
     pub fn end(&mut self, now: Instant, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.under_way = connection.under_way.saturating_sub(1);
@@ -89,7 +88,7 @@ impl ConnectionTable {
         }
     }
 
-    /// The connection is over.
+    /// Removes a closed connection.
     pub fn remove(&mut self, id: ConnectionId) {
         self.connections.remove(&id);
     }
@@ -104,7 +103,7 @@ impl ConnectionTable {
         idle.min_by_key(|(id, connection)| (connection.active, **id)).map(|(id, _)| *id)
     }
 
-    /// Of the source that has most connections, and more than `others`, the one that was active longest ago.
+    /// The least recently active connection of the busiest source, if that has more than `others`.
     fn of_busiest(&self, others: usize) -> Option<ConnectionId> {
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for connection in self.connections.values() {
@@ -137,7 +136,7 @@ mod tests {
         admission.id
     }
 
-    /// A table in which so many sources have their share, the first source the oldest connections.
+    /// A table in which as many sources as fit have their share; the first source has the oldest connections.
     fn full() -> (ConnectionTable, Vec<ConnectionId>) {
         let mut table = ConnectionTable::default();
         let mut ids = Vec::new();

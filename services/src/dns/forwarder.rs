@@ -1,7 +1,7 @@
-//! Asks the upstream servers.
+//! The queries to upstream servers.
 //!
-//! An *exchange* is the attempt to have one question answered, whoever wants to know; an *attempt* is
-//! one query to one server, with an identifier and a socket of its own (RFC 5452, section 9.2).
+//! An *exchange* resolves one question, for any number of clients; an *attempt* is one query to one server, with an
+//! identifier and a socket of its own (RFC 5452, section 9.2).
 //!
 //! ```text
 //!  ask ──▶ attempt ──┬─ an answer ───────────────────────────▶ done
@@ -10,12 +10,12 @@
 //!             └──────┴─ silence, an error, a referral: the next server ──▶ after the last: failed
 //! ```
 //!
-//! Silence lasts [`ATTEMPT_TIMEOUT`]; then the next server is asked, and the earlier attempts stay
-//! open: whoever answers first is heard. After [`ATTEMPTS_MAX`] attempts no further server is asked.
-//! Servers are taken in the order they are configured in, those that were silent within [`DOWN`] last.
+//! If a server does not answer within [`ATTEMPT_TIMEOUT`], the next one is queried, and the earlier attempts stay open:
+//! the first answer is used. There are at most [`ATTEMPTS_MAX`] attempts. Servers are queried in the configured order;
+//! those that have timed out within [`DOWN`] come last.
 //!
-//! A response that does not match its question is as if it had not come. There is no more than
-//! [`EXCHANGES_MAX`] at a time; who comes then is refused.
+//! A response that does not match its query is ignored. There are at most [`EXCHANGES_MAX`] exchanges at a time;
+//! further questions are rejected.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
@@ -29,20 +29,20 @@ use rand::rngs::StdRng;
 
 use super::message::{Question, Transport};
 
-/// Upstream servers that are used.
+/// The most upstream servers that are used.
 pub const UPSTREAMS_MAX: usize = 8;
 
-/// Exchanges at a time.
+/// The most exchanges at a time.
 pub const EXCHANGES_MAX: usize = 256;
 
-/// Attempts after which no further server is asked. With [`ATTEMPT_TIMEOUT`] they take 6 s: stub resolvers
-/// give up after 5 s to 10 s and shall learn of the failure before.
+/// The most attempts of an exchange. With [`ATTEMPT_TIMEOUT`] they take 6 s: stub resolvers time out after 5 s to 10 s
+/// and have to learn of the failure before.
 pub const ATTEMPTS_MAX: usize = 4;
 
-/// How long a server may be silent before the next is asked.
+/// The timeout of an attempt, after which the next server is queried.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
-/// How long a server that was silent is asked last.
+/// How long a server that has timed out is queried last.
 pub const DOWN: Duration = Duration::from_secs(30);
 
 /// An attempt's handle, never used twice.
@@ -52,49 +52,49 @@ pub struct AttemptId(u64);
 /// A query to send from a fresh socket on a random port.
 #[derive(Debug)]
 pub struct UpstreamQuery {
-    /// What to report the response under.
+    /// The attempt, for the report of the response.
     pub attempt: AttemptId,
-    /// Whom to ask; responses from anybody else are to be dropped.
+    /// The server; responses from other addresses must be dropped.
     pub server: SocketAddr,
-    /// How.
+    /// The transport.
     pub transport: Transport,
-    /// What to send.
+    /// The message.
     pub message: Vec<u8>,
 }
 
-/// What the forwarder wants done.
+/// An action for the caller.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a query, and report what comes back.
+    /// Send a query, and report its response.
     Attempt(UpstreamQuery),
     /// Close the attempt's socket.
     Close(AttemptId),
-    /// The exchange is over.
+    /// The exchange has ended.
     Done {
-        /// What was asked.
+        /// Its question.
         question: Question,
-        /// What came of it.
+        /// Its outcome.
         outcome: Outcome,
     },
 }
 
-/// What came of an exchange.
+/// The outcome of an exchange.
 #[derive(Debug)]
 pub enum Outcome {
     /// A response with NOERROR or NXDOMAIN, and its length in octets.
     Answered(Message, usize),
-    /// There was none, and there may be something wrong with the upstream servers as a whole.
+    /// There was no answer, and the upstream servers as a whole may have failed.
     Failed,
-    /// There was none, though the upstream servers answered another question meanwhile.
+    /// There was no answer, although the upstream servers answered another question meanwhile.
     FailedAlone,
 }
 
-/// Why a question cannot be asked.
+/// Why a question cannot be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No upstream server is known.
+    /// There is no upstream server.
     NoUpstream,
-    /// [`EXCHANGES_MAX`] are under way.
+    /// There are [`EXCHANGES_MAX`] exchanges.
     Full,
 }
 
@@ -104,7 +104,7 @@ pub struct Forwarder {
     exchanges: BTreeMap<Question, Exchange>,
     attempts: BTreeMap<AttemptId, Question>,
     attempts_made: u64,
-    /// When an exchange last ended with an answer.
+    /// When an exchange was last answered.
     answered: Option<Instant>,
     outputs: VecDeque<Output>,
     rng: StdRng,
@@ -119,7 +119,7 @@ struct Exchange {
     began: Instant,
     attempts: Vec<Attempt>,
     with_edns: bool,
-    /// When the last attempt has been silent for too long.
+    /// When the last attempt times out.
     deadline: Instant,
 }
 
@@ -129,12 +129,12 @@ struct Attempt {
     server: SocketAddr,
     transport: Transport,
     message_id: u16,
-    /// It has failed, or another has taken its place; nothing is expected any more.
+    /// It has failed or was replaced, so no response is expected.
     is_over: bool,
 }
 
 impl Forwarder {
-    /// A forwarder that knows no servers. `rng` is for identifiers and must not be guessable.
+    /// A forwarder without servers. `rng` provides identifiers and must be unpredictable.
     pub fn new(rng: StdRng) -> Self {
         Self {
             upstreams: Vec::new(),
@@ -147,18 +147,17 @@ impl Forwarder {
         }
     }
 
-    /// Replaces the servers; the first [`UPSTREAMS_MAX`] are used. Exchanges under way go on with the
-    /// new ones.
+    /// Replaces the servers; the first [`UPSTREAMS_MAX`] are used. Running exchanges continue with the new ones.
     pub fn set_upstreams(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
         let upstream = |address| Upstream { address, down_until: Instant::ZERO };
         self.upstreams = addresses.into_iter().take(UPSTREAMS_MAX).map(upstream).collect();
     }
 
-    /// Asks `question`, or joins the exchange that already does.
+    /// Forwards `question`, or joins the exchange for it.
     ///
     /// # Errors
     ///
-    /// Nobody can be asked now; nothing is remembered of it.
+    /// There is no server or no room; nothing has changed.
     pub fn ask(&mut self, now: Instant, question: &Question) -> Result<(), Refusal> {
         if self.exchanges.contains_key(question) {
             return Ok(());
@@ -173,7 +172,7 @@ impl Forwarder {
         Ok(())
     }
 
-    /// Ends the exchange about `question`, if there is one, without an [`Output::Done`].
+    /// Cancels the exchange for `question`, if there is one, without an [`Output::Done`].
     pub fn give_up(&mut self, question: &Question) {
         let exchange = self.exchanges.remove(question);
         for attempt in exchange.into_iter().flat_map(|exchange| exchange.attempts) {
@@ -183,7 +182,7 @@ impl Forwarder {
         }
     }
 
-    /// A message came back for an attempt, from the server that it was sent to.
+    /// Handles a message for an attempt, from the attempt's server.
     pub fn handle_response(&mut self, now: Instant, id: AttemptId, bytes: &[u8]) {
         let Some((question, attempt)) = self.open_attempt(id) else { return };
         let Some(response) = question.read_response(attempt.message_id, bytes) else { return };
@@ -201,7 +200,7 @@ impl Forwarder {
                 self.answered = Some(now);
                 self.finish(&question, Outcome::Answered(response, bytes.len()));
             }
-            // RFC 6891, section 7: it does not know EDNS.
+            // RFC 6891, section 7: the server does not support EDNS.
             ResponseCode::FormErr | ResponseCode::NotImp
                 if response.edns.is_none() && self.drop_edns(&question) =>
             {
@@ -211,7 +210,7 @@ impl Forwarder {
         }
     }
 
-    /// An attempt cannot succeed: the connection was refused or broke.
+    /// Handles the failure of an attempt, such as a refused or reset connection.
     pub fn handle_failure(&mut self, now: Instant, id: AttemptId) {
         if let Some((question, attempt)) = self.open_attempt(id) {
             self.mark_down(now, attempt.server);
@@ -219,7 +218,7 @@ impl Forwarder {
         }
     }
 
-    /// To be called at [`poll_timeout`](Self::poll_timeout).
+    /// Handles the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         let due = |(question, exchange): (&Question, &Exchange)| {
             (exchange.deadline <= now).then(|| question.clone())
@@ -234,12 +233,12 @@ impl Forwarder {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    /// When [`handle_timeout`](Self::handle_timeout) must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.exchanges.values().map(|exchange| exchange.deadline).min()
     }
 
-    /// What is to be done next.
+    /// The next action.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -259,19 +258,19 @@ impl Forwarder {
         }
     }
 
-    /// Whether EDNS was still used.
+    /// Disables EDNS for the exchange; `false` if it was disabled already.
     fn drop_edns(&mut self, question: &Question) -> bool {
         self.exchanges.get_mut(question).is_some_and(|exchange| std::mem::take(&mut exchange.with_edns))
     }
 
-    /// Asks the same server again in another way.
+    /// Repeats the query to the same server with other parameters.
     fn replace(&mut self, now: Instant, question: &Question, attempt: Attempt, transport: Transport) {
         self.close(question, attempt.id);
         self.attempt(now, question, attempt.server, transport);
     }
 
-    /// One attempt has come to nothing. The others that are open go on; without any, the next server
-    /// is asked, unless each has been.
+    /// Handles a failed attempt. Other open attempts continue; without any, the next server is queried, unless each has
+    /// been.
     fn fail(&mut self, now: Instant, question: &Question, id: AttemptId) {
         self.close(question, id);
         let is_open = |exchange: &Exchange| exchange.attempts.iter().any(|attempt| !attempt.is_over);
@@ -293,7 +292,7 @@ impl Forwarder {
         }
     }
 
-    /// The server that was asked the fewest times, and among those the first that is not down.
+    /// The server with the fewest queries in this exchange, and among those the first that is not down.
     fn next_server(&self, now: Instant, exchange: &Exchange, next: Next) -> Option<SocketAddr> {
         if exchange.attempts.len() >= ATTEMPTS_MAX {
             return None;
@@ -336,18 +335,18 @@ impl Forwarder {
     }
 }
 
-/// Whether a server says whom else to ask instead of finding out, RFC 2308, section 2.2.
+/// Whether the response is a referral instead of an answer. (RFC 2308, section 2.2)
 fn is_referral(response: &Message) -> bool {
     let has = |kind| response.authorities.iter().any(|record| record.record_type() == kind);
     response.answers.is_empty() && has(RecordType::NS) && !has(RecordType::SOA)
 }
 
-/// Which servers may be asked next.
+/// The servers that may be queried next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// Silent ones too: the query may have been lost.
+    /// Servers that have timed out too, as the query may have been lost.
     Any,
-    /// Only those that have not been asked.
+    /// Only those that have not been queried.
     Unasked,
 }
 

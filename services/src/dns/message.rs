@@ -1,7 +1,7 @@
-//! Questions as clients put them, and what is sent back: RFC 1035, section 4, EDNS(0) of RFC 6891.
+//! DNS messages of clients and to clients. (RFC 1035, section 4; EDNS(0): RFC 6891)
 //!
-//! [`Request::parse`] takes what arrived and lets through one well-formed question of class IN. The
-//! rest is rejected with the code that the RFCs name, or ignored where an answer could start a loop.
+//! [`Request::parse`] accepts one well-formed question of class IN. Others are rejected with the code that the RFCs
+//! specify, or ignored if a response could start a loop.
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -9,14 +9,14 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 /// The largest UDP message to a client without EDNS, RFC 1035, section 4.2.1.
 pub const UDP_OCTETS_DEFAULT: u16 = 512;
 
-/// The largest UDP message that is sent or asked for: it fits IPv6's smallest MTU, so it is never
-/// fragmented (dnsflagday.net/2020).
+/// The largest UDP message that is sent or accepted: it fits IPv6's smallest MTU, so it is never fragmented
+/// (dnsflagday.net/2020).
 pub const UDP_OCTETS_MAX: u16 = 1232;
 
 const HEADER_OCTETS: usize = 12;
 const FLAG_RESPONSE: u8 = 0x80;
 
-/// How a message travels.
+/// The transport of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Transport {
     /// One message per datagram.
@@ -30,81 +30,80 @@ pub enum Transport {
 pub struct Request {
     /// The client's identifier.
     pub id: u16,
-    /// What it asks for, in its own spelling.
+    /// The name, in the client's spelling.
     pub name: Name,
-    /// The type it asks for.
+    /// The type.
     pub record_type: RecordType,
-    /// RD: it wants the question resolved.
+    /// RD: recursion is desired.
     pub recursion_desired: bool,
-    /// CD: it validates itself (RFC 4035, section 3.2.2).
+    /// CD: the client validates (RFC 4035, section 3.2.2).
     pub checking_disabled: bool,
-    /// DO: it wants signatures (RFC 3225).
+    /// DO: the client requests signatures (RFC 3225).
     pub dnssec_ok: bool,
     edns: bool,
     response_octets_max: u16,
 }
 
-/// What an arrived message is.
+/// A received message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Parsed {
-    /// A question to answer.
+    /// A query to answer.
     Request(Request),
-    /// Nothing to answer in it; the response to send.
+    /// An invalid query, with the response to send.
     Reject(Vec<u8>),
-    /// A response, or too short to have an identifier: no answer, so that two servers never answer
-    /// each other for ever.
+    /// A response, or too short to have an identifier: ignored, so that two servers never answer each other for ever.
     Ignore,
 }
 
-/// What there is to say to a question.
+/// The answer to a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// How it went, for the last name of the chain (RFC 6604).
+    /// The code, for the last name of the chain (RFC 6604).
     pub code: ResponseCode,
-    /// The chain of CNAMEs from the question's name on, and the records at its end.
+    /// The CNAME chain from the question's name on, and the records at its end.
     pub answers: Vec<Record>,
-    /// The SOA that a negative answer holds by.
+    /// The SOA of a negative answer.
     pub authorities: Vec<Record>,
-    /// The chain is not at its end: this name is to be looked up next.
+    /// The chain is incomplete: the next name to look up.
     pub continues_at: Option<Name>,
 }
 
 impl Answer {
-    /// An answer that is only a code.
+    /// An answer with a code only.
     pub fn code(code: ResponseCode) -> Self {
         Self { code, ..Self::default() }
     }
 
-    /// An answer of records.
+    /// An answer with records.
     pub fn records(answers: Vec<Record>) -> Self {
         Self { answers, ..Self::default() }
     }
 
-    /// The answer that something does not exist, by the authority of `soa`.
+    /// A negative answer with the SOA `soa`.
     pub fn negative(code: ResponseCode, mut soa: Record) -> Self {
         limit_negative_ttl(&mut soa);
         Self { code, authorities: vec![soa], ..Self::default() }
     }
 }
 
-/// RFC 2308, section 3: what an SOA denies holds for the smaller of its TTL and its MINIMUM.
+/// RFC 2308, section 3: the TTL of a negative answer is the smaller of the SOA's TTL and its MINIMUM.
 pub fn limit_negative_ttl(record: &mut Record) {
     if let RData::SOA(soa) = &record.data {
         record.ttl = record.ttl.min(soa.minimum);
     }
 }
 
-/// What a response says beside the [`Answer`].
+/// The flags of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
-    /// AA: the question's name is in a zone of ours.
+    /// AA: the question's name is in a local zone.
     pub authoritative: bool,
-    /// RA: this client may have any name resolved.
+    /// RA: recursion is available to this client.
     pub recursion_available: bool,
 }
 
 impl Request {
-    /// Reads what a client sent.
+    /// Parses a client's message.
     pub fn parse(bytes: &[u8], transport: Transport) -> Parsed {
         let Some(header) = bytes.first_chunk::<HEADER_OCTETS>() else { return Parsed::Ignore };
         if header[2] & FLAG_RESPONSE != 0 {
@@ -159,8 +158,8 @@ impl Request {
         Parsed::Request(request)
     }
 
-    /// The response to send. One that is too long for the client comes without any records and says so
-    /// with TC, so that nobody takes a part for the whole (RFC 2181, section 9).
+    /// Builds the response. One that is too long for the client has no records and the TC bit, so that no client takes
+    /// a part for the whole (RFC 2181, section 9).
     pub fn respond(&self, answer: &Answer, flags: Flags) -> Vec<u8> {
         let full = encode(&self.response(answer, flags));
         if full.len() <= usize::from(self.response_octets_max) {
@@ -169,7 +168,7 @@ impl Request {
         self.respond_truncated(flags)
     }
 
-    /// A response without records that says with TC: ask over TCP. It is no longer than the question.
+    /// A response without records and with the TC bit, which makes clients use TCP. It is no longer than the query.
     pub fn respond_truncated(&self, flags: Flags) -> Vec<u8> {
         let mut response = self.response(&Answer::default(), flags);
         response.metadata.truncation = true;
@@ -193,17 +192,16 @@ impl Request {
     }
 }
 
-/// What upstream servers are asked. It is also what an exchange with them is known by: clients that
-/// differ only in spelling share one.
+/// A question to upstream servers. It identifies an exchange: clients that differ only in spelling share one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Question {
     /// The name.
     pub name: Name,
     /// The type.
     pub record_type: RecordType,
-    /// DO: signatures are wanted.
+    /// DO: signatures are requested.
     pub dnssec_ok: bool,
-    /// CD: whoever asks validates himself.
+    /// CD: the client validates.
     pub checking_disabled: bool,
 }
 
@@ -220,8 +218,8 @@ impl Question {
         encode(&query)
     }
 
-    /// Reads a response; `None` unless it answers exactly this question under `id` (RFC 5452
-    /// section 9.1). Whether it came from whom it was asked is for the caller to see.
+    /// Parses a response; `None` unless it answers exactly this question with `id` (RFC 5452, section 9.1). The caller
+    /// verifies the sender.
     pub fn read_response(&self, id: u16, bytes: &[u8]) -> Option<Message> {
         let question_count = bytes.get(4..6)?;
         if bytes.get(..2)? != id.to_be_bytes() || question_count != [0, 1] {
@@ -245,7 +243,7 @@ fn edns(dnssec_ok: bool) -> Edns {
     edns
 }
 
-/// OPT and the transaction and transfer types, RFC 6895, section 3.1; ANY is not among them.
+/// OPT and the transaction and transfer types except ANY. (RFC 6895, section 3.1)
 fn is_meta(record_type: RecordType) -> bool {
     let code = u16::from(record_type);
     record_type == RecordType::OPT || (128..=254).contains(&code)
@@ -255,10 +253,10 @@ fn reject(message: Message) -> Parsed {
     Parsed::Reject(encode(&message))
 }
 
-/// What does not fit into 65,535 octets is left out with TC set.
+/// Encodes `message`; records beyond 65,535 octets are left out, with the TC bit set.
 fn encode(message: &Message) -> Vec<u8> {
     message.to_vec().unwrap_or_else(|_| {
-        // What cannot be encoded is answered with a bare header.
+        // A message that cannot be encoded is answered with a bare header.
         let Metadata { id, op_code, .. } = message.metadata;
         let [id_high, id_low] = id.to_be_bytes();
         let flags = [FLAG_RESPONSE | u8::from(op_code) << 3, ResponseCode::ServFail.low()];

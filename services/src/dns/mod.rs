@@ -1,7 +1,6 @@
-//! DNS for the office: its own names answered with authority, the others through the provider's servers
-//! and a cache.
+//! DNS for the office: authoritative for its own names; others are resolved through the provider's servers and a cache.
 //!
-//! # How a question is answered
+//! # The resolution of a query
 //!
 //! ```text
 //!              ┌─────────────── Server ────────────────┐
@@ -10,26 +9,25 @@
 //!              └──────── Service: sockets, time ───────┘
 //! ```
 //!
-//! 1. [`message`] reads the question and rejects what is malformed or not ours to answer.
-//! 2. [`zone`] knows the office's names: the built-in ones, the static ones and, asked anew for every
-//!    question, those of the LAN's hosts ([`LocalNames`]). It also knows what must never leave the office:
-//!    reverse zones of private addresses and special names ([`special`]). What lies in a local zone is
-//!    answered from it, also when the answer is "no".
-//! 3. [`cache`] holds what upstream servers said, and that they failed.
-//! 4. [`waiting`] holds the questions that wait for upstream servers, and gives each client and each zone
-//!    ([`upstream_zone`]) a share of them.
-//! 5. [`forwarder`] asks the upstream servers; identical questions share one exchange. [`reply`] takes
-//!    from an answer only what belongs to the question.
+//! 1. [`message`] parses the query and rejects malformed ones.
+//! 2. [`zone`] has the office's names: built-in ones, static ones and, looked up for every query, those of the LAN's
+//!    hosts ([`LocalNames`]). It also has the zones that must never leave the office: reverse zones of private
+//!    addresses and special names ([`special`]). A name in a local zone is answered from it, also with a denial.
+//! 3. [`cache`] holds upstream servers' answers and failures.
+//! 4. [`waiting`] holds the queries that wait for upstream servers, with a share for each client and each zone
+//!    ([`upstream_zone`]).
+//! 5. [`forwarder`] queries the upstream servers; identical questions share one exchange. [`reply`] extracts from a
+//!    response only the records that answer the question.
 //!
-//! What a client on the WAN is sent over UDP is limited in its rate ([`rate_limit`]), and each source has a share
-//! of the TCP connections ([`connections`]).
+//! UDP responses to clients on the WAN are rate limited ([`rate_limit`]), and each source has a share of the TCP
+//! connections ([`connections`]).
 //!
-//! A CNAME from one of these to another is followed, a bounded number of times.
+//! CNAMEs between these are followed, a bounded number of times.
 //!
-//! [`server::Server`] is all of this as one state machine without I/O; [`Service`] connects it to sockets, and
-//! [`office`] makes it one of the gateway's services, which the others ask by a [`resolver`]. What it does not do:
-//! validate DNSSEC (it passes signatures to those who ask for them and never sets AD), transfer zones, or accept
-//! updates. Other services publish TXT records there while they run ([`published`]).
+//! [`server::Server`] combines all of this into one state machine without I/O; [`Service`] connects it to sockets, and
+//! [`office`] makes it one of the gateway's services; other services use it through a [`resolver`]. Not supported:
+//! DNSSEC validation (signatures are passed to clients that request them, and AD is never set), zone transfers, and
+//! updates. Other services publish TXT records in it at run time ([`published`]).
 
 pub mod cache;
 pub mod connections;

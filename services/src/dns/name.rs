@@ -4,14 +4,13 @@ use std::borrow::Borrow;
 
 use hickory_proto::rr::Name;
 
-/// The name in A-labels, as DNS has it; `None` if it is no name. (RFC 5891, section 4.4)
+/// The name in A-labels; `None` if it is invalid. (RFC 5891, section 4.4)
 pub fn a_labels(name: &str) -> Option<String> {
     Some(Name::from_utf8(name).ok()?.to_ascii())
 }
 
-/// A name with its labels from the root down, each after its length octet and in lower case
-/// (RFC 4343). So a zone's key is a prefix of the key of every name in it, and sorts before them with
-/// nothing between.
+/// A name with its labels from the root down, each after its length octet and in lower case (RFC 4343). So a zone's key
+/// is a prefix of the keys of all names in it, and sorts directly before them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct NameKey(Vec<u8>);
 
@@ -51,7 +50,7 @@ impl NameKey {
         self.0.starts_with(&zone.0)
     }
 
-    /// The key's octets, no two names' alike and without a zero octet where a label could begin.
+    /// The key's octets, unique for a name and without a zero octet where a label could begin.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }

@@ -1,10 +1,9 @@
 //! The office's name service as a [`Service`](crate::service::Service).
 //!
-//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. Its counters go
-//! on from those of the instances before. An instance that is replaced still answers what it has been asked.
+//! An instance binds the gateway's addresses while it is prepared, and follows their changes. Its counters continue
+//! those of its predecessors. A replaced instance still answers the queries that it has received.
 //!
-//! The gateway's other services ask it by the [`Resolver`] that it publishes, also if it is switched off and serves no
-//! client.
+//! The gateway's other services use the [`Resolver`] that it publishes, even if the service for clients is disabled.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -28,7 +27,7 @@ use crate::lan_hosts::LocalNames;
 use crate::net::Net;
 use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, State, Unprepared};
 
-/// What is known of the service in any case.
+/// The static description of the service.
 pub const KIND: Kind = Kind {
     name: "dns",
     ports: &[(Protocol::TCP, PORT), (Protocol::UDP, PORT)],
@@ -42,10 +41,10 @@ pub const KIND: Kind = Kind {
 /// RFC 1035, section 4.2.
 const PORT: u16 = 53;
 
-/// What a configuration says of the service.
+/// The service's part of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether names are served to clients.
+    /// Whether clients are served.
     pub enabled: bool,
     /// The office's domain, with or without a trailing dot.
     pub domain: String,
@@ -53,7 +52,7 @@ pub struct Settings {
     pub hostname: String,
     /// Static names.
     pub records: Vec<StaticRecord>,
-    /// Whom to ask.
+    /// The upstream servers.
     pub upstreams: Upstreams,
     /// As [`Config::rebinding_filter`].
     pub rebinding_filter: bool,
@@ -61,19 +60,19 @@ pub struct Settings {
     pub on_outside: bool,
 }
 
-/// Whom the name service asks.
+/// The choice of upstream servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Upstreams {
-    /// Nobody.
+    /// None: stand-alone.
     Nobody,
-    /// The servers that the provider offers, those of IPv4.
+    /// The IPv4 servers from the provider's DHCP.
     Offered,
-    /// These.
+    /// Configured servers.
     Set(Vec<IpAddr>),
 }
 
 impl Upstreams {
-    /// The servers to ask while the gateway has `addresses`.
+    /// The upstream servers while the gateway has `addresses`.
     pub fn at(&self, addresses: &Addresses) -> Vec<IpAddr> {
         match self {
             Self::Nobody => Vec::new(),
@@ -83,18 +82,18 @@ impl Upstreams {
     }
 }
 
-/// The office's name service, over all configurations.
+/// The office's DNS service over all configurations.
 #[derive(Default)]
 pub struct OfficeDns {
     totals: Rc<RefCell<Totals>>,
 }
 
-/// What the instances have counted.
+/// The sum of the instances' counters.
 #[derive(Default)]
 struct Totals {
-    /// Those that are gone.
+    /// The counters of dropped instances.
     before: Stats,
-    /// Those that are there, the latest last.
+    /// The existing instances, the latest last.
     instances: Vec<Weak<dyn Counting>>,
 }
 
@@ -136,15 +135,15 @@ impl<N: Net> service::Service<N> for OfficeDns {
     }
 }
 
-/// The name service by one configuration.
+/// The DNS service with one configuration.
 struct OfficeInstance<N: Net> {
     dns: Service<N>,
     settings: Settings,
     addresses: Subscription,
     totals: Rc<RefCell<Totals>>,
-    /// The addresses that it goes by.
+    /// The addresses that are applied.
     followed: RefCell<Rc<Addresses>>,
-    /// What could not be bound when the addresses changed.
+    /// The error of binding new addresses.
     trouble: RefCell<Option<String>>,
     this: Weak<Self>,
 }
@@ -183,7 +182,7 @@ impl<N: Net> OfficeInstance<N> {
         }))
     }
 
-    /// Goes over to `new` addresses.
+    /// Applies `new` addresses.
     async fn follow(&self, new: Rc<Addresses>) {
         let old = self.followed.replace(Rc::clone(&new));
         if own_outside(&new) != own_outside(&old) {
@@ -210,12 +209,12 @@ impl<N: Net> OfficeInstance<N> {
     }
 }
 
-/// The gateway's addresses on the outside by which it is known: that of its first interface there with IPv4.
+/// The gateway's own addresses on the outside: those of its first interface with IPv4 there.
 fn own_outside(addresses: &Addresses) -> Vec<IpAddr> {
     addresses.ipv4(Role::Outside).next().map(|network| network.addr().into()).into_iter().collect()
 }
 
-/// Where a service of `settings` listens while the gateway has `addresses`.
+/// The sockets to listen on with `settings` while the gateway has `addresses`.
 fn wanted(settings: &Settings, addresses: &Addresses) -> BTreeSet<SocketAddr> {
     if settings.enabled { addresses.places(&[PORT], settings.on_outside) } else { BTreeSet::new() }
 }
@@ -224,7 +223,7 @@ fn servers(settings: &Settings, addresses: &Addresses) -> Vec<SocketAddr> {
     settings.upstreams.at(addresses).into_iter().map(|server| SocketAddr::from((server, PORT))).collect()
 }
 
-/// `None` if there is no LAN.
+/// The server's configuration; `None` without a LAN.
 fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
     let lan = addresses.ipv4(Role::Inside).next()?;
     Some(Config {
@@ -271,7 +270,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
                 let new = Rc::clone(&addresses.borrow_and_update());
                 this.follow(new).await;
             }
-            // Nobody publishes any more: another configuration is in force.
+            // The publisher is gone: another configuration is in force.
             std::future::pending::<()>().await;
         })
     }
@@ -300,7 +299,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
 }
 
 impl<N: Net> Drop for OfficeInstance<N> {
-    /// What it counted stays in the sum, if it was ever activated.
+    /// Adds its counters to the sum, if it was ever activated.
     fn drop(&mut self) {
         let mut totals = self.totals.borrow_mut();
         let this: *const Self = self;

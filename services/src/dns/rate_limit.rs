@@ -1,13 +1,12 @@
-//! How many answers a network gets that may not have asked for them (response rate limiting).
+//! Response rate limiting (RRL): the answers that a network gets without proof that it sent the queries.
 //!
-//! Over UDP anybody can ask in another's name, and have the answers sent to a victim. Clients that may not ask for
-//! any name, those on the WAN, therefore get a limited number of answers: [`SAME_PER_SECOND`] alike and
-//! [`ALL_PER_SECOND`] in all for each network of a /24 (IPv6: /56), counted by token buckets of one second. Answers
-//! are alike if they are about the same existing name, or if they are denials, empty answers or errors, whatever
-//! the name.
+//! Over UDP an attacker can forge a victim's address, and have the answers sent there. Clients without recursion, those
+//! on the WAN, therefore get a limited number of answers: [`SAME_PER_SECOND`] alike and [`ALL_PER_SECOND`] in all for
+//! each network of a /24 (IPv6: /56), by token buckets of one second. Answers are alike if they are for the same
+//! existing name, or if they are denials, empty answers or errors, for any name.
 //!
-//! Of the answers beyond, every [`SLIP`]-th is sent without records and with TC, no longer than its question: a
-//! client that did ask then asks over TCP, which cannot be forged. The others are dropped.
+//! Every [`SLIP`]-th answer beyond the limit is sent without records and with TC, no longer than its query: a real
+//! client then retries over TCP, whose addresses cannot be forged. The others are dropped.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -18,38 +17,38 @@ use hickory_proto::op::ResponseCode;
 use super::message::Answer;
 use super::name::NameKey;
 
-/// Answers alike that a network gets each second.
+/// The answers alike for a network each second.
 pub const SAME_PER_SECOND: u64 = 10;
 
-/// Answers that a network gets each second.
+/// The answers for a network each second.
 pub const ALL_PER_SECOND: u64 = 50;
 
-/// One in so many of the answers beyond the limit is sent with TC.
+/// Of the answers beyond the limit, one in this number is sent with TC.
 pub const SLIP: u64 = 5;
 
-/// Buckets that are kept. When there is one more, the one that was used longest ago is forgotten: to be among the
-/// forgotten, a network must have been asked for less often than [`BUCKETS_MAX`] others.
+/// The most buckets. With one more, the least recently used one is removed: a removed network has been queried less
+/// often than [`BUCKETS_MAX`] others.
 pub const BUCKETS_MAX: usize = 8_192;
 
-/// What is to become of an answer.
+/// The decision about an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is sent.
+    /// Send it.
     Send,
-    /// It is sent without records, with TC.
+    /// Send it without records, with TC.
     Truncate,
-    /// It is not sent.
+    /// Drop it.
     Drop,
 }
 
-/// Which answers are alike.
+/// The kind by which answers are alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Records of this name.
     Records(NameKey),
-    /// The name has nothing of the type.
+    /// NODATA: the name has no records of the type.
     Empty,
-    /// The name does not exist.
+    /// NXDOMAIN: the name does not exist.
     Denial,
     /// An error.
     Error,
@@ -67,7 +66,7 @@ impl Kind {
     }
 }
 
-/// The buckets.
+/// The rate limits.
 #[derive(Default)]
 pub struct RateLimiter {
     buckets: BTreeMap<Key, Bucket>,
@@ -75,27 +74,27 @@ pub struct RateLimiter {
     used: u64,
 }
 
-/// A network, and the kind of answers; `None` stands for all answers.
+/// A network, and the kind of answers; `None` is the limit of all answers.
 type Key = (IpAddr, Option<Kind>);
 
 struct Bucket {
     /// Millionths of an answer.
     tokens: u64,
     filled: Instant,
-    /// Answers beyond the limit so far.
+    /// The number of answers beyond the limit.
     beyond: u64,
-    /// The place in the order of use.
+    /// The sequence number of the last use.
     used: u64,
 }
 
 const TOKEN: u64 = 1_000_000;
 
 impl RateLimiter {
-    /// Decides about an answer of `kind` to `client`, and counts it.
+    /// Decides about an answer of `kind` to `client`, and takes tokens for it.
     pub fn check(&mut self, now: Instant, client: IpAddr, kind: Kind) -> Verdict {
         let network = network_of(client);
         let same = self.take(now, (network, Some(kind)), SAME_PER_SECOND);
-        // What is not sent does not count among all.
+        // A dropped answer takes no token of the limit for all answers.
         if same != Verdict::Send { same } else { self.take(now, (network, None), ALL_PER_SECOND) }
     }
 
@@ -113,7 +112,7 @@ impl RateLimiter {
                 new
             }
         };
-        // So many tokens a second are as many millionths of a token a microsecond.
+        // N tokens a second are N millionths of a token a microsecond.
         let micros = u64::try_from(now.since(bucket.filled).as_micros()).unwrap_or(u64::MAX);
         bucket.tokens = bucket.tokens.saturating_add(micros.saturating_mul(per_second)).min(full);
         bucket.filled = now;
@@ -142,7 +141,7 @@ impl RateLimiter {
     }
 }
 
-/// The /24 of an IPv4 address, the /56 of an IPv6 address: the least that one holder has.
+/// The /24 of an IPv4 address, the /56 of an IPv6 address: the smallest usual assignments.
 fn network_of(client: IpAddr) -> IpAddr {
     match client {
         IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() & (!0 << 8)).into(),
@@ -165,7 +164,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// The verdicts on so many answers, as numbers of those sent, truncated and dropped.
+    /// The numbers of answers that were sent, truncated and dropped.
     fn verdicts(
         limiter: &mut RateLimiter,
         now: Instant,
@@ -189,7 +188,7 @@ mod tests {
     #[test]
     fn a_network_gets_so_many_answers_alike_and_every_fifth_of_the_rest_with_tc() {
         let mut limiter = RateLimiter::default();
-        // The whole /24 counts as one.
+        // The whole /24 shares one limit.
         let flood = |n: u64| {
             (IpAddr::from([203, 0, 113, u8::try_from(n % 256).unwrap()]), records("www.office.example."))
         };

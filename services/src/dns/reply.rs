@@ -1,6 +1,6 @@
-//! What is taken from an upstream server's response: the chain that starts at the question's name, and
-//! the SOA that a negative answer needs. Everything else a server may have put in is left out, so that
-//! it can neither be passed on nor cached (RFC 2181, section 5.4.1).
+//! The extraction of an answer from an upstream server's response: the chain from the question's name on, and the SOA
+//! of a negative answer. All other records are ignored, so that they are neither forwarded nor cached (RFC 2181,
+//! section 5.4.1).
 
 use std::net::IpAddr;
 
@@ -9,13 +9,13 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::message::{Answer, Question, limit_negative_ttl};
 
-/// The most names in the chain of one response.
+/// The longest chain of one response.
 const CHAIN_NAMES_MAX: usize = 16;
 
-/// Reads the answer to `question` out of `response`, whose code is NOERROR or NXDOMAIN.
+/// Extracts the answer to `question` from `response`, whose code is NOERROR or NXDOMAIN.
 ///
-/// `is_local` tells the names that upstream servers have nothing to say about: a chain that comes to
-/// one continues there. Addresses that `is_forbidden` names are left out.
+/// `is_local` names are not up to upstream servers: a chain that comes to one is continued locally. Addresses that are
+/// `is_forbidden` are left out.
 pub fn read_answer(
     question: &Question,
     response: Message,
@@ -50,9 +50,9 @@ pub fn read_answer(
 struct Chain {
     /// At least the question's name.
     names: Vec<Name>,
-    /// The last name has what was asked for.
+    /// The last name has the requested type.
     found: bool,
-    /// The last name is a local one.
+    /// The last name is local.
     left_to_us: bool,
     record_type: RecordType,
     dnssec_ok: bool,
@@ -90,7 +90,7 @@ impl Chain {
         self.names.last().expect("it starts with the question's name")
     }
 
-    /// Whether `record` is a part of it, or of its proof.
+    /// Whether `record` belongs to the chain, or to its proof.
     fn has(&self, record: &Record) -> bool {
         let record_type = record.record_type();
         let is_last = record.name == *self.end();
@@ -104,7 +104,7 @@ impl Chain {
     }
 }
 
-/// Whether `record` is the SOA, or for those who want it a part of the proof, of what `name` lacks.
+/// Whether `record` is the SOA of a denial of `name` or, for `dnssec_ok`, a part of its proof.
 fn denies(record: &Record, name: &Name, dnssec_ok: bool) -> bool {
     match record.record_type() {
         RecordType::SOA => record.name.zone_of(name),

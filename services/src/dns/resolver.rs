@@ -1,5 +1,5 @@
-//! The name service as the gateway's own services ask it: without a socket, by the same zone, cache and upstream
-//! servers as the office's clients.
+//! The resolver for the gateway's own services: without a socket, with the same zone, cache and upstream servers as the
+//! office's clients.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -10,14 +10,14 @@ use hickory_proto::rr::{Name, RData, RecordType};
 
 use crate::task::LocalFuture;
 
-/// Why there is no answer to a question.
+/// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoAnswer {
-    /// There is no such name.
+    /// The name does not exist.
     NoName,
     /// The name has no such records.
     NoData,
-    /// The answer cannot be known now.
+    /// The answer is not available now.
     Unavailable,
 }
 
@@ -36,45 +36,45 @@ impl std::error::Error for NoAnswer {}
 /// An MX record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MailExchange {
-    /// The server with the lowest is preferred.
+    /// The exchange with the lowest value is preferred.
     pub preference: u16,
-    /// The server's name in lower case without a dot at its end; empty for the root. (RFC 7505)
+    /// The host name in lower case without a trailing dot; empty for the root. (RFC 7505)
     pub host: String,
 }
 
-/// Answers questions; CNAMEs are followed.
+/// Resolves questions, following CNAMEs.
 pub trait Answerer {
-    /// The response to the question for the records of `record_type` of `name`; `None` if there is none.
+    /// The response for the records of `record_type` of `name`; `None` if there is none.
     fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>>;
 
-    /// The same of the upstream servers, whatever our own zone says; `None` if they are not asked.
+    /// The same from the upstream servers, bypassing the local zone; `None` if there are no upstream servers.
     fn ask_world(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
         _ = (name, record_type);
         Box::pin(std::future::ready(None))
     }
 }
 
-/// Asks the gateway's name service. A name that is no domain name does not exist. Each answer comes within the longest
-/// exchange with upstream servers, about 6 s, for each alias that leads on.
+/// A client of the gateway's DNS service. An invalid name does not exist. Each answer takes at most the longest
+/// exchange with upstream servers, about 6 s, for each alias.
 #[derive(Clone)]
 pub struct Resolver {
     answerer: Option<Rc<dyn Answerer>>,
-    /// Whether our own zone is left out.
+    /// Whether the local zone is bypassed.
     is_of_world: bool,
 }
 
 impl Resolver {
-    /// Asks `answerer`.
+    /// A resolver that uses `answerer`.
     pub fn new(answerer: Rc<dyn Answerer>) -> Self {
         Self { answerer: Some(answerer), is_of_world: false }
     }
 
-    /// Knows nothing: there is no name service.
+    /// A resolver without answers, for want of a DNS service.
     pub fn none() -> Self {
         Self { answerer: None, is_of_world: false }
     }
 
-    /// Asks the upstream servers, also for names of our own zone.
+    /// A resolver that bypasses the local zone.
     pub fn of_world(&self) -> Self {
         Self { is_of_world: true, ..self.clone() }
     }
@@ -83,7 +83,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason for no answer.
     pub async fn ipv4(&self, name: &str) -> Result<Vec<Ipv4Addr>, NoAnswer> {
         self.records(name, RecordType::A, |data| match data {
             RData::A(address) => Some(address.0),
@@ -96,7 +96,7 @@ impl Resolver {
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason for no answer.
     pub async fn ipv6(&self, name: &str) -> Result<Vec<Ipv6Addr>, NoAnswer> {
         self.records(name, RecordType::AAAA, |data| match data {
             RData::AAAA(address) => Some(address.0),
@@ -105,12 +105,13 @@ impl Resolver {
         .await
     }
 
-    /// The addresses of `name`, of both families. If one family is unavailable, the other is enough.
+    /// The addresses of `name`, of both families. If one family is unavailable, the other suffices.
     ///
     /// # Errors
     ///
-    /// Why there is none. An answer that has no address and does not deny that there is one (RFC 2308, section 2.2) is
-    /// [`Unavailable`](NoAnswer::Unavailable): the filter against rebinding leaves such a one of private addresses.
+    /// The reason for no answer. A response without addresses that is no denial (RFC 2308, section 2.2) is
+    /// [`Unavailable`](NoAnswer::Unavailable), such as one from which the rebinding filter has removed private
+    /// addresses.
     pub async fn addresses(&self, name: &str) -> Result<Vec<IpAddr>, NoAnswer> {
         let read = |response: Message| {
             let found: Vec<_> = response.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
@@ -132,11 +133,11 @@ impl Resolver {
         if all.is_empty() { Err(no_answer) } else { Ok(all) }
     }
 
-    /// The MX records of `name`, as they came.
+    /// The MX records of `name`, in the order of the response.
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason for no answer.
     pub async fn mail_exchanges(&self, name: &str) -> Result<Vec<MailExchange>, NoAnswer> {
         self.records(name, RecordType::MX, |data| match data {
             RData::MX(mx) => Some(MailExchange { preference: mx.preference, host: text(&mx.exchange) }),
@@ -145,11 +146,11 @@ impl Resolver {
         .await
     }
 
-    /// The TXT records of `name`, of each the octets of its strings one behind the other. (RFC 7208, section 3.3)
+    /// The TXT records of `name`, each with its strings concatenated. (RFC 7208, section 3.3)
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason for no answer.
     pub async fn texts(&self, name: &str) -> Result<Vec<Vec<u8>>, NoAnswer> {
         self.records(name, RecordType::TXT, |data| match data {
             RData::TXT(txt) => Some(txt.txt_data.concat()),
@@ -158,11 +159,11 @@ impl Resolver {
         .await
     }
 
-    /// The names of `address` by its PTR records, in lower case without a dot at the end.
+    /// The names of `address` in PTR records, in lower case without a trailing dot.
     ///
     /// # Errors
     ///
-    /// Why there is none.
+    /// The reason for no answer.
     pub async fn names(&self, address: IpAddr) -> Result<Vec<String>, NoAnswer> {
         let pointer = text(&Name::from(address));
         self.records(&pointer, RecordType::PTR, |data| match data {
@@ -183,7 +184,7 @@ impl Resolver {
         if found.is_empty() { Err(NoAnswer::NoData) } else { Ok(found) }
     }
 
-    /// The response to a question about a name that exists.
+    /// The response for a name that exists.
     async fn response(&self, name: &str, record_type: RecordType) -> Result<Message, NoAnswer> {
         let answerer = self.answerer.as_ref().ok_or(NoAnswer::Unavailable)?;
         let name = parse(name).ok_or(NoAnswer::NoName)?;
@@ -201,8 +202,8 @@ impl Resolver {
     }
 }
 
-/// The absolute name. Its octets are taken as they are, and nothing in it escapes anything; letters outside of ASCII
-/// are asked for as IDNA has them. (RFC 5891, section 5)
+/// Parses an absolute name. Octets are literal, without escapes; non-ASCII letters are converted by IDNA. (RFC 5891,
+/// section 5)
 fn parse(name: &str) -> Option<Name> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let name = if name.is_ascii() {
@@ -216,14 +217,14 @@ fn parse(name: &str) -> Option<Name> {
     (name.len() <= 255).then_some(name)
 }
 
-/// The name with its letters outside of ASCII as IDNA has them, in lower case; `None` if there can be no such name, or
-/// if IDNA makes dots of something else. (RFC 5891, section 5)
+/// The name with non-ASCII letters converted by IDNA, in lower case; `None` if it is invalid, or if IDNA maps another
+/// character to a dot. (RFC 5891, section 5)
 pub fn a_labels(name: &str) -> Option<String> {
     let name = text(&parse(name)?);
     Some(name).filter(|name| !name.contains('\\'))
 }
 
-/// The name in lower case without a dot at its end, with `\` before what is no letter of a host's name.
+/// The name in lower case without a trailing dot, with `\` before characters that are not valid in host names.
 fn text(name: &Name) -> String {
     let text = name.to_ascii().to_ascii_lowercase();
     text.strip_suffix('.').map_or(text.clone(), str::to_owned)

@@ -1,13 +1,14 @@
-//! The name server as one state machine: questions in, answers and queries to upstream servers out.
+//! The DNS server as one state machine: inputs are queries and upstream responses, outputs are answers and upstream
+//! queries.
 //!
-//! A question is resolved in steps: each looks the current name up, in the zone, then in the cache, and
-//! either ends it or follows a CNAME to the next name. Where neither knows, the question waits for an
-//! exchange of the [`Forwarder`](super::forwarder) and goes on with what that brings. The server owns
-//! the zone, the cache, the forwarder and the questions that wait ([`WaitingTable`]). A question for which there
-//! is no room is answered with SERVFAIL at once, and so are those that have to give way to another.
+//! A query is resolved in steps: each looks the current name up, in the zone, then in the cache, and either ends the
+//! resolution or follows a CNAME to the next name. If neither has the name, the query waits for an exchange of the
+//! [`Forwarder`](super::forwarder) and continues with its outcome. The server owns the zone, the cache, the forwarder
+//! and the waiting queries ([`WaitingTable`]). A query without room is answered with SERVFAIL at once, and so are
+//! evicted ones.
 //!
-//! Who is in [`Config::recursion_for`] gets everything; others get the names of the domain, and never
-//! make it ask anybody.
+//! Clients in [`Config::recursion_for`] get every name; others get the names of the domain, and never cause upstream
+//! queries.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
@@ -32,46 +33,46 @@ use super::waiting::{Asker, Refusal, WaitingTable};
 use super::zone::{Zone, any_answer};
 use crate::lan_hosts::LocalNames;
 
-/// CNAMEs that are followed for one question, beside those within one upstream answer.
+/// The most CNAMEs that are followed for one query, besides those within one upstream answer.
 pub const ALIASES_MAX: usize = 8;
 
-/// Who asked, and where the answer goes.
+/// The sender of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     /// The client's address and port.
     pub address: SocketAddr,
-    /// Over what it asked.
+    /// The query's transport.
     pub transport: Transport,
     /// The socket or connection; its meaning is the caller's.
     pub socket: u64,
 }
 
-/// What may answer a question.
+/// The sources of answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The zone, the cache, and the upstream servers.
     All,
-    /// All but the zone: what the world says of our own names.
+    /// All but the zone: the public view of the office's names.
     World,
 }
 
-/// What the server wants done.
+/// An action for the caller.
 #[derive(Debug)]
 pub enum Output {
     /// Send a response to a client.
     Reply {
-        /// To whom.
+        /// The receiver.
         client: Client,
         /// The message.
         message: Vec<u8>,
     },
-    /// Send a query, and report what comes back.
+    /// Send a query, and report its response.
     Attempt(UpstreamQuery),
     /// Close the attempt's socket.
     Close(AttemptId),
 }
 
-/// The name server.
+/// The DNS server.
 pub struct Server {
     config: Config,
     leases: Rc<dyn LocalNames>,
@@ -85,21 +86,21 @@ pub struct Server {
     stats: Stats,
 }
 
-/// A question on its way.
+/// A query being resolved.
 struct Waiting {
     client: Client,
     request: Request,
     /// The name that is looked up now.
     name: Name,
     scope: Scope,
-    /// What has been found up to it.
+    /// The answer so far.
     so_far: Answer,
     aliases: usize,
     authoritative: bool,
     source: Source,
 }
 
-/// The farthest that had to be gone for an answer.
+/// The farthest source of an answer, for the counters.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Source {
     Zone,
@@ -108,7 +109,7 @@ enum Source {
 }
 
 impl Server {
-    /// A server with an empty cache. `rng` must not be guessable.
+    /// A server with an empty cache. `rng` must be unpredictable.
     ///
     /// # Errors
     ///
@@ -136,7 +137,7 @@ impl Server {
         self.apply_upstreams();
     }
 
-    /// Tells the addresses on the WAN; none while there is none.
+    /// Sets the gateway's addresses on the WAN.
     pub fn set_wan_addresses(&mut self, wan: Vec<IpAddr>) {
         self.config.wan = wan;
         let zone = Zone::new(&self.config, Rc::clone(&self.leases));
@@ -144,19 +145,19 @@ impl Server {
         self.apply_upstreams();
     }
 
-    /// Takes in what a client sent.
+    /// Handles a client's message.
     pub fn handle_query(&mut self, now: Instant, client: Client, bytes: &[u8]) {
         self.handle_query_in(Scope::All, now, client, bytes);
     }
 
-    /// The same, with what may answer.
+    /// The same with the sources of answers.
     pub fn handle_query_in(&mut self, scope: Scope, now: Instant, client: Client, bytes: &[u8]) {
         self.stats.queries += 1;
         match Request::parse(bytes, client.transport) {
             Parsed::Ignore => self.stats.malformed += 1,
             Parsed::Reject(message) => {
                 self.stats.malformed += 1;
-                // There is nothing in it to cut off.
+                // It has no records to truncate.
                 if self.rate_limit(now, &client, Kind::Error) != Verdict::Drop {
                     self.outputs.push_back(Output::Reply { client, message });
                 }
@@ -174,46 +175,46 @@ impl Server {
         self.drain_forwarder(now);
     }
 
-    /// Takes in what came back for an attempt, from the server it went to.
+    /// Handles a message for an attempt, from the attempt's server.
     pub fn handle_response(&mut self, now: Instant, attempt: AttemptId, bytes: &[u8]) {
         self.forwarder.handle_response(now, attempt, bytes);
         self.drain_forwarder(now);
     }
 
-    /// An attempt cannot succeed: the connection was refused or broke.
+    /// Handles the failure of an attempt, such as a refused or reset connection.
     pub fn handle_failure(&mut self, now: Instant, attempt: AttemptId) {
         self.forwarder.handle_failure(now, attempt);
         self.drain_forwarder(now);
     }
 
-    /// To be called at [`poll_timeout`](Self::poll_timeout).
+    /// Handles the timers that are due at `now`; see [`poll_timeout`](Self::poll_timeout).
     pub fn handle_timeout(&mut self, now: Instant) {
         self.forwarder.handle_timeout(now);
         self.drain_forwarder(now);
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) is to be called.
+    /// When [`handle_timeout`](Self::handle_timeout) must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.forwarder.poll_timeout()
     }
 
-    /// Whether no question waits for upstream servers.
+    /// Whether no query waits for upstream servers.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// What is to be done next.
+    /// The next action.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// What has happened so far.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         Stats { cached_records: u64::try_from(self.cache.len()).unwrap_or(u64::MAX), ..self.stats.clone() }
     }
 
     fn apply_upstreams(&mut self) {
-        // A question to ourselves would come back for ever.
+        // A query to the gateway itself would loop.
         let is_self = |ip: IpAddr| ip == self.config.lan.addr() || self.config.wan.contains(&ip);
         let usable = |upstream: &SocketAddr| {
             self.config.use_upstream && !is_self(upstream.ip()) && !upstream.ip().is_unspecified()
@@ -223,7 +224,7 @@ impl Server {
         self.failing_zones.clear();
     }
 
-    /// Takes steps until the question is answered or waits.
+    /// Resolves the query until it is answered or has to wait.
     fn resolve(&mut self, now: Instant, mut question: Waiting) {
         loop {
             let may_recurse = self.may_recurse(&question.client);
@@ -235,7 +236,7 @@ impl Server {
             if let Some(mut answer) = local {
                 question.authoritative |= question.aliases == 0 && answer.code != ResponseCode::ServFail;
                 if question.source > Source::Zone {
-                    // A foreign name led here: it shall not borrow what it may not say itself.
+                    // An alias of a public name must not bypass the filter.
                     answer
                         .answers
                         .retain(|record| !record.data.ip_addr().is_some_and(|ip| self.is_rebinding(ip)));
@@ -272,7 +273,7 @@ impl Server {
         self.config.recursion_for.iter().any(|net| net.contains(&client.address.ip()))
     }
 
-    /// Answers with what there is, since the rest is not for this client to ask.
+    /// Answers with the records so far, since the client has no recursion for the rest.
     fn stop_short(&mut self, now: Instant, mut question: Waiting) {
         if question.aliases == 0 {
             self.stats.refused += 1;
@@ -282,7 +283,7 @@ impl Server {
     }
 
     fn wait(&mut self, now: Instant, upstream_question: Question, mut question: Waiting) {
-        // The client has lost patience and asks again: one answer is enough.
+        // The client retransmits: one answer is enough.
         if self.waiting.of(&upstream_question).any(|other| other.is_repeated_by(&question)) {
             return;
         }
@@ -320,7 +321,7 @@ impl Server {
         Asker { address, is_stranger: !is_known }
     }
 
-    /// There is no room for the question, or nobody to ask.
+    /// Handles a query without room or without an upstream server.
     fn fail(&mut self, now: Instant, mut question: Waiting) {
         self.stats.unanswerable += 1;
         question.so_far = Answer::code(ResponseCode::ServFail);
@@ -337,7 +338,7 @@ impl Server {
         }
     }
 
-    /// An exchange is over: everybody who waited for it goes on.
+    /// Resumes all queries that waited for an exchange.
     fn go_on(&mut self, now: Instant, question: &Question, outcome: Outcome) {
         let zone = UpstreamZone::of(&NameKey::new(&question.name));
         let answer = match outcome {
@@ -370,7 +371,7 @@ impl Server {
         read_answer(question, message, is_local, |address| self.is_rebinding(address))
     }
 
-    /// Whether a foreign name with this address is to be taken for an attempt to reach the inside.
+    /// Whether an answer with this address for a public name may be DNS rebinding.
     fn is_rebinding(&self, address: IpAddr) -> bool {
         self.config.rebinding_filter && (self.zone.is_on_lan(address) || special::is_private(address))
     }
@@ -384,7 +385,7 @@ impl Server {
             Source::Upstream => self.stats.forwarded += 1,
         }
         let recursion_available = self.may_recurse(&client);
-        // A name with addresses on both sides: the one on the client's side comes first.
+        // A name may have addresses on both sides: the one on the client's side comes first.
         let is_far = |data: &RData| match data {
             RData::A(address) => self.zone.is_on_lan(address.0.into()) != recursion_available,
             _ => false,
@@ -401,9 +402,9 @@ impl Server {
         self.outputs.push_back(Output::Reply { client, message });
     }
 
-    /// What is to become of an answer of `kind` to `client`.
+    /// The rate limiter's decision about an answer of `kind` to `client`.
     fn rate_limit(&mut self, now: Instant, client: &Client, kind: Kind) -> Verdict {
-        // Whom the gateway resolves for is on the LAN, and over TCP no address is forged.
+        // Clients with recursion are on the LAN, and TCP addresses are not forged.
         if client.transport == Transport::Tcp || self.may_recurse(client) {
             return Verdict::Send;
         }
@@ -417,14 +418,14 @@ impl Server {
     }
 }
 
-/// Where a question is after a step.
+/// The state of a query after a step.
 enum Progress {
     Finished(Waiting),
     Continues(Waiting),
 }
 
 impl Waiting {
-    /// Takes in what was found about the current name.
+    /// Adds the answer for the current name.
     fn absorb(mut self, answer: Answer) -> Progress {
         self.so_far.answers.extend(answer.answers);
         self.so_far.authorities = answer.authorities;

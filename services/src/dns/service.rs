@@ -1,9 +1,8 @@
 //! The [`Server`](super::server::Server) on sockets.
 //!
-//! Each listening address has a UDP socket and a TCP listener; each attempt at an upstream server has a
-//! socket of its own on a random port. Whatever happens is told the server, and what it wants done in
-//! turn is done at once; nothing here waits while it holds the state. Responses go through a queue per
-//! socket or connection. One task keeps the time. All tasks end with the [`Service`].
+//! Each listening address has a UDP socket and a TCP listener; each attempt has a socket of its own on a random port.
+//! Tasks pass their events to the server and perform its outputs at once; no task waits while it borrows the state.
+//! Responses go through a queue per socket or connection. One task runs the timers. All tasks end with the [`Service`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,20 +35,20 @@ use crate::task::Task;
 use crate::wait::first_of;
 use crate::watch;
 
-/// Questions of one TCP connection that are under way; more are not read before.
+/// The most queries of one TCP connection in progress; further ones are not read.
 pub const QUERIES_PER_CONNECTION_MAX: usize = 16;
 
-/// How long a TCP connection may be silent, or may not take what is sent, before it is closed:
-/// longer than the longest exchange, so that no answer is lost by it (RFC 7766, section 6.2.3).
+/// The timeout of an idle or stalled TCP connection: longer than the longest exchange, so that no answer is lost by it
+/// (RFC 7766, section 6.2.3).
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Responses that wait for a UDP socket to take them; more are lost, as on the way.
+/// The most responses that wait for a UDP socket; further ones are dropped.
 pub const UDP_REPLIES_MAX: usize = 1_024;
 
-/// No query is longer, and no response to what is asked over UDP.
+/// The longest query, and the longest response to a UDP query.
 const DATAGRAM_OCTETS_MAX: usize = 4_096;
 
-/// The name service on a network.
+/// The DNS service on a network.
 pub struct Service<N: Net> {
     shared: Rc<Shared<N>>,
     _timer: Task,
@@ -57,14 +56,14 @@ pub struct Service<N: Net> {
 
 struct Shared<N> {
     net: N,
-    /// The gateway's own address, in whose name its services ask.
+    /// The gateway's own address, the client address of its services.
     own: IpAddr,
     clock: Rc<dyn Clock>,
     state: RefCell<State>,
     deadline_moved: Notify,
-    /// Whether the service takes nothing new.
+    /// Whether the service accepts no more queries.
     finishing: watch::Sender<bool>,
-    /// The server was told something.
+    /// Notified of an input to the server.
     told: Notify,
 }
 
@@ -83,8 +82,8 @@ struct State {
 type Replies = mpsc::Sender<(SocketAddr, Vec<u8>)>;
 
 impl<N: Net> Service<N> {
-    /// A service that listens nowhere yet. To be called where tasks can be spawned locally, as on a
-    /// `tokio::task::LocalSet`. `rng` must not be guessable.
+    /// A service without listening sockets. The caller must be in a context that can spawn local tasks, such as a
+    /// `tokio::task::LocalSet`. `rng` must be unpredictable.
     ///
     /// # Errors
     ///
@@ -120,12 +119,12 @@ impl<N: Net> Service<N> {
         Ok(Self { shared, _timer: timer })
     }
 
-    /// Serves on `local`, a certain address, over UDP and TCP. Returns where that is, which differs
-    /// from `local` if its port is 0.
+    /// Listens on `local`, a specific address, over UDP and TCP. Returns the address, which differs from `local` if its
+    /// port is 0.
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::AddrInUse`] if somebody listens there already, and what the stack refuses.
+    /// [`io::ErrorKind::AddrInUse`] if the address is in use, or another error of the network.
     pub async fn listen(&self, local: SocketAddr) -> io::Result<SocketAddr> {
         let socket = Rc::new(self.shared.net.bind_udp(local).await?);
         let local = socket.local_addr();
@@ -141,7 +140,7 @@ impl<N: Net> Service<N> {
         Ok(local)
     }
 
-    /// Serves on `local` no longer; its TCP connections end. After that the address is free.
+    /// Closes the sockets of `local` and its TCP connections. Afterwards the address is free.
     pub async fn stop_listening(&self, local: SocketAddr) {
         let tasks = self.shared.state.borrow_mut().listeners.remove(&local);
         for task in tasks.into_iter().flatten() {
@@ -149,13 +148,13 @@ impl<N: Net> Service<N> {
         }
     }
 
-    /// Where it listens.
+    /// The listening addresses.
     pub fn listens(&self) -> BTreeSet<SocketAddr> {
         self.shared.state.borrow().listeners.keys().copied().collect()
     }
 
-    /// Takes no further question, answers those that it has, and ends all connections. It takes no longer than the
-    /// longest exchange with upstream servers, and `IDLE_TIMEOUT` for connections. After that the addresses are free.
+    /// Accepts no more queries, answers the pending ones, and closes all connections. It takes no longer than the
+    /// longest exchange with upstream servers, and `IDLE_TIMEOUT` for connections. Afterwards the addresses are free.
     pub async fn finish(&self) {
         self.shared.finishing.send_replace(true);
         let listeners = std::mem::take(&mut self.shared.state.borrow_mut().listeners);
@@ -164,17 +163,17 @@ impl<N: Net> Service<N> {
         }
     }
 
-    /// Replaces the upstream servers, as when the WAN's DHCP names others.
+    /// Replaces the upstream servers.
     pub fn set_upstreams(&self, upstreams: Vec<SocketAddr>) {
         self.shared.handle(|server, _| server.set_upstreams(upstreams));
     }
 
-    /// Tells the addresses on the WAN; none while there is none.
+    /// Sets the gateway's addresses on the WAN.
     pub fn set_wan_addresses(&self, wan: Vec<IpAddr>) {
         self.shared.handle(|server, _| server.set_wan_addresses(wan));
     }
 
-    /// What has happened so far.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         let state = self.shared.state.borrow();
         Stats {
@@ -187,7 +186,7 @@ impl<N: Net> Service<N> {
 }
 
 impl<N: Net> Answerer for Service<N> {
-    /// The gateway is a client like those of the LAN, over a connection of its own.
+    /// The gateway is a client like those of the LAN.
     fn ask(&self, name: Name, record_type: RecordType) -> LocalFuture<'_, Option<Message>> {
         self.ask_in(Scope::All, name, record_type)
     }
@@ -214,7 +213,7 @@ impl<N: Net> Service<N> {
 }
 
 impl<N: Net> Drop for Service<N> {
-    /// The tasks hold the state, which holds the tasks.
+    /// Breaks the cycle of tasks that hold the state, which holds the tasks.
     fn drop(&mut self) {
         let mut state = self.shared.state.borrow_mut();
         state.listeners.clear();
@@ -223,7 +222,7 @@ impl<N: Net> Drop for Service<N> {
 }
 
 impl<N: Net> Shared<N> {
-    /// Tells the server something and does what it wants in turn.
+    /// Passes an input to the server and performs its outputs.
     fn handle(self: &Rc<Self>, tell: impl FnOnce(&mut Server, Instant)) {
         let mut state = self.state.borrow_mut();
         let deadline = state.server.poll_timeout();
@@ -232,7 +231,7 @@ impl<N: Net> Shared<N> {
             match output {
                 Output::Reply { client, message } => {
                     if let Some(replies) = state.replies.get(&client.socket) {
-                        // A full queue loses it, as the network could.
+                        // A full queue drops it.
                         let is_lost = replies.try_send((client.address, message)).is_err();
                         state.replies_lost += u64::from(is_lost);
                     }
@@ -250,13 +249,13 @@ impl<N: Net> Shared<N> {
         self.told.notify_waiters();
     }
 
-    /// Waits until the service shall take nothing new.
+    /// Waits until the service accepts no more queries.
     async fn finishing(&self) {
-        // It cannot fail: the sender is here.
+        // It cannot fail: `self` has the sender.
         _ = self.finishing.subscribe().wait_for(|is_finishing| *is_finishing).await;
     }
 
-    /// Waits until no question waits for upstream servers.
+    /// Waits until no query waits for upstream servers.
     async fn idle(&self) {
         loop {
             let told = self.told.notified();
@@ -283,7 +282,7 @@ impl<N: Net> Shared<N> {
     }
 
     async fn attempt(self: Rc<Self>, query: UpstreamQuery) {
-        // Over UDP it ends only with an error, or when the server has heard enough and closes it.
+        // Over UDP it ends only with an error, or when the server closes it.
         _ = match query.transport {
             Transport::Udp => self.attempt_udp(&query).await,
             Transport::Tcp => self.attempt_tcp(&query).await,
@@ -322,11 +321,11 @@ async fn receive<N: Net>(shared: Rc<Shared<N>>, socket: Rc<N::Udp>, place: Reply
         let client = Client { address, transport: Transport::Udp, socket: place.number };
         shared.handle(|server, now| server.handle_query(now, client, &buffer[..len]));
     }
-    // The queue of responses is there until the last of them is in it.
+    // The queue of responses must exist until the last of them is in it.
     shared.idle().await;
 }
 
-/// What `work` comes to, unless it fails or `end` is there first.
+/// The output of `work`, unless it fails or `end` is ready first.
 async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = io::Result<T>>) -> Option<T> {
     let ended = async {
         end.await;
@@ -337,7 +336,7 @@ async fn unless<T>(end: impl Future<Output = ()>, work: impl Future<Output = io:
 
 async fn send<U: UdpSocket>(socket: Rc<U>, mut outgoing: mpsc::Receiver<(SocketAddr, Vec<u8>)>) {
     while let Some((address, message)) = outgoing.recv().await {
-        // Who cannot be reached asks again.
+        // A client that cannot be reached retransmits.
         _ = socket.send_to(&message, address).await;
     }
 }
@@ -367,8 +366,7 @@ async fn accept<N: Net>(shared: Rc<Shared<N>>, listener: N::Listener) {
     while connections.join_next().await.is_some() {}
 }
 
-/// Questions come in and answers go out independently of each other, in any order (RFC 7766
-/// section 6.2.1.1).
+/// Reads queries and writes answers independently, in any order (RFC 7766, section 6.2.1.1).
 async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream, connection: ConnectionPlace) {
     let address = stream.peer_addr();
     let (mut reader, mut writer) = tokio::io::split(stream);
@@ -381,12 +379,12 @@ async fn serve_connection<N: Net>(shared: Rc<Shared<N>>, stream: N::Stream, conn
             && let Ok(Some(query)) =
                 timeout(IDLE_TIMEOUT, unless(shared.finishing(), read_message(&mut reader))).await
         {
-            // The answer gives it back. Who sends what gets no answer runs out of them.
+            // The answer returns the slot. A client whose queries get no answer runs out of slots.
             slot.forget();
             connection.begin();
             shared.handle(|server, now| server.handle_query(now, client, &query));
         }
-        // Who has nothing more to ask still gets his answers.
+        // A client that has closed its sending side still gets its answers.
         let all = u32::try_from(QUERIES_PER_CONNECTION_MAX).expect("a small number");
         _ = timeout(IDLE_TIMEOUT, slots.acquire_many(all)).await;
         drop(place);
@@ -413,7 +411,7 @@ async fn read_message(reader: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u
     Ok(message)
 }
 
-/// Length and message go out in one piece (RFC 7766, section 8).
+/// Writes length and message in one segment (RFC 7766, section 8).
 async fn write_message(writer: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
     let len = u16::try_from(message.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let mut framed = Vec::with_capacity(2 + message.len());
@@ -423,7 +421,7 @@ async fn write_message(writer: &mut (impl AsyncWrite + Unpin), message: &[u8]) -
     writer.flush().await
 }
 
-/// The place of a queue of responses among the others; it is given up when this is dropped.
+/// The registration of a queue of responses, removed on drop.
 struct ReplyPlace<N: Net> {
     shared: Rc<Shared<N>>,
     number: u64,
@@ -445,7 +443,7 @@ impl<N: Net> Drop for ReplyPlace<N> {
     }
 }
 
-/// The place of a connection in the table of its listening address; it is given up when this is dropped.
+/// The registration of a connection in the table of its listening address, removed on drop.
 struct ConnectionPlace {
     table: Rc<RefCell<ConnectionTable>>,
     clock: Rc<dyn Clock>,

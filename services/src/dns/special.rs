@@ -1,13 +1,13 @@
-//! Names and addresses that mean something only inside, wherever "inside" is.
+//! Special-use names and private addresses.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Domains that do not exist for DNS: RFC 6761, sections 6.2 and 6.4, RFC 6762, section 22.1 (`local`),
-/// RFC 7686 (`onion`), RFC 9476 (`alt`).
+/// Domains that do not exist in DNS: RFC 6761, sections 6.2 and 6.4, RFC 6762, section 22.1 (`local`), RFC 7686
+/// (`onion`), RFC 9476 (`alt`).
 pub const ABSENT_ZONES: [&str; 5] = ["test.", "invalid.", "local.", "onion.", "alt."];
 
-/// Domains that exist, are empty and never leave the office: the reverse zones of RFC 6303, section 4
-/// and RFC 7793, and those reserved by RFC 8375 and RFC 9462, section 8.
+/// Domains that exist, are empty and never leave the office: the reverse zones of RFC 6303, section 4, and RFC 7793,
+/// and those of RFC 8375 and RFC 9462, section 8.
 pub fn empty_zones() -> impl Iterator<Item = String> {
     const SINGLE: [&str; 15] = [
         "10.in-addr.arpa.",
@@ -33,9 +33,8 @@ pub fn empty_zones() -> impl Iterator<Item = String> {
     single.chain(private).chain(shared).chain(link_local)
 }
 
-/// Whether no public name can rightly have this address: it is private, of the link, of the host
-/// itself or no address at all. Shared address space (RFC 6598) is not among them, since providers
-/// use it for services of their own.
+/// Whether `address` cannot be that of a public name: it is private, link-local, loopback or unspecified. Shared
+/// address space (RFC 6598) is excepted, since providers use it for their own services.
 pub fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => is_private_v4(v4),

@@ -1,34 +1,34 @@
-//! What the name service counts.
+//! The counters of the DNS service.
 
 gatepost_ground::counters! {
-/// What has happened since the start. Everything but `cached_records` only grows.
+/// Counters since the start, except `cached_records`.
 pub struct Stats {
     /// Messages from clients.
     pub queries: u64,
-    /// Of those, the ones that were no question: ignored or rejected.
+    /// Malformed messages, ignored or rejected.
     pub malformed: u64,
-    /// Questions refused to clients that may not ask them.
+    /// Queries refused to clients without recursion.
     pub refused: u64,
-    /// Questions answered from the zone alone.
+    /// Queries answered from the zone alone.
     pub local: u64,
-    /// Questions answered from the cache, partly at least, and without waiting.
+    /// Queries answered from the cache at least partly, without waiting.
     pub cached: u64,
-    /// Questions that waited for upstream servers.
+    /// Queries that waited for upstream servers.
     pub forwarded: u64,
     /// Exchanges with upstream servers that failed.
     pub upstream_failures: u64,
-    /// Questions answered with SERVFAIL because a table was full or no upstream server is known; those that
-    /// `client_share_full` and `zone_share_full` count are among them.
+    /// Queries answered with SERVFAIL because a table was full or there is no upstream server; this includes
+    /// `client_share_full` and `zone_share_full`.
     pub unanswerable: u64,
-    /// Questions answered with SERVFAIL because their client had its share of waiting questions.
+    /// Queries answered with SERVFAIL because their client had its share of waiting queries.
     pub client_share_full: u64,
-    /// Questions answered with SERVFAIL because their zone had its share of exchanges.
+    /// Queries answered with SERVFAIL because their zone had its share of exchanges.
     pub zone_share_full: u64,
-    /// Exchanges with upstream servers that were given up for the question of a less busy client.
+    /// Exchanges with upstream servers that were cancelled for the query of a less busy client.
     pub exchanges_recycled: u64,
-    /// Answers to clients on the WAN that were not sent: their network had got its number already.
+    /// Answers to clients on the WAN that were dropped by the rate limit of their network.
     pub rate_limited: u64,
-    /// Of the answers beyond that number, those sent without records and with TC.
+    /// Answers beyond the rate limit that were sent without records and with TC.
     pub rate_limited_truncated: u64,
     /// Answers lost because the queue of their socket or connection was full.
     pub replies_lost: u64,

@@ -1,4 +1,4 @@
-//! What the tests of this module share.
+//! Fixtures of this module's tests.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -30,11 +30,11 @@ pub fn office() -> Config {
     }
 }
 
-/// Leases that a test can change.
+/// Leases set by a test.
 #[derive(Default)]
 pub struct Leases {
     by_label: RefCell<BTreeMap<String, IpAddr>>,
-    /// Whether there may be others.
+    /// Whether leases are unknown.
     pub is_unread: Cell<bool>,
 }
 

@@ -1,11 +1,11 @@
-//! The zone that a foreign name is counted under, and the zones whose servers fail.
+//! The zone to which a public name is accounted, and the zones with failing servers.
 //!
-//! Where a zone is cut only its servers know, and who owns a domain only a list that changes every week
-//! (the public suffix list). The rule here is fixed and needs neither: the last two labels, or the last three
-//! below a country's registry (`shop.co.uk`). Reverse names count under their /16 or /32.
+//! The cuts of zones are known only to their servers, and the owners of domains only to the frequently changed public
+//! suffix list. The rule here is fixed and needs neither: the last two labels, or the last three below a country's
+//! registry (`shop.co.uk`). Reverse names are accounted to their /16 or /32.
 //!
-//! A zone *fails* after [`FAILURES_MIN`] exchanges in a row without an answer while other names were
-//! answered. It does so until one of its names is answered, or until [`MEMORY`] has passed since the last failure.
+//! A zone is *failing* after [`FAILURES_MIN`] consecutive exchanges without an answer while other names were answered,
+//! until one of its names is answered, or until [`MEMORY`] has passed since the last failure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,13 +14,13 @@ use gatepost_ground::Instant;
 
 use super::name::NameKey;
 
-/// Failures in a row after which a zone counts as failing.
+/// The consecutive failures after which a zone is failing.
 pub const FAILURES_MIN: u32 = 3;
 
-/// How long the last failure of a zone is remembered: the longest that RFC 9520, section 3.2 allows.
+/// How long the last failure of a zone is remembered: the maximum of RFC 9520, section 3.2.
 pub const MEMORY: Duration = Duration::from_secs(300);
 
-/// Zones that are remembered. When there is one more, the one that failed longest ago is forgotten.
+/// The most zones. With one more, the one that failed least recently is removed.
 pub const ZONES_MAX: usize = 1_024;
 
 /// A zone, as the key of its name.
@@ -28,7 +28,7 @@ pub const ZONES_MAX: usize = 1_024;
 pub struct UpstreamZone(Vec<u8>);
 
 impl UpstreamZone {
-    /// The zone that `name` is counted under.
+    /// The zone of `name`.
     pub fn of(name: &NameKey) -> Self {
         let mut labels = name.labels();
         let count = match (labels.next(), labels.next()) {
@@ -44,7 +44,7 @@ impl UpstreamZone {
     }
 }
 
-/// The zones that fail.
+/// The failing zones.
 #[derive(Default)]
 pub struct FailingZones(BTreeMap<UpstreamZone, Failures>);
 
@@ -54,14 +54,14 @@ struct Failures {
 }
 
 impl FailingZones {
-    /// Whether `zone` fails at present.
+    /// Whether `zone` is failing.
     pub fn contains(&self, now: Instant, zone: &UpstreamZone) -> bool {
         self.0
             .get(zone)
             .is_some_and(|failures| failures.in_a_row >= FAILURES_MIN && now < failures.last + MEMORY)
     }
 
-    /// An exchange about a name of `zone` came to nothing.
+    /// Records a failed exchange for a name of `zone`.
     pub fn note_failure(&mut self, now: Instant, zone: &UpstreamZone) {
         if let Some(failures) = self.0.get_mut(zone) {
             let before = if now < failures.last + MEMORY { failures.in_a_row } else { 0 };
@@ -77,12 +77,12 @@ impl FailingZones {
         self.0.insert(zone.clone(), Failures { in_a_row: 1, last: now });
     }
 
-    /// A name of `zone` was answered.
+    /// Records an answer for a name of `zone`.
     pub fn note_answer(&mut self, zone: &UpstreamZone) {
         self.0.remove(zone);
     }
 
-    /// Forgets all zones, since there are other servers to ask now.
+    /// Removes all zones, as the upstream servers have changed.
     pub fn clear(&mut self) {
         self.0.clear();
     }

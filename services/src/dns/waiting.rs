@@ -1,20 +1,18 @@
-//! The questions that wait for upstream servers, and who may have how many of them wait.
+//! The queries that wait for upstream servers, with shares for clients and zones.
 //!
-//! The questions that one exchange with upstream servers will answer stand together. Both are bounded, and
-//! shared out:
+//! Queries that wait for the same exchange are stored together. The table bounds queries and exchanges:
 //!
-//! | | at most | a question beyond |
+//! | | at most | a further query |
 //! | --- | --- | --- |
-//! | questions of one client | [`WAITING_PER_CLIENT_MAX`], [`WAITING_PER_CLIENT_BUSY_MAX`] while the table is at least half full | is refused |
-//! | exchanges about one zone | [`EXCHANGES_PER_ZONE_MAX`], [`EXCHANGES_PER_FAILING_ZONE_MAX`] if it fails | takes the place of another in the zone, or is refused |
-//! | exchanges of strangers | [`EXCHANGES_OF_STRANGERS_MAX`] | takes the place of another stranger's, or is refused |
-//! | exchanges, questions | [`EXCHANGES_MAX`], [`WAITING_MAX`] | takes the place of another, or is refused |
+//! | queries of one client | [`WAITING_PER_CLIENT_MAX`], [`WAITING_PER_CLIENT_BUSY_MAX`] while the table is at least half full | is rejected |
+//! | exchanges about one zone | [`EXCHANGES_PER_ZONE_MAX`], [`EXCHANGES_PER_FAILING_ZONE_MAX`] if it is failing | evicts another of the zone, or is rejected |
+//! | exchanges of strangers | [`EXCHANGES_OF_STRANGERS_MAX`] | evicts another stranger's, or is rejected |
+//! | exchanges, queries | [`EXCHANGES_MAX`], [`WAITING_MAX`] | evicts another, or is rejected |
 //!
-//! A *stranger* is a client that no lease and no reservation knows, so that its address may be forged. What
-//! gives way is the exchange whose least busy client is busiest (strangers before others, then by questions in
-//! the table that is full), the oldest among equals; and only if that client is busier than the new one. So an
-//! exchange on which a quiet client waits stays, whoever began it, and no client can push out more than its
-//! fair part.
+//! A *stranger* is a client without lease or reservation, whose address may be forged. The exchange to evict is the one
+//! whose least busy client is busiest (strangers before others, then by queries in the table that is full), the oldest
+//! among equals; and only if that client is busier than the new one. So an exchange on which a quiet client waits
+//! stays, whoever began it, and no client can evict more than its fair share.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -23,47 +21,47 @@ use super::forwarder::EXCHANGES_MAX;
 use super::message::Question;
 use super::upstream_zone::UpstreamZone;
 
-/// Questions that wait at a time.
+/// The most waiting queries.
 pub const WAITING_MAX: usize = 1_024;
 
-/// Questions of one client that wait at a time: a quarter of all. A browser that restores its session, or a resolver
-/// or NAT router behind one address, asks for so many names at once.
+/// The most waiting queries of one client: a quarter of all. A browser that restores its session, or a resolver or NAT
+/// router behind one address, sends so many at once.
 pub const WAITING_PER_CLIENT_MAX: usize = 256;
 
-/// Questions of one client that wait at a time while half of all questions or exchanges are under way: a sixteenth of
-/// all. A client that has more already keeps them, but gets no further one.
+/// The most waiting queries of one client while the table is at least half full: a sixteenth of all. A client that has
+/// more already keeps them, but gets no further one.
 pub const WAITING_PER_CLIENT_BUSY_MAX: usize = 64;
 
-/// Exchanges at a time about the names of one zone: an eighth of all.
+/// The most exchanges for the names of one zone: an eighth of all.
 pub const EXCHANGES_PER_ZONE_MAX: usize = 32;
 
-/// Exchanges at a time about the names of a zone that fails: enough to notice that it answers again.
+/// The most exchanges for a failing zone: enough to notice that it answers again.
 pub const EXCHANGES_PER_FAILING_ZONE_MAX: usize = 4;
 
-/// Exchanges at a time for which only strangers wait; the others are kept for known clients.
+/// The most exchanges for which only strangers wait; the others are reserved for known clients.
 pub const EXCHANGES_OF_STRANGERS_MAX: usize = EXCHANGES_MAX / 2;
 
-/// The client that a question counts against.
+/// The client to which a query is accounted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Asker {
     /// Its address.
     pub address: IpAddr,
-    /// Whether no lease and no reservation knows it.
+    /// Whether it has neither lease nor reservation.
     pub is_stranger: bool,
 }
 
-/// The share that a question would exceed.
+/// The limit that a query would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Its client's.
+    /// The share of its client.
     Client,
-    /// Its zone's.
+    /// The share of its zone.
     Zone,
-    /// That of strangers, or all of the table.
+    /// The limit of strangers, or of the table.
     Table,
 }
 
-/// The questions that wait; `T` is what the caller keeps of one.
+/// The waiting queries, each with the caller's `T`.
 pub struct WaitingTable<T> {
     exchanges: BTreeMap<Question, Exchange<T>>,
     exchanges_begun: u64,
@@ -71,7 +69,7 @@ pub struct WaitingTable<T> {
 
 struct Exchange<T> {
     zone: UpstreamZone,
-    /// The later it began, the higher.
+    /// A sequence number by the beginning.
     number: u64,
     /// At least one.
     questions: Vec<(Asker, T)>,
@@ -83,27 +81,27 @@ impl<T> Default for WaitingTable<T> {
     }
 }
 
-/// How willingly a client's exchanges are given up: strangers' first, then those of who has most.
+/// The order of eviction: exchanges of strangers first, then those of the client with the most.
 type Rank = (bool, usize);
 
 impl<T> WaitingTable<T> {
-    /// Whether no question waits.
+    /// Whether no query waits.
     pub fn is_empty(&self) -> bool {
         self.exchanges.is_empty()
     }
 
-    /// What waits for the exchange about `question`.
+    /// The queries that wait for the exchange for `question`.
     pub fn of(&self, question: &Question) -> impl Iterator<Item = &T> {
         let exchange = self.exchanges.get(question);
         exchange.into_iter().flat_map(|exchange| exchange.questions.iter().map(|(_, waiting)| waiting))
     }
 
-    /// Sees to it that one more question of `asker` fits. Returns the exchange that gives way, if one has
-    /// to: it is in the table until it is [taken](Self::take).
+    /// Makes room for one more query of `asker`. Returns the exchange to evict, if there is one: it stays in the table
+    /// until it is [taken](Self::take).
     ///
     /// # Errors
     ///
-    /// The share that is used up, if nothing gives way.
+    /// The exceeded limit, if no exchange can be evicted.
     pub fn make_room(
         &self,
         question: &Question,
@@ -123,7 +121,7 @@ impl<T> WaitingTable<T> {
         };
         let in_zone = |exchange: &Exchange<T>| exchange.zone == *zone;
         let zone_max = if zone_fails { EXCHANGES_PER_FAILING_ZONE_MAX } else { EXCHANGES_PER_ZONE_MAX };
-        // An exchange of a zone that gives way leaves a place in the other tables too.
+        // Evicting an exchange of a zone frees room in the other limits, too.
         if begins && count(&in_zone) >= zone_max {
             return self.gives_way(question, asker, in_zone).map(Some).ok_or(Refusal::Zone);
         }
@@ -137,7 +135,7 @@ impl<T> WaitingTable<T> {
         Ok(None)
     }
 
-    /// Has `waiting` wait for the exchange about `question`, a name of `zone`.
+    /// Adds `waiting` to the exchange for `question`, a name of `zone`.
     pub fn insert(&mut self, question: Question, zone: UpstreamZone, asker: Asker, waiting: T) {
         let exchange = self.exchanges.entry(question).or_insert_with(|| {
             self.exchanges_begun += 1;
@@ -146,13 +144,13 @@ impl<T> WaitingTable<T> {
         exchange.questions.push((asker, waiting));
     }
 
-    /// Takes out all that waits for the exchange about `question`, in the order in which it came.
+    /// Removes all queries that wait for the exchange for `question`, in the order of arrival.
     pub fn take(&mut self, question: &Question) -> impl Iterator<Item = T> + use<T> {
         let exchange = self.exchanges.remove(question);
         exchange.into_iter().flat_map(|exchange| exchange.questions).map(|(_, waiting)| waiting)
     }
 
-    /// Which of the exchanges that `belongs` picks gives way to `new`, a question of `asker`.
+    /// The exchange among those that `belongs` selects to evict for `new`, a question of `asker`.
     fn gives_way(
         &self,
         new: &Question,

@@ -1,15 +1,15 @@
-//! What is known without asking: the office's zone, its reverse zones, and what must not leave it.
+//! The local zones: the office's zone, its reverse zones, and special-use zones that must not leave the office.
 //!
-//! A [`Zone`] is made from the configuration and holds
+//! A [`Zone`] is made from the configuration and consists of
 //!
 //! - *nodes*, names with records: built-in and static ones, in the office's domain or anywhere;
-//! - *cuts*, the tops of the zones that are answered locally. A name below a cut that has no node does
-//!   not exist, or exists without records where other names lie below it.
+//! - *cuts*, the apexes of the zones that are answered locally. A name below a cut that has no node does not exist, or
+//!   is an empty non-terminal if there are names below it.
 //!
-//! The names of the LAN's hosts are in neither: [`LocalNames`] is asked for each question, and so are the
-//! [texts](PublishedTexts) that other services publish. A node always comes before both, so that no host can take the
-//! name of a server. While the leases are not known, a name that a lease can have fails and is not denied. In
-//! stand-alone mode the root is a cut too, and with it every name is local.
+//! The names of the LAN's hosts are in neither: each query asks [`LocalNames`], and the [texts](PublishedTexts) that
+//! other services publish. A node takes precedence over both, so that no host can take the name of a server. While the
+//! leases are unknown, a name that a lease can have fails and is not denied. In stand-alone mode the root is a cut too,
+//! so that every name is local.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -27,25 +27,24 @@ use super::published::{PublishedTexts, strings};
 use super::special;
 use crate::lan_hosts::LocalNames;
 
-/// How long our own names hold: short, so that a change of the WAN address or of the configuration is
-/// seen soon.
+/// The TTL of the office's own names: short, so that a change of the WAN address or of the configuration is effective
+/// soon.
 pub const OWN_TTL_SECS: u32 = 60;
 
-/// How long a lease's name holds, and how long it holds that there is none: not beyond the answer. A
-/// lease can come or go the moment after, and asking again costs one round trip on the LAN.
+/// The TTL of a lease's name, and of its denial: zero, as a lease can come or go at any moment, and another query costs
+/// one round trip on the LAN.
 pub const LEASE_TTL_SECS: u32 = 0;
 
-/// How long it holds that an empty or absent zone has no such name, RFC 6303, section 3.
+/// The TTL of denials in empty or absent zones. (RFC 6303, section 3)
 pub const EMPTY_ZONE_TTL_SECS: u32 = 10_800;
 
-/// Names that programs trust without being told to: a host must not get them by asking for a lease
-/// (CERT VU#598349).
+/// Names that programs trust implicitly: a host must not get them by requesting a lease (CERT VU#598349).
 const LEASE_NAMES_REFUSED: [&str; 3] = ["wpad", "isatap", "localhost"];
 
 /// The preference of the built-in MX.
 const MX_PREFERENCE: u16 = 10;
 
-/// What is answered locally.
+/// The local zones.
 pub struct Zone {
     origin: Name,
     origin_key: NameKey,
@@ -58,7 +57,7 @@ pub struct Zone {
     texts: PublishedTexts,
 }
 
-/// The top of a zone that is answered locally.
+/// The apex of a zone that is answered locally.
 struct Cut {
     apex: Name,
     kind: Kind,
@@ -66,13 +65,13 @@ struct Cut {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// The office's domain, a reverse zone of the LAN, or in stand-alone mode the root: ours.
+    /// The office's domain, a reverse zone of the LAN, or in stand-alone mode the root.
     Own,
     /// The name and all below it is this host (RFC 6761, section 6.3).
     Localhost,
-    /// Exists, and nothing below.
+    /// Exists, without names below it.
     Empty,
-    /// Does not even exist itself.
+    /// Does not exist.
     Absent,
 }
 
@@ -80,12 +79,12 @@ enum Kind {
 enum Leasable<'a> {
     /// A host's, a single label below the office's domain.
     Label(&'a str),
-    /// The reverse name of an address on the LAN.
+    /// The reverse name of an address of the LAN.
     Address(IpAddr),
 }
 
 impl Zone {
-    /// Puts the zone together.
+    /// Builds the zones.
     ///
     /// # Errors
     ///
@@ -121,8 +120,7 @@ impl Zone {
         matches!(address, IpAddr::V4(address) if self.lan.contains(&address))
     }
 
-    /// The answer to a question about a local name; `None` if the name is none, and upstream servers
-    /// are to be asked.
+    /// The answer for a local name; `None` if the name is not local, and upstream servers are to be queried.
     pub fn lookup(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
         let key = NameKey::new(name);
         let cut = self.cut_of(&key);
@@ -156,15 +154,13 @@ impl Zone {
         if let Some(root) = cut {
             return Some(self.answer_from_cut(root, name, &key, record_type));
         }
-        // Addresses of a bare label are not looked for outside: it is the name of a host that is not
-        // here. "No address" and not "no such name", which would deny a whole top-level domain
-        // (RFC 8020).
+        // Addresses of a bare label are not queried upstream: it is the name of a host that is not here. The answer is
+        // NODATA and not NXDOMAIN, which would deny a whole top-level domain (RFC 8020).
         let is_bare = label.is_some() && is_address(record_type);
         is_bare.then(Answer::default)
     }
 
-    /// The answer to a question about the bare `label`, asked for as `name`, if the domain has a name
-    /// like this.
+    /// The answer for the bare `label`, queried as `name`, if the domain has a name with this label.
     fn lookup_label(&self, label: &[u8], name: &Name, record_type: RecordType) -> Option<Answer> {
         let relative = Name::from_labels([label]).ok()?.append_domain(&self.origin).ok()?;
         let key = NameKey::new(&relative);
@@ -222,7 +218,7 @@ impl Zone {
         }
     }
 
-    /// The records that leases give to a name: its addresses, or for a reverse name its host.
+    /// The records of a name from leases: its addresses, or for a reverse name its host.
     fn lease(&self, key: &NameKey) -> Vec<RData> {
         match self.leasable(key) {
             Some(Leasable::Label(label)) => {
@@ -233,12 +229,12 @@ impl Zone {
         }
     }
 
-    /// Whether a name without a lease that is known may have one all the same.
+    /// Whether a name without a known lease may have one all the same.
     fn may_be_leased(&self, key: &NameKey) -> bool {
         !self.leases.is_complete() && self.leasable(key).is_some()
     }
 
-    /// What a lease could say of a name, if it is one that a lease can have.
+    /// The kind of lease that could have this name.
     fn leasable<'a>(&self, key: &'a NameKey) -> Option<Leasable<'a>> {
         let Some(below) = key.labels_below(&self.origin_key) else {
             let address = reverse_address(key).map(IpAddr::V4).filter(|&address| self.is_on_lan(address));
@@ -270,8 +266,7 @@ impl Zone {
             || self.texts.has_names_below(key)
     }
 
-    /// The SOA by which `name`, which has a node, lacks something. A static name outside of all our
-    /// zones is a zone of its own.
+    /// The SOA for a denial of `name`, which has a node. A static name outside of all local zones is a zone of its own.
     fn soa_for(&self, name: &Name, key: &NameKey) -> Record {
         match self.cut_of(key) {
             Some(cut) => self.soa(cut),
@@ -290,7 +285,7 @@ impl Zone {
             Kind::Localhost | Kind::Empty => (&cut.apex, &cut.apex, nobody(), EMPTY_ZONE_TTL_SECS),
             Kind::Absent => (&Name::root(), &Name::root(), nobody(), EMPTY_ZONE_TTL_SECS),
         };
-        // Nobody transfers these zones, so that serial and times matter to none.
+        // These zones are not transferred, so serial and timers do not matter.
         let soa = SOA::new(primary.clone(), mailbox, 1, 3600, 1200, 604_800, ttl);
         Record::from_rdata(owner.clone(), ttl.max(OWN_TTL_SECS), RData::SOA(soa))
     }
@@ -317,7 +312,7 @@ impl Zone {
         self.add_cut(self.origin.clone(), Kind::Own);
     }
 
-    /// A later cut takes the place of an equal one.
+    /// A later cut replaces an equal one.
     fn add_cut(&mut self, apex: Name, kind: Kind) {
         self.cuts.insert(NameKey::new(&apex), Cut { apex, kind });
     }
@@ -350,7 +345,7 @@ impl Zone {
         addresses: impl IntoIterator<Item = IpAddr>,
     ) -> Result<(), ConfigError> {
         let name = absolute(label, &self.origin)?;
-        // The name is there also while the WAN has no address.
+        // The name exists even while the WAN has no address.
         let node = self.node(&name);
         node.extend(addresses.into_iter().map(address_data));
         Ok(())
@@ -377,7 +372,7 @@ impl Zone {
             node.push(data);
         }
         for (key, node) in statics {
-            // What is static replaces what is built in: all of it under an alias, else type by type.
+            // Static records replace built-in ones: all of them for an alias, else those of the same type.
             let built_in = self.nodes.entry(key).or_default();
             let is_alias = matches!(node.first(), Some(RData::CNAME(_)));
             let types: Vec<_> = node.iter().map(RData::record_type).collect();
@@ -387,7 +382,7 @@ impl Zone {
         Ok(())
     }
 
-    /// The first name of an address on the LAN is its reverse name.
+    /// The first name of an address on the LAN becomes its reverse name.
     fn add_reverse(&mut self, address: IpAddr, name: Name) {
         if self.is_on_lan(address) {
             let node = self.node(&Name::from(address));
@@ -413,7 +408,7 @@ fn is_address(record_type: RecordType) -> bool {
     matches!(record_type, RecordType::A | RecordType::AAAA)
 }
 
-/// The record of an address, by its family.
+/// The record of an address, A or AAAA.
 fn address_data(address: IpAddr) -> RData {
     match address {
         IpAddr::V4(address) => RData::A(A(address)),
@@ -421,7 +416,7 @@ fn address_data(address: IpAddr) -> RData {
     }
 }
 
-/// Longest text of a TXT record, in octets; with its length octets it still fits into a message.
+/// The longest text of a TXT record, in octets; with its length octets it fits into a message.
 const TEXT_OCTETS_MAX: usize = 65_000;
 
 fn text_data(name: &str, text: &str) -> Result<TXT, ConfigError> {
@@ -435,7 +430,7 @@ fn text_data(name: &str, text: &str) -> Result<TXT, ConfigError> {
 fn absolute(name: &str, origin: &Name) -> Result<Name, ConfigError> {
     let parsed = match name {
         "" => None,
-        // The second way also takes what is no host name, such as an underscore within a label.
+        // The second parser also accepts what is no host name, such as an underscore within a label.
         _ => Name::parse(name, Some(origin)).ok().or_else(|| {
             let name = Name::from_ascii(name).ok()?;
             if name.is_fqdn() { Some(name) } else { name.append_domain(origin).ok() }
@@ -452,7 +447,7 @@ fn loopback(name: &Name, record_type: RecordType) -> Answer {
     Answer::records(vec![Record::from_rdata(name.clone(), EMPTY_ZONE_TTL_SECS, data)])
 }
 
-/// The answer to ANY for a name that exists, or that nobody has looked up: RFC 8482, section 4.2.
+/// The answer to ANY for a name that exists, or that was not looked up. (RFC 8482, section 4.2)
 pub fn any_answer(name: &Name) -> Answer {
     let data = RData::HINFO(HINFO::new("RFC8482".to_owned(), String::new()));
     Answer::records(vec![Record::from_rdata(name.clone(), EMPTY_ZONE_TTL_SECS, data)])
@@ -473,7 +468,7 @@ fn reverse_address(key: &NameKey) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(octets))
 }
 
-/// Whether reverse names of addresses may lie below this name.
+/// Whether reverse names may lie below this name.
 fn is_reverse_part(key: &NameKey) -> bool {
     reverse_octets(key).is_some_and(|octets| octets.len() < 4)
 }
@@ -487,8 +482,7 @@ fn reverse_octets(key: &NameKey) -> Option<Vec<u8>> {
     labels.map(|label| std::str::from_utf8(label).ok()?.parse().ok()).collect()
 }
 
-/// The reverse zones that together hold the addresses of `net`, one for each of its parts that ends
-/// at an octet.
+/// The reverse zones that cover `net`, with cuts at octets.
 fn reverse_zones(net: Ipv4Net) -> Vec<Name> {
     let octets = net.prefix_len().div_ceil(8).max(1);
     let zone = |part: Ipv4Net| Name::from(part.network()).trim_to(usize::from(octets) + 2);

@@ -13,7 +13,7 @@ use gatepost_ground::PortId;
 use gatepost_services::addresses::Addresses;
 use gatepost_services::dhcp::inbox;
 use gatepost_services::dhcp::intake::Intake;
-use gatepost_services::dhcp::office::{self as dhcp, OfficeDhcp, Told};
+use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
 use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
@@ -171,17 +171,17 @@ fn dhcp_settings(config: &Config) -> dhcp::Settings {
     let is_lan_only = config.mode == Mode::LanOnly;
     let name_servers = match &config.services.dns.upstream {
         upstream if !upstream.is_empty() && (is_lan_only || !config.services.dns.enabled) => {
-            Told::Other(upstream.clone())
+            Advertised::Other(upstream.clone())
         }
-        _ if config.services.dns.enabled => Told::Own,
-        _ => Told::Other(Vec::new()),
+        _ if config.services.dns.enabled => Advertised::Own,
+        _ => Advertised::Other(Vec::new()),
     };
     dhcp::Settings {
         enabled: config.services.dhcp.enabled,
         pool: config.services.dhcp.pool.0..=config.services.dhcp.pool.1,
         lease_secs: config.services.dhcp.lease_secs,
         authoritative: config.services.dhcp.authoritative,
-        router: if is_lan_only { Told::Other(config.lan.gateway) } else { Told::Own },
+        router: if is_lan_only { Advertised::Other(config.lan.gateway) } else { Advertised::Own },
         name_servers,
         time_servers: match &config.services.dhcp.ntp_servers {
             Some(servers) => Told::Other(servers.clone()),
@@ -291,12 +291,12 @@ mod tests {
     #[test]
     fn the_gateway_hands_out_itself() {
         let settings = dhcp_settings(&config(""));
-        assert_eq!((settings.router, settings.name_servers), (Told::Own, Told::Own));
+        assert_eq!((settings.router, settings.name_servers), (Advertised::Own, Advertised::Own));
     }
 
     #[test]
     fn clients_are_told_of_the_gateways_time_where_all_of_the_lan_is_served() {
-        let told = |text: &str| dhcp_settings(&config(text)).time_servers == Told::Own;
+        let told = |text: &str| dhcp_settings(&config(text)).time_servers == Advertised::Own;
         for text in
             ["", "network.mode = 'lan-only'", "access.ntp.from = ['lan']", "access.ntp.from = ['any']"]
         {
@@ -342,15 +342,15 @@ mod tests {
         let text =
             "network.mode = 'lan-only'\nlan.gateway = '192.168.1.254'\ndns.upstream = ['192.168.1.253']";
         let settings = dhcp_settings(&config(text));
-        assert_eq!(settings.router, Told::Other(Some(Ipv4Addr::new(192, 168, 1, 254))));
-        assert_eq!(settings.name_servers, Told::Other(vec![Ipv4Addr::new(192, 168, 1, 253)]));
+        assert_eq!(settings.router, Advertised::Other(Some(Ipv4Addr::new(192, 168, 1, 254))));
+        assert_eq!(settings.name_servers, Advertised::Other(vec![Ipv4Addr::new(192, 168, 1, 253)]));
         assert!(!dns_settings(&config(text)).rebinding_filter);
     }
 
     #[test]
     fn without_name_service_clients_are_told_of_the_upstream_servers() {
         let settings = dhcp_settings(&config("dns.enabled = false\ndns.upstream = ['203.0.113.53']"));
-        assert_eq!(settings.name_servers, Told::Other(vec![Ipv4Addr::new(203, 0, 113, 53)]));
+        assert_eq!(settings.name_servers, Advertised::Other(vec![Ipv4Addr::new(203, 0, 113, 53)]));
     }
 
     #[test]

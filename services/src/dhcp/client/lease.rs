@@ -1,4 +1,4 @@
-//! What a server offers or grants, checked: its bytes are a stranger's.
+//! The lease in a server's OFFER or ACK, validated: a peer wrote its bytes.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use ipnet::Ipv4Net;
 
 use crate::dhcp::message::{self, Message, OptionCode};
 
-/// The most name servers that are taken from a server.
+/// The most name servers that are used.
 pub const DNS_SERVERS_MAX: usize = 4;
 
-/// A lease without an end. (RFC 2131, section 3.3)
+/// An infinite lease. (RFC 2131, section 3.3)
 const INFINITE: u32 = u32::MAX;
-/// The smallest MTU of IPv4 that is of use. (RFC 791)
+/// The smallest useful MTU of IPv4. (RFC 791)
 const MTU_MIN: u16 = 576;
 /// The longest domain name in text, in octets. (RFC 1035, section 2.3.4)
 const DOMAIN_OCTETS_MAX: usize = 253;
 
-/// What a server has granted.
+/// A lease that a server has granted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The client's address with the prefix of its network.
@@ -33,13 +33,13 @@ pub struct Lease {
     pub mtu: Option<u16>,
     /// The server.
     pub server: Ipv4Addr,
-    /// How long the lease lasts from when it was asked for, at least 1; `u32::MAX` means for ever.
+    /// The duration of the lease from its request on, at least 1; `u32::MAX` means infinite.
     pub lease_secs: u32,
 }
 
 impl Lease {
-    /// Reads an OFFER or an ACK; `None` if an address, a mask, a server or a lease time is missing or
-    /// cannot be right. Anything else that cannot be right is left out.
+    /// Reads an OFFER or an ACK; `None` if an address, a mask, a server or a lease time is missing or invalid. Other
+    /// invalid fields are left out.
     pub(super) fn from_message(message: &Message) -> Option<Self> {
         let mask = message::address_option(message, OptionCode::SubnetMask)?;
         let address = Ipv4Net::with_netmask(message.yiaddr(), mask).ok().filter(is_host)?;
@@ -63,20 +63,20 @@ impl Lease {
     }
 }
 
-/// When a lease is to be renewed, rebound and given up.
+/// When a lease is to be renewed and rebound, and when it expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Timers {
     /// T1
     pub renew: Instant,
     /// T2
     pub rebind: Instant,
-    /// The end.
+    /// The expiry.
     pub expire: Instant,
 }
 
 impl Timers {
-    /// The timers of a lease that was asked for at `requested`. `fuzz`, from 0 to 1, moves T1 forward a
-    /// little so that clients that were started together do not stay together. (RFC 2131, section 4.4.5)
+    /// The timers of a lease requested at `requested`. `fuzz`, from 0 to 1, moves T1 forward a little, so that clients
+    /// that were started together do not stay synchronised. (RFC 2131, section 4.4.5)
     pub fn new(requested: Instant, message: &Message, lease_secs: u32, fuzz: f64) -> Self {
         if lease_secs == INFINITE {
             let never = Instant::FAR_FUTURE;
@@ -94,7 +94,7 @@ impl Timers {
 }
 
 fn is_unicast(address: Ipv4Addr) -> bool {
-    // 0/8 and 127/8 are hosts of no network, 224/4 are groups, 240/4 is reserved (RFC 6890).
+    // 0/8 and 127/8 are no hosts of a network, 224/4 is multicast, 240/4 is reserved (RFC 6890).
     let [first, ..] = address.octets();
     (1..224).contains(&first) && first != 127
 }

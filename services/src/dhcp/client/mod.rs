@@ -16,14 +16,13 @@
 //!                                                                └── expiry ───┘
 //! ```
 //!
-//! The caller hands over every frame for UDP port 68 and every ARP frame of the segment
-//! ([`Client::handle_frame`]), calls [`Client::handle_timeout`] when [`Client::poll_timeout`] is due, and
-//! after either drains [`Client::poll_output`]: frames to send, and what has become of the lease. The
-//! first acceptable offer is taken. An address is probed by ARP before it is used, never afterwards: who
-//! uses the address, defends it.
+//! The caller passes every frame for UDP port 68 and every ARP frame of the segment to [`Client::handle_frame`], calls
+//! [`Client::handle_timeout`] when [`Client::poll_timeout`] is due, and after either drains [`Client::poll_output`]:
+//! frames to send, and events of the lease. The client takes the first acceptable offer. It probes an address by ARP
+//! before it uses the address, never afterwards: the user of an address defends it.
 //!
-//! It serves the gateway on the WAN and any host on a LAN alike. Frames for a server are sent to the
-//! interface that its ACK came from, which is its own, its relay agent's or a router's.
+//! The client serves both the gateway on the WAN and a host on a LAN. It sends frames for a server to the hardware
+//! address from which the ACK came: the server's, its relay agent's or a router's.
 
 mod lease;
 mod outgoing;
@@ -44,7 +43,7 @@ use super::message::{self, Message, MessageType, Opcode, OptionCode};
 
 /// REQUESTs for an offer before it is given up: about 60 s. (RFC 2131, section 3.1)
 const REQUESTS_MAX: u32 = 4;
-/// REQUESTs for a remembered address before the client asks for any: about 12 s.
+/// REQUESTs for a remembered address before the client sends a DISCOVER: about 12 s.
 const REBOOT_REQUESTS_MAX: u32 = 2;
 /// RFC 2131, section 4.1: 4 s, doubled up to 64 s, give or take one.
 const BACK_OFF_SECS: (u64, u64) = (4, 64);
@@ -53,40 +52,40 @@ const BACK_OFF_JITTER_MILLIS: u64 = 1000;
 const RENEW_INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// RFC 2131, section 3.1: before starting over after a DECLINE.
 const DECLINE_DELAY: Duration = Duration::from_secs(10);
-/// Before starting over after a NAK, so that a server that refuses what it offers is not stormed.
+/// The delay before starting over after a NAK, so that a server that rejects its own offers is not flooded.
 const NAK_DELAY: Duration = Duration::from_secs(1);
 /// RFC 5227, section 1.1 probes 3 times within 4 to 9 s, too long for an office that waits to go online. A
 /// neighbour on the same Ethernet answers within milliseconds.
 const PROBES: u32 = 2;
 const PROBE_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What a client is told.
+/// The configuration of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Its interface.
+    /// The hardware address of its interface.
     pub mac: MacAddr,
-    /// Its client identifier, type octet included; without one it is known by its interface.
+    /// Its client identifier, type octet included; without one servers identify it by its hardware address.
     pub client_id: Option<Vec<u8>>,
-    /// The name that it would like to be known by.
+    /// The host name that it requests.
     pub hostname: Option<String>,
-    /// Asks servers to broadcast their answers, for an interface that takes no packets to an address
-    /// before that is configured.
+    /// Asks servers to broadcast their answers, for an interface that does not receive unicast before its address is
+    /// configured.
     pub broadcast: bool,
 }
 
-/// What a client wants done.
+/// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send this Ethernet frame.
     Transmit(Vec<u8>),
-    /// Let the host know.
+    /// Report this event.
     Event(Event),
 }
 
-/// What has become of the lease.
+/// A change of the lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Use this lease. It comes again with each renewal, changed or not.
+    /// Use this lease. Each renewal repeats the event, even without a change.
     Configured(Lease),
     /// Stop using the lease.
     Lost,
@@ -99,9 +98,9 @@ pub struct Client {
     rng: StdRng,
     state: State,
     transaction: Transaction,
-    /// When the client began to look for an address; `None` while it has one.
+    /// When the client began to search for an address; `None` while it has one.
     began: Option<Instant>,
-    /// The address that it would like to have again.
+    /// The address that it prefers.
     remembered: Option<Ipv4Addr>,
     outputs: VecDeque<Output>,
 }
@@ -120,14 +119,14 @@ enum State {
     Stopped,
 }
 
-/// Retransmissions with growing pauses.
+/// Retransmissions with exponential back-off.
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     sent: u32,
     next: Instant,
 }
 
-/// A lease in use, or about to be.
+/// A lease in use, or about to be used.
 #[derive(Clone, Debug)]
 struct Bound {
     lease: Lease,
@@ -136,8 +135,8 @@ struct Bound {
 }
 
 impl Client {
-    /// A client that looks for an address: for `remembered`, if it was given that before and the lease has
-    /// not ended. `rng` makes transaction identifiers and jitter.
+    /// A client in INIT, or in INIT-REBOOT with `remembered`, its former address, if the lease has not expired. `rng`
+    /// provides transaction identifiers and jitter.
     pub fn new(config: Config, rng: StdRng, remembered: Option<Ipv4Addr>) -> Self {
         let state = match remembered {
             Some(address) => State::InitReboot { address },
@@ -157,12 +156,12 @@ impl Client {
         }
     }
 
-    /// What is to be done next; `None` if nothing is for now.
+    /// The next action; `None` if there is none.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// When [`Client::handle_timeout`] wants to be called; `None` after [`Client::release`].
+    /// When [`Client::handle_timeout`] must be called; `None` after [`Client::release`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
             State::Init { at } => Some(*at),
@@ -178,7 +177,7 @@ impl Client {
         }
     }
 
-    /// Does what is due at `now`.
+    /// Handles the timers that are due at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_none_or(|due| now < due) {
             return;
@@ -214,7 +213,7 @@ impl Client {
         }
     }
 
-    /// Takes a frame of the segment. What does not concern the client is ignored.
+    /// Handles a frame of the segment. Frames for others are ignored.
     pub fn handle_frame(&mut self, now: Instant, frame: &[u8]) {
         if let Some(arp) = Arp::parse(frame) {
             self.handle_arp(now, &arp);
@@ -230,7 +229,7 @@ impl Client {
         }
     }
 
-    /// Gives the lease back, if there is one, and stops.
+    /// Releases the lease, if there is one, and stops.
     pub fn release(&mut self) {
         self.begin_transaction();
         let state = std::mem::replace(&mut self.state, State::Stopped);
@@ -292,7 +291,7 @@ impl Client {
         }
     }
 
-    /// RFC 5227, section 2.1.1: the address is taken if somebody claims it, or probes for it too.
+    /// RFC 5227, section 2.1.1: the address is in use if another host claims it, or probes for it too.
     fn handle_arp(&mut self, now: Instant, arp: &Arp) {
         let State::Probing { bound, .. } = &self.state else { return };
         let address = bound.lease.address.addr();
@@ -356,7 +355,7 @@ impl Client {
         self.state = State::Rebinding { bound, requested, next };
     }
 
-    /// The lease has expired; the client would still like that address best.
+    /// The lease has expired; the client still prefers its address.
     fn lose(&mut self, now: Instant) {
         self.outputs.push_back(Output::Event(Event::Lost));
         self.discover(now, 0);

@@ -8,7 +8,7 @@ use super::{Bound, Config, Lease};
 use crate::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use crate::dhcp::message::{self, DhcpOption, Flags, Message, MessageType, OptionCode};
 
-/// The largest message that is understood, as an IP packet.
+/// The largest message that the client accepts, as an IP packet.
 const MESSAGE_OCTETS_MAX: u16 = 1500;
 
 const PARAMETERS: [OptionCode; 5] = [
@@ -19,14 +19,14 @@ const PARAMETERS: [OptionCode; 5] = [
     OptionCode::InterfaceMtu,
 ];
 
-/// A transaction's identifier, and since when the client has been looking for an address.
+/// A transaction's identifier, and the time at which the client began to search for an address.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transaction {
     pub xid: u32,
     pub secs: u16,
 }
 
-/// Asks for an offer, preferably of `remembered`.
+/// A DISCOVER, with `remembered` as the requested address.
 pub(super) fn discover(config: &Config, transaction: Transaction, remembered: Option<Ipv4Addr>) -> Vec<u8> {
     let mut message = question(config, transaction, MessageType::Discover);
     if let Some(address) = remembered {
@@ -35,7 +35,7 @@ pub(super) fn discover(config: &Config, transaction: Transaction, remembered: Op
     broadcast(config, &message)
 }
 
-/// Accepts `offer`.
+/// A REQUEST that accepts `offer`.
 pub(super) fn select(config: &Config, transaction: Transaction, offer: &Lease) -> Vec<u8> {
     let mut message = question(config, transaction, MessageType::Request);
     message.opts_mut().insert(DhcpOption::RequestedIpAddress(offer.address.addr()));
@@ -43,28 +43,28 @@ pub(super) fn select(config: &Config, transaction: Transaction, offer: &Lease) -
     broadcast(config, &message)
 }
 
-/// Asks whether `address`, which the client had before, is still its own.
+/// A REQUEST in INIT-REBOOT, which verifies the former `address`.
 pub(super) fn verify(config: &Config, transaction: Transaction, address: Ipv4Addr) -> Vec<u8> {
     let mut message = question(config, transaction, MessageType::Request);
     message.opts_mut().insert(DhcpOption::RequestedIpAddress(address));
     broadcast(config, &message)
 }
 
-/// Asks the server of the lease to prolong it.
+/// A unicast REQUEST for renewal.
 pub(super) fn renew(config: &Config, transaction: Transaction, bound: &Bound) -> Vec<u8> {
     let mut message = question(config, transaction, MessageType::Request);
     message.set_ciaddr(bound.lease.address.addr());
     unicast(config, &message, bound)
 }
 
-/// Asks any server to prolong the lease.
+/// A broadcast REQUEST for rebinding.
 pub(super) fn rebind(config: &Config, transaction: Transaction, bound: &Bound) -> Vec<u8> {
     let mut message = question(config, transaction, MessageType::Request);
     message.set_ciaddr(bound.lease.address.addr());
     broadcast(config, &message)
 }
 
-/// Says that somebody else uses the address.
+/// A DECLINE: another host uses the address.
 pub(super) fn decline(config: &Config, transaction: Transaction, lease: &Lease) -> Vec<u8> {
     let mut message = statement(config, transaction, MessageType::Decline);
     message.opts_mut().insert(DhcpOption::RequestedIpAddress(lease.address.addr()));
@@ -72,7 +72,7 @@ pub(super) fn decline(config: &Config, transaction: Transaction, lease: &Lease) 
     broadcast(config, &message)
 }
 
-/// Gives the lease back.
+/// A RELEASE.
 pub(super) fn release(config: &Config, transaction: Transaction, bound: &Bound) -> Vec<u8> {
     let mut message = statement(config, transaction, MessageType::Release);
     message.set_ciaddr(bound.lease.address.addr());
@@ -80,7 +80,7 @@ pub(super) fn release(config: &Config, transaction: Transaction, bound: &Bound) 
     unicast(config, &message, bound)
 }
 
-/// A message that wants an answer.
+/// A message that requires an answer.
 fn question(config: &Config, transaction: Transaction, kind: MessageType) -> Message {
     let mut message = statement(config, transaction, kind);
     if config.broadcast {

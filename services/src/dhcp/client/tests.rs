@@ -1,4 +1,4 @@
-//! Transcripts with a client: what it is told, when, and what it does.
+//! Transcripts of a client: frames, events and their times.
 
 use std::net::SocketAddrV4;
 
@@ -19,7 +19,7 @@ fn config() -> Config {
     Config { mac: MAC, client_id: None, hostname: Some("pc1".to_owned()), broadcast: false }
 }
 
-/// A client at a segment, and the time there.
+/// A client on a segment, with its clock.
 struct Host {
     client: Client,
     now: Instant,
@@ -31,7 +31,7 @@ impl Host {
         Self { client, now: Instant::from_secs(1000) }
     }
 
-    /// Lets time pass until the client has something to say; its frame, and the seconds that it took.
+    /// Advances time until the client sends a frame; returns the frame and the seconds that passed.
     fn next_frame(&mut self) -> (Vec<u8>, f64) {
         let start = self.now;
         loop {
@@ -54,7 +54,7 @@ impl Host {
         message
     }
 
-    /// Lets time pass until the client has news.
+    /// Advances time until the client reports an event.
     fn next_event(&mut self) -> Event {
         loop {
             match self.client.poll_output() {

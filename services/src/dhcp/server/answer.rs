@@ -1,4 +1,4 @@
-//! The server's answers: what they say and where they go. (RFC 2131, section 4.3 and table 3)
+//! The server's answers: their content and destination. (RFC 2131, section 4.3 and table 3)
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -10,14 +10,14 @@ use crate::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use crate::dhcp::hostname;
 use crate::dhcp::message::{self, DhcpOption, Message, MessageType, Opcode, OptionCode};
 
-/// The longest message that every client takes, as an IP packet. (RFC 2131, section 2)
+/// The longest message that every client accepts, as an IP packet. (RFC 2131, section 2)
 const MESSAGE_OCTETS_MIN: u16 = 576;
-/// What one Ethernet frame carries.
+/// The capacity of one Ethernet frame.
 const MESSAGE_OCTETS_MAX: u16 = 1500;
 /// Octets of the IP and UDP headers.
 const IP_UDP_LEN: u16 = 28;
 
-/// What a client is told that does not ask for anything in particular.
+/// The options for a client without a parameter request list.
 const PARAMETERS_UNASKED: [OptionCode; 5] = [
     OptionCode::SubnetMask,
     OptionCode::Router,
@@ -26,7 +26,7 @@ const PARAMETERS_UNASKED: [OptionCode; 5] = [
     OptionCode::InterfaceMtu,
 ];
 
-/// What is left out, in this order, of a message that is too long for its client.
+/// The options that are left out, in this order, of a message that is too long for its client.
 const EXPENDABLE: [OptionCode; 6] = [
     OptionCode::ClientFQDN,
     OptionCode::Hostname,
@@ -36,26 +36,26 @@ const EXPENDABLE: [OptionCode; 6] = [
     OptionCode::InterfaceMtu,
 ];
 
-/// An answer, on its way.
+/// An answer with its destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What is said.
+    /// The message.
     pub message: Message,
-    /// To whom.
+    /// Its destination.
     pub destination: Destination,
 }
 
-/// Where an answer goes.
+/// The destination of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Destination {
-    /// The interface that the frame is for.
+    /// The frame's destination.
     pub mac: MacAddr,
-    /// The address and port that the datagram is for.
+    /// The datagram's destination.
     pub address: SocketAddrV4,
 }
 
 impl Reply {
-    /// The answer as a frame of the server's interface `mac`, from its address `server`.
+    /// The answer as a frame from the hardware address `mac` and the address `server`.
     pub fn to_frame(&self, mac: MacAddr, server: Ipv4Addr) -> Option<Vec<u8>> {
         let datagram = Datagram {
             source_mac: mac,
@@ -68,7 +68,7 @@ impl Reply {
     }
 }
 
-/// An OFFER or an ACK of an address, for so many seconds, to a client that will be called `name`.
+/// An OFFER or an ACK of an address for `lease_secs` seconds, with the client's host name `name`.
 pub(super) fn lease(
     config: &Config,
     request: &Request<'_>,
@@ -82,8 +82,8 @@ pub(super) fn lease(
         message.set_ciaddr(request.message.ciaddr());
     }
     message.opts_mut().insert(DhcpOption::AddressLeaseTime(lease_secs));
-    // RFC 2131, section 4.4.5: T1 is half of the lease, T2 seven eighths, and T1 < T2 < the lease. The rest of a lease
-    // can be too short for that.
+    // RFC 2131, section 4.4.5: T1 is half of the lease, T2 seven eighths, and T1 < T2 < the lease. The remaining time
+    // of a lease can be too short for that.
     let (renew, rebind) = (lease_secs / 2, lease_secs - (lease_secs / 8).max(1));
     if 0 < renew && renew < rebind {
         message.opts_mut().insert(DhcpOption::Renewal(renew));
@@ -99,7 +99,7 @@ pub(super) fn lease(
     Reply { message, destination }
 }
 
-/// An ACK without a lease, for a client that has its address from elsewhere.
+/// An ACK without a lease, for a client that sent an INFORM.
 // RFC 2131, section 4.3.5: unicast to the client, neither yiaddr nor lease times.
 pub(super) fn parameters(config: &Config, request: &Request<'_>) -> Reply {
     let mut message = answer(config, request, MessageType::Ack);
@@ -112,7 +112,7 @@ pub(super) fn parameters(config: &Config, request: &Request<'_>) -> Reply {
     Reply { message, destination: Destination { mac, address } }
 }
 
-/// A NAK that says `why`.
+/// A NAK with the reason `why`.
 pub(super) fn nak(config: &Config, request: &Request<'_>, why: &str) -> Reply {
     tracing::debug!(client = %request.client.key, why, "refused");
     let mut message = answer(config, request, MessageType::Nak);
@@ -120,7 +120,7 @@ pub(super) fn nak(config: &Config, request: &Request<'_>, why: &str) -> Reply {
     if request.message.giaddr().is_unspecified() {
         return Reply { message, destination: BROADCAST };
     }
-    // RFC 2131, section 4.3.2: the relay agent shall broadcast it, for the client's address is wrong.
+    // RFC 2131, section 4.3.2: the relay agent broadcasts it, for the client's address is wrong.
     message.set_flags(request.message.flags().set_broadcast());
     Reply { message, destination: destination(request, Ipv4Addr::UNSPECIFIED) }
 }
@@ -146,13 +146,13 @@ fn destination(request: &Request<'_>, yiaddr: Ipv4Addr) -> Destination {
     }
 }
 
-/// What all answers have in common: xid, flags, giaddr and chaddr are those of the request.
+/// The fields common to all answers: xid, flags, giaddr and chaddr are the request's.
 fn answer(config: &Config, request: &Request<'_>, kind: MessageType) -> Message {
     let mut message = request.message.clone();
     message.set_opcode(Opcode::BootReply).set_hops(0).set_secs(0);
     message.set_ciaddr(Ipv4Addr::UNSPECIFIED).set_yiaddr(Ipv4Addr::UNSPECIFIED);
     message.set_siaddr(Ipv4Addr::UNSPECIFIED);
-    // RFC 6842, section 3 and RFC 3046, section 2.2: these two are returned as they came.
+    // RFC 6842, section 3, and RFC 3046, section 2.2: these two are returned unchanged.
     let returned = [OptionCode::ClientIdentifier, OptionCode::RelayAgentInformation];
     let returned = returned.map(|code| message.opts_mut().remove(code));
     message.set_opts(returned.into_iter().flatten().collect());
@@ -166,7 +166,7 @@ fn add_parameters(config: &Config, request: &Request<'_>, name: Option<&str>, me
         Some(DhcpOption::ParameterRequestList(codes)) => codes.as_slice(),
         _ => &PARAMETERS_UNASKED,
     };
-    // Without the mask no client can use the rest.
+    // Without the mask a client cannot use the rest.
     for code in asked.iter().chain(&[OptionCode::SubnetMask]) {
         if let Some(option) = parameter(config, name, *code) {
             message.opts_mut().insert(option);

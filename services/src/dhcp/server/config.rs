@@ -1,4 +1,4 @@
-//! What a DHCP server is told.
+//! The configuration of a DHCP server.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -13,16 +13,16 @@ use crate::dhcp::hostname;
 /// The configuration of a [`Server`](super::Server).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The server's own address, by which clients know it.
+    /// The server's address, which is its server identifier.
     pub server_address: Ipv4Addr,
     /// The network of its clients.
     pub prefix: Ipv4Net,
     /// The addresses for clients without a reservation. The server's, the router's, the network's and its
     /// broadcast address, those reserved and those outside of `prefix` are skipped.
     pub pool: RangeInclusive<Ipv4Addr>,
-    /// How long a lease lasts. A client's own wish is not heeded.
+    /// The duration of a lease. The client's requested duration is ignored.
     pub lease_secs: u32,
-    /// Whether this is the network's only server, which refuses what it does not know.
+    /// Whether this is the network's only server, which sends NAKs to unknown clients.
     pub authoritative: bool,
     /// The clients' router.
     pub router: Option<Ipv4Addr>,
@@ -32,11 +32,11 @@ pub struct Config {
     pub domain: String,
     /// The clients' time servers.
     pub ntp_servers: Vec<Ipv4Addr>,
-    /// The clients' MTU, in octets, if they shall not use their own.
+    /// The clients' MTU, in octets; `None` leaves it to them.
     pub mtu: Option<u16>,
-    /// How many ports the network has.
+    /// The number of ports of the network.
     pub ports: usize,
-    /// Addresses kept for certain clients. No two for one address.
+    /// Reserved addresses, at most one reservation for an address.
     pub reservations: Vec<Reservation>,
 }
 
@@ -51,18 +51,18 @@ impl Config {
     }
 }
 
-/// An address kept for a client.
+/// A reservation of an address for a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reservation {
-    /// The client's name, which nobody else is given.
+    /// The client's name, which is reserved, too.
     pub hostname: Option<String>,
-    /// How the client is recognised.
+    /// The client's identification.
     pub client: ReservedFor,
-    /// Its address, in the pool or not.
+    /// The address, in the pool or not.
     pub address: Ipv4Addr,
 }
 
-/// How a reservation recognises its client.
+/// The identification of a reservation's client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReservedFor {
     /// By its hardware address.
@@ -71,18 +71,18 @@ pub enum ReservedFor {
     ClientId(Vec<u8>),
 }
 
-/// The reservations, found by what is asked of them. Of several for one client the first counts.
+/// Indexes of the reservations. If several are for one client, the first is used.
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     by_address: BTreeMap<Ipv4Addr, Rc<Reservation>>,
     by_mac: BTreeMap<MacAddr, (usize, Rc<Reservation>)>,
     by_client_id: BTreeMap<Vec<u8>, (usize, Rc<Reservation>)>,
-    /// The names, as they stand in the zone.
+    /// The reserved names, as in the zone.
     names: BTreeSet<String>,
 }
 
 impl Reservations {
-    /// Those of `config`.
+    /// The reservations of `config`.
     pub fn of(config: &Config) -> Self {
         let mut index = Self::default();
         for (number, reservation) in config.reservations.iter().enumerate() {

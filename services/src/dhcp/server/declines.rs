@@ -1,12 +1,12 @@
-//! DECLINEs that are looked into: before an address is believed lost, it is probed by ARP.
+//! Verification of DECLINEs: the server probes a declined address by ARP before it quarantines the address.
 //!
-//! An answer by another machine than the client proves the conflict. An answer by the client itself, or its
-//! renewal, proves that there is none. Silence proves nothing.
+//! An answer from another machine than the client proves the conflict. An answer from the client itself, or its
+//! renewal, disproves it. Silence proves nothing.
 //!
-//! A proven conflict counts for the machine that answered and not for the sender of the DECLINE: where printers
-//! have addresses of the pool by hand, a new client may have to decline one after the other. A DECLINE that is
-//! not looked into, for its sender has declined too many others, ends the lease all the same: the client does not
-//! use the address, and is offered another.
+//! A proven conflict is charged to the machine that answered and not to the sender of the DECLINE: where printers have
+//! addresses of the pool configured by hand, a new client may have to decline one after the other. A DECLINE that is
+//! not verified, as its sender has declined too many others, still ends the lease: the client does not use the address,
+//! and is offered another.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -20,15 +20,15 @@ use super::{Reply, Request, Server};
 use crate::clock::UnixTime;
 use crate::dhcp::message::{self, OptionCode};
 
-/// The most DECLINEs that are looked into at a time. When there are so many, a further one is not believed.
+/// The most DECLINEs under verification. Further ones are ignored.
 pub const DECLINES_MAX: usize = 64;
-/// Probes of an address, the first at once.
+/// The number of probes of an address, the first at once.
 const PROBES: u8 = 3;
-/// The time between two probes, and that for an answer to the last. A neighbour on the same Ethernet answers
-/// within milliseconds; a client starts over 10 s after its DECLINE. (RFC 2131, section 3.1)
+/// The interval between probes, and the timeout of the last. A neighbour on the same Ethernet answers within
+/// milliseconds; a client starts over 10 s after its DECLINE. (RFC 2131, section 3.1)
 const PROBE_INTERVAL: Duration = Duration::from_millis(300);
 
-/// The DECLINEs under way.
+/// The DECLINEs under verification.
 #[derive(Debug, Default)]
 pub(super) struct Declines {
     by_address: BTreeMap<Ipv4Addr, Decline>,
@@ -41,17 +41,17 @@ struct Decline {
     due: Instant,
 }
 
-/// What is due.
+/// An action that is due.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The address is to be probed.
+    /// Probe the address.
     Probe(Ipv4Addr),
-    /// Nobody has answered for the address.
+    /// No host has answered for the address.
     Silence(Ipv4Addr, Claimant),
 }
 
 impl Declines {
-    /// Looks into a DECLINE of `address`; `false` if there are too many.
+    /// Starts to verify a DECLINE of `address`; `false` if there are too many.
     pub fn begin(&mut self, now: Instant, address: Ipv4Addr, by: Claimant) -> bool {
         let has_room = self.by_address.len() < DECLINES_MAX || self.by_address.contains_key(&address);
         if has_room {
@@ -60,27 +60,27 @@ impl Declines {
         has_room
     }
 
-    /// Whether a DECLINE of `address` is looked into.
+    /// Whether a DECLINE of `address` is being verified.
     pub fn is_pending(&self, address: Ipv4Addr) -> bool {
         self.by_address.contains_key(&address)
     }
 
-    /// The clients whose DECLINEs are looked into.
+    /// The clients whose DECLINEs are being verified.
     pub fn claimants(&self) -> impl Iterator<Item = &Claimant> {
         self.by_address.values().map(|decline| &decline.by)
     }
 
-    /// Ends the look into a DECLINE of `address`; returns who sent it, if there is one.
+    /// Ends the verification of `address`; returns the sender of its DECLINE, if there is one.
     pub fn end(&mut self, address: Ipv4Addr) -> Option<Claimant> {
         self.by_address.remove(&address).map(|decline| decline.by)
     }
 
-    /// When [`Declines::due`] has something next.
+    /// When [`Declines::due`] has its next action.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.by_address.values().map(|decline| decline.due).min()
     }
 
-    /// What is due at `now`; `None` if there is no more.
+    /// An action that is due at `now`; `None` if there is no more.
     pub fn due(&mut self, now: Instant) -> Option<Due> {
         let (address, decline) = self.by_address.iter_mut().find(|(_, decline)| decline.due <= now)?;
         let address = *address;
@@ -94,7 +94,7 @@ impl Declines {
 }
 
 impl Server {
-    /// Looks into a DECLINE if it is to be believed.
+    /// Handles a DECLINE: verifies it if its sender may send one.
     pub(super) fn decline(&mut self, request: &Request<'_>) -> Option<Reply> {
         let address = message::address_option(request.message, OptionCode::RequestedIpAddress)?;
         let is_its_own = self.owns(request, address)
@@ -104,10 +104,10 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "DECLINE", "it comes from another MAC or port");
-        } else if self.deals_later(address, request) {
-            // Then it may have changed hands.
+        } else if self.defer(address, request) {
+            // A change is pending, so the address may belong to another client afterwards.
         } else if !self.may_change(request) {
-            // Whoever sends so many DECLINEs has no use for an address.
+            // A sender of so many DECLINEs does not need the address.
         } else if self.has_quarantine_share(request) {
             self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
             self.forget_declined(request, address);
@@ -121,7 +121,7 @@ impl Server {
         None
     }
 
-    /// Ends the sender's offer or lease of `address`, which it does not use, so that another address comes next.
+    /// Ends the sender's offer or lease of `address`, which it does not use, so that it gets another address next.
     fn forget_declined(&mut self, request: &Request<'_>, address: Ipv4Addr) {
         self.offers.withdraw(&request.client.key);
         let reservation = self.reservations.at(address);
@@ -134,22 +134,22 @@ impl Server {
         }
     }
 
-    /// When [`Server::handle_timeout`] and [`Server::poll_request`] are due; `None` if nothing waits.
+    /// When [`Server::handle_timeout`] and [`Server::poll_request`] are due; `None` if no timer runs.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.declines.poll_timeout(), self.leases.borrow().read_due()].into_iter().flatten().min()
     }
 
-    /// Does what is due at `now`.
+    /// Handles the timers that are due at `now`.
     pub fn handle_timeout(&mut self, now: Instant, unix_now: UnixTime) {
         self.probe_due(now, unix_now);
     }
 
-    /// The next address that is to be probed by ARP.
+    /// The next address to probe by ARP.
     pub fn poll_probe(&mut self) -> Option<Ipv4Addr> {
         self.probes.pop_front()
     }
 
-    /// Deals with ARP of the network: the interface `mac` says that it has `address`.
+    /// Handles ARP of the network: the hardware address `mac` claims `address`.
     pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
         let Some(by) = self.declines.end(address) else { return };
         if mac == by.mac || mac == by.source {
@@ -174,7 +174,7 @@ impl Server {
         }
     }
 
-    /// Keeps `address` from everybody, for at most `secs_max`.
+    /// Quarantines `address` for at most `secs_max`.
     fn quarantine(
         &mut self,
         now: Instant,
@@ -206,12 +206,12 @@ impl Server {
         }
     }
 
-    /// Whether the message comes from where the lease or offer of `address` was asked for.
+    /// Whether the message comes from the port and MAC from which the lease or offer of `address` was requested.
     pub(super) fn is_from_holder(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let lease = leases.at(address).filter(|lease| lease.is_active(request.now));
         let leased_to = lease.map(|lease| ([lease.mac, lease.source], self.ports.of(address)));
-        // Who had the address before, and where, says nothing of whom it is offered to now.
+        // The former client of the address and its origin are irrelevant to the present offer.
         let offered_to =
             || self.offers.origin(request.now, address).map(|origin| ([origin.mac; 2], origin.port));
         let is_same_port = |port| request.origin.port.is_none_or(|origin| origin == port);
@@ -220,7 +220,7 @@ impl Server {
             .is_some_and(|(macs, port)| macs.contains(&request.origin.mac) && port.is_none_or(is_same_port))
     }
 
-    /// Whether the sender has as many addresses in quarantine as it may.
+    /// Whether the sender's quarantined addresses have reached its share.
     fn has_quarantine_share(&self, request: &Request<'_>) -> bool {
         let leases = self.leases.borrow();
         let is_in_quarantine =

@@ -1,5 +1,5 @@
-//! Indexes of the lease table: which addresses have no entry, and which entries are out of use. With them a new
-//! client's address is found without going through the whole pool.
+//! Indexes of the lease table: addresses without an entry, and entries out of use. They find a new client's address
+//! without a scan of the pool.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -23,7 +23,7 @@ impl Default for Gaps {
 }
 
 impl Gaps {
-    /// `address` has an entry from now on.
+    /// Records an entry for `address`.
     pub fn fill(&mut self, address: Ipv4Addr) {
         let address = u32::from(address);
         let Some((&first, &last)) = self.ranges.range(..=address).next_back() else { return };
@@ -39,7 +39,7 @@ impl Gaps {
         }
     }
 
-    /// `address` has no entry any more.
+    /// Records that `address` has no entry.
     pub fn open(&mut self, address: Ipv4Addr) {
         let address = u32::from(address);
         let before = self.ranges.range(..=address).next_back().map(|(first, last)| (*first, *last));
@@ -62,16 +62,16 @@ impl Gaps {
     }
 }
 
-/// The entries in the order in which they go out of use.
+/// The entries in the order of expiry.
 #[derive(Debug, Default)]
 pub(super) struct Ages {
     /// Leases and quarantines that may be running, by their ends in monotonic time.
     running: BTreeSet<(Instant, Ipv4Addr)>,
-    /// Those out of use, by the time of day at which they ended.
+    /// Expired entries, by the time of day of their expiry.
     ended: BTreeSet<(UnixTime, Ipv4Addr)>,
 }
 
-/// Until when an entry is in use.
+/// When an entry's use ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Use {
     /// The entry's address.
@@ -99,7 +99,7 @@ impl Ages {
         }
     }
 
-    /// Notes which entries have ended by `now`; `until` tells when by the time of day.
+    /// Moves the entries that have expired by `now`; `until` has their end by the time of day.
     pub fn advance(&mut self, now: Instant, until: impl Fn(Ipv4Addr) -> Option<UnixTime>) {
         while let Some((_, address)) = self.running.first().copied().filter(|(expires, _)| *expires <= now) {
             self.running.pop_first();
@@ -109,8 +109,8 @@ impl Ages {
         }
     }
 
-    /// The addresses out of use at `now`: in the order in which they ended those that were
-    /// [noted](Self::advance), then the others.
+    /// The addresses out of use at `now`: those that were [moved](Self::advance) in the order of expiry, then the
+    /// others.
     pub fn unused(&self, now: Instant) -> (impl Iterator<Item = Ipv4Addr>, impl Iterator<Item = Ipv4Addr>) {
         let not_noted = self.running.range(..=(now, Ipv4Addr::BROADCAST));
         (self.ended.iter().map(|(_, address)| *address), not_noted.map(|(_, address)| *address))

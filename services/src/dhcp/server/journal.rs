@@ -1,22 +1,21 @@
-//! Leases on disk: a journal with one change a line.
+//! The journal of leases on disk, with one change on a line.
 //!
-//! A change is a JSON array with the whole new state of each address concerned, [sealed](crate::store::sealed) by a
-//! checksum: a client that moves changes two. The last state of an address counts. Lines are appended, as many at a
-//! time as wait, and durable before anybody is told. Once the journal has grown past [`JOURNAL_SLACK_RECORDS`] states
-//! that no longer count, the next write replaces it by what counts.
+//! A change is a JSON array with the new state of each address concerned, [sealed](crate::store::sealed) by a checksum:
+//! a client that moves changes two. The last state of an address is valid. Pending lines are appended together, and are
+//! durable before clients are answered. Once the journal has more than [`JOURNAL_SLACK_RECORDS`] superseded states, the
+//! next write replaces the file without these.
 //!
-//! A power cut can leave a part of the last line: that change was never promised to anybody, and the part
-//! is cut off by the next write. A write that failed may leave one too, and a sync that failed may have lost
-//! anything that it was for, so the next write replaces the whole file; so does the first of a process, for
-//! what it has read may be what the one before could not sync.
+//! A power cut can leave a part of the last line: no client was promised that change, and the next write cuts the part
+//! off. A failed write may leave one too, and a failed sync may have lost any part of its data, so the next write
+//! replaces the whole file; so does the first write of a process, which may have read data that its predecessor could
+//! not sync.
 //!
-//! Any other line that cannot be read is damaged. The others count all the same, and a copy of the file is set
-//! aside before anything is written: until it is, nothing is. A journal that cannot be read at all is not
-//! written to.
+//! Any other line that cannot be read is damaged. The other lines stay valid, and before any write a copy of the file
+//! is set aside; until that succeeds there is no write. A journal that cannot be read at all is not written to.
 //!
-//! On a full disk the clients that are known still renew: a [file](RESERVE_FILE) is kept so that it can be given
-//! up then. It has room to set the journal aside and to write it anew, and grows with it. Until there is room for
-//! it again, no change is taken from others; whether there is, is tried once in [`RETRY_INTERVAL`].
+//! On a full disk known clients still renew: a reserve [file](RESERVE_FILE) is removed then. It has room to set the
+//! journal aside and to rewrite it, and grows with it. Until there is room for the reserve again, changes of other
+//! clients are rejected; this is tried once in [`RETRY_INTERVAL`].
 
 use std::fmt;
 use std::io;
@@ -32,10 +31,10 @@ use crate::store::{Storage, Topic, sealed};
 /// The journal's file.
 pub const JOURNAL_FILE: &str = "dhcp-leases.jsonl";
 
-/// How many superseded states the journal may hold.
+/// The most superseded states in the journal.
 pub const JOURNAL_SLACK_RECORDS: usize = 4096;
 
-/// The file that is given up on a full disk.
+/// The file that is removed on a full disk.
 pub const RESERVE_FILE: &str = "dhcp-reserve";
 
 /// Its least length: room for the leases of some 150 clients, twice.
@@ -44,17 +43,17 @@ pub const RESERVE_LEN_MIN: usize = 128 << 10;
 /// The room in the reserve beyond twice the journal.
 const RESERVE_SLACK: usize = 64 << 10;
 
-/// How many damaged lines are told one by one.
-const DAMAGES_TOLD_MAX: usize = 3;
+/// The most damaged lines that are logged one by one.
+const DAMAGES_LOGGED_MAX: usize = 3;
 
-/// A line that is not what was written.
+/// A damaged line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// The damage.
     pub reason: String,
-    /// The addresses that can be read in it: what is known of them may be out of date.
+    /// The addresses that can be read in it, whose known state may be out of date.
     pub(super) addresses: Vec<Ipv4Addr>,
 }
 
@@ -71,7 +70,7 @@ pub(super) struct Record {
     pub address: Ipv4Addr,
     pub client: String,
     pub mac: String,
-    /// The source of the client's frame, if that is not `mac`.
+    /// The source of the client's frame, if it differs from `mac`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     pub hostname: Option<String>,
@@ -82,28 +81,28 @@ pub(super) struct Record {
     pub until: u64,
 }
 
-/// What was last heard about an address.
+/// The last event of an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// Leased to a client, until then.
     Bound,
-    /// Given back by its client; kept so that the client gets it again if nobody else needs it.
+    /// Released by its client, which gets it again unless another client needs it.
     Released,
-    /// Found in use by somebody else; given to nobody until then.
+    /// Found in use by another host; quarantined until then.
     Declined,
 }
 
-/// Whose change is written.
+/// The priority of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum For {
-    /// A client that renews: the reserve is there for it.
+pub(super) enum Priority {
+    /// A renewal by a known client, which may use the reserve.
     Known,
-    /// Anybody else.
+    /// Any other change.
     Others,
 }
 
-/// What a journal says.
+/// The content of a journal.
 #[derive(Debug, Default)]
 pub(super) struct Content {
     /// The records in the order in which they were written, each with the octets of its line.
@@ -122,7 +121,7 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Says that it cannot be understood.
+    /// The damage of this line with its reason.
     pub fn damage(&self, reason: String) -> Damage {
         let text = String::from_utf8_lossy(&self.octets);
         let addresses = text.split('"').filter_map(|word| word.parse().ok()).collect();
@@ -144,65 +143,65 @@ impl Content {
             let line = Line { number, octets: bytes.to_vec() };
             match read_line(bytes) {
                 Ok(change) => content.changes.push((line, change)),
-                Err(Unreadable::Torn) if is_last => content.is_torn = true,
-                Err(Unreadable::Torn) => content.damages.push(line.damage("it is no record".to_owned())),
-                Err(Unreadable::Damaged(reason)) => content.damages.push(line.damage(reason)),
+                Err(LineError::Torn) if is_last => content.is_torn = true,
+                Err(LineError::Torn) => content.damages.push(line.damage("it is no record".to_owned())),
+                Err(LineError::Damaged(reason)) => content.damages.push(line.damage(reason)),
             }
         }
         content
     }
 }
 
-enum Unreadable {
-    /// As a power cut can leave the last line.
+enum LineError {
+    /// A last line that a power cut may have cut.
     Torn,
     Damaged(String),
 }
 
-fn read_line(line: &[u8]) -> Result<Vec<Record>, Unreadable> {
-    // Blocks of a torn line may reach the disk in any order: its newline proves nothing. Those that did not
-    // reach it are zeros. A whole line without zeros was torn only if it is of the format without checksums.
+fn read_line(line: &[u8]) -> Result<Vec<Record>, LineError> {
+    // Blocks of a torn line may reach the disk in any order, so its newline proves nothing. Missing blocks are zeros. A
+    // whole line without zeros can be torn only in the format without checksums.
     let has_zeros = line.contains(&0);
     let payload = match sealed::unseal(line) {
         Ok(payload) => payload,
-        Err(_) if has_zeros => return Err(Unreadable::Torn),
-        Err(damage) => return Err(Unreadable::Damaged(damage.to_string())),
+        Err(_) if has_zeros => return Err(LineError::Torn),
+        Err(damage) => return Err(LineError::Damaged(damage.to_string())),
     };
     serde_json::from_slice(payload).map_err(|error| {
         let is_torn = !sealed::is_sealed(line) && !error.is_data() && (has_zeros || line.starts_with(b"["));
-        if is_torn { Unreadable::Torn } else { Unreadable::Damaged(error.to_string()) }
+        if is_torn { LineError::Torn } else { LineError::Damaged(error.to_string()) }
     })
 }
 
 /// Changes that are made durable together.
 pub(super) struct Batch {
     pub now: Instant,
-    pub whose: For,
-    /// What changes, each with the addresses that change together.
+    pub whose: Priority,
+    /// The changes, each with the addresses that change together.
     pub changes: Vec<Vec<Record>>,
-    /// All that counts with the changes, if the journal is to be replaced by it.
+    /// All valid states with the changes, if they are to replace the journal.
     pub all: Option<Vec<Record>>,
-    /// Whether the reserve is given up for it.
+    /// Whether the reserve is released for it.
     pub from_reserve: bool,
 }
 
-/// What became of a batch.
+/// The outcome of a batch.
 pub(super) enum Written {
-    /// It is on disk, or the disk refuses.
-    Done(io::Result<()>),
-    /// It is to be tried once more, with all that counts.
+    /// It is on disk, or the disk has failed.
+    Completion(io::Result<()>),
+    /// It has to be retried with all valid states.
     OnceMore {
-        /// Whether the reserve is to be given up for it.
+        /// Whether the reserve has to be released for it.
         from_reserve: bool,
     },
 }
 
-enum Unwritten {
+enum WriteError {
     Refused(io::Error),
     OnceMore { from_reserve: bool },
 }
 
-impl From<io::Error> for Unwritten {
+impl From<io::Error> for WriteError {
     fn from(error: io::Error) -> Self {
         Self::Refused(error)
     }
@@ -214,17 +213,17 @@ pub(super) struct Journal {
     /// The file's length in octets.
     len: usize,
     must_replace: bool,
-    /// What was read and is damaged, until a copy of it is set aside.
+    /// Damaged content, until a copy of it is set aside.
     to_set_aside: Option<ToSetAside>,
-    /// The octets of the reserve; none if it was given up.
+    /// The octets of the reserve; zero if it was released.
     reserve_len: usize,
-    /// When a change of others than known clients is tried again; `None` while the disk has room.
+    /// When a change of unknown clients is tried again; `None` while the disk has room.
     others_wait: Option<Instant>,
 }
 
 struct ToSetAside {
     octets: Vec<u8>,
-    /// What is damaged in it, for people.
+    /// The description of the damage.
     told: String,
 }
 
@@ -233,7 +232,7 @@ impl Journal {
     ///
     /// # Errors
     ///
-    /// What the disk refuses.
+    /// An error of the disk.
     pub fn open(disk: Arc<dyn Storage>) -> io::Result<(Self, Content)> {
         let octets = disk.read(JOURNAL_FILE)?.unwrap_or_default();
         let content = Content::parse(&octets);
@@ -253,13 +252,13 @@ impl Journal {
         Ok((journal, content))
     }
 
-    /// Tells what is damaged in the journal that was read, and sets a copy of it aside.
+    /// Logs the damage of the journal, and sets a copy of it aside.
     pub fn settle(&mut self, damages: &[Damage]) {
         if damages.is_empty() {
             self.to_set_aside = None;
             return;
         }
-        let told: Vec<_> = damages.iter().take(DAMAGES_TOLD_MAX).map(Damage::to_string).collect();
+        let told: Vec<_> = damages.iter().take(DAMAGES_LOGGED_MAX).map(Damage::to_string).collect();
         let more = if damages.len() > told.len() { ", and more" } else { "" };
         let told = told.join("; ") + more;
         if let Some(to_set_aside) = &mut self.to_set_aside {
@@ -270,7 +269,7 @@ impl Journal {
         }
     }
 
-    /// Keeps a copy of what is damaged, if that is still to be done, and tells its name.
+    /// Stores a copy of a damaged journal, if that is still to be done, and logs its name.
     fn set_aside(&mut self) -> io::Result<()> {
         let Some(ToSetAside { octets, told }) = &self.to_set_aside else { return Ok(()) };
         let copy = self.disk.set_aside(JOURNAL_FILE, octets)?;
@@ -286,7 +285,7 @@ impl Journal {
         self.disk.report(Topic::LeasesDamaged, Some(problem));
     }
 
-    /// How many states are in the file, superseded ones too.
+    /// The number of states in the file, including superseded ones.
     pub fn records(&self) -> usize {
         self.records
     }
@@ -298,12 +297,12 @@ impl Journal {
 
     /// Makes the changes of `batch` durable.
     ///
-    /// After an error the changes may be on disk, or a part of them, until the next write.
+    /// After an error all, some or none of the changes may be on disk, until the next write.
     pub fn write(&mut self, batch: &Batch) -> Written {
         let written = match self.try_write(batch) {
             Ok(()) => Ok(()),
-            Err(Unwritten::Refused(error)) => Err(error),
-            Err(Unwritten::OnceMore { from_reserve }) => return Written::OnceMore { from_reserve },
+            Err(WriteError::Refused(error)) => Err(error),
+            Err(WriteError::OnceMore { from_reserve }) => return Written::OnceMore { from_reserve },
         };
         let problem = written.as_ref().err().map(|error| {
             format!(
@@ -312,28 +311,28 @@ impl Journal {
             )
         });
         self.disk.report(Topic::LeasesNotKept, problem);
-        Written::Done(written)
+        Written::Completion(written)
     }
 
-    fn try_write(&mut self, batch: &Batch) -> Result<(), Unwritten> {
+    fn try_write(&mut self, batch: &Batch) -> Result<(), WriteError> {
         let Batch { now, whose, from_reserve, .. } = *batch;
         if self.must_replace && batch.all.is_none() {
-            return Err(Unwritten::OnceMore { from_reserve });
+            return Err(WriteError::OnceMore { from_reserve });
         }
         let is_waiting = self.others_wait.is_some_and(|due| now < due);
         if from_reserve {
             self.give_up_reserve();
-        } else if whose == For::Others && is_waiting {
+        } else if whose == Priority::Others && is_waiting {
             let error = io::Error::new(io::ErrorKind::StorageFull, "the disk was full a moment ago");
             return Err(error.into());
-        } else if whose == For::Others && self.others_wait.is_some() {
+        } else if whose == Priority::Others && self.others_wait.is_some() {
             self.try_to_keep_reserve(now)?;
         }
         if let Err(error) = self.append_or_replace(batch) {
             if is_full(&error) {
                 self.others_wait.get_or_insert(now + RETRY_INTERVAL);
-                if whose == For::Known && self.reserve_len > 0 {
-                    return Err(Unwritten::OnceMore { from_reserve: true });
+                if whose == Priority::Known && self.reserve_len > 0 {
+                    return Err(WriteError::OnceMore { from_reserve: true });
                 }
             }
             return Err(error.into());
@@ -346,14 +345,14 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes the reserve as long as the journal needs it; while there is no room for it, others wait.
+    /// Grows the reserve to what the journal needs; while there is no room for it, changes of unknown clients wait.
     fn try_to_keep_reserve(&mut self, now: Instant) -> io::Result<()> {
         let kept = self.keep_reserve();
         self.others_wait = kept.is_err().then(|| now + RETRY_INTERVAL);
         kept
     }
 
-    /// Makes the changes durable, once what is damaged is set aside.
+    /// Makes the changes durable, once a damaged journal is set aside.
     fn append_or_replace(&mut self, batch: &Batch) -> io::Result<()> {
         self.set_aside()?;
         self.must_replace = true;
@@ -383,7 +382,7 @@ impl Journal {
         if self.reserve_len >= needed {
             return Ok(());
         }
-        // Some more, so that it is written anew seldom.
+        // Some more, so that it is rewritten rarely.
         let len = if needed > RESERVE_LEN_MIN { needed + needed / 4 } else { needed };
         let kept = self.write_reserve(len);
         if kept.is_err() && (self.reserve_len == 0 || self.write_reserve(self.reserve_len).is_err()) {
@@ -399,7 +398,7 @@ impl Journal {
         Ok(())
     }
 
-    /// Gives the reserve's room back.
+    /// Releases the reserve.
     fn give_up_reserve(&mut self) {
         if let Err(error) = self.write_reserve(0) {
             tracing::debug!(%error, "the reserve cannot be cut");

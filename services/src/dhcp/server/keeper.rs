@@ -1,13 +1,12 @@
-//! Has the lease table's changes written, by jobs that somebody else runs.
+//! Writes the lease table's changes, by jobs that the caller runs.
 //!
-//! [`Leases::poll_request`] gives out what is to be done with the disk, one [`Request`] at a time. Whoever has it
-//! [performed](Request::perform), off the services' thread, hands what became of it to [`Leases::handle_done`]. Then
-//! changes are in the table or void, and [`Leases::poll_outcome`] tells which.
+//! [`Leases::poll_request`] returns the next [`Request`] to the disk, one at a time. The caller
+//! [performs](Request::perform) it off the services' thread and passes its outcome to [`Leases::handle_done`]. Then its
+//! changes are in the table or void, as [`Leases::poll_outcome`] reports.
 //!
-//! A request can be given up, as whoever waits for it is cut off: [`Leases::handle_done`] is told of a failure then.
-//! Its job may still be performed. If it has begun by then, the next write comes after it, as both lock the journal,
-//! and replaces the journal by what the table knows; else it finds that its number is not the current one, and does
-//! nothing.
+//! A request can be cancelled with its waiting task: then the caller passes a failure to [`Leases::handle_done`]. Its
+//! job may still run. If it has begun by then, the next write follows it, as both lock the journal, and replaces the
+//! journal by the table's content; else the job finds that its number is not the current one, and does nothing.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io;
@@ -24,20 +23,20 @@ use crate::clock::UnixTime;
 use crate::store::{Storage, Topic};
 use crate::work::JobFailed;
 
-/// What the table knows of its journal.
+/// The state of the table's journal.
 pub(super) struct Keeper {
     disk: Arc<dyn Storage>,
     journal: State,
-    /// Whether a request is under way.
+    /// Whether a request is in progress.
     is_busy: bool,
-    /// The number of the last request that was not given up.
+    /// The number of the last request that was not cancelled.
     current: Arc<AtomicU64>,
     outcomes: VecDeque<(Ipv4Addr, io::Result<()>)>,
 }
 
 enum State {
     Journal(Known),
-    /// The journal could not be read so far. It is read again at `due`.
+    /// The journal could not be read yet. It is read again at `due`.
     Unread {
         due: Instant,
     },
@@ -45,7 +44,7 @@ enum State {
 
 struct Known {
     journal: Arc<Mutex<Journal>>,
-    /// What was damaged when it was read, until a copy is set aside.
+    /// The damage that was read, until a copy is set aside.
     damages: Vec<Damage>,
     records: usize,
     must_replace: bool,
@@ -53,19 +52,19 @@ struct Known {
 }
 
 impl Keeper {
-    /// Keeps leases on `disk`, which is to be read.
+    /// A journal on `disk` that has not been read.
     pub fn new(disk: Arc<dyn Storage>, now: Instant) -> Self {
         let journal = State::Unread { due: now };
         Self { disk, journal, is_busy: false, current: Arc::default(), outcomes: VecDeque::new() }
     }
 
-    /// Whether the disk could not be read so far.
+    /// Whether the journal could not be read yet.
     pub fn is_unread(&self) -> bool {
         matches!(self.journal, State::Unread { .. })
     }
 }
 
-/// Something to be done with the disk, which may take long.
+/// A request to the disk, which may take long.
 pub struct Request {
     number: u64,
     current: Arc<AtomicU64>,
@@ -78,8 +77,8 @@ enum Task {
     Write(Arc<Mutex<Journal>>, Batch),
 }
 
-/// What became of a [`Request`].
-pub struct Done {
+/// The outcome of a [`Request`].
+pub struct Completion {
     number: u64,
     outcome: Outcome,
 }
@@ -92,13 +91,13 @@ enum Outcome {
         records: usize,
         must_replace: bool,
     },
-    /// It was given up before.
+    /// It was cancelled before.
     Void,
 }
 
 impl Request {
-    /// Does it, while the caller waits.
-    pub fn perform(self) -> Done {
+    /// Performs the request, blocking the caller.
+    pub fn perform(self) -> Completion {
         let Self { number, current, task } = self;
         let is_void = || current.load(Ordering::SeqCst) != number;
         let outcome = match task {
@@ -110,42 +109,42 @@ impl Request {
             Task::Write(journal, batch) => {
                 let mut journal = lock(&journal);
                 if is_void() {
-                    return Done { number, outcome: Outcome::Void };
+                    return Completion { number, outcome: Outcome::Void };
                 }
                 let written = journal.write(&batch);
                 Outcome::Written { written, records: journal.records(), must_replace: journal.must_replace() }
             }
         };
-        Done { number, outcome }
+        Completion { number, outcome }
     }
 }
 
 fn lock(journal: &Mutex<Journal>) -> MutexGuard<'_, Journal> {
-    // After a panic it replaces the file.
+    // After a panic the request replaces the file.
     journal.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Leases {
-    /// The leases that `disk` holds, once the first request is done. Of a damaged journal what can be read counts, and
-    /// the rest is [reported](Storage::report). While the disk refuses to be read nothing is known and no lease is
-    /// given.
+    /// A table that loads the leases of `disk` with its first request. If the journal is damaged, its readable lines
+    /// are used, and the damage is [reported](Storage::report). While the journal cannot be read nothing is known and
+    /// no lease is granted.
     pub fn unread(disk: Arc<dyn Storage>, now: Instant) -> Self {
         Self::empty(disk, now)
     }
 
-    /// The same, read while the caller waits.
+    /// The same, loaded before the function returns.
     pub fn open(disk: Arc<dyn Storage>, now: Instant, unix_now: UnixTime) -> Self {
         let mut leases = Self::unread(disk, now);
-        // What cannot be read is reported, and tried again.
+        // A read error is reported, and the read is tried again.
         _ = leases.settle(now, unix_now);
         leases
     }
 
-    /// Does all that is to be done with the disk, while the caller waits.
+    /// Performs all requests to the disk, blocking the caller.
     ///
     /// # Errors
     ///
-    /// Why the first change that waited, of those that are void, is void.
+    /// The error of the first change that became void.
     pub fn settle(&mut self, now: Instant, unix_now: UnixTime) -> io::Result<()> {
         while let Some(request) = self.poll_request(now) {
             self.handle_done(now, unix_now, Ok(request.perform()));
@@ -154,12 +153,12 @@ impl Leases {
         outcomes.into_iter().try_for_each(|(_, outcome)| outcome)
     }
 
-    /// Whether a disk that could not be read so far is to be tried now.
+    /// Whether an unread journal is to be read now.
     pub(super) fn is_read_due(&self, now: Instant) -> bool {
         self.read_due().is_some_and(|due| due <= now)
     }
 
-    /// When a disk that could not be read so far is tried again, by [`Leases::poll_request`].
+    /// When an unread journal is tried again, by [`Leases::poll_request`].
     pub(super) fn read_due(&self) -> Option<Instant> {
         match self.keeper.journal {
             State::Unread { due } if !self.keeper.is_busy => Some(due),
@@ -167,7 +166,7 @@ impl Leases {
         }
     }
 
-    /// What is to be done with the disk now, if anything is. Nothing else is until [`Leases::handle_done`] is called.
+    /// The next request to the disk, if there is one. There is no further one until [`Leases::handle_done`] is called.
     pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
         if self.keeper.is_busy {
             return None;
@@ -204,8 +203,8 @@ impl Leases {
         Some(Task::Write(Arc::clone(&known.journal), batch))
     }
 
-    /// Deals with what became of the request. With a failure it is given up.
-    pub fn handle_done(&mut self, now: Instant, unix_now: UnixTime, done: Result<Done, JobFailed>) {
+    /// Handles the outcome of the request. A failure cancels it.
+    pub fn handle_done(&mut self, now: Instant, unix_now: UnixTime, done: Result<Completion, JobFailed>) {
         let current = self.keeper.current.load(Ordering::SeqCst);
         if !self.keeper.is_busy || done.as_ref().is_ok_and(|done| done.number != current) {
             return;
@@ -221,7 +220,7 @@ impl Leases {
                     Written::OnceMore { from_reserve } => {
                         (known.must_replace, known.from_reserve) = (true, from_reserve);
                     }
-                    Written::Done(written) => self.written(now, written),
+                    Written::Completion(written) => self.written(now, written),
                 }
             }
             Err(failed) => {
@@ -275,18 +274,18 @@ impl Leases {
         }
     }
 
-    /// What became of a change of an address: it is in the table, or void. In the order of the changes, and of each the
-    /// address whose change it is first.
+    /// The outcome of a change: it is in the table, or void. The outcomes come in the order of the changes, each with
+    /// the first address of its change.
     pub fn poll_outcome(&mut self) -> Option<(Ipv4Addr, io::Result<()>)> {
         self.keeper.outcomes.pop_front()
     }
 
-    /// Whether a change of `address` waits for the disk.
+    /// Whether a change of `address` is pending.
     pub fn is_changing(&self, address: Ipv4Addr) -> bool {
         self.waiting.concerns(address)
     }
 
-    /// The client that is to be called `name`, one label in lower case, once that is on disk.
+    /// The client with a pending change to the name `name`, one label in lower case.
     pub(super) fn to_be_named(&self, name: &str) -> Option<&ClientKey> {
         self.waiting.named(name)
     }

@@ -1,22 +1,20 @@
 //! The lease table.
 //!
-//! It knows for each address who last had it and what became of it, and forgets nothing that it still
-//! has room for: a client that comes back after its lease has expired gets its old address again, unless
-//! that was needed meanwhile. Each change is on disk before it is in the table, and an address has one
-//! entry only, so that no failure leases it twice. Until then it waits (`waiting`), and who reads the table sees
-//! what was before; `keeper` has it written.
+//! The table holds the last client and state of each address, and keeps entries as long as it has room: a client that
+//! returns after its lease has expired gets its old address again, unless another client needed it. Each change is on
+//! disk before it is in the table, and an address has one entry only, so that no failure leases it twice. A change is
+//! pending until then (`waiting`), and readers of the table see the former state; `keeper` writes it.
 //!
-//! While the process runs, leases expire by monotonic time: a time of day that jumps takes nothing away
-//! from anybody. Across a restart the time of day decides, and no lease has more left than it was given. But
-//! the time of day may have jumped ahead meanwhile: until the whole time that it was given has passed once
-//! more, such a lease is doubtful, and its address given to somebody else only if there is no other.
+//! While the process runs, leases expire by monotonic time, so that a step of the time of day ends no lease. Across a
+//! restart the time of day decides, and no lease has more time left than it was granted. But the time of day may have
+//! been stepped ahead meanwhile: until the whole granted duration has passed once more, such a lease is doubtful, and
+//! its address is the last choice for other clients.
 //!
-//! Once the table [serves](Leases::serve) a network, leases of other networks, from before the office was
-//! renumbered, are neither shown nor named. They stay in the table and in the journal: an office that goes
-//! back to its former network has them again.
+//! Once the table [serves](Leases::serve) a network, leases of other networks, from before a renumbering, are neither
+//! shown nor in DNS. They stay in the table and in the journal, for an office that returns to its former network.
 //!
-//! Limits: [`LEASES_MAX`] entries. When full, the entry unused for longest goes; if all are in use, one of
-//! another network; if there is none there is no further lease. Which address suits whom is not decided here.
+//! Limits: [`LEASES_MAX`] entries. When the table is full, the least recently used entry is removed; if all are in use,
+//! one of another network; else there is no further lease. The choice of a client's address is not made here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -30,7 +28,7 @@ use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::index::{Ages, Gaps, Use};
-use super::journal::{Content, For};
+use super::journal::{Content, Priority};
 pub use super::journal::{Damage, JOURNAL_FILE, RESERVE_FILE, State};
 use super::keeper::Keeper;
 use super::records::{from_record, released};
@@ -38,16 +36,16 @@ use super::waiting::{Change, Waiting};
 use crate::clock::UnixTime;
 use crate::store::Storage;
 
-/// The most addresses that are remembered: the hosts of a /16.
+/// The most entries: the hosts of a /16.
 pub const LEASES_MAX: usize = 65_536;
 
-/// How long an address is given to others last of all if a damaged journal may have said more about it: a
-/// lease as long as the default. [`Leases::is_suspect`]
+/// How long an address is the last choice for other clients if a damaged journal may have had a lease of it: the
+/// default duration of a lease. See [`Leases::is_suspect`].
 const SUSPICION: Duration = Duration::from_secs(86_400);
-/// How often a disk that cannot be read, or was full, is tried again.
+/// The interval of retries after a disk was unreadable or full.
 pub(super) const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Who a client is: what it calls itself or, if it does not say, its interface. (RFC 2131, section 4.2)
+/// The identity of a client: its client identifier or, without one, its hardware address. (RFC 2131, section 4.2)
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ClientKey {
     /// Its client identifier (option 61).
@@ -68,26 +66,25 @@ impl fmt::Display for ClientKey {
     }
 }
 
-/// What is known about an address.
+/// An entry of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
-    /// Whose it is or was.
+    /// The present or last client.
     pub client: ClientKey,
     /// The hardware address of that client.
     pub mac: MacAddr,
-    /// The source of the frame by which the lease was asked for: the client's own hardware address, or that
-    /// of a bridge or relay agent that puts its own there. Of an address in quarantine for which another machine
-    /// answered, that machine's.
+    /// The source of the frame that requested the lease: the client's own hardware address, or that of a bridge or
+    /// relay agent in between. Priority a quarantined address for which another machine answered, that machine's.
     pub source: MacAddr,
-    /// The name of that client, one label in lower case. No other lease has it.
+    /// The name of that client, one label in lower case, unique among leases.
     pub hostname: Option<String>,
-    /// What was last heard.
+    /// The last event.
     pub state: State,
-    /// When that was.
+    /// The time of that event.
     pub since: UnixTime,
-    /// When the lease or the quarantine ends by the time of day; of a released lease, when it ended.
+    /// When the lease or the quarantine ends by the time of day; for a released lease, when it ended.
     pub until: UnixTime,
     /// The same by monotonic time.
     pub(super) expires: Instant,
@@ -101,17 +98,17 @@ impl Lease {
         self.state == State::Bound && now < self.expires
     }
 
-    /// Whether its client may still have the address, if the time of day was wrong.
+    /// Whether its client may still use the address, if the time of day was wrong.
     pub fn is_doubtful(&self, now: Instant) -> bool {
         self.state == State::Bound && !self.is_active(now) && now < self.surely_ended
     }
 
-    /// How long it lasts from `now` on.
+    /// The time that is left at `now`.
     pub fn remaining(&self, now: Instant) -> Duration {
         self.expires.since(now)
     }
 
-    /// Whether the address must not be given to anybody else.
+    /// Whether the address must not be given to another client.
     pub fn is_blocked(&self, now: Instant) -> bool {
         self.state != State::Released && now < self.expires
     }
@@ -122,7 +119,7 @@ impl Lease {
     }
 }
 
-/// What a client is given.
+/// A lease to grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// The address.
@@ -131,22 +128,22 @@ pub struct Grant {
     pub client: ClientKey,
     /// Its hardware address.
     pub mac: MacAddr,
-    /// The source of the frame in which it asks.
+    /// The source of the frame that requested it.
     pub source: MacAddr,
-    /// Its name; taken from whoever has it.
+    /// Its name; another lease with the name loses it.
     pub hostname: Option<String>,
-    /// For how long.
+    /// The duration.
     pub lease_secs: u32,
 }
 
-/// A client that says something about an address.
+/// The sender of a statement about an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claimant {
-    /// Who it is.
+    /// Its identity.
     pub client: ClientKey,
     /// Its hardware address.
     pub mac: MacAddr,
-    /// The source of the frame in which it says so.
+    /// The source of the frame with the statement.
     pub source: MacAddr,
 }
 
@@ -158,28 +155,27 @@ pub struct Leases {
     by_source: BTreeMap<MacAddr, BTreeSet<Ipv4Addr>>,
     gaps: Gaps,
     ages: Ages,
-    /// The network that is served.
+    /// The network served.
     network: Ipv4Net,
-    /// The addresses of which a damaged journal may have said more.
+    /// The addresses for which a damaged journal may have had more changes.
     suspects: BTreeSet<Ipv4Addr>,
-    /// Until when they are suspect, and addresses of which nothing is known.
+    /// When these, and addresses without an entry, stop being suspect.
     suspicion_ends: Instant,
-    /// The names of clients that have an address though the disk keeps no lease of it, and until when: of reserved
-    /// addresses alone.
+    /// The names of clients with an unrecorded lease of a reserved address, and its end.
     unkept: BTreeMap<Ipv4Addr, (String, Instant)>,
     /// The changes that are not on disk yet.
     pub(super) waiting: Waiting,
-    /// Changes that could not wait.
+    /// The number of changes rejected because they could not wait.
     turned_away: u64,
     pub(super) keeper: Keeper,
     observer: Option<Observer>,
 }
 
-/// Is called with each lease that changes.
+/// A callback for each changed lease.
 type Observer = Box<dyn Fn(&Lease)>;
 
 impl Leases {
-    /// No leases yet.
+    /// An empty table.
     pub(super) fn empty(disk: Arc<dyn Storage>, now: Instant) -> Self {
         Self {
             by_address: BTreeMap::new(),
@@ -199,7 +195,7 @@ impl Leases {
         }
     }
 
-    /// Takes in what the journal says; returns what is damaged in it.
+    /// Loads the journal's content; returns its damage.
     pub(super) fn load(&mut self, content: Content, now: Instant, unix_now: UnixTime) -> Vec<Damage> {
         let Content { changes, mut damages, .. } = content;
         for (line, change) in changes {
@@ -226,45 +222,45 @@ impl Leases {
         damages
     }
 
-    /// What is damaged in a journal of these octets.
+    /// The damage of a journal with these octets.
     pub fn damages(octets: &[u8]) -> Vec<Damage> {
         let mut leases = Self::empty(Arc::new(crate::store::Memory::new()), Instant::ZERO);
         leases.load(Content::parse(octets), Instant::ZERO, UnixTime(0))
     }
 
-    /// Whether a damaged journal may have said more about `address`, so that somebody may have it.
+    /// Whether a damaged journal may have had a lease of `address`, so that a client may use it.
     pub fn is_suspect(&self, address: Ipv4Addr, now: Instant) -> bool {
         now < self.suspicion_ends && self.suspects.contains(&address)
     }
 
-    /// Whether a damaged journal may have said something about addresses of which nothing is known.
+    /// Whether a damaged journal may have had leases of addresses without an entry.
     pub fn is_incomplete(&self, now: Instant) -> bool {
         now < self.suspicion_ends
     }
 
-    /// Whether the disk could not be read so far: nobody knows who has which address.
+    /// Whether the journal could not be read yet, so that all leases are unknown.
     pub fn is_unread(&self) -> bool {
         self.keeper.is_unread()
     }
 
-    /// Changes so far that could not wait for the disk: too many did, or one that they would contradict.
+    /// The number of changes rejected so far: too many waited for the disk, or one that they would contradict.
     pub fn turned_away(&self) -> u64 {
         self.turned_away
     }
 
-    /// Serves `network` from now on; before the first call, every network. Leases of other networks are
-    /// neither [active](Self::active) nor found by name.
+    /// Sets the served network; before the first call, every network is. Leases of other networks are neither
+    /// [active](Self::active) nor found by name.
     pub fn serve(&mut self, network: Ipv4Net) {
         self.network = network;
     }
 
-    /// Has `observer` called with each lease that changes from now on, once the change is on disk. There is one
-    /// observer; it may not use the table.
+    /// Sets the one `observer`, called with each lease that changes, once the change is on disk. It must not use the
+    /// table.
     pub fn observe(&mut self, observer: impl Fn(&Lease) + 'static) {
         self.observer = Some(Box::new(observer));
     }
 
-    /// The address that the client called `name` has now. Upper and lower case are the same.
+    /// The address of the active lease named `name`, in any case.
     pub fn address_of(&self, name: &str, now: Instant) -> Option<Ipv4Addr> {
         let name = name.to_ascii_lowercase();
         let kept = self.by_name.get(&name).and_then(|address| self.active_at(*address, now));
@@ -273,7 +269,7 @@ impl Leases {
             .or_else(|| unkept.find(|address| self.unkept_name(*address, now) == Some(name.as_str())))
     }
 
-    /// The name of the client that has `address` now, one label in lower case.
+    /// The name of the active lease of `address`, one label in lower case.
     pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
         let kept = self.active_at(address, now).and_then(|lease| lease.hostname.as_deref());
         kept.or_else(|| self.unkept_name(address, now))
@@ -284,13 +280,13 @@ impl Leases {
         (*ends > now).then_some(name.as_str())
     }
 
-    /// The client called `name`, one label in lower case, has its reserved `address` until `ends`, and the disk keeps
-    /// no lease of it.
+    /// Records an unrecorded lease: the client `name`, one label in lower case, has its reserved `address` until
+    /// `ends`.
     pub fn note_unkept(&mut self, address: Ipv4Addr, name: String, ends: Instant) {
         self.unkept.insert(address, (name, ends));
     }
 
-    /// The leases of the network served that clients have now, by address.
+    /// The active leases of the network served, by address.
     pub fn active(&self, now: Instant) -> impl Iterator<Item = &Lease> {
         let network = self.network.network()..=self.network.broadcast();
         self.by_address.range(network).map(|(_, lease)| lease).filter(move |lease| lease.is_active(now))
@@ -300,44 +296,43 @@ impl Leases {
         self.at(address).filter(|lease| lease.is_active(now) && self.network.contains(&address))
     }
 
-    /// All that is known, by address; expired and released leases and those of other networks are there too.
+    /// All entries, by address, including expired and released leases and those of other networks.
     pub fn iter(&self) -> impl Iterator<Item = &Lease> {
         self.by_address.values()
     }
 
-    /// How many addresses something is known of.
+    /// The number of entries.
     pub(super) fn count(&self) -> usize {
         self.by_address.len()
     }
 
-    /// What is known about `address`.
+    /// The entry of `address`.
     pub fn at(&self, address: Ipv4Addr) -> Option<&Lease> {
         self.by_address.get(&address)
     }
 
-    /// The lease that `client` has or last had.
+    /// The present or last lease of `client`.
     pub fn of_client(&self, client: &ClientKey) -> Option<&Lease> {
         self.by_address.get(self.by_client.get(client)?)
     }
 
-    /// What is known of the clients behind the MAC `source`.
+    /// The entries of clients behind the MAC `source`.
     pub fn of_source(&self, source: MacAddr) -> impl Iterator<Item = &Lease> {
         self.by_source.get(&source).into_iter().flatten().filter_map(|address| self.at(*address))
     }
 
-    /// The addresses of `range` that must not be given to anybody else, in order.
+    /// The addresses of `range` that must not be given to other clients, in order.
     pub fn blocked(&self, range: &RangeInclusive<Ipv4Addr>, now: Instant) -> impl Iterator<Item = &Lease> {
         let entries = (!range.is_empty()).then(|| self.by_address.range(range.clone()));
         entries.into_iter().flatten().map(|(_, lease)| lease).filter(move |lease| lease.is_blocked(now))
     }
 
-    /// The addresses of `range` of which nothing is known, in order.
+    /// The addresses of `range` without an entry, in order.
     pub fn unknown(&self, range: &RangeInclusive<Ipv4Addr>) -> impl Iterator<Item = Ipv4Addr> {
         self.gaps.within(range)
     }
 
-    /// The address of `range` that has been out of use for longest, among those that `suits` accepts. The
-    /// doubtful come last.
+    /// The least recently used address of `range` that `suits` accepts. Doubtful ones come last.
     pub fn least_recently_used(
         &self,
         range: &RangeInclusive<Ipv4Addr>,
@@ -358,16 +353,16 @@ impl Leases {
         candidates.min_by_key(key).map(|lease| lease.address)
     }
 
-    /// Gives or renews a lease, once that is on disk. The client's former lease, if for another address, ends.
+    /// Grants or renews a lease, once that is on disk. The client's former lease, if for another address, ends.
     ///
     /// # Errors
     ///
-    /// The table is full, or [what else](Self::release) keeps the change from waiting.
+    /// The table is full, or [another reason](Self::release) prevents the change.
     pub fn bind(&mut self, now: Instant, unix_now: UnixTime, grant: Grant) -> io::Result<()> {
         let taken_name = grant.hostname.as_ref().and_then(|name| self.by_name.get(name)).copied();
         let former = self.of_client(&grant.client).filter(|lease| lease.state == State::Bound);
         let is_renewal = former.is_some_and(|lease| lease.address == grant.address && lease.is_active(now));
-        let whose = if is_renewal { For::Known } else { For::Others };
+        let whose = if is_renewal { Priority::Known } else { Priority::Others };
         let expires = now + Duration::from_secs(grant.lease_secs.into());
         let mut changes = vec![Lease {
             address: grant.address,
@@ -397,17 +392,17 @@ impl Leases {
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`]: too many changes wait for the disk, or one that this one would contradict. Or the
-    /// leases could not be read so far. No lease changes then.
+    /// leases could not be read yet. No lease changes then.
     pub fn release(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
         let Some(lease) = self.at(address) else { return Ok(()) };
-        self.commit(now, For::Others, vec![released(lease, now, unix_now)])
+        self.commit(now, Priority::Others, vec![released(lease, now, unix_now)])
     }
 
-    /// Keeps `address` from everybody for `secs`, once that is on disk: `by` has found it in use.
+    /// Quarantines `address` for `secs`, once that is on disk: `by` has found it in use.
     ///
     /// # Errors
     ///
-    /// The table is full, or [what else](Self::release) keeps the change from waiting.
+    /// The table is full, or [another reason](Self::release) prevents the change.
     pub fn quarantine(
         &mut self,
         now: Instant,
@@ -430,25 +425,25 @@ impl Leases {
             expires,
             surely_ended: expires,
         };
-        self.commit(now, For::Others, vec![lease])
+        self.commit(now, Priority::Others, vec![lease])
     }
 
-    /// Ends the lease of `address`, if there is one, once that is on disk, for a client that must not be given it
-    /// again: unlike after a [release](Self::release), it is no address that the client had.
+    /// Ends the lease of `address`, if there is one, once that is on disk, for a client that must not get it again:
+    /// unlike after a [release](Self::release), the address is not the client's former one.
     ///
     /// # Errors
     ///
-    /// [What](Self::release) keeps the change from waiting.
+    /// A [reason](Self::release) that prevents the change.
     pub fn forget(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) -> io::Result<()> {
         let Some(lease) = self.at(address) else { return Ok(()) };
         // A quarantine of no length.
         let ended = Lease { state: State::Declined, ..released(lease, now, unix_now) };
-        self.commit(now, For::Others, vec![ended])
+        self.commit(now, Priority::Others, vec![ended])
     }
 
-    /// Has the changes, of an address each, wait until they are on disk, all together or none. The first says whose the
-    /// change is.
-    fn commit(&mut self, now: Instant, whose: For, leases: Vec<Lease>) -> io::Result<()> {
+    /// Queues the changes of several addresses, which become durable together or not at all. The first one determines
+    /// the priority.
+    fn commit(&mut self, now: Instant, whose: Priority, leases: Vec<Lease>) -> io::Result<()> {
         if self.is_unread() {
             return Err(io::Error::other("what the disk holds could not be read"));
         }
@@ -460,7 +455,7 @@ impl Leases {
         Ok(())
     }
 
-    /// Takes over what is on disk now.
+    /// Applies a change that is on disk.
     pub(super) fn apply(&mut self, now: Instant, change: Change) {
         self.ages.advance(now, |address| self.by_address.get(&address).map(|lease| lease.until));
         if let Some(given) = change.given() {
@@ -475,8 +470,8 @@ impl Leases {
         }
     }
 
-    /// Makes sure that an entry for the first of the addresses that change fits: if there is no place, the entry unused
-    /// for longest goes.
+    /// Makes room for an entry of the first address in `changing`: if the table is full, the least recently used entry
+    /// is removed.
     fn make_room_for(&mut self, changing: &[Ipv4Addr], now: Instant) -> io::Result<()> {
         let is_known = changing.first().is_some_and(|address| self.by_address.contains_key(address));
         if is_known || self.by_address.len() + self.waiting.len() < LEASES_MAX {
@@ -496,7 +491,7 @@ impl Leases {
 
     fn insert(&mut self, lease: Lease) {
         self.remove(lease.address);
-        // Of several entries of one client the one that it uses counts.
+        // If a client has several entries, the one that it uses is indexed.
         let is_known = self.by_client.contains_key(&lease.client);
         if lease.state == State::Bound || (lease.state == State::Released && !is_known) {
             self.by_client.insert(lease.client.clone(), lease.address);

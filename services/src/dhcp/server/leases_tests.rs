@@ -1,4 +1,4 @@
-//! The lease table against a naive model, against power cuts, and at its limits.
+//! The lease table against a naive model, with power cuts, and at its limits.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -108,7 +108,7 @@ fn a_power_cut_at_any_octet_loses_nothing_that_was_promised() {
     }
 }
 
-/// The leases on a disk with `content`, and what is told of it.
+/// The leases of a disk with `content`, and its reported problems.
 fn open_monitored(content: &[u8]) -> (Leases, Arc<Monitored>) {
     let disk = Arc::new(Monitored::new(disk_with(content)));
     (Leases::open(Arc::clone(&disk) as Arc<dyn Storage>, Instant::ZERO, UNIX), disk)
@@ -163,7 +163,7 @@ fn whatever_digit_flips_no_other_lease_comes_of_it() {
         flipped[at] ^= 1 << bit;
         let (leases, disk) = open_monitored(&flipped);
         assert!(snapshot(&leases).iter().all(|lease| known.contains(lease)), "bit {bit} of octet {at}");
-        // Without its newline, or with zeros, the last line is one that was not written completely.
+        // Without its newline, or with zeros, the last line counts as torn.
         let seems_torn = at == sound.len() - 1 || flipped[at] == 0;
         assert!(!disk.problems().is_empty() || seems_torn, "bit {bit} of octet {at}");
         assert!(!snapshot(&leases).is_empty(), "bit {bit} of octet {at}");
@@ -242,7 +242,7 @@ fn on_a_full_disk_those_who_are_known_renew_from_the_reserve() {
     assert!(disk.len_of(RESERVE_FILE) >= RESERVE_LEN_MIN, "it is kept again");
 }
 
-/// Has so many clients lease an address each.
+/// Leases an address to each of so many clients.
 fn bind_many(leases: &mut Leases, clients: u16) {
     for number in 0..clients {
         let grant = Grant { address: Ipv4Addr::from(0x0a00_0000 + u32::from(number)), ..grant(2, 1, 600) };
@@ -316,11 +316,11 @@ fn on_a_full_disk_a_damaged_journal_is_set_aside_from_the_reserve() {
     assert_eq!(disk.read("dhcp-leases.jsonl.damaged").unwrap().unwrap(), damaged);
 }
 
-/// A disk with so much room.
+/// A disk with limited space.
 struct Bounded {
     memory: Memory,
     capacity: AtomicUsize,
-    /// How often something did not fit.
+    /// The number of writes that did not fit.
     refusals: AtomicU32,
 }
 
@@ -470,7 +470,7 @@ fn lease_of(grant: Grant) -> Lease {
     }
 }
 
-/// What may happen to the table.
+/// A step of the model test.
 #[derive(Clone, Debug)]
 enum Step {
     Bind {
@@ -493,7 +493,7 @@ enum Step {
         secs: u64,
     },
     Restart,
-    /// From now on the disk does or does not work.
+    /// Sets whether the disk works.
     Disk {
         works: bool,
     },
@@ -511,7 +511,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What is known of an address: whose it is or was, by which name, what was last heard, until when.
+/// The model of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct ModelLease {
     client: ClientKey,
@@ -520,7 +520,7 @@ struct ModelLease {
     until: u64,
 }
 
-/// The model: a list of addresses that is gone through from end to end.
+/// The model: a list of addresses, searched linearly.
 #[derive(Clone, Default)]
 struct Model(BTreeMap<Ipv4Addr, ModelLease>);
 
@@ -553,7 +553,7 @@ impl Model {
         self.0.insert(address, ModelLease { client, hostname: None, state: State::Declined, until });
     }
 
-    /// The address that has been out of use for longest; the doubtful come last.
+    /// The least recently used address; doubtful ones come last.
     fn least_recently_used(&self, leases: &Leases, now: u64) -> Option<Ipv4Addr> {
         let is_doubtful =
             |address| leases.at(address).is_some_and(|lease| lease.is_doubtful(Instant::from_secs(now)));
@@ -633,7 +633,7 @@ proptest! {
                     Ok(())
                 }
             };
-            // Nothing changes that is not kept, and nothing is refused that can be kept.
+            // The table changes exactly when the change is recorded.
             let is_change = match step {
                 Step::Bind { .. } | Step::Quarantine { .. } => true,
                 Step::Release { address: number } | Step::Forget { address: number } => {

@@ -8,45 +8,41 @@
 //!                          unknown             quarantined ──────▶ remembered    offered
 //! ```
 //!
-//! The server owns the configuration and the open [offers], which are lost with the process and
-//! may be. The [lease table](leases) is shared with those who only read it, DNS and `show`; the server
-//! alone changes it. [`Server::handle_message`] is given a message with the time and returns the answer,
-//! if there is one at once, and where it goes. An ACK waits until the lease is on disk: the caller has what
-//! [`Server::poll_request`] gives out done elsewhere, hands what became of it to [`Server::handle_done`], and sends
-//! what [`Server::poll_reply`] returns then. If the disk refuses, an ACK says only what is on disk already: the rest of
-//! the client's lease, or its reservation. While changes wait (`waiting`) others are served. What has expired is
-//! found out when it matters. Only probes, and leases that could not be read, have a timer: the caller hands over ARP
-//! frames ([`Server::handle_arp`]), calls [`Server::handle_timeout`] when [`Server::poll_timeout`] is due, and sends
-//! the probes that [`Server::poll_probe`] returns.
+//! The server owns the configuration and the open [offers], which need not survive the process. The [lease
+//! table](leases) is shared with its readers, DNS and `show`; only the server changes it. [`Server::handle_message`]
+//! takes a message with the time and returns the answer, if there is one at once. An ACK waits until the lease is on
+//! disk: the caller performs the requests of [`Server::poll_request`] elsewhere, passes their outcomes to
+//! [`Server::handle_done`], and sends the replies of [`Server::poll_reply`]. If the disk fails, an ACK confirms only
+//! what is on disk already: the rest of the client's lease, or its reservation. While changes are pending (`waiting`)
+//! other clients are served. Expiry is evaluated lazily. Only probes, and leases that could not be read, have a timer:
+//! the caller passes ARP frames to [`Server::handle_arp`], calls [`Server::handle_timeout`] when
+//! [`Server::poll_timeout`] is due, and sends the probes of [`Server::poll_probe`].
 //!
-//! A client is known by its client identifier, or else by its hardware address. It is offered, in this
-//! order: the address reserved for it; the one that it has, had last, or was offered; the one that it
-//! asks for; one that nobody has had; the one out of use for longest. If there is none the server is
-//! silent and says so in the log.
+//! A client is identified by its client identifier, or else by its hardware address. It is offered, in this order: its
+//! reserved address; its present, last or offered one; its requested one; an address that was never used; the least
+//! recently used one. If there is none, the server does not answer and logs that.
 //!
-//! It serves one network. A relay agent's message is answered if its `giaddr` is in that network. Whether
-//! an address answers to somebody unknown is not probed before it is offered; a client that finds out
-//! declines it. A DECLINE or RELEASE is believed only if it comes from where the lease was asked for, by MAC
-//! and port. A declined address is given to nobody while it is [probed](declines): if somebody else answers,
-//! it is kept out of use for [`QUARANTINE_SECS`] or, while the pool runs low, shorter; if nobody does, for a
-//! minute, and an address that is reserved stays its client's. What one machine can take of the pool is
-//! bounded by [shares], and so is what it has written to the disk: the rest of a lease that was renewed often
-//! is acknowledged as it stands there.
+//! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. The server
+//! does not probe an address before it offers it; a client that detects a conflict declines. A DECLINE or RELEASE is
+//! accepted only from the MAC and port that requested the lease. A declined address is out of use while it is
+//! [probed](declines): if another host answers, it is quarantined for [`QUARANTINE_SECS`] or, while the pool runs low,
+//! shorter; if none does, for a minute, and a reserved address stays its client's. [shares] bound what one machine can
+//! take of the pool, and likewise its writes to the disk: a frequently renewed lease is acknowledged with its remaining
+//! time.
 //!
-//! While the lease table could not be read nobody but the client of a reservation is offered anything, and no
-//! REQUEST is refused for want of a lease: the server does not know what it has promised, and a client that
-//! hears nothing keeps its address for the rest of its lease. The same silence meets an unknown REQUEST while a
-//! damaged journal may have held its lease.
+//! While the lease table could not be read, only clients of reservations get an offer, and no REQUEST is rejected for
+//! want of a lease: the server does not know its leases, and a client without an answer keeps its address for the rest
+//! of its lease. Likewise, an unknown REQUEST gets no answer while a damaged journal may have held its lease.
 
 mod answer;
 mod config;
 pub mod declines;
-mod held;
 mod index;
 mod journal;
 mod keeper;
 pub mod leases;
 pub mod offers;
+mod pending_replies;
 mod records;
 pub mod shares;
 mod waiting;
@@ -62,26 +58,26 @@ use std::time::Duration;
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
 use gatepost_ground::{Instant, MacAddr};
-pub use keeper::{Done, Request as DiskRequest};
+pub use keeper::{Completion, Request as DiskRequest};
 pub use shares::{Origin, QUARANTINE_SECS};
 use tokio::sync::Notify;
 pub use waiting::WAITING_MAX;
 
 use self::config::Reservations;
 use self::declines::Declines;
-use self::held::{Held, Holding};
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
+use self::pending_replies::{PendingReplies, PendingReply};
 use self::shares::Ports;
 use self::writes::Writes;
 use super::hostname;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
 
-/// How long a reserved address is given to its client while leases cannot be kept.
+/// The duration of leases of reserved addresses while leases cannot be recorded.
 const UNKEPT_SECS: u32 = 600;
 
-/// How often the log says the same of what clients can bring about.
+/// The interval of repeated log lines that clients can cause.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// New leases that the log names in each [`LOG_INTERVAL`]: more than an office's morning has, and no flood of them.
@@ -98,8 +94,8 @@ pub struct Server {
     probes: VecDeque<Ipv4Addr>,
     ports: Ports,
     writes: Writes,
-    holding: Holding,
-    /// Tells others who serve for this server that the disk is free.
+    holding: PendingReplies,
+    /// Notifies other instances of this server that the disk is free.
     disk_free: Rc<Notify>,
     exhausted: LogLimit,
     unkept: LogLimit,
@@ -108,7 +104,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server that gives out `leases` by `config`. There is one server for a lease table.
+    /// A server that grants `leases` by `config`. There is one server for a lease table.
     pub fn new(config: Config, leases: Rc<RefCell<Leases>>) -> Self {
         leases.borrow_mut().serve(config.prefix);
         Self {
@@ -120,7 +116,7 @@ impl Server {
             probes: VecDeque::new(),
             ports: Ports::default(),
             writes: Writes::new(),
-            holding: Holding::default(),
+            holding: PendingReplies::default(),
             disk_free: Rc::default(),
             exhausted: LogLimit::default(),
             unkept: LogLimit::default(),
@@ -134,7 +130,7 @@ impl Server {
         &self.config
     }
 
-    /// Serves by `config` from now on. Leases that it does not allow are refused at their next renewal.
+    /// Sets the configuration. Leases that it does not allow are rejected at their next renewal.
     pub fn set_config(&mut self, config: Config) {
         self.leases.borrow_mut().serve(config.prefix);
         self.reservations = Reservations::of(&config);
@@ -142,8 +138,8 @@ impl Server {
         self.offers = Offers::default();
     }
 
-    /// Deals with a message that came in a frame from `origin`, and answers it; what is to be told of a lease that has
-    /// to be written first comes from [`Server::poll_reply`].
+    /// Handles a message from a frame of `origin`, and answers it; an answer that has to wait for a write comes from
+    /// [`Server::poll_reply`].
     pub fn handle_message(
         &mut self,
         now: Instant,
@@ -172,7 +168,7 @@ impl Server {
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
         if self.leases.borrow().is_unread() && self.reserved_for(request).is_none() {
-            // No ACK could follow: what is not on disk is not promised.
+            // No ACK could follow: leases have to be on disk first.
             return None;
         }
         let address = self.address_for(request);
@@ -201,7 +197,7 @@ impl Server {
             return None;
         }
         if self.holding.is_for(address, &request.client.key) {
-            self.hold_instead(address, request);
+            self.replace_held(address, request);
             return None;
         }
         match request.server() {
@@ -221,7 +217,7 @@ impl Server {
             },
         }
         if request.server().is_none() && self.owns(request, address) {
-            // Its client uses it all the same.
+            // Its client uses the address, so there is no conflict.
             self.declines.end(address);
         }
         let reserved = self.reserved_for(request);
@@ -243,7 +239,7 @@ impl Server {
         if by.source != by.mac
             && let Some(lease) = self.leases.borrow().at(address).filter(|_| self.owns(request, address))
         {
-            // Who is not the client itself does not become the one that can end its lease.
+            // Another sender does not become the one that can end the client's lease.
             by.source = lease.source;
         }
         let Claimant { client, mac, source } = by;
@@ -263,11 +259,18 @@ impl Server {
         match bound {
             Ok(()) => {
                 let (message, client) = (request.message.clone(), request.client.key.clone());
-                let held = Held { message, origin: request.origin, client, hostname, lease_secs, is_renewed };
+                let held = PendingReply {
+                    message,
+                    origin: request.origin,
+                    client,
+                    hostname,
+                    lease_secs,
+                    is_renewed,
+                };
                 self.hold(address, held);
                 None
             }
-            // It asks again.
+            // The client retransmits.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
             Err(error) => {
                 self.log_unkept(request.now, address, "lease", &error);
@@ -276,12 +279,12 @@ impl Server {
         }
     }
 
-    /// The leases that clients behind the sender's MAC may have.
+    /// The most leases of clients behind the sender's MAC.
     fn source_share(&self, request: &Request<'_>) -> usize {
         shares::of_source(&self.config.pool, !request.message.giaddr().is_unspecified())
     }
 
-    /// Whether the client may have `address` beside what others behind its sender's MAC and port have.
+    /// Whether the shares of the sender's MAC and port allow the client `address`.
     fn is_within_share(&mut self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         if self.reservations.at(address).is_some() || self.owns(request, address) {
             return true;
@@ -313,8 +316,8 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
-        } else if self.deals_later(address, request) {
-            // Then it may have changed hands.
+        } else if self.defer(address, request) {
+            // A change is pending, so the address may belong to another client afterwards.
         } else if self.may_change(request) {
             let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
             if let Err(error) = released {
@@ -329,7 +332,7 @@ impl Server {
         is_configured.then(|| answer::parameters(&self.config, request))
     }
 
-    /// Whether what the message of a sender who is not known changes may be written now.
+    /// Whether an unknown sender's change may be written now.
     fn may_change(&mut self, request: &Request<'_>) -> bool {
         let is_relayed = !request.message.giaddr().is_unspecified();
         let is_admitted = self.writes.admit(request.now, request.origin, is_relayed);
@@ -340,7 +343,7 @@ impl Server {
         is_admitted
     }
 
-    /// Acknowledges the rest of the client's lease of `address` as it is on disk.
+    /// Acknowledges the remaining time of the client's lease of `address` on disk.
     fn acknowledge_rest(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
         let leases = self.leases.borrow();
         let lease = leases.at(address)?;
@@ -350,8 +353,8 @@ impl Server {
         (left_secs > 0).then(|| answer::lease(&self.config, request, MessageType::Ack, given, name))
     }
 
-    /// Acknowledges what needs no record: the rest of a lease that is on disk, and for a short time an address
-    /// that is reserved for the client, as the configuration keeps it from others.
+    /// Acknowledges without a write: the remaining time of a lease on disk, or for a short time an address that the
+    /// configuration reserves for the client.
     fn acknowledge_unkept(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<Reply> {
         let is_reserved =
             self.reservations.at(address).is_some_and(|reserved| request.client.is_meant_by(reserved));
@@ -376,7 +379,7 @@ impl Server {
         let pool = &self.config.pool;
         let leases = self.leases.borrow();
         let unused = || leases.unknown(pool).find(is_free);
-        // What a damaged journal does not tell of, somebody may have.
+        // Addresses that are missing in a damaged journal may be in use.
         let unused_first = || if leases.is_incomplete(request.now) { None } else { unused() };
         let oldest = || {
             let suits = |address| self.could_be_free_for(request, address);
@@ -389,29 +392,30 @@ impl Server {
             .or_else(unused_first)
             .or_else(oldest)
             .or_else(unused)
-            .or_else(|| self.offers.to_give_way(request.origin, |address| self.is_fit_for(request, address)))
+            .or_else(|| self.offers.to_evict(request.origin, |address| self.is_fit_for(request, address)))
     }
 
-    /// The address that the client has or had by our records.
+    /// The client's present or last address in the table.
     fn known_address(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
         let had = self.leases.borrow().of_client(&request.client.key).map(|lease| lease.address);
         had.or_else(|| self.reserved_for(request))
     }
 
-    /// Whether a client without a lease in the table has none. It may have one that could not be read.
+    /// Whether a client without a lease in the table certainly has none. Otherwise it may have one that could not be
+    /// read.
     fn knows_all_leases(&self, now: Instant) -> bool {
         let leases = self.leases.borrow();
         !leases.is_unread() && !leases.is_incomplete(now)
     }
 
-    /// The address reserved for the client, unless it is held by somebody else.
+    /// The address reserved for the client, unless another client holds it.
     fn reserved_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
         let Client { mac, client_id, .. } = &request.client;
         let reservation = self.reservations.for_client(*mac, client_id.as_deref())?;
         Some(reservation.address).filter(|address| self.is_free_for(request, *address))
     }
 
-    /// Whether the client may have `address`, by the configuration and as things are.
+    /// Whether the client may have `address`, by the configuration and by the state of the table.
     fn is_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let doubtful = leases.at(address).filter(|lease| lease.is_doubtful(request.now));
@@ -423,13 +427,13 @@ impl Server {
         self.could_be_free_for(request, address) && (is_sure || is_offered())
     }
 
-    /// The same, for want of anything better: nobody else surely has it.
+    /// The same as a last resort: certainly no other client has it.
     fn could_be_free_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let offered_to = self.offers.holder(request.now, address);
         offered_to.is_none_or(|client| *client == request.client.key) && self.is_fit_for(request, address)
     }
 
-    /// The same, whoever it is offered to.
+    /// The same without regard to offers.
     fn is_fit_for(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let is_allowed = match self.reservations.at(address) {
             Some(reservation) => request.client.is_meant_by(reservation),
@@ -445,15 +449,14 @@ impl Server {
             && (!is_blocked || self.owns(request, address))
     }
 
-    /// Whether the client has `address` now.
+    /// Whether the client's lease of `address` is active.
     fn owns(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let leases = self.leases.borrow();
         let lease = leases.at(address).filter(|lease| lease.is_active(request.now));
         lease.is_some_and(|lease| request.client.has(lease, self.reservations.at(address)))
     }
 
-    /// The name by which the client will be known: the reservation's, or else the one that it asks for or
-    /// has, if nobody else has that.
+    /// The client's name: the reservation's, or else the requested or present one, if it is free.
     fn name_for(&self, request: &Request<'_>, address: Ipv4Addr) -> Option<String> {
         let reservation = self.reservations.at(address);
         if let Some(name) = reservation.and_then(|reservation| reservation.hostname.as_deref()) {
@@ -484,10 +487,10 @@ impl Server {
     }
 }
 
-/// When something was last logged that clients can bring about as often as they like.
+/// A rate limit of log lines that clients can cause.
 #[derive(Default)]
 struct LogLimit {
-    /// When an interval began, and how often it was logged since.
+    /// The beginning of the interval, and the lines logged since.
     since: Option<(Instant, u32)>,
 }
 
@@ -507,7 +510,7 @@ impl LogLimit {
     }
 }
 
-/// A client's message with its circumstances.
+/// A client's message with its context.
 struct Request<'a> {
     now: Instant,
     unix_now: UnixTime,
@@ -517,19 +520,19 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// Who says what the message says.
+    /// The sender of the message.
     fn claimant(&self) -> Claimant {
         let Client { key, mac, .. } = &self.client;
         Claimant { client: key.clone(), mac: *mac, source: self.origin.mac }
     }
 
-    /// The server that the message is for.
+    /// The server identifier in the message.
     fn server(&self) -> Option<Ipv4Addr> {
         message::address_option(self.message, OptionCode::ServerIdentifier)
     }
 }
 
-/// The client that a message comes from.
+/// The client of a message.
 struct Client {
     key: ClientKey,
     mac: MacAddr,
@@ -537,12 +540,12 @@ struct Client {
 }
 
 impl Client {
-    /// `None` if nobody could answer to that hardware address.
+    /// `None` if the hardware address is not a unicast address.
     fn of(message: &Message) -> Option<Self> {
         let mac = Some(message::mac(message)).filter(|mac| !mac.is_multicast() && *mac != MacAddr::ZERO)?;
         let client_id = message::client_id(message).map(<[u8]>::to_vec);
-        // RFC 2131, section 4.2: the identifier comes before the hardware address. One that only repeats
-        // the hardware address says no more than that; the firmware of the same machine may leave it out.
+        // RFC 2131, section 4.2: the identifier takes precedence over the hardware address. An identifier that only
+        // repeats the hardware address is ignored, as the firmware of the same machine may leave it out.
         let distinct_id = client_id.clone().filter(|id| !is_hardware_address(id, mac));
         let key = distinct_id.map_or(ClientKey::Mac(mac), ClientKey::Id);
         Some(Self { key, mac, client_id })
@@ -555,9 +558,8 @@ impl Client {
         }
     }
 
-    /// Whether `lease`, whose address is reserved by `reservation`, is this client's own. One machine may
-    /// call itself differently as its firmware, installer and system come and go: its interface counts
-    /// where the reservation names that.
+    /// Whether `lease`, whose address is reserved by `reservation`, is this client's own. A machine's firmware,
+    /// installer and system may use different identifiers: its hardware address decides if the reservation has that.
     fn has(&self, lease: &Lease, reservation: Option<&Reservation>) -> bool {
         let is_same_interface = lease.mac == self.mac;
         let is_by_interface =

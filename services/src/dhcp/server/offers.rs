@@ -1,4 +1,4 @@
-//! Addresses that are offered and not yet asked for.
+//! Offered addresses that were not yet requested.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -9,13 +9,13 @@ use gatepost_ground::Instant;
 use super::leases::ClientKey;
 use super::shares::Origin;
 
-/// How long an offer keeps its address: until the client's third retransmission. (RFC 2131, section 4.1)
+/// The lifetime of an offer: until the client's third retransmission. (RFC 2131, section 4.1)
 pub const OFFER_HOLD: Duration = Duration::from_secs(4 + 8 + 16);
 
-/// The most open offers. When there are so many, the oldest of the sender that has most gives way.
+/// The most open offers. Beyond it, the oldest offer of the sender with the most is evicted.
 pub const OFFERS_MAX: usize = 1024;
 
-/// The open offers; in memory only, for an offer promises nothing.
+/// The open offers; in memory only, as an offer promises nothing.
 #[derive(Debug, Default)]
 pub struct Offers {
     by_address: BTreeMap<Ipv4Addr, Offer>,
@@ -24,14 +24,14 @@ pub struct Offers {
 #[derive(Debug)]
 struct Offer {
     client: ClientKey,
-    /// Where the client's DISCOVER came from.
+    /// The origin of the client's DISCOVER.
     origin: Origin,
     until: Instant,
 }
 
 impl Offers {
-    /// Offers `address` to `client` at `origin`, in place of what it was offered before. If clients behind the
-    /// same MAC have `share` open offers, the oldest of those gives way.
+    /// Offers `address` to `client` at `origin`, replacing its former offer. If clients behind the same MAC have
+    /// `share` open offers, the oldest of those is evicted.
     pub fn make(
         &mut self,
         now: Instant,
@@ -57,9 +57,9 @@ impl Offers {
         self.by_address.insert(address, offer);
     }
 
-    /// The address that gives way to somebody at `origin` for want of any other: of the sender that has most
-    /// open offers, its oldest that `suits`. `None` if no sender would still have as many as `origin` then.
-    pub fn to_give_way(&self, origin: Origin, suits: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
+    /// The offered address to reuse for `origin` if no other is left: the oldest that `suits`, of the sender with the
+    /// most open offers. `None` if no sender would still have as many as `origin` then.
+    pub fn to_evict(&self, origin: Origin, suits: impl Fn(Ipv4Addr) -> bool) -> Option<Ipv4Addr> {
         let (busiest, count) = self.busiest()?;
         let own = self.count_with(origin);
         let of_busiest = self.by_address.iter().filter(|(_, offer)| offer.origin.is_with(&busiest));
@@ -67,22 +67,22 @@ impl Offers {
         suitable.min_by_key(|(_, offer)| offer.until).map(|(address, _)| *address)
     }
 
-    /// Forgets what `client` was offered.
+    /// Removes the offer to `client`.
     pub fn withdraw(&mut self, client: &ClientKey) {
         self.by_address.retain(|_, offer| offer.client != *client);
     }
 
-    /// Whom `address` is offered to.
+    /// The client to which `address` is offered.
     pub fn holder(&self, now: Instant, address: Ipv4Addr) -> Option<&ClientKey> {
         self.by_address.get(&address).filter(|offer| now < offer.until).map(|offer| &offer.client)
     }
 
-    /// Where the client that `address` is offered to asked.
+    /// The origin of that client's DISCOVER.
     pub fn origin(&self, now: Instant, address: Ipv4Addr) -> Option<Origin> {
         self.by_address.get(&address).filter(|offer| now < offer.until).map(|offer| offer.origin)
     }
 
-    /// What `client` is offered.
+    /// The address that `client` is offered.
     pub fn of_client(&self, now: Instant, client: &ClientKey) -> Option<Ipv4Addr> {
         let mut open = self.by_address.iter().filter(|(_, offer)| now < offer.until);
         open.find(|(_, offer)| offer.client == *client).map(|(address, _)| *address)
@@ -93,11 +93,11 @@ impl Offers {
         offers.min_by_key(|(_, offer)| offer.until).map(|(address, _)| *address)
     }
 
-    /// The sender that has most open offers, and how many.
+    /// The sender with the most open offers, and their number.
     fn busiest(&self) -> Option<(Origin, usize)> {
         let mut counts = BTreeMap::<_, (Origin, usize)>::new();
         for Offer { origin, .. } in self.by_address.values() {
-            // A sender is known by its port, or else by its MAC: see `Origin::is_with`.
+            // A sender is identified by its port, or else by its MAC: see `Origin::is_with`.
             let sender = (origin.port, origin.port.is_none().then_some(origin.mac));
             counts.entry(sender).or_insert((*origin, 0)).1 += 1;
         }
@@ -168,15 +168,15 @@ mod tests {
     fn an_offer_gives_way_to_who_has_fewer() {
         let mut offers = Offers::default();
         make(&mut offers, 1, origin(1, 1));
-        assert_eq!(offers.to_give_way(origin(2, 2), |_| true), None, "one each");
+        assert_eq!(offers.to_evict(origin(2, 2), |_| true), None, "one each");
         for number in 10..13 {
             make(&mut offers, number, origin(number, 3));
         }
-        assert_eq!(offers.to_give_way(origin(2, 2), |_| true), Some(Ipv4Addr::from(10)));
+        assert_eq!(offers.to_evict(origin(2, 2), |_| true), Some(Ipv4Addr::from(10)));
         assert_eq!(
-            offers.to_give_way(origin(2, 2), |address| u32::from(address) > 10),
+            offers.to_evict(origin(2, 2), |address| u32::from(address) > 10),
             Some(Ipv4Addr::from(11))
         );
-        assert_eq!(offers.to_give_way(origin(9, 3), |_| true), None, "its own port");
+        assert_eq!(offers.to_evict(origin(9, 3), |_| true), None, "its own port");
     }
 }

@@ -1,4 +1,4 @@
-//! Leases as the journal has them.
+//! Conversion between leases and the journal's records.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::journal::{Record, State};
 use super::leases::{ClientKey, Lease};
 use crate::clock::UnixTime;
 
-/// The lease once its client has given it back.
+/// The lease after its release.
 pub(super) fn released(lease: &Lease, now: Instant, unix_now: UnixTime) -> Lease {
     Lease {
         hostname: None,
@@ -21,7 +21,7 @@ pub(super) fn released(lease: &Lease, now: Instant, unix_now: UnixTime) -> Lease
     }
 }
 
-/// The lease as the journal has it.
+/// The record of a lease.
 pub(super) fn to_record(lease: &Lease) -> Record {
     Record {
         address: lease.address,
@@ -35,9 +35,9 @@ pub(super) fn to_record(lease: &Lease) -> Record {
     }
 }
 
-/// The lease that a record tells of.
+/// The lease of a record.
 pub(super) fn from_record(record: Record, now: Instant, unix_now: UnixTime) -> Result<Lease, String> {
-    // A time of day that is behind must not lengthen the lease, one that was set back not end it.
+    // A clock that is behind must not prolong the lease, and one that was set back must not end it.
     let given_secs = record.until.saturating_sub(record.since);
     let left_secs = record.until.saturating_sub(unix_now.0).min(given_secs);
     let parse_mac = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));

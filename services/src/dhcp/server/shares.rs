@@ -1,14 +1,14 @@
-//! What one source may take of what all clients share, so that no machine takes the pool from the others.
+//! Quotas: what one source may take of the shared resources, so that no machine exhausts the pool.
 //!
 //! | shared | share | beyond it |
 //! | --- | --- | --- |
 //! | leases | of one source MAC 16, or a quarter of a pool that is smaller than 64; of a relay agent half of the pool | no further address; silence |
 //! | leases | of one port of several three quarters of the pool | no further address; silence |
-//! | open offers | as many as leases; [`OFFERS_MAX`](super::offers::OFFERS_MAX) in all | the source's oldest, or the oldest of who has most, gives way |
+//! | open offers | as many as leases; [`OFFERS_MAX`](super::offers::OFFERS_MAX) in all | the source's oldest, or the oldest of the sender with the most, is evicted |
 //! | quarantines | of one source MAC [`SOURCE_QUARANTINES_MAX`], without those where another machine answered for the address | its DECLINE ends its lease, without a quarantine |
-//! | quarantines | of all a quarter of the pool | the one that ends first gives way |
+//! | quarantines | of all a quarter of the pool | the one that ends first is ended |
 //!
-//! Renewals and reserved addresses are exempt: who is known is served before who is new.
+//! Renewals and reserved addresses are exempt: known clients take precedence over new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -18,28 +18,28 @@ use gatepost_ground::{MacAddr, PortId};
 
 use super::leases::LEASES_MAX;
 
-/// The most leases of clients behind one MAC: a bridge that puts its own MAC on frames, or a machine of many
-/// client identifiers.
+/// The most leases of clients behind one MAC: a bridge that replaces MACs by its own, or a machine with many client
+/// identifiers.
 const SOURCE_LEASES_MAX: usize = 16;
-/// What a source may have even of the smallest pool.
+/// A source's share of even the smallest pool.
 const SOURCE_LEASES_MIN: usize = 4;
-/// The most addresses that one source MAC has in quarantine. An address for which another machine has answered
-/// counts for that machine.
+/// The most quarantined addresses of one source MAC. An address for which another machine has answered counts for that
+/// machine.
 pub const SOURCE_QUARANTINES_MAX: usize = 4;
 
-/// How long an address is given to nobody after somebody else has been seen to use it.
+/// The duration of a quarantine after another host has been seen to use the address.
 pub const QUARANTINE_SECS: u32 = 3600;
-/// The same while less than half of the pool is free.
+/// The duration while less than half of the pool is free.
 const QUARANTINE_SCARCE_SECS: u32 = 600;
-/// The same while less than a quarter is free, or if a DECLINE is all that speaks against the address.
+/// The duration while less than a quarter is free, or if the DECLINE is the only evidence of a conflict.
 pub const QUARANTINE_SHORT_SECS: u32 = 60;
 
-/// Where a frame came from.
+/// The origin of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
-    /// The source of its Ethernet header.
+    /// The source in its Ethernet header.
     pub mac: MacAddr,
-    /// The port of the gateway that it came in by, where that is known.
+    /// The port that received it, if known.
     pub port: Option<PortId>,
 }
 
@@ -50,8 +50,7 @@ impl From<MacAddr> for Origin {
 }
 
 impl Origin {
-    /// Whether both may belong to one sender, by what those can forge least: the port if it is known, else
-    /// the MAC.
+    /// Whether both may be one sender, by what a sender can forge least: the port if it is known, else the MAC.
     pub(super) fn is_with(&self, other: &Self) -> bool {
         match (self.port, other.port) {
             (Some(one), Some(other)) => one == other,
@@ -60,13 +59,13 @@ impl Origin {
     }
 }
 
-/// How many addresses a pool has.
+/// The number of addresses in a pool.
 pub(super) fn pool_len(pool: &RangeInclusive<Ipv4Addr>) -> usize {
     let (start, end) = (u32::from(*pool.start()), u32::from(*pool.end()));
     end.checked_sub(start).and_then(|len| usize::try_from(len).ok()).map_or(0, |len| len.saturating_add(1))
 }
 
-/// The leases that clients behind one MAC may have; behind a relay agent's if `is_relay`.
+/// The share of clients behind one MAC; of those behind a relay agent if `is_relay`.
 pub(super) fn of_source(pool: &RangeInclusive<Ipv4Addr>, is_relay: bool) -> usize {
     let len = pool_len(pool);
     if is_relay {
@@ -76,18 +75,18 @@ pub(super) fn of_source(pool: &RangeInclusive<Ipv4Addr>, is_relay: bool) -> usiz
     }
 }
 
-/// The leases that clients behind one of `ports` ports may have.
+/// The share of clients behind one of `ports` ports.
 pub(super) fn of_port(pool: &RangeInclusive<Ipv4Addr>, ports: usize) -> usize {
     let len = pool_len(pool);
     if ports > 1 { (len - len / 4).max(SOURCE_LEASES_MIN) } else { usize::MAX }
 }
 
-/// The quarantines that there may be in a pool.
+/// The most quarantines in a pool.
 pub(super) fn quarantines(pool: &RangeInclusive<Ipv4Addr>) -> usize {
     (pool_len(pool) / 4).max(1)
 }
 
-/// How long a quarantine lasts, in seconds, while `free` addresses of `pool` are to be had.
+/// The duration of a quarantine in seconds, while `free` addresses of `pool` are free.
 pub(super) fn quarantine_secs(pool: &RangeInclusive<Ipv4Addr>, free: usize) -> u32 {
     match pool_len(pool) {
         len if free >= len / 2 => QUARANTINE_SECS,
@@ -96,7 +95,7 @@ pub(super) fn quarantine_secs(pool: &RangeInclusive<Ipv4Addr>, free: usize) -> u
     }
 }
 
-/// The ports by which the clients of leases were last heard. Known since the start only.
+/// The ports that last received frames of the clients with leases, known since the start.
 #[derive(Debug, Default)]
 pub(super) struct Ports {
     by_address: BTreeMap<Ipv4Addr, PortId>,
@@ -104,7 +103,7 @@ pub(super) struct Ports {
 }
 
 impl Ports {
-    /// The client of `address` was heard by `port`.
+    /// Records that `port` received a frame of the client of `address`.
     pub fn note(&mut self, address: Ipv4Addr, port: PortId) {
         self.forget(address);
         if self.by_address.len() >= LEASES_MAX
@@ -121,7 +120,7 @@ impl Ports {
         self.by_address.get(&address).copied()
     }
 
-    /// Whether `port` has at least `share` addresses that `is_taken`. The others are forgotten.
+    /// Whether `port` has at least `share` addresses that satisfy `is_taken`. Others are removed.
     pub fn has_share(&mut self, port: PortId, share: usize, is_taken: impl Fn(Ipv4Addr) -> bool) -> bool {
         let len = |ports: &Self| ports.by_port.get(&port).map_or(0, BTreeSet::len);
         if len(self) >= share {

@@ -1,4 +1,4 @@
-//! Transcripts with a server: what a client says, when, and what it is answered.
+//! Transcripts of a server: messages, answers and their times.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
@@ -70,7 +70,7 @@ fn discover(mac: MacAddr) -> Message {
     ask(MessageType::Discover, mac)
 }
 
-/// Answers an offer.
+/// A REQUEST that accepts an offer.
 fn select(mac: MacAddr, address: Ipv4Addr) -> Message {
     let message = with(ask(MessageType::Request, mac), DhcpOption::RequestedIpAddress(address));
     with(message, DhcpOption::ServerIdentifier(SERVER))
@@ -80,7 +80,7 @@ fn reboot(mac: MacAddr, address: Ipv4Addr) -> Message {
     with(ask(MessageType::Request, mac), DhcpOption::RequestedIpAddress(address))
 }
 
-/// Renews or rebinds: the server sees no difference.
+/// A REQUEST that renews or rebinds: the server handles both alike.
 fn renew(mac: MacAddr, address: Ipv4Addr) -> Message {
     let mut message = ask(MessageType::Request, mac);
     message.set_ciaddr(address);
@@ -98,10 +98,10 @@ fn decline(mac: MacAddr, address: Ipv4Addr) -> Message {
     with(message, DhcpOption::ServerIdentifier(SERVER))
 }
 
-/// A disk that is full, cannot be read or fails to sync while told so. What it could not sync is still read, as from a
-/// kernel's cache, and zeros after a power cut.
+/// A disk with switches for being full, unreadable or unable to sync. Unsynced data can still be read, as from the page
+/// cache, and is zeros after a power cut.
 #[derive(Default)]
-struct Moody {
+struct FaultyDisk {
     cache: Memory,
     platter: Memory,
     /// The octets of a file that a sync has lost.
@@ -112,7 +112,7 @@ struct Moody {
     syncs: AtomicUsize,
 }
 
-impl Moody {
+impl FaultyDisk {
     fn len_on(disk: &Memory, name: &str) -> usize {
         disk.read(name).unwrap().map_or(0, |content| content.len())
     }
@@ -126,7 +126,7 @@ impl Moody {
     }
 }
 
-impl Storage for Moody {
+impl Storage for FaultyDisk {
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         if self.is_unreadable.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Other.into());
@@ -194,18 +194,18 @@ impl Storage for Moody {
 struct Office {
     server: Server,
     leases: Rc<RefCell<Leases>>,
-    disk: Arc<Moody>,
+    disk: Arc<FaultyDisk>,
     now: Instant,
-    /// What the time of day is at [`Instant::ZERO`].
+    /// The time of day at [`Instant::ZERO`].
     unix_origin: u64,
 }
 
 impl Office {
     fn new(config: Config) -> Self {
-        Self::on_disk(config, Arc::new(Moody::default()), Instant::from_secs(1000), 1_700_000_000)
+        Self::on_disk(config, Arc::new(FaultyDisk::default()), Instant::from_secs(1000), 1_700_000_000)
     }
 
-    fn on_disk(config: Config, disk: Arc<Moody>, now: Instant, unix_origin: u64) -> Self {
+    fn on_disk(config: Config, disk: Arc<FaultyDisk>, now: Instant, unix_origin: u64) -> Self {
         let unix_now = UnixTime(unix_origin + now.as_secs());
         let leases = Rc::new(RefCell::new(Leases::open(disk.clone(), now, unix_now)));
         Self { server: Server::new(config, Rc::clone(&leases)), leases, disk, now, unix_origin }
@@ -231,7 +231,7 @@ impl Office {
         answer.or_else(|| self.server.poll_reply())
     }
 
-    /// Does what is to be done with the disk.
+    /// Performs the requests to the disk.
     fn write(&mut self) {
         while let Some(request) = self.server.poll_request(self.now) {
             let unix_now = self.unix_now();
@@ -239,7 +239,7 @@ impl Office {
         }
     }
 
-    /// Waits until nobody has answered the probes of what was declined.
+    /// Waits until the probes of declined addresses time out without an answer.
     fn pass_probes(&mut self) {
         while let Some(due) = self.server.poll_timeout() {
             self.now = self.now.max(due);
@@ -713,7 +713,7 @@ fn what_is_not_synced_is_not_acknowledged_and_what_a_failed_sync_lost_is_written
     office.disk.fails_to_sync.store(true, Ordering::Relaxed);
     assert_eq!(office.hear(&select(pc(3), host(4))), None);
     office.disk.fails_to_sync.store(false, Ordering::Relaxed);
-    // The next process reads what the kernel still has.
+    // The next process reads the page cache.
     let mut office = office.restart();
     office.lease(pc(4));
     office.ack(&renew(pc(1), host(2)));

@@ -1,31 +1,31 @@
 //! Changes of leases that wait until they are on disk.
 //!
-//! What waits has not happened yet for those who read the lease table. So that it can still happen when its turn comes,
-//! nothing that contradicts it joins: an address is in one change at a time, a client is given one address at a time,
-//! and a name goes to one client. A client that is not answered for that reason asks again.
+//! Readers of the lease table do not see pending changes. A change that contradicts a pending one is rejected, so that
+//! each can take effect in its turn: an address is in one change at a time, a client gets one address at a time, and a
+//! name goes to one client. A client without an answer for that reason retransmits.
 //!
-//! All that waits when the disk is free is written together, and shares one sync; known clients that renew apart from
-//! others, as on a full disk those have a reserve of their own. At most [`WAITING_MAX`] changes wait.
+//! All changes that are pending when the disk is free are written together, with one sync; renewals of known clients
+//! apart from others, as on a full disk those have a reserve of their own. At most [`WAITING_MAX`] changes wait.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::Ipv4Addr;
 
-use super::journal::For;
+use super::journal::Priority;
 use super::leases::{ClientKey, Lease, State};
 
-/// The most changes that wait for the disk, with those that are being written. Beyond it none is taken.
+/// The most pending changes, including those that are being written. Further ones are rejected.
 pub const WAITING_MAX: usize = 1024;
 
-/// The new states of addresses that change together. The first says whose change it is.
+/// The new states of addresses that change together. The first one determines the priority.
 #[derive(Debug)]
 pub(super) struct Change {
-    pub whose: For,
+    pub whose: Priority,
     pub leases: Vec<Lease>,
 }
 
 impl Change {
-    /// The lease that a client is to be given, if this gives one.
+    /// The lease that this grants, if it grants one.
     pub fn given(&self) -> Option<&Lease> {
         self.leases.first().filter(|lease| lease.state == State::Bound)
     }
@@ -35,31 +35,31 @@ impl Change {
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     queue: VecDeque<Change>,
-    /// Those of the queue's changes that are being written.
+    /// The changes that are being written.
     writing: Vec<Change>,
     addresses: BTreeSet<Ipv4Addr>,
     clients: BTreeSet<ClientKey>,
-    /// Who is to be called so.
+    /// The clients of pending names.
     names: BTreeMap<String, ClientKey>,
 }
 
 impl Waiting {
-    /// How many changes there are.
+    /// The number of changes.
     pub fn len(&self) -> usize {
         self.queue.len() + self.writing.len()
     }
 
-    /// Whether a change of `address` waits.
+    /// Whether a change of `address` is pending.
     pub fn concerns(&self, address: Ipv4Addr) -> bool {
         self.addresses.contains(&address)
     }
 
-    /// The client that is to be called `name`.
+    /// The client with the pending name `name`.
     pub fn named(&self, name: &str) -> Option<&ClientKey> {
         self.names.get(name)
     }
 
-    /// Whether `change` may join.
+    /// Whether `change` may be queued.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl Waiting {
         Ok(())
     }
 
-    /// Has `change`, which [may](Self::check), join.
+    /// Queues `change`, which [may](Self::check) be queued.
     pub fn push(&mut self, change: Change) {
         self.addresses.extend(change.leases.iter().map(|lease| lease.address));
         if let Some(lease) = change.given() {
@@ -89,7 +89,7 @@ impl Waiting {
         self.queue.push_back(change);
     }
 
-    /// Begins to write, unless something is being written: all that waits and is as known as the first.
+    /// Begins a write unless one is in progress: of all pending changes with the priority of the first.
     pub fn begin(&mut self) {
         if self.writing.is_empty()
             && let Some(whose) = self.queue.front().map(|change| change.whose)
@@ -101,12 +101,12 @@ impl Waiting {
         }
     }
 
-    /// What is to be written now.
+    /// The changes that are being written.
     pub fn writing(&self) -> &[Change] {
         &self.writing
     }
 
-    /// Ends what was begun, and returns it.
+    /// Ends the write, and returns its changes.
     pub fn finish(&mut self) -> Vec<Change> {
         let finished = std::mem::take(&mut self.writing);
         for change in &finished {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::clock::UnixTime;
 
-    /// A lease of the address `last` to the client `number`, who is to be called `name`.
+    /// A lease of the address `last` to the client `number` with the name `name`.
     fn lease(last: u8, number: u8, name: Option<&str>) -> Lease {
         let mac = MacAddr([2, 0, 0, 0, 0, number]);
         Lease {
@@ -148,7 +148,7 @@ mod tests {
         }
     }
 
-    fn change(whose: For, leases: &[Lease]) -> Change {
+    fn change(whose: Priority, leases: &[Lease]) -> Change {
         Change { whose, leases: leases.to_vec() }
     }
 
@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn what_contradicts_a_change_that_waits_joins_once_that_has_ended() {
         let mut waiting = Waiting::default();
-        assert!(join(&mut waiting, change(For::Others, &[lease(2, 1, Some("pc")), lease(3, 9, None)])));
+        assert!(join(&mut waiting, change(Priority::Others, &[lease(2, 1, Some("pc")), lease(3, 9, None)])));
         waiting.begin();
         let contradictions = [
             lease(2, 2, None), // the address
@@ -171,31 +171,31 @@ mod tests {
             lease(4, 1, None), // the client
             lease(4, 2, Some("pc")),
         ];
-        let contradictions = contradictions.map(|lease| change(For::Others, &[lease]));
+        let contradictions = contradictions.map(|lease| change(Priority::Others, &[lease]));
         for contradiction in &contradictions {
             let refused = waiting.check(contradiction).map_err(|error| error.kind());
             assert_eq!(refused, Err(io::ErrorKind::WouldBlock), "{contradiction:?}");
         }
-        assert!(waiting.check(&change(For::Others, &[lease(4, 2, Some("mac"))])).is_ok());
+        assert!(waiting.check(&change(Priority::Others, &[lease(4, 2, Some("mac"))])).is_ok());
         assert_eq!((waiting.finish().len(), waiting.len()), (1, 0));
         assert!(contradictions.iter().all(|change| waiting.check(change).is_ok()));
     }
 
-    /// Only who is given an address is given one at a time: the same client may release another meanwhile.
+    /// A client gets only one address at a time, but may release another meanwhile.
     #[test]
     fn who_gives_an_address_back_is_given_another_meanwhile() {
         let mut waiting = Waiting::default();
         let released = Lease { state: State::Released, ..lease(2, 1, Some("pc")) };
-        assert!(join(&mut waiting, change(For::Others, &[released])));
+        assert!(join(&mut waiting, change(Priority::Others, &[released])));
         assert_eq!(waiting.named("pc"), None);
-        assert!(join(&mut waiting, change(For::Others, &[lease(3, 1, Some("pc"))])));
+        assert!(join(&mut waiting, change(Priority::Others, &[lease(3, 1, Some("pc"))])));
         assert_eq!(waiting.named("pc"), Some(&lease(3, 1, None).client));
     }
 
     #[test]
     fn known_clients_and_others_are_written_apart_and_one_after_the_other() {
         let mut waiting = Waiting::default();
-        for (last, whose) in [(2, For::Known), (3, For::Others), (4, For::Known)] {
+        for (last, whose) in [(2, Priority::Known), (3, Priority::Others), (4, Priority::Known)] {
             assert!(join(&mut waiting, change(whose, &[lease(last, last, None)])));
         }
         let written = |waiting: &Waiting| {
@@ -216,7 +216,7 @@ mod tests {
         let distinct = |number: usize| {
             let mac = MacAddr([2, 0, 0, 0, (number >> 8) as u8, number as u8]);
             let address = Ipv4Addr::from_bits(0x0a00_0000 + number as u32);
-            change(For::Others, &[Lease { address, client: ClientKey::Mac(mac), ..lease(2, 1, None) }])
+            change(Priority::Others, &[Lease { address, client: ClientKey::Mac(mac), ..lease(2, 1, None) }])
         };
         assert!((0..WAITING_MAX - 1).all(|number| join(&mut waiting, distinct(number))));
         waiting.begin();

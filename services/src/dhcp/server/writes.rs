@@ -1,7 +1,7 @@
-//! How many changes of leases a sender may have written.
+//! Rate limits of a sender's changes of leases.
 //!
-//! Each change is synced to the disk before it is answered, and the disk is everybody's. So changes are limited by what
-//! a sender can forge least:
+//! Each change is synced to the disk before it is answered, and all clients share the disk. So changes are limited by
+//! what a sender can forge least:
 //!
 //! | change | limit | beyond it |
 //! | --- | --- | --- |
@@ -9,8 +9,8 @@
 //! | any other | of one source MAC 256, then 2 a second; a relay agent has the limit of its port | silence, and nothing changes |
 //! | any other | of one port 512, then 16 a second | the same |
 //!
-//! What is known does not count against MAC or port: it is served beside a flood behind the same port. A renewal that
-//! is not written follows one that was written a moment before, so that the client is told nearly the whole time.
+//! Changes of known leases do not count against MAC or port: they are served beside a flood behind the same port. An
+//! unwritten renewal follows a written one closely, so the client gets nearly the whole time.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use gatepost_ground::{Instant, MacAddr, PortId, RateLimit};
 use super::shares::Origin;
 use crate::limits::Limits;
 
-/// Of one address: more than a client has that its user restarts again and again.
+/// Priority one address: more than a client needs that its user restarts again and again.
 const OF_ADDRESS: RateLimit = RateLimit::once_in(Duration::from_secs(10), 64);
 /// Other changes by one source MAC.
 const OF_SOURCE: RateLimit = RateLimit::new(2, 256);
-/// Other changes by one port: a whole office that asks at once, twice.
+/// Other changes by one port: a whole office that starts at once, twice.
 const OF_PORT: RateLimit = RateLimit::new(16, 512);
 
-/// The changes that may still be written. When more addresses, or source MACs, have to be counted than can be, all are
-/// counted anew: a port's limit holds all the same, and a sender has no more leases than its share.
+/// The rate limits. When more addresses, or source MACs, come than can be tracked, these limits start afresh: the
+/// port's limit still holds, and a sender has no more leases than its share.
 #[derive(Debug)]
 pub(super) struct Writes {
     of_address: Limits<Ipv4Addr>,
@@ -37,7 +37,7 @@ pub(super) struct Writes {
 }
 
 impl Writes {
-    /// Nobody has had anything written.
+    /// Limits with all tokens available.
     pub fn new() -> Self {
         Self {
             of_address: Limits::new(OF_ADDRESS),
@@ -46,14 +46,13 @@ impl Writes {
         }
     }
 
-    /// Whether a lease of `address` to the client that has it, or for which it is reserved, may be written now. It is
-    /// counted as written.
+    /// Takes a token for a lease of `address` to the client that has it, or for which it is reserved; `false` if there
+    /// is none.
     pub fn admit_known(&mut self, now: Instant, address: Ipv4Addr) -> bool {
         self.of_address.admit(now, address)
     }
 
-    /// Whether another change that a message from `origin`, by way of a relay agent or not, brings about may be written
-    /// now. It is counted as written.
+    /// Takes a token for another change by a message from `origin`, relayed or not; `false` if there is none.
     pub fn admit(&mut self, now: Instant, origin: Origin, is_relayed: bool) -> bool {
         (is_relayed || self.of_source.admit(now, origin.mac)) && self.of_port.admit(now, origin.port)
     }

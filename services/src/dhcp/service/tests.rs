@@ -1,4 +1,4 @@
-//! The shells, joined by a wire, on paused time.
+//! The shells, connected by a wire, with paused time.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 
-/// Tokio's clock, which the tests have paused.
+/// Tokio's paused clock.
 struct Paused(tokio::time::Instant);
 
 impl Clock for Paused {
@@ -30,7 +30,7 @@ impl Clock for Paused {
     }
 }
 
-/// A server and what its client has met with.
+/// A server, and the log of its client.
 struct Lab {
     clock: Rc<dyn Clock>,
     leases: Rc<RefCell<Leases>>,
@@ -62,8 +62,8 @@ impl Lab {
         Self { clock, leases, server, events: Rc::default() }
     }
 
-    /// Runs both for `duration` of simulated time, then stops the client and with it the wire.
-    async fn run(&self, memory: Option<Memory>, duration: Duration) {
+    /// Runs both for `duration` of simulated time, then stops the client and closes the wire.
+    async fn run(&self, lease_file: Option<LeaseFile>, duration: Duration) {
         let (to_server, server_frames) = inbox();
         let (to_client, client_frames) = inbox();
         let server_port = Port {
@@ -87,7 +87,7 @@ impl Lab {
         LocalSet::new()
             .run_until(async {
                 let server = tokio::task::spawn_local(serve);
-                run_client((config, rng), memory, client_port, clock, on_event, stop).await;
+                run_client((config, rng), lease_file, client_port, clock, on_event, stop).await;
                 server.await.expect("the server ends with the wire");
             })
             .await;
@@ -98,8 +98,8 @@ impl Lab {
 async fn what_is_due_goes_before_a_flood_of_frames() {
     let (sender, mut frames) = inbox();
     while sender.try_send(vec![0; 60].into()).is_ok() {}
-    let happening = next(pin!(pending()), &mut frames, std::future::ready(()), pending::<()>()).await;
-    assert!(matches!(happening, Happening::Timeout));
+    let input = next(pin!(pending()), &mut frames, std::future::ready(()), pending::<()>()).await;
+    assert!(matches!(input, Input::Timeout));
 }
 
 #[tokio::test(start_paused = true)]
@@ -117,20 +117,22 @@ async fn a_client_without_a_memory_renews_and_gives_its_lease_back() {
 #[tokio::test(start_paused = true)]
 async fn a_client_with_a_memory_asks_for_its_address_again() {
     let lab = Lab::new();
-    let memory =
-        Memory { disk: Disk::new(Arc::new(store::Memory::new()), Rc::new(AtOnce)), file: "dhcp-client.json" };
-    lab.run(Some(memory.clone()), Duration::from_secs(60)).await;
+    let lease_file = LeaseFile {
+        disk: Disk::new(Arc::new(store::Memory::new()), Rc::new(AtOnce)),
+        file: "dhcp-client.json",
+    };
+    lab.run(Some(lease_file.clone()), Duration::from_secs(60)).await;
     assert!(matches!(lab.events.borrow()[..], [Event::Configured(_)]));
-    assert_eq!(memory.recall(lab.clock.unix_time()).await, Some(Ipv4Addr::new(192, 168, 1, 2)));
-    assert_eq!(memory.recall(UnixTime(lab.clock.unix_time().0 + 3600)).await, None, "it has ended");
-    lab.run(Some(memory.clone()), Duration::from_secs(60)).await;
+    assert_eq!(lease_file.recall(lab.clock.unix_time()).await, Some(Ipv4Addr::new(192, 168, 1, 2)));
+    assert_eq!(lease_file.recall(UnixTime(lab.clock.unix_time().0 + 3600)).await, None, "it has ended");
+    lab.run(Some(lease_file.clone()), Duration::from_secs(60)).await;
     assert_eq!(lab.leases.borrow().iter().count(), 1);
     assert_eq!(lab.events.borrow()[0], lab.events.borrow()[1]);
 
-    memory.keep(None).await;
-    assert_eq!(memory.recall(lab.clock.unix_time()).await, None);
-    memory.disk.replace(memory.file, b"no JSON".to_vec()).await.unwrap();
-    assert_eq!(memory.recall(lab.clock.unix_time()).await, None);
+    lease_file.keep(None).await;
+    assert_eq!(lease_file.recall(lab.clock.unix_time()).await, None);
+    lease_file.disk.replace(lease_file.file, b"no JSON".to_vec()).await.unwrap();
+    assert_eq!(lease_file.recall(lab.clock.unix_time()).await, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -36,7 +36,7 @@ impl Sent {
     }
 }
 
-/// The query that is sent now.
+/// The query that is sent next.
 fn sent(forwarder: &mut Forwarder) -> Sent {
     match forwarder.poll_output() {
         Some(Output::Attempt(UpstreamQuery { attempt, server, transport, message })) => {
@@ -46,7 +46,7 @@ fn sent(forwarder: &mut Forwarder) -> Sent {
     }
 }
 
-/// Whether the exchange is over now, and with what code; all sockets are closed first.
+/// Whether the exchange is over, and with what code; all sockets are closed first.
 fn done(forwarder: &mut Forwarder) -> Option<Option<ResponseCode>> {
     loop {
         match forwarder.poll_output()? {

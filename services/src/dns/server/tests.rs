@@ -11,14 +11,14 @@ mod shares;
 const PC: &str = "192.168.1.50:40000";
 const OUTSIDE: &str = "198.51.100.9:40000";
 
-/// A server and the transcript of what it does.
+/// A server and its transcript.
 struct Rig {
     server: Server,
     now: Instant,
     id: u16,
 }
 
-/// A query that the server sent to an upstream server.
+/// A query to an upstream server.
 struct Sent {
     attempt: AttemptId,
     query: Vec<u8>,
@@ -50,7 +50,7 @@ impl Rig {
         self.server.handle_query(self.now, Self::client(from), &query(self.id, owner, record_type, None));
     }
 
-    /// The response that is given without asking anybody.
+    /// The response that needs no upstream query.
     fn ask(&mut self, from: &str, owner: &str, record_type: RecordType) -> Message {
         self.send(from, owner, record_type);
         self.replied()

@@ -1,4 +1,4 @@
-//! Over the machine's loopback; the upstream server is a service of the same kind, stand-alone.
+//! Tests over the loopback interface; the upstream server is a stand-alone instance of the service.
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
@@ -35,7 +35,7 @@ async fn start(config: Config) -> (Service<Kernel>, SocketAddr) {
     let config = Config { recursion_for: vec!["127.0.0.0/8".parse().unwrap()], ..config };
     let service = Service::new(Kernel, clock, StdRng::seed_from_u64(3), config, leases).unwrap();
     loop {
-        // The port that UDP got may be somebody's TCP port.
+        // The port from UDP may be in use over TCP.
         match service.listen(LOOPBACK).await {
             Ok(address) => return (service, address),
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
@@ -43,7 +43,7 @@ async fn start(config: Config) -> (Service<Kernel>, SocketAddr) {
     }
 }
 
-/// The provider: knows `www.shop.example`, with one address, and `many.shop.example`, with too many
+/// The provider's server with `www.shop.example`, which has one address, and `many.shop.example`, which has too many
 /// for UDP.
 async fn start_upstream() -> (Service<Kernel>, SocketAddr) {
     let address = |name: &str, octet: u8| StaticRecord {
@@ -113,14 +113,14 @@ fn a_long_answer_is_fetched_and_given_over_tcp() {
 #[test]
 fn rfc7766_queries_on_one_connection_are_answered_in_any_order() {
     run(async {
-        // An upstream server that does not answer until it is told to.
+        // An upstream server that answers on request.
         let upstream = TokioUdp::bind(LOOPBACK).await.unwrap();
         let (_service, server) = start_office(upstream.local_addr().unwrap()).await;
         let mut stream = TcpStream::connect(server).await.unwrap();
         write_message(&mut stream, &query(1, "slow.shop.example.", RecordType::A, None)).await.unwrap();
         write_message(&mut stream, &query(2, "pc1.office.example.", RecordType::A, None)).await.unwrap();
         assert_eq!(read(&mut stream).await.metadata.id, 2);
-        // The client has nothing more to ask, and still waits.
+        // The client has closed its sending side, and still waits.
         stream.shutdown().await.unwrap();
         let mut buffer = [0; DATAGRAM_OCTETS_MAX];
         let (len, forwarder) = upstream.recv_from(&mut buffer).await.unwrap();
@@ -261,7 +261,7 @@ fn a_service_that_finishes_answers_what_it_was_asked_and_ends_its_connections() 
         assert!(asks(&mut idle, "pc1.office.example.").await.is_some());
         let mut buffer = [0; 512];
         let (len, forwarder) = upstream.recv_from(&mut buffer).await.unwrap();
-        // Both questions have come, and wait for one exchange; the third was answered.
+        // Both queries wait for one exchange; the third was answered.
         while service.stats().queries < 3 {
             tokio::task::yield_now().await;
         }
@@ -327,7 +327,7 @@ fn the_gateways_services_ask_without_a_socket() {
         );
         assert_eq!(resolver.ipv4("pc1.office.example").await, Ok(vec!["192.168.1.50".parse().unwrap()]));
 
-        // What the world says of our names, and what we do.
+        // The public view of the office's names, and the local one.
         let world = resolver.of_world();
         assert_eq!(world.mail_exchanges("office.example").await, Ok(vec![exchange(5, "mx1.shop.example")]));
         assert_ne!(

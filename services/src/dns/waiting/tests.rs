@@ -16,7 +16,7 @@ fn zone(text: &str) -> UpstreamZone {
     UpstreamZone::of(&NameKey::new(&name(text)))
 }
 
-/// A table, and what became of the questions.
+/// A table, and the outcomes of queries.
 #[derive(Default)]
 struct Rig {
     table: WaitingTable<u32>,
@@ -25,7 +25,7 @@ struct Rig {
 }
 
 impl Rig {
-    /// Asks for `owner`: the question's number and what gave way, or the share that was full.
+    /// Queries `owner`: returns the query's number and the evicted exchange, or the exceeded limit.
     fn ask(&mut self, asker: Asker, owner: &str) -> Result<(u32, Option<String>), Refusal> {
         self.asked += 1;
         let asked = question(owner, RecordType::A);
@@ -40,7 +40,7 @@ impl Rig {
         Ok((self.asked, recycled.map(|question| question.name.to_string())))
     }
 
-    /// Asks for so many names of so many zones; all find room.
+    /// Queries so many names of so many zones; all have room.
     fn fill(&mut self, asker: Asker, names: usize, zone: &str) {
         let host = asker.address;
         for n in 0..names {
@@ -50,12 +50,12 @@ impl Rig {
     }
 }
 
-/// A zone for each client, of no interest but for being different ones.
+/// A zone for each client, so that zones do not matter.
 fn own_zone(part: usize, asker: Asker) -> String {
     format!("z{part}-{}.example.", asker.address.to_string().replace('.', "-"))
 }
 
-/// Fills with the share that `asker` has of a busy table, without reaching the share of a zone.
+/// Fills the share that `asker` has of a busy table, without reaching the share of a zone.
 fn fill_client(rig: &mut Rig, asker: Asker) {
     for part in 0..WAITING_PER_CLIENT_BUSY_MAX / EXCHANGES_PER_ZONE_MAX {
         rig.fill(asker, EXCHANGES_PER_ZONE_MAX, &own_zone(part, asker));
@@ -80,7 +80,7 @@ fn a_client_may_have_more_while_few_others_ask() {
     for part in 0..zones {
         rig.fill(known(2), EXCHANGES_PER_ZONE_MAX, &own_zone(part, known(2)));
     }
-    // It has made the table busy itself, and leaves the other half to others.
+    // It has made the table busy itself; the other half is left to others.
     assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client));
     for host in 3..=4 {
         fill_client(&mut rig, known(host));
@@ -139,7 +139,7 @@ fn a_full_table_is_shared_out_among_those_who_ask() {
     let clients = EXCHANGES_MAX / WAITING_PER_CLIENT_BUSY_MAX;
     let hosts = || (0_u8..).map(|host| known(10 + host)).take(clients);
     hosts().for_each(|host| fill_client(&mut rig, host));
-    // A newcomer takes from each in turn, the busiest, until it has as much as they.
+    // A newcomer evicts from each in turn, the busiest first, until it has as many.
     let newcomer = known(2);
     let mut got = 0;
     while let Ok((_, recycled)) = rig.ask(newcomer, &format!("n.zone{got}.example.")) {
@@ -171,7 +171,7 @@ fn strangers_have_half_and_give_way_first() {
     assert_eq!(rig.ask(known(201), "www.shop.example.").unwrap().1, None);
     let first = "n.zone0.example.";
     assert_eq!(rig.ask(stranger(200), first).unwrap().1, None, "it joins");
-    // Of strangers too, who has most gives way.
+    // Among strangers, too, the one with the most is evicted.
     rig.table.take(&question("n.zone7.example.", RecordType::A)).for_each(drop);
     assert!(rig.ask(stranger(8), "www.other.example.").is_ok());
     assert_eq!(rig.ask(stranger(200), "n.zone9.example.").unwrap().1, None);

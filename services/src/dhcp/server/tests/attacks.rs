@@ -1,4 +1,4 @@
-//! One machine against the others: what it says of their leases, and what it takes of the pool.
+//! One machine against the others: forged messages, and exhaustion of the pool.
 
 use gatepost_ground::PortId;
 
@@ -26,7 +26,7 @@ impl Office {
         answer.or_else(|| self.server.poll_reply())
     }
 
-    /// DISCOVER to ACK by frames from `origin`; `None` if there is no offer, or no ACK.
+    /// DISCOVER to ACK with frames from `origin`; `None` without an offer or an ACK.
     fn lease_from(&mut self, origin: impl Into<Origin>, mac: MacAddr) -> Option<Ipv4Addr> {
         let origin = origin.into();
         let address = self.hear_from(origin, &discover(mac))?.message.yiaddr();
@@ -73,8 +73,7 @@ fn declines_of_one_machine_leave_the_pool_to_the_others() {
 
 #[test]
 fn a_new_client_passes_the_addresses_that_others_have_by_hand() {
-    // Five are more than one machine may keep from the others by its word alone, ten more than a quarter of
-    // the pool.
+    // Five are more than one machine may quarantine by DECLINE alone, ten more than a quarter of the pool.
     for (by_hand, pool_len) in [(5, 99), (10, 16)] {
         let mut office = office(pool_len);
         for number in 0..3 {
@@ -283,7 +282,7 @@ fn one_machine_of_many_names_has_its_share_of_leases() {
     assert_eq!(leases.count(), 16);
     office.ack(&renew(pc(1), known));
     assert!((3..50).all(|number| office.lease_from(pc(number), pc(number)).is_some()));
-    // What it has, it can renew.
+    // It can renew its leases.
     let address = office.leases.borrow().of_client(&ClientKey::Mac(numbered(0))).unwrap().address;
     assert!(office.hear_from(ATTACKER, &renew(numbered(0), address)).is_some());
 }

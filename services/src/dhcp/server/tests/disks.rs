@@ -1,4 +1,4 @@
-//! Leases while the disk refuses: what is acknowledged is on disk already, or reserved.
+//! Leases while the disk fails: acknowledged are only leases on disk, or reservations.
 
 use super::*;
 use crate::dhcp::server::leases::RETRY_INTERVAL;
@@ -41,7 +41,7 @@ fn on_a_disk_that_refuses_a_reserved_address_is_given_for_a_while() {
     assert_eq!(message::secs_option(&ack, OptionCode::AddressLeaseTime), Some(UNKEPT_SECS));
     assert_eq!(office.leases.borrow().iter().count(), 0);
 
-    // Its name is there as long, though nothing is on disk.
+    // Its name exists as long, although nothing is on disk.
     let known = |office: &Office| {
         let leases = office.leases.borrow();
         let name = leases.name_of(host(200), office.now).map(str::to_owned);

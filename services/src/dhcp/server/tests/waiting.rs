@@ -1,9 +1,9 @@
-//! What the server does while changes wait for the disk.
+//! The server while changes wait for the disk.
 
 use super::*;
 
 impl Office {
-    /// Hears a message, and leaves the disk as it is.
+    /// Handles a message without serving the disk.
     fn hear_only(&mut self, message: &Message) -> Option<Reply> {
         let (source, unix_now) = (message::mac(message), self.unix_now());
         self.server.handle_message(self.now, unix_now, source, message)
@@ -13,7 +13,7 @@ impl Office {
         self.server.poll_request(self.now).expect("something to write")
     }
 
-    /// Does what `request` asks for, and returns the replies that have waited for it.
+    /// Performs `request`, and returns the replies that have waited for it.
     fn end(&mut self, request: DiskRequest) -> Vec<Reply> {
         let unix_now = self.unix_now();
         self.server.handle_done(self.now, unix_now, Ok(request.perform()));
@@ -40,13 +40,13 @@ fn nobody_is_told_before_the_disk_has_it_and_others_are_served_meanwhile() {
     assert_eq!(select_offer(&mut office, 1), host(3));
     let writing = office.begin();
     assert!(office.server.poll_request(office.now).is_none(), "one at a time");
-    // Nobody else gets the address, and it is nobody's yet.
+    // No other client gets the address, and it has no lease yet.
     let wish = with(discover(pc(2)), DhcpOption::RequestedIpAddress(host(3)));
     assert_eq!(office.hear_only(&wish).map(|reply| reply.message.yiaddr()), Some(host(4)));
     let nak = office.hear_only(&select(pc(2), host(3))).expect("an answer");
     assert_eq!(given(&[nak]), [(MessageType::Nak, Ipv4Addr::UNSPECIFIED)]);
     assert_eq!(office.leases.borrow().at(host(3)), None);
-    // What comes meanwhile is written together.
+    // Changes that come meanwhile are written together.
     assert_eq!(office.hear_only(&select(pc(2), host(4))), None);
     select_offer(&mut office, 3);
     assert_eq!(given(&office.end(writing)), [(MessageType::Ack, host(3))]);
@@ -211,7 +211,7 @@ fn what_is_given_up_is_void_and_does_not_stay_on_the_disk() {
             request.perform()
         };
         assert_eq!(office.leases_on_disk(), if has_begun { 2 } else { 1 });
-        // That it is done comes too late.
+        // Its completion comes too late.
         office.server.handle_done(office.now, unix_now, Ok(done));
         assert_eq!((office.server.poll_reply(), office.leases.borrow().at(newcomer)), (None, None));
         office.ack(&renew(pc(1), known));
@@ -220,7 +220,7 @@ fn what_is_given_up_is_void_and_does_not_stay_on_the_disk() {
 }
 
 impl Office {
-    /// The leases that a restart would find.
+    /// The number of leases that a restart would find.
     fn leases_on_disk(&self) -> usize {
         let leases = Leases::open(self.disk.clone(), self.now, self.unix_now());
         leases.iter().count()

@@ -1,9 +1,9 @@
-//! What one machine can have written to the disk, and what those who are known get beside it.
+//! What one machine can have written to the disk, and what known clients get meanwhile.
 
 use super::*;
 
 impl Office {
-    /// The lines that the journal has.
+    /// The number of lines in the journal.
     fn lines(&self) -> usize {
         let journal = self.disk.read(JOURNAL_FILE).expect("it is not unreadable").unwrap_or_default();
         journal.iter().filter(|octet| **octet == b'\n').count()
@@ -25,7 +25,7 @@ fn a_client_that_renews_without_end_has_the_rest_of_what_is_on_disk() {
     assert_eq!(office.lines() - before, 64);
     office.wait(9);
     assert_eq!(lease_secs(&office.ack(&renew(pc(1), address))), Some(LEASE_SECS - 9));
-    // What it was told is what it has after a crash.
+    // What it was granted is what it has after a crash.
     let mut restarted = office.restart();
     assert_eq!(restarted.leases.borrow().at(address).unwrap().remaining(restarted.now).as_secs(), 3591);
     assert_eq!(lease_secs(&restarted.ack(&renew(pc(1), address))), Some(LEASE_SECS));
@@ -57,7 +57,7 @@ fn leases_that_are_taken_and_given_back_without_end_are_written_to_a_limit() {
     }
     assert_eq!(office.lines() - before, 256);
     assert_eq!(office.hear(&select(pc(2), host(3))), None, "no further change");
-    // Others behind the same port are served, the known and the new.
+    // Other clients behind the same port are served, known and new ones.
     assert_eq!(lease_secs(&office.ack(&renew(pc(1), known))), Some(LEASE_SECS));
     office.lease(pc(3));
 }

@@ -1,4 +1,4 @@
-//! What one client can take from others.
+//! One client's share against the others.
 
 use super::super::super::forwarder::ATTEMPTS_MAX;
 use super::super::super::waiting::{
@@ -23,10 +23,10 @@ fn a_client_with_its_share_of_waiting_questions_is_told_at_once() {
     assert!(rig.is_idle(), "the others wait on");
 }
 
-/// What one client is answered while another asks for what nobody answers.
+/// The answers for one client while another sends queries that upstream servers do not answer.
 struct Flood {
     rig: Rig,
-    /// The queries that have not been answered yet.
+    /// The queries without a response.
     sent: Vec<Sent>,
     good: usize,
 }
@@ -38,8 +38,8 @@ impl Flood {
         Self { rig, sent: Vec::new(), good: 0 }
     }
 
-    /// Ten questions from `sources` for names that `owner` makes, 100 a second; then one of the victim's,
-    /// which has an answer.
+    /// Ten queries from `sources` for names from `owner`, 100 a second; then one of the victim's, which upstream
+    /// servers answer.
     fn round(&mut self, round: usize, source: impl Fn(usize) -> String, owner: impl Fn(usize) -> String) {
         for n in 10 * round..10 * round + 10 {
             self.rig.now = self.rig.now + std::time::Duration::from_millis(10);
@@ -168,7 +168,7 @@ fn answers_to_the_wan_are_limited_and_some_are_truncated() {
     assert_eq!(counts, [19, 196], "ten, ten more in a second, and every fifth of the rest");
     let stats = rig.server.stats();
     assert_eq!((stats.rate_limited_truncated, stats.rate_limited), (196, 785));
-    // Another network, the LAN, and TCP are not concerned.
+    // Another network, the LAN, and TCP are not limited.
     assert_eq!(
         addresses(&rig.ask("203.0.114.9:40000", "www.office.example.", RecordType::A)),
         ["203.0.113.10"]

@@ -1,9 +1,9 @@
 //! Replies and messages that wait for the disk.
 //!
-//! A client is told of its lease once the lease is on disk. Until then the reply is held, and the server goes on with
-//! others. If the client asks again meanwhile, its later message is the one that is answered. A RELEASE or DECLINE of
-//! an address whose change waits is dealt with after it; of one address, one message. So no more is held than changes
-//! wait.
+//! The server confirms a lease once it is on disk. Until then the reply is pending, and the server serves other
+//! clients. If the client retransmits meanwhile, its latest message is answered. A RELEASE or DECLINE of an address
+//! with a pending change is handled after the change; at most one message for each address. So there are never more
+//! pending replies than pending changes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -13,42 +13,42 @@ use std::rc::Rc;
 use gatepost_ground::Instant;
 use tokio::sync::Notify;
 
-use super::keeper::{Done, Request as DiskRequest};
+use super::keeper::{Completion, Request as DiskRequest};
 use super::leases::ClientKey;
 use super::{Client, LEASES_LOGGED_MAX, Message, MessageType, Origin, Reply, Request, Server, answer};
 use crate::clock::UnixTime;
 use crate::work::JobFailed;
 
-/// A reply that waits.
-pub(super) struct Held {
-    /// What it answers.
+/// A pending reply.
+pub(super) struct PendingReply {
+    /// The message that it answers.
     pub message: Message,
     pub origin: Origin,
     pub client: ClientKey,
-    /// The name by which the client will be known.
+    /// The client's future name.
     pub hostname: Option<String>,
     pub lease_secs: u32,
     /// Whether the client had the address already.
     pub is_renewed: bool,
 }
 
-/// All that waits, by address.
+/// All that is pending, by address.
 #[derive(Default)]
-pub(super) struct Holding {
-    replies: BTreeMap<Ipv4Addr, Held>,
+pub(super) struct PendingReplies {
+    replies: BTreeMap<Ipv4Addr, PendingReply>,
     messages: BTreeMap<Ipv4Addr, (Origin, Message)>,
-    /// The message for which the disk is read.
+    /// The message that caused the read of the disk.
     unread: Option<(Origin, Message)>,
     ready: VecDeque<Reply>,
 }
 
-impl Holding {
-    /// Whether `client` waits to be told that it has `address`.
+impl PendingReplies {
+    /// Whether `client` waits for the confirmation of `address`.
     pub fn is_for(&self, address: Ipv4Addr, client: &ClientKey) -> bool {
         self.replies.get(&address).is_some_and(|held| held.client == *client)
     }
 
-    /// How many clients but `client` wait for a further address, of those that `counts`.
+    /// The number of clients other than `client` that wait for a further address and satisfy `counts`.
     pub fn count_others(&self, client: &ClientKey, counts: impl Fn(&Origin) -> bool) -> usize {
         let others = self.replies.values().filter(|held| !held.is_renewed && held.client != *client);
         others.filter(|held| counts(&held.origin)).count()
@@ -56,13 +56,13 @@ impl Holding {
 }
 
 impl Server {
-    /// What is to be done with the disk now, if anything is. Nothing else is until [`Server::handle_done`] is called.
+    /// The next request to the disk, if there is one. There is no further one until [`Server::handle_done`] is called.
     pub fn poll_request(&mut self, now: Instant) -> Option<DiskRequest> {
         self.leases.borrow_mut().poll_request(now)
     }
 
-    /// Deals with what became of the request. There may be [replies](Server::poll_reply) then.
-    pub fn handle_done(&mut self, now: Instant, unix_now: UnixTime, done: Result<Done, JobFailed>) {
+    /// Handles the outcome of the request, which may make [replies](Server::poll_reply) available.
+    pub fn handle_done(&mut self, now: Instant, unix_now: UnixTime, done: Result<Completion, JobFailed>) {
         self.leases.borrow_mut().handle_done(now, unix_now, done);
         self.disk_free.notify_waiters();
         loop {
@@ -76,7 +76,7 @@ impl Server {
         }
     }
 
-    /// Whether the leases are still to be read, and are read now. Then the message of `request` is dealt with after it.
+    /// Whether the leases still have to be read, and are read now. Then the message of `request` is handled afterwards.
     pub(super) fn reads_first(&mut self, request: &Request<'_>) -> bool {
         let is_due = self.holding.unread.is_none() && self.leases.borrow().is_read_due(request.now);
         if is_due {
@@ -85,24 +85,24 @@ impl Server {
         is_due
     }
 
-    /// Tells whoever waits when a request is done, so that there may be another.
+    /// Notifies waiting instances when a request is done, so that there may be another.
     pub fn disk_free(&self) -> Rc<Notify> {
         Rc::clone(&self.disk_free)
     }
 
-    /// The next reply that has waited, and waits no more.
+    /// The next reply that is ready.
     pub fn poll_reply(&mut self) -> Option<Reply> {
         self.holding.ready.pop_front()
     }
 
-    /// Holds a reply until `address` is its client's on disk, too.
-    pub(super) fn hold(&mut self, address: Ipv4Addr, held: Held) {
+    /// Defers a reply until the client's lease of `address` is on disk.
+    pub(super) fn hold(&mut self, address: Ipv4Addr, held: PendingReply) {
         self.holding.replies.insert(address, held);
     }
 
-    /// Answers `request` instead of the former one of the same client for `address`. Had the client given the address
-    /// back in between, it has it once more.
-    pub(super) fn hold_instead(&mut self, address: Ipv4Addr, request: &Request<'_>) {
+    /// Replaces the pending answer to the same client for `address` by one to `request`. If the client had released the
+    /// address in between, the lease is restored.
+    pub(super) fn replace_held(&mut self, address: Ipv4Addr, request: &Request<'_>) {
         let given_back =
             |(_, message): &(Origin, Message)| message.opts().msg_type() == Some(MessageType::Release);
         if self.holding.messages.get(&address).is_some_and(given_back) {
@@ -114,8 +114,8 @@ impl Server {
         }
     }
 
-    /// Whether a change of `address` waits. Then the message of `request` is dealt with after it.
-    pub(super) fn deals_later(&mut self, address: Ipv4Addr, request: &Request<'_>) -> bool {
+    /// Whether a change of `address` is pending. Then the message of `request` is handled after it.
+    pub(super) fn defer(&mut self, address: Ipv4Addr, request: &Request<'_>) -> bool {
         let is_changing = self.leases.borrow().is_changing(address);
         if is_changing {
             let message = || (request.origin, request.message.clone());
@@ -139,13 +139,13 @@ impl Server {
         self.holding.ready.extend(reply.into_iter().chain(later));
     }
 
-    /// The reply that was held.
+    /// The deferred reply.
     fn answer(
         &mut self,
         now: Instant,
         unix_now: UnixTime,
         address: Ipv4Addr,
-        held: &Held,
+        held: &PendingReply,
         outcome: io::Result<()>,
     ) -> Option<Reply> {
         let client = Client::of(&held.message)?;
@@ -155,7 +155,7 @@ impl Server {
             return self.acknowledge_unkept(&request, address);
         }
         if !self.leases.borrow().at(address).is_some_and(|lease| lease.is_active(now)) {
-            // The disk took longer than the lease lasts: the client asks again.
+            // The write took longer than the lease lasts: the client retransmits.
             return None;
         }
         self.offers.withdraw(&request.client.key);

@@ -150,8 +150,8 @@ impl Drop for Storing {
 }
 
 /// Acquires and maintains an address on the segment of `port`, and passes events to `on_event`, until `stop` is ready
-/// or all senders of its frames are gone. With `lease_file` the client remembers its lease for its next start, without it
-/// releases the lease.
+/// or all senders of its frames are gone. With `lease_file` the client remembers its lease for its next start, without
+/// it releases the lease.
 pub async fn run_client<T: Fn(&[u8]) -> bool>(
     (config, rng): (client::Config, StdRng),
     lease_file: Option<LeaseFile>,

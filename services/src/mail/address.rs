@@ -1,13 +1,12 @@
 //! Mail addresses as SMTP writes them. (RFC 5321, section 4.1.2; RFC 6531, section 3.3)
 //!
-//! A [`Mailbox`] is kept in the form that has one spelling: quotes and backslashes are taken off the local part, the
-//! domain is in lower case, an address literal is an address. Two spellings of one mailbox are equal, so whoever
-//! decides about a mailbox decides about what it is and not about how it was written; except that a domain outside of
-//! ASCII has its A-labels, and other forms of composed letters, as other spellings. Printing adds the quotes again
-//! where they are needed.
+//! A [`Mailbox`] has a canonical form: the local part without quotes and backslashes, the domain in lower case, an
+//! address literal as an address. Two spellings of one mailbox are equal, so decisions do not depend on the spelling;
+//! except that A-labels and U-labels of a domain, and composed and decomposed letters, are different spellings.
+//! Formatting adds quotes where they are needed.
 //!
-//! A source route (`<@relay.example:a@b.example>`) is read and dropped (RFC 5321, appendix C). Routes that hide in a
-//! local part (`a%b@us`, `a!b@us`, `"a@b"@us`) stay in it; [`LocalPart::may_hold_route`] tells of them.
+//! A source route (`<@relay.example:a@b.example>`) is parsed and dropped (RFC 5321, appendix C). Routes within a local
+//! part (`a%b@us`, `a!b@us`, `"a@b"@us`) stay in it; [`LocalPart::may_hold_route`] detects them.
 
 mod parse;
 #[cfg(test)]
@@ -19,22 +18,22 @@ use std::net::IpAddr;
 pub(in crate::mail) use parse::is_hidden;
 pub use parse::{AddressError, MailboxParts, Unbracketed};
 
-/// The longest local part, in octets without quotes. RFC 5321, section 4.5.3.1.1 asks for 64 at least; return paths
-/// that encode their recipient are longer.
+/// The longest local part, in octets without quotes. RFC 5321, section 4.5.3.1.1, requires at least 64; return paths
+/// that encode their recipient (VERP) are longer.
 pub const LOCAL_OCTETS_MAX: usize = 255;
 /// The longest domain, in octets. (RFC 5321, section 4.5.3.1.2)
 pub const DOMAIN_OCTETS_MAX: usize = 255;
 /// The longest label of a domain, in octets. (RFC 1035, section 2.3.4)
 pub const LABEL_OCTETS_MAX: usize = 63;
 
-/// The part of an address before the last `@`, without quotes and escapes. It has no control character, and none
-/// that hides what it is: it comes into logs and headers.
+/// The part of an address before the last `@`, without quotes and escapes. It has neither control characters nor
+/// invisible ones, so that it can be logged and put into headers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LocalPart(String);
 
 impl LocalPart {
-    /// The local part `text`; `None` if it is longer than [`LOCAL_OCTETS_MAX`], or has a control character or one that
-    /// is not seen.
+    /// The local part `text`; `None` if it is longer than [`LOCAL_OCTETS_MAX`], or has a control character or an
+    /// invisible one.
     pub fn new(text: &str) -> Option<Self> {
         let is_right = text.len() <= LOCAL_OCTETS_MAX && !text.chars().any(parse::is_hidden);
         is_right.then(|| Self(text.to_owned()))
@@ -45,13 +44,13 @@ impl LocalPart {
         &self.0
     }
 
-    /// Whether some mail server might read a further route in it: `%`, `!` and `@` once led to other hosts. For a
-    /// local domain such an address must not be sent on by what stands in the local part.
+    /// Whether a mail server might interpret it as a route: `%`, `!` and `@` once led to other hosts. Mail for such an
+    /// address at a local domain must not be relayed by its local part.
     pub fn may_hold_route(&self) -> bool {
         self.0.contains(['%', '!', '@'])
     }
 
-    /// Whether it stands without quotes: a Dot-string. (RFC 5321, section 4.1.2)
+    /// Whether it needs no quotes: a Dot-string. (RFC 5321, section 4.1.2)
     pub fn is_dot_string(&self) -> bool {
         !self.0.is_empty()
             && self.0.split('.').all(|atom| !atom.is_empty() && atom.chars().all(parse::is_atext))
@@ -89,7 +88,7 @@ impl Domain {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The syntax error.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         parse::domain(text)
     }
@@ -128,7 +127,7 @@ impl fmt::Display for Literal {
 /// One mailbox: a local part at a domain.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mailbox {
-    /// Who at the domain.
+    /// The local part.
     pub local: LocalPart,
     /// Where.
     pub domain: Domain,
@@ -139,7 +138,7 @@ impl Mailbox {
     ///
     /// # Errors
     ///
-    /// What is wrong with it; [`AddressError::NoDomain`] if it is a local part only.
+    /// The syntax error; [`AddressError::NoDomain`] if it is a local part only.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let MailboxParts { local, domain } = MailboxParts::parse(text)?;
         Ok(Self { local, domain: domain.ok_or(AddressError::NoDomain)? })
@@ -157,10 +156,10 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// Whom a message comes from, and who is told when it cannot be delivered. (RFC 5321, section 4.1.1.2)
+/// The sender of a message, who gets its delivery status notifications. (RFC 5321, section 4.1.1.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReversePath {
-    /// `<>`: nobody is told. What comes so is never bounced. (RFC 5321, section 4.5.5)
+    /// `<>`: there is no sender to notify, so the message is never bounced. (RFC 5321, section 4.5.5)
     Null,
     /// A mailbox.
     Mailbox(Mailbox),
@@ -175,7 +174,7 @@ impl fmt::Display for ReversePath {
     }
 }
 
-/// To whom a message goes. (RFC 5321, section 4.1.1.3)
+/// The recipient of a message. (RFC 5321, section 4.1.1.3)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForwardPath {
     /// `<postmaster>`, in any case, without a domain: this server's. (RFC 5321, section 4.5.1)

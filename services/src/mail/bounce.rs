@@ -1,12 +1,12 @@
-//! What the sender of a message is told about it: that it could not be delivered, that it takes long, that it went on
-//! to a server which reports no further, that it is in a mailbox here. (RFC 3464 in the form of RFC 6522; RFC 3461)
+//! Delivery status notifications: a message failed, is delayed, was relayed to a server without DSN, or was delivered
+//! here. (RFC 3464 in the form of RFC 6522; RFC 3461)
 //!
-//! A [`Notice`] goes from the null return path, so nobody answers it by another one, and to a return path that is not
-//! null. (RFC 5321, section 6.1) That a message from the null return path failed, such as a notice, is told the
-//! postmaster here.
+//! A [`Notice`] has the null return path, so it is never answered by another one, and goes to a return path that is not
+//! null (RFC 5321, section 6.1). A failure of a message from the null return path, such as a notice, is reported to the
+//! local postmaster.
 //!
-//! It has three parts: what a person reads, what a program reads, and the message or its header. All that others have
-//! said is put on lines of its own, as text that is printable, so that nothing of it becomes a field or a part.
+//! It has three parts: a text for people, a report for programs, and the message or its header. Text from other servers
+//! is on lines of its own and printable, so that it cannot become a field or a part.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -20,17 +20,17 @@ use crate::clock::UnixTime;
 pub const WHOLE_OCTETS_MAX: u64 = 50 << 10;
 /// The longest header that a notice brings back, in octets. It is cut behind a line.
 pub const HEADER_OCTETS_MAX: usize = 64 << 10;
-/// The longest line of what others said, in characters.
+/// The longest line of text from others, in characters.
 const LINE_CHARS: usize = 76;
 
-/// What became of a recipient, as the sender is told.
+/// The status of a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
-    /// The message cannot be delivered. Nobody tries again.
+    /// The message could not be delivered; there are no more tries.
     Failed,
     /// It has not been delivered yet. It is tried on.
     Delayed,
-    /// It went to a server that does not report. (RFC 3461, section 5.2.2)
+    /// It was relayed to a server without DSN. (RFC 3461, section 5.2.2)
     Relayed,
     /// It is in a mailbox of this server. (RFC 3461, section 5.2.3)
     Delivered,
@@ -47,8 +47,8 @@ impl Action {
         }
     }
 
-    /// Whether a sender that asked so is told. Who asked for nothing is told of failures and delays.
-    /// // RFC 3461, section 4.1
+    /// Whether a sender with these parameters is notified. By default senders are notified of failures and delays. (RFC
+    /// 3461, section 4.1)
     pub fn is_wanted(self, parameters: &RcptParameters) -> bool {
         match (self, parameters.notify) {
             (Self::Failed, notify) => notify.is_none_or(|notify| notify.failure),
@@ -58,22 +58,22 @@ impl Action {
     }
 }
 
-/// A recipient that a notice tells of.
+/// A recipient in a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecipientStatus {
     /// The address that the message was sent to.
     pub recipient: Mailbox,
-    /// What the sender called it.
+    /// The sender's name for it (ORCPT).
     pub orcpt: Option<OriginalRecipient>,
     /// The address here that sent the message on, if it was sent to that one.
     pub forwarded_by: Option<Mailbox>,
-    /// What became of it.
+    /// Its outcome.
     pub report: Report,
-    /// The name of the server that said so, if one did.
+    /// The server that reported it, if one did.
     pub server: Option<String>,
 }
 
-/// Whom a notice goes to.
+/// The addressee of a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Addressee {
     /// The sender of the message.
@@ -83,16 +83,16 @@ pub enum Addressee {
     Postmaster,
 }
 
-/// What is told of one message about recipients that fared alike.
+/// A notice about one message, for recipients with the same status.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// Whom the notice goes to.
+    /// Its addressee.
     pub to: Addressee,
-    /// What became of the recipients.
+    /// The recipients' status.
     pub action: Action,
     /// The recipients; one at least.
     pub recipients: Vec<RecipientStatus>,
-    /// What the sender called the transaction.
+    /// The sender's name for the transaction (ENVID).
     pub envid: Option<String>,
     /// Whether the message is brought back whole, if it is not too long.
     pub is_whole: bool,
@@ -107,17 +107,17 @@ pub struct Notice {
 pub struct ReportingMta<'a> {
     /// The server's name.
     pub hostname: &'a str,
-    /// The domain that the notice comes from.
+    /// The domain of the notice's sender.
     pub domain: &'a str,
-    /// What makes the notice's identifier and boundary unique: letters, digits, `.` and `-`.
+    /// The unique part of the notice's Message-ID and boundary: letters, digits, `.` and `-`.
     pub id: &'a str,
     /// The time of day.
     pub now: UnixTime,
 }
 
 impl Notice {
-    /// A notice to the sender; of a message from the null return path to the postmaster. `None` if there is no
-    /// recipient, or nothing to tell the postmaster, as nothing failed. (RFC 5321, section 4.5.5)
+    /// A notice to the sender, or for a message from the null return path to the postmaster. `None` if there is no
+    /// recipient, or for the postmaster no failure. (RFC 5321, section 4.5.5)
     pub fn of(
         sender: &ReversePath,
         action: Action,
@@ -137,13 +137,13 @@ impl Notice {
         (!notice.recipients.is_empty()).then_some(notice)
     }
 
-    /// Whether all of a message of so many octets is to be handed to [`Notice::to_octets`]; else its header is enough.
+    /// Whether [`Notice::to_octets`] needs the whole message of `size` octets; otherwise its header is enough.
     pub fn wants_whole(&self, size: u64) -> bool {
         self.is_whole && size <= WHOLE_OCTETS_MAX
     }
 
-    /// The notice as a message. `message` is the one it tells of, whole if [wanted](Notice::wants_whole), or its
-    /// beginning with all of its header. Its return path is null.
+    /// The notice as a message. `message` is the reported message, whole if [wanted](Notice::wants_whole), or a prefix
+    /// with all of its header. The notice's return path is null.
     pub fn to_octets(&self, mta: &ReportingMta<'_>, message: &[u8], is_message_whole: bool) -> Vec<u8> {
         // RFC 2045, section 2.7: long lines and NULs are neither 7bit nor 8bit.
         let is_whole = is_message_whole && self.wants_whole(message.len() as u64) && fits_in_lines(message);
@@ -183,12 +183,12 @@ impl Notice {
         octets
     }
 
-    /// The type of what a program reads, which the whole names, too. (RFC 6522, section 3)
+    /// The media type of the report, which is also a parameter of the whole. (RFC 6522, section 3)
     fn report_type(&self) -> &'static str {
         if self.is_internationalized() { "global-delivery-status" } else { "delivery-status" }
     }
 
-    /// Whether an address in it is outside of ASCII: then it goes only to a server with SMTPUTF8. (RFC 6533, section 4)
+    /// Whether it has a non-ASCII address, and therefore needs a server with SMTPUTF8. (RFC 6533, section 4)
     pub fn is_internationalized(&self) -> bool {
         let is_ascii = |told: &RecipientStatus| {
             let addresses = [&told.recipient].into_iter().chain(&told.forwarded_by);
@@ -223,7 +223,7 @@ impl Notice {
         // RFC 3834, section 5: no program is to answer.
         text += "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n";
         if is_8bit {
-            // RFC 2045, section 6.4: what holds a part of 8bit says so.
+            // RFC 2045, section 6.4: a multipart with an 8bit part is 8bit itself.
             text += "Content-Transfer-Encoding: 8bit\r\n";
         }
         let _ = write!(text, "Content-Type: multipart/report; report-type={};\r\n", self.report_type());
@@ -231,7 +231,7 @@ impl Notice {
         text
     }
 
-    /// What a person reads.
+    /// The text for people.
     fn explanation(&self, mta: &ReportingMta<'_>) -> String {
         let mut text = format!("This is the mail server {}.\r\n\r\n", mta.hostname);
         let accepted = date(self.accepted);
@@ -279,9 +279,9 @@ impl Notice {
         text
     }
 
-    /// What a program reads. (RFC 3464, section 2)
+    /// The report for programs. (RFC 3464, section 2)
     fn status(&self, mta: &ReportingMta<'_>) -> String {
-        // What servers say may be in any letters. For them alone the report is of no other type.
+        // A server's text may have any characters. They alone do not change the report's type.
         let said = |text: &str| {
             let text = printable(text);
             if self.is_internationalized() { text } else { in_ascii(&text) }
@@ -324,7 +324,7 @@ impl Notice {
             Action::Delayed => 4,
             Action::Relayed | Action::Delivered => 2,
         };
-        // What was deferred until nobody tried any more: no time is left. // RFC 3463, section 3.5
+        // RFC 3463, section 3.5: a deferred message without further tries has expired.
         if self.action == Action::Failed && report.outcome == Outcome::Deferred {
             return "5.4.7".to_owned();
         }
@@ -337,13 +337,13 @@ const LINE_OCTETS_MAX: usize = 998;
 /// The longest identifier in a boundary, which has 70 characters at most. (RFC 2046, section 5.1.1)
 const BOUNDARY_ID_CHARS: usize = 40;
 
-/// A boundary that stands nowhere in `parts`, whose last is the message. (RFC 2046, section 5.1.1)
+/// A boundary that occurs nowhere in `parts`, the last of which is the message. (RFC 2046, section 5.1.1)
 fn boundary(id: &str, parts: &[&[u8]]) -> String {
     let id: String = id.chars().take(BOUNDARY_ID_CHARS).collect();
     let first = format!("=_{id}.{:08x}", crc32fast::hash(parts.last().copied().unwrap_or_default()));
     let mut boundary = first.clone();
     let mut number = 0_u32;
-    // Each turn needs one more place in the parts.
+    // Each iteration needs one more occurrence in the parts.
     while parts.iter().any(|part| contains(part, boundary.as_bytes())) {
         number += 1;
         boundary = format!("{first}.{number}");
@@ -357,7 +357,7 @@ fn fits_in_lines(octets: &[u8]) -> bool {
     !octets.contains(&0) && octets.split(|octet| *octet == b'\n').all(is_short)
 }
 
-/// `text` with `?` for what is outside of ASCII.
+/// `text` with `?` for non-ASCII characters.
 fn in_ascii(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect()
 }
@@ -393,7 +393,7 @@ fn contains(octets: &[u8], wanted: &[u8]) -> bool {
     octets.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// The text in lines of [`LINE_CHARS`], cut between words where there are some; one line at least.
+/// Wraps the text at [`LINE_CHARS`], between words if possible; at least one line.
 fn wrap(text: &str) -> Vec<String> {
     let (mut lines, mut line, mut len) = (Vec::new(), String::new(), 0);
     for word in text.split_whitespace() {

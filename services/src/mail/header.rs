@@ -1,21 +1,21 @@
-//! Headers as they come from anywhere: what can be read of them is.
+//! A lenient parser of headers from anywhere.
 
 use std::borrow::Cow;
 
 use crate::mail::address::Mailbox;
 
-/// The octets of a header that are looked at.
+/// The octets of a header that are read.
 pub const HEADER_OCTETS_MAX: usize = 256 << 10;
 
-/// The most addresses of one message that are looked at.
+/// The most addresses of one message that are read.
 pub(super) const ADDRESSES_MAX: usize = 2000;
 
-/// The fields of the header at the start of `message`, in their order, with names in lower case and values in one line.
-/// What is no field is left out.
+/// The fields of the header at the start of `message`, in order, with names in lower case and unfolded values. Lines
+/// that belong to no field are left out.
 pub(super) fn fields(message: &[u8]) -> Vec<(String, String)> {
     let message = &message[..message.len().min(HEADER_OCTETS_MAX)];
     let mut fields: Vec<(String, String)> = Vec::new();
-    // Whether the line before is of a field, so that a folded one goes on with it.
+    // Whether the previous line belongs to a field, so that a folded line continues it.
     let mut is_open = false;
     for line in message.split(|octet| *octet == b'\n') {
         let line = String::from_utf8_lossy(line.trim_ascii_end());
@@ -45,11 +45,11 @@ fn is_name(name: &str) -> bool {
 
 /// The addresses in a list of them, such as the value of To. (RFC 5322, section 3.4)
 ///
-/// Names of people, comments and names of groups are passed over. What is broken costs itself only.
+/// Display names, comments and group names are skipped. A malformed entry does not affect others.
 pub(super) fn addresses(value: &str) -> Vec<Mailbox> {
     let mut scan = Scan::default();
     if !scan.run(value, true) {
-        // A quote or comment has no end: it is none.
+        // An unterminated quote or comment is taken literally.
         scan = Scan::default();
         scan.run(value, false);
     }
@@ -62,7 +62,7 @@ struct Scan {
     found: Vec<Mailbox>,
     /// The text since the last separator, without comments.
     text: String,
-    /// Whether an address has begun in it, so that a colon is one of a route or of an address literal.
+    /// Whether it contains the beginning of an address, so that a colon belongs to a route or an address literal.
     has_address: bool,
     /// The text within angle brackets.
     angle: Option<String>,
@@ -129,7 +129,7 @@ impl Scan {
     }
 }
 
-/// The address that `text` is, or begins with.
+/// The address at the beginning of `text`.
 pub(super) fn address_in(text: &str) -> Option<Mailbox> {
     let text = text.trim();
     let text = text.strip_prefix('<').unwrap_or(text);
@@ -139,7 +139,7 @@ pub(super) fn address_in(text: &str) -> Option<Mailbox> {
         None => text,
     };
     let whole = || Mailbox::parse(text.trim_end_matches('>').trim()).ok();
-    // Without quotes an address is a word: behind it is what nobody knows.
+    // Without quotes an address is one word; the text after it is ignored.
     let word = || {
         let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | ','));
         words.find(|word| word.contains('@')).and_then(|word| Mailbox::parse(word).ok())
@@ -154,7 +154,7 @@ pub(super) enum ReceivedFor {
     Absent,
     /// One address.
     Address(Mailbox),
-    /// Several, or what is no address: what was written.
+    /// Several addresses, or an invalid one: the field's value.
     Unclear(String),
 }
 
@@ -251,7 +251,7 @@ mod tests {
         assert_eq!(addresses(&many).len(), ADDRESSES_MAX);
     }
 
-    /// Whoever looks at what stands before each colon once more is hours at it.
+    /// Scanning back at each colon would take quadratic time.
     #[test]
     fn colons_behind_a_long_word_cost_no_more_than_other_characters() {
         let long = format!("{}@{}, b@c.example", "a".repeat(4 << 20), ":".repeat(4 << 20));

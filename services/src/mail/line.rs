@@ -4,22 +4,22 @@ use std::{fmt, mem};
 
 use super::smtp::{AUTH_LINE_OCTETS_MAX, LINE_DISCARD_OCTETS_MAX};
 
-/// What is kept of the beginning of a line that is too long.
+/// The octets at the beginning of an overlong line that are stored.
 pub const HEAD_OCTETS: usize = 8;
 
-/// What a reader came upon.
+/// An event of the reader.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A line without its CRLF. It can hold a CR that no LF follows.
     Line(Vec<u8>),
-    /// The end of a line that was longer than [`AUTH_LINE_OCTETS_MAX`]. Its octets are gone.
+    /// The end of a line that was longer than [`AUTH_LINE_OCTETS_MAX`]. Its octets are dropped.
     TooLong {
         /// But for its first ones, [`HEAD_OCTETS`] at most.
         head: Vec<u8>,
     },
-    /// An LF without a CR before it. What the sender takes for a line cannot be told any more.
+    /// An LF without a CR before it, so that the sender's line ends are unclear.
     BareLf,
-    /// A line went on for more than [`LINE_DISCARD_OCTETS_MAX`] beyond its maximum.
+    /// A line exceeded its maximum by more than [`LINE_DISCARD_OCTETS_MAX`].
     Endless,
 }
 
@@ -42,8 +42,8 @@ impl fmt::Debug for LineReader {
 }
 
 impl LineReader {
-    /// Takes octets up to the end of a line: how many it took, and what it came upon, if it did. It takes all if it
-    /// comes upon nothing.
+    /// Reads octets up to the end of a line: returns how many were consumed, and the event, if there is one. Without an
+    /// event all are consumed.
     pub fn read(&mut self, octets: &[u8]) -> (usize, Option<Event>) {
         let Some(lf) = octets.iter().position(|octet| *octet == b'\n') else {
             self.keep(octets);

@@ -1,5 +1,4 @@
-//! Mail: what a message is addressed to, the protocols by which it comes in, where it is kept, and the ways in
-//! and out of there.
+//! Mail: addresses, the protocols, the store, and receiving and sending.
 
 pub mod address;
 pub mod auth;

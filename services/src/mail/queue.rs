@@ -1,7 +1,7 @@
 //! The queue of messages for other servers.
 //!
-//! The truth is in the mail store: an entry for each recipient, and what became of it. A [`Queue`] is made of it at the
-//! start, and decides which entries are tried when; it knows no store, no resolver and no connection.
+//! The mail store is authoritative: it has an entry for each recipient, with its progress. A [`Queue`] is built from it
+//! at startup, and schedules the entries; it has no store, resolver or connection.
 //!
 //! ```text
 //!   insert, remove ──▶ Queue ──▶ next_job ──▶ servers are searched, the message is read and sent
@@ -9,32 +9,31 @@
 //!                        └── insert, remove ◀── the store ◀── settle ──▶ changes and notices
 //! ```
 //!
-//! A [`Job`] is one message for recipients of one [`NextHop`]. What comes of it is a [`Settlement`]: the queue's driver
-//! stores it, again until it is stored, [inserts](Queue::insert) or [removes](Queue::remove) the entries as the store
-//! has them then, and calls [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk
-//! sends no message twice. And no job begins before the store has shown that it takes changes.
+//! A [`Job`] is one message for recipients with one [`NextHop`]. Its outcome is a [`Settlement`]: the queue's driver
+//! stores it, repeatedly until that succeeds, [inserts](Queue::insert) or [removes](Queue::remove) the entries as
+//! stored, and calls [`Queue::settled`]. Until then the recipients are not tried again, so that a full disk duplicates
+//! no message. No job begins before the store has shown that it accepts changes.
 //!
-//! | entry | what becomes of it |
+//! | entry | outcome |
 //! | --- | --- |
-//! | delivered | over; a notice, if the sender asked for one and the server does not send it |
+//! | delivered | removed; with a notice, if the sender requested one and the server does not send it |
 //! | failed | over, by the notice to the sender, which ends it in the record that accepts the notice |
-//! | deferred | tried [again](schedule::wait); given up as if it had failed when it has had the tries of [five days](schedule::GIVE_UP_TRIES) |
-//! | deferred as there is no way out | as if it had not been tried |
+//! | deferred | tried [again](schedule::wait); given up like a failure after the tries of [five days](schedule::GIVE_UP_TRIES) |
+//! | deferred for want of connectivity | as if it had not been tried |
 //! | waiting for [four hours](schedule::WARN_AFTER) | its sender is warned once, also if nothing is tried |
 //! | held | not tried until it is released |
 //!
-//! A next hop has a few jobs at a time, and one while its servers cannot be reached, with a pause behind it. In that
-//! pause a server that did not answer [`DEAD_AFTER`] times is not asked: all entries that are due share what came of
-//! the last try. So a server that answers nobody takes no more than its share, and one that comes back is not overrun.
-//! Next hops take turns.
+//! A next hop has a few jobs at a time, and only one while its servers are unreachable, followed by a pause. In that
+//! pause a server that did not answer [`DEAD_AFTER`] times is not contacted: all entries that are due get the outcome
+//! of the last try. So a dead server takes no more than its share, and a returning one is not flooded. Next hops are
+//! served round-robin.
 //!
-//! A server that vanishes in the midst of a message is waited for, up to ten minutes behind its end (RFC 5321, section
-//! 4.5.3.2.6). While all jobs of a next hop are [stuck](Queue::stuck) so, a further one goes to see whether another
-//! connection fares better.
+//! A server that stops responding within a message has up to ten minutes after its end (RFC 5321, section 4.5.3.2.6).
+//! While all jobs of a next hop are [stuck](Queue::stuck) so, a further one tests whether another connection works.
 //!
-//! All waiting goes by the clock that does not jump. The store has times of day: an entry that is due later than its
-//! tries and its last reply have it wait was stored when the clock was wrong, and is due at once. An entry that was not
-//! tried yet is due at once, whatever the store says.
+//! All timers use the monotonic clock. The store has times of day: an entry that is due later than its tries and its
+//! last reply allow was stored when the clock was wrong, and is due at once. An entry that was not tried yet is due at
+//! once, whatever the stored time.
 
 pub mod connection;
 mod options;
@@ -78,7 +77,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 /// The longest rest. An entry of which nothing was stored waits so long, too.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 
-/// What is kept of an entry that the administrator has deleted.
+/// The text for an entry that the administrator has deleted.
 pub const DELETED: &str = "deleted by the administrator";
 
 /// The number of a job.
@@ -90,11 +89,11 @@ pub struct JobId(u64);
 pub struct Job {
     /// Its number.
     pub id: JobId,
-    /// Where it goes.
+    /// The next hop.
     pub next_hop: NextHop,
     /// Its recipients; all are entries of one message, and sent on by the same address if they are.
     pub recipients: Vec<Recipient>,
-    /// What comes of it, if that is known: no server is to be asked, and [`Queue::settle`] is to be called with it.
+    /// The outcome, if it is known without contacting a server: pass it to [`Queue::settle`].
     pub known: Option<Vec<DeliveryResult>>,
 }
 
@@ -105,11 +104,11 @@ pub struct Recipient {
     pub id: QueueId,
     /// The address.
     pub address: Mailbox,
-    /// What the sender asked for.
+    /// The sender's options.
     pub options: Options,
 }
 
-/// What is known of a job's message.
+/// The properties of a job's message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Its return path.
@@ -118,12 +117,12 @@ pub struct Message {
     pub accepted: UnixTime,
 }
 
-/// What came of a job for one recipient.
+/// The outcome of a job for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveryResult {
     /// The outcome.
     pub report: Report,
-    /// The server that it came of, if there was one.
+    /// The server that gave it, if there was one.
     pub server: Option<String>,
 }
 
@@ -133,10 +132,10 @@ pub struct Queue {
     entries: BTreeMap<QueueId, Entry>,
     hops: BTreeMap<NextHop, HopState>,
     jobs: BTreeMap<JobId, JobState>,
-    /// Entries in no job and not held whose sender was not warned, by when it is to be.
+    /// Waiting entries whose sender was not warned, by the time of the warning.
     unwarned: BTreeSet<(Instant, QueueId)>,
     next_job: u64,
-    /// The next hop that the last job was given for; the next in order is asked first.
+    /// The next hop of the last job; the next one in order is served first.
     last: Option<NextHop>,
     outages: Outages,
 }
@@ -148,14 +147,14 @@ struct Entry {
     options: Options,
     progress: Progress,
     due: Instant,
-    /// Since when this process knows it, or when it was released.
+    /// The time since which this process has it, or at which it was released.
     since: Instant,
     warn_at: Instant,
     /// The tries of this process.
     tries_here: u32,
     /// The job that tries or changes this entry, if there is one.
     job: Option<JobId>,
-    /// Whether what came of that job is stored.
+    /// Whether the outcome of that job is stored.
     is_stored: bool,
 }
 
@@ -164,11 +163,11 @@ struct JobState {
     next_hop: NextHop,
     entries: Vec<QueueId>,
     kind: Kind,
-    /// Whether its server keeps silent.
+    /// Whether its server has stopped responding.
     is_stuck: bool,
 }
 
-/// What a job does.
+/// The kind of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     /// It connects to servers.
@@ -192,17 +191,17 @@ struct HopState {
     /// Jobs in a row that reached no server.
     failures: u32,
     rests_until: Instant,
-    /// What came of the last of them.
+    /// The outcome of the last of them.
     failure: Option<DeliveryResult>,
 }
 
 impl HopState {
-    /// Whether no entry goes or waits to go by this next hop.
+    /// Whether no entry uses this next hop.
     fn is_idle(&self) -> bool {
         self.jobs == 0 && self.waiting.is_empty()
     }
 
-    /// What was learned of its servers says nothing any more.
+    /// Discards what was learned of its servers.
     fn answers_perhaps(&mut self) {
         (self.failures, self.rests_until, self.failure) = (0, Instant::ZERO, None);
     }
@@ -218,7 +217,7 @@ impl HopState {
         Some(self.rests_until.max(*due))
     }
 
-    /// When the next entry shares the outcome of the last try; `None` if entries are tried.
+    /// When the next entry gets the outcome of the last try; `None` if entries are tried.
     fn known_due(&self, now: Instant) -> Option<Instant> {
         let is_dead = self.failures >= DEAD_AFTER && now < self.rests_until;
         let (due, _) = self.waiting.first().filter(|_| is_dead)?;
@@ -227,7 +226,7 @@ impl HopState {
 }
 
 impl Queue {
-    /// An empty queue without a way out: see [`Queue::set_way_out`].
+    /// An empty queue without connectivity: see [`Queue::set_way_out`].
     pub fn new(now: Now) -> Self {
         let mut outages = Outages::default();
         outages.set(now.instant, false);
@@ -242,9 +241,8 @@ impl Queue {
         }
     }
 
-    /// Takes an entry as the store has it now; one that is there already gets its progress. What a job does with it
-    /// goes on. An entry whose address cannot be read is not taken: the change that is returned holds it in the store,
-    /// where the administrator sees it.
+    /// Inserts or updates an entry from the store. A job in progress with it continues. An entry whose address is
+    /// invalid is not inserted: the returned change holds it in the store, where the administrator sees it.
     pub fn insert(
         &mut self,
         now: Now,
@@ -263,7 +261,7 @@ impl Queue {
         let before = self.entries.remove(&id);
         let job = before.as_ref().and_then(|entry| entry.job);
         let known = before.as_ref().filter(|entry| !entry.progress.is_held || progress.is_held);
-        // A warning changes nothing of when an entry is due, whatever the clock says by now.
+        // A warning does not change when an entry is due, whatever the clock is now.
         let is_warning = job.and_then(|job| self.jobs.get(&job)).is_some_and(|job| job.kind == Kind::Warn);
         let longest = longest_wait(progress.tries, &progress.reply);
         let by_clock = || now.instant_of(UnixTime(progress.due), longest);
@@ -287,7 +285,7 @@ impl Queue {
         None
     }
 
-    /// Forgets an entry that is over.
+    /// Removes a finished entry.
     pub fn remove(&mut self, id: QueueId) {
         self.forget(id);
         if let Some(entry) = self.entries.remove(&id) {
@@ -295,7 +293,7 @@ impl Queue {
         }
     }
 
-    /// Takes other routes.
+    /// Replaces the routes.
     pub fn reroute(&mut self, routes: &Routes) {
         let ids: Vec<_> = self.entries.keys().copied().collect();
         for id in ids {
@@ -308,10 +306,10 @@ impl Queue {
         self.hops.retain(|_, state| !state.is_idle());
     }
 
-    /// There is a way out to the world from now on, or none. Servers of the LAN are served in any case.
+    /// Sets whether the internet is reachable. Servers of the LAN are tried in any case.
     pub fn set_way_out(&mut self, now: Now, is_way_out: bool) {
         if is_way_out && !self.outages.is_over() {
-            // What was learned of servers before says nothing now.
+            // What was learned of servers before is outdated.
             for state in self.hops.values_mut() {
                 state.answers_perhaps();
             }
@@ -334,17 +332,17 @@ impl Queue {
         self.entries.get(&id).is_some_and(|entry| entry.job.is_some())
     }
 
-    /// In how many seconds an entry is due. One that is not known yet is due as soon as it is.
+    /// The seconds until an entry is due. An unknown one is due as soon as it is inserted.
     pub fn secs_to_due(&self, now: Now, id: QueueId) -> u64 {
         self.entries.get(&id).map_or(0, |entry| entry.due.since(now.instant).as_secs())
     }
 
-    /// The next job that is due, if there is place for it.
+    /// The next job that is due, if there is room for it.
     pub fn next_job(&mut self, now: Now) -> Option<Job> {
         self.next_known(now.instant).or_else(|| self.next_to_send(now.instant))
     }
 
-    /// When the next job is due; `None` if something else has to happen before.
+    /// When the next job is due; `None` if another event has to happen before.
     pub fn due(&self, now: Now) -> Option<Instant> {
         let open = || self.hops.iter().filter(|(hop, _)| self.is_open(hop)).map(|(_, state)| state);
         let send = self.has_place_to_send().then(|| open().filter_map(HopState::due).min());
@@ -382,7 +380,7 @@ impl Queue {
         Some(job)
     }
 
-    /// A job whose outcome is known: a warning, or one of a next hop that does not answer.
+    /// A job with a known outcome: a warning, or one for a next hop that does not answer.
     fn next_known(&mut self, now: Instant) -> Option<Job> {
         if !self.has_place_for_known() {
             return None;
@@ -404,7 +402,7 @@ impl Queue {
         Some(job)
     }
 
-    /// What is known of an entry that waits.
+    /// The outcome that waiting entries have.
     fn standing(&self, id: QueueId) -> DeliveryResult {
         let text = match self.entries.get(&id) {
             Some(entry) if !self.is_open(&entry.next_hop) => "there is no connection to the internet",
@@ -415,8 +413,8 @@ impl Queue {
         DeliveryResult { report, server: None }
     }
 
-    /// Takes the entries of a message that have the next hop of its entry `first`, and are sent on by the same address,
-    /// for which `is_meant` holds, into a job.
+    /// Moves the entries of a message with the next hop of its entry `first` and the same forwarding address, for which
+    /// `is_meant` holds, into a job.
     fn take(&mut self, kind: Kind, first: QueueId, is_meant: impl Fn(&Entry) -> bool) -> Job {
         let id = JobId(self.next_job);
         self.next_job += 1;
@@ -452,7 +450,7 @@ impl Queue {
         }
     }
 
-    /// Takes note that the server of a job has spoken, and keeps silent now.
+    /// Records that the server of a job has stopped responding after its greeting.
     pub fn stuck(&mut self, id: JobId) {
         if let Some(job) = self.jobs.get_mut(&id).filter(|job| job.kind == Kind::Send && !job.is_stuck)
             && let Some(state) = self.hops.get_mut(&job.next_hop)
@@ -462,9 +460,8 @@ impl Queue {
         }
     }
 
-    /// Takes note that what came of a job is stored, and that the entries are [inserted](Queue::insert) as they are
-    /// now, or [removed](Queue::remove). Entries of which neither is so wait as before, and a little longer if they
-    /// were tried.
+    /// Records that the outcome of a job is stored, and that the entries have been [inserted](Queue::insert) or
+    /// [removed](Queue::remove). Other entries wait as before, and a little longer if they were tried.
     pub fn settled(&mut self, now: Now, id: JobId) {
         let Some(JobState { next_hop, entries, kind, is_stuck }) = self.jobs.remove(&id) else { return };
         if let Some(state) = self.hops.get_mut(&next_hop).filter(|_| kind == Kind::Send) {
@@ -485,9 +482,9 @@ impl Queue {
         self.clean(&next_hop);
     }
 
-    /// Holds an entry, or releases it: then it is tried at once, also by a next hop that did not answer. The change is
-    /// to be stored, the entry inserted, and the job settled; until then the entry is not tried. `None` if there is no
-    /// such entry, or a job has it.
+    /// Holds an entry, or releases it: then it is tried at once, also if its next hop did not answer. The caller stores
+    /// the returned change, inserts the entry, and settles the job; until then the entry is not tried. `None` if there
+    /// is no such entry, or a job has it.
     pub fn hold(&mut self, now: Now, id: QueueId, is_held: bool) -> Option<(JobId, Change)> {
         let entry = self.entries.get(&id)?;
         let due = if is_held { entry.progress.due } else { entry.progress.due.min(now.time.0) };
@@ -500,7 +497,7 @@ impl Queue {
         Some((job, Change::Attempt(Attempt { entry: id, progress })))
     }
 
-    /// Deletes an entry without a word to its sender, as [`Queue::hold`] does its work. The entry is to be removed.
+    /// Deletes an entry without a notice to its sender, in the manner of [`Queue::hold`]. The entry is to be removed.
     pub fn delete(&mut self, id: QueueId) -> Option<(JobId, Change)> {
         Some((self.change(id)?, Change::Done(Done::new(id, DELETED.to_owned()))))
     }
@@ -517,8 +514,8 @@ impl Queue {
         Some(job)
     }
 
-    /// Whether a next hop can be reached as far as this side knows. A server that a route names may be one of the LAN:
-    /// its name is looked up, and if it is not there that is [no try](Queue::has_way_to).
+    /// Whether a next hop may be reachable. A route's server may be on the LAN: its name is looked up, and if it is not
+    /// there that is [no try](Queue::has_way_to).
     fn is_open(&self, next_hop: &NextHop) -> bool {
         let is_named = matches!(
             next_hop,
@@ -527,7 +524,7 @@ impl Queue {
         is_named || self.has_way_to(next_hop)
     }
 
-    /// Whether there is a way to a next hop: what does not come there is a try.
+    /// Whether a next hop has connectivity: only then a failure is a try.
     fn has_way_to(&self, next_hop: &NextHop) -> bool {
         let is_near = match next_hop {
             NextHop::Server { server, is_smarthost: false } => {
@@ -561,7 +558,7 @@ impl Queue {
         }
     }
 
-    /// Forgets a next hop that has no entry any more.
+    /// Removes a next hop without entries.
     fn clean(&mut self, next_hop: &NextHop) {
         if self.hops.get(next_hop).is_some_and(HopState::is_idle) {
             self.hops.remove(next_hop);

@@ -1,9 +1,9 @@
 //! The server's side of a login, apart from the protocol that carries it. (RFC 4422; RFC 4616 PLAIN; RFC 5802 SCRAM)
 //!
-//! An [`Exchange`] takes what the client says, decoded, and gives out what is to be done next: a prompt for the client,
-//! or a question for whoever knows the passwords. It holds no password longer than that. All that is known of a login
-//! is in its `Exchange`: whoever answers remembers nothing from one question to the next, so that a login that is
-//! cancelled leaves nothing behind for another on the same connection.
+//! An [`Exchange`] takes the client's decoded messages, and returns the next step: a prompt for the client, or a
+//! question to the user database. It holds a password no longer than needed. All state of a login is in its `Exchange`:
+//! the user database remembers nothing between questions, so that a cancelled login does not affect the next one on the
+//! connection.
 
 pub mod client;
 pub mod scram;
@@ -13,12 +13,12 @@ use std::fmt;
 use crate::users::logins::Outcome;
 use crate::users::verifier::ScramVerifier;
 
-/// How a client proves who it is.
+/// A SASL mechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mechanism {
     /// The password in clear, in one message. (RFC 4616)
     Plain,
-    /// User and password in clear, each asked for; never standardised, and in wide use.
+    /// User and password in clear, prompted for one by one; never standardised, but widely used.
     Login,
     /// The password never leaves the client. (RFC 7677)
     ScramSha256,
@@ -53,31 +53,30 @@ impl fmt::Debug for Password {
     }
 }
 
-/// A question for whoever knows the passwords.
+/// A question to the user database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Is this the user's password?
     Password {
-        /// Who the client says it is.
+        /// The claimed user.
         user: String,
         /// The password.
         password: Password,
     },
-    /// What is kept of the password of the user with this name? Answered by [`Verdict::Verifier`], also for a user who
-    /// is not there.
+    /// Get the verifier for this user name. Answered by [`Verdict::Verifier`], also for an unknown user.
     Verifier {
-        /// Who the client says it is.
+        /// The claimed user.
         user: String,
     },
     /// The client has proved that it has the password of the user with this name. May it log in? This comes only after
     /// a [`Verdict::Verifier`] that is no decoy.
     Proved {
-        /// Who the client is.
+        /// The user.
         user: String,
     },
 }
 
-/// What is answered to a [`Request`].
+/// The answer to a [`Request`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The client is this user.
@@ -87,21 +86,22 @@ pub enum Verdict {
     },
     /// To [`Request::Verifier`].
     Verifier {
-        /// By which the client's proof is judged.
+        /// The verifier of the client's proof.
         verifier: ScramVerifier,
-        /// Nobody has the password of this verifier: there is no such user, or no password.
+        /// No password matches it: there is no such user, or no password.
         is_decoy: bool,
         /// The server's part of the nonce, drawn for this answer.
         nonce: [u8; scram::NONCE_OCTETS],
     },
-    /// User or password are wrong. Which of them is not told.
+    /// User or password are wrong, which of them is not revealed.
     Refused,
     /// It cannot be decided now.
     Unavailable,
 }
 
 impl From<Outcome> for Verdict {
-    /// Too many failures are no refusal: a mail program that is refused throws away the password that it has saved.
+    /// Too many failures are reported as temporary: a mail program drops its saved password after a permanent
+    /// rejection.
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Accepted { user } => Self::Accepted { user },
@@ -111,16 +111,16 @@ impl From<Outcome> for Verdict {
     }
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The client gets these octets, and its response goes to [`Exchange::respond`].
+    /// Send these octets to the client, and pass its response to [`Exchange::respond`].
     Prompt(&'static [u8]),
-    /// The client gets this message of SCRAM, and its response goes to [`Exchange::respond`].
+    /// Send this message of SCRAM to the client, and pass its response to [`Exchange::respond`].
     Challenge(Vec<u8>),
     /// Ask, and hand the answer to [`Exchange::answer`].
     Ask(Request),
-    /// What the client said is not of this mechanism. The exchange is over.
+    /// The client violated the mechanism. The exchange is over.
     Malformed,
     /// The client is this user. The exchange is over.
     Accepted {
@@ -133,7 +133,7 @@ pub enum Step {
     Unavailable,
 }
 
-/// A login under way.
+/// A login in progress.
 #[derive(Debug)]
 pub struct Exchange(State);
 
@@ -151,8 +151,7 @@ enum State {
 }
 
 impl Exchange {
-    /// Begins a login with what the client sent along with its wish, if it did: its initial response, which can be
-    /// empty.
+    /// Starts a login with the client's initial response, if there is one; it can be empty.
     pub fn start(mechanism: Mechanism, initial: Option<Vec<u8>>) -> (Self, Step) {
         let (state, prompt): (_, &[u8]) = match mechanism {
             Mechanism::Plain => (State::Plain, b""),
@@ -160,17 +159,17 @@ impl Exchange {
             Mechanism::ScramSha256 => (State::Scram(scram::Exchange::default()), b""),
         };
         let mut exchange = Self(state);
-        // An empty user is none.
+        // An empty user is invalid.
         let initial = initial.filter(|octets| mechanism != Mechanism::Login || !octets.is_empty());
         let step = initial.map_or(Step::Prompt(prompt), |octets| exchange.respond(octets));
         (exchange, step)
     }
 
-    /// Takes in the client's response to a prompt or to a challenge.
+    /// Handles the client's response to a prompt or a challenge.
     pub fn respond(&mut self, octets: Vec<u8>) -> Step {
         let (state, step) = match std::mem::replace(&mut self.0, State::Over) {
             State::Plain => match plain(&octets) {
-                // Nobody acts for somebody else.
+                // An authorization identity other than the user is rejected.
                 Some((Some(other), user, _)) if !other.eq_ignore_ascii_case(&user) => {
                     (State::Over, Step::Refused)
                 }
@@ -194,7 +193,7 @@ impl Exchange {
         step
     }
 
-    /// Takes in the answer to the question that is open. An answer to another question lets nobody in.
+    /// Handles the answer to the open question. An answer to another question rejects the login.
     pub fn answer(&mut self, verdict: Verdict) -> Step {
         let (state, step) = match (std::mem::replace(&mut self.0, State::Over), verdict) {
             (State::Scram(mut exchange), Verdict::Verifier { verifier, is_decoy, nonce }) => {
@@ -210,12 +209,12 @@ impl Exchange {
     }
 }
 
-/// What a request comes to whose answer decides; without one the client said nothing that can be read.
+/// The step for a request whose answer decides; without one the client's message was invalid.
 fn asked(request: Option<Request>) -> (State, Step) {
     request.map_or((State::Over, Step::Malformed), |request| (State::Asked, Step::Ask(request)))
 }
 
-/// What a step of SCRAM comes to.
+/// The step for a step of SCRAM.
 fn scram_step(exchange: scram::Exchange, step: scram::Step) -> (State, Step) {
     match step {
         scram::Step::Lookup { user } => (State::Scram(exchange), Step::Ask(Request::Verifier { user })),

@@ -1,4 +1,4 @@
-//! Passwords with which this server logs in elsewhere, and where they are kept.
+//! Passwords for logins at remote servers.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -13,10 +13,10 @@ const FILE_OCTETS_MAX: u64 = 4096;
 /// Where a password is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
-    /// The first line of this file. It is read for each login, so a new one is used at once, and one that cannot be
-    /// read keeps nothing else from working.
+    /// The first line of this file. It is read for each login, so that a new password is effective at once, and an
+    /// unreadable file affects nothing else.
     File(PathBuf),
-    /// It is known.
+    /// The password itself.
     Known(Password),
 }
 
@@ -25,7 +25,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// Why there is none, and what to do about it.
+    /// The problem and its remedy.
     pub async fn read(&self, work: &dyn Work) -> Result<Password, String> {
         let path = match self {
             Self::Known(password) => return Ok(password.clone()),

@@ -1,20 +1,18 @@
 //! Return paths of mail that is sent on: the Sender Rewriting Scheme.
 //!
-//! A server that is sent mail on by an alias sees it come from the office, and the office is not among those that send
-//! for the sender's domain (SPF). So the return path becomes an address of the office's, in which the former one is
-//! kept:
+//! The next server sees forwarded mail come from the office, which does not send for the sender's domain by SPF. So the
+//! return path becomes an address of the office's domain that encodes the former one (SRS):
 //!
 //! ```text
 //! anna@a.example         SRS0=hhhhhhhh=tt=a.example=anna@office.example
 //! SRS0=h=t=a=anna@b.example    SRS1=hhhhhhhh=b.example==h=t=a=anna@office.example
 //! ```
 //!
-//! `hhhhhhhh` is an HMAC under a key of this office's, without which anybody could send by it to anywhere; `tt` the
-//! day, in base 32. A report of failure that comes to such an address goes to the one in it. The second form is for a
-//! return path that another server has made so: a report goes to that server, which knows the rest, and the address
-//! does not grow with every server on the way.
+//! `hhhhhhhh` is an HMAC under this office's key, without which anybody could relay by such addresses; `tt` the day, in
+//! base 32. A bounce to such an address goes to the encoded one. The second form is for a return path that another
+//! server has rewritten: bounces go to that server, which has the rest, so the address does not grow with every server.
 //!
-//! Servers on the way may change the case of a local part, so none of it counts.
+//! Relays may change the case of a local part, so it is compared regardless of case.
 
 use std::fmt;
 
@@ -25,20 +23,20 @@ use crate::clock::UnixTime;
 use crate::crypto::{are_equal, hmac_sha256};
 use crate::store::KEY_OCTETS;
 
-/// For how many days reports of failure are taken.
+/// The days for which bounces are accepted.
 pub const DAYS_MAX: u64 = 21;
 /// The longest return path that is made, in octets: a path has 256 with its angle brackets. (RFC 5321, section
 /// 4.5.3.1.3)
 pub const ADDRESS_OCTETS_MAX: usize = 254;
 
-/// After so many days the same day comes again.
+/// The period of the encoded days.
 const DAYS: u64 = 1 << 10;
 /// Characters of the HMAC, of 5 bits each.
 const HASH_CHARS: usize = 8;
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 
-/// What return paths of mail that is sent on are made with.
+/// The rewriting of return paths of forwarded mail.
 #[derive(Clone)]
 pub struct Srs {
     key: [u8; KEY_OCTETS],
@@ -64,7 +62,7 @@ impl fmt::Display for Unknown {
 
 impl std::error::Error for Unknown {}
 
-/// Whether a local part at a domain of ours is one that [`Srs::reverse`] takes.
+/// Whether [`Srs::reverse`] applies to a local part at a local domain.
 pub fn is_rewritten(local: &LocalPart) -> bool {
     split(local.as_str(), "SRS0=").or_else(|| split(local.as_str(), "SRS1=")).is_some()
 }
@@ -75,8 +73,8 @@ impl Srs {
         Self { key }
     }
 
-    /// The return path, at the office's `domain`, of what `sender` sent and is sent on. `None` if it would be longer
-    /// than [`ADDRESS_OCTETS_MAX`], or than a local part can be.
+    /// The return path at the office's `domain` for a forwarded message of `sender`. `None` if it would be longer than
+    /// [`ADDRESS_OCTETS_MAX`], or than a local part can be.
     pub fn forward(&self, sender: &Mailbox, domain: &str, now: UnixTime) -> Option<Mailbox> {
         let local = sender.local.as_str();
         // Made by a server that was not the first either: the first stays.
@@ -96,12 +94,12 @@ impl Srs {
         (mailbox.to_string().len() <= ADDRESS_OCTETS_MAX).then_some(mailbox)
     }
 
-    /// A path of the second form, whose reports go to `first`, where `rest` is known.
+    /// A path of the second form, whose bounces go to `first`, which has `rest`.
     fn second(&self, first: &str, rest: &str) -> String {
         format!("SRS1={}={first}={rest}", self.hash(&["1", first, rest]))
     }
 
-    /// Where a report that comes to `local` goes.
+    /// The address to which a bounce to `local` goes.
     ///
     /// # Errors
     ///
@@ -126,8 +124,8 @@ impl Srs {
         mailbox(domain, local)
     }
 
-    /// The address for which `mailbox` stands, if it is a return path that was made here; `is_ours` tells of the
-    /// office's domains.
+    /// The address that `mailbox` encodes, if it is a return path that was made here; `is_ours` tests for the office's
+    /// domains.
     pub fn original(
         &self,
         mailbox: &Mailbox,
@@ -143,7 +141,7 @@ impl Srs {
     }
 
     fn hash(&self, parts: &[&str]) -> String {
-        // None of the parts but the last has a `=`, and no case counts.
+        // Only the last part can have a `=`, and case does not matter.
         let text = parts.join("=").to_lowercase();
         let mut hash = BASE32_NOPAD.encode(&hmac_sha256(&self.key, text.as_bytes())).to_lowercase();
         hash.truncate(HASH_CHARS);
@@ -156,18 +154,18 @@ fn mailbox(domain: &str, local: &str) -> Result<Mailbox, Unknown> {
     Ok(Mailbox { local: LocalPart::new(local).ok_or(Unknown::Forged)?, domain })
 }
 
-/// What follows `start`, in any case, at the beginning of `text`.
+/// The rest of `text` after the prefix `start`, in any case.
 fn split<'a>(text: &'a str, start: &str) -> Option<&'a str> {
     let (head, rest) = text.split_at_checked(start.len())?;
     head.eq_ignore_ascii_case(start).then_some(rest)
 }
 
-/// What follows `start` with one of the separators that servers use, with the separator.
+/// The rest after `start` and one of the separators that servers use, with the separator.
 fn rest_of<'a>(local: &'a str, start: &str) -> Option<&'a str> {
     split(local, start).filter(|rest| rest.starts_with(['=', '+', '-']))
 }
 
-/// The name of the first server and the rest, of what follows `SRS1=`.
+/// The name of the first server and the rest, after `SRS1=`.
 fn after_hash(rest: &str) -> Option<(&str, &str)> {
     let (_, rest) = rest.split_once('=')?;
     let (first, rest) = rest.split_once('=')?;
@@ -262,7 +260,7 @@ mod tests {
             assert!(local.starts_with("SRS1=") && local.contains("=b.example="), "{local}");
             assert_eq!(reverse(local).as_deref(), Ok(back));
         }
-        // One that no server could read is kept as it is.
+        // One that no server could parse stays as it is.
         let local = forward("SRS1=x@c.example").local;
         assert_eq!(reverse(local.as_str()).as_deref(), Ok("SRS1=x@c.example"));
     }
@@ -319,7 +317,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(cases(512)))]
 
-        /// Whatever the sender is called, a report comes back to it, through a second server too.
+        /// A bounce reaches the sender with any address, through a second server too.
         #[test]
         fn a_report_comes_back(local in "[a-zA-Z0-9=+.@ \"\\\\ü-]{1,60}", day in 0_u64..3000, age in 0..=DAYS_MAX) {
             let local = LocalPart::new(&local).unwrap();

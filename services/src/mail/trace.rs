@@ -1,9 +1,9 @@
-//! Where is that mail? What the store knows of a message, from the record that accepted it to where each copy is now.
+//! Traces: the store's knowledge of a message, from the record that accepted it to each copy's place.
 //!
-//! Records stay in the log until their segment is compacted, and then those go that say nothing which still holds: of a
-//! message that lies in a mailbox or waits in the queue, what became of its other copies; of others everything, sooner
-//! or later. What rules did is kept until [`NOTES_KEPT`](super::store::NOTES_KEPT) records have come behind it. The
-//! trace tells what is left, and which copies it knows of without their fate.
+//! Records stay in the log until their segment is compacted, and then those without a valid fact are dropped: for a
+//! message in a mailbox or the queue, the fates of its other copies; for others everything, sooner or later. The
+//! effects of rules stay until [`NOTES_KEPT`](super::store::NOTES_KEPT) later records have come. The trace shows what
+//! is left, and the copies with an unknown fate.
 //!
 //! Nothing is written, and a gateway may be running there.
 
@@ -20,12 +20,12 @@ use super::store::{
 };
 use crate::store::Storage;
 
-/// The most messages that one trace tells of.
+/// The most messages of one trace.
 pub const MESSAGES_MAX: usize = 20;
-/// Octets of a large body in which its header is looked for.
+/// The octets of a large body in which its header is searched.
 const HEAD_OCTETS: usize = 64 << 10;
-/// How often all is read: what changes in between is not told as unknown, and what stands before the record by which a
-/// message is found by its name is found at the second look.
+/// How often the log is read: the second time finds changes made meanwhile, and records before the one by which a
+/// message was found by its identifier.
 const LOOKS_MAX: usize = 2;
 
 /// Which messages are meant.
@@ -35,7 +35,7 @@ pub enum Wanted {
     Number(Sequence),
     /// That of a queue entry, which is or was there.
     Entry(QueueId),
-    /// That which SMTP has taken by this name.
+    /// The message that SMTP accepted with this identifier.
     Taken(String),
     /// Those that call themselves so, without angle brackets.
     MessageId(String),
@@ -80,16 +80,16 @@ impl Wanted {
     }
 }
 
-/// Who handed a message in by SMTP or LMTP, as the record of the message has it.
+/// The client of a message accepted by SMTP or LMTP, as the record of the message has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Handed {
     /// The client's address.
     pub peer: String,
-    /// What the client called itself.
+    /// The client's HELO name.
     pub helo: String,
-    /// The name by which the message was taken.
+    /// The identifier in the reply.
     pub id: String,
-    /// Who had logged in.
+    /// The authenticated user.
     pub user: Option<String>,
 }
 
@@ -102,9 +102,9 @@ impl fmt::Display for Handed {
 }
 
 impl Handed {
-    /// Reads what a record has; `None` if the message came another way.
+    /// Parses the source in a record; `None` if the message has another origin.
     pub fn parse(source: &str) -> Option<Self> {
-        // What the client called itself can have spaces in it, and what follows has none.
+        // The HELO name can contain spaces; the rest does not.
         let (client, taken) = source.rsplit_once(" as ")?;
         let (peer, helo) = client.split_once(' ').unwrap_or((client, ""));
         let (id, user) = match taken.split_once(" by ") {
@@ -115,14 +115,14 @@ impl Handed {
     }
 }
 
-/// What is found.
+/// The result of a trace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {
     /// The messages, by their numbers.
     pub messages: Vec<Traced>,
-    /// What is known of messages of which rules have left no copy.
+    /// Notes of messages that rules have discarded.
     pub discarded: Vec<String>,
-    /// Whether there are more, of which nothing is told.
+    /// Whether there are more messages, which are not shown.
     pub is_cut: bool,
     /// Whether something of the store cannot be read.
     pub is_damaged: bool,
@@ -133,50 +133,50 @@ pub struct Trace {
 pub struct Traced {
     /// Its number.
     pub id: Sequence,
-    /// How it came; `None` if its record is gone.
+    /// Its acceptance; `None` if its record is gone.
     pub accepted: Option<Accepted>,
     /// Its copies.
     pub copies: Vec<Copy>,
-    /// What rules did with it.
+    /// The effects of rules.
     pub rules: Vec<String>,
 }
 
-/// How a message came.
+/// The acceptance of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted {
     /// When, in seconds since 1970.
     pub time: u64,
-    /// From whom, in words.
+    /// The source, as text.
     pub source: String,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
     /// The address that bounces go to; empty for a bounce.
     pub return_path: String,
-    /// What SPF, DKIM and DMARC said.
+    /// The results of SPF, DKIM and DMARC.
     pub results: String,
     /// Its length in octets, without the header lines that are a mailbox's own.
     pub size: u64,
-    /// What it calls itself, without angle brackets.
+    /// Its Message-ID, without angle brackets.
     pub message_id: Option<String>,
 }
 
 /// A copy of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// The address that the sender named, or that a rule sent it on from, where that is known.
+    /// The address that the sender used, or that a rule forwarded it from, if known.
     pub asked: Option<String>,
-    /// The address that has it, where that is known.
+    /// The receiving address, if known.
     pub recipient: Option<String>,
-    /// Where it is now, or what became of it.
+    /// Its place or outcome.
     pub fate: Fate,
 }
 
-/// Where a copy is now, or what became of it.
+/// The place or outcome of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// In a mailbox.
     Here {
-        /// Whose.
+        /// The user.
         mailbox: String,
         /// The folder.
         folder: String,
@@ -185,7 +185,7 @@ pub enum Fate {
     },
     /// It was deleted from a mailbox, by POP3 or as `mail.keep_days` has it.
     Deleted {
-        /// Whose.
+        /// The user.
         mailbox: String,
         /// The number it had there.
         uid: Uid,
@@ -194,15 +194,15 @@ pub enum Fate {
     MailboxRemoved,
     /// It waits in the queue.
     Queued(QueueId, Progress),
-    /// Another server took it.
+    /// Another server has accepted it.
     Delivered(Done),
-    /// It could not be delivered, and nobody was to be told.
+    /// It could not be delivered, and no notice was due.
     Failed(Done),
-    /// The administrator took it out of the queue.
+    /// The administrator deleted it from the queue.
     Cancelled(Done),
     /// It could not be delivered, and the sender or the postmaster has a notice, of this number.
     Bounced(QueueId, Sequence),
-    /// It is not there any more, and the store does not hold what became of it.
+    /// It is gone, and the store does not have its outcome.
     Unknown(Option<QueueId>),
 }
 
@@ -218,7 +218,7 @@ impl Fate {
     }
 }
 
-/// What a record says of messages that are meant.
+/// A record about a traced message.
 enum Fact {
     Accepted(Sequence, Box<(Accept, Accepted)>),
     Over(Done),
@@ -230,7 +230,7 @@ enum Fact {
     Discarded(Sequence, String),
 }
 
-/// What is kept for traces of the message `of`: what rules did. `None` if they did nothing.
+/// The note about the message `of` for traces: the effects of rules. `None` without effects.
 pub fn note(of: impl fmt::Display, acts: &[String]) -> Option<String> {
     (!acts.is_empty()).then(|| written(of, acts))
 }
@@ -241,8 +241,8 @@ fn written(of: impl fmt::Display, acts: &[String]) -> String {
     note
 }
 
-/// The same of a message of which rules have left no copy, with what else is known of it. SMTP has taken it as `of`, or
-/// it was fetched from the account `of`.
+/// The same for a message that rules discarded, with its other properties. SMTP has accepted it as `of`, or it was
+/// fetched from the account `of`.
 pub fn discarded(
     of: &str,
     source: impl fmt::Display,
@@ -258,11 +258,11 @@ pub fn discarded(
     written(of, &[&[came], acts].concat())
 }
 
-/// What is known of the messages that are `wanted`.
+/// Traces the messages that are `wanted`.
 ///
 /// # Errors
 ///
-/// The storage refuses to be read.
+/// An error of the storage.
 pub fn trace(disk: &dyn Storage, wanted: &Wanted) -> io::Result<Trace> {
     let (mut trace, mut found) = (Trace::default(), Found::default());
     found.messages.extend(wanted.number());
@@ -295,12 +295,12 @@ struct Found {
     deliveries: BTreeSet<(MailboxId, Uid)>,
 }
 
-/// Finds the messages that are meant, and what is said of them.
+/// Searches for the traced messages, and records about them.
 struct Search<'a> {
     disk: &'a dyn Storage,
     wanted: &'a Wanted,
     found: Found,
-    /// Those of which rules left nothing, by the numbers of the records that say so.
+    /// Discarded messages, by the numbers of their notes.
     discarded: BTreeSet<Sequence>,
     is_cut: bool,
 }

@@ -11,9 +11,9 @@ use super::{
 /// Why a text is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AddressError {
-    /// The brackets, quotes or dots are wrong, or a character may not stand there.
+    /// The brackets, quotes or dots are wrong, or a character is not allowed there.
     Syntax,
-    /// The domain, or the address in brackets, is none.
+    /// The domain or the address literal is invalid.
     Domain,
     /// It is a local part only.
     NoDomain,
@@ -37,9 +37,9 @@ impl std::error::Error for AddressError {}
 /// A local part with a domain, or without one as programs on the same network write it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxParts {
-    /// Who.
+    /// The local part.
     pub local: LocalPart,
-    /// Where, if that is said.
+    /// The domain, if there is one.
     pub domain: Option<Domain>,
 }
 
@@ -48,7 +48,7 @@ impl MailboxParts {
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// The syntax error.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let (local, rest) = local_part(text)?;
         let domain = match rest.strip_prefix('@') {
@@ -59,18 +59,18 @@ impl MailboxParts {
         Ok(Self { local, domain })
     }
 
-    /// The mailbox, at `domain` if none is said.
+    /// The mailbox, at `domain` if it has no domain of its own.
     ///
     /// # Errors
     ///
-    /// [`AddressError::NoDomain`] if neither says a domain.
+    /// [`AddressError::NoDomain`] if there is no domain.
     fn at(self, domain: Option<&Domain>) -> Result<Mailbox, AddressError> {
         let domain = self.domain.or_else(|| domain.cloned()).ok_or(AddressError::NoDomain)?;
         Ok(Mailbox { local: self.local, domain })
     }
 }
 
-/// Whether a path must stand in angle brackets.
+/// Whether a path must have angle brackets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unbracketed {
     /// It must.
@@ -80,12 +80,12 @@ pub enum Unbracketed {
 }
 
 impl ReversePath {
-    /// Reads the path at the beginning of `text`: `<>`, `<a@b>`, `<@relay:a@b>`. An address without a domain is one
-    /// at `domain`. What follows the path is the second of what is returned.
+    /// Parses the path at the beginning of `text`: `<>`, `<a@b>`, `<@relay:a@b>`. `domain` completes an address without
+    /// one. Returns the path and the rest of `text`.
     ///
     /// # Errors
     ///
-    /// What is wrong with the path.
+    /// The path's syntax error.
     pub fn parse<'a>(
         text: &'a str,
         domain: Option<&Domain>,
@@ -105,7 +105,7 @@ impl ForwardPath {
     ///
     /// # Errors
     ///
-    /// What is wrong with the path.
+    /// The path's syntax error.
     pub fn parse<'a>(
         text: &'a str,
         domain: Option<&Domain>,
@@ -133,7 +133,7 @@ fn split(text: &str, unbracketed: Unbracketed) -> Result<(&str, &str), AddressEr
     Ok((&inner[..end], &inner[end + 1..]))
 }
 
-/// Where `wanted` first stands outside of quotes.
+/// The position of the first `wanted` outside of quotes.
 fn outside_quotes(text: &str, wanted: char) -> Option<usize> {
     let (mut is_quoted, mut is_escaped) = (false, false);
     for (at, c) in text.char_indices() {
@@ -172,7 +172,7 @@ fn without_source_route(path: &str) -> Result<&str, AddressError> {
     }
 }
 
-/// Splits a local part, quoted or not, from what follows it.
+/// Splits a local part, quoted or not, from the rest.
 fn local_part(text: &str) -> Result<(LocalPart, &str), AddressError> {
     let (content, rest) = match text.strip_prefix('"') {
         Some(quoted) => unquote(quoted)?,
@@ -191,7 +191,7 @@ fn local_part(text: &str) -> Result<(LocalPart, &str), AddressError> {
     Ok((local, rest))
 }
 
-/// The content of a quoted string whose first quote is gone, and what follows it.
+/// The content of a quoted string after its opening quote, and the rest.
 fn unquote(text: &str) -> Result<(String, &str), AddressError> {
     let mut content = String::new();
     let mut chars = text.char_indices();
@@ -209,8 +209,8 @@ fn unquote(text: &str) -> Result<(String, &str), AddressError> {
     Err(AddressError::Syntax)
 }
 
-/// Whether `c` may stand in an Atom: of ASCII what RFC 5322, section 3.2.3 lists, and all else that is no control
-/// character and no space. (RFC 6531, section 3.3)
+/// Whether `c` is atext: in ASCII as RFC 5322, section 3.2.3, lists, and beyond all but control characters and spaces.
+/// (RFC 6531, section 3.3)
 pub(super) fn is_atext(c: char) -> bool {
     match c {
         'a'..='z' | 'A'..='Z' | '0'..='9' => true,
@@ -219,8 +219,8 @@ pub(super) fn is_atext(c: char) -> bool {
     }
 }
 
-/// Whether `c` is a control character, or one that is not seen and changes what is: the end of a line or a paragraph, a
-/// direction of writing, nothing with no width.
+/// Whether `c` is a control character, or an invisible one that changes the display: a line or paragraph separator, a
+/// bidirectional control, a zero-width character.
 pub(in crate::mail) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
@@ -256,8 +256,8 @@ pub(super) fn domain(text: &str) -> Result<Domain, AddressError> {
 fn is_label(label: &str) -> bool {
     let is_right = |c: char| match c {
         c if c.is_ascii() => c.is_ascii_alphanumeric() || matches!(c, '-' | '_'),
-        // Full stops of other scripts: a name with one has other labels for whoever looks it up. // RFC 3490, section
-        // 3.1
+        // Full stops of other scripts, which IDNA maps to dots, so that the name would have other labels. (RFC 3490,
+        // section 3.1)
         '\u{3002}' | '\u{ff0e}' | '\u{ff61}' => false,
         c => is_atext(c),
     };

@@ -1,23 +1,23 @@
-//! DMARC: whether the domain in From stands behind a message, and what it asks for if not. (RFC 9989)
+//! DMARC: whether the domain in From authenticates the message, and its policy if not. (RFC 9989)
 //!
-//! A [`Check`] takes a domain in From, and those that SPF and DKIM say something of. The domain in From is aligned with
-//! one that passed if both are the same, or, where the domain's record does not forbid it, if both are of the same
-//! organization. Which domains are of one is found in the DNS, by records of the domains above (section 4.10): there is
-//! no list of public suffixes here, which would be old where a gateway is.
+//! A [`Check`] takes a domain in From, and the domains with results of SPF and DKIM. The domain in From is aligned with
+//! a passing one if both are the same or, unless the domain's record forbids it, if both belong to the same
+//! organization. A DNS tree walk finds the organization (section 4.10); there is no public suffix list here, which
+//! would be outdated on many gateways.
 //!
 //! | result | when |
 //! | --- | --- |
 //! | pass | the domain is aligned with one that passed |
 //! | none | it has no record |
 //! | temperror | the name service does not answer, be it for a domain that is aligned |
-//! | permerror | From does not clearly say who the author is |
+//! | permerror | From does not clearly name the author |
 //! | fail | it has a record and is not aligned |
 //!
-//! Of several domains in From each is checked, and the worst counts (section 11.5): so nobody adds one that passes, or
-//! one that never answers. Which domains those are [`Authors`] finds.
+//! If From has several domains, each is checked, and the worst result counts (section 11.5): so an attacker gains
+//! nothing by adding one that passes, or one that never answers. [`Authors`] extracts the domains.
 //!
-//! Reports are not sent, so what a record says of them is read for one thing only: a record without a policy that asks
-//! for reports has the policy `none` (section 4.7).
+//! Reports are not sent, so their tags matter for one rule only: a record without a policy that requests reports has
+//! the policy `none` (section 4.7).
 
 mod authors;
 mod record;
@@ -34,26 +34,26 @@ use record::{Psd, Record};
 
 /// The most domains in From of which each is checked.
 pub const AUTHOR_DOMAINS_MAX: usize = 4;
-/// The most records that are asked for on the way from one domain up. (RFC 9989, section 4.10)
+/// The most records of a tree walk. (RFC 9989, section 4.10)
 pub const WALK_MAX: usize = 8;
 /// The most domains that can be aligned: SPF's and those of the signatures that are verified.
 const IDENTIFIERS_MAX: usize = 1 + super::dkim::SIGNATURES_MAX;
-/// The most questions of a check: for the domain in From the way up, and whether there is such a domain at all; for
-/// each domain that passed the way up.
+/// The most questions of a check: for the domain in From a tree walk, and its existence; for each passing domain a tree
+/// walk.
 pub const QUESTIONS_MAX: usize = (WALK_MAX + 3) + IDENTIFIERS_MAX * WALK_MAX;
 
-/// What became of a message. The later ones count more. (RFC 9989, section 5.3)
+/// The result for a message. Later ones take precedence. (RFC 9989, section 5.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DmarcResult {
-    /// The domain stands behind it.
+    /// A domain with a pass is aligned.
     Pass,
     /// The domain has no record.
     None,
-    /// It cannot be known now.
+    /// The result is not available now.
     TempError,
-    /// From does not clearly say who the author is.
+    /// From does not clearly name the author.
     PermError,
-    /// The domain does not stand behind it.
+    /// No domain with a pass is aligned.
     Fail,
 }
 
@@ -69,30 +69,30 @@ impl fmt::Display for DmarcResult {
     }
 }
 
-/// What came of a check. Those that are worse are greater.
+/// The outcome of a check. Worse ones are greater.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Outcome {
     /// The result.
     pub result: DmarcResult,
-    /// What the domain asks for, of a message that it does not stand behind: if the result is [`DmarcResult::Fail`],
-    /// and as far as it is known if that is [`DmarcResult::TempError`].
+    /// The policy of the domain for a message that fails: valid for [`DmarcResult::Fail`], and as far as it is known
+    /// for [`DmarcResult::TempError`].
     pub policy: Policy,
     /// The domain in From; empty if there is none.
     pub domain: String,
 }
 
-/// A domain that SPF or DKIM says something of.
+/// A domain with a result of SPF or DKIM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identifier {
     /// The domain.
     pub domain: String,
-    /// Who says it.
+    /// The method of the result.
     pub source: Source,
-    /// Whether the domain passed; else it could not be known.
+    /// Whether it passed; otherwise the result was a temporary error.
     pub is_pass: bool,
 }
 
-/// Who says something of a domain.
+/// The method by which a domain was authenticated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
     /// SPF, of the return path.
@@ -138,7 +138,7 @@ impl known::Check for Check {
     }
 }
 
-/// Why a check goes no further.
+/// Why a check stops.
 enum Stop {
     Open(Open),
     Unavailable,
@@ -150,14 +150,14 @@ impl From<Open> for Stop {
     }
 }
 
-/// The records on the way from a domain up, with their domains. The domain that is higher up stands behind.
+/// The records of a tree walk with their domains, from the domain upwards.
 type Walk<'a> = Vec<(&'a str, Record)>;
 
 impl Check {
-    /// What is to be said of one domain in From.
+    /// The outcome for one domain in From.
     fn judge(&self, author: &str) -> Result<(DmarcResult, Policy), Stop> {
         let own = self.record(author)?;
-        // The way up is not needed if the domain itself has passed.
+        // The tree walk is not needed if the domain itself has passed.
         if own.as_ref().is_some_and(Record::is_usable) && self.passed().any(|domain| domain == author) {
             return Ok((DmarcResult::Pass, Policy::None));
         }
@@ -229,7 +229,7 @@ impl Check {
             Err(NoAnswer::Unavailable) => return Err(Stop::Unavailable),
         };
         let mut records = texts.iter().filter_map(|text| Record::parse(text));
-        // Several are none.
+        // Several records count as none.
         Ok(records.next().filter(|_| records.next().is_none()))
     }
 
@@ -265,7 +265,7 @@ impl Check {
     }
 }
 
-/// The next domain on the way up: with a label less, and with seven at most. (RFC 9989, section 4.10)
+/// The next domain of a tree walk: with one label less, and at most seven. (RFC 9989, section 4.10)
 fn above(domain: &str) -> Option<&str> {
     let (_, mut above) = domain.split_once('.')?;
     while above.matches('.').count() >= WALK_MAX - 1 {
@@ -286,14 +286,14 @@ fn organization<'a>(domain: &'a str, walk: &Walk<'a>) -> &'a str {
     walk.last().map_or(domain, |(at, _)| at)
 }
 
-/// The domain one label below `suffix` on the way to `domain`.
+/// The domain one label below `suffix` towards `domain`.
 fn below<'a>(suffix: &str, domain: &'a str) -> &'a str {
     let labels = suffix.matches('.').count() + 2;
     let start = domain.rmatch_indices('.').nth(labels - 1).map_or(0, |(dot, _)| dot + 1);
     &domain[start..]
 }
 
-/// The record whose policy is that of `author`: its own, else that of its organization, else that of the public suffix.
+/// The record whose policy applies to `author`: its own, else that of its organization, else that of the public suffix.
 // RFC 9989, section 4.10.1
 fn policy_record<'a, 'b>(
     author: &str,

@@ -7,10 +7,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::dns::resolver::{MailExchange, NoAnswer, a_labels};
 use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
-/// The most records of an answer that are kept.
+/// The most records of an answer that are used.
 pub const RECORDS_MAX: usize = 100;
-/// The most octets of records that are kept of all answers of a check. Whoever sends a message has name servers that
-/// send as much to each question as an answer holds, and a check asks many.
+/// The most octets of records in all answers of a check. A sender's name servers can fill each answer, and a check has
+/// many questions.
 pub const OCTETS_MAX: usize = 64 << 10;
 
 /// A question. Names have no dot at their end.
@@ -43,31 +43,31 @@ pub enum Records {
     Names(Vec<String>),
 }
 
-/// An answer: records, or why there are none.
+/// An answer: records, or the reason why there are none.
 pub type Answer = Result<Records, NoAnswer>;
 
-/// What a check does next.
+/// The next step of a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step<T> {
-    /// It asks this, and is to be handed the answer.
+    /// Look this up, and pass the answer to the check.
     Ask(Question),
     /// It has ended.
     Done(T),
 }
 
-/// A check that asks the name service.
+/// A check that needs DNS.
 pub trait Check {
-    /// What it comes to.
+    /// Its result.
     type Outcome;
 
     /// The first question that is open, or the outcome.
     fn step(&self) -> Step<Self::Outcome>;
 
-    /// Takes in the answer to a question.
+    /// Adds the answer to a question.
     fn answer(&mut self, question: Question, answer: Answer);
 }
 
-/// The question that has to be answered before a check can go on.
+/// The question that has to be answered before a check can continue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Open(pub Question);
 
@@ -93,8 +93,8 @@ pub struct Known {
 }
 
 impl Known {
-    /// Takes in an answer, of which [`RECORDS_MAX`] records are kept. Records of another kind than asked for are no
-    /// answer, nor are those that come on top of [`OCTETS_MAX`].
+    /// Adds an answer with at most [`RECORDS_MAX`] records. Records of another type, and those beyond [`OCTETS_MAX`],
+    /// are ignored.
     pub fn insert(&mut self, question: Question, mut answer: Answer) {
         match (&question, &mut answer) {
             (_, Err(_)) => {}
@@ -121,11 +121,11 @@ impl Known {
         }
     }
 
-    /// The TXT records of `name`. What is no name of the DNS does not exist.
+    /// The TXT records of `name`. An invalid name does not exist.
     ///
     /// # Errors
     ///
-    /// It is not known yet.
+    /// The answer is not known yet.
     pub fn texts(&self, name: &str) -> Result<Result<&[Vec<u8>], NoAnswer>, Open> {
         let Some(name) = normal(name) else { return Ok(Err(NoAnswer::NoName)) };
         Ok(match self.records(Question::Texts(name))? {
@@ -139,7 +139,7 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// It is not known yet.
+    /// The answer is not known yet.
     pub fn addresses(&self, name: &str, like: IpAddr) -> Result<Result<Vec<IpAddr>, NoAnswer>, Open> {
         let Some(name) = normal(name) else { return Ok(Err(NoAnswer::NoName)) };
         let question = if like.is_ipv4() { Question::Ipv4(name) } else { Question::Ipv6(name) };
@@ -155,7 +155,7 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// It is not known yet.
+    /// The answer is not known yet.
     pub fn mail_exchanges(&self, name: &str) -> Result<Result<&[MailExchange], NoAnswer>, Open> {
         let Some(name) = normal(name) else { return Ok(Err(NoAnswer::NoName)) };
         Ok(match self.records(Question::MailExchanges(name))? {
@@ -169,7 +169,7 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// It is not known yet.
+    /// The answer is not known yet.
     pub fn names(&self, address: IpAddr) -> Result<Result<&[String], NoAnswer>, Open> {
         Ok(match self.records(Question::Names(address))? {
             Ok(Records::Names(names)) => Ok(names),
@@ -179,7 +179,7 @@ impl Known {
     }
 }
 
-/// `name` by its A-labels, in lower case without a dot at its end; `None` if the DNS can have no such name.
+/// `name` in A-labels, in lower case without a trailing dot; `None` if it is invalid.
 pub fn normal(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let name = if name.is_ascii() { Cow::Borrowed(name) } else { Cow::Owned(a_labels(name)?) };

@@ -1,4 +1,4 @@
-//! The field `Authentication-Results`, which tells readers what came of the checks. (RFC 8601)
+//! The field `Authentication-Results`, with the results of the checks. (RFC 8601)
 
 mod strip;
 
@@ -13,18 +13,18 @@ pub use strip::Strip;
 /// The longest field that is written, in octets.
 pub const RESULTS_OCTETS_MAX: usize = 2048;
 
-/// What came of all checks of a message.
+/// The results of all checks of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Results {
-    /// What SPF says.
+    /// The result of SPF.
     pub spf: SpfResult,
     /// Of which domain.
     pub spf_domain: String,
-    /// Whether that is what the client calls itself, and not of the return path.
+    /// Whether it is the result for the HELO identity, and not for the return path.
     pub is_of_helo: bool,
-    /// What DKIM says of each signature.
+    /// The result of DKIM for each signature.
     pub signed: Vec<Signed>,
-    /// What DMARC says.
+    /// The result of DMARC.
     pub dmarc: Outcome,
 }
 
@@ -73,7 +73,7 @@ fn dkim_entry(signed: &Signed) -> String {
     let Signed { result, why, domain, selector, start } = signed;
     let mut entry = format!("dkim={result}");
     if let Some(why) = why {
-        // It is text of ours.
+        // The text is this server's own.
         _ = write!(entry, " ({why})");
     }
     for (name, of) in [("header.d", domain), ("header.s", selector), ("header.b", start)] {
@@ -87,7 +87,7 @@ fn property(name: &str, of: &str) -> String {
     if of.is_empty() { String::new() } else { format!(" {name}={}", value(of)) }
 }
 
-/// `text` as a token, or else in quotes; what is not printable ASCII becomes `?`. (RFC 2045, section 5.1)
+/// `text` as a token, or else quoted; characters other than printable ASCII become `?`. (RFC 2045, section 5.1)
 fn value(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_graphic() && !"()<>@,;:\\\"/[]?=".contains(c);
     if text.chars().all(is_plain) {

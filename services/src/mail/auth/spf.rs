@@ -1,18 +1,18 @@
 //! SPF: which hosts may send mail in the name of a domain. (RFC 7208)
 //!
-//! [`Check::new`] takes what an SMTP client said of itself. Its steps ask, until it has the result.
+//! [`Check::new`] takes the SMTP client's identities. Each step asks a DNS question or returns the result.
 //!
 //! | result | when |
 //! | --- | --- |
-//! | none | the identity is no domain, the domain does not exist or says nothing |
-//! | neutral, pass, fail, softfail | what the domain's record says of the client; neutral where it says nothing |
+//! | none | the identity is no domain, the domain does not exist or has no record |
+//! | neutral, pass, fail, softfail | the record's result for the client; neutral if no mechanism matches |
 //! | temperror | the name service does not answer |
-//! | permerror | the record is wrong, has more than 10 terms that ask, or more than 2 that ask for what is not there |
+//! | permerror | the record is invalid, has more than 10 terms with lookups, or more than 2 void lookups |
 //!
-//! A domain outside of ASCII is asked for by its A-labels (RFC 7208, section 4.3; RFC 8616, section 5).
+//! An internationalized domain is looked up by its A-labels (RFC 7208, section 4.3; RFC 8616, section 5).
 //!
-//! The explanation of a fail (`exp=`) is read and never fetched (RFC 7208, section 6.2 leaves that free): its text is
-//! the sender's, and would stand in this server's replies.
+//! The explanation of a fail (`exp=`) is parsed and never fetched, as RFC 7208, section 6.2, permits: its text is the
+//! sender's, and would appear in this server's replies.
 
 mod macros;
 mod record;
@@ -30,7 +30,7 @@ use record::{Mechanism, Qualifier, Record, is_record};
 
 /// The most terms of all records of a check that ask the name service. (RFC 7208, section 4.6.4)
 pub const LOOKUPS_MAX: usize = 10;
-/// The most of their questions whose answer is that there is nothing. (RFC 7208, section 4.6.4)
+/// The most void lookups. (RFC 7208, section 4.6.4)
 pub const VOID_LOOKUPS_MAX: usize = 2;
 /// The most mail servers of one `mx`. (RFC 7208, section 4.6.4)
 pub const MX_HOSTS_MAX: usize = 10;
@@ -40,12 +40,12 @@ pub const CLIENT_NAMES_MAX: usize = 10;
 /// those for its mail servers.
 pub const QUESTIONS_MAX: usize = 1 + (1 + CLIENT_NAMES_MAX) + LOOKUPS_MAX * (1 + MX_HOSTS_MAX);
 
-/// What a domain says of a client. (RFC 7208, section 2.6)
+/// The result of SPF for a client. (RFC 7208, section 2.6)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpfResult {
-    /// It says nothing at all, or is no domain.
+    /// There is no record, or no domain.
     None,
-    /// It says nothing of the client.
+    /// The record makes no assertion about the client.
     Neutral,
     /// The client may send.
     Pass,
@@ -53,9 +53,9 @@ pub enum SpfResult {
     Fail,
     /// The client should not send.
     SoftFail,
-    /// It cannot be known now.
+    /// The result is not available now.
     TempError,
-    /// What it says is wrong.
+    /// The record is invalid.
     PermError,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for SpfResult {
 /// Which name of a client is checked. (RFC 7208, sections 2.3 and 2.4)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// What the client calls itself.
+    /// The client's HELO name.
     Helo,
     /// The return path; the client's own name if it is null.
     MailFrom,
@@ -122,7 +122,7 @@ impl known::Check for Check {
     type Outcome = SpfResult;
 
     fn step(&self) -> Step<SpfResult> {
-        // RFC 7208, section 4.3: an address literal and a name of one label are no domain that can say anything.
+        // RFC 7208, section 4.3: an address literal and a single label are not domains with a record.
         if !self.domain.contains('.') || normal(&self.domain).is_none() || self.domain.starts_with('[') {
             return Step::Done(SpfResult::None);
         }
@@ -137,11 +137,11 @@ impl known::Check for Check {
     }
 }
 
-/// Why an evaluation goes no further.
+/// Why an evaluation stops.
 enum Stop {
     /// A question is open.
     Open(Open),
-    /// [`SpfResult::TempError`] or [`SpfResult::PermError`], which end the check wherever they arise.
+    /// [`SpfResult::TempError`] or [`SpfResult::PermError`], which end the check wherever they occur.
     Error(SpfResult),
 }
 
@@ -253,7 +253,7 @@ impl<'a> Evaluation<'a> {
             Mechanism::Exists(target) => {
                 self.count_lookup()?;
                 let target = self.expand(target, domain)?;
-                // RFC 7208, section 5.7: an IPv4 address, whatever the client has.
+                // RFC 7208, section 5.7: an IPv4 address, whatever the client's family.
                 let ipv4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
                 Ok(!self.addresses(&target, ipv4)?.is_empty())
             }
@@ -265,7 +265,7 @@ impl<'a> Evaluation<'a> {
         if self.lookups > LOOKUPS_MAX { Err(PERMERROR) } else { Ok(()) }
     }
 
-    /// Counts that a name has nothing. What is no name was not asked for. (RFC 7208, section 4.6.4)
+    /// Counts a void lookup. Invalid names were not looked up. (RFC 7208, section 4.6.4)
     fn nothing(&mut self, name: &str, no_answer: NoAnswer) -> Result<(), Stop> {
         match no_answer {
             NoAnswer::Unavailable => Err(TEMPERROR),
@@ -283,8 +283,8 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// The client's names that have its address. What is wrong with them is the client's fault and not the domain's: it
-    /// counts as nothing, and is no error. (RFC 7208, section 5.5)
+    /// The client's validated names. Errors in them are the client's and not the domain's: they count as no match. (RFC
+    /// 7208, section 5.5)
     fn client_names(&self) -> Result<Vec<&'a str>, Stop> {
         let check: &'a Check = self.check;
         let mut names = Vec::new();

@@ -33,10 +33,10 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const TLS_PORT: u16 = 465;
 /// The subject of status codes that are about logins and TLS. (RFC 3463, section 3.8)
 const SECURITY: u16 = 7;
-/// The octets of a message that are read at a time to know what is in it.
+/// The octets of a message that are read at a time to analyse it.
 const PORTION: usize = 1 << 20;
 
-/// What is known of a message's octets before it is sent.
+/// The properties of a message's octets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Content {
     /// Its beginning, which a notice can bring back: up to [`HEADER_OCTETS_MAX`].
@@ -72,7 +72,7 @@ impl Content {
     }
 }
 
-/// Finds the empty line behind a header that comes in parts.
+/// Finds the empty line after a header that comes in parts.
 #[derive(Debug, Default)]
 struct HeaderEnd {
     /// Octets of the line at hand, as far as it has been read.
@@ -108,7 +108,7 @@ pub(super) struct Carried {
     pub farewells: Vec<Farewell>,
 }
 
-/// Carries `message`, whose return path is `sender`. `stuck` is called if a server is [stuck](send).
+/// Sends `message`, whose return path is `sender`. `stuck` is called if a server is [stuck](send).
 pub(super) async fn carry<N: Net>(
     active: &Active<N>,
     job: &Job,
@@ -134,7 +134,7 @@ pub(super) async fn carry<N: Net>(
     for target in targets {
         let mut encryption = active.encryption(&job.next_hop, &target);
         let mut has_failed_tls = false;
-        // A second time without the TLS that is in the way.
+        // A second time without TLS, if that failed.
         loop {
             let places = course.open();
             if places.is_empty() || active.is_stopping() {
@@ -221,7 +221,7 @@ fn envelope(
         sender: sender.clone(),
         size: message.len(),
         is_8bit: content.is_8bit,
-        // A header with such octets whose sender did not ask for SMTPUTF8 is sent as it came.
+        // A header with such octets whose sender did not request SMTPUTF8 is sent unchanged.
         has_utf8_header: content.is_header_8bit && first.smtputf8,
         ret: first.ret,
         envid: first.envid,
@@ -321,19 +321,19 @@ impl<N: Net> Active<N> {
         }
     }
 
-    /// Sends to `target` in clear for a day: no TLS comes about with it, and it takes mail without.
+    /// Sends to `target` in clear for a day: TLS with it fails, and it accepts mail without.
     fn remember_without_tls(&self, target: &Target) {
         let Target { name, address } = target;
         info!("no TLS comes about with {name} at {address}: mail goes there in clear for a day");
         self.without_tls.borrow_mut().remember(self.clock.now(), *address);
     }
 
-    /// Tries TLS again with `target`, which did not take a message in clear: it may want TLS.
+    /// Tries TLS again with `target`, which rejected a message in clear: it may require TLS.
     fn forget_without_tls(&self, target: &Target) {
         self.without_tls.borrow_mut().forget(target.address);
     }
 
-    /// What is sent to a server that wants a login.
+    /// The credentials for a server that requires a login.
     async fn credentials(&self, next_hop: &NextHop, rng: &mut StdRng) -> Result<Option<Credentials>, Report> {
         let Some(login) = self.login(next_hop) else { return Ok(None) };
         match login.password.read(&*self.work).await {
@@ -347,8 +347,7 @@ impl<N: Net> Active<N> {
         }
     }
 
-    /// Takes note of what came of a login at the smarthost `target`, so that the administrator hears what only they can
-    /// mend.
+    /// Records the result of a login at the smarthost `target`, so that the administrator learns of a failure.
     fn judge_login(&self, target: &Target, report: &Report) {
         let is_of_login =
             report.scope == Scope::Host && report.status.subject == SECURITY && !report.is_reply;

@@ -1,34 +1,34 @@
-//! What comes of one message at several servers of a domain.
+//! The outcome of one message at several servers of a domain.
 //!
-//! Whoever is delivered, or refused as such, is sent the message by no other server. What was about a server alone is
-//! heard for good only if each server says so. (RFC 5321, section 5.1)
+//! A recipient that is delivered, or rejected as such, is tried at no other server. A failure of a server itself is
+//! permanent only if each server has one. (RFC 5321, section 5.1)
 
 use crate::mail::queue::DeliveryResult;
 use crate::mail::smtp::client::{Outcome, Report, Scope, Status};
 
-/// The recipients of a job on their way from server to server.
+/// The recipients of a job and their results at the servers so far.
 #[derive(Debug)]
 pub struct Course {
-    /// What has become of each recipient, as far as it is known.
+    /// The outcome of each recipient, if it is decided.
     results: Vec<Option<DeliveryResult>>,
-    /// What servers said of themselves.
+    /// The failures of servers themselves.
     standing: Vec<Option<DeliveryResult>>,
 }
 
 impl Course {
-    /// So many recipients, who have been tried nowhere.
+    /// So many recipients, which were tried nowhere yet.
     pub fn new(recipients: usize) -> Self {
         Self { results: vec![None; recipients], standing: vec![None; recipients] }
     }
 
-    /// The places of those for whom a further server is to be tried.
+    /// The indexes of the recipients to try at a further server.
     pub fn open(&self) -> Vec<usize> {
         let places = self.results.iter().enumerate();
         places.filter(|(_, result)| result.is_none()).map(|(place, _)| place).collect()
     }
 
-    /// Takes what `server` said of the recipients at `places`, in their order. Whether the same server may do without
-    /// TLS.
+    /// Adds the reports of `server` for the recipients at `places`, in order. Returns whether the same server may be
+    /// tried without TLS.
     pub fn take(&mut self, places: &[usize], server: &str, reports: Vec<Report>) -> bool {
         let mut is_tls_in_the_way = false;
         for (place, report) in places.iter().zip(reports) {
@@ -52,7 +52,7 @@ impl Course {
         is_tls_in_the_way
     }
 
-    /// What has become of each.
+    /// The outcome of each recipient.
     pub fn finish(self) -> Vec<DeliveryResult> {
         let unreached = || DeliveryResult {
             report: Report::deferred(Status::new(4, 4, 1), "no server could be reached", Scope::Host),

@@ -1,4 +1,4 @@
-//! The queue as the administrator sees and changes it.
+//! The administrator's view of the queue, and changes to it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,8 +15,7 @@ use crate::net::Net;
 
 /// The most entries that are listed.
 pub const LISTED_MAX: usize = 1000;
-/// The most octets of records that are read for a list: an entry whose record would be beyond is not listed. The first
-/// always is.
+/// The most octets of records that are read for a list: later entries are not listed. The first always is.
 pub const LISTED_OCTETS_MAX: u64 = 64 << 20;
 
 /// An entry of the queue: one recipient of one message.
@@ -34,16 +33,16 @@ pub struct Listed {
     pub size: u64,
     /// Its tries, when it is due, whether it is held, and the last reply.
     pub progress: Progress,
-    /// In how many seconds it is tried next; `None` while it is held.
+    /// The seconds until its next try; `None` while it is held.
     pub next_try_secs: Option<u64>,
     /// Whether it is being sent now.
     pub is_under_way: bool,
 }
 
-/// What of the queue is listed.
+/// The listed part of the queue.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct List {
-    /// What is wrong with the store.
+    /// The store's problem.
     pub problem: Option<String>,
     /// How many entries there are.
     pub total: usize,
@@ -51,14 +50,14 @@ pub struct List {
     pub entries: Vec<Listed>,
 }
 
-/// What the administrator has done to entries.
+/// An administrator's action on entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// They are not tried until they are released.
     Hold,
     /// They are tried at once.
     Release,
-    /// They are over without a word to anybody.
+    /// Delete them without a notice.
     Delete,
 }
 
@@ -91,7 +90,7 @@ impl fmt::Display for Selection {
     }
 }
 
-/// What became of an [`Action`].
+/// The outcome of an [`Action`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
     /// The entries that are as they should be now.
@@ -102,16 +101,16 @@ pub struct Changed {
     pub unreadable: Vec<QueueId>,
 }
 
-/// Why the queue is not shown or changed.
+/// Why the queue is not listed or changed.
 #[derive(Debug)]
 pub enum Unchanged {
     /// No mail leaves by this configuration.
     Off,
-    /// What is queued is not known yet.
+    /// The queue is not loaded yet.
     NotReady,
     /// There is no such entry.
     NoEntry(Selection),
-    /// The store refuses.
+    /// The store has rejected the change.
     Refused(Refused),
 }
 
@@ -129,11 +128,11 @@ impl fmt::Display for Unchanged {
 impl std::error::Error for Unchanged {}
 
 impl<N: Net> WayOut<N> {
-    /// What is in the queue.
+    /// Lists the queue.
     ///
     /// # Errors
     ///
-    /// It is not known.
+    /// The queue is not loaded.
     pub async fn list(&self) -> Result<List, Unchanged> {
         self.list_within(LISTED_MAX, LISTED_OCTETS_MAX).await
     }
@@ -190,7 +189,7 @@ impl<N: Net> WayOut<N> {
     ///
     /// # Errors
     ///
-    /// Nothing was changed, or not all: the store takes nothing for now.
+    /// Nothing was changed, or not all: the store accepts no changes now.
     pub async fn change(&self, action: Action, selection: Selection) -> Result<Changed, Unchanged> {
         let (active, opened) = self.at_hand()?;
         let Selection { message, recipient } = selection;
@@ -215,7 +214,7 @@ impl<N: Net> WayOut<N> {
                     jobs.push(job);
                     changes.push(change);
                 }
-                // The queue does not know an entry whose address cannot be read. The store holds it.
+                // The queue does not contain an entry whose address cannot be read. The store holds it.
                 (None, Action::Delete) if !is_under_way => {
                     changed.push(id);
                     changes.push(Change::Done(Done::new(id, DELETED.to_owned())));
@@ -233,7 +232,7 @@ impl<N: Net> WayOut<N> {
         self.wake();
         for (id, stored) in changed.into_iter().zip(stored) {
             match stored {
-                // What is over needs no further change.
+                // A finished entry needs no further change.
                 Ok(_) | Err(Refused::NoEntry(_)) => outcome.changed.push(id),
                 Err(refused) => return Err(Unchanged::Refused(refused)),
             }

@@ -1,4 +1,4 @@
-//! The way out: what joins the [queue](super::queue) to the store, the name service and the network.
+//! Delivery to other servers: joins the [queue](super::queue) to the store, the resolver and the network.
 //!
 //! ```text
 //!   RCPT ─► WayOut::route ─► an entry in the message's record ─► MailStore::queued ─► Queue
@@ -6,24 +6,23 @@
 //!   the store ◄─ settlement ◄─ Course: what came of it ◄─ courier: MX, connect, send ◄─┘
 //! ```
 //!
-//! The store alone tells the queue of entries, whoever had them stored and whether that one still waits: a client, a
-//! person's rule, an answer, a notice.
+//! Only the store adds entries to the queue, whatever created them and whether or not that still waits: a client, a
+//! user's rule, a vacation answer, a notice.
 //!
-//! One task drives the queue for as long as the gateway runs. A configuration says by which routes and in which name:
-//! with one that switches mail off, entries wait. What is under way when another configuration comes goes on by the one
-//! with which it began.
+//! One task drives the queue for the gateway's lifetime. A configuration determines routes and names; while mail is
+//! disabled, entries wait. Jobs in progress at a reload continue with their configuration.
 //!
 //! A message of the office is signed when it is sent ([`signing`](super::signing)): it is read whole before in any
-//! case, and its signature covers what arrives.
+//! case, and its signature covers the octets that arrive.
 //!
-//! Jobs begin once the store has taken a record that says nothing ([`probe`](super::store::MailStore::probe)). While it
-//! takes none they wait as if they were not due, and the service is impaired and says why.
+//! Jobs begin once the store has accepted an empty record ([`probe`](super::store::MailStore::probe)). While it accepts
+//! none they wait as if they were not due, and the service is impaired with the reason.
 //!
-//! What came of a job is stored before anything else is done with its entries, again until the store takes it: first
-//! the changes, all at once, as they say who has the message; then the notices. A notice that cannot be kept for now
-//! has its entries tried again; one that is refused for good goes to the postmaster's mailbox. A full mailbox refuses
-//! for now as long as the entries have tries left, and then for good. Only if there is no such mailbox of the
-//! postmaster's either, the entries end with a line in the log.
+//! The outcome of a job is stored before anything else happens to its entries, repeatedly until that succeeds: first
+//! the changes, all at once, as they record delivered recipients; then the notices. If a notice is rejected
+//! temporarily, its entries are tried again; if permanently, it goes to the postmaster's mailbox. A full mailbox
+//! rejects temporarily as long as the entries have tries left, and then permanently. If the postmaster has no mailbox
+//! either, the entries end with a log line.
 
 mod courier;
 mod course;

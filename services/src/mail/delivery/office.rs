@@ -1,4 +1,4 @@
-//! The way out as one of the gateway's services.
+//! Delivery to other servers as one of the gateway's services.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, Service, State, Unprepared};
 use crate::watch;
 
-/// What is known of the way out.
+/// The static description of the service.
 pub const KIND: Kind = Kind {
     name: "delivery",
     ports: &[],
@@ -30,27 +30,27 @@ pub const KIND: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What a configuration says of the way out.
+/// The service's part of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What it says of the mail services: the names of the office and its people.
+    /// The part of all mail services: the office's domains and users.
     pub mail: service::Settings,
     /// The server for all other domains; without one each domain's own servers are searched.
     pub smarthost: Option<Server>,
-    /// Who logs in at the smarthost.
+    /// The credentials for the smarthost.
     pub login: Option<Login>,
     /// The servers of domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, Server>,
-    /// Whether a mailbox elsewhere is fetched for everybody, where the world may deliver mail for our domains.
+    /// Whether a common mailbox is polled, to which the MX records of local domains may lead.
     pub has_common_mailbox: bool,
-    /// Whether there can be a way to the servers of any domain.
+    /// Whether servers of any domain can be reached.
     pub may_leave: bool,
 }
 
 /// A user of another server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Login {
-    /// The user, as the server knows it.
+    /// The user name at the server.
     pub user: String,
     /// The password.
     pub password: Secret,
@@ -64,7 +64,7 @@ impl std::ops::Deref for Settings {
     }
 }
 
-/// The way out as a service, over all configurations.
+/// The service over all configurations.
 pub struct OfficeDelivery<N: Net> {
     ground: Rc<Ground>,
     way_out: Rc<WayOut<N>>,
@@ -72,7 +72,7 @@ pub struct OfficeDelivery<N: Net> {
 }
 
 impl<N: Net> OfficeDelivery<N> {
-    /// The service that sends what comes by `way_out`, from the store of `ground`.
+    /// The service that sends the entries of `way_out` from the store of `ground`.
     pub fn new(ground: Rc<Ground>, way_out: Rc<WayOut<N>>) -> Self {
         Self { ground, way_out, keeper: Rc::default() }
     }
@@ -142,11 +142,11 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
     }
 }
 
-/// The way out by one configuration.
+/// The service with one configuration.
 struct OfficeInstance<N: Net> {
     active: Rc<Active<N>>,
     way_out: Rc<WayOut<N>>,
-    /// What the store is opened with, until it is.
+    /// The parameters for opening the store, until it is open.
     opener: RefCell<Option<Opener>>,
     keeping: Keeping,
     /// Where the keys that sign are published.
@@ -181,7 +181,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
                 while addresses.changed().await.is_ok() {
                     this.way_out.reroute(&this.active);
                 }
-                // Nobody publishes any more: another configuration is in force.
+                // The publisher is gone: another configuration is in force.
                 std::future::pending::<()>().await;
             };
             let Active { ground, settings, clock, .. } = &*this.active;

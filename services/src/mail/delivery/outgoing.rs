@@ -1,4 +1,4 @@
-//! A message as it is sent: with what stands before what is stored.
+//! A message as it is sent: with the fields that are prepended.
 
 use std::io;
 
@@ -12,9 +12,9 @@ use crate::net::Net;
 use crate::service::LocalFuture;
 use crate::work;
 
-/// A message on its way to servers.
+/// A message being sent.
 pub(super) struct Outgoing<'a> {
-    /// What stands before it.
+    /// The prepended fields.
     pub fields: Vec<u8>,
     /// The message as it is stored.
     pub message: &'a StoredMessage,
@@ -49,8 +49,8 @@ pub(super) fn is_ours(job: &Job) -> bool {
 }
 
 impl<N: Net> Active<N> {
-    /// The return path by which the message of `job`, whose own is `sender`, is sent, and the field that says by which
-    /// address here it is sent on: if it comes back there it is known.
+    /// The return path for the message of `job`, whose own is `sender`, and the field with the local address that
+    /// forwards it, by which a loop is detected.
     pub(super) fn sent_on(&self, srs: &Srs, job: &Job, sender: &ReversePath) -> (ReversePath, String) {
         let by = job.recipients.first().and_then(|recipient| recipient.options.forwarded_by.as_ref());
         let Some(by) = by else { return (sender.clone(), String::new()) };
@@ -65,7 +65,8 @@ impl<N: Net> Active<N> {
         (rewritten.map_or_else(|| sender.clone(), ReversePath::Mailbox), field)
     }
 
-    /// The fields that sign the message that `reading` has read. None if the office does not sign it, or cannot now.
+    /// The signature fields of the message that `reading` has analysed; empty if the office does not sign it, or cannot
+    /// now.
     pub(super) async fn signatures(&self, reading: Option<Reading>) -> Vec<u8> {
         let Some(reading) = reading else { return Vec::new() };
         let Some(unsigned) = reading.finish() else {

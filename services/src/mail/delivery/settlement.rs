@@ -1,4 +1,4 @@
-//! Has the store keep what came of a job.
+//! The storage of a job's outcome.
 
 use std::time::Duration;
 
@@ -17,19 +17,19 @@ use crate::mail::smtp::client::Report;
 use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refused};
 use crate::net::Net;
 
-/// How long it is to the next attempt at what the store did not take.
+/// The delay before a rejected change is tried again.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
-/// What a notice tells of.
+/// The message that a notice reports.
 pub(super) struct Original<'a> {
     /// The beginning of the message.
     pub head: &'a [u8],
-    /// Whether that is all of it.
+    /// Whether that is the whole message.
     pub is_whole: bool,
 }
 
 impl<N: Net> WayOut<N> {
-    /// Stores what came of a job. It ends when all is stored.
+    /// Stores the outcome of a job. It returns when all is stored.
     pub(super) async fn keep(
         &self,
         active: &Active<N>,
@@ -43,13 +43,13 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// Stores `changes`, those that are refused again until they are stored.
+    /// Stores `changes`, repeating rejected ones until they are stored.
     async fn keep_changes(&self, active: &Active<N>, opened: &Opened, mut changes: Vec<Change>) {
         loop {
             let outcomes = opened.store.change_all(changes.iter().cloned()).await;
             let mut outcomes = outcomes.into_iter();
             changes.retain(|_| match outcomes.next() {
-                // What is over needs no further word.
+                // A finished entry needs no further change.
                 None | Some(Ok(_) | Err(Refused::NoEntry(_))) => false,
                 Some(Err(refused)) => {
                     warn!("what came of a delivery cannot be stored yet: {refused}");
@@ -64,8 +64,8 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// Tells a sender of mailboxes here that have the message. It is told once; a power cut in between costs the
-    /// report, and no mail.
+    /// Notifies a sender of delivery to local mailboxes. This is not durable: a power cut in between loses the notice,
+    /// and no mail.
     pub(super) async fn keep_report(&self, active: &Active<N>, opened: &Opened, delivered: Delivered) {
         let Delivered { sender, recipients, envid, accepted, header } = delivered;
         let status = |(recipient, orcpt)| RecipientStatus {
@@ -92,7 +92,7 @@ impl<N: Net> WayOut<N> {
     ) {
         let PendingNotice { mut notice, ends, .. } = pending.clone();
         if let Addressee::Sender(sender) = &mut notice.to {
-            // A server elsewhere may send back what was sent on, by the return path that was made here.
+            // A remote server may bounce a forwarded message to the return path that was made here.
             let now = active.clock.unix_time();
             let original = opened.srs.original(sender, |domain| active.directory.is_ours(domain), now);
             *sender = original.unwrap_or_else(|| sender.clone());
@@ -133,7 +133,7 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// Keeps a notice for `sender`, or for the postmaster here.
+    /// Stores a notice for `sender`, or for the local postmaster.
     async fn notify(
         &self,
         active: &Active<N>,
@@ -152,7 +152,7 @@ impl<N: Net> WayOut<N> {
         };
         match (active.find(&path), sender) {
             (Place::Here(reached), sender) => {
-                // What is for the postmaster stays here: sent on, it could come back as the next notice.
+                // A notice for the postmaster stays here: forwarded, it could return as the next notice.
                 let (users, outside) = match sender {
                     Some(_) => (reached.users, reached.outside),
                     None if reached.users.is_empty() => (active.directory.stewards().collect(), Vec::new()),
@@ -186,7 +186,7 @@ impl<N: Net> WayOut<N> {
 }
 
 impl<N: Net> Active<N> {
-    /// The delivery of a notice of so many octets to the mailbox of the user who is called so.
+    /// The delivery of a notice of so many octets to the mailbox of this user.
     async fn deliver_to(&self, opened: &Opened, name: &str, octets: u64) -> Result<Delivery, Refused> {
         let user = self.directory.user(name).ok_or(Refused::NoRecipient)?;
         let mailbox = opened.mailbox_of(user).await?;

@@ -1,15 +1,15 @@
-//! What the way out counts.
+//! The counters of delivery.
 
 gatepost_ground::counters! {
-/// What has happened since the gateway began.
+/// Counters since the gateway started.
 pub struct Stats {
-    /// Recipients elsewhere that wait now.
+    /// Remote recipients that wait now.
     pub queued: u64,
-    /// Connections to other servers that came about.
+    /// Established connections to other servers.
     pub connections: u64,
     /// Connections to other servers that did not come about.
     pub connections_failed: u64,
-    /// Recipients that another server has taken.
+    /// Recipients accepted by another server.
     pub delivered: u64,
     /// Recipients that are to be tried again.
     pub deferred: u64,
@@ -21,9 +21,9 @@ pub struct Stats {
     pub signed: u64,
     /// Times that a message of the office was sent without a signature, as there were no keys or it is too odd.
     pub not_signed: u64,
-    /// Notices to senders: of failure, of delay, and those that were asked for.
+    /// Notices to senders: of failure, of delay, and requested ones.
     pub notices: u64,
-    /// Notices that nobody could be sent, and that the postmaster has.
+    /// Notices that could not be sent to a sender, and went to the postmaster.
     pub notices_to_postmaster: u64,
     /// Outcomes that the store did not take at once.
     pub kept_late: u64,

@@ -1,4 +1,4 @@
-//! The queue at work, over all configurations.
+//! The driver of the queue, over all configurations.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -42,21 +42,21 @@ use crate::wait::{all_of, first_of};
 use crate::watch;
 use crate::work::Work;
 
-/// The most messages in mailboxes here of which senders are not told yet. Further ones are not told of.
+/// The most pending notices of local delivery. Further ones are dropped.
 const REPORTS_MAX: usize = 1000;
-/// How long it is at least from one look at the queue to the next, unless something happens.
+/// The least interval between two looks at the queue without another event.
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
-/// What mail to other domains leaves by.
+/// The driver of the queue for mail to other domains.
 pub struct WayOut<N: Net> {
     active: RefCell<Option<Rc<Active<N>>>>,
-    /// `None` until the store's entries are known.
+    /// `None` until the store's entries are loaded.
     queue: RefCell<Option<Queue>>,
-    /// The last message whose entries the queue was told of.
+    /// The last message whose entries were inserted into the queue.
     known: Cell<Sequence>,
-    /// Jobs that are under way.
+    /// Jobs in progress.
     jobs: Cell<usize>,
-    /// What senders are to be told of mailboxes here.
+    /// Pending notices of local delivery.
     reports: RefCell<VecDeque<Delivered>>,
     /// Something is to be done.
     woken: Notify,
@@ -68,19 +68,19 @@ pub struct WayOut<N: Net> {
     probe: Cell<Probe>,
 }
 
-/// What is known of whether the store takes what will come of jobs.
+/// Whether the store is known to accept the outcomes of jobs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Probe {
-    /// Nothing: no job begins.
+    /// Unknown: no job begins.
     #[default]
     Unasked,
     /// Nothing yet.
     Asked,
-    /// It has just taken a change.
+    /// It has just accepted a change.
     Passed,
 }
 
-/// By what one configuration sends.
+/// The state of one configuration.
 pub(super) struct Active<N: Net> {
     pub settings: Settings,
     pub net: N,
@@ -97,11 +97,11 @@ pub(super) struct Active<N: Net> {
     pub addresses: Subscription,
     pub stats: Rc<RefCell<Stats>>,
     pub without_tls: Rc<RefCell<WithoutTls>>,
-    /// Whether nothing goes on by it: servers are left.
+    /// Whether it stops: connections are closed.
     pub stopping: watch::Sender<bool>,
     /// Why the smarthost does not take mail, if that is for the administrator to mend.
     pub trouble: RefCell<Option<String>>,
-    /// What is wrong with where the world delivers mail for our domains.
+    /// The problem with the public MX records of local domains.
     pub world: RefCell<Option<String>>,
 }
 
@@ -122,7 +122,7 @@ impl<N: Net> Active<N> {
         }
     }
 
-    /// Who logs in at a server.
+    /// The credentials for a server.
     pub fn login(&self, next_hop: &NextHop) -> Option<&Login> {
         let is_smarthost = matches!(next_hop, NextHop::Server { is_smarthost: true, .. });
         self.settings.login.as_ref().filter(|_| is_smarthost)
@@ -142,7 +142,7 @@ impl<N: Net> Active<N> {
         count(&mut self.stats.borrow_mut());
     }
 
-    /// Whether nothing goes on by it.
+    /// Whether it stops.
     pub fn is_stopping(&self) -> bool {
         *self.stopping.borrow()
     }
@@ -151,8 +151,8 @@ impl<N: Net> Active<N> {
         Now::of(&*self.clock)
     }
 
-    /// Whether there is a way to all servers that there can be a way to: an address outside, or a router on the LAN.
-    /// Where the LAN is all there is, it is the way.
+    /// Whether the internet is reachable: there is an address outside, or a router on the LAN. A LAN-only office counts
+    /// as connected.
     fn has_way_out(&self) -> bool {
         let addresses = self.addresses.borrow();
         !self.settings.may_leave
@@ -162,7 +162,7 @@ impl<N: Net> Active<N> {
 }
 
 impl<N: Net> WayOut<N> {
-    /// A way out that waits for a configuration.
+    /// A driver without a configuration.
     pub fn new() -> Self {
         Self {
             active: RefCell::default(),
@@ -179,7 +179,7 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// What it has counted.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         let queued = self.queue.borrow().as_ref().map_or(0, Queue::len);
         Stats { queued: u64::try_from(queued).unwrap_or(u64::MAX), ..self.stats.borrow().clone() }
@@ -211,8 +211,8 @@ impl<N: Net> WayOut<N> {
         self.woken.notify_one();
     }
 
-    /// Begins nothing new by `active`, leaves the servers that have not all of a message yet, and waits until nothing
-    /// is under way. If another one sends already, there is nothing to wait for: what is under way goes on.
+    /// Begins no new job with `active`, ends connections before the end of their message, and waits until no job is in
+    /// progress. If another configuration is active already, there is nothing to wait for: jobs continue.
     pub(super) async fn unset(&self, active: &Rc<Active<N>>) {
         let is_it = self.active.borrow().as_ref().is_some_and(|now| Rc::ptr_eq(now, active));
         if !is_it {
@@ -225,22 +225,22 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// By what mail leaves now, if it does.
+    /// The active configuration, if mail is enabled.
     pub(super) fn active(&self) -> Option<Rc<Active<N>>> {
         self.active.borrow().clone()
     }
 
-    /// Uses the queue; `None` until it is known.
+    /// Accesses the queue; `None` until it is loaded.
     pub(super) fn with_queue<T>(&self, using: impl FnOnce(&mut Queue) -> T) -> Option<T> {
         self.queue.borrow_mut().as_mut().map(using)
     }
 
-    /// Has the queue looked at: something may be due.
+    /// Wakes the driver, as a job may be due.
     pub(super) fn wake(&self) {
         self.woken.notify_one();
     }
 
-    /// Has the queue know entries as the store has them.
+    /// Updates entries of the queue from the store.
     pub(super) fn follow(&self, active: &Active<N>, entries: impl Iterator<Item = QueueId>) {
         let (routes, now) = (active.routes(), active.now());
         let mut queue = self.queue.borrow_mut();
@@ -270,8 +270,7 @@ impl<N: Net> WayOut<N> {
         });
     }
 
-    /// Has the queue know the entries of messages that were accepted since it was told last. Nobody else tells it of
-    /// any.
+    /// Inserts the entries of messages that were accepted since the last call. No other code inserts any.
     fn follow_new(&self, active: &Active<N>) {
         let Some(opened) = active.ground.opened() else { return };
         let after = self.known.get();
@@ -281,7 +280,7 @@ impl<N: Net> WayOut<N> {
         self.follow(active, ids.into_iter());
     }
 
-    /// Does one job, and has the store keep what comes of it.
+    /// Runs one job, and stores its outcome.
     async fn work(&self, active: &Active<N>, job: Job) {
         let first = job.recipients.first().map(|recipient| recipient.id);
         let Some((first, opened)) = first.zip(active.ground.opened()) else { return };
@@ -300,7 +299,7 @@ impl<N: Net> WayOut<N> {
             }
         };
         self.keep(active, &opened, settlement, &original).await;
-        // Another configuration may have come meanwhile, with other routes.
+        // Another configuration may be active now, with other routes.
         let now = self.active.borrow().clone();
         let active = now.as_deref().unwrap_or(active);
         self.follow(active, job.recipients.iter().map(|recipient| recipient.id));
@@ -374,7 +373,7 @@ impl<N: Net> WayOut<N> {
         }
     }
 
-    /// Tells senders what they are to be told, in a task of its own.
+    /// Sends notices of local delivery, in a task of its own.
     fn report(self: &Rc<Self>, active: &Rc<Active<N>>) {
         let reports = self.reports.take();
         let Some(opened) = active.ground.opened().filter(|_| !reports.is_empty()) else { return };
@@ -389,14 +388,14 @@ impl<N: Net> WayOut<N> {
         });
     }
 
-    /// Why no job begins though one is due, if it is the store that keeps it back.
+    /// Why no job begins although one is due, if the store is the reason.
     pub(super) fn trouble(&self, ground: &Ground) -> Option<String> {
         let opened = ground.opened().filter(|_| self.probe.get() == Probe::Asked)?;
         let refused = opened.store.trouble()?;
         Some(format!("no mail leaves, as what becomes of it could not be stored: {refused}"))
     }
 
-    /// Asks the store, until it does, whether it takes changes, in a task of its own.
+    /// Probes the store until it accepts changes, in a task of its own.
     fn ask_store(self: &Rc<Self>, opened: &Rc<Opened>) {
         self.probe.set(Probe::Asked);
         let (this, opened) = (Rc::clone(self), Rc::clone(opened));
@@ -413,8 +412,8 @@ impl<N: Net> WayOut<N> {
         });
     }
 
-    /// Begins all jobs that are due, once the store has shown that it takes what comes of them: what has been sent and
-    /// is not known to be would be sent again after a crash.
+    /// Begins all jobs that are due, once the store has shown that it accepts their outcomes: a sent message without a
+    /// stored outcome would be sent again after a crash.
     fn begin_jobs(self: &Rc<Self>, active: &Rc<Active<N>>, opened: &Rc<Opened>) {
         let due = self.with_queue(|queue| queue.due(active.now())).flatten();
         let is_due = due.is_some_and(|due| due <= active.clock.now());
@@ -444,7 +443,7 @@ impl<N: Net> WayOut<N> {
         loop {
             let active = self.active.borrow().clone();
             let Some(active) = active else {
-                // What the store has shown then says nothing when mail leaves again.
+                // The result is outdated when delivery resumes.
                 if self.probe.get() == Probe::Passed {
                     self.probe.set(Probe::Unasked);
                 }
@@ -459,7 +458,7 @@ impl<N: Net> WayOut<N> {
             self.begin_jobs(&active, &opened);
             self.report(&active);
             let due = self.queue.borrow().as_ref().and_then(|queue| queue.due(active.now()));
-            // What is due already and got no job has to wait for one to end.
+            // An entry that is due but got no job waits for one to end.
             let due = due.map(|due| due.max(active.clock.now() + LOOKS_EVERY));
             let told = first_of(self.woken.notified(), opened.store.queued());
             first_of(told, sleep_until(&*active.clock, due)).await;

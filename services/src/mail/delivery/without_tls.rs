@@ -1,7 +1,7 @@
-//! The servers elsewhere with which no TLS comes about, though they offer it.
+//! Remote servers with which TLS fails, although they offer it.
 //!
-//! A message is sent to such a server in clear, as it would be if TLS were not offered. (RFC 7435) The server is
-//! remembered for a day, so that further messages do not wait for the same handshake.
+//! A message is sent to such a server in clear, as if TLS were not offered. (RFC 7435) The server is remembered for a
+//! day, so that further messages do not wait for the same handshake.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,10 +11,10 @@ use gatepost_ground::Instant;
 
 /// How long TLS is not tried again at a server.
 pub const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-/// The most servers that are remembered. A further one takes the place of the one that was to be forgotten first.
+/// The most servers. A further one replaces the one that expires first.
 const SERVERS_MAX: usize = 1000;
 
-/// The servers, and until when each is remembered.
+/// The servers, with their expiry.
 #[derive(Debug, Default)]
 pub struct WithoutTls(BTreeMap<SocketAddr, Instant>);
 
@@ -24,7 +24,7 @@ impl WithoutTls {
         self.0.get(&server).is_some_and(|until| now < *until)
     }
 
-    /// Remembers `server`, which has taken a message in clear.
+    /// Adds `server`, which has accepted a message in clear.
     pub fn remember(&mut self, now: Instant, server: SocketAddr) {
         self.0.retain(|_, until| now < *until);
         if self.0.len() >= SERVERS_MAX {
@@ -34,7 +34,7 @@ impl WithoutTls {
         self.0.insert(server, now + REMEMBERED);
     }
 
-    /// Forgets `server`, if it is remembered.
+    /// Removes `server`, if it is there.
     pub fn forget(&mut self, server: SocketAddr) {
         self.0.remove(&server);
     }

@@ -1,13 +1,13 @@
 //! Whether the world delivers mail for our domains here.
 //!
-//! The classical mistake: the world's MX of a domain that is configured here is somebody else's, so mail from elsewhere
-//! never comes, while mail from here to the domain stays here. Our own zone cannot tell, since it says what is
-//! configured; so the upstream servers are asked, when the WAN is up and every six hours, and what their answer leads
-//! to is compared by address.
+//! A classical mistake: the public MX record of a configured domain leads to another server, so mail from outside never
+//! arrives, while mail from here to the domain stays here. The local zone has only what is configured; so the upstream
+//! servers are queried, when the WAN is up and every six hours, and the addresses of the MX hosts are compared with the
+//! WAN's.
 //!
-//! Nothing is said where it cannot be known: if the upstream does not answer, or does not know the domain, which is
-//! then one that nobody delivers to from elsewhere; and if the WAN's address is private, since a server may then be
-//! reached by another one.
+//! There is no warning where the answer is unknown: if the upstream servers do not answer, or do not have the domain,
+//! so that nobody outside can write to it; and if the WAN's address is private, since the server may have a public one
+//! elsewhere.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -25,11 +25,11 @@ use crate::mail::service::directory::MailDomain;
 use crate::net::Net;
 use crate::wait::first_of;
 
-/// How often the world is asked.
+/// The interval of queries.
 pub const EVERY: Duration = Duration::from_secs(6 * 3600);
 /// How long it is to the next question if there was no answer.
 pub const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// The most domains that are asked for.
+/// The most domains that are queried.
 pub const DOMAINS_MAX: usize = 64;
 
 /// Where the world delivers mail for a domain.
@@ -39,13 +39,13 @@ pub(super) enum Finding {
     Here,
     /// To these servers, none of which is this one.
     Elsewhere(Vec<String>),
-    /// Nowhere that can be known.
+    /// To no known server.
     Nowhere,
     /// There is no answer now.
     Unknown,
 }
 
-/// The domains of the office that people elsewhere may write to: all but the names of the gateway itself in the first.
+/// The domains of the office that outsiders may write to: all but the names of the gateway itself in the first.
 pub(super) fn domains_to_ask(domains: &[MailDomain]) -> Vec<&str> {
     let Some(office) = domains.first() else { return Vec::new() };
     let is_host = |domain: &&MailDomain| {
@@ -66,7 +66,7 @@ pub(super) async fn find(resolver: &Resolver, domain: &str, own: &BTreeSet<IpAdd
         Err(NoAnswer::Unavailable) => return Finding::Unknown,
     };
     hosts.sort();
-    // RFC 7505: a null MX takes no mail.
+    // RFC 7505: a null MX accepts no mail.
     hosts.retain(|mx| !mx.host.is_empty());
     let mut elsewhere = Vec::new();
     for MailExchange { host, .. } in hosts.into_iter().take(HOSTS_MAX) {
@@ -80,7 +80,7 @@ pub(super) async fn find(resolver: &Resolver, domain: &str, own: &BTreeSet<IpAdd
     if elsewhere.is_empty() { Finding::Nowhere } else { Finding::Elsewhere(elsewhere) }
 }
 
-/// What the administrator is told of a domain.
+/// The warning for a domain.
 pub(super) fn told(domain: &str, servers: &[String]) -> String {
     format!(
         "the world delivers {domain} to {}; poll it, or set the MX, or do not claim the domain",
@@ -89,15 +89,15 @@ pub(super) fn told(domain: &str, servers: &[String]) -> String {
 }
 
 impl<N: Net> Active<N> {
-    /// The addresses at which the world reaches this server; none if that cannot be known.
+    /// The addresses at which the internet reaches this server; empty if they are unknown.
     fn public_addresses(&self) -> BTreeSet<IpAddr> {
         let addresses = self.addresses.borrow();
         let outside = addresses.of(Side::Outside).flat_map(|interface| interface.addresses.clone());
         outside.map(|network| network.addr()).filter(|address| !is_private(*address)).collect()
     }
 
-    /// Asks the world where it delivers our mail, for ever, and has `world` say what is wrong. Who fetches a common
-    /// mailbox knows that it is elsewhere.
+    /// Queries the public MX records of local domains periodically, and sets `world` to the problem. It never returns.
+    /// With a common mailbox, remote servers are expected.
     pub(super) async fn watch_world(&self) {
         if self.settings.has_common_mailbox {
             return;
@@ -116,7 +116,7 @@ impl<N: Net> Active<N> {
                         Finding::Here | Finding::Nowhere => {}
                     }
                 }
-                // Without an answer what was known before stays.
+                // Without an answer the former result stays.
                 if !is_unknown || !wrong.is_empty() {
                     self.tell_of_world((!wrong.is_empty()).then(|| wrong.join("; ")));
                 }
@@ -128,7 +128,7 @@ impl<N: Net> Active<N> {
                         return;
                     }
                 }
-                // Nobody publishes any more: another configuration is in force.
+                // The publisher is gone: another configuration is in force.
                 std::future::pending::<()>().await;
             };
             first_of(changed, sleep_until(&*self.clock, next)).await;

@@ -1,26 +1,27 @@
-//! clamd's protocol: a message goes out in chunks with their lengths, and one line comes back. (clamd(8), INSTREAM)
+//! clamd's protocol: the message is sent in chunks with their lengths, and clamd answers with one line. (clamd(8),
+//! INSTREAM)
 
 use super::Opinion;
 
-/// What begins it: the command, of which `z` says that lines end with a NUL.
+/// The command; `z` selects lines that end with a NUL.
 pub(super) const COMMAND: &[u8] = b"zINSTREAM\0";
 
-/// What ends it: a chunk without octets.
+/// The end: a chunk of length zero.
 pub(super) const END: [u8; 4] = [0; 4];
 
 /// The longest line that is read, in octets.
 pub const LINE_OCTETS_MAX: usize = 4096;
 
-/// What stands before a chunk of so many octets.
+/// The head of a chunk of so many octets.
 pub(super) fn chunk_head(octets: usize) -> [u8; 4] {
     u32::try_from(octets).expect("chunks are short").to_be_bytes()
 }
 
-/// What the line says that came.
+/// Parses the answer.
 ///
 /// # Errors
 ///
-/// It says that the message could not be looked at.
+/// clamd could not scan the message.
 pub(super) fn read(octets: &[u8]) -> Result<Opinion, String> {
     let line = octets.split(|octet| matches!(octet, 0 | b'\n')).next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);

@@ -1,4 +1,4 @@
-//! rspamd's protocol: a message goes out by HTTP, and what is to be done with it comes back in JSON.
+//! rspamd's protocol: the message is sent by HTTP, and rspamd answers with an action in JSON.
 //! (<https://rspamd.com/doc/developers/protocol.html>)
 
 use std::fmt::Write;
@@ -14,11 +14,11 @@ pub const ANSWER_OCTETS_MAX: usize = 1 << 20;
 /// The most octets of an answer's header.
 const HEADER_OCTETS_MAX: usize = 16 << 10;
 
-/// What stands before a message of so many octets.
+/// The request's header for a message of so many octets.
 pub(super) fn head(host: &str, about: &About, octets: u64) -> Vec<u8> {
     let mut head = format!("POST /checkv2 HTTP/1.1\r\nHost: {host}\r\n");
     let mut field = |name: &str, value: &str| {
-        // What clients say of themselves makes no field.
+        // The client's values must not add a header field.
         let value: String = value.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
         _ = write!(head, "{name}: {value}\r\n");
     };
@@ -46,20 +46,20 @@ pub(super) fn head(host: &str, about: &About, octets: u64) -> Vec<u8> {
     head.into_bytes()
 }
 
-/// Reads an answer that comes in portions.
+/// The reader of an answer that comes in portions.
 #[derive(Debug, Default)]
 pub(super) struct AnswerReader {
     octets: Vec<u8>,
-    /// Where the body begins, and its length, if that is told; once the header has come.
+    /// The start of the body, and its length if it is known, once the header is complete.
     body: Option<(usize, Option<usize>)>,
 }
 
 impl AnswerReader {
-    /// Takes the next octets. Whether the answer is whole.
+    /// Adds the next octets. Returns whether the answer is complete.
     ///
     /// # Errors
     ///
-    /// It is none.
+    /// The answer is malformed.
     pub fn push(&mut self, octets: &[u8]) -> Result<bool, String> {
         self.octets.extend_from_slice(octets);
         if self.octets.len() > ANSWER_OCTETS_MAX {
@@ -79,11 +79,11 @@ impl AnswerReader {
         Ok(self.octets.len() - start >= len)
     }
 
-    /// What the answer says.
+    /// Parses the answer.
     ///
     /// # Errors
     ///
-    /// It says nothing that can be understood.
+    /// The answer is malformed.
     pub fn finish(self) -> Result<Opinion, String> {
         let Some((start, len)) = self.body else { return Err("it hung up".to_owned()) };
         let body = &self.octets[start..];
@@ -97,7 +97,7 @@ impl AnswerReader {
     }
 }
 
-/// The length of the body of an answer with such a header; `None` if it ends with the connection.
+/// The length of the body by the header; `None` if it ends with the connection.
 fn length(header: &[u8]) -> Result<Option<usize>, String> {
     let header = String::from_utf8_lossy(header);
     let mut lines = header.split("\r\n");
@@ -120,7 +120,7 @@ fn length(header: &[u8]) -> Result<Option<usize>, String> {
     Ok(len)
 }
 
-/// What is read of an answer.
+/// The fields of an answer that are used.
 #[derive(Debug, Deserialize)]
 struct Answer {
     action: String,
@@ -146,7 +146,7 @@ impl Answer {
             "soft reject" | "greylist" => return refused(true, "try again later"),
             // The subject stays: it is signed, and rules can go by the field.
             "add header" | "rewrite subject" => true,
-            // "no action", and what later versions may say.
+            // "no action", and unknown actions of later versions.
             _ => false,
         };
         let mut fields = format!("X-Spam-Status: {}", if is_spam { "Yes" } else { "No" });

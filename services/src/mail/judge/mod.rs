@@ -1,18 +1,19 @@
-//! A judge outside: a program elsewhere that looks at each message between its end and the reply to it.
+//! Judges: external filters such as rspamd and clamd, which scan each message before the reply to its end.
 //!
-//! rspamd says what is to be done with a message ([`http`]), clamd whether it has found something in it ([`clamd`]). A
-//! judge gets the message as it is stored, in portions, so that none is in memory; all judges look at it at once. One
-//! that does not answer within [`ASKED_WITHIN`] holds no mail up: the message is taken, and a field before it says so.
+//! rspamd returns an action for a message ([`http`]), clamd whether it has found malware ([`clamd`]). A judge gets the
+//! message as it is stored, in portions, so that it is never in memory as a whole; all judges run in parallel. One that
+//! does not answer within [`ASKED_WITHIN`] does not delay mail: the message is accepted, with a header field that says
+//! so.
 //!
-//! | judge | what becomes of the message |
+//! | judge | outcome for the message |
 //! | --- | --- |
-//! | rspamd: `no action` | taken, with `X-Spam-Status: No` |
-//! | `add header`, `rewrite subject` | taken, with `X-Spam-Status: Yes` and `X-Spam-Flag: YES` |
-//! | `greylist`, `soft reject` | refused for now (451) |
-//! | `reject` | refused (550) |
-//! | clamd: `OK` | taken |
-//! | `FOUND` | refused (550) |
-//! | anything else, or nothing | taken, with `X-Gatepost-Judge`, which says why |
+//! | rspamd: `no action` | accepted, with `X-Spam-Status: No` |
+//! | `add header`, `rewrite subject` | accepted, with `X-Spam-Status: Yes` and `X-Spam-Flag: YES` |
+//! | `greylist`, `soft reject` | rejected temporarily (451) |
+//! | `reject` | rejected permanently (550) |
+//! | clamd: `OK` | accepted |
+//! | `FOUND` | rejected permanently (550) |
+//! | anything else, or no answer | accepted, with `X-Gatepost-Judge` and the reason |
 
 pub mod clamd;
 pub mod http;
@@ -38,10 +39,10 @@ use crate::net::{Net, Stream};
 use crate::service::LocalFuture;
 use crate::wait::all_of;
 
-/// How long a judge may take, all in all: rspamd itself takes no more than 8 s.
+/// The timeout of a judge in all: rspamd's own is 8 s.
 pub const ASKED_WITHIN: Duration = Duration::from_secs(30);
 
-/// The most messages that one service has judged at a time. Others wait, which is a part of their [`ASKED_WITHIN`].
+/// The most messages that a service has judged at a time. Others wait, which counts towards [`ASKED_WITHIN`].
 pub const ASKED_MAX: usize = 50;
 
 /// The longest message that is judged, in octets.
@@ -50,17 +51,16 @@ pub const JUDGED_OCTETS_MAX: u64 = 64 << 20;
 /// The most judges.
 pub const JUDGES_MAX: usize = 4;
 
-/// Octets of the fields that one judge has put before a message, at most: they have a name of a host, and
-/// [`TOLD_CHARS_MAX`].
+/// The most octets of the fields that one judge adds: a host name, and [`TOLD_CHARS_MAX`].
 const FIELDS_OCTETS_MAX: u64 = 1024;
 
 /// Octets of a message that go out at a time.
 const PORTION: usize = 64 << 10;
 
-/// The most characters of what a judge says that are told.
+/// The most characters of a judge's text that are used.
 const TOLD_CHARS_MAX: usize = 200;
 
-/// What a judge speaks.
+/// The protocol of a judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
     /// That of rspamd.
@@ -69,10 +69,10 @@ pub enum Protocol {
     Clamd,
 }
 
-/// Where a judge is.
+/// The address of a judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// What it speaks.
+    /// The protocol.
     pub protocol: Protocol,
     /// Its name or address.
     pub host: String,
@@ -86,34 +86,34 @@ impl fmt::Display for Address {
     }
 }
 
-/// What is known of a message beside its octets.
+/// The envelope of a message.
 #[derive(Clone, Debug)]
 pub struct About {
-    /// What the server calls it.
+    /// The server's identifier of the message.
     pub id: String,
-    /// The host that it comes from; `None` if it was fetched, so that nobody here knows.
+    /// The client's address; `None` if the message was fetched.
     pub peer: Option<IpAddr>,
     /// The name of that host, if it is confirmed.
     pub peer_name: Option<String>,
-    /// What the client called itself.
+    /// The client's HELO name.
     pub helo: Option<String>,
     /// Its return path, without angle brackets.
     pub sender: String,
     /// Its recipients.
     pub recipients: Vec<ForwardPath>,
-    /// Who is logged in.
+    /// The authenticated user.
     pub user: Option<String>,
 }
 
-/// What a judge says.
+/// A judge's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opinion {
-    /// The message is taken.
+    /// The message is accepted.
     Taken {
         /// With these fields before it, each with its line end.
         fields: String,
     },
-    /// It is refused.
+    /// The message is rejected.
     Refused {
         /// Whether a later try can succeed.
         is_temporary: bool,
@@ -122,10 +122,10 @@ pub enum Opinion {
     },
 }
 
-/// What all judges say.
+/// The combined verdict of all judges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
-    /// What becomes of the message.
+    /// The verdict.
     pub opinion: Opinion,
     /// How many judges had no opinion.
     pub silent: u64,
@@ -153,12 +153,12 @@ pub struct Judges {
 }
 
 impl Judges {
-    /// Those at these addresses, which are reached by `net`; their names are known to `resolver`.
+    /// The judges at these addresses, reached by `net`; `resolver` resolves their names.
     pub fn new<N: Net>(all: Vec<Address>, net: N, resolver: Resolver) -> Self {
         Self { all, network: Rc::new(By(net)), resolver, asked: Semaphore::new(ASKED_MAX) }
     }
 
-    /// Whether there is none.
+    /// Whether there are no judges.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
     }
@@ -168,7 +168,8 @@ impl Judges {
         self.all.len() as u64 * FIELDS_OCTETS_MAX
     }
 
-    /// What they say of a message of so many octets. If one refuses it, it is refused; for good, if one says so.
+    /// The judges' verdict on a message of so many octets. If one rejects it, it is rejected; permanently, if one does
+    /// so permanently.
     pub async fn judge(&self, about: &About, message: &dyn Source, octets: u64) -> Judgement {
         let asks = self.all.iter().map(|judge| -> LocalFuture<'_, Result<Opinion, String>> {
             Box::pin(self.ask_in_time(judge, about, message, octets))
@@ -214,7 +215,7 @@ impl Judges {
         let stream = self.network.connect(remote).await;
         let mut stream = stream.map_err(|error| format!("no connection: {error}"))?;
         let sent = send(&mut *stream, judge, about, message, octets).await;
-        // What it said before it stopped listening counts.
+        // An answer that came before the judge closed its side counts.
         match (receive(&mut *stream, judge.protocol).await, sent) {
             (Ok(opinion), _) => Ok(opinion),
             (Err(_), Err(error)) => Err(error.to_string()),
@@ -287,7 +288,7 @@ async fn send(
     stream.flush().await
 }
 
-/// Reads what is said of it.
+/// Reads a judge's answer.
 async fn receive(stream: &mut dyn Stream, protocol: Protocol) -> Result<Opinion, String> {
     let (mut reader, mut line) = (AnswerReader::default(), Vec::new());
     let mut octets = vec![0; 16 << 10];
@@ -311,7 +312,7 @@ async fn receive(stream: &mut dyn Stream, protocol: Protocol) -> Result<Opinion,
     }
 }
 
-/// What others said, in one line of printable ASCII.
+/// A judge's text as one line of printable ASCII.
 fn printable(text: &str) -> String {
     let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
     text.chars().take(TOLD_CHARS_MAX).map(|c| if is_printable(c) { c } else { '?' }).collect()

@@ -41,19 +41,19 @@ impl fmt::Display for Server {
 pub struct Routes {
     /// Servers for domains, by their names in lower case.
     pub domains: BTreeMap<String, Server>,
-    /// The server for all other domains, if they are not looked up.
+    /// The server for all other domains, instead of a lookup.
     pub smarthost: Option<Server>,
     /// The names of this server, in lower case.
     pub own_names: Vec<String>,
     /// The addresses at which this server, or a port that is forwarded, can be reached.
     pub own_addresses: Vec<IpAddr>,
-    /// The networks of the office, whatever addresses they have.
+    /// The networks of the office.
     pub lan: Vec<IpNet>,
-    /// Whether there is a way to IPv6 addresses.
+    /// Whether IPv6 addresses are reachable.
     pub has_ipv6: bool,
 }
 
-/// The way by which a domain's mail leaves. Messages of the same way can share a connection.
+/// The next hop of a domain's mail. Messages with the same next hop can share a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NextHop {
     /// To a server of the configuration. `is_smarthost`: the one that may ask for a login.
@@ -70,7 +70,7 @@ pub enum NextHop {
 }
 
 impl Routes {
-    /// The way of a domain.
+    /// The next hop for a domain.
     pub fn next_hop(&self, domain: &Domain) -> NextHop {
         let name = match domain {
             Domain::Literal(address) => return NextHop::Literal(*address),
@@ -87,7 +87,7 @@ impl Routes {
 
     /// Whether the address is one of this host.
     pub(super) fn is_own(&self, address: IpAddr) -> bool {
-        // Loopback is this host, whatever a domain calls it.
+        // Loopback is this host, whatever the domain.
         address.is_loopback() || address.is_unspecified() || self.own_addresses.contains(&address)
     }
 

@@ -36,7 +36,7 @@ pub enum NoAnswer {
     NoName,
     /// The name has no such records.
     NoData,
-    /// It cannot be known now.
+    /// The answer is not available now.
     Unavailable,
 }
 
@@ -52,20 +52,20 @@ pub enum Answer {
 /// A server that is to be tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
-    /// What it is called, as a certificate may have it.
+    /// Its name, for its certificate.
     pub name: String,
     /// Where it is.
     pub address: SocketAddr,
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Ask this, and hand the answer to [`Search::answer`].
     Ask(Question),
     /// Try these, in their order.
     Targets(Vec<Target>),
-    /// There is none: what becomes of the recipients.
+    /// There is no server: the outcome for the recipients.
     None(Report),
 }
 
@@ -77,9 +77,9 @@ pub struct Search<'a> {
     /// Whether addresses that are private are servers.
     may_be_private: bool,
     domain: String,
-    /// Hosts that are to be looked up, in their order.
+    /// Hosts that are to be resolved, in order.
     open: VecDeque<MxRecord>,
-    /// The hosts that were looked up, with their addresses.
+    /// Resolved hosts with their addresses.
     found: Vec<(MxRecord, Vec<IpAddr>)>,
     /// The lowest preference at which this server is a host of the domain.
     own_preference: Option<u16>,
@@ -93,7 +93,7 @@ pub struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    /// Begins to search.
+    /// Starts a search.
     pub fn start(routes: &'a Routes, way: &NextHop, rng: &mut impl Rng) -> (Self, Step) {
         let mut search = Self {
             routes,
@@ -137,7 +137,7 @@ impl<'a> Search<'a> {
         (search, step)
     }
 
-    /// Takes in the answer to the question. An answer to another one is none.
+    /// Handles the answer to the question. Answers to other questions are ignored.
     pub fn answer(&mut self, answer: Answer, rng: &mut impl Rng) -> Step {
         match answer {
             Answer::Mx(answer) if self.is_asking_mx => {
@@ -162,7 +162,7 @@ impl<'a> Search<'a> {
         self.next(rng)
     }
 
-    /// Takes in the MX records: what becomes of the recipients, if that is known by them.
+    /// Handles the MX records: returns the outcome for the recipients, if they determine it.
     fn mx(&mut self, answer: Result<Vec<MxRecord>, NoAnswer>, rng: &mut impl Rng) -> Option<Report> {
         let mut hosts = match answer {
             Ok(hosts) => hosts,
@@ -179,7 +179,8 @@ impl<'a> Search<'a> {
         let has_records = !hosts.is_empty();
         hosts.retain(|exchange| !exchange.host.is_empty());
         if hosts.is_empty() && has_records {
-            // RFC 7505, section 3: records without a name. They are no empty list, for which the domain itself stands.
+            // RFC 7505, section 3: records without a name are not an empty list, for which the domain itself would be
+            // used.
             let text = format!("{} takes no mail", self.domain);
             return Some(Report::failed(Status::new(5, 1, 10), text));
         }
@@ -190,7 +191,7 @@ impl<'a> Search<'a> {
         // RFC 5321, section 5.1: those of a preference in any order, which is drawn.
         hosts.shuffle(rng);
         hosts.sort_by_key(|exchange| exchange.preference);
-        // Before any is cut: this server may stand behind many equal ones.
+        // Before the list is cut: this server may come after many with equal preference.
         for exchange in &hosts {
             if self.routes.own_names.contains(&exchange.host) {
                 self.is_loop = true;
@@ -202,7 +203,7 @@ impl<'a> Search<'a> {
         None
     }
 
-    /// This server stands among the hosts, at this place.
+    /// Handles this server's own MX record with `preference`.
     fn meet_own(&mut self, preference: u16) {
         self.own_preference = Some(self.own_preference.map_or(preference, |own| own.min(preference)));
     }

@@ -1,19 +1,20 @@
-//! What is to be done with each message of an account, by what is listed and what is remembered.
+//! The plan for each message of an account, from the listing and the remembered messages.
 //!
-//! A message that was fetched is remembered by its name (UIDL) and the day, in the record that delivers it. It is
-//! deleted there `leave_days` later, and forgotten when a complete listing has it no more: a deletion that was
-//! acknowledged and not done is repeated, and delivers nothing again.
+//! The record that delivers a fetched message remembers the message's identifier (UIDL) and the day. The message is
+//! deleted from the server `leave_days` later, and forgotten when a complete listing lacks it: an acknowledged deletion
+//! that was not carried out is repeated, and causes no second delivery.
 //!
-//! A server without names has the messages remembered by their octets. Such a message has to be fetched to be known, so
-//! it cannot be left there: with `leave_days` the account is refused. Two that are alike to the last octet are one.
+//! If a server has no identifiers, messages are remembered by the digest of their octets. Such a message has to be
+//! fetched to be recognised, so it cannot be left on the server: with `leave_days` the account is rejected. Two
+//! identical messages count as one.
 //!
-//! | message | what becomes of it |
+//! | message | action |
 //! | --- | --- |
 //! | new | fetched, and deleted once it is safe here, or left |
 //! | fetched, and its days are over | deleted |
 //! | fetched, and its days are not over | left |
-//! | longer than a message may be | left, and its receiver is told once |
-//! | of no name, while messages are left there | left; the account's state tells |
+//! | longer than the limit | left, and its receiver is notified once |
+//! | without an identifier, with `leave_days` | left; the account's state says so |
 //! | failed before | fetched behind all others, and not before it is due again |
 
 #[cfg(test)]
@@ -29,16 +30,16 @@ use crate::clock::UnixTime;
 use crate::crypto::Sha256Digest;
 use crate::mail::pop3::client::{Listed, Listing};
 
-/// The most messages that are fetched by one connection, so that what was fetched is deleted now and then.
+/// The most messages that one connection fetches, so that fetched messages are deleted now and then.
 pub const FETCHES_MAX: usize = 1000;
-/// The first wait of a message that could not be taken.
+/// The delay before a failed message is tried again for the first time.
 pub const SETBACK_FIRST: Duration = Duration::from_secs(10 * 60);
 /// The longest.
 pub const SETBACK_LONGEST: Duration = Duration::from_secs(6 * 60 * 60);
-/// The most messages of an account whose setbacks are remembered.
+/// The most messages of an account whose failures are remembered.
 pub const SETBACKS_MAX: usize = 10_000;
 
-/// What a message is remembered by.
+/// The key by which a message is remembered.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
     /// Its name on its server.
@@ -52,11 +53,11 @@ pub enum Name {
 pub enum What {
     /// It is delivered.
     Fetched,
-    /// Its receiver was told that it is too long.
+    /// Its receiver was notified that it is too long.
     Told,
 }
 
-/// What is remembered of a message, in the store's own words for a message that was fetched elsewhere.
+/// A remembered message, in the form of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remembered {
     /// Why.
@@ -68,7 +69,7 @@ pub struct Remembered {
 }
 
 impl Remembered {
-    /// Reads what [`Remembered::to_text`] has written; `None` if it is something else.
+    /// Parses the output of [`Remembered::to_text`]; `None` if it is something else.
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(4, ' ');
         let what = match parts.next()? {
@@ -86,7 +87,7 @@ impl Remembered {
         Some(Self { what, day, name })
     }
 
-    /// The text that the store keeps.
+    /// The stored text.
     pub fn to_text(&self) -> String {
         let what = match self.what {
             What::Fetched => "fetched",
@@ -105,18 +106,18 @@ pub fn day_of(time: UnixTime) -> u64 {
     time.0 / (24 * 60 * 60)
 }
 
-/// All that is remembered of an account.
+/// All remembered messages of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
-    /// By message: the day, and the text by which it is forgotten.
+    /// By message: the day, and the stored text.
     fetched: BTreeMap<Name, (u64, String)>,
     told: BTreeMap<Name, String>,
-    /// What nobody can read, which names no message.
+    /// Unreadable texts, which name no message.
     unreadable: Vec<String>,
 }
 
 impl Memory {
-    /// What these texts of the store say.
+    /// The messages of these stored texts.
     pub fn of<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut memory = Self::default();
         for text in texts {
@@ -139,7 +140,7 @@ impl Memory {
     }
 }
 
-/// Messages that could not be taken, and when they are tried again. This does not outlive the process.
+/// Failed messages with the times of their next tries. This does not survive the process.
 #[derive(Clone, Debug, Default)]
 pub struct Setbacks(BTreeMap<String, Setback>);
 
@@ -150,7 +151,7 @@ struct Setback {
 }
 
 impl Setbacks {
-    /// The message of that key could not be taken now.
+    /// Records a failure of the message with this key.
     pub fn failed(&mut self, now: Instant, key: &str) {
         let wait = self.0.get(key).map_or(SETBACK_FIRST, |former| (former.wait * 2).min(SETBACK_LONGEST));
         if self.0.len() < SETBACKS_MAX || self.0.contains_key(key) {
@@ -169,28 +170,28 @@ impl Setbacks {
     }
 }
 
-/// What is to be done with a message.
+/// The action for a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// It is fetched.
     Fetch,
     /// It is deleted there: it was fetched before.
     Delete,
-    /// It is too long: its receiver is told, and it stays.
+    /// It is too long: notify its receiver, and leave it.
     Tell,
 }
 
-/// A message, and what is to be done.
+/// A message and its action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The message.
     pub message: Listed,
-    /// What is to be done.
+    /// The action.
     pub action: Action,
 }
 
 impl Step {
-    /// By what its setbacks are remembered.
+    /// The key of its failures.
     pub fn key(&self) -> String {
         key_of(&self.message)
     }
@@ -203,15 +204,15 @@ fn key_of(message: &Listed) -> String {
     }
 }
 
-/// What is to be done with an account.
+/// The plan for an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// What is to be done, in this order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
-    /// What is remembered, and is not there any more.
+    /// Remembered messages that are gone from the server.
     pub forget: Vec<String>,
-    /// What is remembered of messages without names, which is to be forgotten unless they come again:
-    /// see [`Plan::forget_after`].
+    /// Remembered messages without identifiers, which are forgotten unless they are found again: see
+    /// [`Plan::forget_after`].
     unless_seen: BTreeMap<Name, String>,
     /// Messages that stay for now: they are too long.
     pub too_long: usize,
@@ -224,14 +225,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// What else is to be forgotten after all steps are done, of which `seen` were the messages without names.
+    /// The further messages to forget after all steps, of which `seen` were the messages without identifiers.
     pub fn forget_after(&self, seen: &BTreeSet<Name>) -> Vec<String> {
         let gone = self.unless_seen.iter().filter(|(name, _)| !seen.contains(name));
         gone.map(|(_, text)| text.clone()).collect()
     }
 }
 
-/// What an account's configuration says of its messages.
+/// The account's settings for its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// For how many days messages stay there once they are fetched.
@@ -240,11 +241,11 @@ pub struct Terms {
     pub message_octets_max: u64,
 }
 
-/// The server gives its messages no names, and they are to be left there.
+/// The server has no identifiers, and messages are to be left there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedsNames;
 
-/// What is to be done with the messages of a listing.
+/// Plans the steps for a listing.
 ///
 /// # Errors
 ///
@@ -260,7 +261,7 @@ pub fn plan(
         return Err(NeedsNames);
     }
     let mut plan = Plan::default();
-    // What failed comes behind the others, so that it cannot be what keeps them from coming.
+    // Failed messages come last, so that they cannot keep the others from being fetched.
     let mut again = Vec::new();
     for message in &listing.messages {
         let step = |action| Step { message: message.clone(), action };
@@ -301,11 +302,11 @@ pub fn plan(
 }
 
 impl Plan {
-    /// Takes note of what is remembered and is not listed.
+    /// Finds remembered messages that are not listed.
     fn forget_gone(&mut self, listing: &Listing, memory: &Memory) {
         let listed = listing.messages.iter().filter_map(|message| message.uidl.clone());
         let listed: BTreeSet<_> = listed.map(Name::Uidl).collect();
-        // All that have no name are fetched, so that those that are remembered come again or are gone.
+        // All messages without identifiers are fetched, so that remembered ones are found again or are gone.
         let nameless = listing.messages.iter().filter(|message| message.uidl.is_none()).count();
         let fetched_nameless = self.steps.iter().filter(|step| step.message.uidl.is_none()).count();
         for (name, (_, text)) in &memory.fetched {

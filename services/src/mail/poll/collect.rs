@@ -1,15 +1,15 @@
-//! One connection to an account: all that is new is fetched, kept and deleted there.
+//! One connection to an account: all new messages are fetched, stored and deleted there.
 //!
-//! | what goes wrong | what comes of it |
+//! | failure | consequence |
 //! | --- | --- |
-//! | the connection breaks | what is durable is remembered, and not delivered again; what was deleted is deleted again |
-//! | it breaks in a message, or the server refuses it | the message comes last the next time, and later each time |
+//! | the connection breaks | stored messages are remembered, and not delivered again; deletions are repeated |
+//! | it breaks within a message, or the server rejects it | the message comes last the next time, with growing delays |
 //! | a mailbox is full | the message stays there, and is tried later; the others come |
-//! | the disk is full, or the store fails | the connection ends in order, and what was fetched is deleted |
-//! | a message is longer than its server said, and than a message may be | the connection is closed, and the message comes last |
-//! | another configuration comes, or the gateway stops | the message at hand is kept, and the connection ends in order |
+//! | the disk is full, or the store fails | the connection is closed with QUIT, and fetched messages are deleted |
+//! | a message is longer than its server said, and than the limit | the connection is closed, and the message comes last |
+//! | a reload, or the gateway stops | the current message is stored, and the connection is closed with QUIT |
 //!
-//! A dry run asks for headers only. It keeps nothing, deletes nothing and remembers nothing.
+//! A dry run requests only headers. It stores, deletes and remembers nothing.
 
 #[cfg(test)]
 mod tests;
@@ -38,22 +38,22 @@ use crate::mail::store::{Change, Incoming, Refused, UIDS_MAX, Uidls};
 use crate::mail::transfer::lines::ToCrlf;
 use crate::net::Stream;
 
-/// Octets by which a message may be longer than its server said: servers count line ends as they keep them.
+/// The octets by which a message may exceed the size in the listing: servers count line ends as they store them.
 const SIZE_SLACK: u64 = 1 << 20;
 
-/// The most messages whose fates are told.
+/// The most messages whose dispositions are reported.
 pub const SEEN_MAX: usize = FETCHES_MAX;
 
-/// What came of a connection to an account.
+/// The outcome of a connection to an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Collected {
     /// Messages that were fetched, and are safe.
     pub fetched: u64,
     /// The octets of those.
     pub octets: u64,
-    /// Messages that the server says it has deleted.
+    /// Messages whose deletion the server has confirmed.
     pub deleted: u64,
-    /// Messages that could not be taken now.
+    /// Messages that failed.
     pub failed: u64,
     /// Messages that stay there, as they are too long.
     pub too_long: usize,
@@ -76,13 +76,13 @@ pub struct Seen {
     pub uidl: Option<String>,
     /// Its octets, as its server counts.
     pub octets: u64,
-    /// What was done.
+    /// The disposition.
     pub fate: Fate,
-    /// Who gets it, and why; `None` if that was not looked at.
+    /// The receivers, and why; `None` if they were not determined.
     pub distributed: Option<Distributed>,
 }
 
-/// What was done with a message, or would have been but for a dry run.
+/// The disposition of a message, or its preview in a dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It was fetched, and is safe here.
@@ -91,7 +91,7 @@ pub enum Fate {
     Deleted,
     /// It stays there, as it is too long.
     TooLong,
-    /// It could not be taken, and is tried again.
+    /// It failed, and is tried again.
     SetBack(String),
 }
 
@@ -107,11 +107,11 @@ impl Fate {
     }
 }
 
-/// How one connection goes.
+/// The parameters of a connection.
 pub struct Visit<'a> {
-    /// Who logs in.
+    /// The credentials.
     pub login: Credentials,
-    /// Whether it only looks at what it would do.
+    /// Whether it is a dry run.
     pub is_dry: bool,
     /// Whether it is to end, behind the message at hand.
     pub has_to_end: &'a dyn Fn() -> bool,
@@ -120,11 +120,11 @@ pub struct Visit<'a> {
 /// Why an account was not fetched to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The server, or the way there.
+    /// The server, or the connection to it.
     Server(Failure),
-    /// The office takes no mail now.
+    /// The store accepts no mail now.
     Store(Refused),
-    /// The server gives messages no names, so they cannot be left there.
+    /// The server has no identifiers, so that messages cannot be left there.
     NeedsNames,
 }
 
@@ -146,7 +146,7 @@ impl From<Failure> for Trouble {
     }
 }
 
-/// Fetches what is new in `account` over `stream`, in the way of `visit`.
+/// Fetches the new messages of `account` over `stream`, with the parameters `visit`.
 pub async fn collect(
     means: &Means,
     stream: Box<dyn Stream>,
@@ -186,7 +186,7 @@ struct Visiting<'a> {
 }
 
 impl Visiting<'_> {
-    /// What is to be done, by what is listed, and what is remembered.
+    /// The plan, from the listing and the remembered messages.
     async fn plan(&mut self) -> Result<(Plan, Memory), Trouble> {
         let listing = match self.connection.next().await {
             Output::Listing(listing) => listing,
@@ -211,7 +211,7 @@ impl Visiting<'_> {
     async fn run(&mut self) -> Result<(), Trouble> {
         let (plan, memory) = self.plan().await?;
         self.forget(&plan.forget).await;
-        // Messages without names that came in this connection.
+        // Messages without identifiers in this connection.
         let mut came = BTreeSet::new();
         for step in &plan.steps {
             if (self.has_to_end)() {
@@ -229,7 +229,7 @@ impl Visiting<'_> {
                 }
                 Action::Fetch => {
                     if let Err(refused) = self.fetch(step, &memory, &mut came).await? {
-                        // What is fetched is deleted all the same.
+                        // Fetched messages are deleted all the same.
                         self.quit().await?;
                         return Err(Trouble::Store(refused));
                     }
@@ -240,7 +240,7 @@ impl Visiting<'_> {
         Ok(self.quit().await?)
     }
 
-    /// Looks at what [`Visiting::run`] would do.
+    /// Previews [`Visiting::run`].
     async fn look(&mut self) -> Result<(), Trouble> {
         let (plan, _) = self.plan().await?;
         for step in plan.steps.iter().take(SEEN_MAX) {
@@ -259,7 +259,7 @@ impl Visiting<'_> {
         Ok(self.quit().await?)
     }
 
-    /// What would become of a message, by its header.
+    /// Previews the disposition of a message, by its header.
     async fn look_at(&mut self, step: &Step) -> Result<(Fate, Option<Distributed>), Failure> {
         self.connection.session.top(step.message.number);
         let (mut lines, mut header) = (ToCrlf::default(), Vec::new());
@@ -281,7 +281,7 @@ impl Visiting<'_> {
         }
     }
 
-    /// Takes note of what was done with a message.
+    /// Records the disposition of a message.
     fn saw(&mut self, step: &Step, fate: Fate, distributed: Option<Distributed>) {
         if self.collected.seen.len() < SEEN_MAX {
             let (uidl, octets) = (step.message.uidl.clone(), step.message.size);
@@ -289,7 +289,7 @@ impl Visiting<'_> {
         }
     }
 
-    /// Fetches one message. Inner error: the office takes none now.
+    /// Fetches one message. Inner error: the store accepts none now.
     async fn fetch(
         &mut self,
         step: &Step,
@@ -384,7 +384,7 @@ impl Visiting<'_> {
         Ok(Ok(()))
     }
 
-    /// The message cannot be taken now.
+    /// Records a failure of the message.
     fn set_back(&mut self, step: &Step, text: &str) {
         warn!("{} of {} stays there for now: {text}", step.key(), self.account.key());
         self.collected.failed += 1;
@@ -416,7 +416,7 @@ impl Visiting<'_> {
         for uidls in texts.chunks(UIDS_MAX) {
             let forget = Change::Forget(Uidls { account: self.account.key(), uidls: uidls.to_vec() });
             if let Err(refused) = self.office.opened.store.change(forget).await {
-                // They are forgotten by a later connection.
+                // A later connection forgets them.
                 return debug!("{} forgets nothing now: {refused}", self.account.key());
             }
         }
@@ -434,16 +434,16 @@ impl Visiting<'_> {
     }
 }
 
-/// A message on its way in.
+/// A message being fetched.
 struct Arrival {
-    /// Where it is kept, unless the store has refused octets of it.
+    /// The stored octets, unless the store has rejected some.
     incoming: Result<Incoming, Refused>,
     lines: ToCrlf,
-    /// Takes out what others say in this server's name. (RFC 8601, section 5)
+    /// Removes forged results of this server. (RFC 8601, section 5)
     strip: Strip,
     /// Its beginning.
     header: Vec<u8>,
-    /// Octets that are kept.
+    /// The stored octets.
     octets: u64,
 }
 
@@ -455,7 +455,7 @@ impl Arrival {
         arrival
     }
 
-    /// Takes the next octets as they come.
+    /// Adds the next octets from the server.
     async fn push(&mut self, part: &[u8]) {
         let (mut octets, mut kept) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
         self.lines.push(part, &mut octets);
@@ -476,8 +476,8 @@ impl Arrival {
         self.keep(octets).await;
     }
 
-    /// Has the store take further octets, unless it has refused some. What it refuses is not read any less: the
-    /// connection goes on behind the message.
+    /// Stores further octets, unless the store has rejected some. Rejected octets are read all the same: the connection
+    /// continues after the message.
     async fn keep(&mut self, octets: &[u8]) {
         self.octets += octets.len() as u64;
         if let Ok(draft) = &mut self.incoming

@@ -1,19 +1,18 @@
-//! Who gets a message of a common mailbox, by what its header says.
+//! The receivers of a message in a common mailbox, by its header.
 //!
-//! The envelope, which would say it, is gone. So the traces of it are looked at, the surest first, and the first rule
-//! that has something to say decides:
+//! The envelope is lost. So its traces are evaluated, the most reliable first, and the first rule with a result
+//! decides:
 //!
-//! | rule | looks at | says nothing if |
+//! | rule | evaluates | no result if |
 //! | --- | --- | --- |
-//! | [`Rule::Envelope`] | the field of the configuration, or the first of [`ENVELOPE_FIELDS`] | it names nobody at a domain of ours |
-//! | [`Rule::Received`] | the clause `for` of the topmost Received fields | it is not there, or names several, or nobody at a domain of ours |
-//! | [`Rule::Addressees`] | Resent-To, Resent-Cc and Resent-Bcc, or else To, Cc and Bcc | it names none of our users |
+//! | [`Rule::Envelope`] | the configured field, or the first of [`ENVELOPE_FIELDS`] | it has no address at a local domain |
+//! | [`Rule::Received`] | the clause `for` of the topmost Received fields | it is missing, has several addresses, or none at a local domain |
+//! | [`Rule::Addressees`] | Resent-To, Resent-Cc and Resent-Bcc, or else To, Cc and Bcc | they have no user's address |
 //! | [`Rule::Otherwise`] | | |
 //!
-//! The envelope and `for` tell of this copy: what they name at a domain of ours and is nobody's goes to whom the
-//! configuration says, and not to others who are named in To and have a copy of their own. Nothing is bounced, as its
-//! sender may have seen it delivered long ago; nothing is distributed to other domains. (Only a user's own rule sends
-//! it on.)
+//! The envelope and `for` belong to this copy: if they name an unknown address at a local domain, the message goes to
+//! the configured user, and not to others in To, who have a copy of their own. Nothing is bounced, as its sender may
+//! have seen it delivered long ago; nothing is distributed to other domains. (Only a user's own rule forwards it.)
 
 #[cfg(test)]
 mod tests;
@@ -27,13 +26,13 @@ use crate::mail::smtp::client::printable;
 /// The fields that hold an envelope's recipient, the surest first.
 pub const ENVELOPE_FIELDS: [&str; 6] =
     ["X-Envelope-To", "Envelope-To", "X-Original-To", "X-Rcpt-To", "X-Delivered-To", "Delivered-To"];
-/// The topmost Received fields that are looked at: those of the provider. What is below can be anybody's.
+/// The topmost Received fields that are evaluated: those of the provider. Lower ones may be forged.
 pub const RECEIVED_MAX: usize = 4;
-/// The most users who get one message.
+/// The most receivers of one message.
 pub const RECEIVERS_MAX: usize = 500;
-/// The most places that a message's header is said to have been looked at for.
+/// The most places that the header line lists as evaluated.
 const LOOKED_AT_MAX: usize = 20;
-/// The characters of what was found in one place.
+/// The most characters quoted from one place.
 const LOOKED_AT_CHARS_MAX: usize = 100;
 
 /// Of an address at some domain.
@@ -41,24 +40,24 @@ const LOOKED_AT_CHARS_MAX: usize = 100;
 pub enum Found {
     /// These users have it.
     Users(Vec<String>),
-    /// It is at a domain of ours, and no user has it.
+    /// It is at a local domain, and no user has it.
     Nobody,
-    /// It is at a domain that is not ours.
+    /// It is at another domain.
     Elsewhere,
 }
 
 /// How an account's messages are distributed.
 #[derive(Clone, Copy, Debug)]
 pub struct Distribution<'a> {
-    /// The field that holds the envelope's recipient; without it the first kind that is there.
+    /// The field with the envelope's recipient; by default the first known kind that is present.
     pub envelope_field: Option<&'a str>,
     /// The name of the account, which its server may put in where it had many recipients.
     pub account: &'a str,
-    /// The users who get what nobody is named in.
+    /// The receivers of messages without a result.
     pub otherwise_to: &'a [String],
 }
 
-/// By what it was decided who gets a message.
+/// The rule that determined the receivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
     /// The account is a person's.
@@ -67,9 +66,9 @@ pub enum Rule {
     Envelope,
     /// The clause `for` of a Received field.
     Received,
-    /// Whom the message is addressed to.
+    /// The addressees.
     Addressees,
-    /// Nobody is named.
+    /// No rule had a result.
     Otherwise,
 }
 
@@ -86,7 +85,7 @@ impl Rule {
     }
 }
 
-/// A user who gets a message.
+/// A user who receives a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Receiver {
     /// The user's name.
@@ -95,21 +94,21 @@ pub struct Receiver {
     pub address: Option<Mailbox>,
 }
 
-/// Who gets a message, and why.
+/// The receivers of a message, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Distributed {
-    /// What decided.
+    /// The rule that decided.
     pub rule: Rule,
     /// The field that decided.
     pub field: Option<String>,
-    /// Who gets it, each once.
+    /// The receivers, without duplicates.
     pub receivers: Vec<Receiver>,
-    /// What was looked at before, each with what was there.
+    /// The places that were evaluated before, with their content.
     pub looked_at: Vec<String>,
 }
 
 impl Distributed {
-    /// The header line that says how it was decided, folded, with its CRLF.
+    /// The header line with the decision, folded, with its CRLF.
     pub fn to_header(&self) -> String {
         let mut line = format!("X-Distributed-By: {}", self.rule.name());
         if let Some(field) = &self.field {
@@ -124,7 +123,7 @@ impl Distributed {
     }
 }
 
-/// `text` as it can stand in a header.
+/// `text` escaped for a header.
 fn comment(text: &str) -> String {
     printable(text)
         .chars()
@@ -132,7 +131,7 @@ fn comment(text: &str) -> String {
         .collect()
 }
 
-/// Who gets the message that begins with `header`; `find` tells of an address.
+/// The receivers of the message that begins with `header`; `find` looks up an address.
 pub fn distribute(header: &[u8], how: &Distribution<'_>, find: impl Fn(&Mailbox) -> Found) -> Distributed {
     let mut search = Search { fields: fields(header), how, find, looked_at: Vec::new() };
     let (rule, decided) = match search.envelope() {
@@ -162,11 +161,11 @@ struct Search<'a, F> {
     looked_at: Vec<String>,
 }
 
-/// A field, and who is named there.
+/// A field, and the receivers by it.
 type Decided = (String, Vec<Receiver>);
 
 impl<F: Fn(&Mailbox) -> Found> Search<'_, F> {
-    /// Who the envelope's field names; nobody at all if it names addresses of ours that no user has.
+    /// The receivers by the envelope's field; an empty list if it names only unknown local addresses.
     fn envelope(&mut self) -> Option<Decided> {
         let names: Vec<&str> = match self.how.envelope_field {
             Some(name) => vec![name],
@@ -195,7 +194,7 @@ impl<F: Fn(&Mailbox) -> Found> Search<'_, F> {
         of_name.flat_map(|(_, value)| addresses(value)).collect()
     }
 
-    /// Whether an address in the envelope tells of somebody at a domain of ours, and not of the account.
+    /// Whether an address in the envelope is at a local domain, and not the account's own.
     fn names_somebody(&self, mailbox: &Mailbox) -> bool {
         match (self.find)(mailbox) {
             Found::Users(_) => true,
@@ -212,14 +211,14 @@ impl<F: Fn(&Mailbox) -> Found> Search<'_, F> {
         }
     }
 
-    /// Whom the provider received the message for.
+    /// The receivers by the clause `for`.
     fn received(&mut self) -> Option<Decided> {
         let values = self.fields.iter().filter(|(name, _)| name == "received").take(RECEIVED_MAX);
         let clauses: Vec<_> = values.map(|(_, value)| received_for(value)).collect();
         for clause in clauses {
             match clause {
                 ReceivedFor::Absent => {}
-                // What is below tells of the way to the list or to whoever sent it on.
+                // Lower fields belong to a list or a forwarder before.
                 ReceivedFor::Unclear(text) => {
                     self.note("Received for", &text);
                     return None;
@@ -235,7 +234,7 @@ impl<F: Fn(&Mailbox) -> Found> Search<'_, F> {
         None
     }
 
-    /// Whom the message is addressed to, of our users.
+    /// The users among the addressees.
     fn addressees(&mut self) -> Option<Decided> {
         let (mut names, mut found) = (Vec::new(), Vec::new());
         for kinds in [["Resent-To", "Resent-Cc", "Resent-Bcc"], ["To", "Cc", "Bcc"]] {
@@ -257,7 +256,7 @@ impl<F: Fn(&Mailbox) -> Found> Search<'_, F> {
         None
     }
 
-    /// The users who have these addresses, each once.
+    /// The users with these addresses, without duplicates.
     fn users(&self, addresses: &[Mailbox]) -> Vec<Receiver> {
         let (mut known, mut receivers) = (BTreeSet::new(), Vec::new());
         for address in addresses {

@@ -1,6 +1,6 @@
-//! Polling: mail that is fetched from mailboxes elsewhere, by POP3.
+//! Polling: fetching mail from remote mailboxes by POP3.
 //!
-//! An account is one person's, or a common mailbox whose messages are distributed by what their headers say.
+//! An account is one user's, or a common mailbox whose messages are distributed by their headers.
 //!
 //! ```text
 //!   Listing ─┬─► account: plan ─► Fetch, Delete, Leave
@@ -9,11 +9,10 @@
 //!             header ─► distribute ─► receivers
 //! ```
 //!
-//! [`collect`](collect::collect) drives a connection by it, and keeps what comes in the [`office`](office::Office)'s
-//! store. [`Polls`] looks at each account when it is due, for as long as the gateway runs.
+//! [`collect`](collect::collect) drives a connection by it, and stores messages for the [`office`](office::Office).
+//! [`Polls`] polls each account when it is due, for the gateway's lifetime.
 //!
-//! What an account remembers of a message is in the record that delivers it, so a crash can repeat a download but never
-//! a delivery.
+//! The record that delivers a message also remembers it, so a crash can repeat a download but never a delivery.
 
 pub mod account;
 pub mod collect;

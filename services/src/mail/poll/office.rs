@@ -1,4 +1,4 @@
-//! The office that mail is fetched for: who gets a message, and how it is kept.
+//! The delivery of fetched mail: its receivers, and its storage.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -32,9 +32,9 @@ use crate::words;
 
 /// The office that mail is fetched for.
 pub struct Office {
-    /// Where mail is kept.
+    /// The open mail store.
     pub opened: Rc<Opened>,
-    /// Who receives mail here.
+    /// The directory of local receivers.
     pub directory: Directory,
     /// The server's name, in Received fields.
     pub hostname: String,
@@ -44,13 +44,13 @@ pub struct Office {
     pub message_octets_max: u64,
     /// While the disk has room for fewer octets, nothing is fetched.
     pub disk_reserve: u64,
-    /// What is said of persons' mail.
+    /// The users' rules.
     pub rules: Rules,
-    /// Who outside looks at each message.
+    /// The judges.
     pub judges: Judges,
-    /// What is counted.
+    /// The counters.
     pub stats: Rc<RefCell<Stats>>,
-    /// The way out, by which rules send mail on.
+    /// The queue for messages that rules forward.
     pub remote: Rc<dyn Remote>,
     /// The time.
     pub clock: Rc<dyn Clock>,
@@ -59,14 +59,14 @@ pub struct Office {
 /// A message that has come whole.
 pub(super) struct Arrived<'a> {
     pub incoming: Incoming,
-    /// Octets of it, as it is kept.
+    /// Its octets, as stored.
     pub octets: u64,
     pub header: &'a [u8],
     pub distributed: &'a Distributed,
 }
 
 impl Office {
-    /// Who gets the message of `account` that begins with `header`.
+    /// The receivers of the message of `account` that begins with `header`.
     pub fn receivers(&self, account: &Account, header: &[u8]) -> Distributed {
         match &account.receives {
             Receives::Person(user) => Distributed {
@@ -77,7 +77,7 @@ impl Office {
             },
             Receives::Everybody { otherwise_to, envelope_field } => {
                 let otherwise_to = otherwise_to.clone().map_or(ForwardPath::Postmaster, ForwardPath::Mailbox);
-                // Who was there when the configuration was read.
+                // The users when the configuration was read.
                 let otherwise_to = match self.find(&otherwise_to) {
                     Found::Users(users) => users,
                     Found::Nobody | Found::Elsewhere => Vec::new(),
@@ -95,7 +95,7 @@ impl Office {
 
     fn find(&self, path: &ForwardPath) -> Found {
         match self.directory.find(path, |_| false) {
-            // It is distributed among users only, so members elsewhere of an alias do not get it.
+            // It is distributed among users only, so an alias's members at other domains do not get it.
             Place::Here(reached) if !reached.users.is_empty() => {
                 Found::Users(reached.users.into_iter().map(str::to_owned).collect())
             }
@@ -104,7 +104,7 @@ impl Office {
         }
     }
 
-    /// What stands before a message of `account`.
+    /// The fields to prepend to a message of `account`.
     pub(super) fn received(&self, account: &Account) -> String {
         let (server, hostname) = (&account.server, &self.hostname);
         format!(
@@ -113,8 +113,8 @@ impl Office {
         )
     }
 
-    /// Whether a message of that size has room in the mailbox of the person who gets it. Of a common account that is
-    /// found out when its header is there.
+    /// Whether a message of that size fits into the mailbox of the account's user. For a common account this is checked
+    /// once its header is there.
     pub(super) async fn check_room(&self, account: &Account, octets: u64) -> Result<(), Refused> {
         let Receives::Person(user) = &account.receives else { return Ok(()) };
         let mailbox = self.mailbox_of(user).await?;
@@ -126,7 +126,7 @@ impl Office {
         self.opened.mailbox_of(user).await
     }
 
-    /// The deliveries to those receivers, of whom `from` is told.
+    /// The deliveries to those receivers, with `from` in their header lines.
     async fn deliveries(&self, distributed: &Distributed) -> Result<Vec<Delivery>, Refused> {
         let mut deliveries: Vec<Delivery> = Vec::new();
         for Receiver { user, address } in &distributed.receivers {
@@ -143,9 +143,9 @@ impl Office {
         Ok(deliveries)
     }
 
-    /// Has a message be durable, in the mailboxes of all who get it, and remembered as fetched. If one of the mailboxes
-    /// is full it is in none: what is fetched for one is not fetched again for another. What a judge refuses is junk,
-    /// as nobody can be told that it is refused; no rule looks at that.
+    /// Stores a message in the mailboxes of all receivers, and remembers it as fetched. If one mailbox is full, it is
+    /// stored in none: it is not fetched again for a single one. A message that a judge rejects is filed as junk, as
+    /// its sender cannot be notified; no rule is applied to it.
     pub(super) async fn keep(
         &self,
         account: &Account,
@@ -154,7 +154,7 @@ impl Office {
     ) -> Result<Stored, Refused> {
         let mut deliveries = self.deliveries(distributed).await?;
         for Delivery { mailbox, prefix, .. } in &deliveries {
-            // What judges put before it is known later.
+            // The fields from judges are known later.
             incoming.reserve(*mailbox, prefix.len() as u64 + self.judges.fields_octets_max())?;
         }
         let return_path = header::fields(header).into_iter().find(|(name, _)| name == "return-path");
@@ -185,7 +185,7 @@ impl Office {
             self.opened.file(&mut deliveries, JUNK).await;
             Sorted { deliveries, ..Sorted::default() }
         } else {
-            // Nobody asked for anything by POP3.
+            // There are no DSN requests in POP3.
             let sender = (&sender, &Asked::new());
             sorter.sort(&mut incoming, sender, &head, deliveries, Vec::new()).await
         };
@@ -211,7 +211,7 @@ impl Office {
         Ok(stored)
     }
 
-    /// What judges outside make of a message of `account`.
+    /// The judges' verdict on a message of `account`.
     async fn judge(&self, account: &Account, about: &About, message: (&Incoming, u64)) -> Verdict {
         if self.judges.is_empty() {
             return Verdict::accept();
@@ -222,7 +222,7 @@ impl Office {
         stats.judged += 1;
         stats.judges_silent += silent;
         if let Action::Refuse(Refusal::Policy { is_temporary: true, .. }) = verdict.action {
-            // Nobody sends it again: what is only put off is taken.
+            // There is no sender to retry, so a temporary rejection becomes acceptance.
             verdict.action = Action::Accept;
         }
         if let Action::Refuse(refusal) = &verdict.action {
@@ -233,7 +233,7 @@ impl Office {
         verdict
     }
 
-    /// The addresses of those who get a message.
+    /// The addresses of the receivers.
     fn recipients(&self, distributed: &Distributed) -> Vec<ForwardPath> {
         let addresses = distributed.receivers.iter().filter_map(|Receiver { user, address }| {
             address.clone().or_else(|| Mailbox::parse(&format!("{user}@{}", self.domain)).ok())
@@ -241,7 +241,7 @@ impl Office {
         addresses.map(ForwardPath::Mailbox).collect()
     }
 
-    /// By what mail is sorted for those who receive it.
+    /// The sorter for the receivers' rules.
     fn sorter(&self) -> Sorter<'_> {
         Sorter {
             opened: &self.opened,
@@ -260,8 +260,8 @@ impl Office {
         Accept { time: now.0, source: format!("{} by POP3", account.server), origin, ..Accept::default() }
     }
 
-    /// Tells who gets the account's mail that a message of `octets` is too long, and stays there. That this was told is
-    /// in the record of the notice.
+    /// Notifies the receiver that a message of `octets` is too long and stays on the server. The record of the notice
+    /// remembers that.
     pub(super) async fn tell(&self, account: &Account, name: Name, octets: u64) -> Result<Stored, Refused> {
         let distributed = self.receivers(account, b"");
         let deliveries = self.deliveries(&distributed).await?;

@@ -1,9 +1,8 @@
 //! All accounts that are polled, over all configurations.
 //!
-//! Each account has a task that looks at it when it is due, or when somebody asks for that. What is known of an account
-//! (when it is due, what failed, which of its messages wait) goes on when another configuration comes, and its turn
-//! goes over too: two connections to one account, of which one does not know what the other has fetched, there are
-//! never.
+//! Each account has a task that polls it when it is due, or on request. The state of an account (when it is due, its
+//! last failure, its failed messages) survives a reload, and so does its lock: there are never two connections to one
+//! account that do not know of each other's messages.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
@@ -42,12 +41,12 @@ use crate::work::Work;
 
 /// Accounts that are connected to at a time; the others wait.
 pub const CONNECTIONS_MAX: usize = 8;
-/// How long after its beginning a connection begins with no further message: it ends in order, so that what it has
-/// fetched is deleted, and the next one goes on.
+/// The time after which a connection fetches no further message: it is closed with QUIT, so that the fetched messages
+/// are deleted, and the next connection continues.
 pub const ENOUGH_AFTER: Duration = Duration::from_secs(60 * 60);
-/// The most who wait for a look at one account.
+/// The most pending requests to poll one account.
 pub const ASKED_MAX: usize = 16;
-/// How long whoever asks for a look at all accounts waits for it.
+/// The timeout of a request to poll all accounts.
 pub const ASKED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
 /// All accounts that are polled, over all configurations.
@@ -59,9 +58,9 @@ pub struct Polls<N: Net> {
     stats: Rc<RefCell<Stats>>,
 }
 
-/// What is known of an account, whichever configuration has it.
+/// The state of an account over all configurations.
 struct Known {
-    /// What of its messages could not be taken. Held by whoever is connected to it.
+    /// The failed messages. Locked during a connection.
     turn: Mutex<Setbacks>,
     is_connected: Cell<bool>,
     account: RefCell<Account>,
@@ -79,29 +78,29 @@ struct Asked {
     answer: oneshot::Sender<Looked>,
 }
 
-/// What came of a look at an account.
+/// The outcome of a poll of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Looked {
     /// The account.
     pub account: String,
     /// Why it was not fetched to its end.
     pub error: Option<String>,
-    /// What was done, or would have been.
+    /// The result, or its preview.
     pub collected: Collected,
 }
 
-/// How an account stands.
+/// The status of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// The account.
     pub account: String,
     /// Its server, with the port.
     pub server: String,
-    /// The user who gets what is there; `None` if that is distributed.
+    /// The user who receives the mail; `None` if it is distributed.
     pub user: Option<String>,
     /// Whether it is connected to now.
     pub is_connected: bool,
-    /// When it is looked at, and what came of it last.
+    /// The next poll and the last outcomes.
     pub schedule: Schedule,
     /// Messages that were fetched since the gateway began.
     pub fetched: u64,
@@ -109,13 +108,13 @@ pub struct Standing {
     pub deleted: u64,
     /// Messages that stay there, as they are too long.
     pub too_long: usize,
-    /// Messages that could not be taken, and are tried again.
+    /// Failed messages that are tried again.
     pub set_back: usize,
     /// Messages that stay there, as they have no names of their own.
     pub nameless: usize,
 }
 
-/// By what one configuration polls.
+/// The state of one configuration.
 pub(super) struct Active<N: Net> {
     pub settings: Settings,
     pub net: N,
@@ -128,9 +127,9 @@ pub(super) struct Active<N: Net> {
     pub addresses: Subscription,
     pub rng: RefCell<StdRng>,
     pub office: OnceCell<Office>,
-    /// Whether nothing new is to be begun.
+    /// Whether no new poll may begin.
     pub is_ending: watch::Sender<bool>,
-    /// Looks that are under way.
+    /// Polls in progress.
     pub under_way: watch::Sender<usize>,
 }
 
@@ -145,7 +144,7 @@ impl<N: Net> Active<N> {
         _ = is_ending.wait_for(|is_ending| *is_ending).await;
     }
 
-    /// The office, once its store takes messages; `None` if it does not.
+    /// The office, once its store accepts messages; `None` if it does not.
     async fn office(&self, stats: &Rc<RefCell<Stats>>) -> Option<&Office> {
         let opened = self.ground.ready().await?;
         let mail = &self.settings.mail;
@@ -176,7 +175,7 @@ impl<N: Net> Polls<N> {
         }
     }
 
-    /// What it has counted.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         self.stats.borrow().clone()
     }
@@ -185,7 +184,7 @@ impl<N: Net> Polls<N> {
         count(&mut self.stats.borrow_mut());
     }
 
-    /// How each account stands, in the order of the configuration.
+    /// The status of each account, in the order of the configuration.
     pub fn standings(&self) -> Vec<Standing> {
         let Some(active) = self.active.borrow().clone() else { return Vec::new() };
         let known = self.known.borrow();
@@ -193,7 +192,8 @@ impl<N: Net> Polls<N> {
         of_accounts.filter_map(|account| Some(known.get(&account.key())?.standing())).collect()
     }
 
-    /// Looks at all accounts now, and tells what came of each within [`ASKED_WITHIN`]. `is_dry`: nothing is fetched.
+    /// Polls all accounts now, and returns the outcomes that come within [`ASKED_WITHIN`]. `is_dry`: nothing is
+    /// fetched.
     pub async fn look_at_all(&self, is_dry: bool) -> Vec<Looked> {
         let Some(active) = self.active.borrow().clone() else { return Vec::new() };
         let until = active.clock.now() + ASKED_WITHIN;
@@ -201,7 +201,7 @@ impl<N: Net> Polls<N> {
             let known = self.known.borrow().get(&account.key()).cloned();
             (account.key(), known.and_then(|known| known.ask(is_dry)))
         });
-        // All of them are asked before the first is waited for.
+        // All are requested before the first is awaited.
         let asked: Vec<_> = asked.collect();
         let mut looked = Vec::new();
         for (account, answer) in asked {
@@ -223,7 +223,7 @@ impl<N: Net> Polls<N> {
         looked
     }
 
-    /// Polls by `active` from now on; with none, not at all.
+    /// Polls with `active` from now on; `None` stops polling.
     pub(super) fn set(&self, active: Option<&Rc<Active<N>>>) {
         *self.active.borrow_mut() = active.cloned();
         let mut before = std::mem::take(&mut *self.known.borrow_mut());
@@ -244,7 +244,7 @@ impl<N: Net> Polls<N> {
         }
     }
 
-    /// What polls the accounts of `active`, one each.
+    /// The tasks that poll the accounts of `active`, one each.
     pub(super) fn tasks(self: &Rc<Self>, active: &Rc<Active<N>>) -> Vec<impl Future<Output = ()> + 'static> {
         let known = self.known.borrow();
         let tasks = active.settings.accounts.iter().filter_map(|account| {
@@ -266,7 +266,7 @@ impl<N: Net> Polls<N> {
             if !known.is_due(active.clock.now()) {
                 let (due, waits_for_way) = known.when();
                 let has_way = async {
-                    // When nobody publishes any more, this ends.
+                    // This ends when the publisher is gone.
                     if !waits_for_way || addresses.changed().await.is_err() {
                         pending::<()>().await;
                     }
@@ -276,9 +276,9 @@ impl<N: Net> Polls<N> {
                 first_of(active.ending(), first_of(known.woken.notified(), first_of(due, has_way))).await;
                 continue;
             }
-            // What changes from now on can be a way that the look does not know.
+            // A later change may be connectivity that the poll does not know of.
             addresses.mark_unchanged();
-            // Those who ask from now on ask for the next look.
+            // Later requests are for the next poll.
             let asked = std::mem::take(&mut *known.asked.borrow_mut());
             let (dry, wet): (Vec<_>, Vec<_>) = asked.into_iter().partition(|asked| asked.is_dry);
             for (asked, is_dry) in [(dry, true), (wet, false)] {
@@ -288,14 +288,14 @@ impl<N: Net> Polls<N> {
                 }
                 let Some(looked) = self.look(&active, &account, &known, is_dry).await else { return };
                 for asked in asked {
-                    // Who has gone away need not be told.
+                    // The requester may be gone.
                     _ = asked.answer.send(looked.clone());
                 }
             }
         }
     }
 
-    /// Looks at an account once; `None` if `active` has ended before.
+    /// Polls an account once; `None` if `active` has ended before.
     async fn look(
         &self,
         active: &Rc<Active<N>>,
@@ -327,7 +327,7 @@ impl<N: Net> Polls<N> {
         Some(Looked { account: account.key(), error, collected })
     }
 
-    /// Remembers and tells what came of a look.
+    /// Records and logs the outcome of a poll.
     fn take_note(
         &self,
         active: &Active<N>,
@@ -361,7 +361,7 @@ impl<N: Net> Polls<N> {
         });
     }
 
-    /// Connects to the account's server, and fetches what is new.
+    /// Connects to the account's server, and fetches new messages.
     async fn visit(
         &self,
         active: &Active<N>,
@@ -408,7 +408,7 @@ impl<N: Net> Default for Polls<N> {
     }
 }
 
-/// A look that is under way, until this is dropped.
+/// A poll in progress, until this is dropped.
 struct UnderWay<'a, N: Net> {
     active: &'a Active<N>,
     known: &'a Known,
@@ -448,13 +448,13 @@ impl Known {
         !self.asked.borrow().is_empty() || self.schedule.borrow().due <= now
     }
 
-    /// When it is looked at next, and whether that waits for a way to its server.
+    /// When it is polled next, and whether that waits for connectivity.
     fn when(&self) -> (Instant, bool) {
         let schedule = self.schedule.borrow();
         (schedule.due, schedule.waits_for_way)
     }
 
-    /// Asks for a look; `None` if too many do.
+    /// Requests a poll; `None` if too many requests are pending.
     fn ask(&self, is_dry: bool) -> Option<oneshot::Receiver<Looked>> {
         let mut asked = self.asked.borrow_mut();
         if asked.len() >= ASKED_MAX {

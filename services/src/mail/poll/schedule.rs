@@ -1,19 +1,19 @@
-//! When an account is looked at, and what came of it last.
+//! When an account is polled, and its last outcomes.
 
 use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-/// The longest wait after an account could not be fetched several times, unless it is looked at less often anyway.
+/// The longest interval after repeated failures, unless the account's own is longer.
 pub const LONGEST_WAIT: Duration = Duration::from_secs(60 * 60);
-/// Accounts are looked at for the first time within this time after a start.
+/// The time after a start within which accounts are polled first.
 pub const FIRST_WITHIN: Duration = Duration::from_secs(10);
-/// How long a look can wait because the one before it left something to be fetched.
+/// The delay of a poll that continues an incomplete one.
 const AT_ONCE: Duration = Duration::from_secs(1);
-/// The failures beyond which the wait does not grow, whatever it is.
+/// The failures beyond which the interval does not grow.
 const DOUBLINGS_MAX: u32 = 16;
 
-/// What came of a look at an account.
+/// The outcome of a poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// All was fetched that there is to be fetched; `is_more`: as much as one connection fetches.
@@ -25,29 +25,29 @@ pub enum Outcome {
     Later(String),
     /// It was not fetched, and may never be.
     Failed(String),
-    /// There is no way to the server, so none was tried.
+    /// The server is not reachable, so it was not contacted.
     NoWay,
 }
 
-/// When an account is looked at next, and what came of it last.
+/// When an account is polled next, and its last outcomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
-    /// When it is looked at next.
+    /// When it is polled next.
     pub due: Instant,
-    /// Looks since the last success that failed.
+    /// The failed polls since the last success.
     pub failures: u32,
-    /// Whether the next look waits for a way to the server.
+    /// Whether the next poll waits for connectivity.
     pub waits_for_way: bool,
-    /// When it was last fetched to its end.
+    /// When it was last fetched completely.
     pub last_success: Option<Instant>,
-    /// When it was last not fetched, and why.
+    /// The last failure and its reason.
     pub last_failure: Option<(Instant, String)>,
-    /// Whether that was the last look that came to an end.
+    /// Whether that was the last completed poll.
     is_failing: bool,
 }
 
 impl Schedule {
-    /// An account of which nothing is known. `dice`: from 0 to 999, drawn.
+    /// An account without history. `dice`: random, from 0 to 999.
     pub fn new(now: Instant, dice: u32) -> Self {
         let due = now + FIRST_WITHIN * dice.min(999) / 1000;
         Self {
@@ -60,20 +60,20 @@ impl Schedule {
         }
     }
 
-    /// It is looked at soon, as it has changed.
+    /// Polls it soon, as its settings have changed.
     pub fn hasten(&mut self, now: Instant, dice: u32) {
         let first = Self::new(now, dice);
         (self.due, self.failures, self.waits_for_way) = (self.due.min(first.due), 0, false);
     }
 
-    /// Why it is not fetched, if the last look did not fetch it.
+    /// The reason why it is not fetched, if the last poll failed.
     pub fn trouble(&self) -> Option<&str> {
         let (_, why) = self.last_failure.as_ref().filter(|_| self.is_failing)?;
         Some(why)
     }
 
-    /// Takes note of what came of a look at an account that is looked at `every` so often. `dice`: from 0 to 999,
-    /// drawn, so that accounts do not keep step.
+    /// Records the outcome of a poll of an account with the interval `every`. `dice`: random, from 0 to 999, so that
+    /// accounts do not synchronise.
     pub fn looked(&mut self, now: Instant, every: Duration, outcome: &Outcome, dice: u32) {
         self.waits_for_way = *outcome == Outcome::NoWay;
         let wait = match outcome {
@@ -129,7 +129,7 @@ mod tests {
         assert_eq!(schedule.trouble(), Some("refused"));
         schedule.looked(NOW + EVERY, EVERY, &Outcome::Fetched { is_more: false }, 500);
         assert_eq!((schedule.failures, schedule.trouble()), (0, None));
-        // What is looked at once a day is not looked at more often for its failures.
+        // An account that is polled once a day is not polled more often after failures.
         schedule.looked(NOW, 24 * LONGEST_WAIT, &failed(), 500);
         assert_eq!(wait(&schedule), 24 * 3600);
     }

@@ -17,7 +17,7 @@ use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, Service, State, Unprepared};
 use crate::watch;
 
-/// What is known of polling.
+/// The static description of the service.
 pub const KIND: Kind = Kind {
     name: "polling",
     ports: &[],
@@ -28,12 +28,12 @@ pub const KIND: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What a configuration says of polling.
+/// The service's part of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What it says of the mail services: the names of the office and its people.
+    /// The part of all mail services: the office's domains and users.
     pub mail: service::Settings,
-    /// The mailboxes elsewhere. None is there twice.
+    /// The remote mailboxes, without duplicates.
     pub accounts: Vec<Account>,
 }
 
@@ -45,8 +45,8 @@ pub struct OfficePolling<N: Net> {
 }
 
 impl<N: Net> OfficePolling<N> {
-    /// The service that fetches what `polls` has accounts for, into the store of `ground`. What users' rules send on
-    /// goes to `remote`.
+    /// The service that fetches the accounts of `polls` into the store of `ground`. Messages that users' rules forward
+    /// go to `remote`.
     pub fn new(ground: Rc<Ground>, polls: Rc<Polls<N>>, remote: Rc<dyn Remote>) -> Self {
         Self { ground, polls, remote }
     }
@@ -128,7 +128,7 @@ impl<N: Net> Instance for NoAccounts<N> {
 struct OfficeInstance<N: Net> {
     active: Rc<Active<N>>,
     polls: Rc<Polls<N>>,
-    /// What the store is opened with, until it is.
+    /// The parameters for opening the store, until it is open.
     opener: RefCell<Option<Opener>>,
     this: Weak<Self>,
 }

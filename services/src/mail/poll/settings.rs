@@ -1,4 +1,4 @@
-//! What polling is told of an account.
+//! The settings of an account.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::mail::address::Mailbox;
 use crate::mail::pop3::client::Encryption;
 use crate::mail::secret::Secret;
 
-/// A mailbox elsewhere.
+/// A remote mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     /// The server's name in lower case, or its address.
@@ -19,37 +19,37 @@ pub struct Account {
     pub username: String,
     /// Its password.
     pub password: Secret,
-    /// Who gets what is there.
+    /// The receivers of its messages.
     pub receives: Receives,
-    /// How often it is looked at.
+    /// The interval of polls.
     pub every: Duration,
     /// For how many days messages stay there once they are fetched.
     pub leave_days: u64,
 }
 
-/// Who gets what is in an account.
+/// The receivers of an account's messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Receives {
     /// This user.
     Person(String),
-    /// Whom each message is for.
+    /// The addressees of each message.
     Everybody {
-        /// Whose mail is what names nobody: an address of ours; without one the postmaster's.
+        /// The local address for messages without a known addressee; by default the postmaster's.
         otherwise_to: Option<Mailbox>,
-        /// The field that holds the envelope's recipient; without one the first kind that is there.
+        /// The field with the envelope's recipient; by default the first known kind that is present.
         envelope_field: Option<String>,
     },
 }
 
 impl Account {
-    /// The address of the person whose account it is, if the account is called by it. A common one is nobody's.
+    /// The user's address that is the account's login, if it is one. A common account has none.
     pub fn address(&self) -> Option<Mailbox> {
         let is_of_person = matches!(self.receives, Receives::Person(_));
         Mailbox::parse(&self.username).ok().filter(|_| is_of_person)
     }
 
-    /// By what the store remembers messages of the account. The port is not of it, so that who goes over to TLS gets
-    /// nothing twice.
+    /// The key of the account's remembered messages. It excludes the port, so that a change to TLS causes no second
+    /// delivery.
     pub fn key(&self) -> String {
         format!("{}@{}", self.username, self.server)
     }

@@ -1,23 +1,23 @@
-//! What polling counts.
+//! The counters of polling.
 
 gatepost_ground::counters! {
-/// What has happened since the gateway began.
+/// Counters since the gateway started.
 pub struct Stats {
-    /// Connections to servers of accounts that came about.
+    /// Established connections to servers of accounts.
     pub connections: u64,
-    /// Looks at accounts that did not fetch them to their end.
+    /// Polls that failed.
     pub failures: u64,
     /// Messages that were fetched, and are in mailboxes here.
     pub fetched: u64,
     /// Messages that were deleted on their servers.
     pub deleted: u64,
-    /// Messages that could not be taken, and are tried again.
+    /// Failed messages that are tried again.
     pub set_back: u64,
-    /// Messages that were shown to judges outside.
+    /// Messages passed to judges.
     pub judged: u64,
-    /// Messages that a judge refused, and that went to the folder for junk.
+    /// Messages that a judge rejected, and that were filed as junk.
     pub judged_away: u64,
-    /// Times that a judge had no opinion in time, and the message was taken all the same.
+    /// Messages accepted without a judge's verdict, as it did not answer in time.
     pub judges_silent: u64,
 }
 }

@@ -1,7 +1,7 @@
-//! The way to an account's server.
+//! The connection to an account's server.
 //!
-//! The server's name is resolved by the gateway's own name service. An address of the gateway's own is none that is
-//! polled: mail would be fetched from where it is put. A server on the LAN is reached without a way out.
+//! The gateway's own resolver resolves the server's name. The gateway's own addresses are excluded, as mail would be
+//! fetched from where it is delivered. A server on the LAN needs no internet.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
@@ -27,13 +27,13 @@ pub const ADDRESSES_MAX: usize = 4;
 /// Why there is no connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoConnection {
-    /// There is no way out now.
+    /// The internet is not reachable now.
     NoWay,
     /// For this reason.
     Failed(String),
 }
 
-/// What a connection to the account's server needs. The server has to prove its name, as it is sent a password.
+/// The environment of a connection to the account's server. The server has to authenticate, as it gets a password.
 pub(super) fn means<N: Net>(active: &Active<N>, account: &Account) -> Means {
     let tls: Rc<dyn StartTls> = match &active.tls {
         Some(tls) => Rc::new(TlsTo { tls: Rc::clone(tls), name: account.server.clone(), has_to_prove: true }),
@@ -42,7 +42,7 @@ pub(super) fn means<N: Net>(active: &Active<N>, account: &Account) -> Means {
     Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls }
 }
 
-/// A connection to the account's server, under TLS if it begins with that.
+/// Connects to the account's server, with implicit TLS if configured.
 pub(super) async fn connect<N: Net>(
     active: &Active<N>,
     account: &Account,

@@ -11,30 +11,30 @@
 //!
 //! How it is driven:
 //!
-//! 1. Take [`Session::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before
-//!    the next output is taken.
-//! 2. Give [`Session::receive`] all octets that come. Those of a message are handed on at once, so a driver that takes
-//!    all outputs before it reads on holds no more of a message than it has read.
+//! 1. Take [`Session::poll_output`] until there is none. Write the octets of an [`Output::Send`] before taking the next
+//!    output.
+//! 2. Pass all received octets to [`Session::receive`]. Those of a message are passed on at once, so a driver that
+//!    takes all outputs before it reads on holds no more of a message than it has read.
 //! 3. At [`Session::deadline`] call [`Session::handle_timeout`].
-//! 4. Behind [`Output::Listing`] and each [`Output::Answered`] one of [`Session::retrieve`], [`Session::top`],
-//!    [`Session::delete`] and [`Session::quit`] is to be called. [`Output::Close`] comes last, in any case.
+//! 4. After [`Output::Listing`] and each [`Output::Answered`], call one of [`Session::retrieve`], [`Session::top`],
+//!    [`Session::delete`] and [`Session::quit`]. [`Output::Close`] always comes last.
 //!
-//! The server deletes when it has answered QUIT, and not before: a connection that is lost has deleted nothing, as far
-//! as can be known (RFC 1939, section 6). Whoever deletes has the message safe before.
+//! The server deletes when it has answered QUIT, and not before: a lost connection must be assumed to have deleted
+//! nothing (RFC 1939, section 6). A caller stores a message safely before it deletes it.
 //!
-//! What a server may do, and what comes of it:
+//! Misbehaviour of servers, and its consequences:
 //!
 //! | server | client |
 //! | --- | --- |
-//! | speaks where nothing was asked, such as in clear behind the `+OK` to STLS | the connection is closed (RFC 2595, section 4) |
+//! | sends unsolicited octets, such as in clear after the `+OK` to STLS | the connection is closed (RFC 2595, section 4) |
 //! | offers no STLS, or its TLS does not come about | no password is sent, unless the settings allow that |
-//! | sends a line or a list without end, or what is no POP3 | the connection is closed |
+//! | sends an endless line or list, or no POP3 | the connection is closed |
 //! | lists more than [`LISTED_MAX`] messages | the first of them are listed, and the listing is not complete |
-//! | has no UIDL, or gives two messages one name | the messages have no name |
-//! | takes its time | each reply, and each portion of a message, has [`REPLY_TIMEOUT`]; all of a reply has [`COMMAND_TIMEOUT`] |
+//! | has no UIDL, or gives two messages one identifier | the messages have no identifier |
+//! | is slow | each reply, and each portion of a message, has [`REPLY_TIMEOUT`]; a whole reply has [`COMMAND_TIMEOUT`] |
 //!
-//! A message ends with CRLF, a dot and CRLF. A dot behind a bare LF ends nothing: it may be a sender's, who would have
-//! the rest of the message taken for what the server says.
+//! A message ends with CRLF, a dot and CRLF. A dot after a bare LF ends nothing: otherwise a sender could have the rest
+//! of a message taken for replies of the server.
 
 mod content;
 mod lines;
@@ -56,8 +56,8 @@ use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Credentials, Derivation, Exchange};
 pub use crate::mail::smtp::client::Encryption;
 
-/// How long a reply may take, and the next portion of a message. RFC 1939 gives none; servers that open a large mailbox
-/// take minutes.
+/// The timeout of a reply, and of the next portion of a message. RFC 1939 specifies none; servers that open a large
+/// mailbox take minutes.
 pub const REPLY_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 /// How long a reply may take to its end, a message or a list too.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60 * 60);
@@ -77,40 +77,40 @@ pub const UIDL_OCTETS_MAX: usize = 255;
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether there is to be TLS. With [`Encryption::Never`], and with [`Encryption::Opportunistic`] if the server
-    /// offers none, the password is sent in clear.
+    /// Whether TLS is used. With [`Encryption::Never`], and with [`Encryption::Opportunistic`] if the server does not
+    /// offer it, the password is sent in clear.
     pub encryption: Encryption,
-    /// Who logs in.
+    /// The credentials.
     pub login: Credentials,
 }
 
-/// What is to be done next.
+/// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these octets.
     Send(Vec<u8>),
-    /// Do this, and hand what comes of it to [`Session::derived`].
+    /// Compute this, and pass the result to [`Session::derived`].
     Derive(Derivation),
     /// Make the handshake, and call [`Session::tls_started`] or [`Session::tls_failed`].
     StartTls,
-    /// What is in the mailbox.
+    /// The mailbox's messages.
     Listing(Listing),
-    /// The next octets of the message that was asked for.
+    /// The next octets of the requested message.
     Octets(Vec<u8>),
-    /// What came of [`Session::retrieve`], [`Session::top`] or [`Session::delete`].
+    /// The answer to [`Session::retrieve`], [`Session::top`] or [`Session::delete`].
     Answered(Answer),
     /// Close the connection. It is over.
     Close(End),
 }
 
-/// What is in a mailbox.
+/// The messages of a mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Its messages, by their numbers.
     pub messages: Vec<Listed>,
     /// Whether those are all.
     pub is_complete: bool,
-    /// Whether the server gives messages names that stay.
+    /// Whether the server has unique identifiers (UIDL).
     pub has_uidls: bool,
 }
 
@@ -121,26 +121,26 @@ pub struct Listed {
     pub number: u32,
     /// Its octets, as the server counts.
     pub size: u64,
-    /// Its name, which it keeps. `None` if it has none, or one that another message has, too, or one that is longer
-    /// than [`UIDL_OCTETS_MAX`].
+    /// Its unique identifier. `None` if it has none, or one that another message has, too, or one that is longer than
+    /// [`UIDL_OCTETS_MAX`].
     pub uidl: Option<String>,
 }
 
-/// What came of a command.
+/// The answer to a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The message, or what was asked of it, has come to its end.
+    /// The message, or its requested part, is complete.
     Whole,
     /// The message is deleted once [`Session::quit`] is confirmed.
     Deleted,
-    /// The server does not do it, and says this.
+    /// The server rejected the command with this text.
     Refused(String),
 }
 
 /// How a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// By QUIT. `is_confirmed`: the server says that it has deleted what was to be deleted.
+    /// After QUIT. `is_confirmed`: the server has confirmed the deletions.
     Quit {
         /// Whether it does.
         is_confirmed: bool,
@@ -152,18 +152,18 @@ pub enum End {
 /// Why a connection ended before its time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What it was about.
+    /// Its kind.
     pub kind: FailureKind,
-    /// What happened, or what the server said, in one line.
+    /// The event, or the server's text, in one line.
     pub text: String,
 }
 
-/// What a failure was about, so what might help.
+/// The kind of a failure, which suggests a remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
     /// The connection.
     Connection,
-    /// TLS could not be begun, or the server offers none.
+    /// TLS failed, or the server does not offer it.
     Tls,
     /// The server does not take user and password. Another try with the same is of no use.
     Login,
@@ -179,7 +179,7 @@ pub struct Session {
     settings: Settings,
     phase: Phase,
     outputs: VecDeque<Output>,
-    /// What has no reply yet.
+    /// The command whose reply is pending.
     awaited: Option<Command>,
     /// Whether it is sent.
     is_sent: bool,
@@ -187,10 +187,10 @@ pub struct Session {
     reading: Reading,
     offers: Offers,
     is_tls: bool,
-    /// Mechanisms that the server offers and does not know.
+    /// Mechanisms that the server offers but rejects as unknown.
     refused_mechanisms: Vec<Mechanism>,
     lister: Lister,
-    /// When something happened last.
+    /// The time of the last activity.
     since: Instant,
     /// When the command that is awaited was sent.
     sent_at: Instant,
@@ -200,11 +200,11 @@ pub struct Session {
 enum Phase {
     /// Up to the listing.
     Opening,
-    /// A login; `is_fresh`: the server has said nothing of it.
+    /// A login; `is_fresh`: the server has not replied to it yet.
     Login {
         exchange: Exchange,
         mechanism: Mechanism,
-        /// What the server gets at its prompt, as it was too long for the command.
+        /// The initial response, sent at the server's prompt as it was too long for the command.
         held: Option<Vec<u8>>,
         is_fresh: bool,
     },
@@ -219,7 +219,7 @@ enum Phase {
     Closed,
 }
 
-/// What a reply is to.
+/// The command that a reply answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     /// The connection.
@@ -239,18 +239,18 @@ enum Command {
     Quit,
 }
 
-/// What the next octets belong to.
+/// The expected content of the next octets.
 #[derive(Debug)]
 enum Reading {
     /// The first line of a reply.
     Status,
-    /// Further lines of it.
+    /// Its further lines.
     Lines { count: usize },
     /// A message.
     Content(ContentReader),
 }
 
-/// What a server offers, of what a client can use. (RFC 2449, section 5)
+/// The server's capabilities that a client can use. (RFC 2449, section 5)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Offers {
     has_stls: bool,
@@ -258,7 +258,7 @@ struct Offers {
 }
 
 impl Command {
-    /// What a person reads of it.
+    /// The command's name for people.
     const fn name(self) -> &'static str {
         match self {
             Self::Greeting => "the connection",
@@ -304,7 +304,7 @@ impl Session {
         }
     }
 
-    /// What is to be done next; `None` if there is nothing before octets, an answer or the deadline come.
+    /// The next action; `None` if the session waits for octets, an answer or the deadline.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
         let output = self.outputs.pop_front()?;
         self.since = now;
@@ -314,13 +314,13 @@ impl Session {
         Some(output)
     }
 
-    /// Takes in what the server sent.
+    /// Handles octets from the server.
     pub fn receive(&mut self, now: Instant, octets: &[u8]) {
         let mut rest = octets;
         while !rest.is_empty() {
             match self.phase {
                 Phase::Closed => return,
-                // RFC 2595, section 4: nothing that comes in clear behind the +OK is to be believed.
+                // RFC 2595, section 4: octets in clear after the +OK are not trusted.
                 Phase::Handshake => {
                     return self.fail(FailureKind::Protocol, "the server spoke in clear where TLS begins");
                 }
@@ -354,12 +354,12 @@ impl Session {
         }
     }
 
-    /// Takes in what came of [`Output::Derive`].
+    /// Handles the result of [`Output::Derive`].
     pub fn derived(&mut self, key: &Sha256Digest) {
         self.login_derived(key);
     }
 
-    /// Goes on under TLS, forgetting what the server said before. (RFC 2595, section 4)
+    /// Continues under TLS, discarding all earlier information from the server. (RFC 2595, section 4)
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             (self.is_tls, self.since, self.phase) = (true, now, Phase::Opening);
@@ -367,14 +367,14 @@ impl Session {
         }
     }
 
-    /// The handshake failed: `text` says why.
+    /// Handles a failed handshake with the reason `text`.
     pub fn tls_failed(&mut self, text: &str) {
         if matches!(self.phase, Phase::Handshake) {
             self.fail(FailureKind::Tls, text);
         }
     }
 
-    /// When [`Session::handle_timeout`] is due; `None` while it is this side's turn, and when it is over.
+    /// When [`Session::handle_timeout`] is due; `None` while the caller has to act, and at the end.
     pub fn deadline(&self) -> Option<Instant> {
         match (&self.phase, self.awaited) {
             (Phase::Closed | Phase::Ready | Phase::Deriving { .. }, None) | (Phase::Closed, _) => None,
@@ -384,7 +384,7 @@ impl Session {
         }
     }
 
-    /// Gives the server up if it has kept silent for too long. Before the deadline it does nothing.
+    /// Ends the session if the deadline has passed. Before the deadline it does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -397,7 +397,7 @@ impl Session {
         self.break_off(&text);
     }
 
-    /// Takes note that the connection is gone.
+    /// Handles the loss of the connection.
     pub fn lost(&mut self) {
         let text = match self.awaited {
             Some(command) => format!("the connection was lost before {} was answered", command.name()),
@@ -406,18 +406,18 @@ impl Session {
         self.break_off(&text);
     }
 
-    /// Asks for a message, which comes as [`Output::Octets`]. It does nothing unless the connection
-    /// [is ready](Session::is_ready).
+    /// Requests a message, which comes as [`Output::Octets`]. It does nothing unless the connection [is
+    /// ready](Session::is_ready).
     pub fn retrieve(&mut self, number: u32) {
         self.ask(format!("RETR {number}\r\n"), Command::Retr);
     }
 
-    /// Asks for the header of a message alone, as [`Session::retrieve`] does for all of it. Not every server can.
+    /// Requests only the header of a message, like [`Session::retrieve`]. Not every server supports it.
     pub fn top(&mut self, number: u32) {
         self.ask(format!("TOP {number} 0\r\n"), Command::Top);
     }
 
-    /// Has a message be deleted at the end of the connection.
+    /// Marks a message for deletion at the end of the connection.
     pub fn delete(&mut self, number: u32) {
         self.ask(format!("DELE {number}\r\n"), Command::Dele);
     }
@@ -430,7 +430,7 @@ impl Session {
         }
     }
 
-    /// Whether the connection waits for what is asked for next.
+    /// Whether the session is ready for the next command.
     pub fn is_ready(&self) -> bool {
         matches!(self.phase, Phase::Ready) && self.awaited.is_none()
     }
@@ -440,7 +440,7 @@ impl Session {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Whether what is said goes by TLS.
+    /// Whether the connection uses TLS.
     pub fn is_tls(&self) -> bool {
         self.is_tls
     }
@@ -512,10 +512,10 @@ impl Session {
         }
     }
 
-    /// Closes the connection for what befell it.
+    /// Closes the connection with the reason `text`.
     fn break_off(&mut self, text: &str) {
         match self.phase {
-            // What is deleted is found out by the next listing.
+            // The next listing shows what was deleted.
             Phase::Quit => self.close(End::Quit { is_confirmed: false }),
             Phase::Handshake => self.fail(FailureKind::Tls, text),
             _ => self.fail(FailureKind::Connection, text),
@@ -529,7 +529,7 @@ impl Session {
     fn close(&mut self, end: End) {
         if !self.is_closed() {
             (self.phase, self.awaited) = (Phase::Closed, None);
-            // What is not sent yet is not sent any more.
+            // Unsent output is dropped.
             self.outputs.retain(|output| !matches!(output, Output::Send(_)));
             self.outputs.push_back(Output::Close(end));
         }

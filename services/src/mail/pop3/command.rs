@@ -1,7 +1,7 @@
-//! What a line of a client asks for. (RFC 1939, sections 5 to 7; RFC 2449; RFC 2595; RFC 5034)
+//! The commands of a client. (RFC 1939, sections 5 to 7; RFC 2449; RFC 2595; RFC 5034)
 
-/// The longest command line but for AUTH, in octets without its CRLF. RFC 2449, section 4 asks for 253; a password may
-/// be longer.
+/// The longest command line except AUTH, in octets without its CRLF. RFC 2449, section 4, specifies 255 with CRLF; a
+/// password may be longer.
 pub(super) const COMMAND_OCTETS_MAX: usize = 512;
 
 /// A command.
@@ -34,9 +34,9 @@ pub(super) enum Command<'a> {
 /// Why a line is no command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unknown {
-    /// It begins with no command of POP3.
+    /// The command is unknown.
     Command,
-    /// What follows the command is not what belongs there.
+    /// The command's argument is invalid.
     Argument,
 }
 

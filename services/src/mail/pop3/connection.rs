@@ -1,4 +1,4 @@
-//! One connection to a mailbox elsewhere: a [`Session`] over a stream, with time.
+//! A connection to a remote mailbox: a [`Session`] over a stream, with timers.
 
 use std::future::poll_fn;
 use std::io;
@@ -22,10 +22,10 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection.
 pub struct Connection {
-    /// What the server is asked, and what came of it.
+    /// The protocol session.
     pub session: Session,
     means: Means,
-    /// `None` once a handshake has failed.
+    /// `None` after a failed handshake.
     stream: Option<Box<dyn Stream>>,
 }
 
@@ -101,7 +101,7 @@ impl Connection {
         }
     }
 
-    /// What the server sends; `None` at the deadline.
+    /// Reads from the server; `None` at the deadline.
     async fn read(&mut self) -> Option<io::Result<Vec<u8>>> {
         let Self { means, stream, session, .. } = self;
         let Some(stream) = stream else { return Some(Ok(Vec::new())) };

@@ -1,6 +1,6 @@
 //! POP3, by which mailboxes are read. (RFC 1939)
 //!
-//! [`server`] is the office's own side, [`client`] the one that reads mailboxes elsewhere, over a [`connection`].
+//! [`server`] is the office's server, [`client`] reads remote mailboxes over a [`connection`].
 
 pub mod client;
 mod command;

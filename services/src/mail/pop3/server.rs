@@ -11,19 +11,18 @@
 //!
 //! How it is driven:
 //!
-//! 1. Give [`Session::receive`] all octets that are there. It takes them up to the end of the next command. The rest is
-//!    given again later; nobody reads the connection meanwhile.
-//! 2. Take [`Session::poll_output`] until there is none: write replies, do actions, ask what is asked. A long listing
-//!    and a message come in portions: what was written is to be with the system before the next is taken.
-//! 3. Hand the answer to [`Session::answer`]. While a question is open no octet is taken.
+//! 1. Pass all received octets to [`Session::receive`]. It consumes them up to the end of the next command. Pass the
+//!    rest again later, and do not read the connection meanwhile.
+//! 2. Take [`Session::poll_output`] until there is none: write replies, perform actions, answer questions. A long
+//!    listing and a message come in portions: write one before taking the next.
+//! 3. Pass the answer to [`Session::answer`]. While a question is open no octet is consumed.
 //! 4. At [`Session::deadline`] call [`Session::handle_timeout`].
 //!
-//! Commands may come together (RFC 2449, section 6.6); what comes out does not depend on how the stream is cut.
+//! Commands may be pipelined (RFC 2449, section 6.6); the output does not depend on the segmentation of the stream.
 //!
-//! An inbox is this session's alone from the answer to [`Ask::Open`] on, until [`Ask::Update`] is answered or
-//! [`Action::Close`] is done. The session knows the messages that were there when it was opened, and no others. What
-//! DELE marks is removed by QUIT alone: who loses the connection, keeps silent for too long or is sent away has removed
-//! nothing.
+//! A session has an inbox exclusively from the answer to [`Ask::Open`] on, until [`Ask::Update`] is answered or
+//! [`Action::Close`] is done. It has the messages that were there when the inbox was opened. Messages marked by DELE
+//! are removed only at QUIT: a session that ends by a lost connection or a timeout removes nothing.
 //!
 //! How long a reply may take to be written is the caller's to limit.
 
@@ -50,7 +49,7 @@ use crate::mail::smtp::Tls;
 
 /// How long a client may keep silent. (RFC 1939, section 3)
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// Octets of a message that are asked for at a time.
+/// The octets of a message that are requested at a time.
 pub const PART_OCTETS: usize = 64 << 10;
 /// Commands of a client that has not logged in. With one more, the session ends.
 pub const COMMANDS_BEFORE_LOGIN_MAX: u32 = 50;
@@ -59,7 +58,7 @@ pub const ERRORS_MAX: u32 = 100;
 /// Logins that failed or could not be checked. With one more, the session ends.
 pub const LOGIN_FAILURES_MAX: u32 = 3;
 
-/// What a session may know of the server and of its client before the first octet.
+/// What a session has to know of the server and its client at the beginning.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// The server's name, in its greeting.
@@ -78,7 +77,7 @@ pub struct Session {
     lines: LineReader,
     outputs: VecDeque<Output>,
     asked: Option<Asked>,
-    /// What USER said, if that came last.
+    /// The argument of the last USER.
     name: Option<String>,
     maildrop: Option<Maildrop>,
     tally: Tally,
@@ -87,15 +86,15 @@ pub struct Session {
     is_stopping: bool,
 }
 
-/// What comes next.
+/// The state of the session.
 #[derive(Debug)]
 enum Phase {
     Command,
     /// Responses of a login.
     Login(Exchange),
-    /// A listing goes out.
+    /// Sending a listing.
     Listing(Listing),
-    /// A message goes out.
+    /// Sending a message.
     Sending(Sending),
     /// TLS, which is not this machine's.
     Handshake,
@@ -107,7 +106,7 @@ enum Phase {
 enum Asked {
     /// Whether a password that PASS brought is right.
     Password,
-    /// What belongs to AUTH.
+    /// Waiting for the client's response in AUTH.
     Login,
     Open,
     Fetch,
@@ -115,7 +114,7 @@ enum Asked {
     Update,
 }
 
-/// What a client is forgiven only so often.
+/// Counts of a client's errors, which are limited.
 #[derive(Debug, Default)]
 struct Tally {
     before_login: u32,
@@ -124,7 +123,7 @@ struct Tally {
 }
 
 impl Session {
-    /// A connection that has just come about, with its greeting to be sent.
+    /// A session of a new connection, with the greeting as its first output.
     pub fn new(now: Instant, policy: Policy) -> Self {
         let greeting = format!("+OK {} POP3", policy.hostname);
         let mut session = Self {
@@ -143,11 +142,11 @@ impl Session {
         session
     }
 
-    /// Takes in what the client sent: all that is there. Returns how many octets were taken; the rest is to be given
-    /// again once outputs are taken and the question is answered. What comes after the end is thrown away.
+    /// Handles the octets that the client sent, all that are available. Returns how many were consumed; pass the rest
+    /// again once outputs are taken and the question is answered. Octets after the end are discarded.
     ///
-    /// What is not taken when the client asks for TLS somebody put there in clear: it is thrown away, and the
-    /// connection ends. (RFC 2595, section 4)
+    /// Octets in clear after STLS may be an attacker's: they are discarded, and the connection ends. (RFC 2595, section
+    /// 4)
     pub fn receive(&mut self, now: Instant, octets: &[u8]) -> usize {
         if matches!(self.phase, Phase::Closed) {
             return octets.len();
@@ -167,7 +166,7 @@ impl Session {
         taken
     }
 
-    /// What is to be done next; `None` if there is nothing before octets, an answer or the deadline come.
+    /// The next action; `None` if the session waits for octets, an answer or the deadline.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
         if self.outputs.is_empty() && matches!(self.phase, Phase::Listing(_)) {
             self.list_on(now);
@@ -175,11 +174,11 @@ impl Session {
         self.outputs.pop_front()
     }
 
-    /// Takes in the answer to the question that is open.
+    /// Handles the answer to the open question.
     ///
     /// # Panics
     ///
-    /// In debug builds, if none is open or the answer is to another kind of question.
+    /// In debug builds, if no question is open or the answer is to another kind of question.
     pub fn answer(&mut self, now: Instant, answer: Answer) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -200,21 +199,21 @@ impl Session {
         self.stop_if_asked(now);
     }
 
-    /// When [`Session::handle_timeout`] is due; `None` while an answer is awaited, and when it is over.
+    /// When [`Session::handle_timeout`] is due; `None` while an answer is pending, and at the end.
     pub fn deadline(&self) -> Option<Instant> {
         let is_waiting = self.is_idle();
         is_waiting.then_some(self.waits_until)
     }
 
-    /// Ends the connection, without a word, if the client has kept silent for too long. Before the deadline it does
-    /// nothing. (RFC 1939, section 3)
+    /// Ends the connection without a reply if the deadline has passed. Before the deadline it does nothing. (RFC 1939,
+    /// section 3)
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.is_idle() && now >= self.waits_until {
             self.close();
         }
     }
 
-    /// Goes on under TLS. What the client said before is forgotten: a name was so with STLS. (RFC 2595, section 4)
+    /// Continues under TLS, discarding all earlier state such as USER. (RFC 2595, section 4)
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             self.phase = Phase::Command;
@@ -223,8 +222,7 @@ impl Session {
         }
     }
 
-    /// Takes note that the connection is gone. An open question needs no answer any more; messages that are being
-    /// removed are.
+    /// Handles the loss of the connection. An open question needs no answer any more; removals in progress continue.
     pub fn lost(&mut self) {
         self.outputs.clear();
         self.close();
@@ -236,7 +234,7 @@ impl Session {
         self.stop_if_asked(now);
     }
 
-    /// Whether [`Session::receive`] takes octets now: no output waits, nor does a question.
+    /// Whether [`Session::receive`] consumes octets now: neither output nor question is pending.
     pub fn is_listening(&self) -> bool {
         self.outputs.is_empty()
             && self.asked.is_none()
@@ -269,7 +267,7 @@ impl Session {
         self.outputs.push_back(Output::Reply(octets));
     }
 
-    /// Refuses what is no command, or none for this time.
+    /// Rejects an unknown command, or one that is invalid in this state.
     fn refuse(&mut self, now: Instant, line: &str) {
         self.tally.errors += 1;
         if self.tally.errors > ERRORS_MAX {
@@ -278,7 +276,7 @@ impl Session {
         self.say(now, line);
     }
 
-    /// Says why, and closes.
+    /// Sends the reason, and closes.
     fn end(&mut self, now: Instant, line: &str) {
         self.say(now, line);
         self.close();
@@ -300,7 +298,7 @@ impl Session {
         if self.is_stopping && is_between {
             self.end(now, SHUTTING_DOWN);
         } else if self.is_stopping && matches!(self.phase, Phase::Handshake) {
-            // Nothing can be said in clear any more.
+            // No reply can be sent in clear any more.
             self.close();
         }
     }

@@ -1,11 +1,11 @@
-//! The part of a message that TOP shows: its header, the empty line behind it, and the first lines of its body. (RFC
-//! 1939, section 7)
+//! The part of a message that TOP returns: its header, the empty line, and the first lines of its body. (RFC 1939,
+//! section 7)
 
-/// Takes a message in any portions, and tells how much of it is shown.
+/// Selects the part of a message that comes in any portions.
 #[derive(Debug)]
 pub(super) struct Top {
     place: Place,
-    /// Lines of the body that are still shown.
+    /// Lines of the body that are still included.
     lines: u64,
 }
 
@@ -25,7 +25,7 @@ impl Top {
         Self { place: Place::LineStart, lines }
     }
 
-    /// How many of these octets, which are next, are shown, and whether that was all that is.
+    /// How many of the next octets are included, and whether that was the end.
     pub fn take(&mut self, octets: &[u8]) -> (usize, bool) {
         for (at, octet) in octets.iter().enumerate() {
             self.place = match (self.place, octet) {

@@ -1,8 +1,8 @@
 //! One connection to another server: a [`Client`] over a stream, with the message and time.
 //!
-//! The connection is read while the client writes, as servers answer meanwhile, and a reply is read that came before
-//! the other side stopped listening. What became of the message is known before QUIT is said ([`Farewell`]), so that a
-//! server that is slow to answer QUIT keeps nobody from storing it.
+//! The connection is read while the client writes, as servers reply meanwhile, and a reply that came before the server
+//! closed its side is read. The outcome of the message is returned before QUIT is sent ([`Farewell`]), so that a server
+//! that is slow to answer QUIT does not delay its storage.
 
 use std::future::{pending, poll_fn, ready};
 use std::io;
@@ -26,7 +26,7 @@ use crate::work::{self, Work};
 
 /// How long a portion of the message may take to be read.
 pub const READ_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How long a server that has spoken may keep silent until it counts as stuck, which [`send`] tells.
+/// The time without progress after which a server that has responded counts as stuck, reported by [`send`].
 pub const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// How long the other side may take to hear that the connection ends.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Source for Vec<u8> {
 
 /// Makes the client's side of TLS handshakes.
 pub trait StartTls {
-    /// What goes on over `stream` once the handshake is done. The caller limits how long that takes.
+    /// Runs the handshake over `stream`. The caller limits its duration.
     ///
     /// # Errors
     ///
@@ -70,8 +70,8 @@ pub struct TlsTo {
     pub tls: Rc<Tls>,
     /// The server's name.
     pub name: String,
-    /// Whether the server has to prove its name: one that is sent a password has. Others are taken as they are, as what
-    /// is encrypted for anybody is kept from who only listens. (RFC 7435)
+    /// Whether the server has to authenticate, as it has to before a password is sent. Others are accepted
+    /// unauthenticated: encryption alone keeps out passive attackers. (RFC 7435)
     pub has_to_prove: bool,
 }
 
@@ -100,7 +100,7 @@ impl StartTls for NoTls {
     }
 }
 
-/// What a connection needs.
+/// The environment of a connection.
 #[derive(Clone)]
 pub struct Means {
     /// The time.
@@ -111,11 +111,11 @@ pub struct Means {
     pub tls: Rc<dyn StartTls>,
 }
 
-/// A connection whose message is over. QUIT is to be said on it.
+/// A connection after its message, on which QUIT is still to be sent.
 pub struct Farewell(Connection<'static>);
 
 impl Farewell {
-    /// Says QUIT, and closes the connection. Nothing depends on what the server answers.
+    /// Sends QUIT, and closes the connection. The server's answer does not matter.
     pub async fn say(self) {
         let Self(mut connection) = self;
         while !connection.settle().await {
@@ -128,16 +128,16 @@ struct Connection<'a> {
     means: Means,
     /// Whether this side stops.
     stops: watch::Receiver<bool>,
-    /// `None` once the message is over.
+    /// `None` after the message.
     message: Option<&'a dyn Source>,
-    /// Called when the server is stuck; `None` once it was, or the message is over.
+    /// Called when the server is stuck; `None` once it was, or after the message.
     stuck: Option<&'a dyn Fn()>,
-    /// When the server last spoke, or took octets since; `None` before its first word.
+    /// The time of the last progress: a reply, or octets accepted; `None` before the greeting.
     moved: Option<Instant>,
     client: Client,
-    /// `None` once a handshake has failed.
+    /// `None` after a failed handshake.
     stream: Option<Box<dyn Stream>>,
-    /// Octets that are to be written; none are once the other side does not listen any more.
+    /// Octets to write; none once the server has stopped reading.
     unsent: Vec<u8>,
     /// How much of the message has been read.
     offset: u64,
@@ -153,9 +153,9 @@ enum Event {
     Due,
 }
 
-/// Sends the message of `client` over `stream`: what became of it for each recipient, and the connection. The server is
-/// left as soon as this side `stops`. `stuck` is called once the server has spoken, and for [`STUCK_AFTER`] neither
-/// says anything nor takes any octets of the message. It may go on all the same, in the times that it has.
+/// Sends the message of `client` over `stream`: returns the outcome for each recipient, and the connection. The
+/// connection ends early when this side `stops`. `stuck` is called if the server, after its greeting, neither replies
+/// nor accepts octets for [`STUCK_AFTER`]. The transaction continues all the same, within its timeouts.
 pub async fn send(
     means: &Means,
     stops: watch::Receiver<bool>,
@@ -203,7 +203,7 @@ pub async fn send(
 }
 
 impl Connection<'_> {
-    /// Waits for whatever comes first, and takes it in.
+    /// Waits for the next event, and handles it.
     async fn step(&mut self) {
         match self.next().await {
             Event::Wrote(Ok(len @ 1..)) => {
@@ -211,7 +211,7 @@ impl Connection<'_> {
                 self.moved = self.moved.map(|_| self.means.clock.now());
             }
             Event::Wrote(_) => {
-                // What it said before can still be read.
+                // Its earlier replies can still be read.
                 self.client.deaf(self.means.clock.now());
                 self.unsent.clear();
             }
@@ -239,7 +239,7 @@ impl Connection<'_> {
     /// Does all that can be done now, up to the reports; true: the connection is over.
     async fn settle(&mut self) -> bool {
         loop {
-            // What is being written comes first, unless the connection has ended over it.
+            // Pending octets are written first, unless the connection has ended.
             if !self.unsent.is_empty() && !self.client.is_closed() {
                 return false;
             }
@@ -306,12 +306,12 @@ impl Connection<'_> {
         }
     }
 
-    /// When the server is stuck, if it keeps silent until then and that is to be told.
+    /// When the server becomes stuck, if that is to be reported.
     fn stuck_at(&self) -> Option<Instant> {
         self.stuck.and(self.moved).map(|moved| moved + STUCK_AFTER)
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the next event.
     async fn next(&mut self) -> Event {
         let deadline = self.client.deadline().into_iter().chain(self.stuck_at()).min();
         let Self { means, stops, stream, unsent, client, is_left, .. } = self;
@@ -319,7 +319,7 @@ impl Connection<'_> {
         let mut stops = stops.clone();
         let is_left = *is_left;
         let mut stopped = pin!(async move {
-            // Nobody stops it any more if the sender is gone.
+            // If the sender is gone, there is no stop any more.
             if is_left || stops.wait_for(|stops| *stops).await.is_err() {
                 pending::<()>().await;
             }

@@ -1,16 +1,15 @@
-//! What the sender of a queued message asked for, as the store keeps it: the parameters of MAIL and RCPT as SMTP has
-//! them.
+//! The sender's options for a queued message, as the store keeps them: the parameters of MAIL and RCPT in SMTP syntax.
 
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::client::{mail_options, rcpt_options, to_xtext};
 use crate::mail::smtp::{MailParameters, OriginalRecipient, RcptParameters, Return, from_xtext};
 
-/// What the sender asked for, of one recipient.
+/// The sender's options for one recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// What a report of failure brings back.
+    /// RET: what a failure notice returns.
     pub ret: Option<Return>,
-    /// What the sender calls the transaction.
+    /// ENVID: the sender's name for the transaction.
     pub envid: Option<String>,
     /// Whether the body can have octets above 127.
     pub is_8bit: bool,
@@ -20,24 +19,24 @@ pub struct Options {
     pub rcpt: RcptParameters,
     /// The address here that sends the message on, if it was not sent to the recipient.
     pub forwarded_by: Option<Mailbox>,
-    /// Further addresses by which the message came to the recipient, for traces. Of very many some are left out.
+    /// Further addresses by which the message reached the recipient, for traces. Very long lists are truncated.
     pub also_for: Vec<Mailbox>,
-    /// Whether the office itself sends the message, so that it is signed: who handed it in may send to other domains.
-    /// What strangers send, and an alias or a rule sends on, is not.
+    /// Whether the office itself sends the message, so that it is signed: its submitter may relay. Mail from outside
+    /// that an alias or a rule forwards is not.
     pub is_ours: bool,
 }
 
 /// Before the address that sends a message on.
 const FORWARDED_BY: &str = "FORWARDED-BY=";
 
-/// Before a further address by which the message came.
+/// The prefix of a further address by which the message came.
 const ALSO_FOR: &str = "ALSO-FOR=";
 
-/// What the store keeps of [`Options::is_ours`]. No parameter of SMTP is called so.
+/// The stored form of [`Options::is_ours`], which is no SMTP parameter.
 const OURS: &str = "OURS";
 
 impl Options {
-    /// What MAIL and RCPT said.
+    /// The options of MAIL and RCPT.
     pub fn new(mail: &MailParameters, rcpt: &RcptParameters) -> Self {
         Self {
             ret: mail.ret,
@@ -51,9 +50,8 @@ impl Options {
         }
     }
 
-    /// What the sender called the recipient: as it says, or, of a message that is sent on, the address that it was sent
-    /// to.
-    /// // RFC 3461, section 5.2.7
+    /// The original recipient: as the sender gave it, or, for a forwarded message, the address that it was sent to.
+    /// (RFC 3461, section 5.2.7)
     pub fn original(&self) -> Option<OriginalRecipient> {
         let by = || {
             let by = self.forwarded_by.as_ref()?;
@@ -63,7 +61,7 @@ impl Options {
         self.rcpt.orcpt.clone().or_else(by)
     }
 
-    /// As the store keeps it.
+    /// The stored form.
     pub fn to_text(&self) -> String {
         let mut text = mail_options(self.ret, self.envid.as_deref()) + &rcpt_options(&self.rcpt);
         if self.is_8bit {
@@ -84,7 +82,7 @@ impl Options {
         text.trim_start().to_owned()
     }
 
-    /// Reads what the store keeps. What cannot be read was not asked for.
+    /// Parses the stored form. Invalid options are ignored.
     pub fn parse(text: &str) -> Self {
         let address = |word: &str| Mailbox::parse(&from_xtext(word)?).ok();
         let (mut by, mut also_for, mut is_ours) = (None, Vec::new(), false);
@@ -104,7 +102,7 @@ impl Options {
         }
         let forwarded_by = by.and_then(address);
         let mail = MailParameters::parse(&format!(" {}", mail.join(" "))).unwrap_or_default();
-        // Each for itself: of an ORCPT that is too long NOTIFY stands all the same.
+        // Each is parsed by itself: if an ORCPT is too long, NOTIFY is still valid.
         let mut all = RcptParameters::default();
         for word in rcpt {
             let RcptParameters { notify, orcpt } =
@@ -158,7 +156,7 @@ mod tests {
         ] {
             assert_eq!(Options::parse(&options.to_text()), options, "{}", options.to_text());
         }
-        // What is kept of a long one is longer than what can be read.
+        // The stored form of a long one exceeds what can be parsed.
         let long = RcptParameters { notify: never, orcpt: orcpt("utf-8", &"中".repeat(100)) };
         let read = Options::parse(&Options { rcpt: long, ..Options::default() }.to_text());
         assert_eq!(read.rcpt, RcptParameters { notify: never, orcpt: None });

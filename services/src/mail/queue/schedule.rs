@@ -11,26 +11,25 @@ use crate::mail::store::REPLY_OCTETS_MAX;
 const MINUTE: u64 = 60;
 const HOUR: u64 = 60 * MINUTE;
 
-/// How long it is to the next try, by how many there were; the last one repeats. The first is for servers that do not
-/// know this one yet and want to see it come again; then RFC 5321 asks for 30 minutes at least.
+/// The interval to the next try by the number of tries; the last one repeats. The first is for greylisting servers; for
+/// the others RFC 5321 recommends at least 30 minutes.
 const INTERVALS: [u64; 5] = [5 * MINUTE, 30 * MINUTE, HOUR, 2 * HOUR, WAIT_MAX];
 /// The longest wait for a try, in seconds.
 const WAIT_MAX: u64 = 4 * HOUR;
-/// When the sender is told that it takes long, in seconds.
+/// When the sender is notified of a delay, in seconds.
 pub const WARN_AFTER: u64 = 4 * HOUR;
-/// When a message is given up, in seconds in which one process had it and a way out. (RFC 5321, section 4.5.4.1: 4 to 5
-/// days)
+/// When a message is given up, in seconds with connectivity in one process. (RFC 5321, section 4.5.4.1: 4 to 5 days)
 pub const GIVE_UP_AFTER: u64 = 5 * 24 * HOUR;
-/// How often a message is tried in [`GIVE_UP_AFTER`]. With so many tries it is given up, however long processes live.
+/// The number of tries in [`GIVE_UP_AFTER`], after which a message is given up however short processes live.
 pub const GIVE_UP_TRIES: u32 = 35;
-/// How often one process has tried a message, at least, when it is given up.
+/// The least number of tries by one process before a message is given up.
 pub const TRIES_MIN: u32 = 3;
-/// The shortest and the longest time that a server is believed when it says when to come again, in seconds.
+/// The shortest and the longest retry hint of a server that is honoured, in seconds.
 const HINT_MIN: u64 = MINUTE;
 const HINT_MAX: u64 = WAIT_MAX;
 /// After how many tries a server can ask for more time, and not for less.
 const HINT_TRIES: u32 = 3;
-/// The outages that are remembered.
+/// The most outages that are remembered.
 const OUTAGES_MAX: usize = 64;
 
 /// The present, by both clocks.
@@ -43,14 +42,14 @@ pub struct Now {
 }
 
 impl Now {
-    /// What a clock shows.
+    /// The clock's present time.
     pub fn of(clock: &dyn Clock) -> Self {
         Self { instant: clock.now(), time: clock.unix_time() }
     }
 
-    /// The instant of a time of day at which an entry is due whose next try is never farther away than `longest`
-    /// seconds. What is due later was stored when the clock was ahead of now, and is due now; if by no more than a
-    /// minute, it waits for the longest time.
+    /// The instant of the stored time `due` of an entry whose next try is never farther away than `longest` seconds. A
+    /// later time was stored when the clock was ahead, and is due now; if it is later by at most a minute, the entry
+    /// waits for `longest`.
     pub fn instant_of(self, due: UnixTime, longest: u64) -> Instant {
         let wait = due.0.saturating_sub(self.time.0);
         let is_foreign = wait.saturating_sub(longest) > MINUTE;
@@ -63,7 +62,7 @@ impl Now {
     }
 }
 
-/// How long it is to the next try after so many of them, the last of which was answered by `reply`, in seconds.
+/// The seconds to the next try after so many tries, the last of which was answered by `reply`.
 pub fn wait(tries: u32, reply: &str) -> u64 {
     let interval = interval(tries);
     match hint(reply) {
@@ -73,8 +72,8 @@ pub fn wait(tries: u32, reply: &str) -> u64 {
     }
 }
 
-/// The longest that it can be to the next try of an entry with so many tries and this last reply, in seconds. One of
-/// which nothing came yet is due at once.
+/// The longest time to the next try of an entry with so many tries and this last reply, in seconds. An entry without a
+/// try is due at once.
 pub fn longest_wait(tries: u32, reply: &str) -> u64 {
     if tries == 0 && reply.is_empty() { 0 } else { wait(tries, reply) }
 }
@@ -89,9 +88,8 @@ pub fn time_left(tries: u32) -> u64 {
     (tries..GIVE_UP_TRIES).map(interval).sum()
 }
 
-/// When the other side says that it may be tried again, in seconds from now: `try again in 300 s`, `retry in 5
-/// minutes`, `wait for 00:04:30`. It is said in many ways; what is not understood is not there. No more of the reply is
-/// read than the store keeps, so that the wait can be found again.
+/// The retry hint in a reply, in seconds from now: `try again in 300 s`, `retry in 5 minutes`, `wait for 00:04:30`.
+/// Other wordings are ignored. It reads no more of the reply than the store keeps, so that the result is reproducible.
 pub fn hint(reply: &str) -> Option<u64> {
     let text = reply[..reply.floor_char_boundary(REPLY_OCTETS_MAX)].to_lowercase();
     let is_about_time = ["again", "retry", "wait", "later", "greylist", "graylist", "grey-list", "gray-list"];
@@ -112,7 +110,7 @@ pub fn hint(reply: &str) -> Option<u64> {
     Some(secs.clamp(HINT_MIN, HINT_MAX))
 }
 
-/// `300 seconds`, `5m`, `00:05:00`, in seconds; `unit` is the word behind.
+/// `300 seconds`, `5m`, `00:05:00`, in seconds; `unit` is the next word.
 fn time(word: &str, unit: &str) -> Option<u64> {
     if word.contains(':') {
         let field = |text: &str| text.parse::<u64>().ok().filter(|_| text.len() <= 2);
@@ -132,7 +130,7 @@ fn time(word: &str, unit: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(of_unit)
 }
 
-/// The times in which there was no way out. In them the clock of tries stands still.
+/// The times without connectivity, in which the retry clock stops.
 #[derive(Clone, Debug, Default)]
 pub struct Outages {
     past: VecDeque<(Instant, Instant)>,
@@ -140,12 +138,12 @@ pub struct Outages {
 }
 
 impl Outages {
-    /// Whether there is none now.
+    /// Whether there is no outage now.
     pub fn is_over(&self) -> bool {
         self.since.is_none()
     }
 
-    /// There is a way out from now on, or none.
+    /// Sets whether there is connectivity.
     pub fn set(&mut self, now: Instant, is_way_out: bool) {
         match (self.since, is_way_out) {
             (Some(since), true) => {
@@ -160,7 +158,7 @@ impl Outages {
         }
     }
 
-    /// How many seconds since `begin` there was a way out, as far as is remembered.
+    /// The seconds with connectivity since `begin`, as far as outages are remembered.
     pub fn way_out_since(&self, begin: Instant, now: Instant) -> u64 {
         let open = self.since.map(|since| (since, now));
         let out: Duration =
@@ -240,7 +238,7 @@ mod tests {
         for reply in ["450 not now", "450 try again in 2 hours"] {
             assert!((1..9).all(|tries| longest_wait(tries, reply) == wait(tries, reply)), "{reply}");
         }
-        // The store keeps the hint in half.
+        // The store truncates the hint.
         let long = format!("450 {}try again in 3600 seconds", "-".repeat(REPLY_OCTETS_MAX - 23));
         assert_eq!(hint(&long), hint(&long[..REPLY_OCTETS_MAX]));
     }

@@ -1,4 +1,4 @@
-//! What is to be stored of what came of a job.
+//! The storage of a job's outcome.
 
 use std::collections::BTreeMap;
 
@@ -13,39 +13,39 @@ use crate::mail::bounce::{Action, Notice, RecipientStatus};
 use crate::mail::smtp::client::{Outcome, Report, Scope};
 use crate::mail::store::{Attempt, Change, Done, Progress, QueueId, Refused, Unreadable};
 
-/// What is to be stored of a job. The changes come first and together: they say who has been delivered, so that a crash
-/// sends nobody a second copy. A change that the store refuses as it has no such entry counts as stored.
+/// The changes to store for a job. They come first and together: they record delivered recipients, so that a crash
+/// duplicates no message. A change that the store rejects because the entry does not exist counts as stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settlement {
     /// Changes of the store.
     pub changes: Vec<Change>,
-    /// Messages that tell what has become of others.
+    /// Notices about the outcome.
     pub notices: Vec<PendingNotice>,
 }
 
 /// A notice that is to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingNotice {
-    /// The notice. If the store refuses it for good it goes to the postmaster's mailbox here, with the same `ends`; if
-    /// there is none, they are ended by [`Done`] and a line in the log.
+    /// The notice. If the store rejects it permanently, it goes to the local postmaster's mailbox, with the same
+    /// `ends`; without a postmaster, these are ended by [`Done`] and a log line.
     pub notice: Notice,
     /// Entries that failed. They are over by the record that accepts the notice.
     pub ends: Vec<QueueId>,
-    /// What is to be stored instead if the notice is [refused for now](super::is_refused_for_now): the entries are
+    /// The changes to store instead if the notice is [rejected temporarily](super::is_refused_for_now): the entries are
     /// tried again.
     pub postponed: Vec<Change>,
-    /// Whether the entries have had all of their tries: then a full mailbox refuses the notice for good.
+    /// Whether the entries have no tries left: then a full mailbox rejects the notice permanently.
     pub is_last: bool,
 }
 
 impl PendingNotice {
-    /// Whether the entries are tried again as the notice is refused so.
+    /// Whether the entries are tried again because the notice was rejected so.
     pub fn is_put_off(&self, refused: &Refused) -> bool {
         is_refused_for_now(refused) && !(self.is_last && matches!(refused, Refused::MailboxFull(_)))
     }
 }
 
-/// What the sender of a job's message is told of some of its recipients.
+/// A notice in the making for some of a job's recipients.
 #[derive(Default)]
 struct Telling {
     ids: Vec<QueueId>,
@@ -58,22 +58,23 @@ struct Telling {
 }
 
 impl Entry {
-    /// Whether the message is given up if it is deferred by one more try; `time_here`: for how many seconds this
-    /// process has had it and a way out.
+    /// Whether the message is given up if it is deferred by one more try; `time_here` is the number of seconds with
+    /// connectivity in this process.
     fn is_given_up(&self, tries: u32, time_here: u64) -> bool {
-        // Times of day do not count, as the clock may have been wrong. The last: the process never lives for long.
+        // Times of day do not count, as the clock may have been wrong. The last case is a process that always ends
+        // early.
         let is_time_over = tries >= GIVE_UP_TRIES || time_here >= GIVE_UP_AFTER;
         is_time_over && self.tries_here >= TRIES_MIN || tries >= 2 * GIVE_UP_TRIES
     }
 }
 
-/// Whether a result says that no server could be talked to.
+/// Whether a result means that no server could be contacted.
 fn is_unreachable(result: &DeliveryResult) -> bool {
     result.report.outcome == Outcome::Deferred && matches!(result.report.scope, Scope::Host | Scope::Tls)
 }
 
 impl Queue {
-    /// What is to be stored of what came of a job, for each of its recipients in their order.
+    /// The settlement of a job, given the results of its recipients in order.
     pub fn settle(
         &mut self,
         now: Now,
@@ -110,7 +111,7 @@ impl Queue {
             let report = &result.report;
             let progress = entry.progress.clone();
             let time_here = self.outages.way_out_since(entry.since, now.instant);
-            // A warning is no try, nor is a further transaction for those who were too many for the first.
+            // A warning is no try, nor is a further transaction for recipients beyond the server's limit.
             let is_try = kind != Kind::Warn && !report.is_one_too_many;
             let tries = progress.tries.saturating_add(u32::from(is_try));
             entry.tries_here = entry.tries_here.saturating_add(u32::from(is_try));
@@ -166,7 +167,7 @@ impl Queue {
             let notice =
                 Notice::of(&message.sender, action, recipients, ret, envid.clone(), message.accepted);
             let until = (action == Action::Delayed).then(|| UnixTime(now.time.0.saturating_add(time_left)));
-            // A notice that ends no entry goes to nobody else.
+            // A notice that ends no entry has no fallback.
             let is_last = !ids.is_empty() && !has_tries_left;
             let pending =
                 |notice| PendingNotice { notice: Notice { until, ..notice }, ends: ids, postponed, is_last };
@@ -175,8 +176,8 @@ impl Queue {
         settlement
     }
 
-    /// What is to be stored of a job whose message cannot be read. One that is damaged is held, for the administrator;
-    /// one that is gone from the store waits until it is [removed](Queue::remove).
+    /// The settlement of a job whose message cannot be read. A damaged one is held for the administrator; one that is
+    /// missing in the store waits until it is [removed](Queue::remove).
     pub fn unreadable(&self, now: Now, id: JobId, error: &Unreadable) -> Settlement {
         let ids = self.jobs.get(&id).map(|job| job.entries.as_slice()).unwrap_or_default();
         let change = |id: &QueueId| {

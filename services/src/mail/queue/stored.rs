@@ -1,4 +1,4 @@
-//! The mail store as the queue sees it: what is kept of a recipient elsewhere, and the message to be sent.
+//! The mail store from the queue's view: remote recipients, and the message to send.
 
 use std::cell::RefCell;
 use std::io;
@@ -11,8 +11,8 @@ use crate::mail::smtp::{MailParameters, RcptParameters};
 use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Refused, Remote, Unreadable};
 use crate::service::LocalFuture;
 
-/// What is kept of a recipient at another domain, who is to be tried at once. The message is not the office's own: an
-/// alias or a rule sends it on.
+/// A recipient at another domain, to be tried at once. The message is forwarded by an alias or a rule, and not the
+/// office's own.
 pub fn remote(recipient: &Mailbox, mail: &MailParameters, rcpt: &RcptParameters, now: UnixTime) -> Remote {
     by_options(recipient, &Options::new(mail, rcpt), now)
 }
@@ -36,13 +36,13 @@ fn by_options(recipient: &Mailbox, options: &Options, now: UnixTime) -> Remote {
     }
 }
 
-/// `remote`, to which the address `by` here sends on what was sent to it.
+/// `remote`, as a forward by the local address `by`.
 pub fn forwarded(remote: Remote, by: &Mailbox) -> Remote {
     let options = Options { forwarded_by: Some(by.clone()), ..Options::parse(&remote.options) };
     Remote { options: options.to_text(), ..remote }
 }
 
-/// `remote`, to which the message comes by `other`, too. If the sender wants to be told of one of them, that counts.
+/// `remote`, reached by `other`, too. A request for notification in either counts.
 pub fn joined(remote: Remote, other: &Remote) -> Remote {
     let (mut options, of_other) = (Options::parse(&remote.options), Options::parse(&other.options));
     let asked =
@@ -59,7 +59,7 @@ pub fn joined(remote: Remote, other: &Remote) -> Remote {
     Remote { options: options.to_text(), ..remote }
 }
 
-/// Whether the store may take another time what it refuses now.
+/// Whether the store may accept later what it rejects now.
 pub fn is_refused_for_now(refused: &Refused) -> bool {
     match refused {
         Refused::NoRoom | Refused::MailboxFull(_) | Refused::Busy | Refused::Disk(_) | Refused::Newer => true,
@@ -76,13 +76,14 @@ pub fn is_refused_for_now(refused: &Refused) -> bool {
 /// The octets that are read at a time to see whether a message is whole.
 const VERIFIED_OCTETS: usize = 1 << 20;
 
-/// What a message takes of a server, by its octets and not by what its sender said. (RFC 6152, section 3)
+/// The server extensions that a message needs by its octets, regardless of its sender's parameters. (RFC 6152, section
+/// 3)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
     /// Whether it has octets above 127: 8BITMIME.
     pub is_8bit: bool,
-    /// Whether its header has: SMTPUTF8, if its sender asked for that. Without it such a header is not UTF-8 that
-    /// anybody relies on.
+    /// Whether its header has 8-bit octets: then it needs SMTPUTF8, if its sender requested that. Otherwise the header
+    /// is not known to be UTF-8.
     pub has_8bit_header: bool,
 }
 
@@ -118,11 +119,11 @@ impl HeaderEnd {
     }
 }
 
-/// A message of the store, on its way out. One that is damaged is never read to its end.
+/// A stored message to be sent. A damaged one is never read to its end.
 pub struct StoredMessage {
     store: MailStore,
     message: Message,
-    /// The checksum of what has been read, and how much that is.
+    /// The checksum and the length of what has been read.
     read: RefCell<(crc32fast::Hasher, u64)>,
 }
 
@@ -137,12 +138,12 @@ impl StoredMessage {
         Ok(Self { store: store.clone(), message, read: RefCell::default() })
     }
 
-    /// What is known of it.
+    /// The message's properties.
     pub fn message(&self) -> &Message {
         &self.message
     }
 
-    /// Reads all of the message once, so that one that is damaged is sent to no server: what it takes of one.
+    /// Reads the whole message once, so that a damaged one is not sent: returns what it needs of a server.
     ///
     /// # Errors
     ///
@@ -175,7 +176,7 @@ impl StoredMessage {
             *end += octets.len() as u64;
         }
         match self.message.body {
-            // What is in a record has been verified with it.
+            // The checksum of a record covers its content.
             BodyOctets::File { len, checksum, .. } if octets.is_empty() => {
                 let is_whole = *end == len && hasher.clone().finalize() == checksum;
                 if is_whole { Ok(octets) } else { Err(Unreadable::Damaged) }

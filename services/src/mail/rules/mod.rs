@@ -1,17 +1,17 @@
-//! Rules of persons: what becomes of a message that comes for them, by what its header says.
+//! Users' rules: the disposition of a message by its header.
 //!
-//! A rule asks for parts of the header, and all that it asks for must be there. What it does:
+//! A rule matches parts of the header, all of which must match. Its effect:
 //!
-//! | rule | what becomes of the message | the rules behind it |
+//! | rule | effect on the message | later rules |
 //! | --- | --- | --- |
-//! | `folder` | it lies in that folder | are not looked at |
-//! | `discard` | it is gone | are not looked at |
-//! | `forward` with `keep = false` | it goes on to that address | are not looked at |
-//! | `forward` | it goes on, and stays, too | are looked at |
+//! | `folder` | it is filed in that folder | are skipped |
+//! | `discard` | it is discarded | are skipped |
+//! | `forward` with `keep = false` | it is forwarded to that address | are skipped |
+//! | `forward` | it is forwarded and kept | are evaluated |
 //!
-//! So the first rule that decides where a message lies is the only one. Rules are read in the order of the file, those
-//! for everybody among those for one person. Here is what they say, without any I/O: who does it is
-//! [`sorting`](super::service).
+//! So only the first rule that files a message does so. Rules are evaluated in the order of the file, those for all
+//! users among those for one. This module only decides, without I/O; [`sorting`](super::service) carries the decision
+//! out.
 
 pub mod vacation;
 mod words;
@@ -24,84 +24,84 @@ pub(in crate::mail) use words::decoded;
 
 /// The most rules.
 pub const RULES_MAX: usize = 1000;
-/// The longest text that a rule looks for, in octets.
+/// The longest text that a rule matches, in octets.
 pub const TEXT_OCTETS_MAX: usize = 256;
-/// The most addresses that one message goes on to by the rules of one person.
+/// The most addresses to which the rules of one user forward a message.
 pub const FORWARDS_MAX: usize = 20;
 
-/// The fields that say to whom a message goes.
+/// The fields with recipients.
 const TO: [&str; 4] = ["to", "cc", "resent-to", "resent-cc"];
-/// The fields that say from whom it comes.
+/// The fields with senders.
 const FROM: [&str; 3] = ["from", "sender", "resent-from"];
 
-/// All that is said of persons' mail.
+/// All rules and vacation answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rules {
     /// The rules, in their order.
     pub all: Vec<Rule>,
-    /// What those who are away answer, by their names as users.
+    /// The vacation answers by user name.
     pub vacations: BTreeMap<String, String>,
 }
 
 /// A rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// The user that it is for; `None`: everybody.
+    /// The rule's user; `None` for all users.
     pub user: Option<String>,
-    /// What it asks for.
+    /// Its condition.
     pub when: When,
-    /// What it does.
+    /// Its effect.
     pub action: Action,
 }
 
-/// What a rule asks of a message. No case counts.
+/// The condition of a rule, matched regardless of case.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct When {
-    /// A field that must be there.
+    /// A field that must exist.
     pub header: Option<String>,
-    /// What that field must hold.
+    /// A text that this field must contain.
     pub contains: Option<String>,
-    /// What must be among those to whom the message goes.
+    /// A text that the recipients must contain.
     pub to: Option<String>,
-    /// What must be in the sender's name or address.
+    /// A text that the sender's name or address must contain.
     pub from: Option<String>,
 }
 
-/// What a rule does with a message.
+/// The effect of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// It lies in this folder.
     File(String),
-    /// It goes on to an address.
+    /// Forward it to an address.
     Forward {
         /// Where.
         to: Mailbox,
         /// Whether it stays, too.
         keeps: bool,
     },
-    /// It is gone.
+    /// Discard it.
     Discard,
 }
 
-/// What becomes of a message for one person.
+/// The disposition of a message for one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {
-    /// Where it goes on to, each address once.
+    /// The addresses to forward it to, without duplicates.
     pub forwards: Vec<&'a Mailbox>,
-    /// What becomes of it here.
+    /// Its local disposition.
     pub end: End<'a>,
 }
 
-/// What becomes of a message in the mailbox that it came for.
+/// The local disposition of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End<'a> {
     /// It lies in the inbox.
     Inbox,
     /// It lies in this folder.
     Folder(&'a str),
-    /// It went on, and does not stay.
+    /// It was forwarded, and is not kept.
     Gone,
-    /// It was not wanted.
+    /// It is discarded.
     Discarded,
 }
 
@@ -113,7 +113,7 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// The header of these fields, whose names are in lower case.
+    /// The matched parts of the header `fields`, whose names are in lower case.
     pub fn of(fields: &[(String, String)]) -> Self {
         let seen = fields.iter().map(|(name, value)| (name.clone(), folded(&decoded(value))));
         Self { fields: seen.collect() }
@@ -127,7 +127,7 @@ impl Seen {
 }
 
 impl When {
-    /// Whether a message has all that is asked for; `original` is the address that it was sent to.
+    /// Whether a message matches; `original` is the address that it was sent to.
     fn holds(&self, seen: &Seen, original: &str) -> bool {
         let has_field = self.header.as_ref().is_none_or(|name| {
             seen.holds(&[&name.to_lowercase()], self.contains.as_deref().unwrap_or_default())
@@ -139,12 +139,12 @@ impl When {
 }
 
 impl Rules {
-    /// Whether nothing is said of anybody's mail.
+    /// Whether there are neither rules nor vacation answers.
     pub fn is_empty(&self) -> bool {
         self.all.is_empty() && self.vacations.is_empty()
     }
 
-    /// What becomes of a message that came for `user` at the address `original`.
+    /// The disposition of a message for `user` at the address `original`.
     pub fn decide(&self, user: &str, seen: &Seen, original: &str) -> Decision<'_> {
         let mut forwards = Vec::new();
         let of_user = self.all.iter().filter(|rule| rule.user.as_ref().is_none_or(|of| of == user));
@@ -310,7 +310,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(cases(512)))]
 
-        /// No message is lost but by a rule that says so, and none goes to an address twice.
+        /// A message is lost only by a rule that discards it, and goes to no address twice.
         #[test]
         fn a_message_lies_somewhere_goes_on_or_was_discarded_by_a_rule(
             all in prop::collection::vec(any_rule(), 0..8),

@@ -1,7 +1,7 @@
-//! The answer of a person who is away. (RFC 3834)
+//! Vacation answers. (RFC 3834)
 //!
-//! A program that answers by itself can make a storm with another one, and tells strangers that an address is read. So
-//! only what a person has sent to the person is answered, once in a week, from the null return path.
+//! Automatic answers can loop with other responders, and reveal to strangers that an address is read. So only a
+//! personal message to the user is answered, once in a week, from the null return path.
 
 use std::fmt::Write;
 
@@ -15,25 +15,25 @@ use crate::mail::smtp::date;
 
 /// How long a sender is not answered again, in days. (RFC 3834, section 2)
 pub const DAYS: u64 = 7;
-/// The most senders that are remembered of one person. Beyond, nobody is answered until the first is forgotten.
+/// The most remembered senders of one user. Beyond it no sender is answered until the first one expires.
 pub const SENDERS_MAX: usize = 10_000;
 /// The longest text of an answer, in octets.
 pub const TEXT_OCTETS_MAX: usize = 8 << 10;
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
-/// The addresses in To and Cc that are looked at.
+/// The most addresses in To and Cc that are read.
 const ADDRESSEES_MAX: usize = 100;
 /// The longest subject, and the longest names of messages before, in octets: a line has 998. (RFC 5322, section 2.1.1)
 const SUBJECT_OCTETS_MAX: usize = 500;
 const REFERENCES_OCTETS_MAX: usize = 800;
-/// The octets of an encoded word: it has 75 characters. (RFC 2047, section 2)
+/// The octets of an encoded word, which has 75 characters. (RFC 2047, section 2)
 const WORD_OCTETS: usize = 42;
 /// Octets in a line of base64. (RFC 2045, section 6.8)
 const BASE64_OCTETS: usize = 57;
 
-/// The fields that name those to whom a message goes. (RFC 3834, section 2)
+/// The fields with recipients. (RFC 3834, section 2)
 const TO: [&str; 6] = ["to", "cc", "bcc", "resent-to", "resent-cc", "resent-bcc"];
-/// What local parts of programs begin with, and what they end with. (RFC 3834, section 2)
+/// Prefixes and suffixes of the local parts of programs. (RFC 3834, section 2)
 const PROGRAMS: [&str; 10] = [
     "owner-",
     "mailer-daemon",
@@ -57,14 +57,14 @@ pub enum Silence {
     NotAPerson,
     /// It was not made by hand.
     Automatic,
-    /// It came by a list, or to many.
+    /// It came by a mailing list, or was sent in bulk.
     List,
     /// The person is not among those it is addressed to.
     NotAddressed,
 }
 
-/// The sender to be answered, of a message that came from `return_path` with the header `fields`, whose names are in
-/// lower case; `is_own` tells of the addresses that are the person's alone.
+/// The sender to answer, for a message from `return_path` with the header `fields`, whose names are in lower case;
+/// `is_own` tests for the user's own addresses.
 ///
 /// # Errors
 ///
@@ -101,22 +101,22 @@ pub fn asks<'a>(
     if addressees.any(|address| is_own(&address)) { Ok(sender) } else { Err(Silence::NotAddressed) }
 }
 
-/// What is remembered of an answer to `sender`.
+/// The stored record of an answer to `sender`.
 pub fn remembered(sender: &Mailbox, now: UnixTime) -> String {
     format!("{} {}", now.0 / SECONDS_A_DAY, sender.to_string().to_lowercase())
 }
 
-/// What is known of a person's answers.
+/// The user's recent answers to a sender.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Whether the sender was answered a short while ago, or there is no room to remember another one.
     pub is_silent: bool,
-    /// What need not be remembered any more.
+    /// Expired records.
     pub old: Vec<String>,
 }
 
 impl Memory {
-    /// What `texts`, each of which was [`remembered`], say of `sender`.
+    /// Evaluates `texts`, each a [`remembered`] record, for `sender`.
     pub fn of<'a>(texts: impl Iterator<Item = &'a str>, sender: &Mailbox, now: UnixTime) -> Self {
         let sender = sender.to_string().to_lowercase();
         let today = now.0 / SECONDS_A_DAY;
@@ -137,14 +137,14 @@ impl Memory {
     }
 }
 
-/// Who answers, and what.
+/// An answer's sender and text.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
     /// The person's address.
     pub from: &'a Mailbox,
-    /// What people call the person; it can be empty.
+    /// The user's full name; it can be empty.
     pub full_name: &'a str,
-    /// What is said.
+    /// The text.
     pub text: &'a str,
     /// The sender.
     pub to: &'a Mailbox,
@@ -207,7 +207,7 @@ fn is_id(text: &str) -> bool {
     text.len() <= 250 && text.strip_prefix('<').and_then(|text| text.strip_suffix('>')).is_some_and(is_inner)
 }
 
-/// A person's name before an address; `None` if it is empty. (RFC 5322, section 3.2.5)
+/// A display name; `None` if it is empty. (RFC 5322, section 3.2.5)
 fn phrase(name: &str) -> Option<String> {
     let is_quotable = |octet: u8| matches!(octet, b' '..=b'~');
     match name.trim() {
@@ -219,8 +219,7 @@ fn phrase(name: &str) -> Option<String> {
     }
 }
 
-/// `text` as the value of a field: in encoded words if it is outside of ASCII, or looks like some. (RFC 2047, section
-/// 2)
+/// `text` as the value of a field: in encoded words if it is not ASCII, or resembles one. (RFC 2047, section 2)
 fn encoded(text: &str) -> String {
     if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) && !text.contains("=?") {
         return text.to_owned();

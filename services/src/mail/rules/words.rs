@@ -1,13 +1,13 @@
-//! Encoded words: text outside of ASCII in a header. (RFC 2047)
+//! Encoded words: non-ASCII text in headers. (RFC 2047)
 
 use std::borrow::Cow;
 
 use data_encoding::BASE64;
 
-/// The longest word that is read. (RFC 2047, section 2 has 75, and many programs more)
+/// The longest encoded word that is decoded. RFC 2047, section 2, allows 75; many programs exceed it.
 const WORD_OCTETS_MAX: usize = 1000;
 
-/// `value` as people read it: with its encoded words decoded. What cannot be decoded stays as it is.
+/// `value` with its encoded words decoded. Invalid ones stay.
 pub(in crate::mail) fn decoded(value: &str) -> Cow<'_, str> {
     if !value.contains("=?") {
         return Cow::Borrowed(value);
@@ -35,9 +35,9 @@ pub(in crate::mail) fn decoded(value: &str) -> Cow<'_, str> {
     Cow::Owned(text + rest)
 }
 
-/// What the encoded word at the beginning of `text` says, and what follows it.
+/// The decoded encoded word at the beginning of `text`, and the rest.
 fn decode(text: &str) -> Option<(String, &str)> {
-    // Of what begins many words each is looked at for a bounded length only.
+    // Each of many beginnings of words is searched for a bounded length only.
     let near = &text[..text.floor_char_boundary(WORD_OCTETS_MAX)];
     let (charset, rest) = near.strip_prefix("=?")?.split_once('?')?;
     let (encoding, rest) = rest.split_once('?')?;
@@ -51,7 +51,7 @@ fn decode(text: &str) -> Option<(String, &str)> {
         "Q" | "q" => unquoted(word)?,
         _ => return None,
     };
-    // RFC 2231, section 5: a language can stand behind the character set.
+    // RFC 2231, section 5: a language may follow the character set.
     let charset = charset.split('*').next().unwrap_or_default().to_ascii_lowercase();
     let decoded = match charset.as_str() {
         "utf-8" | "utf8" | "us-ascii" => String::from_utf8_lossy(&octets).into_owned(),
@@ -108,7 +108,7 @@ mod tests {
             ("=?ISO-8859-1?Q?Keld_J=F8rn_Simonsen?= <keld@dkuug.dk>", "Keld Jørn Simonsen <keld@dkuug.dk>"),
             ("=?utf-8*de?b?TcOkcno=?=", "März"),
             ("a =?utf-8?q?b?= c =?utf-8?q?d?=", "a b c d"),
-            // What is none, or in letters that are not known.
+            // No encoded word, or one in an unknown character set.
             ("plain", "plain"),
             ("1 =? 2 ?=", "1 =? 2 ?="),
             ("=?koi8-r?q?=C1?=", "=?koi8-r?q?=C1?="),

@@ -1,7 +1,7 @@
 //! The client's side of a login, apart from the protocol that carries it. (RFC 4616 PLAIN; RFC 5802 and 7677 SCRAM)
 //!
-//! SCRAM proves to the client, too, that the server knows the password: a login that the server says has succeeded
-//! before that has not.
+//! SCRAM also proves to the client that the server has the verifier: without that proof a login that the server accepts
+//! has failed.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -20,13 +20,13 @@ const ITERATIONS_MIN: u32 = 4096;
 /// The longest message of a server that is read, in octets.
 const MESSAGE_MAX: usize = 4096;
 
-/// The client's header: no channel binding, and nobody acts for somebody else. (RFC 5802, section 7)
+/// The client's header: no channel binding, no authorization identity. (RFC 5802, section 7)
 const GS2_HEADER: &str = "n,,";
 
-/// Who logs in.
+/// The credentials of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user, as the server knows it.
+    /// The user name at the server.
     pub user: String,
     /// The password.
     pub password: Password,
@@ -34,7 +34,8 @@ pub struct Credentials {
     pub nonce: [u8; NONCE_OCTETS],
 }
 
-/// The work that makes a key of a password: [`crypto::pbkdf2_sha256`]. It takes long: never on the services' thread.
+/// The derivation of a key from a password: [`crypto::pbkdf2_sha256`]. It takes long, so it must not run on the
+/// services' thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Derivation {
     /// The password, prepared.
@@ -52,19 +53,18 @@ impl Derivation {
     }
 }
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Step {
     /// The server gets these octets.
     Send(Vec<u8>),
-    /// Do this, and hand what comes of it to [`Exchange::derived`].
+    /// Compute this, and pass the result to [`Exchange::derived`].
     Derive(Derivation),
-    /// The server is not one that knows the password, or says what is not of the mechanism. The login is to be
-    /// cancelled.
+    /// The server does not have the verifier, or violated the mechanism. The login is to be cancelled.
     Failed(&'static str),
 }
 
-/// What is sent is not printed: it can hold a password.
+/// Hides sent octets, which can contain a password.
 impl fmt::Debug for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -75,14 +75,14 @@ impl fmt::Debug for Step {
     }
 }
 
-/// A login under way.
+/// A login in progress.
 pub struct Exchange {
     credentials: Credentials,
     state: State,
 }
 
 enum State {
-    /// The server's word decides.
+    /// The server's reply decides.
     Password,
     LoginUser,
     LoginPassword,
@@ -108,7 +108,7 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// Begins a login: what the server gets with the wish, if anything.
+    /// Starts a login: returns the initial response, if there is one.
     pub fn start(mechanism: Mechanism, credentials: Credentials) -> (Self, Option<Vec<u8>>) {
         let Credentials { user, password, nonce } = &credentials;
         let (state, initial) = match mechanism {
@@ -125,13 +125,13 @@ impl Exchange {
         (Self { credentials, state }, initial.map(String::into_bytes))
     }
 
-    /// Takes in what the server says.
+    /// Handles the server's challenge.
     pub fn challenge(&mut self, octets: &[u8]) -> Step {
         let (state, step) = match std::mem::replace(&mut self.state, State::Over) {
             _ if octets.len() > MESSAGE_MAX => {
                 (State::Over, Step::Failed("the server's message is too long"))
             }
-            // What it asks for is not looked at: it has been said in many ways.
+            // The prompt is ignored, as its wording varies.
             State::LoginUser => {
                 (State::LoginPassword, Step::Send(self.credentials.user.clone().into_bytes()))
             }
@@ -161,7 +161,7 @@ impl Exchange {
         step
     }
 
-    /// Takes in what came of [`Step::Derive`].
+    /// Handles the result of [`Step::Derive`].
     pub fn derived(&mut self, salted: &Sha256Digest) -> Step {
         let State::Deriving { nonce, before } = std::mem::replace(&mut self.state, State::Over) else {
             return Step::Failed("nothing was asked for");
@@ -178,12 +178,12 @@ impl Exchange {
         Step::Send(format!("{without_proof},p={}", BASE64.encode(&proof)).into_bytes())
     }
 
-    /// Whether a login that the server says has succeeded has, as far as the mechanism can tell.
+    /// Whether the mechanism confirms a login that the server has accepted.
     pub fn is_complete(&self) -> bool {
         matches!(self.state, State::Password | State::Proved)
     }
 
-    /// Reads `r=...,s=...,i=...`: the whole nonce, the two messages so far, and the work. (RFC 5802, section 7)
+    /// Parses `r=...,s=...,i=...`: the whole nonce, the two messages so far, and the derivation. (RFC 5802, section 7)
     fn server_first(&self, bare: &str, octets: &[u8]) -> Option<(String, String, Derivation)> {
         let message = std::str::from_utf8(octets).ok()?;
         let mut attributes = message.split(',');
@@ -202,7 +202,7 @@ impl Exchange {
     }
 }
 
-/// `text` as the server has prepared it, or as it is if it cannot be prepared. (RFC 4013)
+/// `text` prepared by SASLprep, or unchanged if that fails. (RFC 4013)
 fn prepared(text: &str) -> String {
     stringprep::saslprep(text).map_or_else(|_| text.to_owned(), std::borrow::Cow::into_owned)
 }

@@ -6,8 +6,8 @@
 //!   (empty)      ──▶ Proved
 //! ```
 //!
-//! Whoever looks the user up has a verifier for unknown ones, too, so that a client cannot tell them from others until
-//! its proof is refused. Channel binding is not offered: it comes with SCRAM-SHA-256-PLUS.
+//! The user database has decoy verifiers for unknown users, so that a client cannot distinguish them until its proof is
+//! rejected. Channel binding is not offered: it belongs to SCRAM-SHA-256-PLUS.
 
 use std::fmt;
 
@@ -16,13 +16,13 @@ use data_encoding::BASE64;
 use crate::crypto::{self, DIGEST_LEN, Sha256Digest};
 use crate::users::verifier::ScramVerifier;
 
-/// The longest message that is taken, in octets.
+/// The longest message that is accepted, in octets.
 pub const MESSAGE_MAX: usize = 4096;
 
 /// Octets of randomness in the server's part of the nonce.
 pub const NONCE_OCTETS: usize = 18;
 
-/// What is to be done next.
+/// The next step.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Find the verifier of this user, and hand it to [`Exchange::verifier`].
@@ -30,18 +30,18 @@ pub enum Step {
         /// As the client has written it, prepared.
         user: String,
     },
-    /// The client gets these octets, and its response goes to [`Exchange::message`].
+    /// Send these octets to the client, and pass its response to [`Exchange::message`].
     Challenge(Vec<u8>),
-    /// The client has the password of this user, and knows that the server knows the user.
+    /// The client has proved the password of this user, and the server has proved its verifier.
     Proved {
         /// The user of [`Step::Lookup`].
         user: String,
     },
-    /// The client is not the user, or what it said is not of this mechanism. The exchange is over.
+    /// The client's proof is wrong, or it violated the mechanism. The exchange is over.
     Refused,
 }
 
-/// An exchange under way. After [`Step::Proved`] and [`Step::Refused`] every message is refused.
+/// An exchange in progress. After [`Step::Proved`] and [`Step::Refused`] every message is rejected.
 pub struct Exchange(State);
 
 enum State {
@@ -52,7 +52,7 @@ enum State {
     Over,
 }
 
-/// What the client's first message says.
+/// The client's first message.
 struct ClientFirst {
     /// As it was written: the client's final message repeats it.
     gs2_header: String,
@@ -62,16 +62,16 @@ struct ClientFirst {
     nonce: String,
 }
 
-/// What the client's final message is judged by.
+/// The data that verify the client's final message.
 struct Expected {
     user: String,
     gs2_header: String,
     nonce: String,
-    /// The two messages before, joined as the proof is made of them.
+    /// The two messages before, joined for AuthMessage.
     before: String,
     stored_key: Sha256Digest,
     server_key: Sha256Digest,
-    /// Nobody has the verifier's password.
+    /// The verifier is a decoy.
     is_decoy: bool,
 }
 
@@ -89,7 +89,7 @@ impl Default for Exchange {
 }
 
 impl Exchange {
-    /// Takes in a message of the client's.
+    /// Handles a message of the client.
     pub fn message(&mut self, octets: &[u8]) -> Step {
         let (state, step) = match std::mem::replace(&mut self.0, State::Over) {
             _ if octets.len() > MESSAGE_MAX => (State::Over, Step::Refused),
@@ -111,8 +111,8 @@ impl Exchange {
         step
     }
 
-    /// Takes in the verifier of the user of [`Step::Lookup`]. With `is_decoy` nobody is let in by it. `nonce` is the
-    /// server's part of the nonce, drawn for this exchange.
+    /// Handles the verifier of the user of [`Step::Lookup`]. With `is_decoy` every proof is rejected. `nonce` is the
+    /// server's part of the nonce, generated for this exchange.
     pub fn verifier(&mut self, verifier: &ScramVerifier, is_decoy: bool, nonce: [u8; NONCE_OCTETS]) -> Step {
         let State::Looking(first) = std::mem::replace(&mut self.0, State::Over) else {
             return Step::Refused;
@@ -136,7 +136,8 @@ impl Exchange {
 /// Reads `gs2-header client-first-message-bare`. (RFC 5802, section 7)
 fn client_first(message: &str) -> Option<ClientFirst> {
     let (binding, rest) = message.split_once(',')?;
-    // RFC 5802, section 6: "p" wants a binding, which was not offered; "y" says that it was not, which is true.
+    // RFC 5802, section 6: "p" requires channel binding, which was not offered; "y" states that it was not offered,
+    // which is true.
     if !matches!(binding, "n" | "y") {
         return None;
     }
@@ -146,11 +147,11 @@ fn client_first(message: &str) -> Option<ClientFirst> {
         text => Some(sasl_name(text.strip_prefix("a=")?)?),
     };
     let mut attributes = bare.split(',');
-    // RFC 5802, section 5.1: "m", which would stand first, is an extension that must be understood.
+    // RFC 5802, section 5.1: "m", which would come first, is a mandatory extension.
     let user = sasl_name(attributes.next()?.strip_prefix("n=")?)?;
     let nonce = attributes.next()?.strip_prefix("r=")?.to_owned();
     let is_nonce = !nonce.is_empty() && nonce.bytes().all(|octet| octet.is_ascii_graphic());
-    // Nobody acts for somebody else.
+    // An authorization identity other than the user is rejected.
     let is_own = authorize_as.is_none_or(|other| other == user);
     let gs2_header = message[..message.len() - bare.len()].to_owned();
     (is_nonce && is_own && attributes.all(is_extension)).then(|| ClientFirst {
@@ -178,7 +179,7 @@ fn sasl_name(text: &str) -> Option<String> {
     (!prepared.is_empty()).then(|| prepared.into_owned())
 }
 
-/// Whether an attribute has the form of one that is not known and can be ignored.
+/// Whether an attribute is an optional extension.
 fn is_extension(attribute: &str) -> bool {
     let mut chars = attribute.chars();
     let name = chars.next();

@@ -1,7 +1,7 @@
 //! How much of the mail services one client gets: connections at a time, and messages a minute.
 //!
 //! A source is an IPv4 address, or the /64 of an IPv6 address. Half of all connections are for the LAN alone, so that a
-//! flood from outside leaves the office its own. Of the other half no source keeps another one out that has fewer.
+//! flood from outside does not exclude the office. In the other half no source excludes one with fewer connections.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -21,7 +21,7 @@ pub const CONNECTIONS_MAX: usize = 1000;
 /// Connections at a time that come from outside of the LAN.
 pub const WAN_CONNECTIONS_MAX: usize = 500;
 
-/// Sources whose messages are counted. With one more, the one that sent longest ago is forgotten.
+/// The most sources whose messages are counted. With one more, the least recently active one is removed.
 pub const SOURCES_MAX: usize = 8192;
 
 /// All connections of the mail services.
@@ -45,16 +45,16 @@ struct Connection {
     activity: Rc<Activity>,
 }
 
-/// What a connection is doing.
+/// The activity of a connection.
 #[derive(Debug)]
 struct Activity {
     /// Whether it waits for its client.
     is_idle: Cell<bool>,
-    /// Whether a message is on its way in.
+    /// Whether a message is being received.
     has_message: Cell<bool>,
-    /// When its client last brought a message nearer.
+    /// When its client last made progress towards a message.
     progressed: Cell<Instant>,
-    /// Told once it has to leave.
+    /// Notified when the connection must close.
     leaves: Notify,
 }
 
@@ -69,8 +69,8 @@ pub struct Admitted {
 impl Connections {
     /// Admits a connection from `peer`, whose source may have `share` at a time; `None` if there are too many.
     ///
-    /// When all that may come from outside are there, one that waits for its client leaves for one of a source that has
-    /// fewer: of the source that has most one without a message, and that which has been of no use for longest.
+    /// If the limit for the outside is reached, an idle connection is closed for one of a source with fewer: of the
+    /// source with the most, one without a message, with the least recent progress.
     pub fn admit(
         self: &Rc<Self>,
         now: Instant,
@@ -144,18 +144,18 @@ impl Admissions {
 }
 
 impl Admitted {
-    /// Takes note that the connection waits for its client, in the midst of a message or not.
+    /// Records that the connection waits for its client, within a message or not.
     pub fn waits(&self, has_message: bool) {
         self.activity.is_idle.set(true);
         self.activity.has_message.set(has_message);
     }
 
-    /// Takes note that it does not wait any more.
+    /// Records that it does not wait any more.
     pub fn works(&self) {
         self.activity.is_idle.set(false);
     }
 
-    /// Takes note that the client has brought a message nearer.
+    /// Records progress towards a message.
     pub fn progresses(&self, now: Instant) {
         self.activity.progressed.set(now);
     }
@@ -178,7 +178,7 @@ impl Drop for Admitted {
 pub struct Rates {
     a_minute: u32,
     each: RateLimit,
-    /// Each source's limit, and when it sent last.
+    /// Each source's limit, and the sequence number of its last message.
     sources: BTreeMap<IpAddr, (RateLimit, u64)>,
     by_use: BTreeSet<(u64, IpAddr)>,
     used: u64,
@@ -192,8 +192,7 @@ impl Rates {
         Self { a_minute, each, sources: BTreeMap::new(), by_use: BTreeSet::new(), used: 0 }
     }
 
-    /// Has each source send so many messages a minute from now on. If that is another number than before, what was sent
-    /// is forgotten.
+    /// Sets the messages a minute for each source. A changed value resets all counts.
     pub fn set(&mut self, a_minute: u32) {
         if self.a_minute != a_minute.max(1) {
             *self = Self::new(a_minute);

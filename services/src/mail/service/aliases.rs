@@ -1,17 +1,16 @@
-//! Aliases: addresses here that lead to others, here and elsewhere.
+//! Aliases: local addresses that lead to other addresses, local or remote.
 //!
-//! An alias is an edge to each of its members, which can be aliases themselves. Who has what comes for an address is
-//! found by a walk in three colours:
+//! An alias has an edge to each of its members, which can be aliases themselves. A depth-first search in three colours
+//! finds the receivers of an address:
 //!
-//! | an edge leads to | what it is |
+//! | target of an edge | meaning |
 //! | --- | --- |
-//! | the alias itself | the person, or the owners, who would have its mail without the alias: a copy is kept |
-//! | an address that was walked to its end | a second way to the same people, who have one copy |
+//! | the alias itself | the user, or the owners, who would receive its mail without the alias: a copy is kept |
+//! | a finished address | a second path to the same receivers, who get one copy |
 //! | an address that is still being walked | a loop |
 //!
-//! An address at any name of a domain of ours is the same address, before the walk begins. What a configuration may not
-//! say is found by the same walk ([`Directory::faults`]), so a directory that is in use has no loop in it; the walk
-//! ends in any case.
+//! All names of a local domain are normalised before the search. The same search finds invalid configurations
+//! ([`Directory::faults`]), so a directory in use has no loop; the search terminates in any case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,9 +25,9 @@ pub const ALIASES_MAX: usize = 1024;
 pub const MEMBERS_MAX: usize = 1000;
 /// The most members of all aliases together.
 pub const ALL_MEMBERS_MAX: usize = 10_000;
-/// The most people and addresses elsewhere that have what comes for one address.
+/// The most receivers of one address.
 pub const EXPANSION_MAX: usize = RECIPIENTS_MAX;
-/// The most aliases on the way to a person.
+/// The most aliases on a path.
 pub const DEPTH_MAX: usize = 16;
 
 /// Which aliases there are.
@@ -36,71 +35,71 @@ pub const DEPTH_MAX: usize = 16;
 pub struct Aliases {
     /// They, each of them once.
     pub all: Vec<Alias>,
-    /// Who has what comes for nobody at the office's domains.
+    /// The receiver of unknown local addresses.
     pub catch_all: Option<Mailbox>,
 }
 
 /// An alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alias {
-    /// Its address, at a domain of ours.
+    /// Its address, at a local domain.
     pub address: Mailbox,
-    /// Where what comes for it goes.
+    /// Its members.
     pub members: Vec<Mailbox>,
 }
 
 /// Where a member leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// To an address at a domain of ours.
+    /// An address at a local domain.
     Here(Local),
-    /// To an address elsewhere.
+    /// A remote address.
     Outside(Mailbox),
 }
 
-/// Who has what comes for an address: each once.
+/// The receivers of an address, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reached<'a> {
     /// Users.
     pub users: Vec<&'a str>,
-    /// Addresses elsewhere.
+    /// Remote addresses.
     pub outside: Vec<&'a Mailbox>,
     /// Whether the mail is for the owners in their role: then it is enough that one of them has it.
     pub is_of_owners: bool,
 }
 
 impl Reached<'_> {
-    /// Whether that is nobody.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.outside.is_empty()
     }
 }
 
-/// A step on the way from an address to who has its mail.
+/// A step on the path from an address to its receivers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The steps that lead here.
     pub depth: usize,
-    /// The address that is looked at, or the name of a user.
+    /// The address, or the name of a user.
     pub address: String,
-    /// What it is.
+    /// Its kind.
     pub what: What,
 }
 
-/// What an address on the way is.
+/// The kind of an address on a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A user, who has it.
+    /// A user, who receives it.
     User,
-    /// An address elsewhere, which has it.
+    /// A remote address, which receives it.
     Outside,
     /// An alias.
     Alias,
-    /// An address that each domain has, whose mail the owners have.
+    /// A role address of each domain, whose mail the owners receive.
     Owners,
-    /// An address that nobody has, whose mail goes where all of that goes.
+    /// An unknown address, whose mail goes to the catch-all.
     CatchAll,
-    /// An address that nobody has.
+    /// An unknown address.
     Nobody,
     /// An address that was walked before.
     Again,
@@ -147,27 +146,27 @@ impl fmt::Display for What {
     }
 }
 
-/// What a configuration may not say of aliases.
+/// An invalid alias.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The alias, by its place in the list; `None`: the catch-all.
+    /// The index of the alias; `None` for the catch-all.
     pub alias: Option<usize>,
-    /// The member, by its place in the list of the alias; 0 if it is about the alias.
+    /// The index of the member within the alias; 0 if the fault is the alias's.
     pub member: usize,
-    /// What is wrong.
+    /// The fault.
     pub what: FaultKind,
 }
 
-/// What is wrong with an alias, or with one of its members.
+/// The fault of an alias, or of one of its members.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FaultKind {
-    /// The alias is at a domain that is not ours.
+    /// The alias is not at a local domain.
     Foreign,
-    /// The alias is there already, at this place in the list.
+    /// The alias is a duplicate of the one with this index.
     Twice(usize),
-    /// Nobody has what comes for this member.
+    /// This member has no receiver.
     Nobody,
-    /// The member is the alias, and without the alias nobody has its mail.
+    /// The member is the alias itself, which without the alias has no receiver.
     NobodyKeeps,
     /// This member leads back to the alias, by these.
     Loop(Vec<String>),
@@ -177,7 +176,7 @@ pub enum FaultKind {
     TooMany,
 }
 
-/// A walk from an address to who has its mail.
+/// A search from an address to its receivers.
 pub(super) struct Walk<'a> {
     directory: &'a Directory,
     /// Those that are being walked, from the first on.
@@ -201,7 +200,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// From `address`, which nobody has, to where all of that goes.
+    /// Continues from the unknown `address` to the catch-all.
     pub fn catch(&mut self, address: &Local, target: &'a Target) {
         self.step(0, self.directory.written(address), What::CatchAll);
         self.follow(address, target, 1);
@@ -224,7 +223,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// To `address`, which is at a domain of ours.
+    /// Visits `address`, which is at a local domain.
     pub fn visit(&mut self, address: &Local, depth: usize) {
         if let Some(first) = self.open.iter().position(|open| open == address) {
             let path = self.open[first..].iter().chain([address]);
@@ -276,7 +275,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Tells of who has it; whether that is somebody new.
+    /// Adds a receiver; returns whether it is new.
     fn is_new(&mut self, depth: usize, address: &str, what: What) -> bool {
         let is_known = self.seen.contains(address);
         let is_full = !is_known && self.seen.len() >= EXPANSION_MAX;
@@ -295,8 +294,7 @@ impl<'a> Walk<'a> {
 }
 
 impl Directory {
-    /// What of `aliases`, from which it was made, is wrong. Each mistake is told once, at the alias or member to be
-    /// mended.
+    /// The faults of `aliases`, from which it was made. Each fault is reported once, at the alias or member to fix.
     pub fn faults(&self, aliases: &Aliases) -> Vec<Fault> {
         let mut faults = Vec::new();
         let mut places: BTreeMap<Local, usize> = BTreeMap::new();
@@ -313,7 +311,7 @@ impl Directory {
         let written: BTreeMap<_, _> =
             places.iter().map(|(address, place)| (self.written(address), *place)).collect();
         for (address, place) in &places {
-            // One loop is told by that of its aliases that stands first.
+            // A loop is reported at the first of its aliases.
             let is_first = |path: &[String]| {
                 path.first() == Some(&self.written(address))
                     && path.iter().filter_map(|step| written.get(step)).min() == Some(place)
@@ -332,7 +330,7 @@ impl Directory {
         faults
     }
 
-    /// What is wrong with the alias `address`, whose place in the list is `place`.
+    /// The faults of the alias `address` with the index `place`.
     fn faults_of(&self, address: &Local, place: usize, is_first: impl Fn(&[String]) -> bool) -> Vec<Fault> {
         let Meaning::Alias(members) = self.meaning(address) else { return Vec::new() };
         let mut faults = Vec::new();

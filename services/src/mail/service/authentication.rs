@@ -1,16 +1,15 @@
-//! Whether a message from outside is from whom it says it is from, found out while it comes in.
+//! The authentication of a message from outside, while it is received.
 //!
-//! SPF is asked for beside the message. The message streams through DKIM's verifier, and what strangers say in this
-//! server's name is taken out of its header. At the end signatures are checked, and the domains in From by DMARC, whose
-//! result decides.
+//! The SPF lookups run in parallel. The message passes through DKIM's verifier, and forged results are removed from its
+//! header. At the end the signatures are checked, and the domains in From by DMARC, whose result decides.
 //!
-//! Each check has [`AUTHENTICATION_TIMEOUT`] for itself: SPF, each signature, and DMARC of each domain in From. A
-//! sender whose name servers are slow holds up the checks that ask them, and no other. What has no answer by then has
-//! none, and the check ends with what it knows: mostly with a passing error. A message of which DMARC cannot be known
-//! is taken, but one whose domain is known to ask for `reject`, where the office does as domains ask: that comes again
-//! (RFC 9989, sections 4.10.1 and 5.3.6).
+//! Each check has [`AUTHENTICATION_TIMEOUT`] for itself: SPF, each signature, and DMARC for each domain in From. A
+//! sender's slow name servers delay only the checks that query them. A check that times out ends with the answers so
+//! far: mostly with a temporary error. A message without a DMARC result is accepted, except one whose domain is known
+//! to request `reject`, if the office follows such requests: it is rejected temporarily (RFC 9989, sections 4.10.1 and
+//! 5.3.6).
 //!
-//! The world is asked, and not our own zone: what that says is for the office.
+//! The public DNS is queried, bypassing the local zone.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -33,8 +32,8 @@ use crate::mail::smtp::Refusal;
 use crate::task::{LocalFuture, Task};
 use crate::wait::all_of;
 
-/// How long one check waits for what the name service says. A message that has come whole waits twice as long at most:
-/// for SPF and its signatures, which are checked at once, and then for DMARC.
+/// The timeout of one check. A complete message waits at most twice as long: for SPF and its signatures, which are
+/// checked in parallel, and then for DMARC.
 pub const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The check of one message.
@@ -45,7 +44,7 @@ pub(super) struct Authentication {
     spf: oneshot::Receiver<SpfResult>,
     spf_domain: String,
     is_of_helo: bool,
-    /// Asks for what SPF needs.
+    /// Runs the lookups for SPF.
     _asking: Task,
 }
 
@@ -65,7 +64,7 @@ impl Authentication {
         let resolver = resolver.of_world();
         let asked = resolver.clone();
         let asking = async move {
-            // Nobody listens if the message has gone.
+            // The receiver is gone if the message was aborted.
             _ = tell.send(run(check, &asked).await);
         };
         Self {
@@ -79,25 +78,25 @@ impl Authentication {
         }
     }
 
-    /// Takes the next octets of the message, and adds what is to be kept of them to `into`.
+    /// Reads the next octets of the message, and appends those to store to `into`.
     pub fn push(&mut self, octets: &[u8], into: &mut Vec<u8>) {
         self.verifier.push(octets);
         self.strip.push(octets, into);
     }
 
-    /// Adds what is left at the end of the message to `into`.
+    /// Appends the rest at the end of the message to `into`.
     pub fn end(&mut self, into: &mut Vec<u8>) {
         self.strip.finish(into);
     }
 
-    /// What came of all checks.
+    /// The results of all checks.
     pub async fn finish(self) -> Results {
         let Self { resolver, verifier, spf, spf_domain, is_of_helo, _asking, .. } = self;
         let Verified { header, signatures } = verifier.finish();
         let signed: Vec<LocalFuture<'_, Signed>> =
             signatures.into_iter().map(|check| Box::pin(run(check, &resolver)) as _).collect();
         let signed = all_of(signed).await;
-        // It has begun before those.
+        // It has begun earlier than the others.
         let spf = spf.await.unwrap_or(SpfResult::TempError);
         let (authors, identifiers) = (Authors::of(&header), identifiers((spf, &spf_domain), &signed));
         let checks = authors.domains().iter().map(|author| dmarc::Check::new(author, identifiers.clone()));
@@ -108,7 +107,7 @@ impl Authentication {
     }
 }
 
-/// The domains that SPF or DKIM say something of.
+/// The domains with results of SPF or DKIM.
 fn identifiers((spf, spf_domain): (SpfResult, &str), signed: &[Signed]) -> Vec<Identifier> {
     let of = |domain: &str, source, is_pass| Identifier { domain: domain.to_owned(), source, is_pass };
     let spf = match spf {
@@ -124,8 +123,7 @@ fn identifiers((spf, spf_domain): (SpfResult, &str), signed: &[Signed]) -> Vec<I
     spf.map(|is_pass| of(spf_domain, Source::Spf, is_pass)).into_iter().chain(signed).collect()
 }
 
-/// Has a check ask `resolver` until it has its outcome. What has no answer in [`AUTHENTICATION_TIMEOUT`] has none, and
-/// nothing more is asked for then.
+/// Runs a check with `resolver`. After [`AUTHENTICATION_TIMEOUT`] all open questions count as unanswered.
 async fn run<C: Check>(mut check: C, resolver: &Resolver) -> C::Outcome {
     let deadline = Instant::now() + AUTHENTICATION_TIMEOUT;
     loop {
@@ -152,7 +150,7 @@ async fn ask(resolver: &Resolver, question: &Question) -> Answer {
     }
 }
 
-/// What is to become of a message of which `results` are known. `fields` tells them.
+/// The disposition of a message with `results`. `fields` formats them.
 pub(super) fn verdict(authenticity: Authenticity, results: &Results, fields: String) -> Verdict {
     let Outcome { result, policy, domain } = &results.dmarc;
     let action = match (authenticity, result, policy) {
@@ -165,7 +163,7 @@ pub(super) fn verdict(authenticity: Authenticity, results: &Results, fields: Str
             is_temporary: true,
             text: format!("whether {domain} has sent this cannot be known now (DMARC)"),
         }),
-        // Or whoever says to have written it cannot be checked.
+        // Or its claimed author cannot be checked.
         (_, DmarcResult::Fail, Policy::Quarantine | Policy::Reject) | (_, DmarcResult::PermError, _) => {
             Action::Junk
         }
@@ -174,7 +172,7 @@ pub(super) fn verdict(authenticity: Authenticity, results: &Results, fields: Str
     Verdict { fields, action }
 }
 
-/// Counts what came of a message.
+/// Counts the results of a message.
 pub(super) fn count(stats: &mut Stats, results: &Results) {
     *match results.spf {
         SpfResult::Pass => &mut stats.spf_pass,

@@ -1,4 +1,4 @@
-//! Answers for those who are away. (RFC 3834)
+//! Vacation answers. (RFC 3834)
 //!
 //! The answer, and that its sender need not be answered again, are stored together, the latter first: a crash can cost
 //! an answer, and makes no second one.
@@ -14,7 +14,7 @@ use crate::mail::rules::vacation::{Answer, Memory, asks, remembered};
 use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::store::{Accept, Change, Delivery, Origin, Uidls};
 
-/// Before the name of a user, what the store remembers the user's answers by.
+/// The prefix of a user's name in the key of the user's stored answers.
 const ACCOUNT: &str = "vacation of ";
 
 /// An answer that is to be stored.
@@ -26,8 +26,8 @@ pub(in crate::mail) struct Prepared {
 }
 
 impl Sorter<'_> {
-    /// The answers of those who are `away` to the message `id` of `sender`, which has the header `fields`. `elsewhere`
-    /// is the address of the person's mailbox that it was fetched from, if it was.
+    /// The answers of the users `away` to the message `id` of `sender`, which has the header `fields`. `elsewhere` is
+    /// the address of the remote mailbox that it was fetched from, if it was.
     pub async fn answers(
         &self,
         away: &[String],
@@ -67,7 +67,7 @@ impl Sorter<'_> {
         prepared
     }
 
-    /// What an answer of `user` to `to` is accepted as; `None` if it reaches nobody, or the user.
+    /// The envelope of an answer of `user` to `to`; `None` if it reaches nobody, or the user.
     async fn accept_for(&self, to: &Mailbox, user: &str) -> Option<Accept> {
         let mut accept = Accept {
             time: self.now.0,

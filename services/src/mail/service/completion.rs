@@ -1,26 +1,26 @@
-//! What a message from the office's own programs lacks in its header: From, Date and Message-ID.
+//! The completion of messages from the office's own programs: From, Date and Message-ID.
 //!
-//! Scanners, telephone systems and scripts send messages without them, which other servers take for spam or refuse.
-//! Such a message is completed and not refused. (RFC 6409, section 8) What is missing is known at the header's end
-//! only, and is put there: the order of these fields means nothing (RFC 5322, section 3.6). So nothing of the header is
+//! Scanners, telephone systems and scripts send messages without these fields, which other servers treat as spam or
+//! reject. Such a message is completed (RFC 6409, section 8). The missing fields are known only at the header's end,
+//! and are added there: the order of these fields has no meaning (RFC 5322, section 3.6). So nothing of the header is
 //! held back but the name of one field.
 //!
-//! A message whose first line is no field has no header: what is missing becomes one, and the message is its body. So
-//! has one that begins with an empty line (RFC 5322, section 2.1).
+//! A message whose first line is no field has no header: the missing fields become the header, and the message its
+//! body. The same holds for one that begins with an empty line (RFC 5322, section 2.1).
 //!
-//! A line `From anna@pc Thu Feb 29 ...` before the header is that of an mbox file, which scripts send along. It becomes
-//! a field, so that the header goes on behind it, and nothing is lost where it was text.
+//! A line `From anna@pc Thu Feb 29 ...` before the header comes from an mbox file, which scripts send along. It becomes
+//! a field, so that the header continues after it, and no text is lost.
 
-/// The longest name of a field that is looked at, in octets. None of those that matter is so long.
+/// The longest field name that is compared, in octets. The relevant ones are shorter.
 const NAME_OCTETS_MAX: usize = 80;
 
-/// What the line of an mbox file becomes the value of.
+/// The field for the line of an mbox file.
 const MBOX_LINE: &[u8] = b"X-Mailbox-Line: ";
 
 /// The header fields that the server adds to a message without them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fields {
-    /// An address; `None` if nobody is known to have sent it.
+    /// An address; `None` if the sender is unknown.
     pub from: Option<String>,
     /// A date as messages have it.
     pub date: String,
@@ -34,7 +34,7 @@ pub struct Completion {
     missing: Vec<(&'static [u8], String)>,
     place: Place,
     is_first_line: bool,
-    /// What may become the name of a field.
+    /// A possible field name.
     held: Vec<u8>,
 }
 
@@ -62,7 +62,7 @@ impl Completion {
         Self { missing, place: Place::LineStart, is_first_line: true, held: Vec::new() }
     }
 
-    /// Takes the next octets of the message, whose lines end with CRLF, and adds what is to be kept to `into`.
+    /// Reads the next octets of the message, whose lines end with CRLF, and appends those to store to `into`.
     pub fn push(&mut self, octets: &[u8], into: &mut Vec<u8>) {
         let mut rest = octets;
         while let Some((&octet, after)) = rest.split_first() {
@@ -93,7 +93,7 @@ impl Completion {
         }
     }
 
-    /// Adds what is due at the end of the message.
+    /// Appends the rest at the end of the message.
     pub fn finish(mut self, into: &mut Vec<u8>) {
         match self.place {
             Place::Body => return,
@@ -148,7 +148,7 @@ impl Completion {
                 self.begin_body(into);
                 into.push(octet);
             }
-            // A line that is none, in the midst of others: whoever reads it may make of it what it likes.
+            // A malformed line among others stays as it is.
             _ => {
                 into.append(&mut self.held);
                 into.push(octet);
@@ -157,7 +157,7 @@ impl Completion {
         }
     }
 
-    /// Has what is held be the first octets of the body of a message without a header.
+    /// Makes the held octets the beginning of the body of a message without a header.
     fn begin_body(&mut self, into: &mut Vec<u8>) {
         self.complete(into);
         into.extend(b"\r\n");
@@ -176,7 +176,7 @@ impl Completion {
 mod tests {
     use super::*;
 
-    /// What becomes of a message, which comes in portions of every length.
+    /// The completed message, for portions of every length.
     fn completed(message: &str) -> String {
         let outcomes: Vec<_> = [1, 2, 3, 7, 1000]
             .into_iter()

@@ -1,8 +1,8 @@
-//! One connection: octets to a session and back, its questions to whoever answers, and time.
+//! One connection: passes octets between stream and session, answers the session's questions, and runs its timers.
 //!
-//! The session decides what is read: while it has a question open, or a reply that is held back, nothing is. The
-//! replies to commands that come together go together (RFC 2920, section 3.2), but for those before a question that may
-//! take long. An idle connection holds no buffer.
+//! The session controls reading: while it has an open question, or a delayed reply, nothing is read. Replies to
+//! pipelined commands are written together (RFC 2920, section 3.2), except that they are flushed before a question that
+//! may take long. An idle connection holds no buffer.
 
 use std::future::{pending, poll_fn, ready};
 use std::io;
@@ -24,8 +24,8 @@ use crate::wait::first_of;
 /// How long a client may take to receive a reply.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long a question of a session may be open, as when the disk fails. Then the connection ends without an answer:
-/// whether the message is kept is not known, and a client waits no longer. (RFC 5321, section 4.5.3.2.6)
+/// The timeout of a session's question, as when the disk fails. Then the connection ends without an answer: whether the
+/// message is stored is unknown, and a client waits no longer. (RFC 5321, section 4.5.3.2.6)
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10 * 60);
 
 /// Octets that are read at a time.
@@ -34,19 +34,19 @@ const READ_OCTETS: usize = 16 << 10;
 /// Octets of replies that wait for others at most.
 const REPLIES_OCTETS_MAX: usize = 4096;
 
-/// A session, and whoever answers it.
+/// A session and its backend.
 pub(super) trait Dialogue {
     /// A question.
     type Ask;
 
-    /// The reply to a client whose connection gives way to one of another source.
+    /// The reply to a client whose connection is closed for one of another source.
     const LEAVES: &'static [u8];
 
-    /// Takes in what came, and returns how many octets were taken.
+    /// Handles received octets, and returns how many were consumed.
     fn receive(&mut self, now: Instant, octets: &[u8]) -> usize;
-    /// Whether octets are taken now.
+    /// Whether octets are consumed now.
     fn is_listening(&self) -> bool;
-    /// What is to be done next.
+    /// The next action.
     fn poll(&mut self, now: Instant) -> Option<Wanted<Self::Ask>>;
     /// Whether the client gets the replies before this question first.
     fn takes_long(ask: &Self::Ask) -> bool;
@@ -60,11 +60,11 @@ pub(super) trait Dialogue {
     fn tls_started(&mut self, now: Instant);
     /// Ends as soon as the command at hand is answered.
     fn stop(&mut self, now: Instant);
-    /// Takes note that the connection is gone.
+    /// Handles the loss of the connection.
     fn lost(&mut self, now: Instant);
 }
 
-/// What a session wants done.
+/// An action for the connection.
 pub(super) enum Wanted<A> {
     /// Send these octets to the client.
     Reply(Vec<u8>),
@@ -72,24 +72,24 @@ pub(super) enum Wanted<A> {
     Ask(A),
     /// Make the TLS handshake.
     StartTls,
-    /// Send what is to be sent, and close the connection.
+    /// Flush, and close the connection.
     Close,
 }
 
-/// A connection at work.
+/// A connection in progress.
 struct Connection<S: Server> {
     server: Rc<S>,
-    /// `None` in the midst of a handshake that failed.
+    /// `None` after a failed handshake.
     stream: Option<Box<dyn Stream>>,
     dialogue: S::Dialogue,
     admitted: Admitted,
     /// Replies that have not been sent.
     replies: Vec<u8>,
-    /// Octets that the session has not taken.
+    /// Octets that the session has not consumed.
     rest: Vec<u8>,
 }
 
-/// What a connection waits for.
+/// An event of a connection.
 enum Event {
     Read(io::Result<Vec<u8>>),
     Due,
@@ -97,7 +97,7 @@ enum Event {
     Leave,
 }
 
-/// Whether a connection goes on.
+/// Whether a connection continues.
 #[derive(Debug, PartialEq, Eq)]
 enum Course {
     GoesOn,
@@ -157,7 +157,7 @@ impl<S: Server> Connection<S> {
         }
     }
 
-    /// Waits for whatever comes first.
+    /// Waits for the next event.
     async fn next(&mut self, is_stopping: bool) -> Event {
         let Self { server, stream, dialogue, admitted, rest, .. } = self;
         let stop = async {
@@ -174,7 +174,7 @@ impl<S: Server> Connection<S> {
         };
         let octets = async {
             match stream {
-                // What the session does not take waits.
+                // Octets that the session does not consume wait.
                 Some(stream) if rest.is_empty() && dialogue.is_listening() => Event::Read(read(stream).await),
                 _ => pending().await,
             }
@@ -186,7 +186,7 @@ impl<S: Server> Connection<S> {
         first_of(leave, first_of(stop, first_of(due, octets))).await
     }
 
-    /// Says why, if there is room for that: nobody waits for the client. The message under way is forgotten.
+    /// Sends the reason, if there is room for it, without waiting for the client. The current message is aborted.
     async fn leave(&mut self) {
         self.server.count(Counted::Refused);
         if let Some(stream) = &mut self.stream {
@@ -196,19 +196,19 @@ impl<S: Server> Connection<S> {
         self.lose();
     }
 
-    /// Does all that the session wants done now, but for replies that go with others.
+    /// Performs all actions that are due, collecting replies.
     async fn settle(&mut self) -> io::Result<Course> {
         while let Some(wanted) = self.dialogue.poll(self.server.clock().now()) {
             match wanted {
                 Wanted::Reply(octets) => {
                     self.replies.extend(octets);
-                    // What is long comes in portions, each when the one before is on its way.
+                    // A long reply comes in portions, each when the one before is written.
                     if self.replies.len() >= REPLIES_OCTETS_MAX {
                         self.flush().await?;
                     }
                 }
                 Wanted::Ask(ask) => {
-                    // What these take, the client need not wait for the replies before.
+                    // The client gets the earlier replies without waiting for these.
                     if S::Dialogue::takes_long(&ask) {
                         self.flush().await?;
                     }
@@ -253,13 +253,13 @@ impl<S: Server> Connection<S> {
         Ok(())
     }
 
-    /// Takes note that the connection is gone.
+    /// Handles the loss of the connection.
     fn lose(&mut self) {
         self.dialogue.lost(self.server.clock().now());
     }
 }
 
-/// What has come; an end is an error, as the client has not said QUIT.
+/// Reads octets; the end of the stream is an error, as the client has not sent QUIT.
 async fn read(stream: &mut Box<dyn Stream>) -> io::Result<Vec<u8>> {
     poll_fn(|context| {
         let mut space = [0; READ_OCTETS];

@@ -1,15 +1,15 @@
-//! Answers what a [`Session`] asks.
+//! The backend of a [`Session`].
 //!
-//! A message of the session is an [`Incoming`] of the store from the answer to `Begin` on. What comes of its header is
-//! put before it as it streams through: `Received`, which all of its recipients share, and what it lacks. Each mailbox
-//! has header lines of its own (`Return-Path`, `Delivered-To`, `X-Original-To`), and of a message from outside what
-//! came of its checks (`Authentication-Results`), which is known at its end only.
+//! A session's message is an [`Incoming`] of the store from the answer to `Begin` on. Fields are prepended: `Received`,
+//! which all of its recipients share, and missing ones. Each mailbox has header lines of its own (`Return-Path`,
+//! `Delivered-To`, `X-Original-To`), and for a message from outside the results of its checks
+//! (`Authentication-Results`), which are known only at its end.
 //!
-//! A recipient is taken if the mailbox has room for the message as it is announced; an alias, if those of all of its
-//! members have: the sender sends to all of them again, or is told. Of the owners one is enough. Room is reserved for
-//! octets that come, and not for those that are announced: a client that says `SIZE=` to many mailboxes and sends
-//! nothing keeps no mail of others out. So a mailbox can be full in the midst of a message. By LMTP its recipient is
-//! refused and the others have the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are refused.
+//! A recipient is accepted if the mailbox has room for the announced size; an alias, if those of all of its members
+//! have: the sender retries for all of them, or gets a notice. Of the owners one is enough. Room is reserved for
+//! received octets, and not for announced ones: a client that sends `SIZE=` for many mailboxes and no message does not
+//! block other mail. So a mailbox can become full in the middle of a message. With LMTP its recipient is rejected and
+//! the others get the message (RFC 2033, section 4.2); SMTP has one reply for all, and all are rejected.
 
 use std::collections::BTreeSet;
 use std::mem;
@@ -47,7 +47,7 @@ use crate::users::limit::source_of;
 /// The room that a mailbox has to have for a message of unknown length.
 pub const ROOM_OCTETS_MIN: u64 = 64 << 10;
 
-/// Octets of further ways to a recipient that are kept of one message, for traces and notices.
+/// The most octets of further addresses on the paths of one message, for traces and notices.
 const ALSO_OCTETS_MAX: usize = 64 << 10;
 
 /// Answers one session.
@@ -58,44 +58,44 @@ pub(super) struct Desk {
     open: Option<Transaction>,
 }
 
-/// A message on its way in.
+/// A message being received.
 struct Transaction {
     id: String,
     sender: Sender,
     opened: Rc<Opened>,
     incoming: Incoming,
-    /// Octets so far; those that were announced before they come.
+    /// The octets so far, or before the first one the announced size.
     octets: u64,
     deliveries: Vec<Delivery>,
     remotes: Vec<Remote>,
-    /// Who has the message of each recipient that was taken.
+    /// The receivers of each accepted recipient.
     recipients: Vec<Taken>,
     /// The addresses of those.
     addresses: Vec<ForwardPath>,
-    /// Whether what stands before the message is in the store.
+    /// Whether the prepended fields are in the store.
     has_begun: bool,
     completion: Option<Completion>,
-    /// What the sender asked for, of each mailbox: of several recipients who come to one, the first who is to be told
-    /// of.
+    /// The sender's DSN options for each mailbox: if several recipients lead to one, those of the first that requests a
+    /// notice.
     wishes: Asked,
-    /// Octets of the further ways to recipients that were met, of which [`ALSO_OCTETS_MAX`] are kept.
+    /// The octets of further addresses so far, of which [`ALSO_OCTETS_MAX`] are stored.
     also_octets: usize,
-    /// The recipients of whose mailboxes the sender is to be told, each with its place in `recipients`.
+    /// The recipients with a requested notice of local delivery, each with its index in `recipients`.
     asked: Vec<(usize, Recipient)>,
-    /// Its header, as it came, but for what is taken out of it.
+    /// Its header, as received, without removed fields.
     head: Head,
-    /// The addresses here that send it on to others elsewhere.
+    /// The local addresses that forward it to remote ones.
     forwarders: Vec<Mailbox>,
-    /// The client, if it is outside: then it is checked from whom the message is.
+    /// The client, if it is outside: then the message is authenticated.
     checked: Option<IpAddr>,
     authentication: Option<Authentication>,
 }
 
-/// Who has what is for a recipient.
+/// The receivers of one recipient.
 #[derive(Debug, Default)]
 struct Taken {
     mailboxes: Vec<MailboxId>,
-    /// The places in `remotes` of those elsewhere.
+    /// The indexes in `remotes`.
     outside: Vec<usize>,
     /// Whether one of the mailboxes that has it is enough.
     is_of_owners: bool,
@@ -117,12 +117,12 @@ impl Desk {
         }
     }
 
-    /// Whether a message is on its way in.
+    /// Whether a message is being received.
     pub fn has_message(&self) -> bool {
         self.open.is_some()
     }
 
-    /// Forgets the message under way.
+    /// Aborts the current message.
     pub fn abort(&mut self) {
         if self.open.take().is_some_and(|transaction| transaction.has_begun) {
             self.shared.stats.borrow_mut().messages_refused += 1;
@@ -141,7 +141,7 @@ impl Desk {
         if !opened.has_room(shared.settings.disk_reserve, announced).await {
             return Err(Refusal::NoRoom);
         }
-        // Whoever is of the office has room that strangers have not.
+        // Clients of the office have room that strangers do not have.
         let stranger = (!self.is_lan && sender.user.is_none()).then(|| source_of(self.peer));
         let incoming = opened.store.begin_from(0, stranger).map_err(|refused| refusal(&refused))?;
         let id = format!("{:x}.{:016x}", shared.clock.unix_time().0, shared.rng.borrow_mut().next_u64());
@@ -174,7 +174,7 @@ impl Desk {
         Ok(())
     }
 
-    /// A user who has logged in sends with no address that is another's, or nobody's, at a domain of ours.
+    /// An authenticated user must not send with the address of another user, or an unknown one, at a local domain.
     fn check_sender(&self, sender: &Sender) -> Result<(), Refusal> {
         let Some(user) = &sender.user else { return Ok(()) };
         if self.shared.directory.user(user).is_none() {
@@ -206,7 +206,7 @@ impl Desk {
         let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let result = self.add(&mut transaction, recipient).await;
         let mut stats = self.shared.stats.borrow_mut();
-        // Strangers could have others told of mail that those never sent.
+        // Otherwise strangers could cause notices to forged senders.
         let may_ask = self.is_lan || transaction.sender.user.is_some();
         let result = result.map(|taken| {
             let is_here = taken.outside.is_empty();
@@ -225,7 +225,7 @@ impl Desk {
         result
     }
 
-    /// Adds those who get what is for `recipient`: all of them, or nobody.
+    /// Adds the receivers of `recipient`: all of them, or none.
     async fn add(&self, transaction: &mut Transaction, recipient: &Recipient) -> Result<Taken, Refusal> {
         let returned = self.returned(transaction, recipient)?;
         let recipient = returned.as_ref().unwrap_or(recipient);
@@ -268,8 +268,8 @@ impl Desk {
         Ok(Taken { mailboxes, is_of_owners: reached.is_of_owners, ..taken })
     }
 
-    /// The queue entries of those elsewhere to whom aliases send what is for `recipient`. If one of them cannot be
-    /// reached the recipient is refused: so its sender knows, and nobody has it twice when it comes again.
+    /// The queue entries for the remote members of the aliases of `recipient`. If one of them is unreachable the
+    /// recipient is rejected: so its sender learns of it, and no member gets a second copy at the retry.
     fn route_outside(
         &self,
         transaction: &Transaction,
@@ -302,7 +302,7 @@ impl Desk {
         Err(Refusal::Policy { is_temporary: false, text })
     }
 
-    /// Who a report of failure is for that comes to an address which was made here for mail that is sent on.
+    /// The receiver of a bounce to an address that was made here for forwarded mail.
     fn returned(
         &self,
         transaction: &Transaction,
@@ -346,7 +346,7 @@ impl Desk {
         );
         let fields_octets = if transaction.checked.is_some() { FIELDS_OCTETS_MAX } else { 0 };
         let fields_octets = fields_octets as u64 + shared.judges.fields_octets_max();
-        // What is put before it by verdicts is known at its end only.
+        // The fields from verdicts are known only at its end.
         let prefix_octets = prefix.len() as u64 + fields_octets;
         let expected = transaction.sender.parameters.size.unwrap_or(ROOM_OCTETS_MIN);
         let room = transaction.incoming.check_room(mailbox, expected.saturating_add(prefix_octets));
@@ -413,7 +413,7 @@ impl Desk {
         of_each.collect()
     }
 
-    /// What is made of the message, which has come whole.
+    /// The combined verdict on the complete message.
     async fn judge_message(&mut self, session: &Session) -> verdict::Verdict {
         let authenticated = self.authenticate_message().await;
         match authenticated.action {
@@ -428,7 +428,7 @@ impl Desk {
         info!("{id} from {peer} ({}) for {recipients} is refused: {refusal}", sender.path);
     }
 
-    /// What judges outside make of the message.
+    /// The judges' verdict on the message.
     async fn consult(&self, session: &Session) -> verdict::Verdict {
         let shared = &self.shared;
         let Some(transaction) = self.open.as_ref().filter(|_| !shared.judges.is_empty()) else {
@@ -457,7 +457,7 @@ impl Desk {
         verdict
     }
 
-    /// What comes of checking from whom the message is.
+    /// The verdict of authentication.
     async fn authenticate_message(&mut self) -> verdict::Verdict {
         let Some(transaction) = &mut self.open else { return verdict::Verdict::accept() };
         let Some(authentication) = transaction.authentication.take() else {
@@ -471,8 +471,8 @@ impl Desk {
         authentication::verdict(shared.settings.authenticity, &results, field)
     }
 
-    /// Has the message be durable. No rule looks at one that is perhaps unwanted. At others rules look with what was
-    /// made of them.
+    /// Stores the message durably. No rule is applied to suspected junk. To other messages rules are applied with their
+    /// verdicts.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
         let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
         let shared = &self.shared;
@@ -495,7 +495,7 @@ impl Desk {
         let names = (id.as_str(), shared.settings.hostname.as_str());
         let answers = sorter.answers(&sorted.away, sender, (&head.fields(), None), names).await;
         let Sorted { deliveries, remotes, discarded, forwarded, acts, .. } = sorted;
-        // Rules may have kept it from mailboxes that it came for.
+        // Rules may have removed it from its mailboxes.
         transaction.deliveries = deliveries;
         let delivered = transaction.delivered(shared);
         let Transaction { id, sender, opened, incoming, octets, deliveries, .. } = transaction;
@@ -510,7 +510,7 @@ impl Desk {
             user: sender.user,
         };
         if discarded > 0 && deliveries.is_empty() && remotes.is_empty() {
-            // All that is left of it, and what its name in the reply leads to.
+            // The only record of it, to which the identifier in the reply leads.
             let note = trace::discarded(&id, &source, &return_path, &head.fields(), &acts);
             if let Err(refused) = opened.store.change(Change::Note(note)).await {
                 shared.stats.borrow_mut().messages_refused += 1;
@@ -556,7 +556,7 @@ impl Desk {
         }
     }
 
-    /// Has answers be stored, in a task of their own.
+    /// Stores vacation answers, in a task of its own.
     fn answer_for(&self, answers: Vec<Prepared>, opened: &Rc<Opened>) {
         for answer in answers {
             let (shared, opened) = (Rc::clone(&self.shared), Rc::clone(opened));
@@ -567,14 +567,14 @@ impl Desk {
         }
     }
 
-    /// Gives the message up, which cannot be stored.
+    /// Aborts the message, which cannot be stored.
     fn fail(&mut self, refused: &Refused) -> Refusal {
         let octets = self.open.take().map_or(0, |transaction| transaction.octets);
         self.shared.stats.borrow_mut().messages_refused += 1;
         self.refusal(refused, octets)
     }
 
-    /// The reply to a client if the store refuses its message of `octets`.
+    /// The reply if the store rejects a message of `octets`.
     fn refusal(&self, refused: &Refused, octets: u64) -> Refusal {
         match refused {
             Refused::MailboxFull(id) => {
@@ -594,7 +594,7 @@ impl Desk {
 }
 
 impl Transaction {
-    /// Has the message go to recipients elsewhere. A recipient whom a client names several times gets one copy.
+    /// Adds remote recipients to the message. A recipient that a client names several times gets one copy.
     fn push_remotes(&mut self, remotes: Vec<Remote>) -> Taken {
         let mut taken = Taken::default();
         for remote in remotes {
@@ -613,8 +613,8 @@ impl Transaction {
         taken
     }
 
-    /// Takes note that `recipient`, whom the sender calls `original`, is at `mailboxes`. Of those the first `known`
-    /// deliveries were for others before.
+    /// Records that `recipient`, with the ORCPT `original`, leads to `mailboxes`. The first `known` deliveries were for
+    /// earlier recipients.
     fn reach(&mut self, recipient: &Recipient, original: &str, mailboxes: &[MailboxId], known: usize) {
         for mailbox in mailboxes {
             let wish = self.wishes.entry(*mailbox).or_insert_with(|| recipient.parameters.clone());
@@ -631,7 +631,7 @@ impl Transaction {
         }
     }
 
-    /// Has the store take further octets of the message, with what stands before them.
+    /// Stores further octets of the message, after the prepended fields.
     async fn take(
         &mut self,
         shared: &Shared,
@@ -642,7 +642,7 @@ impl Transaction {
         let mut kept = Vec::new();
         if !self.has_begun {
             self.has_begun = true;
-            // What was announced has become what comes.
+            // The received size replaces the announced one.
             self.octets = 0;
             let received = session.received(&self.id, shared.clock.unix_time());
             kept.extend(received.unwrap_or_default().into_bytes());
@@ -662,7 +662,7 @@ impl Transaction {
                 if is_end {
                     authentication.end(&mut kept);
                 }
-                // Without what is forged in this server's name.
+                // Without forged fields of this server.
                 self.head.take(&kept[before..]);
             }
             (None, Some(completion)) => {
@@ -690,7 +690,7 @@ impl Transaction {
         self.incoming.chunk(&kept).await
     }
 
-    /// What the sender is to be told of mailboxes here once they have the message. (RFC 3461, section 5.2.3)
+    /// The notice of local delivery that the sender has requested. (RFC 3461, section 5.2.3)
     fn delivered(&self, shared: &Shared) -> Option<Delivered> {
         let ReversePath::Mailbox(sender) = &self.sender.path else { return None };
         let checked = self.check();
@@ -720,7 +720,7 @@ impl Transaction {
             && self.head.delivered_to(directory).any(|before| self.forwarders.contains(&before))
     }
 
-    /// Reserves room for further octets. A mailbox that has none does not get the message.
+    /// Reserves room for further octets. A full mailbox does not get the message.
     fn leave_out_full(&mut self, octets: u64, role: Role) -> Result<(), Refused> {
         let full = self.incoming.make_room(octets);
         if full.is_empty() {
@@ -734,7 +734,7 @@ impl Transaction {
         }
     }
 
-    /// Leaves out who gets the message by recipients alone that are refused: it comes again for those.
+    /// Removes receivers that belong to rejected recipients alone: the sender retries for those.
     fn leave_out_refused(&mut self) {
         let checked = self.check();
         if checked.iter().all(Result::is_ok) {
@@ -750,7 +750,7 @@ impl Transaction {
         self.remotes.retain(|_| places.next().is_some_and(|place| outside.contains(&place)));
     }
 
-    /// Of each recipient whether all who are to get the message still do, or of the owners one.
+    /// For each recipient, whether all of its receivers (or one of the owners) still get the message.
     fn check(&self) -> Vec<Result<(), Refused>> {
         let getting: BTreeSet<_> = self.deliveries.iter().map(|delivery| delivery.mailbox).collect();
         let check = |taken: &Taken| {
@@ -765,7 +765,7 @@ impl Transaction {
     }
 }
 
-/// What a client is told.
+/// The client's reply for a rejection by the store.
 pub(super) fn refusal(refused: &Refused) -> Refusal {
     match refused {
         Refused::NoRoom => Refusal::NoRoom,

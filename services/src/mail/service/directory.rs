@@ -1,8 +1,8 @@
-//! Who receives mail here: the users, at each of the office's domains, and whom aliases lead to.
+//! The directory of local receivers: the users at each of the office's domains, and the aliases.
 //!
-//! A recipient is judged by its domain first. At a domain of ours the local part, in any case and without what follows
-//! a `+`, is an [alias](super::aliases), a user of the domain, or a role that each domain has: what comes for those
-//! goes to the owners, or else to the first user. (RFC 5321, section 4.5.1; RFC 2142)
+//! A recipient is looked up by its domain first. At a local domain the local part, in any case and without a suffix
+//! after `+`, is an [alias](super::aliases), a user of the domain, or a role address of each domain, whose mail the
+//! owners receive, or without owners the first user. (RFC 5321, section 4.5.1; RFC 2142)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -20,13 +20,13 @@ const ROLES: [&str; 5] = ["postmaster", "abuse", "hostmaster", "webmaster", "adm
 pub struct MailDomain {
     /// Its name, in lower case.
     pub name: String,
-    /// The names of the users who receive there; `None`: all.
+    /// The names of the users who receive there; `None` for all.
     pub users: Option<Vec<String>>,
     /// The domain before it in the list of which it is another name: all addresses there are the same.
     pub same_as: Option<String>,
 }
 
-/// Who receives mail here.
+/// The directory of local receivers.
 #[derive(Clone, Debug)]
 pub struct Directory {
     /// The places of domains in `members`, by all of their names. The office's is the first.
@@ -38,15 +38,15 @@ pub struct Directory {
     stewards: Vec<String>,
 }
 
-/// Who receives at a domain.
+/// The receivers at a domain.
 #[derive(Clone, Debug)]
 struct Members {
     domain: String,
-    /// `None`: all users.
+    /// `None` for all users.
     users: Option<BTreeSet<String>>,
 }
 
-/// An address at a domain of ours, whichever of the domain's names it was written with.
+/// An address at a local domain, normalised to the domain's first name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Local {
     domain: usize,
@@ -60,34 +60,34 @@ impl Local {
     }
 }
 
-/// What an address at a domain of ours is.
+/// The meaning of an address at a local domain.
 pub(super) enum Meaning<'a> {
     /// An alias with these members.
     Alias(&'a [Target]),
     /// That of a user.
     User(&'a str),
-    /// That of the owners, who are called so.
+    /// A role address, with the names of the owners.
     Owners(&'a [String]),
-    /// Nobody's.
+    /// Unknown.
     Nobody,
 }
 
 /// Where a recipient is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// At a domain of ours, and these have it.
+    /// At a local domain, with these receivers.
     Here(Reached<'a>),
-    /// At a domain of ours, and nobody has it.
+    /// At a local domain, and unknown.
     Nobody,
-    /// At a domain of ours, with a local part that other servers would read a route in.
+    /// At a local domain, with a local part that other servers might interpret as a route.
     Route,
-    /// At a domain that is not ours.
+    /// At another domain.
     Elsewhere,
 }
 
 impl Directory {
-    /// The directory of these users at these domains, of which the first is the office's, with these aliases. The first
-    /// user has what is for the owners if nobody is one.
+    /// The directory of these users, domains and aliases; the first domain is the office's. Without an owner the first
+    /// user receives the owners' mail.
     pub fn new(users: &[User], domains: &[MailDomain], aliases: &Aliases) -> Self {
         let mut places: BTreeMap<String, usize> = BTreeMap::new();
         let mut members = Vec::new();
@@ -118,12 +118,12 @@ impl Directory {
         this
     }
 
-    /// Where `recipient` is; `is_own` tells of the gateway's own addresses.
+    /// Looks up `recipient`; `is_own` tests for the gateway's own addresses.
     pub fn find(&self, recipient: &ForwardPath, is_own: impl Fn(IpAddr) -> bool) -> Place<'_> {
         self.trace(recipient, is_own).0
     }
 
-    /// Where `recipient` is, and the steps by which that is found; `is_own` tells of the gateway's own addresses.
+    /// Looks up `recipient`, with the steps; `is_own` tests for the gateway's own addresses.
     pub fn trace(&self, recipient: &ForwardPath, is_own: impl Fn(IpAddr) -> bool) -> (Place<'_>, Vec<Step>) {
         let address = match recipient {
             ForwardPath::Postmaster => Local::of_office("postmaster"),
@@ -148,13 +148,13 @@ impl Directory {
         (place, walk.steps)
     }
 
-    /// Whether `domain` is one of ours by its name.
+    /// Whether `domain` is a name of a local domain.
     pub fn is_ours(&self, domain: &Domain) -> bool {
         matches!(domain, Domain::Name(name) if self.domains.contains_key(name))
     }
 
-    /// The address that `path`, which is at a domain of ours or an address of the gateway's, has whichever way it is
-    /// written; `None` at another domain.
+    /// The normalised address of `path`, which is at a local domain or an address of the gateway's; `None` at another
+    /// domain.
     pub fn canonical(&self, path: &ForwardPath) -> Option<Mailbox> {
         let (domain, name) = match path {
             ForwardPath::Postmaster => (0, "postmaster".to_owned()),
@@ -167,9 +167,9 @@ impl Directory {
         Some(Mailbox { local: LocalPart::new(&name)?, domain })
     }
 
-    /// Whether `address` is one of `user`'s own, by which people write to that person: the user's name at a domain of
-    /// the user's, even if an alias of that name has copies go to others; or an alias of such addresses. It is not if
-    /// it is another user's name, a role's, or nobody's, wherever the mail of those goes.
+    /// Whether `address` is one of `user`'s own: the user's name at one of the user's domains, even if an alias of that
+    /// name forwards copies; or an alias of such addresses. Another user's name, a role address or an unknown one is
+    /// not, wherever its mail goes.
     pub fn is_own(&self, address: &Mailbox, user: &str) -> bool {
         self.is_own_target(&self.target(address), user, 0)
     }
@@ -195,7 +195,7 @@ impl Directory {
         self.users.get(name)
     }
 
-    /// Those who have what is for the owners.
+    /// The receivers of the owners' mail.
     pub fn stewards(&self) -> impl Iterator<Item = &str> {
         self.stewards.iter().map(String::as_str)
     }
@@ -217,7 +217,7 @@ impl Directory {
         }
     }
 
-    /// What `address` is.
+    /// The meaning of `address`.
     pub(super) fn meaning(&self, address: &Local) -> Meaning<'_> {
         let office = || Local::of_office(&address.name);
         let of_role =
@@ -228,7 +228,7 @@ impl Directory {
         }
     }
 
-    /// What `address` would be if it were no alias.
+    /// The meaning of `address` without regard to aliases.
     pub(super) fn meaning_without_alias(&self, address: &Local) -> Meaning<'_> {
         if ROLES.contains(&address.name.as_str()) {
             return if self.stewards.is_empty() { Meaning::Nobody } else { Meaning::Owners(&self.stewards) };
@@ -247,7 +247,7 @@ impl Directory {
         self.aliases.contains_key(address)
     }
 
-    /// Where what comes for nobody goes.
+    /// The receivers of the catch-all.
     pub(super) fn catch_all(&self) -> Option<&Target> {
         self.catch_all.as_ref()
     }

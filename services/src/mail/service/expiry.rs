@@ -1,8 +1,8 @@
-//! Removes messages that are older than the configuration keeps them in a folder.
+//! Removes expired messages from folders with a configured retention.
 //!
-//! A message is as old as it is here: an imported one since the import. Times of day can be wrong, above all just after
-//! a start; so nothing is removed in the first hour, and a message from the future stays. The inbox stays as it is
-//! while a POP3 session has it, since the session has told its client what is there (RFC 1939, section 8).
+//! A message's age counts from its arrival here: for an imported one from the import. Times of day can be wrong, above
+//! all just after a start; so nothing is removed in the first hour, and a message from the future stays. An inbox that
+//! is open in a POP3 session does not change, since the client has its listing (RFC 1939, section 8).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -13,13 +13,12 @@ use super::ground::Ground;
 use crate::clock::{Clock, UnixTime, sleep_until};
 use crate::mail::store::{Change, Expunge, FolderId, INBOX, Mailbox, UIDS_MAX, Uid};
 
-/// How often messages are looked through; the first time so long after a start.
+/// The interval of checks, and the delay of the first one after a start.
 pub const EVERY: Duration = Duration::from_secs(3600);
 
 const SECONDS_A_DAY: u64 = 24 * 60 * 60;
 
-/// For how many days messages are kept, by the names of folders in lower case. Those of other folders are kept for
-/// ever.
+/// The retention in days by the names of folders in lower case. Other folders have none.
 pub type KeepDays = BTreeMap<String, u32>;
 
 /// The messages of `mailbox` that are too old, at most [`UIDS_MAX`].
@@ -40,7 +39,7 @@ pub(super) fn expired(mailbox: &Mailbox, keep_days: &KeepDays, now: UnixTime, ha
     old.map(|entry| entry.uid).take(UIDS_MAX).collect()
 }
 
-/// Removes what is too old, for ever.
+/// Removes expired messages permanently.
 pub(in crate::mail) async fn expire(ground: &Ground, keep_days: &KeepDays, clock: &dyn Clock) {
     let opened = ground.when_opened().await;
     opened.store.ready().await;
@@ -113,7 +112,7 @@ mod tests {
             assert_eq!(expired(&[("lists", 1)], 0, true), [0; 0]);
             assert_eq!(expired(&[("lists", 1)], NOW, true), [4]);
 
-            // One that was imported three days ago, whatever time it has from where it was before.
+            // One that was imported three days ago, whatever its original time.
             let folder = opened.folder_of(id, "Old").await;
             let deliveries = vec![Delivery { mailbox: id, folder, ..Delivery::default() }];
             let origin = Origin::Imported { at: day(3) };

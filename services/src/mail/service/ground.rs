@@ -1,9 +1,9 @@
-//! What the mail services share, whatever the configuration: the store, the logins, the count of connections and what
-//! each source has sent.
+//! The state that all mail services share over all configurations: the store, the logins, and the counts of connections
+//! and messages of each source.
 //!
-//! The store is opened once the first configuration that wants mail is in force, and stays open: one process alone
-//! writes it. It is read beside everything else, as that can take minutes, and tried again as long as it cannot be: no
-//! fault of the mail store keeps a gateway from starting. Until it is there clients are told to come back.
+//! The store is opened when the first configuration with mail is in force, and stays open: only one process writes it.
+//! Opening runs in the background, as it can take minutes, and is tried again while it fails: no fault of the mail
+//! store keeps a gateway from starting. Until it is open clients are asked to retry later.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,48 +38,48 @@ use crate::wait::first_of;
 use crate::watch;
 use crate::work::{self, Work};
 
-/// How long a client waits for the store to be ready after a start, before it is told to come back.
+/// How long a client waits for the store after a start, before it is asked to retry later.
 pub const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long after a failure the store is opened again.
 pub const OPEN_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// The administrator is told that the store is being read if that takes longer.
+/// The time after which the status reports that the store is still being read.
 pub const READ_WITHIN: Duration = Duration::from_secs(10);
 
 /// How old the knowledge of the disk's room may be.
 pub const ROOM_LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
-/// How often the disk's room is looked at when no mail comes.
+/// The interval of checks of the disk's free space without mail.
 pub const ROOM_WATCHED_EVERY: Duration = Duration::from_secs(60);
 
 /// The file of the key by which return paths are made.
 const SRS_KEY: &str = "srs";
 
-/// How often is looked whether the disk answers while somebody waits for it.
+/// The interval of checks whether the disk responds while a client waits for it.
 const SILENCE_LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
 const SHORT: &str = "no mail is taken: the disk has less room than mail.disk_reserve";
 const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says what is lost";
 
-/// What the mail services share.
+/// The state that the mail services share.
 pub struct Ground {
     settings: store::Settings,
     cost: Cost,
     progress: Rc<watch::Sender<Progress>>,
-    /// Who can log in, and the domains that are left out of their names, once there are logins.
+    /// The users for logins, and the domains that login names may have, until there are logins.
     users: Rc<RefCell<(Vec<User>, Vec<String>)>>,
     opens: RefCell<Option<Task>>,
     pub(super) connections: Rc<Connections>,
     pub(super) inboxes: Rc<OpenInboxes>,
     pub(super) rates: Rc<RefCell<Rates>>,
-    /// By what programs of this machine are served.
+    /// The backend of programs on this machine.
     pub(super) local: RefCell<Weak<Shared>>,
 }
 
 /// How far the opening of the store is.
 enum Progress {
-    /// No configuration in force wanted mail.
+    /// No configuration in force has enabled mail.
     Closed,
     /// It has been read since then.
     Reading(Instant),
@@ -94,7 +94,7 @@ impl Progress {
     }
 }
 
-/// What the store is opened with.
+/// The parameters for opening the store.
 pub(in crate::mail) struct Opener {
     storage: Arc<dyn Storage>,
     disk: Disk,
@@ -154,8 +154,7 @@ impl Opener {
 }
 
 impl Opener {
-    /// What return paths are made with. Where its key cannot be kept, those that are made now are forgotten at the next
-    /// start.
+    /// The SRS key. If it cannot be stored, return paths made now become invalid at the next start.
     async fn srs(storage: &Arc<dyn Storage>, work: &dyn Work, rng: &mut StdRng) -> Result<Srs, String> {
         let (of_job, mut for_key) = (Arc::clone(storage), StdRng::from_rng(rng));
         let passing = for_key.random();
@@ -186,12 +185,12 @@ impl Ground {
         }
     }
 
-    /// What is open, if it is.
+    /// The open state, if it is open.
     pub fn opened(&self) -> Option<Rc<Opened>> {
         self.progress.borrow().opened()
     }
 
-    /// What is open, as soon as it is.
+    /// Waits for the open state.
     pub async fn when_opened(&self) -> Rc<Opened> {
         let mut progress = self.progress.subscribe();
         loop {
@@ -204,8 +203,7 @@ impl Ground {
         }
     }
 
-    /// What is open, once its store takes messages after a start. `None` if it does not within [`READY_WITHIN`], or
-    /// cannot be opened now.
+    /// Waits until the store is open and accepts messages. `None` if that takes longer than [`READY_WITHIN`], or fails.
     pub async fn ready(&self) -> Option<Rc<Opened>> {
         let ready = async {
             let mut progress = self.progress.subscribe();
@@ -217,7 +215,7 @@ impl Ground {
         timeout(READY_WITHIN, ready).await.ok().flatten()
     }
 
-    /// Has `users` be all that can log in, as [`Logins::set_users`] has it.
+    /// Sets the users that can log in, as [`Logins::set_users`] does.
     pub(super) fn set_users(&self, users: &[User], domains: &[&str]) {
         let domains = domains.iter().copied().map(str::to_owned).collect();
         *self.users.borrow_mut() = (users.to_vec(), domains);
@@ -226,7 +224,7 @@ impl Ground {
         }
     }
 
-    /// Opens what is not open yet, in a task of its own, until that succeeds.
+    /// Opens the store in a task of its own, with retries, if it is not open.
     pub(in crate::mail) fn open(&self, mut opener: Opener) {
         let mut opens = self.opens.borrow_mut();
         if opens.is_some() {
@@ -278,7 +276,7 @@ impl Ground {
         }
     }
 
-    /// What is wrong, for the administrator.
+    /// The current problem, for the administrator.
     pub(in crate::mail) fn trouble(&self, now: Instant) -> Option<String> {
         match &*self.progress.borrow() {
             Progress::Closed => None,
@@ -294,21 +292,21 @@ impl Ground {
 
 /// The store and the logins.
 pub struct Opened {
-    /// Where messages are kept.
+    /// The mail store.
     pub store: MailStore,
-    /// Who logs in.
+    /// The logins.
     pub logins: Logins,
-    /// What return paths of mail that is sent on are made with.
+    /// The rewriting of return paths of forwarded mail.
     pub srs: Srs,
-    /// The answers of those who are away that are being stored: who answers whom.
+    /// Vacation answers being stored: user and addressee.
     pub(super) answering: RefCell<BTreeSet<(String, String)>>,
     pub(super) clock: Rc<dyn Clock>,
     disk: Disk,
-    /// The room on the disk, and when that was looked at.
+    /// The disk's free space, and when it was checked.
     room: Cell<Option<(Instant, u64)>>,
     /// Whether it was less than is to be left.
     is_short: Cell<bool>,
-    /// When whose mailbox is nearly full was told so.
+    /// When each mailbox's user was last warned of a nearly full mailbox.
     pub(super) quotas_told: RefCell<BTreeMap<MailboxId, Instant>>,
     /// Whether mail was lost before the start.
     is_damaged: bool,
@@ -334,7 +332,8 @@ impl Opened {
         self.logins.set_users(users, &domains);
     }
 
-    /// Whether the disk has room for `octets` beside the `reserve`. If it cannot be asked, the store will find out.
+    /// Whether the disk has room for `octets` besides the `reserve`. If its free space is unknown, the store will find
+    /// out.
     pub(in crate::mail) async fn has_room(&self, reserve: u64, octets: u64) -> bool {
         let now = self.clock.now();
         let known = self.room.get().filter(|(at, _)| now.since(*at) < ROOM_LOOKED_AT_EVERY);
@@ -358,7 +357,8 @@ impl Opened {
         self.room.set(self.room.get().map(|(at, room)| (at, room.saturating_sub(octets))));
     }
 
-    /// Looks at the disk's room now and then, so that the administrator hears of it though no mail comes.
+    /// Checks the disk's free space periodically, so that the administrator learns of a full disk without incoming
+    /// mail.
     pub(super) async fn watch_room(&self, reserve: u64) {
         loop {
             self.has_room(reserve, 0).await;
@@ -367,7 +367,7 @@ impl Opened {
         }
     }
 
-    /// What `reading` comes to; `None` once the disk is known not to answer.
+    /// The output of `reading`; `None` once the disk is known not to respond.
     pub(in crate::mail) async fn unless_silent<T>(&self, reading: impl Future<Output = T>) -> Option<T> {
         let silent = async {
             while !self.disk.is_silent() {
@@ -378,7 +378,7 @@ impl Opened {
         first_of(silent, async { Some(reading.await) }).await
     }
 
-    /// Has a note stand in the log, if there is one, in a task of its own. No mail depends on it.
+    /// Adds a note to the log, if there is one, in a task of its own. No mail depends on it.
     pub(in crate::mail) fn note(&self, note: Option<String>) {
         let Some(note) = note else { return };
         let store = self.store.clone();
@@ -389,7 +389,7 @@ impl Opened {
         });
     }
 
-    /// The mailbox of `user`, which is made if there is none, and given the user's quota.
+    /// The mailbox of `user`, created if missing, with the user's quota.
     pub(in crate::mail) async fn mailbox_of(&self, user: &User) -> Result<MailboxId, Refused> {
         let time = self.clock.unix_time().0;
         let (known, change) = self.store.look(|state| state.provision(&user.name, user.quota, time));
@@ -413,8 +413,7 @@ impl Opened {
         }
     }
 
-    /// The folder of a mailbox that is called `name`, which is made if there is none. What is for a folder that cannot
-    /// be made lies in the inbox.
+    /// The folder `name` of a mailbox, created if missing. If that fails, it is the inbox.
     pub async fn folder_of(&self, mailbox: MailboxId, name: &str) -> FolderId {
         let known = self.store.look(|state| state.mailbox(mailbox)?.state().folder(name));
         if let Some(folder) = known {
@@ -436,7 +435,7 @@ impl Opened {
         }
     }
 
-    /// Has each of `users` have a mailbox, with the user's quota. What cannot be done now is done when a message comes.
+    /// Creates a mailbox with the user's quota for each of `users`. Failures are retried when a message comes.
     pub(super) async fn provide(&self, users: impl Iterator<Item = &User>) {
         self.store.ready().await;
         for user in users {

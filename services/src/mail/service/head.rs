@@ -1,10 +1,10 @@
-//! The header of a message on its way in.
+//! The header of a message being received.
 
 use super::directory::Directory;
 use crate::mail::address::{ForwardPath, Mailbox};
 use crate::mail::header;
 
-/// The octets of a header that are kept to be looked at.
+/// The octets of a header that are stored for rules and checks.
 pub const HEAD_OCTETS_MAX: usize = 64 << 10;
 
 /// The beginning of a message, up to the end of its header or [`HEAD_OCTETS_MAX`].
@@ -15,7 +15,7 @@ pub struct Head {
 }
 
 impl Head {
-    /// That of a message that begins with `octets`.
+    /// The header of a message that begins with `octets`.
     pub fn of(octets: &[u8]) -> Self {
         let mut head = Self::default();
         head.take(octets);
@@ -27,7 +27,7 @@ impl Head {
         Self::of(&[fields.as_bytes(), &self.octets].concat())
     }
 
-    /// Takes the next octets of the message, whose lines end with CRLF.
+    /// Reads the next octets of the message, whose lines end with CRLF.
     pub fn take(&mut self, octets: &[u8]) {
         const END: &[u8] = b"\r\n\r\n";
         if self.is_over {
@@ -55,7 +55,7 @@ impl Head {
         header::fields(&self.octets)
     }
 
-    /// The addresses here by which the message has come before, as it says.
+    /// The local addresses that have forwarded the message before, by its header.
     pub fn delivered_to<'a>(&self, directory: &'a Directory) -> impl Iterator<Item = Mailbox> + use<'a> {
         let fields = self.fields().into_iter().filter(|(name, _)| name == "delivered-to");
         let addresses = fields.filter_map(|(_, value)| header::address_in(&value));

@@ -1,4 +1,4 @@
-//! A message is shown to the judges outside, between its end and its commit.
+//! The judging of a message between its end and its commit.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use crate::mail::smtp::Refusal;
 use crate::mail::store::Incoming;
 use crate::service::LocalFuture;
 
-/// A message on its way in, which is read before it is committed.
+/// A message that is read before it is committed.
 struct Draft<'a>(&'a Incoming);
 
 impl Source for Draft<'_> {
@@ -18,16 +18,16 @@ impl Source for Draft<'_> {
     }
 }
 
-/// What judges came to.
+/// The judges' results.
 pub(in crate::mail) struct Judged {
-    /// What they make of the message.
+    /// Their verdict.
     pub verdict: Verdict,
     /// How many had no opinion.
     pub silent: u64,
 }
 
-/// What `judges` make of a message of so many octets. Their fields have at most `fields_octets_max` octets, or are left
-/// out.
+/// The verdict of `judges` on a message of so many octets. Their fields have at most `fields_octets_max` octets, or are
+/// left out.
 pub(in crate::mail) async fn consult(
     judges: &Judges,
     about: &About,

@@ -1,8 +1,8 @@
-//! What listens for the clients of one mail service, by one configuration.
+//! The listeners of one mail service with one configuration.
 //!
-//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. One that is
-//! replaced lets each of its clients finish the command at hand, a message too, and then sends it away; the store, the
-//! logins and what is counted go on.
+//! An instance binds the gateway's addresses while it is prepared, and follows their changes. A replaced instance lets
+//! each client finish its current command, including a message, and then closes the connection; the store, the logins
+//! and the counters survive.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,12 +28,12 @@ use crate::tls::Tls;
 use crate::wait::first_of;
 use crate::watch;
 
-/// What the connections of one service by one configuration share.
+/// The state that the connections of one service with one configuration share.
 pub(super) trait Server: 'static {
-    /// What a connection is served by.
+    /// The dialogue of a connection.
     type Dialogue: Dialogue;
 
-    /// The reply to a client whose source has its share of connections.
+    /// The reply to a client whose source has reached its share of connections.
     const TOO_MANY_CONNECTIONS: &'static [u8];
 
     fn settings(&self) -> &Settings;
@@ -41,16 +41,16 @@ pub(super) trait Server: 'static {
     fn clock(&self) -> &Rc<dyn Clock>;
     fn tls(&self) -> Option<&Rc<Tls>>;
     fn addresses(&self) -> &Subscription;
-    /// Whether the service takes nothing new.
+    /// Whether the service accepts nothing new.
     fn finish(&self) -> &watch::Sender<bool>;
 
-    /// The port at which clients begin in clear, if there is one.
+    /// The port for connections that begin in clear, if there is one.
     fn port(&self) -> Option<u16>;
 
-    /// The port at which clients begin with TLS, if there is one.
+    /// The port for connections with implicit TLS, if there is one.
     fn tls_port(&self) -> Option<u16>;
 
-    /// Takes note of what becomes of a connection.
+    /// Counts an event of a connection.
     fn count(&self, what: Counted);
 
     /// Its configuration is in force from now on.
@@ -71,13 +71,13 @@ pub(super) trait Server: 'static {
     }
 }
 
-/// What becomes of a connection.
+/// An event of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Counted {
     Served,
-    /// Refused or sent away: its source has its share, or there are too many.
+    /// Rejected or closed: its source has reached its share, or there are too many.
     Refused,
-    /// Lost before the client had said QUIT.
+    /// Lost before QUIT.
     Lost,
 }
 
@@ -85,28 +85,28 @@ pub(super) enum Counted {
 pub(super) struct ServerInstance<N: Net, S> {
     shared: Rc<S>,
     net: N,
-    /// What the store is opened with, if it has not been before.
+    /// The parameters for opening the store, if it is not open.
     opener: RefCell<Option<Opener>>,
     listeners: RefCell<BTreeMap<SocketAddr, Bound>>,
     addresses: Subscription,
-    /// What could not be bound when the addresses changed.
+    /// The error of binding new addresses.
     trouble: RefCell<Option<String>>,
     this: Weak<Self>,
 }
 
-/// An address at which clients are taken.
+/// A listening address.
 struct Bound {
     task: Task,
-    /// Whether the network has taken the address away.
+    /// Whether the network has removed the address.
     has_failed: Rc<Cell<bool>>,
 }
 
 impl<N: Net, S: Server> ServerInstance<N, S> {
-    /// Binds what `shared` listens on. `service` is its name.
+    /// Binds the addresses of `shared`. `service` is its name.
     ///
     /// # Errors
     ///
-    /// An address cannot be listened on, or there is none.
+    /// An address cannot be bound, or there is none.
     pub async fn prepare(
         service: &'static str,
         shared: Rc<S>,
@@ -152,7 +152,7 @@ impl<N: Net, S: Server> ServerInstance<N, S> {
         Ok(())
     }
 
-    /// Goes over to `new` addresses. Connections at one that is gone end.
+    /// Applies `new` addresses. Connections at removed ones end.
     async fn follow(&self, new: &Addresses) {
         let wanted = self.wanted(new);
         // One that has failed is tried again.
@@ -206,7 +206,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
                 tokio::join!(opened.watch_room(settings.disk_reserve), opened.watch_quotas(settings));
             };
             tokio::join!(following, providing);
-            // Nobody publishes any more: another configuration is in force.
+            // The publisher is gone: another configuration is in force.
             std::future::pending::<()>().await;
         })
     }
@@ -247,7 +247,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     }
 }
 
-/// `stream` when it is time for the greeting: behind the handshake, if the connection begins with one.
+/// `stream` when it is time for the greeting: after the handshake, with implicit TLS.
 async fn begun(
     server: &impl Server,
     stream: impl Stream,
@@ -266,7 +266,7 @@ async fn begun(
     }
 }
 
-/// Takes connections until the service stops, and waits for the last of them to end.
+/// Accepts connections until the service stops, and waits for the last of them to end.
 async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_failed: Rc<Cell<bool>>) {
     let mut served = JoinSet::new();
     let begins_with_tls = server.tls_port() == Some(listener.local_addr().port());
@@ -291,7 +291,7 @@ async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_fai
         let Some(admitted) = server.ground().connections.admit(server.clock().now(), peer, is_lan, share)
         else {
             server.count(Counted::Refused);
-            // It is sent to its end if there is room for it, as there is on a new connection; nobody waits for it.
+            // It is sent only if the new connection has room for it, without waiting.
             let told = async { _ = stream.write_all(S::TOO_MANY_CONNECTIONS).await };
             if !begins_with_tls {
                 first_of(told, std::future::ready(())).await;

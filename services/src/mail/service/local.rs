@@ -1,7 +1,7 @@
 //! Mail that programs of this machine hand in, over a stream that no network carries.
 //!
-//! They speak SMTP as programs on the LAN do on port 25, and what they send goes the same way. Whoever gets such a
-//! stream may send anywhere, whatever `mail.relay_from` says.
+//! They use SMTP like programs on the LAN on port 25, with the same treatment. The owner of such a stream may relay,
+//! whatever `mail.relay_from` says.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
@@ -18,19 +18,19 @@ use crate::net::Stream;
 use crate::service::LocalFuture;
 use crate::wait::first_of;
 
-/// The address that stands for this machine, in `Received` and for judges.
+/// The address of this machine, in `Received` and for judges.
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// Serves one program, over the stream that it is called with.
 pub type Serving = Box<dyn FnOnce(Box<dyn Stream>) -> LocalFuture<'static, ()>>;
 
 impl Ground {
-    /// Has programs of this machine be served by `shared`, as long as that is in use.
+    /// Serves programs of this machine with `shared`, as long as that exists.
     pub(super) fn take_from_here_by(&self, shared: &Rc<Shared>) {
         *self.local.borrow_mut() = Rc::downgrade(shared);
     }
 
-    /// What serves the next program of this machine, whichever ports are served; `None` while there is no mail.
+    /// The handler for the next program of this machine, whichever ports are enabled; `None` without mail.
     pub fn serve_local(&self) -> Option<Serving> {
         let shared = self.local.borrow().upgrade()?;
         Some(Box::new(|stream| Box::pin(serve(shared, stream))))

@@ -6,16 +6,16 @@
 //!                                            └─► remote      the way out
 //! ```
 //!
-//! A [`Session`](super::smtp::server::Session) knows the protocol and asks. The desk answers: it finds recipients in
-//! the [`directory`], reserves room in their mailboxes, and has the store keep the message; the 250 of a message is the
-//! store's word that it is durable. Before that, [judges](super::judge) outside may look at it. What is for other
-//! domains goes to a [`remote::Remote`].
+//! A [`Session`](super::smtp::server::Session) implements the protocol and asks questions. The desk, its backend,
+//! answers them: it finds recipients in the [`directory`], reserves room in their mailboxes, and stores the message;
+//! the 250 of a message means that the store has made it durable. Before that, [judges](super::judge) may scan it.
+//! Messages for other domains go to a [`remote::Remote`].
 //!
-//! A message from outside the office is checked by SPF, DKIM and DMARC while it comes in (`authentication`), which can
-//! put it among junk or refuse it (`verdict`).
+//! A message from outside the office is authenticated by SPF, DKIM and DMARC while it is received (`authentication`),
+//! which can file it as junk or reject it (`verdict`).
 //!
-//! Before a configuration is taken, strangers are played to it: one by which they could send to other domains is
-//! refused.
+//! Before a configuration is accepted, it is tested as an open relay: one by which strangers could send to other
+//! domains is rejected.
 
 pub mod admission;
 pub mod aliases;

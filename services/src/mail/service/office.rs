@@ -27,7 +27,7 @@ use crate::service::{self, Host, Instance, Kind, LocalFuture, Off, OnWan, Unprep
 use crate::tls::Tls;
 use crate::watch;
 
-/// What is known of port 25.
+/// The static description of port 25.
 pub const SMTP: Kind = Kind {
     name: "smtp",
     ports: &[(Protocol::TCP, 25)],
@@ -38,8 +38,8 @@ pub const SMTP: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What is known of the submission of mail by users, with STARTTLS and under TLS from the start.
-/// // RFC 6409; RFC 8314, section 3.3
+/// The static description of submission by users, with STARTTLS and with implicit TLS. (RFC 6409; RFC 8314, section
+/// 3.3)
 pub const SUBMISSION: Kind = Kind {
     name: "submission",
     ports: &[(Protocol::TCP, 587), (Protocol::TCP, 465)],
@@ -48,7 +48,7 @@ pub const SUBMISSION: Kind = Kind {
     ..SMTP
 };
 
-/// What is known of LMTP, which has no port of its own. (RFC 2033)
+/// The static description of LMTP, which has no default port. (RFC 2033)
 pub const LMTP: Kind = Kind {
     name: "lmtp",
     ports: &[],
@@ -66,7 +66,7 @@ pub struct OfficeMail {
 }
 
 impl OfficeMail {
-    /// The service of `role`, which shares `ground` with the others. What is for other domains goes to `remote`.
+    /// The service of `role`, which shares `ground` with the others. Messages for other domains go to `remote`.
     pub fn new(role: Role, ground: Rc<Ground>, remote: Rc<dyn Remote>) -> Self {
         Self { role, ground, remote, stats: Rc::default() }
     }
@@ -192,7 +192,7 @@ impl Server for Shared {
     }
 }
 
-/// An SMTP session, and whoever answers it.
+/// An SMTP session and its backend.
 pub(super) struct Conversation {
     clock: Rc<dyn Clock>,
     session: Session,

@@ -1,4 +1,4 @@
-//! How mail stands, in a few numbers: of all mailboxes together, and of each.
+//! Statistics of mail: of all mailboxes together, and of each.
 
 use gatepost_ground::Instant;
 use tokio::task::yield_now;
@@ -6,16 +6,15 @@ use tokio::task::yield_now;
 use super::ground::Ground;
 use crate::mail::store::{Entry, Mailbox};
 
-/// The most folders of all mailboxes that are listed: a mailbox whose folders would be beyond is not. The first always
-/// is.
+/// The most folders of all mailboxes in a list: a mailbox whose folders exceed it is not listed. The first always is.
 pub const FOLDERS_LISTED_MAX: usize = 10_000;
 
-/// How mail stands.
+/// The statistics of mail.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overview {
-    /// What is wrong with the store.
+    /// The store's problem.
     pub problem: Option<String>,
-    /// Recipients elsewhere who do not have their message yet.
+    /// Remote recipients without their message yet.
     pub queued: usize,
     /// Those of them that are held.
     pub held: usize,
@@ -31,7 +30,7 @@ pub struct Overview {
     pub connections_outside: usize,
 }
 
-/// What of the mailboxes is listed.
+/// The listed mailboxes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxList {
     /// How many mailboxes there are.
@@ -40,7 +39,7 @@ pub struct MailboxList {
     pub mailboxes: Vec<MailboxStanding>,
 }
 
-/// How a mailbox stands.
+/// The statistics of a mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailboxStanding {
     /// Its name, which is its user's.
@@ -51,15 +50,15 @@ pub struct MailboxStanding {
     pub messages: usize,
     /// Their octets.
     pub octets: u64,
-    /// How many octets it may hold; `None` for any number.
+    /// The quota in octets; `None` without one.
     pub quota: Option<u64>,
-    /// When the message that was accepted last of those in it was, in seconds since 1970.
+    /// The time of acceptance of the newest message, in seconds since 1970.
     pub newest: Option<u64>,
     /// Whether a POP3 session has its inbox.
     pub is_held: bool,
 }
 
-/// What is in a folder.
+/// The statistics of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FolderStanding {
     /// Its name.
@@ -94,8 +93,7 @@ impl MailboxStanding {
 }
 
 impl Ground {
-    /// How each mailbox stands now; `None` while the store is not open. Other tasks have their turn between two
-    /// mailboxes.
+    /// The statistics of each mailbox; `None` while the store is not open. The function yields between two mailboxes.
     pub async fn mailboxes(&self) -> Option<MailboxList> {
         self.mailboxes_within(FOLDERS_LISTED_MAX).await
     }
@@ -123,7 +121,7 @@ impl Ground {
         Some(list)
     }
 
-    /// How mail stands now. While the store is not open nothing is known of what is in it.
+    /// The present statistics. While the store is not open its content is unknown.
     pub fn overview(&self, now: Instant) -> Overview {
         let (connections, connections_outside) = self.connections.count();
         let problem = self.trouble(now);

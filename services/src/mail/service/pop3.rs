@@ -1,6 +1,6 @@
-//! POP3 as [`Service`]s of the gateway's: port 110, and 995, which begins with TLS.
+//! POP3 as [`Service`]s of the gateway: port 110, and port 995 with implicit TLS.
 //!
-//! An inbox is open in one session at a time, whatever the port and the configuration. (RFC 1939, section 8)
+//! An inbox is open in one session at a time, over all ports and configurations. (RFC 1939, section 8)
 
 mod desk;
 mod stats;
@@ -32,7 +32,7 @@ use crate::service::{Host, Instance, Kind, LocalFuture, Off, OnWan, Service, Unp
 use crate::tls::Tls;
 use crate::watch;
 
-/// What is known of POP3 on its own port, which is for the LAN.
+/// The static description of POP3 on port 110, which is for the LAN.
 pub const POP3: Kind = Kind {
     name: "pop3",
     ports: &[(Protocol::TCP, 110)],
@@ -43,7 +43,7 @@ pub const POP3: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// What is known of POP3 that begins with TLS. (RFC 8314, section 3.2)
+/// The static description of POP3 with implicit TLS. (RFC 8314, section 3.2)
 pub const POP3S: Kind = Kind {
     name: "pop3s",
     ports: &[(Protocol::TCP, 995)],
@@ -52,10 +52,10 @@ pub const POP3S: Kind = Kind {
     ..POP3
 };
 
-/// How connections begin.
+/// The beginning of connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opening {
-    /// In clear; STLS begins TLS.
+    /// In clear, with STLS.
     Clear,
     /// With TLS.
     Tls,
@@ -69,7 +69,7 @@ pub struct OfficePop3 {
 }
 
 impl OfficePop3 {
-    /// The service whose connections begin so, which shares `ground` with the other mail services.
+    /// The service with this beginning of connections, which shares `ground` with the other mail services.
     pub fn new(opening: Opening, ground: Rc<Ground>) -> Self {
         Self { opening, ground, stats: Rc::default() }
     }
@@ -126,7 +126,7 @@ impl<N: Net> Service<N> for OfficePop3 {
     }
 }
 
-/// What the connections of one service by one configuration share.
+/// The state that the connections of one service with one configuration share.
 struct Shared {
     settings: Settings,
     opening: Opening,
@@ -199,7 +199,7 @@ impl Server for Shared {
     }
 }
 
-/// A POP3 session, and whoever answers it.
+/// A POP3 session and its backend.
 struct Conversation {
     session: Session,
     desk: Desk,
@@ -229,7 +229,7 @@ impl Dialogue for Conversation {
                 }
                 Output::Action(Action::StartTls) => Wanted::StartTls,
                 Output::Action(Action::Close) => {
-                    // Whoever comes back at once finds the inbox free.
+                    // A client that reconnects at once finds the inbox unlocked.
                     self.desk.let_go();
                     Wanted::Close
                 }
@@ -289,7 +289,7 @@ impl OpenInboxes {
         self.0.borrow().contains(&id)
     }
 
-    /// Has the inbox of `id` be one session's alone; `None` if it is another's.
+    /// Locks the inbox of `id` for one session; `None` if another has it.
     fn hold(self: &Rc<Self>, id: MailboxId) -> Option<HeldInbox> {
         self.0.borrow_mut().insert(id).then(|| HeldInbox { all: Rc::clone(self), id })
     }

@@ -1,4 +1,4 @@
-//! Tells people whose mailboxes are nearly full, by a message in them.
+//! Warns users whose mailboxes are nearly full, by a message in them.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use crate::mail::smtp::date;
 use crate::mail::store::{Accept, Change, Delivery, MailboxId, Origin};
 use crate::words;
 
-/// How long nobody is told again, though a mailbox has held less meanwhile.
+/// The least interval of warnings for one mailbox, even if it was less full in between.
 pub const QUOTA_TOLD_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 impl Opened {
-    /// Tells whose mailbox comes to nine tenths of its quota, as long as this is polled.
+    /// Warns users whose mailboxes reach nine tenths of their quota, as long as this is polled.
     pub(super) async fn watch_quotas(&self, settings: &Settings) {
         loop {
             let mailbox = self.store.nearly_full().await;
             let now = self.clock.now();
             let last = self.quotas_told.borrow_mut().insert(mailbox, now);
             match last {
-                // That was told, and counts on.
+                // The warning was given, and counts on.
                 Some(last) if now.since(last) < QUOTA_TOLD_EVERY => {
                     self.quotas_told.borrow_mut().insert(mailbox, last);
                 }

@@ -1,9 +1,8 @@
 //! The test of a configuration that it makes no open relay.
 //!
-//! Strangers all over the internet are played to a session as the configuration would have it, with every trick that is
-//! known to have worked somewhere. None of them may have a recipient accepted that is not the office's. What cannot be
-//! known here is whether one of the networks that may relay has strangers in it. One of public addresses has if it is
-//! wide.
+//! The test simulates clients from all over the internet with a session of the new configuration, and with all known
+//! relaying tricks. No client may have a recipient accepted that is not the office's. The test cannot know whether a
+//! network that may relay contains strangers; a wide public one does.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -14,7 +13,7 @@ use super::shared::Shared;
 use crate::mail::smtp::server::{Answer, Ask, Output, Session};
 use crate::mail::smtp::{Limits, Role};
 
-/// Strangers: one here and there in what is given to networks all over the world, none in a range for examples.
+/// Addresses of strangers: in networks all over the world, none in a documentation range.
 const STRANGERS: [&str; 16] = [
     "1.1.1.7",
     "5.9.20.7",
@@ -40,7 +39,7 @@ const PUBLIC_PREFIX_MIN: u8 = 20;
 /// The same of IPv6.
 const PUBLIC_PREFIX6_MIN: u8 = 40;
 
-/// Networks that are the same in every office, so that no stranger comes from there. (RFC 1918; RFC 4193; RFC 3927)
+/// Networks that exist in every office, so that strangers cannot have their addresses. (RFC 1918; RFC 4193; RFC 3927)
 const PRIVATE: [IpNet; 7] = [
     private4([10, 0, 0, 0], 8),
     private4([172, 16, 0, 0], 12),
@@ -59,7 +58,7 @@ const fn private6(first: u16, prefix: u8) -> IpNet {
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(first, 0, 0, 0, 0, 0, 0, 0), prefix))
 }
 
-/// Whether there are strangers in `network`, as far as its width tells.
+/// Whether `network` is wide enough to contain strangers.
 fn is_too_wide(network: &IpNet) -> bool {
     let prefix_min = if network.addr().is_ipv4() { PUBLIC_PREFIX_MIN } else { PUBLIC_PREFIX6_MIN };
     network.prefix_len() < prefix_min && !PRIVATE.iter().any(|private| private.contains(network))
@@ -71,7 +70,7 @@ pub fn has_strangers(network: &IpNet) -> bool {
     is_too_wide(network) || strangers.into_iter().any(|stranger| network.contains(&stranger))
 }
 
-/// Whether a stranger could send to other domains: what the stranger says, and from where.
+/// A dialogue by which a stranger could send to other domains, and the stranger's address, if there is one.
 pub(super) fn find_open_relay(shared: &Shared) -> Option<String> {
     if let Some(wide) = shared.settings.relay_from.networks.iter().find(|network| is_too_wide(network)) {
         return Some(format!("anybody in {wide} could send to other domains"));
@@ -83,7 +82,7 @@ pub(super) fn find_open_relay(shared: &Shared) -> Option<String> {
     })
 }
 
-/// The recipient that is taken of `stranger` though it is not the office's.
+/// The recipient that is accepted from `stranger` although it is not the office's.
 fn taken_from(shared: &Shared, stranger: IpAddr) -> Option<String> {
     let domain = &shared.settings.domain;
     let hostname = &shared.settings.hostname;
@@ -129,7 +128,7 @@ impl<'a> Probe<'a> {
         probe
     }
 
-    /// Says a line. Whether it is taken.
+    /// Sends a line. Returns whether it is accepted.
     fn say(&mut self, line: &str) -> bool {
         let line = format!("{line}\r\n");
         let mut rest = line.as_bytes();
@@ -145,7 +144,7 @@ impl<'a> Probe<'a> {
         is_taken
     }
 
-    /// Whether the last reply was a yes.
+    /// Whether the last reply was positive.
     fn settle(&mut self) -> bool {
         let now = self.shared.clock.now();
         let mut is_yes = false;

@@ -1,4 +1,4 @@
-//! The way out: where messages for other domains go.
+//! The interface to delivery: messages for other domains.
 
 use crate::clock::UnixTime;
 use crate::mail::address::Mailbox;
@@ -6,30 +6,30 @@ use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::smtp::{OriginalRecipient, Refusal};
 use crate::mail::store;
 
-/// Takes messages for other domains.
+/// Accepts messages for other domains.
 pub trait Remote {
-    /// What is kept of a recipient at another domain, in the record of the message that `sender` sends.
+    /// The stored form of a recipient at another domain, for the record of the message that `sender` sends.
     ///
     /// # Errors
     ///
-    /// Why the recipient is not taken.
+    /// Why the recipient is rejected.
     fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal>;
 
-    /// Whether senders are told what they ask for of a message, also of its recipients here. (RFC 3461, section 4.1)
+    /// Whether requested DSNs are sent, also for local recipients. (RFC 3461, section 4.1)
     fn has_reports(&self) -> bool;
 
-    /// The sender of a message that mailboxes here have is to be told so.
+    /// Sends a requested notice of local delivery.
     fn delivered(&self, delivered: Delivered);
 }
 
-/// A message that is in mailboxes here, whose sender asked to be told.
+/// A message in local mailboxes whose sender requested a notice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivered {
     /// The sender.
     pub sender: Mailbox,
-    /// The recipients who have it, each with what the sender called it.
+    /// The recipients that have it, each with its ORCPT.
     pub recipients: Vec<(Mailbox, Option<OriginalRecipient>)>,
-    /// What the sender calls the transaction.
+    /// ENVID.
     pub envid: Option<String>,
     /// When the message was accepted.
     pub accepted: UnixTime,
@@ -37,7 +37,7 @@ pub struct Delivered {
     pub header: Vec<u8>,
 }
 
-/// There is no way out.
+/// No delivery to other domains.
 #[derive(Clone, Copy, Debug)]
 pub struct NoRemote;
 

@@ -1,4 +1,4 @@
-//! What the mail services are told.
+//! The settings of the mail services.
 
 use std::net::IpAddr;
 
@@ -11,14 +11,14 @@ use crate::mail::judge;
 use crate::mail::rules::Rules;
 use crate::users::User;
 
-/// What a configuration says of one of the mail services.
+/// The settings of one mail service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Whether it serves.
     pub enabled: bool,
-    /// Its port; 0: none but the next one.
+    /// Its port; 0 disables it.
     pub port: u16,
-    /// The port at which submission begins with TLS; 0: none.
+    /// The port of submission with implicit TLS; 0 disables it.
     pub tls_port: u16,
     /// Whether it listens on the outside, too.
     pub on_outside: bool,
@@ -34,37 +34,37 @@ pub struct Settings {
     pub aliases: Aliases,
     /// Octets of a message at most.
     pub message_octets_max: u64,
-    /// Who outside looks at each message before it is taken.
+    /// The judges.
     pub judges: Vec<judge::Address>,
-    /// Who may send to other domains without a login.
+    /// The clients that may relay without a login.
     pub relay_from: RelayFrom,
     /// Whether clients of the LAN may log in without TLS.
     pub plaintext_login: bool,
-    /// While the disk has room for fewer octets, no message is taken.
+    /// If the disk's free space is less, in octets, no message is accepted.
     pub disk_reserve: u64,
-    /// What becomes of mail from outside that is not from whom it says it is from.
+    /// The treatment of mail from outside that fails authentication.
     pub authenticity: Authenticity,
-    /// What a source gets.
+    /// The limits of a source.
     pub shares: Shares,
-    /// What is said of persons' mail.
+    /// The users' rules.
     pub rules: Rules,
-    /// For how many days mail is kept.
+    /// The retention in days.
     pub keep_days: KeepDays,
 }
 
-/// What becomes of mail from outside that is not from whom it says it is from.
+/// The treatment of mail from outside that fails authentication.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Authenticity {
-    /// A header line says so.
+    /// A header field reports it.
     #[default]
     Report,
-    /// It goes to the folder for junk, if the domain that it names asks for that or for more.
+    /// It is filed as junk, if the domain's policy is quarantine or reject.
     Quarantine,
-    /// It is refused, if the domain that it names asks for that; put off, while that cannot be known.
+    /// It is rejected, if the domain's policy is reject; temporarily, while that is unknown.
     Reject,
 }
 
-/// Who may send to other domains without a login.
+/// The clients that may relay without a login.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RelayFrom {
     /// The LAN.
@@ -80,7 +80,7 @@ impl RelayFrom {
     }
 }
 
-/// What one source gets.
+/// The limits of one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     /// Connections of a host of the LAN.

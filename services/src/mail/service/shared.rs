@@ -1,4 +1,4 @@
-//! What the connections of one service by one configuration share.
+//! The state that the connections of one service with one configuration share.
 
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -40,7 +40,7 @@ pub(super) struct Shared {
     pub addresses: Subscription,
     pub lan_hosts: Rc<dyn LanHosts>,
     pub resolver: Resolver,
-    /// Whether the service takes nothing new.
+    /// Whether the service accepts nothing new.
     pub finishing: watch::Sender<bool>,
 }
 
@@ -55,7 +55,7 @@ impl Shared {
         self.directory.find(path, is_own)
     }
 
-    /// Who has `recipient`; `None` if it is at another domain, and the client may send there.
+    /// The receivers of `recipient`; `None` if it is at another domain, and the client may relay.
     pub fn judge(&self, recipient: &Recipient) -> Result<Option<Reached<'_>>, Refusal> {
         match self.find(&recipient.path) {
             Place::Here(reached) => Ok(Some(reached)),
@@ -66,12 +66,12 @@ impl Shared {
         }
     }
 
-    /// The name of `peer`, if it is known on the LAN.
+    /// The host name of `peer`, if it is known on the LAN.
     pub fn peer_name(&self, peer: IpAddr) -> Option<String> {
         self.lan_hosts.name(peer).map(|label| format!("{label}.{}", self.settings.domain))
     }
 
-    /// By what mail is sorted for those who receive it.
+    /// The sorter for the receivers' rules.
     pub fn sorter<'a>(&'a self, opened: &'a Rc<Opened>) -> Sorter<'a> {
         Sorter {
             opened,
@@ -83,7 +83,7 @@ impl Shared {
         }
     }
 
-    /// How a session treats `peer`, whose connection begins under TLS or in clear.
+    /// The session's policy for `peer`, with or without implicit TLS.
     pub fn policy(&self, peer: IpAddr, is_encrypted: bool) -> Policy {
         let is_lan = self.is_lan(peer);
         let settings = &self.settings;
@@ -102,7 +102,7 @@ impl Shared {
             peer_name: self.peer_name(peer),
             is_lan,
             may_relay: self.role == Role::Mx && settings.relay_from.admits(peer, is_lan),
-            // Strangers could have others told of mail that those never sent.
+            // Otherwise strangers could cause notices to forged senders.
             has_dsn: self.remote.has_reports() && (is_lan || self.role == Role::Submission),
             tls: match &self.tls {
                 _ if is_encrypted => Tls::Active,

@@ -1,10 +1,10 @@
-//! Does what the [rules](crate::mail::rules) of persons say with a message that is about to be stored.
+//! Carries out the users' [rules](crate::mail::rules) for a message that is about to be stored.
 //!
-//! Nothing is lost by a rule but what the rule discards: what cannot go on, as there is no way to the address, no room
-//! in the mailbox that it leads to, or as it has been here before, stays in the mailbox that it came for.
+//! Only a discarding rule loses a message: if it cannot be forwarded, as the address is unreachable, the target mailbox
+//! full, or as it was here before, it stays in its mailbox.
 //!
-//! What goes on to a user here lies in that user's inbox, and no rule of that user's looks at it, so rules make no loop
-//! here.
+//! A message forwarded to a local user is filed in that user's inbox, without applying that user's rules, so rules
+//! cannot loop here.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -24,20 +24,20 @@ use crate::mail::smtp::RcptParameters;
 use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::store::{self, Delivery, Incoming, MailboxId, RECIPIENTS_MAX};
 
-/// What the sender of a message asked for, of each mailbox here.
+/// The sender's DSN options for each local mailbox.
 pub(in crate::mail) type Asked = BTreeMap<MailboxId, RcptParameters>;
 
-/// By what mail is sorted.
+/// The environment of sorting.
 pub(in crate::mail) struct Sorter<'a> {
-    /// Where mail is kept.
+    /// The open mail store.
     pub opened: &'a Rc<Opened>,
-    /// Who receives mail here.
+    /// The directory of local receivers.
     pub directory: &'a Directory,
-    /// What is said of persons' mail.
+    /// The users' rules.
     pub rules: &'a Rules,
     /// The office's domain.
     pub domain: &'a str,
-    /// The way out.
+    /// The queue.
     pub remote: &'a dyn Remote,
     /// The time of day.
     pub now: UnixTime,
@@ -48,21 +48,21 @@ pub(in crate::mail) struct Sorter<'a> {
 pub(in crate::mail) struct Sorted {
     /// The mailboxes here.
     pub deliveries: Vec<Delivery>,
-    /// Those elsewhere.
+    /// The remote recipients.
     pub remotes: Vec<store::Remote>,
-    /// The users who are away, and whom it was for.
+    /// The users who are away, and the addresses.
     pub away: Vec<String>,
     /// How many deliveries rules discarded.
     pub discarded: u64,
     /// How many addresses rules sent it on to.
     pub forwarded: u64,
-    /// What rules did, in words.
+    /// The rules' effects, as text.
     pub acts: Vec<String>,
 }
 
 impl Sorter<'_> {
-    /// What becomes of the message of `sender` that begins with `head`, for which `deliveries` and `remotes` were to
-    /// be. `asked` is what the sender asked for, of each mailbox.
+    /// Applies rules to the message of `sender` that begins with `head`, which has `deliveries` and `remotes`. `asked`
+    /// has the sender's DSN options for each mailbox.
     pub async fn sort(
         &self,
         incoming: &mut Incoming,
@@ -92,7 +92,7 @@ impl Sorter<'_> {
             let own = self.address_of(&user.name);
             let was_here = own.as_ref().is_some_and(|own| before.contains(own));
             let mut has_gone = !was_here;
-            // What is sent on is treated as an alias's mail is. // RFC 3461, sections 5.2.7.2 and 5.2.7.3
+            // RFC 3461, sections 5.2.7.2 and 5.2.7.3: a forward is treated like an alias.
             let parameters = asked.get(&delivery.mailbox).cloned().unwrap_or_default();
             let parameters =
                 if decision.end == End::Gone { parameters } else { parameters.without_success() };
@@ -132,7 +132,7 @@ impl Sorter<'_> {
                     delivery.folder = self.opened.folder_of(delivery.mailbox, folder).await;
                 }
             }
-            // One that was sent on to here may be there already: the mailbox's own takes its place.
+            // A forwarded copy may be there already: the mailbox's own delivery replaces it.
             sorted.deliveries.retain(|other| other.mailbox != delivery.mailbox);
             sorted.deliveries.push(delivery);
         }
@@ -162,7 +162,7 @@ impl Sorter<'_> {
         if others + users.len() + outside.len() > RECIPIENTS_MAX {
             return Err("it has too many recipients".to_owned());
         }
-        // First what can fail, so that nobody has a copy of what stays.
+        // First the step that can fail, so that a message that stays is not forwarded.
         let remotes = outside.iter().map(|to| self.route(context, to));
         let remotes = remotes.collect::<Result<Vec<_>, String>>()?;
         for user in users {
@@ -228,24 +228,24 @@ impl Sorter<'_> {
 /// A message that is sent on.
 struct Context<'a> {
     sender: &'a Sender,
-    /// What the sender asked for, of the delivery.
+    /// The sender's DSN options for the delivery.
     parameters: &'a RcptParameters,
-    /// The delivery whose rule sends it on.
+    /// The delivery whose rule forwards it.
     delivery: &'a Delivery,
-    /// The address of whom that is for.
+    /// The address of its receiver.
     own: &'a Mailbox,
-    /// How many mailboxes it came for.
+    /// The number of its mailboxes.
     came_for: usize,
 }
 
-/// The address that a delivery came for, as its own header lines say.
+/// The address of a delivery, by its own header lines.
 fn original_of(delivery: &Delivery) -> String {
     let fields = header::fields(&delivery.prefix);
     let original = fields.into_iter().find(|(name, _)| name == "x-original-to");
     original.map(|(_, value)| value).unwrap_or_default()
 }
 
-/// What stands in a delivery's own header lines behind those that say how it came: what others made of the message.
+/// The fields of a delivery's own header lines after those about its path: the verdicts'.
 fn rest_of(prefix: &[u8]) -> String {
     let prefix = String::from_utf8_lossy(prefix);
     let is_of_way = |line: &&str| {

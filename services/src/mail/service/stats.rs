@@ -1,41 +1,41 @@
-//! What a mail service counts.
+//! The counters of a mail service.
 
 gatepost_ground::counters! {
-/// What has happened since the gateway began.
+/// Counters since the gateway started.
 pub struct Stats {
     /// Connections that were served.
     pub connections: u64,
-    /// Connections that were refused or sent away: their source had its share, or there were too many.
+    /// Rejected or closed connections: their source had reached its share, or there were too many.
     pub connections_refused: u64,
-    /// Connections that were lost before their client had said QUIT.
+    /// Connections lost before QUIT.
     pub connections_lost: u64,
-    /// Messages that were taken, and are safe.
+    /// Accepted messages, which are durable.
     pub messages: u64,
     /// The octets of those.
     pub octets: u64,
-    /// Messages of which a part had been kept when they were refused, or their client had gone.
+    /// Messages partly received when they were rejected, or their client disconnected.
     pub messages_refused: u64,
-    /// Messages that were shown to judges outside.
+    /// Messages passed to judges.
     pub judged: u64,
-    /// Messages that a judge refused.
+    /// Messages rejected by a judge.
     pub judged_away: u64,
-    /// Times that a judge had no opinion in time, and the message was taken all the same.
+    /// Messages accepted without a judge's verdict, as it did not answer in time.
     pub judges_silent: u64,
-    /// Messages that were refused before they came, as their network had sent as many as it may.
+    /// Messages rejected at MAIL by the rate limit of their network.
     pub rate_limited: u64,
-    /// Recipients that were taken.
+    /// Accepted recipients.
     pub recipients: u64,
-    /// Recipients that were refused: there is no such mailbox, or it is full.
+    /// Rejected recipients: there is no such mailbox, or it is full.
     pub recipients_refused: u64,
-    /// Recipients at other domains that were refused to clients that may not send there.
+    /// Recipients at other domains rejected from clients that may not relay.
     pub relaying_refused: u64,
-    /// Messages from outside whose client may send for the domain of the return path (SPF).
+    /// Messages from outside with the SPF result pass.
     pub spf_pass: u64,
-    /// Messages from outside whose client may not, or should not.
+    /// Messages from outside with the SPF result fail or softfail.
     pub spf_fail: u64,
-    /// Messages from outside of whose client that domain says nothing.
+    /// Messages from outside with the SPF result none or neutral.
     pub spf_none: u64,
-    /// Messages from outside of which SPF is not known, as its records are wrong or cannot be had.
+    /// Messages from outside with an SPF error.
     pub spf_errors: u64,
     /// Signatures of messages from outside that are right (DKIM).
     pub dkim_pass: u64,
@@ -43,23 +43,23 @@ pub struct Stats {
     pub dkim_fail: u64,
     /// Signatures of messages from outside that cannot be read, have expired or prove nothing.
     pub dkim_not_taken: u64,
-    /// Signatures of messages from outside whose keys cannot be used, or cannot be had.
+    /// Signatures of messages from outside with an unusable or unavailable key.
     pub dkim_errors: u64,
     /// Messages from outside that are from the domain that they name as their author's (DMARC).
     pub dmarc_pass: u64,
     /// Messages from outside that are not.
     pub dmarc_fail: u64,
-    /// Messages from outside of which that domain says nothing.
+    /// Messages from outside whose domain has no DMARC record.
     pub dmarc_none: u64,
-    /// Messages from outside that name no such domain, or of which DMARC cannot be known.
+    /// Messages from outside with a DMARC error.
     pub dmarc_errors: u64,
-    /// Messages that went to the folder for junk.
+    /// Messages filed as junk.
     pub messages_junk: u64,
     /// Messages that a rule has discarded, each for one user.
     pub messages_discarded: u64,
     /// Addresses that rules have sent messages on to.
     pub messages_forwarded: u64,
-    /// Answers of those who are away.
+    /// Vacation answers.
     pub vacation_answers: u64,
     /// Logins that were right.
     pub logins: u64,

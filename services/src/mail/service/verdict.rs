@@ -1,4 +1,4 @@
-//! What stands between the end of a message and its commit: what those who look at it make of it.
+//! The verdicts between the end of a message and its commit.
 
 use crate::mail::auth::results::RESULTS_OCTETS_MAX;
 use crate::mail::smtp::Refusal;
@@ -6,7 +6,7 @@ use crate::mail::smtp::Refusal;
 /// The most octets of the header lines that verdicts put before a message.
 pub(in crate::mail) const FIELDS_OCTETS_MAX: usize = RESULTS_OCTETS_MAX + 512;
 
-/// The most octets of such lines in all mailboxes of one message: they stand in one record, with all else of the
+/// The most octets of such lines in all mailboxes of one message: they are in one record, with all else of the
 /// deliveries.
 const FIELDS_OF_ALL_OCTETS_MAX: usize = 256 << 10;
 
@@ -15,28 +15,28 @@ pub(in crate::mail) fn field_octets_max(deliveries: usize) -> usize {
     RESULTS_OCTETS_MAX.min(FIELDS_OF_ALL_OCTETS_MAX / deliveries.max(1))
 }
 
-/// What somebody makes of a message.
+/// A verdict on a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::mail) struct Verdict {
     /// Header lines to be put before it, with CRLF.
     pub fields: String,
-    /// What is to become of it.
+    /// Its action.
     pub action: Action,
 }
 
-/// What is to become of a message.
+/// The action for a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::mail) enum Action {
     /// It is delivered.
     Accept,
     /// It is delivered to the folder for junk.
     Junk,
-    /// It is refused.
+    /// Reject it.
     Refuse(Refusal),
 }
 
 impl Verdict {
-    /// That nobody has anything to say.
+    /// The verdict without objection.
     pub fn accept() -> Self {
         Self { fields: String::new(), action: Action::Accept }
     }
@@ -51,7 +51,7 @@ impl Verdict {
         Self { fields: self.fields + &other.fields, action }
     }
 
-    /// What the field `Authentication-Results` among its lines says, in one line.
+    /// The content of its field `Authentication-Results`, in one line.
     pub fn results(&self) -> String {
         let unfolded = self.fields.replace("\r\n\t", " ");
         let mut lines = unfolded.lines();

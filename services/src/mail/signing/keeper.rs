@@ -1,9 +1,9 @@
-//! How the keys are kept: made once, and never signed with before they are safe on the disk.
+//! The storage of the signing keys: generated once, and used only after they are safe on the disk.
 //!
-//! A key that is lost costs the office what it has published in zones elsewhere, so [`FILE`] is overwritten only if
-//! there was none, or a damaged one of which a copy is kept. What cannot be read or written is tried again every
-//! minute. Meanwhile mail leaves without signatures: one by a key that nobody will find in DNS would be no better. No
-//! clock has a say in any of it.
+//! If a key is lost, the records that the office has published in external zones become invalid, so [`FILE`] is
+//! overwritten only if there was none, or after a copy of a damaged one was stored. Failed reads and writes are tried
+//! again every minute. Meanwhile mail is sent unsigned, as verifiers would not find a new key in DNS. None of this
+//! depends on the time of day.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -20,10 +20,10 @@ use crate::crypto::tls::KeySource;
 use crate::store::{Disk, Topic, sealed};
 use crate::work::{self, Work};
 
-/// Where the keys are kept.
+/// The file of the keys.
 pub const FILE: &str = "dkim/keys.json";
 
-/// How long after a failure the keys are read or kept again.
+/// The interval of retries after a failure.
 pub(super) const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
 /// The keys, for as long as the gateway runs.
@@ -35,11 +35,11 @@ pub struct KeyKeeper {
     turn: Mutex<()>,
 }
 
-/// What keys are kept with.
+/// The environment of the keys.
 pub struct Keeping {
     /// Where.
     pub disk: Disk,
-    /// Who makes them.
+    /// The executor of their generation.
     pub work: Rc<dyn Work>,
     /// Where they come from.
     pub from: KeySource,
@@ -55,7 +55,7 @@ impl KeyKeeper {
 
     /// The keys, read or made and safe on the disk, as soon as they are.
     pub async fn keep(&self, keeping: &Keeping) -> Arc<Keys> {
-        // One configuration may be waiting for them when another one comes.
+        // A new configuration may come while a former one waits for the keys.
         let _turn = self.turn.lock().await;
         loop {
             if let Some(keys) = self.keys() {
@@ -111,7 +111,7 @@ impl KeyKeeper {
     }
 }
 
-/// What is wrong with the content of [`FILE`], if anything is.
+/// The damage of [`FILE`] with this content, if there is any.
 pub fn damage(content: &[u8]) -> Option<String> {
     parse(content).err()
 }

@@ -1,4 +1,4 @@
-//! The keys that sign, and what DNS has of them.
+//! The signing keys, and their DNS records.
 
 use data_encoding::{BASE64, HEXLOWER};
 use rand::rngs::StdRng;
@@ -51,7 +51,7 @@ impl Record {
     }
 }
 
-/// A key as it is kept.
+/// A stored key.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     algorithm: String,
@@ -88,7 +88,7 @@ impl Key {
 }
 
 impl Keys {
-    /// Fresh keys. It takes long: never on the services' thread.
+    /// Generates keys. This takes long, so it must not run on the services' thread.
     pub fn make(from: KeySource, rng: &mut StdRng) -> Self {
         let algorithms: &[_] = match from {
             KeySource::System => &[SigningAlgorithm::RsaSha256, SigningAlgorithm::Ed25519Sha256],
@@ -103,7 +103,7 @@ impl Keys {
         self.0.iter()
     }
 
-    /// What the zones of `domains` have to have.
+    /// The records that the zones of `domains` need.
     pub fn records<'a>(&'a self, domains: &'a [String]) -> impl Iterator<Item = Record> + 'a {
         domains.iter().flat_map(|domain| {
             self.0.iter().map(move |key| Record {
@@ -117,7 +117,7 @@ impl Keys {
         })
     }
 
-    /// As they are kept.
+    /// The stored form.
     pub(super) fn to_json(&self) -> Vec<u8> {
         let stored = |key: &Key| Stored {
             algorithm: key.algorithm().name().to_owned(),
@@ -127,13 +127,13 @@ impl Keys {
         serde_json::to_vec(&stored).expect("texts can be written")
     }
 
-    /// Reads what is kept.
+    /// Parses the stored form.
     ///
     /// # Errors
     ///
-    /// What is wrong, without a word of what is written there.
+    /// The problem, without quoting the content.
     pub(super) fn parse(json: &[u8]) -> Result<Self, String> {
-        // What serde says of an error may quote a key.
+        // An error of serde may quote a key.
         let stored: Vec<Stored> = serde_json::from_slice(json)
             .map_err(|error| format!("it makes no sense at octet {} of its content", error.column()))?;
         let keys = stored.iter().map(|Stored { algorithm, key }| {

@@ -1,4 +1,4 @@
-//! A message on its way out, and the fields that sign it.
+//! The analysis of an outgoing message, and its signature fields.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::mail::address::Domain;
 use crate::mail::auth::dkim::{BodyDigest, Canonicalization, Header, HeaderReader, signed_octets};
 use crate::mail::header::addresses;
 
-/// The fields that are signed, as often as they are there. (RFC 6376, section 5.4.1)
+/// The fields that are signed, each as often as it occurs. (RFC 6376, section 5.4.1)
 pub const SIGNED_FIELDS: [&str; 26] = [
     "From",
     "Sender",
@@ -45,7 +45,7 @@ pub const SIGNED_FIELDS: [&str; 26] = [
 /// The most fields that are signed. A message with more of them is no letter, and leaves as it is.
 pub const SIGNED_FIELDS_MAX: usize = 200;
 
-/// The characters of a line of a signature's field, at most; a name that is longer stands alone.
+/// The most characters of a line in a signature field; a longer name gets a line of its own.
 const LINE_CHARS: usize = 72;
 
 /// A message that is read once, in portions.
@@ -53,7 +53,7 @@ pub struct Reading {
     header: HeaderReader,
     body: BodyDigest,
     is_after_cr: bool,
-    /// Whether a CR or an LF stands alone, which is sent as a pair, so that other octets arrive.
+    /// Whether a CR or an LF occurs alone: it is sent as a pair, so that the octets change in transit.
     has_odd_line_end: bool,
 }
 
@@ -74,7 +74,7 @@ impl Reading {
         }
     }
 
-    /// Takes the next octets of the message.
+    /// Adds the next octets of the message.
     pub fn push(&mut self, octets: &[u8]) {
         for octet in octets {
             self.has_odd_line_end |= self.is_after_cr != (*octet == b'\n');
@@ -83,7 +83,7 @@ impl Reading {
         self.body.push(self.header.push(octets));
     }
 
-    /// All of the message has come. `None` if other octets will arrive, or its header is too long.
+    /// Ends the message. `None` if its octets will change in transit, or its header is too long.
     pub fn finish(self) -> Option<Unsigned> {
         let header = self.header.finish();
         let is_fit = !self.has_odd_line_end && !self.is_after_cr && !header.is_cut();
@@ -98,8 +98,8 @@ impl Default for Reading {
 }
 
 impl Unsigned {
-    /// Which of `domains` signs: that of the author, or the one that the author's is below. `None` if the author is at
-    /// none of them, or it is not clear who is.
+    /// The domain in `domains` that signs: that of the author, or a parent of it. `None` if the author is at none of
+    /// them, or unclear.
     pub fn domain<'a>(&self, domains: &'a [String]) -> Option<&'a str> {
         // RFC 5322, section 3.6: there is one.
         let mut fields = self.header.fields().filter(|field| field.is("From"));
@@ -123,8 +123,8 @@ impl Unsigned {
         (names.len() <= SIGNED_FIELDS_MAX).then_some(names)
     }
 
-    /// The fields that sign it for `domain`, one by each key, to be put before it. It takes about a millisecond: not on
-    /// the services' thread. `None` if it cannot be signed.
+    /// The signature fields for `domain`, one for each key, to be prepended. This takes about a millisecond, so it must
+    /// not run on the services' thread. `None` if it fails.
     pub fn sign(&self, keys: &Arc<Keys>, domain: &str) -> Option<String> {
         let names = self.names()?;
         keys.iter().map(|key| self.signature(key, domain, &names)).collect()
@@ -132,7 +132,7 @@ impl Unsigned {
 
     /// One field, with its line end. (RFC 6376, section 3.5)
     fn signature(&self, key: &Key, domain: &str, names: &[&str]) -> Option<String> {
-        // No t=: it would make the signature depend on the clock, and where that is fast, verifiers refuse it.
+        // No t=: it would make the signature depend on the clock, and if that is fast, verifiers reject it.
         let mut field = format!(
             "DKIM-Signature: v=1; a={}; c=relaxed/relaxed;\r\n\td={domain}; s={};\r\n\th=",
             key.algorithm().name(),

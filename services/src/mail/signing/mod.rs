@@ -1,4 +1,4 @@
-//! DKIM signatures of what the office sends. (RFC 6376, RFC 8463)
+//! DKIM signatures of the office's mail. (RFC 6376, RFC 8463)
 //!
 //! ```text
 //!   KeyKeeper ─► Keys ─┬─► texts of the name service: SELECTOR._domainkey.DOMAIN
@@ -6,13 +6,13 @@
 //!   message ─► Reading ┴─► Unsigned::sign ─► DKIM-Signature fields, put before the message when it is sent
 //! ```
 //!
-//! The keys are made when mail is first in use and are for all domains of the office. Each message is signed by each of
-//! them: RSA, which all verifiers know, and Ed25519. A key's selector is made of the key itself, so that another key is
-//! never looked for under a name by which the former one is published in a zone elsewhere.
+//! The keys are generated at the first use of mail and are for all domains of the office. Each message has a signature
+//! by each of them: RSA, which all verifiers support, and Ed25519. A key's selector is derived from the key, so that a
+//! new key never has the selector of a former one that is published in an external zone.
 //!
-//! What is signed is decided when a message is accepted ([`is_ours`](crate::mail::queue::Options::is_ours)): mail of
-//! the LAN and of users, and notices of the server itself, never what strangers have sent and an alias sends on. The
-//! author has to be at a domain of the office, or below one.
+//! The decision to sign is made when a message is accepted ([`is_ours`](crate::mail::queue::Options::is_ours)): mail of
+//! the LAN and of users, and the server's own notices, but not mail from outside that an alias forwards. The author has
+//! to be at a domain of the office, or below one.
 
 mod keeper;
 mod keys;

@@ -12,27 +12,27 @@
 //!
 //! How it is driven:
 //!
-//! 1. Take [`Client::poll_output`] until there is none. Octets of a [`Output::Send`] are to be with the system before
-//!    the next output is taken; meanwhile the connection is read, as servers answer while a client still writes.
-//! 2. Give [`Client::receive`] all octets that come.
+//! 1. Take [`Client::poll_output`] until there is none. Write the octets of an [`Output::Send`] before taking the next
+//!    output, and read the connection meanwhile, as servers reply while a client still writes.
+//! 2. Pass all received octets to [`Client::receive`].
 //! 3. At [`Client::deadline`] call [`Client::handle_timeout`]. It holds while octets are being written, too.
-//! 4. [`Output::Reports`] has the outcome for every recipient, once for each envelope. Behind it [`Client::deliver`] or
-//!    [`Client::quit`] is to be called, unless [`Output::Close`] comes.
+//! 4. [`Output::Reports`] has the outcome for every recipient, once for each envelope. After it call
+//!    [`Client::deliver`] or [`Client::quit`], unless [`Output::Close`] comes.
 //!
-//! What a server may do, and what comes of it:
+//! Misbehaviour of servers, and its consequences:
 //!
 //! | server | client |
 //! | --- | --- |
-//! | answers a command that was not sent yet, such as the end of the data | the connection is closed, nothing is taken for delivered |
-//! | closes, or keeps silent, in front of the reply to the end of the data | deferred; a copy can be there already, and the report says so |
-//! | refuses while the data is sent | the refusal counts, and the connection is closed without an end of the data |
+//! | replies to a command that was not sent yet, such as the end of the data | the connection is closed, no recipient counts as delivered |
+//! | closes, or stops responding, before the reply to the end of the data | deferred; the server may have the message, and the report says so |
+//! | rejects while the data is sent | the rejection counts, and the connection is closed without an end of the data |
 //! | sends anything in clear behind its 220 to STARTTLS | the connection is closed (RFC 3207, section 5) |
-//! | says 354 though it took no recipient | gets the end of an empty message, and its reply counts for nobody (RFC 2920, section 3.1) |
-//! | sends a line or reply without end, or what is no SMTP | the connection is closed |
-//! | takes no more octets while the message is sent | what it said before is heard; no end is sent, and none is taken for answered |
-//! | takes its time | each reply has its time (RFC 5321, section 4.5.3.2), all up to the data have [`ENVELOPE_TIMEOUT`], the data [`MESSAGE_TIMEOUT`] |
+//! | replies 354 although it accepted no recipient | gets the end of an empty message, whose reply is ignored (RFC 2920, section 3.1) |
+//! | sends an endless line or reply, or no SMTP | the connection is closed |
+//! | stops reading while the message is sent | its earlier replies are read; no end is sent, and none counts as answered |
+//! | is slow | each reply has its timeout (RFC 5321, section 4.5.3.2), all up to the data have [`ENVELOPE_TIMEOUT`], the data [`MESSAGE_TIMEOUT`] |
 //!
-//! A password goes out under TLS only, and only to a server that has proved its name.
+//! A password is sent only under TLS, and only to an authenticated server.
 
 mod envelope;
 mod extensions;
@@ -75,10 +75,9 @@ pub const DATA_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 pub const BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 /// How long it may take to answer the end of the data. (RFC 5321, section 4.5.3.2.6)
 pub const END_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// How long a server may take to take all of a message. One that takes a portion now and then holds a connection no
-/// longer.
+/// The timeout of a whole message, also for a server that accepts a portion now and then.
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
-/// How long a server that takes no more octets may take to say why.
+/// The timeout for the reply of a server that has stopped reading.
 pub const DEAF_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the TLS handshake may take.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -88,17 +87,17 @@ pub const QUIT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const ENVELOPE_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// The most commands that are sent without their replies. (RFC 2920)
 pub const PIPELINED_MAX: usize = 100;
-/// The octets of a message that are to be handed to [`Client::data`] at a time, at most.
+/// The most octets of a message that one call of [`Client::data`] passes.
 pub const FETCH_OCTETS: usize = 64 << 10;
 
 /// How a server is spoken to.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// What this side calls itself: a domain or an address literal.
+    /// This side's HELO name: a domain or an address literal.
     pub hostname: String,
     /// Whether there is to be TLS.
     pub encryption: Encryption,
-    /// Who logs in: under TLS, at a server that has proved its name.
+    /// The credentials, used under TLS with an authenticated server.
     pub login: Option<Credentials>,
     /// With [`Encryption::Active`]: whether the server has proved its name.
     pub is_verified: bool,
@@ -117,7 +116,7 @@ pub enum Encryption {
     Active,
 }
 
-/// What is to be done next.
+/// An action for the caller.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Output {
     /// Send these octets.
@@ -125,11 +124,11 @@ pub enum Output {
     /// Hand the next octets of the message to [`Client::data`], or call [`Client::data_ended`] or
     /// [`Client::data_failed`].
     Fetch,
-    /// Do this, and hand what comes of it to [`Client::derived`].
+    /// Compute this, and pass the result to [`Client::derived`].
     Derive(Derivation),
     /// Make the handshake, and call [`Client::tls_started`] or [`Client::tls_failed`].
     StartTls,
-    /// What became of the message for each recipient, in their order.
+    /// The outcome of the message for each recipient, in order.
     Reports(Vec<Report>),
     /// Close the connection. It is over.
     Close,
@@ -159,25 +158,25 @@ pub struct Client {
     /// Commands that have no reply yet, in their order.
     awaited: VecDeque<Command>,
     extensions: Extensions,
-    /// Whether the server knows HELO only, so that what it offers is not known.
+    /// Whether the server supports only HELO, so that its extensions are unknown.
     is_helo: bool,
     is_tls: bool,
     /// Whether the server has proved its name.
     is_verified: bool,
-    /// Whether the server takes no more octets.
+    /// Whether the server has stopped reading.
     is_deaf: bool,
-    /// Whether the server has said something under TLS.
+    /// Whether the server has replied under TLS.
     is_tls_proved: bool,
-    /// Mechanisms that the server offers and does not know.
+    /// Mechanisms that the server offers but rejects as unknown.
     refused_mechanisms: Vec<Mechanism>,
     /// Whether the server still has a transaction that is of no use.
     needs_reset: bool,
     transaction: Option<Transaction>,
-    /// When something happened last.
+    /// The time of the last activity.
     since: Instant,
     /// When the transaction has to have come to its data.
     envelope_until: Instant,
-    /// When the message has to be sent whole.
+    /// The deadline of the whole message.
     message_until: Instant,
 }
 
@@ -208,7 +207,7 @@ enum Phase {
     Closed,
 }
 
-/// What a reply is to.
+/// The command that a reply answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Command {
     /// The connection.
@@ -221,10 +220,10 @@ enum Command {
     AuthCancelled,
     Reset,
     Mail,
-    /// The recipient at this place.
+    /// The recipient with this index.
     Rcpt(usize),
     Data,
-    /// The end of the data. `is_void`: of a message to nobody.
+    /// The end of the data. `is_void`: of a message without recipients.
     End {
         is_void: bool,
     },
@@ -259,7 +258,7 @@ impl Command {
         }
     }
 
-    /// What a person reads of it.
+    /// The command's name for people.
     const fn name(self) -> &'static str {
         match self {
             Self::Greeting => "the connection",
@@ -301,7 +300,7 @@ impl Client {
         }
     }
 
-    /// What is to be done next; `None` if there is nothing before octets, an answer or the deadline come.
+    /// The next action; `None` if the client waits for octets, an answer or the deadline.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
         let queued = self.outputs.pop_front()?;
         self.since = now;
@@ -316,13 +315,13 @@ impl Client {
         }
     }
 
-    /// Takes in what the server sent.
+    /// Handles octets from the server.
     pub fn receive(&mut self, now: Instant, octets: &[u8]) {
         let mut rest = octets;
         while !rest.is_empty() {
             match self.phase {
                 Phase::Closed => return,
-                // RFC 3207, section 5: nothing that comes in clear behind the 220 is to be believed.
+                // RFC 3207, section 5: octets in clear after the 220 are not trusted.
                 Phase::Handshake => {
                     let text = "the server spoke in clear where TLS begins";
                     return self.close_with(&Report::deferred(LOST, text, Scope::Host));
@@ -342,7 +341,7 @@ impl Client {
         }
     }
 
-    /// Takes in the next octets of the message, as [`Output::Fetch`] asks. They may be none.
+    /// Passes the next octets of the message, as requested by [`Output::Fetch`]. They may be empty.
     pub fn data(&mut self, octets: &[u8]) {
         if let Phase::Data { writer, is_fetching: is_fetching @ true } = &mut self.phase {
             let mut out = Vec::new();
@@ -364,7 +363,8 @@ impl Client {
         }
     }
 
-    /// The rest of the message cannot be had: `text` says why. What was sent of it has no end, so it is none.
+    /// Reports that the rest of the message is unavailable, with the reason `text`. The message gets no end, so the
+    /// server discards it.
     pub fn data_failed(&mut self, text: &str) {
         if matches!(self.phase, Phase::Data { .. }) {
             // No server can help it.
@@ -372,7 +372,7 @@ impl Client {
         }
     }
 
-    /// The server takes no more octets. What it has said can still be read and handed to [`Client::receive`].
+    /// Handles that the server has stopped reading. Its earlier replies can still be passed to [`Client::receive`].
     pub fn deaf(&mut self, now: Instant) {
         if self.is_closed() || self.is_deaf {
             return;
@@ -391,13 +391,13 @@ impl Client {
         self.is_deaf
     }
 
-    /// Takes in what came of [`Output::Derive`].
+    /// Handles the result of [`Output::Derive`].
     pub fn derived(&mut self, key: &Sha256Digest) {
         self.login_derived(key);
     }
 
-    /// Goes on under TLS, forgetting what the server said before. `is_verified`: the server has proved its name, so
-    /// that it may be sent a password. (RFC 3207, section 4.2)
+    /// Continues under TLS, discarding all earlier information from the server. `is_verified`: the server is
+    /// authenticated, so that it may get a password. (RFC 3207, section 4.2)
     pub fn tls_started(&mut self, now: Instant, is_verified: bool) {
         if matches!(self.phase, Phase::Handshake) {
             (self.is_tls, self.is_verified) = (true, is_verified);
@@ -407,14 +407,14 @@ impl Client {
         }
     }
 
-    /// The handshake failed: `text` says why.
+    /// Handles a failed handshake with the reason `text`.
     pub fn tls_failed(&mut self, text: &str) {
         if matches!(self.phase, Phase::Handshake) {
             self.close_with(&Report::deferred(TLS_FAILED, text, self.scope_of_tls()));
         }
     }
 
-    /// When [`Client::handle_timeout`] is due; `None` while an answer of this side is awaited, and when it is over.
+    /// When [`Client::handle_timeout`] is due; `None` while the caller has to act, and at the end.
     pub fn deadline(&self) -> Option<Instant> {
         let timeout = match self.phase {
             Phase::Closed
@@ -436,7 +436,7 @@ impl Client {
         })
     }
 
-    /// Gives the server up if it has kept silent for too long. Before the deadline it does nothing.
+    /// Ends the connection if the deadline has passed. Before the deadline it does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             return;
@@ -453,7 +453,7 @@ impl Client {
         self.break_off(&text);
     }
 
-    /// Takes note that the connection is gone.
+    /// Handles the loss of the connection.
     pub fn lost(&mut self) {
         let text = match (&self.phase, self.awaited.front()) {
             (Phase::Data { .. }, _) => "the connection was lost while the message was sent".to_owned(),
@@ -472,7 +472,7 @@ impl Client {
         }
     }
 
-    /// Ends a connection that is [ready](Client::is_ready). [`Output::Close`] comes in any case.
+    /// Ends a connection that [is ready](Client::is_ready). [`Output::Close`] follows in any case.
     pub fn quit(&mut self) {
         if self.is_ready() {
             self.phase = Phase::Quit;
@@ -480,8 +480,8 @@ impl Client {
         }
     }
 
-    /// Leaves the server, as this side stops: in order where that is possible at once. A message whose end has been
-    /// sent is not left: its reply counts.
+    /// Ends the connection because this side stops, with QUIT if that is possible at once. If the end of a message was
+    /// sent, its reply is awaited.
     pub fn leave(&mut self) {
         let report = Report::deferred(STOPPING, "this server is stopping", Scope::Host);
         match self.phase {
@@ -508,17 +508,17 @@ impl Client {
         matches!(self.phase, Phase::Closed)
     }
 
-    /// Whether what is said goes by TLS.
+    /// Whether the connection uses TLS.
     pub fn is_tls(&self) -> bool {
         self.is_tls
     }
 
     fn handle_reply(&mut self, now: Instant, reply: &ServerReply) {
-        // RFC 5321, section 3.8: the server closes the connection, whatever the command was.
+        // RFC 5321, section 3.8: the server closes the connection, whatever the command.
         if reply.code == 421 {
             return self.close_with(&Report::of_reply(reply, Scope::Host));
         }
-        // A reply to what the server has not been sent is none.
+        // A reply to an unsent command is ignored.
         if self.is_deaf || self.awaited.len() <= self.unsent() {
             return self.handle_unasked(reply);
         }
@@ -531,7 +531,7 @@ impl Client {
             Command::Auth(mechanism) => self.login_answered(reply, mechanism),
             Command::Quit => self.close(),
             Command::AuthCancelled => self.push_send(b"QUIT\r\n", Some(Command::Quit)),
-            // The server's state is seen by its reply to MAIL.
+            // The reply to MAIL will show the server's state.
             Command::Reset => self.pump(),
             Command::Mail => self.mail_answered(reply),
             Command::Rcpt(at) => self.rcpt_answered(reply, at),
@@ -540,7 +540,7 @@ impl Client {
         }
     }
 
-    /// A reply to nothing: a refusal of the message under way, or what is not to be believed.
+    /// Handles an unsolicited reply: a rejection of the current message, or a violation of the protocol.
     fn handle_unasked(&mut self, reply: &ServerReply) {
         let is_sending = matches!(self.phase, Phase::Data { .. } | Phase::End);
         if is_sending && reply.is_negative() {
@@ -552,7 +552,7 @@ impl Client {
         }
     }
 
-    /// Closes the connection for what the server did, or did not do.
+    /// Closes the connection because of the server's behaviour.
     fn break_off(&mut self, text: &str) {
         // Under TLS that died before the first reply the same server may do without.
         let is_tls_dead = matches!(self.phase, Phase::Handshake)
@@ -562,7 +562,7 @@ impl Client {
         self.close_with(&Report::deferred(status, text, scope));
     }
 
-    /// What a TLS that does not come about is about: only where it is not required the server may do without.
+    /// The scope of a TLS failure: a server may be tried without TLS only if that is not required.
     fn scope_of_tls(&self) -> Scope {
         match self.settings.encryption {
             Encryption::Opportunistic => Scope::Tls,
@@ -570,7 +570,7 @@ impl Client {
         }
     }
 
-    /// How many of the last awaited commands are not sent yet.
+    /// How many of the last awaited commands are unsent.
     fn unsent(&self) -> usize {
         let commands = |queued: &Queued| match queued {
             Queued::Send(_, commands) => *commands,
@@ -579,7 +579,7 @@ impl Client {
         self.outputs.iter().map(commands).sum()
     }
 
-    /// Closes the connection; `report` is for all recipients that have none yet.
+    /// Closes the connection; all undecided recipients get `report`.
     fn close_with(&mut self, report: &Report) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -593,8 +593,8 @@ impl Client {
         self.close();
     }
 
-    /// Leaves a server that is to be left in order; `report` is for all recipients. `is_mid_login`: the server waits
-    /// for the next word of a login.
+    /// Ends the connection with QUIT; all recipients get `report`. `is_mid_login`: the server waits for the next
+    /// response of a login.
     fn leave_with(&mut self, report: &Report, is_mid_login: bool) {
         self.give_up_message(report);
         self.phase = Phase::Quit;
@@ -615,7 +615,7 @@ impl Client {
     fn close(&mut self) {
         self.phase = Phase::Closed;
         self.awaited.clear();
-        // What is not sent yet is not sent any more.
+        // Unsent output is dropped.
         self.outputs.retain(|queued| matches!(queued, Queued::Output(Output::Reports(_))));
         self.outputs.push_back(Queued::Output(Output::Close));
     }
@@ -640,7 +640,7 @@ impl Client {
 
 /// The status of a TLS that does not come about.
 pub(in crate::mail) const TLS_FAILED: Status = Status::new(4, 7, 5);
-/// The status of what is left as this side stops. (RFC 3463, section 3.4)
+/// The status of recipients when this side stops. (RFC 3463, section 3.4)
 const STOPPING: Status = Status::new(4, 3, 2);
-/// The status of a connection that is not what it should be.
+/// The status of a failed connection.
 const LOST: Status = Status::new(4, 4, 2);

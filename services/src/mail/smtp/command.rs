@@ -18,10 +18,10 @@ pub enum Hello {
     Lhlo,
 }
 
-/// What a client wants.
+/// The commands of a client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Command<'a> {
-    /// Its argument is checked by whoever knows how much is overlooked.
+    /// Its argument is parsed later, by the policy for the client.
     Hello(Hello, &'a str),
     Mail(ReversePath, MailParameters),
     Rcpt(ForwardPath, RcptParameters),
@@ -30,7 +30,7 @@ pub(super) enum Command<'a> {
         size: u64,
         is_last: bool,
     },
-    /// A BDAT that cannot be taken, and whose octets follow all the same.
+    /// An invalid BDAT, whose octets follow all the same.
     BadBdat {
         size: u64,
     },
@@ -52,15 +52,15 @@ pub(super) enum Command<'a> {
 /// How addresses may be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spelling<'a> {
-    /// Where an address is that has no domain; `None` if it has to have one.
+    /// The domain of addresses without one; `None` if they must have one.
     pub domain: Option<&'a Domain>,
     pub unbracketed: Unbracketed,
-    /// Whether addresses outside of ASCII are taken: whether MAIL had SMTPUTF8. MAIL says it itself.
+    /// Whether non-ASCII addresses are accepted: MAIL had SMTPUTF8. MAIL sets it itself.
     pub smtputf8: bool,
 }
 
 impl<'a> Command<'a> {
-    /// Reads a line, whose octets are UTF-8 without control characters.
+    /// Parses a line of UTF-8 without control characters.
     pub fn parse(line: &'a str, spelling: Spelling<'_>) -> Result<Self, Reply> {
         if line.chars().any(char::is_control) {
             return Err(NO_COMMAND);
@@ -93,7 +93,7 @@ impl<'a> Command<'a> {
     }
 }
 
-/// What follows `keyword:`, where no space belongs and some put one.
+/// The text after `keyword:`, with tolerance for a space.
 fn after_keyword<'a>(argument: &'a str, keyword: &str) -> Result<&'a str, Reply> {
     let (word, rest) = argument.split_once(':').ok_or(BAD_ARGUMENT)?;
     if word.trim_end_matches(' ').eq_ignore_ascii_case(keyword) {
@@ -135,7 +135,7 @@ fn rcpt<'a>(argument: &str, spelling: Spelling<'_>) -> Result<Command<'a>, Reply
     Ok(Command::Rcpt(path, parameters))
 }
 
-/// RFC 3030, section 2. Octets follow whatever else is wrong, so their number is read first.
+/// RFC 3030, section 2: the octets follow even if the command is invalid, so their number is parsed first.
 fn bdat<'a>(argument: &str) -> Result<Command<'a>, Reply> {
     let (size, rest) = argument.split_once(' ').unwrap_or((argument, ""));
     let is_number = !size.is_empty() && size.bytes().all(|octet| octet.is_ascii_digit());

@@ -1,14 +1,14 @@
-//! What may be in a message, judged while it streams through. (RFC 5321, sections 2.3.8 and 6.3; RFC 5322)
+//! The validation of a message's content, as a stream. (RFC 5321, sections 2.3.8 and 6.3; RFC 5322)
 
 use super::limits::HOPS_MAX;
 use super::reply::{BAD_LINE_ENDS, Reply, TOO_BIG, TOO_MANY_HOPS};
 
-/// Why a message is refused for what is in it.
+/// Why a message's content is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// A CR or an LF that is no line's end, or a NUL. What another server would make of it nobody knows.
+    /// A bare CR or LF, or a NUL, which other servers interpret differently.
     LineEnds,
-    /// More octets than are taken.
+    /// The message is too long.
     TooBig,
     /// More Received fields than [`HOPS_MAX`].
     Loop,
@@ -27,7 +27,7 @@ impl From<Fault> for Reply {
 /// The name of the fields that are counted, in lower case, with its colon.
 const RECEIVED: &[u8] = b"received:";
 
-/// The judge of one message. It looks at each octet once and keeps none.
+/// The validator of one message. It reads each octet once and stores none.
 #[derive(Debug)]
 pub(super) struct Content {
     octets: u64,
@@ -48,17 +48,17 @@ enum Header {
 }
 
 impl Content {
-    /// The judge of a message of at most `octets_max` octets.
+    /// A validator for a message of at most `octets_max` octets.
     pub fn new(octets_max: u64) -> Self {
         Self { octets: 0, octets_max, is_after_cr: false, header: Header::Matches(0), hops: 0 }
     }
 
-    /// Octets so far.
+    /// The octets so far.
     pub fn octets(&self) -> u64 {
         self.octets
     }
 
-    /// Takes the next octets of the message. Once it has found a fault it must not be asked again.
+    /// Validates the next octets of the message. It must not be called after an error.
     pub fn push(&mut self, octets: &[u8]) -> Result<(), Fault> {
         let room = usize::try_from(self.octets_max - self.octets).unwrap_or(usize::MAX);
         let (within, beyond) = octets.split_at(octets.len().min(room));
@@ -67,7 +67,7 @@ impl Content {
         if beyond.is_empty() { Ok(()) } else { Err(Fault::TooBig) }
     }
 
-    /// Takes note of the end of the message.
+    /// Validates the end of the message.
     pub fn finish(&self) -> Result<(), Fault> {
         if self.is_after_cr { Err(Fault::LineEnds) } else { Ok(()) }
     }
@@ -114,7 +114,7 @@ impl Content {
 mod tests {
     use super::*;
 
-    /// How a message is judged, which comes in portions of every length.
+    /// The result for a message that comes in portions of every length.
     fn judge(message: &[u8], octets_max: u64) -> Result<(), Fault> {
         let verdicts: Vec<_> = [1, 2, 3, 1000, message.len().max(1)]
             .into_iter()

@@ -1,34 +1,33 @@
-//! The data that follows DATA: where it ends, and what it is without the dots that were added on the way. (RFC 5321,
-//! section 4.5.2)
+//! The decoder of DATA: its end, and the message without dot-stuffing. (RFC 5321, section 4.5.2)
 //!
-//! The end is a line that is one dot, and a line ends with CRLF. Other servers also took a bare CR or LF for a line's
-//! end, so that one of two servers saw an end where the other saw none, and what followed became a message of its own
-//! with a sender of the attacker's choice. Here a bare CR or LF ends nothing, and a CRLF directly behind one
-//! (`CR CR LF`, `LF CR LF`) ends no line either: the next line's dot stays what it is.
+//! The end is a line that is one dot, and a line ends with CRLF. Some servers also took a bare CR or LF for a line's
+//! end, so that one of two servers saw an end where the other saw none, and the text after it became a message of its
+//! own with a sender of the attacker's choice (SMTP smuggling). Here a bare CR or LF ends nothing, and a CRLF directly
+//! after one (`CR CR LF`, `LF CR LF`) ends no line either: the next line's dot stays.
 //!
-//! Whoever sends `LF CR LF . CR LF` has sent an end and waits for a reply. That is a doubtful end: nothing behind it is
-//! looked at.
+//! A client that sends `LF CR LF . CR LF` may have sent an end and wait for a reply. That is a doubtful end: all octets
+//! after it are discarded.
 
 /// Where data end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// Every server sees the end here.
+    /// Every server sees this end.
     Clear,
-    /// The octets of an end, where a bare CR or LF stands before the first CRLF: some servers see none.
+    /// An end with a bare CR or LF before the first CRLF: some servers do not see it.
     Doubtful,
 }
 
-/// Takes data in any portions.
+/// The decoder of data in any portions.
 #[derive(Debug, Default)]
 pub(super) struct DotReader(State);
 
-/// What came last.
+/// The last octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// The CRLF of a line, or nothing.
     #[default]
     LineStart,
-    /// A dot at the start of a line: added on the way, or that of the end.
+    /// A dot at the start of a line: a stuffed one or the end.
     Dot,
     /// CR behind such a dot.
     DotCr,
@@ -49,10 +48,10 @@ enum State {
 }
 
 impl DotReader {
-    /// Takes octets up to the end of the data, and gives `sink` those of the message: how many were taken, and
-    /// the end if that was it.
+    /// Reads octets up to the end of the data, and passes those of the message to `sink`: returns how many were
+    /// consumed, and the end if that was it.
     pub fn read(&mut self, octets: &[u8], sink: &mut dyn FnMut(&[u8])) -> (usize, Option<End>) {
-        // The message's octets from `from` on have not been handed on.
+        // The message's octets from `from` on have not been passed on.
         let (mut from, mut at) = (0, 0);
         while let Some(&octet) = octets.get(at) {
             self.0 = match (self.0, octet) {
@@ -116,7 +115,7 @@ impl DotReader {
     }
 }
 
-/// What came last when `octet` follows a CR and is no LF that belongs to it.
+/// The state when `octet` follows a CR and is no LF that belongs to it.
 fn after_bare_cr(octet: u8) -> State {
     match octet {
         b'\r' => State::SpoiledCr,
@@ -196,7 +195,7 @@ mod tests {
         }
     }
 
-    /// What has been taken for the end of data by some server.
+    /// Sequences that some server has taken for the end of data.
     const SMUGGLED: [&[u8]; 10] = [
         b"\n.\n",
         b"\n.\r\n",
@@ -210,7 +209,7 @@ mod tests {
         b"\r\n.\0\r\n",
     ];
 
-    /// What the end of data is, said once more: pairs are found first, then lines between those that end one.
+    /// A second definition of the end of data: pairs are found first, then the lines between pairs that end one.
     fn model(data: &[u8]) -> Option<(End, Vec<u8>, Vec<u8>)> {
         let (mut message, mut line, mut doubtful_from) = (Vec::new(), Vec::new(), None);
         let (mut rest, mut is_after_bare) = (data, false);

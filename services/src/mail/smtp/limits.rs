@@ -1,17 +1,17 @@
-//! What an SMTP server takes of one client. (RFC 5321, sections 4.5.3.1 and 4.5.3.2)
+//! The limits of one client of the SMTP server. (RFC 5321, sections 4.5.3.1 and 4.5.3.2)
 
 use std::time::Duration;
 
-/// The longest command line, in octets with its CRLF. RFC 5321, section 4.5.3.1.4 asks for 512, and what extensions
-/// add of parameters for MAIL and RCPT is below 1200 more. (RFC 1870, 3461, 4954, 6152, 6531)
+/// The longest command line, in octets with its CRLF. RFC 5321, section 4.5.3.1.4, requires 512, and extensions add
+/// less than 1200 for parameters of MAIL and RCPT. (RFC 1870, RFC 3461, RFC 4954, RFC 6152, RFC 6531)
 pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
 /// The longest line of an AUTH exchange, in octets with its CRLF. (RFC 4954, section 4)
 pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;
 /// Octets of a line that is too long which are passed over in wait for its end. Beyond, the session ends.
 pub const LINE_DISCARD_OCTETS_MAX: usize = 64 << 10;
-/// Octets of a message's content that are handed on at a time. A session holds no more of a message.
+/// The octets of a message's content that are passed on at a time. A session holds no more of a message.
 pub const CHUNK_OCTETS: usize = 64 << 10;
-/// Received fields beyond which a message goes round in a loop. (RFC 5321, section 6.3)
+/// The number of Received fields beyond which a message is in a loop. (RFC 5321, section 6.3)
 pub const HOPS_MAX: u32 = 100;
 
 /// How long the server waits for a command, and for the TLS handshake. (RFC 5321, section 4.5.3.2.7)
@@ -21,8 +21,8 @@ pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub const DATA_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// Octets of a message that a client brings within [`DATA_TIMEOUT`] at least.
 pub const DATA_PROGRESS_OCTETS: usize = 1024;
-/// Octets of a message that a client brings a second, on average. It may be behind that by [`DATA_TIMEOUT`]: what it
-/// brings faster buys no longer pause.
+/// The least average rate of a message in octets a second. A client may be late by [`DATA_TIMEOUT`], and no more if it
+/// was faster before.
 pub const DATA_OCTETS_A_SECOND: usize = 1024;
 
 /// By how much a refusal is held back longer than the one before, once there were [`Limits::refusals_at_once`].
@@ -30,27 +30,28 @@ pub const TARPIT_STEP: Duration = Duration::from_secs(1);
 /// The longest that a refusal is held back.
 pub const TARPIT_MAX: Duration = Duration::from_secs(20);
 
-/// What may differ from one client to another.
+/// The limits that depend on the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Octets of a message. (RFC 1870)
     pub message_octets_max: u64,
-    /// Octets of a message that is refused which are passed over in wait for its end. Beyond, the session ends.
+    /// The octets of a rejected message that are discarded until its end. Beyond, the session ends.
     pub refused_octets_max: u64,
-    /// Recipients of a message; RFC 5321, section 4.5.3.1.8 asks for 100 at least.
+    /// The most recipients of a message; RFC 5321, section 4.5.3.1.8, requires at least 100.
     pub recipients_max: usize,
-    /// Refusals (5xx) since the last message that was accepted. With one more, the session ends.
+    /// The most permanent rejections (5xx) since the last accepted message. With one more, the session ends.
     pub errors_max: u32,
-    /// Refusals for now (4xx) since the last message that was accepted. With one more, the session ends.
+    /// The most temporary rejections (4xx) since the last accepted message. With one more, the session ends.
     pub temporary_max: u32,
-    /// Commands that no server knows since the last message that was accepted. With one more, the session ends.
+    /// The most unknown commands since the last accepted message. With one more, the session ends.
     pub unknown_commands_max: u32,
-    /// Commands that bring no message nearer (NOOP, RSET, EHLO, VRFY ...) since the last message that was accepted.
-    /// With one more, the session ends.
+    /// The most commands without progress (NOOP, RSET, EHLO, VRFY ...) since the last accepted message. With one more,
+    /// the session ends.
     pub idle_commands_max: u32,
     /// Logins that failed or could not be checked, in a session. With one more, the session ends.
     pub login_failures_max: u32,
-    /// Refusals that are answered at once; later ones are held back, each longer. `None`: all are answered at once.
+    /// The rejections that are sent at once; later ones are delayed, each longer (tarpitting). `None`: all are sent at
+    /// once.
     pub refusals_at_once: Option<u32>,
 }
 
@@ -62,7 +63,7 @@ impl Limits {
             refused_octets_max: 256 << 20,
             recipients_max: 1000,
             errors_max: 20,
-            // A client may name far more recipients than a message can have, and be told of each.
+            // A client may name far more recipients than a message can have, and gets a reply for each.
             temporary_max: 10_000,
             unknown_commands_max: 10,
             idle_commands_max: 100,

@@ -7,12 +7,12 @@
 //!                                    └── Answer
 //! ```
 //!
-//! [`server::Session`] is given octets, the time and answers, and is asked what to do next. It knows no socket, no
-//! store, no users and no routes: it asks.
+//! [`server::Session`] takes octets, the time and answers, and returns the next action. It has no socket, store, users
+//! or routes: it asks its caller.
 //!
 //! Extensions: SIZE (RFC 1870), PIPELINING (RFC 2920), 8BITMIME (RFC 6152), SMTPUTF8 (RFC 6531), ENHANCEDSTATUSCODES
-//! (RFC 2034), DSN (RFC 3461), CHUNKING (RFC 3030; not by LMTP), STARTTLS (RFC 3207) and AUTH (RFC 4954). Not
-//! here: BINARYMIME, ETRN, TURN, and EXPN, which tells strangers who is there.
+//! (RFC 2034), DSN (RFC 3461), CHUNKING (RFC 3030; not with LMTP), STARTTLS (RFC 3207) and AUTH (RFC 4954). Not
+//! supported: BINARYMIME, ETRN, TURN, and EXPN, which reveals addresses.
 
 pub mod client;
 mod command;

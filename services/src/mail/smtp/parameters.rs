@@ -7,27 +7,27 @@ const ENVID_OCTETS_MAX: usize = 100;
 /// The longest original recipient as it is sent, in octets. (RFC 3461, section 4.2)
 const ORCPT_OCTETS_MAX: usize = 500;
 
-/// What a report of failure brings back of the message. (RFC 3461, section 4.3)
+/// RET: what a failure notice returns of the message. (RFC 3461, section 4.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Return {
-    /// All of it.
+    /// The whole message.
     Full,
     /// Its header.
     Headers,
 }
 
-/// Of what the sender is told about a recipient. (RFC 3461, section 4.1)
+/// NOTIFY: the events of which the sender is notified. (RFC 3461, section 4.1)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Notify {
     /// That it was delivered.
     pub success: bool,
     /// That it cannot be.
     pub failure: bool,
-    /// That it takes long.
+    /// A delay.
     pub delay: bool,
 }
 
-/// What the sender calls a recipient. (RFC 3461, section 4.2)
+/// ORCPT: the sender's name for a recipient. (RFC 3461, section 4.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OriginalRecipient {
     /// The kind of address, such as `rfc822`.
@@ -36,7 +36,7 @@ pub struct OriginalRecipient {
     pub address: String,
 }
 
-/// What MAIL says beside the sender.
+/// The parameters of MAIL.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MailParameters {
     /// The message's octets, about. (RFC 1870)
@@ -45,32 +45,32 @@ pub struct MailParameters {
     pub is_8bit: bool,
     /// Whether addresses and header can be outside of ASCII. (RFC 6531)
     pub smtputf8: bool,
-    /// What a report of failure brings back.
+    /// RET.
     pub ret: Option<Return>,
-    /// What the sender calls the transaction, decoded: printable ASCII.
+    /// ENVID, decoded: printable ASCII.
     pub envid: Option<String>,
-    /// Whom another server saw log in, decoded, if it can be read; empty for `<>`. To be believed of a trusted client
-    /// only.
+    /// The user that another server has authenticated, decoded, if valid; empty for `<>`. To be trusted from a trusted
+    /// client only.
     pub auth: Option<String>,
 }
 
-/// What RCPT says beside the recipient.
+/// The parameters of RCPT.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RcptParameters {
-    /// Of what the sender is told; `None`: as the server likes.
+    /// NOTIFY; `None` leaves it to the server.
     pub notify: Option<Notify>,
-    /// What the sender calls the recipient, if it can be read.
+    /// ORCPT, if valid.
     pub orcpt: Option<OriginalRecipient>,
 }
 
 impl RcptParameters {
-    /// Whether the sender wants to be told nothing: `NOTIFY=NEVER`. (RFC 3461, section 4.1)
+    /// Whether the sender wants no notice: `NOTIFY=NEVER`. (RFC 3461, section 4.1)
     pub fn is_silent(&self) -> bool {
         self.notify == Some(Notify { success: false, failure: false, delay: false })
     }
 
-    /// These parameters for a copy that is sent on beside the delivered one: success is reported of the delivered one
-    /// alone. // RFC 3461, section 5.2.7.3
+    /// These parameters for a forwarded copy besides the delivered one: success is reported for the latter alone. (RFC
+    /// 3461, section 5.2.7.3)
     pub fn without_success(self) -> Self {
         let notify = self.notify.map(|notify| Notify { success: false, ..notify });
         Self { notify, ..self }
@@ -104,7 +104,7 @@ impl MailParameters {
                     this.envid = Some(envid.ok_or(BAD_PARAMETER)?);
                 }
                 ("AUTH", Some("<>")) => this.auth = Some(String::new()),
-                // What cannot be read is nothing to go by, and no reason to lose the message.
+                // An invalid value is ignored, as it is no reason to reject the message.
                 ("AUTH", Some(value)) => this.auth = from_xtext(value),
                 ("SIZE" | "BODY" | "SMTPUTF8" | "RET" | "ENVID" | "AUTH", _) => return Err(BAD_PARAMETER),
                 _ => return Err(UNKNOWN_PARAMETER),
@@ -133,7 +133,7 @@ impl RcptParameters {
     }
 }
 
-/// The parameters in `text`, each with its keyword in upper case. None comes twice.
+/// The parameters in `text`, each with its keyword in upper case, without duplicates.
 fn parameters(text: &str) -> Result<impl Iterator<Item = Result<(String, Option<&str>), Reply>>, Reply> {
     if !text.is_empty() && !text.starts_with(' ') {
         return Err(BAD_PARAMETER);
@@ -153,7 +153,7 @@ fn parameters(text: &str) -> Result<impl Iterator<Item = Result<(String, Option<
     }))
 }
 
-/// A number of up to 20 digits; what is beyond 64 bits is as much as there is. (RFC 1870, section 3)
+/// A number of up to 20 digits; values beyond 64 bits saturate. (RFC 1870, section 3)
 fn size(value: &str) -> Result<u64, Reply> {
     let is_number = value.len() <= 20 && value.bytes().all(|octet| octet.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(u64::MAX)).ok_or(BAD_PARAMETER)
@@ -176,15 +176,15 @@ fn notify(value: &str) -> Option<Notify> {
     Some(notify)
 }
 
-/// `type;address`; within, `None` if the address cannot be read, as old relays write it in other character sets.
-/// // RFC 3461, section 4.2
+/// `type;address`; the result holds `None` if the address is invalid, as old relays write it in other character sets.
+/// (RFC 3461, section 4.2)
 fn original_recipient(value: &str) -> Option<Option<OriginalRecipient>> {
     let (address_type, address) = value.split_once(';')?;
     let is_type = |c: char| c.is_ascii_alphanumeric() || c == '-';
     if address_type.is_empty() || !address_type.chars().all(is_type) || address.is_empty() {
         return None;
     }
-    // RFC 6533, section 3: an address of this type can stand as it is, or with its characters by their numbers.
+    // RFC 6533, section 3: an address of this type can be literal, or with its characters escaped.
     let is_utf8 = address_type.eq_ignore_ascii_case("utf-8");
     let address = match is_utf8 {
         true if !address.is_ascii() => Some(address.to_owned()),
@@ -196,7 +196,7 @@ fn original_recipient(value: &str) -> Option<Option<OriginalRecipient>> {
     Some(address.map(|address| OriginalRecipient { address_type, address }))
 }
 
-/// `text` with the characters that stand in it by their numbers, such as `\x{FC}`. (RFC 6533, section 3)
+/// `text` with escapes such as `\x{FC}` decoded. (RFC 6533, section 3)
 fn without_numbers(text: &str) -> Option<String> {
     let mut parts = text.split('\\');
     let mut plain = parts.next()?.to_owned();
@@ -210,7 +210,7 @@ fn without_numbers(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// The text that `value` encodes, without control characters; `None` if it is no xtext. (RFC 3461, section 4)
+/// The decoded xtext `value`, without control characters; `None` if it is invalid. (RFC 3461, section 4)
 pub(in crate::mail) fn from_xtext(value: &str) -> Option<String> {
     let mut octets = Vec::with_capacity(value.len());
     let mut rest = value.bytes();

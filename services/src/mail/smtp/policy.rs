@@ -1,4 +1,4 @@
-//! What a session may know of the server and of its client before the first octet.
+//! What a session has to know of the server and its client at the beginning.
 
 use std::net::IpAddr;
 
@@ -9,11 +9,11 @@ use crate::mail::sasl::Mechanism;
 /// Which kind of server a client has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Port 25: takes mail from other servers, and from programs on the LAN.
+    /// Port 25: accepts mail from other servers, and from programs on the LAN.
     Mx,
-    /// Ports 587 and 465: takes mail of users, who log in before. (RFC 6409, section 4.3)
+    /// Ports 587 and 465: accepts mail of authenticated users. (RFC 6409, section 4.3)
     Submission,
-    /// Another server hands over mail, and is told of each recipient. (RFC 2033)
+    /// Another server delivers mail, and gets a reply for each recipient. (RFC 2033)
     Lmtp,
 }
 
@@ -28,14 +28,14 @@ pub enum Tls {
     Active,
 }
 
-/// A value that says how a session treats its client.
+/// The treatment of one client.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Which kind of server the client has reached.
     pub role: Role,
     /// The server's name, in its greeting and in Received fields.
     pub hostname: String,
-    /// The domain of addresses that are written without one by those who may do so.
+    /// The domain that completes addresses of clients that may omit it.
     pub domain: Domain,
     /// Where the client is.
     pub peer: IpAddr,
@@ -45,7 +45,7 @@ pub struct Policy {
     pub is_lan: bool,
     /// Whether the client may send to other domains without a login.
     pub may_relay: bool,
-    /// Whether senders are told what they ask for of their messages, those to mailboxes here included. (RFC 3461)
+    /// Whether DSNs are supported, including those for local mailboxes. (RFC 3461)
     pub has_dsn: bool,
     /// Whether the session is encrypted.
     pub tls: Tls,
@@ -53,7 +53,7 @@ pub struct Policy {
     pub plaintext_login: bool,
     /// By which a client can log in, in the order in which they are offered. Without any there is no AUTH.
     pub mechanisms: Vec<Mechanism>,
-    /// What is taken of the client.
+    /// The limits of the client.
     pub limits: Limits,
 }
 
@@ -64,9 +64,9 @@ impl Policy {
         self.is_lan || self.role == Role::Submission
     }
 
-    /// Whether LF alone is taken for a line's end in a message, and made CRLF: scanners and scripts of the office send
-    /// it so. It never makes an end of the message, and what comes from elsewhere is refused, as one server may see
-    /// lines where another sees none.
+    /// Whether LF alone is accepted as a line's end in a message, and made CRLF: scanners and scripts of the office
+    /// send it so. It never ends the message. From outside it is rejected, as other servers may interpret it
+    /// differently.
     pub(super) fn mends_line_ends(&self) -> bool {
         self.is_lan && self.role != Role::Lmtp
     }

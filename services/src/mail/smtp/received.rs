@@ -8,11 +8,11 @@ use crate::calendar::Date;
 use crate::clock::UnixTime;
 use crate::mail::address::{Domain, ForwardPath, Literal};
 
-/// What a Received field tells.
+/// The content of a Received field.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received<'a> {
     pub hello: Hello,
-    /// What the client calls itself.
+    /// The client's HELO name.
     pub client_name: &'a str,
     pub peer: IpAddr,
     pub peer_name: Option<&'a str>,
@@ -29,7 +29,7 @@ impl Received<'_> {
     pub fn to_text(self, id: &str, now: UnixTime) -> String {
         let peer = Literal(self.peer);
         let name = self.client_name;
-        // What is no name is told beside it: a comment can hold anything printable.
+        // An invalid name is put into a comment, which can hold any printable text.
         let from = match (Domain::parse(name), self.peer_name) {
             (Ok(_), Some(peer_name)) if name.is_ascii() => format!("{name} ({} {peer})", comment(peer_name)),
             (Ok(_), None) if name.is_ascii() => format!("{name} ({peer})"),
@@ -61,12 +61,12 @@ impl Received<'_> {
     }
 }
 
-/// `text` as it can stand in a comment. (RFC 5322, section 3.2.2)
+/// `text` escaped for a comment. (RFC 5322, section 3.2.2)
 fn comment(text: &str) -> String {
     printable(text).replace(['(', ')', '\\'], "?")
 }
 
-/// `id` as it can stand in an id clause.
+/// `id` in the form of an id clause.
 fn atom(id: &str) -> String {
     id.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '-' }).collect()
 }

@@ -1,19 +1,19 @@
-//! All that the server says. (RFC 5321, section 4.2; RFC 2034 and RFC 3463 for the enhanced codes)
+//! The server's replies. (RFC 5321, section 4.2; RFC 2034 and RFC 3463 for the enhanced codes)
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// The longest text of a reply that somebody else gives, in octets: a line has 512. (RFC 5321, section 4.5.3.1.5)
+/// The longest external text in a reply, in octets: a line has 512. (RFC 5321, section 4.5.3.1.5)
 const TEXT_OCTETS_MAX: usize = 400;
 
 /// One reply of one line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What the client's program goes by.
+    /// The reply code.
     pub code: u16,
-    /// The enhanced code, such as `5.7.1`; empty where RFC 2034, section 3 wants none.
+    /// The enhanced status code, such as `5.7.1`; empty where RFC 2034, section 3, excludes one.
     pub enhanced: &'static str,
-    /// What people read.
+    /// The text for people.
     pub text: Cow<'static, str>,
 }
 
@@ -44,7 +44,7 @@ pub(super) const ENDLESS: Reply = reply(421, "4.5.2", "there is no end of it; cl
 pub(super) const BDAT_WITHOUT_SIZE: Reply =
     reply(421, "4.5.4", "BDAT needs a number of octets; what follows cannot be read; closing");
 
-// What is wrong with a command.
+// Errors of a command.
 pub(super) const UNKNOWN_COMMAND: Reply = reply(500, "5.5.1", "no such command");
 pub(super) const NO_COMMAND: Reply = reply(500, "5.5.2", "a command is printable text in UTF-8");
 pub(super) const LINE_TOO_LONG: Reply = reply(500, "5.5.2", "the line is too long");
@@ -87,7 +87,7 @@ pub(super) const BAD_LOGIN_MESSAGE: Reply = reply(501, "5.5.2", "this is no mess
 pub(super) const LOGIN_REFUSED: Reply = reply(535, "5.7.8", "user or password are wrong");
 pub(super) const LOGIN_UNAVAILABLE: Reply = reply(454, "4.7.0", "logins cannot be checked now");
 
-// What is wrong with a message.
+// Errors of a message.
 pub(super) const TOO_BIG: Reply = reply(552, "5.3.4", "the message is too big");
 pub(super) const TOO_MANY_RECIPIENTS: Reply =
     reply(452, "4.5.3", "too many recipients; send the rest in a further message");
@@ -100,22 +100,22 @@ impl Reply {
         Self { code, enhanced, text: Cow::Owned(text) }
     }
 
-    /// That a message is safe, and by which name the server knows it.
+    /// The message is stored, with its identifier.
     pub(super) fn taken(id: &str) -> Self {
         Self::new(250, "2.6.0", format!("taken as {}", printable(id)))
     }
 
-    /// That a chunk was taken, and how many octets of the message there are.
+    /// A chunk was accepted, with the octets of the message so far.
     pub(super) fn chunk_taken(octets: u64) -> Self {
         Self::new(250, "2.0.0", format!("{octets} octets so far"))
     }
 
-    /// Whether it refuses something for now.
+    /// Whether it is a temporary rejection.
     pub(super) const fn is_temporary(&self) -> bool {
         self.code / 100 == 4
     }
 
-    /// Whether it refuses for good.
+    /// Whether it is a permanent rejection.
     pub(super) const fn is_permanent(&self) -> bool {
         self.code >= 500
     }
@@ -138,28 +138,28 @@ pub(super) fn lines(code: u16, lines: &[String]) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Why whoever was asked takes no sender, recipient or message.
+/// Why a sender, recipient or message is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// There is no such mailbox at a domain of ours.
+    /// There is no such mailbox at a local domain.
     NoSuchMailbox,
-    /// The address is of a kind that is not taken, such as one that holds a route.
+    /// The address is of a rejected kind, such as one with a route.
     BadRecipient,
-    /// The recipient's domain takes no mail (null MX). (RFC 7505, section 4.1)
+    /// The recipient's domain accepts no mail (null MX). (RFC 7505, section 4.1)
     DomainTakesNoMail,
-    /// The sender's domain takes no mail, so no reply could reach it. (RFC 7505, section 4.2)
+    /// The sender's domain accepts no mail, so that it cannot be notified. (RFC 7505, section 4.2)
     SenderTakesNoMail,
     /// The client may not send to other domains.
     RelayDenied,
-    /// The user who logged in may not send with this address.
+    /// The authenticated user may not send with this address.
     SenderDenied,
     /// The recipient's mailbox has no room now.
     MailboxFull,
-    /// The recipient's mailbox has no room, and will have none for this message.
+    /// The recipient's mailbox has no room for this message.
     OverQuota,
     /// The server has no room now.
     NoRoom,
-    /// More than the server takes of a message.
+    /// The message is longer than the limit.
     TooBig,
     /// The message was here before, and would go round.
     Loop,
@@ -167,7 +167,7 @@ pub enum Refusal {
     TooFast,
     /// Something did not work that may work later.
     TryLater,
-    /// A rule of the server is against it, for now or for good: what it says to the sender.
+    /// A local policy rejects it, temporarily or permanently, with a text for the sender.
     Policy {
         /// Whether a later try can succeed.
         is_temporary: bool,
@@ -198,7 +198,7 @@ impl From<&Refusal> for Reply {
     }
 }
 
-/// As the client is told.
+/// The text for the client.
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Reply { code, enhanced, text } = Reply::from(self);
@@ -206,7 +206,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// `text` as it can stand in a line of ours: printable ASCII, cut to [`TEXT_OCTETS_MAX`].
+/// `text` in printable ASCII, cut to [`TEXT_OCTETS_MAX`].
 pub(super) fn printable(text: &str) -> String {
     let is_printable = |c: char| c == ' ' || c.is_ascii_graphic();
     text.chars().take(TEXT_OCTETS_MAX).map(|c| if is_printable(c) { c } else { '?' }).collect()

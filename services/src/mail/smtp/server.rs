@@ -14,28 +14,28 @@
 //!
 //! How it is driven:
 //!
-//! 1. Give [`Session::receive`] all octets that are there. It takes as many as it can do with: up to the end of the
-//!    next command that is answered. The rest is given again later; nobody reads the connection meanwhile.
-//! 2. Take [`Session::poll_output`] until there is none: write replies, do actions, ask what is asked.
-//! 3. Hand the answer to [`Session::answer`]. While one is open no octet is taken.
+//! 1. Pass all received octets to [`Session::receive`]. It consumes them up to the end of the next command that is
+//!    answered. Pass the rest again later, and do not read the connection meanwhile.
+//! 2. Take [`Session::poll_output`] until there is none: write replies, perform actions, answer questions.
+//! 3. Pass the answer to [`Session::answer`]. While a question is open no octet is consumed.
 //! 4. At [`Session::deadline`] call [`Session::handle_timeout`].
 //!
-//! One command is dealt with at a time however many come in one portion (RFC 2920), and what comes out does not depend
-//! on how the stream is cut.
+//! Pipelined commands are handled one at a time (RFC 2920), and the output does not depend on the segmentation of the
+//! stream.
 //!
-//! A transaction begins with [`Ask::Begin`] and is with whoever answers it until [`Ask::Commit`] is answered, a
-//! `Begin`, `Chunk` or `Commit` is refused, or [`Action::Abort`] comes. The client is told that a message is taken
-//! only when `Commit` is answered, so that answer means: it is safe. The session keeps of a message at most
-//! [`CHUNK_OCTETS`](super::CHUNK_OCTETS), and of its recipients the first and their number.
+//! A transaction begins with [`Ask::Begin`]; the caller has it until [`Ask::Commit`] is answered, a `Begin`, `Chunk` or
+//! `Commit` is rejected, or [`Action::Abort`] comes. The client gets the positive reply only when `Commit` is answered,
+//! so that answer means that the message is durable. The session holds at most [`CHUNK_OCTETS`](super::CHUNK_OCTETS) of
+//! a message, and of its recipients the first and their number.
 //!
-//! A message that is refused for what is in it (bare CR or LF, NUL, too big, a loop) is aborted at once; its octets
-//! are taken to their end, and there is one reply. After a BDAT that is refused the whole transaction is gone, so that
-//! no message with a hole is taken.
+//! A message whose content is rejected (bare CR or LF, NUL, too long, a loop) is aborted at once; its octets are read
+//! to their end, and there is one reply. A rejected BDAT aborts the whole transaction, so that no message with a hole
+//! is accepted.
 //!
-//! How long a reply may take to be written is the caller's to limit; while it is not, no octets are to be given.
+//! The caller limits the time for writing a reply, and passes no octets until it is written.
 //!
-//! Refusals are held back longer and longer where the limits say so: a reply comes out of
-//! [`Session::poll_output`] when its time has come, and the deadline tells when.
+//! Rejections are delayed longer and longer if the limits say so: a reply comes out of [`Session::poll_output`] when it
+//! is due, as the deadline tells.
 
 mod ask;
 mod commands;
@@ -85,7 +85,7 @@ pub struct Session {
     ends_behind_message: bool,
 }
 
-/// What the octets that come next are.
+/// The content of the next octets.
 #[derive(Debug)]
 enum Phase {
     Command,
@@ -103,7 +103,7 @@ enum Phase {
     Closed,
 }
 
-/// Which question is open, and what its answer decides.
+/// The open question, and what its answer decides.
 #[derive(Debug)]
 enum Asked {
     Begin(Transaction),
@@ -114,7 +114,7 @@ enum Asked {
     Commit,
 }
 
-/// What a client calls itself.
+/// The client's HELO.
 #[derive(Debug)]
 struct Client {
     hello: Hello,
@@ -127,7 +127,7 @@ struct Queued {
     output: Output,
 }
 
-/// What a client is forgiven only so often.
+/// Counts of a client's errors, which are limited.
 #[derive(Debug, Default)]
 struct Tally {
     errors: u32,
@@ -138,7 +138,7 @@ struct Tally {
 }
 
 impl Session {
-    /// A connection that has just come about, with its greeting to be sent.
+    /// A session of a new connection, with the greeting as its first output.
     pub fn new(now: Instant, policy: Policy) -> Self {
         let protocol = if policy.role == Role::Lmtp { "LMTP" } else { "ESMTP" };
         let greeting = format!("{} {protocol}", policy.hostname);
@@ -162,11 +162,11 @@ impl Session {
         session
     }
 
-    /// Takes in what the client sent: all that is there. Returns how many octets were taken; the rest is to be given
-    /// again once outputs are taken and the question is answered. What comes after the end is thrown away.
+    /// Handles the octets that the client sent, all that are available. Returns how many were consumed; pass the rest
+    /// again once outputs are taken and the question is answered. Octets after the end are discarded.
     ///
-    /// What is not taken when the client asks for TLS somebody put there in clear: it is thrown away, and the
-    /// connection ends. (RFC 3207, section 5)
+    /// Octets in clear after STARTTLS may be an attacker's: they are discarded, and the connection ends. (RFC 3207,
+    /// section 5)
     pub fn receive(&mut self, now: Instant, octets: &[u8]) -> usize {
         if matches!(self.phase, Phase::Closed) {
             return octets.len();
@@ -185,22 +185,22 @@ impl Session {
             self.close(now);
         }
         if taken > 0 {
-            // A message that is refused, or part of one, is answered without a question.
+            // A rejected message, or a part of one, is answered without a question.
             self.stop_if_asked(now);
         }
         taken
     }
 
-    /// What is to be done next; `None` if there is nothing before octets, an answer or the deadline come.
+    /// The next action; `None` if the session waits for octets, an answer or the deadline.
     pub fn poll_output(&mut self, now: Instant) -> Option<Output> {
         self.outputs.pop_front_if(|queued| queued.not_before <= now).map(|queued| queued.output)
     }
 
-    /// Takes in the answer to the question that is open.
+    /// Handles the answer to the open question.
     ///
     /// # Panics
     ///
-    /// In debug builds, if none is open or the answer is to another kind of question.
+    /// In debug builds, if no question is open or the answer is to another kind of question.
     pub fn answer(&mut self, now: Instant, answer: Answer) {
         if matches!(self.phase, Phase::Closed) {
             return;
@@ -211,7 +211,7 @@ impl Session {
         self.stop_if_asked(now);
     }
 
-    /// When [`Session::handle_timeout`] is due; `None` while an answer is awaited, and when it is over.
+    /// When [`Session::handle_timeout`] is due; `None` while an answer is pending, and at the end.
     pub fn deadline(&self) -> Option<Instant> {
         match self.outputs.front() {
             Some(queued) => Some(queued.not_before),
@@ -224,16 +224,16 @@ impl Session {
         self.message_until().map_or(self.waits_until, |until| until.min(self.waits_until))
     }
 
-    /// Ends the connection if the client has kept silent for too long. Before the deadline it does nothing.
+    /// Ends the connection if the deadline has passed. Before the deadline it does nothing.
     pub fn handle_timeout(&mut self, now: Instant) {
         let is_idle = self.outputs.is_empty() && self.asked.is_none() && !matches!(self.phase, Phase::Closed);
         if is_idle && now >= self.must_progress_by() {
-            // RFC 5321, section 4.5.3.2: the client may be told. In the midst of a handshake it cannot be.
+            // RFC 5321, section 4.5.3.2: the client may get a reply, except within a handshake.
             if matches!(self.phase, Phase::Handshake) { self.close(now) } else { self.end(now, &TIMED_OUT) }
         }
     }
 
-    /// Goes on under TLS, forgetting what the client said before. (RFC 3207, section 4.2)
+    /// Continues under TLS, discarding all earlier state. (RFC 3207, section 4.2)
     pub fn tls_started(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Handshake) {
             self.phase = Phase::Command;
@@ -244,13 +244,13 @@ impl Session {
         }
     }
 
-    /// Takes note that the connection is gone. An open question needs no answer any more; the message under way is
-    /// aborted, unless it is being committed: then the client does not learn what becomes of it.
+    /// Handles the loss of the connection. An open question needs no answer any more; the current message is aborted,
+    /// unless it is being committed: then the client does not learn the outcome.
     pub fn lost(&mut self, now: Instant) {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        // What nobody has taken yet is neither said nor asked; what is to be aborted still is.
+        // Pending replies and questions are dropped; a pending abort is not.
         if self.outputs.iter().any(|queued| matches!(queued.output, Output::Ask(_))) {
             self.asked = None;
         }
@@ -264,8 +264,8 @@ impl Session {
         self.stop_if_asked(now);
     }
 
-    /// The Received field of the message under way, with CRLF; `None` if there is none. `id` is the server's name of
-    /// the message: letters, digits, `.`, `-` and `_`. (RFC 5321, section 4.4)
+    /// The Received field of the current message, with CRLF; `None` without a message. `id` is the server's identifier
+    /// of the message: letters, digits, `.`, `-` and `_`. (RFC 5321, section 4.4)
     pub fn received(&self, id: &str, now: UnixTime) -> Option<String> {
         let (client, transaction) = (self.client.as_ref()?, self.transaction.as_ref()?);
         let received = Received {
@@ -282,17 +282,17 @@ impl Session {
         Some(received.to_text(id, now))
     }
 
-    /// What the client calls itself, once it has.
+    /// The client's HELO name.
     pub fn client_name(&self) -> Option<&str> {
         self.client.as_ref().map(|client| client.name.as_str())
     }
 
-    /// Who is logged in.
+    /// The authenticated user.
     pub fn user(&self) -> Option<&str> {
         self.user.as_deref()
     }
 
-    /// Whether [`Session::receive`] takes octets now: no output waits, nor does a question.
+    /// Whether [`Session::receive`] consumes octets now: neither output nor question is pending.
     pub fn is_listening(&self) -> bool {
         self.outputs.is_empty() && self.asked.is_none()
     }
@@ -320,7 +320,7 @@ impl Session {
         self.reply_times(now, reply, 1);
     }
 
-    /// Gives the same reply so many times, as one for each recipient; a refusal counts once.
+    /// Sends a reply so many times, one for each recipient; a rejection counts once.
     fn reply_times(&mut self, now: Instant, reply: &Reply, times: usize) {
         let mut not_before = now;
         if reply.is_permanent() {
@@ -345,7 +345,7 @@ impl Session {
         self.push(not_before, Output::Reply(octets));
     }
 
-    /// Says why, and closes.
+    /// Sends the reason, and closes.
     fn end(&mut self, now: Instant, reply: &Reply) {
         self.say(now, reply.to_octets());
         self.close(now);
@@ -372,7 +372,7 @@ impl Session {
         if self.is_stopping && is_between {
             self.end(now, &SHUTTING_DOWN);
         } else if self.is_stopping && matches!(self.phase, Phase::Handshake) {
-            // Nothing can be said in clear any more.
+            // No reply can be sent in clear any more.
             self.close(now);
         }
     }

@@ -1,4 +1,4 @@
-//! What the log does: changes that wait become a batch, which is appended, synced, and told of.
+//! The work of the log: pending changes become a batch, which is appended, synced, and reported.
 
 use std::{io, mem};
 
@@ -15,7 +15,7 @@ use super::request::{Answer, Task};
 use super::start::Uncertain;
 use super::store::{Store, Ticket};
 
-/// What the log is doing.
+/// The state of the log.
 #[derive(Debug, Default)]
 pub(super) enum Phase {
     #[default]
@@ -29,10 +29,10 @@ pub(super) enum Phase {
     /// A new segment in which nothing is durable is to be removed.
     Discard(u32),
     Discarding(u32),
-    /// What is uncertain is to be written once more where it is, by these tasks, the last first.
+    /// Uncertain records are rewritten in place by these tasks, the last first.
     RewriteUncertain(Vec<Task>),
     RewritingUncertain(Vec<Task>),
-    /// The reserve is to be given up.
+    /// The reserve is to be released.
     GiveUpReserve,
     GivingUpReserve,
 }
@@ -40,12 +40,12 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct InFlight {
     pub(super) batch: Batch,
-    /// Octets of it that say what other records said.
+    /// Its octets that repeat other records.
     repeated: u64,
     pub(super) purpose: Purpose,
-    /// Whether it has what was needed of [`Store::leaving`].
+    /// Whether it has the needed records of [`Store::leaving`].
     pub(super) has_copies: bool,
-    /// Who waits for it, and what is told then.
+    /// The waiting callers, with their outcomes.
     pub(super) waiting: Vec<(Ticket, Stored)>,
 }
 
@@ -58,7 +58,7 @@ pub(super) enum Purpose {
     Abort,
 }
 impl InFlight {
-    /// A batch that has nothing yet but what it begins with.
+    /// A batch with its first records only.
     fn new(batch: Batch, purpose: Purpose) -> Self {
         let repeated = batch.len();
         Self { batch, repeated, purpose, has_copies: false, waiting: Vec::new() }
@@ -98,7 +98,7 @@ impl Store {
         task
     }
 
-    /// Has what waits appended, if anything does, and the disk is to be tried now.
+    /// Appends the pending changes, if there are any, and the disk is not in a pause.
     fn form_batch(&mut self, now: Instant) {
         if self.retry_at.is_some_and(|at| now < at) || self.is_newer {
             return;
@@ -167,7 +167,7 @@ impl Store {
                 Ok((None, stored)) => self.outcomes.push_back((ticket, Ok(stored))),
                 Err(refused) => self.refuse(ticket, &change, refused),
             }
-            // One that was refused leaves nothing to write, and so nothing that would have the others looked at.
+            // A rejected one leaves no write whose completion would start the others.
             if is_structural && flight.is_some() {
                 break;
             }
@@ -175,13 +175,13 @@ impl Store {
         flight
     }
 
-    /// A batch that begins with what is needed of the records that leave, as it is now.
+    /// A batch that begins with the current state of the records that leave.
     fn copies_batch(&mut self) -> Option<InFlight> {
         if self.leaving.is_empty() {
             return None;
         }
         let leaving = mem::take(&mut self.leaving);
-        // On a full disk notes are not copied: they say nothing that still holds.
+        // On a full disk notes are not copied: they state no facts.
         let is_full = self.upkeep.is_full();
         let leaves = |logged: &Logged| !is_full || !matches!(logged.content, Content::Note(_));
         let needed = leaving.iter().filter(|(logged, _)| leaves(logged)).flat_map(|(logged, body)| {
@@ -213,8 +213,7 @@ impl Store {
         Some(flight)
     }
 
-    /// Begins a batch, which `first` comes first in. If it begins a segment, the segment begins with what all mailboxes
-    /// are.
+    /// Begins a batch with `first`. If it begins a segment, it begins with the state of all mailboxes.
     fn begin_batch(&mut self, first: Option<Content>) -> Batch {
         let mut batch = self.segments.begin_batch(self.settings.segment_octets, &mut self.rng);
         let start = batch.start.map(Content::Start);
@@ -272,7 +271,7 @@ impl Store {
         self.upkeep.log_grew(batch.len());
         self.upkeep.repeated(batch.segment, repeated, batch.len() - repeated);
         if waiting.iter().any(|(_, stored)| stored.mailbox.is_some()) {
-            // The log says once what a new mailbox is. A checkpoint says it, too, so that damage costs none its name.
+            // A new mailbox is in the log only once. A checkpoint repeats it, so that damage loses no name.
             self.upkeep.log_grew(self.settings.checkpoint_octets);
         }
         for (ticket, mut stored) in waiting {

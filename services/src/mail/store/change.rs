@@ -1,4 +1,4 @@
-//! What can be asked of the store, and what comes of it.
+//! The changes of the store, and their outcomes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,16 +14,16 @@ use super::{
     FOLDERS_MAX, MAILBOXES_MAX, NAME_OCTETS_MAX, RECIPIENTS_MAX, REPLY_OCTETS_MAX, Settings, UIDS_MAX,
 };
 
-/// What the record of a probe says.
+/// The text of a probe's record.
 pub(super) const PROBE: &str = "a probe of the log";
 
-/// A change of what is stored.
+/// A change of the stored state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A message that fits in a record is accepted. Longer ones are [begun](super::Store::begin). One that is for
-    /// nobody is refused; if it was polled it is [seen](Change::Seen).
+    /// Accepts a message that fits in a record. Longer ones are [begun](super::Store::begin). One without a receiver is
+    /// rejected; a polled one is [seen](Change::Seen).
     Accept(Accept, Vec<u8>),
-    /// A delivery to another server stands otherwise now. Of its reply the first [`REPLY_OCTETS_MAX`] octets are kept.
+    /// Sets the progress of a remote delivery. Of its reply the first [`REPLY_OCTETS_MAX`] octets are stored.
     Attempt(Attempt),
     /// A queue entry is over.
     Done(Done),
@@ -40,8 +40,8 @@ pub enum Change {
         /// The time of day, in seconds since 1970.
         time: u64,
     },
-    /// A mailbox gets another name, quota, or list of folders. Who only adds a folder lets
-    /// [AddFolder](Change::AddFolder) do it, as a list takes the place of what others have added meanwhile.
+    /// Sets the name, quota, or list of folders of a mailbox. To add a folder use [AddFolder](Change::AddFolder), as a
+    /// list overwrites concurrent additions.
     SetMailbox {
         /// The mailbox.
         id: MailboxId,
@@ -61,30 +61,30 @@ pub enum Change {
     },
     /// A mailbox is removed, with all that is in it.
     RemoveMailbox(MailboxId),
-    /// Messages of an account elsewhere need not be fetched any more.
+    /// Remembers messages of a polled account as fetched.
     Seen(Uidls),
-    /// An account elsewhere has no such messages any more.
+    /// Forgets messages of a polled account.
     Forget(Uidls),
-    /// Something for whoever reads the log. If it is no longer than [`NOTE_OCTETS_MAX`](super::NOTE_OCTETS_MAX), it
-    /// stays until [`NOTES_KEPT`](super::NOTES_KEPT) other records have come, or the disk is full; else until its
-    /// segment is compacted.
+    /// A note for readers of the log. If it is no longer than [`NOTE_OCTETS_MAX`](super::NOTE_OCTETS_MAX), it stays
+    /// until [`NOTES_KEPT`](super::NOTES_KEPT) other records have come, or the disk is full; else until its segment is
+    /// compacted.
     Note(String),
-    /// Nothing, but a record that says so: when it is durable, the log takes what takes no more room than this.
+    /// An empty record: when it is durable, the log accepts changes of that size.
     Probe,
 }
 
 /// A change that is durable.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stored {
-    /// The number of its record; `None` if there was nothing to change. An accepted message is called so from now on.
+    /// The number of its record; `None` if there was nothing to change. It identifies an accepted message.
     pub sequence: Option<Sequence>,
     /// The numbers that an accepted message has in mailboxes, in the order of its deliveries.
     pub uids: Vec<(MailboxId, Uid)>,
     /// The mailbox that was made.
     pub mailbox: Option<MailboxId>,
-    /// The folder that was added, or is there.
+    /// The folder, added or existing.
     pub folder: Option<FolderId>,
-    /// Whether an accepted message has recipients elsewhere, who are in the queue.
+    /// Whether an accepted message has remote recipients, which are in the queue.
     pub is_queued: bool,
     /// Mailboxes that hold nine tenths of their quota since this message.
     pub nearly_full: Vec<MailboxId>,
@@ -101,7 +101,7 @@ pub enum Refused {
     NoMailbox(MailboxId),
     /// There is no such queue entry.
     NoEntry(QueueId),
-    /// A message is for nobody.
+    /// A message has no receiver.
     NoRecipient,
     /// Another mailbox has that name.
     NameTaken,
@@ -115,7 +115,7 @@ pub enum Refused {
     Disk(String),
     /// A newer program has written here. This one changes nothing.
     Newer,
-    /// There is no such message on its way in, or it is committed already.
+    /// There is no such draft, or it is committed already.
     NoDraft,
 }
 
@@ -141,7 +141,7 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Change {
-    /// Whether it needs room that is kept for deletions when the disk is full.
+    /// Whether it needs the room that is reserved for deletions when the disk is full.
     pub(super) fn grows(&self) -> bool {
         matches!(
             self,
@@ -153,7 +153,7 @@ impl Change {
         )
     }
 
-    /// Whether it changes what mailboxes there are, on which others in a batch depend.
+    /// Whether it changes the set of mailboxes, on which others in a batch depend.
     pub(super) fn is_structural(&self) -> bool {
         matches!(
             self,
@@ -164,7 +164,7 @@ impl Change {
         )
     }
 
-    /// What is behind the text of its record.
+    /// The body of its record.
     pub(super) fn body(&self) -> &[u8] {
         if let Self::Accept(_, body) = self { body } else { &[] }
     }
@@ -200,8 +200,8 @@ impl Change {
 }
 
 impl State {
-    /// The mailbox of that name, and what has to be changed so that there is one with that quota. `time` is of day, in
-    /// seconds since 1970.
+    /// The mailbox of that name, and the change that creates it or sets its quota, if one is needed. `time` is of day,
+    /// in seconds since 1970.
     pub fn provision(&self, name: &str, quota: u64, time: u64) -> (Option<MailboxId>, Option<Change>) {
         let name = name.to_owned();
         let Some(known) = self.mailbox_named(&name).map(Mailbox::state) else {
@@ -213,11 +213,10 @@ impl State {
     }
 }
 
-/// What a batch that is being made adds to mailboxes.
+/// The sizes that a batch in the making adds to mailboxes.
 pub(super) type Added = BTreeMap<MailboxId, u64>;
 
-/// What a record is to say so that `change` is made, or `None` if all is so already; and what is told then. Numbers are
-/// taken from `state`.
+/// The record for `change`, or `None` if there is nothing to change; and the outcome. Numbers are taken from `state`.
 pub(super) fn resolve(
     change: &Change,
     state: &mut State,
@@ -299,7 +298,7 @@ pub(super) fn resolve(
             }
             let of_time = u32::try_from(*time).unwrap_or(u32::MAX);
             let id = MailboxId(state.next_mailbox.max(1));
-            // Neither is given again, even if the record fails.
+            // Neither is used again, even if the record fails.
             state.next_mailbox = id.0 + 1;
             state.last_uid_validity = of_time.max(state.last_uid_validity.saturating_add(1));
             stored.mailbox = Some(id);
@@ -372,7 +371,7 @@ fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(
     if count > RECIPIENTS_MAX {
         return Err(Refused::TooMuch("recipients of a message"));
     }
-    // A notice takes the place of the entries that it ends, so a full queue does not stand still.
+    // A notice replaces the entries that it ends, so a full queue does not block.
     let ended = accept.ends.iter().filter(|id| state.queue.contains_key(id)).count();
     let queued = (state.queue.len() + accept.remotes.len()).saturating_sub(ended);
     if !accept.remotes.is_empty() && queued > settings.queue_max {
@@ -398,7 +397,7 @@ fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(
     Ok(())
 }
 
-/// Keeps the begin of a reply. A copy of the message's record holds those of all of its recipients.
+/// Truncates a reply. A copy of the message's record holds those of all of its recipients.
 fn cut(reply: &mut String) {
     reply.truncate(reply.floor_char_boundary(REPLY_OCTETS_MAX));
 }

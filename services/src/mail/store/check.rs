@@ -1,7 +1,7 @@
-//! What of the mail store is damaged, looked at without changing anything.
+//! A read-only check of the mail store for damage.
 //!
-//! All of the log is read, and all of every large body. A gateway may be running there: what it removes meanwhile is
-//! not missed.
+//! It reads all of the log, and all of every large body. A gateway may be running: files that it removes meanwhile are
+//! not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,14 +19,14 @@ use crate::words::{self, counted};
 /// Octets of a large body that are read at a time.
 const PART_OCTETS: usize = 256 << 10;
 
-/// What was found.
+/// The result.
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
-    /// What reading the log found wrong.
+    /// The damage of the log.
     pub report: Report,
-    /// Large bodies that are not what was written.
+    /// Damaged large bodies.
     pub bodies: Vec<DamagedBody>,
-    /// Messages that the checkpoint knows and whose records are lost: the mailbox's name, and the number there.
+    /// Messages that the checkpoint has and whose records are lost: the mailbox's name, and the UID.
     pub lost: Vec<(String, Uid)>,
     /// How many mailboxes there are.
     pub mailboxes: usize,
@@ -38,22 +38,21 @@ pub struct Checked {
     pub queued: usize,
 }
 
-/// A large body that is not what was written.
+/// A damaged large body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DamagedBody {
     /// Its file.
     pub file: String,
     /// The message.
     pub message: Sequence,
-    /// What is wrong with it.
+    /// The damage.
     pub why: String,
     /// Where the message is: the mailbox's name, and the number there.
     pub mailboxes: Vec<(String, Uid)>,
 }
 
 impl Checked {
-    /// A line for each damage: the file below the state directory, what is wrong, what is lost by it. None if nothing
-    /// is damaged.
+    /// A line for each damage: the file below the state directory, the damage, its consequence. Empty without damage.
     pub fn damages(&self) -> Vec<String> {
         let report = &self.report;
         let of_log = report.damages.iter().filter(|damage| !damage.is_at_end).map(|damage| {
@@ -101,7 +100,7 @@ impl Checked {
             .collect()
     }
 
-    /// What is no damage: a line for each append that was cut short, before anybody was told that it is stored.
+    /// A line for each torn append, which is no damage, as it was never confirmed.
     pub fn notes(&self) -> Vec<String> {
         let cut = self.report.damages.iter().filter(|damage| damage.is_at_end);
         let note = |damage: &Damage| {
@@ -136,11 +135,11 @@ fn list(messages: &[(String, Uid)]) -> String {
 ///
 /// # Errors
 ///
-/// The storage refuses to be read.
+/// An error of the storage.
 pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
     let mut known = recover_known(disk)?;
     if known.as_ref().is_none_or(|(known, _)| known.report.is_damaged()) {
-        // A gateway may have replaced it, and what it speaks of.
+        // A gateway may have replaced it, with all that it refers to.
         known = recover_known(disk)?;
     }
     let recovered = recover_all(disk)?;
@@ -158,7 +157,7 @@ pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
             report.add_cut(cut.clone());
         }
     }
-    // A segment of which all is said elsewhere goes.
+    // A segment without needed records is removed.
     let mut damages = Vec::new();
     for damage in report.damages {
         if disk.len(&damage.file)?.is_some() {
@@ -168,7 +167,7 @@ pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
     report.damages = damages;
     let mut bodies = damaged_bodies(disk, &recovered)?;
     if !bodies.is_empty() {
-        // As goes the body of a message that nobody has any more.
+        // So is the body of a removed message.
         let now = recover(disk)?;
         bodies.retain(|body| now.state.bodies.contains_key(&body.message));
     }
@@ -187,7 +186,7 @@ pub fn check(disk: &dyn Storage) -> io::Result<Checked> {
     Ok(checked)
 }
 
-/// Messages of which the checkpoint knows, and that are not in the log and cannot be read.
+/// Messages that the checkpoint has, and that are not in the log and cannot be read.
 fn lost(disk: &dyn Storage, known: &Recovered, read: &Recovered) -> Vec<(String, Uid)> {
     let mut lost = Vec::new();
     for mailbox in known.state.mailboxes() {
@@ -236,7 +235,7 @@ fn damaged_bodies(disk: &dyn Storage, recovered: &Recovered) -> io::Result<Vec<D
     Ok(damaged)
 }
 
-/// Reads all of a large body. Of a message that is gone from the log meanwhile there is none to read.
+/// Reads all of a large body. If the message is gone from the log meanwhile there is none to read.
 fn verify(disk: &dyn Storage, segment: &str, marker: Marker, place: Place) -> Result<(), Unreadable> {
     let octets = disk.read_at(segment, place.offset, place.len as usize)?.unwrap_or_default();
     let Some((frame, text, _)) = decode(marker, &octets) else { return Ok(()) };
@@ -245,12 +244,12 @@ fn verify(disk: &dyn Storage, segment: &str, marker: Marker, place: Place) -> Re
     each_body_part(disk, &BodyOctets::File { file: body_file(name), len, checksum }, |_| Ok(()))
 }
 
-/// Reads all of a body, and gives it to `visit` in parts.
+/// Reads all of a body, and passes it to `visit` in parts.
 ///
 /// # Errors
 ///
-/// It cannot be read, is [damaged](Unreadable::Damaged), or `visit` refuses. That it is damaged may be known only when
-/// all parts were given.
+/// It cannot be read, is [damaged](Unreadable::Damaged), or `visit` fails. Damage may be detected only after the last
+/// part.
 pub fn each_body_part<E: From<Unreadable>>(
     disk: &dyn Storage,
     body: &BodyOctets,

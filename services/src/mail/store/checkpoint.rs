@@ -1,10 +1,10 @@
-//! A checkpoint: what the records before some place of the log say, put together, so that a start need not read them.
+//! A checkpoint: the state of all records before a position of the log, so that a start need not read them.
 //!
-//! It is records in a file of its own: a head with the place, then the state in parts, then an end with their number.
-//! The state changes while parts are written, so a later part can know what an earlier one does not. As records assert
-//! what is so, reading those behind the place brings all to the same state.
+//! It consists of records in a file of its own: a head with the position, then the state in parts, then an end with
+//! their number. The state changes while parts are written, so a later part can be newer than an earlier one. As
+//! records assert facts, reading those after the position brings all to the same state.
 //!
-//! A checkpoint that is damaged in any place is not used.
+//! A checkpoint with any damage is not used.
 
 use std::io;
 use std::ops::Bound::{Excluded, Unbounded};
@@ -24,7 +24,7 @@ const MARKER: Marker = Marker(*b"\xf1GPCHECK");
 const ENTRIES_MAX: usize = 4000;
 /// Lines of text in one part.
 const LINES_MAX: usize = 500;
-/// A part whose text has so many octets ends.
+/// The size of a part's text, in octets.
 const TEXT_OCTETS: usize = 256 << 10;
 const ENTRY_LEN: usize = 64;
 /// The length of an entry by versions that did not write since when its message is here.
@@ -41,7 +41,7 @@ const GHOSTS: u8 = 8;
 const END: u8 = 9;
 const ENTRIES: u8 = 10;
 
-/// What the next part of a checkpoint is about.
+/// The next part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Next {
     Head,
@@ -198,7 +198,7 @@ impl Writer {
 
 /// About how many octets a checkpoint of `state` has.
 pub(super) fn expected_len(state: &State) -> u64 {
-    // What a line or record of each has at most, but for long names, and some more.
+    // The most octets of one line or record, except for long names, with a margin.
     const OF_MAILBOX: usize = 512;
     const OF_QUEUE_ENTRY: usize = 512;
     const OF_LINE: usize = 128;
@@ -261,13 +261,13 @@ fn write_fact(text: &mut Lines, segment: u32, fact: &Fact) {
     }
 }
 
-/// The checkpoint on the disk: the state, and the place in the log up to which it goes.
+/// Loads the checkpoint: the state, and the position in the log up to which it goes.
 ///
-/// `Err(None)` says that there is none, or none that can be used.
+/// `Err(None)` means that there is none, or an unusable one.
 ///
 /// # Errors
 ///
-/// The storage refuses to be read.
+/// An error of the storage.
 pub(super) fn load(disk: &dyn Storage) -> Result<(State, (u32, u64)), Option<io::Error>> {
     let mut scanner = Scanner::new(MARKER, 0);
     let mut reader = Reader::default();

@@ -1,4 +1,4 @@
-//! How what a record says is written as text.
+//! The text form of records.
 
 use super::content::{
     Abort, Accept, Attempt, Body, BodyName, Content, Delivery, Done, Expunge, Flags, FolderId, MailboxId,
@@ -82,7 +82,7 @@ impl Content {
         (kind, text.into_octets())
     }
 
-    /// What a record of that kind and with that text says.
+    /// Decodes the text of a record of that kind.
     ///
     /// # Errors
     ///
@@ -187,7 +187,7 @@ fn read_accept<'a>(
     let mut values = expect_next(text, "origin")?;
     accept.origin = match values.word()? {
         "smtp" => Origin::Smtp,
-        // Versions before this one wrote no time, and read no further than the word.
+        // Former versions wrote no time, and read no further than the word.
         "imported" => Origin::Imported { at: if values.is_empty() { 0 } else { values.number()? } },
         "local" => Origin::Local,
         "voice" => Origin::Voice,
@@ -208,7 +208,7 @@ fn read_accept<'a>(
                 flags: Flags(values.number()?),
                 modseq: values.number()?,
                 prefix: values.octets()?,
-                // Versions before this one wrote none, and read no further than the prefix.
+                // Former versions wrote none, and read no further than the prefix.
                 also_for: read_all(&mut values, Values::text)?,
             }),
             "remote" => accept.remotes.push(Remote {

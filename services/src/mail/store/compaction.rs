@@ -1,10 +1,9 @@
-//! What of a segment is still needed.
+//! The part of a segment that is still needed.
 //!
-//! A segment most of which nobody needs is read from its begin to its end. Each record is looked at when the next batch
-//! is made, so that nothing else changes in between: what it says and still holds is said once more, as it is now; what
-//! ended something that another segment still says is said again; then the file is removed. A record whose fact another
-//! one says goes with the segment. Notes, which say no fact, are kept as long as they are recent, for whoever asks
-//! where a mail is.
+//! A segment of which little is needed is read from begin to end. Each record is evaluated when the next batch is made,
+//! so that nothing else changes in between: its valid facts are written again, in their current state; so are ends of
+//! facts that another segment still states; then the file is removed. A record whose fact another one states is
+//! dropped. Notes, which state no fact, are copied as long as they are recent, for traces.
 
 use std::mem;
 
@@ -13,12 +12,12 @@ use super::content::{Accept, Content, Done, Expunge, Flags, Origin, QueueId, Seq
 use super::log::Logged;
 use super::state::{Fact, State};
 
-/// The longest note that is kept, in octets.
+/// The longest note that is copied, in octets.
 pub const NOTE_OCTETS_MAX: usize = 4 << 10;
-/// A note goes with its segment once so many records have come behind it.
+/// The number of later records after which a note is not copied.
 pub const NOTES_KEPT: Sequence = 50_000;
 
-/// A record that is to be written because the one it comes from goes.
+/// A record to be written because its original is removed.
 pub(super) struct Needed {
     /// `None` for a new number.
     pub sequence: Option<Sequence>,
@@ -31,7 +30,7 @@ impl From<Content> for Needed {
     }
 }
 
-/// How many facts `content` speaks of, each of which is looked up.
+/// How many facts `content` refers to, each of which is looked up.
 pub(super) fn facts(content: &Content) -> usize {
     match content {
         Content::Accept(accept) => accept.deliveries.len() + accept.remotes.len() + accept.ends.len(),
@@ -47,7 +46,7 @@ pub(super) fn facts(content: &Content) -> usize {
     }
 }
 
-/// What has to be written so that the record `logged` can go.
+/// The record to write so that the record `logged` can be removed.
 pub(super) fn needed(state: &State, logged: &Logged) -> Vec<Needed> {
     let segment = logged.place.segment;
     match &logged.content {
@@ -60,7 +59,7 @@ pub(super) fn needed(state: &State, logged: &Logged) -> Vec<Needed> {
         }
         Content::Accept(accept) => of_accept(state, logged, accept),
         Content::Attempt(attempt) => {
-            // A copy of the message in a later segment says it, too.
+            // A copy of the message in a later segment states it, too.
             let holds = state
                 .queued(attempt.entry)
                 .is_some_and(|entry| entry.place.segment < segment && entry.progress == attempt.progress);
@@ -133,7 +132,7 @@ fn of_accept(state: &State, logged: &Logged, accept: &Accept) -> Vec<Needed> {
     let is_needed = !copy.deliveries.is_empty() || !copy.remotes.is_empty();
     if let Origin::Polled { account, uidl } = &mut copy.origin {
         let key = (account.clone(), mem::take(uidl));
-        // A copy that said that it was fetched could survive a power cut without a record behind it that ends that.
+        // A copy that states the fetch could survive a power cut without the later record that ends it.
         if let Some(holder) = state.seen.get(&key) {
             if is_needed {
                 *uidl = key.1;

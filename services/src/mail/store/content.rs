@@ -1,8 +1,8 @@
-//! What records say.
+//! The content of records.
 //!
-//! A record is an assertion that holds from its place in the log on: a delivery has these flags, a mailbox is called
-//! so. None says by how much something changes. So a record that is read twice, or that a later one of its number
-//! repeats, does no harm.
+//! A record asserts a fact that is valid from its position in the log on, such as the flags of a delivery or the name
+//! of a mailbox. None is relative. So a record that is read twice, or repeated by a later one with its number, does no
+//! harm.
 
 use std::fmt;
 use std::ops::BitOr;
@@ -11,24 +11,24 @@ use std::ops::BitOr;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct MailboxId(pub u32);
 
-/// A folder of a mailbox, by its place in the mailbox's list.
+/// A folder of a mailbox, by its index in the mailbox's list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FolderId(pub u16);
 
-/// The folder in which mail arrives, the only one that POP3 sees.
+/// The folder in which mail arrives, the only one in POP3.
 pub const INBOX: FolderId = FolderId(0);
 
 /// The name of the folder for mail that is perhaps unwanted: the quarantine.
 pub const JUNK: &str = "Junk";
 
-/// The number of a message in a mailbox. It grows with every message of the mailbox, whatever its folder, and is not
-/// used again. (RFC 9051, section 2.3.1.1)
+/// The unique identifier of a message in a mailbox. It grows with every message of the mailbox, in any folder, and is
+/// not reused. (RFC 9051, section 2.3.1.1)
 pub type Uid = u32;
 
 /// The number of a record. An accepted message is called by that of its [`Accept`].
 pub type Sequence = u64;
 
-/// A recipient elsewhere of an accepted message: the message, and the recipient's place in its list.
+/// A remote recipient of an accepted message: the message, and the recipient's index in its list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct QueueId {
     /// The message.
@@ -68,10 +68,10 @@ impl BitOr for Flags {
     }
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// A segment begins.
+    /// The beginning of a segment.
     Start(Start),
     /// A message was accepted.
     Accept(Accept),
@@ -79,26 +79,26 @@ pub enum Content {
     Attempt(Attempt),
     /// A queue entry is over.
     Done(Done),
-    /// Messages are gone from a mailbox.
+    /// Messages were removed from a mailbox.
     Expunge(Expunge),
     /// Messages have other flags.
     Flags(SetFlags),
     /// A mailbox as it is from now on.
     Mailbox(MailboxState),
-    /// Messages of an account elsewhere were fetched.
+    /// Messages of a polled account were fetched.
     Seen(Uidls),
-    /// An account elsewhere has no such messages any more.
+    /// A polled account does not have these messages any more.
     Forget(Uidls),
-    /// What some records before say is refused, and does not hold.
+    /// Some earlier records were rejected, and are invalid.
     Abort(Abort),
-    /// For whoever reads the log.
+    /// A note for readers of the log.
     Note(String),
 }
 
 /// The first record of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Start {
-    /// The segment before, and the octets of it that were synced.
+    /// The segment before, and the number of its octets that were synced.
     pub previous: Option<(u32, u64)>,
 }
 
@@ -107,17 +107,17 @@ pub struct Start {
 pub struct Accept {
     /// When it was accepted, in seconds since 1970.
     pub time: u64,
-    /// Who handed it in: an address, and what the peer called itself.
+    /// The client: its address and HELO name.
     pub source: String,
     /// The address that bounces go to; empty for a bounce.
     pub return_path: String,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
-    /// What SPF, DKIM and DMARC said, as in the header `Authentication-Results`.
+    /// The results of SPF, DKIM and DMARC, as in the header `Authentication-Results`.
     pub results: String,
     /// The deliveries to mailboxes here, one at most to each.
     pub deliveries: Vec<Delivery>,
-    /// The recipients elsewhere.
+    /// The remote recipients.
     pub remotes: Vec<Remote>,
     /// Queue entries that are over by this, such as the one of which it is the bounce.
     pub ends: Vec<QueueId>,
@@ -126,7 +126,7 @@ pub struct Accept {
 }
 
 impl Accept {
-    /// Since when the message is here, in seconds since 1970: an imported one was accepted elsewhere before.
+    /// The time of arrival here, in seconds since 1970: an imported message was accepted elsewhere before.
     pub fn arrived(&self) -> u64 {
         match self.origin {
             Origin::Imported { at } if at > 0 => at,
@@ -135,17 +135,17 @@ impl Accept {
     }
 }
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Origin {
     /// Another program, by SMTP or LMTP.
     #[default]
     Smtp,
-    /// An account elsewhere.
+    /// A polled account.
     Polled {
         /// The account.
         account: String,
-        /// What the message is called there; empty in a copy once that is forgotten.
+        /// The message's UIDL there; empty in a copy once that is forgotten.
         uidl: String,
     },
     /// Files, by the administrator.
@@ -164,35 +164,34 @@ pub enum Origin {
 pub struct Delivery {
     /// The mailbox.
     pub mailbox: MailboxId,
-    /// The message's number there. The store gives it when the message is committed.
+    /// The message's UID there. The store assigns it at commit.
     pub uid: Uid,
     /// The folder.
     pub folder: FolderId,
     /// The flags.
     pub flags: Flags,
-    /// The number of the record that changed the delivery last; 0 for that of the message.
+    /// The number of the record that last changed the delivery; 0 for that of the message.
     pub modseq: Sequence,
     /// Header lines before the message that are this delivery's own, such as `Delivered-To`.
     pub prefix: Vec<u8>,
-    /// Further addresses by which the sender's message came to this mailbox, for traces. Of very many some are left
-    /// out.
+    /// Further addresses by which the sender's message reached this mailbox, for traces. Very long lists are truncated.
     pub also_for: Vec<String>,
 }
 
-/// A recipient elsewhere.
+/// A remote recipient.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remote {
-    /// Its place in the list of recipients. The store gives it when the message is committed.
+    /// Its index in the list of recipients. The store assigns it at commit.
     pub number: u16,
     /// The address.
     pub recipient: String,
-    /// What the sender asked for: `NOTIFY`, `ORCPT`. (RFC 3461)
+    /// The sender's DSN options: `NOTIFY`, `ORCPT`. (RFC 3461)
     pub options: String,
-    /// How the delivery stands.
+    /// The progress of the delivery.
     pub progress: Progress,
 }
 
-/// How the delivery to another server stands.
+/// The progress of a remote delivery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// How often it was tried.
@@ -201,9 +200,9 @@ pub struct Progress {
     pub due: u64,
     /// Whether it waits until the administrator releases it.
     pub is_held: bool,
-    /// Whether the sender was told that it takes long.
+    /// Whether the sender was notified of a delay.
     pub is_warned: bool,
-    /// What the other server said last, or what came in between.
+    /// The last reply of the server, or the last failure.
     pub reply: String,
 }
 
@@ -228,12 +227,12 @@ pub enum Body {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BodyName(pub u64);
 
-/// How the delivery of a queue entry stands from now on.
+/// The new progress of a queue entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     /// The entry.
     pub entry: QueueId,
-    /// How it stands.
+    /// Its progress.
     pub progress: Progress,
 }
 
@@ -242,20 +241,20 @@ pub struct Attempt {
 pub struct Done {
     /// The entry.
     pub entry: QueueId,
-    /// How it ended, for who asks where the mail is.
+    /// The final reply, for traces.
     pub reply: String,
-    /// When it ended, in seconds since 1970; 0 if that is not known.
+    /// When it ended, in seconds since 1970; 0 if unknown.
     pub time: u64,
 }
 
 impl Done {
-    /// That `entry` is over. [`MailStore`](super::MailStore) says when.
+    /// The end of `entry`. [`MailStore`](super::MailStore) sets the time.
     pub fn new(entry: QueueId, reply: String) -> Self {
         Self { entry, reply, time: 0 }
     }
 }
 
-/// Messages that are gone from a mailbox.
+/// Messages removed from a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expunge {
     /// The mailbox.
@@ -273,7 +272,7 @@ pub struct SetFlags {
     pub uids: Vec<Uid>,
     /// All flags that they have.
     pub flags: Flags,
-    /// The number of the record that said so first; 0 for this one.
+    /// The number of the record that first removed them; 0 for this one.
     pub modseq: Sequence,
 }
 
@@ -312,7 +311,7 @@ impl MailboxState {
     }
 }
 
-/// Messages of an account elsewhere, by what they are called there.
+/// Messages of a polled account, by their UIDLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uidls {
     /// The account.

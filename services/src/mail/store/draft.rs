@@ -1,8 +1,7 @@
-//! Messages on their way in.
+//! Drafts: messages being received.
 //!
-//! A message is kept in memory while it fits in a record. A longer one goes to a file of its own, part by part, and
-//! that is synced before the record that names it is appended. A file that no record names is removed at the next
-//! start.
+//! A message is in memory while it fits in a record. A longer one is written to a file of its own, part by part, and
+//! that is synced before the record that refers to it is appended. The next start removes files without a record.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -17,7 +16,7 @@ use super::store::Ticket;
 use super::{DRAFTS_MEMORY_MAX, LARGE_DRAFTS_MAX, STRANGERS_LARGE_DRAFTS_MAX};
 use crate::store::part_of;
 
-/// A message on its way in.
+/// A message being received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DraftId(pub u64);
 
@@ -33,19 +32,19 @@ pub(super) struct Drafts {
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     inline_octets: usize,
-    /// The source that it comes from, if it is a stranger's.
+    /// Its source, if it is a stranger.
     pub stranger: Option<IpAddr>,
     buffer: Vec<u8>,
     file: Option<File>,
     /// Octets that are being appended to the file.
     appending: usize,
-    /// Whether what is in memory goes to the file now, as there is too much of all messages.
+    /// Whether its octets move from memory to the file now, as all messages together take too much.
     spills: bool,
-    /// What it is accepted as, once it is complete.
+    /// The envelope to commit with, once it is complete.
     commit: Option<(Ticket, Accept)>,
     failed: Option<Refused>,
     is_given_up: bool,
-    /// Whether a request is under way.
+    /// Whether a request is in progress.
     is_busy: bool,
 }
 
@@ -58,7 +57,7 @@ struct File {
     is_synced: bool,
 }
 
-/// A part of a message on its way in.
+/// A part of a message being received.
 pub(super) enum Part {
     /// These octets of it; none at its end.
     Octets(Vec<u8>),
@@ -68,15 +67,15 @@ pub(super) enum Part {
     UnderWay,
 }
 
-/// What has become of a message.
+/// The end of a draft.
 pub(super) enum Ended {
-    /// It is whole; what is in the file is durable.
+    /// It is complete; the octets in the file are durable.
     Committed(Ticket, Box<Accept>, Vec<u8>),
     /// It cannot be stored. The file, if there is one, is to be removed.
     Failed(Option<(Ticket, Refused)>, Option<BodyName>),
 }
 
-/// What of `all` strangers may have.
+/// The share of `all` for strangers.
 const fn of_strangers(all: usize) -> usize {
     all / 4 * 3
 }
@@ -116,12 +115,12 @@ impl Drafts {
                 && strange.map(memory).sum::<usize>() + octets > of_strangers(DRAFTS_MEMORY_MAX)
     }
 
-    /// What is to be done for one of them, other than those under way.
+    /// The next request for a draft without one in progress.
     pub fn poll(&mut self) -> Option<(DraftId, Task)> {
         self.all.iter_mut().find_map(|(id, draft)| Some((*id, draft.poll()?)))
     }
 
-    /// Takes one that has ended.
+    /// Takes a draft that has ended.
     pub fn take_ended(&mut self) -> Option<Ended> {
         let id = self.all.iter().find(|(_, draft)| draft.is_ended()).map(|(id, _)| *id)?;
         Some(self.all.remove(&id)?.end())
@@ -129,12 +128,12 @@ impl Drafts {
 }
 
 impl Draft {
-    /// Whether it takes more octets now.
+    /// Whether it accepts more octets now.
     pub fn is_open(&self) -> bool {
         self.commit.is_none() && !self.is_given_up
     }
 
-    /// Whether what it has taken is still to be written.
+    /// Whether accepted octets are still to be written.
     pub fn is_full(&self) -> bool {
         self.file.is_some() && self.is_to_be_appended()
     }
@@ -148,7 +147,7 @@ impl Draft {
         self.failed.as_ref()
     }
 
-    /// Takes octets; `name` is for the file, if there is to be one, which `memory_is_short` brings about, too.
+    /// Adds octets; `name` is for the file, if one is needed, also because `memory_is_short`.
     pub fn push(&mut self, octets: &[u8], name: impl FnOnce() -> BodyName, memory_is_short: bool) {
         self.buffer.extend_from_slice(octets);
         self.spills = memory_is_short;
@@ -163,11 +162,11 @@ impl Draft {
         self.file.is_none() && (self.buffer.len() + octets > self.inline_octets || memory_is_short)
     }
 
-    /// At most `len` octets of what has come so far, from `offset` on.
+    /// At most `len` of the octets so far, from `offset` on.
     pub fn part(&self, offset: u64, len: usize) -> Part {
         let of_file = self.file.as_ref().map_or(0, |file| file.len);
         let Some(in_memory) = offset.checked_sub(of_file) else {
-            // What has been written, which is more than a part may have.
+            // The written octets, which are more than one part may have.
             let written = (of_file - self.appending as u64).saturating_sub(offset);
             return match &self.file {
                 Some(file) if written > 0 => {
@@ -211,7 +210,7 @@ impl Draft {
         Some(task)
     }
 
-    /// What was asked for is done: octets are in the file, or all of them are durable.
+    /// Handles a completed request: octets are in the file, or all of them are durable.
     pub fn handle_done(&mut self, done: Result<(), Refused>) {
         (self.is_busy, self.appending) = (false, 0);
         match done {

@@ -32,13 +32,13 @@ use crate::clock::{Clock, sleep_until};
 use crate::store::{Disk, Storage};
 use crate::work::{self, Work};
 
-/// How often a message is looked up again that has moved while it was read.
+/// How often a message that moves while it is read is looked up again.
 const LOOKUPS_MAX: usize = 4;
 
-/// A request that the disk is at, and what comes of it.
+/// A request in progress, with its answer.
 type UnderWay = Pin<Box<dyn Future<Output = (Lane, io::Result<Answer>)>>>;
 
-/// The mail store. Clones are the same store. Somebody has to [run](MailStore::run) it.
+/// The mail store. Clones share it. One task has to [run](MailStore::run) it.
 #[derive(Clone)]
 pub struct MailStore {
     shared: Rc<Shared>,
@@ -48,31 +48,31 @@ struct Shared {
     store: RefCell<Store>,
     disk: Disk,
     clock: Rc<dyn Clock>,
-    /// Whoever runs the store has something to do.
+    /// Notified when the running task has work.
     wanted: Notify,
     /// Something was done.
     progress: Notify,
-    /// The queue has entries that nobody was told of.
+    /// Notified when the queue has new entries.
     queued: Notify,
     waiting: RefCell<BTreeMap<Ticket, Waiting>>,
-    /// Mailboxes that have come to nine tenths of their quota, which nobody was told yet.
+    /// Mailboxes that have reached nine tenths of their quota, without a warning yet.
     nearly_full: RefCell<BTreeSet<MailboxId>>,
 }
 
-/// What is due once it is known what came of a change.
+/// The actions due at the outcome of a change.
 struct Waiting {
-    /// Whoever waits is told; perhaps nobody does any more.
+    /// The channel of the caller, which may be gone.
     told: oneshot::Sender<Result<Stored, Refused>>,
-    /// The room that is given back.
+    /// The reservations to release.
     reserved: Vec<ReservationId>,
 }
 
 impl MailStore {
-    /// Reads what is stored, off the services' thread.
+    /// Loads the store, off the services' thread.
     ///
     /// # Errors
     ///
-    /// The storage refuses to be read.
+    /// An error of the storage.
     pub async fn open(
         storage: Arc<dyn Storage>,
         work: Rc<dyn Work>,
@@ -96,7 +96,7 @@ impl MailStore {
         Ok((Self { shared: Rc::new(shared) }, report))
     }
 
-    /// Does what the store wants done, until this is dropped. Then what waits for it waits for ever.
+    /// Runs the store's requests until this is dropped. Afterwards pending calls never return.
     pub async fn run(&self) {
         let Shared { store, disk, clock, wanted, progress, .. } = &*self.shared;
         let mut under_way: Vec<UnderWay> = Vec::new();
@@ -144,20 +144,20 @@ impl MailStore {
         }
     }
 
-    /// Waits until all that is known is durable.
+    /// Waits until the loaded state is durable.
     pub async fn ready(&self) {
         while !self.shared.store.borrow().is_ready() {
             self.shared.progress.notified().await;
         }
     }
 
-    /// Why the store takes no messages, or took none when it tried last.
+    /// Why the store accepts no messages, or accepted none at the last try.
     pub fn trouble(&self) -> Option<Refused> {
         self.shared.store.borrow().trouble()
     }
 
-    /// The next mailbox that holds nine tenths of its quota by a message that came. Of several who wait one is told of
-    /// it.
+    /// The next mailbox that has reached nine tenths of its quota by a message. Only one of several waiting callers
+    /// gets it.
     pub async fn nearly_full(&self) -> MailboxId {
         loop {
             let next = self.shared.nearly_full.borrow_mut().pop_first();
@@ -168,18 +168,18 @@ impl MailStore {
         }
     }
 
-    /// Waits until the queue has further entries, whoever had them stored and whether that one still waits for it: they
-    /// are those [after](State::queue_after) the last that is known. For one waiter.
+    /// Waits until the queue has further entries, whatever created them: those [after](State::queue_after) the last
+    /// known one. For one caller.
     pub async fn queued(&self) {
         self.shared.queued.notified().await;
     }
 
-    /// Looks at what is stored, once that is [ready](MailStore::ready).
+    /// Reads the state, once it is [ready](MailStore::ready).
     pub fn look<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(self.shared.store.borrow().state())
     }
 
-    /// Makes a change. It is made, or not, even if nobody waits for this any more.
+    /// Makes a change. Dropping the future does not cancel it.
     ///
     /// # Errors
     ///
@@ -188,18 +188,17 @@ impl MailStore {
         self.submit(change)?.await
     }
 
-    /// Whether the store takes changes now. That is found out by a record, which is durable when this returns.
+    /// Whether the store accepts changes now. It writes a record, which is durable when this returns.
     ///
     /// # Errors
     ///
-    /// Why it takes none.
+    /// Why it accepts none.
     pub async fn probe(&self) -> Result<(), Refused> {
         self.change(Change::Probe).await.map(drop)
     }
 
-    /// Makes several changes, each for itself, and returns once it is known of all what came of them, in their order.
-    /// They share one sync as far as they fit in a batch, and nothing is between them. They are made, or not, even if
-    /// nobody waits for this any more.
+    /// Makes several independent changes, and returns all outcomes in order. They share one sync as far as they fit in
+    /// a batch, and no other change comes between. Dropping the future does not cancel them.
     pub async fn change_all(
         &self,
         changes: impl IntoIterator<Item = Change>,
@@ -215,7 +214,7 @@ impl MailStore {
         outcomes
     }
 
-    /// Asks for a change, and reserves the room that a message takes: what is reserved for others is not for it.
+    /// Submits a change, and reserves the room of its message, respecting other reservations.
     fn submit(
         &self,
         mut change: Change,
@@ -235,7 +234,7 @@ impl MailStore {
         Ok(self.outcome(submitted, reserved))
     }
 
-    /// What comes of a change; `reserved` is given back then, whoever waits for it.
+    /// The outcome of a change; `reserved` is released then.
     fn outcome(
         &self,
         ticket: Ticket,
@@ -247,7 +246,7 @@ impl MailStore {
         async move { outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned()))) }
     }
 
-    /// Whether a mailbox has room for `octets` beside what is reserved. Nothing is reserved by that.
+    /// Whether a mailbox has room for `octets` besides the reservations. It reserves nothing.
     ///
     /// # Errors
     ///
@@ -256,21 +255,21 @@ impl MailStore {
         self.shared.store.borrow().check_room(mailbox, octets)
     }
 
-    /// Begins a message of about `size` octets, as far as that is known.
+    /// Begins a message of about `size` octets, if known.
     ///
     /// # Errors
     ///
-    /// The store takes no messages now.
+    /// The store accepts no messages now.
     pub fn begin(&self, size: u64) -> Result<Incoming, Refused> {
         self.begin_from(size, None)
     }
 
-    /// The same of a message that a stranger sends, from the source `stranger`. Some of what messages take on their way
-    /// is not for strangers, and one of them gets no more than a share.
+    /// The same for a message from the source `stranger`. Strangers have a share of the resources for drafts, and each
+    /// of them a part of that.
     ///
     /// # Errors
     ///
-    /// The store takes no messages now.
+    /// The store accepts no messages now.
     pub fn begin_from(&self, size: u64, stranger: Option<IpAddr>) -> Result<Incoming, Refused> {
         let draft = self.shared.store.borrow_mut().begin_from(stranger)?;
         let (store, is_strange) = (self.clone(), stranger.is_some());
@@ -298,7 +297,7 @@ impl MailStore {
         self.read_record(find, |marker, octets| Message::parse_queued(marker, octets, id)).await
     }
 
-    /// Reads a record where `find` says that it is, again if it moves meanwhile.
+    /// Reads a record at the position from `find`, again if it moves meanwhile.
     async fn read_record(
         &self,
         find: impl Fn(&State) -> Option<Place>,
@@ -348,7 +347,7 @@ impl MailStore {
 
 /// Room for a message in one mailbox.
 struct Reserved {
-    /// `None` as long as nothing of the message has come: then it takes none of the reservations from others.
+    /// `None` before the first octet: then it holds no reservation.
     id: Option<ReservationId>,
     mailbox: MailboxId,
     /// Octets of the header lines that are the mailbox's own.
@@ -356,7 +355,7 @@ struct Reserved {
 }
 
 impl Reserved {
-    /// Has it be for a message of `octets` at least.
+    /// Grows it to `octets` at least.
     fn grow(&mut self, store: &mut Store, octets: u64, is_strange: bool) -> Result<(), Refused> {
         let octets = octets.saturating_add(self.prefix);
         match self.id {
@@ -369,7 +368,7 @@ impl Reserved {
     }
 }
 
-/// A message on its way in. When it is dropped before it is committed, it is given up.
+/// A message being received. Dropping it before the commit aborts it.
 pub struct Incoming {
     store: MailStore,
     /// `None` once it is committed.
@@ -381,7 +380,7 @@ pub struct Incoming {
 }
 
 impl Incoming {
-    /// Whether a mailbox has room for `octets` of it beside what is reserved. Nothing is reserved by that.
+    /// Whether a mailbox has room for `octets` of it besides the reservations. It reserves nothing.
     ///
     /// # Errors
     ///
@@ -392,8 +391,8 @@ impl Incoming {
         if self.is_strange { store.check_share(mailbox, 0) } else { Ok(()) }
     }
 
-    /// Reserves room in a mailbox for the message, and the delivery's own header lines of at most `prefix` octets; if
-    /// nothing of it is known yet, with the first octets that come.
+    /// Reserves room in a mailbox for the message, and the delivery's own header lines of at most `prefix` octets;
+    /// before the first octet, with that.
     ///
     /// # Errors
     ///
@@ -410,13 +409,13 @@ impl Incoming {
         Ok(())
     }
 
-    /// Reserves room for `octets` that are about to come. Returns the mailboxes that have none: their reservations are
-    /// given back, and the message is not to be delivered there.
+    /// Reserves room for the next `octets`. Returns the full mailboxes: their reservations are released, and the
+    /// message must not be delivered there.
     pub fn make_room(&mut self, octets: u64) -> Vec<MailboxId> {
         let after = self.came.saturating_add(octets);
         let mut store = self.store.shared.store.borrow_mut();
         let is_strange = self.is_strange;
-        // Where there are too many reservations the message is refused as a whole when its octets come.
+        // If there are too many reservations, the message is rejected as a whole when its octets come.
         let full = self.reservations.extract_if(.., |reserved| {
             matches!(reserved.grow(&mut store, after, is_strange), Err(refused) if refused != Refused::Busy)
         });
@@ -425,18 +424,18 @@ impl Incoming {
         full.into_iter().map(|reserved| reserved.mailbox).collect()
     }
 
-    /// Gives back what is reserved in mailboxes for which `is_left` holds: the message is not to be delivered there.
+    /// Releases the reservations in mailboxes for which `is_left` holds: the message must not be delivered there.
     pub fn give_back(&mut self, is_left: impl Fn(MailboxId) -> bool) {
         let left: Vec<_> = self.reservations.extract_if(.., |reserved| is_left(reserved.mailbox)).collect();
         let mut store = self.store.shared.store.borrow_mut();
         store.release_all(left.iter().filter_map(|reserved| reserved.id));
     }
 
-    /// Takes further octets, and waits until there is room for more.
+    /// Adds further octets, and waits until there is room for more.
     ///
     /// # Errors
     ///
-    /// The message cannot be stored: a mailbox is full as it is longer than announced, or the disk refuses.
+    /// The message cannot be stored: a mailbox is full as it is longer than announced, or the disk fails.
     pub async fn chunk(&mut self, octets: &[u8]) -> Result<(), Refused> {
         let Shared { store, wanted, progress, .. } = &*self.store.shared;
         let draft = self.draft.ok_or(Refused::NoDraft)?;
@@ -452,7 +451,7 @@ impl Incoming {
         Ok(())
     }
 
-    /// At most `len` octets of what has come so far, from `offset` on; none at its end.
+    /// At most `len` of the octets so far, from `offset` on; none at the end.
     ///
     /// # Errors
     ///
@@ -481,7 +480,7 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// Why it is refused; then it is nowhere, and will not be after a crash.
+    /// Why it is rejected; then it is not stored, also not after a crash.
     pub async fn commit(mut self, accept: Accept) -> Result<Stored, Refused> {
         let draft = self.draft.take().ok_or(Refused::NoDraft)?;
         let ticket = self.store.shared.store.borrow_mut().commit(draft, accept)?;

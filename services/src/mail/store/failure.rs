@@ -1,4 +1,4 @@
-//! What becomes of changes when the disk refuses a batch.
+//! The handling of changes when the disk rejects a batch.
 
 use std::collections::BTreeSet;
 use std::{io, mem};
@@ -12,16 +12,16 @@ use super::request::Task;
 use super::start::Uncertain;
 use super::store::{RETRY_INTERVAL, Store, Ticket};
 
-/// Records that are refused, but may be in the log.
+/// Rejected records that may be in the log.
 #[derive(Debug, Default)]
 pub(super) struct Aborting {
     pub(super) abort: Abort,
-    /// Who is told once that is durable.
+    /// The callers to answer once that is durable.
     pub(super) refused: Vec<(Ticket, Refused)>,
     pub(super) bodies: Vec<BodyName>,
 }
 impl Store {
-    /// A batch may be in the log, or a part of it, and counts as not there.
+    /// Handles a failed batch: it may be in the log as a whole or in part, and counts as missing.
     pub(super) fn failed(&mut self, now: Instant, flight: InFlight, error: &io::Error) {
         let InFlight { batch, purpose, has_copies, waiting, .. } = flight;
         self.segments.close();
@@ -52,8 +52,8 @@ impl Store {
         }
     }
 
-    /// What makes uncertain records durable where they are, as there is no room to write them to another place. The
-    /// last task comes first.
+    /// The tasks that make uncertain records durable in place, as there is no room to write them elsewhere. The last
+    /// task comes first.
     fn rewrite_uncertain(&self) -> Vec<Task> {
         let segments: BTreeSet<_> = self.uncertain.iter().map(|record| record.place.segment).collect();
         let syncs = segments.into_iter().filter_map(|number| self.segments.file(number));
@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-/// Why something is refused as the disk has refused.
+/// The rejection for an error of the disk.
 pub(super) fn refusal(error: &io::Error) -> Refused {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refused::NoRoom,

@@ -1,7 +1,6 @@
-//! What the log says of the past, beside what is so now: records stay in it until their segment is compacted.
+//! The history in the log: records stay in it until their segment is compacted.
 //!
-//! A gateway may be running there. A segment that it removes meanwhile is not missed, as what of it is needed stands in
-//! a later one.
+//! A gateway may be running. A segment that it removes meanwhile is not needed, as a later one has its needed records.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,13 +19,13 @@ pub const PICKED_MAX: usize = 100_000;
 pub struct Record<'a> {
     /// Its number.
     pub sequence: Sequence,
-    /// What it says.
+    /// Its content.
     pub content: &'a Content,
-    /// What stands behind its text.
+    /// Its body.
     pub body: &'a [u8],
 }
 
-/// What was picked of the log.
+/// The result of reading the log.
 #[derive(Clone, Debug)]
 pub struct History<T> {
     /// In the order of the log.
@@ -35,13 +34,12 @@ pub struct History<T> {
     pub is_cut: bool,
 }
 
-/// Reads all of the log, and keeps what `pick` makes of its records. Records that turn out not to hold are given to
-/// `pick`, too; what it has made of them is not kept. Damage costs what it touches; where the medium does not give a
-/// part, the rest of that segment.
+/// Reads all of the log, and collects the results of `pick` for its records. The results for invalid records are
+/// dropped. Damage loses only the damaged records; an unreadable part, the rest of its segment.
 ///
 /// # Errors
 ///
-/// The storage refuses to be read.
+/// An error of the storage.
 pub fn history<T>(
     disk: &dyn Storage,
     mut pick: impl FnMut(Record<'_>) -> Option<T>,
@@ -50,7 +48,7 @@ pub fn history<T>(
     let mut aborted: Vec<(u32, u64)> = Vec::new();
     let mut is_cut = false;
     let mut read_to = 0;
-    // Segments that came about meanwhile are read, too.
+    // Segments that are created meanwhile are read, too.
     while let Some((number, marker)) = next_segment(disk, read_to)? {
         read_to = number;
         each_record(disk, (number, marker), |offset, record| {
@@ -79,7 +77,7 @@ fn next_segment(disk: &dyn Storage, after: u32) -> io::Result<Option<(u32, Marke
     Ok(segments.into_iter().find(|(number, _)| *number > after))
 }
 
-/// Gives each record of a segment to `visit`, with its offset.
+/// Passes each record of a segment to `visit`, with its offset.
 fn each_record(
     disk: &dyn Storage,
     (number, marker): (u32, Marker),

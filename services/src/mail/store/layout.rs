@@ -14,13 +14,13 @@ use super::record::Marker;
 
 /// The directory of the segments.
 pub const SEGMENTS: &str = "mail/segments";
-/// What the records before some place say.
+/// The file of the checkpoint.
 pub const CHECKPOINT: &str = "mail/checkpoint";
 /// A checkpoint that is not complete.
 pub(super) const NEW_CHECKPOINT: &str = "mail/checkpoint.new";
 /// The directory of the large bodies.
 pub const BODIES: &str = "mail/bodies";
-/// Takes room that is given up for deletions when the disk is full.
+/// A file that is removed to make room for deletions when the disk is full.
 pub(super) const RESERVE: &str = "mail/reserve";
 
 /// The file of a segment.
@@ -28,7 +28,7 @@ pub(super) fn segment_file(number: u32, marker: Marker) -> String {
     format!("{SEGMENTS}/{number:08}-{:016x}", u64::from_be_bytes(marker.0))
 }
 
-/// The number and the marker of the segment whose file is called so in its directory.
+/// The number and the marker of the segment with this file name.
 pub fn parse_segment(name: &str) -> Option<(u32, Marker)> {
     let (number, marker) = name.split_once('-')?;
     let (number, marker) = (number.parse().ok()?, u64::from_str_radix(marker, 16).ok()?);
@@ -37,7 +37,7 @@ pub fn parse_segment(name: &str) -> Option<(u32, Marker)> {
         .then_some((number, marker))
 }
 
-/// The number of the segment whose file this is.
+/// The number of the segment in this file.
 pub(super) fn segment_number(file: &str) -> Option<u32> {
     let name = file.strip_prefix(SEGMENTS)?.strip_prefix('/')?;
     parse_segment(name).map(|(number, _)| number)
@@ -48,7 +48,7 @@ pub fn body_file(name: BodyName) -> String {
     format!("{BODIES}/{:016x}", name.0)
 }
 
-/// The large body whose file is called so in its directory.
+/// The large body with this file name.
 pub(super) fn parse_body(name: &str) -> Option<BodyName> {
     let body = BodyName(u64::from_str_radix(name, 16).ok()?);
     (body_file(body).strip_prefix(BODIES)?.strip_prefix('/')? == name).then_some(body)

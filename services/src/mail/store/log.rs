@@ -24,15 +24,15 @@ pub(super) struct Logged {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SegmentFile {
     pub marker: Marker,
-    /// The octets of it that are known to be synced; of a segment of before the start all that it holds.
+    /// The octets that are known to be synced; for a loaded segment all that it holds.
     pub len: u64,
 }
 
-/// The segments, of which the last takes records until it is closed.
+/// The segments, the last of which accepts records until it is closed.
 #[derive(Debug)]
 pub(super) struct Segments {
     pub files: BTreeMap<u32, SegmentFile>,
-    /// The one that takes records.
+    /// The one that accepts records.
     open: Option<u32>,
     next_number: u32,
 }
@@ -49,7 +49,7 @@ impl Segments {
         self.files.get(&number).map(|file| segment_file(number, file.marker))
     }
 
-    /// The segment that takes records, if it holds any.
+    /// The segment that accepts records, if it holds any.
     pub fn open(&self) -> Option<u32> {
         self.open.filter(|number| self.files.get(number).is_some_and(|file| file.len > 0))
     }
@@ -60,7 +60,7 @@ impl Segments {
         open.unwrap_or((self.next_number, 0))
     }
 
-    /// Takes no more records into the open segment.
+    /// Closes the open segment.
     pub fn close(&mut self) {
         self.open = None;
     }
@@ -100,7 +100,7 @@ pub(super) fn random_name(rng: &mut StdRng) -> u64 {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub segment: u32,
-    /// What the first record of a new segment says.
+    /// The content of a new segment's first record.
     pub start: Option<Start>,
     pub octets: Vec<u8>,
     pub records: Vec<Logged>,
@@ -139,7 +139,7 @@ impl Batch {
     }
 }
 
-/// Whether a record that says `content` is short enough.
+/// Whether a record with `content` is short enough.
 pub(super) fn fits(content: &Content, body: &[u8]) -> bool {
     content.encode().1.len() <= record::TEXT_OCTETS_MAX && body.len() <= record::BODY_OCTETS_MAX
 }

@@ -1,4 +1,4 @@
-//! The index of a mailbox: what is in it, and where.
+//! The index of a mailbox: its messages and their positions.
 
 use super::content::{Flags, FolderId, MailboxState, Sequence, Uid};
 
@@ -24,7 +24,7 @@ pub struct Entry {
     pub folder: FolderId,
     /// The message, by the number of the record that accepted it.
     pub message: Sequence,
-    /// The number of the record that changed the entry last. (RFC 7162)
+    /// The number of the record that last changed the entry. (RFC 7162)
     pub modseq: Sequence,
     /// When it was accepted, in seconds since 1970.
     pub time: u64,
@@ -99,7 +99,7 @@ impl Mailbox {
         }
     }
 
-    /// Removes those of the entries that are there.
+    /// Removes the entries that exist among these.
     pub(super) fn remove(&mut self, uids: &[Uid]) -> Vec<Entry> {
         let mut wanted = uids.to_vec();
         wanted.sort_unstable();

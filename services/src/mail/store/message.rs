@@ -15,7 +15,7 @@ use crate::store::Storage;
 /// A message of a mailbox.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// What is known of it beside its octets.
+    /// Its properties besides its octets.
     pub accept: Accept,
     /// The header lines that come before the body in this mailbox.
     pub prefix: Vec<u8>,
@@ -40,7 +40,7 @@ pub enum BodyOctets {
 }
 
 impl BodyOctets {
-    /// The body of the message that `accept` and then `body` stand for in a record.
+    /// The body of the message in a record with `accept` and `body`.
     pub(in crate::mail) fn of(accept: &Accept, body: &[u8]) -> Self {
         match accept.body {
             Body::Inline => Self::Inline(body.to_vec()),
@@ -67,7 +67,7 @@ impl BodyOctets {
         usize::try_from(self.len().saturating_sub(offset)).unwrap_or(usize::MAX).min(len)
     }
 
-    /// What was read of a file, which should be `len` octets.
+    /// Verifies the octets read from a file, which should be `len` octets.
     pub(super) fn check_part(octets: Option<Vec<u8>>, len: usize) -> Result<Vec<u8>, Unreadable> {
         let octets = octets.ok_or(Unreadable::Gone)?;
         if octets.len() < len { Err(Unreadable::Damaged) } else { Ok(octets) }
@@ -77,11 +77,11 @@ impl BodyOctets {
 /// Why a message cannot be read.
 #[derive(Debug)]
 pub enum Unreadable {
-    /// It is not there any more, or moved: its entry is to be looked up again.
+    /// It is gone, or has moved: its entry has to be looked up again.
     Gone,
-    /// It is not what was written.
+    /// Its checksum does not match.
     Damaged,
-    /// The storage refuses.
+    /// An error of the storage.
     Io(io::Error),
 }
 
@@ -147,7 +147,7 @@ impl Message {
     }
 }
 
-/// Reads the message of `entry` in `mailbox` from the segment whose file and marker are `segment`.
+/// Reads the message of `entry` in `mailbox` from the segment with the file and marker `segment`.
 ///
 /// # Errors
 ///
@@ -165,7 +165,7 @@ pub fn read_message(
 
 /// Reads at most `len` octets of a body from `offset` on; none at its end.
 ///
-/// The octets of a file are not verified: whoever reads all of them compares with the checksum.
+/// The octets of a file are not verified: a caller that reads all of them compares the checksum.
 ///
 /// # Errors
 ///

@@ -1,44 +1,45 @@
-//! The mail store: what was accepted is never lost.
+//! The mail store: an accepted message is never lost.
 //!
-//! A log of [records](record) is the truth, and all else is derived from it. The log is cut into segments, files of 64
-//! MiB that are only appended to, by one writer. A record is an accepted message with all of its recipients, or says
-//! what has become of something before: see [`Content`].
+//! A log of [records](record) is authoritative, and all else is derived from it. The log consists of segments, files of
+//! 64 MiB that are only appended to, by one writer. A record is an accepted message with all of its recipients, or the
+//! new state of something before: see [`Content`].
 //!
 //! # Theory of operation
 //!
-//! [`recover`] reads all that is on a disk, and [`Store::new`] goes on with it. The store does no I/O:
+//! [`recover`] reads all from the disk, and [`Store::new`] continues with it. The store does no I/O:
 //!
 //! ```text
 //!   submit, begin, chunk, commit ──▶ Store ──▶ poll_request ──▶ the disk
 //!                poll_outcome ◀──         ◀── handle_done  ◀──
 //! ```
 //!
-//! A [`Change`] waits for the next batch. A batch is appended in one write and synced; then what its records say is in
-//! [`State`], and the outcomes are told. So whoever has been told that something is stored can rely on it, and nobody
-//! sees what is not durable. One batch is under way at a time; what comes meanwhile is the next, so nothing waits for a
-//! timer, and many senders share a sync (group commit).
+//! A [`Change`] waits for the next batch. A batch is appended in one write and synced; then its records are applied to
+//! [`State`], and the outcomes are reported. So a confirmed change is durable, and no reader sees a change that is not.
+//! One batch is in progress at a time; changes that come meanwhile form the next, so nothing waits for a timer, and
+//! many senders share a sync (group commit).
 //!
-//! | what happens | what is in the log after a crash | what becomes of it |
+//! | event | in the log after a crash | consequence |
 //! | --- | --- | --- |
-//! | a power cut before the sync | nothing, a torn record, whole records of the batch | whole records count, though nobody was told: the one duplicate that SMTP cannot exclude (RFC 5321, section 6.1) |
-//! | the sync or the append fails | anything | the segment takes no more records. The next one begins with an [`Abort`]; once that is durable the changes are refused |
-//! | the disk is full | the same | the same, with room from a reserve. Then messages are refused, and deletions go on |
-//! | the process ends | as written; the kernel may know records that will never reach the disk | the last batches are written once more before anything else |
-//! | an octet flips | | the record that it is in is skipped. No number that may have been in it is given again |
+//! | a power cut before the sync | nothing, a torn record, whole records of the batch | whole records count, although they were not confirmed: the one duplicate that SMTP cannot exclude (RFC 5321, section 6.1) |
+//! | the sync or the append fails | anything | the segment is closed. The next one begins with an [`Abort`]; once that is durable the changes are rejected |
+//! | the disk is full | the same | the same, with room from a reserve. Then messages are rejected, and deletions continue |
+//! | the process ends | as written; the page cache may hold records that will never reach the disk | the last batches are written once more before anything else |
+//! | a bit flips | | its record is skipped. Numbers that may have been in it are not reused |
 //!
 //! A message of up to 256 KiB is in its record. The octets of a longer one go to a file of their own, which is synced
 //! before the record that names it is written, so memory stays flat.
 //!
-//! UIDs belong to a mailbox with all its folders, grow, and are not used again: each new segment begins with what every
-//! mailbox is, its next UID too. The number of the record that changed an entry last is its modification sequence.
+//! UIDs belong to a mailbox with all its folders, grow, and are not reused: each new segment begins with the state of
+//! every mailbox, including its next UID. The number of the record that last changed an entry is its modification
+//! sequence.
 //!
-//! Beside the log the store makes checkpoints, so that a start reads the end of the log only, and compacts segments of
-//! which little is needed: both a bounded step at a time, between batches. Neither is needed to know what is stored.
+//! Besides the log the store writes checkpoints, so that a start reads only the end of the log, and compacts segments
+//! of which little is needed: both a bounded step at a time, between batches. Neither is needed for the stored state.
 //!
 //! # For services
 //!
-//! [`MailStore`] does all that over a [`Disk`](crate::store::Disk): [`MailStore::begin`] takes a message in parts,
-//! [`MailStore::change`] returns once a change is durable, [`MailStore::read`] gives a message. Room in mailboxes is
+//! [`MailStore`] does all that over a [`Disk`](crate::store::Disk): [`MailStore::begin`] accepts a message in parts,
+//! [`MailStore::change`] returns once a change is durable, [`MailStore::read`] returns a message. Room in mailboxes is
 //! [reserved](Store::reserve) when a recipient is named.
 //!
 //! # Without the gateway
@@ -59,7 +60,7 @@
 //! # }
 //! ```
 //!
-//! Files of a newer format are read as far as that goes, and never written to.
+//! Files of a newer format are read as far as possible, and never written to.
 
 mod batches;
 mod change;
@@ -107,7 +108,7 @@ pub use text::Malformed;
 pub(in crate::mail) mod tests;
 pub use upkeep::{CHECKPOINT_INTERVAL, RESERVE_OCTETS};
 
-/// The most recipients of one message, here and elsewhere.
+/// The most recipients of one message, local and remote.
 pub const RECIPIENTS_MAX: usize = 1000;
 /// The most mailboxes, those that were removed included, as their numbers are not used again.
 pub const MAILBOXES_MAX: usize = 4096;
@@ -115,15 +116,15 @@ pub const MAILBOXES_MAX: usize = 4096;
 pub const FOLDERS_MAX: usize = 128;
 /// The longest name of a mailbox or folder, in octets.
 pub const NAME_OCTETS_MAX: usize = 256;
-/// What is kept of another server's reply, in octets.
+/// The octets of a server's reply that are stored.
 pub const REPLY_OCTETS_MAX: usize = 512;
 /// The most messages of one change.
 pub const UIDS_MAX: usize = 10_000;
-/// The most messages on their way in.
+/// The most drafts.
 pub const DRAFTS_MAX: usize = 1024;
-/// The memory of all messages on their way in, in octets. Beyond it even short ones are written to files of their own.
+/// The memory of all drafts, in octets. Beyond it even short ones are written to files of their own.
 pub const DRAFTS_MEMORY_MAX: usize = 64 << 20;
-/// The most messages on their way in that have a file of their own, which stays open.
+/// The most drafts with a file of their own, which stays open.
 pub const LARGE_DRAFTS_MAX: usize = 256;
 /// Those of one source outside, of which all together have three quarters.
 pub const STRANGERS_LARGE_DRAFTS_MAX: usize = 16;
@@ -135,23 +136,23 @@ pub const PENDING_OCTETS_MAX: usize = 64 << 20;
 /// Sizes that tests choose smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// A segment that holds so many octets takes no further batch.
+    /// The size of a segment, beyond which it accepts no further batch.
     pub segment_octets: u64,
     /// A batch holds so many octets, or one record if that is longer.
     pub batch_octets: usize,
-    /// A batch holds so many records; some more if it begins a segment.
+    /// The most records of a batch; some more if it begins a segment.
     pub batch_records: usize,
     /// A longer body, in octets, is a file of its own; at most [`record::BODY_OCTETS_MAX`].
     pub inline_octets: usize,
     /// A checkpoint is made when the log has grown by so many octets.
     pub checkpoint_octets: u64,
-    /// The room that is kept for deletions, in octets.
+    /// The room that is reserved for deletions, in octets.
     pub reserve_octets: u64,
     /// The most messages of a mailbox, in all of its folders; as of the next two, a batch may bring some more.
     pub messages_max: usize,
     /// The most entries of the queue.
     pub queue_max: usize,
-    /// The most messages of accounts elsewhere that are known to have been fetched.
+    /// The most remembered messages of polled accounts.
     pub seen_max: usize,
 }
 

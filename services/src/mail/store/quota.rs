@@ -1,10 +1,9 @@
-//! Room in mailboxes that is promised to messages on their way in.
+//! Reservations of room in mailboxes for messages being received.
 //!
-//! A recipient is accepted before the message comes. So what the message may take is reserved when its recipient is
-//! named, and grows with the octets that come beyond what was announced. What mailboxes hold and what is reserved
-//! together never exceed a quota. While strangers have reserved half of what is free, no further one gets more, so that
-//! messages which take their time keep no mail of the office's own out. Of two messages that come at the same time and
-//! have room for one, one is refused before it is sent.
+//! A recipient is accepted before the message comes. So the message's room is reserved when its recipient is named, and
+//! grows with octets beyond the announced size. A mailbox's content and reservations together never exceed its quota.
+//! While strangers have reserved half of the free room, no further one gets any, so that slow messages do not exclude
+//! the office's own. If two concurrent messages have room for only one, the other is rejected before it is sent.
 
 use std::collections::BTreeMap;
 
@@ -42,12 +41,12 @@ pub(super) struct Reservations {
 }
 
 impl Reservations {
-    /// What is reserved in a mailbox, and what of that by strangers.
+    /// The reserved octets of a mailbox, and the strangers' part of them.
     fn of(&self, mailbox: MailboxId) -> (u128, u128) {
         self.of_mailboxes.get(&mailbox).copied().unwrap_or_default()
     }
 
-    /// Has `id` be `reservation`; with `None` it is given back.
+    /// Sets or, with `None`, releases the reservation `id`.
     fn set(&mut self, id: ReservationId, reservation: Option<Reservation>) {
         let before = match reservation {
             Some(reservation) => self.all.insert(id, reservation),
@@ -70,7 +69,7 @@ impl Reservations {
 }
 
 impl Mailbox {
-    /// Whether it holds nine tenths of its quota or more, so that its owner should be told.
+    /// Whether it holds nine tenths of its quota or more, so that its owner should be warned.
     pub fn is_nearly_full(&self) -> bool {
         is_nearly_full(self.used(), self.state().quota)
     }
@@ -82,7 +81,7 @@ pub(super) fn is_nearly_full(used: u64, quota: u64) -> bool {
 }
 
 impl Store {
-    /// Reserves room for a message of `octets` in a mailbox; a message whose size is not known has none at first.
+    /// Reserves room for a message of `octets` in a mailbox; a message of unknown size has none at first.
     ///
     /// # Errors
     ///
@@ -117,8 +116,8 @@ impl Store {
         Ok(id)
     }
 
-    /// Reserves room for all deliveries of `change`, if that accepts a message; what was reserved is in `reserved`,
-    /// even if there is no more.
+    /// Reserves room for all deliveries of `change`, if that accepts a message; the reservations made are in
+    /// `reserved`, even after an error.
     ///
     /// # Errors
     ///
@@ -135,11 +134,11 @@ impl Store {
         Ok(())
     }
 
-    /// Has a reservation be for `octets` at least.
+    /// Grows a reservation to `octets` at least.
     ///
     /// # Errors
     ///
-    /// As [`Store::reserve`]; the reservation is as it was then. There is no such reservation: [`Refused::NoDraft`].
+    /// As [`Store::reserve`]; the reservation is unchanged then. There is no such reservation: [`Refused::NoDraft`].
     pub fn grow(&mut self, id: ReservationId, octets: u64) -> Result<(), Refused> {
         let before = *self.reservations.all.get(&id).ok_or(Refused::NoDraft)?;
         if octets > before.octets {
@@ -152,18 +151,18 @@ impl Store {
         Ok(())
     }
 
-    /// Gives a reservation back, once the message is stored or refused.
+    /// Releases a reservation, once the message is stored or rejected.
     pub fn release(&mut self, id: ReservationId) {
         self.reservations.set(id, None);
     }
 
-    /// Gives several back.
+    /// Releases several.
     pub(super) fn release_all(&mut self, ids: impl IntoIterator<Item = ReservationId>) {
         ids.into_iter().for_each(|id| self.release(id));
     }
 
-    /// Whether a reservation of a stranger's, which is for `before` octets yet, may grow: if the others of strangers
-    /// are for no more than half of what is free.
+    /// Whether a reservation of a stranger for `before` octets may grow: if those of other strangers take at most half
+    /// of the free room.
     ///
     /// # Errors
     ///
@@ -176,8 +175,8 @@ impl Store {
         if quota > 0 && others * 2 > free { Err(Refused::MailboxFull(id)) } else { Ok(()) }
     }
 
-    /// Whether there is room for a message of that size in a mailbox beside all that is reserved. A full mailbox has
-    /// none for an empty one either, and one that holds all the messages that it may has none for any.
+    /// Whether a message of that size fits into a mailbox besides all reservations. A full mailbox rejects even an
+    /// empty one, and so does one with the most messages.
     ///
     /// # Errors
     ///

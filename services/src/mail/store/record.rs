@@ -1,6 +1,6 @@
 //! The frame of a record, and the scanner that finds records in a segment, damaged or not.
 //!
-//! | octets | what |
+//! | octets | content |
 //! | --- | --- |
 //! | 0..8 | the segment's [`Marker`] |
 //! | 8 | version of the format |
@@ -14,12 +14,12 @@
 //! | 32..36 | CRC-32 of the octets 0..32 |
 //! | then | the text, and the body |
 //!
-//! Numbers have their lowest octet first. These 36 octets keep their shape in every version, so that a program can tell
-//! a newer record from a damaged one.
+//! Numbers are little-endian. These 36 octets have the same form in every version, so that a program can distinguish a
+//! newer record from a damaged one.
 //!
-//! After damage, the next record begins at the next marker. A marker is drawn for each segment and stands in the name
-//! of its file: a mail whose octets look like a record is never taken for one, as its sender would have to guess the
-//! marker; nor are octets of another segment that a file system left behind.
+//! After damage, the next record begins at the next marker. A marker is random for each segment and part of its file's
+//! name: a mail whose octets look like a record is never taken for one, as its sender would have to guess the marker;
+//! nor are octets of another segment that a file system left behind.
 
 use std::ops::Range;
 
@@ -34,21 +34,21 @@ pub const BODY_OCTETS_MAX: usize = 256 << 10;
 /// The longest record, in octets.
 pub const RECORD_OCTETS_MAX: usize = FRAME_LEN + TEXT_OCTETS_MAX + BODY_OCTETS_MAX;
 
-/// Set in the first record of a batch: all that stands before it in the segment was synced.
+/// Set in the first record of a batch: all before it in the segment was synced.
 pub const FIRST: u8 = 1;
-/// Set in a record that says once more what is true: it takes the place of the record with its number.
+/// Set in a record that repeats a fact: it replaces the record with its number.
 pub const COPY: u8 = 2;
 
-/// What each record of a segment begins with.
+/// The first octets of each record of a segment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marker(pub [u8; 8]);
 
-/// What stands before the text of a record.
+/// The head of a record, before its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// The version of the format.
     pub version: u8,
-    /// What the record says, as a number.
+    /// The kind of the record's content.
     pub kind: u8,
     /// [`FIRST`] and [`COPY`].
     pub flags: u8,
@@ -60,7 +60,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The frame that `octets` begin with, if its checksum is right.
+    /// The head at the beginning of `octets`, if its checksum is right.
     fn parse(marker: Marker, octets: &[u8]) -> Option<Self> {
         let octets = octets.first_chunk::<FRAME_LEN>()?;
         if octets[..8] != marker.0 || number(octets, 32) != crc32fast::hash(&octets[..32]) {
@@ -102,9 +102,9 @@ fn number(octets: &[u8; FRAME_LEN], at: usize) -> u32 {
     u32::from_le_bytes([octets[at], octets[at + 1], octets[at + 2], octets[at + 3]])
 }
 
-/// A record as it stands in a segment with `marker`.
+/// Encodes a record of a segment with `marker`.
 ///
-/// `text` is at most [`TEXT_OCTETS_MAX`] long and `body` at most [`BODY_OCTETS_MAX`]; what is longer would be read as
+/// `text` is at most [`TEXT_OCTETS_MAX`] long and `body` at most [`BODY_OCTETS_MAX`]; longer ones would be read as
 /// damage.
 pub fn encode(marker: Marker, kind: u8, flags: u8, sequence: u64, text: &[u8], body: &[u8]) -> Vec<u8> {
     debug_assert!(text.len() <= TEXT_OCTETS_MAX && body.len() <= BODY_OCTETS_MAX);
@@ -126,7 +126,7 @@ pub fn encode(marker: Marker, kind: u8, flags: u8, sequence: u64, text: &[u8], b
     octets
 }
 
-/// The record that `octets` are, whole: its frame, its text and its body. `None` if they are anything else.
+/// Decodes `octets`, a whole record: its head, its text and its body. `None` if they are anything else.
 pub fn decode(marker: Marker, octets: &[u8]) -> Option<(Frame, &[u8], &[u8])> {
     let frame = Frame::parse(marker, octets)?;
     let is_whole = frame.version == VERSION && frame.is_possible() && frame.len() == octets.len();
@@ -136,26 +136,26 @@ pub fn decode(marker: Marker, octets: &[u8]) -> Option<(Frame, &[u8], &[u8])> {
     Some((frame, &octets[frame.text()], &octets[frame.text().end..]))
 }
 
-/// Whether `octets` begin as a record of a segment with `marker` does.
+/// Whether `octets` begin like a record of a segment with `marker`.
 pub(super) fn is_frame(marker: Marker, octets: &[u8]) -> bool {
     Frame::parse(marker, octets).is_some()
 }
 
-/// What a [`Scanner`] came upon.
+/// An event of a [`Scanner`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A record, at this offset of the file. Its octets are [`Scanner::record`] until the next step.
     Record(u64, Frame),
     /// A whole frame of a newer version of the format.
     Newer {
-        /// Where it begins in the file.
+        /// The offset in the file.
         offset: u64,
         /// Its version.
         version: u8,
     },
     /// Octets that are no record.
     Damage {
-        /// Where they begin in the file.
+        /// The offset in the file.
         offset: u64,
         /// How many there are.
         len: u64,
@@ -166,7 +166,7 @@ pub enum Step {
     End,
 }
 
-/// Finds the records in a file that is fed to it in parts. It keeps at most two parts and one record.
+/// Finds the records in a file that is fed to it in parts. It holds at most two parts and one record.
 #[derive(Debug)]
 pub struct Scanner {
     marker: Marker,
@@ -193,7 +193,7 @@ impl Scanner {
         }
     }
 
-    /// Takes what the file holds from where the last [`Step::More`] said; nothing if the file ends there.
+    /// Adds the file's octets from the position of the last [`Step::More`] on; none at the end of the file.
     pub fn feed(&mut self, octets: &[u8]) {
         self.is_all = octets.is_empty();
         self.buffer.drain(..self.at);
@@ -204,12 +204,12 @@ impl Scanner {
         self.buffer.extend_from_slice(octets);
     }
 
-    /// The octets of the last record: the whole, as [`decode`] takes it.
+    /// The octets of the last record: the whole, as [`decode`] accepts it.
     pub fn record(&self) -> &[u8] {
         &self.buffer[self.record.clone()]
     }
 
-    /// What comes next.
+    /// The next event.
     pub fn step(&mut self) -> Step {
         loop {
             let rest = &self.buffer[self.at..];
@@ -256,13 +256,13 @@ impl Scanner {
         Step::More(self.base + self.buffer.len() as u64)
     }
 
-    /// What was passed over, if anything was.
+    /// The skipped octets, if there are any.
     fn damage(&mut self) -> Option<Step> {
         let offset = self.damaged_from.take()?;
         Some(Step::Damage { offset, len: self.offset() - offset })
     }
 
-    /// Passes over octets that are no record, up to where one may begin.
+    /// Skips octets that are no record, up to a possible beginning of one.
     fn skip(&mut self) {
         self.damaged_from.get_or_insert(self.base + self.at as u64);
         let rest = &self.buffer[self.at..];

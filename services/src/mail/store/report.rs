@@ -1,24 +1,23 @@
-//! What reading the store finds wrong.
+//! The damage found while loading the store.
 
 use std::collections::BTreeSet;
 
 use super::content::Sequence;
 use super::layout::segment_number;
 
-/// The damages that are remembered one by one.
+/// The most damages that are listed one by one.
 pub const DAMAGES_MAX: usize = 1000;
 
-/// What was found wrong.
+/// The damage found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Octets that are no records, or say nothing that can be understood, by segment and offset; [`DAMAGES_MAX`] of
-    /// them at most.
+    /// Octets that are no valid records, by segment and offset; at most [`DAMAGES_MAX`].
     pub damages: Vec<Damage>,
     /// Damages that are not in the list.
     pub more_damages: u64,
-    /// Numbers that some record between two others of a segment had, and none has now.
+    /// Missing record numbers between two others of a segment.
     pub records_missing: u64,
-    /// The version of records that a newer program has written, or 0 if it is ours and only their kind is newer.
+    /// The version of records from a newer program; 0 if it is the same and only their kind is newer.
     pub newer: Option<u8>,
     /// Large bodies that are missing or shorter than they were, by the messages.
     pub bodies_missing: Vec<Sequence>,
@@ -28,8 +27,7 @@ pub struct Report {
     pub is_checkpoint_damaged: bool,
     /// Segments that are missing, with messages that were in them.
     pub segments_missing: Vec<u32>,
-    /// Segments that were not read, as the checkpoint knows what is in them, and of which it says that they are
-    /// damaged.
+    /// Segments that were not read, as the checkpoint has their content, and that it says are damaged.
     pub segments_damaged: Vec<u32>,
     /// Files that are not read, as another one has the number of their segment.
     pub segments_twice: Vec<String>,
@@ -42,12 +40,11 @@ pub struct Report {
 pub struct Damage {
     /// The file.
     pub file: String,
-    /// Where it begins.
+    /// The offset.
     pub offset: u64,
     /// How many octets; those that are missing at the end of the file included.
     pub len: u64,
-    /// Whether it is at the end of the file, as an append that was cut short leaves it, and nothing says that it was
-    /// synced.
+    /// Whether it is at the end of the file, as after a torn append, and not known to have been synced.
     pub is_at_end: bool,
 }
 
@@ -76,7 +73,7 @@ impl Report {
         }
     }
 
-    /// Adds what a checkpoint says is missing of a segment, unless the log says so, too.
+    /// Adds damage from a checkpoint, unless it was found in the log, too.
     pub(super) fn add_cut(&mut self, cut: Damage) {
         let is_it = |damage: &Damage| (&damage.file, damage.offset) == (&cut.file, cut.offset);
         if !self.damages.iter().any(is_it) {

@@ -1,27 +1,27 @@
-//! What the store wants done with the disk.
+//! The store's requests to the disk.
 
 use std::io;
 
 use super::draft::DraftId;
 use crate::store::{Disk, Storage};
 
-/// Who of the store asks. Each has one request under way at most.
+/// The part of the store that makes a request. Each has at most one in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lane {
     /// The log.
     Log,
-    /// What is done beside it: checkpoints, compaction, removals.
+    /// The background work: checkpoints, compaction, removals.
     Upkeep,
-    /// A message on its way in.
+    /// A draft.
     Draft(DraftId),
 }
 
 /// A request on the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Who asks.
+    /// The requesting part.
     pub lane: Lane,
-    /// What is to be done.
+    /// The operation.
     pub task: Task,
 }
 
@@ -32,14 +32,14 @@ pub enum Task {
     Append {
         /// The file.
         file: String,
-        /// What is added at its end.
+        /// The octets to append.
         octets: Vec<u8>,
     },
     /// [`Storage::rewrite`]
     Rewrite {
         /// The file.
         file: String,
-        /// Where to begin.
+        /// The offset.
         offset: u64,
         /// How many octets.
         len: usize,
@@ -58,14 +58,14 @@ pub enum Task {
     Rename {
         /// The file.
         file: String,
-        /// What it is called then.
+        /// The new name.
         to: String,
     },
     /// [`Storage::read_at`]
     Read {
         /// The file.
         file: String,
-        /// Where to begin.
+        /// The offset.
         offset: u64,
         /// How many octets, if there are so many.
         len: usize,
@@ -74,12 +74,12 @@ pub enum Task {
     Space,
 }
 
-/// What a [`Task`] gave.
+/// The result of a [`Task`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// It is done.
     Done,
-    /// What was read; `None` if there is no such file.
+    /// The octets read; `None` if there is no such file.
     Octets(Option<Vec<u8>>),
     /// How many octets there is room for.
     Space(u64),
@@ -90,7 +90,7 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub fn perform(&self, disk: &dyn Storage) -> io::Result<Answer> {
         match self {
             Self::Append { file, octets } => disk.append(file, octets).map(|()| Answer::Done),
@@ -107,7 +107,7 @@ impl Task {
     ///
     /// # Errors
     ///
-    /// What the storage refuses.
+    /// An error of the storage.
     pub async fn perform_on(self, disk: &Disk) -> io::Result<Answer> {
         match self {
             Self::Append { file, octets } => disk.append(&file, octets).await.map(|()| Answer::Done),

@@ -1,9 +1,9 @@
 //! Reading the log.
 //!
-//! Records are taken in the order of their segments. Those of the last batch of a segment, and of the first batch of
-//! the next, are held back until a further batch follows: only that shows that they were synced, and the first batch of
-//! a segment can say that the last of the one before does not hold. What is still held at the end of the log may be in
-//! the kernel's memory only, even if it can be read: the store writes it once more before it believes it.
+//! Records are applied in the order of their segments. Those of the last batch of a segment, and of the first batch of
+//! the next, are held back until a further batch follows: only that proves that they were synced, and the first batch
+//! of a segment can abort the last of the one before. Records still held at the end of the log may be in the page cache
+//! only, even if they can be read: the store writes them once more before it relies on them.
 //!
 //! Nothing is written here.
 
@@ -27,11 +27,11 @@ use crate::store::Storage;
 
 /// Octets of a segment that are read at a time.
 pub(super) const PART_OCTETS: usize = 2 << 20;
-/// What is read at a time where a whole part cannot be read.
+/// The block size for reading around unreadable parts.
 const BLOCK_OCTETS: usize = 4 << 10;
-/// Octets that may have stood behind a place, where nobody knows: a segment.
+/// The octets that may have followed a position, if that is unknown: a segment.
 const BEHIND_OCTETS: u64 = 64 << 20;
-/// A record of which nobody knows whether it is durable, or one that is to be written anew.
+/// A record that may not be durable, or has to be written anew.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Uncertain {
     /// Where it can be read.
@@ -41,7 +41,7 @@ pub(super) struct Uncertain {
     pub body: Vec<u8>,
 }
 
-/// What was read.
+/// The loaded state.
 #[derive(Debug)]
 pub struct Recovered {
     pub(super) state: State,
@@ -50,18 +50,18 @@ pub struct Recovered {
     pub(super) reserve_len: u64,
     /// Files of large bodies that surely nothing names.
     pub(super) orphans: Vec<BodyName>,
-    /// The segment that the checkpoint on the disk goes up to.
+    /// The segment at which the checkpoint on the disk ends.
     pub(super) checkpoint: Option<u32>,
     pub(super) report: Report,
 }
 
 impl Recovered {
-    /// What is stored.
+    /// The state.
     pub fn state(&self) -> &State {
         &self.state
     }
 
-    /// What was found wrong.
+    /// The damage found.
     pub fn report(&self) -> &Report {
         &self.report
     }
@@ -81,7 +81,7 @@ impl Recovered {
     ///
     /// # Errors
     ///
-    /// Why it cannot be read; [`Unreadable::Gone`] if it is not in the queue, too.
+    /// Why it cannot be read; [`Unreadable::Gone`] also if it is not in the queue.
     pub fn queued(&self, disk: &dyn Storage, id: QueueId) -> Result<Message, Unreadable> {
         let place = self.state.queued(id).ok_or(Unreadable::Gone)?.place;
         let file = self.files.get(&place.segment).ok_or(Unreadable::Gone)?;
@@ -90,7 +90,7 @@ impl Recovered {
         Message::parse_queued(file.marker, &octets.ok_or(Unreadable::Gone)?, id)
     }
 
-    /// Has the next starts know what this one has found.
+    /// Records the damage for later starts.
     fn keep_harm(&mut self) {
         self.state.harm.damaged.extend(self.report.damaged());
         if self.report.is_damaged() {
@@ -98,25 +98,25 @@ impl Recovered {
         }
     }
 
-    /// Has no file of a large body removed that is there and that nothing names.
+    /// Keeps unreferenced files of large bodies from being removed.
     fn keep_bodies(&mut self) {
         self.state.harm.kept.extend(self.orphans.drain(..));
     }
 }
 
-/// Reads the checkpoint and the log behind it; all of the log if there is no checkpoint that can be used. Damage is
-/// reported, and costs what it touches.
+/// Loads the checkpoint and the log after it; all of the log without a usable checkpoint. Damage is reported, and loses
+/// only the damaged records.
 ///
 /// # Errors
 ///
-/// The storage refuses to be read.
+/// An error of the storage.
 pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     let loaded = load(disk)?;
     let Listed { files, twice } = segment_files(disk)?;
     let mut recovered = match loaded {
         Some((state, position)) => {
             let is_in_place = is_in_place(disk, &files, &state, position)?;
-            // The checkpoint says nothing of what is in a segment that was missing.
+            // The checkpoint has no content of a segment that was missing.
             let is_back = state.harm.missing.iter().any(|number| files.contains_key(number));
             if is_in_place && !is_back {
                 recover_from(disk, files, state, Some(position), Some(position.0))?
@@ -130,7 +130,7 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
                     recovered.report.add_cut(cut);
                 }
                 recovered.report.is_checkpoint_damaged = !is_in_place;
-                // The log may have lost what names them.
+                // The log may have lost the records that refer to them.
                 recovered.keep_bodies();
                 recovered
             }
@@ -146,10 +146,10 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
     Ok(recovered)
 }
 
-/// What the checkpoint says, and the log behind it, even where they do not fit, and the place between them. Of damages
-/// the report has what is missing before that. `None` without a checkpoint that can be read.
+/// The checkpoint's state, with the log after it even if they do not match, and the position between them. The report
+/// lists damage before that position. `None` without a readable checkpoint.
 pub(super) fn recover_known(disk: &dyn Storage) -> io::Result<Option<(Recovered, (u32, u64))>> {
-    // What is moved meanwhile is in the log behind the checkpoint.
+    // Records that move meanwhile are in the log after the checkpoint.
     let Some((state, position)) = load(disk)? else { return Ok(None) };
     let Listed { files, .. } = segment_files(disk)?;
     let cut = missing_before(&files, position);
@@ -158,7 +158,7 @@ pub(super) fn recover_known(disk: &dyn Storage) -> io::Result<Option<(Recovered,
     Ok(Some((known, position)))
 }
 
-/// A checkpoint's state, and the place in the log up to which it goes.
+/// A checkpoint's state, and the position in the log up to which it goes.
 type Loaded = (State, (u32, u64));
 
 fn load(disk: &dyn Storage) -> io::Result<Option<Loaded>> {
@@ -169,7 +169,7 @@ fn load(disk: &dyn Storage) -> io::Result<Option<Loaded>> {
     }
 }
 
-/// What is missing of a segment before the place where a checkpoint ends.
+/// The missing octets of a segment before the position where a checkpoint ends.
 fn missing_before(files: &BTreeMap<u32, SegmentFile>, (number, offset): (u32, u64)) -> Option<Damage> {
     let SegmentFile { marker, len } = *files.get(&number)?;
     let file = segment_file(number, marker);
@@ -180,7 +180,7 @@ fn missing_before(files: &BTreeMap<u32, SegmentFile>, (number, offset): (u32, u6
 ///
 /// # Errors
 ///
-/// The storage refuses to be read.
+/// An error of the storage.
 pub fn recover_all(disk: &dyn Storage) -> io::Result<Recovered> {
     let Listed { files, twice } = segment_files(disk)?;
     let mut recovered = recover_from(disk, files, State::default(), None, None)?;
@@ -188,7 +188,7 @@ pub fn recover_all(disk: &dyn Storage) -> io::Result<Recovered> {
     Ok(recovered)
 }
 
-/// What was read; nothing if the medium does not give it. Other errors may be gone the next time.
+/// The octets read; none if the medium is unreadable. Other errors may be temporary.
 pub(super) fn if_readable(read: io::Result<Option<Vec<u8>>>) -> io::Result<Option<Vec<u8>>> {
     let is_of_medium = |error: &io::Error| {
         let errno = error.raw_os_error().map(Errno::from_raw);
@@ -203,7 +203,7 @@ pub(super) fn if_readable(read: io::Result<Option<Vec<u8>>>) -> io::Result<Optio
 /// The segments that there are.
 struct Listed {
     files: BTreeMap<u32, SegmentFile>,
-    /// Files whose number another one has, such as one from a backup. They are not read.
+    /// Files with the number of another one, such as one from a backup. They are not read.
     twice: Vec<String>,
 }
 
@@ -220,9 +220,9 @@ fn segment_files(disk: &dyn Storage) -> io::Result<Listed> {
     Ok(Listed { files, twice })
 }
 
-/// Whether the last record of each segment that a checkpoint knows is where it says. If octets have come or gone before
-/// that, it is not, and the other records of the segment are elsewhere, too. And whether a record begins, or the file
-/// ends, where the checkpoint ends, or nothing follows but an append that was cut short.
+/// Whether the last record of each segment in the checkpoint is at its offset: if not, octets were inserted or removed,
+/// and all other offsets are wrong, too. And whether a record begins, or the file ends, where the checkpoint ends, or
+/// only a torn append follows.
 fn is_in_place(
     disk: &dyn Storage,
     files: &BTreeMap<u32, SegmentFile>,
@@ -247,7 +247,7 @@ fn is_in_place(
         *last = offset.max(*last);
     }
     for (number, offset) in last {
-        // Of a segment that is gone the log behind the checkpoint has to tell.
+        // If a segment is gone, the log after the checkpoint has its needed records.
         let Some(file) = files.get(&number) else { continue };
         if !is_at(number, file, offset)? {
             return Ok(false);
@@ -256,8 +256,8 @@ fn is_in_place(
     Ok(true)
 }
 
-/// Whether what stands from `offset` on in a segment is an append that was cut short, or was one batch: no record
-/// begins behind its first octet.
+/// Whether the octets from `offset` on in a segment are a torn append or one batch: no record begins after its first
+/// octet.
 fn is_torn(disk: &dyn Storage, name: &str, file: SegmentFile, offset: u64) -> io::Result<bool> {
     let marker = file.marker.0;
     let mut at = offset + 1;
@@ -275,8 +275,8 @@ fn is_torn(disk: &dyn Storage, name: &str, file: SegmentFile, offset: u64) -> io
     Ok(offset < file.len)
 }
 
-/// Reads the log behind the place up to which `state` goes; all of it if there is no such place. No segment with a
-/// number from `uncompacted` on was removed by compaction.
+/// Reads the log after the position up to which `state` goes; all of it without one. No segment with a number from
+/// `uncompacted` on was removed by compaction.
 fn recover_from(
     disk: &dyn Storage,
     mut files: BTreeMap<u32, SegmentFile>,
@@ -288,7 +288,7 @@ fn recover_from(
     let replay = Replay { state, ..Replay::default() };
     let mut reader = Reader { disk, replay, report: Report::default(), is_unreadable: false };
     let mut known_len: Option<(u32, u64)> = None;
-    // Whether each segment was read of which another says that it was there.
+    // Whether each segment was read that another one refers to.
     let mut is_whole = true;
     let mut missing = BTreeSet::new();
     let numbers: Vec<_> = files.keys().copied().collect();
@@ -297,7 +297,7 @@ fn recover_from(
         let Some(file) = files.get_mut(&number) else { continue };
         let (previous, confirmed) = reader.read_segment(number, *file, offset)?;
         is_whole &= previous.map(|(of, _)| of) == known_len.map(|(last, _)| last);
-        // What is behind may be gone after the next power cut.
+        // Later octets may be gone after the next power cut.
         file.len = confirmed;
         reader.replay.state.confirm(number, confirmed);
         if let Some((of, len)) = previous {
@@ -330,7 +330,7 @@ fn recover_from(
     let Harm { mut damaged, missing: known_missing, kept } = mem::take(&mut state.harm);
     missing.extend(known_missing);
     let is_gone = |number: &u32| !files.contains_key(number);
-    // What was read just now the report knows better.
+    // The report is newer for segments that were just read.
     damaged.retain(|number| !is_gone(number) && (*number, 0) < from);
     missing.retain(is_gone);
     let in_use = state.segments.iter().filter(|(_, segment)| segment.live > 0).map(|(number, _)| *number);
@@ -342,7 +342,7 @@ fn recover_from(
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
     let unnamed = disk.list(BODIES)?.into_iter().filter_map(|name| parse_body(&name));
     let unnamed = unnamed.filter(|name| !bodies.contains_key(name));
-    // A segment that is missing may have named them, if no checkpoint tells.
+    // A missing segment may have referred to them, if no checkpoint tells.
     let are_known = place.is_some() || is_whole;
     let (kept, orphans): (Vec<_>, Vec<_>) = unnamed.partition(|name| !are_known || kept.contains(name));
     state.harm = Harm { damaged, missing, kept: kept.into_iter().collect() };
@@ -357,7 +357,7 @@ fn recover_from(
     Ok(Recovered { state, files, uncertain, reserve_len, orphans, checkpoint, report })
 }
 
-/// The octets of what is held at the end of the log.
+/// The octets of the held records at the end of the log.
 fn read_uncertain(
     disk: &dyn Storage,
     files: &BTreeMap<u32, SegmentFile>,
@@ -407,12 +407,12 @@ impl Replay {
         if let Content::Abort(abort) = &record.content {
             self.abort.extend(&abort.from);
         }
-        // Even if it does not hold its number is taken.
+        // Its number counts as used even if it is invalid.
         self.state.next_sequence = self.state.next_sequence.max(record.sequence.saturating_add(1));
         self.held.push(Held::Record(Box::new(record)));
     }
 
-    /// Applies what is held, and returns it.
+    /// Applies the held records, and returns them.
     fn flush(&mut self) -> Vec<Logged> {
         let mut applied = Vec::new();
         for held in self.held.drain(..) {
@@ -436,12 +436,13 @@ struct Reader<'a> {
     disk: &'a dyn Storage,
     replay: Replay,
     report: Report,
-    /// Whether the medium does not give a part of the segment.
+    /// Whether a part of the segment is unreadable.
     is_unreadable: bool,
 }
 
 impl Reader<'_> {
-    /// Reads a segment. Returns what its start says of the one before, and the offset up to which it was surely synced.
+    /// Reads a segment. Returns the reference to its predecessor in its start, and the offset up to which it was
+    /// certainly synced.
     fn read_segment(
         &mut self,
         number: u32,
@@ -515,7 +516,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A part of a file. Blocks that the medium does not give are zeros.
+    /// Reads a part of a file. Unreadable blocks are zeros.
     fn read_part(&mut self, name: &str, offset: u64) -> io::Result<Vec<u8>> {
         let of_file = self.disk.len(name)?.unwrap_or(0).saturating_sub(offset);
         let len = usize::try_from(of_file).unwrap_or(PART_OCTETS).min(PART_OCTETS);

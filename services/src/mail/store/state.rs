@@ -1,14 +1,14 @@
-//! What the records say, put together.
+//! The state that results from the records.
 //!
-//! [`State::apply`] takes one record after the other, in the order of the log: at the start those that are read, later
-//! those that are durable. So what is known after a start is what was known before.
+//! [`State::apply`] applies records in the order of the log: at the start those that are read, later those that are
+//! durable. So the state after a start is the same as before.
 //!
-//! # What may go
+//! # Removable records
 //!
-//! Mailboxes, deliveries, queue entries, and what was fetched elsewhere are facts. Of each, the state knows the record
-//! that says so. A segment can also hold records whose facts are no longer true, or that another record says anew: its
-//! *ghosts*. As long as a fact is another segment's ghost, the record that ended it has to stay; else reading all
-//! segments would bring the fact back.
+//! Mailboxes, deliveries, queue entries, and fetched messages are facts. For each, the state has the record that states
+//! it. A segment can also hold records whose facts are no longer true, or that another record repeats: its *ghosts*. As
+//! long as a fact is another segment's ghost, the record that ended it has to stay; else reading all segments would
+//! restore the fact.
 
 use std::collections::BTreeSet;
 use std::collections::btree_map::{self, BTreeMap};
@@ -22,7 +22,7 @@ use super::log::Logged;
 use super::mailbox::{Entry, Mailbox, Place};
 use super::record::FRAME_LEN;
 
-/// Something that a record says is true.
+/// A fact that a record states.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fact {
     Delivery(MailboxId, Uid),
@@ -35,9 +35,9 @@ pub(super) enum Fact {
 pub struct QueueEntry {
     /// The recipient's address.
     pub recipient: String,
-    /// What the sender asked for.
+    /// The sender's DSN options.
     pub options: String,
-    /// How it stands.
+    /// The progress.
     pub progress: Progress,
     /// The record of the message.
     pub place: Place,
@@ -51,38 +51,37 @@ pub(super) struct LargeBody {
     pub users: u32,
 }
 
-/// What is known of a segment.
+/// The properties of a segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Segment {
     /// Octets of records that are needed.
     pub live: u64,
     pub ghosts: BTreeSet<Fact>,
-    /// Segments in which this one's first record refuses records.
+    /// Segments in which this one's first record aborts records.
     pub aborts_in: Vec<u32>,
-    /// Octets of the file that are known to have been synced. Damage among them is none of an append that was cut
-    /// short.
+    /// The octets of the file that are known to have been synced. Damage among them is not a torn append.
     pub synced: u64,
 }
 
-/// What is known to be damaged or missing. Checkpoints say it, too, so that a start which reads the end of the log only
-/// knows what an earlier one found.
+/// The known damage. Checkpoints include it, so that a start which reads only the end of the log knows what an earlier
+/// one found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Harm {
     /// Segments that are damaged.
     pub damaged: BTreeSet<u32>,
-    /// Segments that are missing, and nobody knows what was in them.
+    /// Missing segments with unknown content.
     pub missing: BTreeSet<u32>,
-    /// Files of large bodies that nothing names, but what is lost may have named.
+    /// Unreferenced files of large bodies that lost records may have referred to.
     pub kept: BTreeSet<BodyName>,
 }
 
-/// All that is known.
+/// The state.
 #[derive(Clone, Debug, Default)]
 pub struct State {
     pub(super) mailboxes: BTreeMap<MailboxId, Mailbox>,
     pub(super) names: BTreeMap<String, MailboxId>,
     pub(super) queue: BTreeMap<QueueId, QueueEntry>,
-    /// By account and UIDL: the segment that says so.
+    /// By account and UIDL: the segment that states it.
     pub(super) seen: BTreeMap<(String, String), u32>,
     pub(super) bodies: BTreeMap<Sequence, LargeBody>,
     pub(super) segments: BTreeMap<u32, Segment>,
@@ -97,7 +96,7 @@ pub struct State {
 }
 
 impl State {
-    /// That of a log that is to be read, of which that much is known.
+    /// The initial state for a log with this known damage.
     pub(super) fn harmed(harm: Harm) -> Self {
         Self { harm, ..Self::default() }
     }
@@ -107,7 +106,7 @@ impl State {
         self.mailboxes.values().filter(|mailbox| !mailbox.state.is_removed)
     }
 
-    /// A mailbox; `None` if there is none or it was removed.
+    /// A mailbox; `None` if it does not exist any more.
     pub fn mailbox(&self, id: MailboxId) -> Option<&Mailbox> {
         self.mailboxes.get(&id).filter(|mailbox| !mailbox.state.is_removed)
     }
@@ -117,7 +116,7 @@ impl State {
         self.mailbox(*self.names.get(name)?)
     }
 
-    /// What is to be delivered to other servers.
+    /// The queue of remote deliveries.
     pub fn queue(&self) -> impl Iterator<Item = (QueueId, &QueueEntry)> {
         self.queue.iter().map(|(id, entry)| (*id, entry))
     }
@@ -139,7 +138,7 @@ impl State {
         self.seen.contains_key(&(account.to_owned(), uidl.to_owned()))
     }
 
-    /// Whether a segment is damaged, or missing with what nobody knows.
+    /// Whether a segment is damaged, or missing with unknown content.
     pub fn is_damaged(&self) -> bool {
         !self.harm.damaged.is_empty() || !self.harm.missing.is_empty()
     }
@@ -151,7 +150,7 @@ impl State {
         self.seen.range(first..).take_while(of_account).map(|((_, uidl), _)| uidl.as_str())
     }
 
-    /// Takes what a record says.
+    /// Applies a record.
     pub(super) fn apply(&mut self, record: &Logged) {
         let Logged { sequence, place, body_len, ref content, .. } = *record;
         self.next_sequence = self.next_sequence.max(sequence.saturating_add(1));
@@ -181,9 +180,9 @@ impl State {
         }
     }
 
-    /// Octets of the log are lost. No number that they may have given is given again.
+    /// Handles lost octets of the log. Numbers that they may have assigned are not reused.
     pub(super) fn skip_lost(&mut self, octets: u64) {
-        /// The shortest line that gives a number.
+        /// The shortest line that assigns a number.
         const LINE_LEN_MIN: u64 = 16;
         let numbers = |len: u64| octets / len + 1;
         let capped = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
@@ -195,7 +194,7 @@ impl State {
         }
     }
 
-    /// Gives no number that `known`, which was so at some time, has given, and keeps the mailboxes of it that it lacks.
+    /// Marks all numbers in `known`, a former state, as used, and adds mailboxes that are missing.
     pub(super) fn take_numbers(&mut self, known: &Self) {
         self.next_sequence = self.next_sequence.max(known.next_sequence);
         self.next_mailbox = self.next_mailbox.max(known.next_mailbox);
@@ -275,7 +274,7 @@ impl State {
         accept.ends.iter().for_each(|entry| self.finish(*entry));
     }
 
-    /// The mailbox `id`; one that no record has told of, as that is damaged, gets a name that says so.
+    /// The mailbox `id`; one without a record, because of damage, gets a name that says so.
     fn mailbox_or_unknown(&mut self, id: MailboxId) -> &mut Mailbox {
         if !self.mailboxes.contains_key(&id) {
             let name = format!("lost-{}", id.0);
@@ -359,7 +358,7 @@ impl State {
         }
     }
 
-    /// A fact that a record said is said by another.
+    /// Records that another record states a fact.
     fn supersede(&mut self, former: Place, share: u32, now: Place, fact: Fact) {
         self.remove_live(former.segment, share);
         if former.segment != now.segment {
@@ -367,7 +366,7 @@ impl State {
         }
     }
 
-    /// Counts anew what each segment's records and each large body are needed for.
+    /// Recounts the needed records of each segment and the references to each large body.
     pub(super) fn recount(&mut self) {
         self.segments.values_mut().for_each(|segment| segment.live = 0);
         self.bodies.values_mut().for_each(|body| body.users = 0);
@@ -403,7 +402,7 @@ impl State {
         self.ghosts.len()
     }
 
-    /// A segment is gone.
+    /// Handles the removal of a segment.
     pub(super) fn remove_segment(&mut self, number: u32) {
         for fact in self.segments.remove(&number).unwrap_or_default().ghosts {
             if let btree_map::Entry::Occupied(mut count) = self.ghosts.entry(fact) {
@@ -421,8 +420,8 @@ impl State {
         segment.synced = segment.synced.max(synced);
     }
 
-    /// Whether a segment other than `segment` still says that `fact` is true, which it is not, or may say so: an
-    /// earlier one that cannot be read now may be read again one day.
+    /// Whether a segment other than `segment` still states `fact`, which is not true, or may do so: an earlier one that
+    /// is unreadable now may become readable later.
     pub(super) fn is_ghost_elsewhere(&self, segment: u32, fact: &Fact) -> bool {
         let Harm { damaged, missing, .. } = &self.harm;
         if damaged.iter().chain(missing).any(|number| *number < segment) {
@@ -433,7 +432,7 @@ impl State {
         count > u32::from(is_own)
     }
 
-    /// Whether a fact is known from that segment only.
+    /// Whether only that segment states a fact.
     pub(super) fn is_needed(&self, segment: u32) -> bool {
         self.segments.get(&segment).is_some_and(|segment| segment.live > 0)
             || self.seen.values().any(|holder| *holder == segment)

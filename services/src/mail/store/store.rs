@@ -1,4 +1,4 @@
-//! The store: changes in, requests on the disk out, and what became of the changes.
+//! The store as a state machine: changes are inputs; disk requests and outcomes of changes are outputs.
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,10 +22,10 @@ use super::state::State;
 use super::upkeep::Upkeep;
 use super::{DRAFTS_MAX, PENDING_MAX, PENDING_OCTETS_MAX, Settings};
 
-/// How long the store waits after the disk has refused what cannot be done without.
+/// The interval of retries after the disk has failed.
 pub const RETRY_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A change that was asked for.
+/// A submitted change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
@@ -37,9 +37,9 @@ pub struct Store {
     pub(super) state: State,
     pub(super) segments: Segments,
     pub(super) phase: Phase,
-    /// Records of before the start that are not known to be durable. They are written once more before anything else.
+    /// Loaded records that are not known to be durable. They are written once more before anything else.
     pub(super) uncertain: Vec<Uncertain>,
-    /// Records of a segment that is to go. What of them is needed is in the next batch.
+    /// Records of a segment that is to be removed. The needed ones are in the next batch.
     pub(super) leaving: Vec<(Logged, Vec<u8>)>,
     pub(super) aborting: Option<Aborting>,
     pub(super) retry_at: Option<Instant>,
@@ -54,12 +54,12 @@ pub struct Store {
 }
 
 impl Store {
-    /// The store as it was read from the disk. `rng` gives files their names.
+    /// The store with the loaded state. `rng` provides file names.
     pub fn new(settings: Settings, recovered: Recovered, rng: StdRng) -> Self {
         let Recovered { state, files, uncertain, report, reserve_len, orphans, checkpoint } = recovered;
         let has_reserve = reserve_len >= settings.reserve_octets;
-        // What cannot be read now is perhaps read again by somebody who brings the disk to it. And the next start would
-        // take the other one of two files.
+        // Unreadable data may become readable on another machine. And the next start could choose the other one of two
+        // files.
         let twice = report.segments_twice.iter().filter_map(|file| segment_number(file));
         let left_alone = state.harm.damaged.iter().copied().chain(twice).collect();
         let upkeep = Upkeep::new(orphans, has_reserve, checkpoint, left_alone);
@@ -84,7 +84,7 @@ impl Store {
         }
     }
 
-    /// What is stored.
+    /// The stored state.
     pub fn state(&self) -> &State {
         &self.state
     }
@@ -94,17 +94,17 @@ impl Store {
         Some((self.segments.file(number)?, self.segments.files.get(&number)?.marker))
     }
 
-    /// Whether all that is known is durable, or nothing is written as a newer program has written. Until then changes
-    /// wait, and nobody is to be told of [what is known](Store::state): it may not be there any more after a power cut.
+    /// Whether the loaded state is durable, or nothing is written because of a newer program. Until then changes wait,
+    /// and the [state](Store::state) must not be shown: it may be gone after a power cut.
     pub fn is_ready(&self) -> bool {
         self.uncertain.is_empty() || self.is_newer
     }
 
-    /// Asks for a change. What comes of it [is told](Store::poll_outcome) by the ticket.
+    /// Submits a change. [`Store::poll_outcome`] reports its outcome with the ticket.
     ///
     /// # Errors
     ///
-    /// [`Refused::Busy`], [`Refused::Newer`], or the disk is full or fails; other refusals are told later.
+    /// [`Refused::Busy`], [`Refused::Newer`], or the disk is full or fails; other rejections come later.
     pub fn submit(&mut self, mut change: Change) -> Result<Ticket, Refused> {
         if let Change::Accept(accept, _) = &mut change {
             accept.body = Body::Inline;
@@ -120,7 +120,7 @@ impl Store {
         Ok(ticket)
     }
 
-    /// Whether the store takes messages now.
+    /// Whether the store accepts messages now.
     ///
     /// # Errors
     ///
@@ -129,7 +129,7 @@ impl Store {
         self.admit(true)
     }
 
-    /// Why the store takes no messages, or took none when it tried last.
+    /// Why the store accepts no messages, or accepted none at the last try.
     pub fn trouble(&self) -> Option<Refused> {
         if self.is_newer {
             Some(Refused::Newer)
@@ -150,13 +150,13 @@ impl Store {
         if grows && self.upkeep.is_full() { Err(Refused::NoRoom) } else { Ok(()) }
     }
 
-    /// Whether a message is taken now, beside the changes that wait.
+    /// Whether a message is accepted now, besides the pending changes.
     fn admit_message(&self) -> Result<(), Refused> {
         self.admit(true)?;
         if self.has_enough() { Err(Refused::Busy) } else { Ok(()) }
     }
 
-    /// Whether no more messages are taken before some changes are durable.
+    /// Whether no more messages are accepted before some changes are durable.
     fn has_enough(&self) -> bool {
         self.pending.len() >= PENDING_MAX || self.pending_octets >= PENDING_OCTETS_MAX
     }
@@ -171,18 +171,18 @@ impl Store {
         ticket
     }
 
-    /// Begins a message, whose octets then [come](Store::chunk).
+    /// Begins a draft, whose octets then [come](Store::chunk).
     ///
     /// # Errors
     ///
-    /// The store takes no messages, or [`DRAFTS_MAX`] are on their way in, or too much waits for the disk.
+    /// The store accepts no messages, or there are [`DRAFTS_MAX`] drafts, or too much waits for the disk.
     pub fn begin(&mut self) -> Result<DraftId, Refused> {
         self.begin_from(None)
     }
 
-    /// The same of a message that comes from the source `stranger`. Strangers have no more than three quarters of the
-    /// files and of the memory, and one of them no more than
-    /// [`STRANGERS_LARGE_DRAFTS_MAX`](super::STRANGERS_LARGE_DRAFTS_MAX) files.
+    /// The same for a message from the source `stranger`. Strangers have no more than three quarters of the files and
+    /// of the memory, and one of them no more than [`STRANGERS_LARGE_DRAFTS_MAX`](super::STRANGERS_LARGE_DRAFTS_MAX)
+    /// files.
     ///
     /// # Errors
     ///
@@ -195,22 +195,22 @@ impl Store {
         Ok(self.drafts.begin(stranger))
     }
 
-    /// Whether octets of the message are still to be written before it takes more.
+    /// Whether octets of the draft are still to be written before it accepts more.
     pub fn is_draft_full(&self, id: DraftId) -> bool {
         self.drafts.all.get(&id).is_some_and(|draft| draft.is_full() && draft.failed().is_none())
     }
 
-    /// A part of a message on its way in.
+    /// A part of a draft.
     ///
     /// # Errors
     ///
-    /// The message cannot be stored, or is none.
+    /// The draft cannot be stored, or does not exist.
     pub(super) fn draft_part(&self, id: DraftId, offset: u64, len: usize) -> Result<Part, Refused> {
         let draft = self.drafts.all.get(&id).filter(|draft| draft.is_open()).ok_or(Refused::NoDraft)?;
         draft.failed().map_or_else(|| Ok(draft.part(offset, len)), |refused| Err(refused.clone()))
     }
 
-    /// Takes further octets of a message. While [it is full](Store::is_draft_full) the caller waits before the next.
+    /// Adds octets to a draft. While [it is full](Store::is_draft_full) the caller waits before the next.
     ///
     /// # Errors
     ///
@@ -233,11 +233,11 @@ impl Store {
         Ok(())
     }
 
-    /// Accepts a message all of whose octets have come. What comes of it [is told](Store::poll_outcome) by the ticket.
+    /// Commits a complete draft. [`Store::poll_outcome`] reports its outcome with the ticket.
     ///
     /// # Errors
     ///
-    /// There is no such message. Or it is refused, as too much waits for the disk or that fails, and given up.
+    /// There is no such draft. Or it is rejected, as too much waits for the disk or that fails, and aborted.
     pub fn commit(&mut self, id: DraftId, accept: Accept) -> Result<Ticket, Refused> {
         if !self.drafts.all.get(&id).is_some_and(super::draft::Draft::is_open) {
             return Err(Refused::NoDraft);
@@ -254,7 +254,7 @@ impl Store {
         Ok(ticket)
     }
 
-    /// Gives up a message that is not committed. There need not be one.
+    /// Aborts a draft, if it exists and is not committed.
     pub fn give_up(&mut self, id: DraftId) {
         if let Some(draft) = self.drafts.all.get_mut(&id).filter(|draft| draft.is_open()) {
             draft.give_up();
@@ -278,13 +278,13 @@ impl Store {
         }
     }
 
-    /// What became of a change. Each ticket is told of once.
+    /// The outcome of a change, once for each ticket.
     pub fn poll_outcome(&mut self) -> Option<(Ticket, Result<Stored, Refused>)> {
         self.outcomes.pop_front()
     }
 
-    /// What is to be done with the disk now. Each is done, and [told](Store::handle_done), in any order; of one lane
-    /// there is one at a time.
+    /// The next request to the disk. The outcomes are passed to [`Store::handle_done`] in any order; each lane has one
+    /// request at a time.
     pub fn poll_request(&mut self, now: Instant) -> Option<Request> {
         loop {
             if let Some(task) = self.poll_log(now) {
@@ -296,7 +296,7 @@ impl Store {
             if let Some(task) = self.poll_upkeep(now) {
                 return Some(Request { lane: Lane::Upkeep, task });
             }
-            // What leaves a segment is for the log.
+            // The log copies the records that leave a segment.
             let is_log_waiting = self.retry_at.is_some_and(|at| now < at);
             if self.leaving.is_empty() || !matches!(self.phase, Phase::Idle) || is_log_waiting {
                 return None;
@@ -310,7 +310,7 @@ impl Store {
         log.into_iter().chain(self.upkeep_due()).min()
     }
 
-    /// Takes what became of the request of `lane`.
+    /// Handles the outcome of the request of `lane`.
     pub fn handle_done(&mut self, now: Instant, lane: Lane, done: io::Result<Answer>) {
         match lane {
             Lane::Log => self.log_done(now, done),

@@ -31,12 +31,12 @@ impl Lines {
     }
 }
 
-/// A line in the making; it ends when this goes.
+/// A line in the making; it ends on drop.
 #[derive(Debug)]
 pub(super) struct Line<'a>(&'a mut String);
 
 impl Line<'_> {
-    /// Adds a number, or what else needs no escape.
+    /// Adds a number, or another value without escapes.
     pub fn number(self, value: impl Display) -> Self {
         self.0.push(' ');
         self.0.push_str(&value.to_string());

@@ -1,5 +1,5 @@
-//! What the store does beside the log, one request at a time: it removes files that nothing needs, keeps room for
-//! deletions, makes checkpoints, and compacts.
+//! The store's background work, one request at a time: removal of unreferenced files, the reserve, checkpoints, and
+//! compaction.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -19,45 +19,45 @@ use super::request::{Answer, Task};
 use super::start::PART_OCTETS;
 use super::store::{RETRY_INTERVAL, Store};
 
-/// The octets that are kept for deletions, and for the batches that a start writes once more.
+/// The octets that are reserved for deletions, and for the batches that a start writes once more.
 pub const RESERVE_OCTETS: u64 = 8 << 20;
 /// A checkpoint is made so long after the log has grown, at the latest.
 pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(600);
-/// The longest that the store waits before it writes again what the disk had no room for.
+/// The longest pause before a write that had no room is tried again.
 pub const PAUSE_MAX: Duration = Duration::from_secs(600);
-/// Records of a segment that is compacted that are looked at for one batch, and their octets.
+/// The most records, and octets, of a compacted segment that one batch handles.
 const LEAVING_MAX: usize = 64;
 const LEAVING_OCTETS_MAX: usize = 1 << 20;
 /// Facts that these records speak of; that of one record may be beyond it.
 const LEAVING_FACTS_MAX: usize = 1000;
 
-/// What is done, and what is known of the disk.
+/// The background work, and the state of the disk.
 #[derive(Debug)]
 pub(super) struct Upkeep {
     /// Large bodies of before the start that no record names.
     orphans: Vec<BodyName>,
-    /// What is done, or to be done next.
+    /// The current or next step.
     doing: Option<Doing>,
-    /// Whether a request is under way.
+    /// Whether a request is in progress.
     is_busy: bool,
     has_reserve: bool,
     is_full: bool,
-    /// When the reserve is made again, if there is none.
+    /// When a missing reserve is created again.
     reserve_due: Option<Instant>,
     reserve_pause: Pause,
     checkpoint_pause: Pause,
     trouble: Option<Refused>,
-    /// Octets of the log behind the last checkpoint, and when that is to be made anew.
+    /// Octets of the log after the last checkpoint, and the limit for a new one.
     grown: u64,
     checkpoint_due: Option<Instant>,
-    /// The segment that the checkpoint on the disk goes up to.
+    /// The segment at which the checkpoint on the disk ends.
     checkpoint: Option<u32>,
     /// Segments that are not compacted, as they are damaged or could not be.
     left_alone: BTreeSet<u32>,
-    /// Segments of which there was no room for what is needed.
+    /// Segments whose needed records had no room.
     without_room: BTreeSet<u32>,
-    /// Octets of records in each segment that say what others said, and are needed as long as those are: copies of what
-    /// was tried or has ended, and what mailboxes are. To copy them once more makes nothing smaller.
+    /// Octets of records in each segment that repeat others, and are needed as long as those are: copies of attempts or
+    /// ends, and states of mailboxes. Copying them again would gain nothing.
     repeated: BTreeMap<u32, u64>,
     /// Octets of other records that have come since.
     new_octets: u64,
@@ -85,7 +85,7 @@ enum Doing {
     RemoveBody(BodyName),
     CutReserve,
     CutFailedReserve,
-    /// The disk is asked whether it has room for it.
+    /// Queries the disk's free space for it.
     FindRoomForReserve,
     WriteReserve,
     SyncReserve,
@@ -97,7 +97,7 @@ enum Doing {
     RenameCheckpoint(Writer),
     SettleCheckpoint(Writer),
     ReadSegment(Box<Compaction>, u64),
-    /// What the segment's records leave is in a batch.
+    /// The segment's needed records are in a batch.
     Copy(Box<Compaction>),
     RemoveSegment(u32),
     SettleSegment(u32),
@@ -137,12 +137,12 @@ impl Upkeep {
         }
     }
 
-    /// Whether only what needs little room is written.
+    /// Whether only small records are written.
     pub fn is_full(&self) -> bool {
         self.is_full
     }
 
-    /// Why the disk refused the last time.
+    /// Why the disk failed the last time.
     pub fn trouble(&self) -> Option<Refused> {
         self.trouble.clone()
     }
@@ -157,18 +157,18 @@ impl Upkeep {
         self.trouble = None;
     }
 
-    /// So many octets of a batch in `segment` only repeat what other records said, and so many are new.
+    /// Records that so many octets of a batch in `segment` only repeat other records, and so many are new.
     pub fn repeated(&mut self, segment: u32, octets: u64, new_octets: u64) {
         *self.repeated.entry(segment).or_default() += octets;
         self.new_octets = self.new_octets.saturating_add(new_octets);
-        // By now much of it need not be repeated any more, and trying costs less than what has come.
+        // By now much of it is not needed any more, and a compaction costs less than the log's growth.
         if self.new_octets > self.repeated.values().sum() {
             self.repeated.clear();
             self.new_octets = 0;
         }
     }
 
-    /// What of the records that leave is needed is durable, or why it is not.
+    /// Handles the outcome of the batch with the needed records.
     pub fn copies_done(&mut self, done: Result<(), &Refused>) {
         match self.doing.take() {
             Some(Doing::Copy(compaction)) if done.is_ok() => {
@@ -208,13 +208,13 @@ impl Store {
         !self.upkeep.is_busy && self.is_ready() && !self.is_newer()
     }
 
-    /// When there will be something to do beside the log, if nothing else happens.
+    /// When background work is due, if nothing else happens.
     pub(super) fn upkeep_due(&self) -> Option<Instant> {
         self.upkeep.due(self.may_make_checkpoint()).filter(|_| self.is_upkeep_possible())
     }
 
-    /// A checkpoint ends behind the last segment. As long as that has records that are refused, and no other says so,
-    /// whoever reads all of the log takes them, and whoever begins at the checkpoint does not.
+    /// A checkpoint ends after the last segment. As long as that has rejected records without an abort in another one,
+    /// reading the whole log would apply them, and starting at the checkpoint would not.
     fn may_make_checkpoint(&self) -> bool {
         !self.upkeep.is_full && self.aborting.is_none()
     }
@@ -287,8 +287,8 @@ impl Store {
         }
     }
 
-    /// A segment of which most is not needed, or that is short; on a full disk one of which nearly nothing is. The
-    /// checkpoint knows what is in it, and a later segment begins with what all mailboxes are.
+    /// A segment of which most is not needed, or a short one; on a full disk one of which nearly nothing is needed. The
+    /// checkpoint has its content, and a later segment begins with the state of all mailboxes.
     fn segment_to_compact(&self) -> Option<u32> {
         let open = self.segments.open()?;
         let before = self.upkeep.checkpoint?.min(open);
@@ -306,7 +306,7 @@ impl Store {
         self.segments.files.range(..before).find(is_candidate).map(|(number, _)| *number)
     }
 
-    /// Goes on with a segment, as far as what was read of it goes.
+    /// Continues with a segment, as far as it was read.
     fn scan(&mut self, mut compaction: Box<Compaction>) -> Option<Doing> {
         let segment = compaction.segment;
         let marker = self.segments.files.get(&segment)?.marker;
@@ -343,7 +343,7 @@ impl Store {
                     return Some(Doing::ReadSegment(compaction, offset));
                 }
                 Some(Step::End) if self.leaving.is_empty() => {
-                    // Else something of it was not where it should be.
+                    // Otherwise a part of it was misplaced.
                     let is_needed = self.state.is_needed(segment);
                     return if is_needed {
                         self.leave_alone(segment)
@@ -360,7 +360,7 @@ impl Store {
         }
     }
 
-    /// The same of one that is damaged, which the next starts are to know.
+    /// The same for a damaged one, of which later starts have to know.
     fn leave_damaged(&mut self, segment: u32) -> Option<Doing> {
         self.state.harm.damaged.insert(segment);
         self.leave_alone(segment)
@@ -388,7 +388,7 @@ impl Store {
                 None
             }
             Doing::CutReserve => Some(Doing::FindRoomForReserve),
-            // Some is left for what is stored meanwhile, and for others.
+            // Some room is left for new records, and for other programs.
             Doing::FindRoomForReserve if space / 2 < self.settings.reserve_octets => {
                 self.upkeep.reserve_due = Some(now + RETRY_INTERVAL);
                 None

@@ -8,8 +8,8 @@ pub fn write(secs: u64) -> String {
     format!("{weekday} {month} {day:2} {hour:02}:{minute:02}:{second:02} {year}")
 }
 
-/// The date that begins with the first of `words` and what it is in seconds since 1970; the seconds and a zone, before
-/// or behind the year, can be there or not, and `remote from` and a name behind it. `None` if it is no date.
+/// Parses the date that begins with the first of `words`, in seconds since 1970; seconds and a zone, before or after
+/// the year, are optional, as is `remote from` with a name after it. `None` if it is no date.
 pub fn read(words: &[&str]) -> Option<u64> {
     let (weekday, rest) = words.split_first()?;
     WEEKDAYS.contains(weekday).then_some(())?;
@@ -20,7 +20,7 @@ pub fn read(words: &[&str]) -> Option<u64> {
     let second = fields.next().unwrap_or(Some(0))?;
     let is_year = |word: &&str| word.len() == 4 && word.bytes().all(|octet| octet.is_ascii_digit());
     let at = rest.iter().take(3).position(is_year)?;
-    // A sentence goes on behind its date.
+    // A sentence continues after its date.
     let is_end = matches!(&rest[at + 1..], [] | [_] | ["remote", "from", ..] | [_, "remote", "from", ..]);
     is_end.then_some(())?;
     let (year, day): (u64, u64) = (rest[at].parse().ok()?, day.parse().ok()?);

@@ -1,4 +1,4 @@
-//! What people see of a message: its header decoded, and its text. (RFC 2045, RFC 2047, RFC 2231)
+//! The presentation of a message: its header decoded, and its text. (RFC 2045, RFC 2047, RFC 2231)
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -11,30 +11,30 @@ use mail_parser::{Address, HeaderName, Message, MessageParser, MessagePart, Mime
 
 use crate::words::folded;
 
-/// What of an unreasonable message is shown of one field, in characters.
+/// The most characters of one field.
 const FIELD_CHARS_MAX: usize = 1000;
-/// The attachments that are told of.
+/// The most attachments that are listed.
 const ATTACHMENTS_MAX: usize = 100;
 
-/// The header of a message, decoded, without control characters. What is not there is empty.
+/// The header of a message, decoded, without control characters. Missing fields are empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Who says that it is from them.
+    /// From.
     pub from: String,
-    /// For whom it says that it is.
+    /// To.
     pub to: String,
-    /// What it is about.
+    /// Subject.
     pub subject: String,
-    /// When it says that it was written. (RFC 3339)
+    /// Date. (RFC 3339)
     pub date: String,
     /// Its name, without angle brackets.
     pub message_id: String,
 }
 
-/// What else there is to see.
+/// The other content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Content {
-    /// Its text: what of it is shown first, text made of HTML where there is no other.
+    /// The first displayed text, converted from HTML if there is no other.
     pub text: String,
     /// The files that are in it.
     pub attachments: Vec<Attachment>,
@@ -43,15 +43,15 @@ pub struct Content {
 /// A file in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attachment {
-    /// Its name; empty if it has none.
+    /// The file name; empty without one.
     pub name: String,
-    /// Its type, such as `image/png`; empty if none is said.
+    /// The media type, such as `image/png`; empty without one.
     pub kind: String,
     /// Its length, decoded, in octets.
     pub octets: u64,
 }
 
-/// The header of the message that `octets` begin.
+/// The header of the message `octets`.
 pub fn head(octets: &[u8]) -> Head {
     let Some(message) = MessageParser::default().parse_headers(octets) else { return Head::default() };
     Head {
@@ -63,7 +63,7 @@ pub fn head(octets: &[u8]) -> Head {
     }
 }
 
-/// What is in the message that `octets` are.
+/// The content of the message `octets`.
 pub fn content(octets: &[u8]) -> Content {
     let look = |message: &Message<'_>| {
         let texts = message.text_body.iter().filter_map(|id| shown(octets, message.part(*id)?));
@@ -77,15 +77,14 @@ pub fn content(octets: &[u8]) -> Content {
     with_message(octets, look).unwrap_or_default()
 }
 
-/// Whether `text`, in whatever case, is in the header, in the text or in a name of an attachment of the message that
-/// `octets` are.
+/// Whether `text`, in any case, is in the header, in the text or in the name of an attachment of the message `octets`.
 pub fn contains(octets: &[u8], text: &str) -> bool {
     let text = folded(text);
     let is_in = |field: &str| folded(field).contains(&text);
     let look = |message: &Message<'_>| {
         let persons = [message.from(), message.to(), message.cc()].into_iter().flatten();
         let mut bodies = message.text_body.iter().filter_map(|id| shown(octets, message.part(*id)?));
-        // A part that is plain text stands for HTML, too.
+        // A plain text part is also listed as HTML.
         let plain: BTreeSet<_> = message.text_body.iter().collect();
         let mut html = message.html_body.iter().filter_map(|id| {
             let part = message.part(*id)?;
@@ -104,10 +103,10 @@ pub fn contains(octets: &[u8], text: &str) -> bool {
     with_message(octets, look).unwrap_or_default()
 }
 
-/// Has `look` see the message that `octets` are; `None` if they are none.
+/// Passes the parsed message `octets` to `look`; `None` if they are no message.
 ///
-/// The parser decodes nothing, and what it has made is taken apart here: it would do both for messages within messages
-/// by a recursion that is as deep as their sender likes.
+/// The parser is used without decoding, and its result is taken apart here: it would otherwise recurse into nested
+/// messages as deeply as their sender likes.
 fn with_message<T>(octets: &[u8], look: impl FnOnce(&Message<'_>) -> T) -> Option<T> {
     let parser = MessageParser::new().with_minimal_headers().with_message_ids();
     let message = parser.ignore_header(HeaderName::ContentTransferEncoding).parse(octets)?;
@@ -122,7 +121,7 @@ fn with_message<T>(octets: &[u8], look: impl FnOnce(&Message<'_>) -> T) -> Optio
     Some(seen)
 }
 
-/// The octets of a part of the message that `octets` are, if it is encoded in a way that can be decoded.
+/// The octets of a part of the message `octets`, if its encoding is known.
 fn decoded(octets: &[u8], part: &MessagePart<'_>) -> Option<Vec<u8>> {
     let of = |from: u32, to: u32| octets.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
     let mut headers = part.headers.iter();
@@ -147,7 +146,7 @@ fn text_of<'x>(octets: &[u8], part: &'x MessagePart<'_>) -> Option<Cow<'x, str>>
     }))
 }
 
-/// What a person reads of a part that is text.
+/// The readable text of a text part.
 fn shown<'x>(octets: &[u8], part: &'x MessagePart<'_>) -> Option<Cow<'x, str>> {
     let text = text_of(octets, part)?;
     Some(if matches!(part.body, PartType::Html(_)) { Cow::Owned(html_to_text(&text)) } else { text })
@@ -246,7 +245,7 @@ mod tests {
         assert_eq!(super::head(long.as_bytes()).subject.len(), FIELD_CHARS_MAX);
     }
 
-    /// What is nested without end takes neither the stack nor the memory that it names.
+    /// Deep nesting exhausts neither the stack nor the memory.
     #[test]
     fn messages_within_messages_and_parts_within_parts_are_looked_at_however_deep_they_are() {
         let messages = "Content-Type: message/rfc822\r\n\r\n".repeat(100_000);

@@ -1,11 +1,10 @@
 //! A mailbox as files of other programs.
 //!
-//! The store is only read, and a gateway may be running there: a message that has moved while it was looked for is
-//! looked up again, one that was removed is not missed. A message that cannot be read is told, and the others are
-//! written.
+//! The store is only read, and a gateway may be running: a message that moves meanwhile is looked up again, and a
+//! removed one is skipped. An unreadable message is reported, and the others are written.
 //!
-//! A Maildir can be exported to again: what is there stays and gets its flags of now, what came since is added.
-//! Messages that were removed from the mailbox stay there.
+//! A Maildir can be exported to again: existing messages get their current flags, new ones are added. Messages that
+//! were removed from the mailbox stay there.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +30,7 @@ const BATCH_OCTETS_MAX: u64 = 64 << 20;
 /// How often a message that has moved is looked up again.
 const LOOKUPS_MAX: usize = 3;
 
-/// What was done.
+/// The counts of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Messages that were written.
@@ -80,7 +79,7 @@ impl From<Unreadable> for Failed {
     }
 }
 
-/// What is written to.
+/// The destination.
 #[derive(Debug)]
 pub enum Output {
     /// A directory.
@@ -185,7 +184,7 @@ pub struct MaildirOutput {
     root: PathBuf,
     folders: BTreeMap<FolderId, FolderOutput>,
     open: Option<OpenFile>,
-    /// Files that are not durable, and what they are called then.
+    /// Files that are not durable, with their final names.
     waiting: Vec<(PathBuf, PathBuf)>,
     waiting_octets: u64,
 }
@@ -233,7 +232,7 @@ impl MaildirOutput {
         Ok(())
     }
 
-    /// Whether the message is there. It gets its flags of now.
+    /// Whether the message exists. It gets its current flags.
     fn is_there(&mut self, item: &Item<'_>) -> io::Result<bool> {
         let Some(folder) = self.folders.get(&item.entry.folder) else { return Ok(false) };
         let base = item.base_name();
@@ -277,7 +276,7 @@ impl MaildirOutput {
         if is_batch { self.settle() } else { Ok(()) }
     }
 
-    /// Gives the files their names once they are durable: no name is ever of a part of a message.
+    /// Renames the files once they are durable: a final name never has a part of a message.
     fn settle(&mut self) -> io::Result<()> {
         self.sync()?;
         self.waiting_octets = 0;
@@ -295,7 +294,7 @@ pub struct MboxOutput {
     path: PathBuf,
     part: PathBuf,
     writer: mbox::Writer<BufWriter<File>>,
-    /// Where the message begins.
+    /// The offset of the message.
     start: u64,
     /// Whether it has its name.
     is_finished: bool,
@@ -317,7 +316,7 @@ impl MboxOutput {
         let file = self.writer.get_mut();
         file.flush()?;
         file.get_ref().sync_all()?;
-        // A rename would replace a file that has come meanwhile.
+        // A rename would replace a file created meanwhile.
         match fs::hard_link(&self.part, &self.path) {
             Ok(()) => fs::remove_file(&self.part)?,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(is_there(&self.path)),
@@ -336,13 +335,13 @@ fn is_there(path: &Path) -> io::Error {
 impl Drop for MboxOutput {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What is left of it is of no use, and it harms nobody if it stays.
+            // The remains are useless and harmless.
             _ = fs::remove_file(&self.part);
         }
     }
 }
 
-/// Exports the mailbox `name`. `progress` is told of each message.
+/// Exports the mailbox `name`. `progress` is called for each message.
 ///
 /// # Errors
 ///
@@ -373,7 +372,7 @@ pub fn export(
             sums.unchanged += 1;
             continue;
         }
-        // Where it is as far as is known by now.
+        // Its current position.
         let mut place = mailbox_named(&recovered, name)?.entry(entry.uid).copied();
         let mut lookups = 0;
         while let Some(entry) = place.take() {

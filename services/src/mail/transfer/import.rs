@@ -1,9 +1,9 @@
-//! Messages of other programs' files, taken into the store.
+//! The import of messages from other programs' files.
 //!
-//! Each is accepted for one mailbox, with the origin [`Imported`](Origin::Imported), and durable when that is told. A
-//! message whose octets the same folder of the mailbox held before is not taken a second time: so files can be imported
-//! again, after a part of them was refused, and nothing comes twice. A message that the files have twice is taken
-//! twice. What its owner has deleted since comes back. Flags and times are not compared.
+//! Each is accepted for one mailbox, with the origin [`Imported`](Origin::Imported), and durable when that is reported.
+//! A message whose octets are already in the same folder of the mailbox is skipped: so an interrupted import can be
+//! repeated without duplicates. A message that the files have twice is imported twice. A message that its owner has
+//! deleted since is imported again. Flags and times are not compared.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,19 +22,19 @@ use crate::mail::store::{
     Unreadable, each_body_part,
 };
 
-/// Octets that are given to the store at a time.
+/// The octets that are passed to the store at a time.
 const PART_OCTETS: usize = 64 << 10;
 /// Messages that are made durable together, and their octets.
 const BATCH_MAX: usize = 256;
 const BATCH_OCTETS_MAX: u64 = 4 << 20;
 
-/// Takes messages into a mailbox.
+/// Imports messages into a mailbox.
 pub struct Importer<'a> {
     store: OfflineStore<'a>,
     mailbox: MailboxId,
     /// The time of day, in seconds since 1970.
     time: u64,
-    /// What the folders hold, by the length of the messages. So only those are read that can be the same.
+    /// The folders' messages by length, so that only possible duplicates are read.
     known: BTreeMap<(FolderId, u64), Vec<Known>>,
     keys: (u64, u64),
     open: Option<Open>,
@@ -48,7 +48,7 @@ pub struct Importer<'a> {
 enum Known {
     Unread(Uid),
     Read(u128),
-    /// It is not readable, so nothing is known to be the same.
+    /// It is unreadable, so nothing equals it.
     Unreadable,
 }
 
@@ -61,7 +61,7 @@ struct Open {
     hasher: SipHasher24,
 }
 
-/// What is known of a message beside its octets.
+/// The properties of a message besides its octets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// Its folder; `None` for the inbox.
@@ -72,11 +72,11 @@ pub struct Meta {
     pub time: u64,
     /// The file that it is from.
     pub source: String,
-    /// Who sent it; empty if that is not known.
+    /// The sender; empty if unknown.
     pub return_path: String,
 }
 
-/// What was done.
+/// The counts of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sums {
     /// Messages that are stored now.
@@ -85,16 +85,16 @@ pub struct Sums {
     pub octets: u64,
     /// Messages that were there already.
     pub known: u64,
-    /// Messages without an octet, which are none.
+    /// Empty messages, which are skipped.
     pub empty: u64,
 }
 
-/// Why there is no further message taken. Those that [`Importer::sums`] counts are stored.
+/// Why the import stops. Messages in [`Importer::sums`] are stored.
 #[derive(Debug)]
 pub enum ImportError {
-    /// The store refuses.
+    /// The store has rejected a change.
     Refused(Refused),
-    /// What is to be imported cannot be read.
+    /// The source cannot be read.
     Io(io::Error),
 }
 
@@ -122,12 +122,12 @@ impl From<io::Error> for ImportError {
 }
 
 impl<'a> Importer<'a> {
-    /// Imports into the mailbox `name`, which is made if there is none, and gets room for `quota` octets. `time` is the
-    /// time of day in seconds since 1970.
+    /// Imports into the mailbox `name`, created if missing, with the quota `quota`. `time` is the time of day in
+    /// seconds since 1970.
     ///
     /// # Errors
     ///
-    /// The store refuses.
+    /// An error of the store.
     pub fn new(
         mut store: OfflineStore<'a>,
         name: &str,
@@ -156,7 +156,7 @@ impl<'a> Importer<'a> {
         })
     }
 
-    /// What was done and is durable.
+    /// The counts of durable messages.
     pub fn sums(&self) -> Sums {
         let waiting = self.waiting.len() as u64;
         Sums {
@@ -166,11 +166,11 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Takes octets of a message.
+    /// Adds octets of a message.
     ///
     /// # Errors
     ///
-    /// The store refuses.
+    /// An error of the store.
     pub fn part(&mut self, octets: &[u8]) -> Result<(), ImportError> {
         if octets.is_empty() {
             return Ok(());
@@ -205,7 +205,7 @@ impl<'a> Importer<'a> {
         Ok(())
     }
 
-    /// Gives up the message that is being read, if one is.
+    /// Aborts the current message, if there is one.
     pub fn give_up(&mut self) {
         if let Some(open) = self.open.take() {
             self.store.store.give_up(open.draft);
@@ -216,7 +216,7 @@ impl<'a> Importer<'a> {
     ///
     /// # Errors
     ///
-    /// The store refuses.
+    /// An error of the store.
     pub fn end(&mut self, meta: &Meta) -> Result<(), ImportError> {
         self.flush()?;
         let Some(Open { draft, len, hasher, .. }) = self.open.take() else {
@@ -252,11 +252,11 @@ impl<'a> Importer<'a> {
         }
     }
 
-    /// Makes all durable that was taken.
+    /// Makes all imported messages durable.
     ///
     /// # Errors
     ///
-    /// The store refuses some of it.
+    /// The store has rejected some of them.
     pub fn finish(&mut self) -> Result<(), ImportError> {
         self.store.settle();
         let mut refused = None;
@@ -279,11 +279,11 @@ impl<'a> Importer<'a> {
         refused.map_or(Ok(()), |refused| Err(refused.into()))
     }
 
-    /// The folder of that name, which is made if there is none.
+    /// The folder of that name, created if missing.
     ///
     /// # Errors
     ///
-    /// The store refuses.
+    /// An error of the store.
     pub fn folder(&mut self, name: Option<&str>) -> Result<FolderId, ImportError> {
         let Some(name) = name else { return Ok(FolderId(0)) };
         let mailbox = self.store.state().mailbox(self.mailbox).ok_or(Refused::NoMailbox(self.mailbox))?;

@@ -19,7 +19,7 @@ impl ToCrlf {
     }
 }
 
-/// Makes CRLF LF, so that [`ToCrlf`] makes of that what it was: a CRLF behind a CR stays.
+/// Converts CRLF to LF, so that [`ToCrlf`] restores it: a CRLF after a CR stays.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ToLf {
     /// Whether a CR is held back.

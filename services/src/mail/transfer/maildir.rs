@@ -1,8 +1,8 @@
 //! The names of a Maildir: of messages, with their flags, and of folders (Maildir++).
 //!
-//! A folder `Büro/Alt` is the subdirectory `.B&APw-ro.Alt`: levels are divided by dots, and what is not printable ASCII
-//! is in the modified UTF-7 of IMAP (RFC 3501, section 5.1.3), as is a dot of the name itself, and a `/` that has no
-//! level before it.
+//! A folder `Büro/Alt` is the subdirectory `.B&APw-ro.Alt`: dots separate levels, and characters other than printable
+//! ASCII are in the modified UTF-7 of IMAP (RFC 3501, section 5.1.3), as is a dot of the name itself, and a `/` without
+//! a level before it.
 
 use data_encoding::BASE64_NOPAD;
 
@@ -71,7 +71,7 @@ fn flush(encoded: &mut Vec<u8>, name: &mut String) {
     }
 }
 
-/// The folder whose subdirectory is called so. What is not encoded as it should be stands for itself.
+/// The folder of this subdirectory. Invalid encoding is taken literally.
 pub fn folder_of(directory: &str) -> Option<String> {
     let name = directory.strip_prefix('.').filter(|name| !name.is_empty() && !name.starts_with('.'))?;
     Some(decode(name).unwrap_or_else(|| name.replace('.', "/")))

@@ -1,12 +1,12 @@
 //! The mbox format: messages behind one another, each behind a line `From SENDER DATE`. (RFC 4155)
 //!
-//! Lines of a message that look like that line get a `>` before them, and those that begin so already one more
-//! ("mboxrd"), so that each message comes back as it was. Reading takes one `>` away, which is right for mboxrd, and
-//! for mboxo in all but lines that began with `>From ` themselves. In mboxo and in files that quote nothing a line that
-//! begins with `From ` and has no date is text.
+//! Lines of a message that look like that line are quoted by a `>`, and those that are quoted already by one more
+//! ("mboxrd"), so that messages are restored exactly. Reading removes one `>`, which is right for mboxrd, and for mboxo
+//! in all but lines that began with `>From ` themselves. In mboxo and in files without quoting a line that begins with
+//! `From ` and has no date is text.
 //!
-//! Three lines stand before a message's own: `Status`, `X-Status` and `X-Folder`, with its flags and its folder.
-//! Reading takes these away if they stand there.
+//! Three lines precede a message's own: `Status`, `X-Status` and `X-Folder`, with its flags and its folder. Reading
+//! removes these there.
 
 use std::io::{self, Write};
 
@@ -15,7 +15,7 @@ use super::lines::ToLf;
 use crate::mail::store::Flags;
 
 pub(super) const FROM: &[u8] = b"From ";
-/// The sender of a message that has none.
+/// The sender of a message without one.
 pub(super) const NOBODY: &str = "MAILER-DAEMON";
 
 /// The letters of the lines `Status` and `X-Status`, by flags.
@@ -42,7 +42,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// What `out` refuses.
+    /// An error of `out`.
     pub fn begin(&mut self, sender: &str, time: u64, flags: Flags, folder: &str) -> io::Result<()> {
         let sender: String = sender.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).collect();
         let sender = if sender.is_empty() { NOBODY } else { &sender };
@@ -60,11 +60,11 @@ impl<W: Write> Writer<W> {
         )
     }
 
-    /// Takes octets of the message.
+    /// Adds octets of the message.
     ///
     /// # Errors
     ///
-    /// What `out` refuses.
+    /// An error of `out`.
     pub fn part(&mut self, octets: &[u8]) -> io::Result<()> {
         let mut text = Vec::with_capacity(octets.len());
         self.lines.push(octets, &mut text);
@@ -75,7 +75,7 @@ impl<W: Write> Writer<W> {
     ///
     /// # Errors
     ///
-    /// What `out` refuses.
+    /// An error of `out`.
     pub fn end(&mut self) -> io::Result<()> {
         let mut text = Vec::new();
         self.lines.finish(&mut text);
@@ -93,13 +93,13 @@ impl<W: Write> Writer<W> {
         self.out.write_all(&out)
     }
 
-    /// What is written to.
+    /// The output.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.out
     }
 }
 
-/// Puts `>` before lines that begin with any number of `>` and `From `.
+/// Quotes lines that begin with any number of `>` and `From `.
 #[derive(Clone, Copy, Debug, Default)]
 struct Quoter {
     /// Octets of the line are written already.
@@ -131,7 +131,7 @@ impl Quoter {
         }
     }
 
-    /// Writes what is held back.
+    /// Writes the held octets.
     fn finish(&mut self, out: &mut Vec<u8>) {
         (0..self.quotes).for_each(|_| out.push(b'>'));
         out.extend_from_slice(&FROM[..self.matched]);

@@ -6,13 +6,13 @@ use super::date;
 use super::mbox::{FROM, NOBODY, STATUS, X_STATUS};
 use crate::mail::store::Flags;
 
-/// A longer line is no `From ` line and says nothing of flags or folders.
+/// A longer line is neither a `From ` line nor one of flags or folders.
 const LINE_OCTETS_MAX: usize = 1024;
 
-/// What is known of a message beside its octets.
+/// The properties of a message besides its octets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Head {
-    /// Who sent it; empty for nobody.
+    /// The sender; empty for none.
     pub sender: String,
     /// Its date, in seconds since 1970.
     pub time: Option<u64>,
@@ -22,7 +22,7 @@ pub struct Head {
     pub folder: Option<String>,
 }
 
-/// Takes messages.
+/// Receives messages.
 pub trait Sink {
     /// Why it does not.
     type Error;
@@ -31,14 +31,14 @@ pub trait Sink {
     ///
     /// # Errors
     ///
-    /// They are not taken.
+    /// They are rejected.
     fn part(&mut self, octets: &[u8]) -> Result<(), Self::Error>;
 
     /// The message ends.
     ///
     /// # Errors
     ///
-    /// It is not taken.
+    /// It is rejected.
     fn end(&mut self, head: &Head) -> Result<(), Self::Error>;
 }
 
@@ -49,19 +49,19 @@ pub struct Parser {
     line: Line,
     /// An empty line, which is the message's if more of the message follows.
     held: Vec<u8>,
-    /// How many kinds of lines are taken away that may stand before the message's own.
+    /// How many kinds of lines that may precede the message's own were removed.
     taken: Option<usize>,
     /// Whether this is the header of a message that another program has written, which has its flags anywhere in it.
     is_header: bool,
-    /// Whether it is a line of the header that is too long to look at.
+    /// Whether it is a header line that is too long to parse.
     is_long: bool,
-    /// Octets of a line before that is known.
+    /// The octets of an undecided line.
     collected: Vec<u8>,
     /// Whether a CR is held back, as LF may follow.
     has_cr: bool,
 }
 
-/// What is known of the line.
+/// The kind of the line.
 #[derive(Debug, Default)]
 enum Line {
     /// So many `>` and letters of [`FROM`].
@@ -73,7 +73,7 @@ enum Line {
     None,
 }
 
-/// The lines that may stand before the message's own, in this order.
+/// The lines that may precede the message's own, in this order.
 const OWN: [&[u8]; 3] = [b"Status: ", b"X-Status: ", b"X-Folder: "];
 /// How many of these are flags, which other programs write anywhere in the header.
 const FLAGS: usize = 2;
@@ -84,11 +84,11 @@ impl Parser {
         Self { line: Line::Start(0, 0), ..Self::default() }
     }
 
-    /// Takes further octets of the file.
+    /// Reads further octets of the file.
     ///
     /// # Errors
     ///
-    /// What `sink` refuses.
+    /// An error of `sink`.
     pub fn push<S: Sink>(&mut self, octets: &[u8], sink: &mut S) -> Result<(), S::Error> {
         if octets.is_empty() {
             return Ok(());
@@ -103,7 +103,7 @@ impl Parser {
         Ok(())
     }
 
-    /// Takes a line, or a part of one.
+    /// Handles a line, or a part of one.
     fn piece<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), S::Error> {
         if self.taken.is_none() && (!self.is_header || self.is_long) {
             self.is_long &= !piece.ends_with(b"\n");
@@ -130,7 +130,7 @@ impl Parser {
         }
     }
 
-    /// Takes a line of a header, or the begin of a long one. Flags in it are read, and stay there.
+    /// Handles a header line, or the beginning of a long one. Flags in it are read, and stay.
     fn header_line<S: Sink>(&mut self, line: &[u8], sink: &mut S) -> Result<(), S::Error> {
         self.is_long = !line.ends_with(b"\n");
         self.is_header = !matches!(line, b"\n" | b"\r\n");
@@ -141,7 +141,7 @@ impl Parser {
         self.text(line, sink)
     }
 
-    /// Takes text of a message, of one line.
+    /// Handles text of a message, of one line.
     fn text<S: Sink>(&mut self, piece: &[u8], sink: &mut S) -> Result<(), S::Error> {
         let mut at = 0;
         while let Some(octet) = piece.get(at) {
@@ -191,7 +191,7 @@ impl Parser {
         Ok(())
     }
 
-    /// A line begins with `From `.
+    /// Handles a line that begins with `From `.
     fn begin_by<S: Sink>(&mut self, line: &[u8], sink: &mut S) -> Result<(), S::Error> {
         let is_whole = line.ends_with(b"\n");
         let head = Head::of_line(line).filter(|_| is_whole);
@@ -214,7 +214,7 @@ impl Parser {
     ///
     /// # Errors
     ///
-    /// What `sink` refuses.
+    /// An error of `sink`.
     pub fn finish<S: Sink>(mut self, sink: &mut S) -> Result<(), S::Error> {
         if mem::take(&mut self.has_cr) {
             self.piece(b"\r", sink)?;
@@ -254,7 +254,7 @@ impl Parser {
 }
 
 impl Head {
-    /// What a `From ` line says. `None` if it has no date.
+    /// Parses a `From ` line. `None` if it has no date.
     fn of_line(line: &[u8]) -> Option<Self> {
         let text = String::from_utf8_lossy(line);
         let words: Vec<_> = text.split_whitespace().skip(1).collect();

@@ -1,12 +1,12 @@
-//! Ways in and out: mailboxes as files of other programs, Maildir and mbox.
+//! Import and export: mailboxes as files of other programs, Maildir and mbox.
 //!
 //! Nothing here needs a running gateway. [`export`] reads only; [`import`](import::Importer) owns the store while it
 //! works.
 //!
 //! | | the store | files |
 //! | --- | --- | --- |
-//! | ends of lines | CRLF | LF, as programs on Unix expect them; CR elsewhere is left alone |
-//! | time of acceptance | seconds since 1970 | the time of a file's last change; the date of a `From ` line, in UTC |
+//! | ends of lines | CRLF | LF, as programs on Unix expect them; other CRs are unchanged |
+//! | time of acceptance | seconds since 1970 | the modification time of a file; the date of a `From ` line, in UTC |
 //! | flags | of the delivery | letters in a file's name; lines `Status` and `X-Status` |
 //! | folders | of the mailbox | Maildir++ subdirectories; lines `X-Folder` |
 

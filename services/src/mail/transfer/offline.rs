@@ -12,7 +12,7 @@ use crate::mail::store::{
 };
 use crate::store::Storage;
 
-/// The mail store of a directory that nobody else uses.
+/// The mail store of a directory without a running gateway.
 pub struct OfflineStore<'a> {
     pub(super) store: Store,
     pub(super) disk: &'a dyn Storage,
@@ -22,11 +22,11 @@ pub struct OfflineStore<'a> {
 }
 
 impl<'a> OfflineStore<'a> {
-    /// Reads what is stored on `disk`. `rng` gives files their names.
+    /// Loads the store on `disk`. `rng` provides file names.
     ///
     /// # Errors
     ///
-    /// The storage refuses to be read.
+    /// An error of the storage.
     pub fn open(disk: &'a dyn Storage, settings: Settings, now: Instant, rng: StdRng) -> io::Result<Self> {
         let recovered = recover(disk)?;
         let was_damaged = recovered.report().is_damaged();
@@ -36,7 +36,7 @@ impl<'a> OfflineStore<'a> {
         Ok(this)
     }
 
-    /// What is stored.
+    /// The stored state.
     pub fn state(&self) -> &State {
         self.store.state()
     }
@@ -46,7 +46,7 @@ impl<'a> OfflineStore<'a> {
         self.was_damaged
     }
 
-    /// Does one thing of those that the store wants done. Whether there was one.
+    /// Performs one request of the store. Returns whether there was one.
     pub(super) fn step(&mut self) -> bool {
         let Some(request) = self.store.poll_request(self.now) else { return false };
         let done = request.task.perform(self.disk);
@@ -54,7 +54,7 @@ impl<'a> OfflineStore<'a> {
         true
     }
 
-    /// Does all that the store wants done.
+    /// Performs all requests of the store.
     pub fn settle(&mut self) {
         while self.step() {}
         while let Some((ticket, outcome)) = self.store.poll_outcome() {
@@ -73,7 +73,7 @@ impl<'a> OfflineStore<'a> {
         self.outcome(ticket)
     }
 
-    /// What became of a change, when all is [settled](OfflineStore::settle).
+    /// The outcome of a change, when all is [settled](OfflineStore::settle).
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ const LOOKUPS_MAX: usize = 3;
 /// Octets of a body that are read at a time.
 const PART_OCTETS: usize = 64 << 10;
 
-/// Reads messages of a mailbox. What came since it was opened is not seen.
+/// Reads messages of a mailbox, as of its opening.
 pub struct Reader<'a> {
     disk: &'a dyn Storage,
     recovered: Recovered,
@@ -32,7 +32,7 @@ impl<'a> Reader<'a> {
         Ok(Self { disk, recovered, mailbox })
     }
 
-    /// What was known of the mailbox when it was read last; `None` if it is gone.
+    /// The mailbox when it was last read; `None` if it is gone.
     pub fn mailbox(&self) -> Option<&Mailbox> {
         self.recovered.state().mailbox(self.mailbox)
     }
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Gives all octets of a message, its own header lines of the delivery first, to `visit` in parts.
+    /// Passes all octets of a message, the delivery's own header lines first, to `visit` in parts.
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl<'a> Reader<'a> {
         Ok(octets)
     }
 
-    /// The octets that a message begins with: `len` of them, or some more.
+    /// The first octets of a message: `len` of them, or some more.
     ///
     /// # Errors
     ///

@@ -13,7 +13,7 @@ use crate::mail::store::Refused;
 /// Octets that are read at a time.
 const PART_OCTETS: usize = 64 << 10;
 
-/// What a path leads to.
+/// The kind of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// A directory with messages and folders.
@@ -24,7 +24,7 @@ pub enum Source {
     Message(PathBuf),
 }
 
-/// What was not imported.
+/// A skipped item.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
     /// The file.
@@ -34,11 +34,11 @@ pub struct Skipped {
 }
 
 impl Source {
-    /// Looks at `path`.
+    /// Determines the kind of `path`.
     ///
     /// # Errors
     ///
-    /// It cannot be read, or is none of these.
+    /// It cannot be read, or is of no known kind.
     pub fn find(path: &Path) -> io::Result<Self> {
         let invalid = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidData, why));
         let metadata = fs::metadata(path)?;
@@ -62,12 +62,12 @@ impl Source {
         }
     }
 
-    /// Imports all of it. `now` is the time of a message that has none, `progress` is told of each message. `skipped`
-    /// gets what could not be imported, which is no reason to stop.
+    /// Imports all of it. `now` is the time of a message without one; `progress` is called for each message. `skipped`
+    /// gets the items that could not be imported, which do not stop the import.
     ///
     /// # Errors
     ///
-    /// The store refuses, or the file cannot be read. What came before is durable.
+    /// An error of the store, or the file cannot be read. Earlier messages are durable.
     pub fn import(
         &self,
         importer: &mut Importer<'_>,
@@ -83,7 +83,7 @@ impl Source {
             }
         };
         importer.give_up();
-        // What came before an error is kept.
+        // Messages before an error are stored.
         let finished = importer.finish();
         imported.and(finished)
     }
@@ -147,7 +147,7 @@ fn import_folder(
     Ok(())
 }
 
-/// What is in a directory, by names. A directory that is missing has nothing.
+/// The entries of a directory by name. A missing directory is empty.
 fn sorted(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let entries = match fs::read_dir(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),

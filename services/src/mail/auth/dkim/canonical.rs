@@ -8,7 +8,7 @@ use crate::crypto::{Sha256, Sha256Digest};
 /// Octets of a canonical body that are digested at a time.
 const PORTION_OCTETS: usize = 4096;
 
-/// How much may change on the way without a signature being broken. (RFC 6376, section 3.4)
+/// The changes in transit that a signature tolerates. (RFC 6376, section 3.4)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Canonicalization {
     /// Nothing, but for empty lines at the end of the body.
@@ -49,10 +49,10 @@ pub fn canonical_field(kind: Canonicalization, field: &[u8], into: &mut Vec<u8>)
     into.extend(b"\r\n");
 }
 
-/// What a body came to.
+/// The digest of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digested {
-    /// SHA-256 of its canonical form, or of the beginning that was asked for.
+    /// SHA-256 of its canonical form, or of the requested prefix.
     pub digest: Sha256Digest,
     /// Octets of all of its canonical form.
     pub octets: u64,
@@ -62,12 +62,12 @@ pub struct Digested {
 pub struct BodyDigest {
     kind: Canonicalization,
     digest: Sha256,
-    /// What has not been digested yet.
+    /// Octets that are not digested yet.
     portion: Vec<u8>,
-    /// Octets that may still be digested, and those of the canonical form so far.
+    /// The octets that may still be digested, and those of the canonical form so far.
     room: u64,
     octets: u64,
-    /// Line ends of which it is not known yet whether anything follows them.
+    /// Line ends that are digested only if more octets follow.
     line_ends: u64,
     is_after_cr: bool,
     /// White space was met that is one space, if anything follows it in the line.
@@ -90,7 +90,7 @@ impl BodyDigest {
         }
     }
 
-    /// Takes the next octets of the body.
+    /// Adds the next octets of the body.
     pub fn push(&mut self, mut octets: &[u8]) {
         while let Some((&octet, rest)) = octets.split_first() {
             if self.is_after_cr {
@@ -127,13 +127,13 @@ impl BodyDigest {
         }
     }
 
-    /// What came of all of it.
+    /// The digest of the whole body.
     pub fn finish(mut self) -> Digested {
         if self.is_after_cr {
             self.text(b"\r");
         }
-        // Empty lines at the end are not there. The last line has an end, whether it came or not; an empty body is one
-        // line end, or by the relaxed form nothing. // RFC 6376, sections 3.4.3 and 3.4.4
+        // RFC 6376, sections 3.4.3 and 3.4.4: empty lines at the end are ignored. The last line gets a CRLF if it has
+        // none; an empty body is one CRLF or, in the relaxed form, nothing.
         if self.octets > 0 || self.kind == Canonicalization::Simple {
             self.emit(b"\r\n");
         }
@@ -141,7 +141,7 @@ impl BodyDigest {
         Digested { digest: self.digest.finish(), octets: self.octets }
     }
 
-    /// Takes octets that are neither line ends nor, in the relaxed form, white space.
+    /// Adds octets that are neither line ends nor, in the relaxed form, white space.
     fn text(&mut self, text: &[u8]) {
         for _ in 0..std::mem::take(&mut self.line_ends) {
             self.emit(b"\r\n");

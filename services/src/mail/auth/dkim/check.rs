@@ -1,4 +1,4 @@
-//! The check of one signature, which asks for its key. (RFC 6376, section 6.1)
+//! The verification of one signature, which looks up its key. (RFC 6376, section 6.1)
 
 use std::fmt;
 use std::rc::Rc;
@@ -10,18 +10,18 @@ use crate::crypto::{are_equal, sha256};
 use crate::dns::resolver::NoAnswer;
 use crate::mail::auth::known::{self, Answer, Known, Question, Step};
 
-/// What a signature is worth. (RFC 8601, section 2.7.1)
+/// The result of a signature. (RFC 8601, section 2.7.1)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DkimResult {
     /// The domain has signed this message.
     Pass,
     /// It has not.
     Fail,
-    /// The signature is none that is taken.
+    /// The signature is valid but not accepted by local policy.
     Policy,
     /// The signature cannot be read.
     Neutral,
-    /// It cannot be known now.
+    /// The result is not available now.
     TempError,
     /// There is no key for it.
     PermError,
@@ -40,7 +40,7 @@ impl fmt::Display for DkimResult {
     }
 }
 
-/// What came of a signature.
+/// A signature's result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signed {
     /// The result.
@@ -51,7 +51,7 @@ pub struct Signed {
     pub domain: String,
     /// The selector of its key.
     pub selector: String,
-    /// The beginning of the signature, by which those of a message are told apart.
+    /// The beginning of the signature, which identifies it in a message.
     pub start: String,
 }
 
@@ -59,16 +59,16 @@ pub struct Signed {
 #[derive(Clone, Debug)]
 pub struct Check {
     claim: Claim,
-    /// Or why it is not taken, whatever the key says.
+    /// Or the reason to ignore it, regardless of the key.
     signature: Result<Signature, (DkimResult, &'static str)>,
     header: Rc<Header>,
-    /// The place of its field.
+    /// The index of its field.
     at: usize,
     known: Known,
 }
 
 impl Check {
-    /// Of the signature at the place `at` of `header`.
+    /// The signature in the field `at` of `header`.
     pub(super) fn new(
         claim: Claim,
         signature: Result<Signature, Fault>,
@@ -82,7 +82,7 @@ impl Check {
         Self { claim, signature, header, at, known: Known::default() }
     }
 
-    /// What the body came to: its digest, and how many octets of it there are.
+    /// Sets the body's digest and length.
     pub(super) fn set_body(&mut self, digest: &[u8], octets: u64) {
         let Ok(signature) = &self.signature else { return };
         // RFC 6376, section 3.5, l=: no more than there are.
@@ -137,7 +137,7 @@ impl Check {
         let octets = signed_octets(&self.header, &signature.names, form, &without_value(own), Some(self.at));
         match signature.algorithm {
             Algorithm::RsaSha256 => key.public.verifies(&octets, &signature.octets),
-            // RFC 8463, section 3: what is signed is the digest.
+            // RFC 8463, section 3: the signature covers the digest.
             Algorithm::Ed25519Sha256 => key.public.verifies(&sha256(&octets), &signature.octets),
         }
     }

@@ -1,15 +1,16 @@
-//! The header of a message as DKIM reads it, and what of it a signature is of. (RFC 6376, sections 3.5, 3.7 and 5.4)
+//! The header of a message in the form of DKIM, and the octets that a signature covers. (RFC 6376, sections 3.5, 3.7
+//! and 5.4)
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::canonical::{Canonicalization, canonical_field};
 
-/// The octets of a header that are looked at.
+/// The octets of a header that are read.
 pub const HEADER_OCTETS_MAX: usize = 128 << 10;
 
-/// Takes a message that comes in portions apart: its header is kept, its body handed on. It ends with the first empty
-/// line.
+/// Splits a message that comes in portions: the header is stored, the body passed on. The header ends with the first
+/// empty line.
 #[derive(Debug, Default)]
 pub struct HeaderReader {
     octets: Vec<u8>,
@@ -28,7 +29,7 @@ impl HeaderReader {
         Self { matched: LINE_START, ..Self::default() }
     }
 
-    /// Takes the next octets of the message. Returns those of them that belong to the body.
+    /// Adds the next octets of the message. Returns those that belong to the body.
     pub fn push<'a>(&mut self, octets: &'a [u8]) -> &'a [u8] {
         if self.is_over {
             return octets;
@@ -68,7 +69,7 @@ impl HeaderReader {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     octets: Vec<u8>,
-    /// Where each field stands, without the CRLF at its end, and the length of its name.
+    /// The range of each field without its final CRLF, and the length of its name.
     fields: Vec<(Range<usize>, usize)>,
     is_cut: bool,
 }
@@ -78,9 +79,9 @@ pub struct Header {
 pub struct Field<'a> {
     /// Its name as it is written, without white space before the colon.
     pub name: &'a [u8],
-    /// What stands behind the colon, as it is folded.
+    /// The octets after the colon, still folded.
     pub value: &'a [u8],
-    /// All of it, without the CRLF at its end.
+    /// The whole field without its final CRLF.
     pub whole: &'a [u8],
 }
 
@@ -94,7 +95,7 @@ impl Field<'_> {
 impl Header {
     fn new(octets: Vec<u8>, is_cut: bool) -> Self {
         let mut fields: Vec<(Range<usize>, usize)> = Vec::new();
-        // Whether the line before is of a field, so that a folded one goes on with it.
+        // Whether the previous line belongs to a field, so that a folded line continues it.
         let mut is_open = false;
         let mut start = 0;
         for line in octets.split_inclusive(|octet| *octet == b'\n') {
@@ -117,7 +118,7 @@ impl Header {
         Self { octets, fields, is_cut }
     }
 
-    /// Its fields, from the top down. What is no field is left out.
+    /// The fields, from the top down. Lines that belong to no field are left out.
     pub fn fields(&self) -> impl DoubleEndedIterator<Item = Field<'_>> + ExactSizeIterator {
         self.fields.iter().map(|(range, name)| {
             let whole = &self.octets[range.clone()];
@@ -126,18 +127,18 @@ impl Header {
         })
     }
 
-    /// Whether it has more octets than [`HEADER_OCTETS_MAX`], and the rest was not looked at.
+    /// Whether the header is longer than [`HEADER_OCTETS_MAX`], and was truncated.
     pub fn is_cut(&self) -> bool {
         self.is_cut
     }
 }
 
-/// The octets that a signature is of: the fields of `header` that `names` call, each time one further up, and at the
-/// end the signature's own field. A name of which no field is left stands for none: so nobody can add one. (RFC 6376,
-/// section 5.4.2)
+/// The octets that a signature covers: the fields of `header` in `names`, each repetition one further up, and at the
+/// end the signature's own field. A name without a further field is covered as absent, so that no attacker can add one.
+/// (RFC 6376, section 5.4.2)
 ///
-/// `signature` is the whole field, with an empty `b=` and without CRLF. `own` is its place among the fields, if it is
-/// one of them: when it was made it was not. (RFC 6376, section 3.7)
+/// `signature` is the whole field, with an empty `b=` and without CRLF. `own` is its index, if it is one of the fields:
+/// it was not yet when the signature was made. (RFC 6376, section 3.7)
 pub fn signed_octets(
     header: &Header,
     names: &[impl AsRef<str>],
@@ -146,7 +147,7 @@ pub fn signed_octets(
     own: Option<usize>,
 ) -> Vec<u8> {
     let names: Vec<_> = names.iter().map(|name| name.as_ref().to_ascii_lowercase().into_bytes()).collect();
-    // Of each of the names its fields, the topmost first: taken from the end. Others can be very many.
+    // The fields of each of the names, the topmost first: taken from the end. There can be very many others.
     let mut left: BTreeMap<&[u8], Vec<&[u8]>> = names.iter().map(|name| (&name[..], Vec::new())).collect();
     for (_, field) in header.fields().enumerate().filter(|(at, _)| Some(*at) != own) {
         if let Some(fields) = left.get_mut(&field.name.to_ascii_lowercase()[..]) {
@@ -165,7 +166,7 @@ pub fn signed_octets(
     octets
 }
 
-/// The fields that stand once at most in a message, and that programs show, or by which they show its body.
+/// The fields that occur at most once in a message, and that mail programs display or use to display the body.
 // RFC 5322, section 3.6; RFC 2045, section 3
 const SHOWN: [&str; 9] = [
     "From",
@@ -179,8 +180,8 @@ const SHOWN: [&str; 9] = [
     "Content-Transfer-Encoding",
 ];
 
-/// Whether a signature of the fields that `names` call leaves nobody room to add a field that is shown in place of
-/// another: those that should stand once and stand several times must all be signed.
+/// Whether a signature of the fields in `names` prevents an added field from being displayed instead of a signed one:
+/// singleton fields that occur several times must all be signed.
 // RFC 6376, section 8.15
 pub fn covers_shown(header: &Header, names: &[impl AsRef<str>]) -> bool {
     SHOWN.iter().all(|shown| {

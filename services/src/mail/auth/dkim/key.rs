@@ -10,9 +10,9 @@ const RECORD_OCTETS_MAX: usize = 4096;
 /// Why a key is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// There is none, or it is for something else.
+    /// There is no key, or it is for another purpose.
     No(&'static str),
-    /// It is weaker than what is taken.
+    /// It is weaker than the accepted minimum.
     Weak(&'static str),
 }
 
@@ -40,9 +40,9 @@ impl Key {
         Err(why.unwrap_or(Unusable::No("there is no key")))
     }
 
-    /// `None` if it is no record of a key.
+    /// `None` if it is not a key record.
     fn parse(tags: &Tags<'_>, algorithm: Algorithm) -> Option<Result<Self, Unusable>> {
-        // RFC 6376, section 3.6.1, v=: it stands first.
+        // RFC 6376, section 3.6.1: v= comes first.
         if tags.get("v").is_some_and(|version| version != "DKIM1" || tags.first() != Some("v")) {
             return None;
         }

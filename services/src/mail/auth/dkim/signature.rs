@@ -30,12 +30,12 @@ impl Algorithm {
     }
 }
 
-/// Why a signature is not looked at any further.
+/// Why a signature is not verified any further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// It cannot be read.
     Unreadable(&'static str),
-    /// It is right, and none that is taken.
+    /// It is valid but not accepted.
     NotTaken(&'static str),
 }
 
@@ -57,14 +57,14 @@ pub struct Signature {
     pub identity_domain: Option<String>,
 }
 
-/// What a signature says of itself, be it right or wrong.
+/// The claims in a signature, verified or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claim {
     /// `d=`, in lower case.
     pub domain: String,
     /// `s=`
     pub selector: String,
-    /// The beginning of `b=`, by which signatures of a message are told apart. (RFC 6008, section 4)
+    /// The beginning of `b=`, which identifies a signature in its message. (RFC 6008, section 4)
     pub start: String,
 }
 

@@ -10,10 +10,10 @@ const TAGS_MAX: usize = 64;
 pub struct Tags<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Tags<'a> {
-    /// Reads a list; `None` if it is none, has a tag twice, or more than 64.
+    /// Parses a tag list; `None` if it is malformed, has a duplicate, or more than 64 tags.
     pub fn parse(text: &'a str) -> Option<Self> {
         let text = trim(text);
-        // The last one may have a semicolon behind it.
+        // The last tag may be followed by a semicolon.
         let text = text.strip_suffix(';').unwrap_or(text);
         let mut tags: Vec<(&str, &str)> = Vec::new();
         for tag in text.split(';') {

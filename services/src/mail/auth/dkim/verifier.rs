@@ -1,4 +1,4 @@
-//! A message that streams through, whose signatures are to be verified.
+//! The verifier of a message's signatures, which reads the message as a stream.
 
 use std::mem;
 use std::rc::Rc;
@@ -29,7 +29,7 @@ struct Body {
     digests: Vec<Digest>,
 }
 
-/// A digest of the body, and whose it is.
+/// A digest of the body, and its signatures.
 struct Digest {
     form: Canonicalization,
     octets_max: Option<u64>,
@@ -37,7 +37,7 @@ struct Digest {
     signatures: Vec<usize>,
 }
 
-/// What a message that has come whole says.
+/// A verified message's header and checks.
 pub struct Verified {
     /// Its header.
     pub header: Rc<Header>,
@@ -46,12 +46,12 @@ pub struct Verified {
 }
 
 impl Verifier {
-    /// For a message that comes at the time `now`.
+    /// A verifier for a message that is received at `now`.
     pub fn new(now: UnixTime) -> Self {
         Self { now, state: State::Header(HeaderReader::new()) }
     }
 
-    /// Takes the next octets of the message.
+    /// Adds the next octets of the message.
     pub fn push(&mut self, octets: &[u8]) {
         match &mut self.state {
             State::Header(reader) => {
@@ -66,7 +66,7 @@ impl Verifier {
         }
     }
 
-    /// All that is known without asking anybody.
+    /// The header, and the checks that are still to look up keys.
     pub fn finish(self) -> Verified {
         let state = match self.state {
             State::Header(reader) => Body::new(reader.finish(), self.now),

@@ -1,10 +1,10 @@
 //! The domains in From. (RFC 5322, section 3.6.2; RFC 9989, section 5.3.1)
 //!
-//! Programs differ in what they make of a From that is not plain, and whoever forges a message knows which program its
-//! reader has. So From is not read for its one right meaning: each domain that a program could show as the author's is
-//! one, and each is checked. Where that is not enough From is unclear, and the message cannot pass.
+//! Mail programs differ in their interpretation of an unusual From, and a forger knows the reader's program. So this
+//! module does not look for the one right meaning: each domain that a program could display as the author's is checked.
+//! If that is not enough, From is unclear, and the message cannot pass.
 //!
-//! | in From | what comes of it |
+//! | in From | the result |
 //! | --- | --- |
 //! | `@` and a domain, outside of quotes and comments: addresses, members of groups, a name that is an address | the domain is checked |
 //! | `<a@b.example>` in quotes, in a comment, or in encoded words | the domain is checked |
@@ -14,7 +14,7 @@
 //! | quotes, comments or brackets without an end, or within brackets; text behind them | unclear |
 //! | a control character; `\` outside of quotes; white space or a comment in an address | unclear |
 //! | a source route, an address literal, a local part with `@` or an encoded word in it | unclear |
-//! | a header that is longer than what is kept of it, so that another From can stand behind | unclear |
+//! | a header that was truncated, so that another From may follow | unclear |
 
 use super::super::dkim::Header;
 use super::super::known::normal;
@@ -22,7 +22,7 @@ use super::{AUTHOR_DOMAINS_MAX, DmarcResult, Outcome, Policy};
 use crate::mail::address::Domain;
 use crate::mail::rules::decoded;
 
-/// Who says to have written a message.
+/// The claimed authors of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authors {
     domains: Vec<String>,
@@ -60,7 +60,7 @@ impl Authors {
         self.is_clear
     }
 
-    /// What the message comes to, if its domains come to `outcomes`: the worst.
+    /// The outcome of the message, given `outcomes` of its domains: the worst.
     pub fn outcome(&self, outcomes: impl IntoIterator<Item = Outcome>) -> Outcome {
         let unclear =
             || Outcome { result: DmarcResult::PermError, policy: Policy::None, domain: String::new() };
@@ -98,7 +98,7 @@ impl Authors {
         };
         let is_end = match after.iter().find(|token| !is_gap(token)) {
             None | Some(Token::Open | Token::Close | Token::Comma) => true,
-            // Once a domain could go on behind white space. // RFC 5322, section 4.4
+            // RFC 5322, section 4.4: an obsolete domain may continue after white space.
             Some(Token::Word(next)) => !next.starts_with('.'),
             Some(_) => false,
         };
@@ -106,12 +106,12 @@ impl Authors {
         self.is_clear &= is_local && gap == 0 && is_end && is_added && !domain.ends_with('.');
     }
 
-    /// Adds the domains of addresses in brackets in a text that is none of addresses.
+    /// Adds the domains of bracketed addresses in a text that is not an address list.
     fn look_into(&mut self, text: &str) {
         for inner in text.split('<').skip(1) {
             let inner = inner.split('>').next().unwrap_or_default();
             if let Some((_, domain)) = inner.rsplit_once('@') {
-                // What is no domain is no address to any program.
+                // An invalid domain is no address to any program.
                 _ = self.add(domain.trim());
             }
         }
@@ -153,14 +153,14 @@ enum Token {
     Close,
     /// `,`, or `;`, which ends a group.
     Comma,
-    /// Anything else that ends a word.
+    /// Any other character that ends a word.
     Other,
 }
 
 /// The tokens of a value, and whether each can be only one.
 fn tokens(value: &str) -> (Vec<Token>, bool) {
     let (mut tokens, mut is_whole) = (Vec::new(), !value.chars().any(|c| c.is_control() && c != '\t'));
-    // Whether one had no end: then those behind it are none.
+    // Whether one was unterminated: then later ones are, too.
     let mut is_endless = false;
     let (mut rest, mut word) = (value.chars(), String::new());
     while let Some(c) = rest.next() {
@@ -200,8 +200,8 @@ fn tokens(value: &str) -> (Vec<Token>, bool) {
     (tokens, is_whole && !is_endless)
 }
 
-/// The text up to the end of a quoted string, or of a comment, which can have others in it. Without an end nothing is
-/// taken of `rest`, so that what stands in it is looked at.
+/// The text up to the end of a quoted string, or of a comment, which can be nested. If it is unterminated, nothing of
+/// `rest` is consumed, so that its content is checked.
 fn enclosed(rest: &mut std::str::Chars<'_>, is_comment: bool) -> Option<String> {
     let (mut ahead, mut text, mut depth) = (rest.clone(), String::new(), 1_usize);
     while let Some(c) = ahead.next() {
@@ -220,7 +220,7 @@ fn enclosed(rest: &mut std::str::Chars<'_>, is_comment: bool) -> Option<String> 
     None
 }
 
-/// Whether brackets stand one behind the other, each with an address in it, and nothing between one and the next comma.
+/// Whether bracketed addresses follow one another, with nothing between one and the next comma.
 fn has_brackets_in_order(tokens: &[Token]) -> bool {
     let mut place = Place::Name;
     for token in tokens {
@@ -240,7 +240,7 @@ fn has_brackets_in_order(tokens: &[Token]) -> bool {
     !matches!(place, Place::Bracket { .. })
 }
 
-/// Where in an entry of a list a token stands.
+/// The position of a token within a list entry.
 #[derive(Clone, Copy)]
 enum Place {
     /// Before a bracket, if there is one.

@@ -1,19 +1,19 @@
-//! Records: what a domain asks for. (RFC 9989, sections 4.7 and 4.8)
+//! DMARC records. (RFC 9989, sections 4.7 and 4.8)
 
 /// The longest record that is read, in octets.
 const RECORD_OCTETS_MAX: usize = 4096;
-/// The most tags of a record that are looked at; there are 12.
+/// The most tags of a record that are read; 12 are defined.
 const TAGS_MAX: usize = 64;
 
-/// What a domain asks for, of a message that it does not stand behind. The later ones are stricter.
+/// The policy for messages that fail. Later ones are stricter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Policy {
     /// Nothing.
     #[default]
     None,
-    /// That it is looked at with suspicion.
+    /// Treat the message with suspicion.
     Quarantine,
-    /// That it is refused.
+    /// Reject the message.
     Reject,
 }
 
@@ -33,7 +33,7 @@ impl Policy {
         }
     }
 
-    /// The next milder one, which is asked for while a domain tests its policy. (RFC 9989, section 4.7, t)
+    /// The next milder policy, which applies while a domain tests its policy. (RFC 9989, section 4.7, t)
     pub(super) fn milder(self) -> Self {
         match self {
             Self::Reject => Self::Quarantine,
@@ -51,12 +51,12 @@ pub(super) enum Psd {
     Unknown,
 }
 
-/// A record. What of it cannot be read is not there.
+/// A record. Invalid tags are ignored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
     /// `p=`
     pub policy: Policy,
-    /// Whether that, and what else there is of policies, can be read, or reports are asked for.
+    /// Whether this and the other policies are valid, or reports are requested.
     is_usable: bool,
     /// `sp=`
     pub subdomains: Option<Policy>,
@@ -73,7 +73,7 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Reads a record; `None` if it is none of DMARC.
+    /// Parses a record; `None` if it is not a DMARC record.
     pub fn parse(octets: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(octets).ok().filter(|text| text.len() <= RECORD_OCTETS_MAX)?;
         let mut tags =
@@ -90,7 +90,7 @@ impl Record {
         let is_readable = policy.is_some() && !has_wrong("sp") && !has_wrong("np");
         let wants_reports =
             get("rua").is_some_and(|uris| uris.split(',').any(|uri| uri.trim().contains(':')));
-        // RFC 9989, section 4.7: what cannot be read is the policy none, if reports are asked for.
+        // RFC 9989, section 4.7: an invalid policy is none, if reports are requested.
         let of = |name| get(name).and_then(Policy::parse).filter(|_| is_readable);
         Some(Self {
             policy: of("p").unwrap_or_default(),

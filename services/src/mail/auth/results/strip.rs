@@ -1,19 +1,20 @@
-//! Takes out of a message what strangers say in this server's name. (RFC 8601, section 5)
+//! Removes forged `Authentication-Results` of this server from a message. (RFC 8601, section 5)
 
-/// The name of the fields that are looked at, in lower case.
+/// The name of the fields to remove, in lower case.
 const NAME: &[u8] = b"authentication-results";
-/// Octets of a field that are held back at most until it is known whose it is. One that has not said so by then goes.
+/// The most octets of a field that are held back until its authserv-id is known. A field without one by then is
+/// removed.
 const HELD_OCTETS_MAX: usize = 4096;
 
-/// Takes the fields `Authentication-Results` of one server out of the header of a message that streams through. All
-/// else stays as it is.
+/// Removes the fields `Authentication-Results` of one server from the header of a message, as a stream. All else stays
+/// unchanged.
 #[derive(Debug)]
 pub struct Strip {
     hostname: String,
     place: Place,
-    /// The beginning of a line that may be such a field, or all of one so far.
+    /// The beginning of a line that may be such a field, or of a field that is undecided.
     held: Vec<u8>,
-    /// Whether the line goes, and with it those that are folded behind it.
+    /// Whether the current line and its folded continuation are removed.
     goes: bool,
 }
 
@@ -24,17 +25,17 @@ enum Place {
     EmptyLine,
     /// Behind a CR without LF, which ends a line for some programs.
     BareCr,
-    /// So many octets of a line agree with [`NAME`]; what is behind it is white space so far.
+    /// Within the name: the octets that match [`NAME`] so far; after these, white space.
     Name(usize),
     /// Behind a CR there.
     NameCr,
-    /// At the start of a line there, which goes on with the name if it is folded.
+    /// At the start of a line in the name, which continues if the line is folded.
     NameLineStart,
     /// In the value of such a field, which is held.
     Value,
     /// Behind a CR there.
     ValueCr,
-    /// At the start of a line behind such a field, which goes on if the line is folded.
+    /// At the start of a line in the value, which continues if the line is folded.
     ValueLineStart,
     /// In another line.
     Line,
@@ -49,7 +50,7 @@ impl Strip {
         Self { hostname: hostname.to_owned(), place: Place::LineStart, held: Vec::new(), goes: false }
     }
 
-    /// Takes the next octets of the message, and adds those that stay to `into`.
+    /// Reads the next octets of the message, and appends those that stay to `into`.
     pub fn push(&mut self, octets: &[u8], into: &mut Vec<u8>) {
         for (at, octet) in octets.iter().enumerate() {
             if self.place == Place::Body {
@@ -59,7 +60,7 @@ impl Strip {
         }
     }
 
-    /// Adds what is held at the end of the message, if it stays.
+    /// Appends the held octets at the end of the message, if they stay.
     pub fn finish(&mut self, into: &mut Vec<u8>) {
         self.decide(into);
     }
@@ -145,13 +146,13 @@ impl Strip {
         }
     }
 
-    /// Takes an octet as one that stands at `place`.
+    /// Handles an octet again in the state `place`.
     fn again(&mut self, place: Place, octet: u8, into: &mut Vec<u8>) {
         self.place = place;
         self.take(octet, into);
     }
 
-    /// Holds an octet of a name, and what is behind it, back. A name with more white space than that goes.
+    /// Holds an octet back. A name followed by too much white space is removed.
     fn hold(&mut self, place: Place, octet: u8) {
         (self.place, self.goes) = (place, false);
         self.held.push(octet);
@@ -167,7 +168,7 @@ impl Strip {
         }
     }
 
-    /// Has what is held stay or go.
+    /// Keeps or drops the held octets.
     fn decide(&mut self, into: &mut Vec<u8>) {
         let colon = self.held.iter().position(|octet| *octet == b':');
         let is_whole = self.held.len() < HELD_OCTETS_MAX;
@@ -190,7 +191,7 @@ fn is_same(server: &[u8], hostname: &[u8]) -> bool {
     server.strip_suffix(b".").unwrap_or(server).eq_ignore_ascii_case(hostname)
 }
 
-/// The server that a field's value names; `None` if that cannot be told. (RFC 8601, section 2.2)
+/// The authserv-id of a field's value; `None` if it cannot be determined. (RFC 8601, section 2.2)
 fn server(value: &[u8], is_whole: bool) -> Option<Vec<u8>> {
     let (mut depth, mut is_quoted, mut is_escaped) = (0_usize, false, false);
     let mut server = Vec::new();
@@ -215,9 +216,9 @@ fn server(value: &[u8], is_whole: bool) -> Option<Vec<u8>> {
             b'"' if server.is_empty() => is_quoted = true,
             _ if is_quoted => server.push(*octet),
             b';' => return Some(server),
-            // An encoded word, which some programs decode; in a token there is none.
+            // An encoded word, which some programs decode; a token has none.
             b'?' if server.is_empty() => return None,
-            // White space, or what ends a token. // RFC 2045, section 5.1
+            // White space, or the end of a token. (RFC 2045, section 5.1)
             _ if *octet <= b' ' || b"<>@,:/[]?=\\".contains(octet) => {
                 if !server.is_empty() {
                     return Some(server);
@@ -280,7 +281,7 @@ mod tests {
         let two = "Authentication-Results: smtp.office.example; a\r\n";
         assert_eq!(stripped(&format!("{two}{two}A: b\r\n{two}")), "A: b\r\n");
         assert_eq!(stripped(&format!("{two}\r\nbody")), "\r\nbody");
-        // A CR alone ends a line for some programs, and the header for none.
+        // Some programs take a CR alone for the end of a line, and none for the end of the header.
         assert_eq!(stripped(&format!("A: b\r{two}\rC: d\r\n\r\r\n{two}\r\n")), "A: b\r\rC: d\r\n\r\r\n\r\n");
     }
 

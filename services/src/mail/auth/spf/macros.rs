@@ -5,14 +5,15 @@ use std::net::IpAddr;
 
 use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
-/// The characters that can split what a macro stands for. (RFC 7208, section 7.1)
+/// The delimiters that split a macro's value. (RFC 7208, section 7.1)
 const DELIMITERS: &str = ".-+,/_=";
 /// The longest name that a macro string is expanded to. (RFC 7208, section 7.3)
 const NAME_OCTETS_MAX: usize = DOMAIN_OCTETS_MAX - 2;
-/// Octets of an expanded macro string beyond which nothing on the left matters: the name is cut to fewer, or is none.
+/// The octets of an expanded macro string beyond which labels on the left are certainly removed, or the name is
+/// invalid.
 const EXPANDED_OCTETS_MAX: usize = 2 * DOMAIN_OCTETS_MAX;
 
-/// What a macro stands for. The letters of explanations (`c`, `r`, `t`) are none: explanations are not fetched.
+/// The letter of a macro. Those of explanations (`c`, `r`, `t`) are missing, as explanations are not fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Letter {
     /// `s`: the sender.
@@ -21,7 +22,7 @@ pub enum Letter {
     LocalPart,
     /// `o`: the sender's domain.
     SenderDomain,
-    /// `d`: the domain whose record it is.
+    /// `d`: the domain of the record.
     Domain,
     /// `i`: the client's address.
     Address,
@@ -29,7 +30,7 @@ pub enum Letter {
     ClientName,
     /// `v`: `in-addr` or `ip6`.
     Family,
-    /// `h`: what the client calls itself.
+    /// `h`: the client's HELO name.
     Helo,
 }
 
@@ -45,11 +46,11 @@ enum Part {
 pub struct MacroString(Vec<Part>);
 
 impl MacroString {
-    /// Reads a macro string; `None` if it is none.
+    /// Parses a macro string; `None` if it is invalid.
     pub fn parse(text: &str) -> Option<Self> {
         let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
         while let Some(c) = rest.chars().next() {
-            // RFC 7208, section 7.1: what is seen, and no space.
+            // RFC 7208, section 7.1: visible characters, no space.
             if !matches!(c, '\x21'..='\x7e') {
                 return None;
             }
@@ -87,7 +88,8 @@ impl MacroString {
         let parsed = Self::parse(text)?;
         let is_right = match parsed.0.last()? {
             Part::Macro { .. } => true,
-            // The text itself tells `%%`, `%_` and `%-` from letters: as the end of a name they are macros, too.
+            // The text itself distinguishes `%%`, `%_` and `%-` from literals: at the end of a name they are macros,
+            // too.
             Part::Text(_) if ["%%", "%_", "%-"].iter().any(|end| text.ends_with(end)) => true,
             Part::Text(text) => {
                 let text = text.strip_suffix('.').unwrap_or(text);
@@ -97,14 +99,14 @@ impl MacroString {
         is_right.then_some(parsed)
     }
 
-    /// Whether it asks for the client's name.
+    /// Whether it uses the client's validated name.
     pub fn has_client_name(&self) -> bool {
         self.0.iter().any(|part| matches!(part, Part::Macro { letter: Letter::ClientName, .. }))
     }
 
-    /// The name it stands for, without labels on its left if it were too long.
+    /// Expands the string to a name, without labels on the left if it is too long.
     pub fn expand(&self, value: &dyn Fn(Letter) -> String) -> String {
-        // From the right, as far as any of it can remain.
+        // From the right, as far as the result can keep it.
         let mut expanded = String::new();
         for part in self.0.iter().rev() {
             if expanded.len() > EXPANDED_OCTETS_MAX {
@@ -134,7 +136,7 @@ impl MacroString {
     }
 }
 
-/// `URL` escapes for what is not unreserved. (RFC 7208, section 7.3)
+/// URL escapes for reserved characters. (RFC 7208, section 7.3)
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for octet in text.bytes() {

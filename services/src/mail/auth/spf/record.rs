@@ -1,13 +1,14 @@
-//! Records: what a domain says of who sends its mail. (RFC 7208, sections 4.5, 4.6, 5 and 6)
+//! SPF records. (RFC 7208, sections 4.5, 4.6, 5 and 6)
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::macros::MacroString;
 
-/// The longest record that is read, in octets. RFC 7208, section 3.4 asks for what fits into 512 octets of a response.
+/// The longest record that is read, in octets. RFC 7208, section 3.4, recommends records that fit into 512 octets of a
+/// response.
 pub const RECORD_OCTETS_MAX: usize = 4096;
 
-/// What a mechanism that matches comes to. (RFC 7208, section 4.6.2)
+/// The result of a matching mechanism. (RFC 7208, section 4.6.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qualifier {
     /// `+`
@@ -29,7 +30,7 @@ pub struct PrefixLengths {
     pub ipv6: u8,
 }
 
-/// A mechanism. Without a domain it is about the domain whose record it is.
+/// A mechanism. Without a domain it uses the record's domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Mechanism {
     /// Matches always.
@@ -40,7 +41,7 @@ pub enum Mechanism {
     A(Option<MacroString>, PrefixLengths),
     /// Matches the addresses of the domain's mail servers.
     Mx(Option<MacroString>, PrefixLengths),
-    /// Matches a client whose name, by its address, is in the domain.
+    /// Matches a client with a validated name in the domain.
     Ptr(Option<MacroString>),
     /// Matches a network.
     Network(IpAddr, u8),
@@ -53,7 +54,7 @@ pub enum Mechanism {
 pub struct Record {
     /// The mechanisms in their order.
     pub directives: Vec<(Qualifier, Mechanism)>,
-    /// The domain whose record decides where no mechanism matches.
+    /// The domain whose record applies if no mechanism matches.
     pub redirect: Option<MacroString>,
 }
 
@@ -64,7 +65,7 @@ pub fn is_record(text: &[u8]) -> bool {
 }
 
 impl Record {
-    /// Reads a record for which [`is_record`] holds; `None` if anything in it is wrong. (RFC 7208, section 4.6)
+    /// Parses a record for which [`is_record`] holds; `None` if any part is invalid. (RFC 7208, section 4.6)
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.len() > RECORD_OCTETS_MAX || !is_record(text) {
             return None;
@@ -73,7 +74,7 @@ impl Record {
         let mut record = Self { directives: Vec::new(), redirect: None };
         let mut has_explanation = false;
         for term in text.split(' ').filter(|term| !term.is_empty()) {
-            // A modifier has a `=` behind its name, a mechanism can have one only in what comes behind `:` or `/`.
+            // A modifier has a `=` after its name; a mechanism can have one only after `:` or `/`.
             let end = term.find(|c: char| !is_name_character(c)).unwrap_or(term.len());
             if let Some(value) = term[end..].strip_prefix('=') {
                 let name = &term[..end];

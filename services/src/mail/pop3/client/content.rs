@@ -1,17 +1,16 @@
-//! A message as it comes: where it ends, and what it is without the dots that were added on the way. (RFC 1939,
-//! section 3)
+//! The content of a multi-line reply: its end, and the message without dot-stuffing. (RFC 1939, section 3)
 
-/// Takes a message in any portions.
+/// The reader of a message in any portions.
 #[derive(Debug, Default)]
 pub(super) struct ContentReader(State);
 
-/// What came last.
+/// The last octets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     /// The CRLF of a line, or nothing.
     #[default]
     LineStart,
-    /// A dot at the start of a line: added on the way, or that of the end.
+    /// A dot at the start of a line: a stuffed one or the end.
     Dot,
     /// CR behind such a dot.
     DotCr,
@@ -20,8 +19,8 @@ enum State {
 }
 
 impl ContentReader {
-    /// Takes octets up to the end of the message, and adds those of the message to `out`: how many were taken, and
-    /// whether that was the end.
+    /// Reads octets up to the end of the message, and appends those of the message to `out`: returns how many were
+    /// consumed, and whether that was the end.
     pub fn read(&mut self, octets: &[u8], out: &mut Vec<u8>) -> (usize, bool) {
         let mut at = 0;
         while let Some(&octet) = octets.get(at) {
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
     use crate::cases;
 
-    /// The message in `stream`, which comes in portions of this length, and what follows its end.
+    /// The message in `stream`, which comes in portions of this length, and the rest after its end.
     fn read(stream: &[u8], portion: usize) -> Option<(Vec<u8>, Vec<u8>)> {
         let (mut reader, mut message, mut at) = (ContentReader::default(), Vec::new(), 0);
         for portion in stream.chunks(portion) {

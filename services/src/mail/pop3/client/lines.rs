@@ -1,4 +1,4 @@
-//! Octets to the lines of a server, and what they say.
+//! The lines of a server and their parsing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -6,7 +6,7 @@ use std::mem;
 use super::{LINE_OCTETS_MAX, LISTED_MAX, Listed, Listing, UIDL_OCTETS_MAX};
 use crate::mail::smtp::client::printable;
 
-/// The characters of a reply that are kept.
+/// The characters of a reply that are stored.
 const TEXT_CHARS_MAX: usize = 300;
 
 /// A line is longer than [`LINE_OCTETS_MAX`].
@@ -18,7 +18,8 @@ pub(super) struct Endless;
 pub(super) struct LineReader(Vec<u8>);
 
 impl LineReader {
-    /// Takes octets up to the end of a line: how many it took, and the line, if it is whole, without its end.
+    /// Reads octets up to the end of a line: returns how many were consumed, and the line without its end, if it is
+    /// complete.
     pub fn read(&mut self, octets: &[u8]) -> (usize, Option<Result<Vec<u8>, Endless>>) {
         let end = octets.iter().position(|octet| *octet == b'\n');
         let part = &octets[..end.unwrap_or(octets.len())];
@@ -43,12 +44,12 @@ pub(super) enum Reply {
     Ok(String),
     /// `-ERR`
     Error(String),
-    /// `+`, behind which a login goes on. (RFC 5034, section 4)
+    /// `+`: the exchange continues. (RFC 5034, section 4)
     More(Vec<u8>),
 }
 
 impl Reply {
-    /// Reads a line; `None` if it is none of a reply.
+    /// Parses a line; `None` if it is not a reply.
     pub fn parse(line: &[u8]) -> Option<Self> {
         let (word, rest) = match line.iter().position(|octet| *octet == b' ') {
             Some(at) => (&line[..at], &line[at + 1..]),
@@ -81,7 +82,7 @@ pub(super) struct Lister {
 }
 
 impl Lister {
-    /// Takes a line of the reply to LIST. (RFC 1939, section 5)
+    /// Parses a line of the reply to LIST. (RFC 1939, section 5)
     pub fn size(&mut self, line: &[u8]) {
         let mut words = words(line);
         match (number(words.next()), number(words.next())) {
@@ -92,7 +93,7 @@ impl Lister {
         }
     }
 
-    /// Takes a line of the reply to UIDL. (RFC 1939, section 7)
+    /// Parses a line of the reply to UIDL. (RFC 1939, section 7)
     pub fn uidl(&mut self, line: &[u8]) {
         let mut words = words(line);
         let (number, uidl) = (number(words.next()), words.next());

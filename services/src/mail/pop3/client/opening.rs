@@ -1,4 +1,4 @@
-//! From the greeting to the listing: what is offered, TLS and login.
+//! From the greeting to the listing: capabilities, TLS and login.
 
 use data_encoding::BASE64;
 
@@ -12,7 +12,7 @@ use crate::mail::sasl::client::{Exchange, Step};
 const COMMAND_OCTETS_MAX: usize = 255;
 
 impl Offers {
-    /// Takes a line of the reply to CAPA. (RFC 2449, section 6)
+    /// Parses a line of the reply to CAPA. (RFC 2449, section 6)
     pub(super) fn take(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
         let mut words = line.split_ascii_whitespace();
@@ -35,14 +35,14 @@ impl Session {
         self.send(b"CAPA\r\n".to_vec(), Command::Capa);
     }
 
-    /// Takes in the first line of a reply. That to a list begins it if it is no refusal.
+    /// Handles the first line of a reply. A positive one to a list command begins the list.
     pub(super) fn opening_answered(&mut self, command: Command, reply: &Reply) {
         match (command, reply) {
             (Command::Greeting, Reply::Ok(_)) => self.ask_for_capabilities(),
             (Command::Greeting, Reply::Error(text)) => {
                 self.fail(FailureKind::Busy, &format!("the server refuses: {text}"));
             }
-            // RFC 2449, section 5: a server without CAPA has none of what it tells of.
+            // RFC 2449, section 5: a server without CAPA has no capabilities.
             (Command::Capa, _) => self.go_on(),
             (Command::Stls, Reply::Ok(_)) => {
                 self.phase = Phase::Handshake;
@@ -88,7 +88,7 @@ impl Session {
         self.outputs.push_back(Output::Listing(listing));
     }
 
-    /// What comes before the login: TLS, or nothing.
+    /// Starts the next step before the login: TLS, or nothing.
     fn go_on(&mut self) {
         let wants_tls = match self.settings.encryption {
             Encryption::Never | Encryption::Active => false,
@@ -152,7 +152,7 @@ impl Session {
                 };
                 self.login_step(step, mechanism);
             }
-            // Servers offer what they have no verifier for.
+            // Some servers offer mechanisms for which they have no verifier.
             Reply::Error(text)
                 if mechanism == Mechanism::ScramSha256 && *is_fresh && code(text).is_none() =>
             {

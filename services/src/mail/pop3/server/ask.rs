@@ -1,9 +1,9 @@
-//! What a session asks and is answered.
+//! The questions, actions and answers of a session.
 
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::store::Uid;
 
-/// What a session wants done.
+/// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these octets to the client.
@@ -17,9 +17,9 @@ pub enum Output {
 /// A question. One is open at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Who is the client? Answered by [`Answer::Authenticate`].
+    /// Authenticate the client. Answered by [`Answer::Authenticate`].
     Authenticate(Request),
-    /// What is in the inbox of this user, which is this session's alone from now on? Answered by [`Answer::Open`].
+    /// Open and lock the inbox of this user. Answered by [`Answer::Open`].
     Open {
         /// The user's name as the configuration has it.
         user: String,
@@ -32,18 +32,18 @@ pub enum Ask {
         /// Octets of the message before them.
         offset: u64,
     },
-    /// Remove these messages, perhaps none, and let others have the inbox. Answered by [`Answer::Update`].
+    /// Remove these messages, perhaps none, and unlock the inbox. Answered by [`Answer::Update`].
     Update(Vec<Uid>),
 }
 
 /// Something to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// No more of the message is asked for.
+    /// The rest of the message is not needed.
     Forget,
-    /// Send what is to be sent, make the TLS handshake, and then call `Session::tls_started`.
+    /// Flush, make the TLS handshake, and then call `Session::tls_started`.
     StartTls,
-    /// Send what is to be sent, let others have the inbox, and close the connection.
+    /// Flush, unlock the inbox, and close the connection.
     Close,
 }
 
@@ -56,16 +56,16 @@ pub enum Answer {
     Open(Result<Inbox, NotOpened>),
     /// To [`Ask::Fetch`]: the octets of the message.
     Fetch(Result<u64, NotFetched>),
-    /// To [`Ask::Part`]; `None` if they cannot be read all at once.
+    /// To [`Ask::Part`]; `None` if they cannot all be read.
     Part(Option<Vec<u8>>),
-    /// To [`Ask::Update`]: whether all of them are gone for good.
+    /// To [`Ask::Update`]: whether all of them were removed durably.
     Update(bool),
 }
 
 /// An inbox as it is when it is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inbox {
-    /// What tells it from an earlier one of the same name.
+    /// The UIDVALIDITY, which distinguishes it from an earlier one of the same name.
     pub uid_validity: u32,
     /// Its messages, by their numbers: of each the number, and its octets.
     pub messages: Vec<(Uid, u64)>,
@@ -85,7 +85,7 @@ pub enum NotOpened {
 pub enum NotFetched {
     /// It is not there any more.
     Gone,
-    /// It is not what was stored.
+    /// Its checksum does not match.
     Damaged,
     /// It cannot be read now.
     TryLater,

@@ -1,4 +1,4 @@
-//! What each command does, but for those of an open inbox.
+//! The commands except those of an open inbox.
 
 use gatepost_ground::Instant;
 
@@ -54,7 +54,7 @@ impl Session {
         }
     }
 
-    /// `name` is what USER said if that came last.
+    /// `name` is the argument of the last USER, if that was the previous command.
     fn perform(&mut self, now: Instant, command: Command<'_>, name: Option<String>) {
         match command {
             Command::Capa => return self.capabilities(now),
@@ -75,7 +75,7 @@ impl Session {
             Command::Pass(password) => match (self.login_refusal(), name) {
                 (Some(refusal), _) => self.refuse(now, refusal),
                 (None, None) => self.refuse(now, USER_FIRST),
-                // Nobody's password is empty, and no guess is counted.
+                // An empty password is always wrong, and is not counted as a guess.
                 (None, Some(_)) if password.is_empty() => self.login_failed(now, LOGIN_REFUSED),
                 (None, Some(user)) => {
                     let request = Request::Password { user, password: Password(password.to_owned()) };
@@ -88,7 +88,7 @@ impl Session {
         }
     }
 
-    /// What is said to a login as things are; `None` if one is taken.
+    /// The reply to a login that is not possible now; `None` if it is.
     fn login_refusal(&self) -> Option<&'static str> {
         match self.policy.tls {
             Tls::Active => None,
@@ -98,7 +98,7 @@ impl Session {
         }
     }
 
-    // RFC 2449, section 5; USER, SASL and STLS stand in both states: sections 6.3 and 6.4; RFC 2595, section 4
+    // RFC 2449, section 5; USER, SASL and STLS are valid in both states: sections 6.3 and 6.4; RFC 2595, section 4
     fn capabilities(&mut self, now: Instant) {
         let mut lines = vec!["+OK this is what there is".to_owned()];
         if self.login_refusal().is_none() {
@@ -195,7 +195,7 @@ impl Session {
         }
     }
 
-    /// Says why, and closes after one that is too many.
+    /// Replies with the reason, and closes after too many failures.
     fn login_failed(&mut self, now: Instant, line: &str) {
         self.tally.login_failures += 1;
         self.say(now, line);
@@ -204,7 +204,7 @@ impl Session {
         }
     }
 
-    /// What is said to a command of AUTHORIZATION while an inbox is open.
+    /// The reply to a command of the AUTHORIZATION state while an inbox is open.
     pub(super) fn refuse_in_inbox(&mut self, now: Instant) {
         self.refuse(now, LOGGED_IN_ALREADY);
     }

@@ -1,4 +1,4 @@
-//! What the server says in one line. Codes in brackets tell programs why. (RFC 2449, section 8; RFC 3206)
+//! The one-line replies. Response codes in brackets give programs the reason. (RFC 2449, section 8; RFC 3206)
 
 pub(super) const OK: &str = "+OK";
 pub(super) const BYE: &str = "+OK bye";

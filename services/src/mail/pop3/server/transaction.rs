@@ -1,4 +1,4 @@
-//! What the commands of an open inbox do.
+//! The commands of an open inbox.
 
 use gatepost_ground::Instant;
 
@@ -52,7 +52,7 @@ impl Maildrop {
     }
 }
 
-/// What a listing tells of each message.
+/// The column of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
     Octets,
@@ -70,18 +70,18 @@ impl Told {
     }
 }
 
-/// A listing that goes out.
+/// A listing being sent.
 #[derive(Debug)]
 pub(super) struct Listing {
     told: Told,
-    /// The place of the message that is next.
+    /// The index of the next message.
     next: usize,
 }
 
-/// A message that goes out.
+/// A message being sent.
 #[derive(Debug)]
 pub(super) struct Sending {
-    /// `None`: all of it.
+    /// `None` for the whole message.
     top: Option<Top>,
     /// The octets of the message, and how many of them have come.
     octets: u64,
@@ -200,7 +200,7 @@ impl Session {
         self.say(now, refusal);
     }
 
-    /// Asks for the next part of the message, or ends it.
+    /// Requests the next part of the message, or ends it.
     fn send_on(&mut self, now: Instant, is_end: bool) {
         let Phase::Sending(sending) = &mut self.phase else { return };
         if !is_end && sending.came < sending.octets {
@@ -214,8 +214,8 @@ impl Session {
         self.send(now, end);
     }
 
-    /// Takes octets of the message. A client that is told of a message must not take a part for all of it: without the
-    /// rest the connection ends.
+    /// Handles octets of the message. If the rest is missing, the connection ends, so that the client does not take a
+    /// part for the whole.
     pub(super) fn part(&mut self, now: Instant, octets: Option<&[u8]>) {
         let Phase::Sending(sending) = &mut self.phase else { return };
         let Some(octets) = octets.filter(|octets| !octets.is_empty()) else { return self.close() };

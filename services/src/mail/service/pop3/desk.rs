@@ -1,4 +1,4 @@
-//! Answers what a POP3 session asks.
+//! The backend of a POP3 session.
 
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -17,7 +17,7 @@ pub(super) struct Desk {
     shared: Rc<Shared>,
     peer: IpAddr,
     open: Option<OpenInbox>,
-    /// The message that goes out.
+    /// The message being sent.
     message: Option<Message>,
 }
 
@@ -47,12 +47,12 @@ impl Desk {
         }
     }
 
-    /// Forgets the message that went out.
+    /// Drops the message being sent.
     pub fn forget(&mut self) {
         self.message = None;
     }
 
-    /// Lets others have the inbox.
+    /// Unlocks the inbox.
     pub fn let_go(&mut self) {
         self.forget();
         self.open = None;
@@ -91,7 +91,7 @@ impl Desk {
         Ok(inbox)
     }
 
-    /// A message of which a part goes out cannot be taken back: so all of it is read before.
+    /// A message that is partly sent cannot be taken back: so it is read whole before.
     async fn fetch(&mut self, uid: Uid) -> Result<u64, NotFetched> {
         let read = self.read(uid).await;
         let mut stats = self.shared.stats.borrow_mut();
@@ -114,7 +114,7 @@ impl Desk {
         }
     }
 
-    /// The message of that number, once it is known to be what was stored.
+    /// The message with that UID, once its checksum is verified.
     async fn read(&self, uid: Uid) -> Result<Message, Unreadable> {
         let OpenInbox { opened, held } = self.open.as_ref().ok_or(Unreadable::Gone)?;
         let message = opened.store.read(held.id, uid).await?;
@@ -146,7 +146,7 @@ impl Desk {
         Some(octets)
     }
 
-    /// Whether the messages are gone for good. The inbox is let go in any case.
+    /// Removes messages; returns whether they are removed durably. The inbox is unlocked in any case.
     async fn update(&mut self, uids: &[Uid]) -> bool {
         let Some(OpenInbox { opened, held }) = self.open.take() else { return uids.is_empty() };
         for uids in uids.chunks(UIDS_MAX) {

@@ -1,13 +1,13 @@
-//! What POP3 counts.
+//! The counters of POP3.
 
 gatepost_ground::counters! {
-/// What has happened since the gateway began.
+/// Counters since the gateway started.
 pub struct Stats {
     /// Connections that were served.
     pub connections: u64,
-    /// Connections that were refused or sent away: their source had its share, or there were too many.
+    /// Rejected or closed connections: their source had reached its share, or there were too many.
     pub connections_refused: u64,
-    /// Connections that were lost before their client had said QUIT.
+    /// Connections lost before QUIT.
     pub connections_lost: u64,
     /// Logins that were right.
     pub logins: u64,

@@ -1,4 +1,4 @@
-//! What a message is sent with: the commands MAIL and RCPT. (RFC 5321, sections 4.1.1.2 and 4.1.1.3)
+//! The envelope of a message: the commands MAIL and RCPT. (RFC 5321, sections 4.1.1.2 and 4.1.1.3)
 
 use std::fmt::Write;
 
@@ -16,17 +16,17 @@ pub struct Envelope {
     pub size: u64,
     /// Whether the message has octets above 127.
     pub is_8bit: bool,
-    /// Whether the message's header is outside of ASCII. Addresses that are need not be told of.
+    /// Whether the message's header is not ASCII. Non-ASCII addresses are detected anyway.
     pub has_utf8_header: bool,
-    /// What a report of failure brings back. (RFC 3461, section 4.3)
+    /// RET. (RFC 3461, section 4.3)
     pub ret: Option<Return>,
-    /// What the sender calls the transaction. (RFC 3461, section 4.4)
+    /// ENVID. (RFC 3461, section 4.4)
     pub envid: Option<String>,
     /// The recipients.
     pub recipients: Vec<EnvelopeRecipient>,
 }
 
-/// A recipient, with what the sender asked for.
+/// A recipient with the sender's options.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvelopeRecipient {
     /// The address.
@@ -36,7 +36,7 @@ pub struct EnvelopeRecipient {
 }
 
 impl Envelope {
-    /// Whether nobody can be sent the message without SMTPUTF8. (RFC 6531, section 3.4)
+    /// Whether the message needs SMTPUTF8 for all recipients. (RFC 6531, section 3.4)
     pub(super) fn needs_smtputf8(&self) -> bool {
         let is_ascii = match &self.sender {
             ReversePath::Null => true,
@@ -45,12 +45,12 @@ impl Envelope {
         self.has_utf8_header || !is_ascii
     }
 
-    /// Whether SMTPUTF8 is to be asked for.
+    /// Whether MAIL has SMTPUTF8.
     fn uses_smtputf8(&self) -> bool {
         self.needs_smtputf8() || self.recipients.iter().any(|recipient| !recipient.address.is_ascii())
     }
 
-    /// The command MAIL, with those parameters that the server knows.
+    /// The command MAIL, with the parameters that the server supports.
     pub(super) fn mail(&self, extensions: &Extensions) -> String {
         let sender = match &self.sender {
             ReversePath::Mailbox(sender) if !extensions.has_smtputf8 => format!("<{}>", spelled(sender)),
@@ -72,7 +72,7 @@ impl Envelope {
         line + "\r\n"
     }
 
-    /// The command RCPT for the recipient at this place.
+    /// The command RCPT for the recipient with this index.
     pub(super) fn rcpt(&self, at: usize, extensions: &Extensions) -> String {
         let EnvelopeRecipient { address, parameters } = &self.recipients[at];
         let address = if extensions.has_smtputf8 { address.to_string() } else { spelled(address) };
@@ -84,7 +84,7 @@ impl Envelope {
     }
 }
 
-/// The address in ASCII, with the A-labels of its domain; `None` if its local part is outside of ASCII.
+/// The address in ASCII, with the A-labels of its domain; `None` if its local part is not ASCII.
 pub(super) fn in_ascii(mailbox: &Mailbox) -> Option<String> {
     if mailbox.is_ascii() {
         return Some(mailbox.to_string());
@@ -145,7 +145,7 @@ pub(in crate::mail) fn to_xtext(text: &str) -> String {
     encoded
 }
 
-/// `text` as utf-8-addr-xtext, which a server without SMTPUTF8 takes, too. (RFC 6533, section 3)
+/// `text` as utf-8-addr-xtext, which a server without SMTPUTF8 accepts, too. (RFC 6533, section 3)
 fn utf8_xtext(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for c in text.chars() {

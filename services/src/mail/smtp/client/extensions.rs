@@ -1,11 +1,11 @@
-//! What a server offers in its reply to EHLO. (RFC 5321, section 4.1.1.1)
+//! The server's extensions in its reply to EHLO. (RFC 5321, section 4.1.1.1)
 
 use crate::mail::sasl::Mechanism;
 
-/// What a server offers, of what a client can use.
+/// The server's extensions that a client can use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extensions {
-    /// The largest message in octets; 0 if the server does not say. (RFC 1870)
+    /// The largest message in octets; 0 if it is not declared. (RFC 1870)
     pub size: Option<u64>,
     /// RFC 2920
     pub has_pipelining: bool,
@@ -29,7 +29,7 @@ impl Extensions {
             let mut words = line.split_ascii_whitespace();
             let Some(keyword) = words.next() else { continue };
             match keyword.to_ascii_uppercase().as_str() {
-                // A value that is no number is not known.
+                // A value that is no number is ignored.
                 "SIZE" => this.size = Some(words.next().and_then(|size| size.parse().ok()).unwrap_or(0)),
                 "PIPELINING" => this.has_pipelining = true,
                 "8BITMIME" => this.has_8bitmime = true,

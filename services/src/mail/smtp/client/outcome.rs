@@ -1,8 +1,8 @@
-//! What became of a message for each recipient.
+//! The outcome of a message for each recipient.
 
 use super::reply::{REPLY_TEXT_CHARS_MAX, ServerReply, Status, printable};
 
-/// What became of a recipient.
+/// The outcome for a recipient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The server answers for the message from now on.
@@ -13,15 +13,14 @@ pub enum Outcome {
     Failed,
 }
 
-/// What an outcome that is no delivery was about, so what might help.
+/// The scope of a failure, which suggests a remedy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The connection or the server. Another server of the same domain may do.
     Host,
-    /// TLS that is not required could not be begun, or did not live to the first reply. The same server may do without
-    /// it.
+    /// Optional TLS failed, before or at the first reply. The same server may accept the message without it.
     Tls,
-    /// What the server does not offer and the message needs. Another server of the same domain may do.
+    /// An extension that the message needs and the server lacks. Another server of the domain may have it.
     Extension,
     /// The sender, the recipient or the message.
     Envelope,
@@ -34,26 +33,26 @@ pub struct Report {
     pub outcome: Outcome,
     /// Its status code, for reports to the sender. (RFC 3463)
     pub status: Status,
-    /// What the server said, or what happened, in one line.
+    /// The server's reply, or the event, in one line.
     pub text: String,
-    /// Whether the server said it.
+    /// Whether it is the server's reply.
     pub is_reply: bool,
-    /// What it was about.
+    /// Its scope.
     pub scope: Scope,
-    /// The server takes no more recipients at a time; it takes this one in a further transaction.
-    /// // RFC 5321, section 4.5.3.1.10
+    /// The server limits the recipients of a transaction; this one needs a further transaction. (RFC 5321, section
+    /// 4.5.3.1.10)
     pub is_one_too_many: bool,
     /// The server answered the recipient's own command so, before it had the message. (RFC 5321, section 3.3)
     pub is_of_recipient: bool,
     /// The message was sent whole, and the reply was lost: a further try can make a second copy.
     /// // RFC 5321, section 6.1
     pub may_be_delivered: bool,
-    /// Whether the server sends the reports that the sender asked for. (RFC 3461, section 5.2.2)
+    /// Whether the server sends the requested DSNs. (RFC 3461, section 5.2.2)
     pub is_dsn_passed_on: bool,
 }
 
 impl Report {
-    /// What the server's reply means.
+    /// The report of a server's reply.
     pub(super) fn of_reply(reply: &ServerReply, scope: Scope) -> Self {
         let outcome = match reply.code / 100 {
             2 => Outcome::Delivered,
@@ -64,7 +63,7 @@ impl Report {
         Self { is_reply: true, ..Self::of_event(outcome, status, reply.to_text(), scope) }
     }
 
-    /// What happened here.
+    /// The report of a local event.
     fn of_event(outcome: Outcome, status: Status, text: String, scope: Scope) -> Self {
         Self {
             outcome,
@@ -96,7 +95,7 @@ impl Report {
     }
 }
 
-/// The status code of a reply that has none. (RFC 3463, section 3)
+/// The default status code for a reply code. (RFC 3463, section 3)
 fn of_code(code: u16) -> Status {
     let class = if code < 300 {
         2

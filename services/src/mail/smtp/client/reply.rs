@@ -9,7 +9,7 @@ use crate::mail::address::is_hidden;
 pub const REPLY_LINE_OCTETS_MAX: usize = 4096;
 /// The octets of all lines of a reply.
 pub const REPLY_OCTETS_MAX: usize = 64 << 10;
-/// The characters of a reply that [`ServerReply::to_text`] gives.
+/// The most characters of [`ServerReply::to_text`].
 pub const REPLY_TEXT_CHARS_MAX: usize = 500;
 
 /// An enhanced status code. (RFC 3463, section 2)
@@ -17,9 +17,9 @@ pub const REPLY_TEXT_CHARS_MAX: usize = 500;
 pub struct Status {
     /// 2: success, 4: not now, 5: not at all.
     pub class: u8,
-    /// What it is about.
+    /// The subject.
     pub subject: u16,
-    /// What exactly.
+    /// The detail.
     pub detail: u16,
 }
 
@@ -56,12 +56,12 @@ pub struct ServerReply {
 }
 
 impl ServerReply {
-    /// Whether the server does what it was asked for.
+    /// Whether the reply is positive (2xx, 3xx).
     pub fn is_positive(&self) -> bool {
         self.code / 100 == 2
     }
 
-    /// Whether the server refuses, for now or for good.
+    /// Whether the reply is negative, temporarily or permanently.
     pub fn is_negative(&self) -> bool {
         self.code >= 400
     }
@@ -72,8 +72,8 @@ impl ServerReply {
         (u16::from(status.class) == self.code / 100).then_some(status)
     }
 
-    /// The reply in one line of at most [`REPLY_TEXT_CHARS_MAX`] characters. An enhanced code that stands in each line
-    /// stands in the first one only.
+    /// The reply in one line of at most [`REPLY_TEXT_CHARS_MAX`] characters. An enhanced code that is in each line is
+    /// included once.
     pub fn to_text(&self) -> String {
         let status = self.status().map(|status| status.to_string()).unwrap_or_default();
         let mut text = self.code.to_string();
@@ -86,14 +86,14 @@ impl ServerReply {
     }
 }
 
-/// Why what a server says is no reply. What comes behind it cannot be read any more.
+/// Why octets are no reply. The stream after it cannot be parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BrokenReply {
     /// A line is longer than [`REPLY_LINE_OCTETS_MAX`].
     EndlessLine,
     /// All lines have more than [`REPLY_OCTETS_MAX`].
     EndlessReply,
-    /// A line does not begin with a code, or with another one than the line before.
+    /// A line has no code, or another one than the line before.
     NoCode,
 }
 
@@ -119,12 +119,12 @@ pub struct ReplyReader {
 }
 
 impl ReplyReader {
-    /// Takes octets up to the end of a reply: how many it took, and the reply, if it is whole. It takes all if it is
-    /// not.
+    /// Reads octets up to the end of a reply: returns how many were consumed, and the reply, if it is complete. If it
+    /// is not, all are consumed.
     ///
     /// # Errors
     ///
-    /// The result holds why it is none. The reader is not to be used any more.
+    /// The result holds the error. The reader must not be used any more.
     pub fn read(&mut self, octets: &[u8]) -> (usize, Option<Result<ServerReply, BrokenReply>>) {
         let mut taken = 0;
         while let Some(len) = octets[taken..].iter().position(|octet| *octet == b'\n') {
@@ -152,7 +152,7 @@ impl ReplyReader {
         (octets.len(), None)
     }
 
-    /// Takes in the line that has just ended: whether it is the reply's last one.
+    /// Handles a completed line: returns whether it is the reply's last one.
     fn end_line(&mut self) -> Result<bool, BrokenReply> {
         let mut line = mem::take(&mut self.line);
         line.pop_if(|octet| *octet == b'\r');
@@ -181,7 +181,7 @@ impl ReplyReader {
     }
 }
 
-/// `text` without what could end its line or hide what it is.
+/// `text` without characters that end its line or hide other characters.
 pub(in crate::mail) fn printable(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) { '?' } else { c }).collect()
 }
@@ -270,7 +270,7 @@ mod tests {
         let line = b"250-hello\r\n";
         let replies = read(&line.repeat(REPLY_OCTETS_MAX / line.len() + 1), 1 << 20);
         assert_eq!(replies, [Err(BrokenReply::EndlessReply)]);
-        // What one reply has is not counted for the next.
+        // The limit is for each reply.
         let many = b"250 hello\r\n".repeat(2 * REPLY_OCTETS_MAX / line.len());
         assert!(read(&many, 1 << 20).iter().all(Result::is_ok));
     }

@@ -8,8 +8,7 @@ use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Exchange, Step};
 use data_encoding::BASE64;
 
-/// The longest command AUTH, in octets. A first response that is longer waits until it is asked for. (RFC 4954, section
-/// 4)
+/// The longest command AUTH, in octets. A longer initial response waits for the server's prompt. (RFC 4954, section 4)
 const AUTH_COMMAND_OCTETS_MAX: usize = 512;
 
 impl Client {
@@ -21,7 +20,7 @@ impl Client {
         }
     }
 
-    /// Says who this is; `command` is EHLO or HELO.
+    /// Sends EHLO or HELO.
     pub(super) fn say_hello(&mut self, command: Command) {
         self.extensions = Extensions::default();
         self.is_helo = command == Command::Helo;
@@ -36,14 +35,14 @@ impl Client {
             }
             self.go_on();
         } else if command == Command::Ehlo && reply.code >= 500 {
-            // RFC 5321, section 3.2: a server that does not know EHLO knows HELO.
+            // RFC 5321, section 3.2: a server without EHLO supports HELO.
             self.say_hello(Command::Helo);
         } else {
             self.refused(reply);
         }
     }
 
-    /// What comes before the first message: TLS, a login, or nothing.
+    /// Starts the next step before the first message: TLS, a login, or nothing.
     fn go_on(&mut self) {
         let wants_tls = match self.settings.encryption {
             Encryption::Never | Encryption::Active => false,
@@ -70,7 +69,7 @@ impl Client {
             self.phase = Phase::Handshake;
             self.outputs.push_back(Queued::Output(Output::StartTls));
         } else if reply.is_negative() {
-            // RFC 3207, section 4.1: the client decides whether it goes on.
+            // RFC 3207, section 4.1: the client decides whether to continue.
             self.go_on_without_starttls();
         } else {
             self.break_off("the server answered STARTTLS by what is no answer");
@@ -124,13 +123,13 @@ impl Client {
                 let step = match (initial.take(), BASE64.decode(text.as_bytes())) {
                     (Some(initial), _) => Step::Send(initial),
                     (None, Ok(octets)) => exchange.challenge(&octets),
-                    // LOGIN goes by the number of the question, whatever its words.
+                    // LOGIN counts the prompts and ignores their wording.
                     (None, Err(_)) if mechanism == Mechanism::Login => exchange.challenge(b""),
                     (None, Err(_)) => Step::Failed("the server sent no base64"),
                 };
                 self.login_step(step);
             }
-            // RFC 4954, section 6: the mechanism does not do, which says nothing of the password.
+            // RFC 4954, section 6: the mechanism is rejected, regardless of the password.
             500..=504 | 534 => {
                 self.phase = Phase::Opening;
                 self.refused_mechanisms.push(mechanism);
@@ -168,7 +167,7 @@ impl Client {
         }
     }
 
-    /// The server does not want this client, for now or for good.
+    /// Handles a server that rejects this client, temporarily or permanently.
     fn refused(&mut self, reply: &ServerReply) {
         if reply.is_negative() {
             self.leave_with(&Report::of_reply(reply, Scope::Host), false);
@@ -177,8 +176,8 @@ impl Client {
         }
     }
 
-    /// The login is refused. That is for the administrator to mend, and no fault of a message's. The server's words are
-    /// left out: some quote the line that they refuse, and senders are told this.
+    /// Handles a rejected login. It is the administrator's to fix, and not the message's fault. The server's text is
+    /// left out: some servers quote the rejected line, and senders see the report.
     fn refused_login(&mut self, reply: &ServerReply) {
         let status = reply.status().map(|status| format!(" {status}")).unwrap_or_default();
         let text = format!("the login was refused: {}{status}", reply.code);

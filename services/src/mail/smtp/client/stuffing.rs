@@ -1,26 +1,25 @@
-//! A message on its way out, as DATA carries it. (RFC 5321, sections 2.3.8 and 4.5.2)
+//! Dot-stuffing of an outgoing message for DATA. (RFC 5321, sections 2.3.8 and 4.5.2)
 //!
-//! A line that begins with a dot gets one more. CR and LF go out as a pair only: one that stands alone in what is sent
-//! on (from an account elsewhere, say) becomes a pair, as another server may take it for the end of a line, and what
-//! follows for its own. So nothing in a message can be taken for the end of the data, whatever the server takes for
-//! one.
+//! A line that begins with a dot gets one more. CR and LF are sent as a pair only: one that occurs alone (in a fetched
+//! message, say) becomes a pair, as another server may take it for the end of a line, which allows SMTP smuggling. So
+//! nothing in a message can be taken for the end of the data by any server.
 
-/// Takes a message in any portions.
+/// The encoder of a message in any portions.
 #[derive(Debug, Default)]
 pub struct DotWriter(State);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Nothing has come, or CRLF went out last.
+    /// At the start, or after CRLF.
     #[default]
     LineStart,
     Within,
-    /// CR has come, and CRLF went out for it; an LF behind it belongs to it.
+    /// After a CR, for which CRLF was sent; an LF after it belongs to it.
     Cr,
 }
 
 impl DotWriter {
-    /// Appends to `out` what goes out for these octets of the message.
+    /// Appends the encoding of these octets of the message to `out`.
     pub fn write(&mut self, octets: &[u8], out: &mut Vec<u8>) {
         out.reserve(octets.len() + octets.len() / 16);
         let mut rest = octets;
@@ -52,7 +51,7 @@ impl DotWriter {
         }
     }
 
-    /// Appends to `out` the end of the data, behind the end of the last line. (RFC 5321, section 4.1.1.4)
+    /// Appends the end of the data to `out`, after the end of the last line. (RFC 5321, section 4.1.1.4)
     pub fn end(self, out: &mut Vec<u8>) {
         let end: &[u8] = if self.0 == State::Within { b"\r\n.\r\n" } else { b".\r\n" };
         out.extend_from_slice(end);
@@ -122,7 +121,7 @@ mod tests {
             let mut read = Vec::new();
             let (taken, end) = DotReader::default().read(&data, &mut |octets| read.extend_from_slice(octets));
             prop_assert!(end == Some(End::Clear) && taken == data.len(), "{:?}", data);
-            // The lines, whatever ended them.
+            // The lines, whatever their line ends.
             let mut expected = message.replace("\r\n", "\n").replace('\r', "\n").replace('\n', "\r\n");
             if !expected.is_empty() && !expected.ends_with("\r\n") {
                 expected += "\r\n";

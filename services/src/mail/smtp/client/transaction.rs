@@ -1,4 +1,4 @@
-//! One message: its envelope, its data, and what became of it.
+//! One transaction: its envelope, its data, and its outcome.
 
 use gatepost_ground::Instant;
 
@@ -7,8 +7,8 @@ use super::{
     Report, Scope, ServerReply, Status, in_ascii,
 };
 
-/// How many recipients a server has taken, at least, whose 452 or 552 without an enhanced code is about their number
-/// and not about a mailbox. RFC 5321, section 4.5.3.1.8 has servers take 100.
+/// After at least so many accepted recipients, a 452 or 552 without an enhanced code is about their number and not
+/// about a mailbox. RFC 5321, section 4.5.3.1.8, requires servers to accept 100.
 const TOO_MANY_MIN: usize = 10;
 
 /// A message for this server.
@@ -17,23 +17,23 @@ pub(super) struct Transaction {
     envelope: Envelope,
     recipients: Vec<Recipient>,
     mail: Mail,
-    /// The index of the recipient whom the client names next.
+    /// The index of the next recipient to send.
     next: usize,
     is_data_sent: bool,
 }
 
-/// How a recipient stands.
+/// The state of a recipient.
 #[derive(Debug)]
 enum Recipient {
-    /// The server has not said.
+    /// The server has not replied yet.
     Open,
-    /// The server takes it.
+    /// The server has accepted it.
     Taken,
-    /// This is what became of it.
+    /// It has this outcome.
     Decided(Report),
 }
 
-/// How MAIL stands.
+/// The state of MAIL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mail {
     Unsent,
@@ -57,7 +57,7 @@ impl Transaction {
         }
     }
 
-    /// Decides the recipients that the server took.
+    /// Sets the outcome of the accepted recipients.
     fn decide_taken(&mut self, report: &Report) {
         for recipient in &mut self.recipients {
             if matches!(recipient, Recipient::Taken) {
@@ -85,7 +85,7 @@ impl Transaction {
 }
 
 impl Client {
-    /// Begins with the message, if the server can take such a one.
+    /// Begins the transaction, if the server supports what the message needs.
     pub(super) fn begin_transaction(&mut self) {
         self.phase = Phase::Envelope;
         self.refuse_what_cannot_be_sent();
@@ -95,8 +95,8 @@ impl Client {
     fn refuse_what_cannot_be_sent(&mut self) {
         let Some(transaction) = &mut self.transaction else { return };
         let (envelope, extensions, is_helo) = (&transaction.envelope, &self.extensions, self.is_helo);
-        // Another server of the domain may offer it (RFC 6152, section 3; RFC 6531, section 3.2). What a server that
-        // knows HELO only would offer is not known: something between may keep EHLO from it.
+        // Another server of the domain may have the extension (RFC 6152, section 3; RFC 6531, section 3.2). The
+        // extensions of a server that supports only HELO are unknown: a middlebox may block EHLO.
         let lacks = |subject, detail, text: &str| {
             let report = Report::failed(Status::new(5, subject, detail), text);
             match is_helo {
@@ -135,7 +135,7 @@ impl Client {
         }
     }
 
-    /// Sends the commands whose time has come; ends the transaction when there is nothing to wait for.
+    /// Sends the commands that may be sent now; ends the transaction when no reply is pending.
     pub(super) fn pump(&mut self) {
         let in_flight_max = if self.extensions.has_pipelining { PIPELINED_MAX } else { 1 };
         while self.awaited.len() < in_flight_max {
@@ -167,7 +167,7 @@ impl Client {
             transaction.next = at + 1;
             return Some((transaction.envelope.rcpt(at, &self.extensions), Command::Rcpt(at)));
         }
-        // RFC 2920, section 3.1: DATA may be the last of a group, whose replies are all looked at.
+        // RFC 2920, section 3.1: DATA may be the last of a group, all of whose replies are evaluated.
         let may_be_taken = self.awaited.iter().any(|command| matches!(command, Command::Rcpt(_)));
         if !may_be_taken && !transaction.has_taken() {
             return None;
@@ -195,7 +195,7 @@ impl Client {
         if !reply.is_positive() && !reply.is_negative() {
             return self.answered_wrongly(Command::Rcpt(at), reply);
         }
-        // Once MAIL is refused, nothing that follows means anything.
+        // Once MAIL is rejected, later replies are meaningless.
         if let Some(recipient @ Recipient::Open) = transaction.recipients.get_mut(at) {
             *recipient = if reply.is_positive() {
                 Recipient::Taken
@@ -214,7 +214,7 @@ impl Client {
                 self.phase = Phase::Data { writer: DotWriter::default(), is_fetching: false };
                 self.outputs.push_back(Queued::Output(Output::Fetch));
             } else {
-                // RFC 2920, section 3.1: an empty message, which goes to nobody.
+                // RFC 2920, section 3.1: an empty message, without recipients.
                 self.push_send(b".\r\n", Some(Command::End { is_void: true }));
             }
         } else if reply.is_negative() {
@@ -246,7 +246,7 @@ impl Client {
         self.break_off(&text);
     }
 
-    /// Tells what became of the message. `is_unfinished`: the server may still wait for its data.
+    /// Reports the outcome of the message. `is_unfinished`: the server may still wait for its data.
     fn conclude(&mut self, is_unfinished: bool) {
         let Some(transaction) = self.transaction.take() else { return };
         self.needs_reset |= is_unfinished && transaction.mail == Mail::Taken;
@@ -255,11 +255,11 @@ impl Client {
     }
 }
 
-/// What a refusal of MAIL means.
+/// The report of a rejected MAIL.
 fn mail_refused(reply: &ServerReply) -> Report {
     let report = Report::of_reply(reply, Scope::Envelope);
     match reply.code {
-        // TLS or a login is wanted: no fault of the message's. // RFC 3207, section 4; RFC 4954, section 6
+        // RFC 3207, section 4; RFC 4954, section 6: TLS or a login is required, which is not the message's fault.
         530 | 534 | 538 => {
             let status = Status { class: 4, ..report.status };
             Report { outcome: Outcome::Deferred, status, scope: Scope::Host, ..report }
@@ -268,7 +268,7 @@ fn mail_refused(reply: &ServerReply) -> Report {
     }
 }
 
-/// What a refusal of a recipient means; `taken`: how many the server took before.
+/// The report of a rejected recipient; `taken` is the number of recipients accepted before.
 fn recipient_refused(reply: &ServerReply, taken: usize) -> Report {
     let mut report = Report { is_of_recipient: true, ..Report::of_reply(reply, Scope::Envelope) };
     let is_about_number = match reply.status() {

@@ -1,10 +1,10 @@
-//! What a session asks and is answered.
+//! The questions, actions and answers of a session.
 
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::{MailParameters, RcptParameters, Refusal};
 
-/// What a session wants done.
+/// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these octets to the client.
@@ -18,11 +18,11 @@ pub enum Output {
 /// A question. One is open at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// May this sender send a message now? Answered by [`Answer::Begin`]; with yes a transaction begins.
+    /// May this sender send a message now? Answered by [`Answer::Begin`]; a positive answer begins a transaction.
     Begin(Sender),
-    /// Is this recipient taken? Answered by [`Answer::Route`]; with yes it is one of the transaction's.
+    /// Is this recipient accepted? Answered by [`Answer::Route`]; a positive answer adds it to the transaction.
     Route(Recipient),
-    /// Who is the client? Answered by [`Answer::Authenticate`].
+    /// Authenticate the client. Answered by [`Answer::Authenticate`].
     Authenticate(Request),
     /// Keep these next octets of the message. Answered by [`Answer::Chunk`].
     Chunk(Vec<u8>),
@@ -30,14 +30,14 @@ pub enum Ask {
     Commit,
 }
 
-/// What is to be done.
+/// An action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Forget the transaction and what came of its message.
+    /// Abort the transaction, discarding its message.
     Abort,
-    /// Send what is to be sent, make the TLS handshake, and then call `Session::tls_started`.
+    /// Flush, make the TLS handshake, and then call `Session::tls_started`.
     StartTls,
-    /// Send what is to be sent, and close the connection.
+    /// Flush, and close the connection.
     Close,
 }
 
@@ -57,24 +57,24 @@ pub enum Answer {
     Commit(Vec<Result<String, Refusal>>),
 }
 
-/// Who sends a message.
+/// The sender of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sender {
     /// Its return path.
     pub path: ReversePath,
-    /// What MAIL said beside it.
+    /// The parameters of MAIL.
     pub parameters: MailParameters,
-    /// Who is logged in. The user may have gone since: whoever answers looks again.
+    /// The authenticated user. It may have been removed since, so the callee checks again.
     pub user: Option<String>,
 }
 
-/// To whom a message goes.
+/// A recipient of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipient {
     /// Its address.
     pub path: ForwardPath,
-    /// What RCPT said beside it.
+    /// The parameters of RCPT.
     pub parameters: RcptParameters,
-    /// Whether the client may send to other domains: it is the office's, and so is what it sends.
+    /// Whether the client may relay to other domains: it belongs to the office, and so does its mail.
     pub may_relay: bool,
 }

@@ -1,4 +1,4 @@
-//! What each command does, but for those of a message.
+//! The commands except those of a message.
 
 use std::str;
 
@@ -32,7 +32,7 @@ impl Session {
             // RFC 4954, section 4
             Event::TooLong { head } if begins_with(&head, b"AUTH ") => self.reply(now, &LOGIN_LINE_TOO_LONG),
             Event::TooLong { .. } => self.reply(now, &LINE_TOO_LONG),
-            // A device shows its user what is refused for good, and tries in silence what is not.
+            // Devices display permanent rejections to their users, and retry temporary ones silently.
             Event::BareLf if self.policy.is_lan => self.end(now, &BARE_LF_LAN),
             Event::BareLf => self.end(now, &BARE_LF),
             Event::Endless => self.end(now, &ENDLESS),
@@ -72,7 +72,7 @@ impl Session {
         }
     }
 
-    /// Refuses a line that is no text of a command. Octets follow a BDAT all the same. (RFC 3030, section 2)
+    /// Rejects a line that is no command. After a BDAT its octets follow all the same. (RFC 3030, section 2)
     fn refuse_line(&mut self, now: Instant, line: &[u8], refusal: Reply) {
         if !begins_with(line, b"BDAT ") {
             return self.reply(now, &refusal);
@@ -115,7 +115,7 @@ impl Session {
         }
     }
 
-    /// What to say to a client that has not introduced itself.
+    /// The reply to a client without EHLO.
     pub(super) fn hello_first(&self) -> Reply {
         if self.policy.role == Role::Lmtp { SAY_LHLO_FIRST } else { SAY_HELLO_FIRST }
     }
@@ -146,8 +146,7 @@ impl Session {
         if self.policy.has_dsn {
             extensions.push("DSN".to_owned());
         }
-        // By LMTP the last chunk has a reply for each recipient, also where the message is lost already; nobody needs
-        // it.
+        // With LMTP the last chunk has a reply for each recipient, also if the message is lost already.
         if self.policy.role != Role::Lmtp {
             extensions.push("CHUNKING".to_owned());
         }
@@ -242,7 +241,7 @@ impl Session {
         }
     }
 
-    /// Says why, so that people learn that the password is wrong, and closes after one that is too many.
+    /// Replies with the reason, so that users learn that the password is wrong, and closes after too many failures.
     fn login_failed(&mut self, now: Instant, reply: &Reply) {
         self.tally.login_failures += 1;
         self.reply(now, reply);

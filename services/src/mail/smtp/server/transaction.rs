@@ -26,7 +26,7 @@ pub(super) struct Transaction {
     recipients: usize,
     first_recipient: Option<ForwardPath>,
     body: Option<Body>,
-    /// Whether whoever was asked still knows of it.
+    /// Whether the caller still has the transaction.
     is_held: bool,
 }
 
@@ -40,15 +40,15 @@ impl Transaction {
     }
 }
 
-/// The octets of a message on their way.
+/// The octets of a message being received.
 #[derive(Debug)]
 struct Body {
     content: Content,
     /// Makes LF CRLF, if that is done.
     line_ends: Option<ToCrlf>,
-    /// What has not been handed on.
+    /// Octets that were not passed on yet.
     chunk: Vec<u8>,
-    /// Why it is refused; then its octets are passed over.
+    /// The reason for its rejection; then its octets are discarded.
     failure: Option<Reply>,
     passed_over: u64,
     /// Until when more must have come, so that it does not take for ever.
@@ -78,7 +78,7 @@ impl Body {
         self.until = (self.until + Duration::from_secs(seconds)).min(now + DATA_TIMEOUT);
     }
 
-    /// How many octets of the stream can be taken before a chunk is full.
+    /// The octets of the stream until a chunk is full.
     fn room(&self) -> usize {
         let room = CHUNK_OCTETS - self.chunk.len();
         match self.line_ends {
@@ -188,8 +188,8 @@ impl Session {
         self.waits_until = now + DATA_TIMEOUT;
     }
 
-    /// Refuses DATA. A program that does not wait for the reply sends a message now, and of a web form's text a part
-    /// could pass for commands. Where that could send mail to the world nothing behind is looked at.
+    /// Rejects DATA. A program that does not wait for the reply sends a message now, and a part of a web form's text
+    /// could pass for commands. If these could relay mail, all later octets are discarded.
     fn refuse_data(&mut self, now: Instant, refusal: &Reply) {
         self.reply(now, refusal);
         if self.may_relay() {
@@ -219,7 +219,7 @@ impl Session {
 
     fn begin_chunk(&mut self, now: Instant, size: u64, is_last: bool, refusal: Option<Reply>) {
         if refusal.is_some() {
-            // Its octets are lost: what came before and what comes later are no whole message.
+            // Its octets are lost, so earlier and later ones are no whole message.
             self.abort(now);
         }
         if refusal.is_some() && size > self.policy.limits.refused_octets_max {
@@ -241,7 +241,7 @@ impl Session {
             body.fail(BAD_LINE_ENDS);
         }
         self.after_octets(now, taken, had_failed);
-        // Whether what follows a doubtful end are commands, the client and servers on the way may see differently.
+        // Client and relays may disagree on whether commands follow a doubtful end.
         self.ends_behind_message = end == Some(End::Doubtful);
         if end.is_some() && !matches!(self.phase, Phase::Closed) {
             self.finish_message(now);
@@ -266,7 +266,7 @@ impl Session {
         taken
     }
 
-    /// Does what is due after octets of a message: moves the deadline, hands a full chunk on, aborts what has failed.
+    /// Handles octets of a message: moves the deadline, passes a full chunk on, aborts a failed message.
     fn after_octets(&mut self, now: Instant, taken: usize, had_failed: bool) {
         self.progress += taken;
         if self.progress >= DATA_PROGRESS_OCTETS {
@@ -287,7 +287,7 @@ impl Session {
         }
     }
 
-    /// Until when more of the message under way must have come.
+    /// The deadline for more octets of the current message.
     pub(super) fn message_until(&self) -> Option<Instant> {
         Some(self.transaction.as_ref()?.body.as_ref()?.until)
     }
@@ -299,7 +299,7 @@ impl Session {
         }
     }
 
-    /// Replies to a chunk, if all of it has come.
+    /// Replies to a complete chunk.
     fn finish_chunk(&mut self, now: Instant) {
         let Phase::Chunk { remaining: 0, is_last, refusal } = &mut self.phase else { return };
         let (is_last, refusal) = (*is_last, refusal.take());
@@ -320,7 +320,7 @@ impl Session {
         self.reply(now, &Reply::chunk_taken(octets));
     }
 
-    /// Goes on when all of a message has come.
+    /// Handles the end of a message.
     fn finish_message(&mut self, now: Instant) {
         self.phase = Phase::Command;
         let Some(transaction) = &mut self.transaction else { return };
@@ -385,7 +385,7 @@ impl Session {
         self.finish_chunk(now);
     }
 
-    /// Refuses the whole message, to each recipient if the client is told of each. (RFC 2033, section 4.2)
+    /// Rejects the whole message, with LMTP for each recipient. (RFC 2033, section 4.2)
     fn conclude_with(&mut self, now: Instant, failure: &Reply) {
         let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
         let times = if self.policy.role == Role::Lmtp { recipients } else { 1 };
@@ -399,7 +399,7 @@ impl Session {
         }
     }
 
-    /// Tells the client what has become of the message.
+    /// Replies with the message's outcome.
     fn conclude(&mut self, now: Instant, results: Vec<Result<String, Refusal>>) {
         let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
         let replies_len = if self.policy.role == Role::Lmtp { recipients } else { 1 };
@@ -410,7 +410,7 @@ impl Session {
             Err(refusal) => Reply::from(&refusal),
         });
         if is_taken {
-            // What a client did before it brought a message is forgiven.
+            // An accepted message resets the client's counts.
             self.tally =
                 super::Tally { login_failures: self.tally.login_failures, ..super::Tally::default() };
             self.say(now, replies.flat_map(|reply| reply.to_octets()).collect());
@@ -428,7 +428,7 @@ fn body_of(transaction: &mut Option<Transaction>) -> Option<&mut Body> {
     transaction.as_mut()?.body.as_mut()
 }
 
-/// What to go on with where the answer is to another question.
+/// The default for an answer to another question.
 fn misplaced<T>(instead: T) -> T {
     debug_assert!(false, "the answer is to another question");
     instead

@@ -16,11 +16,12 @@ pub struct Counters {
     pub taken_over: u64,
     /// Frames that went out of one port.
     pub transmitted: u64,
-    /// Frames that went out of several ports of their segment.
+    /// Frames that went out of several ports of their interface.
     pub flooded: u64,
-    /// Frames for the host stack.
+    /// Frames for the gateway itself: for its host stack, its DHCP server or its DHCP client.
     pub local: u64,
-    /// Frames that the dataplane answered or learnt from itself, or cut into fragments.
+    /// Frames that went no further, as the dataplane has dealt with them: ARP for the gateway, packets that were sent as
+    /// fragments, quotes of packets about which it sent an ICMP error.
     pub consumed: u64,
     /// Frames that wait at this moment.
     pub held: u64,
@@ -33,7 +34,7 @@ pub struct Counters {
     /// TCP resets that the dataplane made for LAN hosts that sent segments of a connection without a flow. They are
     /// among the frames that the dataplane made.
     pub tcp_resets_made: u64,
-    /// Unanswered or ended flows that were recycled for new ones.
+    /// Unanswered or ended flows that the dataplane dropped to make room for new ones.
     pub flows_recycled: u64,
     /// ARP packets in which another station claimed an address of the gateway.
     pub address_conflicts: u64,
@@ -41,8 +42,8 @@ pub struct Counters {
     pub neighbor_changes: u64,
     /// Claims to a neighbour's address by another hardware address that were refused.
     pub neighbor_claims_refused: u64,
-    /// Timers, notices, leases and configurations that the dataplane gave up because of an internal fault; a frame is
-    /// dropped as internal-error then.
+    /// Timers, notices, leases, configurations and commands that the dataplane gave up because of an internal fault. A
+    /// frame at which a stage fails is not counted here: it is dropped as internal-error.
     pub tasks_given_up: u64,
     #[serde(skip)]
     /// Frames dropped, by reason.
@@ -81,7 +82,7 @@ impl Counters {
         self.transmitted += 1;
     }
 
-    /// Counts a released frame that went to the host stack.
+    /// Counts a released frame that went to the gateway itself.
     pub fn held_delivered(&mut self) {
         self.held -= 1;
         self.local += 1;
@@ -149,7 +150,7 @@ mod tests {
         counters.undeliverable(Verdict::Local(LocalClass::DhcpServer), DropReason::HostRingFull);
         counters.undeliverable(Verdict::HandOver(2), DropReason::WorkerRingFull);
         counters.undeliverable(Verdict::Pending, DropReason::OffloadInvalid);
-        counters.count(Verdict::Local(LocalClass::Arp));
+        counters.count(Verdict::Local(LocalClass::DhcpClientProbe));
         counters.was_taken_over();
         assert!(counters.balances());
         assert_eq!((counters.held, counters.local, counters.drops.total()), (0, 2, 5));

@@ -41,16 +41,24 @@ drop_reasons! {
     VlanTagged => "vlan-tagged",
     /// Comes from a multicast or zero MAC address, or from the gateway's own.
     SourceMacInvalid => "source-mac-invalid",
-    /// Marked as a super-frame or as lacking its checksum, which its contents rule out.
+    /// The frame's virtio-net header asks for segmentation or for a checksum that the frame's contents do not allow;
+    /// or the VLAN tag of such a frame cannot be removed.
     OffloadInvalid => "offload-invalid",
     /// The destination is behind the port the frame came from.
     BridgeSamePort => "bridge-same-port",
     /// The destination MAC is neither the gateway's nor behind another port.
     MacNotForUs => "mac-not-for-us",
+    /// To a reserved group address (01-80-C2-00-00-00 to 0F), which no bridge forwards: spanning tree, LACP, LLDP.
+    ReservedGroupAddress => "reserved-group-address",
+    /// At a port that takes tagged frames only: an untagged frame, or a frame of a VLAN that leads to no interface
+    /// (IEEE 802.1Q: ingress filtering).
+    VlanNotAllowed => "vlan-not-allowed",
     /// Addressed to the gateway in a protocol that it does not support; IPv6 is one, for now.
     EtherTypeUnsupported => "ethertype-unsupported",
     /// An ARP packet that is not for Ethernet and IPv4, or has an impossible sender.
     ArpMalformed => "arp-malformed",
+    /// An ARP packet in which another station gives an IP or MAC address of the gateway as its own (RFC 5227).
+    ArpConflict => "arp-conflict",
     /// An ARP packet from a LAN port that claims an address of the gateway's, or one leased or reserved to another; or
     /// whose sender is not the frame's.
     ArpInspection => "arp-inspection",
@@ -62,9 +70,9 @@ drop_reasons! {
     Ipv4Checksum => "ipv4-checksum",
     /// Asks to be source-routed.
     SourceRouted => "source-routed",
-    /// A source or destination address that must not be on a wire.
+    /// A source or destination address that no packet may have (RFC 1812, section 5.3.7).
     Martian => "martian",
-    /// The source address does not belong to the segment it came from; or a packet for the gateway itself whose
+    /// The source address does not belong to the interface that the packet came from; or a packet for the gateway itself whose
     /// source address is leased or reserved to another machine of the LAN.
     SpoofedSource => "spoofed-source",
     /// A directed broadcast or multicast that is not forwarded.
@@ -77,7 +85,7 @@ drop_reasons! {
     NoRoute => "no-route",
     /// Too big for the next link and not to be fragmented.
     MtuExceeded => "mtu-exceeded",
-    /// Not a valid TCP, UDP or ICMP header: its lengths cannot be.
+    /// Not a valid TCP, UDP or ICMP header: its length fields do not fit the packet.
     TransportMalformed => "transport-malformed",
     /// The checksum of a TCP segment for NAT is wrong.
     TcpChecksum => "tcp-checksum",
@@ -87,13 +95,15 @@ drop_reasons! {
     IcmpChecksum => "icmp-checksum",
     /// Control bits that no TCP sets together, or none, as scanners send them.
     TcpFlagsInvalid => "tcp-flags-invalid",
-    /// TCP options that lie about their length.
+    /// TCP options with a wrong length.
     TcpOptionsMalformed => "tcp-options-malformed",
     /// A transport protocol that NAT cannot translate.
     ProtocolUnsupported => "protocol-unsupported",
-    /// A fragment whose first part never came, or that overlaps, or is too small to be honest.
+    /// A fragment whose packet's first fragment did not arrive in time, that overlaps the transport header or is too small
+    /// for it (RFC 1858), or that belongs to an ICMP error.
     FragmentInvalid => "fragment-invalid",
-    /// Too many packets are being fragmented at once.
+    /// No room to track another fragmented packet, or to hold another fragment that arrived before its packet's first
+    /// fragment.
     FragmentTableFull => "fragment-table-full",
     /// From the WAN, without a flow, and for no service, forward, mapping or default host.
     Unsolicited => "unsolicited",
@@ -115,14 +125,16 @@ drop_reasons! {
     IcmpUnrelated => "icmp-unrelated",
     /// An echo request beyond the rate of replies to one address, or to all addresses together.
     EchoLimited => "echo-limited",
-    /// The flow table is full but for its reserve, and no flow can be recycled.
+    /// The flow table has room only for hosts with few flows and for the gateway, and no unanswered or ended flow can be
+    /// dropped for the new one.
     FlowTableFull => "flow-table-full",
     /// One inside host has reached its limit of flows that it opened, or of flows that were opened to it; or the
-    /// senders behind a port that ARP does not know have reached theirs, together.
+    /// senders behind one bridge port whose source addresses ARP does not confirm have together reached theirs.
     FlowHostLimit => "flow-host-limit",
-    /// One source on the WAN has reached its limit of unanswered flows.
+    /// One source address on the WAN has reached its limit of unanswered flows.
     FlowSourceLimit => "flow-source-limit",
-    /// No external port but those of the reserve is free for a new mapping, and no flow can be recycled.
+    /// The external ports that are left are for hosts with few flows and for the gateway, and no unanswered or ended flow
+    /// can be dropped for the new mapping.
     PortsExhausted => "ports-exhausted",
     /// The new flow's packets or replies could not be told from those of another flow, such as one of the default
     /// host with the same remote at a port that a mapping has.
@@ -131,13 +143,15 @@ drop_reasons! {
     NeighborQueueFull => "neighbor-queue-full",
     /// The neighbour did not answer ARP.
     NeighborUnreachable => "neighbor-unreachable",
+    /// The frame waited for a neighbour or for its packet's first fragment when a new configuration came into force.
+    Reconfigured => "reconfigured",
     /// The neighbour table is full.
     NeighborTableFull => "neighbor-table-full",
-    /// The gateway has no address on that segment yet.
+    /// The gateway has no address on that interface yet.
     NoAddress => "no-address",
     /// More frames had to be made than one batch holds.
     OutputFull => "output-full",
-    /// The ring to the host stack is full, or has the share of its port in it.
+    /// The ring to the host stack is full, or the frames of this bridge port already take the port's share of it.
     HostRingFull => "host-ring-full",
     /// The frame was between two workers while the configuration changed, and another worker owns it now.
     WorkerChanged => "worker-changed",

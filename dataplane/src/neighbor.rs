@@ -168,7 +168,7 @@ pub enum Event<'a, A = Ipv4Addr> {
         /// The frame.
         frame: &'a mut Frame,
     },
-    /// Drop a frame that was held: the neighbour did not answer.
+    /// Drop a frame that was held: the neighbour did not answer, or the table has forgotten the neighbour.
     Expired {
         /// The frame's interface.
         interface: InterfaceId,

@@ -7,13 +7,14 @@ use crate::drop_reason::DropReason;
 /// The part of the gateway that a frame for the gateway itself is for. Only the dataplane decides this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalClass {
-    /// The DHCP server: a whole UDP datagram from the LAN to the server's port, sent to the gateway or to all hosts.
+    /// The DHCP server: an unfragmented UDP datagram from the LAN to the server's port, sent to the gateway or to all
+    /// hosts; or an ARP packet that answers the server's probe of a declined address.
     DhcpServer,
-    /// The DHCP client: a whole UDP datagram from the WAN, between the ports of servers and clients.
+    /// The DHCP client: an unfragmented UDP datagram from the WAN, between the ports of servers and clients.
     DhcpClient,
     /// The DHCP client, which probes the address that it is offered: ARP from the WAN while the gateway has no address
     /// there. (RFC 5227, section 2.1.1)
-    Arp,
+    DhcpClientProbe,
     /// The host stack: any other IPv4 packet for an address of the gateway.
     Stack,
 }
@@ -35,8 +36,8 @@ pub enum Verdict {
     },
     /// The frame is for the gateway itself.
     Local(LocalClass),
-    /// The dataplane has dealt with the frame: ARP for the gateway, or a packet whose fragments are in the
-    /// [`Output`](crate::Output).
+    /// The dataplane has dealt with the frame: ARP for the gateway, a packet whose fragments are in the
+    /// [`Output`](crate::Output), or a quote for which it has sent an ICMP error.
     Consumed,
     /// The frame waits in the dataplane for a neighbour or for the first fragment.
     Hold,

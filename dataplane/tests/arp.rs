@@ -107,6 +107,8 @@ fn rfc5227_a_conflicting_claim_is_defended_once() {
         Claim { interface: LAN_SIDE, ip: GATEWAY_LAN.into(), known: GATEWAY_LAN_MAC, claimant: ALICE.mac };
     let alerts = bench.dataplane.alerts();
     assert!(alerts.contains(&Alert::AddressConflict(claim)) && alerts.len() <= 20, "{alerts:?}");
+    let at_wan = arp(1, Host { address: GATEWAY_WAN, ..ISP }, MacAddr::ZERO, GATEWAY_WAN, MacAddr::BROADCAST);
+    bench.send(WAN, &at_wan).assert_dropped(DropReason::ArpConflict);
     // Nobody took the address over: what the thief claimed was not learnt.
     assert!(bench.dataplane.neighbors(bench.now).all(|neighbor| neighbor.ip != GATEWAY_LAN));
 }
@@ -221,5 +223,5 @@ fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut bench = Bench::cold(config);
     let offered = Host { address: [203, 0, 113, 77].into(), ..ISP };
     let outcome = bench.send(WAN, &arp_reply(offered, GATEWAY_WAN_MAC, [0, 0, 0, 0].into()));
-    assert_eq!(outcome.verdict, Verdict::Local(LocalClass::Arp));
+    assert_eq!(outcome.verdict, Verdict::Local(LocalClass::DhcpClientProbe));
 }

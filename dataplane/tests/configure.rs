@@ -96,6 +96,7 @@ fn frames_that_wait_on_a_network_that_is_left_are_given_up() {
     assert_eq!(bench.send(WAN, &fragments[1]).verdict, Verdict::Hold);
     bench.configure(|config| config.interfaces[WAN_SIDE.index()].addresses.clear());
     assert_eq!(bench.dataplane.counters().held, 0);
+    assert_eq!(bench.drops(DropReason::Reconfigured), 2);
     assert!(bench.dataplane.counters().balances());
 }
 

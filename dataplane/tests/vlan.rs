@@ -53,7 +53,7 @@ fn a_frame_of_a_vlan_for_the_gateway_is_dropped() {
     bench.send(WAN, &tagged(&frame(ISP.mac, BOB.mac), 10)).assert_silently_dropped(DropReason::MacNotForUs);
     let spanning_tree = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0]);
     let group = tagged(&frame(ALICE.mac, spanning_tree), 10);
-    bench.send(LAN0, &group).assert_silently_dropped(DropReason::MacNotForUs);
+    bench.send(LAN0, &group).assert_silently_dropped(DropReason::ReservedGroupAddress);
 }
 
 #[test]

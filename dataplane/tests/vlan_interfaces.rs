@@ -130,9 +130,9 @@ fn a_port_may_take_tagged_frames_only() {
     config.ports[usize::from(LAN0.0)] = InterfaceId(200);
     let mut bench = Bench::cold(config);
     bench.send(LAN0, &guests_frame(&arp_request(GUEST, GATEWAY_GUESTS))).sent.first().expect("a reply");
-    bench.send(LAN0, &arp_request(ALICE, GATEWAY_LAN)).assert_silently_dropped(DropReason::PortDown);
+    bench.send(LAN0, &arp_request(ALICE, GATEWAY_LAN)).assert_silently_dropped(DropReason::VlanNotAllowed);
     let foreign = tagged(&arp_request(GUEST, GATEWAY_GUESTS), 11);
-    bench.send(LAN0, &foreign).assert_silently_dropped(DropReason::PortDown);
+    bench.send(LAN0, &foreign).assert_silently_dropped(DropReason::VlanNotAllowed);
 }
 
 /// The hardware type of an untagged ARP frame stands where a tag has its VLAN id.
@@ -142,7 +142,7 @@ fn a_frame_without_a_tag_enters_by_no_vlan() {
     config.ports[usize::from(LAN0.0)] = InterfaceId(200);
     config.vlans = [vlan(LAN0, 1)].into();
     let mut bench = Bench::cold(config);
-    bench.send(LAN0, &arp_request(GUEST, GATEWAY_GUESTS)).assert_silently_dropped(DropReason::PortDown);
+    bench.send(LAN0, &arp_request(GUEST, GATEWAY_GUESTS)).assert_silently_dropped(DropReason::VlanNotAllowed);
     bench.send(LAN0, &tagged(&arp_request(GUEST, GATEWAY_GUESTS), 1)).sent.first().expect("a reply");
 }
 

@@ -28,12 +28,12 @@ impl Dataplane {
         if networks.is_empty() {
             // The DHCP client on the outside probes the offered address. // RFC 5227, section 2.1.1
             return match interface.role {
-                Role::Outside => Verdict::Local(LocalClass::Arp),
+                Role::Outside => Verdict::Local(LocalClass::DhcpClientProbe),
                 Role::Inside => Verdict::Drop(DropReason::NoAddress),
             };
         }
         if packet.sender_mac == interface.mac() {
-            return Verdict::Drop(DropReason::ArpMalformed);
+            return Verdict::Drop(DropReason::ArpConflict);
         }
         let is_first = !matches!(cx.ingress, Ingress::ArpCopy(_));
         let is_own = |address| networks.iter().any(|network| network.own() == address);
@@ -47,7 +47,7 @@ impl Dataplane {
                 self.counters.address_conflicts += 1;
             }
             self.defend(cx.call, id, own);
-            return Verdict::Drop(DropReason::ArpMalformed);
+            return Verdict::Drop(DropReason::ArpConflict);
         }
         if interface.role == Role::Inside && packet.answers_probe_of(interface.mac()) {
             // The packet answers the DHCP server, which probes an address that a client has declined.

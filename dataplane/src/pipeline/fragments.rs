@@ -68,10 +68,15 @@ impl Dataplane {
         }
     }
 
-    /// Drops the held fragments whose first fragment did not arrive.
+    /// Drops the held fragments whose first fragment did not arrive in time.
     pub(super) fn fragment_timeout(&mut self, now: Instant) {
+        self.drop_held_fragments(now, DropReason::FragmentInvalid);
+    }
+
+    /// Drops, for `reason`, the held fragments whose time is over at `now`.
+    pub(super) fn drop_held_fragments(&mut self, now: Instant, reason: DropReason) {
         let Self { fragments, fragment_owners, counters, .. } = self;
-        let mut expire = |_, _: &mut Frame| counters.held_dropped(DropReason::FragmentInvalid);
+        let mut expire = |_, _: &mut Frame| counters.held_dropped(reason);
         fragments.handle_timeout(now, &mut expire);
         fragment_owners.iter_mut().for_each(|owners| owners.handle_timeout(now, &mut expire));
     }

@@ -77,7 +77,7 @@ impl Dataplane {
             return self.links.bridge(cx.call.now, interface, port, header.destination);
         }
         if is_reserved_group(header.destination) {
-            return Verdict::Drop(DropReason::MacNotForUs);
+            return Verdict::Drop(DropReason::ReservedGroupAddress);
         }
         let own = self.network_input(cx, (interface, role), Cast::Group, header, frame);
         let others = self.links.others(interface, port);
@@ -104,7 +104,9 @@ impl Dataplane {
         let is_tagged = Header::parse(frame.bytes()).is_ok_and(|header| header.ether_type.is_vlan());
         let tag = Tag::parse(frame.bytes()).ok().filter(|_| is_tagged);
         let ingress_point = tag.and_then(|tag| self.links.ingress_point(port, tag.vid));
-        enter(cx, ingress_point.ok_or(Verdict::Drop(DropReason::PortDown))?, frame)
+        let reason =
+            if self.links.has_vlans(port) { DropReason::VlanNotAllowed } else { DropReason::PortDown };
+        enter(cx, ingress_point.ok_or(Verdict::Drop(reason))?, frame)
     }
 
     /// Takes a frame with VLAN tags. Tags of VLAN 0 are removed (priority-tagged frames, IEEE 802.1Q); a frame
@@ -155,7 +157,7 @@ impl Dataplane {
             return self.links.bridge(now, interface, port, header.destination);
         }
         if is_reserved_group(header.destination) {
-            return Verdict::Drop(DropReason::MacNotForUs);
+            return Verdict::Drop(DropReason::ReservedGroupAddress);
         }
         let ports = self.links.others(interface, port);
         if ports.is_empty() {
@@ -267,6 +269,11 @@ impl LinkTable {
         Some((self.interface_of(number)?, number))
     }
 
+    /// Whether a VLAN of `port` leads to an interface.
+    fn has_vlans(&self, port: PortId) -> bool {
+        self.vlans.has_any(port)
+    }
+
     /// All stations known.
     pub(super) fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
         self.bridges.iter().flat_map(move |bridge| bridge.stations(now))
@@ -366,7 +373,7 @@ fn ports_of(config: &Config) -> PerInterface<PortSet> {
     PerInterface::from_fn(|interface| config.ports_of(interface))
 }
 
-/// Whether `mac` is a link-local group address, which no bridge forwards: spanning tree, LACP, LLDP. (IEEE 802.1D
+/// Whether `mac` is a reserved group address, which no bridge forwards: spanning tree, LACP, LLDP. (IEEE 802.1D,
 /// section 7.12.6)
 fn is_reserved_group(mac: MacAddr) -> bool {
     matches!(mac.0, [0x01, 0x80, 0xc2, 0, 0, 0..=0x0f])

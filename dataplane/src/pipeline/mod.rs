@@ -443,7 +443,7 @@ impl Dataplane {
     /// Forgets the decisions on first fragments and unsolicited SYNs, which a new configuration may change.
     fn forget_decisions(&mut self) {
         self.syn_rejects.clear();
-        self.fragment_timeout(Instant::FAR_FUTURE);
+        self.drop_held_fragments(Instant::FAR_FUTURE, DropReason::Reconfigured);
         let frame_capacity = self.config.frame_len_max();
         self.fragments = FragmentTracker::new(self.rng.random(), frame_capacity);
         if let Some(owners) = &mut self.fragment_owners {
@@ -468,7 +468,7 @@ impl Dataplane {
         let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);
         neighbors.forget(is_gone, &mut |event| {
             if let crate::neighbor::Event::Expired { .. } = event {
-                counters.held_dropped(DropReason::NeighborUnreachable);
+                counters.held_dropped(DropReason::Reconfigured);
             }
         });
     }

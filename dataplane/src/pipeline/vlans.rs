@@ -38,6 +38,11 @@ impl Vlans {
         (number != NOWHERE).then_some(PortId(number))
     }
 
+    /// Whether a VLAN of `port` leads to an interface.
+    pub(super) fn has_any(&self, port: PortId) -> bool {
+        self.numbers.get(usize::from(port.0)).is_some_and(Option::is_some)
+    }
+
     /// Whether the number `port` stands for the same port or VLAN in `other`.
     pub(super) fn has_same(&self, port: PortId, other: &Self) -> bool {
         let vlan = |vlans: &Self| vlans.numbered.get(usize::from(port.0)).copied().flatten();

@@ -148,7 +148,7 @@ impl List {
     pub fn take_frame(&self, class: LocalClass, port: Option<PortId>, frame: &[u8]) -> bool {
         match class {
             LocalClass::DhcpServer => self.intake.for_server(port, frame),
-            LocalClass::DhcpClient | LocalClass::Arp => self.intake.for_client(port, frame),
+            LocalClass::DhcpClient | LocalClass::DhcpClientProbe => self.intake.for_client(port, frame),
             LocalClass::Stack => return false,
         }
         true

@@ -35,7 +35,7 @@ impl Addresses {
     /// Whether `address` is the limited broadcast address or that of an own network. IPv6 has none.
     pub(super) fn is_broadcast(&self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else { return false };
-        // A network of one or two addresses has no broadcast address (RFC 3021).
+        // A network of one or two addresses has no broadcast address. (RFC 3021, section 2.1)
         let has_it = |network: &IpNet| matches!(network, IpNet::V4(network) if network.prefix_len() < 31 && network.broadcast() == address);
         address.is_broadcast() || self.networks.iter().any(has_it)
     }
@@ -67,8 +67,9 @@ pub(super) fn is_unicast(address: IpAddr) -> bool {
     }
 }
 
-/// The unspecified address of the family of `address`. Bound to it, a socket has every address of that family.
-pub(super) fn every(address: IpAddr) -> IpAddr {
+/// The wildcard address of the family of `address`: `0.0.0.0` (INADDR_ANY) or `::`. A socket that is bound to it
+/// receives at every own address of that family.
+pub(super) fn wildcard(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
@@ -126,9 +127,9 @@ mod tests {
         assert_eq!(stand_in(wan, [203, 0, 113, 1]), None, "a neighbour outside");
     }
 
-    /// RFC 3021: A network of two has no broadcast address.
+    /// RFC 3021, section 2.1: A network of two has no broadcast address.
     #[test]
-    fn rfc3021_a_network_of_two_has_no_broadcast_address() {
+    fn rfc3021_2_1_a_network_of_two_has_no_broadcast_address() {
         let addresses = networks(&["192.168.1.1/24", "203.0.113.10/31"]);
         assert!(addresses.is_broadcast([192, 168, 1, 255].into()));
         assert!(addresses.is_broadcast(Ipv4Addr::BROADCAST.into()));

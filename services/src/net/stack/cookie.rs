@@ -146,9 +146,9 @@ mod tests {
         StdRng::seed_from_u64(4987)
     }
 
-    /// RFC 4987: A cookie tells the segment size and is nobody elses.
+    /// RFC 4987, section 3.6: A cookie tells the segment size and is nobody elses.
     #[test]
-    fn rfc4987_a_cookie_tells_the_segment_size_and_is_nobody_elses() {
+    fn rfc4987_3_6_a_cookie_tells_the_segment_size_and_is_nobody_elses() {
         let (mut cookies, mut rng) = (Cookies::default(), rng());
         for (offered, kept) in [
             (None, 536),

@@ -5,13 +5,13 @@ use super::packet::Unreadable;
 gatepost_ground::counters! {
     /// The counters of the host stack since its start.
     pub struct StackCounters {
-        /// TCP connections now, in whatever state.
+        /// TCP connections now, in any state.
         pub connections: u64,
         /// TCP connections now whose handshake the peer has begun and not ended.
         pub half_open: u64,
         /// Memory of the TCP connections' buffers now, in octets.
         pub tcp_memory: u64,
-        /// Packets that are not IPv4 or are cut off, or whose contents are.
+        /// Packets that are not IPv4, are truncated, or carry a truncated or malformed TCP, UDP or ICMP header.
         pub packets_malformed: u64,
         /// Packets with a wrong checksum: IPv4, TCP, UDP or ICMP.
         pub checksums_wrong: u64,

@@ -18,7 +18,7 @@ use super::ip::IpLayer;
 use super::packet::Packet;
 use super::reassembly::Reassembly;
 use super::segment::Segment;
-use super::tcp::{FlowId, Tcp};
+use super::tcp::{SocketId, Tcp};
 use super::udp::Udp;
 use super::{StackConfig, StackCounters};
 
@@ -100,12 +100,12 @@ impl Engine {
         }
     }
 
-    /// Counts a packet that the stack does not take.
-    pub(super) fn leave_out(&mut self) {
+    /// Counts an IPv6 packet, which the stack does not accept.
+    pub(super) fn count_ipv6(&mut self) {
         self.counters.packets_malformed += 1;
     }
 
-    /// Lets all flows and sockets send that have to, as far as the outbox has room.
+    /// Lets all TCP sockets with something to send take turns, as far as the outbox has room.
     pub(super) fn poll(&mut self, now: Instant) {
         self.tcp.poll(now, &mut self.ip);
     }
@@ -130,7 +130,7 @@ impl Engine {
         self.udp.send(local, datagram, remote, &mut self.ip)
     }
 
-    pub(super) fn connect(&mut self, now: Instant, remote: SocketAddr) -> io::Result<FlowId> {
+    pub(super) fn connect(&mut self, now: Instant, remote: SocketAddr) -> io::Result<SocketId> {
         let address = remote.ip();
         let is_host = is_unicast(address) && !self.ip.addresses.is_broadcast(address);
         if remote.port() == 0 || address.is_unspecified() || address.is_loopback() || !is_host {
@@ -152,7 +152,7 @@ impl Engine {
         is_for_us && is_from_host && addresses.contains(source) == (origin == Origin::Own)
     }
 
-    /// Delivers an unfragmented packet to its socket or flow.
+    /// Delivers an unfragmented packet to its UDP or TCP socket.
     fn deliver(&mut self, now: Instant, packet: &Packet<'_>) {
         let is_to_us_only = self.ip.addresses.contains(packet.destination);
         // The gateway itself may use all of its services.
@@ -170,7 +170,7 @@ impl Engine {
                     self.ip.refuse(now, packet.octets);
                 }
             }
-            // RFC 9293, section 3.9.2.3 (MUST-57): nothing but unicast.
+            // RFC 9293, MUST-57: nothing but unicast.
             _ if !is_to_us_only => self.counters.packets_not_ours += 1,
             IpProtocol::Tcp => match Segment::parse(packet) {
                 Ok(segment) => {

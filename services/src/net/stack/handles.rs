@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 
 use super::connection::{Read, State};
-use super::tcp::FlowId;
-use super::{Shared, spoken};
+use super::tcp::SocketId;
+use super::{Shared, ipv6_gate};
 use crate::net::{Listener, Stream, UdpSocket};
 
 /// A listener of the gateway's stack. Dropping it resets the connections that were not accepted.
@@ -25,7 +25,7 @@ pub struct StackListener {
 /// A connection of the gateway's stack. Dropping it closes it; written data is still sent.
 pub struct StackStream {
     shared: Rc<Shared>,
-    id: FlowId,
+    id: SocketId,
     local: SocketAddr,
     peer: SocketAddr,
 }
@@ -70,8 +70,8 @@ impl Drop for StackListener {
 }
 
 impl StackStream {
-    fn new(shared: &Rc<Shared>, id: FlowId) -> Self {
-        let (local, peer) = shared.engine.borrow_mut().tcp.flow(id).tuple();
+    fn new(shared: &Rc<Shared>, id: SocketId) -> Self {
+        let (local, peer) = shared.engine.borrow_mut().tcp.socket(id).tuple();
         Self { shared: Rc::clone(shared), id, local, peer }
     }
 
@@ -87,18 +87,18 @@ impl StackStream {
 
     fn poll_connected(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
         let mut engine = self.shared.engine.borrow_mut();
-        let flow = engine.tcp.flow(self.id);
-        match (flow.error(), flow.state()) {
+        let socket = engine.tcp.socket(self.id);
+        match (socket.error(), socket.state()) {
             (Some(error), _) => Poll::Ready(Err(error.into())),
             (None, State::SynSent | State::SynReceived) => {
-                flow.connection.wake_when_writable(context);
+                socket.connection.wake_when_writable(context);
                 Poll::Pending
             }
             (None, _) => Poll::Ready(Ok(())),
         }
     }
 
-    /// The flow has something to send, or room.
+    /// The socket has something to send, or room.
     fn touch(&self) {
         self.shared.engine.borrow_mut().tcp.make_due(self.id);
         self.shared.changed.notify_one();
@@ -125,8 +125,8 @@ impl AsyncRead for StackStream {
             return Poll::Ready(Ok(()));
         }
         let now = self.shared.clock.now();
-        let (read, error) = self.shared.engine.borrow_mut().tcp.serve(self.id, |flow| {
-            (flow.connection.read(now, buffer.initialize_unfilled(), context), flow.error())
+        let (read, error) = self.shared.engine.borrow_mut().tcp.serve(self.id, |socket| {
+            (socket.connection.read(now, buffer.initialize_unfilled(), context), socket.error())
         });
         let received = match read {
             Read::Octets(len) => len,
@@ -144,9 +144,9 @@ impl AsyncRead for StackStream {
 
 impl AsyncWrite for StackStream {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        let written = self.shared.engine.borrow_mut().tcp.serve(self.id, |flow| match flow.error() {
+        let written = self.shared.engine.borrow_mut().tcp.serve(self.id, |socket| match socket.error() {
             Some(error) => Err(error.into()),
-            None => flow.connection.write(octets, context),
+            None => socket.connection.write(octets, context),
         });
         let sent = match written {
             Ok(0) if !octets.is_empty() => return Poll::Pending,
@@ -162,7 +162,7 @@ impl AsyncWrite for StackStream {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shared.engine.borrow_mut().tcp.flow(self.id).connection.close();
+        self.shared.engine.borrow_mut().tcp.socket(self.id).connection.close();
         self.touch();
         Poll::Ready(Ok(()))
     }
@@ -196,7 +196,7 @@ impl UdpSocket for StackUdp {
     }
 
     async fn send_to(&self, datagram: &[u8], remote: SocketAddr) -> io::Result<()> {
-        let remote = spoken::usable(remote)?;
+        let remote = ipv6_gate::check_family(remote)?;
         loop {
             let room = self.shared.room.notified();
             if self.shared.engine.borrow_mut().send_udp(self.local, datagram, remote)? {

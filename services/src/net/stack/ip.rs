@@ -17,7 +17,7 @@ use super::addresses::Addresses;
 use super::outbox::Outbox;
 use super::packet::destination;
 
-/// RFC 1700: the default TTL.
+/// The default TTL. (IANA: IP parameters)
 pub(super) const HOP_LIMIT: u8 = 64;
 
 /// The interface and its outbox.

@@ -22,7 +22,7 @@ use gatepost_ground::Instant;
 use tokio::sync::Notify;
 
 use super::cookie::SECRET_LIFETIME;
-use super::tcp::FlowId;
+use super::tcp::SocketId;
 
 /// The number of connections waiting to be accepted at which a listener takes no more SYNs.
 pub const BACKLOG_MAX: usize = 128;
@@ -41,16 +41,16 @@ pub const HANDSHAKE_GRACE: Duration = Duration::from_secs(3);
 #[derive(Default)]
 pub(super) struct Listening {
     /// The oldest first.
-    half_open: VecDeque<HalfOpen>,
-    ready: VecDeque<FlowId>,
+    half_open: VecDeque<Handshake>,
+    ready: VecDeque<SocketId>,
     /// When the last sent cookie expires.
     cookies_until: Option<Instant>,
     /// Tells the service of connections that are ready.
     pub(super) arrived: Rc<Notify>,
 }
 
-struct HalfOpen {
-    id: FlowId,
+struct Handshake {
+    id: SocketId,
     source: IpAddr,
     began: Instant,
 }
@@ -60,8 +60,8 @@ struct HalfOpen {
 pub(super) enum Admission {
     /// The SYN begins a handshake whose state is kept.
     Place,
-    /// As [`Admission::Place`], and this flow's handshake is given up.
-    PlaceOf(FlowId),
+    /// As [`Admission::Place`], and this socket's handshake is given up.
+    PlaceOf(SocketId),
     /// The SYN is answered by a cookie.
     Cookie,
     /// The SYN is dropped, as too many connections wait to be accepted.
@@ -101,28 +101,28 @@ impl Listening {
         self.half_open.len()
     }
 
-    pub(super) fn handshake_began(&mut self, now: Instant, id: FlowId, source: IpAddr) {
+    pub(super) fn handshake_began(&mut self, now: Instant, id: SocketId, source: IpAddr) {
         debug_assert!(self.half_open.len() < HALF_OPEN_MAX);
-        self.half_open.push_back(HalfOpen { id, source, began: now });
+        self.half_open.push_back(Handshake { id, source, began: now });
     }
 
     /// Notes the end of a handshake, successful or not.
-    pub(super) fn handshake_ended(&mut self, id: FlowId) {
+    pub(super) fn handshake_ended(&mut self, id: SocketId) {
         self.half_open.retain(|entry| entry.id != id);
     }
 
     /// Adds a connection that is ready to be accepted.
-    pub(super) fn push_ready(&mut self, id: FlowId) {
+    pub(super) fn push_ready(&mut self, id: SocketId) {
         self.ready.push_back(id);
         self.arrived.notify_one();
     }
 
-    pub(super) fn pop_ready(&mut self) -> Option<FlowId> {
+    pub(super) fn pop_ready(&mut self) -> Option<SocketId> {
         self.ready.pop_front()
     }
 
     /// Removes a connection that ended before it was accepted.
-    pub(super) fn remove_ready(&mut self, id: FlowId) {
+    pub(super) fn remove_ready(&mut self, id: SocketId) {
         self.ready.retain(|ready| *ready != id);
     }
 }

@@ -4,31 +4,32 @@
 //!
 //! The dataplane delivers packets that are addressed to the gateway; the reader of its ring calls
 //! [`Stack::handle_packet`]. Packets that the stack sends go one by one to the sink that it was created with, and the
-//! dataplane routes them. The dataplane does the firewall, ARP and unfragmented echo requests: the stack answers all
-//! packets that it gets.
+//! dataplane routes them. The dataplane does the firewall, ARP and unfragmented echo requests. The stack filters
+//! packets only by the access rules of its ports.
 //!
 //! ```text
 //!   handle_packet ──▶ reassembly ──▶ UDP: socket by port       ──▶ its queue ──▶ recv_from
-//!                                └─▶ TCP: flow by its two ends ──▶ connection ──▶ accept, read
-//!                                                                      │
-//!   sink ◀── run ◀── outbox ◀──────────── one packet per flow in turn  ┘◀── write, connect
+//!                                └─▶ TCP: socket by its two ends ──▶ connection ──▶ accept, read
+//!                                                                        │
+//!   sink ◀── run ◀── outbox ◀──────────── one packet per socket in turn  ┘◀── write, connect
 //! ```
 //!
 //! All state is in one `Engine`, a state machine without I/O; streams and sockets are handles of its parts. The
 //! engine is borrowed for the length of a call and never while waiting. [`Stack::run`] is the one task that lets
-//! flows send: it sleeps until the next deadline of a flow, a packet, or a service's call. Only this task and
+//! sockets send: it sleeps until the next deadline of a socket, a packet, or a service's call. Only this task and
 //! `handle_packet` wake services.
 //!
-//! If a host in the network of one of the stack's addresses sends to another of them, where the port is closed, the
-//! service with the port at the first address serves it and answers from the address that was asked. So LAN hosts
-//! reach the LAN's services at the WAN address. Hosts outside these networks do not.
+//! A LAN host that connects to the WAN address at a port without a listener there reaches the listener at the LAN
+//! address; replies come from the WAN address. In general: if the port is closed at the address that a packet is for,
+//! the service at the own address in the sender's network serves it ([`Addresses::stands_in_for`]). Hosts outside the
+//! networks of the stack's addresses do not reach other listeners in this way.
 //!
-//! A stream that is dropped or shut down leaves its flow behind, which sends its remaining data and a FIN, and ends;
-//! see the module `flow`. Bound sockets can wait for their activation; see the module `staging`. The limits are in
+//! A stream that is dropped or shut down leaves its socket behind, which sends its remaining data and a FIN, and ends;
+//! see the module `socket`. Bound sockets can wait for their activation; see the module `staging`. The limits are in
 //! [`StackConfig`] and the constants beside it; [`StackCounters`] count what was rejected because of a limit.
 //!
 //! Tables, queues, connections, packets and rules have addresses of either family, and both ends of a connection have
-//! the same family. IPv6 is kept out in one place, the module `spoken`. Only reassembly and replies to echo are for
+//! the same family. The module `ipv6_gate` keeps IPv6 out. Only reassembly and replies to echo are for
 //! IPv4 alone.
 //!
 //! The same packets, calls, times and seed give the same packets.
@@ -43,9 +44,9 @@ mod connection;
 mod cookie;
 mod counters;
 mod engine;
-mod flow;
 mod handles;
 mod ip;
+mod ipv6_gate;
 mod listener;
 mod numbers;
 mod outbox;
@@ -53,7 +54,7 @@ mod packet;
 mod port;
 mod reassembly;
 mod segment;
-mod spoken;
+mod socket;
 mod staging;
 mod tcp;
 #[cfg(test)]
@@ -84,7 +85,7 @@ use access::Access;
 use addresses::Addresses;
 use engine::{Engine, Origin};
 use packet::destination;
-use staging::{Stage, Transport};
+use staging::{PendingBinds, Transport};
 
 /// How long to wait for room in a sink that took no more.
 const SINK_RETRY: Duration = Duration::from_millis(1);
@@ -92,7 +93,7 @@ const SINK_RETRY: Duration = Duration::from_millis(1);
 /// The limits of a stack.
 #[derive(Clone, Copy, Debug)]
 pub struct StackConfig {
-    /// The longest packet to send, in octets: the least MTU of the gateway's segments. Below 576 it
+    /// The longest packet to send, in octets: the least MTU of the gateway's interfaces. Below 576 it
     /// counts as 576.
     pub mtu: usize,
     /// The most octets that a connection buffers in each direction. Its buffers have memory for what is in them, and
@@ -106,9 +107,8 @@ pub struct StackConfig {
     pub connections_max: usize,
     /// The most UDP sockets.
     pub udp_sockets_max: usize,
-    /// How long a connection is idle before the peer is asked whether it is still there. After three
-    /// times that without a word it has ended. RFC 9293, section 3.8.4 (MUST-26) wants two hours or
-    /// more unless somebody asked for less.
+    /// How long a connection is idle before the stack sends a keep-alive. After three times that without a segment from
+    /// the peer the connection ends. RFC 9293, section 3.8.4 wants two hours or more by default.
     pub keep_alive: Duration,
 }
 
@@ -129,8 +129,8 @@ impl Default for StackConfig {
 #[derive(Clone)]
 pub struct Stack {
     shared: Rc<Shared>,
-    /// Where this handle's bindings wait to be activated, if it is a staged one.
-    stage: Option<Rc<Stage>>,
+    /// The binds that wait for activation, if this is a staged handle.
+    pending: Option<Rc<PendingBinds>>,
 }
 
 /// Takes a packet, or says that it cannot now.
@@ -163,12 +163,12 @@ impl Stack {
             changed: Notify::new(),
             room: Notify::new(),
         };
-        Self { shared: Rc::new(shared), stage: None }
+        Self { shared: Rc::new(shared), pending: None }
     }
 
-    /// Replaces the gateway's addresses, each with its network. Whoever is in none of the networks is
-    /// spoken to from the last address of the same family, so the WAN's come last. Addresses that no host can have, and
-    /// more than eight, are left out.
+    /// Replaces the gateway's addresses, each with its network. The source address for a destination outside these
+    /// networks is the last address of the same family, so the caller passes the WAN addresses last. Addresses that no
+    /// host can have, and more than eight, are left out.
     ///
     /// Connections from an address that is gone end with [`io::ErrorKind::ConnectionAborted`]; sockets
     /// bound to it stay and hear nothing until it is back.
@@ -177,36 +177,36 @@ impl Stack {
         self.shared.changed.notify_one();
     }
 
-    /// Replaces what is said of sources that some ports do not admit. A port that no rule is about admits everybody,
-    /// and the first rule about a port counts. Packets of a connection that was accepted before are judged by it,
-    /// too.
+    /// Replaces the access rules. A port without a rule admits all sources; the first rule for a port counts. Packets
+    /// of established connections are checked, too.
     pub fn set_access(&self, rules: Vec<AccessRule>) {
         self.shared.engine.borrow_mut().access = Access::new(rules);
     }
 
-    /// A handle of the same stack whose listeners and UDP sockets hear nothing until [`Stack::activate`]; ports that
-    /// are taken now can be bound, except port 0, which is bound at once. `networks` are the addresses that the stack
-    /// will have by then; on others nothing can be bound. At most [`STAGED_BINDINGS_MAX`] bindings wait at a time.
+    /// A handle of the same stack whose listeners and UDP sockets receive nothing until [`Stack::activate`]. It can
+    /// bind ports that are in use now; a bind to port 0 takes effect at once. `networks` are the addresses that the
+    /// stack will have at activation; the handle binds to no others. At most [`STAGED_BINDINGS_MAX`] binds wait at a
+    /// time.
     pub fn stage(&self, networks: &[IpNet]) -> Self {
-        let stage = Stage::new(Addresses::new(networks));
-        Self { shared: Rc::clone(&self.shared), stage: Some(Rc::new(stage)) }
+        let pending = PendingBinds::new(Addresses::new(networks));
+        Self { shared: Rc::clone(&self.shared), pending: Some(Rc::new(pending)) }
     }
 
-    /// Activates what was bound through this staged handle and its clones. It takes over its addresses and ports from
-    /// their former holders, with whatever waits there; see the module `staging`. From then on the handle binds at
-    /// once. Does nothing on any other handle.
+    /// Activates the binds of this staged handle and its clones. They take over their addresses and ports from other
+    /// handles, with the queues there; see the module `staging`. From then on the handle binds at once. Does nothing on
+    /// any other handle.
     pub fn activate(&self) {
-        if let Some(stage) = &self.stage {
-            stage.activate(&mut self.shared.engine.borrow_mut());
+        if let Some(pending) = &self.pending {
+            pending.activate(&mut self.shared.engine.borrow_mut());
         }
     }
 
-    /// Binds, or notes the binding on the stage. Says where, and what tells of arrivals.
+    /// Binds, or records the bind until activation. Returns the local address and the `Notify` of arrivals.
     fn bind(&self, transport: Transport, local: SocketAddr) -> io::Result<(SocketAddr, Rc<Notify>)> {
-        if let Some(stage) = self.stage.as_ref().filter(|_| local.port() != 0)
-            && let Some(holder) = stage.bind(transport, local)?
+        if let Some(pending) = self.pending.as_ref().filter(|_| local.port() != 0)
+            && let Some(arrived) = pending.bind(transport, local)?
         {
-            return Ok((local, holder));
+            return Ok((local, arrived));
         }
         let mut engine = self.shared.engine.borrow_mut();
         match transport {
@@ -218,15 +218,15 @@ impl Stack {
     /// Processes a packet that the dataplane delivered, from the first octet of its IP header on;
     /// what follows its end, such as Ethernet's padding, is ignored. Any octets will do.
     ///
-    /// The dataplane has seen to it that a source address in the network of an inside address comes from the inside
-    /// (BCP 38): such a host is served at every address as at that of its own network.
+    /// The dataplane admits a source address in an inside network only from the inside (RFC 2827, section 3). So the
+    /// stack serves such a host at every own address as at the one in the host's network.
     pub fn handle_packet(&self, packet: &[u8]) {
         let now = self.shared.clock.now();
         let mut engine = self.shared.engine.borrow_mut();
-        if spoken::is_taken(packet) {
+        if ipv6_gate::accepts_packet(packet) {
             engine.handle_packet(now, packet, Origin::Network);
         } else {
-            engine.leave_out();
+            engine.count_ipv6();
         }
         drop(engine);
         self.shared.changed.notify_one();
@@ -251,7 +251,8 @@ impl Stack {
 }
 
 impl Shared {
-    /// Moves packets until nobody has any or the sink takes no more. Says how long that lasts.
+    /// Passes packets to the sink until none is left or the sink is full. Returns the time until the next call:
+    /// [`SINK_RETRY`] if the sink is full, else the next timer of TCP; `None` if no timer runs.
     fn pump(&self) -> Option<Duration> {
         let now = self.clock.now();
         loop {
@@ -292,16 +293,16 @@ impl Net for Stack {
     type Udp = StackUdp;
 
     async fn listen(&self, local: SocketAddr) -> io::Result<StackListener> {
-        let (local, arrived) = self.bind(Transport::Tcp, spoken::usable(local)?)?;
+        let (local, arrived) = self.bind(Transport::Tcp, ipv6_gate::check_family(local)?)?;
         Ok(StackListener::new(&self.shared, local, arrived))
     }
 
     async fn connect(&self, remote: SocketAddr) -> io::Result<StackStream> {
-        StackStream::connect(&self.shared, spoken::usable(remote)?).await
+        StackStream::connect(&self.shared, ipv6_gate::check_family(remote)?).await
     }
 
     async fn bind_udp(&self, local: SocketAddr) -> io::Result<StackUdp> {
-        let (local, arrived) = self.bind(Transport::Udp, spoken::usable(local)?)?;
+        let (local, arrived) = self.bind(Transport::Udp, ipv6_gate::check_family(local)?)?;
         Ok(StackUdp::new(&self.shared, local, arrived))
     }
 }

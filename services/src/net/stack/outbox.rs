@@ -185,9 +185,9 @@ mod tests {
         }
     }
 
-    /// RFC 791: Fragments cover the payload once.
+    /// RFC 791, section 3.2: Fragments cover the payload once.
     #[test]
-    fn rfc791_fragments_cover_the_payload_once() {
+    fn rfc791_3_2_fragments_cover_the_payload_once() {
         for (mtu, payload_len, count) in [(1500, 1480, 1), (1500, 1481, 2), (576, 65_515, 119)] {
             let mut outbox = outbox(mtu);
             let whole = packet(payload_len);

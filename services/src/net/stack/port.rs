@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::addresses::every;
+use super::addresses::wildcard;
 
 /// RFC 6056, section 3.2.
 const FIRST: u16 = 1024;
@@ -17,17 +17,17 @@ pub(super) fn choose_port(rng: &mut StdRng, is_free: impl Fn(u16) -> bool) -> Op
     (start..=u16::MAX).chain(FIRST..start).find(|port| is_free(*port))
 }
 
-/// Whether a socket in `bound` has `port` on `address`; the unspecified address means every one of its family.
+/// Whether a socket in `bound` has `port` on `address`; the unspecified address means all of its family.
 pub(super) fn is_taken<T>(bound: &BTreeMap<(u16, IpAddr), T>, port: u16, address: IpAddr) -> bool {
-    let every = every(address);
-    if address == every {
+    let wildcard = wildcard(address);
+    if address == wildcard {
         let last: IpAddr = match address {
             IpAddr::V4(_) => Ipv4Addr::from_bits(u32::MAX).into(),
             IpAddr::V6(_) => Ipv6Addr::from_bits(u128::MAX).into(),
         };
-        bound.range((port, every)..=(port, last)).next().is_some()
+        bound.range((port, wildcard)..=(port, last)).next().is_some()
     } else {
-        bound.contains_key(&(port, address)) || bound.contains_key(&(port, every))
+        bound.contains_key(&(port, address)) || bound.contains_key(&(port, wildcard))
     }
 }
 
@@ -39,9 +39,9 @@ mod tests {
 
     use super::*;
 
-    /// RFC 6056: Ports are spread over the whole range.
+    /// RFC 6056, section 3.2: Ports are spread over the whole range.
     #[test]
-    fn rfc6056_ports_are_spread_over_the_whole_range() {
+    fn rfc6056_3_2_ports_are_spread_over_the_whole_range() {
         let mut rng = StdRng::seed_from_u64(7);
         let ports: BTreeSet<u16> = (0..200).filter_map(|_| choose_port(&mut rng, |_| true)).collect();
         assert!(ports.len() > 190);
@@ -64,18 +64,18 @@ mod tests {
             [[0; 4].into(), [10, 0, 0, 1].into(), [255; 4].into()],
             [Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into(), Ipv6Addr::from_bits(u128::MAX).into()],
         ];
-        for ([every, a, b], [other_every, other, _]) in
+        for ([wildcard, a, b], [other_wildcard, other, _]) in
             [(families[0], families[1]), (families[1], families[0])]
         {
             for bound in [a, b] {
                 let one = BTreeMap::from([((53, bound), ())]);
-                assert!(is_taken(&one, 53, bound) && is_taken(&one, 53, every));
-                assert!(!is_taken(&one, 54, every) && !is_taken(&one, 53, other_every));
+                assert!(is_taken(&one, 53, bound) && is_taken(&one, 53, wildcard));
+                assert!(!is_taken(&one, 54, wildcard) && !is_taken(&one, 53, other_wildcard));
             }
             assert!(!is_taken(&BTreeMap::from([((53, a), ())]), 53, b));
-            let all = BTreeMap::from([((53, every), ())]);
-            assert!(is_taken(&all, 53, a) && is_taken(&all, 53, every));
-            assert!(!is_taken(&all, 53, other) && !is_taken(&all, 53, other_every));
+            let all = BTreeMap::from([((53, wildcard), ())]);
+            assert!(is_taken(&all, 53, a) && is_taken(&all, 53, wildcard));
+            assert!(!is_taken(&all, 53, other) && !is_taken(&all, 53, other_wildcard));
         }
     }
 }

@@ -20,7 +20,8 @@ use super::packet::Packet;
 
 /// The longest IPv4 packet. A longer reassembled one does not fit the socket and is lost.
 const PACKET_LEN_MAX: usize = u16::MAX as usize;
-/// RFC 791, section 3.2. RFC 1122 asks for a minute, in which eight forged fragments would shut out all others.
+/// How long fragments wait for the others (RFC 791, section 3.2). RFC 1122, section 3.3.2 asks for a minute at least,
+/// in which eight forged fragments would shut out all others.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The incomplete datagrams.

@@ -92,7 +92,7 @@ pub(super) struct Options {
     pub(super) segment_size: Option<u16>,
     pub(super) window_shift: Option<u8>,
     pub(super) is_sack_permitted: bool,
-    /// The SACK blocks: stretches that the peer has beyond the acknowledgement number. The first one may be a
+    /// The SACK blocks: out-of-order data that the peer has beyond the acknowledgement number. The first one may be a
     /// duplicate report.
     pub(super) blocks: [Option<(u32, u32)>; 3],
     /// The peer's timestamp, and the one that it echoes.

@@ -1,14 +1,14 @@
-//! Staged bindings: they are made ahead and receive nothing until all of them are activated at once.
+//! Staged binds: a service makes them ahead, and they receive nothing until all of them are activated at once.
 //!
 //! A reload builds the new services while the old ones still hold their ports. A staged handle of the stack
 //! ([`Stack::stage`](super::Stack::stage)) lets the new services bind the same addresses and ports, and records the
-//! bindings. Until [`Stack::activate`](super::Stack::activate) they have no effect, and a failure leaves the old
-//! bindings unchanged.
+//! binds. Until [`Stack::activate`](super::Stack::activate) they have no effect, and a failure leaves the old
+//! ones unchanged.
 //!
-//! The holder of a binding is the handle with the `Notify` in the engine's table. Activation puts the new holder's
-//! `Notify` there. The queue stays: waiting datagrams, handshakes in progress and connections that were not accepted
-//! go over to the new holder. The old holder receives nothing more from its binding and can still send from it;
-//! dropping it closes nothing. It keeps the connections that it has accepted.
+//! A listener or UDP socket belongs to the handle whose `Notify` is in the engine's table. Activation puts the new
+//! handle's `Notify` there. The queue stays: waiting datagrams, handshakes in progress and connections that were not
+//! accepted go over to the new handle. The old handle receives nothing more and can still send; dropping it closes
+//! nothing. It keeps the connections that it has accepted.
 
 use std::cell::RefCell;
 use std::io;
@@ -17,74 +17,73 @@ use std::rc::{Rc, Weak};
 
 use tokio::sync::Notify;
 
-use super::addresses::{Addresses, every};
+use super::addresses::{Addresses, wildcard};
 use super::engine::Engine;
 
-/// The most bindings of one stage.
+/// The most binds that wait for one activation.
 pub const STAGED_BINDINGS_MAX: usize = 64;
 
-/// The transport of a binding.
+/// The transport of a bind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Transport {
     Tcp,
     Udp,
 }
 
-/// The bindings of one staged handle and its clones.
-pub(super) struct Stage {
-    /// The addresses that the stack will have when the stage is activated.
+/// The binds of one staged handle and its clones that wait for activation.
+pub(super) struct PendingBinds {
+    /// The addresses that the stack will have at activation.
     addresses: Addresses,
-    /// `None` once the stage is activated.
-    bindings: RefCell<Option<Vec<Binding>>>,
+    /// `None` after activation.
+    binds: RefCell<Option<Vec<PendingBind>>>,
 }
 
-struct Binding {
+struct PendingBind {
     transport: Transport,
     local: SocketAddr,
-    /// The holder; gone when the listener or socket is dropped.
-    holder: Weak<Notify>,
+    /// The `Notify` of the listener or socket; gone when it is dropped.
+    handle: Weak<Notify>,
 }
 
-impl Stage {
-    /// A stage without bindings, of a stack that will have `addresses`.
+impl PendingBinds {
+    /// No binds, for a stack that will have `addresses`.
     pub(super) fn new(addresses: Addresses) -> Self {
-        Self { addresses, bindings: RefCell::new(Some(Vec::new())) }
+        Self { addresses, binds: RefCell::new(Some(Vec::new())) }
     }
 
-    /// Records a binding and returns the `Notify` that tells its holder of arrivals. `None` if the stage is activated
-    /// already.
+    /// Records a bind and returns the `Notify` that tells its handle of arrivals. `None` after activation.
     pub(super) fn bind(&self, transport: Transport, local: SocketAddr) -> io::Result<Option<Rc<Notify>>> {
-        let mut bindings = self.bindings.borrow_mut();
-        let Some(bindings) = bindings.as_mut() else { return Ok(None) };
+        let mut binds = self.binds.borrow_mut();
+        let Some(binds) = binds.as_mut() else { return Ok(None) };
         let address = local.ip();
         if !address.is_unspecified() && !self.addresses.contains(address) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
-        bindings.retain(|binding| binding.holder.strong_count() > 0);
-        if bindings.iter().any(|binding| binding.transport == transport && overlap(binding.local, local)) {
+        binds.retain(|bind| bind.handle.strong_count() > 0);
+        if binds.iter().any(|bind| bind.transport == transport && overlap(bind.local, local)) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
-        if bindings.len() >= STAGED_BINDINGS_MAX {
+        if binds.len() >= STAGED_BINDINGS_MAX {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many staged bindings"));
         }
-        let holder = Rc::new(Notify::new());
-        bindings.push(Binding { transport, local, holder: Rc::downgrade(&holder) });
-        Ok(Some(holder))
+        let handle = Rc::new(Notify::new());
+        binds.push(PendingBind { transport, local, handle: Rc::downgrade(&handle) });
+        Ok(Some(handle))
     }
 
-    /// Gives `engine` all bindings that still have a holder. Later bindings take effect at once.
+    /// Gives `engine` all binds whose handle still exists. Later binds take effect at once.
     pub(super) fn activate(&self, engine: &mut Engine) {
-        for Binding { transport, local, holder } in self.bindings.take().into_iter().flatten() {
-            let Some(holder) = holder.upgrade() else { continue };
+        for PendingBind { transport, local, handle } in self.binds.take().into_iter().flatten() {
+            let Some(handle) = handle.upgrade() else { continue };
             match transport {
-                Transport::Tcp => engine.tcp.take_over(local, holder),
-                Transport::Udp => engine.udp.take_over(local, holder),
+                Transport::Tcp => engine.tcp.take_over(local, handle),
+                Transport::Udp => engine.udp.take_over(local, handle),
             }
         }
     }
 }
 
 fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
-    let meets = |one: IpAddr, other: IpAddr| one == other || one == every(other);
+    let meets = |one: IpAddr, other: IpAddr| one == other || one == wildcard(other);
     one.port() == other.port() && (meets(one.ip(), other.ip()) || meets(other.ip(), one.ip()))
 }

@@ -1,12 +1,12 @@
 //! The connections and the listeners.
 //!
-//! A flow is found by its two ends and, from the service's side, by a number that is never reused: a stream may
+//! A socket is found by its two ends and, from the service's side, by a number that is never reused: a stream may
 //! outlive its connection while the same ends are connected again. A SYN gets a connection if there is a listener and
 //! room. The module `listener` has the other cases.
 //!
 //! ```text
 //!            SYN, room                 handshake done            accept
-//!  listener ───────────▶ HalfOpen ───────────────────▶ Backlog ─────────▶ Stream
+//!  listener ───────────▶ SynQueue ───────────────▶ AcceptQueue ─────────▶ Stream
 //!     │ SYN, no room                                      ▲                  │ dropped
 //!     └────────────▶ cookie, no state ────────────────────┘                  ▼
 //!  service ──────────────────────────────────────────────────▶ Stream ──▶ Nobody ──▶ gone
@@ -19,7 +19,7 @@
 //! The memory of all buffers is added up. While it is at its maximum ([`StackConfig::tcp_memory_max`]), no buffer
 //! grows beyond the minimum that each connection has, and data beyond that is dropped and retransmitted.
 //!
-//! Flows with something to send wait in `due` and take turns, one packet each; the others wait in `deadlines`.
+//! Sockets with something to send wait in `due` and take turns, one packet each; the others wait in `deadlines`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -31,16 +31,16 @@ use rand::rngs::StdRng;
 use smoltcp::wire::{TCP_HEADER_LEN, TcpControl, TcpRepr, TcpSeqNumber, TcpTimestampRepr};
 use tokio::sync::Notify;
 
-use super::addresses::{Addresses, every};
+use super::addresses::{Addresses, wildcard};
 use super::connection::{Beginning, Reaction, Settings, State};
 use super::cookie::{Cookies, note_options, noted_options};
-use super::flow::{Flow, Owner, Progress};
 use super::ip::IpLayer;
 use super::listener::{Admission, Listening};
 use super::numbers::InitialNumbers;
 use super::packet::header_len;
 use super::port::{choose_port, is_taken};
 use super::segment::{Fields, Options, Segment, Tuple, empty, packet};
+use super::socket::{Owner, Progress, Socket};
 use super::{StackConfig, StackCounters};
 
 /// A peer's part of the table of connections.
@@ -50,9 +50,9 @@ const SOURCE_CONNECTIONS_MIN: usize = 8;
 /// The gateway's reserve in the table of connections, for those that it opens.
 const OWN_RESERVE: usize = 8;
 
-/// The number of a flow, which is never reused.
+/// The number of a socket, which is never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct FlowId(u64);
+pub(super) struct SocketId(u64);
 
 /// The state of all TCP.
 pub(super) struct Tcp {
@@ -61,23 +61,23 @@ pub(super) struct Tcp {
     numbers: InitialNumbers,
     /// The memory of all connections' buffers, in octets.
     memory: usize,
-    flows: BTreeMap<FlowId, Entry>,
-    ids: BTreeMap<Tuple, FlowId>,
+    sockets: BTreeMap<SocketId, Entry>,
+    ids: BTreeMap<Tuple, SocketId>,
     next_id: u64,
     listeners: BTreeMap<(u16, IpAddr), Listening>,
     cookies: Cookies,
     /// The number of connections in the table that each peer has opened.
     sources: BTreeMap<IpAddr, usize>,
     /// The connections without a service, with the time at which the service went.
-    orphans: BTreeSet<(Instant, FlowId)>,
-    due: VecDeque<FlowId>,
-    deadlines: BTreeSet<(Instant, FlowId)>,
+    orphans: BTreeSet<(Instant, SocketId)>,
+    due: VecDeque<SocketId>,
+    deadlines: BTreeSet<(Instant, SocketId)>,
 }
 
 struct Entry {
-    flow: Flow,
+    socket: Socket,
     schedule: Schedule,
-    /// The flow's part of the memory.
+    /// The socket's part of the memory.
     memory: usize,
     /// The peer's address, if the peer opened the connection.
     began_by_peer: Option<IpAddr>,
@@ -87,7 +87,7 @@ struct Entry {
 enum Schedule {
     Due,
     At(Instant),
-    /// The connection is over; only its stream still holds it.
+    /// The connection is over; only its stream still has it.
     Never,
 }
 
@@ -98,7 +98,7 @@ impl Tcp {
             mtu,
             numbers: InitialNumbers::new(rng),
             memory: 0,
-            flows: BTreeMap::new(),
+            sockets: BTreeMap::new(),
             ids: BTreeMap::new(),
             next_id: 0,
             listeners: BTreeMap::new(),
@@ -122,7 +122,7 @@ impl Tcp {
 
     /// The number of connections in any state.
     pub(super) fn len(&self) -> usize {
-        self.flows.len()
+        self.sockets.len()
     }
 
     /// The number of half-open connections that peers have begun.
@@ -130,18 +130,18 @@ impl Tcp {
         self.listeners.values().map(Listening::half_open).sum()
     }
 
-    pub(super) fn flow(&mut self, id: FlowId) -> &mut Flow {
-        &mut self.flows.get_mut(&id).expect("a stream's flow stays until it is released").flow
+    pub(super) fn socket(&mut self, id: SocketId) -> &mut Socket {
+        &mut self.sockets.get_mut(&id).expect("a stream's socket stays until it is released").socket
     }
 
-    /// Runs `act` on a flow, and updates the memory of its buffers.
-    pub(super) fn serve<R>(&mut self, id: FlowId, act: impl FnOnce(&mut Flow) -> R) -> R {
+    /// Runs `act` on a socket, and updates the memory of its buffers.
+    pub(super) fn serve<R>(&mut self, id: SocketId, act: impl FnOnce(&mut Socket) -> R) -> R {
         let is_pressed = self.memory >= self.config.tcp_memory_max;
-        let Entry { flow, memory, .. } =
-            self.flows.get_mut(&id).expect("a stream's flow stays until it is released");
-        flow.connection.set_pressed(is_pressed);
-        let result = act(flow);
-        let now = flow.connection.memory();
+        let Entry { socket, memory, .. } =
+            self.sockets.get_mut(&id).expect("a stream's socket stays until it is released");
+        socket.connection.set_pressed(is_pressed);
+        let result = act(socket);
+        let now = socket.connection.memory();
         self.memory = self.memory - *memory + now;
         *memory = now;
         result
@@ -167,35 +167,34 @@ impl Tcp {
         Ok((SocketAddr::new(local.ip(), port), Rc::clone(&listening.arrived)))
     }
 
-    /// Gives a listener, which need not exist yet, to another holder, with its queues.
-    pub(super) fn take_over(&mut self, listener: SocketAddr, holder: Rc<Notify>) {
-        // Only the old holder was told of what is ready.
-        holder.notify_one();
-        self.listeners.entry((listener.port(), listener.ip())).or_default().arrived = holder;
+    /// Gives a listener, which need not exist yet, to another handle, with its queues.
+    pub(super) fn take_over(&mut self, listener: SocketAddr, handle: Rc<Notify>) {
+        // Only the old handle was told of what is ready.
+        handle.notify_one();
+        self.listeners.entry((listener.port(), listener.ip())).or_default().arrived = handle;
     }
 
-    /// Takes the oldest connection that `listener` has ready, if `holder` still holds the listener.
-    pub(super) fn accept(&mut self, listener: SocketAddr, holder: &Rc<Notify>) -> Option<FlowId> {
-        let listening = self.listening(listener).filter(|listening| Rc::ptr_eq(&listening.arrived, holder));
+    /// Takes the oldest connection that `listener` has ready, if `handle` still has the listener.
+    pub(super) fn accept(&mut self, listener: SocketAddr, handle: &Rc<Notify>) -> Option<SocketId> {
+        let listening = self.listening(listener).filter(|listening| Rc::ptr_eq(&listening.arrived, handle));
         let id = listening?.pop_ready()?;
-        self.flow(id).owner = Owner::Stream;
+        self.socket(id).owner = Owner::Stream;
         Some(id)
     }
 
-    /// Closes a listener and resets the connections that were not accepted, if `holder` still holds the listener.
-    pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddr, holder: &Rc<Notify>) {
-        if !self.listening(listener).is_some_and(|listening| Rc::ptr_eq(&listening.arrived, holder)) {
+    /// Closes a listener and resets the connections that were not accepted, if `handle` still has the listener.
+    pub(super) fn unlisten(&mut self, now: Instant, listener: SocketAddr, handle: &Rc<Notify>) {
+        if !self.listening(listener).is_some_and(|listening| Rc::ptr_eq(&listening.arrived, handle)) {
             return;
         }
         self.listeners.remove(&(listener.port(), listener.ip()));
-        let waits =
-            |flow: &Flow| matches!(flow.owner, Owner::HalfOpen(of) | Owner::Backlog(of) if of == listener);
-        let ids: Vec<FlowId> =
-            self.flows.iter().filter(|(_, entry)| waits(&entry.flow)).map(|(id, _)| *id).collect();
+        let waits = |socket: &Socket| matches!(socket.owner, Owner::SynQueue(of) | Owner::AcceptQueue(of) if of == listener);
+        let ids: Vec<SocketId> =
+            self.sockets.iter().filter(|(_, entry)| waits(&entry.socket)).map(|(id, _)| *id).collect();
         for id in ids {
-            let flow = self.flow(id);
-            flow.owner = Owner::Nobody(now);
-            self.serve(id, |flow| flow.abort(io::ErrorKind::ConnectionAborted));
+            let socket = self.socket(id);
+            socket.owner = Owner::Nobody(now);
+            self.serve(id, |socket| socket.abort(io::ErrorKind::ConnectionAborted));
             self.orphans.insert((now, id));
             self.make_due(id);
         }
@@ -208,8 +207,8 @@ impl Tcp {
         source: IpAddr,
         remote: SocketAddr,
         rng: &mut StdRng,
-    ) -> io::Result<FlowId> {
-        if self.flows.len() >= self.config.connections_max {
+    ) -> io::Result<SocketId> {
+        if self.sockets.len() >= self.config.connections_max {
             return Err(io::Error::new(io::ErrorKind::QuotaExceeded, "too many connections"));
         }
         let port = choose_port(rng, |port| {
@@ -219,7 +218,7 @@ impl Tcp {
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
         let tuple = (SocketAddr::new(source, port), remote);
         let beginning = self.numbers.begin(now, tuple);
-        Ok(self.insert(now, Flow::connect(now, tuple, beginning, &self.settings(remote.ip()))))
+        Ok(self.insert(now, Socket::connect(now, tuple, beginning, &self.settings(remote.ip()))))
     }
 
     /// Processes a segment that is addressed to the gateway.
@@ -234,7 +233,7 @@ impl Tcp {
         let fields = segment.fields();
         let mut known = self.ids.get(&segment.tuple).copied();
         if let Some(id) = known
-            && let Owner::HalfOpen(listener) = self.flow(id).owner
+            && let Owner::SynQueue(listener) = self.socket(id).owner
             && let Some(begun) = self.acknowledged_cookie(now, listener, segment, &fields, rng)
         {
             // A cookie answered its first SYN, and there was room for the repeated one.
@@ -243,13 +242,13 @@ impl Tcp {
         }
         if let Some(id) = known
             && segment.is_syn()
-            && self.flow(id).connection.gives_way_to(&fields)
+            && self.socket(id).connection.gives_way_to(&fields)
         {
             self.finish(id);
             known = None;
         }
         let Some(id) = known else { return self.begin(now, segment, &fields, ip, rng, counters) };
-        match self.serve(id, |flow| flow.receive(now, &fields)) {
+        match self.serve(id, |socket| socket.receive(now, &fields)) {
             Reaction::Done => {}
             Reaction::Refuse => ip.refuse(now, segment.packet),
             Reaction::NoRoom => counters.segments_dropped_memory_full += 1,
@@ -257,18 +256,18 @@ impl Tcp {
         self.make_due(id);
     }
 
-    /// Lets the flows that have to send take turns until the outbox is full.
+    /// Lets the sockets that have to send take turns until the outbox is full.
     pub(super) fn poll(&mut self, now: Instant, ip: &mut IpLayer) {
         while let Some((at, id)) = self.deadlines.first().copied().filter(|(at, _)| *at <= now) {
-            debug_assert_eq!(self.flows[&id].schedule, Schedule::At(at));
+            debug_assert_eq!(self.sockets[&id].schedule, Schedule::At(at));
             self.make_due(id);
         }
         while !ip.outbox.is_full()
             && let Some(id) = self.due.pop_front()
         {
-            // The flow may have gone since it was queued.
-            if self.flows.get(&id).is_some_and(|entry| entry.schedule == Schedule::Due) {
-                self.poll_flow(now, id, ip);
+            // The socket may have gone since it was queued.
+            if self.sockets.get(&id).is_some_and(|entry| entry.schedule == Schedule::Due) {
+                self.poll_socket(now, id, ip);
             }
         }
     }
@@ -278,20 +277,20 @@ impl Tcp {
         self.deadlines.first().map(|(at, _)| *at)
     }
 
-    /// Queues a flow that its service has used.
-    pub(super) fn make_due(&mut self, id: FlowId) {
-        let schedule = self.flows.get(&id).map(|entry| entry.schedule);
+    /// Queues a socket that its service has used.
+    pub(super) fn make_due(&mut self, id: SocketId) {
+        let schedule = self.sockets.get(&id).map(|entry| entry.schedule);
         if matches!(schedule, Some(Schedule::At(_))) {
             self.set_schedule(id, Schedule::Due);
             self.due.push_back(id);
         }
     }
 
-    /// Releases a flow whose stream was dropped.
-    pub(super) fn release(&mut self, now: Instant, id: FlowId) {
-        let is_finished = self.flows[&id].schedule == Schedule::Never;
-        let is_unanswered = self.flow(id).state() == State::SynSent;
-        self.serve(id, |flow| flow.orphan(now));
+    /// Releases a socket whose stream was dropped.
+    pub(super) fn release(&mut self, now: Instant, id: SocketId) {
+        let is_finished = self.sockets[&id].schedule == Schedule::Never;
+        let is_unanswered = self.socket(id).state() == State::SynSent;
+        self.serve(id, |socket| socket.orphan(now));
         self.orphans.insert((now, id));
         if is_finished || is_unanswered {
             self.finish(id);
@@ -303,26 +302,26 @@ impl Tcp {
     /// Ends the connections of addresses that are not the gateway's any more. Nothing is sent, as it could not be
     /// sent from there.
     pub(super) fn retain_addresses(&mut self, is_own: impl Fn(IpAddr) -> bool) {
-        let ends: Vec<(Tuple, FlowId)> = self.ids.iter().map(|(tuple, id)| (*tuple, *id)).collect();
+        let ends: Vec<(Tuple, SocketId)> = self.ids.iter().map(|(tuple, id)| (*tuple, *id)).collect();
         for ((local, _), id) in ends {
             if !is_own(local.ip()) {
-                self.serve(id, |flow| flow.abort(io::ErrorKind::ConnectionAborted));
+                self.serve(id, |socket| socket.abort(io::ErrorKind::ConnectionAborted));
                 self.finish(id);
             }
         }
     }
 
-    fn insert(&mut self, now: Instant, flow: Flow) -> FlowId {
-        let id = FlowId(self.next_id);
+    fn insert(&mut self, now: Instant, socket: Socket) -> SocketId {
+        let id = SocketId(self.next_id);
         self.next_id += 1;
-        self.ids.insert(flow.tuple(), id);
-        let peer = flow.tuple().1.ip();
-        let began_by_peer = match flow.owner {
-            Owner::HalfOpen(listener) => {
+        self.ids.insert(socket.tuple(), id);
+        let peer = socket.tuple().1.ip();
+        let began_by_peer = match socket.owner {
+            Owner::SynQueue(listener) => {
                 self.listening(listener).expect("it was asked before").handshake_began(now, id, peer);
                 Some(peer)
             }
-            Owner::Backlog(listener) => {
+            Owner::AcceptQueue(listener) => {
                 self.listening(listener).expect("it was asked before").push_ready(id);
                 Some(peer)
             }
@@ -331,7 +330,7 @@ impl Tcp {
         if let Some(peer) = began_by_peer {
             *self.sources.entry(peer).or_default() += 1;
         }
-        self.flows.insert(id, Entry { flow, schedule: Schedule::Due, memory: 0, began_by_peer });
+        self.sockets.insert(id, Entry { socket, schedule: Schedule::Due, memory: 0, began_by_peer });
         self.due.push_back(id);
         id
     }
@@ -409,9 +408,9 @@ impl Tcp {
         }
         if self.has_room(counters) {
             let beginning = self.numbers.begin(now, segment.tuple);
-            let owner = Owner::HalfOpen(listener);
+            let owner = Owner::SynQueue(listener);
             let settings = self.settings(source);
-            self.insert(now, Flow::accept(now, segment.tuple, owner, fields, beginning, &settings));
+            self.insert(now, Socket::accept(now, segment.tuple, owner, fields, beginning, &settings));
         }
     }
 
@@ -506,10 +505,10 @@ impl Tcp {
             };
             let beginning = Beginning { sequence: cookie, timestamp_offset };
             let settings = self.settings(segment.tuple.1.ip());
-            let mut flow = Flow::from_cookie(now, segment.tuple, listener, &syn, beginning, &settings);
-            if flow.receive(now, fields) == Reaction::Done && flow.is_handshake_done() {
+            let mut socket = Socket::from_cookie(now, segment.tuple, listener, &syn, beginning, &settings);
+            if socket.receive(now, fields) == Reaction::Done && socket.is_handshake_done() {
                 counters.syn_cookies_accepted += 1;
-                let id = self.insert(now, flow);
+                let id = self.insert(now, socket);
                 self.serve(id, |_| ()); // counts what came with it
             }
         }
@@ -519,7 +518,7 @@ impl Tcp {
     /// in](Addresses::stands_in_for) for it.
     fn listener_for(&self, (local, remote): Tuple, addresses: &Addresses) -> Option<SocketAddr> {
         let stand_in = addresses.stands_in_for(local.ip(), remote.ip());
-        let address = [local.ip(), every(local.ip())]
+        let address = [local.ip(), wildcard(local.ip())]
             .into_iter()
             .chain(stand_in)
             .find(|ip| remote.port() != 0 && self.listeners.contains_key(&(local.port(), *ip)))?;
@@ -538,7 +537,7 @@ impl Tcp {
     /// service is given up for it.
     fn has_room(&mut self, counters: &mut StackCounters) -> bool {
         let connections_max = self.config.connections_max;
-        if self.flows.len() < connections_max - connections_max / OWN_RESERVE {
+        if self.sockets.len() < connections_max - connections_max / OWN_RESERVE {
             return true;
         }
         let Some((_, oldest)) = self.orphans.first().copied() else {
@@ -550,8 +549,8 @@ impl Tcp {
         true
     }
 
-    fn poll_flow(&mut self, now: Instant, id: FlowId, ip: &mut IpLayer) {
-        match self.serve(id, |flow| flow.poll(now, ip)) {
+    fn poll_socket(&mut self, now: Instant, id: SocketId, ip: &mut IpLayer) {
+        match self.serve(id, |socket| socket.poll(now, ip)) {
             Progress::Sent => self.due.push_back(id),
             Progress::IdleUntil(at) => self.set_schedule(id, Schedule::At(at)),
             Progress::Finished => return self.finish(id),
@@ -560,37 +559,37 @@ impl Tcp {
     }
 
     /// Passes a connection whose handshake is complete to its listener.
-    fn promote(&mut self, id: FlowId) {
-        let flow = self.flow(id);
-        let Owner::HalfOpen(listener) = flow.owner else { return };
-        if !flow.is_handshake_done() {
+    fn promote(&mut self, id: SocketId) {
+        let socket = self.socket(id);
+        let Owner::SynQueue(listener) = socket.owner else { return };
+        if !socket.is_handshake_done() {
             return;
         }
-        flow.owner = Owner::Backlog(listener);
-        let listening = self.listening(listener).expect("closing it disowns its flows");
+        socket.owner = Owner::AcceptQueue(listener);
+        let listening = self.listening(listener).expect("closing it disowns its sockets");
         listening.handshake_ended(id);
         listening.push_ready(id);
     }
 
-    /// Frees the flow's ends, and all of it unless a stream holds it.
-    fn finish(&mut self, id: FlowId) {
+    /// Frees the socket's ends, and all of it unless a stream has it.
+    fn finish(&mut self, id: SocketId) {
         self.set_schedule(id, Schedule::Never);
-        let flow = self.flow(id);
-        let (tuple, owner) = (flow.tuple(), flow.owner);
+        let socket = self.socket(id);
+        let (tuple, owner) = (socket.tuple(), socket.owner);
         if self.ids.get(&tuple) == Some(&id) {
             self.ids.remove(&tuple);
         }
         match owner {
             Owner::Stream => return,
-            Owner::HalfOpen(listener) => {
-                self.listening(listener).expect("closing it disowns its flows").handshake_ended(id);
+            Owner::SynQueue(listener) => {
+                self.listening(listener).expect("closing it disowns its sockets").handshake_ended(id);
             }
-            Owner::Backlog(listener) => {
-                self.listening(listener).expect("closing it disowns its flows").remove_ready(id);
+            Owner::AcceptQueue(listener) => {
+                self.listening(listener).expect("closing it disowns its sockets").remove_ready(id);
             }
             Owner::Nobody(since) => _ = self.orphans.remove(&(since, id)),
         }
-        let Some(entry) = self.flows.remove(&id) else { return };
+        let Some(entry) = self.sockets.remove(&id) else { return };
         self.memory -= entry.memory;
         if let Some(peer) = entry.began_by_peer
             && let Some(count) = self.sources.get_mut(&peer)
@@ -602,8 +601,8 @@ impl Tcp {
         }
     }
 
-    fn set_schedule(&mut self, id: FlowId, schedule: Schedule) {
-        let entry = self.flows.get_mut(&id).expect("only what exists is scheduled");
+    fn set_schedule(&mut self, id: SocketId, schedule: Schedule) {
+        let entry = self.sockets.get_mut(&id).expect("only what exists is scheduled");
         if let Schedule::At(at) = std::mem::replace(&mut entry.schedule, schedule) {
             self.deadlines.remove(&(at, id));
         }

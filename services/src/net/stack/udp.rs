@@ -15,7 +15,7 @@ use smoltcp::wire::{IPV4_HEADER_LEN, IpProtocol, UDP_HEADER_LEN, UdpPacket, UdpR
 use tokio::sync::Notify;
 
 use super::StackCounters;
-use super::addresses::every;
+use super::addresses::wildcard;
 use super::ip::IpLayer;
 use super::packet::{Packet, Unreadable, encode, header_len};
 use super::port::{choose_port, is_taken};
@@ -27,23 +27,23 @@ pub const UDP_QUEUE_OCTETS_MAX: usize = 65_536;
 /// The longest datagram by the length field of IPv4. That of IPv6 would leave 20 octets more.
 pub const DATAGRAM_LEN_MAX: usize = u16::MAX as usize - IPV4_HEADER_LEN - UDP_HEADER_LEN;
 
-/// The most remembered peers of a socket that sent to an unusual address of the gateway.
-pub(super) const UNUSUAL_PEERS_MAX: usize = 64;
+/// The most peers of a socket that it answers from another address than the default source address.
+pub(super) const REPLY_FROM_MAX: usize = 64;
 
 /// The state of all UDP.
 pub(super) struct Udp {
-    sockets: BTreeMap<(u16, IpAddr), Bound>,
+    sockets: BTreeMap<(u16, IpAddr), UdpSocket>,
     sockets_max: usize,
 }
 
 #[derive(Default)]
-struct Bound {
+struct UdpSocket {
     queue: VecDeque<(SocketAddr, Vec<u8>)>,
     queued_octets: usize,
     arrived: Rc<Notify>,
-    /// RFC 1122, section 4.1.3.5: an answer comes from the address that was asked. Only peers whose answers would
-    /// come from another address are remembered, the latest last.
-    unusual_peers: VecDeque<(SocketAddr, IpAddr)>,
+    /// Peers with the own address that they sent to, which answers come from (RFC 1122, section 4.1.3.5), the latest
+    /// last. Only peers are listed for which source selection would pick another address.
+    reply_from: VecDeque<(SocketAddr, IpAddr)>,
 }
 
 impl Udp {
@@ -65,33 +65,33 @@ impl Udp {
             port => Some(port).filter(|port| !is_taken(&self.sockets, *port, local.ip())),
         };
         let port = port.ok_or(io::ErrorKind::AddrInUse)?;
-        let bound = self.sockets.entry((port, local.ip())).or_default();
-        Ok((SocketAddr::new(local.ip(), port), Rc::clone(&bound.arrived)))
+        let socket = self.sockets.entry((port, local.ip())).or_default();
+        Ok((SocketAddr::new(local.ip(), port), Rc::clone(&socket.arrived)))
     }
 
-    /// Gives a socket, which need not exist yet, to another holder, with its received datagrams.
-    pub(super) fn take_over(&mut self, local: SocketAddr, holder: Rc<Notify>) {
-        // Only the old holder was told of what has arrived.
-        holder.notify_one();
-        self.sockets.entry((local.port(), local.ip())).or_default().arrived = holder;
+    /// Gives a socket, which need not exist yet, to another handle, with its received datagrams.
+    pub(super) fn take_over(&mut self, local: SocketAddr, handle: Rc<Notify>) {
+        // Only the old handle was told of what has arrived.
+        handle.notify_one();
+        self.sockets.entry((local.port(), local.ip())).or_default().arrived = handle;
     }
 
-    /// Closes a socket, if `holder` still holds it. Sent datagrams are not lost.
-    pub(super) fn close(&mut self, local: SocketAddr, holder: &Rc<Notify>) {
-        if self.bound(local).is_some_and(|bound| Rc::ptr_eq(&bound.arrived, holder)) {
+    /// Closes a socket, if `handle` still has it. Sent datagrams are not lost.
+    pub(super) fn close(&mut self, local: SocketAddr, handle: &Rc<Notify>) {
+        if self.socket(local).is_some_and(|socket| Rc::ptr_eq(&socket.arrived, handle)) {
             self.sockets.remove(&(local.port(), local.ip()));
         }
     }
 
-    /// Takes the oldest datagram that the socket at `local` has received, if `holder` still holds it.
+    /// Takes the oldest datagram that the socket at `local` has received, if `handle` still has it.
     pub(super) fn receive_from(
         &mut self,
         local: SocketAddr,
-        holder: &Rc<Notify>,
+        handle: &Rc<Notify>,
     ) -> Option<(SocketAddr, Vec<u8>)> {
-        let bound = self.bound(local).filter(|bound| Rc::ptr_eq(&bound.arrived, holder))?;
-        let (remote, datagram) = bound.queue.pop_front()?;
-        bound.queued_octets -= datagram.len();
+        let socket = self.socket(local).filter(|socket| Rc::ptr_eq(&socket.arrived, handle))?;
+        let (remote, datagram) = socket.queue.pop_front()?;
+        socket.queued_octets -= datagram.len();
         Some((remote, datagram))
     }
 
@@ -138,21 +138,21 @@ impl Udp {
             }
         };
         let asked = local.ip();
-        let key = [asked, every(asked)]
+        let key = [asked, wildcard(asked)]
             .into_iter()
             .chain(ip.addresses.stands_in_for(asked, remote.ip()))
             .map(|address| (local.port(), address))
             .find(|key| self.sockets.contains_key(key));
-        let Some((key, bound)) = key.and_then(|key| Some((key, self.sockets.get_mut(&key)?))) else {
+        let Some((key, socket)) = key.and_then(|key| Some((key, self.sockets.get_mut(&key)?))) else {
             counters.datagrams_unwanted += 1;
             return false;
         };
-        counters.datagrams_dropped_queue_full += bound.make_room(remote.ip(), datagram.len());
-        if bound.has_room_for(datagram.len()) {
-            bound.remember(key.1, remote, asked, ip);
-            bound.queued_octets += datagram.len();
-            bound.queue.push_back((remote, datagram.to_vec()));
-            bound.arrived.notify_one();
+        counters.datagrams_dropped_queue_full += socket.make_room(remote.ip(), datagram.len());
+        if socket.has_room_for(datagram.len()) {
+            socket.remember(key.1, remote, asked, ip);
+            socket.queued_octets += datagram.len();
+            socket.queue.push_back((remote, datagram.to_vec()));
+            socket.arrived.notify_one();
         } else {
             counters.datagrams_dropped_queue_full += 1;
         }
@@ -163,20 +163,20 @@ impl Udp {
         if !local.ip().is_unspecified() && !ip.addresses.contains(local.ip()) {
             return Err(io::ErrorKind::AddrNotAvailable.into());
         }
-        let mut peers = self.bound(local).into_iter().flat_map(|bound| &bound.unusual_peers);
+        let mut peers = self.socket(local).into_iter().flat_map(|socket| &socket.reply_from);
         let asked = peers.find(|(peer, _)| *peer == remote).map(|(_, asked)| *asked);
         let asked = asked.filter(|asked| ip.addresses.contains(*asked));
-        let source = asked.or_else(|| usual_source(local.ip(), remote.ip(), ip));
+        let source = asked.or_else(|| default_source(local.ip(), remote.ip(), ip));
         source.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
     }
 
-    /// The socket at `local`. `None` if its holder has closed it after another one had taken it over.
-    fn bound(&mut self, local: SocketAddr) -> Option<&mut Bound> {
+    /// The socket at `local`. `None` if its handle has closed it after another one had taken it over.
+    fn socket(&mut self, local: SocketAddr) -> Option<&mut UdpSocket> {
         self.sockets.get_mut(&(local.port(), local.ip()))
     }
 }
 
-impl Bound {
+impl UdpSocket {
     fn has_room_for(&self, octets: usize) -> bool {
         self.queue.len() < UDP_QUEUE_DATAGRAMS_MAX && self.queued_octets + octets <= UDP_QUEUE_OCTETS_MAX
     }
@@ -204,19 +204,19 @@ impl Bound {
 
     /// Remembers the address at which `remote` has sent to a socket that is bound to `local`.
     fn remember(&mut self, local: IpAddr, remote: SocketAddr, asked: IpAddr, ip: &IpLayer) {
-        self.unusual_peers.retain(|(peer, _)| *peer != remote);
-        if !ip.addresses.contains(asked) || usual_source(local, remote.ip(), ip) == Some(asked) {
+        self.reply_from.retain(|(peer, _)| *peer != remote);
+        if !ip.addresses.contains(asked) || default_source(local, remote.ip(), ip) == Some(asked) {
             return;
         }
-        if self.unusual_peers.len() >= UNUSUAL_PEERS_MAX {
-            self.unusual_peers.pop_front();
+        if self.reply_from.len() >= REPLY_FROM_MAX {
+            self.reply_from.pop_front();
         }
-        self.unusual_peers.push_back((remote, asked));
+        self.reply_from.push_back((remote, asked));
     }
 }
 
-/// The usual source address of a socket bound to `local` for packets to `remote`.
-fn usual_source(local: IpAddr, remote: IpAddr, ip: &IpLayer) -> Option<IpAddr> {
+/// The source address that source selection picks for packets of a socket bound to `local` to `remote`.
+fn default_source(local: IpAddr, remote: IpAddr, ip: &IpLayer) -> Option<IpAddr> {
     if local.is_unspecified() { ip.addresses.source_for(remote) } else { Some(local) }
 }
 
@@ -254,47 +254,47 @@ fn packet(local: SocketAddr, datagram: &[u8], remote: SocketAddr) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn arrive(bound: &mut Bound, host: u8, octets: usize) -> (u64, bool) {
+    fn arrive(socket: &mut UdpSocket, host: u8, octets: usize) -> (u64, bool) {
         let sender = SocketAddr::new([192, 168, 1, host].into(), 40_000);
-        let dropped = bound.make_room(sender.ip(), octets);
-        let is_taken = bound.has_room_for(octets);
+        let dropped = socket.make_room(sender.ip(), octets);
+        let is_taken = socket.has_room_for(octets);
         if is_taken {
-            bound.queued_octets += octets;
-            bound.queue.push_back((sender, vec![host; octets]));
+            socket.queued_octets += octets;
+            socket.queue.push_back((sender, vec![host; octets]));
         }
         (dropped, is_taken)
     }
 
-    fn count(bound: &Bound, host: u8) -> usize {
-        bound.queue.iter().filter(|(sender, _)| sender.ip() == IpAddr::from([192, 168, 1, host])).count()
+    fn count(socket: &UdpSocket, host: u8) -> usize {
+        socket.queue.iter().filter(|(sender, _)| sender.ip() == IpAddr::from([192, 168, 1, host])).count()
     }
 
     #[test]
     fn in_a_full_queue_the_busiest_sender_gives_way_to_others() {
-        let mut bound = Bound::default();
+        let mut socket = UdpSocket::default();
         for _ in 0..UDP_QUEUE_DATAGRAMS_MAX {
-            assert_eq!(arrive(&mut bound, 2, 10), (0, true));
+            assert_eq!(arrive(&mut socket, 2, 10), (0, true));
         }
-        assert_eq!(arrive(&mut bound, 2, 10), (0, false));
+        assert_eq!(arrive(&mut socket, 2, 10), (0, false));
         for _ in 0..UDP_QUEUE_DATAGRAMS_MAX / 2 {
-            assert_eq!(arrive(&mut bound, 3, 10), (1, true));
+            assert_eq!(arrive(&mut socket, 3, 10), (1, true));
         }
-        assert_eq!(arrive(&mut bound, 3, 10), (0, false), "both have half");
-        assert_eq!(arrive(&mut bound, 4, 10), (1, true));
+        assert_eq!(arrive(&mut socket, 3, 10), (0, false), "both have half");
+        assert_eq!(arrive(&mut socket, 4, 10), (1, true));
         assert_eq!(
-            (bound.queue.len(), bound.queued_octets),
+            (socket.queue.len(), socket.queued_octets),
             (UDP_QUEUE_DATAGRAMS_MAX, 10 * UDP_QUEUE_DATAGRAMS_MAX)
         );
-        assert_eq!(count(&bound, 4), 1);
+        assert_eq!(count(&socket, 4), 1);
     }
 
     #[test]
     fn a_long_datagram_takes_no_more_than_its_share_of_places() {
-        let mut bound = Bound::default();
-        while arrive(&mut bound, 2, 8_000).1 {}
-        let before = count(&bound, 2);
-        assert_eq!(arrive(&mut bound, 3, 20_000), (3, true));
-        assert_eq!(count(&bound, 2), before - 3);
-        assert!(bound.queued_octets <= UDP_QUEUE_OCTETS_MAX);
+        let mut socket = UdpSocket::default();
+        while arrive(&mut socket, 2, 8_000).1 {}
+        let before = count(&socket, 2);
+        assert_eq!(arrive(&mut socket, 3, 20_000), (3, true));
+        assert_eq!(count(&socket, 2), before - 3);
+        assert!(socket.queued_octets <= UDP_QUEUE_OCTETS_MAX);
     }
 }

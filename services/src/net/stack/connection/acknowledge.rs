@@ -8,8 +8,8 @@ use super::super::segment::Fields;
 use super::{Connection, Phase, State, position_of};
 
 /// The number of duplicate acknowledgements that indicate a loss. (RFC 5681, section 3.2)
-const REPEATED_THRESHOLD: u64 = 3;
-/// The longest delay of the peer's acknowledgements. (RFC 8985, section 7.2)
+const DUP_THRESH: u64 = 3;
+/// The longest delay of the peer's acknowledgements, WCDelAckT. (RFC 8985, section 7.2)
 const PEER_DELAY_MAX: Duration = Duration::from_millis(200);
 /// The delay of a tail loss probe before the first measurement. (RFC 8985, section 7.2)
 const PROBE_INITIAL: Duration = Duration::from_secs(1);
@@ -27,19 +27,19 @@ impl Connection {
     ) {
         let was_edge = self.peer_edge;
         self.take_window(segment, start, acknowledged);
-        let (blocks, is_reported_twice) = self.blocks_of(segment, acknowledged);
-        if is_reported_twice {
-            self.board.arrived_twice();
+        let (blocks, is_dsack) = self.blocks_of(segment, acknowledged);
+        if is_dsack {
+            self.board.on_dsack();
         }
-        let before = self.on_its_way();
+        let before = self.in_flight();
         let is_repeated = acknowledged == self.acknowledged
             && segment.payload.is_empty()
             && !segment.is_fin
             && self.peer_edge == was_edge
             && !self.board.is_empty();
         let rtt = self.rtt;
-        let arrival = self.board.acknowledge(now, acknowledged, &blocks, &rtt);
-        if let Some(rtt) = arrival.rtt {
+        let delivered = self.board.acknowledge(now, acknowledged, &blocks, &rtt);
+        if let Some(rtt) = delivered.rtt {
             self.rtt.measured(rtt);
         }
         let advanced = (acknowledged - self.acknowledged).max(0) as u64;
@@ -52,7 +52,7 @@ impl Connection {
             self.timers.retransmit = (!self.board.is_empty()).then(|| now + self.rtt.timeout());
             self.writer.take().into_iter().for_each(std::task::Waker::wake);
         }
-        self.note_probe(acknowledged, is_reported_twice, is_repeated && !self.has_sack);
+        self.note_probe(acknowledged, is_dsack, is_repeated && !self.has_sack);
         self.leave_phase();
         if self.has_sack {
             self.timers.reordering = self.board.detect_lost(now, &self.rtt, self.phase != Phase::Open);
@@ -62,18 +62,18 @@ impl Connection {
         self.enter_recovery();
         let window = self.congestion.window();
         let was_limited = self.is_limited || before * 2 >= window;
-        if arrival.octets > 0 && was_limited && !matches!(self.phase, Phase::Recovery(_)) {
+        if delivered.octets > 0 && was_limited && !matches!(self.phase, Phase::Recovery(_)) {
             let rtt = self.rtt.smoothed().unwrap_or_default();
-            self.congestion.arrived(now, arrival.octets, rtt);
+            self.congestion.arrived(now, delivered.octets, rtt);
         }
         self.is_limited = false;
-        if advanced > 0 || arrival.octets > 0 {
+        if advanced > 0 || delivered.octets > 0 {
             self.arm_tail_probe(now);
         }
         if self.is_closing && self.acknowledged > self.send.end() {
             match self.state {
                 State::FinWait1 => self.state = State::FinWait2,
-                State::Closing => self.wait_for_stragglers(),
+                State::Closing => self.enter_time_wait(),
                 State::LastAck => self.end(),
                 _ => {}
             }
@@ -95,7 +95,7 @@ impl Connection {
         self.peer_edge = acknowledged + window;
     }
 
-    /// The peer's SACK blocks, and whether the first one reports a duplicate. (RFC 2883, section 4)
+    /// The peer's SACK blocks, and whether the first one reports a duplicate (DSACK). (RFC 2883, section 4)
     fn blocks_of(&self, segment: &Fields<'_>, acknowledged: i64) -> ([Option<(i64, i64)>; 3], bool) {
         if !self.has_sack {
             return ([None; 3], false);
@@ -103,20 +103,20 @@ impl Connection {
         let position = |number| position_of(self.own_initial, number, acknowledged);
         let blocks =
             segment.options.blocks.map(|block| block.map(|(start, end)| (position(start), position(end))));
-        let is_reported_twice = match blocks {
+        let is_dsack = match blocks {
             [Some((start, end)), ..] if start < end && end <= acknowledged => true,
             [Some((start, end)), Some((from, to)), _] => from <= start && end <= to,
             _ => false,
         };
         let is_possible =
             |block: &(i64, i64)| block.0 < block.1 && block.0 >= acknowledged && block.1 <= self.next;
-        (blocks.map(|block| block.filter(is_possible)), is_reported_twice)
+        (blocks.map(|block| block.filter(is_possible)), is_dsack)
     }
 
-    /// The estimated number of octets in flight. (RFC 6675, section 4, SetPipe; RFC 5681, section 3.2)
-    pub(super) fn on_its_way(&self) -> u64 {
+    /// The estimated number of octets in flight, SetPipe(). (RFC 6675, section 4; RFC 5681, section 3.2)
+    pub(super) fn in_flight(&self) -> u64 {
         let arrived = if self.has_sack { 0 } else { self.repeated * self.segment_size };
-        self.board.on_its_way().saturating_sub(arrived)
+        self.board.in_flight().saturating_sub(arrived)
     }
 
     /// Counts duplicate acknowledgements of a peer without SACK, each of which tells that a segment has arrived.
@@ -125,9 +125,9 @@ impl Connection {
         if advanced > 0 {
             self.repeated = self.repeated.saturating_sub(advanced / self.segment_size);
             match self.phase {
-                // RFC 6582, section 3.2, step 3: the next is lost, too.
+                // RFC 6582, section 3.2: a partial acknowledgement shows that the next segment is lost, too.
                 Phase::Recovery(_) => {
-                    self.board.first_lost();
+                    self.board.mark_first_lost();
                     self.due.resend = true;
                 }
                 Phase::Open => self.repeated = 0,
@@ -135,8 +135,8 @@ impl Connection {
             }
         } else if is_repeated && self.repeated < self.board.len() as u64 {
             self.repeated += 1;
-            if self.phase == Phase::Open && self.repeated == REPEATED_THRESHOLD {
-                self.board.first_lost();
+            if self.phase == Phase::Open && self.repeated == DUP_THRESH {
+                self.board.mark_first_lost();
             }
         }
     }
@@ -162,9 +162,9 @@ impl Connection {
     }
 
     /// Detects whether a tail loss probe has repaired a loss. (RFC 8985, section 7.4.2)
-    fn note_probe(&mut self, acknowledged: i64, is_reported_twice: bool, is_repeated: bool) {
+    fn note_probe(&mut self, acknowledged: i64, is_dsack: bool, is_repeated: bool) {
         let Some(probe) = self.probe.filter(|probe| acknowledged >= probe.end) else { return };
-        if !probe.is_copy || is_reported_twice || is_repeated {
+        if !probe.is_copy || is_dsack || is_repeated {
             self.probe = None;
         } else if acknowledged > probe.end {
             self.probe = None;
@@ -174,22 +174,22 @@ impl Connection {
         }
     }
 
-    /// Sets the timer of the tail loss probe. (RFC 8985, section 7.2)
+    /// Sets the timer of the tail loss probe, PTO. (RFC 8985, section 7.2)
     pub(super) fn arm_tail_probe(&mut self, now: Instant) {
-        let is_calm = self.has_sack
+        let may_probe = self.has_sack
             && self.phase == Phase::Open
             && self.probe.is_none()
             && !self.board.is_empty()
-            && !self.board.has_arrived_beyond()
+            && !self.board.has_sacked()
             && self.acknowledged > 0;
-        let patience = match self.rtt.smoothed() {
+        let pto = match self.rtt.smoothed() {
             None => PROBE_INITIAL,
             Some(smoothed) if self.board.len() == 1 => smoothed * 2 + PEER_DELAY_MAX,
             Some(smoothed) => smoothed * 2,
         };
-        let at = now + patience.max(PROBE_MIN);
+        let at = now + pto.max(PROBE_MIN);
         self.timers.tail_probe =
-            Some(at).filter(|at| is_calm && self.timers.retransmit.is_none_or(|rto| *at < rto));
+            Some(at).filter(|at| may_probe && self.timers.retransmit.is_none_or(|rto| *at < rto));
     }
 
     /// Notes what is due at `now`.
@@ -210,11 +210,11 @@ impl Connection {
             self.time_out(now);
         }
         if is_due(&mut self.timers.persist) {
-            (self.due.question, self.due.little) = (true, true);
+            (self.due.keep_alive, self.due.overrides_sws) = (true, true);
             self.persist_doublings = (self.persist_doublings + 1).min(9);
         }
         if self.keep_alive_at().is_some_and(|at| at <= now) {
-            self.due.question = true;
+            self.due.keep_alive = true;
         }
     }
 
@@ -227,7 +227,7 @@ impl Connection {
             self.congestion.timed_out();
         }
         self.phase = Phase::Loss(self.next);
-        self.board.all_lost();
+        self.board.mark_all_lost();
         (self.repeated, self.probe) = (0, None);
         self.timers.tail_probe = None;
         self.timers.reordering = None;

@@ -16,19 +16,20 @@ pub(super) struct Congestion {
     /// The slow-start threshold, in octets: below it the window grows by the acknowledged octets.
     threshold: u64,
     segment_size: u64,
-    /// The window before the last reduction, or less where it had not reached the one before.
-    before: u64,
+    /// W_max: the window before the last reduction, or less by fast convergence. (RFC 9438, section 4.7)
+    w_max: u64,
     epoch: Option<Epoch>,
 }
 
 /// Growth since the last reduction.
 #[derive(Clone, Copy, Debug)]
 struct Epoch {
+    /// t_epoch.
     began: Instant,
-    /// The time at which the window reaches its old size, in milliseconds after the reduction.
-    back_after: u64,
-    /// The window that Reno would have, in octets.
-    reno: u64,
+    /// K: the time at which the window reaches W_max, in milliseconds after the reduction.
+    k_millis: u64,
+    /// W_est: the window that Reno would have, in octets.
+    w_est: u64,
 }
 
 impl Congestion {
@@ -36,7 +37,7 @@ impl Congestion {
     pub(super) fn new(segment_size: u64) -> Self {
         // RFC 6928, section 2
         let window = (10 * segment_size).min((2 * segment_size).max(14_600));
-        Self { window, threshold: u64::MAX, segment_size, before: 0, epoch: None }
+        Self { window, threshold: u64::MAX, segment_size, w_max: 0, epoch: None }
     }
 
     /// The congestion window, in octets.
@@ -67,8 +68,9 @@ impl Congestion {
 
     /// Notes the loss of a segment. (RFC 9438, section 4.6)
     pub(super) fn lost(&mut self) {
-        // RFC 9438, section 4.7: a connection that has not reached its old window leaves room for others.
-        self.before = if self.window < self.before { self.window * 17 / 20 } else { self.window };
+        // Fast convergence: a connection that has not reached its old window leaves room for others.
+        // RFC 9438, section 4.7
+        self.w_max = if self.window < self.w_max { self.window * 17 / 20 } else { self.window };
         self.threshold = (self.window * 7 / 10).max(2 * self.segment_size);
         self.window = self.threshold;
         self.epoch = None;
@@ -89,27 +91,28 @@ impl Congestion {
     fn avoid(&mut self, now: Instant, octets: u64, rtt: Duration) {
         let segment_size = self.segment_size;
         let window = self.window;
-        let before = self.before.max(window);
+        let w_max = self.w_max.max(window);
         let epoch = self.epoch.get_or_insert_with(|| Epoch {
             began: now,
-            // RFC 9438, section 4.2, equation 2, with C = 0.4
-            back_after: cube_root((before - window).saturating_mul(10_000_000_000) / (4 * segment_size)),
-            reno: window,
+            // RFC 9438, section 4.2: K with C = 0.4
+            k_millis: cube_root((w_max - window).saturating_mul(10_000_000_000) / (4 * segment_size)),
+            w_est: window,
         });
-        // RFC 9438, section 4.3: 9/17 of a segment for each window, and a whole one beyond where it was.
+        // RFC 9438, section 4.3: W_est grows by 9/17 segment (alpha_cubic) for each window of acknowledged octets while
+        // it is below W_max, and by one segment afterwards.
         let growth = octets * segment_size / window;
-        epoch.reno += if epoch.reno < before { growth * 9 / 17 } else { growth };
+        epoch.w_est += if epoch.w_est < w_max { growth * 9 / 17 } else { growth };
         let after = |elapsed: Duration| {
             let millis = i128::try_from(elapsed.as_millis().min(1 << 24)).unwrap_or(0);
-            let distance = millis - i128::from(epoch.back_after);
+            let distance = millis - i128::from(epoch.k_millis);
             let grown = i128::from(segment_size) * 4 * distance.pow(3) / 10_000_000_000;
-            u64::try_from(i128::from(before) + grown).unwrap_or(0)
+            u64::try_from(i128::from(w_max) + grown).unwrap_or(0)
         };
         let elapsed = now.since(epoch.began);
-        if after(elapsed) < epoch.reno {
-            self.window = window.max(epoch.reno);
+        if after(elapsed) < epoch.w_est {
+            self.window = window.max(epoch.w_est);
         } else {
-            // RFC 9438, sections 4.4 and 4.5
+            // RFC 9438, section 4.4; RFC 9438, section 4.5
             let target = after(elapsed + rtt).clamp(window, window * 3 / 2);
             self.window += (target - window) * octets / window;
         }

@@ -42,7 +42,7 @@ impl Connection {
                 // Simultaneous open.
                 self.learn_peer(now, segment);
                 self.state = State::SynReceived;
-                self.board.all_lost();
+                self.board.mark_all_lost();
                 self.due.resend = true;
             }
         }
@@ -101,7 +101,7 @@ impl Connection {
                 self.due.acknowledgement = true;
             } else if self.state == State::SynReceived && start == 0 {
                 // The peer has not received the SYN-ACK.
-                self.board.all_lost();
+                self.board.mark_all_lost();
                 self.due.resend = true;
             } else {
                 self.challenge(now, segment); // RFC 5961, section 4.2
@@ -149,7 +149,7 @@ impl Connection {
         let is_in_order = start <= expected;
         let mut end_of_room = window_end;
         if self.is_pressed && !segment.payload.is_empty() {
-            // A segment larger than the buffer is taken in parts.
+            // The connection takes a segment that is larger than the buffer in parts.
             let unread = self.received.unread();
             let fits = unread == 0 || unread + segment.payload.len() <= PRESSED_LEN;
             if !is_in_order || !fits {
@@ -166,21 +166,21 @@ impl Connection {
             if end <= expected {
                 self.duplicate = Some((start, end));
             }
-            let had_stretches = self.received.has_stretches();
+            let had_out_of_order = self.received.has_out_of_order();
             self.received.insert(start, payload);
             // RFC 5681, section 4.2: what is out of order, or closes a gap, is acknowledged at once.
             self.acknowledge_octets(
                 now,
                 payload.len() as u64,
-                !is_in_order || had_stretches || end <= expected,
+                !is_in_order || had_out_of_order || end <= expected,
             );
         }
         if !is_whole || segment.is_fin {
             self.due.acknowledgement = true;
         }
         let fin = start + segment.payload.len() as i64;
-        if segment.is_fin && is_whole && self.finish.is_none() && fin >= self.received.next() {
-            self.finish = Some(fin);
+        if segment.is_fin && is_whole && self.fin_position.is_none() && fin >= self.received.next() {
+            self.fin_position = Some(fin);
         }
         if self.is_finished() {
             self.received.close();
@@ -197,13 +197,13 @@ impl Connection {
         match self.state {
             State::Established => self.state = State::CloseWait,
             State::FinWait1 => self.state = State::Closing,
-            State::FinWait2 => self.wait_for_stragglers(),
+            State::FinWait2 => self.enter_time_wait(),
             _ => {}
         }
     }
 
-    /// Enters TIME-WAIT, in which late segments of the peer are answered.
-    pub(super) fn wait_for_stragglers(&mut self) {
+    /// Enters TIME-WAIT, in which the stack answers late segments of the peer.
+    pub(super) fn enter_time_wait(&mut self) {
         self.state = State::TimeWait;
         self.timers.retransmit = None;
         self.timers.tail_probe = None;
@@ -219,7 +219,9 @@ impl Connection {
         }
     }
 
-    /// Sends a challenge ACK with the current numbers, at a limited rate.
+    /// Marks an ACK as due that answers an unacceptable segment. The rate of the ACKs is limited for empty segments and
+    /// SYNs (RFC 5961, section 7), but not for segments with data or FIN, which the peer retransmits until they are
+    /// acknowledged.
     fn challenge(&mut self, now: Instant, segment: &Fields<'_>) {
         let is_data = !segment.payload.is_empty() || segment.is_fin;
         let is_due = self.last_challenge.is_none_or(|last| now.since(last) >= CHALLENGE_INTERVAL);
@@ -242,7 +244,7 @@ impl Connection {
     /// Keeps the timestamp to echo. (RFC 7323, section 4.3)
     fn note_timestamp(&mut self, now: Instant, segment: &Fields<'_>, start: i64) {
         if let (Some(own), Some((newer, _))) = (&mut self.timestamps, segment.options.timestamps)
-            && start <= self.told
+            && start <= self.last_ack_sent
             && !own.is_after(now, newer)
         {
             (own.peer, own.heard) = (newer, now);

@@ -3,7 +3,7 @@
 //! Call [`Connection::receive`] for each segment of the connection, [`Connection::poll`] until it has nothing more to
 //! send, after every call and at [`Connection::deadline`], and [`Connection::read`], [`Connection::write`],
 //! [`Connection::close`] and [`Connection::abort`] as the service does. The connection knows neither addresses and
-//! ports nor how long to wait for a silent peer: the module `flow` does.
+//! ports nor how long to wait for a silent peer: the module `socket` does.
 //!
 //! ```text
 //!   write ─▶ SendBuffer ─▶ output ─▶ segments          segments ─▶ input ─▶ ReceiveBuffer ─▶ read
@@ -65,14 +65,14 @@ const TIMESTAMPS_LEN: u16 = 12;
 /// The largest shift of a window. (RFC 7323, section 2.3)
 const SHIFT_MAX: u8 = 14;
 
-/// What does not change during a connection.
+/// The settings that do not change during a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     /// The largest segment that the network carries, in octets, without options.
     pub(super) segment_size: u16,
     /// The most octets buffered in each direction.
     pub(super) buffer_len_max: usize,
-    /// How long both ends are silent before the peer is asked whether it is still there.
+    /// How long both ends are silent before the stack sends a keep-alive.
     pub(super) keep_alive: Duration,
 }
 
@@ -90,12 +90,12 @@ impl Settings {
     }
 }
 
-/// The numbers that a connection begins with.
+/// The initial numbers of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beginning {
     /// The initial sequence number.
     pub(super) sequence: u32,
-    /// What its timestamps are ahead of the time in milliseconds.
+    /// The offset of the connection's timestamps from the time in milliseconds.
     pub(super) timestamp_offset: u32,
 }
 
@@ -114,36 +114,37 @@ pub(super) enum State {
     Closed,
 }
 
-/// What a segment came to.
+/// The result of receiving a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reaction {
     Done,
-    /// It is to be answered by a reset.
+    /// The caller has to answer the segment by a reset.
     Refuse,
-    /// Its octets were dropped, as the stack's buffers are full.
+    /// The segment's octets were dropped, as the stack's buffers are full.
     NoRoom,
 }
 
-/// What a read came to.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// So many octets.
+    /// This number of octets.
     Octets(usize),
-    /// There is nothing yet.
+    /// No octets have arrived yet.
     Pending,
-    /// The peer has closed, and all is read.
+    /// The peer has closed, and the service has read everything.
     Finished,
-    /// The connection ended otherwise.
+    /// The connection ended in another way.
     Broken,
 }
 
-/// How the sender takes losses.
+/// The state of congestion control (Linux: `tcp_ca_state`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// No loss is being repaired.
     Open,
-    /// Until this position is acknowledged, losses are those of one congestion.
+    /// Fast recovery: until this position is acknowledged, losses do not reduce the congestion window again.
     Recovery(i64),
-    /// The same after a time-out.
+    /// As `Recovery`, after a time-out.
     Loss(i64),
 }
 
@@ -186,7 +187,7 @@ impl Timers {
     }
 }
 
-/// What is to be sent besides what the buffers hold.
+/// The segments to be sent besides those with new data.
 #[derive(Clone, Copy, Debug, Default)]
 struct Due {
     reset: bool,
@@ -194,13 +195,23 @@ struct Due {
     /// A lost segment, whatever the congestion window says.
     resend: bool,
     tail_probe: bool,
-    /// Something that the peer has to acknowledge, without anything new in it.
-    question: bool,
-    /// What fits the peer's window, however little.
-    little: bool,
+    /// A keep-alive or a window probe: a segment without new data that the peer has to acknowledge.
+    keep_alive: bool,
+    /// Data that fits the peer's window, however small the segment is. (RFC 9293, section 3.8.6.2.1: override timeout)
+    overrides_sws: bool,
 }
 
 /// A connection.
+///
+/// | field | as in RFC 9293 |
+/// | --- | --- |
+/// | `own_initial`, `peer_initial` | ISS, IRS |
+/// | `acknowledged`, `next` | SND.UNA, SND.NXT |
+/// | `peer_edge`, `peer_shift` | SND.UNA + SND.WND, Snd.Wind.Shift |
+/// | `peer_edge_from` | SND.WL1, SND.WL2 |
+/// | `received.next()` | RCV.NXT, without the FIN |
+/// | `own_edge`, `own_shift` | RCV.NXT + RCV.WND, Rcv.Wind.Shift |
+/// | `segment_size` | Eff.snd.MSS |
 #[derive(Debug)]
 pub(super) struct Connection {
     settings: Settings,
@@ -219,13 +230,13 @@ pub(super) struct Connection {
 
     own_initial: u32,
     send: SendBuffer,
-    /// The position after the last that is acknowledged, and after the last that was sent.
+    /// The positions after the last acknowledged octet, and after the last sent one.
     acknowledged: i64,
     next: i64,
     is_closing: bool,
     segment_size: u64,
     peer_shift: u8,
-    /// The right edge of the peer's window, and the segment that said so.
+    /// The right edge of the peer's window, and the sequence and acknowledgement of the segment that set it.
     peer_edge: i64,
     peer_edge_from: (i64, i64),
     peer_window_max: i64,
@@ -234,7 +245,7 @@ pub(super) struct Connection {
     phase: Phase,
     /// Whether the congestion window kept something from being sent since the last acknowledgement.
     is_limited: bool,
-    /// Acknowledgements that repeat the last, of a peer without SACK.
+    /// The duplicate acknowledgements of a peer without SACK.
     repeated: u64,
     probe: Option<Probe>,
     persist_doublings: u32,
@@ -243,16 +254,17 @@ pub(super) struct Connection {
 
     peer_initial: u32,
     received: ReceiveBuffer,
-    /// How much the window may comprise.
+    /// The largest receive window, in octets.
     window_limit: usize,
     own_shift: u8,
     own_edge: i64,
-    /// The acknowledgement that was sent last.
-    told: i64,
+    /// The acknowledgement that was sent last: Last.ACK.sent. (RFC 7323, section 4.3)
+    last_ack_sent: i64,
     unacknowledged: u64,
-    /// What has arrived twice, to be told. (RFC 2883)
+    /// The octets that arrived twice, to be reported (DSACK). (RFC 2883, section 4)
     duplicate: Option<(i64, i64)>,
-    finish: Option<i64>,
+    /// The position of the peer's FIN.
+    fin_position: Option<i64>,
     reading: Reading,
 }
 
@@ -295,10 +307,10 @@ impl Connection {
             window_limit: settings.buffer_len_max.min(BUFFER_LEN_INITIAL),
             own_shift: settings.window_shift(),
             own_edge: 1,
-            told: 0,
+            last_ack_sent: 0,
             unacknowledged: 0,
             duplicate: None,
-            finish: None,
+            fin_position: None,
             reading: Reading { since: now, octets: 0 },
         }
     }
@@ -324,7 +336,7 @@ impl Connection {
     ) -> Self {
         let mut connection = Self::accept(now, syn, beginning, settings);
         connection.next = 1;
-        connection.told = 1;
+        connection.last_ack_sent = 1;
         connection.own_edge = 1 + i64::from(settings.window_initial());
         connection
     }
@@ -475,7 +487,7 @@ impl Connection {
 
     /// Whether the peer has closed, and all before has arrived.
     fn is_finished(&self) -> bool {
-        self.finish.is_some_and(|finish| finish <= self.received.next())
+        self.fin_position.is_some_and(|fin| fin <= self.received.next())
     }
 
     /// The position that is expected next, with the peer's FIN counted.
@@ -497,7 +509,7 @@ impl Connection {
         // RFC 9293, section 3.8.6.2.2, and not more often than half a window is used up
         let left = self.own_edge - self.received.next();
         let limit = self.window_limit() as i64;
-        if left < limit / 2 && self.edge_to_offer() > self.own_edge && self.finish.is_none() {
+        if left < limit / 2 && self.edge_to_offer() > self.own_edge && self.fin_position.is_none() {
             self.due.acknowledgement = true;
         }
     }
@@ -506,7 +518,7 @@ impl Connection {
         if self.is_pressed { PRESSED_LEN.min(self.window_limit) } else { self.window_limit }
     }
 
-    /// How many octets more the window may comprise.
+    /// The size of the window that the receive buffer has room for, in octets.
     fn room(&self) -> i64 {
         self.window_limit().saturating_sub(self.received.unread()) as i64
     }
@@ -535,7 +547,7 @@ fn position_of(initial: u32, number: u32, near: i64) -> i64 {
     near + i64::from(distance)
 }
 
-/// Whether one number of 32 bits comes before another on their circle.
+/// Whether the sequence number `one` comes before `other`, modulo 2^32. (RFC 9293, section 3.4)
 fn is_before(one: u32, other: u32) -> bool {
     (other.wrapping_sub(one) as i32) > 0
 }

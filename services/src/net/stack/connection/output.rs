@@ -34,14 +34,14 @@ impl Connection {
             State::TimeWait => {}
             _ => {
                 // SACK blocks are sent in a segment without data, as there may be no room beside data.
-                let tells_blocks = self.due.acknowledgement && self.received.has_stretches();
+                let tells_blocks = self.due.acknowledgement && self.received.has_out_of_order();
                 if !tells_blocks && let Some(segment) = self.octets(now) {
                     return Some(segment);
                 }
             }
         }
-        if std::mem::take(&mut self.due.question) {
-            self.due.little = false;
+        if std::mem::take(&mut self.due.keep_alive) {
+            self.due.overrides_sws = false;
             self.last_active = now;
             return Some(self.header(now, TcpControl::None, self.acknowledged - 1));
         }
@@ -65,7 +65,7 @@ impl Connection {
     /// The next data segment: a retransmission, a probe or new data.
     fn octets(&mut self, now: Instant) -> Option<Outgoing> {
         if self.board.has_lost() {
-            let may_resend = self.due.resend || self.on_its_way() < self.congestion.window();
+            let may_resend = self.due.resend || self.in_flight() < self.congestion.window();
             if !may_resend {
                 self.is_limited = true;
                 return None;
@@ -84,7 +84,7 @@ impl Connection {
             let start = self.next;
             self.board.push(now, start, end);
             self.next = end;
-            (self.due.little, self.due.question) = (false, false);
+            (self.due.overrides_sws, self.due.keep_alive) = (false, false);
             self.timers.persist = None;
             self.timers.retransmit.get_or_insert(now + self.rtt.timeout());
             self.arm_tail_probe(now);
@@ -110,9 +110,9 @@ impl Connection {
         // RFC 9293, section 3.8.6.2.1; a FIN takes no room.
         let is_worth_it = len == unsent
             || len == self.segment_size as i64
-            || len > 0 && (len >= self.peer_window_max / 2 || self.due.little);
+            || len > 0 && (len >= self.peer_window_max / 2 || self.due.overrides_sws);
         if !is_worth_it {
-            if self.board.is_empty() && self.timers.persist.is_none() && !self.due.question {
+            if self.board.is_empty() && self.timers.persist.is_none() && !self.due.keep_alive {
                 let interval = self.rtt.timeout() * (1 << self.persist_doublings);
                 self.timers.persist = Some(now + interval.min(PERSIST_MAX));
             }
@@ -121,8 +121,8 @@ impl Connection {
         if self.board.is_empty() && now.since(self.last_sent) > self.rtt.timeout() {
             self.congestion.idled();
         }
-        let on_its_way = self.on_its_way();
-        if !is_probe && on_its_way > 0 && on_its_way + len as u64 > self.congestion.window() {
+        let in_flight = self.in_flight();
+        if !is_probe && in_flight > 0 && in_flight + len as u64 > self.congestion.window() {
             self.is_limited = true;
             return None;
         }
@@ -188,7 +188,7 @@ impl Connection {
             payload: &[],
         };
         if !is_first {
-            self.told = self.received_next();
+            self.last_ack_sent = self.received_next();
             self.unacknowledged = 0;
             self.duplicate = None;
             self.due.acknowledgement = false;
@@ -202,7 +202,7 @@ impl Connection {
         if !self.has_sack {
             return [None; 3];
         }
-        let [first, second, third] = self.received.blocks();
+        let [first, second, third] = self.received.sack_blocks();
         let blocks = match self.duplicate {
             None => [first, second, third],
             duplicate => [duplicate, first, second],
@@ -216,7 +216,8 @@ impl Connection {
         })
     }
 
-    /// The position of a segment without octets: after all that was sent, as far as the peer's window goes.
+    /// The position of an empty segment: SND.NXT, but not beyond the right edge of the peer's window. (Linux:
+    /// `tcp_acceptable_seq`)
     fn acceptable_position(&self) -> i64 {
         self.next.min(self.peer_edge.max(self.acknowledged))
     }

@@ -3,29 +3,29 @@
 
 use std::collections::VecDeque;
 
-/// The most out-of-order stretches. A segment that would make one more is dropped, and retransmitted.
-pub(super) const STRETCHES_MAX: usize = 64;
+/// The most blocks of out-of-order data. The buffer drops a segment that would make one more; the peer retransmits it.
+pub(super) const BLOCKS_MAX: usize = 64;
 
-/// The octets in order, and the out-of-order stretches.
+/// The octets in order, and the blocks of out-of-order data.
 #[derive(Debug)]
 pub(super) struct ReceiveBuffer {
     ready: VecDeque<u8>,
     /// The position after the last octet in order.
     next: i64,
-    /// The stretches in the order of their positions, with a gap before each.
-    stretches: Vec<Stretch>,
+    /// The blocks of out-of-order data in the order of their positions, with a gap before each.
+    out_of_order: Vec<Block>,
     arrivals: u64,
 }
 
 #[derive(Debug)]
-struct Stretch {
+struct Block {
     start: i64,
     octets: VecDeque<u8>,
     /// The number of the arrival that last changed it.
     changed: u64,
 }
 
-impl Stretch {
+impl Block {
     fn end(&self) -> i64 {
         self.start + self.octets.len() as i64
     }
@@ -58,7 +58,7 @@ fn range_of(octets: &[u8], start: i64, from: i64, to: i64) -> &[u8] {
 
 impl ReceiveBuffer {
     pub(super) fn new(next: i64) -> Self {
-        Self { ready: VecDeque::new(), next, stretches: Vec::new(), arrivals: 0 }
+        Self { ready: VecDeque::new(), next, out_of_order: Vec::new(), arrivals: 0 }
     }
 
     /// The position of the next missing octet.
@@ -71,13 +71,13 @@ impl ReceiveBuffer {
         self.ready.len()
     }
 
-    /// Whether there are out-of-order stretches.
-    pub(super) fn has_stretches(&self) -> bool {
-        !self.stretches.is_empty()
+    /// Whether there is out-of-order data.
+    pub(super) fn has_out_of_order(&self) -> bool {
+        !self.out_of_order.is_empty()
     }
 
     pub(super) fn capacity(&self) -> usize {
-        let beyond: usize = self.stretches.iter().map(|stretch| stretch.octets.capacity()).sum();
+        let beyond: usize = self.out_of_order.iter().map(|block| block.octets.capacity()).sum();
         self.ready.capacity() + beyond
     }
 
@@ -93,31 +93,31 @@ impl ReceiveBuffer {
         }
         self.ready.extend(octets);
         self.next += octets.len() as i64;
-        let reached = self.stretches.iter().take_while(|stretch| stretch.start <= self.next).count();
-        for mut stretch in self.stretches.drain(..reached) {
-            let known = usize::try_from(self.next - stretch.start).unwrap_or(0);
-            self.next = self.next.max(stretch.end());
-            stretch.octets.drain(..known.min(stretch.octets.len()));
-            self.ready.append(&mut stretch.octets);
+        let reached = self.out_of_order.iter().take_while(|block| block.start <= self.next).count();
+        for mut block in self.out_of_order.drain(..reached) {
+            let known = usize::try_from(self.next - block.start).unwrap_or(0);
+            self.next = self.next.max(block.end());
+            block.octets.drain(..known.min(block.octets.len()));
+            self.ready.append(&mut block.octets);
         }
-        if self.stretches.is_empty() {
-            self.stretches = Vec::new();
+        if self.out_of_order.is_empty() {
+            self.out_of_order = Vec::new();
         }
     }
 
     fn insert_beyond(&mut self, start: i64, octets: &[u8]) {
         self.arrivals += 1;
         let (changed, end) = (self.arrivals, start + octets.len() as i64);
-        let from = self.stretches.partition_point(|stretch| stretch.end() < start);
-        let to = self.stretches.partition_point(|stretch| stretch.start <= end);
+        let from = self.out_of_order.partition_point(|block| block.end() < start);
+        let to = self.out_of_order.partition_point(|block| block.start <= end);
         if from == to {
-            if self.stretches.len() < STRETCHES_MAX {
+            if self.out_of_order.len() < BLOCKS_MAX {
                 let octets = octets.iter().copied().collect();
-                self.stretches.insert(from, Stretch { start, octets, changed });
+                self.out_of_order.insert(from, Block { start, octets, changed });
             }
             return;
         }
-        let joined = self.stretches.drain(from..to).reduce(|joined, next| {
+        let joined = self.out_of_order.drain(from..to).reduce(|joined, next| {
             let between = range_of(octets, start, joined.end(), next.start);
             joined.followed_by(between, next)
         });
@@ -126,7 +126,7 @@ impl ReceiveBuffer {
             joined.prepend(range_of(octets, start, start, first));
             joined.octets.extend(range_of(octets, start, last, end));
             joined.changed = changed;
-            self.stretches.insert(from, joined);
+            self.out_of_order.insert(from, joined);
         }
     }
 
@@ -146,9 +146,9 @@ impl ReceiveBuffer {
         self.discard(self.ready.len());
     }
 
-    /// Drops the out-of-order stretches, as no more data will come.
+    /// Drops the out-of-order data, as no more data will come.
     pub(super) fn close(&mut self) {
-        self.stretches = Vec::new();
+        self.out_of_order = Vec::new();
     }
 
     fn discard(&mut self, count: usize) {
@@ -158,20 +158,20 @@ impl ReceiveBuffer {
         }
     }
 
-    /// The stretches for SACK blocks, the last changed one first. (RFC 2018, section 4)
-    pub(super) fn blocks(&self) -> [Option<(i64, i64)>; 3] {
-        let mut latest: [Option<&Stretch>; 3] = [None; 3];
-        for stretch in &self.stretches {
-            let mut moved = Some(stretch);
+    /// The SACK blocks, the last changed one first. (RFC 2018, section 4)
+    pub(super) fn sack_blocks(&self) -> [Option<(i64, i64)>; 3] {
+        let mut latest: [Option<&Block>; 3] = [None; 3];
+        for block in &self.out_of_order {
+            let mut moved = Some(block);
             for place in &mut latest {
                 let is_later =
-                    |known: &Stretch| moved.is_some_and(|moved: &Stretch| moved.changed > known.changed);
+                    |known: &Block| moved.is_some_and(|moved: &Block| moved.changed > known.changed);
                 if place.is_none_or(is_later) {
                     std::mem::swap(place, &mut moved);
                 }
             }
         }
-        latest.map(|stretch| stretch.map(|stretch| (stretch.start, stretch.end())))
+        latest.map(|block| block.map(|block| (block.start, block.end())))
     }
 }
 
@@ -188,7 +188,7 @@ mod tests {
         buffer.insert(4, b"def");
         buffer.insert(9, b"i");
         assert_eq!((buffer.next(), buffer.unread()), (1, 0));
-        assert_eq!(buffer.blocks(), [Some((9, 10)), Some((4, 7)), None]);
+        assert_eq!(buffer.sack_blocks(), [Some((9, 10)), Some((4, 7)), None]);
         buffer.insert(1, b"abcd");
         assert_eq!((buffer.next(), buffer.unread()), (7, 6));
         buffer.insert(7, b"gh");
@@ -205,20 +205,20 @@ mod tests {
         for start in [10, 30, 50, 70, 20] {
             buffer.insert(start, &[0; 5]);
         }
-        assert_eq!(buffer.blocks(), [Some((20, 25)), Some((70, 75)), Some((50, 55))]);
+        assert_eq!(buffer.sack_blocks(), [Some((20, 25)), Some((70, 75)), Some((50, 55))]);
         buffer.insert(15, &[0; 5]);
-        assert_eq!(buffer.blocks()[0], Some((10, 25)));
+        assert_eq!(buffer.sack_blocks()[0], Some((10, 25)));
     }
 
     #[test]
-    fn stretches_are_bounded_and_what_extends_one_is_taken() {
+    fn blocks_are_bounded_and_what_extends_one_is_taken() {
         let mut buffer = ReceiveBuffer::new(0);
-        for number in 1..=STRETCHES_MAX as i64 + 10 {
+        for number in 1..=BLOCKS_MAX as i64 + 10 {
             buffer.insert(number * 10, &[1; 5]);
         }
-        assert_eq!(buffer.stretches.len(), STRETCHES_MAX);
+        assert_eq!(buffer.out_of_order.len(), BLOCKS_MAX);
         buffer.insert(15, &[1; 5]);
-        assert_eq!(buffer.stretches.len(), STRETCHES_MAX - 1);
+        assert_eq!(buffer.out_of_order.len(), BLOCKS_MAX - 1);
     }
 
     /// What comes backwards, an octet at a time, is joined without moving all of it each time.
@@ -229,7 +229,7 @@ mod tests {
         buffer.insert(50_000, &stream[50_000..]);
         for start in (2..50_000).rev() {
             buffer.insert(start as i64, &stream[start..=start]);
-            assert_eq!(buffer.stretches.len(), 1);
+            assert_eq!(buffer.out_of_order.len(), 1);
         }
         buffer.insert(0, &stream[..4]);
         let mut read = vec![0; 60_000];
@@ -259,7 +259,7 @@ mod tests {
                     let len = buffer.read(&mut octets);
                     read.extend_from_slice(&octets[..len]);
                 }
-                for (start, end) in buffer.blocks().into_iter().flatten() {
+                for (start, end) in buffer.sack_blocks().into_iter().flatten() {
                     prop_assert!(start > buffer.next());
                     prop_assert!(known[start as usize..end as usize].iter().all(|known| *known));
                 }

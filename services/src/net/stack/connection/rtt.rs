@@ -1,15 +1,15 @@
-//! How long the peer takes to answer, and how long to wait for it (RFC 6298).
+//! The round-trip time and the retransmission time-out (RFC 6298).
 
 use std::time::Duration;
 
 /// The time-out before anything was measured. (RFC 6298, section 2.1)
 const RTO_INITIAL: Duration = Duration::from_secs(1);
-/// The least time-out. RFC 6298, section 2.4 wants a second, which costs a transfer over a lossy path dearly; other
-/// systems use this.
+/// The least time-out. RFC 6298, section 2.4 wants a second, which slows a transfer over a lossy path down; Linux uses
+/// this (`TCP_RTO_MIN`).
 const RTO_MIN: Duration = Duration::from_millis(200);
 /// The longest time-out. (RFC 6298, section 2.5)
 const RTO_MAX: Duration = Duration::from_secs(60);
-/// More doublings than lead from the least time-out to the longest.
+/// The most doublings: [`RTO_MIN`] doubled nine times exceeds [`RTO_MAX`], so more have no effect.
 const BACKOFF_MAX: u32 = 9;
 
 /// The round-trip times of one connection.
@@ -24,7 +24,7 @@ pub(super) struct Rtt {
 impl Rtt {
     /// Takes a measurement into account. It must not be of a segment that was sent twice. (RFC 6298, section 3)
     pub(super) fn measured(&mut self, rtt: Duration) {
-        // RFC 6298, sections 2.2 and 2.3
+        // RFC 6298, section 2.2; RFC 6298, section 2.3
         let (smoothed, variation) = match self.smoothed {
             None => (rtt, rtt / 2),
             Some(smoothed) => {

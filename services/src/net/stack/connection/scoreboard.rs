@@ -1,8 +1,9 @@
-//! What was sent and is not acknowledged yet, segment by segment, and which of it is lost: RACK (RFC 8985).
+//! The segments in flight, and the detection of lost ones: RACK (RFC 8985).
 //!
-//! A segment is lost when one that was sent sufficiently later has arrived. How much later, the reordering window says:
-//! nothing at first, a quarter of the least round-trip time once the path was seen to reorder, and more when the peer
-//! reports what arrived twice.
+//! A segment is lost when one that was sent sufficiently later has arrived: later by the reordering window
+//! (RACK.reo_wnd). The window is zero at first, a quarter of the least round-trip time once the path was seen to
+//! reorder, and larger when the peer reports duplicates (DSACK). `rack` and `fack` are RACK.segment and RACK.fack of
+//! the RFC.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,13 +12,14 @@ use gatepost_ground::Instant;
 
 use super::rtt::Rtt;
 
-/// Segments that can be on their way.
+/// The most segments in flight.
 pub(super) const SEGMENTS_MAX: usize = 2048;
 
-/// Segments that have arrived beyond one that is lost, if the path does not reorder. (RFC 8985, section 3.3.2)
-const REORDERING_THRESHOLD: usize = 3;
-/// Recoveries after which the reordering window is as small as at first. (RFC 8985, section 6.2)
-const WINDOW_PERSISTS: u32 = 16;
+/// The number of SACKed segments beyond a missing one at which it is lost, if the path does not reorder: DupThresh.
+/// (RFC 8985, section 3.3.2)
+const DUP_THRESH: usize = 3;
+/// The number of recoveries after a DSACK for which the reordering window stays large. (RFC 8985, section 6.2)
+const REO_WND_PERSIST: u32 = 16;
 
 /// A segment that was sent. Positions count the octets of the stream, with SYN and FIN as one each.
 #[derive(Clone, Copy, Debug)]
@@ -31,9 +33,9 @@ pub(super) struct Sent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    OnItsWay,
-    /// The peer has it, and not all before it.
-    Arrived,
+    InFlight,
+    /// The peer has the segment, but not all before it.
+    Sacked,
     Lost,
 }
 
@@ -43,31 +45,39 @@ impl Sent {
     }
 }
 
-/// The segments in the order of their positions.
+/// The segments that are not acknowledged, in the order of their positions.
 #[derive(Debug, Default)]
 pub(super) struct Scoreboard {
     sent: VecDeque<Sent>,
-    on_its_way: u64,
-    arrived: usize,
+    /// Octets in flight.
+    in_flight: u64,
+    /// Segments that are SACKed.
+    sacked: usize,
+    /// Segments that are lost.
     lost: usize,
-    /// The latest sent of those that have arrived, with its end.
-    latest: Option<(Instant, i64)>,
-    latest_rtt: Duration,
-    /// The highest end of what has arrived.
-    highest: i64,
+    /// RACK.xmit_ts and RACK.end_seq: when the most recently sent segment of those that have arrived was sent, and its
+    /// end.
+    rack: Option<(Instant, i64)>,
+    /// RACK.rtt.
+    rack_rtt: Duration,
+    /// RACK.fack: the highest end of the segments that have arrived.
+    fack: i64,
+    /// RACK.reordering_seen.
     is_reordered: bool,
-    /// Something was sent again since nothing was under way.
+    /// Whether a segment was retransmitted since the scoreboard was last empty.
     has_resent: bool,
-    window_factor: u32,
-    window_persists: u32,
+    /// RACK.reo_wnd_mult - 1.
+    reo_wnd_mult: u32,
+    /// RACK.reo_wnd_persist.
+    reo_wnd_persist: u32,
 }
 
-/// What an acknowledgement said.
+/// What an acknowledgement newly acknowledged or SACKed.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Arrival {
-    /// How many octets have arrived that were not known to.
+pub(super) struct Delivered {
+    /// The number of octets.
     pub(super) octets: u64,
-    /// The round-trip time of the latest of them that was sent but once.
+    /// The round-trip time of the last of the segments that was sent only once.
     pub(super) rtt: Option<Duration>,
 }
 
@@ -84,17 +94,17 @@ impl Scoreboard {
         self.sent.len()
     }
 
-    /// Octets that are neither lost nor known to have arrived. (RFC 6675, section 2, pipe)
-    pub(super) fn on_its_way(&self) -> u64 {
-        self.on_its_way
+    /// The octets that are neither lost nor SACKed: the pipe. (RFC 6675, section 2)
+    pub(super) fn in_flight(&self) -> u64 {
+        self.in_flight
     }
 
     pub(super) fn has_lost(&self) -> bool {
         self.lost > 0
     }
 
-    pub(super) fn has_arrived_beyond(&self) -> bool {
-        self.arrived > 0
+    pub(super) fn has_sacked(&self) -> bool {
+        self.sacked > 0
     }
 
     pub(super) fn memory(&self) -> usize {
@@ -106,14 +116,14 @@ impl Scoreboard {
         *self = Self::default();
     }
 
-    /// A new segment was sent.
+    /// Adds a new segment that was sent.
     pub(super) fn push(&mut self, now: Instant, start: i64, end: i64) {
-        let sent = Sent { start, end, at: now, status: Status::OnItsWay, is_resent: false };
-        self.on_its_way += sent.len();
+        let sent = Sent { start, end, at: now, status: Status::InFlight, is_resent: false };
+        self.in_flight += sent.len();
         self.sent.push_back(sent);
     }
 
-    /// The first that is lost, noted as sent again now.
+    /// Marks the first lost segment as retransmitted now, and returns it.
     pub(super) fn resend_lost(&mut self, now: Instant) -> Option<Sent> {
         if self.lost == 0 {
             return None;
@@ -122,14 +132,15 @@ impl Scoreboard {
         Some(self.resend(index, now))
     }
 
-    /// The last that has not arrived, noted as sent again now: a probe. (RFC 8985, section 7.3)
+    /// Marks the last segment that is not SACKed as retransmitted now, for a probe, and returns it. (RFC 8985, section
+    /// 7.3)
     pub(super) fn resend_last(&mut self, now: Instant) -> Option<Sent> {
-        let index = self.sent.iter().rposition(|sent| sent.status != Status::Arrived)?;
+        let index = self.sent.iter().rposition(|sent| sent.status != Status::Sacked)?;
         Some(self.resend(index, now))
     }
 
     fn resend(&mut self, index: usize, now: Instant) -> Sent {
-        self.set_status(index, Status::OnItsWay);
+        self.set_status(index, Status::InFlight);
         self.has_resent = true;
         let sent = &mut self.sent[index];
         (sent.at, sent.is_resent) = (now, true);
@@ -147,47 +158,47 @@ impl Scoreboard {
     fn tally(&mut self, status: Status, len: u64, is_more: bool) {
         let step = |count: &mut usize| if is_more { *count += 1 } else { *count -= 1 };
         match status {
-            Status::OnItsWay if is_more => self.on_its_way += len,
-            Status::OnItsWay => self.on_its_way -= len,
-            Status::Arrived => step(&mut self.arrived),
+            Status::InFlight if is_more => self.in_flight += len,
+            Status::InFlight => self.in_flight -= len,
+            Status::Sacked => step(&mut self.sacked),
             Status::Lost => step(&mut self.lost),
         }
     }
 
-    /// Everything before `acknowledged` has arrived, and so have `blocks`.
+    /// Takes in an acknowledgement of everything before `acknowledged`, with SACK `blocks`.
     pub(super) fn acknowledge(
         &mut self,
         now: Instant,
         acknowledged: i64,
         blocks: &[Option<(i64, i64)>],
         rtt: &Rtt,
-    ) -> Arrival {
-        let mut arrival = Arrival::default();
+    ) -> Delivered {
+        let mut delivered = Delivered::default();
         while let Some(first) = self.sent.front().copied().filter(|first| first.start < acknowledged) {
             if first.end > acknowledged {
-                // A part of it: the peer's window had no more room.
+                // The peer's window had room only for a part of the segment.
                 let part = (acknowledged - first.start) as u64;
-                if first.status == Status::OnItsWay {
-                    self.on_its_way -= part;
+                if first.status == Status::InFlight {
+                    self.in_flight -= part;
                 }
-                if first.status != Status::Arrived {
-                    arrival.octets += part;
+                if first.status != Status::Sacked {
+                    delivered.octets += part;
                 }
                 self.sent[0].start = acknowledged;
                 break;
             }
             self.sent.pop_front();
             self.tally(first.status, first.len(), false);
-            if first.status != Status::Arrived {
-                self.note_arrival(now, &first, rtt, &mut arrival);
+            if first.status != Status::Sacked {
+                self.note_delivery(now, &first, rtt, &mut delivered);
             }
         }
         for (start, end) in blocks.iter().flatten().copied() {
             let mut index = self.sent.partition_point(|sent| sent.start < start);
             while let Some(sent) = self.sent.get(index).copied().filter(|sent| sent.end <= end) {
-                if sent.status != Status::Arrived {
-                    self.set_status(index, Status::Arrived);
-                    self.note_arrival(now, &sent, rtt, &mut arrival);
+                if sent.status != Status::Sacked {
+                    self.set_status(index, Status::Sacked);
+                    self.note_delivery(now, &sent, rtt, &mut delivered);
                 }
                 index += 1;
             }
@@ -196,54 +207,56 @@ impl Scoreboard {
             self.sent = VecDeque::new();
             self.has_resent = false;
         }
-        arrival
+        delivered
     }
 
-    fn note_arrival(&mut self, now: Instant, sent: &Sent, rtt: &Rtt, arrival: &mut Arrival) {
-        arrival.octets += sent.len();
+    fn note_delivery(&mut self, now: Instant, sent: &Sent, rtt: &Rtt, delivered: &mut Delivered) {
+        delivered.octets += sent.len();
         let took = now.since(sent.at);
         if sent.is_resent {
-            // Rather the first copy has arrived. (RFC 8985, section 6.2, step 2)
+            // The ACK came sooner than the least RTT after the retransmission, so it is for the original transmission.
+            // (RFC 8985, section 6.2)
             if rtt.least().is_none_or(|least| took < least) {
                 return;
             }
         } else {
-            arrival.rtt = Some(took);
-            // RFC 8985, section 6.2, step 3
-            self.is_reordered |= sent.end < self.highest;
+            delivered.rtt = Some(took);
+            // RFC 8985, section 6.2
+            self.is_reordered |= sent.end < self.fack;
         }
-        self.highest = self.highest.max(sent.end);
-        if self.latest.is_none_or(|latest| latest < (sent.at, sent.end)) {
-            (self.latest, self.latest_rtt) = (Some((sent.at, sent.end)), took);
+        self.fack = self.fack.max(sent.end);
+        if self.rack.is_none_or(|rack| rack < (sent.at, sent.end)) {
+            (self.rack, self.rack_rtt) = (Some((sent.at, sent.end)), took);
         }
     }
 
-    /// The peer says that something has arrived twice: it was late and not lost. (RFC 8985, section 6.2, step 4)
-    pub(super) fn arrived_twice(&mut self) {
-        self.window_factor = (self.window_factor + 1).min(8);
-        self.window_persists = WINDOW_PERSISTS;
+    /// Takes in a DSACK: the peer received a segment twice, so it was late and not lost. (RFC 8985, section 6.2)
+    pub(super) fn on_dsack(&mut self) {
+        self.reo_wnd_mult = (self.reo_wnd_mult + 1).min(8);
+        self.reo_wnd_persist = REO_WND_PERSIST;
     }
 
-    /// A recovery has ended.
+    /// Notes that a recovery has ended.
     pub(super) fn recovered(&mut self) {
-        self.window_persists = self.window_persists.saturating_sub(1);
-        if self.window_persists == 0 {
-            self.window_factor = 0;
+        self.reo_wnd_persist = self.reo_wnd_persist.saturating_sub(1);
+        if self.reo_wnd_persist == 0 {
+            self.reo_wnd_mult = 0;
         }
     }
 
-    /// Notes what is lost, as what was sent later has arrived. Says when to look again. (RFC 8985, section 6.2, step 5)
+    /// Marks the segments lost of which a later one has arrived. Returns when the next one will be lost.
+    /// (RFC 8985, section 6.2)
     pub(super) fn detect_lost(&mut self, now: Instant, rtt: &Rtt, is_recovering: bool) -> Option<Instant> {
-        // As long as all goes in order nothing can be lost.
-        let latest = self.latest.filter(|_| self.arrived > 0 || self.has_resent)?;
+        // Without a SACKed or retransmitted segment none can be lost.
+        let rack = self.rack.filter(|_| self.sacked > 0 || self.has_resent)?;
         let window = self.reordering_window(rtt, is_recovering);
         let mut look_again: Option<Instant> = None;
         for index in 0..self.sent.len() {
             let sent = self.sent[index];
-            if sent.status != Status::OnItsWay || (sent.at, sent.end) >= latest {
+            if sent.status != Status::InFlight || (sent.at, sent.end) >= rack {
                 continue;
             }
-            let lost_at = sent.at + self.latest_rtt + window;
+            let lost_at = sent.at + self.rack_rtt + window;
             if lost_at <= now {
                 self.set_status(index, Status::Lost);
             } else {
@@ -254,26 +267,26 @@ impl Scoreboard {
     }
 
     fn reordering_window(&self, rtt: &Rtt, is_recovering: bool) -> Duration {
-        if !self.is_reordered && (is_recovering || self.arrived >= REORDERING_THRESHOLD) {
+        if !self.is_reordered && (is_recovering || self.sacked >= DUP_THRESH) {
             return Duration::ZERO;
         }
         let (Some(least), Some(smoothed)) = (rtt.least(), rtt.smoothed()) else { return Duration::ZERO };
-        (least / 4 * (self.window_factor + 1)).min(smoothed)
+        (least / 4 * (self.reo_wnd_mult + 1)).min(smoothed)
     }
 
-    /// The first is lost: the peer does not say what has arrived, but that something has. (RFC 6582)
-    pub(super) fn first_lost(&mut self) {
-        if self.sent.front().is_some_and(|first| first.status == Status::OnItsWay) {
+    /// Marks the first segment lost, for a peer without SACK that has sent duplicate ACKs. (RFC 6582, section 3.2)
+    pub(super) fn mark_first_lost(&mut self) {
+        if self.sent.front().is_some_and(|first| first.status == Status::InFlight) {
             self.set_status(0, Status::Lost);
         }
     }
 
-    /// Nothing was heard for a time-out: all is lost that is not known to have arrived, and what is, too, if the peer
-    /// must have thrown it away. (RFC 2018, section 8)
-    pub(super) fn all_lost(&mut self) {
-        let is_thrown_away = self.sent.front().is_some_and(|first| first.status == Status::Arrived);
+    /// Marks all segments lost after a time-out, except those that were SACKed; those too if the first one was SACKed,
+    /// as the peer has then discarded it (SACK reneging). (RFC 2018, section 8)
+    pub(super) fn mark_all_lost(&mut self) {
+        let is_reneged = self.sent.front().is_some_and(|first| first.status == Status::Sacked);
         for index in 0..self.sent.len() {
-            if self.sent[index].status == Status::OnItsWay || is_thrown_away {
+            if self.sent[index].status == Status::InFlight || is_reneged {
                 self.set_status(index, Status::Lost);
             }
         }
@@ -312,11 +325,11 @@ mod tests {
     #[test]
     fn what_is_acknowledged_is_forgotten_and_measured() {
         let mut board = ten();
-        let arrival = board.acknowledge(at(103), 350, &[], &rtt());
-        assert_eq!((arrival.octets, arrival.rtt), (350, Some(Duration::from_millis(101))));
-        assert_eq!((board.on_its_way(), board.len()), (650, 7));
+        let delivered = board.acknowledge(at(103), 350, &[], &rtt());
+        assert_eq!((delivered.octets, delivered.rtt), (350, Some(Duration::from_millis(101))));
+        assert_eq!((board.in_flight(), board.len()), (650, 7));
         board.acknowledge(at(120), 1000, &[], &rtt());
-        assert_eq!((board.on_its_way(), board.memory()), (0, 0));
+        assert_eq!((board.in_flight(), board.memory()), (0, 0));
     }
 
     /// RFC 8985, section 6.2: Three later arrivals make a loss at once and fewer after a quarter of the time.
@@ -329,7 +342,7 @@ mod tests {
         board.acknowledge(at(104), 100, &[Some((200, 500))], &rtt());
         assert_eq!(board.detect_lost(at(104), &rtt(), false), None);
         assert_eq!(lost(&board), [100]);
-        assert_eq!(board.on_its_way(), 500);
+        assert_eq!(board.in_flight(), 500);
         // Sent again, it is lost again only once something later than that has arrived.
         let again = board.resend_lost(at(104)).expect("one is lost");
         assert_eq!((again.start, again.end), (100, 200));
@@ -351,7 +364,7 @@ mod tests {
         board.acknowledge(at(103), 100, &[Some((200, 800))], &rtt());
         assert!(board.detect_lost(at(104), &rtt(), false).is_some());
         assert_eq!(lost(&board), [0; 0]);
-        board.arrived_twice();
+        board.on_dsack();
         let later = board.detect_lost(at(130), &rtt(), false);
         assert_eq!((lost(&board), later), (vec![], Some(at(1 + 96 + 50))));
     }
@@ -361,19 +374,19 @@ mod tests {
     fn rfc2018_8_after_a_time_out_what_the_peer_threw_away_is_sent_again() {
         let mut board = ten();
         board.acknowledge(at(101), 0, &[Some((200, 300))], &rtt());
-        board.all_lost();
+        board.mark_all_lost();
         assert_eq!(lost(&board), [0, 100, 300, 400, 500, 600, 700, 800, 900]);
         board.acknowledge(at(301), 200, &[], &rtt());
-        board.all_lost();
+        board.mark_all_lost();
         assert_eq!(lost(&board).first(), Some(&200));
     }
 
     #[test]
     fn a_copy_that_arrives_too_soon_is_no_measurement() {
         let mut board = ten();
-        board.all_lost();
+        board.mark_all_lost();
         board.resend_lost(at(300));
-        let arrival = board.acknowledge(at(310), 100, &[], &rtt());
-        assert_eq!((arrival.octets, arrival.rtt, board.latest), (100, None, None));
+        let delivered = board.acknowledge(at(310), 100, &[], &rtt());
+        assert_eq!((delivered.octets, delivered.rtt, board.rack), (100, None, None));
     }
 }

@@ -18,7 +18,7 @@ use crate::net::UdpSocket;
 use crate::net::stack::connection::{Read, State};
 use crate::net::stack::packet::{Packet, encode};
 use crate::net::stack::segment::Segment;
-use crate::net::stack::tcp::FlowId;
+use crate::net::stack::tcp::SocketId;
 
 const OURS: &str = "2001:db8:1::1";
 const PEERS: &str = "2001:db8:1::2";
@@ -77,16 +77,16 @@ fn exchange(one: &mut Engine, other: &mut Engine) {
     }
 }
 
-fn write(engine: &mut Engine, id: FlowId, octets: &[u8]) {
+fn write(engine: &mut Engine, id: SocketId, octets: &[u8]) {
     let context = Context::from_waker(Waker::noop());
-    let written = engine.tcp.serve(id, |flow| flow.connection.write(octets, &context));
+    let written = engine.tcp.serve(id, |socket| socket.connection.write(octets, &context));
     assert_eq!(written.expect("it is open"), octets.len());
     engine.tcp.make_due(id);
 }
 
-fn read(engine: &mut Engine, id: FlowId) -> Vec<u8> {
+fn read(engine: &mut Engine, id: SocketId) -> Vec<u8> {
     let (mut octets, context) = ([0; 10_000], Context::from_waker(Waker::noop()));
-    match engine.tcp.serve(id, |flow| flow.connection.read(NOW, &mut octets, &context)) {
+    match engine.tcp.serve(id, |socket| socket.connection.read(NOW, &mut octets, &context)) {
         Read::Octets(len) => octets[..len].to_vec(),
         _ => Vec::new(),
     }
@@ -119,8 +119,8 @@ fn rfc9293_3_5_a_syn_over_ipv6_is_answered_over_ipv6_by_a_segment_size_that_fits
     engine.handle_packet(NOW, &segment(4000, &acknowledgement), Origin::Network);
     sent(&mut engine);
     let id = engine.tcp.accept(listener, &holder).expect("a connection");
-    let flow = engine.tcp.flow(id);
-    assert_eq!((flow.tuple(), flow.state()), ((end(OURS, 25), end(PEERS, 4000)), State::Established));
+    let socket = engine.tcp.socket(id);
+    assert_eq!((socket.tuple(), socket.state()), ((end(OURS, 25), end(PEERS, 4000)), State::Established));
 }
 
 /// RFC 8200, section 8.1: A segment over IPv6 with a wrong checksum is dropped.
@@ -172,8 +172,8 @@ fn two_machines_converse_over_ipv6() {
     let outward = client.connect(NOW, end(PEERS, 7)).expect("connect");
     exchange(&mut client, &mut server);
     let inward = server.tcp.accept(listener, &holder).expect("a connection");
-    let (local, remote) = client.tcp.flow(outward).tuple();
-    assert_eq!(server.tcp.flow(inward).tuple(), (remote, local));
+    let (local, remote) = client.tcp.socket(outward).tuple();
+    assert_eq!(server.tcp.socket(inward).tuple(), (remote, local));
     let (question, answer) = (octets(5000, 1), octets(7000, 2));
     write(&mut client, outward, &question);
     write(&mut server, inward, &answer);
@@ -228,7 +228,7 @@ fn rfc4987_3_6_a_syn_cookie_over_ipv6_makes_a_connection_and_is_nobody_elses() {
     let counters = engine.counters();
     assert_eq!((counters.syn_cookies_refused, counters.syn_cookies_accepted), (1, 1));
     let id = engine.tcp.accept(listener, &holder).expect("a connection");
-    assert_eq!(engine.tcp.flow(id).tuple(), (end(OURS, 25), end(PEERS, 5000)));
+    assert_eq!(engine.tcp.socket(id).tuple(), (end(OURS, 25), end(PEERS, 5000)));
 }
 
 /// RFC 4443, section 3.1: A closed port over IPv6 is unreachable, and its connection is reset.
@@ -273,8 +273,8 @@ fn every_address_means_those_of_one_family() {
     }
     for (listener, holder, peers) in [(short, short_holder, ids[0]), (long, long_holder, ids[1])] {
         let id = engine.tcp.accept(listener, &holder).expect("a connection");
-        let (local, remote) = engine.tcp.flow(id).tuple();
-        assert_eq!(peer.tcp.flow(peers).tuple(), (remote, local));
+        let (local, remote) = engine.tcp.socket(id).tuple();
+        assert_eq!(peer.tcp.socket(peers).tuple(), (remote, local));
         assert_eq!(engine.tcp.accept(listener, &holder), None);
     }
     let (socket, _holder) = engine.bind_udp(on(53)).expect("bind");
@@ -314,8 +314,8 @@ fn connections_of_one_family_outlive_a_change_of_the_others_addresses() {
     });
     exchange(&mut client, &mut server);
     client.set_addresses(&[network(A)]);
-    assert_eq!(client.tcp.flow(ids[0]).error(), None);
-    assert_eq!(client.tcp.flow(ids[1]).error(), Some(ErrorKind::ConnectionAborted));
+    assert_eq!(client.tcp.socket(ids[0]).error(), None);
+    assert_eq!(client.tcp.socket(ids[1]).error(), Some(ErrorKind::ConnectionAborted));
 }
 
 #[test]

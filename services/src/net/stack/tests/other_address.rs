@@ -3,7 +3,7 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-use super::super::udp::UNUSUAL_PEERS_MAX;
+use super::super::udp::REPLY_FROM_MAX;
 use super::packets::{ACK, RST, Raw, SYN, alone, next_segment, udp};
 use super::*;
 use crate::net::UdpSocket;
@@ -93,12 +93,12 @@ fn of_those_who_ask_at_the_other_address_the_latest_are_remembered() {
     simulate(async {
         let (stack, wire) = gateway();
         let socket = stack.bind_udp(at(LAN, 53)).await.expect("bind");
-        let hosts: Vec<_> = (0..=UNUSUAL_PEERS_MAX).map(|number| [192, 168, 1, 100 + number as u8]).collect();
+        let hosts: Vec<_> = (0..=REPLY_FROM_MAX).map(|number| [192, 168, 1, 100 + number as u8]).collect();
         for host in &hosts {
             stack.handle_packet(&udp(*host, WAN, 53, b"who?"));
             socket.recv_from(&mut [0; 10]).await.expect("a datagram");
         }
-        for (host, own) in [(hosts[0], LAN), (hosts[1], WAN), (hosts[UNUSUAL_PEERS_MAX], WAN)] {
+        for (host, own) in [(hosts[0], LAN), (hosts[1], WAN), (hosts[REPLY_FROM_MAX], WAN)] {
             socket.send_to(b"me", at(host, 4000)).await.expect("send");
             assert_eq!(next_ends(&wire).await, Some((at(own, 53), at(host, 4000))));
         }

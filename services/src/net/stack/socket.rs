@@ -1,8 +1,8 @@
-//! One TCP connection in the stack: its ends, its owner, and its time limits.
+//! One TCP socket of the stack: a connection with its ends, its owner, and its time limits.
 //!
 //! The module `connection` implements the protocol. This module knows the rest: that the service has gone and the
-//! remaining data is sent in the background ([`Owner::Nobody`]), why a connection ended ([`Flow::error`]), and how
-//! long a silent peer is waited for.
+//! stack sends the remaining data in the background ([`Owner::Nobody`]), why a connection ended ([`Socket::error`]),
+//! and how long the stack waits for a silent peer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,36 +15,38 @@ use super::connection::{Beginning, Connection, Reaction, Settings, State};
 use super::ip::IpLayer;
 use super::segment::{Fields, Tuple, packet};
 
-/// Waiting for the answer to a SYN. RFC 9293, section 3.8.3 (MUST-23): at least three minutes.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(180);
+/// Waiting for the answer to a SYN: at least three minutes. (RFC 9293, MUST-23)
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(180);
 /// Waiting for the end of a handshake that the peer began, from its first SYN on.
-const HALF_OPEN_PATIENCE: Duration = Duration::from_secs(60);
-/// Waiting for an acknowledgement. RFC 9293, section 3.9.1: five minutes.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Waiting for an acknowledgement: five minutes. (RFC 9293, section 3.9.1)
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Waiting in FIN-WAIT-2 for the peer's FIN after the service has gone.
-const ORPHAN_FIN_PATIENCE: Duration = Duration::from_secs(60);
+/// Waiting in FIN-WAIT-2 for the peer's FIN after the service has gone. (Linux: `tcp_fin_timeout`)
+const ORPHAN_FIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest that a connection outlives its service.
 const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(300);
-/// How long a finished connection's addresses stay in use.
+/// How long a closed connection stays in TIME-WAIT, where its addresses and ports stay in use. RFC 9293, section 3.6.1
+/// wants twice the maximum segment lifetime, four minutes. The stack departs from it, as each closed connection takes
+/// room in a bounded table.
 const TIME_WAIT: Duration = Duration::from_secs(10);
 
-/// The owner of a flow.
+/// The owner of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Owner {
-    /// A listener at this address, while the handshake goes on.
-    HalfOpen(SocketAddr),
-    /// A listener at this address, which has yet to accept it.
-    Backlog(SocketAddr),
+    /// The SYN queue of the listener at this address, while the handshake goes on.
+    SynQueue(SocketAddr),
+    /// The accept queue of the listener at this address.
+    AcceptQueue(SocketAddr),
     /// A service, by its stream.
     Stream,
     /// No owner since this time; the remaining data is still sent.
     Nobody(Instant),
 }
 
-/// The result of [`Flow::poll`].
+/// The result of [`Socket::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// The flow queued a packet and may have more.
+    /// The socket queued a packet and may have more.
     Sent,
     /// There is nothing to do until this time or the next event.
     IdleUntil(Instant),
@@ -52,9 +54,9 @@ pub(super) enum Progress {
     Finished,
 }
 
-/// A connection.
+/// A connection with its owner and its time limits.
 #[derive(Debug)]
-pub(super) struct Flow {
+pub(super) struct Socket {
     tuple: Tuple,
     pub(super) owner: Owner,
     pub(super) connection: Connection,
@@ -64,10 +66,10 @@ pub(super) struct Flow {
     /// Whether the peer has something to answer.
     is_awaiting: bool,
     time_wait_ends: Option<Instant>,
-    idle_patience: Duration,
+    idle_timeout: Duration,
 }
 
-impl Flow {
+impl Socket {
     /// A connection that the peer opens with `syn`.
     pub(super) fn accept(
         now: Instant,
@@ -81,7 +83,7 @@ impl Flow {
     }
 
     /// A connection whose peer has sent `syn`, as far as is known, and acknowledged the answer to it; the
-    /// acknowledgement is yet to be [received](Flow::receive).
+    /// acknowledgement is yet to be [received](Socket::receive).
     pub(super) fn from_cookie(
         now: Instant,
         tuple: Tuple,
@@ -91,7 +93,7 @@ impl Flow {
         settings: &Settings,
     ) -> Self {
         let connection = Connection::accepted(now, syn, beginning, settings);
-        Self::new(now, tuple, Owner::Backlog(listener), connection, settings)
+        Self::new(now, tuple, Owner::AcceptQueue(listener), connection, settings)
     }
 
     /// A connection that the gateway opens.
@@ -109,7 +111,7 @@ impl Flow {
             is_awaiting: true,
             time_wait_ends: None,
             // Two keep-alives may be lost.
-            idle_patience: settings.keep_alive * 3,
+            idle_timeout: settings.keep_alive * 3,
         }
     }
 
@@ -165,7 +167,7 @@ impl Flow {
         }
         self.is_awaiting = is_awaiting;
         if self.gives_up_at() <= now {
-            if let Owner::HalfOpen(_) = self.owner {
+            if let Owner::SynQueue(_) = self.owner {
                 return Progress::Finished;
             }
             self.abort(io::ErrorKind::TimedOut);
@@ -183,7 +185,7 @@ impl Flow {
         Progress::IdleUntil(self.connection.deadline().map_or(ends_at, |at| at.min(ends_at)))
     }
 
-    /// Ends the connection for `reason`. A reset goes out at the next [`Flow::poll`].
+    /// Ends the connection for `reason`. A reset goes out at the next [`Socket::poll`].
     pub(super) fn abort(&mut self, reason: io::ErrorKind) {
         self.error.get_or_insert(reason);
         self.connection.abort();
@@ -217,14 +219,14 @@ impl Flow {
     }
 
     fn gives_up_at(&self) -> Instant {
-        let patience = match self.state() {
-            State::SynSent => CONNECT_PATIENCE,
-            State::SynReceived => HALF_OPEN_PATIENCE,
-            State::FinWait2 if self.is_awaiting => ORPHAN_FIN_PATIENCE,
+        let timeout = match self.state() {
+            State::SynSent => CONNECT_TIMEOUT,
+            State::SynReceived => HANDSHAKE_TIMEOUT,
+            State::FinWait2 if self.is_awaiting => ORPHAN_FIN_TIMEOUT,
             _ if self.is_awaiting => USER_TIMEOUT,
-            _ => self.idle_patience,
+            _ => self.idle_timeout,
         };
-        let silent_until = self.silent_since + patience;
+        let silent_until = self.silent_since + timeout;
         match self.owner {
             Owner::Nobody(since) => silent_until.min(since + ORPHAN_LIFE_MAX),
             _ => silent_until,

@@ -91,7 +91,7 @@ mod tests {
     use core::net::Ipv6Addr;
 
     use super::*;
-    use crate::key::testing::long;
+    use crate::key::testing::v6;
 
     const NOW: Instant = Instant::from_secs(1000);
 
@@ -155,11 +155,11 @@ mod tests {
     fn addresses_of_ipv6_are_held_alike() {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         let until = Instant::from_secs(1060);
-        let held = [long(7, 30), long(7, 20)].map(|ip| Binding { ip, mac, source: mac, until });
+        let held = [v6(7, 30), v6(7, 20)].map(|ip| Binding { ip, mac, source: mac, until });
         let bindings: Bindings<Ipv6Addr> = held.into_iter().collect();
-        assert_eq!(bindings.holder(NOW, long(7, 20)), Some(mac));
-        assert_eq!(bindings.holder(NOW, long(7, 25)), None);
-        assert!(!bindings.may_send(NOW, long(7, 30), MacAddr([2, 0, 0, 0, 0, 2])));
-        assert_eq!(bindings.with(long(7, 30), None).holder(NOW, long(7, 30)), None);
+        assert_eq!(bindings.holder(NOW, v6(7, 20)), Some(mac));
+        assert_eq!(bindings.holder(NOW, v6(7, 25)), None);
+        assert!(!bindings.may_send(NOW, v6(7, 30), MacAddr([2, 0, 0, 0, 0, 2])));
+        assert_eq!(bindings.with(v6(7, 30), None).holder(NOW, v6(7, 30)), None);
     }
 }

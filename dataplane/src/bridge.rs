@@ -41,7 +41,7 @@ impl Bridge {
     /// The most stations known at one time.
     pub const STATIONS_MAX: usize = 4096;
     /// How long a station is known after its last frame.
-    pub const AGING: Duration = Duration::from_secs(300); // IEEE 802.1D table 7-5
+    pub const AGING: Duration = Duration::from_secs(300); // IEEE 802.1D, table 7-5
 
     /// A bridge that knows no stations. The `seeds` keep a peer from choosing addresses of one set.
     pub fn new(seeds: [u64; 4]) -> Self {

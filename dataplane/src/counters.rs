@@ -20,8 +20,8 @@ pub struct Counters {
     pub flooded: u64,
     /// Frames for the gateway itself: for its host stack, its DHCP server or its DHCP client.
     pub local: u64,
-    /// Frames that went no further, as the dataplane has dealt with them: ARP for the gateway, packets that were sent as
-    /// fragments, quotes of packets about which it sent an ICMP error.
+    /// Frames that went no further, as the dataplane has dealt with them: ARP for the gateway, packets that were sent
+    /// as fragments, quotes of packets about which it sent an ICMP error.
     pub consumed: u64,
     /// Frames that wait at this moment.
     pub held: u64,

@@ -72,8 +72,8 @@ drop_reasons! {
     SourceRouted => "source-routed",
     /// A source or destination address that no packet may have (RFC 1812, section 5.3.7).
     Martian => "martian",
-    /// The source address does not belong to the interface that the packet came from; or a packet for the gateway itself whose
-    /// source address is leased or reserved to another machine of the LAN.
+    /// The source address does not belong to the interface that the packet came from; or a packet for the gateway
+    /// itself whose source address is leased or reserved to another machine of the LAN.
     SpoofedSource => "spoofed-source",
     /// A directed broadcast or multicast that is not forwarded.
     BroadcastNotForwarded => "broadcast-not-forwarded",
@@ -99,8 +99,8 @@ drop_reasons! {
     TcpOptionsMalformed => "tcp-options-malformed",
     /// A transport protocol that NAT cannot translate.
     ProtocolUnsupported => "protocol-unsupported",
-    /// A fragment whose packet's first fragment did not arrive in time, that overlaps the transport header or is too small
-    /// for it (RFC 1858), or that belongs to an ICMP error.
+    /// A fragment whose packet's first fragment did not arrive in time, that overlaps the transport header or is too
+    /// small for it (RFC 1858), or that belongs to an ICMP error.
     FragmentInvalid => "fragment-invalid",
     /// No room to track another fragmented packet, or to hold another fragment that arrived before its packet's first
     /// fragment.
@@ -125,16 +125,16 @@ drop_reasons! {
     IcmpUnrelated => "icmp-unrelated",
     /// An echo request beyond the rate of replies to one address, or to all addresses together.
     EchoLimited => "echo-limited",
-    /// The flow table has room only for hosts with few flows and for the gateway, and no unanswered or ended flow can be
-    /// dropped for the new one.
+    /// The flow table has room only for hosts with few flows and for the gateway, and no unanswered or ended flow can
+    /// be dropped for the new one.
     FlowTableFull => "flow-table-full",
     /// One inside host has reached its limit of flows that it opened, or of flows that were opened to it; or the
     /// senders behind one bridge port whose source addresses ARP does not confirm have together reached theirs.
     FlowHostLimit => "flow-host-limit",
-    /// One source address on the WAN has reached its limit of unanswered flows.
-    FlowSourceLimit => "flow-source-limit",
-    /// The external ports that are left are for hosts with few flows and for the gateway, and no unanswered or ended flow
-    /// can be dropped for the new mapping.
+    /// One remote address on the WAN has reached its limit of unanswered flows.
+    FlowRemoteLimit => "flow-remote-limit",
+    /// The external ports that are left are for hosts with few flows and for the gateway, and no unanswered or ended
+    /// flow can be dropped for the new mapping.
     PortsExhausted => "ports-exhausted",
     /// The new flow's packets or replies could not be told from those of another flow, such as one of the default
     /// host with the same remote at a port that a mapping has.

@@ -191,9 +191,9 @@ mod tests {
         assert_eq!(fragments(&whole, 576), [whole]);
     }
 
-    /// RFC 791: Options are copied only if they say so.
+    /// RFC 791, section 3.1: Options are copied only if they say so.
     #[test]
-    fn rfc791_options_are_copied_only_if_they_say_so() {
+    fn rfc791_3_1_options_are_copied_only_if_they_say_so() {
         // Record route, which stays in the first, and router alert, which is copied.
         let options = [7, 7, 4, 0, 0, 0, 0, 148, 4, 0, 0, 0];
         let fragments = fragments(&packet(&options, &[7; 1000], header()), 576);

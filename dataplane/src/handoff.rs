@@ -17,7 +17,7 @@ pub(crate) enum Origin {
     /// The frame was read from a port.
     Port(PortId),
     /// The gateway's own host stack sent the packet.
-    Host,
+    Stack,
 }
 
 /// Why a frame is at this worker: the frame entered here, or another worker handed it over for this step.

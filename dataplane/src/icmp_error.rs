@@ -1,4 +1,4 @@
-//! ICMP errors that the gateway sends. (RFC 792, RFC 1812, section 4.3)
+//! ICMP errors that the gateway sends. (RFC 792; RFC 1812, section 4.3)
 
 use core::fmt;
 use core::net::Ipv4Addr;
@@ -21,7 +21,7 @@ pub enum IcmpError {
     PortUnreachable,
     /// 3/4: the packet is too big and must not be fragmented.
     FragmentationNeeded {
-        /// The largest IP packet that would have passed, in octets. (RFC 1191)
+        /// The largest IP packet that would have passed, in octets. (RFC 1191, section 4)
         mtu: u16,
     },
     /// 3/13: the policy forbids the packet, or a table is full. (RFC 5508, REQ-8)
@@ -33,34 +33,35 @@ pub enum IcmpError {
 /// The largest error, in octets of the IP packet. (RFC 1812, section 4.3.2.3)
 const PACKET_LEN_MAX: usize = 576;
 const HEADERS_LEN: usize = ipv4::Header::LEN_MIN + icmpv4::Header::LEN;
-/// Internetwork control. (RFC 1812, section 4.3.2.5; RFC 2474, section 4.2.2.2)
-const TRAFFIC_CLASS: u8 = 6 << 5;
+/// The DS field of an error: class selector 6, which was the precedence "internetwork control". (RFC 1812, section
+/// 4.3.2.5; RFC 2474, section 4.2.2.2)
+const DS_FIELD: u8 = 6 << 5;
 
 impl IcmpError {
-    /// Writes an IPv4 packet with the error about `offender` to the beginning of `packet`, and returns its size in
-    /// octets: at most 576, with as much of the offender as fits.
+    /// Writes an IPv4 packet with the error about the datagram `original` to the beginning of `packet`, and returns its
+    /// size in octets: at most 576, with as much of the original datagram as fits.
     ///
     /// `source` is the gateway's address on the interface that the error leaves by (RFC 1812, section 4.3.2.4). The
-    /// offender must be unchanged since it was received; an Ethernet frame's padding may follow it, and its end may
-    /// be missing. Check [`may_answer`] first.
+    /// original datagram must be unchanged since it was received; an Ethernet frame's padding may follow it, and its
+    /// end may be missing. Check [`may_answer`] first.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the offender is no IPv4 packet; [`Malformed::Truncated`] if there is no room.
-    pub fn write(self, packet: &mut [u8], source: Ipv4Addr, offender: &[u8]) -> Result<usize, Malformed> {
-        let offending = ipv4::Header::parse_embedded(offender)?;
+    /// [`Malformed`] if `original` is no IPv4 packet; [`Malformed::Truncated`] if there is no room.
+    pub fn write(self, packet: &mut [u8], source: Ipv4Addr, original: &[u8]) -> Result<usize, Malformed> {
+        let header_of_original = ipv4::Header::parse_embedded(original)?;
         let quoted_len =
-            usize::from(offending.total_len).min(offender.len()).min(PACKET_LEN_MAX - HEADERS_LEN);
+            usize::from(header_of_original.total_len).min(original.len()).min(PACKET_LEN_MAX - HEADERS_LEN);
         let len = HEADERS_LEN + quoted_len;
         let packet = packet.get_mut(..len).ok_or(Malformed::Truncated)?;
         let (head, quoted) = packet.split_at_mut(HEADERS_LEN);
-        quoted.copy_from_slice(&offender[..quoted_len]);
+        quoted.copy_from_slice(&original[..quoted_len]);
 
         let message_len = icmpv4::Header::LEN + quoted_len;
         let header = ipv4::Header {
-            traffic_class: TRAFFIC_CLASS,
+            ds_field: DS_FIELD,
             dont_fragment: true,
-            ..ipv4::Header::new(source, offending.source, Protocol::ICMP, message_len as u16)
+            ..ipv4::Header::new(source, header_of_original.source, Protocol::ICMP, message_len as u16)
         };
         header.write(head)?;
         self.header().write(&mut head[ipv4::Header::LEN_MIN..])?;
@@ -99,12 +100,12 @@ impl fmt::Display for IcmpError {
     }
 }
 
-/// The most octets of a frame whose packet an error quotes, link header included.
-pub(crate) const OFFENDER_LEN_MAX: usize = ethernet::Header::LEN + PACKET_LEN_MAX;
+/// The most octets of a frame that an error needs of the original datagram, link header included.
+pub(crate) const ORIGINAL_LEN_MAX: usize = ethernet::Header::LEN + PACKET_LEN_MAX;
 
 /// The packet in `frame` as a host on the wire would see it. If the frame has offloads, `buffer` gets the beginning
 /// of the first packet that a network device would make of it.
-pub(crate) fn offender<'a>(frame: &'a Frame, buffer: &'a mut [u8; OFFENDER_LEN_MAX]) -> &'a [u8] {
+pub(crate) fn original_datagram<'a>(frame: &'a Frame, buffer: &'a mut [u8; ORIGINAL_LEN_MAX]) -> &'a [u8] {
     let whole = frame.bytes();
     let bytes = match frame.offload() {
         Offload::None | Offload::Verified => whole,
@@ -127,7 +128,7 @@ pub fn may_answer(
     is_broadcast: impl Fn(Ipv4Addr) -> bool,
 ) -> bool {
     !link_destination.is_multicast()
-        && header.is_first_fragment()
+        && header.has_transport_header()
         && AddressKind::of(header.source).may_be_source()
         && matches!(AddressKind::of(header.destination), AddressKind::Unicast | AddressKind::LinkLocal)
         && !is_broadcast(header.source)
@@ -174,23 +175,23 @@ mod tests {
     #[test]
     fn rfc1812_4_3_2_3_an_error_quotes_what_fits_into_576_octets() {
         for (payload_len, quoted_len) in [(8, 28), (528, 548), (529, 548), (1480, 548)] {
-            let mut offender = packet(udp(payload_len));
-            offender.extend([0; 18]); // padding of the frame
+            let mut original = packet(udp(payload_len));
+            original.extend([0; 18]); // padding of the frame
             let mut buffer = [0xee; 600];
-            let len = IcmpError::TtlExceeded.write(&mut buffer, GATEWAY, &offender).expect("room");
+            let len = IcmpError::TtlExceeded.write(&mut buffer, GATEWAY, &original).expect("room");
             assert_eq!(len, 28 + quoted_len);
             let header = ipv4::Header::parse(&buffer[..len]).expect("valid");
-            assert_eq!((header.source, header.destination, header.traffic_class), (GATEWAY, HOST, 0xc0));
+            assert_eq!((header.source, header.destination, header.ds_field), (GATEWAY, HOST, 0xc0));
             let message = header.payload(&buffer);
             assert!(checksum::is_valid(message));
-            assert_eq!(message[8..], offender[..quoted_len]);
+            assert_eq!(message[8..], original[..quoted_len]);
             assert_eq!(buffer[len..], [0xee; 600][len..]);
         }
     }
 
     /// RFC 1191, section 4: An error names the MTU.
     #[test]
-    fn rfc1191_an_error_names_the_mtu() {
+    fn rfc1191_4_an_error_names_the_mtu() {
         let mut buffer = [0; 576];
         let error = IcmpError::FragmentationNeeded { mtu: 1400 };
         error.write(&mut buffer, GATEWAY, &packet(udp(8))).expect("room");
@@ -202,11 +203,11 @@ mod tests {
 
     #[test]
     fn no_room_and_no_packet_are_refused() {
-        let offender = packet(udp(8));
+        let original = packet(udp(8));
         let error = IcmpError::HostUnreachable;
-        assert_eq!(error.write(&mut [0; 55], GATEWAY, &offender), Err(Malformed::Truncated));
-        assert_eq!(error.write(&mut [0; 56], GATEWAY, &offender), Ok(56));
-        assert_eq!(error.write(&mut [0; 576], GATEWAY, &offender[..19]), Err(Malformed::Truncated));
+        assert_eq!(error.write(&mut [0; 55], GATEWAY, &original), Err(Malformed::Truncated));
+        assert_eq!(error.write(&mut [0; 56], GATEWAY, &original), Ok(56));
+        assert_eq!(error.write(&mut [0; 576], GATEWAY, &original[..19]), Err(Malformed::Truncated));
     }
 
     /// RFC 1812, section 4.3.2.7: No error about an ICMP error.
@@ -214,10 +215,10 @@ mod tests {
     fn rfc1812_4_3_2_7_no_error_about_an_icmp_error() {
         let icmp = ipv4::Header::new(HOST, REMOTE, Protocol::ICMP, 8);
         assert!(answers(icmp));
-        let mut offender = packet(icmp);
+        let mut original = packet(icmp);
         for kind in [3, 4, 5, 11, 12, 200] {
-            offender[20] = kind;
-            assert!(!may_answer(GATEWAY_MAC, &icmp, &offender, is_broadcast), "type {kind}");
+            original[20] = kind;
+            assert!(!may_answer(GATEWAY_MAC, &icmp, &original, is_broadcast), "type {kind}");
         }
     }
 

@@ -11,9 +11,9 @@ pub enum Ingress {
     Port(PortId),
     /// An IPv4 packet of the gateway's own host stack. Its Ethernet header is not yet set; the
     /// dataplane routes it.
-    Host,
-    /// A whole Ethernet frame of the gateway's own for an interface; the dataplane only finds the port.
-    HostRaw(InterfaceId),
+    Stack,
+    /// A whole Ethernet frame of the gateway itself for an interface, such as DHCP; the dataplane only finds the port.
+    RawFrame(InterfaceId),
     /// Handed over by another worker's dataplane; never seen after
     /// [`process`](crate::Dataplane::process), but with [`Verdict::HandOver`](crate::Verdict::HandOver).
     HandedOver(Handoff),
@@ -25,7 +25,7 @@ impl From<Origin> for Ingress {
     fn from(origin: Origin) -> Self {
         match origin {
             Origin::Port(port) => Self::Port(port),
-            Origin::Host => Self::Host,
+            Origin::Stack => Self::Stack,
         }
     }
 }

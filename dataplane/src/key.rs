@@ -75,9 +75,9 @@ pub enum EdgeAddresses {
     /// Both are hosts' addresses.
     Hosts,
     /// Both are broadcast addresses. (RFC 1812, section 4.2.3.1)
-    AllHosts,
-    /// The first is the any-router (anycast) address, the last a host's. (RFC 4291, section 2.6.1)
-    AnyRouter,
+    Broadcast,
+    /// The first is the Subnet-Router anycast address, the last a host's. (RFC 4291, section 2.6.1)
+    SubnetRouterAnycast,
 }
 
 /// Marks an IPv4 address on an interface, so that none is 0.
@@ -124,9 +124,9 @@ impl Address for Ipv4Addr {
         net.contains(&self)
     }
 
-    /// A network of one or two addresses has no broadcast address. (RFC 3021)
+    /// A network of one or two addresses has no broadcast address. (RFC 3021, section 2.1)
     fn edges_of(prefix_len: u8) -> EdgeAddresses {
-        if prefix_len < 31 { EdgeAddresses::AllHosts } else { EdgeAddresses::Hosts }
+        if prefix_len < 31 { EdgeAddresses::Broadcast } else { EdgeAddresses::Hosts }
     }
 
     fn is_unspecified(self) -> bool {
@@ -262,7 +262,7 @@ pub(crate) mod testing {
     use core::net::Ipv6Addr;
 
     /// The address `2001:db8:network::host`.
-    pub(crate) const fn long(network: u16, host: u16) -> Ipv6Addr {
+    pub(crate) const fn v6(network: u16, host: u16) -> Ipv6Addr {
         Ipv6Addr::new(0x2001, 0xdb8, network, 0, 0, 0, 0, host)
     }
 }
@@ -285,13 +285,10 @@ mod tests {
 
     #[test]
     fn endpoints_of_both_families_are_shown_as_one_writes_them() {
-        let short = Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 80);
-        let long = Endpoint::new(testing::long(7, 1), 80);
-        assert_eq!(short.of_any_family().to_string(), "192.0.2.1:80");
-        assert_eq!(
-            (short.to_string(), long.to_string()),
-            ("192.0.2.1:80".into(), "[2001:db8:7::1]:80".into())
-        );
+        let v4 = Endpoint::new(Ipv4Addr::new(192, 0, 2, 1), 80);
+        let v6 = Endpoint::new(testing::v6(7, 1), 80);
+        assert_eq!(v4.of_any_family().to_string(), "192.0.2.1:80");
+        assert_eq!((v4.to_string(), v6.to_string()), ("192.0.2.1:80".into(), "[2001:db8:7::1]:80".into()));
     }
 
     #[test]

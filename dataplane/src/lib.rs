@@ -15,8 +15,8 @@
 //! Types that the other crates use too (frames, instants, wire formats) are in [`gatepost_ground`].
 //!
 //! In steady state `process` allocates nothing, reads no clock and makes no system call. Several dataplanes can run
-//! side by side, one per worker thread, each with its [`Shard`] of the work. Dataplanes share no state; the caller
-//! carries the frames and notices between them.
+//! side by side, one per worker thread, each with its [`Shard`] of the work. Dataplanes share no mutable state; the
+//! caller carries the frames and notices between them.
 
 pub mod alert;
 pub mod batch;

@@ -1,5 +1,5 @@
-//! The neighbour table: the hardware addresses of the neighbours on all interfaces, for one address family. (RFC 826,
-//! RFC 1122, section 2.3.2, and the states of RFC 4861)
+//! The neighbour table: the hardware addresses of the neighbours on all interfaces, for one address family.
+//! (RFC 826; RFC 1122, section 2.3.2; the states are those of RFC 4861, section 7.3.2)
 //!
 //! # Theory of operation
 //!
@@ -81,8 +81,8 @@ pub struct NeighborTable<A: Address = Ipv4Addr> {
     sets: Box<[Set<A>]>,
     hasher: RandomState,
     pool: FramePool<()>,
-    /// The slots of all neighbours in a timed phase, and of some that have left it.
-    asked: Vec<u16>,
+    /// The slots of all neighbours with a timer. A neighbour that no longer has one may still be listed.
+    timer_list: Vec<u16>,
     /// The earliest deadline of a neighbour in a timed phase, or earlier.
     timeout: Instant,
 }
@@ -224,7 +224,7 @@ impl NeighborTable {
     pub const REACHABLE: Duration = Duration::from_secs(60);
     /// How long to wait for an answer before asking again. (RFC 1122, section 2.3.2.1)
     pub const RETRANSMISSION: Duration = Duration::from_secs(1);
-    /// The most requests in a row. (RFC 4861, section 10: MAX_MULTICAST_SOLICIT, MAX_UNICAST_SOLICIT)
+    /// The most requests in a row, MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT. (RFC 4861, section 10)
     pub const REQUESTS_MAX: u8 = 3;
     /// How long a contested neighbour has to answer before the claim is accepted.
     pub const VERIFICATION: Duration = Duration::from_millis(300);
@@ -256,7 +256,7 @@ impl<A: Address> NeighborTable<A> {
             sets: (0..NeighborTable::NEIGHBORS_MAX / WAYS).map(|_| Set::default()).collect(),
             hasher: RandomState::with_seeds(a, b, c, d),
             pool: FramePool::new(NeighborTable::HELD_MAX, frame_capacity, ()),
-            asked: Vec::with_capacity(NeighborTable::NEIGHBORS_MAX),
+            timer_list: Vec::with_capacity(NeighborTable::NEIGHBORS_MAX),
             timeout: Instant::FAR_FUTURE,
         }
     }
@@ -375,9 +375,9 @@ impl<A: Address> NeighborTable<A> {
         if now < self.timeout {
             return;
         }
-        let Self { sets, pool, asked, timeout, .. } = self;
+        let Self { sets, pool, timer_list, timeout, .. } = self;
         *timeout = Instant::FAR_FUTURE;
-        asked.retain(|place| {
+        timer_list.retain(|place| {
             let (index, way) = (usize::from(*place) / WAYS, usize::from(*place) % WAYS);
             let set = &mut sets[index];
             let entry = &mut set.entries[way];
@@ -517,7 +517,7 @@ impl<A: Address> NeighborTable<A> {
         self.timeout = self.timeout.min(entry.deadline);
         if !entry.is_listed {
             entry.is_listed = true;
-            self.asked.push((index * WAYS + way) as u16);
+            self.timer_list.push((index * WAYS + way) as u16);
         }
     }
 

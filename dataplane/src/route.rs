@@ -112,7 +112,7 @@ mod tests {
 
     use super::*;
     use crate::config::testing;
-    use crate::key::testing::long;
+    use crate::key::testing::v6;
 
     const LAN: Route = Route { interface: InterfaceId(0), role: Role::Inside, gateway: None };
     const WAN: Route = Route { interface: InterfaceId(1), role: Role::Outside, gateway: None };
@@ -175,16 +175,16 @@ mod tests {
         let nets = nets.map(|(net, number)| (net.parse::<IpNet>().expect("a network"), route(number)));
         let routes = Routes::<Ipv6Addr>::new(nets);
         let interface = |address| routes.lookup(address).map(|route| route.interface.0);
-        assert_eq!(interface(long(7, 1)), Some(2));
-        assert_eq!(interface(long(8, 1)), Some(0));
+        assert_eq!(interface(v6(7, 1)), Some(2));
+        assert_eq!(interface(v6(8, 1)), Some(0));
         assert_eq!(interface(Ipv6Addr::LOCALHOST), Some(3));
-        assert_eq!(routes.lookup_by(InterfaceId(0), long(7, 1)), Some(route(0)));
+        assert_eq!(routes.lookup_by(InterfaceId(0), v6(7, 1)), Some(route(0)));
     }
 
     #[test]
     fn a_gateway_leads_packets_of_its_family_only() {
-        const FAR: Ipv6Addr = long(0xff, 1);
-        let mut config = testing::config_with_long();
+        const FAR: Ipv6Addr = v6(0xff, 1);
+        let mut config = testing::config_of_both_families();
         let default = |config: &Config| {
             let (short, long) =
                 (Routes::<Ipv4Addr>::of_config(config), Routes::<Ipv6Addr>::of_config(config));
@@ -192,13 +192,13 @@ mod tests {
         };
         let by = |interface| Route { interface: InterfaceId(interface), role: Role::Outside, gateway: None };
         // There is a router of IPv4, and no address to speak to it from.
-        assert_eq!(default(&config), (None, Some(Route { gateway: Some(long(1, 1)), ..by(1) })));
+        assert_eq!(default(&config), (None, Some(Route { gateway: Some(v6(1, 1)), ..by(1) })));
         config.interfaces[1].gateway.v6 = None;
-        assert_eq!(default(&config), (None, Some(Route { gateway: Some(long(2, 1)), ..by(2) })));
+        assert_eq!(default(&config), (None, Some(Route { gateway: Some(v6(2, 1)), ..by(2) })));
         config.interfaces[2].addresses.clear();
         config.interfaces[1].addresses.push("203.0.113.10/24".parse().expect("a network")).expect("room");
         assert_eq!(default(&config), (Some(Route { gateway: Some(WAN_GATEWAY), ..WAN }), None));
-        let connected = Routes::<Ipv6Addr>::of_config(&config).lookup(long(1, 7));
+        let connected = Routes::<Ipv6Addr>::of_config(&config).lookup(v6(1, 7));
         assert_eq!(connected, Some(by(1)));
     }
 

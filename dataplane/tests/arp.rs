@@ -89,9 +89,9 @@ fn our_addresses_are_announced_when_they_are_set_and_when_they_change() {
         && *sender == Ipv4Addr::new(203, 0, 113, 77)));
 }
 
-/// RFC 5227: A conflicting claim is defended once.
+/// RFC 5227, section 2.4: A conflicting claim is defended once.
 #[test]
-fn rfc5227_a_conflicting_claim_is_defended_once() {
+fn rfc5227_2_4_a_conflicting_claim_is_defended_once() {
     let mut bench = Bench::new(Mode::NatDmz);
     let thief = Host { address: GATEWAY_LAN, ..ALICE };
     let claim = arp(1, thief, MacAddr::ZERO, GATEWAY_LAN, MacAddr::BROADCAST);

@@ -84,7 +84,7 @@ fn what_is_no_frame_goes_nowhere() {
 fn the_hosts_own_frames_find_their_port() {
     let mut bench = Bench::new(Mode::NatDmz);
     let from_host = |to| frame(GATEWAY_LAN_MAC, to);
-    let lan = Ingress::HostRaw(LAN_SIDE);
+    let lan = Ingress::RawFrame(LAN_SIDE);
     assert_eq!(bench.process(lan, &from_host(ALICE.mac)).verdict, Verdict::Transmit(LAN0));
     let both = [LAN0, LAN1].into_iter().collect();
     assert_eq!(
@@ -92,7 +92,7 @@ fn the_hosts_own_frames_find_their_port() {
         Verdict::Flood { ports: both, local: None }
     );
     assert_eq!(
-        bench.process(Ingress::HostRaw(WAN_SIDE), &from_host(MacAddr::BROADCAST)).verdict,
+        bench.process(Ingress::RawFrame(WAN_SIDE), &from_host(MacAddr::BROADCAST)).verdict,
         Verdict::Transmit(WAN)
     );
 }
@@ -109,6 +109,7 @@ fn the_bridge_table_can_be_shown() {
 fn groups_of_one_link_are_not_bridged() {
     let mut bench = Bench::new(Mode::NatDmz);
     let spanning_tree = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0]);
-    bench.send(LAN0, &frame(ALICE.mac, spanning_tree))
+    bench
+        .send(LAN0, &frame(ALICE.mac, spanning_tree))
         .assert_silently_dropped(DropReason::ReservedGroupAddress);
 }

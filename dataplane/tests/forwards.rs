@@ -166,7 +166,7 @@ fn a_flood_of_syns_through_a_forward_starves_nobody() {
     for port in 1..=1000 {
         bench.send(WAN, &tcp(STRANGER, port, GATEWAY_WAN, 8443, "S", 1, 0));
     }
-    assert!(bench.drops(DropReason::FlowSourceLimit) > 900, "one source is limited");
+    assert!(bench.drops(DropReason::FlowRemoteLimit) > 900, "one source is limited");
     assert!(visits(&mut bench, SERVER, 7001));
     for number in 0..5000 {
         bench.send(WAN, &tcp(somebody(number), 7000, GATEWAY_WAN, 8443, "S", 1, 0));
@@ -194,7 +194,7 @@ fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
     for number in 0..5000 {
         bench.send(WAN, &udp(somebody(number), 53, GATEWAY_WAN, 53, b"?"));
     }
-    assert!(bench.drops(DropReason::FlowSourceLimit) > 900);
+    assert!(bench.drops(DropReason::FlowRemoteLimit) > 900);
     // An honest resolver asks from a new port each time.
     for port in 1..=1000 {
         assert_eq!(bench.send(WAN, &udp(SERVER, port, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);

@@ -206,9 +206,9 @@ fn a_router_forwards_fragments_as_they_come() {
     }
 }
 
-/// RFC 6864: Identifications of two hosts do not collide.
+/// RFC 6864, section 5.3.1: Identifications of two hosts do not collide.
 #[test]
-fn rfc6864_identifications_of_two_hosts_do_not_collide() {
+fn rfc6864_5_3_1_identifications_of_two_hosts_do_not_collide() {
     let mut bench = Bench::new(Mode::NatDmz);
     let bobs = fragment(&udp(BOB, 6000, SERVER.address, 4000, &[9; 1400]), 1, 504);
     let id = |sent: &Sent| [sent.bytes[18], sent.bytes[19]];

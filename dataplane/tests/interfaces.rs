@@ -193,5 +193,5 @@ fn an_interface_comes_and_goes_with_the_configuration() {
     assert_eq!(bench.dataplane.stations(bench.now).filter(|station| station.mac == GUEST.mac).count(), 0);
     // A frame of the gateway's own that was on its way meanwhile.
     let raw = arp_request(ALICE, GUEST.address);
-    bench.process(Ingress::HostRaw(GUESTS), &raw).assert_dropped(DropReason::PortDown);
+    bench.process(Ingress::RawFrame(GUESTS), &raw).assert_dropped(DropReason::PortDown);
 }

@@ -30,9 +30,9 @@ const DUE_TURNS_MAX: usize = 2;
 /// Every way in. A port that does not exist is none.
 fn ingresses(mode: Mode) -> Vec<Ingress> {
     let mut ingresses =
-        vec![Ingress::Port(LAN0), Ingress::Port(LAN1), Ingress::Host, Ingress::HostRaw(LAN_SIDE)];
+        vec![Ingress::Port(LAN0), Ingress::Port(LAN1), Ingress::Stack, Ingress::RawFrame(LAN_SIDE)];
     if mode != Mode::LanOnly {
-        ingresses.extend([Ingress::Port(WAN), Ingress::HostRaw(WAN_SIDE)]);
+        ingresses.extend([Ingress::Port(WAN), Ingress::RawFrame(WAN_SIDE)]);
     }
     ingresses
 }

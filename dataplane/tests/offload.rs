@@ -337,9 +337,9 @@ fn a_super_frame_is_one_frame_of_the_balance() {
     assert_eq!((after.received, after.transmitted), (before.received + 1, before.transmitted + 1));
 }
 
-/// RFC 1191: Segments too long for the WAN are refused with its MTU.
+/// RFC 1191, section 4: Segments too long for the WAN are refused with its MTU.
 #[test]
-fn rfc1191_segments_too_long_for_the_wan_are_refused_with_its_mtu() {
+fn rfc1191_4_segments_too_long_for_the_wan_are_refused_with_its_mtu() {
     let mut config = config(Mode::NatDmz);
     config.interfaces[WAN_SIDE.index()].mtu = 1400;
     let mut bench = office(config);

@@ -1,5 +1,5 @@
 //! Scenarios over frames again, of a gateway with four workers: those in which what one worker knows decides what
-//! another receives. With four, the worker that receives a fragment, the one that gathers it and the one that owns
+//! another receives. With four, the worker that receives a fragment, the one that collects it and the one that owns
 //! its flow can all be different.
 //!
 //! What any worker does alone (bridging, the modes, routing, malformed frames) is not repeated. That hosts see the same

@@ -117,10 +117,10 @@ impl Office {
         let (ingress, frame) = match kind % 14 {
             0 => (on_wire, input.chunk().to_vec()),
             1 => (on_wire, repaired(input.chunk())),
-            2 => (Ingress::Host, of_host(input.chunk())),
-            3 => (Ingress::HostRaw(self.interface(port)), input.chunk().to_vec()),
+            2 => (Ingress::Stack, of_host(input.chunk())),
+            3 => (Ingress::RawFrame(self.interface(port)), input.chunk().to_vec()),
             4..6 => (on_wire, built(input, port)),
-            6 => (Ingress::Host, built(input, port)),
+            6 => (Ingress::Stack, built(input, port)),
             7 => (on_wire, self.arp(port, input)),
             8 | 9 => (on_wire, self.answer(port, input)),
             10 => (on_wire, self.error(port, input)),
@@ -157,7 +157,7 @@ impl Office {
     }
 
     fn receive(&mut self, batch: &mut Batch, ingress: Ingress, frame: &[u8], offload: Offload) {
-        if ingress == Ingress::Host && is_from_wan_to_lan(frame) {
+        if ingress == Ingress::Stack && is_from_wan_to_lan(frame) {
             return; // The host stack has an address of its own for each segment.
         }
         // Only a device that makes super-frames takes what is longer than usual.
@@ -235,7 +235,7 @@ impl Office {
 
     /// A frame of a packet that was received leaves by `ports`.
     fn check_sent(&mut self, slot: &Slot, ports: PortSet, bytes: &[u8], was_right: bool) {
-        if let Ingress::HostRaw(_) = slot.ingress {
+        if let Ingress::RawFrame(_) = slot.ingress {
             // Whoever sends whole frames answers for what is in them.
             return self.remember(ports, bytes);
         }
@@ -254,7 +254,7 @@ impl Office {
         assert!(matches!(slot.ingress, Ingress::Port(_)), "the host stack's own came back");
         let packet = slot.frame.bytes().get(PACKET..).expect("what was held is a frame");
         let header = Header::parse(packet).expect("what was held is a packet");
-        assert!(header.is_fragment() && !header.is_first_fragment(), "{header} had nothing to wait for");
+        assert!(header.is_fragment() && !header.has_transport_header(), "{header} had nothing to wait for");
         let addresses = self.dataplane.config().interfaces.iter().flat_map(|interface| interface.nets::<Ipv4Addr>());
         let is_own = addresses.into_iter().any(|net| net.addr() == header.destination);
         assert!(is_own, "{header} is for somebody else");

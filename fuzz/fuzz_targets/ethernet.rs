@@ -90,7 +90,7 @@ fn check_ipv4(packet: &[u8]) {
     let (theirs, _) = LaxIpv4Slice::from_slice(packet).expect("etherparse takes what we take");
     let ip = theirs.header();
     assert_eq!((header.ttl, header.id), (ip.ttl(), ip.identification()));
-    assert_eq!(header.traffic_class, packet[1]);
+    assert_eq!(header.ds_field, packet[1]);
     assert_eq!(header.dont_fragment, ip.dont_fragment());
     assert_eq!(header.more_fragments, ip.more_fragments());
     assert_eq!(header.fragment_offset, ip.fragments_offset().byte_offset());

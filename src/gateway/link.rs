@@ -155,13 +155,13 @@ impl HostLink {
 
     /// Sends a whole Ethernet frame out of `interface`; `false` if the ring is full or the frame too long.
     pub fn emit_frame(&self, interface: InterfaceId, frame: &[u8]) -> bool {
-        self.emit(Ingress::HostRaw(interface), |buffer| copy(frame, buffer))
+        self.emit(Ingress::RawFrame(interface), |buffer| copy(frame, buffer))
     }
 
     /// Sends an IP packet of the host for the dataplane to route; `false` if the ring is full. The packet must not be
     /// longer than the MTU that the link was made for.
     pub fn emit_packet(&self, packet: &[u8]) -> bool {
-        self.emit(Ingress::Host, |buffer| {
+        self.emit(Ingress::Stack, |buffer| {
             let len = buffer.get_mut(Header::LEN..).and_then(|buffer| copy(packet, buffer));
             debug_assert!(len.is_some(), "the host's packets fit the link's frames");
             // A packet that does not fit is sent as an empty one, which the dataplane drops and counts.
@@ -287,7 +287,7 @@ mod tests {
         output.take(&mut batch);
         assert!(!output.has_any());
         assert_eq!(batch.slots()[0].frame.bytes(), [1, 2, 3]);
-        assert_eq!(batch.slots()[0].ingress, Ingress::HostRaw(InterfaceId(1)));
+        assert_eq!(batch.slots()[0].ingress, Ingress::RawFrame(InterfaceId(1)));
         assert_eq!(wakeups.load(Ordering::Relaxed), 1);
     }
 }

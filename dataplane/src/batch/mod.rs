@@ -47,7 +47,7 @@ impl Batch {
     /// An empty batch whose usual frames hold up to `frame_capacity` octets each.
     pub fn new(frame_capacity: usize) -> Self {
         let slot = || Slot {
-            ingress: Ingress::Host,
+            ingress: Ingress::Stack,
             frame: Frame::with_capacity(frame_capacity),
             verdict: Verdict::Pending,
             copy_to_others: false,
@@ -228,7 +228,7 @@ mod tests {
         }
         held.set_len(1);
         assert!(
-            !spare.add(Ingress::Host, Verdict::Local(LocalClass::Stack), &mut held)
+            !spare.add(Ingress::Stack, Verdict::Local(LocalClass::Stack), &mut held)
                 && held.bytes().len() == 1
         );
         let slot = &batch.slots()[1];
@@ -247,7 +247,7 @@ mod tests {
             rest[..second].fill(2);
             Ok::<_, Infallible>((len, Offload::None))
         };
-        batch.receive_offloaded(Ingress::Host, read).expect("infallible")
+        batch.receive_offloaded(Ingress::Stack, read).expect("infallible")
     }
 
     #[test]
@@ -286,7 +286,7 @@ mod tests {
             let (received, ..) = batch.split();
             received[0].frame.give_to(&mut held);
             let (_, mut spare, _) = batch.split();
-            assert!(spare.add(Ingress::Host, Verdict::Local(LocalClass::Stack), &mut held));
+            assert!(spare.add(Ingress::Stack, Verdict::Local(LocalClass::Stack), &mut held));
             batch.clear();
             assert_eq!(batch.large.len(), Batch::LARGE_FRAMES_MAX);
             assert!(batch.slots.iter().all(|slot| slot.frame.capacity() == 64));

@@ -99,7 +99,8 @@ pub enum Mode {
     Router,
     /// The LAN is closed to the WAN and shares the WAN address.
     Nat,
-    /// As `Nat`, and the gateway's own WAN side is protected too.
+    /// As `Nat`, and the WAN reaches only the listed services of the gateway, which is silent otherwise unless
+    /// [`Firewall::stealth`] is off. The mode has nothing to do with [`InboundRules::dmz_host`].
     NatDmz,
 }
 
@@ -196,7 +197,8 @@ pub enum Link {
 /// The firewall's settings. They have an effect in [`Mode::Nat`] and [`Mode::NatDmz`] only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Firewall {
-    /// [`Mode::NatDmz`]: the WAN address sends no answers that it need not send, to pings for example.
+    /// [`Mode::NatDmz`]: the gateway sends no echo replies, TCP resets and ICMP errors to the outside, except
+    /// "fragmentation needed", which path MTU discovery needs.
     pub stealth: bool,
     /// The inbound rules for IPv4.
     pub v4: InboundRules<Ipv4Addr>,
@@ -212,7 +214,8 @@ pub struct InboundRules<A: Address = Ipv4Addr> {
     pub wan_services: Vec<WanService<A>>,
     /// The forwards to LAN hosts; the first match wins.
     pub forwards: Vec<Forward<A>>,
-    /// The default host: the LAN host that gets packets that match neither a service nor a forward.
+    /// The default host ("DMZ host" in many routers): the LAN host that gets packets that match neither a service nor a
+    /// forward nor a mapping.
     pub dmz_host: Option<A>,
 }
 
@@ -282,7 +285,7 @@ pub enum Filtering {
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::key::testing::long;
+    use crate::key::testing::v6;
 
     /// An inside and an outside interface with a port each, and no addresses.
     pub(crate) fn config(mode: Mode) -> Config {
@@ -307,7 +310,7 @@ pub(crate) mod testing {
 
     /// A router with an address of each family inside, and of IPv6 outside, by two providers. Their routers are those
     /// of IPv6 and, where there is no address of it, of IPv4.
-    pub(crate) fn config_with_long() -> Config {
+    pub(crate) fn config_of_both_families() -> Config {
         let nets = |texts: &[&str]| -> Vec<IpNet> {
             texts.iter().map(|text| text.parse().expect("a network")).collect()
         };
@@ -326,7 +329,7 @@ pub(crate) mod testing {
         {
             interface.addresses = nets(addresses).try_into().expect("few");
             let v4 = router.map(|_| Ipv4Addr::new(203, 0, 113, 1));
-            interface.gateway = Gateways { v4, v6: router.map(|number| long(number, 1)) };
+            interface.gateway = Gateways { v4, v6: router.map(|number| v6(number, 1)) };
         }
         config
     }

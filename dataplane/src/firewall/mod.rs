@@ -35,17 +35,17 @@ pub enum InboundMatch<A = Ipv4Addr> {
 /// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards
 /// of that port exist and none admits it.
 pub fn match_inbound<A: Address>(
-    open: &InboundRules<A>,
+    rules: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
     source: A,
 ) -> InboundMatch<A> {
-    if let Some(service) = wan_service(open, protocol, port) {
+    if let Some(service) = wan_service(rules, protocol, port) {
         let is_admitted = service.from.iter().any(|net| source.is_in(net));
         return if is_admitted { InboundMatch::Service } else { InboundMatch::ServiceDenied };
     }
     let mut found = InboundMatch::None;
-    for forward in forwards_of(open, protocol, port) {
+    for forward in forwards_of(rules, protocol, port) {
         if forward.from.iter().any(|net| source.is_in(net)) {
             return InboundMatch::Forward(target(forward, port));
         }
@@ -56,21 +56,21 @@ pub fn match_inbound<A: Address>(
 
 /// The LAN host that other LAN hosts reach at `port` of the WAN address; a forward's sources do not limit LAN hosts.
 pub fn hairpin_target<A: Address>(
-    open: &InboundRules<A>,
+    rules: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
 ) -> Option<Endpoint<A>> {
-    forwards_of(open, protocol, port).next().map(|forward| target(forward, port))
+    forwards_of(rules, protocol, port).next().map(|forward| target(forward, port))
 }
 
 /// The external port of a forward to a LAN host's port, if there is one. Packets that the host sends from its port
 /// get this external port, so that replies come from the port that was addressed.
 pub fn external_port<A: Address>(
-    open: &InboundRules<A>,
+    rules: &InboundRules<A>,
     protocol: Protocol,
     inside: Endpoint<A>,
 ) -> Option<u16> {
-    let mut forwards = open.forwards.iter().filter(|f| f.protocol == protocol && f.to == inside.address);
+    let mut forwards = rules.forwards.iter().filter(|f| f.protocol == protocol && f.to == inside.address);
     forwards.find_map(|forward| {
         let offset = inside.port.checked_sub(forward.to_port)?;
         let external = forward.wan_ports.start().checked_add(offset)?;
@@ -79,25 +79,25 @@ pub fn external_port<A: Address>(
 }
 
 /// Whether the WAN may use a service of the gateway at `port`.
-pub fn is_wan_service<A: Address>(open: &InboundRules<A>, protocol: Protocol, port: u16) -> bool {
-    wan_service(open, protocol, port).is_some()
+pub fn is_wan_service<A: Address>(rules: &InboundRules<A>, protocol: Protocol, port: u16) -> bool {
+    wan_service(rules, protocol, port).is_some()
 }
 
-fn wan_service<A: Address>(open: &InboundRules<A>, protocol: Protocol, port: u16) -> Option<&WanService<A>> {
-    open.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
+fn wan_service<A: Address>(rules: &InboundRules<A>, protocol: Protocol, port: u16) -> Option<&WanService<A>> {
+    rules.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
 }
 
-/// Whether the WAN side stays silent where it need not answer: to pings and to unsolicited packets.
+/// Whether the gateway sends no echo replies, TCP resets and ICMP errors to the outside, except "fragmentation needed".
 pub fn is_stealthy(config: &Config) -> bool {
     config.mode == Mode::NatDmz && config.firewall.stealth
 }
 
 fn forwards_of<A: Address>(
-    open: &InboundRules<A>,
+    rules: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
 ) -> impl Iterator<Item = &Forward<A>> {
-    open.forwards.iter().filter(move |f| f.protocol == protocol && f.wan_ports.contains(&port))
+    rules.forwards.iter().filter(move |f| f.protocol == protocol && f.wan_ports.contains(&port))
 }
 
 /// The target of a forward that contains `port`. A range that would run past port 65535 ends there.
@@ -114,7 +114,7 @@ mod tests {
 
     use super::*;
     use crate::config::{Family, Firewall};
-    use crate::key::testing::long;
+    use crate::key::testing::v6;
 
     const CAMERA: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
     const STRANGER: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -130,7 +130,7 @@ mod tests {
         }
     }
 
-    fn open() -> InboundRules {
+    fn rules() -> InboundRules {
         InboundRules {
             wan_services: vec![WanService::for_all(Protocol::TCP, 25)],
             forwards: vec![
@@ -148,42 +148,42 @@ mod tests {
 
     #[test]
     fn a_service_admits_whom_it_names_and_is_no_forwards_for_others() {
-        let mut open = open();
-        open.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
-        assert_eq!(match_inbound(&open, Protocol::TCP, 25, FRIEND), InboundMatch::Service);
-        assert_eq!(match_inbound(&open, Protocol::TCP, 25, STRANGER), InboundMatch::ServiceDenied);
+        let mut rules = rules();
+        rules.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, FRIEND), InboundMatch::Service);
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, STRANGER), InboundMatch::ServiceDenied);
     }
 
     #[test]
     fn a_service_comes_before_a_forward() {
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 25, STRANGER), InboundMatch::Service);
-        assert_eq!(match_inbound(&open(), Protocol::UDP, 25, STRANGER), InboundMatch::None);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 25, STRANGER), InboundMatch::Service);
+        assert_eq!(match_inbound(&rules(), Protocol::UDP, 25, STRANGER), InboundMatch::None);
     }
 
     #[test]
     fn a_range_keeps_its_order() {
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 8000, FRIEND), to_camera(80));
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 8010, FRIEND), to_camera(90));
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 8011, FRIEND), InboundMatch::None);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8000, FRIEND), to_camera(80));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8010, FRIEND), to_camera(90));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8011, FRIEND), InboundMatch::None);
     }
 
     #[test]
     fn the_first_forward_that_admits_the_source_wins() {
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 8005, FRIEND), to_camera(85));
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
-        assert_eq!(match_inbound(&open(), Protocol::TCP, 8004, STRANGER), InboundMatch::ForwardDenied);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, FRIEND), to_camera(85));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8004, STRANGER), InboundMatch::ForwardDenied);
     }
 
     #[test]
     fn from_the_lan_every_forward_is_open() {
-        let target = hairpin_target(&open(), Protocol::TCP, 8004);
+        let target = hairpin_target(&rules(), Protocol::TCP, 8004);
         assert_eq!(target, Some(Endpoint::new(CAMERA, 84)));
-        assert_eq!(hairpin_target(&open(), Protocol::UDP, 8004), None);
+        assert_eq!(hairpin_target(&rules(), Protocol::UDP, 8004), None);
     }
 
     #[test]
     fn a_forward_is_known_from_inside_too() {
-        let port = |protocol, host, port| external_port(&open(), protocol, Endpoint::new(host, port));
+        let port = |protocol, host, port| external_port(&rules(), protocol, Endpoint::new(host, port));
         assert_eq!(port(Protocol::TCP, CAMERA, 80), Some(8000));
         assert_eq!(port(Protocol::TCP, CAMERA, 90), Some(8010));
         assert_eq!(port(Protocol::TCP, CAMERA, 91), None);
@@ -194,10 +194,10 @@ mod tests {
 
     #[test]
     fn packets_of_ipv6_are_claimed_by_what_is_open_to_ipv6() {
-        let camera = long(7, 20);
-        let (friend, stranger) = (long(9, 9), long(8, 8));
+        let camera = v6(7, 20);
+        let (friend, stranger) = (v6(9, 9), v6(8, 8));
         let everybody = Ipv6Net::default();
-        let friends = Ipv6Net::new_assert(long(9, 0), 64);
+        let friends = Ipv6Net::new_assert(v6(9, 0), 64);
         let forward = |port, to_port, from| Forward {
             protocol: Protocol::TCP,
             wan_ports: port..=port + 10,
@@ -210,7 +210,7 @@ mod tests {
             forwards: vec![forward(8000, 80, friends), forward(8005, 9000, everybody)],
             dmz_host: None,
         };
-        let firewall = Firewall { stealth: true, v4: open(), v6 };
+        let firewall = Firewall { stealth: true, v4: rules(), v6 };
         let v6 = Ipv6Addr::inbound_rules(&firewall);
         let match_inbound = |port, source| match_inbound(v6, Protocol::TCP, port, source);
         let to_camera = |port| InboundMatch::Forward(Endpoint::new(camera, port));
@@ -237,10 +237,10 @@ mod tests {
 
     #[test]
     fn a_range_past_the_last_port_does_not_wrap() {
-        let open = InboundRules {
+        let rules = InboundRules {
             forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")],
             ..InboundRules::default()
         };
-        assert_eq!(match_inbound(&open, Protocol::TCP, 65535, STRANGER), to_camera(65535));
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 65535, STRANGER), to_camera(65535));
     }
 }

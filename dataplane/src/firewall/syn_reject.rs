@@ -4,9 +4,9 @@
 //! SYN at once would kill the connection just before its own host's SYN opens the mapping. So an unsolicited SYN is
 //! rejected only after [`DELAY`], and only if there is still no flow for it. (RFC 5382, REQ-4)
 //!
-//! The queue keeps the part of each SYN that an ICMP error quotes, in the order of arrival, which is also the order
-//! of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. The queue does not know
-//! flows: the caller that takes an entry out checks in the flow table whether the connection has been opened
+//! The queue keeps the part of each SYN that a delayed ICMP error quotes, in the order of arrival, which is also the
+//! order of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. The queue does not
+//! know flows: the caller that takes an entry out checks in the flow table whether the connection has been opened
 //! meanwhile.
 
 use core::time::Duration;
@@ -25,7 +25,8 @@ pub const SYN_REJECTS_MAX: usize = 256;
 /// The longest IPv4 header and the eight octets after it, which hold the ports. (RFC 792)
 const QUOTE_LEN_MAX: usize = 60 + 8;
 
-/// The part of a packet that an ICMP error quotes: its IPv4 header and eight octets.
+/// The part of a packet that is kept for a delayed ICMP error: its IPv4 header and eight octets, the least that an
+/// error quotes (RFC 792). Errors that are sent at once quote up to 548 octets.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
     bytes: [u8; QUOTE_LEN_MAX],
@@ -43,8 +44,8 @@ impl Quote {
 
     /// The start of the packet in `frame`; that of a super-frame's first segment.
     pub fn of_frame(frame: &Frame) -> Self {
-        let mut beginning = [0; icmp_error::OFFENDER_LEN_MAX];
-        Self::of(icmp_error::offender(frame, &mut beginning))
+        let mut beginning = [0; icmp_error::ORIGINAL_LEN_MAX];
+        Self::of(icmp_error::original_datagram(frame, &mut beginning))
     }
 
     /// The octets kept.

@@ -20,9 +20,9 @@ pub enum Egress {
     /// Out by an interface of this role.
     To(Role),
     /// To the gateway's own host stack.
-    Host,
-    /// To an external address, where the packets come in again as if from outside (hairpin).
-    External,
+    Stack,
+    /// To an external address of the gateway, where the packets come in again as if from outside.
+    Hairpin,
 }
 
 /// The transport of a packet, as far as flow tracking needs it.
@@ -369,7 +369,7 @@ impl<A: Address> Flow<'_, A> {
     }
 
     /// Whether the flow uses the external address `address`.
-    pub(super) fn is_seen_as(&self, address: A) -> bool {
+    pub(super) fn uses_external(&self, address: A) -> bool {
         Direction::BOTH.iter().any(|direction| self.key(*direction).destination.address == address)
     }
 

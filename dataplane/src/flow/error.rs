@@ -12,8 +12,8 @@ pub enum FlowError {
     /// The limit of the inside host is reached, or that of the unverified senders of its port: of flows that it
     /// opened, or of flows that were opened to it.
     HostLimit,
-    /// The source outside has reached its limit of unanswered flows.
-    SourceLimit,
+    /// The remote address has reached its limit of unanswered flows.
+    RemoteLimit,
     /// No external port is free that the new flow may have, and no flow may be recycled.
     PortsExhausted,
     /// The external address does not exist.
@@ -35,7 +35,7 @@ impl From<FlowError> for DropReason {
         match error {
             FlowError::TableFull => Self::FlowTableFull,
             FlowError::HostLimit => Self::FlowHostLimit,
-            FlowError::SourceLimit => Self::FlowSourceLimit,
+            FlowError::RemoteLimit => Self::FlowRemoteLimit,
             FlowError::PortsExhausted => Self::PortsExhausted,
             FlowError::NoAddress => Self::NoAddress,
             FlowError::Ambiguous => Self::FlowAmbiguous,

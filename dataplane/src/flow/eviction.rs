@@ -46,16 +46,16 @@ pub(super) enum ReserveAccess {
 
 impl ReserveAccess {
     /// The number of ports that must stay free, of `len`.
-    pub(super) fn reserved_ports(self, len: u32) -> u32 {
-        self.leaves(len / PORTS_RESERVE_PART, len / PORTS_GATEWAY_PART)
+    pub(super) fn kept_free_ports(self, len: u32) -> u32 {
+        self.kept_free(len / PORTS_RESERVE_PART, len / PORTS_GATEWAY_PART)
     }
 
     /// The number of flows for which a table for `len` flows must keep room.
-    pub(super) fn reserved_flows(self, len: u32) -> u32 {
-        self.leaves(len / FLOWS_RESERVE_PART, len / FLOWS_GATEWAY_PART)
+    pub(super) fn kept_free_flows(self, len: u32) -> u32 {
+        self.kept_free(len / FLOWS_RESERVE_PART, len / FLOWS_GATEWAY_PART)
     }
 
-    fn leaves(self, reserve: u32, gateway: u32) -> u32 {
+    fn kept_free(self, reserve: u32, gateway: u32) -> u32 {
         match self {
             Self::Common => reserve,
             Self::Floor => gateway,
@@ -83,8 +83,8 @@ const EXAMINED_MAX: usize = 64;
 enum SearchStep {
     #[default]
     Nothing,
-    /// Recycling a flow of a holder above its floor.
-    LargestHolders,
+    /// Recycling a flow of a holder above its floor, of the largest first.
+    AboveFloor,
     /// The reserve.
     Reserve,
     /// Recycling a flow of any holder.
@@ -231,10 +231,8 @@ impl Room {
     fn advance(&mut self, access: ReserveAccess, floor: u32, mut recycle: impl FnMut(u32) -> bool) -> bool {
         while self.tried < SearchStep::Any {
             let (tried, access) = match self.tried {
-                SearchStep::Nothing => {
-                    (SearchStep::LargestHolders, recycle(floor).then_some(ReserveAccess::All))
-                }
-                SearchStep::LargestHolders => {
+                SearchStep::Nothing => (SearchStep::AboveFloor, recycle(floor).then_some(ReserveAccess::All)),
+                SearchStep::AboveFloor => {
                     (SearchStep::Reserve, Some(access).filter(|access| *access > self.access))
                 }
                 SearchStep::Reserve | SearchStep::Any => {

@@ -1,4 +1,5 @@
-//! Flows from outside: how many each source may have, and which is recycled first when room is needed.
+//! Flows from outside, of all protocols: how many each remote address may have, and which is recycled first when room
+//! is needed.
 //!
 //! This module tracks the flows that a host outside has opened, to a forward, to a service of the gateway or through
 //! a mapping whose filter admits the host. The packets seen decide the state of such a flow:
@@ -7,7 +8,7 @@
 //!              the inside answers              the outside continues
 //!   Embryonic ────────────────────▶ Answered ──────────────▶ Assured       UDP
 //!   Embryonic ──────────────────────────────────────────────▶ Assured      TCP, when it is established
-//!   HalfOpen, Assured ──────────────▶ Answered                            TCP, when it is closed or reset
+//!   Embryonic, Assured ─────────────▶ Answered                            TCP, when it is closed or reset
 //! ```
 //!
 //! A flow with a forged source address never gets past `Embryonic`. All flows but the `Assured` ones stand in one

@@ -4,18 +4,19 @@
 //!
 //! A sender can write any source address into a packet. So a flow counts against its [`Source`]: the gateway; a
 //! station, which is a hardware address behind a port at an address that ARP knows it to have; or the unverified
-//! senders of a port, which are all other senders behind the port together. A machine that forges addresses shares
-//! one quota with all unverified senders, however many addresses it forges. A machine that forges another machine's
-//! hardware address too is behind another port.
+//! senders of a bridge port, which are all other senders behind the port together. A machine that forges addresses
+//! shares one quota with all unverified senders, however many addresses it forges. A machine that also forges another
+//! machine's hardware address counts separately if it is behind another bridge port; behind the same one it cannot be
+//! told apart.
 //!
 //! # Which flow is recycled
 //!
-//! A source with flows is a holder. An answered flow is not recycled: an established TCP connection, or a UDP or ICMP
-//! query flow of which a reply was seen. Every other flow is pending: it is unanswered, or its connection is over. A
-//! pending flow is in the queue of its holder and its protocol:
+//! A source with flows is a holder. Two kinds of flows are not recycled: an established TCP connection, and a UDP or
+//! ICMP query flow of which a reply was seen (conntrack: SEEN_REPLY). Every other flow is pending: it is unanswered, or
+//! its connection is over. A pending flow is in the queue of its holder and its protocol:
 //!
 //! ```text
-//!             established, or answered
+//!             established, or a reply seen
 //!   pending ───────────────────────────▶ (kept)  
 //!      ▲                                    │ closed, or reset
 //!      └────────────────────────────────────┘ at the end of the queue
@@ -26,7 +27,7 @@
 //! digits of their queues' lengths.
 //!
 //! A new flow's source does not take from a holder that has fewer pending flows than the source: then the source's
-//! own oldest pending flow is recycled. The source's answered flows do not count here.
+//! own oldest pending flow is recycled. The source's other flows do not count here.
 //!
 //! The pending flows of a holder may share so few mappings that none of them frees a port. So the flows of the next
 //! holders are examined for a port, too.
@@ -251,7 +252,7 @@ impl Holders {
 
     /// The holders whose flows may be recycled, out of `ranked` (the holders with the most pending flows, in the
     /// order of their ranks) and the new flow's `own` holder: `own` only if no other holder qualifies and `own` has
-    /// at least `least` pending flows. The answered flows of `own` do not count.
+    /// at least `least` pending flows. The flows of `own` that are not pending do not count.
     fn candidates_of(
         &self,
         ranked: impl Iterator<Item = HolderId>,

@@ -17,7 +17,7 @@
 //! A hairpin is an outbound flow and then an inbound one: a packet that an inside host sends to the external address
 //! leaves by a flow to that address, and comes in again by another flow, as if from outside, whose remote is the
 //! first host's external endpoint. So two inside hosts see each other as the internet sees them, with filters and
-//! punched holes. The inbound flow counts against no limit of outside sources, as the outbound flow has counted
+//! punched holes. The inbound flow counts against no limit of remote addresses, as the outbound flow has counted
 //! against the sender's limit. (RFC 4787, REQ-9)
 //!
 //! The gateway itself is an inside host with an external address: its own connections have mappings like those of all
@@ -65,8 +65,8 @@
 //! | flows that the gateway opened                      | `flows_max` / 4, if that is more        | recycled, else `HostLimit`   |
 //! | flows that were opened to an inside host           | `flows_per_host_max`                    | recycled, else `HostLimit`   |
 //! | flows from outside that are not assured            | `flows_max` / 4                         | recycled                     |
-//! | of one source outside, unanswered flows            | a quarter of that, 256 at most          | `SourceLimit`                |
-//! | of one source outside, assured flows               | `flows_per_host_max` / 8                | they can be recycled         |
+//! | of one remote address, unanswered flows            | a quarter of that, 256 at most          | `RemoteLimit`                |
+//! | of one remote address, assured flows               | `flows_per_host_max` / 8                | they can be recycled         |
 //! | ports of each protocol of an external address      | those that are not reserved             | recycled, `PortsExhausted`   |
 //! | external addresses                                 | [`FlowTable::EXTERNALS_MAX`]            | `NoAddress`                  |
 //! | pinholes                                           | [`PINHOLES_MAX`],                       | `TableFull`, `HostLimit`     |
@@ -74,7 +74,7 @@
 //! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
 //!
 //! With several shards, one host has at most half of a shard's room; `host_quota_sync` tells how the shards exchange
-//! the counts of hosts. The limits of a source outside hold in each shard separately.
+//! the counts of hosts. The limits of a remote address hold in each shard separately.
 //!
 //! A flow that the inside opened counts against its [`Source`], a machine, since an address can be forged. Three
 //! kinds of flows are recycled for new ones:
@@ -85,9 +85,10 @@
 //! - for a host's limit, flows of the same host or of the same unverified senders.
 //!
 //! A part of the ports and of the table is reserved for machines with few flows and for the gateway (`eviction`). No
-//! other flow is ever ended to make room: answered flows go on, and the new flow is [rejected](FlowError). So a flood
-//! from outside takes nothing from the inside, a flood from one machine takes nothing from the others, and a flood to
-//! a host's open port does not end the host's own connections.
+//! other flow is ever ended to make room: flows from the inside that have seen a reply and assured flows from outside
+//! go on, and the new flow is [rejected](FlowError). So a flood from outside takes nothing from the inside, a flood
+//! from one machine takes nothing from the others, and a flood to a host's open port does not end the host's own
+//! connections.
 //!
 //! All memory is reserved at the start, but touched only when used; nothing is allocated per packet or flow. The
 //! entry of an IPv4 flow takes 88 octets if the flow is only tracked and 108 if it is translated, and its number

@@ -144,7 +144,7 @@ impl ModelTcp {
         }
     }
 
-    /// The facts seen after another segment of the side `way`, or `None` if the segment is passed on without a
+    /// The flags seen after another segment of the side `way`, or `None` if the segment is passed on without a
     /// change.
     fn with(mut self, way: usize, flags: Flags) -> Result<Option<Self>, FlowError> {
         let has = |flag| flags.contains(flag);

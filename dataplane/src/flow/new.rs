@@ -66,7 +66,7 @@ impl<A: Copy> Client<A> {
     pub fn external_address(&self) -> A {
         match self {
             Self::Mapped { external, .. } => *external,
-            Self::Static(binding) => binding.external.address,
+            Self::Static(mapping) => mapping.external.address,
         }
     }
 }
@@ -82,8 +82,8 @@ pub enum Server<A = Ipv4Addr> {
 }
 
 impl<A> Server<A> {
-    /// An inside endpoint that the outside sees at `external`, by configuration.
-    pub fn seen_as(inside: Endpoint<A>, external: Endpoint<A>) -> Self {
+    /// The endpoint `inside`, which by configuration has the external endpoint `external`.
+    pub fn static_mapping(inside: Endpoint<A>, external: Endpoint<A>) -> Self {
         Self::Static(StaticMapping { inside, external })
     }
 }

@@ -84,14 +84,14 @@ impl<A: Address> FlowTable<A> {
             && !is_hairpin
             && !self.half_open.admits(remote.address)
         {
-            return Err(FlowError::SourceLimit);
+            return Err(FlowError::RemoteLimit);
         }
         // The quota is checked first, so that no flow is recycled for one that is rejected anyway.
         if self.is_used_up(self.quota(new)) {
             return Err(FlowError::HostLimit);
         }
-        let leaves = search.flows.access.reserved_flows(self.flows_max);
-        if self.flows.len() >= (self.flows_max - leaves) as usize {
+        let kept_free = search.flows.access.kept_free_flows(self.flows_max);
+        if self.flows.len() >= (self.flows_max - kept_free) as usize {
             return Err(FlowError::TableFull);
         }
 
@@ -109,8 +109,8 @@ impl<A: Address> FlowTable<A> {
             expires = expires.min(self.mappings[mapping].held_until);
         }
         let mut keys = [
-            FlowKey { protocol, source: client.inner, destination: server.outer },
-            FlowKey { protocol, source: server.inner, destination: client.outer },
+            FlowKey { protocol, source: client.internal, destination: server.external },
+            FlowKey { protocol, source: server.internal, destination: client.external },
         ];
         let mut hashes = keys.each_ref().map(|key| self.hash(key));
         let mut is_ambiguous = self.lookup_hashed(hashes[1], &keys[1]).is_some();
@@ -121,7 +121,7 @@ impl<A: Address> FlowTable<A> {
             // The mapping's preferred port is in use towards this remote by a flow to the default host, whose ports
             // are not reserved.
             client = FlowEnd::mapped(mapping, &self.mappings[mapping]);
-            keys[1].destination = client.outer;
+            keys[1].destination = client.external;
             hashes[1] = self.hash(&keys[1]);
             is_ambiguous = self.lookup_hashed(hashes[1], &keys[1]).is_some();
         }
@@ -160,11 +160,11 @@ impl<A: Address> FlowTable<A> {
     ) -> Result<FlowEnd<A>, FlowError> {
         match client {
             Client::Mapped { inside, external } => {
-                let leaves = |ports| access.reserved_ports(ports);
-                let id = self.mappings.find_or_create(protocol, inside, external, leaves)?;
+                let keep_free = |ports| access.kept_free_ports(ports);
+                let id = self.mappings.find_or_create(protocol, inside, external, keep_free)?;
                 Ok(FlowEnd::mapped(id, &self.mappings[id]))
             }
-            Client::Static(binding) => Ok(FlowEnd::from_static(binding)),
+            Client::Static(mapping) => Ok(FlowEnd::from_static(mapping)),
         }
     }
 
@@ -172,14 +172,14 @@ impl<A: Address> FlowTable<A> {
     pub fn server_host(&self, server: &Server<A>) -> A {
         match server {
             Server::Mapped(id) => self.mappings[*id].inside.address,
-            Server::Static(binding) => binding.inside.address,
+            Server::Static(mapping) => mapping.inside.address,
         }
     }
 
     fn server(&self, server: Server<A>) -> FlowEnd<A> {
         match server {
             Server::Mapped(id) => FlowEnd::mapped(id, &self.mappings[id]),
-            Server::Static(binding) => FlowEnd::from_static(binding),
+            Server::Static(mapping) => FlowEnd::from_static(mapping),
         }
     }
 }
@@ -187,22 +187,22 @@ impl<A: Address> FlowTable<A> {
 /// One end of a flow, before the flow exists.
 struct FlowEnd<A> {
     /// The endpoint as its own packets have it.
-    inner: Endpoint<A>,
-    /// The endpoint as the other side sees it.
-    outer: Endpoint<A>,
+    internal: Endpoint<A>,
+    /// The endpoint as the other side sees it; the same for a remote endpoint.
+    external: Endpoint<A>,
     mapping: Option<MappingId>,
 }
 
 impl<A: Address> FlowEnd<A> {
     fn outside(remote: Endpoint<A>) -> Self {
-        Self { inner: remote, outer: remote, mapping: None }
+        Self { internal: remote, external: remote, mapping: None }
     }
 
     fn mapped(id: MappingId, mapping: &Mapping<A>) -> Self {
-        Self { inner: mapping.inside, outer: mapping.external, mapping: Some(id) }
+        Self { internal: mapping.inside, external: mapping.external, mapping: Some(id) }
     }
 
     fn from_static(mapping: StaticMapping<A>) -> Self {
-        Self { inner: mapping.inside, outer: mapping.external, mapping: None }
+        Self { internal: mapping.inside, external: mapping.external, mapping: None }
     }
 }

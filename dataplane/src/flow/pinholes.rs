@@ -1,7 +1,8 @@
-//! Pinholes: mappings that admit packets from outside for a time, whether the inside has sent or not.
+//! Pinholes: mappings that admit packets from outside for a time, whether the inside has sent or not (RFC 6887:
+//! explicit dynamic mappings, with a filter).
 //!
-//! A pinhole is opened for an inside host, by the host's own request (PCP, RFC 6887) or by the gateway, which reads
-//! in a call's signalling where its voice packets will come from. A pinhole is one more user of its inside endpoint's
+//! A command opens a pinhole for an inside host ([`Dataplane::open_pinhole`](crate::Dataplane::open_pinhole)). PCP (RFC
+//! 6887) and SIP are planned senders of such commands. A pinhole is one more user of its inside endpoint's
 //! mapping, so that the mapping keeps its external port. A pinhole ends by itself unless it is requested again, so
 //! that a host that has gone leaves no port open. Flows that came in through a pinhole go on by their own timers.
 //!
@@ -136,8 +137,8 @@ impl<A: Address> FlowTable<A> {
         let Pinhole { protocol, inside, external, remote } = *pinhole;
         let secs = lifetime.min(LIFETIME_MAX).as_secs() as u32;
         let access = ReserveAccess::Common;
-        let leaves = |ports| access.reserved_ports(ports);
-        let mapping = self.mappings.find_or_create(protocol, inside, external, leaves)?;
+        let keep_free = |ports| access.kept_free_ports(ports);
+        let mapping = self.mappings.find_or_create(protocol, inside, external, keep_free)?;
         if !self.pinholes.by_mapping.contains_key(&mapping)
             && let Err(error) = self.pinholes.has_room(inside.address)
         {

@@ -127,7 +127,7 @@ impl<A: Address> FlowTable<A> {
     pub fn set_external_addresses(&mut self, addresses: &[A]) {
         let gone: Vec<A> = self.external_addresses().filter(|old| !addresses.contains(old)).collect();
         if !gone.is_empty() {
-            self.remove_where(|flow| gone.iter().any(|old| flow.is_seen_as(*old)));
+            self.remove_where(|flow| gone.iter().any(|old| flow.uses_external(*old)));
             self.close_pinholes_where(|mapping| gone.contains(&mapping.external.address));
         }
         self.mappings.set_externals(addresses);

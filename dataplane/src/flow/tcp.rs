@@ -1,19 +1,17 @@
-//! TCP connection tracking. (RFC 9293, RFC 5382, RFC 5961, RFC 7857, RFC 6146, section 3.5.2)
+//! TCP connection tracking. (RFC 9293; RFC 5382; RFC 5961; RFC 7857; RFC 6146, section 3.5.2)
 //!
-//! The tracker keeps a set of facts for each side of a connection instead of one side's state machine. So it covers
+//! The tracker keeps the flags seen of each side of a connection instead of one side's state machine. So it covers
 //! every order in which SYN, SYN-ACK, ACK and FIN of the two sides may cross, simultaneous open included. The
-//! [`Phase`] follows from the facts:
+//! [`Phase`] follows from the flags seen:
 //!
-//! ```text
-//!            both sides: SYN, and ACK          both sides: FIN
-//!  Opening ─────────────────────────▶ Established ─────────────▶ Closing
-//!     ▲  └──────────┐                  │      ▲                     │
-//!     │         RST ▼      RST         │      │ anything but RST    │ RST
-//!     │            Reset ◀─────────────┴──────┘ (it was no RST of   │
-//!     │              │ ▲                         the connection's)  │
-//!     │ SYN          │ └────────────────────────────────────────────┘
-//!     └──────────────┴───────────────────────────────────────────── Closing: SYN
-//! ```
+//! | phase       | SYN and ACK of both sides | FIN of both sides | RST   | SYN of a new connection |
+//! |-------------|---------------------------|-------------------|-------|-------------------------|
+//! | Opening     | Established               | Closing           | Reset |                         |
+//! | Established |                           | Closing           | Reset | see below               |
+//! | Closing     |                           |                   | Reset | Opening                 |
+//! | Reset       | see below                 | see below         |       | Opening                 |
+//!
+//! A segment other than RST and SYN returns a connection from Reset to the phase that the flags of both sides give.
 //!
 //! A connection counts as established only when both sides have acknowledged the other's SYN, so a flood of SYNs that
 //! a server answers creates no two-hour entries. A half-closed connection is established, as its other half may run
@@ -31,11 +29,12 @@
 //!   RST:     acked  ≤  RST  ≤  limit                                                        (RFC 5961, section 3.2)
 //! ```
 //!
-//! For each side, `end` is the number after the last octet that it sent, `acked` the number after the last octet
-//! acknowledged to it, `limit` the number after the last octet that it may send, and `window` the largest window that
-//! it offered. All segments pass the gateway, and a segment lost behind the gateway is retransmitted through it, so
-//! an honest segment is never out of bounds. The first ACK of a SYN must acknowledge exactly the SYN. Selective
-//! acknowledgments (RFC 2018) change none of the bounds and are not read.
+//! In the names of Linux's conntrack, `end` is `td_end`, `limit` is `td_maxend` and `window` is `td_maxwin`. For each
+//! side, `end` is the number after the last octet that it sent, `acked` the number after the last octet acknowledged to
+//! it, `limit` the number after the last octet that it may send, and `window` the largest window that it offered. All
+//! segments pass the gateway, and a segment lost behind the gateway is retransmitted through it, so an honest segment
+//! is never out of bounds. The first ACK of a SYN must acknowledge exactly the SYN. Selective acknowledgments (RFC
+//! 2018) change none of the bounds and are not read.
 //!
 //! An RST within bounds but neither at `acked` nor at `end` passes without a change of state: its receiver sends a
 //! challenge ACK, and a genuine RST comes again with the exact number. (RFC 5961, section 3.2) A SYN into an
@@ -80,7 +79,7 @@ pub struct TcpSegment {
     /// The window scale that a SYN offers.
     pub scale: Option<u8>,
     /// Whether the segment is a first fragment, and so has more data than `data_len`.
-    pub is_cut: bool,
+    pub is_fragmented: bool,
 }
 
 /// The largest window scale. (RFC 7323, section 2.3)
@@ -89,9 +88,9 @@ const SCALE_MAX: u8 = 14;
 const OPTION_WINDOW_SCALE: u8 = 3;
 
 impl TcpSegment {
-    /// The fields of the TCP `segment` with `header`; `is_cut` if it is a first fragment.
+    /// The fields of the TCP `segment` with `header`; `is_fragmented` if it is a first fragment.
     #[inline]
-    pub fn of(header: &Header, segment: &[u8], is_cut: bool) -> Self {
+    pub fn of(header: &Header, segment: &[u8], is_fragmented: bool) -> Self {
         let scale = if header.flags.contains(Flags::SYN) { window_scale(header, segment) } else { None };
         Self {
             flags: header.flags,
@@ -100,7 +99,7 @@ impl TcpSegment {
             window: header.window,
             data_len: header.payload_len,
             scale,
-            is_cut,
+            is_fragmented,
         }
     }
 
@@ -203,14 +202,14 @@ impl Connection {
         self.state.phase()
     }
 
-    /// Takes a segment in `direction` and returns its effect on the idle timer. The sender of the direction `inside`
-    /// is on the protected side. A segment that is not valid changes nothing.
+    /// Tracks a segment in `direction` and returns its effect on the idle timer. The sender of the direction `inside`
+    /// is inside. A segment that is not valid changes nothing.
     ///
     /// The timer measures idle time. A host outside alone must not be able to keep a connection open, so in all
     /// phases but the established one only segments from inside restart the timer, and an RST starts the four minutes
     /// of RFC 7857, section 2.2, only for a connection in which the inside has sent a SYN.
     #[inline]
-    pub(crate) fn next(
+    pub(crate) fn track(
         &mut self,
         direction: Direction,
         segment: &TcpSegment,
@@ -244,8 +243,10 @@ impl Connection {
         }
         let (side, peer) = (direction as usize, direction.opposite() as usize);
         let lowest = self.acked[side].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
-        let highest = self.end[side].wrapping_add(self.unseen());
-        self.state.saw(SYN, direction) && is_after(sequence, lowest) && is_after(highest, sequence)
+        let highest = self.end[side].wrapping_add(self.unseen_max());
+        self.state.saw(SYN, direction)
+            && is_at_or_after(sequence, lowest)
+            && is_at_or_after(highest, sequence)
     }
 
     #[inline]
@@ -305,7 +306,8 @@ impl Connection {
                 // the FIN, which the other end accepts. (Linux net/ipv4/tcp_input.c, tcp_reset_check)
                 let is_fin = self.state.saw(FIN, direction) && sequence.wrapping_add(1) == self.end[side];
                 let is_end = sequence == self.end[side] || is_fin;
-                let is_within = is_after(sequence, self.acked[side]) && is_after(self.limit[side], sequence);
+                let is_within =
+                    is_at_or_after(sequence, self.acked[side]) && is_at_or_after(self.limit[side], sequence);
                 if !is_within && !is_end {
                     return Err(Invalid::Sequence);
                 }
@@ -391,7 +393,7 @@ impl Connection {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
         let lowest = self.acked[side].wrapping_sub(self.window_of(peer)).wrapping_sub(PROBE);
         let highest = self.limit[side].wrapping_add(PROBE);
-        is_after(highest, segment.sequence) && is_after(segment.end(), lowest)
+        is_at_or_after(highest, segment.sequence) && is_at_or_after(segment.end(), lowest)
     }
 
     /// Whether the acknowledgment is one that the receiver accepts, or accepted before.
@@ -404,23 +406,24 @@ impl Connection {
         } else {
             self.acked[peer].wrapping_add(1) // its SYN
         };
-        is_after(acknowledgment, lowest)
-            && is_after(self.end[peer].wrapping_add(self.unseen()), acknowledgment)
+        is_at_or_after(acknowledgment, lowest)
+            && is_at_or_after(self.end[peer].wrapping_add(self.unseen_max()), acknowledgment)
     }
 
     /// The most octets that a side may have sent behind the last one known: those of a fragmented segment, of which
     /// only the first fragment has been counted.
-    fn unseen(&self) -> u32 {
-        if self.state.0 & CUT == 0 { 0 } else { u32::from(u16::MAX) }
+    fn unseen_max(&self) -> u32 {
+        if self.state.0 & FRAGMENTED == 0 { 0 } else { u32::from(u16::MAX) }
     }
 
     /// Updates both sides' numbers by a segment with an acknowledgment.
     #[inline]
     fn learn(&mut self, direction: Direction, segment: &TcpSegment) {
         let (side, peer) = (direction as usize, direction.opposite() as usize);
-        let raise = |number: &mut u32, to: u32| *number = if is_after(to, *number) { to } else { *number };
-        if segment.is_cut {
-            self.state = State(self.state.0 | CUT);
+        let raise =
+            |number: &mut u32, to: u32| *number = if is_at_or_after(to, *number) { to } else { *number };
+        if segment.is_fragmented {
+            self.state = State(self.state.0 | FRAGMENTED);
         }
         raise(&mut self.end[side], segment.end());
         raise(&mut self.acked[peer], segment.acknowledgment);
@@ -454,16 +457,16 @@ enum Effect {
 }
 
 /// The tolerance of the bounds: a keep-alive repeats one acknowledged octet, and a window probe or a FIN is one octet
-/// beyond the window. (RFC 9293, sections 3.8.4 and 3.8.6.1)
+/// beyond the window. (RFC 9293, section 3.8.4; RFC 9293, section 3.8.6.1)
 const PROBE: u32 = 1;
 
-/// Whether `number` is `other` or comes after it, in numbers that wrap around. (RFC 9293, section 3.4)
+/// Whether the sequence number `number` is `other` or comes after it, modulo 2^32. (RFC 9293, section 3.4)
 #[inline]
-const fn is_after(number: u32, other: u32) -> bool {
+const fn is_at_or_after(number: u32, other: u32) -> bool {
     number.wrapping_sub(other) < 1 << 31
 }
 
-/// The facts seen of a connection: three for each side, whether it was reset, and whether a segment was fragmented.
+/// The flags seen of a connection: three for each side, whether it was reset, and whether a segment was fragmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct State(u8);
 
@@ -471,7 +474,7 @@ const SYN: u8 = 0b01;
 const ACKED: u8 = 0b01 << 2;
 const FIN: u8 = 0b01 << 4;
 const RESET: u8 = 1 << 6;
-const CUT: u8 = 1 << 7;
+const FRAGMENTED: u8 = 1 << 7;
 
 impl State {
     const NEW: Self = Self(0);
@@ -492,16 +495,16 @@ impl State {
         Self(self.0 & !RESET)
     }
 
-    const fn and(self, facts: u8, direction: Direction) -> Self {
-        Self(self.0 | facts << direction as u8)
+    const fn and(self, flags: u8, direction: Direction) -> Self {
+        Self(self.0 | flags << direction as u8)
     }
 
-    const fn saw(self, facts: u8, direction: Direction) -> bool {
-        self.0 >> direction as u8 & facts == facts
+    const fn saw(self, flags: u8, direction: Direction) -> bool {
+        self.0 >> direction as u8 & flags == flags
     }
 
-    const fn saw_both(self, facts: u8) -> bool {
-        self.saw(facts, Direction::Original) && self.saw(facts, Direction::Reply)
+    const fn saw_both(self, flags: u8) -> bool {
+        self.saw(flags, Direction::Original) && self.saw(flags, Direction::Reply)
     }
 }
 

@@ -35,7 +35,7 @@ impl<A: Address> FlowTable<A> {
         let mut is_over = false;
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
             Transport::Tcp(segment) => {
-                let timer = flow.tcp.next(direction, &segment, flow.inside)?;
+                let timer = flow.tcp.track(direction, &segment, flow.inside)?;
                 let phase = flow.tcp.phase();
                 is_over = matches!(phase, tcp::Phase::Closing | tcp::Phase::Reset);
                 // RFC 7857, section 7.1: an RST refreshes no mapping.

@@ -67,7 +67,7 @@ impl FragmentKey {
 }
 
 /// Whether a fragment is large enough for the transport header and does not overlap it. Only an attacker who wants to
-/// get past a firewall sends other ones. (RFC 1858, RFC 3128)
+/// get past a firewall sends other ones. (RFC 1858; RFC 3128)
 pub fn is_sound(header: &Header) -> bool {
     let transport_len = match header.protocol {
         Protocol::TCP => tcp::Header::LEN_MIN,
@@ -75,7 +75,7 @@ pub fn is_sound(header: &Header) -> bool {
         Protocol::ICMP => icmpv4::Header::LEN,
         _ => 0,
     };
-    let reaches = if header.is_first_fragment() { header.payload_len() } else { header.fragment_offset };
+    let reaches = if header.has_transport_header() { header.payload_len() } else { header.fragment_offset };
     usize::from(reaches) >= transport_len
 }
 
@@ -137,7 +137,7 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
                 .map(|_| core::array::from_fn(|_| Entry::default()))
                 .collect(),
             hasher: RandomState::with_seeds(a, b, c, d),
-            pool: FramePool::new(FragmentTracker::<T>::HELD_MAX, frame_capacity, Ingress::Host),
+            pool: FramePool::new(FragmentTracker::<T>::HELD_MAX, frame_capacity, Ingress::Stack),
             waiting: Vec::with_capacity(usize::from(FragmentTracker::<T>::HELD_MAX)),
         }
     }

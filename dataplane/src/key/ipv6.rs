@@ -49,9 +49,9 @@ impl Address for Ipv6Addr {
         net.contains(&self)
     }
 
-    /// A network of two routers has no any-router address. (RFC 6164, section 6)
+    /// A network of two routers has no Subnet-Router anycast address. (RFC 6164, section 6)
     fn edges_of(prefix_len: u8) -> EdgeAddresses {
-        if prefix_len < 127 { EdgeAddresses::AnyRouter } else { EdgeAddresses::Hosts }
+        if prefix_len < 127 { EdgeAddresses::SubnetRouterAnycast } else { EdgeAddresses::Hosts }
     }
 
     fn is_unspecified(self) -> bool {
@@ -85,12 +85,12 @@ impl Address for Ipv6Addr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::key::testing::long;
+    use crate::key::testing::v6;
 
     #[test]
     fn an_address_on_an_interface_is_both_again() {
         for (interface, address) in
-            [(0, Ipv6Addr::UNSPECIFIED), (15, Ipv6Addr::from_bits(u128::MAX)), (1, long(7, 9))]
+            [(0, Ipv6Addr::UNSPECIFIED), (15, Ipv6Addr::from_bits(u128::MAX)), (1, v6(7, 9))]
         {
             let interface = InterfaceId(interface);
             assert_ne!(address.on(interface), Default::default());
@@ -108,9 +108,9 @@ mod tests {
     fn a_network_is_of_one_family() {
         let net: IpNet = "2001:db8:7::1/64".parse().expect("a network");
         let of_family = Ipv6Addr::of_net(net).expect("it is of IPv6");
-        assert_eq!(Ipv6Addr::split_net(of_family), (long(7, 1), 64));
+        assert_eq!(Ipv6Addr::split_net(of_family), (v6(7, 1), 64));
         assert_eq!(core::net::Ipv4Addr::of_net(net), None);
-        assert!(long(7, 9).is_in(&of_family) && !long(8, 9).is_in(&of_family));
+        assert!(v6(7, 9).is_in(&of_family) && !v6(8, 9).is_in(&of_family));
         assert!(Ipv6Addr::UNSPECIFIED.is_in(&Ipv6Net::default()));
     }
 }

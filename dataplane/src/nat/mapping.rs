@@ -7,11 +7,11 @@
 //! A mapping lives as long as a flow uses it, and needs no timer of its own:
 //!
 //! - A packet from the inside refreshes its flow and the mapping alike, so the last flow that the inside uses ends
-//!   when the mapping is due (RFC 4787, REQ-6). [`Mapping::held_until`] has that time.
+//!   when the mapping expires (RFC 4787, REQ-6). [`Mapping::held_until`] has that time.
 //! - A flow that was opened from outside through the mapping ends no later than that, unless the inside answers. So a
 //!   flood from outside holds no port.
 //! - A pinhole uses its mapping for the pinhole's lifetime, whether the inside sends or not.
-//! - A mapping that is due and still in use (in a hairpin, another inside host keeps its own flow up) admits no new
+//! - An expired mapping that a flow still uses (in a hairpin, another inside host keeps its own flow up) admits no new
 //!   flows.
 //!
 //! Each outside interface has one external address with its own ports; there are [`EXTERNALS_MAX`] at most. So an
@@ -85,8 +85,8 @@ pub(crate) struct Mappings<A> {
     mappings: Slab<Mapping<A>>,
     by_inside: Index,
     externals: Vec<External<A>>,
-    /// The ports of each protocol with which a new external address begins.
-    unowned: [PortAllocator; SPACES],
+    /// For each protocol, the allocator that a new external address gets a copy of: no mapping owns a port.
+    blank: [PortAllocator; SPACES],
     /// The most flows that may use mappings.
     flows_max: usize,
     hasher: RandomState,
@@ -107,10 +107,9 @@ struct PortSpace {
 }
 
 impl<A: Address> External<A> {
-    fn new(address: A, unowned: &[PortAllocator; SPACES]) -> Self {
-        let space =
-            |ports: &PortAllocator| PortSpace { allocator: ports.unowned(), owners: vec![None; PORTS] };
-        Self { address, spaces: unowned.each_ref().map(space) }
+    fn new(address: A, blank: &[PortAllocator; SPACES]) -> Self {
+        let space = |ports: &PortAllocator| PortSpace { allocator: ports.blank(), owners: vec![None; PORTS] };
+        Self { address, spaces: blank.each_ref().map(space) }
     }
 }
 
@@ -121,7 +120,7 @@ impl<A: Address> Mappings<A> {
             mappings: Slab::new(),
             by_inside: Index::new(),
             externals: Vec::new(),
-            unowned: core::array::from_fn(|_| PortAllocator::new(shard)),
+            blank: core::array::from_fn(|_| PortAllocator::new(shard)),
             flows_max: 0,
             hasher,
             rng,
@@ -154,7 +153,7 @@ impl<A: Address> Mappings<A> {
         self.externals.retain(|external| addresses.contains(&external.address));
         for address in addresses {
             if self.external(*address).is_none() {
-                self.externals.push(External::new(*address, &self.unowned));
+                self.externals.push(External::new(*address, &self.blank));
             }
         }
         self.reserve(self.flows_max);
@@ -171,25 +170,25 @@ impl<A: Address> Mappings<A> {
         ports: impl Iterator<Item = RangeInclusive<u16>>,
     ) {
         let space = space_of(protocol);
-        let unowned = &mut self.unowned[space];
-        unowned.set_reserved(ports);
-        self.externals.iter_mut().for_each(|external| external.spaces[space].allocator.reserve_as(unowned));
+        let blank = &mut self.blank[space];
+        blank.set_reserved(ports);
+        self.externals.iter_mut().for_each(|external| external.spaces[space].allocator.reserve_as(blank));
     }
 
     /// Whether the mapping has a port that is now reserved.
     pub(crate) fn is_reserved(&self, id: MappingId) -> bool {
         let mapping = &self[id];
-        self.unowned[space_of(mapping.protocol)].is_reserved(mapping.external.port)
+        self.blank[space_of(mapping.protocol)].is_reserved(mapping.external.port)
     }
 
     /// The mapping of an inside endpoint to the address `external`: the existing one, or a new one that nothing uses
-    /// yet. `leaves` gives, for a number of ports, how many of them a new mapping must leave free.
+    /// yet. `keep_free` gives, for a number of ports, how many of them a new mapping must leave free.
     pub(crate) fn find_or_create(
         &mut self,
         protocol: Protocol,
         inside: Endpoint<A>,
         external: A,
-        leaves: impl FnOnce(u32) -> u32,
+        keep_free: impl FnOnce(u32) -> u32,
     ) -> Result<MappingId, MappingError> {
         let hash = self.hash(protocol, inside);
         let is_match = |value| {
@@ -200,8 +199,8 @@ impl<A: Address> Mappings<A> {
             return Ok(MappingId(value));
         }
         let space = space_mut(&mut self.externals, protocol, external).ok_or(MappingError::NoAddress)?;
-        let leaves = leaves(space.allocator.len());
-        let port = space.allocator.allocate(inside.port, leaves, &mut self.rng);
+        let kept_free = keep_free(space.allocator.len());
+        let port = space.allocator.allocate(inside.port, kept_free, &mut self.rng);
         let port = port.ok_or(MappingError::PortsExhausted)?;
         let id = MappingId::new(self.mappings.insert(Mapping {
             protocol,

@@ -1,11 +1,11 @@
 //! Allocation of the external ports of one protocol to mappings.
 //!
 //! At most one mapping owns a port (RFC 4787, REQ-3). A mapping gets the inside host's own port if it is free.
-//! Otherwise the allocator searches from a random port on (RFC 6056): first in the range of the inside port (0-1023
-//! or 1024-65535) with its parity (RFC 4787, REQ-3a, REQ-4), then with the other parity, and for a low inside port
-//! also in the upper range, as there are few low ports. The search over bitmaps is exhaustive, so the last free port
-//! is found as surely as the first. Reserved ports belong to the gateway's services and forwards and are never given
-//! out; neither are port 0 and, with several workers, the ports of the other shards.
+//! Otherwise the allocator searches from a random port on (RFC 6056, section 3.3.1): first in the range of the inside
+//! port (0-1023 or 1024-65535) with its parity (RFC 4787, REQ-3a, REQ-4), then with the other parity, and for a low
+//! inside port also in the upper range, as there are few low ports. The search over bitmaps is exhaustive, so the last
+//! free port is found as surely as the first. Reserved ports belong to the gateway's services and forwards and are
+//! never given out; neither are port 0 and, with several workers, the ports of the other shards.
 
 use core::ops::RangeInclusive;
 
@@ -45,10 +45,10 @@ impl PortAllocator {
         self.free
     }
 
-    /// Allocates a port for the inside port `preferred`, and leaves `leaves` ports of the upper range free. `None` if
-    /// no suitable port is free.
-    pub(crate) fn allocate(&mut self, preferred: u16, leaves: u32, rng: &mut impl Rng) -> Option<u16> {
-        let takes_high = self.free > leaves;
+    /// Allocates a port for the inside port `preferred`, and leaves `kept_free` ports of the upper range free. `None`
+    /// if no suitable port is free.
+    pub(crate) fn allocate(&mut self, preferred: u16, kept_free: u32, rng: &mut impl Rng) -> Option<u16> {
+        let takes_high = self.free > kept_free;
         let is_open = takes_high || LOW.contains(&preferred);
         let port = if is_open && self.is_free(preferred) {
             preferred
@@ -76,7 +76,7 @@ impl PortAllocator {
     }
 
     /// The same allocator with no port owned.
-    pub(crate) fn unowned(&self) -> Self {
+    pub(crate) fn blank(&self) -> Self {
         let mut ports = Self { owned: Bitmap::default(), reserved: Bitmap(self.reserved.0.clone()), ..*self };
         ports.count();
         ports

@@ -39,7 +39,7 @@ pub fn packet(packet: &mut [u8], header: &ipv4::Header, coverage: Coverage, tran
     if let Ok(mut ip) = ipv4::HeaderMut::new(packet) {
         ip.set_addresses(source.address, destination.address, translation.ip_delta);
     }
-    if !header.is_first_fragment() {
+    if !header.has_transport_header() {
         return;
     }
     let payload = header.payload_mut(packet);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::testing::long;
+use crate::key::testing::v6;
 
 pub(super) const NOW: Instant = Instant::from_secs(1000);
 pub(super) const US: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -26,7 +26,7 @@ pub(super) enum Seen {
 #[test]
 fn neighbours_of_another_family_are_known_alike() {
     let mut table = NeighborTable::<Ipv6Addr>::new([1, 2, 3, 4], 64);
-    let host = long(1, 20);
+    let host = v6(1, 20);
     assert_eq!(table.resolve(NOW, LAN, host, &mut frame(7)), Resolution::Held);
     let mut asked = Vec::new();
     table.handle_timeout(NOW, &mut |event| {
@@ -220,9 +220,9 @@ fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
     assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)), "it says what was known");
 }
 
-/// RFC 5227: A probe tells nothing.
+/// RFC 5227, section 2.1.1: A probe tells nothing.
 #[test]
-fn rfc5227_a_probe_tells_nothing() {
+fn rfc5227_2_1_1_a_probe_tells_nothing() {
     let mut table = table();
     hear(&mut table, NOW, &arp::Packet::request(mac(20), Ipv4Addr::UNSPECIFIED, OUR_IP), true);
     assert_eq!(table.neighbors(NOW).count(), 0);
@@ -282,10 +282,14 @@ fn a_scan_does_not_displace_the_way_to_the_router() {
             assert_eq!(resolve(&mut table, now, HOST), Resolution::Known(mac(20)));
         }
     }
-    let mut asked = table.asked.clone();
-    asked.sort_unstable();
-    asked.dedup();
-    assert_eq!(asked.len(), table.asked.len(), "every place is listed once, so that the list is bounded");
+    let mut listed = table.timer_list.clone();
+    listed.sort_unstable();
+    listed.dedup();
+    assert_eq!(
+        listed.len(),
+        table.timer_list.len(),
+        "every place is listed once, so that the list is bounded"
+    );
 }
 
 #[test]

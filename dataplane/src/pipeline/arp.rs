@@ -36,7 +36,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::ArpConflict);
         }
         let is_first = !matches!(cx.ingress, Ingress::ArpCopy(_));
-        let is_own = |address| networks.iter().any(|network| network.own() == address);
+        let is_own = |address| networks.iter().any(|network| network.own_address() == address);
         if is_own(packet.sender_ip) {
             let own = packet.sender_ip;
             self.copy_to_others(cx);
@@ -55,20 +55,20 @@ impl Dataplane {
         }
         let is_for_us = is_own(packet.target_ip);
         let is_asked = is_for_us && packet.operation == Operation::Request;
-        let is_of_segment = packet.is_probe() || self.is_neighbor(id, packet.sender_ip);
-        let is_answered = is_asked && (is_of_segment || self.is_stranger(packet.sender_ip));
-        if !is_of_segment && !is_answered {
+        let is_on_link = packet.is_probe() || self.is_neighbor(id, packet.sender_ip);
+        let is_answered = is_asked && (is_on_link || self.is_off_link(packet.sender_ip));
+        if !is_on_link && !is_answered {
             return Verdict::Drop(DropReason::SpoofedSource);
         }
 
-        if is_of_segment {
+        if is_on_link {
             self.copy_to_others(cx);
         }
         let reply = packet.reply(interface.mac());
-        // The reply may answer a request of another worker. Taken as a request, it makes its sender known to every
-        // worker.
-        let is_introduction = is_for_us && !self.shard.is_sole();
-        let operation = if is_introduction { Operation::Request } else { packet.operation };
+        // A reply to a request of another worker finds no entry here, and the table creates entries for requests only.
+        // So with several workers, every packet for the gateway counts as a request.
+        let counts_as_request = is_for_us && !self.shard.is_sole();
+        let operation = if counts_as_request { Operation::Request } else { packet.operation };
         let packet = Packet { operation, ..packet };
         let holder = self.holder(cx.call.now, interface.role, &packet);
         let context = ArpContext { is_for_us, is_copy: !is_first, holder };
@@ -76,7 +76,7 @@ impl Dataplane {
         let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
         // A router with addresses in several networks may ask from any of them. The request is answered, and nothing
         // is learnt from it.
-        if is_of_segment {
+        if is_on_link {
             neighbors.handle_arp(cx.call.now, id, &packet, context, &mut |event| {
                 events.handle(cx.call, event);
             });
@@ -113,7 +113,7 @@ impl Dataplane {
     }
 
     /// Whether `address` may belong to a host outside the gateway's networks.
-    fn is_stranger(&self, address: Ipv4Addr) -> bool {
-        AddressKind::of(address) == AddressKind::Unicast && !self.networks.is_near(address)
+    fn is_off_link(&self, address: Ipv4Addr) -> bool {
+        AddressKind::of(address) == AddressKind::Unicast && !self.networks.is_on_link(address)
     }
 }

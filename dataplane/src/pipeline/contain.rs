@@ -136,7 +136,7 @@ mod tests {
     use gatepost_ground::wire::Protocol;
     use gatepost_ground::{Frame, InterfaceId, MacAddr, PortId};
 
-    use super::super::{PREFETCH_BATCH, PinholeError};
+    use super::super::{PREFETCH_CHUNK, PinholeError};
     use super::*;
     use crate::DropReason;
     use crate::batch::Batch;
@@ -263,9 +263,9 @@ mod tests {
         let mut dataplane = Dataplane::new(config, Shard::new(0, 2).expect("one of two"), [1; 32], now);
         dataplane.containment =
             Containment { catches: true, broken_frames: Some(BROKEN), ..Containment::default() };
-        // At both ends of two waves, and next to each other.
-        let broken = [0, 1, 7, PREFETCH_BATCH - 1, PREFETCH_BATCH, 2 * PREFETCH_BATCH - 1];
-        for at in 0..2 * PREFETCH_BATCH {
+        // At both ends of two chunks, and next to each other.
+        let broken = [0, 1, 7, PREFETCH_CHUNK - 1, PREFETCH_CHUNK, 2 * PREFETCH_CHUNK - 1];
+        for at in 0..2 * PREFETCH_CHUNK {
             let received = batch.receive(Ingress::Port(PortId(0)), |buffer| {
                 buffer[0] = if broken.contains(&at) { BROKEN } else { 2 };
                 // Too short for a header.

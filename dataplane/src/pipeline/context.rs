@@ -58,7 +58,7 @@ impl<'c, 'a> Context<'c, 'a> {
         let origin = match self.ingress {
             Ingress::Port(port) | Ingress::ArpCopy(port) => Origin::Port(port),
             Ingress::HandedOver(handoff) => handoff.origin,
-            Ingress::Host | Ingress::HostRaw(_) => Origin::Host,
+            Ingress::Stack | Ingress::RawFrame(_) => Origin::Stack,
         };
         self.ingress = Ingress::HandedOver(Handoff { origin, stage });
         self.involves_others = true;

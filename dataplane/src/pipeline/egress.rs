@@ -139,7 +139,7 @@ impl NeighborEvents<'_> {
     /// Asks for a neighbour's hardware address, from the gateway's address in the neighbour's network.
     fn ask(&mut self, call: &mut Call<'_>, id: InterfaceId, ip: Ipv4Addr, unicast_to: Option<MacAddr>) {
         let Some(network) = self.networks.towards(id, ip) else { return };
-        let request = arp::Packet::request(self.config.interface(id).mac(), network.own(), ip);
+        let request = arp::Packet::request(self.config.interface(id).mac(), network.own_address(), ip);
         let to = unicast_to.unwrap_or(MacAddr::BROADCAST);
         send_arp(self.counters, self.links, call, id, &request, to);
     }

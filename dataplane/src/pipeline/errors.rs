@@ -1,4 +1,4 @@
-//! ICMP errors: those that the gateway sends, and those that NAT translates.
+//! ICMP errors: those that the gateway sends about packets that it drops (`reject_*`), and those that NAT translates.
 
 use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::Header;
@@ -12,7 +12,7 @@ use super::network::Network;
 use crate::drop_reason::DropReason;
 use crate::firewall::{self, syn_reject::Quote};
 use crate::handoff::DeliveryError;
-use crate::icmp_error::{IcmpError, OFFENDER_LEN_MAX, may_answer, offender};
+use crate::icmp_error::{IcmpError, ORIGINAL_LEN_MAX, may_answer, original_datagram};
 use crate::ingress::Ingress;
 use crate::nat::{icmp, rewrite};
 use crate::verdict::{LocalClass, Verdict};
@@ -29,8 +29,8 @@ impl Dataplane {
         error: IcmpError,
     ) {
         let Some(interface) = self.ingress_interface(ingress) else { return };
-        let mut beginning = [0; OFFENDER_LEN_MAX];
-        self.reject_packet(call, interface, header, offender(frame, &mut beginning), error);
+        let mut beginning = [0; ORIGINAL_LEN_MAX];
+        self.reject_packet(call, interface, header, original_datagram(frame, &mut beginning), error);
     }
 
     /// As [`Dataplane::reject`], for the beginning of a packet that came in by the interface `id`.
@@ -78,7 +78,9 @@ impl Dataplane {
         let Some(route) = self.routes.lookup_by(id, header.source) else { return false };
         let next_hop = route.next_hop(header.source);
         // RFC 1812, section 4.3.2.4
-        let Some(source) = self.networks.towards(id, next_hop).map(Network::own) else { return false };
+        let Some(source) = self.networks.towards(id, next_hop).map(Network::own_address) else {
+            return false;
+        };
         // The gateway sends no ARP request for an error: the sender's hardware address is known or was known lately.
         let Some(destination) = self.neighbors.last_known(call.now, id, next_hop) else { return false };
         let ethernet =
@@ -92,12 +94,17 @@ impl Dataplane {
 
     /// Tells the sender of a packet, which may have been translated, that the next hop does not answer.
     pub(super) fn reject_unreachable(&mut self, call: &mut Call<'_>, quote: &mut Quote) {
-        self.reject_undone(call, quote, DeliveryError::Unreachable);
+        self.reject_untranslated(call, quote, DeliveryError::Unreachable);
     }
 
     /// Tells the sender of a packet, which may have been translated, why the packet was not delivered. The sender of
     /// a hairpinned packet is told by the worker that did the outbound half.
-    pub(super) fn reject_undone(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
+    pub(super) fn reject_untranslated(
+        &mut self,
+        call: &mut Call<'_>,
+        quote: &mut Quote,
+        error: DeliveryError,
+    ) {
         if !self.is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
             return;
         }
@@ -112,7 +119,7 @@ impl Dataplane {
         self.reject_quoted(call, quote, error);
     }
 
-    /// As [`Dataplane::reject_undone`], for a hairpinned packet whose outbound half this worker did.
+    /// As [`Dataplane::reject_untranslated`], for a hairpinned packet whose outbound half this worker did.
     pub(super) fn reject_hairpinned(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
         if self.undo_translation(quote.bytes_mut()).is_some() {
             self.reject_quoted(call, quote, error);
@@ -131,12 +138,12 @@ impl Dataplane {
         if self.config.mode.translates() && is_inside(header.destination) && !is_inside(header.source) {
             self.counters.made_suppressed += 1;
         } else {
-            self.reject_distant(call, &header, quote.bytes(), error.into());
+            self.reject_by_route(call, &header, quote.bytes(), error.into());
         }
     }
 
     /// As [`Dataplane::reject_packet`], for a packet whose interface is found by the route to its source.
-    pub(super) fn reject_distant(
+    pub(super) fn reject_by_route(
         &mut self,
         call: &mut Call<'_>,
         header: &Header,
@@ -182,7 +189,7 @@ impl Dataplane {
         };
         let Some((id, flow_direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) else {
             // Packets that the host stack sends to the LAN belong to no flow.
-            let is_for_host = direction == NatDirection::Hairpin;
+            let is_for_host = direction == NatDirection::HairpinOut;
             return if is_for_host {
                 Verdict::Local(LocalClass::Stack)
             } else {
@@ -195,7 +202,7 @@ impl Dataplane {
         }
         let (translation, egress) = (flow.translation(flow_direction), flow.egress(flow_direction));
         // A router between the inside host and the gateway would give away an inside address as the error's source.
-        let is_from_outside = matches!(direction, NatDirection::Input | NatDirection::HairpinInput);
+        let is_from_outside = matches!(direction, NatDirection::Inbound | NatDirection::HairpinIn);
         let source = if is_from_outside { header.source } else { translation.source.address };
         let destination = translation.destination;
         let hop = match self.route_out(

@@ -47,7 +47,7 @@ impl Dataplane {
             self.clamp_mss(route.interface, header, frame);
         }
         if route.role == Role::Outside && self.config.mode.translates() {
-            return self.nat(cx, NatDirection::Output, header, frame);
+            return self.nat(cx, NatDirection::Outbound, header, frame);
         }
         let mtu = self.facts.of(route.interface).mtu;
         if let Err(reason) = self.check_hop(cx.call, cx.ingress, mtu, header, frame) {

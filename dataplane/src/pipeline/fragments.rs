@@ -33,7 +33,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
         let key = FragmentKey::new(self.entered_by(direction, cx.ingress), header);
-        if !header.is_first_fragment() {
+        if !header.has_transport_header() {
             return match self.fragments.later(cx.call.now, &key, cx.ingress, frame) {
                 LaterFragment::Known(action) => self.apply_action(cx, direction, &action, header, frame),
                 LaterFragment::Held => Verdict::Hold,
@@ -148,7 +148,7 @@ impl Dataplane {
             // The frame's fragments went out.
             Verdict::Consumed => return counters.held_transmitted(),
             Verdict::Pending => {
-                debug_assert!(false, "a stage has decided");
+                debug_assert!(false, "no stage returns Verdict::Pending");
                 return counters.held_dropped(DropReason::InternalError);
             }
         };

@@ -1,10 +1,10 @@
 //! Hairpin: LAN hosts that reach one another at the WAN address. (RFC 4787, REQ-9; RFC 5382, REQ-8)
 //!
-//! ```text
-//!                  out: NatDirection::Hairpin                    in: NatDirection::HairpinInput
-//!   client ──▶ client → external e, is ──▶ external c → external e ──▶ external c → server ──▶ server
-//!              rewritten to come from c        (goes nowhere)            (nothing but an inbound packet)
-//! ```
+//! | packet                                            | source             | destination        |
+//! |---------------------------------------------------|--------------------|--------------------|
+//! | as the client sends it                            | client             | external port e    |
+//! | after the client's flow ([`NatDirection::HairpinOut`]), not transmitted | external port c | external port e |
+//! | after the server's flow ([`NatDirection::HairpinIn`]), sent to the server | external port c | server |
 //!
 //! The packet goes out to the WAN address by a flow of the client, and comes in again by a flow of the server, so
 //! that each host sees the other as the internet sees it. The packet makes one hop; its time to live and its size are
@@ -64,7 +64,7 @@ impl Dataplane {
     /// The inbound half of a hairpin.
     pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match packet::parse(frame) {
-            Ok(header) => self.nat(cx, NatDirection::HairpinInput, &header, frame),
+            Ok(header) => self.nat(cx, NatDirection::HairpinIn, &header, frame),
             Err(reason) => Verdict::Drop(reason),
         }
     }
@@ -76,14 +76,14 @@ impl Dataplane {
         arrival: Arrival<'_>,
         key: &FlowKey,
     ) -> HairpinTarget {
-        let open = &self.config.firewall.v4;
+        let rules = &self.config.firewall.v4;
         let port = key.destination.port;
         if packet::is_echo_request(arrival.header, arrival.frame)
-            || firewall::is_wan_service(open, key.protocol, port)
+            || firewall::is_wan_service(rules, key.protocol, port)
         {
             return HairpinTarget::Gateway;
         }
-        if firewall::hairpin_target(open, key.protocol, port).is_some() {
+        if firewall::hairpin_target(rules, key.protocol, port).is_some() {
             return HairpinTarget::Inside;
         }
         match stage {
@@ -103,14 +103,14 @@ impl Dataplane {
 
     /// The LAN host that a packet with `key` from the LAN is for; `None` if the packet is for the gateway.
     pub(super) fn hairpin_server(&self, key: &FlowKey) -> Option<Server> {
-        let open = &self.config.firewall.v4;
-        if firewall::is_wan_service(open, key.protocol, key.destination.port) {
+        let rules = &self.config.firewall.v4;
+        if firewall::is_wan_service(rules, key.protocol, key.destination.port) {
             return None;
         }
-        match firewall::hairpin_target(open, key.protocol, key.destination.port) {
-            Some(target) => Some(Server::seen_as(target, key.destination)),
+        match firewall::hairpin_target(rules, key.protocol, key.destination.port) {
+            Some(target) => Some(Server::static_mapping(target, key.destination)),
             None => {
-                self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Host).map(|(to, _)| to)
+                self.mapped_or_default(key).filter(|(_, egress)| *egress != Egress::Stack).map(|(to, _)| to)
             }
         }
     }
@@ -124,7 +124,7 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Verdict {
         let key = match packet::content(header, frame) {
-            Ok(Content::Conversation(key, _)) if direction == NatDirection::Hairpin => key,
+            Ok(Content::Conversation(key, _)) if direction == NatDirection::HairpinOut => key,
             Err(reason) => return Verdict::Drop(reason),
             _ => return Verdict::Drop(DropReason::WorkerChanged),
         };
@@ -155,7 +155,7 @@ impl Dataplane {
         quote: &Quote,
         error: DeliveryError,
     ) {
-        let ingress = Handoff { origin: Origin::Host, stage: HandoffStage::ErrorBack(error) }.into();
+        let ingress = Handoff { origin: Origin::Stack, stage: HandoffStage::ErrorBack(error) }.into();
         let is_made = call.spare.make(ingress, Verdict::HandOver(worker), |buffer| {
             let packet = buffer.get_mut(ethernet::Header::LEN..)?.get_mut(..quote.bytes().len())?;
             packet.copy_from_slice(quote.bytes());

@@ -2,7 +2,7 @@
 
 use crate::shard::Shard;
 
-/// IPv4 identifications that no other dataplane of the gateway gives. (RFC 6864, section 4.1)
+/// IPv4 identifications that no other dataplane of the gateway gives. (RFC 6864, section 4.3)
 #[derive(Debug)]
 pub(super) struct Identifications {
     /// The first identification of this shard, and their number.
@@ -41,9 +41,9 @@ mod tests {
         Shard::new(index, count).expect("one of them")
     }
 
-    /// RFC 6864: Identifications of two workers never meet.
+    /// RFC 6864, section 4.3: Identifications of two workers never meet.
     #[test]
-    fn rfc6864_4_1_identifications_of_two_workers_never_meet() {
+    fn rfc6864_4_3_identifications_of_two_workers_never_meet() {
         for count in [1, 3, 16] {
             let mut given = vec![None; 1 << 16];
             for index in 0..count {

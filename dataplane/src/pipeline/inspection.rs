@@ -64,7 +64,7 @@ impl Dataplane {
         if packet.sender_mac != header.source {
             return Some(DropReason::ArpInspection);
         }
-        if self.networks.on(interface).iter().any(|network| network.own() == packet.sender_ip) {
+        if self.networks.on(interface).iter().any(|network| network.own_address() == packet.sender_ip) {
             // The conflict is counted and the address defended as without inspection.
             self.arp_input(cx, interface, frame);
             return Some(DropReason::ArpInspection);
@@ -90,7 +90,7 @@ fn is_from_dhcp_server(frame: &Frame) -> bool {
     const REPLY: u8 = 2;
     let packet = frame.packet();
     let Ok(header) = ipv4::Header::parse(packet) else { return false };
-    if header.protocol != Protocol::UDP || !header.is_first_fragment() {
+    if header.protocol != Protocol::UDP || !header.has_transport_header() {
         return false;
     }
     match *header.payload(packet) {

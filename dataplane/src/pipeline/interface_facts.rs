@@ -1,7 +1,5 @@
 //! The properties of the gateway's interfaces that the packet path needs, for any address family.
 
-use core::ops::Range;
-
 use gatepost_ground::{InterfaceId, MacAddr, Role};
 
 use crate::config::{Config, Interface};
@@ -28,7 +26,8 @@ pub(super) struct InterfaceFacts {
     /// The gateway's hardware addresses.
     macs: Box<[MacAddr]>,
     mac_filter: OctetFilter,
-    inside_mtus: Range<u16>,
+    /// The smallest and the largest MTU of the inside interfaces.
+    inside_mtus: [u16; 2],
 }
 
 impl InterfaceFacts {
@@ -44,7 +43,7 @@ impl InterfaceFacts {
             facts,
             mac_filter: OctetFilter::of(macs.iter().map(|mac| mac.0[5])),
             macs,
-            inside_mtus: mtus().min().unwrap_or(0)..mtus().max().unwrap_or(0),
+            inside_mtus: [mtus().min().unwrap_or(0), mtus().max().unwrap_or(0)],
         }
     }
 
@@ -60,9 +59,15 @@ impl InterfaceFacts {
         self.mac_filter.may_have(mac.0[5]) && self.macs.contains(&mac)
     }
 
-    /// The smallest and the largest MTU of the inside interfaces.
+    /// The smallest MTU of the inside interfaces.
     #[inline]
-    pub(super) fn inside_mtus(&self) -> Range<u16> {
-        self.inside_mtus.clone()
+    pub(super) fn inside_mtu_min(&self) -> u16 {
+        self.inside_mtus[0]
+    }
+
+    /// The largest MTU of the inside interfaces.
+    #[inline]
+    pub(super) fn inside_mtu_max(&self) -> u16 {
+        self.inside_mtus[1]
     }
 }

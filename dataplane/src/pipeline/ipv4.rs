@@ -64,10 +64,10 @@ impl Dataplane {
                 Verdict::Drop(DropReason::LanNotReachable)
             }
             (Role::Outside, Some(Role::Outside)) if self.config.mode.translates() => {
-                self.nat(cx, NatDirection::Input, header, frame)
+                self.nat(cx, NatDirection::Inbound, header, frame)
             }
             (Role::Inside, Some(Role::Outside)) if self.config.mode.translates() => {
-                self.nat(cx, NatDirection::Hairpin, header, frame)
+                self.nat(cx, NatDirection::HairpinOut, header, frame)
             }
             (_, Some(_)) => self.local_input(cx, header, frame),
         }
@@ -92,7 +92,7 @@ impl Dataplane {
         let is_ours = || {
             header.destination == Ipv4Addr::BROADCAST
                 || self.networks.on(interface).iter().any(|network| {
-                    network.is_broadcast(header.destination) || network.own() == header.destination
+                    network.is_broadcast(header.destination) || network.own_address() == header.destination
                 })
         };
         match role {
@@ -115,9 +115,9 @@ impl Dataplane {
     #[inline]
     pub(super) fn clamp_mss(&self, outside: InterfaceId, header: &Header, frame: &mut Frame) {
         let mtu = self.facts.of(outside).mtu;
-        if mtu >= self.facts.inside_mtus().end
+        if mtu >= self.facts.inside_mtu_max()
             || header.protocol != Protocol::TCP
-            || !header.is_first_fragment()
+            || !header.has_transport_header()
         {
             return;
         }
@@ -142,8 +142,8 @@ impl Dataplane {
         if !AddressKind::of(header.source).may_be_source() || source.is_broadcast {
             return Err(DropReason::Martian);
         }
-        // BCP 38
-        let is_beyond = match role {
+        // RFC 2827, section 3
+        let is_source_plausible = match role {
             // In LAN-only mode the gateway is an ordinary host, which gets packets from anywhere through the LAN's
             // router.
             Role::Inside => {
@@ -151,7 +151,7 @@ impl Dataplane {
             }
             Role::Outside => !self.networks.is_inside(header.source),
         };
-        if !is_beyond || source.own.is_some() {
+        if !is_source_plausible || source.own.is_some() {
             return Err(DropReason::SpoofedSource);
         }
         let destination = self.networks.address_facts(header.destination);

@@ -79,12 +79,12 @@ impl Dataplane {
         if is_reserved_group(header.destination) {
             return Verdict::Drop(DropReason::ReservedGroupAddress);
         }
-        let own = self.network_input(cx, (interface, role), Cast::Group, header, frame);
+        let verdict = self.network_input(cx, (interface, role), Cast::Group, header, frame);
         let others = self.links.others(interface, port);
         if others.is_empty() {
-            return own;
+            return verdict;
         }
-        let local = match own {
+        let local = match verdict {
             Verdict::Local(class) => Some(class),
             _ => None,
         };

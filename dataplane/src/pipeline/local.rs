@@ -77,7 +77,7 @@ impl Dataplane {
             && header.is_fragment()
             && self.networks.own_role(header.source) == Some(Role::Outside);
         if route.role == Role::Outside && self.config.mode.translates() && !is_echo_reply {
-            self.nat(cx, NatDirection::HostOutput, &header, frame)
+            self.nat(cx, NatDirection::OutboundOwn, &header, frame)
         } else {
             self.egress(cx.call, route, header.destination, frame)
         }

@@ -3,15 +3,18 @@
 //! # Theory of operation
 //!
 //! ```text
-//!  port ──▶ link ─┬─▶ bridge ─────────────────────────────────────────────▶ verdict
+//!  port ──▶ link ─┬─▶ bridge ──────────────────────────────────────────────────────▶ verdict
 //!                 ├─▶ arp ──▶ neighbours
-//!                 └─▶ ipv4 ─┬─▶ local ──▶ host stack, or an echo reply ─┐
-//!                           ├─▶ forward ──────────────┬─────────────────┼─▶ egress ──▶ verdict
-//!                           └─▶ steer ─┬─▶ nat ──▶ flows ─────────────┘
-//!                                ▲     │    ▲  │
-//!                                │     │    └──┘ hairpin
-//!                                │     └─▶ another worker
-//!  host stack ──▶ local ─────────┴──────────────────────────────────────┘
+//!                 └─▶ ipv4 ─┬─▶ local ─┬─▶ host stack
+//!                           │          └─▶ echo reply ───────────────────┐
+//!                           ├─▶ forward ─┬─ without NAT ─────────────────┼─▶ egress ──▶ verdict
+//!                           │            └─ LAN to WAN ─┐                │
+//!                           └─ to the WAN address ──────┼─▶ nat ─▶ flows ┤
+//!                                                       │   │ ▲ └──┐     │
+//!                                                       │   │ └ hairpin  │
+//!                                                       │   └▶ steer ──▶ another worker
+//!  host stack ──▶ local ─┬─ to the WAN, with NAT ───────┘                │
+//!                        └─ else ────────────────────────────────────────┘
 //! ```
 //!
 //! Each stage is a file or a folder with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`,
@@ -26,9 +29,9 @@
 //! The [`Counters`] count exactly one verdict for every frame handed in. A held frame is counted again when it is
 //! released or dropped.
 //!
-//! With several workers, each has a dataplane with its [`Shard`]. `steer` finds the owner of a packet that NAT
-//! translates; all other packets are handled by the worker that receives them. With a single worker, `steer` is a
-//! branch that is never taken.
+//! With several workers, each has a dataplane with its [`Shard`]. `nat` calls `steer`, which finds the owner of a
+//! packet and hands the packet over. The worker that receives any other packet handles it. With a single worker, `nat`
+//! does not call `steer`.
 //!
 //! The dataplane does not do IPv6, IPv4 multicast, ICMP redirects, reassembly (the host stack reassembles its own
 //! packets) or application gateways in NAT.
@@ -150,7 +153,7 @@ pub struct Dataplane {
 
 /// The frames of a batch whose flows are prefetched before the first of them is processed: enough to wait for memory
 /// only once, and few enough that the first flow is still in the nearest cache.
-const PREFETCH_BATCH: usize = 32;
+const PREFETCH_CHUNK: usize = 32;
 
 impl Dataplane {
     /// The dataplane of `shard`, with empty tables. The secret `seed`, the same for all shards of a gateway, keys the
@@ -238,7 +241,7 @@ impl Dataplane {
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, spare, output) = batch.split();
         let mut call = Call { now, output, spare };
-        for chunk in slots.chunks_mut(PREFETCH_BATCH) {
+        for chunk in slots.chunks_mut(PREFETCH_CHUNK) {
             let hashes = self.fetch_flows(chunk);
             let mut done = 0;
             while done < chunk.len() {
@@ -384,14 +387,14 @@ impl Dataplane {
                 self.counters.count(slot.verdict);
                 self.counters.was_taken_over();
             }
-            Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => self.counters.count(slot.verdict),
+            Ingress::Port(_) | Ingress::Stack | Ingress::RawFrame(_) => self.counters.count(slot.verdict),
         }
     }
 
     /// Computes the flow keys of a chunk of frames, and prefetches their flows.
     #[inline]
-    fn fetch_flows(&self, chunk: &[Slot]) -> [Option<KeyHash>; PREFETCH_BATCH] {
-        let mut hashes = [None; PREFETCH_BATCH];
+    fn fetch_flows(&self, chunk: &[Slot]) -> [Option<KeyHash>; PREFETCH_CHUNK] {
+        let mut hashes = [None; PREFETCH_CHUNK];
         if self.flows.is_empty() {
             return hashes;
         }
@@ -408,10 +411,10 @@ impl Dataplane {
     fn frame(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
         match cx.ingress {
             Ingress::Port(port) => self.link_input(cx, port, frame),
-            Ingress::Host => self.host_packet(cx, frame),
-            Ingress::HostRaw(interface) => self.host_frame(cx.call, interface, frame),
+            Ingress::Stack => self.host_packet(cx, frame),
+            Ingress::RawFrame(interface) => self.host_frame(cx.call, interface, frame),
             Ingress::HandedOver(_) | Ingress::ArpCopy(_) => {
-                debug_assert!(false, "it has entered again");
+                debug_assert!(false, "accept_handoff has replaced this ingress");
                 Verdict::Drop(DropReason::InternalError)
             }
         }
@@ -422,7 +425,7 @@ impl Dataplane {
         while let Some(quote) = self.syn_rejects.pop_due(call.now) {
             let Ok(syn) = Embedded::of_packet(quote.bytes()) else { continue };
             if self.flows.lookup(&reply_key(&syn).reversed()).is_none() {
-                self.reject_distant(call, &syn.header, quote.bytes(), IcmpError::PortUnreachable);
+                self.reject_by_route(call, &syn.header, quote.bytes(), IcmpError::PortUnreachable);
             }
         }
     }

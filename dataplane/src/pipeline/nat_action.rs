@@ -14,32 +14,32 @@ use crate::route::Route;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NatDirection {
     /// From the LAN to the WAN.
-    Output,
+    Outbound,
     /// From the gateway's own host stack to the WAN.
-    HostOutput,
+    OutboundOwn,
     /// From the WAN to the WAN address.
-    Input,
+    Inbound,
     /// From the LAN to the WAN address.
-    Hairpin,
+    HairpinOut,
     /// From the WAN address to itself: the inbound half of a packet whose outbound half was
-    /// [`NatDirection::Hairpin`].
-    HairpinInput,
+    /// [`NatDirection::HairpinOut`].
+    HairpinIn,
 }
 
 impl NatDirection {
     /// Where replies to the packet's sender go.
     pub(super) fn back(self) -> Egress {
         match self {
-            Self::Output | Self::Hairpin => Egress::To(Role::Inside),
-            Self::Input => Egress::To(Role::Outside),
-            Self::HostOutput => Egress::Host,
-            Self::HairpinInput => Egress::External,
+            Self::Outbound | Self::HairpinOut => Egress::To(Role::Inside),
+            Self::Inbound => Egress::To(Role::Outside),
+            Self::OutboundOwn => Egress::Stack,
+            Self::HairpinIn => Egress::Hairpin,
         }
     }
 
     /// Whether the gateway itself sends the packet, so that no interface received it.
     pub(super) fn is_from_gateway(self) -> bool {
-        matches!(self, Self::HostOutput | Self::HairpinInput)
+        matches!(self, Self::OutboundOwn | Self::HairpinIn)
     }
 }
 
@@ -71,9 +71,9 @@ pub(super) enum Hop {
     /// Out by this route.
     To(Route),
     /// To the host stack.
-    Host,
-    /// To the WAN address, where the packet comes in again (hairpin).
-    External,
+    Stack,
+    /// To the WAN address, where the packet comes in again.
+    Hairpin,
 }
 
 /// How a packet is rewritten, and where the rewritten packet goes.

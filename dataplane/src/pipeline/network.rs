@@ -30,8 +30,8 @@ pub(super) struct Networks<A: Address = Ipv4Addr> {
 /// What an address is to the gateway's networks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AddressFacts {
-    /// The role of the interface whose own address it is, or whose network's any-router address; `None` for any other
-    /// address.
+    /// The role of the interface whose own address it is, or whose network's Subnet-Router anycast address (RFC 4291,
+    /// section 2.6.1); `None` for any other address.
     pub(super) own: Option<Role>,
     /// Whether it is the broadcast address of a network.
     pub(super) is_broadcast: bool,
@@ -87,7 +87,7 @@ impl<A: Address> Networks<A> {
         networks.iter().find(|network| network.contains(address)).or(networks.first())
     }
 
-    /// Whether `address` is the gateway's own or a broadcast address.
+    /// What `address` is to the gateway's networks: an own address, a broadcast address or neither.
     #[inline]
     pub(super) fn address_facts(&self, address: A) -> AddressFacts {
         if !self.special_filter.may_have(address.last_octet()) {
@@ -111,8 +111,8 @@ impl<A: Address> Networks<A> {
         self.inside.iter().any(|network| network.contains(address))
     }
 
-    /// Whether one of the networks has `address`.
-    pub(super) fn is_near(&self, address: A) -> bool {
+    /// Whether `address` is on-link: in one of the networks.
+    pub(super) fn is_on_link(&self, address: A) -> bool {
         self.all.iter().any(|network| network.contains(address))
     }
 
@@ -158,7 +158,7 @@ fn external<A: Family>(config: &Config, all: &[Network<A>], id: InterfaceId) -> 
     let gateway = A::gateway(&config.interfaces.get(id.index())?.gateway);
     let outside = || all.iter().filter(|network| network.interface == id && network.role == Role::Outside);
     let nearest = gateway.and_then(|gateway| outside().find(|network| network.contains(gateway)));
-    nearest.or(outside().next()).map(Network::own)
+    nearest.or(outside().next()).map(Network::own_address)
 }
 
 fn has_several_outside<A: Address>(all: &[Network<A>]) -> bool {
@@ -172,7 +172,7 @@ pub(super) struct Network<A: Address = Ipv4Addr> {
     own: A,
     network: A::Bits,
     mask: A::Bits,
-    ends: EdgeAddresses,
+    edges: EdgeAddresses,
     interface: InterfaceId,
     role: Role,
 }
@@ -181,10 +181,10 @@ impl<A: Address> Network<A> {
     fn of_address(net: A::Net, interface: InterfaceId, role: Role) -> Self {
         let (own, prefix_len) = A::split_net(net);
         let mask = A::mask(prefix_len);
-        Self { own, network: own.bits() & mask, mask, ends: A::edges_of(prefix_len), interface, role }
+        Self { own, network: own.bits() & mask, mask, edges: A::edges_of(prefix_len), interface, role }
     }
 
-    /// The addresses in the network that no other host has.
+    /// The own address and the two edge addresses of the network, whose meaning [`EdgeAddresses`] decides.
     fn special(&self) -> [A; 3] {
         [self.own, self.first(), self.last()]
     }
@@ -197,14 +197,14 @@ impl<A: Address> Network<A> {
         A::from_bits(self.network | !self.mask)
     }
 
-    /// Whether `address` is the gateway's own or the network's any-router address.
+    /// Whether `address` is the gateway's own or the network's Subnet-Router anycast address.
     fn is_own(&self, address: A) -> bool {
-        address == self.own || (self.ends == EdgeAddresses::AnyRouter && address == self.first())
+        address == self.own || (self.edges == EdgeAddresses::SubnetRouterAnycast && address == self.first())
     }
 
     /// The gateway's own address in the network.
     #[inline]
-    pub(super) fn own(&self) -> A {
+    pub(super) fn own_address(&self) -> A {
         self.own
     }
 
@@ -222,7 +222,7 @@ impl<A: Address> Network<A> {
     /// zeros). (RFC 1812, section 4.2.3.1)
     #[inline]
     pub(super) fn is_broadcast(&self, address: A) -> bool {
-        self.ends == EdgeAddresses::AllHosts && (address == self.first() || address == self.last())
+        self.edges == EdgeAddresses::Broadcast && (address == self.first() || address == self.last())
     }
 }
 
@@ -232,8 +232,8 @@ mod tests {
 
     use super::*;
     use crate::config::Gateways;
-    use crate::config::testing::{self, config_with_long};
-    use crate::key::testing::long;
+    use crate::config::testing::{self, config_of_both_families};
+    use crate::key::testing::v6;
 
     fn network(text: &str) -> Network {
         Network::of_address(text.parse().expect("a network"), InterfaceId(0), Role::Inside)
@@ -246,7 +246,7 @@ mod tests {
     #[test]
     fn a_network_knows_its_own() {
         let network = network("192.168.1.1/24");
-        assert_eq!(network.own(), address("192.168.1.1"));
+        assert_eq!(network.own_address(), address("192.168.1.1"));
         assert!(network.contains(address("192.168.1.200")) && !network.contains(address("192.168.2.1")));
     }
 
@@ -259,9 +259,9 @@ mod tests {
         }
     }
 
-    /// RFC 3021: A network of two has no broadcast.
+    /// RFC 3021, section 2.1: A network of two has no broadcast.
     #[test]
-    fn rfc3021_a_network_of_two_has_no_broadcast() {
+    fn rfc3021_2_1_a_network_of_two_has_no_broadcast() {
         for text in ["10.0.0.0", "10.0.0.1"] {
             assert!(!network("10.0.0.0/31").is_broadcast(address(text)));
         }
@@ -271,31 +271,31 @@ mod tests {
 
     #[test]
     fn networks_of_ipv6_stand_beside_those_of_ipv4() {
-        let config = config_with_long();
-        let (short, networks) =
+        let config = config_of_both_families();
+        let (v4, networks) =
             (Networks::<Ipv4Addr>::of_config(&config), Networks::<Ipv6Addr>::of_config(&config));
-        assert_eq!((short.all().len(), networks.all().len()), (1, 4));
-        assert!(networks.is_inside(long(7, 20)) && !networks.is_inside(long(1, 20)));
-        assert!(networks.is_on_inside(InterfaceId(0), long(7, 20)) && networks.is_near(long(2, 20)));
-        assert_eq!(networks.own_role(long(7, 1)), Some(Role::Inside));
-        assert_eq!(networks.own_role(long(2, 0x10)), Some(Role::Outside));
-        assert_eq!((networks.own_role(long(7, 2)), networks.own_role(long(7, 0x41))), (None, None));
-        assert_eq!(networks.outside_of(long(2, 0x10)), Some(InterfaceId(2)));
+        assert_eq!((v4.all().len(), networks.all().len()), (1, 4));
+        assert!(networks.is_inside(v6(7, 20)) && !networks.is_inside(v6(1, 20)));
+        assert!(networks.is_on_inside(InterfaceId(0), v6(7, 20)) && networks.is_on_link(v6(2, 20)));
+        assert_eq!(networks.own_role(v6(7, 1)), Some(Role::Inside));
+        assert_eq!(networks.own_role(v6(2, 0x10)), Some(Role::Outside));
+        assert_eq!((networks.own_role(v6(7, 2)), networks.own_role(v6(7, 0x41))), (None, None));
+        assert_eq!(networks.outside_of(v6(2, 0x10)), Some(InterfaceId(2)));
         let towards =
-            |interface, address| networks.towards(InterfaceId(interface), address).map(Network::own);
-        assert_eq!(towards(1, long(3, 0x11)), Some(long(3, 0x10)));
-        assert_eq!(towards(1, long(9, 9)), Some(long(1, 0x10)));
-        assert!(networks.has_several_outside() && !short.has_several_outside());
+            |interface, address| networks.towards(InterfaceId(interface), address).map(Network::own_address);
+        assert_eq!(towards(1, v6(3, 0x11)), Some(v6(3, 0x10)));
+        assert_eq!(towards(1, v6(9, 9)), Some(v6(1, 0x10)));
+        assert!(networks.has_several_outside() && !v4.has_several_outside());
     }
 
     /// RFC 4291, section 2.6.1: A router is asked by the address of any router of its network.
     #[test]
     fn rfc4291_2_6_1_a_networks_first_address_is_its_routers() {
-        let networks = Networks::<Ipv6Addr>::of_config(&config_with_long());
-        assert_eq!(networks.own_role(long(7, 0)), Some(Role::Inside));
-        assert_eq!(networks.own_role(long(1, 0)), Some(Role::Outside));
-        let last = Ipv6Addr::from_bits(long(7, 0).to_bits() | u128::from(u64::MAX));
-        for address in [long(7, 0), last] {
+        let networks = Networks::<Ipv6Addr>::of_config(&config_of_both_families());
+        assert_eq!(networks.own_role(v6(7, 0)), Some(Role::Inside));
+        assert_eq!(networks.own_role(v6(1, 0)), Some(Role::Outside));
+        let last = Ipv6Addr::from_bits(v6(7, 0).to_bits() | u128::from(u64::MAX));
+        for address in [v6(7, 0), last] {
             assert!(!networks.is_broadcast(address), "{address}: there are no broadcasts");
         }
         assert_eq!(networks.own_role(last), None);
@@ -309,7 +309,7 @@ mod tests {
             config.interfaces[1].addresses = Some(own.parse().expect("a network")).into();
             config
         };
-        let own_role = |own| Networks::<Ipv6Addr>::of_config(&config(own)).own_role(long(3, 0x10));
+        let own_role = |own| Networks::<Ipv6Addr>::of_config(&config(own)).own_role(v6(3, 0x10));
         assert_eq!(own_role("2001:db8:3::11/127"), None);
         assert_eq!(own_role("2001:db8:3::11/126"), Some(Role::Outside));
     }
@@ -320,40 +320,36 @@ mod tests {
         let nets = ["203.0.113.10/32", "198.51.100.6/31", "2001:db8:1::10/128", "2001:db8:3::10/127"];
         config.interfaces[1].addresses = nets.map(|net| net.parse().expect("a network")).into();
         let id = InterfaceId(1);
-        let short = Networks::<Ipv4Addr>::of_config(&config);
+        let v4 = Networks::<Ipv4Addr>::of_config(&config);
         for (to, from) in [("198.51.100.7", "198.51.100.6"), ("203.0.113.11", "203.0.113.10")] {
-            assert_eq!(short.towards(id, address(to)).map(Network::own), Some(address(from)));
-            assert_eq!(
-                (short.own_role(address(from)), short.own_role(address(to))),
-                (Some(Role::Outside), None)
-            );
-            assert!(!short.is_broadcast(address(to)) && !short.is_broadcast(address(from)));
+            assert_eq!(v4.towards(id, address(to)).map(Network::own_address), Some(address(from)));
+            assert_eq!((v4.own_role(address(from)), v4.own_role(address(to))), (Some(Role::Outside), None));
+            assert!(!v4.is_broadcast(address(to)) && !v4.is_broadcast(address(from)));
         }
         let networks = Networks::<Ipv6Addr>::of_config(&config);
         for network in [3, 1] {
-            let (to, from) = (long(network, 0x11), long(network, 0x10));
-            assert_eq!(networks.towards(id, to).map(Network::own), Some(from));
+            let (to, from) = (v6(network, 0x11), v6(network, 0x10));
+            assert_eq!(networks.towards(id, to).map(Network::own_address), Some(from));
             assert_eq!((networks.own_role(from), networks.own_role(to)), (Some(Role::Outside), None));
         }
-        assert!(short.is_near(address("198.51.100.7")) && !short.is_near(address("203.0.113.11")));
-        assert!(networks.is_near(long(3, 0x11)) && !networks.is_near(long(1, 0x11)));
+        assert!(v4.is_on_link(address("198.51.100.7")) && !v4.is_on_link(address("203.0.113.11")));
+        assert!(networks.is_on_link(v6(3, 0x11)) && !networks.is_on_link(v6(1, 0x11)));
     }
 
     #[test]
     fn each_family_is_seen_at_its_address_in_its_routers_network() {
-        let mut config = config_with_long();
+        let mut config = config_of_both_families();
         let outside = &mut config.interfaces[1];
         let nets = ["203.0.113.10/24", "198.51.100.10/24", "2001:db8:1::10/64", "2001:db8:5::10/64"];
         outside.addresses = nets.map(|net| net.parse().expect("a network")).into();
-        outside.gateway = Gateways { v4: Some(address("198.51.100.1")), v6: Some(long(5, 1)) };
+        outside.gateway = Gateways { v4: Some(address("198.51.100.1")), v6: Some(v6(5, 1)) };
         let of_interface = |config: &Config| {
-            let (short, long) =
-                (Networks::<Ipv4Addr>::of_config(config), Networks::<Ipv6Addr>::of_config(config));
-            (short.external_of(InterfaceId(1)), long.external_of(InterfaceId(1)))
+            let (v4, v6) = (Networks::<Ipv4Addr>::of_config(config), Networks::<Ipv6Addr>::of_config(config));
+            (v4.external_of(InterfaceId(1)), v6.external_of(InterfaceId(1)))
         };
-        assert_eq!(of_interface(&config), (Some(address("198.51.100.10")), Some(long(5, 0x10))));
+        assert_eq!(of_interface(&config), (Some(address("198.51.100.10")), Some(v6(5, 0x10))));
         config.interfaces[1].gateway.v6 = None;
-        assert_eq!(of_interface(&config), (Some(address("198.51.100.10")), Some(long(1, 0x10))));
+        assert_eq!(of_interface(&config), (Some(address("198.51.100.10")), Some(v6(1, 0x10))));
         assert_eq!(Networks::<Ipv6Addr>::of_config(&config).external_of(InterfaceId(0)), None, "inside");
     }
 }

@@ -1,5 +1,5 @@
-//! Routes that depend on the source: a provider accepts only packets from its own addresses (BCP 38), so a packet
-//! with the gateway's address on one outside interface leaves by that interface.
+//! Routes that depend on the source: a provider accepts only packets from its own addresses (RFC 2827, section 3), so a
+//! packet with the gateway's address on one outside interface leaves by that interface.
 
 use core::net::Ipv4Addr;
 
@@ -63,20 +63,19 @@ mod tests {
     use gatepost_ground::InterfaceId;
 
     use super::*;
-    use crate::config::testing::config_with_long;
-    use crate::key::testing::long;
+    use crate::config::testing::config_of_both_families;
+    use crate::key::testing::v6;
 
     #[test]
     fn the_source_decides_between_two_providers_of_ipv6() {
-        let config = config_with_long();
+        let config = config_of_both_families();
         let (routes, networks) = (Routes::<Ipv6Addr>::of_config(&config), Networks::of_config(&config));
         let interface = |source| {
-            route_from(&routes, &networks, source, long(0xff, 1))
-                .map(|route| (route.interface, route.gateway))
+            route_from(&routes, &networks, source, v6(0xff, 1)).map(|route| (route.interface, route.gateway))
         };
-        let (first, second) = ((InterfaceId(1), Some(long(1, 1))), (InterfaceId(2), Some(long(2, 1))));
-        assert_eq!(interface(long(1, 0x10)), Some(first));
-        assert_eq!(interface(long(2, 0x10)), Some(second));
-        assert_eq!(interface(long(7, 20)), Some(first), "an inside host's address says nothing");
+        let (first, second) = ((InterfaceId(1), Some(v6(1, 1))), (InterfaceId(2), Some(v6(2, 1))));
+        assert_eq!(interface(v6(1, 0x10)), Some(first));
+        assert_eq!(interface(v6(2, 0x10)), Some(second));
+        assert_eq!(interface(v6(7, 20)), Some(first), "an inside host's address says nothing");
     }
 }

@@ -12,11 +12,11 @@ use super::context::Call;
 use super::egress::send_arp;
 use super::network::Network;
 
-/// The least time between two answers to a conflict. (RFC 5227, section 1.1: DEFEND_INTERVAL)
+/// The least time between two answers to a conflict, DEFEND_INTERVAL. (RFC 5227, section 1.1)
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
-/// The number of announcements of a new address. (RFC 5227, section 1.1: ANNOUNCE_NUM)
+/// The number of announcements of a new address, ANNOUNCE_NUM. (RFC 5227, section 1.1)
 const ANNOUNCEMENTS: u8 = 2;
-/// The time between two announcements. (RFC 5227, section 1.1: ANNOUNCE_INTERVAL)
+/// The time between two announcements, ANNOUNCE_INTERVAL. (RFC 5227, section 1.1)
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// One of the gateway's own addresses, with its remaining announcements and the time until which conflicts are not
@@ -60,14 +60,15 @@ impl Dataplane {
         self.own_addresses = self.networks.all().iter().map(of_network).collect();
     }
 
-    /// Announces the gateway's address `own`, which another host claims, at most once in [`DEFEND_INTERVAL`]. Two
-    /// gateways that answered every claim would cause a storm. (RFC 5227, section 2.4 (b))
+    /// Announces the gateway's address `own`, which another host claims, at most once in [`DEFEND_INTERVAL`]: two
+    /// gateways that answered every claim would cause a storm. The gateway defends its address indefinitely, option
+    /// (c). (RFC 5227, section 2.4)
     pub(super) fn defend(&mut self, call: &mut Call<'_>, interface: InterfaceId, own: Ipv4Addr) {
         if !self.shard.is_first() {
             return;
         }
         let of_interface = |address: &&mut OwnAddress| {
-            address.network.interface() == interface && address.network.own() == own
+            address.network.interface() == interface && address.network.own_address() == own
         };
         let Some(address) = self.own_addresses.iter_mut().find(of_interface) else { return };
         if call.now < address.defended_until {
@@ -83,7 +84,7 @@ impl Dataplane {
             let address = &mut self.own_addresses[index];
             if address.due.is_some_and(|due| due <= call.now) {
                 address.announced(call.now);
-                let (interface, own) = (address.network.interface(), address.network.own());
+                let (interface, own) = (address.network.interface(), address.network.own_address());
                 self.announce(call, interface, own);
             }
         }

@@ -64,7 +64,8 @@ pub(super) fn content(header: &Header, frame: &Frame) -> Result<Content, DropRea
             match message.kind {
                 kind if kind.is_query() => (Transport::IcmpQuery, message.identifier(), 0),
                 kind if kind.is_query_reply() => (Transport::IcmpReply, 0, message.identifier()),
-                // These errors have no meaning beyond their link. // RFC 6633, RFC 1812, section 5.2.7.2
+                // Source Quench is deprecated; a Redirect is for the hosts of its own link only.
+                // RFC 6633, section 4; RFC 1812, section 5.2.7.2
                 icmpv4::Type::SOURCE_QUENCH | icmpv4::Type::REDIRECT => {
                     return Err(DropReason::ProtocolUnsupported);
                 }
@@ -119,7 +120,7 @@ pub(super) fn verify_checksum(header: &Header, frame: &Frame) -> Result<(), Drop
 /// Whether a packet is an echo request, or the first fragment of one.
 pub(super) fn is_echo_request(header: &Header, frame: &Frame) -> bool {
     header.protocol == Protocol::ICMP
-        && header.is_first_fragment()
+        && header.has_transport_header()
         && icmpv4::Header::parse(header.payload(frame.packet()))
             .is_ok_and(|message| message.kind == icmpv4::Type::ECHO_REQUEST)
 }

@@ -38,7 +38,11 @@ impl fmt::Display for PinholeError {
             Self::NoPort => f.write_str("it is no port of TCP or UDP"),
             Self::NotInside => f.write_str("the address is not in a network of the inside"),
             Self::Forwarded(port) => write!(f, "a forward leads there from port {port}"),
-            Self::Flow(error) => write!(f, "there is no room: {error:?}"),
+            Self::Flow(FlowError::TableFull) => f.write_str("there are too many pinholes"),
+            Self::Flow(FlowError::HostLimit) => f.write_str("the host has too many pinholes"),
+            Self::Flow(FlowError::PortsExhausted) => f.write_str("no external port is free"),
+            Self::Flow(FlowError::NoAddress) => f.write_str("the gateway has no such external address"),
+            Self::Flow(error) => write!(f, "it does not fit the flow table: {error:?}"),
             Self::Fault => f.write_str("an internal error"),
         }
     }

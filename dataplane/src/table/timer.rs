@@ -81,7 +81,7 @@ impl Wheel {
 
     /// Lets time go on to `now` while no timer is armed.
     pub(crate) fn skip_to(&mut self, now: Tick) {
-        debug_assert_eq!(self.next(), None, "time is skipped only while nobody waits");
+        debug_assert_eq!(self.next(), None, "time is skipped only while no timer is armed");
         self.current = self.current.max(now.0);
     }
 

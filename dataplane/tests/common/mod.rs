@@ -212,7 +212,7 @@ impl Bench {
 
     /// An IPv4 packet of the gateway's own, given as a frame whose Ethernet header is meaningless.
     pub fn host_sends(&mut self, frame: &[u8]) -> Outcome {
-        self.process(Ingress::Host, frame)
+        self.process(Ingress::Stack, frame)
     }
 
     pub fn process(&mut self, ingress: Ingress, frame: &[u8]) -> Outcome {

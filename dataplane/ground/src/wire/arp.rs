@@ -181,9 +181,9 @@ mod tests {
         }
     }
 
-    /// RFC 5227: Probes claim nothing and announcements do.
+    /// RFC 5227, section 2.1.1: Probes claim nothing and announcements do.
     #[test]
-    fn rfc5227_probes_claim_nothing_and_announcements_do() {
+    fn rfc5227_2_1_1_probes_claim_nothing_and_announcements_do() {
         let ip = Ipv4Addr::new(192, 168, 1, 1);
         let announcement = Packet::announcement(GATEWAY, ip);
         assert_eq!(announcement.sender_ip, announcement.target_ip);

@@ -132,7 +132,7 @@ impl Delta {
         Self(!self.0)
     }
 
-    /// The checksum after the change: `~(~HC + ~m + m')`. (RFC 1624, equation 3)
+    /// The checksum after the change: `~(~HC + ~m + m')`. (RFC 1624, section 3)
     #[inline]
     pub const fn apply(self, checksum: u16) -> u16 {
         !fold(!checksum as u64 + self.0 as u64)
@@ -147,8 +147,9 @@ impl Delta {
 
 /// The sum of the native 32-bit words of `blocks`.
 ///
-/// Eight words of 64 bits at a time, which any vector unit can add. The sum of the halves is that of the
-/// upper ones, and what is left of the whole words' without those: that it overflowed meanwhile is undone.
+/// Adds eight words of 64 bits at a time, which any vector unit can do. The sum of the lower halves follows from the
+/// other two sums: `lower = whole - (upper << 32)`, modulo 2^64. It is exact, as `lower` itself is below 2^64, so it
+/// does not matter that `whole` wraps.
 #[inline]
 fn sum_blocks(blocks: &[[u8; 64]]) -> u64 {
     let (mut whole, mut upper) = ([0u64; 8], [0u64; 8]);

@@ -221,7 +221,7 @@ pub struct Embedded {
 
 impl Embedded {
     /// The packet that `message`, an ICMP error, quotes: its IP header with any options, and at least
-    /// the first eight octets of its payload. (RFC 792, RFC 5508, REQ-3b)
+    /// the first eight octets of its payload. (RFC 792; RFC 5508, REQ-3b)
     ///
     /// # Errors
     ///
@@ -239,7 +239,7 @@ impl Embedded {
     /// As [`Embedded::parse`].
     pub fn of_packet(quoted: &[u8]) -> Result<Self, Malformed> {
         let header = ipv4::Header::parse_embedded(quoted)?;
-        if !header.is_first_fragment() {
+        if !header.has_transport_header() {
             return Err(Malformed::Unsupported);
         }
         let payload = header.payload(quoted);

@@ -29,7 +29,7 @@ pub struct Header {
     /// The identification, which names the packet that a fragment belongs to.
     pub id: u16,
     /// The differentiated services code point (upper six bits) and ECN (lower two). (RFC 2474, RFC 3168)
-    pub traffic_class: u8,
+    pub ds_field: u8,
     /// The packet must not be fragmented.
     pub dont_fragment: bool,
     /// This fragment is not the last.
@@ -45,7 +45,7 @@ impl Header {
     pub const LEN_MIN: usize = 20;
     /// The size of the longest header, in octets.
     pub const LEN_MAX: usize = 60;
-    /// The usual time to live of what the gateway sends itself. (RFC 1700)
+    /// The default time to live of packets that the gateway itself sends. (IANA: IP parameters)
     pub const TTL_DEFAULT: u8 = 64;
 
     /// A header without options for a whole packet with `payload_len` octets.
@@ -62,7 +62,7 @@ impl Header {
             header_len: Self::LEN_MIN as u8,
             total_len: payload_len.checked_add(Self::LEN_MIN as u16).expect("fits into a packet"),
             id: 0,
-            traffic_class: 0,
+            ds_field: 0,
             dont_fragment: false,
             more_fragments: false,
             fragment_offset: 0,
@@ -107,7 +107,7 @@ impl Header {
             header_len: header_len as u8,
             total_len: slice.total_len(),
             id: slice.identification(),
-            traffic_class: slice.dcp().value() << 2 | slice.ecn().value(),
+            ds_field: slice.dcp().value() << 2 | slice.ecn().value(),
             dont_fragment: slice.dont_fragment(),
             more_fragments: slice.more_fragments(),
             fragment_offset: slice.fragments_offset().value() << 3,
@@ -132,7 +132,7 @@ impl Header {
     pub fn write(&self, packet: &mut [u8]) -> Result<(), Malformed> {
         let header = packet.first_chunk_mut::<{ Self::LEN_MIN }>().ok_or(Malformed::Truncated)?;
         header[0] = 0x45;
-        header[1] = self.traffic_class;
+        header[1] = self.ds_field;
         header[2..4].copy_from_slice(&self.total_len.to_be_bytes());
         header[4..6].copy_from_slice(&self.id.to_be_bytes());
         header[6..8].copy_from_slice(&self.fragmentation().to_be_bytes());
@@ -172,15 +172,15 @@ impl Header {
         packet.get(Self::LEN_MIN..usize::from(self.header_len)).unwrap_or_default()
     }
 
-    /// Whether the packet is but a part of one.
+    /// Whether the packet is a fragment, the first one included.
     #[inline]
     pub const fn is_fragment(&self) -> bool {
         self.more_fragments || self.fragment_offset != 0
     }
 
-    /// Whether the packet is whole or the first fragment: the transport header is in it.
+    /// Whether the packet has its transport header: it is unfragmented or a first fragment.
     #[inline]
-    pub const fn is_first_fragment(&self) -> bool {
+    pub const fn has_transport_header(&self) -> bool {
         self.fragment_offset == 0
     }
 

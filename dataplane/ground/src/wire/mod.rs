@@ -1,9 +1,9 @@
 //! Bytes on the wire: one file per protocol.
 //!
-//! Each file offers the same things in the same order: a header as a `Copy` value with a checked `parse`, a mutable
-//! view whose setters keep the checksums right, and building. Parsing never panics and never allocates, whatever the
-//! bytes. A length in a header is checked against the available bytes; bytes beyond it, such as Ethernet's padding,
-//! are not part of the packet.
+//! The file of a protocol with a header offers, in this order, the header as a `Copy` value with a checked `parse`, a
+//! mutable view whose setters update the checksums (where a field of the packet may change), and building. Parsing
+//! never panics and never allocates, whatever the bytes. A length in a header is checked against the available bytes;
+//! bytes beyond it, such as Ethernet's padding, are not part of the packet.
 
 use core::fmt;
 

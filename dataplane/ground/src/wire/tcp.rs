@@ -164,7 +164,7 @@ impl Header {
 
     /// The header of the reset that tells the sender of this segment that there is no such connection: its number is
     /// the one that the sender waits for, so the sender takes it. `None` for a reset, which is never answered, and for
-    /// a segment that acknowledges nothing. (RFC 9293, sections 3.5.2 and 3.10.7.1)
+    /// a segment that acknowledges nothing. (RFC 9293, section 3.5.2; RFC 9293, section 3.10.7.1)
     pub fn reset(&self) -> Option<Self> {
         let is_answered = self.flags.contains(Flags::ACK) && !self.flags.contains(Flags::RST);
         is_answered.then_some(Self {
@@ -188,7 +188,7 @@ impl Header {
     /// Whether the options of the `segment` that the header is of add up.
     #[inline]
     pub fn has_sound_options(&self, segment: &[u8]) -> bool {
-        // Without options, or with timestamps as RFC 7323, appendix A has them: nearly every segment.
+        // Without options, or with timestamps in the usual layout (RFC 7323, appendix A): nearly every segment.
         usize::from(self.header_len) == Self::LEN_MIN
             || self.header_len == 32
                 && segment.get(Self::LEN_MIN..).is_some_and(|o| o.starts_with(&TIMESTAMPS))
@@ -247,7 +247,7 @@ impl<'a> HeaderMut<'a> {
         segment.first_chunk_mut().map(Self).ok_or(Malformed::Truncated)
     }
 
-    /// Sets both ports, given what that, and new addresses in the pseudo-header, do to the checksum.
+    /// Sets both ports and updates the checksum by `delta`, the change that the new ports and addresses make.
     #[inline]
     pub fn set_ports(&mut self, source: u16, destination: u16, delta: Delta) {
         self.0[0..2].copy_from_slice(&source.to_be_bytes());

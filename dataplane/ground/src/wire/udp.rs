@@ -91,7 +91,7 @@ impl<'a> HeaderMut<'a> {
         datagram.first_chunk_mut().map(Self).ok_or(Malformed::Truncated)
     }
 
-    /// Sets both ports, given what that, and new addresses in the pseudo-header, do to the checksum.
+    /// Sets both ports and updates the checksum by `delta`, the change that the new ports and addresses make.
     /// A datagram without a checksum stays without.
     #[inline]
     pub fn set_ports(&mut self, source: u16, destination: u16, delta: Delta) {

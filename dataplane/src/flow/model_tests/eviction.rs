@@ -335,7 +335,7 @@ impl Pair {
         if matches!(quota, Quota::Server(_))
             && self.model.inbound_count(from, InboundState::Embryonic) >= self.model.embryonic_each_max()
         {
-            return Err(FlowError::SourceLimit);
+            return Err(FlowError::RemoteLimit);
         }
         self.model.limit(quota, leaves)?;
         client.map_or(Ok(()), |client| self.model.port(key.protocol, client, reserved_ports))

@@ -24,7 +24,7 @@ fn segment(flags: Flags) -> TcpSegment {
 fn follow(segments: &[(Direction, TcpSegment)]) -> Result<Connection, Invalid> {
     let mut connection = Connection::NEW;
     for (direction, segment) in segments {
-        connection.next(*direction, segment, INSIDE)?;
+        connection.track(*direction, segment, INSIDE)?;
     }
     Ok(connection)
 }
@@ -131,7 +131,7 @@ fn what_fits_no_state_is_invalid() {
 #[test]
 fn outside_the_established_phase_only_the_inside_restarts_the_timer() {
     let timer = |segments: &[(Direction, Flags)], direction, flags| {
-        small_talk(segments).unwrap().next(direction, &segment(flags), INSIDE).unwrap()
+        small_talk(segments).unwrap().track(direction, &segment(flags), INSIDE).unwrap()
     };
     assert_eq!(timer(&HANDSHAKE[..1], Original, SYN), Timer::Restart);
     assert_eq!(timer(&HANDSHAKE[..1], Reply, SYN_ACK), Timer::Keep);
@@ -175,7 +175,7 @@ fn answer(flags: Flags, sequence: u32, acknowledgment: u32, data_len: u16) -> Re
     let segment = TcpSegment { flags, sequence, acknowledgment, window, data_len, ..TcpSegment::default() };
     let mut connection = conversation();
     let before = connection;
-    let result = connection.next(Reply, &segment, INSIDE);
+    let result = connection.track(Reply, &segment, INSIDE);
     assert!(result.is_ok() || connection == before, "what is refused changes nothing");
     result
 }
@@ -209,7 +209,7 @@ fn rfc5961_section_3_2_only_an_rst_with_the_right_number_resets() {
     let after = |sequence| {
         let mut connection = conversation();
         let rst = TcpSegment { flags: Flags::RST, sequence, ..TcpSegment::default() };
-        connection.next(Reply, &rst, INSIDE).map(|timer| (timer, connection.phase()))
+        connection.track(Reply, &rst, INSIDE).map(|timer| (timer, connection.phase()))
     };
     assert_eq!(after(5_101), Ok((Timer::Restart, Phase::Reset)));
     for challenged in [5_102, 6_101] {
@@ -225,10 +225,10 @@ fn an_rst_with_the_number_of_its_fin_resets() {
     let mut connection = conversation();
     let fin = TcpSegment { sequence: 5_101, acknowledgment: 1_101, ..segment(FIN) };
     let heard = TcpSegment { sequence: 1_101, acknowledgment: 5_102, ..segment(ACK) };
-    connection.next(Reply, &fin, INSIDE).unwrap();
-    connection.next(Original, &heard, INSIDE).unwrap();
+    connection.track(Reply, &fin, INSIDE).unwrap();
+    connection.track(Original, &heard, INSIDE).unwrap();
     let rst = TcpSegment { flags: Flags::RST, sequence: 5_101, ..TcpSegment::default() };
-    connection.next(Reply, &rst, INSIDE).unwrap();
+    connection.track(Reply, &rst, INSIDE).unwrap();
     assert_eq!(connection.phase(), Phase::Reset);
 }
 
@@ -237,11 +237,11 @@ fn an_rst_may_tell_of_what_was_lost_behind_us() {
     let mut connection = conversation();
     let data =
         TcpSegment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, data_len: 500, ..segment(ACK) };
-    connection.next(Reply, &data, INSIDE).unwrap();
+    connection.track(Reply, &data, INSIDE).unwrap();
     for sequence in [5_101, 5_601] {
         let mut connection = connection;
         let rst = TcpSegment { flags: Flags::RST, sequence, ..TcpSegment::default() };
-        connection.next(Reply, &rst, INSIDE).unwrap();
+        connection.track(Reply, &rst, INSIDE).unwrap();
         assert_eq!(connection.phase(), Phase::Reset, "{sequence}");
     }
 }
@@ -296,11 +296,11 @@ fn rfc5961_section_4_a_syn_into_an_established_connection_changes_nothing() {
     let mut connection = conversation();
     let syn = TcpSegment { flags: SYN, sequence: 70_000, window: 1_000, ..TcpSegment::default() };
     for direction in Direction::BOTH {
-        assert_eq!(connection.next(direction, &syn, INSIDE), Ok(Timer::Keep));
+        assert_eq!(connection.track(direction, &syn, INSIDE), Ok(Timer::Keep));
     }
     assert_eq!(connection.phase(), Phase::Established);
     let data = TcpSegment { flags: ACK, sequence: 5_101, acknowledgment: 1_101, ..segment(ACK) };
-    assert_eq!(connection.next(Reply, &data, INSIDE), Ok(Timer::Restart));
+    assert_eq!(connection.track(Reply, &data, INSIDE), Ok(Timer::Restart));
 }
 
 #[test]
@@ -308,14 +308,14 @@ fn ports_can_be_used_again_though_the_end_of_their_connection_was_not_seen() {
     for scale in [None, Some(7)] {
         let mut connection = conversation();
         let syn = TcpSegment { flags: SYN, sequence: 70_000, scale, window: 500, ..TcpSegment::default() };
-        connection.next(Original, &syn, INSIDE).unwrap();
+        connection.track(Original, &syn, INSIDE).unwrap();
         let forged = TcpSegment { flags: SYN_ACK, sequence: 90_000, acknowledgment: 70_002, scale, ..syn };
-        assert_eq!(connection.next(Reply, &forged, INSIDE), Err(Invalid::Sequence));
+        assert_eq!(connection.track(Reply, &forged, INSIDE), Err(Invalid::Sequence));
         let answer = TcpSegment { acknowledgment: 70_001, ..forged };
-        connection.next(Reply, &answer, INSIDE).unwrap();
+        connection.track(Reply, &answer, INSIDE).unwrap();
         assert_eq!(connection.phase(), Phase::Opening);
         let ack = TcpSegment { flags: ACK, sequence: 70_001, acknowledgment: 90_001, ..segment(ACK) };
-        connection.next(Original, &ack, INSIDE).unwrap();
+        connection.track(Original, &ack, INSIDE).unwrap();
         assert_eq!(connection.phase(), Phase::Established);
         assert_eq!(connection.scale, [scale.unwrap_or(NO_SCALE); 2]);
     }
@@ -341,13 +341,18 @@ fn rfc7323_windows_are_scaled_if_both_offer_it() {
 #[test]
 fn a_first_fragment_leaves_open_how_much_follows() {
     let mut connection = conversation();
-    let first =
-        TcpSegment { sequence: 5_101, acknowledgment: 1_101, data_len: 100, is_cut: true, ..segment(ACK) };
-    connection.next(Reply, &first, INSIDE).unwrap();
+    let first = TcpSegment {
+        sequence: 5_101,
+        acknowledgment: 1_101,
+        data_len: 100,
+        is_fragmented: true,
+        ..segment(ACK)
+    };
+    connection.track(Reply, &first, INSIDE).unwrap();
     let ack = TcpSegment { sequence: 1_101, acknowledgment: 6_101, ..segment(ACK) };
-    assert_eq!(connection.next(Original, &ack, INSIDE), Ok(Timer::Restart));
+    assert_eq!(connection.track(Original, &ack, INSIDE), Ok(Timer::Restart));
     let more = TcpSegment { acknowledgment: 6_101 + 65_536, ..ack };
-    assert_eq!(connection.next(Original, &more, INSIDE), Err(Invalid::Sequence));
+    assert_eq!(connection.track(Original, &more, INSIDE), Err(Invalid::Sequence));
 }
 
 #[test]
@@ -360,7 +365,7 @@ fn numbers_wrap_around() {
             let sequence = server.wrapping_add(sequence);
             let acknowledgment = client.wrapping_add(101);
             let data = TcpSegment { sequence, acknowledgment, data_len: 1, ..segment(ACK) };
-            assert_eq!(connection.clone().next(Reply, &data, INSIDE).is_ok(), is_fit, "{client} {sequence}");
+            assert_eq!(connection.clone().track(Reply, &data, INSIDE).is_ok(), is_fit, "{client} {sequence}");
         }
     }
 }

@@ -36,7 +36,7 @@ fn a_flood_of_syns_from_one_source_is_refused_and_another_gets_in() {
     let opened =
         (0..1000).filter(|port| open_inbound(&mut table, forwarded_from(1, *port), &SYN).is_ok()).count();
     assert_eq!(opened, 4);
-    assert_eq!(open_inbound(&mut table, forwarded_from(1, 2000), &SYN), Err(FlowError::SourceLimit));
+    assert_eq!(open_inbound(&mut table, forwarded_from(1, 2000), &SYN), Err(FlowError::RemoteLimit));
     enter(&mut table, 2, 1);
     assert!(is_open(&table, 2, 1));
 }
@@ -45,7 +45,7 @@ fn a_flood_of_syns_from_one_source_is_refused_and_another_gets_in() {
 fn a_flood_of_datagrams_from_one_source_is_refused_until_they_are_answered() {
     let mut table = table_of_64();
     let ids: Vec<_> = (0..4).map(|port| open(&mut table, 0, forwarded_from(1, port), &UDP)).collect();
-    assert_eq!(open_inbound(&mut table, forwarded_from(1, 9), &UDP), Err(FlowError::SourceLimit));
+    assert_eq!(open_inbound(&mut table, forwarded_from(1, 9), &UDP), Err(FlowError::RemoteLimit));
     track(&mut table, 0, ids[0], Reply, &UDP);
     assert!(open_inbound(&mut table, forwarded_from(1, 9), &UDP).is_ok());
 }
@@ -184,6 +184,6 @@ fn a_refused_visitor_changes_nothing() {
         open(&mut table, 0, forwarded_from(1, port), &SYN);
     }
     let before: Vec<_> = table.flows().map(|(id, flow)| (id, flow.expires())).collect();
-    assert_eq!(table.open(at(5), &forwarded_from(1, 9), EGRESS, &SYN), Err(FlowError::SourceLimit));
+    assert_eq!(table.open(at(5), &forwarded_from(1, 9), EGRESS, &SYN), Err(FlowError::RemoteLimit));
     assert_eq!(table.flows().map(|(id, flow)| (id, flow.expires())).collect::<Vec<_>>(), before);
 }

@@ -19,7 +19,7 @@ use gatepost_ground::{MacAddr, PortId, Role};
 use super::entry::Quota;
 use super::*;
 use crate::config::{Filtering, Nat};
-use crate::key::testing::long;
+use crate::key::testing::v6;
 use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::rewrite::Translation;
 use crate::shard::Shard;
@@ -46,7 +46,7 @@ const fn tcp(flags: Flags, sequence: u32) -> Packet {
         window: 64_000,
         data_len: 0,
         scale: None,
-        is_cut: false,
+        is_fragmented: false,
     };
     Packet { transport: Transport::Tcp(segment), octets: 40 }
 }
@@ -351,7 +351,7 @@ fn each_external_address_has_mappings_and_ports_of_its_own() {
 fn flows_of_another_family_are_tracked_and_mapped_alike() {
     let mut table =
         FlowTable::<Ipv6Addr>::new(&nat(AddressDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
-    let (host, external, server) = (long(1, 2), long(9, 9), long(7, 7));
+    let (host, external, server) = (v6(1, 2), v6(9, 9), v6(7, 7));
     table.set_external_addresses(&[external]);
     let (inside, remote) = (Endpoint::new(host, 5000), Endpoint::new(server, 443));
     let binding = StaticMapping { inside, external: inside };

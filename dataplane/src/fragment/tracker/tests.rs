@@ -4,7 +4,7 @@ use gatepost_ground::PortId;
 use proptest::prelude::*;
 
 use super::*;
-use crate::key::testing::long;
+use crate::key::testing::v6;
 
 type Tracker = FragmentTracker<u32>;
 
@@ -27,8 +27,8 @@ fn fragments_of_another_family_are_tracked_alike() {
     let mut tracker = FragmentTracker::<u32, Ipv6Addr>::new([1, 2, 3, 4], 64);
     let key = |id| FragmentKey {
         interface: None,
-        source: long(1, 20),
-        destination: long(2, 7),
+        source: v6(1, 20),
+        destination: v6(2, 7),
         protocol: Protocol::UDP,
         id,
     };

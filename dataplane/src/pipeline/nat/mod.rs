@@ -1,13 +1,13 @@
 //! The NAT stage: packets that cross the WAN address, translated by their flow or by a new flow.
 //!
 //! ```text
-//!  LAN ─────▶ Output ──────┐
-//!  host ────▶ HostOutput ──┤            yes
-//!  LAN ─────▶ Hairpin ─────┼──▶ flow? ───────▶ track ───▶ rewrite ──▶ egress, or host stack
-//!  WAN ─────▶ Input ───────┤      │                          ▲ │
-//!        ┌──▶ HairpinInput ┘   no │                          │ │
+//!  LAN ─────▶ Outbound ────┐
+//!  stack ───▶ OutboundOwn ─┤            yes
+//!  LAN ─────▶ HairpinOut ──┼──▶ flow? ───────▶ track ───▶ rewrite ──▶ egress, or host stack
+//!  WAN ─────▶ Inbound ─────┤      │                          ▲ │
+//!        ┌──▶ HairpinIn ───┘   no │                          │ │
 //!        │                        ▼                          │ │
-//!        │        service, forward, mapping, default? ──▶ open │ from Hairpin, or back there
+//!        │        service, forward, mapping, default? ──▶ open │ from HairpinOut, or back there
 //!        │                        │ none                       │
 //!        │                        ▼                            │
 //!        │                   unsolicited                       │
@@ -80,7 +80,7 @@ impl Dataplane {
             }
             Ok(Content::Error) => self.nat_error(cx, direction, header, frame),
             // The host stack itself tells a LAN host that it does not speak the protocol.
-            Err(DropReason::ProtocolUnsupported) if direction == NatDirection::Hairpin => {
+            Err(DropReason::ProtocolUnsupported) if direction == NatDirection::HairpinOut => {
                 Verdict::Local(LocalClass::Stack)
             }
             Err(reason) => Verdict::Drop(reason),
@@ -95,7 +95,8 @@ impl Dataplane {
     ) -> NatAction {
         match packet::content(arrival.header, arrival.frame) {
             Ok(Content::Conversation(key, packet)) => self.decide(cx, arrival, &key, &packet),
-            // No ICMP error is long enough to be fragmented. (RFC 1812, section 4.3.2.3)
+            // NAT does not translate fragmented ICMP errors: a router's error has at most 576 octets, which links
+            // carry unfragmented. (RFC 1812, section 4.3.2.3)
             Ok(Content::Error) => NatAction::Drop(DropReason::FragmentInvalid),
             Err(reason) => NatAction::Drop(reason),
         }
@@ -137,14 +138,14 @@ impl Dataplane {
     ) -> Verdict {
         let route = match hop {
             Hop::To(route) => route,
-            Hop::Host => return Verdict::Local(LocalClass::Stack),
+            Hop::Stack => return Verdict::Local(LocalClass::Stack),
             // A packet that has come in does not go out again: no host outside sends from an inside address.
-            Hop::External if direction == NatDirection::HairpinInput => {
+            Hop::Hairpin if direction == NatDirection::HairpinIn => {
                 return Verdict::Drop(DropReason::FlowAmbiguous);
             }
-            Hop::External => return self.hairpin(cx, protocol, destination.port, frame),
+            Hop::Hairpin => return self.hairpin(cx, protocol, destination.port, frame),
         };
-        if direction != NatDirection::HostOutput {
+        if direction != NatDirection::OutboundOwn {
             packet::decrement_ttl(frame);
         }
         self.egress(cx.call, route, destination.address, frame)
@@ -161,8 +162,8 @@ impl Dataplane {
         [source, destination]: [Ipv4Addr; 2],
     ) -> Result<Hop, DropReason> {
         let hop = match egress {
-            Egress::Host => return Ok(Hop::Host),
-            Egress::External => Hop::External,
+            Egress::Stack => return Ok(Hop::Stack),
+            Egress::Hairpin => Hop::Hairpin,
             Egress::To(_) => Hop::To(self.route_from(source, destination).ok_or(DropReason::NoRoute)?),
         };
         self.check_route(call, arrival, hop)?;
@@ -181,8 +182,8 @@ impl Dataplane {
         let mtu = match hop {
             Hop::To(route) => self.facts.of(route.interface).mtu,
             // A hairpinned packet makes one hop, from the inside to the inside.
-            Hop::External => self.facts.inside_mtus().start,
-            Hop::Host => return Ok(()),
+            Hop::Hairpin => self.facts.inside_mtu_min(),
+            Hop::Stack => return Ok(()),
         };
         if arrival.direction.is_from_gateway() {
             return Ok(());
@@ -207,7 +208,7 @@ impl Dataplane {
             | Ingress::HandedOver(Handoff { origin: Origin::Port(port), .. }) => {
                 self.config.interface_of(port)
             }
-            Ingress::Host | Ingress::HostRaw(_) | Ingress::HandedOver(_) => None,
+            Ingress::Stack | Ingress::RawFrame(_) | Ingress::HandedOver(_) => None,
         }
     }
 
@@ -220,7 +221,10 @@ impl Dataplane {
         key: &FlowKey,
         packet: &Packet,
     ) -> NatAction {
-        debug_assert!(cx.key_hash.is_none_or(|hash| hash == self.flows.hash(key)), "of this very packet");
+        debug_assert!(
+            cx.key_hash.is_none_or(|hash| hash == self.flows.hash(key)),
+            "the prefetched hash is that of this packet's key"
+        );
         let hash = cx.key_hash.unwrap_or_else(|| self.flows.hash(key));
         let Some((id, direction)) = self.flows.lookup_hashed(hash, key) else {
             return self.decide_new(cx, arrival, key, packet);
@@ -246,12 +250,12 @@ impl Dataplane {
     #[inline]
     fn rewrite_of(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> NatAction {
         let Arrival { header, frame, .. } = arrival;
-        let leaves = match hop {
+        let leaves_gateway = match hop {
             Hop::To(route) => route.role == Role::Outside,
-            Hop::External => true,
-            Hop::Host => false,
+            Hop::Hairpin => true,
+            Hop::Stack => false,
         };
-        let is_shared = leaves && (!header.dont_fragment || header.is_fragment());
+        let is_shared = leaves_gateway && (!header.dont_fragment || header.is_fragment());
         // The segments of a super-frame have consecutive identifications.
         let identification = is_shared.then(|| self.identifications.take(frame.segments().len()));
         NatAction::Pass(Rewrite { translation, hop, identification })

@@ -26,11 +26,11 @@ impl Dataplane {
         packet: &Packet,
     ) -> NatAction {
         let (new, egress) = match arrival.direction {
-            NatDirection::Output | NatDirection::HostOutput => match self.outbound(cx, arrival, key) {
+            NatDirection::Outbound | NatDirection::OutboundOwn => match self.outbound(cx, arrival, key) {
                 Some(new) => (new, Egress::To(Role::Outside)),
                 None => return NatAction::Drop(DropReason::NoAddress),
             },
-            NatDirection::Input => match self.server_for_input(arrival, key) {
+            NatDirection::Inbound => match self.server_for_input(arrival, key) {
                 Ok((server, egress)) => (NewFlow::Inbound { remote: key.source, server }, egress),
                 Err(action) => {
                     if matches!(action, NatAction::Drop(DropReason::Unsolicited)) {
@@ -39,15 +39,15 @@ impl Dataplane {
                     return action;
                 }
             },
-            NatDirection::Hairpin => match self.resolve_hairpin(cx.stage, arrival, key) {
+            NatDirection::HairpinOut => match self.resolve_hairpin(cx.stage, arrival, key) {
                 HairpinTarget::Inside => match self.outbound(cx, arrival, key) {
-                    Some(new) => (new, Egress::External),
+                    Some(new) => (new, Egress::Hairpin),
                     None => return NatAction::Drop(DropReason::NoAddress),
                 },
                 HairpinTarget::Gateway => return NatAction::Local,
                 HairpinTarget::Ask(worker) => return NatAction::Ask(worker),
             },
-            NatDirection::HairpinInput => match self.hairpin_server(key) {
+            NatDirection::HairpinIn => match self.hairpin_server(key) {
                 Some(server) => (NewFlow::Inbound { remote: key.source, server }, Egress::To(Role::Inside)),
                 None => return NatAction::Drop(DropReason::Unsolicited),
             },
@@ -63,9 +63,9 @@ impl Dataplane {
         }
         let (remote, external) = (key.source.address, key.destination);
         match firewall::match_inbound(&self.config.firewall.v4, key.protocol, external.port, remote) {
-            InboundMatch::Service => Ok((Server::seen_as(external, external), Egress::Host)),
+            InboundMatch::Service => Ok((Server::static_mapping(external, external), Egress::Stack)),
             InboundMatch::Forward(target) => {
-                Ok((Server::seen_as(target, external), Egress::To(Role::Inside)))
+                Ok((Server::static_mapping(target, external), Egress::To(Role::Inside)))
             }
             InboundMatch::ServiceDenied => Err(NatAction::Drop(DropReason::ServiceSourceDenied)),
             InboundMatch::ForwardDenied => Err(NatAction::Drop(DropReason::ForwardSourceDenied)),
@@ -117,9 +117,9 @@ impl Dataplane {
     fn external_for(&self, direction: NatDirection, key: &FlowKey) -> Option<Ipv4Addr> {
         let (source, destination) = (key.source.address, key.destination.address);
         let interface = match direction {
-            NatDirection::Hairpin => self.networks.outside_of(destination)?,
-            NatDirection::HostOutput => self.route_of_host(source, destination)?.interface,
-            NatDirection::Output | NatDirection::Input | NatDirection::HairpinInput => {
+            NatDirection::HairpinOut => self.networks.outside_of(destination)?,
+            NatDirection::OutboundOwn => self.route_of_host(source, destination)?.interface,
+            NatDirection::Outbound | NatDirection::Inbound | NatDirection::HairpinIn => {
                 self.routes.lookup(destination)?.interface
             }
         };
@@ -142,13 +142,13 @@ impl Dataplane {
     /// the source port reachable from outside, the client keeps that external port; else it has a mapping.
     #[inline]
     fn client(&self, direction: NatDirection, external: Ipv4Addr, key: &FlowKey) -> Client {
-        let open = &self.config.firewall.v4;
+        let rules = &self.config.firewall.v4;
         let is_own =
-            direction == NatDirection::HostOutput && self.networks.outside_of(key.source.address).is_some();
+            direction == NatDirection::OutboundOwn && self.networks.outside_of(key.source.address).is_some();
         let port = if is_own {
-            Some(key.source.port).filter(|port| firewall::is_wan_service(open, key.protocol, *port))
+            Some(key.source.port).filter(|port| firewall::is_wan_service(rules, key.protocol, *port))
         } else {
-            firewall::external_port(open, key.protocol, key.source)
+            firewall::external_port(rules, key.protocol, key.source)
         };
         port.map_or(Client::Mapped { inside: key.source, external }, |port| {
             Client::Static(StaticMapping { inside: key.source, external: Endpoint::new(external, port) })
@@ -160,11 +160,11 @@ impl Dataplane {
     pub(in crate::pipeline) fn mapped_or_default(&self, key: &FlowKey) -> Option<(Server, Egress)> {
         if let Some(id) = self.flows.mapping_by_external(key.protocol, key.destination) {
             let is_host = self.networks.own_role(self.flows.mapping(id).inside.address).is_some();
-            let to = if is_host { Egress::Host } else { Egress::To(Role::Inside) };
+            let to = if is_host { Egress::Stack } else { Egress::To(Role::Inside) };
             return Some((Server::Mapped(id), to));
         }
         let host = self.config.firewall.v4.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
         let target = Endpoint::new(host, key.destination.port);
-        Some((Server::seen_as(target, key.destination), Egress::To(Role::Inside)))
+        Some((Server::static_mapping(target, key.destination), Egress::To(Role::Inside)))
     }
 }

@@ -23,7 +23,7 @@ impl Dataplane {
     ) {
         match (arrival.direction, error, packet.transport) {
             (
-                NatDirection::Output | NatDirection::Hairpin,
+                NatDirection::Outbound | NatDirection::HairpinOut,
                 FlowError::TableFull | FlowError::HostLimit | FlowError::PortsExhausted,
                 _,
             ) => {
@@ -35,14 +35,14 @@ impl Dataplane {
                     DeliveryError::NoRoom.into(),
                 );
             }
-            (NatDirection::HairpinInput, FlowError::TableFull | FlowError::HostLimit, _) => {
-                self.reject_undone(call, &mut Quote::of_frame(arrival.frame), DeliveryError::NoRoom);
+            (NatDirection::HairpinIn, FlowError::TableFull | FlowError::HostLimit, _) => {
+                self.reject_untranslated(call, &mut Quote::of_frame(arrival.frame), DeliveryError::NoRoom);
             }
-            (NatDirection::Output | NatDirection::Hairpin, FlowError::TcpState, _) => {
+            (NatDirection::Outbound | NatDirection::HairpinOut, FlowError::TcpState, _) => {
                 self.reset_unknown(call, arrival);
             }
             // RFC 5382, REQ-4
-            (NatDirection::Input, FlowError::Filtered, Transport::Tcp(_)) => {
+            (NatDirection::Inbound, FlowError::Filtered, Transport::Tcp(_)) => {
                 self.answer_unsolicited(call, arrival, packet);
             }
             _ => {}
@@ -52,7 +52,8 @@ impl Dataplane {
     /// Resets the connection of a LAN host whose segment, which opens none, belongs to no flow: the connection is older
     /// than the gateway's last start, or was idle for longer than its flow lived. Nothing that the host sends can reach
     /// the other end any more, as the external port is not known; without the reset the host would send again for
-    /// minutes before it connects anew. (RFC 9293, section 3.10.7.1; RFC 5382 leaves it open)
+    /// minutes before it connects anew. (RFC 9293, section 3.10.7.1; RFC 5382 has no
+    /// requirement for this case)
     ///
     /// The reset goes to the hardware address that the segment came from, which need not be known as a neighbour yet. A
     /// source address that is leased or reserved to another machine is not answered.

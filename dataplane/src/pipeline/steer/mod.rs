@@ -35,7 +35,7 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Option<Verdict> {
         match cx.stage {
-            _ if direction == NatDirection::HairpinInput => return None,
+            _ if direction == NatDirection::HairpinIn => return None,
             HandoffStage::Direct | HandoffStage::ToOwner => {}
             HandoffStage::HairpinQuery => return Some(self.answer_hairpin(cx, direction, header, frame)),
             HandoffStage::FragmentToOwner
@@ -77,7 +77,7 @@ impl Dataplane {
                 self.arp_copy_input(cx, port, &mut slot.frame);
                 slot.verdict = Verdict::Consumed;
             }
-            Ingress::Port(_) | Ingress::Host | Ingress::HostRaw(_) => return true,
+            Ingress::Port(_) | Ingress::Stack | Ingress::RawFrame(_) => return true,
         }
         false
     }
@@ -117,11 +117,11 @@ impl Dataplane {
             return Verdict::Drop(DropReason::FragmentInvalid);
         }
         let key = FragmentKey::new(self.entered_by(direction, cx.ingress), header);
-        let gatherer = self.steering.of_fragment(&key);
-        let Some(owners) = self.fragment_owners.as_mut().filter(|_| gatherer == self.shard.index()) else {
-            return steer_to(cx, gatherer);
+        let collector = self.steering.of_fragment(&key);
+        let Some(owners) = self.fragment_owners.as_mut().filter(|_| collector == self.shard.index()) else {
+            return steer_to(cx, collector);
         };
-        if !header.is_first_fragment() {
+        if !header.has_transport_header() {
             return match owners.later(cx.call.now, &key, cx.ingress, frame) {
                 LaterFragment::Known(owner) => self.fragment_to_owner(cx, owner, direction, header, frame),
                 LaterFragment::Held => Verdict::Hold,
@@ -177,18 +177,18 @@ impl Dataplane {
     /// The worker that owns this packet (unfragmented, or a first fragment); `None` if any worker may handle it.
     fn owner(&self, direction: NatDirection, header: &Header, frame: &Frame) -> Option<u8> {
         let key = key(header, frame)?;
-        let open = &self.config.firewall.v4;
+        let rules = &self.config.firewall.v4;
         match direction {
-            NatDirection::Output | NatDirection::HostOutput | NatDirection::Hairpin => {
-                Some(self.steering.of_inside(open, &key))
+            NatDirection::Outbound | NatDirection::OutboundOwn | NatDirection::HairpinOut => {
+                Some(self.steering.of_inside(rules, &key))
             }
             // A ping belongs to no flow and is for the gateway: any worker may answer it.
-            NatDirection::Input if key.destination.port == 0 => None,
-            NatDirection::Input => {
-                let (port, source) = (key.destination.port, key.source.address);
-                Some(self.steering.of_external(open, key.protocol, port, source))
+            NatDirection::Inbound if key.destination.port == 0 => None,
+            NatDirection::Inbound => {
+                let (port, remote) = (key.destination.port, key.source.address);
+                Some(self.steering.of_external(rules, key.protocol, port, remote))
             }
-            NatDirection::HairpinInput => None,
+            NatDirection::HairpinIn => None,
         }
     }
 }

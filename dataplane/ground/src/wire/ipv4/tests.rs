@@ -151,7 +151,7 @@ fn headers() -> impl Strategy<Value = Header> {
                 Header {
                     ttl,
                     id,
-                    traffic_class: class,
+                    ds_field: class,
                     dont_fragment,
                     more_fragments: more,
                     fragment_offset: offset * 8,
@@ -211,8 +211,8 @@ proptest! {
         reference.dont_fragment = header.dont_fragment;
         reference.more_fragments = header.more_fragments;
         reference.fragment_offset = (header.fragment_offset / 8).try_into().expect("13 bits");
-        reference.dscp = (header.traffic_class >> 2).try_into().expect("6 bits");
-        reference.ecn = (header.traffic_class & 3).try_into().expect("2 bits");
+        reference.dscp = (header.ds_field >> 2).try_into().expect("6 bits");
+        reference.ecn = (header.ds_field & 3).try_into().expect("2 bits");
         reference.header_checksum = reference.calc_header_checksum();
         let header_len = Header::LEN_MIN + options.len();
         let expected = Header {

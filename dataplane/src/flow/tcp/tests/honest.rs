@@ -72,14 +72,14 @@ impl End {
     fn take(&mut self, segment: &TcpSegment, peer_shift: u8) {
         self.una = segment.acknowledgment;
         let limit = segment.acknowledgment.wrapping_add(u32::from(segment.window) << peer_shift);
-        if is_after(limit, self.limit) {
+        if is_at_or_after(limit, self.limit) {
             self.limit = limit;
         }
         // What came too early is not kept.
         let len = segment.end().wrapping_sub(segment.sequence);
         if self.expected.wrapping_sub(segment.sequence) < len {
             self.expected = segment.end();
-            if is_after(self.expected, self.edge) {
+            if is_at_or_after(self.expected, self.edge) {
                 self.edge = self.expected;
             }
         }
@@ -116,7 +116,7 @@ impl World {
         let mut connection = Connection::NEW;
         let ack = ends[0].segment(ACK, ends[0].nxt, 0);
         for (direction, segment) in [(Original, syn(0, SYN)), (Reply, syn(1, SYN_ACK)), (Original, ack)] {
-            connection.next(direction, &segment, INSIDE).expect("a handshake");
+            connection.track(direction, &segment, INSIDE).expect("a handshake");
         }
         let mut world = Self { connection, ends, before: Vec::new(), behind: Vec::new() };
         world.behind.push((0, ack, true));
@@ -150,7 +150,7 @@ impl World {
             Step::Window { side, octets } => {
                 let end = &mut self.ends[side];
                 let edge = end.expected.wrapping_add(octets);
-                if is_after(edge, end.edge) {
+                if is_at_or_after(edge, end.edge) {
                     end.edge = edge;
                 }
             }
@@ -167,7 +167,7 @@ impl World {
             Step::Attack { direction, segment } => {
                 let before = self.connection;
                 let is_blind = !self.ends[direction.opposite() as usize].would_take(&segment);
-                let result = self.connection.next(direction, &segment, INSIDE);
+                let result = self.connection.track(direction, &segment, INSIDE);
                 assert!(result.is_ok() || self.connection == before, "what is refused changes nothing");
                 // One that is within bounds, by luck or as the ends are behind, is the receiver's to judge.
                 if is_blind {
@@ -187,7 +187,7 @@ impl World {
             }
             if !is_lost {
                 let direction = Direction::BOTH[side];
-                let is_taken = self.connection.next(direction, &segment, INSIDE).is_ok();
+                let is_taken = self.connection.track(direction, &segment, INSIDE).is_ok();
                 self.behind.push((side, segment, is_taken));
             }
             return;
@@ -266,7 +266,7 @@ proptest! {
         let before = connection;
         let sequence = ISN.wrapping_add(offset);
         let blind = TcpSegment { sequence, acknowledgment, ..segment(flags) };
-        prop_assert_eq!(connection.next(direction, &blind, INSIDE), Err(Invalid::Sequence));
+        prop_assert_eq!(connection.track(direction, &blind, INSIDE), Err(Invalid::Sequence));
         prop_assert_eq!(connection, before);
     }
 }

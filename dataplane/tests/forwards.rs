@@ -1,4 +1,4 @@
-//! What the WAN may reach: services, forwards, the default machine.
+//! What the WAN may reach: services, forwards, the default host.
 
 mod common;
 
@@ -218,7 +218,7 @@ fn a_service_is_shown_to_those_that_it_admits_and_to_nobody_else() {
     bench.configure(|config| config.firewall.v4.wan_services = vec![service]);
     assert_eq!(bench.send(WAN, &udp(SERVER, 5000, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
     bench.host_sends(&udp(gateway, 53, SERVER.address, 5000, b"!")).one();
-    // Neither the flow from before nor the default machine lets it in.
+    // Neither the flow from before nor the default host lets it in.
     for port in [5000, 5001] {
         bench.send(WAN, &udp(STRANGER, port, GATEWAY_WAN, 53, b"?"));
     }

@@ -54,7 +54,7 @@ pub(super) fn read(
             report.warn(span.clone(), Problem::new(what, remedy));
         }
         if let Some((Some(_), span)) = dmz_host.written() {
-            firewall.warn(span, Problem::new(ignored("there is no default machine"), remedy));
+            firewall.warn(span, Problem::new(ignored("there is no default host"), remedy));
         }
     }
     if let (Some((_, span)), Mode::LanOnly) = (services.written().filter(|_| !listed.is_empty()), mode) {

@@ -39,8 +39,8 @@ impl fmt::Display for Detail {
     }
 }
 
-/// The longest topic's.
-const TOPIC_WIDTH: usize = "default machine".len();
+/// The width of the topics' column, with room for the longest topic.
+const TOPIC_WIDTH: usize = 15;
 
 impl Config {
     /// The details that the one line leaves out: pool, mail, reservations, forwards, users, names.
@@ -56,7 +56,7 @@ impl Config {
         self.services.details(&self.users).for_each(|(topic, text)| tell(topic, text));
         if self.mode.translates() {
             self.firewall.forwards.iter().for_each(|forward| tell("forward", forward.to_string()));
-            self.firewall.dmz_host.iter().for_each(|host| tell("default machine", host.to_string()));
+            self.firewall.dmz_host.iter().for_each(|host| tell("default host", host.to_string()));
         }
         self.wan_services().for_each(|kind| tell("WAN service", kind.name.to_owned()));
         for user in &self.users {
@@ -136,7 +136,7 @@ mod tests {
                 "reservation      192.168.1.21 (client 01:ab)",
                 "forward          camera: tcp 8443 to 192.168.1.20:443",
                 "forward          8000-8010: tcp+udp 8000-8010 to 192.168.1.21:9000-9010 from 198.51.100.0/24",
-                "default machine  192.168.1.30",
+                "default host     192.168.1.30",
                 "WAN service      dns",
                 "name             gatepost.office.example 192.168.1.1",
                 "name             camera.office.example 192.168.1.20",

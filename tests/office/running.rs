@@ -88,7 +88,7 @@ fn the_journal_gets_priorities_and_no_times() {
     command.env("JOURNAL_STREAM", format!("{}:{}", metadata.dev(), metadata.ino()));
     let log = log_of(Gateway::start_by(command, setup));
     assert!(log.contains("<6>LAN 192.168.1.1/24 on eth0"), "{log}");
-    assert!(log.lines().any(|line| line.starts_with("<4>") && line.contains("no default machine")), "{log}");
+    assert!(log.lines().any(|line| line.starts_with("<4>") && line.contains("no default host")), "{log}");
     assert!(log.lines().all(|line| line.starts_with('<')), "{log}");
 
     // Whatever else stderr is, it is no journal.

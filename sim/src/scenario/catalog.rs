@@ -245,7 +245,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "forwarded-server",
-        about: "two PCs serve pages to the internet, one by a forward and one as the default machine",
+        about: "two PCs serve pages to the internet, one by a forward and one as the default host",
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| forwarded_server(),

@@ -42,7 +42,7 @@ impl Office {
         for Server { pc, port, .. } in &self.servers {
             let _ = match port {
                 Some(port) => write!(text, "\n  port {port} leads to {pc}"),
-                None => write!(text, "\n  {pc} is the default machine"),
+                None => write!(text, "\n  {pc} is the default host"),
             };
         }
         if let Some(printer) = &self.printer {

@@ -321,7 +321,7 @@ fn what_the_mode_ignores_is_warned_of() {
             &format!("network.mode = '{mode}'\nfirewall.dmz_host = ▸'192.168.1.30'\n{forward}"),
             &[
                 &format!(
-                    "in mode \"{mode}\" there is no default machine; \
+                    "in mode \"{mode}\" there is no default host; \
                      remove it, or write mode = \"nat\" or \"nat-dmz\""
                 ),
                 &format!(

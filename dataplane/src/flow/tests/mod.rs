@@ -551,7 +551,7 @@ fn what_could_not_be_told_apart_is_refused_and_leaves_nothing() {
 #[test]
 fn a_new_mapping_evades_the_default_machines_flow_to_the_same_remote() {
     let mut table = table();
-    // The default machine gets what arrives at any port; none is reserved for it.
+    // The default host gets what arrives at any port; none is reserved for it.
     open(&mut table, 0, forwarded(remote(1, 6000), wan(5000), pc(30, 5000)), &UDP);
     let id = open(&mut table, 0, outbound(pc(2, 5000), remote(1, 6000)), &UDP);
     let port = external_port(&table, id);

@@ -1,10 +1,10 @@
 //! Hairpin: LAN hosts that reach one another at the WAN address. (RFC 4787, REQ-9; RFC 5382, REQ-8)
 //!
-//! | packet                                            | source             | destination        |
-//! |---------------------------------------------------|--------------------|--------------------|
-//! | as the client sends it                            | client             | external port e    |
-//! | after the client's flow ([`NatDirection::HairpinOut`]), not transmitted | external port c | external port e |
-//! | after the server's flow ([`NatDirection::HairpinIn`]), sent to the server | external port c | server |
+//! | packet                                                                    | source          | destination     |
+//! |---------------------------------------------------------------------------|-----------------|-----------------|
+//! | as the client sends it                                                    | client          | external port e |
+//! | after the client's flow ([`NatDirection::HairpinOut`]), not transmitted   | external port c | external port e |
+//! | after the server's flow ([`NatDirection::HairpinIn`]), sent to the server | external port c | server          |
 //!
 //! The packet goes out to the WAN address by a flow of the client, and comes in again by a flow of the server, so
 //! that each host sees the other as the internet sees it. The packet makes one hop; its time to live and its size are

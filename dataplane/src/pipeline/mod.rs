@@ -3,18 +3,17 @@
 //! # Theory of operation
 //!
 //! ```text
-//!  port ──▶ link ─┬─▶ bridge ──────────────────────────────────────────────────────▶ verdict
+//!  port ──▶ link ─┬─▶ bridge ───────────────────────────────────────────▶ verdict
 //!                 ├─▶ arp ──▶ neighbours
-//!                 └─▶ ipv4 ─┬─▶ local ─┬─▶ host stack
-//!                           │          └─▶ echo reply ───────────────────┐
-//!                           ├─▶ forward ─┬─ without NAT ─────────────────┼─▶ egress ──▶ verdict
-//!                           │            └─ LAN to WAN ─┐                │
-//!                           └─ to the WAN address ──────┼─▶ nat ─▶ flows ┤
-//!                                                       │   │ ▲ └──┐     │
-//!                                                       │   │ └ hairpin  │
-//!                                                       │   └▶ steer ──▶ another worker
-//!  host stack ──▶ local ─┬─ to the WAN, with NAT ───────┘                │
-//!                        └─ else ────────────────────────────────────────┘
+//!                 └─▶ ipv4 ─┬─▶ local ──▶ host stack, or an echo reply ─┐
+//!                           ├─▶ forward ──┬─────────────────────────────┼─▶ egress ──▶ verdict
+//!                           │             ▼ LAN to WAN                  │
+//!                           └───────────▶ nat ──▶ flows ────────────────┤
+//!                    to the WAN address   ▲ │  ▲   │                    │
+//!                                         │ │  └───┘ hairpin            │
+//!                                         │ └─▶ steer ──▶ other worker  │
+//!                                         │                             │
+//!  host stack ──▶ local ──────────────────┴─────────────────────────────┘
 //! ```
 //!
 //! Each stage is a file or a folder with methods of [`Dataplane`]: `link`, `arp`, `ipv4`, `local`, `forward`,

@@ -52,8 +52,7 @@ impl Dataplane {
     /// Resets the connection of a LAN host whose segment, which opens none, belongs to no flow: the connection is older
     /// than the gateway's last start, or was idle for longer than its flow lived. Nothing that the host sends can reach
     /// the other end any more, as the external port is not known; without the reset the host would send again for
-    /// minutes before it connects anew. (RFC 9293, section 3.10.7.1; RFC 5382 has no
-    /// requirement for this case)
+    /// minutes before it connects anew. (RFC 9293, section 3.10.7.1; RFC 5382 has no requirement for this case)
     ///
     /// The reset goes to the hardware address that the segment came from, which need not be known as a neighbour yet. A
     /// source address that is leased or reserved to another machine is not answered.

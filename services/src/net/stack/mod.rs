@@ -21,16 +21,16 @@
 //!
 //! A LAN host that connects to the WAN address at a port without a listener there reaches the listener at the LAN
 //! address; replies come from the WAN address. In general: if the port is closed at the address that a packet is for,
-//! the service at the own address in the sender's network serves it ([`Addresses::stands_in_for`]). Hosts outside the
-//! networks of the stack's addresses do not reach other listeners in this way.
+//! the service at the own address in the sender's network serves it (module `addresses`). Hosts outside the networks of
+//! the stack's addresses do not reach other listeners in this way.
 //!
 //! A stream that is dropped or shut down leaves its socket behind, which sends its remaining data and a FIN, and ends;
 //! see the module `socket`. Bound sockets can wait for their activation; see the module `staging`. The limits are in
 //! [`StackConfig`] and the constants beside it; [`StackCounters`] count what was rejected because of a limit.
 //!
 //! Tables, queues, connections, packets and rules have addresses of either family, and both ends of a connection have
-//! the same family. The module `ipv6_gate` keeps IPv6 out. Only reassembly and replies to echo are for
-//! IPv4 alone.
+//! the same family. The module `ipv6_gate` keeps IPv6 out. Only reassembly and replies to echo are for IPv4
+//! alone.
 //!
 //! The same packets, calls, times and seed give the same packets.
 //!

@@ -1,9 +1,9 @@
 //! The segments in flight, and the detection of lost ones: RACK (RFC 8985).
 //!
 //! A segment is lost when one that was sent sufficiently later has arrived: later by the reordering window
-//! (RACK.reo_wnd). The window is zero at first, a quarter of the least round-trip time once the path was seen to
-//! reorder, and larger when the peer reports duplicates (DSACK). `rack` and `fack` are RACK.segment and RACK.fack of
-//! the RFC.
+//! (RACK.reo_wnd). The window is a quarter of the least round-trip time, and larger when the peer reports duplicates
+//! (DSACK). Until the path is seen to reorder, the window is zero during a recovery and once DupThresh segments are
+//! SACKed. `rack` and `fack` are RACK.segment and RACK.fack of the RFC.
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -263,7 +263,7 @@ impl Connection {
         if !state.saw(SYN, direction) {
             // The other end of an old connection answers a SYN with a bare ACK, which has to pass so that it is
             // answered with an RST. Data could be anybody's: no number tells.
-            let is_bare = !flags.contains(Flags::FIN) && segment.data_len == 0 && !segment.is_cut;
+            let is_bare = !flags.contains(Flags::FIN) && segment.data_len == 0 && !segment.is_fragmented;
             return if is_bare { Ok(Effect::PassedOn) } else { Err(Invalid::State) };
         }
         if !self.is_sequence_fit(direction, segment) || !self.is_ack_fit(direction, segment) {

@@ -184,9 +184,9 @@ fn dhcp_settings(config: &Config) -> dhcp::Settings {
         router: if is_lan_only { Advertised::Other(config.lan.gateway) } else { Advertised::Own },
         name_servers,
         time_servers: match &config.services.dhcp.ntp_servers {
-            Some(servers) => Told::Other(servers.clone()),
-            None if tells_time(config) => Told::Own,
-            None => Told::Other(Vec::new()),
+            Some(servers) => Advertised::Other(servers.clone()),
+            None if tells_time(config) => Advertised::Own,
+            None => Advertised::Other(Vec::new()),
         },
         domain: config.system.domain.clone(),
         ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
@@ -313,9 +313,9 @@ mod tests {
         let servers = [Ipv4Addr::new(192, 168, 1, 9), Ipv4Addr::new(203, 0, 113, 123)];
         assert_eq!(
             told("dhcp.ntp_servers = ['192.168.1.9', '203.0.113.123']"),
-            Told::Other(servers.to_vec())
+            Advertised::Other(servers.to_vec())
         );
-        assert_eq!(told("dhcp.ntp_servers = []"), Told::Other(Vec::new()));
+        assert_eq!(told("dhcp.ntp_servers = []"), Advertised::Other(Vec::new()));
     }
 
     #[test]

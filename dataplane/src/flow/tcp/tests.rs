@@ -114,7 +114,7 @@ fn an_old_connections_other_end_may_answer_a_syn_with_an_ack() {
 #[test]
 fn nobody_puts_data_where_a_syn_waits_for_its_answer() {
     let blind = TcpSegment { sequence: 7_000_000, acknowledgment: 8_000_000, ..segment(ACK) };
-    for data in [TcpSegment { data_len: 1, ..blind }, TcpSegment { is_cut: true, ..blind }] {
+    for data in [TcpSegment { data_len: 1, ..blind }, TcpSegment { is_fragmented: true, ..blind }] {
         assert_eq!(follow(&[(Original, segment(SYN)), (Reply, data)]), Err(Invalid::State));
     }
 }

@@ -278,7 +278,9 @@ fn word(packet: &[u8], at: usize) -> u64 {
 
 /// A time as NTP writes it.
 fn parts(time: WallTime) -> u64 {
-    time.secs.0.wrapping_add(UNIX_EPOCH_SECS) << 32 | (u64::from(time.nanos) << 32) / 1_000_000_000
+    let secs = time.secs.0.wrapping_add(UNIX_EPOCH_SECS) << 32;
+    let fraction = (u64::from(time.nanos) << 32) / 1_000_000_000;
+    secs | fraction
 }
 
 #[cfg(test)]

@@ -197,10 +197,9 @@ impl HalfOpen {
         let buckets = match state {
             InboundState::Embryonic => &mut self.embryonic,
             InboundState::Assured => &mut self.assured,
-            InboundState::None
-            | InboundState::Hairpin
-            | InboundState::Pending
-            | InboundState::Answered => return,
+            InboundState::None | InboundState::Hairpin | InboundState::Pending | InboundState::Answered => {
+                return;
+            }
         };
         buckets.0[bucket] = buckets.0[bucket].saturating_sub(1);
     }

@@ -138,7 +138,8 @@ impl BystandersServed {
 
     /// The client that looks for a lease, and so waits for no renewal of one any more.
     fn begun_anew(&self, passage: &Passage<'_>) -> Option<[u8; 6]> {
-        let Transport::Udp { destination_port: DHCP_SERVER_PORT, ref payload, .. } = passage.packet.ipv4()?.transport
+        let Transport::Udp { destination_port: DHCP_SERVER_PORT, ref payload, .. } =
+            passage.packet.ipv4()?.transport
         else {
             return None;
         };

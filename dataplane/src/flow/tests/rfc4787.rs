@@ -282,7 +282,8 @@ fn one_hosts_hairpins_are_limited_as_it_is_and_not_as_strangers_are() {
 fn hairpins(table: &mut FlowTable, source: Source, ports: RangeInclusive<u16>) {
     for port in ports {
         let from = pc(3, port);
-        let id = table.open(at(0), &outbound_of(source, from, wan(5000)), EGRESS, &UDP).expect("an outbound half");
+        let id =
+            table.open(at(0), &outbound_of(source, from, wan(5000)), EGRESS, &UDP).expect("an outbound half");
         let seen_from = wan(external_port(table, id));
         let server = Server::Mapped(table.mapping_by_external(Protocol::UDP, wan(5000)).expect("a mapping"));
         let inbound = NewFlow::Inbound { remote: seen_from, server };

@@ -12,7 +12,7 @@ use gatepost_dataplane::Shard;
 
 use super::many::{self, Seeds};
 use super::plan::Plan;
-use super::{Ending, Trouble, interrupt, single};
+use super::{Ending, Trouble, contents, interrupt, single};
 use crate::scenario::{Catalog, Scenario};
 
 /// Runs a simulated office and checks every promise of the gateway's.
@@ -55,6 +55,9 @@ struct Arguments {
     /// Prints the trace's hash for every seed, in order
     #[arg(long, requires = "seeds")]
     traces: bool,
+    /// Runs nothing, and prints in how many of the seeds each machine, habit and fault occurs
+    #[arg(long, requires = "seeds")]
+    contents: bool,
 }
 
 /// A week.
@@ -113,6 +116,9 @@ fn run(catalog: &Catalog, arguments: &Arguments) -> Result<Ending, Trouble> {
     let Some(seeds) = arguments.seeds else {
         return single::run(&plan, arguments.seed, arguments.pcap.as_deref(), &mut out);
     };
+    if arguments.contents {
+        return contents::run(&plan, seeds, &mut out);
+    }
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let options = many::Options {
         jobs: arguments.jobs.map_or_else(cores, usize::from),

@@ -218,11 +218,13 @@ impl Seeds {
         if first > last { Err(usage()) } else { Ok(Self { first, last }) }
     }
 
-    fn len(self) -> u64 {
+    /// How many there are.
+    pub fn len(self) -> u64 {
         (self.last - self.first).saturating_add(1)
     }
 
-    fn get(self, index: u64) -> Option<u64> {
+    /// The seed at `index`, if there are so many.
+    pub fn get(self, index: u64) -> Option<u64> {
         self.first.checked_add(index).filter(|seed| *seed <= self.last)
     }
 }

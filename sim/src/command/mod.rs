@@ -49,6 +49,7 @@
 //! ```
 
 mod check;
+mod contents;
 mod interrupt;
 mod line;
 mod many;

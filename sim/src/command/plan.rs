@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::{fmt, fs};
 
-use crate::scenario::{Outcome, Progress, Scenario};
+use crate::scenario::{Office, Outcome, Progress, Scenario};
 
 /// A scenario and how much of it.
 #[derive(Clone)]
@@ -40,13 +40,7 @@ impl Plan<'_> {
         pcap: Option<&Path>,
         show: &mut dyn FnMut(&Progress),
     ) -> Result<Outcome, String> {
-        let lasting = self.minutes.map(|minutes| Duration::from_secs(60 * minutes));
-        let office = self.scenario.office(seed, lasting)?;
-        let office = match self.workers {
-            Some(count) => office.workers(count),
-            None => office,
-        };
-        office.run_watched(self.scenario.name, seed, pcap, &mut |progress| {
+        self.office(seed)?.run_watched(self.scenario.name, seed, pcap, &mut |progress| {
             show(progress);
             let is_long_enough = self.stop_after.is_some_and(|after| progress.simulated >= after);
             if is_long_enough || self.is_stopped() {
@@ -54,6 +48,20 @@ impl Plan<'_> {
             } else {
                 ControlFlow::Continue(())
             }
+        })
+    }
+
+    /// The office of `seed`.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be as short as that.
+    pub fn office(&self, seed: u64) -> Result<Office, String> {
+        let lasting = self.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+        let office = self.scenario.office(seed, lasting)?;
+        Ok(match self.workers {
+            Some(count) => office.workers(count),
+            None => office,
         })
     }
 

@@ -174,6 +174,7 @@
 
 pub mod action;
 pub mod catalog;
+mod contents;
 mod describe;
 mod gateway_config;
 mod layout;

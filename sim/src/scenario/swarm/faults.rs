@@ -13,7 +13,7 @@ use crate::machine::internet::ProviderMood;
 use crate::machine::pc::mac_of;
 use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
-    Action, attack, clock_jumps, dhcp_silent, disk, link, partition, port_scan, power_back, power_cut,
+    Action, attack, clock_jumps, disk, link, partition, port_scan, power_back, power_cut,
     power_cut_while_replacing, power_cut_while_writing, provider, reload, reload_refused, renumber, replug,
     reunite, sleep, spoof, wake,
 };
@@ -31,8 +31,6 @@ const FAULTS_MAX: usize = 6;
 const RARE_FAULTS_MAX: usize = 3;
 /// The longest leases of a provider that may renumber: its customer notices in time.
 pub(super) const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
-/// The longest pause of a DHCP client without an address. (RFC 2131, section 4.1)
-const DHCP_PATIENCE_SECS: u64 = 64;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
 /// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a
@@ -57,7 +55,7 @@ enum Fault {
     Sleep,
     Partition,
     Names,
-    DhcpSilent,
+    ProviderDhcp,
     Renumbering,
     Provider,
     WanLink,
@@ -78,7 +76,7 @@ impl Fault {
         Self::Sleep,
         Self::Partition,
         Self::Names,
-        Self::DhcpSilent,
+        Self::ProviderDhcp,
         Self::Renumbering,
         Self::Provider,
         Self::WanLink,
@@ -92,7 +90,7 @@ impl Fault {
 
     /// Those that few offices can have, or that few of a seed's dice lead to.
     const RARE: [Self; 9] = [
-        Self::DhcpSilent,
+        Self::ProviderDhcp,
         Self::Renumbering,
         Self::Provider,
         Self::Replug,
@@ -120,7 +118,7 @@ impl Fault {
             | Self::Forgeries
             | Self::LostKind => world.has_wan,
             Self::ForwardGone => world.has_forward,
-            Self::DhcpSilent => world.isp_lease_secs.is_some(),
+            Self::ProviderDhcp => world.isp_lease_secs.is_some(),
             Self::Renumbering => world.isp_lease_secs.is_some_and(|secs| secs <= RENUMBERING_LEASE_SECS_MAX),
         }
     }
@@ -205,10 +203,7 @@ impl Picker {
                 let (begins, ends) = self.fault_times(self.calm_at_secs);
                 self.names(office, begins, ends)
             }
-            Fault::DhcpSilent => {
-                let (begins, ends) = self.fault_times(self.calm_before(DHCP_PATIENCE_SECS));
-                office.at(begins, dhcp_silent(true)).at(ends, dhcp_silent(false))
-            }
+            Fault::ProviderDhcp => self.provider_dhcp(office, world),
             Fault::Renumbering => {
                 // A customer notices when its lease ends, and not before.
                 let latest = self.calm_before(world.isp_lease_secs.unwrap_or(0).into());
@@ -277,7 +272,7 @@ impl Picker {
     }
 
     /// When a fault begins and ends that is over at `latest_secs`.
-    fn fault_times(&mut self, latest_secs: u64) -> (Duration, Duration) {
+    pub(super) fn fault_times(&mut self, latest_secs: u64) -> (Duration, Duration) {
         let begins = self.time_before(latest_secs);
         let ends = begins + Duration::from_secs(self.rng.random_range(1..=FAULT_SECS_MAX));
         (begins, ends.min(Duration::from_secs(latest_secs)))

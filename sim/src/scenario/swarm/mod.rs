@@ -83,7 +83,7 @@ impl Picker {
         let office = self.floods(office, &world);
         let office = self.mail(office, &world);
         let office = self.probers(office, &world);
-        let office = self.provider_dhcp(office, &world);
+        let office = self.provider_times(office, &world);
         let office = self.adsl(office, &world);
         (self.time(office, &world), world)
     }

@@ -239,8 +239,7 @@ impl<A: Address> Entry<A> {
         }
     }
 
-    /// The state of a flow that no holder opened, after a packet of `direction` was tracked: a flow from outside, or the
-    /// inbound half of a hairpin.
+    /// The state of a flow from outside or of the inbound half of a hairpin, after a packet of `direction` was tracked.
     pub(super) fn inbound_state_after(&self, direction: Direction) -> InboundState {
         match (self.state(), self.inbound_state) {
             (_, InboundState::None | InboundState::Hairpin) => {

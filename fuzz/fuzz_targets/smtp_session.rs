@@ -14,7 +14,7 @@ use gatepost_ground::Instant;
 use gatepost_services::mail::address::Domain;
 use gatepost_services::mail::sasl::{Mechanism, Verdict};
 use gatepost_services::mail::smtp::server::{Action, Answer, Ask, Output, Session};
-use gatepost_services::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Refusal, Role, Tls};
+use gatepost_services::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Rejection, Role, Tls};
 use libfuzzer_sys::fuzz_target;
 
 /// Octets of a message that are taken.
@@ -68,7 +68,7 @@ fn run(policy: &Policy, answers: &[u8], stream: &[u8], cuts: &[u8]) -> Vec<Event
     let mut session = Session::new(now, policy.clone());
     let mut refusals = answers.iter().cycle().map(|answer| answer & 3 == 3);
     let mut result = || match refusals.next() {
-        Some(true) => Err(Refusal::TryLater),
+        Some(true) => Err(Rejection::TryLater),
         _ => Ok(()),
     };
     let mut lens = cuts.iter().map(|cut| usize::from(*cut) + 1).cycle();

@@ -2,7 +2,7 @@
 
 use gatepost_services::mail::delivery::inspection::{Action, Changed, Listed, Selection, Unchanged};
 use gatepost_services::mail::service::local::Serving;
-use gatepost_services::mail::service::overview::{FolderStanding, MailboxStanding};
+use gatepost_services::mail::service::overview::{FolderStats, MailboxStats};
 use gatepost_services::mail::store::QueueId;
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ impl Inspector {
 
     /// The mail for other servers.
     pub(super) async fn mail_queue(&self) -> Result<Queue, ReportError> {
-        let list = self.list.way_out().list().await;
+        let list = self.list.driver().list().await;
         let list = list.map_err(|why| ReportError::Unknown(why.to_string()))?;
         let queue = list.entries.into_iter().map(queued).collect();
         Ok(Queue { problem: list.problem, total: list.total, queue })
@@ -28,7 +28,7 @@ impl Inspector {
 
     /// The mailboxes.
     pub(super) async fn mailboxes(&self) -> Result<Mailboxes, ReportError> {
-        let list = self.list.ground().mailboxes().await;
+        let list = self.list.mail_state().mailboxes().await;
         let list = list.ok_or_else(|| ReportError::Unknown("the mail store is not open".to_owned()))?;
         Ok(Mailboxes { total: list.total, mailboxes: list.mailboxes.into_iter().map(mailbox).collect() })
     }
@@ -53,7 +53,7 @@ impl Inspector {
     /// Why no mail is taken.
     pub fn deliver(&self) -> Result<Serving, Undone> {
         let not_yet = || undone("its mail service has not begun".to_owned(), "try again");
-        self.list.ground().serve_local().ok_or_else(not_yet)
+        self.list.mail_state().serve_local().ok_or_else(not_yet)
     }
 
     async fn change_queue(&self, action: QueueAction, id: &str) -> Result<QueueChanged, Undone> {
@@ -65,7 +65,7 @@ impl Inspector {
             QueueAction::Delete => Action::Delete,
         };
         let Changed { changed, under_way, unreadable } =
-            self.list.way_out().change(what, selection).await.map_err(|why| {
+            self.list.driver().change(what, selection).await.map_err(|why| {
                 let remedy = match &why {
                     Unchanged::Off | Unchanged::NotReady => "try again, and see `gatepost show services`",
                     Unchanged::NoEntry(_) => SEE_QUEUE,
@@ -85,10 +85,10 @@ fn undone(why: String, remedy: &str) -> Undone {
     Undone { why, remedy: remedy.to_owned() }
 }
 
-fn mailbox(standing: MailboxStanding) -> Mailbox {
+fn mailbox(standing: MailboxStats) -> Mailbox {
     let percent = |quota: u64| u128::from(standing.octets) * 100 / u128::from(quota.max(1));
     let folder =
-        |FolderStanding { name, messages, octets }: FolderStanding| Folder { folder: name, messages, octets };
+        |FolderStats { name, messages, octets }: FolderStats| Folder { folder: name, messages, octets };
     Mailbox {
         user: standing.name,
         messages: standing.messages,

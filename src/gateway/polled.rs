@@ -1,8 +1,8 @@
 //! The administrator's requests about mail as a whole and about polled mailboxes, while the gateway runs.
 
 use gatepost_ground::Instant;
-use gatepost_services::mail::poll::collect::{Fate, Seen};
-use gatepost_services::mail::poll::{Looked, Standing};
+use gatepost_services::mail::poll::collect::{Disposition, Seen};
+use gatepost_services::mail::poll::{AccountStatus, Looked};
 
 use super::inspector::Inspector;
 use crate::control::mail_report::{
@@ -14,7 +14,7 @@ impl Inspector {
     /// The report on mail.
     pub(super) fn mail_report(&self) -> MailReport {
         let now = self.clock.now();
-        let overview = self.list.ground().overview(now);
+        let overview = self.list.mail_state().overview(now);
         MailReport {
             problem: overview.problem,
             accounts: self
@@ -41,11 +41,11 @@ impl Inspector {
     }
 }
 
-fn account(standing: Standing, now: Instant) -> Account {
+fn account(standing: AccountStatus, now: Instant) -> Account {
     let schedule = &standing.schedule;
     let state = match schedule.trouble() {
         _ if standing.is_connected => "connected",
-        _ if schedule.waits_for_way => "no-way",
+        _ if schedule.waits_for_connectivity => "no-way",
         Some(_) => "failing",
         None => "waits",
     };
@@ -79,11 +79,11 @@ fn polled_account(Looked { account, error, collected }: Looked) -> PolledAccount
     }
 }
 
-fn polled_message(Seen { uidl, octets, fate, distributed }: Seen) -> PolledMessage {
-    let action = fate.name().to_owned();
-    let error = match fate {
-        Fate::SetBack(why) => Some(why),
-        Fate::Fetched | Fate::Deleted | Fate::TooLong => None,
+fn polled_message(Seen { uidl, octets, disposition, distributed }: Seen) -> PolledMessage {
+    let action = disposition.name().to_owned();
+    let error = match disposition {
+        Disposition::SetBack(why) => Some(why),
+        Disposition::Fetched | Disposition::Deleted | Disposition::TooLong => None,
     };
     let (rule, header, receivers, looked_at) = match distributed {
         Some(distributed) => {

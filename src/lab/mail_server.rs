@@ -15,12 +15,12 @@ use gatepost_services::clock::Clock;
 use gatepost_services::dns::published::PublishedTexts;
 use gatepost_services::dns::resolver::Resolver;
 use gatepost_services::mail::address::Mailbox;
-use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
+use gatepost_services::mail::delivery::{self, DeliveryDriver, OfficeDelivery};
 use gatepost_services::mail::rules::{Action, Rule, Rules, When};
 use gatepost_services::mail::service::directory::MailDomain;
-use gatepost_services::mail::service::ground::Ground;
 use gatepost_services::mail::service::office::OfficeMail;
 use gatepost_services::mail::service::pop3::{OfficePop3, Opening};
+use gatepost_services::mail::service::state::MailState;
 use gatepost_services::mail::service::{RelayFrom, Settings};
 use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
@@ -91,11 +91,11 @@ impl MailServer {
             checkpoint_octets: SEGMENT_OCTETS,
             ..store::Settings::default()
         };
-        let ground = Rc::new(Ground::new(store, Cost::LEAST));
-        let way_out = Rc::new(WayOut::<Kernel>::new());
-        let smtp = OfficeMail::new(Role::Mx, Rc::clone(&ground), Rc::clone(&way_out) as _);
-        let delivery = OfficeDelivery::new(Rc::clone(&ground), way_out);
-        let pop3 = OfficePop3::new(Opening::Clear, ground);
+        let state = Rc::new(MailState::new(store, Cost::LEAST));
+        let driver = Rc::new(DeliveryDriver::<Kernel>::new());
+        let smtp = OfficeMail::new(Role::Mx, Rc::clone(&state), Rc::clone(&driver) as _);
+        let delivery = OfficeDelivery::new(Rc::clone(&state), driver);
+        let pop3 = OfficePop3::new(Opening::Clear, state);
         let mail = |port| settings(port, answered);
         let sending = delivery::Settings {
             mail: mail(SMTP_PORT),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use gatepost_services::mail::address::ForwardPath;
-use gatepost_services::mail::service::aliases::{Reached, Step};
+use gatepost_services::mail::service::aliases::{Receivers, Step};
 use gatepost_services::mail::service::directory::{Directory, Place};
 use serde::Serialize;
 
@@ -82,17 +82,17 @@ fn report(config: &Config, text: &str) -> Result<(Report, Vec<String>), Error> {
             ("here", format!("mail for {address} goes to {}", listed(&all)), reached)
         }
         Place::Nobody => {
-            ("nobody", format!("mail for {address} is refused: nobody has it"), Reached::default())
+            ("nobody", format!("mail for {address} is refused: nobody has it"), Receivers::default())
         }
         Place::Route => {
             let verdict =
                 format!("mail for {address} is refused: other servers read a route to elsewhere in it");
-            ("route", verdict, Reached::default())
+            ("route", verdict, Receivers::default())
         }
         Place::Elsewhere => (
             "elsewhere",
             format!("mail for {address} goes to another server: its domain is not ours"),
-            Reached::default(),
+            Receivers::default(),
         ),
     };
     let steps: Vec<_> = steps.into_iter().map(StepReport::of).collect();

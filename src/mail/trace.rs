@@ -10,7 +10,7 @@ use gatepost_services::mail::address::{ForwardPath, Mailbox};
 use gatepost_services::mail::service::aliases::Step;
 use gatepost_services::mail::service::directory::Directory;
 use gatepost_services::mail::store::{Done, Origin};
-use gatepost_services::mail::trace::{self as traces, Accepted, Fate, Handed, NoName, Trace, Traced};
+use gatepost_services::mail::trace::{self as traces, Accepted, CopyState, Handed, NoName, Trace, Traced};
 use gatepost_services::mail::transfer::date;
 use gatepost_services::store::ReadOnlyFiles;
 use serde::Serialize;
@@ -181,7 +181,7 @@ fn steps(directory: &Directory, asked: &str) -> Vec<Step> {
     directory.trace(&ForwardPath::Mailbox(mailbox), |_| false).1
 }
 
-fn copy_report(fate: Fate) -> CopyReport {
+fn copy_report(fate: CopyState) -> CopyReport {
     let over = |state, done: Done| CopyReport {
         state,
         id: Some(done.entry.to_string()),
@@ -190,18 +190,18 @@ fn copy_report(fate: Fate) -> CopyReport {
         ..CopyReport::default()
     };
     match fate {
-        Fate::Here { mailbox, folder, uid } => CopyReport {
+        CopyState::Here { mailbox, folder, uid } => CopyReport {
             state: "mailbox",
             mailbox: Some(mailbox),
             folder: Some(folder),
             uid: Some(uid),
             ..CopyReport::default()
         },
-        Fate::Deleted { mailbox, uid } => {
+        CopyState::Deleted { mailbox, uid } => {
             CopyReport { state: "deleted", mailbox: Some(mailbox), uid: Some(uid), ..CopyReport::default() }
         }
-        Fate::MailboxRemoved => CopyReport { state: "mailbox-removed", ..CopyReport::default() },
-        Fate::Queued(id, progress) => CopyReport {
+        CopyState::MailboxRemoved => CopyReport { state: "mailbox-removed", ..CopyReport::default() },
+        CopyState::Queued(id, progress) => CopyReport {
             state: "queued",
             id: Some(id.to_string()),
             tries: Some(progress.tries),
@@ -210,16 +210,16 @@ fn copy_report(fate: Fate) -> CopyReport {
             reply: Some(progress.reply),
             ..CopyReport::default()
         },
-        Fate::Delivered(done) => over("delivered", done),
-        Fate::Failed(done) => over("failed", done),
-        Fate::Cancelled(done) => over("cancelled", done),
-        Fate::Bounced(id, notice) => CopyReport {
+        CopyState::Delivered(done) => over("delivered", done),
+        CopyState::Failed(done) => over("failed", done),
+        CopyState::Cancelled(done) => over("cancelled", done),
+        CopyState::Bounced(id, notice) => CopyReport {
             state: "bounced",
             id: Some(id.to_string()),
             notice: Some(notice),
             ..CopyReport::default()
         },
-        Fate::Unknown(id) => {
+        CopyState::Unknown(id) => {
             CopyReport { state: "unknown", id: id.map(|id| id.to_string()), ..CopyReport::default() }
         }
     }
@@ -353,7 +353,7 @@ mod tests {
             fate,
         };
         let anna = "anna@office.example";
-        let here = Fate::Here { mailbox: "anna".to_owned(), folder: "INBOX".to_owned(), uid: 3 };
+        let here = CopyState::Here { mailbox: "anna".to_owned(), folder: "INBOX".to_owned(), uid: 3 };
         let progress = Progress {
             tries: 2,
             due: 1_709_210_096,
@@ -375,13 +375,13 @@ mod tests {
             }),
             copies: vec![
                 copy(all, anna, here),
-                copy(all, "a@far.example", Fate::Queued(entry(0), progress)),
-                copy("b@far.example", "b@far.example", Fate::Delivered(done)),
-                copy("c@far.example", "c@far.example", Fate::Bounced(entry(2), 13)),
+                copy(all, "a@far.example", CopyState::Queued(entry(0), progress)),
+                copy("b@far.example", "b@far.example", CopyState::Delivered(done)),
+                copy("c@far.example", "c@far.example", CopyState::Bounced(entry(2), 13)),
             ],
             rules: vec!["anna: a rule".to_owned()],
         };
-        let copies = vec![Copy { asked: None, recipient: None, fate: Fate::Unknown(Some(entry(0))) }];
+        let copies = vec![Copy { asked: None, recipient: None, fate: CopyState::Unknown(Some(entry(0))) }];
         let gone = Traced { id: 11, copies, ..Traced::default() };
         let discarded = vec!["from x".to_owned()];
         report(&config, Trace { messages: vec![gone, message], discarded, ..Trace::default() })

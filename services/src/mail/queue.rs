@@ -226,7 +226,7 @@ impl HopState {
 }
 
 impl Queue {
-    /// An empty queue without connectivity: see [`Queue::set_way_out`].
+    /// An empty queue without connectivity: see [`Queue::set_connectivity`].
     pub fn new(now: Now) -> Self {
         let mut outages = Outages::default();
         outages.set(now.instant, false);
@@ -307,7 +307,7 @@ impl Queue {
     }
 
     /// Sets whether the internet is reachable. Servers of the LAN are tried in any case.
-    pub fn set_way_out(&mut self, now: Now, is_way_out: bool) {
+    pub fn set_connectivity(&mut self, now: Now, is_way_out: bool) {
         if is_way_out && !self.outages.is_over() {
             // What was learned of servers before is outdated.
             for state in self.hops.values_mut() {
@@ -515,17 +515,17 @@ impl Queue {
     }
 
     /// Whether a next hop may be reachable. A route's server may be on the LAN: its name is looked up, and if it is not
-    /// there that is [no try](Queue::has_way_to).
+    /// there that is [no try](Queue::has_connectivity_to).
     fn is_open(&self, next_hop: &NextHop) -> bool {
         let is_named = matches!(
             next_hop,
             NextHop::Server { server: Server { host: Host::Name(_), .. }, is_smarthost: false }
         );
-        is_named || self.has_way_to(next_hop)
+        is_named || self.has_connectivity_to(next_hop)
     }
 
     /// Whether a next hop has connectivity: only then a failure is a try.
-    fn has_way_to(&self, next_hop: &NextHop) -> bool {
+    fn has_connectivity_to(&self, next_hop: &NextHop) -> bool {
         let is_near = match next_hop {
             NextHop::Server { server, is_smarthost: false } => {
                 matches!(server.host, Host::Address(address) if is_private(address))

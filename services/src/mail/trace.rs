@@ -168,12 +168,12 @@ pub struct Copy {
     /// The receiving address, if known.
     pub recipient: Option<String>,
     /// Its place or outcome.
-    pub fate: Fate,
+    pub fate: CopyState,
 }
 
 /// The place or outcome of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum CopyState {
     /// In a mailbox.
     Here {
         /// The user.
@@ -206,7 +206,7 @@ pub enum Fate {
     Unknown(Option<QueueId>),
 }
 
-impl Fate {
+impl CopyState {
     /// The queue entry that it is about.
     pub fn entry(&self) -> Option<QueueId> {
         match self {
@@ -281,7 +281,7 @@ pub fn trace(disk: &dyn Storage, wanted: &Wanted) -> io::Result<Trace> {
         found = search.found;
         let is_found = look > 1 || wanted.number().is_some();
         let mut copies = trace.messages.iter().flat_map(|message| &message.copies);
-        if is_found && !copies.any(|copy| matches!(copy.fate, Fate::Unknown(_))) {
+        if is_found && !copies.any(|copy| matches!(copy.fate, CopyState::Unknown(_))) {
             break;
         }
     }
@@ -455,10 +455,10 @@ fn put_together(picked: Vec<Fact>, state: &State) -> Trace {
         });
         let elsewhere = known.remotes.into_iter().flat_map(|(entry, remote)| {
             let fate = match (state.queued(entry), told.get(&entry), over.remove(&entry)) {
-                (Some(queued), ..) => Fate::Queued(entry, queued.progress.clone()),
-                (None, Some(notice), _) => Fate::Bounced(entry, *notice),
+                (Some(queued), ..) => CopyState::Queued(entry, queued.progress.clone()),
+                (None, Some(notice), _) => CopyState::Bounced(entry, *notice),
                 (None, None, Some(done)) => of_done(done),
-                (None, None, None) => Fate::Unknown(Some(entry)),
+                (None, None, None) => CopyState::Unknown(Some(entry)),
             };
             let recipient = remote.as_ref().map(|remote| remote.recipient.clone());
             let Options { forwarded_by, also_for, .. } =
@@ -473,12 +473,12 @@ fn put_together(picked: Vec<Fact>, state: &State) -> Trace {
     Trace { messages, discarded: discarded.into_values().collect(), ..Trace::default() }
 }
 
-fn of_done(done: Done) -> Fate {
+fn of_done(done: Done) -> CopyState {
     match done.reply.as_bytes().first() {
-        Some(b'2') => Fate::Delivered(done),
-        Some(_) if done.reply == DELETED => Fate::Cancelled(done),
-        Some(_) => Fate::Failed(done),
-        None => Fate::Unknown(Some(done.entry)),
+        Some(b'2') => CopyState::Delivered(done),
+        Some(_) if done.reply == DELETED => CopyState::Cancelled(done),
+        Some(_) => CopyState::Failed(done),
+        None => CopyState::Unknown(Some(done.entry)),
     }
 }
 
@@ -501,14 +501,14 @@ fn of_delivery(delivery: &Delivery, state: &State, is_expunged: bool) -> Vec<Cop
         fields.next().map(|(_, value)| value.clone())
     };
     let fate = match state.mailbox(*mailbox).map(|mailbox| (mailbox, mailbox.entry(*uid))) {
-        Some((of, Some(entry))) => Fate::Here {
+        Some((of, Some(entry))) => CopyState::Here {
             mailbox: of.state().name.clone(),
             folder: of.state().folder_name(entry.folder).to_owned(),
             uid: *uid,
         },
-        Some((of, None)) if is_expunged => Fate::Deleted { mailbox: of.state().name.clone(), uid: *uid },
-        Some((_, None)) => Fate::Unknown(None),
-        None => Fate::MailboxRemoved,
+        Some((of, None)) if is_expunged => CopyState::Deleted { mailbox: of.state().name.clone(), uid: *uid },
+        Some((_, None)) => CopyState::Unknown(None),
+        None => CopyState::MailboxRemoved,
     };
     let recipient = field("delivered-to");
     let first = field("x-original-to").or_else(|| recipient.clone());

@@ -16,12 +16,12 @@ use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
-use gatepost_services::mail::delivery::{self, OfficeDelivery, WayOut};
+use gatepost_services::mail::delivery::{self, DeliveryDriver, OfficeDelivery};
 use gatepost_services::mail::poll::{self, OfficePolling, Polls, Receives};
 use gatepost_services::mail::service as mail;
-use gatepost_services::mail::service::ground::Ground;
 use gatepost_services::mail::service::office::{LMTP, OfficeMail, SMTP, SUBMISSION};
 use gatepost_services::mail::service::pop3::{OfficePop3, Opening, POP3, POP3S};
+use gatepost_services::mail::service::state::MailState;
 use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
@@ -37,8 +37,8 @@ use crate::gateway::link::HostLink;
 pub struct List {
     entries: Vec<Box<dyn Entry>>,
     intake: Rc<Intake>,
-    way_out: Rc<WayOut<Stack>>,
-    ground: Rc<Ground>,
+    driver: Rc<DeliveryDriver<Stack>>,
+    state: Rc<MailState>,
     polls: Rc<Polls<Stack>>,
 }
 
@@ -95,13 +95,13 @@ impl List {
         let link = Rc::clone(link);
         let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
         let dhcp = OfficeDhcp::new(Rc::clone(&intake), identity.lan, transmit);
-        let ground = Rc::new(Ground::new(store::Settings::default(), Cost::FULL));
-        let way_out = Rc::new(WayOut::<Stack>::new());
-        let mail = |role| OfficeMail::new(role, Rc::clone(&ground), Rc::clone(&way_out) as _);
-        let delivery = OfficeDelivery::new(Rc::clone(&ground), Rc::clone(&way_out));
-        let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&ground));
+        let state = Rc::new(MailState::new(store::Settings::default(), Cost::FULL));
+        let driver = Rc::new(DeliveryDriver::<Stack>::new());
+        let mail = |role| OfficeMail::new(role, Rc::clone(&state), Rc::clone(&driver) as _);
+        let delivery = OfficeDelivery::new(Rc::clone(&state), Rc::clone(&driver));
+        let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&state));
         let polls = Rc::new(Polls::<Stack>::new());
-        let polling = OfficePolling::new(Rc::clone(&ground), Rc::clone(&polls), Rc::clone(&way_out) as _);
+        let polling = OfficePolling::new(Rc::clone(&state), Rc::clone(&polls), Rc::clone(&driver) as _);
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
@@ -114,7 +114,7 @@ impl List {
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
         ];
-        Self { entries, intake, way_out, ground, polls }
+        Self { entries, intake, driver, state, polls }
     }
 
     /// The services.
@@ -123,13 +123,13 @@ impl List {
     }
 
     /// The outbound delivery of mail.
-    pub fn way_out(&self) -> &WayOut<Stack> {
-        &self.way_out
+    pub fn driver(&self) -> &DeliveryDriver<Stack> {
+        &self.driver
     }
 
     /// The state that the mail services share.
-    pub fn ground(&self) -> &Ground {
-        &self.ground
+    pub fn mail_state(&self) -> &MailState {
+        &self.state
     }
 
     /// The mailboxes elsewhere.

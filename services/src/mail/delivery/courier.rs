@@ -9,9 +9,9 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::course::Course;
+use super::driver::Active;
 use super::outgoing::Outgoing;
-use super::way_out::Active;
+use super::results::JobResults;
 use crate::dns::resolver::{self, Resolver};
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::HEADER_OCTETS_MAX;
@@ -130,13 +130,13 @@ pub(super) async fn carry<N: Net>(
                 return Carried { results, farewells };
             }
         };
-    let mut course = Course::new(job.recipients.len());
+    let mut results = JobResults::new(job.recipients.len());
     for target in targets {
         let mut encryption = active.encryption(&job.next_hop, &target);
         let mut has_failed_tls = false;
         // A second time without TLS, if that failed.
         loop {
-            let places = course.open();
+            let places = results.open();
             if places.is_empty() || active.is_stopping() {
                 farewells.extend(former);
                 return Carried { results: course.finish(), farewells };
@@ -158,7 +158,7 @@ pub(super) async fn carry<N: Net>(
                 Encryption::Never if has_failed_tls => active.remember_without_tls(&target),
                 _ => {}
             }
-            let is_tls_in_the_way = course.take(&places, &target.name, reports);
+            let is_tls_in_the_way = results.take(&places, &target.name, reports);
             if !is_tls_in_the_way || encryption != Encryption::Opportunistic {
                 break;
             }

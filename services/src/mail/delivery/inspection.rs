@@ -6,10 +6,10 @@ use std::num::ParseIntError;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use super::way_out::{Active, WayOut};
+use super::driver::{Active, DeliveryDriver};
 use crate::mail::queue::DELETED;
 use crate::mail::queue::schedule::Now;
-use crate::mail::service::ground::Opened;
+use crate::mail::service::state::Opened;
 use crate::mail::store::{Change, Done, Progress, QueueId, RECIPIENTS_MAX, Refused, Sequence, Unreadable};
 use crate::net::Net;
 
@@ -127,7 +127,7 @@ impl fmt::Display for Unchanged {
 
 impl std::error::Error for Unchanged {}
 
-impl<N: Net> WayOut<N> {
+impl<N: Net> DeliveryDriver<N> {
     /// Lists the queue.
     ///
     /// # Errors
@@ -181,7 +181,7 @@ impl<N: Net> WayOut<N> {
                 progress: entry.progress,
             });
         }
-        let problem = active.ground.trouble(active.clock.now());
+        let problem = active.state.trouble(active.clock.now());
         Ok(List { problem, total, entries: listed })
     }
 
@@ -242,7 +242,7 @@ impl<N: Net> WayOut<N> {
 
     fn at_hand(&self) -> Result<(Rc<Active<N>>, Rc<Opened>), Unchanged> {
         let active = self.active().ok_or(Unchanged::Off)?;
-        let opened = active.ground.opened().ok_or(Unchanged::NotReady)?;
+        let opened = active.state.opened().ok_or(Unchanged::NotReady)?;
         self.with_queue(|_| ()).ok_or(Unchanged::NotReady)?;
         Ok((active, opened))
     }

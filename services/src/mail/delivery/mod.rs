@@ -1,9 +1,9 @@
 //! Delivery to other servers: joins the [queue](super::queue) to the store, the resolver and the network.
 //!
 //! ```text
-//!   RCPT ─► WayOut::route ─► an entry in the message's record ─► MailStore::queued ─► Queue
+//!   RCPT ─► DeliveryDriver::route ─► an entry in the message's record ─► MailStore::queued ─► Queue
 //!                                                                                      │ next_job
-//!   the store ◄─ settlement ◄─ Course: what came of it ◄─ courier: MX, connect, send ◄─┘
+//!   the store ◄─ settlement ◄─ JobResults: what came of it ◄─ courier: MX, connect, send ◄─┘
 //! ```
 //!
 //! Only the store adds entries to the queue, whatever created them and whether or not that still waits: a client, a
@@ -25,18 +25,18 @@
 //! either, the entries end with a log line.
 
 mod courier;
-mod course;
+mod driver;
 pub mod inspection;
 mod office;
 mod outgoing;
+mod results;
 mod settlement;
 mod stats;
 #[cfg(test)]
 mod tests;
-mod way_out;
 mod without_tls;
 mod world;
 
+pub use driver::DeliveryDriver;
 pub use office::{KIND, Login, OfficeDelivery, Settings};
 pub use stats::Stats;
-pub use way_out::WayOut;

@@ -6,14 +6,14 @@ use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role as Side;
 
+use super::driver::{Active, DeliveryDriver};
 use super::stats::Stats;
-use super::way_out::{Active, WayOut};
 use crate::dns::published::PublishedTexts;
 use crate::mail::mx::Server;
 use crate::mail::secret::Secret;
 use crate::mail::service;
 use crate::mail::service::directory::Directory;
-use crate::mail::service::ground::{Ground, Opener};
+use crate::mail::service::state::{MailState, Opener};
 use crate::mail::signing::{Keeping, KeyKeeper, Keys, signing_domains};
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, Service, State, Unprepared};
@@ -66,15 +66,15 @@ impl std::ops::Deref for Settings {
 
 /// The service over all configurations.
 pub struct OfficeDelivery<N: Net> {
-    ground: Rc<Ground>,
-    way_out: Rc<WayOut<N>>,
+    state: Rc<MailState>,
+    driver: Rc<DeliveryDriver<N>>,
     keeper: Rc<KeyKeeper>,
 }
 
 impl<N: Net> OfficeDelivery<N> {
-    /// The service that sends the entries of `way_out` from the store of `ground`.
-    pub fn new(ground: Rc<Ground>, way_out: Rc<WayOut<N>>) -> Self {
-        Self { ground, way_out, keeper: Rc::default() }
+    /// The service that sends the entries of `driver` from the store of `state`.
+    pub fn new(state: Rc<MailState>, driver: Rc<DeliveryDriver<N>>) -> Self {
+        Self { state, driver, keeper: Rc::default() }
     }
 }
 
@@ -107,16 +107,16 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
                 work: Rc::clone(&host.work),
                 resolver: host.resolver(),
                 tls: host.tls.clone(),
-                ground: Rc::clone(&self.ground),
+                state: Rc::clone(&self.state),
                 rng: RefCell::new(host.rng()),
                 addresses: host.addresses.clone(),
-                stats: self.way_out.shared_stats(),
-                without_tls: self.way_out.without_tls(),
+                stats: self.driver.shared_stats(),
+                without_tls: self.driver.without_tls(),
                 stopping: watch::Sender::new(false),
                 trouble: RefCell::default(),
                 world: RefCell::default(),
             });
-            let way_out = Rc::clone(&self.way_out);
+            let driver = Rc::clone(&self.driver);
             let keeping = Keeping {
                 disk: host.disk.clone(),
                 work: Rc::clone(&host.work),
@@ -127,7 +127,7 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
             let opener = RefCell::new(Some(Opener::of(host)));
             let instance = Rc::new_cyclic(|this| OfficeInstance {
                 active,
-                way_out,
+                driver,
                 opener,
                 keeping,
                 texts,
@@ -138,14 +138,14 @@ impl<N: Net> Service<N> for OfficeDelivery<N> {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        self.way_out.stats().iter().collect()
+        self.driver.stats().iter().collect()
     }
 }
 
 /// The service with one configuration.
 struct OfficeInstance<N: Net> {
     active: Rc<Active<N>>,
-    way_out: Rc<WayOut<N>>,
+    driver: Rc<DeliveryDriver<N>>,
     /// The parameters for opening the store, until it is open.
     opener: RefCell<Option<Opener>>,
     keeping: Keeping,
@@ -164,12 +164,12 @@ impl<N: Net> OfficeInstance<N> {
 impl<N: Net> Instance for OfficeInstance<N> {
     fn activate(&self) {
         if let Some(opener) = self.opener.take() {
-            self.active.ground.open(opener);
+            self.active.state.open(opener);
         }
         if let Some(keys) = self.active.keeper.keys() {
             self.publish(&keys);
         }
-        self.way_out.set(&self.active);
+        self.driver.set(&self.active);
     }
 
     fn run(&self) -> LocalFuture<'static, ()> {
@@ -179,20 +179,20 @@ impl<N: Net> Instance for OfficeInstance<N> {
             let keeping = async { this.publish(&*this.active.keeper.keep(&this.keeping).await) };
             let following = async {
                 while addresses.changed().await.is_ok() {
-                    this.way_out.reroute(&this.active);
+                    this.driver.reroute(&this.active);
                 }
                 // The publisher is gone: another configuration is in force.
                 std::future::pending::<()>().await;
             };
-            let Active { ground, settings, clock, .. } = &*this.active;
-            let expiring = service::expire(ground, &settings.keep_days, &**clock);
+            let Active { state, settings, clock, .. } = &*this.active;
+            let expiring = service::expire(state, &settings.keep_days, &**clock);
             tokio::join!(keeping, following, expiring, this.active.watch_world());
         })
     }
 
     fn state(&self) -> State {
-        let Active { ground, clock, .. } = &*self.active;
-        let trouble = self.way_out.trouble(ground).or_else(|| ground.trouble(clock.now()));
+        let Active { state, clock, .. } = &*self.active;
+        let trouble = self.driver.trouble(state).or_else(|| state.trouble(clock.now()));
         let trouble = trouble.or_else(|| self.active.trouble.borrow().clone());
         let trouble = trouble.or_else(|| self.active.world.borrow().clone());
         trouble.map_or(State::Running, State::Impaired)
@@ -206,7 +206,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
         let this = self.this.upgrade();
         Box::pin(async move {
             if let Some(this) = this {
-                this.way_out.unset(&this.active).await;
+                this.driver.unset(&this.active).await;
             }
         })
     }

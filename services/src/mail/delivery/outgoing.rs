@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::way_out::Active;
+use super::driver::Active;
 use crate::mail::address::ReversePath;
 use crate::mail::queue::connection::Source;
 use crate::mail::queue::{Job, StoredMessage};

@@ -6,13 +6,13 @@ use rand::Rng;
 use tokio::time::sleep;
 use tracing::{error, warn};
 
-use super::way_out::{Active, WayOut};
+use super::driver::{Active, DeliveryDriver};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::bounce::{Action, Addressee, Notice, RecipientStatus, ReportingMta};
 use crate::mail::queue::{PendingNotice, Settlement, remote_of_ours};
 use crate::mail::service::directory::Place;
-use crate::mail::service::ground::Opened;
 use crate::mail::service::remote::Delivered;
+use crate::mail::service::state::Opened;
 use crate::mail::smtp::client::Report;
 use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refused};
 use crate::net::Net;
@@ -28,7 +28,7 @@ pub(super) struct Original<'a> {
     pub is_whole: bool,
 }
 
-impl<N: Net> WayOut<N> {
+impl<N: Net> DeliveryDriver<N> {
     /// Stores the outcome of a job. It returns when all is stored.
     pub(super) async fn keep(
         &self,

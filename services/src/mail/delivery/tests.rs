@@ -210,7 +210,7 @@ fn settings() -> Settings {
 /// A gateway with port 25 and a way out.
 struct Office {
     lab: Lab,
-    way_out: Rc<WayOut<Wire>>,
+    driver: Rc<DeliveryDriver<Wire>>,
     delivery: OfficeDelivery<Wire>,
 }
 
@@ -225,11 +225,11 @@ impl Office {
     }
 
     async fn start_in(disk: &Arc<FakeDisk>, settings: Settings, make: impl FnOnce(Lab) -> Lab) -> Self {
-        let way_out = Rc::new(WayOut::new());
-        let lab = make(Lab::new(disk, Role::Mx, Rc::clone(&way_out) as _));
+        let driver = Rc::new(DeliveryDriver::new());
+        let lab = make(Lab::new(disk, Role::Mx, Rc::clone(&driver) as _));
         lab.host.publish_resolver(Resolver::new(Rc::new(world())));
-        let delivery = OfficeDelivery::new(Rc::clone(&lab.ground), Rc::clone(&way_out));
-        let office = Self { lab, way_out, delivery };
+        let delivery = OfficeDelivery::new(Rc::clone(&lab.state), Rc::clone(&driver));
+        let office = Self { lab, driver, delivery };
         office.lab.go_over_to(settings.mail.clone()).await;
         office.send_by(settings).await;
         // The queue is read in a task of its own.
@@ -262,7 +262,7 @@ impl Office {
 
     /// Waits until the queue is empty and nothing is under way.
     async fn until_empty(&self) {
-        while self.way_out.stats().queued > 0 {
+        while self.driver.stats().queued > 0 {
             sleep(Duration::from_secs(1)).await;
         }
     }
@@ -278,7 +278,7 @@ fn a_message_leaves_by_the_preferred_server_or_the_next_one() {
         assert!(office.mail(ANNA, &["bob@far.example", "berta@office.example"]).await.starts_with("250"));
         // Nobody answers yet.
         sleep(Duration::from_secs(60)).await;
-        assert_eq!(office.way_out.stats().queued, 1);
+        assert_eq!(office.driver.stats().queued, 1);
         let mx2 = Server::start(&office.lab.wire, MX2).await;
         office.until_empty().await;
         assert_eq!(mx2.taken(), 1);
@@ -293,7 +293,7 @@ fn a_message_leaves_by_the_preferred_server_or_the_next_one() {
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         office.until_empty().await;
         assert_eq!((mx1.taken(), mx2.taken()), (1, 1));
-        assert_eq!(office.way_out.stats().delivered, 2);
+        assert_eq!(office.driver.stats().delivered, 2);
         assert_eq!(office.lab.inbox("berta").await.len(), 1);
     });
 }
@@ -314,7 +314,7 @@ fn what_is_stored_when_its_client_is_gone_is_sent_all_the_same() {
         assert_eq!(client.say(".").await, "", "the connection ends without an answer");
         office.lab.gate.set_open(true);
         sleep(Duration::from_secs(60)).await;
-        assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 0));
+        assert_eq!((mx1.taken(), office.driver.stats().queued), (1, 0));
     });
 }
 
@@ -324,7 +324,7 @@ fn a_domain_whose_servers_have_private_addresses_waits_and_the_queue_says_why() 
         let office = Office::start(&Arc::default(), settings()).await;
         assert!(office.mail(ANNA, &["bob@inside.example"]).await.starts_with("250"));
         sleep(Duration::from_secs(60)).await;
-        let list = office.way_out.list().await.unwrap();
+        let list = office.driver.list().await.unwrap();
         let why = "the mail servers of inside.example have addresses of no public server";
         assert_eq!(list.entries.iter().map(|entry| entry.progress.reply.as_str()).collect::<Vec<_>>(), [why]);
         assert!(office.lab.inbox("anna").await.is_empty(), "nobody is told that it failed");
@@ -359,7 +359,7 @@ fn messages_whose_outcome_nobody_tells_hold_up_no_other() {
             assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         }
         sleep(STUCK_AFTER + Duration::from_secs(10)).await;
-        assert_eq!((mx1.taken(), office.way_out.stats().queued), (3, HOP_JOBS_MAX as u64));
+        assert_eq!((mx1.taken(), office.driver.stats().queued), (3, HOP_JOBS_MAX as u64));
         office.until_empty().await;
         assert_eq!(mx1.taken(), HOP_JOBS_MAX + 3);
     });
@@ -392,7 +392,7 @@ fn what_cannot_be_delivered_is_told_the_sender() {
         assert!(office.mail("", &[BOB]).await.starts_with("250"));
         office.until_empty().await;
         assert_eq!(office.lab.inbox("anna").await.len(), 2);
-        assert_eq!(office.way_out.stats().notices_to_postmaster, 1);
+        assert_eq!(office.driver.stats().notices_to_postmaster, 1);
     });
 }
 
@@ -409,11 +409,11 @@ fn a_notice_to_a_full_mailbox_is_the_postmasters_in_the_end_or_ends_with_none() 
             (0..100).for_each(|_| mx1.say("RCPT", "550 5.1.1 no such user"));
             assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
             sleep(Duration::from_secs(4 * 24 * 3600)).await;
-            assert_eq!(office.way_out.stats().queued, 1, "there may be room again");
+            assert_eq!(office.driver.stats().queued, 1, "there may be room again");
             sleep(Duration::from_secs(2 * 24 * 3600)).await;
             let inboxes = (office.lab.inbox("anna").await.len(), office.lab.inbox("berta").await.len());
-            assert_eq!((office.way_out.stats().queued, inboxes), (0, (0, told)));
-            assert_eq!(office.way_out.stats().notices_to_postmaster, told as u64);
+            assert_eq!((office.driver.stats().queued, inboxes), (0, (0, told)));
+            assert_eq!(office.driver.stats().notices_to_postmaster, told as u64);
         }
     });
 }
@@ -506,7 +506,7 @@ fn rfc3461_5_2_3_a_sender_who_asks_is_told_of_a_mailbox_here() {
         client.send(MAIL).await;
         assert!(client.say(".").await.starts_with("250"));
         sleep(Duration::from_secs(1)).await;
-        assert_eq!((office.lab.inbox("berta").await.len(), office.way_out.stats().notices), (1, 1));
+        assert_eq!((office.lab.inbox("berta").await.len(), office.driver.stats().notices), (1, 1));
         let inbox = office.lab.inbox("anna").await;
         for part in [
             "Subject: Your message was delivered\r\n",
@@ -560,7 +560,7 @@ fn without_a_way_out_mail_waits_and_no_try_is_counted() {
         sleep(Duration::from_secs(1)).await;
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         sleep(Duration::from_secs(2 * 3600)).await;
-        assert_eq!((mx1.connections.get(), office.way_out.stats().queued), (0, 1));
+        assert_eq!((mx1.connections.get(), office.driver.stats().queued), (0, 1));
         let tries = office.lab.store().look(|state| state.queue().next().unwrap().1.progress.tries);
         assert_eq!(tries, 0);
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
@@ -576,7 +576,7 @@ fn what_is_queued_is_sent_once_after_the_gateway_was_killed() {
         let mx1 = Server::start(&before.lab.wire, MX1).await;
         mx1.say("RCPT TO:<carl", "450 4.2.0 later");
         assert!(before.mail(ANNA, &[BOB, "carl@far.example"]).await.starts_with("250"));
-        while before.way_out.stats().queued > 1 {
+        while before.driver.stats().queued > 1 {
             sleep(Duration::from_secs(1)).await;
         }
         let disk = Arc::new(before.lab.disk.fork());
@@ -595,11 +595,11 @@ fn an_outcome_that_the_disk_does_not_take_is_kept_later_and_nothing_is_sent_twic
         let office = Office::start(&Arc::default(), settings()).await;
         let mx1 = office.send_and_fail_to_sync().await;
         sleep(Duration::from_secs(3600)).await;
-        assert_eq!((mx1.taken(), office.way_out.stats().queued), (1, 1));
+        assert_eq!((mx1.taken(), office.driver.stats().queued), (1, 1));
         office.lab.disk.fail_to_sync(false);
         office.until_empty().await;
         assert_eq!(mx1.taken(), 1);
-        assert!(office.way_out.stats().kept_late > 0);
+        assert!(office.driver.stats().kept_late > 0);
     });
 }
 
@@ -615,7 +615,7 @@ fn nothing_is_sent_while_the_store_takes_no_outcome_and_that_is_no_try() {
         office.lab.disk.fail_to_sync(true);
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
         sleep(Duration::from_secs(3600)).await;
-        assert_eq!((mx1.connections.get(), mx1.taken(), office.way_out.stats().queued), (0, 0, 1));
+        assert_eq!((mx1.connections.get(), mx1.taken(), office.driver.stats().queued), (0, 0, 1));
         let told =
             |state| matches!(state, State::Impaired(why) if why.starts_with("no mail leaves, as what"));
         assert!(told(instance.state()));
@@ -624,7 +624,7 @@ fn nothing_is_sent_while_the_store_takes_no_outcome_and_that_is_no_try() {
         assert_eq!(tries(&office.lab), 0);
         office.lab.disk.fail_to_sync(false);
         office.until_empty().await;
-        assert_eq!((mx1.taken(), office.way_out.stats().kept_late), (1, 0));
+        assert_eq!((mx1.taken(), office.driver.stats().kept_late), (1, 0));
         assert!(!told(instance.state()));
     });
 }
@@ -642,7 +642,7 @@ fn nothing_is_sent_by_a_disk_without_room_for_what_comes_of_it() {
         office.lab.disk.set_room(Some(0));
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
         sleep(Duration::from_secs(3600)).await;
-        assert_eq!((mx1.connections.get(), office.way_out.stats().queued), (0, 1));
+        assert_eq!((mx1.connections.get(), office.driver.stats().queued), (0, 1));
         office.lab.disk.set_room(None);
         office.until_empty().await;
         assert_eq!(mx1.taken(), 1);
@@ -659,7 +659,7 @@ fn a_reply_that_is_lost_is_counted_and_no_other_server_is_sent_a_copy_at_once() 
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         sleep(Duration::from_secs(60)).await;
         assert_eq!((mx1.taken(), mx2.taken()), (1, 0));
-        assert_eq!(office.way_out.stats().perhaps_delivered, 1);
+        assert_eq!(office.driver.stats().perhaps_delivered, 1);
         office.until_empty().await;
         assert_eq!((mx1.taken(), mx2.taken()), (2, 0), "the one copy that SMTP cannot exclude");
     });
@@ -698,9 +698,9 @@ fn a_password_is_not_sent_in_clear() {
         sleep(Duration::from_secs(60)).await;
         assert_eq!((smarthost.connections.get(), smarthost.taken()), (1, 0));
         assert!(!smarthost.commands.borrow().iter().any(|command| command.starts_with("AUTH")));
-        assert_eq!(office.way_out.stats().queued, 1);
+        assert_eq!(office.driver.stats().queued, 1);
         // The administrator hears of it.
-        let trouble = office.way_out.active().unwrap().trouble.borrow().clone().unwrap_or_default();
+        let trouble = office.driver.active().unwrap().trouble.borrow().clone().unwrap_or_default();
         assert!(
             trouble.contains("no mail leaves by the smarthost") && trouble.contains("no TLS"),
             "{trouble}"
@@ -728,7 +728,7 @@ fn rfc7435_3_a_server_whose_tls_is_silent_gets_mail_in_clear_and_is_remembered_a
         };
         send(true, "nothing").await;
         assert_eq!((mx1.taken(), mx1.connections.get()), (1, 2), "it is the same try");
-        assert_eq!(office.way_out.stats().deferred, 0);
+        assert_eq!(office.driver.stats().deferred, 0);
         office.send_by(settings()).await;
         send(false, "nothing").await;
         // One that wants TLS by now is asked for it by the next try.
@@ -754,7 +754,7 @@ fn rfc5321_6_1_what_a_smarthost_does_not_take_from_the_null_sender_is_the_postma
         let inbox = office.lab.inbox("anna").await;
         assert_eq!(inbox.len(), 1, "the first user is the postmaster");
         assert!(inbox[0].contains("null sender refused") && inbox[0].contains("550 5.1.1"), "{}", inbox[0]);
-        assert_eq!((smarthost.taken(), office.way_out.stats().notices_to_postmaster), (0, 1));
+        assert_eq!((smarthost.taken(), office.driver.stats().notices_to_postmaster), (0, 1));
     });
 }
 
@@ -768,10 +768,10 @@ fn a_password_that_cannot_be_read_is_the_administrators_to_mend_and_mail_waits()
         let smarthost = Server::start(&office.lab.wire, MX2).await;
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         sleep(Duration::from_secs(60)).await;
-        assert_eq!((smarthost.connections.get(), office.way_out.stats().queued), (0, 1));
-        let trouble = office.way_out.active().unwrap().trouble.borrow().clone().unwrap_or_default();
+        assert_eq!((smarthost.connections.get(), office.driver.stats().queued), (0, 1));
+        let trouble = office.driver.active().unwrap().trouble.borrow().clone().unwrap_or_default();
         assert!(trouble.contains("/nonexistent/isp.secret cannot be read"), "{trouble}");
-        let reply = office.way_out.list().await.unwrap().entries[0].progress.reply.clone();
+        let reply = office.driver.list().await.unwrap().entries[0].progress.reply.clone();
         assert_eq!(reply, "this server has no password for the smarthost");
     });
 }
@@ -791,7 +791,7 @@ fn another_configuration_sends_on_and_none_waits() {
         let mut off = settings();
         off.mail = service::Settings { enabled: false, ..off.mail };
         office.send_by(off).await;
-        assert_eq!(office.way_out.stats().delivered, 1);
+        assert_eq!(office.driver.stats().delivered, 1);
     });
 }
 
@@ -834,7 +834,7 @@ fn rfc6376_5_mail_of_the_office_is_signed_and_what_strangers_send_is_not() {
         assert!(forged.starts_with("Delivered-To: ") && !forged.contains("DKIM-Signature"), "{forged}");
         let own = sent(&office, &mx, PC1, "away@office.example", ANNA).await;
         assert!(own.starts_with("DKIM-Signature: "), "{own}");
-        assert_eq!((office.way_out.stats().signed, office.way_out.stats().not_signed), (2, 0));
+        assert_eq!((office.driver.stats().signed, office.driver.stats().not_signed), (2, 0));
     });
 }
 
@@ -879,6 +879,6 @@ fn without_keys_mail_leaves_unsigned_and_is_counted() {
         let mx = Server::start(&office.lab.wire, MX1).await;
         let unsigned = sent(&office, &mx, PC1, BOB, ANNA).await;
         assert!(unsigned.starts_with("Received: "), "{unsigned}");
-        assert_eq!((office.way_out.stats().signed, office.way_out.stats().not_signed), (0, 1));
+        assert_eq!((office.driver.stats().signed, office.driver.stats().not_signed), (0, 1));
     });
 }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use gatepost_ground::Role as Side;
 use tracing::{info, warn};
 
-use super::way_out::Active;
+use super::driver::Active;
 use crate::clock::sleep_until;
 use crate::dns::resolver::{MailExchange, NoAnswer, Resolver};
 use crate::dns::special::is_private;

@@ -1,7 +1,7 @@
 //! clamd's protocol: the message is sent in chunks with their lengths, and clamd answers with one line. (clamd(8),
 //! INSTREAM)
 
-use super::Opinion;
+use super::JudgeVerdict;
 
 /// The command; `z` selects lines that end with a NUL.
 pub(super) const COMMAND: &[u8] = b"zINSTREAM\0";
@@ -22,15 +22,15 @@ pub(super) fn chunk_head(octets: usize) -> [u8; 4] {
 /// # Errors
 ///
 /// clamd could not scan the message.
-pub(super) fn read(octets: &[u8]) -> Result<Opinion, String> {
+pub(super) fn read(octets: &[u8]) -> Result<JudgeVerdict, String> {
     let line = octets.split(|octet| matches!(octet, 0 | b'\n')).next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     let said = line.strip_prefix("stream: ").unwrap_or(&line);
     if said == "OK" {
-        Ok(Opinion::Taken { fields: String::new() })
+        Ok(JudgeVerdict::Taken { fields: String::new() })
     } else if let Some(name) = said.strip_suffix(" FOUND") {
         let text = format!("the message has malicious software in it: {}", super::printable(name));
-        Ok(Opinion::Refused { is_temporary: false, text })
+        Ok(JudgeVerdict::Refused { is_temporary: false, text })
     } else if said.is_empty() {
         Err("it hung up".to_owned())
     } else {

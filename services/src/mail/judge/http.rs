@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use serde::Deserialize;
 
-use super::{About, Opinion};
+use super::{About, JudgeVerdict};
 use crate::mail::address::ForwardPath;
 
 /// The longest answer that is read, in octets.
@@ -84,7 +84,7 @@ impl AnswerReader {
     /// # Errors
     ///
     /// The answer is malformed.
-    pub fn finish(self) -> Result<Opinion, String> {
+    pub fn finish(self) -> Result<JudgeVerdict, String> {
         let Some((start, len)) = self.body else { return Err("it hung up".to_owned()) };
         let body = &self.octets[start..];
         let body = match len {
@@ -135,9 +135,9 @@ struct Messages {
 }
 
 impl Answer {
-    fn opinion(&self) -> Opinion {
+    fn opinion(&self) -> JudgeVerdict {
         let told = self.messages.as_ref().and_then(|messages| messages.smtp_message.clone());
-        let refused = |is_temporary, text: &str| Opinion::Refused {
+        let refused = |is_temporary, text: &str| JudgeVerdict::Refused {
             is_temporary,
             text: told.clone().unwrap_or_else(|| text.to_owned()),
         };
@@ -159,6 +159,6 @@ impl Answer {
         if is_spam {
             fields.push_str("X-Spam-Flag: YES\r\n");
         }
-        Opinion::Taken { fields }
+        JudgeVerdict::Taken { fields }
     }
 }

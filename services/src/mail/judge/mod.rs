@@ -107,7 +107,7 @@ pub struct About {
 
 /// A judge's verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Opinion {
+pub enum JudgeVerdict {
     /// The message is accepted.
     Taken {
         /// With these fields before it, each with its line end.
@@ -126,7 +126,7 @@ pub enum Opinion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Judgement {
     /// The verdict.
-    pub opinion: Opinion,
+    pub opinion: JudgeVerdict,
     /// How many judges had no opinion.
     pub silent: u64,
 }
@@ -171,17 +171,17 @@ impl Judges {
     /// The judges' verdict on a message of so many octets. If one rejects it, it is rejected; permanently, if one does
     /// so permanently.
     pub async fn judge(&self, about: &About, message: &dyn Source, octets: u64) -> Judgement {
-        let asks = self.all.iter().map(|judge| -> LocalFuture<'_, Result<Opinion, String>> {
+        let asks = self.all.iter().map(|judge| -> LocalFuture<'_, Result<JudgeVerdict, String>> {
             Box::pin(self.ask_in_time(judge, about, message, octets))
         });
         let opinions = all_of(asks.collect()).await;
-        let mut judgement = Judgement { opinion: Opinion::Taken { fields: String::new() }, silent: 0 };
+        let mut judgement = Judgement { opinion: JudgeVerdict::Taken { fields: String::new() }, silent: 0 };
         for (judge, opinion) in self.all.iter().zip(opinions) {
             let opinion = opinion.unwrap_or_else(|why| {
                 judgement.silent += 1;
                 let why = printable(&why);
                 warn!("the judge at {judge} has no opinion of {}: {why}", about.id);
-                Opinion::Taken { fields: format!("X-Gatepost-Judge: {judge} has no opinion: {why}\r\n") }
+                JudgeVerdict::Taken { fields: format!("X-Gatepost-Judge: {judge} has no opinion: {why}\r\n") }
             });
             judgement.opinion = judgement.opinion.and(opinion);
         }
@@ -194,7 +194,7 @@ impl Judges {
         about: &About,
         message: &dyn Source,
         octets: u64,
-    ) -> Result<Opinion, String> {
+    ) -> Result<JudgeVerdict, String> {
         if octets > JUDGED_OCTETS_MAX {
             return Err("the message is too long for it".to_owned());
         }
@@ -208,7 +208,7 @@ impl Judges {
         about: &About,
         message: &dyn Source,
         octets: u64,
-    ) -> Result<Opinion, String> {
+    ) -> Result<JudgeVerdict, String> {
         // It is never closed.
         let _place = self.asked.acquire().await.map_err(|error| error.to_string())?;
         let remote = self.find(judge).await?;
@@ -235,7 +235,7 @@ impl Judges {
     }
 }
 
-impl Opinion {
+impl JudgeVerdict {
     /// Both: the stricter one, and the fields of both.
     fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -289,7 +289,7 @@ async fn send(
 }
 
 /// Reads a judge's answer.
-async fn receive(stream: &mut dyn Stream, protocol: Protocol) -> Result<Opinion, String> {
+async fn receive(stream: &mut dyn Stream, protocol: Protocol) -> Result<JudgeVerdict, String> {
     let (mut reader, mut line) = (AnswerReader::default(), Vec::new());
     let mut octets = vec![0; 16 << 10];
     loop {

@@ -81,16 +81,16 @@ async fn judge(judges: &Judges, message: &[u8]) -> Judgement {
     judges.judge(&about(), &message.to_vec(), message.len() as u64).await
 }
 
-fn taken(fields: &str) -> Opinion {
-    Opinion::Taken { fields: fields.to_owned() }
+fn taken(fields: &str) -> JudgeVerdict {
+    JudgeVerdict::Taken { fields: fields.to_owned() }
 }
 
-fn refused(is_temporary: bool, text: &str) -> Opinion {
-    Opinion::Refused { is_temporary, text: text.to_owned() }
+fn refused(is_temporary: bool, text: &str) -> JudgeVerdict {
+    JudgeVerdict::Refused { is_temporary, text: text.to_owned() }
 }
 
 /// What an answer with this body comes to, in portions of every length.
-fn read(body: &str) -> Result<Opinion, String> {
+fn read(body: &str) -> Result<JudgeVerdict, String> {
     let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nX: y\r\n\r\n{body}and more", body.len());
     let outcomes = [1, 7, answer.len()].map(|portion| {
         let mut reader = AnswerReader::default();
@@ -214,7 +214,7 @@ fn a_judge_that_does_not_answer_holds_nothing_up() {
         let wire = Wire::default();
         let all = judges(&wire, &[(Protocol::Rspamd, RSPAMD), (Protocol::Clamd, CLAMD)]);
         let Judgement { opinion, silent } = judge(&all, b"x").await;
-        let Opinion::Taken { fields } = opinion else { panic!("{opinion:?}") };
+        let JudgeVerdict::Taken { fields } = opinion else { panic!("{opinion:?}") };
         assert_eq!((fields.matches("X-Gatepost-Judge: 192.168.1.40:").count(), silent), (2, 2), "{fields}");
         // One is silent, the other one hangs up: neither waits for the other one.
         start(&wire, RSPAMD, b"x", None).await;
@@ -239,10 +239,10 @@ fn a_judge_that_does_not_answer_holds_nothing_up() {
     });
 }
 
-fn opinion_octets(opinion: &Opinion) -> usize {
+fn opinion_octets(opinion: &JudgeVerdict) -> usize {
     match opinion {
-        Opinion::Taken { fields } => fields.len(),
-        Opinion::Refused { text, .. } => text.len(),
+        JudgeVerdict::Taken { fields } => fields.len(),
+        JudgeVerdict::Refused { text, .. } => text.len(),
     }
 }
 

@@ -64,7 +64,7 @@ pub struct Collected {
     /// Whether there is more to be fetched at once.
     pub is_more: bool,
     /// Why the connection did not come to its end.
-    pub trouble: Option<Trouble>,
+    pub trouble: Option<PollError>,
     /// The first messages that something was done with, or would have been but for a dry run: at most [`SEEN_MAX`].
     pub seen: Vec<Seen>,
 }
@@ -77,14 +77,14 @@ pub struct Seen {
     /// Its octets, as its server counts.
     pub octets: u64,
     /// The disposition.
-    pub fate: Fate,
+    pub disposition: Disposition,
     /// The receivers, and why; `None` if they were not determined.
     pub distributed: Option<Distributed>,
 }
 
 /// The disposition of a message, or its preview in a dry run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub enum Disposition {
     /// It was fetched, and is safe here.
     Fetched,
     /// It was deleted there, as it was fetched before.
@@ -95,7 +95,7 @@ pub enum Fate {
     SetBack(String),
 }
 
-impl Fate {
+impl Disposition {
     /// Its name, for people and programs.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -108,7 +108,7 @@ impl Fate {
 }
 
 /// The parameters of a connection.
-pub struct Visit<'a> {
+pub struct PollParameters<'a> {
     /// The credentials.
     pub login: Credentials,
     /// Whether it is a dry run.
@@ -119,7 +119,7 @@ pub struct Visit<'a> {
 
 /// Why an account was not fetched to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum PollError {
     /// The server, or the connection to it.
     Server(Failure),
     /// The store accepts no mail now.
@@ -128,7 +128,7 @@ pub enum Trouble {
     NeedsNames,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for PollError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Server(failure) => f.write_str(&failure.text),
@@ -140,7 +140,7 @@ impl fmt::Display for Trouble {
     }
 }
 
-impl From<Failure> for Trouble {
+impl From<Failure> for PollError {
     fn from(failure: Failure) -> Self {
         Self::Server(failure)
     }
@@ -153,11 +153,11 @@ pub async fn collect(
     account: &Account,
     office: &Office,
     setbacks: &mut Setbacks,
-    visit: Visit<'_>,
+    visit: PollParameters<'_>,
 ) -> Collected {
-    let Visit { login, is_dry, has_to_end } = visit;
+    let PollParameters { login, is_dry, has_to_end } = visit;
     let settings = Settings { encryption: account.encryption, login };
-    let mut visiting = Visiting {
+    let mut visiting = PollSession {
         clock: &*means.clock,
         connection: Connection::new(means.clone(), stream, settings),
         account,
@@ -173,7 +173,7 @@ pub async fn collect(
     visiting.collected
 }
 
-struct Visiting<'a> {
+struct PollSession<'a> {
     clock: &'a dyn Clock,
     connection: Connection,
     account: &'a Account,
@@ -185,9 +185,9 @@ struct Visiting<'a> {
     marked: u64,
 }
 
-impl Visiting<'_> {
+impl PollSession<'_> {
     /// The plan, from the listing and the remembered messages.
-    async fn plan(&mut self) -> Result<(Plan, Memory), Trouble> {
+    async fn plan(&mut self) -> Result<(Plan, Memory), PollError> {
         let listing = match self.connection.next().await {
             Output::Listing(listing) => listing,
             output => return Err(ended(output).into()),
@@ -201,14 +201,14 @@ impl Visiting<'_> {
         let Ok(plan) = plan(&listing, &memory, terms, self.setbacks, (now, today)) else {
             let NeedsNames = NeedsNames;
             self.quit().await?;
-            return Err(Trouble::NeedsNames);
+            return Err(PollError::NeedsNames);
         };
         (self.collected.too_long, self.collected.waiting) = (plan.too_long, plan.waiting);
         (self.collected.nameless, self.collected.is_more) = (plan.nameless, plan.is_more);
         Ok((plan, memory))
     }
 
-    async fn run(&mut self) -> Result<(), Trouble> {
+    async fn run(&mut self) -> Result<(), PollError> {
         let (plan, memory) = self.plan().await?;
         self.forget(&plan.forget).await;
         // Messages without identifiers in this connection.
@@ -221,17 +221,17 @@ impl Visiting<'_> {
             match step.action {
                 Action::Delete => {
                     self.delete(step.message.number).await?;
-                    self.saw(step, Fate::Deleted, None);
+                    self.saw(step, Disposition::Deleted, None);
                 }
                 Action::Tell => {
                     self.tell(step).await;
-                    self.saw(step, Fate::TooLong, None);
+                    self.saw(step, Disposition::TooLong, None);
                 }
                 Action::Fetch => {
                     if let Err(refused) = self.fetch(step, &memory, &mut came).await? {
                         // Fetched messages are deleted all the same.
                         self.quit().await?;
-                        return Err(Trouble::Store(refused));
+                        return Err(PollError::Store(refused));
                     }
                 }
             }
@@ -240,19 +240,19 @@ impl Visiting<'_> {
         Ok(self.quit().await?)
     }
 
-    /// Previews [`Visiting::run`].
-    async fn look(&mut self) -> Result<(), Trouble> {
+    /// Previews [`PollSession::run`].
+    async fn look(&mut self) -> Result<(), PollError> {
         let (plan, _) = self.plan().await?;
         for step in plan.steps.iter().take(SEEN_MAX) {
             if (self.has_to_end)() {
                 break;
             }
             match step.action {
-                Action::Delete => self.saw(step, Fate::Deleted, None),
-                Action::Tell => self.saw(step, Fate::TooLong, None),
+                Action::Delete => self.saw(step, Disposition::Deleted, None),
+                Action::Tell => self.saw(step, Disposition::TooLong, None),
                 Action::Fetch => {
-                    let (fate, distributed) = self.look_at(step).await?;
-                    self.saw(step, fate, distributed);
+                    let (disposition, distributed) = self.look_at(step).await?;
+                    self.saw(step, disposition, distributed);
                 }
             }
         }
@@ -260,7 +260,7 @@ impl Visiting<'_> {
     }
 
     /// Previews the disposition of a message, by its header.
-    async fn look_at(&mut self, step: &Step) -> Result<(Fate, Option<Distributed>), Failure> {
+    async fn look_at(&mut self, step: &Step) -> Result<(Disposition, Option<Distributed>), Failure> {
         self.connection.session.top(step.message.number);
         let (mut lines, mut header) = (ToCrlf::default(), Vec::new());
         loop {
@@ -270,11 +270,11 @@ impl Visiting<'_> {
                     lines.push(&part[..part.len().min(room)], &mut header);
                 }
                 Output::Answered(Answer::Whole) => {
-                    return Ok((Fate::Fetched, Some(self.office.receivers(self.account, &header))));
+                    return Ok((Disposition::Fetched, Some(self.office.receivers(self.account, &header))));
                 }
                 Output::Answered(Answer::Refused(text)) => {
                     let why = format!("the server does not tell its header: {text}");
-                    return Ok((Fate::SetBack(why), None));
+                    return Ok((Disposition::SetBack(why), None));
                 }
                 output => return Err(ended(output)),
             }
@@ -282,10 +282,10 @@ impl Visiting<'_> {
     }
 
     /// Records the disposition of a message.
-    fn saw(&mut self, step: &Step, fate: Fate, distributed: Option<Distributed>) {
+    fn saw(&mut self, step: &Step, disposition: Disposition, distributed: Option<Distributed>) {
         if self.collected.seen.len() < SEEN_MAX {
             let (uidl, octets) = (step.message.uidl.clone(), step.message.size);
-            self.collected.seen.push(Seen { uidl, octets, fate, distributed });
+            self.collected.seen.push(Seen { uidl, octets, disposition, distributed });
         }
     }
 
@@ -366,7 +366,7 @@ impl Visiting<'_> {
                     debug!("{} of {} is message {:?}", step.key(), account.key(), stored.sequence);
                     self.collected.fetched += 1;
                     self.collected.octets += octets;
-                    self.saw(step, Fate::Fetched, Some(distributed));
+                    self.saw(step, Disposition::Fetched, Some(distributed));
                 }
                 Err(refused @ (Refused::NoRoom | Refused::Busy | Refused::Disk(_) | Refused::Newer)) => {
                     return Ok(Err(refused));
@@ -389,7 +389,7 @@ impl Visiting<'_> {
         warn!("{} of {} stays there for now: {text}", step.key(), self.account.key());
         self.collected.failed += 1;
         self.setbacks.failed(self.clock.now(), &step.key());
-        self.saw(step, Fate::SetBack(text.to_owned()), None);
+        self.saw(step, Disposition::SetBack(text.to_owned()), None);
     }
 
     async fn tell(&mut self, step: &Step) {

@@ -16,6 +16,7 @@
 
 pub mod account;
 pub mod collect;
+mod connect;
 pub mod distribute;
 pub mod office;
 mod polls;
@@ -27,11 +28,10 @@ mod stats;
 mod testing;
 #[cfg(test)]
 mod tests;
-mod way;
 
 pub use super::header::HEADER_OCTETS_MAX;
-pub use polls::{ASKED_MAX, ASKED_WITHIN, CONNECTIONS_MAX, ENOUGH_AFTER, Looked, Polls, Standing};
+pub use connect::{ADDRESSES_MAX, CONNECT_TIMEOUT};
+pub use polls::{ASKED_MAX, ASKED_WITHIN, AccountStatus, CONNECTIONS_MAX, ENOUGH_AFTER, Looked, Polls};
 pub use service::{KIND, OfficePolling, Settings};
 pub use settings::{Account, Receives};
 pub use stats::Stats;
-pub use way::{ADDRESSES_MAX, CONNECT_TIMEOUT};

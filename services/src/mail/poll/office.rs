@@ -15,13 +15,13 @@ use crate::mail::header;
 use crate::mail::judge::{About, Judges};
 use crate::mail::rules::Rules;
 use crate::mail::service::directory::{Directory, Place};
-use crate::mail::service::ground::Opened;
 use crate::mail::service::head::Head;
 use crate::mail::service::judging::{Judged, consult};
 use crate::mail::service::remote::Remote;
 use crate::mail::service::sorting::{Asked, Sorted, Sorter};
+use crate::mail::service::state::Opened;
 use crate::mail::service::verdict::{Action, Verdict, field_octets_max};
-use crate::mail::smtp::Refusal;
+use crate::mail::smtp::Rejection;
 use crate::mail::smtp::date;
 use crate::mail::smtp::server::Sender;
 use crate::mail::store::{
@@ -221,7 +221,7 @@ impl Office {
         let mut stats = self.stats.borrow_mut();
         stats.judged += 1;
         stats.judges_silent += silent;
-        if let Action::Refuse(Refusal::Policy { is_temporary: true, .. }) = verdict.action {
+        if let Action::Refuse(Rejection::Policy { is_temporary: true, .. }) = verdict.action {
             // There is no sender to retry, so a temporary rejection becomes acceptance.
             verdict.action = Action::Accept;
         }

@@ -17,13 +17,13 @@ use tokio::sync::{Mutex, Notify, Semaphore, oneshot};
 use tracing::{debug, info, warn};
 
 use super::account::Setbacks;
-use super::collect::{Collected, Trouble, Visit, collect};
+use super::collect::{Collected, PollError, PollParameters, collect};
+use super::connect::{NoConnection, connect, means};
 use super::office::Office;
 use super::schedule::{Outcome, Schedule};
 use super::service::Settings;
 use super::settings::{Account, Receives};
 use super::stats::Stats;
-use super::way::{NoConnection, connect, means};
 use crate::addresses::Subscription;
 use crate::clock::{Clock, sleep_until};
 use crate::dns::resolver::Resolver;
@@ -31,8 +31,8 @@ use crate::mail::judge::Judges;
 use crate::mail::pop3::client::FailureKind;
 use crate::mail::sasl::client::Credentials;
 use crate::mail::service::directory::Directory;
-use crate::mail::service::ground::Ground;
 use crate::mail::service::remote::Remote;
+use crate::mail::service::state::MailState;
 use crate::net::Net;
 use crate::tls::Tls;
 use crate::wait::first_of;
@@ -91,7 +91,7 @@ pub struct Looked {
 
 /// The status of an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct AccountStatus {
     /// The account.
     pub account: String,
     /// Its server, with the port.
@@ -122,7 +122,7 @@ pub(super) struct Active<N: Net> {
     pub work: Rc<dyn Work>,
     pub resolver: Resolver,
     pub tls: Option<Rc<Tls>>,
-    pub ground: Rc<Ground>,
+    pub state: Rc<MailState>,
     pub remote: Rc<dyn Remote>,
     pub addresses: Subscription,
     pub rng: RefCell<StdRng>,
@@ -146,7 +146,7 @@ impl<N: Net> Active<N> {
 
     /// The office, once its store accepts messages; `None` if it does not.
     async fn office(&self, stats: &Rc<RefCell<Stats>>) -> Option<&Office> {
-        let opened = self.ground.ready().await?;
+        let opened = self.state.ready().await?;
         let mail = &self.settings.mail;
         Some(self.office.get_or_init(|| Office {
             opened,
@@ -185,7 +185,7 @@ impl<N: Net> Polls<N> {
     }
 
     /// The status of each account, in the order of the configuration.
-    pub fn standings(&self) -> Vec<Standing> {
+    pub fn standings(&self) -> Vec<AccountStatus> {
         let Some(active) = self.active.borrow().clone() else { return Vec::new() };
         let known = self.known.borrow();
         let of_accounts = active.settings.accounts.iter();
@@ -264,10 +264,10 @@ impl<N: Net> Polls<N> {
         let mut addresses = active.addresses.clone();
         while self.is_in_force(&active) {
             if !known.is_due(active.clock.now()) {
-                let (due, waits_for_way) = known.when();
+                let (due, waits_for_connectivity) = known.when();
                 let has_way = async {
                     // This ends when the publisher is gone.
-                    if !waits_for_way || addresses.changed().await.is_err() {
+                    if !waits_for_connectivity || addresses.changed().await.is_err() {
                         pending::<()>().await;
                     }
                     known.schedule.borrow_mut().hasten(active.clock.now(), 0);
@@ -319,7 +319,7 @@ impl<N: Net> Polls<N> {
         let error = match &outcome {
             Outcome::Fetched { .. } => None,
             Outcome::Later(why) | Outcome::Failed(why) => Some(why.clone()),
-            Outcome::NoWay => Some("there is no way to its server now".to_owned()),
+            Outcome::Unreachable => Some("there is no way to its server now".to_owned()),
         };
         if !is_dry {
             self.take_note(active, account, known, (&outcome, &collected));
@@ -348,7 +348,7 @@ impl<N: Net> Polls<N> {
         }
         known.fetched.set(known.fetched.get() + collected.fetched);
         known.deleted.set(known.deleted.get() + collected.deleted);
-        if *outcome != Outcome::NoWay {
+        if *outcome != Outcome::Unreachable {
             let set_back = usize::try_from(collected.failed).unwrap_or(usize::MAX);
             let set_back = collected.waiting.saturating_add(set_back);
             known.left.set((collected.too_long, set_back, collected.nameless));
@@ -380,7 +380,7 @@ impl<N: Net> Polls<N> {
         let means = means(active, account);
         let stream = match connect(active, account, &means).await {
             Ok(stream) => stream,
-            Err(NoConnection::NoWay) => return nothing(Outcome::NoWay),
+            Err(NoConnection::Unreachable) => return nothing(Outcome::Unreachable),
             Err(NoConnection::Failed(why)) => return nothing(Outcome::Failed(why)),
         };
         self.count(|stats| stats.connections += 1);
@@ -388,12 +388,12 @@ impl<N: Net> Polls<N> {
         let login = Credentials { user: account.username.clone(), password, nonce };
         let enough = active.clock.now() + ENOUGH_AFTER;
         let has_to_end = || *active.is_ending.borrow() || active.clock.now() >= enough;
-        let visit = Visit { login, is_dry, has_to_end: &has_to_end };
+        let visit = PollParameters { login, is_dry, has_to_end: &has_to_end };
         let collected = collect(&means, stream, account, office, setbacks, visit).await;
         let outcome = match &collected.trouble {
             None => Outcome::Fetched { is_more: collected.is_more },
-            Some(trouble @ Trouble::Store(_)) => Outcome::Later(trouble.to_string()),
-            Some(trouble @ Trouble::Server(failure)) if failure.kind == FailureKind::Busy => {
+            Some(trouble @ PollError::Store(_)) => Outcome::Later(trouble.to_string()),
+            Some(trouble @ PollError::Server(failure)) if failure.kind == FailureKind::Busy => {
                 Outcome::Later(trouble.to_string())
             }
             Some(trouble) => Outcome::Failed(trouble.to_string()),
@@ -451,7 +451,7 @@ impl Known {
     /// When it is polled next, and whether that waits for connectivity.
     fn when(&self) -> (Instant, bool) {
         let schedule = self.schedule.borrow();
-        (schedule.due, schedule.waits_for_way)
+        (schedule.due, schedule.waits_for_connectivity)
     }
 
     /// Requests a poll; `None` if too many requests are pending.
@@ -466,10 +466,10 @@ impl Known {
         Some(answered)
     }
 
-    fn standing(&self) -> Standing {
+    fn standing(&self) -> AccountStatus {
         let account = self.account.borrow();
         let (too_long, set_back, nameless) = self.left.get();
-        Standing {
+        AccountStatus {
             account: account.key(),
             server: format!("{}:{}", account.server, account.port),
             user: match &account.receives {

@@ -26,7 +26,7 @@ pub enum Outcome {
     /// It was not fetched, and may never be.
     Failed(String),
     /// The server is not reachable, so it was not contacted.
-    NoWay,
+    Unreachable,
 }
 
 /// When an account is polled next, and its last outcomes.
@@ -37,7 +37,7 @@ pub struct Schedule {
     /// The failed polls since the last success.
     pub failures: u32,
     /// Whether the next poll waits for connectivity.
-    pub waits_for_way: bool,
+    pub waits_for_connectivity: bool,
     /// When it was last fetched completely.
     pub last_success: Option<Instant>,
     /// The last failure and its reason.
@@ -53,7 +53,7 @@ impl Schedule {
         Self {
             due,
             failures: 0,
-            waits_for_way: false,
+            waits_for_connectivity: false,
             last_success: None,
             last_failure: None,
             is_failing: false,
@@ -63,7 +63,7 @@ impl Schedule {
     /// Polls it soon, as its settings have changed.
     pub fn hasten(&mut self, now: Instant, dice: u32) {
         let first = Self::new(now, dice);
-        (self.due, self.failures, self.waits_for_way) = (self.due.min(first.due), 0, false);
+        (self.due, self.failures, self.waits_for_connectivity) = (self.due.min(first.due), 0, false);
     }
 
     /// The reason why it is not fetched, if the last poll failed.
@@ -75,7 +75,7 @@ impl Schedule {
     /// Records the outcome of a poll of an account with the interval `every`. `dice`: random, from 0 to 999, so that
     /// accounts do not synchronise.
     pub fn looked(&mut self, now: Instant, every: Duration, outcome: &Outcome, dice: u32) {
-        self.waits_for_way = *outcome == Outcome::NoWay;
+        self.waits_for_connectivity = *outcome == Outcome::Unreachable;
         let wait = match outcome {
             Outcome::Fetched { is_more } => {
                 (self.failures, self.last_success, self.is_failing) = (0, Some(now), false);
@@ -92,7 +92,7 @@ impl Schedule {
                 self.failures = self.failures.saturating_add(1);
                 wait
             }
-            Outcome::NoWay => every,
+            Outcome::Unreachable => every,
         };
         // Between nine and eleven tenths.
         self.due = now + wait.saturating_mul(9000 + 2 * dice.min(999)) / 10_000;
@@ -137,15 +137,15 @@ mod tests {
     #[test]
     fn what_ends_by_itself_is_looked_at_as_ever() {
         let mut schedule = Schedule::new(NOW, 0);
-        for outcome in [Outcome::Later("in use".to_owned()), Outcome::NoWay] {
+        for outcome in [Outcome::Later("in use".to_owned()), Outcome::Unreachable] {
             for _ in 0..3 {
                 schedule.looked(NOW, EVERY, &outcome, 500);
                 assert_eq!((wait(&schedule), schedule.failures), (300, 0), "{outcome:?}");
             }
         }
-        assert!(schedule.waits_for_way && schedule.trouble() == Some("in use"));
+        assert!(schedule.waits_for_connectivity && schedule.trouble() == Some("in use"));
         schedule.looked(NOW, EVERY, &Outcome::Fetched { is_more: true }, 500);
-        assert_eq!((wait(&schedule), schedule.waits_for_way), (1, false));
+        assert_eq!((wait(&schedule), schedule.waits_for_connectivity), (1, false));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use super::polls::{Active, Polls};
 use super::settings::Account;
 use super::stats::Stats;
 use crate::mail::service;
-use crate::mail::service::ground::{Ground, Opener};
 use crate::mail::service::remote::Remote;
+use crate::mail::service::state::{MailState, Opener};
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, Service, State, Unprepared};
 use crate::watch;
@@ -39,16 +39,16 @@ pub struct Settings {
 
 /// Polling as a service, over all configurations.
 pub struct OfficePolling<N: Net> {
-    ground: Rc<Ground>,
+    state: Rc<MailState>,
     polls: Rc<Polls<N>>,
     remote: Rc<dyn Remote>,
 }
 
 impl<N: Net> OfficePolling<N> {
-    /// The service that fetches the accounts of `polls` into the store of `ground`. Messages that users' rules forward
+    /// The service that fetches the accounts of `polls` into the store of `state`. Messages that users' rules forward
     /// go to `remote`.
-    pub fn new(ground: Rc<Ground>, polls: Rc<Polls<N>>, remote: Rc<dyn Remote>) -> Self {
-        Self { ground, polls, remote }
+    pub fn new(state: Rc<MailState>, polls: Rc<Polls<N>>, remote: Rc<dyn Remote>) -> Self {
+        Self { state, polls, remote }
     }
 }
 
@@ -79,7 +79,7 @@ impl<N: Net> Service<N> for OfficePolling<N> {
                 work: Rc::clone(&host.work),
                 resolver: host.resolver(),
                 tls: host.tls.clone(),
-                ground: Rc::clone(&self.ground),
+                state: Rc::clone(&self.state),
                 remote: Rc::clone(&self.remote),
                 addresses: host.addresses.clone(),
                 rng: RefCell::new(host.rng()),
@@ -136,7 +136,7 @@ struct OfficeInstance<N: Net> {
 impl<N: Net> Instance for OfficeInstance<N> {
     fn activate(&self) {
         if let Some(opener) = self.opener.take() {
-            self.active.ground.open(opener);
+            self.active.state.open(opener);
         }
         self.polls.set(Some(&self.active));
     }
@@ -155,7 +155,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
     }
 
     fn state(&self) -> State {
-        let trouble = self.active.ground.trouble(self.active.clock.now()).or_else(|| {
+        let trouble = self.active.state.trouble(self.active.clock.now()).or_else(|| {
             let standings = self.polls.standings();
             let failing: Vec<_> =
                 standings.iter().filter(|standing| standing.schedule.trouble().is_some()).collect();

@@ -12,7 +12,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::sleep;
 
-use super::collect::Fate;
+use super::collect::Disposition;
 use super::testing::{Server, message, serve};
 use super::*;
 use crate::dns::resolver::{Answerer, Resolver};
@@ -86,7 +86,7 @@ impl Office {
         let world = World(BTreeMap::from(names), lab.publisher.subscribe());
         lab.host.publish_resolver(Resolver::new(Rc::new(world)));
         let polls = Rc::new(Polls::new());
-        let polling = OfficePolling::new(Rc::clone(&lab.ground), Rc::clone(&polls), Rc::new(NoRemote));
+        let polling = OfficePolling::new(Rc::clone(&lab.state), Rc::clone(&polls), Rc::new(NoRemote));
         let office = Self { lab, polls, polling, running: RefCell::default() };
         office.go_over_to(accounts).await;
         office
@@ -219,7 +219,7 @@ fn without_a_way_out_servers_of_the_lan_are_polled_and_the_others_when_it_is_the
         sleep(Duration::from_secs(3600)).await;
         assert_eq!((office.lab.inbox("berta").await.len(), logins(&isp)), (1, 0));
         assert_eq!((office.count("failures"), office.state()), (0, "Running".to_owned()));
-        assert!(office.polls.standings()[0].schedule.waits_for_way);
+        assert!(office.polls.standings()[0].schedule.waits_for_connectivity);
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
         sleep(Duration::from_secs(1)).await;
         assert_eq!(office.lab.inbox("anna").await.len(), 1);
@@ -248,7 +248,7 @@ fn whoever_asks_has_all_accounts_looked_at_at_once() {
         let counted = office.count("failures");
         let looked = office.polls.look_at_all(true).await;
         assert_eq!(office.count("failures"), counted, "a dry run is no look");
-        assert_eq!(looked[0].collected.seen[0].fate, Fate::Fetched);
+        assert_eq!(looked[0].collected.seen[0].disposition, Disposition::Fetched);
         assert!(looked[1].error.as_deref().unwrap().contains("this gateway itself"), "{looked:?}");
         assert!(office.lab.inbox("anna").await.is_empty());
         assert_eq!(isp.borrow().messages.len(), 1);

@@ -185,7 +185,7 @@ pub struct Session {
     is_sent: bool,
     lines: LineReader,
     reading: Reading,
-    offers: Offers,
+    offers: Capabilities,
     is_tls: bool,
     /// Mechanisms that the server offers but rejects as unknown.
     refused_mechanisms: Vec<Mechanism>,
@@ -252,7 +252,7 @@ enum Reading {
 
 /// The server's capabilities that a client can use. (RFC 2449, section 5)
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Offers {
+struct Capabilities {
     has_stls: bool,
     mechanisms: Vec<Mechanism>,
 }
@@ -296,7 +296,7 @@ impl Session {
             is_sent: true,
             lines: LineReader::default(),
             reading: Reading::Status,
-            offers: Offers::default(),
+            offers: Capabilities::default(),
             refused_mechanisms: Vec::new(),
             lister: Lister::default(),
             since: now,

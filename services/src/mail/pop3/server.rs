@@ -76,11 +76,11 @@ pub struct Session {
     phase: Phase,
     lines: LineReader,
     outputs: VecDeque<Output>,
-    asked: Option<Asked>,
+    asked: Option<OpenQuestion>,
     /// The argument of the last USER.
     name: Option<String>,
     maildrop: Option<Maildrop>,
-    tally: Tally,
+    errors: ErrorCounts,
     /// Until when something of the client's must have come.
     waits_until: Instant,
     is_stopping: bool,
@@ -103,7 +103,7 @@ enum Phase {
 
 /// Which question is open.
 #[derive(Debug)]
-enum Asked {
+enum OpenQuestion {
     /// Whether a password that PASS brought is right.
     Password,
     /// Waiting for the client's response in AUTH.
@@ -116,7 +116,7 @@ enum Asked {
 
 /// Counts of a client's errors, which are limited.
 #[derive(Debug, Default)]
-struct Tally {
+struct ErrorCounts {
     before_login: u32,
     errors: u32,
     login_failures: u32,
@@ -134,7 +134,7 @@ impl Session {
             asked: None,
             name: None,
             maildrop: None,
-            tally: Tally::default(),
+            errors: ErrorCounts::default(),
             waits_until: now + IDLE_TIMEOUT,
             is_stopping: false,
         };
@@ -185,12 +185,14 @@ impl Session {
         }
         self.waits_until = now + IDLE_TIMEOUT;
         match (self.asked.take(), answer) {
-            (Some(Asked::Password), Answer::Authenticate(verdict)) => self.password_answered(now, verdict),
-            (Some(Asked::Login), Answer::Authenticate(verdict)) => self.login_answered(now, verdict),
-            (Some(Asked::Open), Answer::Open(opened)) => self.opened(now, opened),
-            (Some(Asked::Fetch), Answer::Fetch(fetched)) => self.fetched(now, fetched),
-            (Some(Asked::Part), Answer::Part(part)) => self.part(now, part.as_deref()),
-            (Some(Asked::Update), Answer::Update(is_done)) => self.updated(now, is_done),
+            (Some(OpenQuestion::Password), Answer::Authenticate(verdict)) => {
+                self.password_answered(now, verdict)
+            }
+            (Some(OpenQuestion::Login), Answer::Authenticate(verdict)) => self.login_answered(now, verdict),
+            (Some(OpenQuestion::Open), Answer::Open(opened)) => self.opened(now, opened),
+            (Some(OpenQuestion::Fetch), Answer::Fetch(fetched)) => self.fetched(now, fetched),
+            (Some(OpenQuestion::Part), Answer::Part(part)) => self.part(now, part.as_deref()),
+            (Some(OpenQuestion::Update), Answer::Update(is_done)) => self.updated(now, is_done),
             (_, _) => {
                 debug_assert!(false, "an answer to another question");
                 self.close();
@@ -252,7 +254,7 @@ impl Session {
         is_waiting && self.outputs.is_empty() && self.asked.is_none()
     }
 
-    fn ask(&mut self, ask: Ask, asked: Asked) {
+    fn ask(&mut self, ask: Ask, asked: OpenQuestion) {
         self.asked = Some(asked);
         self.outputs.push_back(Output::Ask(ask));
     }
@@ -269,8 +271,8 @@ impl Session {
 
     /// Rejects an unknown command, or one that is invalid in this state.
     fn refuse(&mut self, now: Instant, line: &str) {
-        self.tally.errors += 1;
-        if self.tally.errors > ERRORS_MAX {
+        self.errors.errors += 1;
+        if self.errors.errors > ERRORS_MAX {
             return self.end(now, TOO_MANY_ERRORS);
         }
         self.say(now, line);
@@ -306,7 +308,7 @@ impl Session {
     fn quit(&mut self, now: Instant) {
         match self.maildrop.take() {
             // RFC 1939, section 6
-            Some(maildrop) => self.ask(Ask::Update(maildrop.deleted()), Asked::Update),
+            Some(maildrop) => self.ask(Ask::Update(maildrop.deleted()), OpenQuestion::Update),
             None => self.end(now, BYE),
         }
     }

@@ -159,7 +159,7 @@ impl Outages {
     }
 
     /// The seconds with connectivity since `begin`, as far as outages are remembered.
-    pub fn way_out_since(&self, begin: Instant, now: Instant) -> u64 {
+    pub fn connected_since(&self, begin: Instant, now: Instant) -> u64 {
         let open = self.since.map(|since| (since, now));
         let out: Duration =
             self.past.iter().copied().chain(open).map(|(from, to)| to.since(from.max(begin))).sum();
@@ -247,19 +247,19 @@ mod tests {
     fn the_clock_stands_still_while_there_is_no_way_out() {
         let at = Instant::from_secs;
         let mut outages = Outages::default();
-        assert_eq!(outages.way_out_since(at(100), at(500)), 400);
+        assert_eq!(outages.connected_since(at(100), at(500)), 400);
         outages.set(at(200), false);
         outages.set(at(250), false);
         assert!(!outages.is_over());
-        assert_eq!(outages.way_out_since(at(100), at(500)), 100);
+        assert_eq!(outages.connected_since(at(100), at(500)), 100);
         outages.set(at(300), true);
-        assert_eq!(outages.way_out_since(at(100), at(500)), 300);
-        assert_eq!(outages.way_out_since(at(250), at(500)), 200, "a part of it");
-        assert_eq!(outages.way_out_since(at(400), at(500)), 100);
+        assert_eq!(outages.connected_since(at(100), at(500)), 300);
+        assert_eq!(outages.connected_since(at(250), at(500)), 200, "a part of it");
+        assert_eq!(outages.connected_since(at(400), at(500)), 100);
         for second in 0..200 {
             outages.set(at(1000 + 2 * second), second % 2 == 0);
         }
         assert!(outages.past.len() <= OUTAGES_MAX);
-        assert_eq!(outages.way_out_since(at(900), at(100)), 0, "a clock that jumps back");
+        assert_eq!(outages.connected_since(at(900), at(100)), 0, "a clock that jumps back");
     }
 }

@@ -87,7 +87,7 @@ impl Queue {
         debug_assert_eq!(ids.len(), results.len(), "each recipient has a result");
         if kind == Kind::Send {
             let has_reached_none = results.iter().all(is_unreachable);
-            let is_cut_off = has_reached_none && !self.has_way_to(&next_hop);
+            let is_cut_off = has_reached_none && !self.has_connectivity_to(&next_hop);
             if let Some(state) = self.hops.get_mut(&next_hop) {
                 let is_failure = has_reached_none && !is_cut_off;
                 state.failures = if is_failure { state.failures.saturating_add(1) } else { 0 };
@@ -110,7 +110,7 @@ impl Queue {
             first.get_or_insert_with(|| entry.options.clone());
             let report = &result.report;
             let progress = entry.progress.clone();
-            let time_here = self.outages.way_out_since(entry.since, now.instant);
+            let time_here = self.outages.connected_since(entry.since, now.instant);
             // A warning is no try, nor is a further transaction for recipients beyond the server's limit.
             let is_try = kind != Kind::Warn && !report.is_one_too_many;
             let tries = progress.tries.saturating_add(u32::from(is_try));

@@ -24,7 +24,7 @@ fn secs(instant: Option<Instant>) -> Option<u64> {
 /// A queue with a way out.
 fn empty() -> Queue {
     let mut queue = Queue::new(NOW);
-    queue.set_way_out(NOW, true);
+    queue.set_connectivity(NOW, true);
     queue
 }
 
@@ -245,7 +245,7 @@ fn rfc5321_4_5_4_1_the_sender_is_warned_once_and_told_the_end() {
 #[test]
 fn while_there_is_no_way_out_no_try_is_burnt() {
     let mut queue = queue(&[(1, "a@far.example"), (2, "b@lan.example")]);
-    queue.set_way_out(NOW, false);
+    queue.set_connectivity(NOW, false);
     let job = queue.next_job(NOW).unwrap();
     assert_eq!(job.recipients[0].id, id(2, 0), "the LAN's server is there");
     let said = words(&finish(&mut queue, NOW, &job, &message(0), &[unreachable()]));
@@ -253,16 +253,16 @@ fn while_there_is_no_way_out_no_try_is_burnt() {
     queue.remove(id(2, 0));
     assert_eq!((queue.next_job(NOW), secs(queue.due(NOW))), (None, Some(4 * HOUR)), "a warning");
     // It breaks while a message is under way.
-    queue.set_way_out(NOW, true);
+    queue.set_connectivity(NOW, true);
     let job = queue.next_job(NOW).unwrap();
-    queue.set_way_out(NOW, false);
+    queue.set_connectivity(NOW, false);
     assert_eq!(finish(&mut queue, NOW, &job, &message(0), &[unreachable()]), Settlement::default());
     // The sender is warned meanwhile, which is no try.
     let said = settle_at(&mut queue, at(4 * HOUR), 4 * HOUR, &[]);
     assert_eq!(said, ["1.0 try 0 in 0", "Delayed of 1"]);
     assert_eq!((queue.next_job(at(DAY)), queue.due(at(DAY))), (None, None), "once");
     // Six days later it is tried at once, and not given up.
-    queue.set_way_out(at(6 * DAY), true);
+    queue.set_connectivity(at(6 * DAY), true);
     for tries in 1..=TRIES_MIN {
         let now = at(secs(queue.due(at(6 * DAY))).unwrap().max(6 * DAY));
         let said = settle_at(&mut queue, now, now.time.0 - NOW.time.0, &[deferred()]);
@@ -282,7 +282,7 @@ fn a_server_that_a_route_names_is_looked_for_without_a_way_out_and_that_is_no_tr
     for (message, recipient) in [(1, "a@named.example"), (2, "b@named.example"), (3, "c@far.example")] {
         queue.insert(NOW, &routes, id(message, 0), recipient, "", &Progress::default());
     }
-    queue.set_way_out(NOW, false);
+    queue.set_connectivity(NOW, false);
     let next = |queue: &mut Queue, now| queue.next_job(now).map(|job| (job.recipients[0].id, job));
     let (first, job) = next(&mut queue, NOW).unwrap();
     let (second, other) = next(&mut queue, NOW).unwrap();
@@ -302,7 +302,7 @@ fn a_server_that_a_route_names_is_looked_for_without_a_way_out_and_that_is_no_tr
     }
     // With a way out that is a try, and the next.
     let now = at(10 * HOUR);
-    queue.set_way_out(now, true);
+    queue.set_connectivity(now, true);
     let said = words(&finish(&mut queue, now, &job, &message(0), &[unreachable()]));
     assert!(said[0].starts_with("2.0 try 1 in "), "{said:?}");
 }
@@ -372,7 +372,7 @@ fn before_the_way_out_is_known_nothing_is_tried() {
     let mut queue = Queue::new(NOW);
     insert(&mut queue, id(1, 0), "a@far.example", &Progress::default());
     assert_eq!(queue.next_job(NOW), None);
-    queue.set_way_out(NOW, true);
+    queue.set_connectivity(NOW, true);
     assert!(queue.next_job(NOW).is_some());
 }
 
@@ -650,7 +650,7 @@ proptest! {
                     warned.remove(&entry_id);
                 }
                 2 => now = at(now.time.0 - NOW.time.0 + number * number * 20),
-                3 => queue.set_way_out(now, number % 3 != 0),
+                3 => queue.set_connectivity(now, number % 3 != 0),
                 4 => {
                     let held = queue.hold(now, entry_id, number % 2 == 0);
                     if held.is_some() {
@@ -700,7 +700,7 @@ proptest! {
         }
         // In the end all is released and goes.
         open.drain(..).for_each(|job| queue.settled(now, job.id));
-        queue.set_way_out(now, true);
+        queue.set_connectivity(now, true);
         for id in alive {
             let released = queue.hold(now, id, false);
             change(&mut queue, now, released);

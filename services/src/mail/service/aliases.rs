@@ -59,7 +59,7 @@ pub(super) enum Target {
 
 /// The receivers of an address, without duplicates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reached<'a> {
+pub struct Receivers<'a> {
     /// Users.
     pub users: Vec<&'a str>,
     /// Remote addresses.
@@ -68,7 +68,7 @@ pub struct Reached<'a> {
     pub is_of_owners: bool,
 }
 
-impl Reached<'_> {
+impl Receivers<'_> {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty() && self.outside.is_empty()
@@ -184,7 +184,7 @@ pub(super) struct Walk<'a> {
     /// Those that were walked to their end.
     done: BTreeSet<Local>,
     seen: BTreeSet<String>,
-    pub reached: Reached<'a>,
+    pub reached: Receivers<'a>,
     pub steps: Vec<Step>,
 }
 
@@ -195,7 +195,7 @@ impl<'a> Walk<'a> {
             open: Vec::new(),
             done: BTreeSet::new(),
             seen: BTreeSet::new(),
-            reached: Reached::default(),
+            reached: Receivers::default(),
             steps: Vec::new(),
         }
     }

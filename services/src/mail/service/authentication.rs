@@ -28,7 +28,7 @@ use crate::mail::auth::dmarc::{self, Authors, DmarcResult, Identifier, Outcome, 
 use crate::mail::auth::known::{Answer, Check, Question, Records, Step};
 use crate::mail::auth::results::{Results, Strip};
 use crate::mail::auth::spf::{self, Identity, SpfResult};
-use crate::mail::smtp::Refusal;
+use crate::mail::smtp::Rejection;
 use crate::task::{LocalFuture, Task};
 use crate::wait::all_of;
 
@@ -155,11 +155,11 @@ pub(super) fn verdict(authenticity: Authenticity, results: &Results, fields: Str
     let Outcome { result, policy, domain } = &results.dmarc;
     let action = match (authenticity, result, policy) {
         (Authenticity::Report, ..) => Action::Accept,
-        (Authenticity::Reject, DmarcResult::Fail, Policy::Reject) => Action::Refuse(Refusal::Policy {
+        (Authenticity::Reject, DmarcResult::Fail, Policy::Reject) => Action::Refuse(Rejection::Policy {
             is_temporary: false,
             text: format!("{domain} asks to refuse what it did not send (DMARC)"),
         }),
-        (Authenticity::Reject, DmarcResult::TempError, Policy::Reject) => Action::Refuse(Refusal::Policy {
+        (Authenticity::Reject, DmarcResult::TempError, Policy::Reject) => Action::Refuse(Rejection::Policy {
             is_temporary: true,
             text: format!("whether {domain} has sent this cannot be known now (DMARC)"),
         }),

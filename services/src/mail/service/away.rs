@@ -6,8 +6,8 @@
 use tracing::{debug, warn};
 
 use super::directory::Place;
-use super::ground::Opened;
 use super::sorting::Sorter;
+use super::state::Opened;
 use crate::clock::UnixTime;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::rules::vacation::{Answer, Memory, asks, remembered};

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::aliases::{Aliases, DEPTH_MAX, Reached, Step, Target, Walk};
+use super::aliases::{Aliases, DEPTH_MAX, Receivers, Step, Target, Walk};
 use crate::mail::address::{Domain, ForwardPath, LocalPart, Mailbox};
 use crate::users::{Role, User};
 
@@ -76,7 +76,7 @@ pub(super) enum Meaning<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place<'a> {
     /// At a local domain, with these receivers.
-    Here(Reached<'a>),
+    Here(Receivers<'a>),
     /// At a local domain, and unknown.
     Nobody,
     /// At a local domain, with a local part that other servers might interpret as a route.

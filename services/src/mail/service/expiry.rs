@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
-use super::ground::Ground;
+use super::state::MailState;
 use crate::clock::{Clock, UnixTime, sleep_until};
 use crate::mail::store::{Change, Expunge, FolderId, INBOX, Mailbox, UIDS_MAX, Uid};
 
@@ -40,8 +40,8 @@ pub(super) fn expired(mailbox: &Mailbox, keep_days: &KeepDays, now: UnixTime, ha
 }
 
 /// Removes expired messages permanently.
-pub(in crate::mail) async fn expire(ground: &Ground, keep_days: &KeepDays, clock: &dyn Clock) {
-    let opened = ground.when_opened().await;
+pub(in crate::mail) async fn expire(state: &MailState, keep_days: &KeepDays, clock: &dyn Clock) {
+    let opened = state.when_opened().await;
     opened.store.ready().await;
     loop {
         sleep_until(clock, Some(clock.now() + EVERY)).await;
@@ -50,7 +50,7 @@ pub(in crate::mail) async fn expire(ground: &Ground, keep_days: &KeepDays, clock
         });
         for (id, name) in ids {
             loop {
-                let has_inbox = !ground.inboxes.is_held(id);
+                let has_inbox = !state.inboxes.is_held(id);
                 let uids = opened.store.look(|state| {
                     let mailbox = state.mailbox(id)?;
                     Some(expired(mailbox, keep_days, clock.unix_time(), has_inbox))
@@ -85,7 +85,7 @@ mod tests {
     fn what_is_older_than_its_folder_keeps_it_is_removed_and_nothing_else() {
         simulate(async {
             let lab = Lab::smtp().await;
-            let opened = lab.ground.opened().unwrap();
+            let opened = lab.state.opened().unwrap();
             let id = opened.mailbox_of(&user("anna")).await.unwrap();
             let day = |days: u64| NOW - days * SECONDS_A_DAY;
             for (folder, time) in

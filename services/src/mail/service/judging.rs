@@ -3,9 +3,9 @@
 use std::io;
 
 use super::verdict::{Action, Verdict};
-use crate::mail::judge::{About, Judgement, Judges, Opinion};
+use crate::mail::judge::{About, JudgeVerdict, Judgement, Judges};
 use crate::mail::queue::connection::Source;
-use crate::mail::smtp::Refusal;
+use crate::mail::smtp::Rejection;
 use crate::mail::store::Incoming;
 use crate::service::LocalFuture;
 
@@ -36,12 +36,12 @@ pub(in crate::mail) async fn consult(
 ) -> Judged {
     let Judgement { opinion, silent } = judges.judge(about, &Draft(incoming), octets).await;
     let verdict = match opinion {
-        Opinion::Taken { fields } => {
+        JudgeVerdict::Taken { fields } => {
             let fields = if fields.len() > fields_octets_max { String::new() } else { fields };
             Verdict { fields, action: Action::Accept }
         }
-        Opinion::Refused { is_temporary, text } => {
-            let refusal = Refusal::Policy { is_temporary, text };
+        JudgeVerdict::Refused { is_temporary, text } => {
+            let refusal = Rejection::Policy { is_temporary, text };
             Verdict { fields: String::new(), action: Action::Refuse(refusal) }
         }
     };

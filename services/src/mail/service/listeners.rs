@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::connection::{self, Dialogue};
-use super::ground::{Ground, Opener};
 use super::settings::Settings;
+use super::state::{MailState, Opener};
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
 use crate::net::{Listener, Net, Stream};
@@ -37,7 +37,7 @@ pub(super) trait Server: 'static {
     const TOO_MANY_CONNECTIONS: &'static [u8];
 
     fn settings(&self) -> &Settings;
-    fn ground(&self) -> &Rc<Ground>;
+    fn state(&self) -> &Rc<MailState>;
     fn clock(&self) -> &Rc<dyn Clock>;
     fn tls(&self) -> Option<&Rc<Tls>>;
     fn addresses(&self) -> &Subscription;
@@ -180,12 +180,12 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     fn activate(&self) {
         S::activated(&self.shared);
         let Settings { users, domains, shares, .. } = self.shared.settings();
-        self.shared.ground().rates.borrow_mut().set(shares.wan_messages_a_minute);
+        self.shared.state().rates.borrow_mut().set(shares.wan_messages_a_minute);
         let of_all = domains.iter().filter(|domain| domain.users.is_none());
         let names: Vec<_> = of_all.map(|domain| domain.name.as_str()).collect();
-        self.shared.ground().set_users(users, &names);
+        self.shared.state().set_users(users, &names);
         if let Some(opener) = self.opener.borrow_mut().take() {
-            self.shared.ground().open(opener);
+            self.shared.state().open(opener);
         }
     }
 
@@ -200,7 +200,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
                 }
             };
             let providing = async {
-                let opened = this.shared.ground().when_opened().await;
+                let opened = this.shared.state().when_opened().await;
                 opened.provide(this.shared.settings().users.iter()).await;
                 let settings = this.shared.settings();
                 tokio::join!(opened.watch_room(settings.disk_reserve), opened.watch_quotas(settings));
@@ -217,7 +217,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
         let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));
         let trouble = self
             .shared
-            .ground()
+            .state()
             .trouble(self.shared.clock().now())
             .or(failed)
             .or_else(|| self.trouble.borrow().clone());
@@ -288,7 +288,7 @@ async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_fai
         let peer = stream.peer_addr().ip().to_canonical();
         let (is_lan, shares) = (server.is_lan(peer), server.settings().shares);
         let share = if is_lan { shares.lan_connections } else { shares.wan_connections };
-        let Some(admitted) = server.ground().connections.admit(server.clock().now(), peer, is_lan, share)
+        let Some(admitted) = server.state().connections.admit(server.clock().now(), peer, is_lan, share)
         else {
             server.count(Counted::Refused);
             // It is sent only if the new connection has room for it, without waiting.

@@ -9,10 +9,10 @@ use std::rc::Rc;
 use tokio::io::AsyncWriteExt;
 
 use super::connection;
-use super::ground::Ground;
 use super::listeners::{Counted, Server};
 use super::office::Conversation;
 use super::shared::Shared;
+use super::state::MailState;
 use crate::mail::smtp::{Limits, Policy, Tls};
 use crate::net::Stream;
 use crate::service::LocalFuture;
@@ -24,7 +24,7 @@ const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Serves one program, over the stream that it is called with.
 pub type Serving = Box<dyn FnOnce(Box<dyn Stream>) -> LocalFuture<'static, ()>>;
 
-impl Ground {
+impl MailState {
     /// Serves programs of this machine with `shared`, as long as that exists.
     pub(super) fn take_from_here_by(&self, shared: &Rc<Shared>) {
         *self.local.borrow_mut() = Rc::downgrade(shared);
@@ -39,7 +39,7 @@ impl Ground {
 
 async fn serve(shared: Rc<Shared>, mut stream: Box<dyn Stream>) {
     let share = shared.settings.shares.lan_connections;
-    let Some(admitted) = shared.ground.connections.admit(shared.clock.now(), HERE, true, share) else {
+    let Some(admitted) = shared.state.connections.admit(shared.clock.now(), HERE, true, share) else {
         shared.count(Counted::Refused);
         // It is sent to its end if there is room for it, as there is on a new connection.
         let told = async { _ = stream.write_all(Shared::TOO_MANY_CONNECTIONS).await };

@@ -1,12 +1,12 @@
 //! The mail services: port 25, submission, LMTP and POP3, each one of the gateway's services.
 //!
 //! ```text
-//!   stream ─► connection ─► Session ─► desk ─┬─► directory   who receives here
-//!                                            ├─► ground      the store, the logins
-//!                                            └─► remote      the way out
+//!   stream ─► connection ─► Session ─► backend ─┬─► directory   the local receivers
+//!                                               ├─► state       the store, the logins
+//!                                               └─► remote      delivery to other servers
 //! ```
 //!
-//! A [`Session`](super::smtp::server::Session) implements the protocol and asks questions. The desk, its backend,
+//! A [`Session`](super::smtp::server::Session) implements the protocol and asks questions. The backend
 //! answers them: it finds recipients in the [`directory`], reserves room in their mailboxes, and stores the message;
 //! the 250 of a message means that the store has made it durable. Before that, [judges](super::judge) may scan it.
 //! Messages for other domains go to a [`remote::Remote`].
@@ -21,12 +21,11 @@ pub mod admission;
 pub mod aliases;
 mod authentication;
 mod away;
+mod backend;
 mod completion;
 mod connection;
-mod desk;
 pub mod directory;
 mod expiry;
-pub mod ground;
 pub(in crate::mail) mod head;
 pub(in crate::mail) mod judging;
 mod listeners;
@@ -40,6 +39,7 @@ pub mod remote;
 mod settings;
 mod shared;
 pub(in crate::mail) mod sorting;
+pub mod state;
 mod stats;
 #[cfg(test)]
 pub(in crate::mail) mod tests;

@@ -7,15 +7,15 @@ use std::rc::Rc;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 
+use super::backend::Backend;
 use super::connection::{Dialogue, Wanted};
-use super::desk::Desk;
 use super::directory::Directory;
-use super::ground::Ground;
 use super::listeners::{Counted, Server, ServerInstance};
 use super::relay_test::find_open_relay;
 use super::remote::Remote;
 use super::settings::Settings;
 use super::shared::Shared;
+use super::state::MailState;
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
@@ -60,15 +60,15 @@ pub const LMTP: Kind = Kind {
 /// One of the office's mail services, over all configurations.
 pub struct OfficeMail {
     role: Role,
-    ground: Rc<Ground>,
+    state: Rc<MailState>,
     remote: Rc<dyn Remote>,
     stats: Rc<RefCell<Stats>>,
 }
 
 impl OfficeMail {
-    /// The service of `role`, which shares `ground` with the others. Messages for other domains go to `remote`.
-    pub fn new(role: Role, ground: Rc<Ground>, remote: Rc<dyn Remote>) -> Self {
-        Self { role, ground, remote, stats: Rc::default() }
+    /// The service of `role`, which shares `state` with the others. Messages for other domains go to `remote`.
+    pub fn new(role: Role, state: Rc<MailState>, remote: Rc<dyn Remote>) -> Self {
+        Self { role, state, remote, stats: Rc::default() }
     }
 
     fn of_role(&self) -> &'static Kind {
@@ -89,7 +89,7 @@ impl OfficeMail {
         let shared = Rc::new(Shared {
             role: self.role,
             directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
-            ground: Rc::clone(&self.ground),
+            state: Rc::clone(&self.state),
             remote: Rc::clone(&self.remote),
             judges: Judges::new(settings.judges.clone(), host.net.clone(), host.resolver()),
             tls: host.tls.clone(),
@@ -143,8 +143,8 @@ impl Server for Shared {
         &self.settings
     }
 
-    fn ground(&self) -> &Rc<Ground> {
-        &self.ground
+    fn state(&self) -> &Rc<MailState> {
+        &self.state
     }
 
     fn clock(&self) -> &Rc<dyn Clock> {
@@ -183,7 +183,7 @@ impl Server for Shared {
 
     fn activated(this: &Rc<Self>) {
         if this.role == Role::Mx {
-            this.ground.take_from_here_by(this);
+            this.state.take_from_here_by(this);
         }
     }
 
@@ -196,15 +196,15 @@ impl Server for Shared {
 pub(super) struct Conversation {
     clock: Rc<dyn Clock>,
     session: Session,
-    desk: Desk,
+    backend: Backend,
 }
 
 impl Conversation {
     /// One with a client that is to be treated so.
     pub fn new(shared: &Rc<Shared>, policy: Policy) -> Self {
-        let desk = Desk::new(Rc::clone(shared), policy.peer, policy.is_lan);
+        let backend = Backend::new(Rc::clone(shared), policy.peer, policy.is_lan);
         let session = Session::new(shared.clock.now(), policy);
-        Self { clock: Rc::clone(&shared.clock), session, desk }
+        Self { clock: Rc::clone(&shared.clock), session, backend }
     }
 }
 
@@ -227,7 +227,7 @@ impl Dialogue for Conversation {
                 Output::Reply(octets) => Wanted::Reply(octets),
                 Output::Ask(ask) => Wanted::Ask(ask),
                 Output::Action(Action::Abort) => {
-                    self.desk.abort();
+                    self.backend.abort();
                     continue;
                 }
                 Output::Action(Action::StartTls) => Wanted::StartTls,
@@ -241,12 +241,12 @@ impl Dialogue for Conversation {
     }
 
     async fn answer(&mut self, ask: Ask) {
-        let answer = self.desk.answer(&self.session, ask).await;
+        let answer = self.backend.answer(&self.session, ask).await;
         self.session.answer(self.clock.now(), answer);
     }
 
     fn is_engaged(&self) -> bool {
-        self.desk.has_message()
+        self.backend.has_message()
     }
 
     fn deadline(&self) -> Option<Instant> {

@@ -3,7 +3,7 @@
 use gatepost_ground::Instant;
 use tokio::task::yield_now;
 
-use super::ground::Ground;
+use super::state::MailState;
 use crate::mail::store::{Entry, Mailbox};
 
 /// The most folders of all mailboxes in a list: a mailbox whose folders exceed it is not listed. The first always is.
@@ -36,16 +36,16 @@ pub struct MailboxList {
     /// How many mailboxes there are.
     pub total: usize,
     /// The first of them by name.
-    pub mailboxes: Vec<MailboxStanding>,
+    pub mailboxes: Vec<MailboxStats>,
 }
 
 /// The statistics of a mailbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MailboxStanding {
+pub struct MailboxStats {
     /// Its name, which is its user's.
     pub name: String,
     /// Its folders in the mailbox's order, the inbox first.
-    pub folders: Vec<FolderStanding>,
+    pub folders: Vec<FolderStats>,
     /// Messages in all of them.
     pub messages: usize,
     /// Their octets.
@@ -60,7 +60,7 @@ pub struct MailboxStanding {
 
 /// The statistics of a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FolderStanding {
+pub struct FolderStats {
     /// Its name.
     pub name: String,
     /// Its messages.
@@ -69,10 +69,10 @@ pub struct FolderStanding {
     pub octets: u64,
 }
 
-impl MailboxStanding {
+impl MailboxStats {
     fn of(mailbox: &Mailbox, is_held: bool) -> Self {
         let state = mailbox.state();
-        let folder = |name: &String| FolderStanding { name: name.clone(), ..FolderStanding::default() };
+        let folder = |name: &String| FolderStats { name: name.clone(), ..FolderStats::default() };
         let mut folders: Vec<_> = state.folders.iter().map(folder).collect();
         for Entry { folder, size, .. } in mailbox.entries() {
             if let Some(folder) = folders.get_mut(usize::from(folder.0)) {
@@ -92,7 +92,7 @@ impl MailboxStanding {
     }
 }
 
-impl Ground {
+impl MailState {
     /// The statistics of each mailbox; `None` while the store is not open. The function yields between two mailboxes.
     pub async fn mailboxes(&self) -> Option<MailboxList> {
         self.mailboxes_within(FOLDERS_LISTED_MAX).await
@@ -114,7 +114,7 @@ impl Ground {
                 break;
             }
             let is_held = self.inboxes.is_held(id);
-            let standing = opened.store.look(|state| Some(MailboxStanding::of(state.mailbox(id)?, is_held)));
+            let standing = opened.store.look(|state| Some(MailboxStats::of(state.mailbox(id)?, is_held)));
             list.mailboxes.extend(standing);
             yield_now().await;
         }

@@ -2,7 +2,7 @@
 //!
 //! An inbox is open in one session at a time, over all ports and configurations. (RFC 1939, section 8)
 
-mod desk;
+mod backend;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -16,12 +16,12 @@ use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
 
-use self::desk::Desk;
+use self::backend::Backend;
 pub use self::stats::Stats;
 use super::connection::{Dialogue, Wanted};
-use super::ground::Ground;
 use super::listeners::{Counted, Server, ServerInstance};
 use super::settings::Settings;
+use super::state::MailState;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::mail::pop3::server::{Action, Ask, Output, Policy, Session};
@@ -64,14 +64,14 @@ pub enum Opening {
 /// POP3 on one of its ports, over all configurations.
 pub struct OfficePop3 {
     opening: Opening,
-    ground: Rc<Ground>,
+    state: Rc<MailState>,
     stats: Rc<RefCell<Stats>>,
 }
 
 impl OfficePop3 {
-    /// The service with this beginning of connections, which shares `ground` with the other mail services.
-    pub fn new(opening: Opening, ground: Rc<Ground>) -> Self {
-        Self { opening, ground, stats: Rc::default() }
+    /// The service with this beginning of connections, which shares `state` with the other mail services.
+    pub fn new(opening: Opening, state: Rc<MailState>) -> Self {
+        Self { opening, state, stats: Rc::default() }
     }
 
     fn of_opening(&self) -> &'static Kind {
@@ -88,7 +88,7 @@ impl OfficePop3 {
     ) -> Result<Rc<dyn Instance>, Unprepared> {
         let shared = Rc::new(Shared {
             opening: self.opening,
-            ground: Rc::clone(&self.ground),
+            state: Rc::clone(&self.state),
             tls: host.tls.clone(),
             stats: Rc::clone(&self.stats),
             clock: Rc::clone(&host.clock),
@@ -130,7 +130,7 @@ impl<N: Net> Service<N> for OfficePop3 {
 struct Shared {
     settings: Settings,
     opening: Opening,
-    ground: Rc<Ground>,
+    state: Rc<MailState>,
     tls: Option<Rc<Tls>>,
     stats: Rc<RefCell<Stats>>,
     clock: Rc<dyn Clock>,
@@ -148,8 +148,8 @@ impl Server for Shared {
         &self.settings
     }
 
-    fn ground(&self) -> &Rc<Ground> {
-        &self.ground
+    fn state(&self) -> &Rc<MailState> {
+        &self.state
     }
 
     fn clock(&self) -> &Rc<dyn Clock> {
@@ -195,14 +195,14 @@ impl Server for Shared {
         let plaintext_login = settings.plaintext_login && this.is_lan(peer);
         let policy = Policy { hostname: settings.hostname.clone(), tls, plaintext_login };
         let session = Session::new(this.clock.now(), policy);
-        Conversation { session, desk: Desk::new(Rc::clone(this), peer) }
+        Conversation { session, backend: Backend::new(Rc::clone(this), peer) }
     }
 }
 
 /// A POP3 session and its backend.
 struct Conversation {
     session: Session,
-    desk: Desk,
+    backend: Backend,
 }
 
 impl Dialogue for Conversation {
@@ -224,13 +224,13 @@ impl Dialogue for Conversation {
                 Output::Reply(octets) => Wanted::Reply(octets),
                 Output::Ask(ask) => Wanted::Ask(ask),
                 Output::Action(Action::Forget) => {
-                    self.desk.forget();
+                    self.backend.forget();
                     continue;
                 }
                 Output::Action(Action::StartTls) => Wanted::StartTls,
                 Output::Action(Action::Close) => {
                     // A client that reconnects at once finds the inbox unlocked.
-                    self.desk.let_go();
+                    self.backend.let_go();
                     Wanted::Close
                 }
             });
@@ -242,8 +242,8 @@ impl Dialogue for Conversation {
     }
 
     async fn answer(&mut self, ask: Ask) {
-        let answer = self.desk.answer(ask).await;
-        self.session.answer(self.desk.now(), answer);
+        let answer = self.backend.answer(ask).await;
+        self.session.answer(self.backend.now(), answer);
     }
 
     fn is_engaged(&self) -> bool {
@@ -268,7 +268,7 @@ impl Dialogue for Conversation {
 
     fn lost(&mut self, _: Instant) {
         self.session.lost();
-        self.desk.let_go();
+        self.backend.let_go();
     }
 }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::ground::Opened;
 use super::settings::Settings;
+use super::state::Opened;
 use crate::clock::UnixTime;
 use crate::mail::smtp::date;
 use crate::mail::store::{Accept, Change, Delivery, MailboxId, Origin};

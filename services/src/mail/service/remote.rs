@@ -3,7 +3,7 @@
 use crate::clock::UnixTime;
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::server::{Recipient, Sender};
-use crate::mail::smtp::{OriginalRecipient, Refusal};
+use crate::mail::smtp::{OriginalRecipient, Rejection};
 use crate::mail::store;
 
 /// Accepts messages for other domains.
@@ -13,7 +13,7 @@ pub trait Remote {
     /// # Errors
     ///
     /// Why the recipient is rejected.
-    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal>;
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Rejection>;
 
     /// Whether requested DSNs are sent, also for local recipients. (RFC 3461, section 4.1)
     fn has_reports(&self) -> bool;
@@ -42,9 +42,9 @@ pub struct Delivered {
 pub struct NoRemote;
 
 impl Remote for NoRemote {
-    fn route(&self, _: &Sender, _: &Recipient) -> Result<store::Remote, Refusal> {
+    fn route(&self, _: &Sender, _: &Recipient) -> Result<store::Remote, Rejection> {
         let text = "this server delivers to its own mailboxes only".to_owned();
-        Err(Refusal::Policy { is_temporary: false, text })
+        Err(Rejection::Policy { is_temporary: false, text })
     }
 
     fn has_reports(&self) -> bool {

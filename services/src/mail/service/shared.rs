@@ -6,13 +6,13 @@ use std::rc::Rc;
 
 use rand::rngs::StdRng;
 
-use super::aliases::Reached;
+use super::aliases::Receivers;
 use super::directory::{Directory, Place};
-use super::ground::{Ground, Opened};
 use super::listeners::Server;
 use super::remote::Remote;
 use super::settings::Settings;
 use super::sorting::Sorter;
+use super::state::{MailState, Opened};
 use super::stats::Stats;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
@@ -22,7 +22,7 @@ use crate::mail::address::{Domain, ForwardPath};
 use crate::mail::judge::Judges;
 use crate::mail::sasl::Mechanism;
 use crate::mail::smtp::server::Recipient;
-use crate::mail::smtp::{Limits, Policy, Refusal, Role, Tls};
+use crate::mail::smtp::{Limits, Policy, Rejection, Role, Tls};
 use crate::tls;
 use crate::watch;
 
@@ -30,7 +30,7 @@ pub(super) struct Shared {
     pub settings: Settings,
     pub role: Role,
     pub directory: Directory,
-    pub ground: Rc<Ground>,
+    pub state: Rc<MailState>,
     pub remote: Rc<dyn Remote>,
     pub judges: Judges,
     pub tls: Option<Rc<tls::Tls>>,
@@ -56,13 +56,13 @@ impl Shared {
     }
 
     /// The receivers of `recipient`; `None` if it is at another domain, and the client may relay.
-    pub fn judge(&self, recipient: &Recipient) -> Result<Option<Reached<'_>>, Refusal> {
+    pub fn judge(&self, recipient: &Recipient) -> Result<Option<Receivers<'_>>, Rejection> {
         match self.find(&recipient.path) {
             Place::Here(reached) => Ok(Some(reached)),
-            Place::Nobody => Err(Refusal::NoSuchMailbox),
-            Place::Route => Err(Refusal::BadRecipient),
+            Place::Nobody => Err(Rejection::NoSuchMailbox),
+            Place::Route => Err(Rejection::BadRecipient),
             Place::Elsewhere if recipient.may_relay && self.role != Role::Lmtp => Ok(None),
-            Place::Elsewhere => Err(Refusal::RelayDenied),
+            Place::Elsewhere => Err(Rejection::RelayDenied),
         }
     }
 

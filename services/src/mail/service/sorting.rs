@@ -12,9 +12,9 @@ use std::rc::Rc;
 use tracing::{debug, info, warn};
 
 use super::directory::{Directory, Place};
-use super::ground::Opened;
 use super::head::Head;
 use super::remote::Remote;
+use super::state::Opened;
 use crate::clock::UnixTime;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::header;

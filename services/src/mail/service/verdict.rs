@@ -1,7 +1,7 @@
 //! The verdicts between the end of a message and its commit.
 
 use crate::mail::auth::results::RESULTS_OCTETS_MAX;
-use crate::mail::smtp::Refusal;
+use crate::mail::smtp::Rejection;
 
 /// The most octets of the header lines that verdicts put before a message.
 pub(in crate::mail) const FIELDS_OCTETS_MAX: usize = RESULTS_OCTETS_MAX + 512;
@@ -32,7 +32,7 @@ pub(in crate::mail) enum Action {
     /// It is delivered to the folder for junk.
     Junk,
     /// Reject it.
-    Refuse(Refusal),
+    Refuse(Rejection),
 }
 
 impl Verdict {

@@ -30,4 +30,4 @@ pub(in crate::mail) use parameters::from_xtext;
 pub use parameters::{MailParameters, Notify, OriginalRecipient, RcptParameters, Return};
 pub use policy::{Policy, Role, Tls};
 pub(super) use received::date;
-pub use reply::Refusal;
+pub use reply::Rejection;

@@ -140,7 +140,7 @@ pub(super) fn lines(code: u16, lines: &[String]) -> Vec<u8> {
 
 /// Why a sender, recipient or message is rejected.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Rejection {
     /// There is no such mailbox at a local domain.
     NoSuchMailbox,
     /// The address is of a rejected kind, such as one with a route.
@@ -176,30 +176,30 @@ pub enum Refusal {
     },
 }
 
-impl From<&Refusal> for Reply {
-    fn from(refusal: &Refusal) -> Self {
+impl From<&Rejection> for Reply {
+    fn from(refusal: &Rejection) -> Self {
         match refusal {
-            Refusal::NoSuchMailbox => reply(550, "5.1.1", "no such mailbox here"),
-            Refusal::BadRecipient => reply(553, "5.1.3", "no such address is taken here"),
-            Refusal::DomainTakesNoMail => reply(556, "5.1.10", "the recipient's domain takes no mail"),
-            Refusal::SenderTakesNoMail => reply(550, "5.7.27", "the sender's domain takes no mail"),
-            Refusal::RelayDenied => reply(550, "5.7.1", "no mail for that domain is taken from you"),
-            Refusal::SenderDenied => reply(550, "5.7.1", "the sender's address is not yours"),
-            Refusal::MailboxFull => reply(452, "4.2.2", "the mailbox is full"),
-            Refusal::OverQuota => reply(552, "5.2.2", "the mailbox is full"),
-            Refusal::NoRoom => reply(452, "4.3.1", "the server has no room now"),
-            Refusal::TooBig => TOO_BIG,
-            Refusal::Loop => TOO_MANY_HOPS,
-            Refusal::TooFast => reply(450, "4.7.1", "too much in too short a time"),
-            Refusal::TryLater => reply(451, "4.3.0", "try again later"),
-            Refusal::Policy { is_temporary: true, text } => Self::new(451, "4.7.1", printable(text)),
-            Refusal::Policy { is_temporary: false, text } => Self::new(550, "5.7.1", printable(text)),
+            Rejection::NoSuchMailbox => reply(550, "5.1.1", "no such mailbox here"),
+            Rejection::BadRecipient => reply(553, "5.1.3", "no such address is taken here"),
+            Rejection::DomainTakesNoMail => reply(556, "5.1.10", "the recipient's domain takes no mail"),
+            Rejection::SenderTakesNoMail => reply(550, "5.7.27", "the sender's domain takes no mail"),
+            Rejection::RelayDenied => reply(550, "5.7.1", "no mail for that domain is taken from you"),
+            Rejection::SenderDenied => reply(550, "5.7.1", "the sender's address is not yours"),
+            Rejection::MailboxFull => reply(452, "4.2.2", "the mailbox is full"),
+            Rejection::OverQuota => reply(552, "5.2.2", "the mailbox is full"),
+            Rejection::NoRoom => reply(452, "4.3.1", "the server has no room now"),
+            Rejection::TooBig => TOO_BIG,
+            Rejection::Loop => TOO_MANY_HOPS,
+            Rejection::TooFast => reply(450, "4.7.1", "too much in too short a time"),
+            Rejection::TryLater => reply(451, "4.3.0", "try again later"),
+            Rejection::Policy { is_temporary: true, text } => Self::new(451, "4.7.1", printable(text)),
+            Rejection::Policy { is_temporary: false, text } => Self::new(550, "5.7.1", printable(text)),
         }
     }
 }
 
 /// The text for the client.
-impl fmt::Display for Refusal {
+impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Reply { code, enhanced, text } = Reply::from(self);
         write!(f, "{code} {enhanced} {text}")
@@ -228,21 +228,21 @@ mod tests {
     /// RFC 2034, section 4: The class of the enhanced code is that of the code.
     #[test]
     fn rfc2034_4_the_class_of_the_enhanced_code_is_that_of_the_code() {
-        let policy = |is_temporary| Refusal::Policy { is_temporary, text: "no".to_owned() };
+        let policy = |is_temporary| Rejection::Policy { is_temporary, text: "no".to_owned() };
         for refusal in [
-            Refusal::NoSuchMailbox,
-            Refusal::BadRecipient,
-            Refusal::DomainTakesNoMail,
-            Refusal::SenderTakesNoMail,
-            Refusal::RelayDenied,
-            Refusal::SenderDenied,
-            Refusal::MailboxFull,
-            Refusal::OverQuota,
-            Refusal::NoRoom,
-            Refusal::TooBig,
-            Refusal::Loop,
-            Refusal::TooFast,
-            Refusal::TryLater,
+            Rejection::NoSuchMailbox,
+            Rejection::BadRecipient,
+            Rejection::DomainTakesNoMail,
+            Rejection::SenderTakesNoMail,
+            Rejection::RelayDenied,
+            Rejection::SenderDenied,
+            Rejection::MailboxFull,
+            Rejection::OverQuota,
+            Rejection::NoRoom,
+            Rejection::TooBig,
+            Rejection::Loop,
+            Rejection::TooFast,
+            Rejection::TryLater,
             policy(true),
             policy(false),
         ] {
@@ -254,9 +254,9 @@ mod tests {
 
     #[test]
     fn a_text_of_others_stays_in_its_line() {
-        let refusal = Refusal::Policy { is_temporary: false, text: "spam\r\n250 OK é".to_owned() };
+        let refusal = Rejection::Policy { is_temporary: false, text: "spam\r\n250 OK é".to_owned() };
         assert_eq!(Reply::from(&refusal).to_octets(), b"550 5.7.1 spam??250 OK ?\r\n");
-        let long = Refusal::Policy { is_temporary: true, text: "x".repeat(10_000) };
+        let long = Rejection::Policy { is_temporary: true, text: "x".repeat(10_000) };
         assert!(Reply::from(&long).to_octets().len() <= 512);
     }
 }

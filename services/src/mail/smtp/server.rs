@@ -69,13 +69,13 @@ pub struct Session {
     phase: Phase,
     lines: LineReader,
     outputs: VecDeque<Queued>,
-    asked: Option<Asked>,
+    asked: Option<OpenQuestion>,
     /// When that was.
     asked_at: Instant,
     client: Option<Client>,
     user: Option<String>,
     transaction: Option<Transaction>,
-    tally: Tally,
+    errors: ErrorCounts,
     /// Until when something of the client's must have come.
     waits_until: Instant,
     /// Octets of a message since that was moved.
@@ -105,7 +105,7 @@ enum Phase {
 
 /// The open question, and what its answer decides.
 #[derive(Debug)]
-enum Asked {
+enum OpenQuestion {
     Begin(Transaction),
     Route(ForwardPath),
     Login,
@@ -129,7 +129,7 @@ struct Queued {
 
 /// Counts of a client's errors, which are limited.
 #[derive(Debug, Default)]
-struct Tally {
+struct ErrorCounts {
     errors: u32,
     temporary: u32,
     unknown_commands: u32,
@@ -152,7 +152,7 @@ impl Session {
             client: None,
             user: None,
             transaction: None,
-            tally: Tally::default(),
+            errors: ErrorCounts::default(),
             waits_until: now + COMMAND_TIMEOUT,
             progress: 0,
             is_stopping: false,
@@ -305,7 +305,7 @@ impl Session {
         taken
     }
 
-    fn ask(&mut self, now: Instant, ask: Ask, asked: Asked) {
+    fn ask(&mut self, now: Instant, ask: Ask, asked: OpenQuestion) {
         self.asked = Some(asked);
         self.asked_at = now;
         self.push(now, Output::Ask(ask));
@@ -324,16 +324,16 @@ impl Session {
     fn reply_times(&mut self, now: Instant, reply: &Reply, times: usize) {
         let mut not_before = now;
         if reply.is_permanent() {
-            self.tally.errors += 1;
-            if self.tally.errors > self.policy.limits.errors_max {
+            self.errors.errors += 1;
+            if self.errors.errors > self.policy.limits.errors_max {
                 return self.end(now, &TOO_MANY_ERRORS);
             }
             let at_once = self.policy.limits.refusals_at_once.unwrap_or(u32::MAX);
-            not_before = now + TARPIT_MAX.min(TARPIT_STEP * self.tally.errors.saturating_sub(at_once));
+            not_before = now + TARPIT_MAX.min(TARPIT_STEP * self.errors.errors.saturating_sub(at_once));
         }
         if reply.is_temporary() {
-            self.tally.temporary += 1;
-            if self.tally.temporary > self.policy.limits.temporary_max {
+            self.errors.temporary += 1;
+            if self.errors.temporary > self.policy.limits.temporary_max {
                 return self.end(now, &TOO_MANY_ERRORS);
             }
         }
@@ -356,7 +356,9 @@ impl Session {
         if matches!(self.phase, Phase::Closed) {
             return;
         }
-        if let Some(Asked::Begin(transaction)) = self.asked.take_if(|asked| !matches!(asked, Asked::Commit)) {
+        if let Some(OpenQuestion::Begin(transaction)) =
+            self.asked.take_if(|asked| !matches!(asked, OpenQuestion::Commit))
+        {
             self.transaction = Some(transaction);
         }
         if self.asked.take().is_none() {

@@ -127,7 +127,7 @@ impl Writer {
             Next::Kept(after) => {
                 let mut last = None;
                 let range = (after.map_or(Unbounded, Excluded), Unbounded);
-                for name in state.harm.kept.range(range).take(LINES_MAX) {
+                for name in state.known_damage.kept.range(range).take(LINES_MAX) {
                     _ = text.line("kept").number(name.0);
                     last = Some(*name);
                 }
@@ -144,8 +144,8 @@ impl Writer {
                         _ = text.line("synced").number(number).number(segment.synced);
                     }
                 }
-                state.harm.damaged.iter().for_each(|number| _ = text.line("damaged").number(number));
-                state.harm.missing.iter().for_each(|number| _ = text.line("missing").number(number));
+                state.known_damage.damaged.iter().for_each(|number| _ = text.line("damaged").number(number));
+                state.known_damage.missing.iter().for_each(|number| _ = text.line("missing").number(number));
                 (SEGMENTS, Next::Ghosts(0, None))
             }
             Next::Ghosts(number, after) => {
@@ -205,7 +205,7 @@ pub(super) fn expected_len(state: &State) -> u64 {
     let entries: usize = state.mailboxes.values().map(|mailbox| mailbox.entries().len()).sum();
     let lines = state.seen.len()
         + state.bodies.len()
-        + state.harm.kept.len()
+        + state.known_damage.kept.len()
         + 2 * state.segments.len()
         + state.ghosts_len();
     // A length in memory fits.
@@ -358,10 +358,10 @@ impl Reader {
                 let (sequence, name) = (values.number()?, BodyName(values.number()?));
                 state.bodies.insert(sequence, LargeBody { name, users: 0 });
             }
-            (BODIES, "kept") => _ = state.harm.kept.insert(BodyName(values.number()?)),
+            (BODIES, "kept") => _ = state.known_damage.kept.insert(BodyName(values.number()?)),
             (SEGMENTS, "synced") => state.confirm(values.number()?, values.number()?),
-            (SEGMENTS, "damaged") => _ = state.harm.damaged.insert(values.number()?),
-            (SEGMENTS, "missing") => _ = state.harm.missing.insert(values.number()?),
+            (SEGMENTS, "damaged") => _ = state.known_damage.damaged.insert(values.number()?),
+            (SEGMENTS, "missing") => _ = state.known_damage.missing.insert(values.number()?),
             (SEGMENTS, "segment") => {
                 let segment = state.segments.entry(values.number()?).or_default();
                 while !values.is_empty() {

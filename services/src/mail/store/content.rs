@@ -2,7 +2,7 @@
 //!
 //! A record asserts a fact that is valid from its position in the log on, such as the flags of a delivery or the name
 //! of a mailbox. None is relative. So a record that is read twice, or repeated by a later one with its number, does no
-//! harm.
+//! known_damage.
 
 use std::fmt;
 use std::ops::BitOr;

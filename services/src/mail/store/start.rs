@@ -22,7 +22,7 @@ use super::mailbox::{Entry, Mailbox, Place};
 use super::message::{Message, Unreadable, read_message};
 use super::record::{COPY, FIRST, FRAME_LEN, Scanner, Step, decode, is_frame};
 use super::report::{Damage, Report};
-use super::state::{Harm, State};
+use super::state::{KnownDamage, State};
 use crate::store::Storage;
 
 /// Octets of a segment that are read at a time.
@@ -92,7 +92,7 @@ impl Recovered {
 
     /// Records the damage for later starts.
     fn keep_harm(&mut self) {
-        self.state.harm.damaged.extend(self.report.damaged());
+        self.state.known_damage.damaged.extend(self.report.damaged());
         if self.report.is_damaged() {
             self.keep_bodies();
         }
@@ -100,7 +100,7 @@ impl Recovered {
 
     /// Keeps unreferenced files of large bodies from being removed.
     fn keep_bodies(&mut self) {
-        self.state.harm.kept.extend(self.orphans.drain(..));
+        self.state.known_damage.kept.extend(self.orphans.drain(..));
     }
 }
 
@@ -117,12 +117,12 @@ pub fn recover(disk: &dyn Storage) -> io::Result<Recovered> {
         Some((state, position)) => {
             let is_in_place = is_in_place(disk, &files, &state, position)?;
             // The checkpoint has no content of a segment that was missing.
-            let is_back = state.harm.missing.iter().any(|number| files.contains_key(number));
+            let is_back = state.known_damage.missing.iter().any(|number| files.contains_key(number));
             if is_in_place && !is_back {
                 recover_from(disk, files, state, Some(position), Some(position.0))?
             } else {
                 let cut = missing_before(&files, position);
-                let known = State::harmed(state.harm.clone());
+                let known = State::harmed(state.known_damage.clone());
                 let mut recovered = recover_from(disk, files, known, None, Some(position.0))?;
                 recovered.state.take_numbers(&state);
                 if let Some(cut) = cut {
@@ -327,7 +327,7 @@ fn recover_from(
     let held = replay.flush();
     let mut state = replay.state;
     let uncertain = read_uncertain(disk, &files, &state, held)?;
-    let Harm { mut damaged, missing: known_missing, kept } = mem::take(&mut state.harm);
+    let KnownDamage { mut damaged, missing: known_missing, kept } = mem::take(&mut state.known_damage);
     missing.extend(known_missing);
     let is_gone = |number: &u32| !files.contains_key(number);
     // The report is newer for segments that were just read.
@@ -345,7 +345,7 @@ fn recover_from(
     // A missing segment may have referred to them, if no checkpoint tells.
     let are_known = place.is_some() || is_whole;
     let (kept, orphans): (Vec<_>, Vec<_>) = unnamed.partition(|name| !are_known || kept.contains(name));
-    state.harm = Harm { damaged, missing, kept: kept.into_iter().collect() };
+    state.known_damage = KnownDamage { damaged, missing, kept: kept.into_iter().collect() };
     for (name, sequence) in &bodies {
         if disk.len(&body_file(*name))?.is_none() {
             report.bodies_missing.push(*sequence);

@@ -66,7 +66,7 @@ pub(super) struct Segment {
 /// The known damage. Checkpoints include it, so that a start which reads only the end of the log knows what an earlier
 /// one found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Harm {
+pub(super) struct KnownDamage {
     /// Segments that are damaged.
     pub damaged: BTreeSet<u32>,
     /// Missing segments with unknown content.
@@ -89,7 +89,7 @@ pub struct State {
     ghosts: BTreeMap<Fact, u32>,
     /// Bodies that nothing needs any more.
     pub(super) unused: Vec<BodyName>,
-    pub(super) harm: Harm,
+    pub(super) known_damage: KnownDamage,
     pub(super) next_sequence: Sequence,
     pub(super) next_mailbox: u32,
     pub(super) last_uid_validity: u32,
@@ -97,8 +97,8 @@ pub struct State {
 
 impl State {
     /// The initial state for a log with this known damage.
-    pub(super) fn harmed(harm: Harm) -> Self {
-        Self { harm, ..Self::default() }
+    pub(super) fn harmed(known_damage: KnownDamage) -> Self {
+        Self { known_damage, ..Self::default() }
     }
 
     /// The mailboxes that there are.
@@ -140,7 +140,7 @@ impl State {
 
     /// Whether a segment is damaged, or missing with unknown content.
     pub fn is_damaged(&self) -> bool {
-        !self.harm.damaged.is_empty() || !self.harm.missing.is_empty()
+        !self.known_damage.damaged.is_empty() || !self.known_damage.missing.is_empty()
     }
 
     /// The messages of `account` that were fetched.
@@ -423,7 +423,7 @@ impl State {
     /// Whether a segment other than `segment` still states `fact`, which is not true, or may do so: an earlier one that
     /// is unreadable now may become readable later.
     pub(super) fn is_ghost_elsewhere(&self, segment: u32, fact: &Fact) -> bool {
-        let Harm { damaged, missing, .. } = &self.harm;
+        let KnownDamage { damaged, missing, .. } = &self.known_damage;
         if damaged.iter().chain(missing).any(|number| *number < segment) {
             return true;
         }

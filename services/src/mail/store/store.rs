@@ -61,7 +61,7 @@ impl Store {
         // Unreadable data may become readable on another machine. And the next start could choose the other one of two
         // files.
         let twice = report.segments_twice.iter().filter_map(|file| segment_number(file));
-        let left_alone = state.harm.damaged.iter().copied().chain(twice).collect();
+        let left_alone = state.known_damage.damaged.iter().copied().chain(twice).collect();
         let upkeep = Upkeep::new(orphans, has_reserve, checkpoint, left_alone);
         Self {
             settings,

@@ -362,7 +362,7 @@ impl Store {
 
     /// The same for a damaged one, of which later starts have to know.
     fn leave_damaged(&mut self, segment: u32) -> Option<Doing> {
-        self.state.harm.damaged.insert(segment);
+        self.state.known_damage.damaged.insert(segment);
         self.leave_alone(segment)
     }
 

@@ -10,7 +10,7 @@ use crate::mail::service::aliases::{Alias, Aliases};
 use crate::mail::service::remote::{Delivered, Remote as ToOthers};
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::server::{Recipient, Sender};
-use crate::mail::smtp::{Refusal, Role};
+use crate::mail::smtp::{Rejection, Role};
 use crate::mail::store::{Attempt, Change, Expunge, RETRY_INTERVAL, Refused, Stored};
 
 const TEXT: &[u8] = b"Received: x\r\nMessage-ID: <m@pc1>\r\nSubject: x\r\n\r\nMessage-ID: <body@pc1>\r\n";
@@ -62,7 +62,7 @@ async fn change(lab: &Lab, change: Change) -> Stored {
 
 /// A message that goes to Anna alone.
 async fn for_anna(lab: &Lab) -> Accept {
-    let anna = lab.ground.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
+    let anna = lab.state.opened().unwrap().mailbox_of(&lab::user("anna")).await.unwrap();
     let deliveries = vec![Delivery { mailbox: anna, ..Delivery::default() }];
     Accept { deliveries, ..Accept::default() }
 }
@@ -71,7 +71,7 @@ async fn for_anna(lab: &Lab) -> Accept {
 fn each_copy_is_where_it_is_or_has_what_became_of_it() {
     simulate(async {
         let lab = Lab::smtp().await;
-        let opened = lab.ground.opened().unwrap();
+        let opened = lab.state.opened().unwrap();
         let anna = opened.mailbox_of(&lab::user("anna")).await.unwrap();
         let berta = opened.mailbox_of(&lab::user("berta")).await.unwrap();
         let prefix = |user: &str| format!("Delivered-To: {user}@x\r\nX-Original-To: all@x\r\n").into_bytes();
@@ -118,13 +118,13 @@ fn each_copy_is_where_it_is_or_has_what_became_of_it() {
             |recipient, reply: &str| Done { time: now.0, ..Done::new(entry(recipient), reply.to_owned()) };
         let fates: Vec<_> = message.copies.iter().map(|copy| copy.fate.clone()).collect();
         let expected = [
-            Fate::Here { mailbox: "anna".to_owned(), folder: "INBOX".to_owned(), uid: 1 },
-            Fate::Deleted { mailbox: "berta".to_owned(), uid: 1 },
-            Fate::Delivered(done(0, "250 as 4")),
-            Fate::Queued(entry(1), progress),
-            Fate::Bounced(entry(2), notice),
-            Fate::Cancelled(done(3, DELETED)),
-            Fate::Failed(done(4, "550 no")),
+            CopyState::Here { mailbox: "anna".to_owned(), folder: "INBOX".to_owned(), uid: 1 },
+            CopyState::Deleted { mailbox: "berta".to_owned(), uid: 1 },
+            CopyState::Delivered(done(0, "250 as 4")),
+            CopyState::Queued(entry(1), progress),
+            CopyState::Bounced(entry(2), notice),
+            CopyState::Cancelled(done(3, DELETED)),
+            CopyState::Failed(done(4, "550 no")),
         ];
         assert_eq!(fates, expected);
         let asked = message.copies.iter().map(|copy| (copy.asked.as_deref(), copy.recipient.as_deref()));
@@ -147,7 +147,7 @@ fn each_copy_is_where_it_is_or_has_what_became_of_it() {
             assert_eq!(traced(&lab, unknown), Trace::default(), "{unknown}");
         }
         change(&lab, Change::RemoveMailbox(anna)).await;
-        assert_eq!(traced(&lab, "m@pc1").messages[0].copies[0].fate, Fate::MailboxRemoved);
+        assert_eq!(traced(&lab, "m@pc1").messages[0].copies[0].fate, CopyState::MailboxRemoved);
     });
 }
 
@@ -155,8 +155,8 @@ fn each_copy_is_where_it_is_or_has_what_became_of_it() {
 struct Everywhere;
 
 impl ToOthers for Everywhere {
-    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<Remote, Refusal> {
-        let ForwardPath::Mailbox(mailbox) = &recipient.path else { return Err(Refusal::BadRecipient) };
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<Remote, Rejection> {
+        let ForwardPath::Mailbox(mailbox) = &recipient.path else { return Err(Rejection::BadRecipient) };
         Ok(remote(mailbox, &sender.parameters, &recipient.parameters, UnixTime(7)))
     }
 

@@ -18,13 +18,13 @@ async fn accept(office: &Office, recipients: impl IntoIterator<Item = String>) -
 fn the_administrator_sees_holds_releases_and_deletes_what_is_queued() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
-        let way_out = &office.way_out;
+        let driver = &office.driver;
         let mx1 = Server::start(&office.lab.wire, MX1).await;
         mx1.say("RCPT TO:<bob", "450 4.2.0 bob is full");
         mx1.say("RCPT TO:<carl", "450 4.2.0 carl is full");
         assert!(office.mail(ANNA, &[BOB, "carl@far.example"]).await.starts_with("250"));
         sleep(Duration::from_secs(10)).await;
-        let list = way_out.list().await.unwrap();
+        let list = driver.list().await.unwrap();
         assert_eq!((list.total, list.entries.len()), (2, 2));
         let [bob, carl] = &list.entries[..] else { panic!("{list:?}") };
         assert_eq!((bob.sender.as_str(), bob.recipient.as_str(), bob.progress.tries), (ANNA, BOB, 1));
@@ -34,18 +34,18 @@ fn the_administrator_sees_holds_releases_and_deletes_what_is_queued() {
 
         let (of_bob, of_carl) = (bob.id.to_string().parse().unwrap(), carl.id.to_string().parse().unwrap());
         let message = bob.id.message.to_string().parse().unwrap();
-        let changed = way_out.change(Action::Hold, message).await.unwrap();
+        let changed = driver.change(Action::Hold, message).await.unwrap();
         assert_eq!((changed.changed.len(), changed.under_way.len()), (2, 0));
         sleep(Duration::from_secs(24 * 3600)).await;
-        let held = way_out.list().await.unwrap();
+        let held = driver.list().await.unwrap();
         assert!(held.entries.iter().all(|entry| entry.progress.is_held && entry.next_try_secs.is_none()));
         assert_eq!(mx1.connections.get(), 1, "nothing was tried");
-        way_out.change(Action::Delete, of_carl).await.unwrap();
-        way_out.change(Action::Release, of_bob).await.unwrap();
+        driver.change(Action::Delete, of_carl).await.unwrap();
+        driver.change(Action::Release, of_bob).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        assert_eq!((mx1.taken(), way_out.stats().queued), (1, 0), "at once");
+        assert_eq!((mx1.taken(), driver.stats().queued), (1, 0), "at once");
         assert!(!mx1.commands.borrow()[4..].concat().contains("carl"));
-        let gone = way_out.change(Action::Release, message).await;
+        let gone = driver.change(Action::Release, message).await;
         assert!(matches!(gone, Err(Unchanged::NoEntry(_))), "{gone:?}");
     });
 }
@@ -57,8 +57,8 @@ fn while_the_disk_does_not_answer_the_queue_is_shown_as_far_as_it_is_known_and_w
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         sleep(Duration::from_secs(60)).await;
         office.lab.gate.set_open(false);
-        let (way_out, disk) = (Rc::clone(&office.way_out), Arc::clone(&office.lab.disk));
-        let listing = spawn_local(async move { way_out.list().await.unwrap() });
+        let (driver, disk) = (Rc::clone(&office.driver), Arc::clone(&office.lab.disk));
+        let listing = spawn_local(async move { driver.list().await.unwrap() });
         sleep(Duration::from_secs(10)).await;
         assert!(!listing.is_finished(), "it may answer yet");
         disk.be_silent(true);
@@ -67,7 +67,7 @@ fn while_the_disk_does_not_answer_the_queue_is_shown_as_far_as_it_is_known_and_w
         assert_eq!((list.entries[0].recipient.as_str(), list.entries[0].sender.as_str()), (BOB, ""));
         disk.be_silent(false);
         office.lab.gate.set_open(true);
-        let list = office.way_out.list().await.unwrap();
+        let list = office.driver.list().await.unwrap();
         assert_eq!((list.problem, list.entries[0].sender.as_str()), (None, ANNA));
     });
 }
@@ -76,14 +76,14 @@ fn while_the_disk_does_not_answer_the_queue_is_shown_as_far_as_it_is_known_and_w
 fn what_is_being_sent_is_not_changed_and_what_cannot_be_sent_can_be_deleted() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
-        let way_out = &office.way_out;
+        let driver = &office.driver;
         let mx1 = office.send_and_fail_to_sync().await;
         sleep(Duration::from_secs(60)).await;
-        let list = way_out.list().await.unwrap();
+        let list = driver.list().await.unwrap();
         assert!(list.entries[0].is_under_way && mx1.taken() == 1, "{list:?}");
         let message = list.entries[0].id.message.to_string().parse().unwrap();
         for action in [Action::Hold, Action::Release, Action::Delete] {
-            let changed = way_out.change(action, message).await.unwrap();
+            let changed = driver.change(action, message).await.unwrap();
             assert_eq!((changed.changed.len(), changed.under_way.len()), (0, 1), "{action:?}");
         }
         office.lab.disk.fail_to_sync(false);
@@ -91,12 +91,12 @@ fn what_is_being_sent_is_not_changed_and_what_cannot_be_sent_can_be_deleted() {
 
         let message = accept(&office, ["no address".to_owned()]).await.to_string().parse().unwrap();
         sleep(Duration::from_secs(1)).await;
-        assert!(way_out.list().await.unwrap().entries[0].progress.is_held);
-        let changed = way_out.change(Action::Release, message).await.unwrap();
+        assert!(driver.list().await.unwrap().entries[0].progress.is_held);
+        let changed = driver.change(Action::Release, message).await.unwrap();
         assert_eq!((changed.changed.len(), changed.unreadable.len()), (0, 1));
-        let changed = way_out.change(Action::Delete, message).await.unwrap();
+        let changed = driver.change(Action::Delete, message).await.unwrap();
         assert_eq!(changed.changed.len(), 1);
-        assert_eq!(way_out.list().await.unwrap().total, 0);
+        assert_eq!(driver.list().await.unwrap().total, 0);
     });
 }
 
@@ -108,10 +108,10 @@ fn a_change_that_the_store_refuses_leaves_the_entry_as_it_was() {
         mx1.say("RCPT", "450 4.2.0 later");
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         sleep(Duration::from_secs(10)).await;
-        let id = office.way_out.list().await.unwrap().entries[0].id.to_string().parse().unwrap();
+        let id = office.driver.list().await.unwrap().entries[0].id.to_string().parse().unwrap();
         office.lab.disk.fail_to_sync(true);
-        let way_out = Rc::clone(&office.way_out);
-        let change = spawn_local(async move { way_out.change(Action::Delete, id).await });
+        let driver = Rc::clone(&office.driver);
+        let change = spawn_local(async move { driver.change(Action::Delete, id).await });
         // It is answered once the store knows that nothing of it is left.
         sleep(Duration::from_secs(60)).await;
         office.lab.disk.fail_to_sync(false);
@@ -131,10 +131,10 @@ fn a_list_is_bounded_and_says_how_much_there_is() {
         for _ in 0..2 {
             accept(&office, recipients(LISTED_MAX * 3 / 5)).await;
         }
-        let list = office.way_out.list().await.unwrap();
+        let list = office.driver.list().await.unwrap();
         assert_eq!((list.total, list.entries.len()), (LISTED_MAX * 6 / 5, LISTED_MAX));
         // Of the records only the first is read: its recipients are all listed.
-        let list = office.way_out.list_within(LISTED_MAX, 1).await.unwrap();
+        let list = office.driver.list_within(LISTED_MAX, 1).await.unwrap();
         assert_eq!(list.entries.len(), LISTED_MAX * 3 / 5);
     });
 }
@@ -142,8 +142,8 @@ fn a_list_is_bounded_and_says_how_much_there_is() {
 #[test]
 fn nothing_is_known_of_the_queue_of_a_gateway_without_mail() {
     simulate(async {
-        let way_out = WayOut::<Wire>::new();
-        assert!(matches!(way_out.list().await, Err(Unchanged::Off)));
-        assert!(matches!(way_out.change(Action::Hold, "1".parse().unwrap()).await, Err(Unchanged::Off)));
+        let driver = DeliveryDriver::<Wire>::new();
+        assert!(matches!(driver.list().await, Err(Unchanged::Off)));
+        assert!(matches!(driver.change(Action::Hold, "1".parse().unwrap()).await, Err(Unchanged::Off)));
     });
 }

@@ -152,7 +152,7 @@ fn what_comes_back_to_the_address_that_sent_it_on_is_refused_and_nobody_has_it_a
         let path = return_path(&mx1);
         let round = stranger.mail("list@c.example", &["SALES+x@office.example"], &sent).await;
         assert_eq!(round, "554 5.4.6 the message goes round in a loop\r\n");
-        assert_eq!((office.lab.inbox("anna").await.len(), office.way_out.stats().queued), (1, 0));
+        assert_eq!((office.lab.inbox("anna").await.len(), office.driver.stats().queued), (1, 0));
         // Whoever is no forwarder has it: it may be sent on by hand.
         assert!(stranger.mail(&path, &[ANNA], &sent).await.starts_with("250"));
         assert_eq!(office.lab.inbox("anna").await.len(), 2);
@@ -204,7 +204,7 @@ fn a_notice_of_what_came_by_a_return_path_of_the_office_goes_to_the_sender_in_it
         assert!(commands.contains("MAIL FROM:<>\nRCPT TO:<carl@far.example>\n"), "{commands}");
         let notice = mx1.taken.borrow()[1].clone();
         assert!(notice.contains("\r\nTo: <carl@far.example>\r\n"), "{notice}");
-        assert_eq!(office.way_out.stats().notices_to_postmaster, 0);
+        assert_eq!(office.driver.stats().notices_to_postmaster, 0);
     });
 }
 

@@ -26,8 +26,8 @@ use crate::mail::sasl::client::NONCE_OCTETS;
 use crate::mail::secret::Secret;
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::Directory;
-use crate::mail::service::ground::ROOM_LOOKED_AT_EVERY;
 use crate::mail::service::remote::NoRemote;
+use crate::mail::service::state::ROOM_LOOKED_AT_EVERY;
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::Role;
 use crate::mail::store::JUNK;
@@ -76,7 +76,7 @@ impl Poller {
         let settings = lab::settings();
         let clock: Rc<dyn Clock> = Rc::new(Paused(tokio::time::Instant::now()));
         let office = Office {
-            opened: lab.ground.opened().unwrap(),
+            opened: lab.state.opened().unwrap(),
             directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
             hostname: settings.hostname,
             domain: settings.domain,
@@ -114,7 +114,7 @@ impl Poller {
         let (account, office) = (&self.account, &self.office);
         let user = account.username.clone();
         let login = Credentials { user, password: Password("secret".to_owned()), nonce: [7; NONCE_OCTETS] };
-        let visit = Visit { login, is_dry, has_to_end };
+        let visit = PollParameters { login, is_dry, has_to_end };
         collect(&self.means, Box::new(near), account, office, &mut self.setbacks, visit).await
     }
 
@@ -169,7 +169,7 @@ fn a_line_that_breaks_costs_a_download_and_no_message_twice() {
         assert_eq!((collected.fetched, collected.deleted, collected.failed), (3, 0, 1));
         assert!(matches!(
             collected.trouble,
-            Some(Trouble::Server(Failure { kind: FailureKind::Connection, .. }))
+            Some(PollError::Server(Failure { kind: FailureKind::Connection, .. }))
         ));
         assert_eq!(poller.left(), 6, "nothing is deleted without QUIT");
         // The broken one is not in the way of the rest.
@@ -239,7 +239,7 @@ fn without_uidl_messages_are_known_by_their_octets_and_cannot_be_left() {
             (server.has_no_uidl, server.forgets_deletions) = (true, true);
         }
         poller.account.leave_days = 2;
-        assert_eq!(poller.poll().await.trouble, Some(Trouble::NeedsNames));
+        assert_eq!(poller.poll().await.trouble, Some(PollError::NeedsNames));
         poller.account.leave_days = 0;
         assert_eq!(poller.poll().await.fetched, 2);
         assert_eq!((poller.poll().await.fetched, poller.remembered()), (0, 2));
@@ -282,7 +282,7 @@ fn a_message_longer_than_its_server_says_is_given_up() {
         let collected = poller.poll().await;
         assert!(matches!(
             collected.trouble,
-            Some(Trouble::Server(Failure { kind: FailureKind::Protocol, .. }))
+            Some(PollError::Server(Failure { kind: FailureKind::Protocol, .. }))
         ));
         assert_eq!(poller.poll().await.fetched, 1, "the other one");
         assert_eq!(poller.subjects("anna").await, ["2"]);
@@ -370,7 +370,7 @@ fn a_disk_without_room_ends_the_connection_in_order() {
         // What the disk had at the start is known until then.
         tokio::time::sleep(ROOM_LOOKED_AT_EVERY).await;
         let collected = poller.poll().await;
-        assert_eq!(collected.trouble, Some(Trouble::Store(Refused::NoRoom)));
+        assert_eq!(collected.trouble, Some(PollError::Store(Refused::NoRoom)));
         assert_eq!(poller.server.borrow().commands.last().map(String::as_str), Some("QUIT"));
         assert_eq!((collected.fetched, poller.left()), (0, 2));
     });
@@ -394,7 +394,7 @@ fn a_dry_run_tells_what_would_become_of_each_message_and_changes_nothing() {
                     format!(" by {} ({field}) for {}", distributed.rule.name(), users.join(" "))
                 });
                 let name = seen.uidl.as_deref().unwrap_or_default();
-                format!("{name}: {}{distributed}", seen.fate.name())
+                format!("{name}: {}{distributed}", seen.disposition.name())
             });
             of_each.collect::<Vec<_>>()
         };

@@ -3,7 +3,7 @@
 use data_encoding::BASE64;
 
 use super::lines::Reply;
-use super::{Command, Encryption, FailureKind, Offers, Output, Phase, Session};
+use super::{Capabilities, Command, Encryption, FailureKind, Output, Phase, Session};
 use crate::crypto::Sha256Digest;
 use crate::mail::sasl::Mechanism;
 use crate::mail::sasl::client::{Exchange, Step};
@@ -11,7 +11,7 @@ use crate::mail::sasl::client::{Exchange, Step};
 /// The longest command, in octets. A longer first response to AUTH waits for the prompt. (RFC 2449, section 4)
 const COMMAND_OCTETS_MAX: usize = 255;
 
-impl Offers {
+impl Capabilities {
     /// Parses a line of the reply to CAPA. (RFC 2449, section 6)
     pub(super) fn take(&mut self, line: &[u8]) {
         let line = String::from_utf8_lossy(line);
@@ -31,7 +31,7 @@ impl Offers {
 
 impl Session {
     pub(super) fn ask_for_capabilities(&mut self) {
-        self.offers = Offers::default();
+        self.offers = Capabilities::default();
         self.send(b"CAPA\r\n".to_vec(), Command::Capa);
     }
 

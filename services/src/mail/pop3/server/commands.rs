@@ -8,7 +8,9 @@ use super::replies::{
     NO_TEXT, NO_TLS, READY_FOR_TLS, SAY_PASSWORD, TLS_ACTIVE, TOO_MANY_COMMANDS, UNKNOWN_COMMAND,
     UNKNOWN_MECHANISM, USER_FIRST,
 };
-use super::{Action, Ask, Asked, COMMANDS_BEFORE_LOGIN_MAX, LOGIN_FAILURES_MAX, Output, Phase, Session};
+use super::{
+    Action, Ask, COMMANDS_BEFORE_LOGIN_MAX, LOGIN_FAILURES_MAX, OpenQuestion, Output, Phase, Session,
+};
 use crate::mail::line::Event;
 use crate::mail::pop3::command::{COMMAND_OCTETS_MAX, Command, Unknown};
 use crate::mail::sasl::{Exchange, Mechanism, Password, Request, Step, Verdict, decode_base64};
@@ -33,8 +35,8 @@ impl Session {
 
     fn handle_command(&mut self, now: Instant, line: &[u8]) {
         if self.maildrop.is_none() {
-            self.tally.before_login += 1;
-            if self.tally.before_login > COMMANDS_BEFORE_LOGIN_MAX {
+            self.errors.before_login += 1;
+            if self.errors.before_login > COMMANDS_BEFORE_LOGIN_MAX {
                 return self.end(now, TOO_MANY_COMMANDS);
             }
         }
@@ -79,7 +81,7 @@ impl Session {
                 (None, Some(_)) if password.is_empty() => self.login_failed(now, LOGIN_REFUSED),
                 (None, Some(user)) => {
                     let request = Request::Password { user, password: Password(password.to_owned()) };
-                    self.ask(Ask::Authenticate(request), Asked::Password);
+                    self.ask(Ask::Authenticate(request), OpenQuestion::Password);
                 }
             },
             Command::Auth { mechanism, initial } => self.login(now, mechanism, initial),
@@ -165,11 +167,11 @@ impl Session {
         match step {
             Step::Prompt(octets) => return self.prompt(now, octets),
             Step::Challenge(octets) => return self.prompt(now, &octets),
-            Step::Ask(request) => return self.ask(Ask::Authenticate(request), Asked::Login),
+            Step::Ask(request) => return self.ask(Ask::Authenticate(request), OpenQuestion::Login),
             _ => self.phase = Phase::Command,
         }
         match step {
-            Step::Accepted { user } => self.ask(Ask::Open { user }, Asked::Open),
+            Step::Accepted { user } => self.ask(Ask::Open { user }, OpenQuestion::Open),
             Step::Unavailable => self.login_failed(now, LOGIN_UNAVAILABLE),
             Step::Refused => self.login_failed(now, LOGIN_REFUSED),
             _ => self.refuse(now, BAD_LOGIN_MESSAGE),
@@ -189,7 +191,7 @@ impl Session {
 
     pub(super) fn password_answered(&mut self, now: Instant, verdict: Verdict) {
         match verdict {
-            Verdict::Accepted { user } => self.ask(Ask::Open { user }, Asked::Open),
+            Verdict::Accepted { user } => self.ask(Ask::Open { user }, OpenQuestion::Open),
             Verdict::Unavailable => self.login_failed(now, LOGIN_UNAVAILABLE),
             Verdict::Refused | Verdict::Verifier { .. } => self.login_failed(now, LOGIN_REFUSED),
         }
@@ -197,9 +199,9 @@ impl Session {
 
     /// Replies with the reason, and closes after too many failures.
     fn login_failed(&mut self, now: Instant, line: &str) {
-        self.tally.login_failures += 1;
+        self.errors.login_failures += 1;
         self.say(now, line);
-        if self.tally.login_failures > LOGIN_FAILURES_MAX {
+        if self.errors.login_failures > LOGIN_FAILURES_MAX {
             self.close();
         }
     }

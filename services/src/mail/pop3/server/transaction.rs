@@ -5,7 +5,7 @@ use gatepost_ground::Instant;
 use super::replies::{
     BYE, DAMAGED, DELETED_ALREADY, GONE, IN_USE, NO_MESSAGE, NOT_DELETED, NOT_NOW, NOT_READY, OK,
 };
-use super::{Action, Ask, Asked, Inbox, NotFetched, NotOpened, Output, Phase, Session};
+use super::{Action, Ask, Inbox, NotFetched, NotOpened, OpenQuestion, Output, Phase, Session};
 use crate::mail::pop3::command::Command;
 use crate::mail::pop3::top::Top;
 use crate::mail::smtp::client::DotWriter;
@@ -46,7 +46,7 @@ impl Maildrop {
         if listed.is_deleted { Err(DELETED_ALREADY) } else { Ok(listed) }
     }
 
-    fn line(&mut self, told: Told, number: usize) -> Result<String, &'static str> {
+    fn line(&mut self, told: Column, number: usize) -> Result<String, &'static str> {
         let uid_validity = self.uid_validity;
         self.message(number).map(|listed| format!("+OK {}", told.line(number, uid_validity, listed)))
     }
@@ -54,12 +54,12 @@ impl Maildrop {
 
 /// The column of a listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Column {
     Octets,
     Name,
 }
 
-impl Told {
+impl Column {
     /// A message's line. Its name holds for ever: a number of a mailbox is not used again, and a mailbox that is made
     /// anew has another validity. (RFC 1939, section 7)
     fn line(self, number: usize, uid_validity: u32, listed: &Listed) -> String {
@@ -73,7 +73,7 @@ impl Told {
 /// A listing being sent.
 #[derive(Debug)]
 pub(super) struct Listing {
-    told: Told,
+    told: Column,
     /// The index of the next message.
     next: usize,
 }
@@ -112,10 +112,10 @@ impl Session {
                 let (messages, octets) = maildrop.totals();
                 Ok(format!("+OK {messages} {octets}"))
             }
-            Command::List(None) => return self.list(now, Told::Octets),
-            Command::Uidl(None) => return self.list(now, Told::Name),
-            Command::List(Some(number)) => maildrop.line(Told::Octets, number),
-            Command::Uidl(Some(number)) => maildrop.line(Told::Name, number),
+            Command::List(None) => return self.list(now, Column::Octets),
+            Command::Uidl(None) => return self.list(now, Column::Name),
+            Command::List(Some(number)) => maildrop.line(Column::Octets, number),
+            Command::Uidl(Some(number)) => maildrop.line(Column::Name, number),
             Command::Retr(number) => return self.fetch(now, number, None),
             Command::Top { number, lines } => return self.fetch(now, number, Some(Top::new(lines))),
             Command::Dele(number) => maildrop.message(number).map(|listed| {
@@ -136,7 +136,7 @@ impl Session {
         }
     }
 
-    fn list(&mut self, now: Instant, told: Told) {
+    fn list(&mut self, now: Instant, told: Column) {
         let (messages, octets) = self.maildrop.as_ref().map(Maildrop::totals).unwrap_or_default();
         self.phase = Phase::Listing(Listing { told, next: 0 });
         self.say(now, &format!("+OK {messages} messages ({octets} octets)"));
@@ -173,7 +173,7 @@ impl Session {
                 let uid = listed.uid;
                 let writer = DotWriter::default();
                 self.phase = Phase::Sending(Sending { top, octets: 0, came: 0, writer });
-                self.ask(Ask::Fetch(uid), Asked::Fetch);
+                self.ask(Ask::Fetch(uid), OpenQuestion::Fetch);
             }
             Err(refusal) => self.refuse(now, refusal),
         }
@@ -205,7 +205,7 @@ impl Session {
         let Phase::Sending(sending) = &mut self.phase else { return };
         if !is_end && sending.came < sending.octets {
             let offset = sending.came;
-            return self.ask(Ask::Part { offset }, Asked::Part);
+            return self.ask(Ask::Part { offset }, OpenQuestion::Part);
         }
         let mut end = Vec::new();
         std::mem::take(&mut sending.writer).end(&mut end);

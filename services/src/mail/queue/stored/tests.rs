@@ -38,7 +38,7 @@ async fn office(disk: &Arc<FakeDisk>) -> Lab {
 /// The queue as the store has it.
 fn queue(store: &MailStore) -> Queue {
     let mut queue = Queue::new(NOW_BY_BOTH);
-    queue.set_way_out(NOW_BY_BOTH, true);
+    queue.set_connectivity(NOW_BY_BOTH, true);
     store.look(|state| {
         for (id, entry) in state.queue() {
             queue.insert(

@@ -39,7 +39,7 @@ fn reached(directory: &Directory, recipient: &str) -> String {
     let (path, _) =
         ForwardPath::parse(&format!("<{recipient}>"), None, Unbracketed::Refused).expect(recipient);
     match directory.find(&path, |address| address == IpAddr::from([192, 168, 1, 1])) {
-        Place::Here(Reached { users, outside, .. }) => {
+        Place::Here(Receivers { users, outside, .. }) => {
             let users = users.into_iter().map(str::to_owned);
             users.chain(outside.into_iter().map(Mailbox::to_string)).collect::<Vec<_>>().join(" ")
         }

@@ -32,7 +32,7 @@ impl Pop3 {
     async fn start() -> Self {
         let lab = Lab::smtp().await;
         lab.set_password("anna", PASSWORD);
-        let service = OfficePop3::new(Opening::Clear, Rc::clone(&lab.ground));
+        let service = OfficePop3::new(Opening::Clear, Rc::clone(&lab.state));
         let instance = lab.start_beside(&service, on(110, false)).await;
         Self { lab, service, instance }
     }
@@ -44,7 +44,7 @@ impl Pop3 {
 
     /// Puts `count` messages straight into a folder of Anna's; without a name it is the inbox.
     async fn put(&self, folder: Option<&str>, count: usize) {
-        let opened = self.lab.ground.opened().expect("it is open");
+        let opened = self.lab.state.opened().expect("it is open");
         let mailbox = opened.mailbox_of(&user("anna")).await.unwrap();
         let mut deliveries = [Delivery { mailbox, ..Delivery::default() }];
         if let Some(folder) = folder {
@@ -192,7 +192,7 @@ fn rfc1939_7_a_message_has_the_same_name_in_every_session_also_after_a_start() {
         office.lab.stop().await;
         drop(office);
         let lab = Lab::start(&disk, Role::Mx, settings()).await;
-        let service = OfficePop3::new(Opening::Clear, Rc::clone(&lab.ground));
+        let service = OfficePop3::new(Opening::Clear, Rc::clone(&lab.state));
         let instance = lab.start_beside(&service, on(110, false)).await;
         let office = Pop3 { lab, service, instance };
         let mut anna = office.anna().await;
@@ -282,7 +282,7 @@ async fn with_tls(opening: Opening, port: u16) -> (Lab, Tls, Rc<dyn Instance>) {
     let (lab, tls) = Lab::new(&Arc::default(), Role::Mx, Rc::new(NoRemote)).with_tls();
     lab.go_over_to(settings()).await;
     lab.set_password("anna", PASSWORD);
-    let service = OfficePop3::new(opening, Rc::clone(&lab.ground));
+    let service = OfficePop3::new(opening, Rc::clone(&lab.state));
     let instance = lab.start_beside(&service, on(port, true)).await;
     (lab, tls, instance)
 }
@@ -328,7 +328,7 @@ fn the_standing_of_each_mailbox_tells_its_folders_and_who_is_at_it() {
         let of = |list: &MailboxList, name: &str| {
             list.mailboxes.iter().find(|mailbox| mailbox.name == name).expect(name).clone()
         };
-        let list = office.lab.ground.mailboxes().await.expect("it is open");
+        let list = office.lab.state.mailboxes().await.expect("it is open");
         let names: Vec<_> = list.mailboxes.iter().map(|mailbox| mailbox.name.as_str()).collect();
         assert!(names.is_sorted() && names.len() == list.total && list.total > 1, "{names:?}");
         let anna = of(&list, "anna");
@@ -338,10 +338,10 @@ fn the_standing_of_each_mailbox_tells_its_folders_and_who_is_at_it() {
         assert_eq!((anna.messages, anna.octets, anna.newest, anna.is_held), (3, 18, Some(0), false));
         assert_eq!(of(&list, "berta").newest, None);
         let mut client = office.anna().await;
-        let list = office.lab.ground.mailboxes().await.expect("it is open");
+        let list = office.lab.state.mailboxes().await.expect("it is open");
         assert_eq!((of(&list, "anna").is_held, of(&list, "berta").is_held), (true, false));
         assert!(says(&mut client, "QUIT").await.starts_with("+OK"));
-        let bounded = office.lab.ground.mailboxes_within(2).await.expect("it is open");
+        let bounded = office.lab.state.mailboxes_within(2).await.expect("it is open");
         assert_eq!((bounded.total, bounded.mailboxes.len()), (list.total, 1), "anna's two folders");
         assert!(!of(&bounded, "anna").is_held);
     });

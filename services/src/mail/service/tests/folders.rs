@@ -15,7 +15,7 @@ fn folders(lab: &Lab, id: MailboxId) -> Vec<String> {
 fn a_folder_is_made_when_something_is_filed_into_it_and_stays() {
     simulate(async {
         let lab = Lab::smtp().await;
-        let opened = lab.ground.opened().unwrap();
+        let opened = lab.state.opened().unwrap();
         let id = opened.mailbox_of(&user("anna")).await.unwrap();
         let mut deliveries = [Delivery { mailbox: id, ..Delivery::default() }];
         opened.file(&mut deliveries, JUNK).await;
@@ -43,7 +43,7 @@ fn a_folder_is_made_when_something_is_filed_into_it_and_stays() {
 fn what_is_for_a_folder_that_cannot_be_made_lies_in_the_inbox() {
     simulate(async {
         let lab = Lab::start(&Arc::default(), Role::Mx, settings()).await;
-        let opened = lab.ground.opened().unwrap();
+        let opened = lab.state.opened().unwrap();
         let id = opened.mailbox_of(&user("anna")).await.unwrap();
         for number in 1..FOLDERS_MAX {
             assert_eq!(usize::from(opened.folder_of(id, &format!("f{number}")).await.0), number);

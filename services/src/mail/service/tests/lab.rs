@@ -25,9 +25,9 @@ use crate::crypto::tls::KeySource;
 use crate::mail::rules::{Action, Rule, Rules, When};
 use crate::mail::service::aliases::Aliases;
 use crate::mail::service::directory::MailDomain;
-use crate::mail::service::ground::Ground;
 use crate::mail::service::office::OfficeMail;
 use crate::mail::service::remote::{NoRemote, Remote};
+use crate::mail::service::state::MailState;
 use crate::mail::service::{Authenticity, KeepDays, RelayFrom, Settings, Shares, Stats};
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::FakeDisk;
@@ -195,7 +195,7 @@ pub struct Lab {
     pub wire: Wire,
     pub disk: Arc<FakeDisk>,
     pub gate: Rc<Gate>,
-    pub ground: Rc<Ground>,
+    pub state: Rc<MailState>,
     pub service: OfficeMail,
     pub publisher: Publisher,
     pub host: Host<Wire>,
@@ -214,10 +214,10 @@ impl Lab {
         let rng = StdRng::seed_from_u64(1);
         let host = Host::new(wire.clone(), disks, work, clock, publisher.subscribe(), rng);
         let host = host.with_keys(KeySource::Seed);
-        let ground = Rc::new(Ground::new(store::Settings::default(), Cost::LEAST));
-        let service = OfficeMail::new(role, Rc::clone(&ground), remote);
+        let state = Rc::new(MailState::new(store::Settings::default(), Cost::LEAST));
+        let service = OfficeMail::new(role, Rc::clone(&state), remote);
         let running = RefCell::default();
-        Self { wire, disk: Arc::clone(disk), gate, ground, service, publisher, host, running }
+        Self { wire, disk: Arc::clone(disk), gate, state, service, publisher, host, running }
     }
 
     /// A running service of `role`.
@@ -245,7 +245,7 @@ impl Lab {
     /// Puts `settings` in force, as a start or a reload does. What served before is stopped beside it.
     pub async fn go_over_to(&self, settings: Settings) {
         self.put_in_force(settings).await;
-        self.ground.when_opened().await.store.ready().await;
+        self.state.when_opened().await.store.ready().await;
     }
 
     /// The same, whether the store is open or not.
@@ -295,7 +295,7 @@ impl Lab {
     }
 
     pub fn store(&self) -> MailStore {
-        self.ground.opened().expect("it is open").store.clone()
+        self.state.opened().expect("it is open").store.clone()
     }
 
     pub fn count(&self, counter: &str) -> u64 {

@@ -8,7 +8,7 @@ use crate::service::State;
 
 /// A program of this machine that has heard the greeting and said EHLO.
 async fn program(lab: &Lab) -> Client {
-    let serving = lab.ground.serve_local().expect("there is mail");
+    let serving = lab.state.serve_local().expect("there is mail");
     let (ours, theirs) = tokio::io::duplex(1 << 16);
     spawn_local(serving(Box::new(theirs)));
     let mut client = Client::over(ours);
@@ -63,7 +63,7 @@ fn a_program_of_this_machine_is_served_by_what_is_in_force() {
         lab.put_in_force(Settings { enabled: false, ..settings() }).await;
         assert!(client.reply().await.starts_with("421 "));
         assert!(client.is_closed().await);
-        while lab.ground.serve_local().is_some() {
+        while lab.state.serve_local().is_some() {
             tokio::task::yield_now().await;
         }
     });

@@ -280,6 +280,6 @@ fn nothing_is_opened_where_there_is_no_mail() {
         let off = crate::mail::service::Settings { enabled: false, ..settings() };
         let instance = lab.prepare(off).await.unwrap();
         assert_eq!(instance.state(), crate::service::State::Off);
-        assert!(lab.ground.opened().is_none() && lab.disk.names().is_empty());
+        assert!(lab.state.opened().is_none() && lab.disk.names().is_empty());
     });
 }

@@ -13,7 +13,7 @@ use crate::mail::service::aliases::{Alias, Aliases};
 use crate::mail::service::remote::{Delivered, NoRemote, Remote};
 use crate::mail::service::{RelayFrom, Settings};
 use crate::mail::smtp::server::{Recipient, Sender};
-use crate::mail::smtp::{OriginalRecipient, Refusal, Role};
+use crate::mail::smtp::{OriginalRecipient, Rejection, Role};
 use crate::mail::store;
 
 #[test]
@@ -65,15 +65,15 @@ fn without_a_way_out_the_lan_is_told_so() {
 
 /// A way out that takes all but one domain.
 #[derive(Default)]
-struct WayOut {
+struct DeliveryDriver {
     delivered: RefCell<Vec<Delivered>>,
 }
 
-impl Remote for WayOut {
-    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal> {
+impl Remote for DeliveryDriver {
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Rejection> {
         let recipient = recipient.path.to_string();
         if recipient.contains("null.example") {
-            return Err(Refusal::DomainTakesNoMail);
+            return Err(Rejection::DomainTakesNoMail);
         }
         Ok(store::Remote { recipient, options: sender.path.to_string(), ..store::Remote::default() })
     }
@@ -90,8 +90,8 @@ impl Remote for WayOut {
 #[test]
 fn what_the_lan_sends_to_other_domains_is_queued_with_the_message() {
     simulate(async {
-        let way_out = Rc::new(WayOut::default());
-        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+        let driver = Rc::new(DeliveryDriver::default());
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&driver) as _);
         lab.go_over_to(settings()).await;
         let mut client = lab.pc().await;
         let recipients = ["c@elsewhere.example", "berta@office.example", "d@elsewhere.example"];
@@ -117,7 +117,7 @@ fn what_the_lan_sends_to_other_domains_is_queued_with_the_message() {
 fn reports_are_offered_where_somebody_makes_them() {
     simulate(async {
         for (remote, is_offered) in
-            [(Rc::new(NoRemote) as Rc<dyn Remote>, false), (Rc::new(WayOut::default()), true)]
+            [(Rc::new(NoRemote) as Rc<dyn Remote>, false), (Rc::new(DeliveryDriver::default()), true)]
         {
             let lab = Lab::new(&Arc::default(), Role::Mx, remote);
             lab.go_over_to(settings()).await;
@@ -133,7 +133,7 @@ fn networks_that_may_relay_do() {
     simulate(async {
         let networks = vec!["198.51.100.0/24".parse().unwrap()];
         let settings = Settings { relay_from: RelayFrom { lan: false, networks }, ..settings() };
-        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(WayOut::default()));
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(DeliveryDriver::default()));
         lab.go_over_to(settings).await;
         for (source, expected) in [("198.51.100.7", "250"), ("198.51.101.7", "550"), (PC1, "550")] {
             let mut client = lab.dial(source, if source == PC1 { LAN } else { WAN }, 25).await;
@@ -182,7 +182,7 @@ fn by_lmtp_nobody_sends_to_other_domains_whoever_may_relay() {
         // One of the strangers that are played is there.
         let networks = vec!["62.75.9.0/24".parse().unwrap()];
         let relay_from = RelayFrom { lan: true, networks };
-        let lab = Lab::new(&Arc::default(), Role::Lmtp, Rc::new(WayOut::default()));
+        let lab = Lab::new(&Arc::default(), Role::Lmtp, Rc::new(DeliveryDriver::default()));
         lab.go_over_to(Settings { port: 2424, on_outside: false, relay_from, ..settings() }).await;
         let mut client = lab.dial(PC1, LAN, 2424).await;
         client.dialogue(&[("LHLO server", "250"), ("MAIL FROM:<>", "250")]).await;
@@ -203,8 +203,8 @@ fn aliases(all: &[(&str, &[&str])]) -> Aliases {
 #[test]
 fn what_strangers_send_to_an_alias_is_one_message_for_its_members_here_and_elsewhere() {
     simulate(async {
-        let way_out = Rc::new(WayOut::default());
-        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+        let driver = Rc::new(DeliveryDriver::default());
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&driver) as _);
         let sales = ["anna@office.example", "c@elsewhere.example"];
         let all = ["sales@office.example", "berta@office.example", "anna@office.example"];
         let aliases = aliases(&[("sales@office.example", &sales), ("all@office.example", &all)]);
@@ -227,7 +227,7 @@ fn what_strangers_send_to_an_alias_is_one_message_for_its_members_here_and_elsew
 #[test]
 fn by_lmtp_nothing_goes_elsewhere_by_an_alias_that_is_refused_as_a_member_here_is_full() {
     simulate(async {
-        let lab = Lab::new(&Arc::default(), Role::Lmtp, Rc::new(WayOut::default()));
+        let lab = Lab::new(&Arc::default(), Role::Lmtp, Rc::new(DeliveryDriver::default()));
         let aliases = aliases(&[
             ("sales@office.example", &["anna@office.example", "c@elsewhere.example"]),
             ("press@office.example", &["berta@office.example", "d@elsewhere.example"]),
@@ -252,7 +252,7 @@ fn by_lmtp_nothing_goes_elsewhere_by_an_alias_that_is_refused_as_a_member_here_i
 #[test]
 fn an_alias_with_a_member_that_cannot_be_reached_is_refused_and_nobody_has_it() {
     simulate(async {
-        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(WayOut::default()));
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::new(DeliveryDriver::default()));
         let aliases = aliases(&[("sales@office.example", &["anna@office.example", "c@null.example"])]);
         lab.go_over_to(Settings { aliases, ..settings() }).await;
         let recipients = ["berta@office.example", "sales@office.example"];
@@ -293,8 +293,8 @@ fn a_user_sends_with_the_address_of_an_alias_that_leads_to_the_user() {
 #[test]
 fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
     simulate(async {
-        let way_out = Rc::new(WayOut::default());
-        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+        let driver = Rc::new(DeliveryDriver::default());
+        let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&driver) as _);
         lab.go_over_to(settings()).await;
         let mut client = lab.pc().await;
         let hello = client.say("EHLO pc1").await;
@@ -308,7 +308,7 @@ fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
         client.dialogue(&asks).await;
         client.send("Subject: Lunch\r\n\r\nAt noon?\r\n").await;
         assert!(client.say(".").await.starts_with("250"));
-        let delivered = way_out.delivered.take();
+        let delivered = driver.delivered.take();
         assert_eq!(delivered.len(), 1);
         assert_eq!(delivered[0].sender.to_string(), "carl@far.example");
         let orcpt = OriginalRecipient { address_type: "rfc822".into(), address: "a@x.example".into() };
@@ -334,7 +334,7 @@ fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
         ];
         stranger.dialogue(&asks).await;
         assert!(stranger.say(".").await.starts_with("250"));
-        assert_eq!((way_out.delivered.take(), lab.inbox("anna").await.len()), (Vec::new(), 3));
+        assert_eq!((driver.delivered.take(), lab.inbox("anna").await.len()), (Vec::new(), 3));
     });
 }
 
@@ -351,8 +351,8 @@ fn rfc3461_5_2_3_who_asked_is_told_of_no_mailbox_from_which_a_rule_keeps_the_mes
             (forward("c@null.example", false), true),
             (Action::File("Junk".to_owned()), true),
         ] {
-            let way_out = Rc::new(WayOut::default());
-            let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&way_out) as _);
+            let driver = Rc::new(DeliveryDriver::default());
+            let lab = Lab::new(&Arc::default(), Role::Mx, Rc::clone(&driver) as _);
             let rule = Rule { user: Some("anna".to_owned()), when: When::default(), action: action.clone() };
             let rules = Rules { all: vec![rule], ..Rules::default() };
             lab.go_over_to(Settings { rules, ..settings() }).await;
@@ -366,7 +366,7 @@ fn rfc3461_5_2_3_who_asked_is_told_of_no_mailbox_from_which_a_rule_keeps_the_mes
             client.send("Subject: Lunch\r\n\r\nAt noon?\r\n").await;
             assert!(client.say(".").await.starts_with("250"));
             let is_in_mailbox = lab.inbox("anna").await.len() == 1;
-            let told = !way_out.delivered.take().is_empty();
+            let told = !driver.delivered.take().is_empty();
             assert_eq!((is_in_mailbox, told), (is_told, is_told), "{action:?}");
         }
     });

@@ -11,7 +11,7 @@ use crate::mail::service::aliases::{Alias, Aliases};
 use crate::mail::service::directory::Directory;
 use crate::mail::smtp::Role;
 use crate::mail::store::tests::disk::Loss;
-use crate::mail::trace::{Fate, NoName, Trace, trace};
+use crate::mail::trace::{CopyState, NoName, Trace, trace};
 
 const MESSAGE: &str = "From: carl@b.example\r\nTo: anna@office.example\r\nSubject: Lunch\r\n\
     Message-ID: <1@b.example>\r\n\r\nAt noon?\r\n";
@@ -276,7 +276,10 @@ fn what_rules_did_with_a_message_is_known_of_it() {
             anna: a rule put it into Meals; berta: a rule discarded it";
         assert_eq!(message.rules, [told]);
         let fates: Vec<_> = message.copies.iter().map(|copy| &copy.fate).collect();
-        assert_eq!(fates, [&Fate::Here { mailbox: "anna".to_owned(), folder: "Meals".to_owned(), uid: 1 }]);
+        assert_eq!(
+            fates,
+            [&CopyState::Here { mailbox: "anna".to_owned(), folder: "Meals".to_owned(), uid: 1 }]
+        );
 
         let discarded = MESSAGE.replace("<1@", "<2@");
         let taken = client.mail("carl@b.example", &["berta@office.example"], &discarded).await;

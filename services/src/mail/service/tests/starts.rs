@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::lab::*;
-use crate::mail::service::ground::{OPEN_AGAIN_AFTER, READY_WITHIN};
 use crate::mail::service::remote::NoRemote;
+use crate::mail::service::state::{OPEN_AGAIN_AFTER, READY_WITHIN};
 use crate::mail::smtp::Role;
 use crate::service::State;
 
@@ -42,7 +42,7 @@ fn the_users_of_the_latest_configuration_are_those_once_the_store_is_open() {
         settings.users.push(user("carl"));
         lab.put_in_force(settings).await;
         lab.gate.set_open(true);
-        let opened = lab.ground.when_opened().await;
+        let opened = lab.state.when_opened().await;
         assert!(opened.logins.user("carl@office.example").is_some());
         assert!(lab.stranger().await.mail("", &["carl@office.example"], "a: b\r\n").await.starts_with("250"));
     });
@@ -76,6 +76,6 @@ fn a_configuration_that_is_not_taken_opens_nothing() {
         assert!(prepared.is_ok());
         drop(prepared);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        assert!(lab.ground.opened().is_none() && lab.disk.names().is_empty());
+        assert!(lab.state.opened().is_none() && lab.disk.names().is_empty());
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::{Request, Verdict};
-use crate::mail::smtp::{MailParameters, RcptParameters, Refusal};
+use crate::mail::smtp::{MailParameters, RcptParameters, Rejection};
 
 /// An action for the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,16 +45,16 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
     /// To [`Ask::Begin`].
-    Begin(Result<(), Refusal>),
+    Begin(Result<(), Rejection>),
     /// To [`Ask::Route`].
-    Route(Result<(), Refusal>),
+    Route(Result<(), Rejection>),
     /// To [`Ask::Authenticate`].
     Authenticate(Verdict),
     /// To [`Ask::Chunk`]. With a refusal the transaction is over.
-    Chunk(Result<(), Refusal>),
+    Chunk(Result<(), Rejection>),
     /// To [`Ask::Commit`]: the server's name of the message that is safe. For LMTP one for each recipient, in their
     /// order; otherwise one. The transaction is over.
-    Commit(Vec<Result<String, Refusal>>),
+    Commit(Vec<Result<String, Rejection>>),
 }
 
 /// The sender of a message.

@@ -4,7 +4,7 @@ use std::str;
 
 use gatepost_ground::Instant;
 
-use super::{Action, Ask, Asked, Client, Output, Phase, Session};
+use super::{Action, Ask, Client, OpenQuestion, Output, Phase, Session};
 use crate::mail::address::{DOMAIN_OCTETS_MAX, Domain, Unbracketed};
 use crate::mail::line::Event;
 use crate::mail::sasl::{Exchange, Mechanism, Step, Verdict, decode_base64};
@@ -63,8 +63,8 @@ impl Session {
             Err(reply) if reply == BDAT_WITHOUT_SIZE => self.end(now, &reply),
             Err(reply) if reply == NO_COMMAND => self.refuse_line(now, line, reply),
             Err(reply) => {
-                self.tally.unknown_commands += u32::from(reply == UNKNOWN_COMMAND);
-                if self.tally.unknown_commands > self.policy.limits.unknown_commands_max {
+                self.errors.unknown_commands += u32::from(reply == UNKNOWN_COMMAND);
+                if self.errors.unknown_commands > self.policy.limits.unknown_commands_max {
                     return self.end(now, &TOO_MANY_ERRORS);
                 }
                 self.reply(now, &reply);
@@ -88,8 +88,8 @@ impl Session {
     fn perform(&mut self, now: Instant, command: Command<'_>) {
         use Command::{Expn, Hello, Help, Noop, Rset, StartTls, Vrfy};
         if matches!(command, Hello(..) | Rset | Noop | Vrfy | Expn | Help | StartTls) {
-            self.tally.idle_commands += 1;
-            if self.tally.idle_commands > self.policy.limits.idle_commands_max {
+            self.errors.idle_commands += 1;
+            if self.errors.idle_commands > self.policy.limits.idle_commands_max {
                 return self.end(now, &TOO_MANY_IDLE_COMMANDS);
             }
         }
@@ -226,7 +226,7 @@ impl Session {
         match step {
             Step::Prompt(octets) => return self.prompt(now, octets),
             Step::Challenge(octets) => return self.prompt(now, &octets),
-            Step::Ask(request) => return self.ask(now, Ask::Authenticate(request), Asked::Login),
+            Step::Ask(request) => return self.ask(now, Ask::Authenticate(request), OpenQuestion::Login),
             Step::Malformed => self.reply(now, &BAD_LOGIN_MESSAGE),
             Step::Accepted { user } => {
                 self.user = Some(user);
@@ -243,9 +243,9 @@ impl Session {
 
     /// Replies with the reason, so that users learn that the password is wrong, and closes after too many failures.
     fn login_failed(&mut self, now: Instant, reply: &Reply) {
-        self.tally.login_failures += 1;
+        self.errors.login_failures += 1;
         self.reply(now, reply);
-        if self.tally.login_failures > self.policy.limits.login_failures_max {
+        if self.errors.login_failures > self.policy.limits.login_failures_max {
             self.close(now);
         }
     }

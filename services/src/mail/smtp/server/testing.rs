@@ -9,7 +9,7 @@ use gatepost_ground::Instant;
 use super::{Action, Answer, Ask, Output, Recipient, Sender, Session};
 use crate::mail::address::{Domain, ForwardPath};
 use crate::mail::sasl::{Mechanism, Request, Verdict, scram};
-use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Refusal, Role, Tls};
+use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Rejection, Role, Tls};
 
 pub(super) const PC1: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 10));
 pub(super) const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 7));
@@ -75,7 +75,7 @@ pub(super) struct Office {
     pub aborted: usize,
     pub room: usize,
     /// What the next commits say, before they work again.
-    pub commit_refusals: Vec<Refusal>,
+    pub commit_refusals: Vec<Rejection>,
     asked_routes: BTreeSet<String>,
 }
 
@@ -106,7 +106,7 @@ impl Office {
             Ask::Begin(sender) => {
                 assert!(self.open.is_none(), "two transactions");
                 if sender.parameters.size.is_some_and(|size| size > self.room as u64) {
-                    return Answer::Begin(Err(Refusal::NoRoom));
+                    return Answer::Begin(Err(Rejection::NoRoom));
                 }
                 self.open = Some(Open { sender, recipients: Vec::new(), message: Vec::new() });
                 Answer::Begin(Ok(()))
@@ -127,7 +127,7 @@ impl Office {
                 open.message.extend_from_slice(&octets);
                 if open.message.len() > self.room {
                     self.open = None;
-                    return Answer::Chunk(Err(Refusal::NoRoom));
+                    return Answer::Chunk(Err(Rejection::NoRoom));
                 }
                 Answer::Chunk(Ok(()))
             }
@@ -147,7 +147,7 @@ impl Office {
     }
 }
 
-fn route(recipient: &Recipient) -> Result<(), Refusal> {
+fn route(recipient: &Recipient) -> Result<(), Rejection> {
     let mailbox = match &recipient.path {
         ForwardPath::Postmaster => return Ok(()),
         ForwardPath::Mailbox(mailbox) => mailbox,
@@ -155,13 +155,13 @@ fn route(recipient: &Recipient) -> Result<(), Refusal> {
     let is_local = mailbox.domain == office()
         || mailbox.domain == Domain::Literal(Ipv4Addr::new(203, 0, 113, 10).into());
     match mailbox.local.as_str() {
-        _ if !is_local && !recipient.may_relay => Err(Refusal::RelayDenied),
+        _ if !is_local && !recipient.may_relay => Err(Rejection::RelayDenied),
         _ if !is_local => Ok(()),
         "anna" | "bob" | "postmaster" => Ok(()),
-        "full" => Err(Refusal::MailboxFull),
-        "later" => Err(Refusal::TryLater),
-        _ if mailbox.local.may_hold_route() => Err(Refusal::BadRecipient),
-        _ => Err(Refusal::NoSuchMailbox),
+        "full" => Err(Rejection::MailboxFull),
+        "later" => Err(Rejection::TryLater),
+        _ if mailbox.local.may_hold_route() => Err(Rejection::BadRecipient),
+        _ => Err(Rejection::NoSuchMailbox),
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-use super::{Action, Answer, Ask, Asked, Output, Phase, Recipient, Sender, Session};
+use super::{Action, Answer, Ask, OpenQuestion, Output, Phase, Recipient, Sender, Session};
 use crate::mail::address::{ForwardPath, ReversePath};
 use crate::mail::sasl::Verdict;
 use crate::mail::smtp::content::Content;
@@ -14,7 +14,7 @@ use crate::mail::smtp::parameters::{MailParameters, RcptParameters};
 use crate::mail::smtp::policy::{Policy, Role, Tls};
 use crate::mail::smtp::reply::{
     BAD_LINE_ENDS, BDAT_BEGUN, ENDLESS, LOGIN_FIRST, NO_RECIPIENT, NO_RECIPIENT_LMTP, NO_SENDER,
-    NOT_IMPLEMENTED, READY_FOR_DATA, RECIPIENT_OK, Refusal, Reply, SENDER_OK, TLS_FIRST, TOO_BIG,
+    NOT_IMPLEMENTED, READY_FOR_DATA, RECIPIENT_OK, Rejection, Reply, SENDER_OK, TLS_FIRST, TOO_BIG,
     TOO_MANY_RECIPIENTS, TRANSACTION_OPEN,
 };
 use crate::mail::transfer::lines::ToCrlf;
@@ -147,7 +147,7 @@ impl Session {
             is_held: true,
         };
         let sender = Sender { path, parameters, user: self.user.clone() };
-        self.ask(now, Ask::Begin(sender), Asked::Begin(transaction));
+        self.ask(now, Ask::Begin(sender), OpenQuestion::Begin(transaction));
     }
 
     pub(super) fn rcpt(&mut self, now: Instant, path: ForwardPath, parameters: RcptParameters) {
@@ -159,7 +159,7 @@ impl Session {
             return self.reply(now, &TOO_MANY_RECIPIENTS);
         }
         let recipient = Recipient { path: path.clone(), parameters, may_relay: self.may_relay() };
-        self.ask(now, Ask::Route(recipient), Asked::Route(path));
+        self.ask(now, Ask::Route(recipient), OpenQuestion::Route(path));
     }
 
     /// Why no message can come now.
@@ -283,7 +283,7 @@ impl Session {
             self.push(now, Output::Action(Action::Abort));
         } else if body.is_chunk_full() {
             let chunk = std::mem::take(&mut body.chunk);
-            self.ask(now, Ask::Chunk(chunk), Asked::Chunk);
+            self.ask(now, Ask::Chunk(chunk), OpenQuestion::Chunk);
         }
     }
 
@@ -334,24 +334,24 @@ impl Session {
         }
         let chunk = std::mem::take(&mut body.chunk);
         if chunk.is_empty() {
-            self.ask(now, Ask::Commit, Asked::Commit);
+            self.ask(now, Ask::Commit, OpenQuestion::Commit);
         } else {
-            self.ask(now, Ask::Chunk(chunk), Asked::LastChunk);
+            self.ask(now, Ask::Chunk(chunk), OpenQuestion::LastChunk);
         }
     }
 
     pub(super) fn take_answer(&mut self, now: Instant, answer: Answer) {
         let asked = self.asked.take();
-        let later = || Err(Refusal::TryLater);
+        let later = || Err(Rejection::TryLater);
         match (asked, answer) {
-            (Some(Asked::Begin(transaction)), answer) => match begin(answer) {
+            (Some(OpenQuestion::Begin(transaction)), answer) => match begin(answer) {
                 Ok(()) => {
                     self.transaction = Some(transaction);
                     self.reply(now, &SENDER_OK);
                 }
                 Err(refusal) => self.reply(now, &Reply::from(&refusal)),
             },
-            (Some(Asked::Route(path)), answer) => match route(answer) {
+            (Some(OpenQuestion::Route(path)), answer) => match route(answer) {
                 Ok(()) => {
                     if let Some(transaction) = &mut self.transaction {
                         transaction.recipients += 1;
@@ -361,20 +361,20 @@ impl Session {
                 }
                 Err(refusal) => self.reply(now, &Reply::from(&refusal)),
             },
-            (Some(Asked::Login), Answer::Authenticate(verdict)) => self.login_answered(now, verdict),
-            (Some(Asked::Login), _) => self.login_answered(now, misplaced(Verdict::Unavailable)),
-            (Some(Asked::Chunk), answer) => self.chunk_answered(now, chunk(answer)),
-            (Some(Asked::LastChunk), answer) => match chunk(answer) {
-                Ok(()) => self.ask(now, Ask::Commit, Asked::Commit),
+            (Some(OpenQuestion::Login), Answer::Authenticate(verdict)) => self.login_answered(now, verdict),
+            (Some(OpenQuestion::Login), _) => self.login_answered(now, misplaced(Verdict::Unavailable)),
+            (Some(OpenQuestion::Chunk), answer) => self.chunk_answered(now, chunk(answer)),
+            (Some(OpenQuestion::LastChunk), answer) => match chunk(answer) {
+                Ok(()) => self.ask(now, Ask::Commit, OpenQuestion::Commit),
                 Err(refusal) => self.conclude_with(now, &Reply::from(&refusal)),
             },
-            (Some(Asked::Commit), Answer::Commit(results)) => self.conclude(now, results),
-            (Some(Asked::Commit), _) => self.conclude(now, misplaced(vec![later()])),
+            (Some(OpenQuestion::Commit), Answer::Commit(results)) => self.conclude(now, results),
+            (Some(OpenQuestion::Commit), _) => self.conclude(now, misplaced(vec![later()])),
             (None, _) => misplaced(()),
         }
     }
 
-    fn chunk_answered(&mut self, now: Instant, result: Result<(), Refusal>) {
+    fn chunk_answered(&mut self, now: Instant, result: Result<(), Rejection>) {
         self.waits_until = now + DATA_TIMEOUT;
         if let (Err(refusal), Some(transaction)) = (result, &mut self.transaction) {
             transaction.is_held = false;
@@ -400,22 +400,24 @@ impl Session {
     }
 
     /// Replies with the message's outcome.
-    fn conclude(&mut self, now: Instant, results: Vec<Result<String, Refusal>>) {
+    fn conclude(&mut self, now: Instant, results: Vec<Result<String, Rejection>>) {
         let recipients = self.transaction.take().map_or(0, |transaction| transaction.recipients);
         let replies_len = if self.policy.role == Role::Lmtp { recipients } else { 1 };
         let is_taken = results.iter().any(Result::is_ok);
-        let missing = std::iter::repeat_with(|| Err(Refusal::TryLater));
+        let missing = std::iter::repeat_with(|| Err(Rejection::TryLater));
         let mut replies = results.into_iter().chain(missing).take(replies_len).map(|result| match result {
             Ok(id) => Reply::taken(&id),
             Err(refusal) => Reply::from(&refusal),
         });
         if is_taken {
             // An accepted message resets the client's counts.
-            self.tally =
-                super::Tally { login_failures: self.tally.login_failures, ..super::Tally::default() };
+            self.errors = super::ErrorCounts {
+                login_failures: self.errors.login_failures,
+                ..super::ErrorCounts::default()
+            };
             self.say(now, replies.flat_map(|reply| reply.to_octets()).collect());
         } else if replies_len == 1 {
-            let reply = replies.next().unwrap_or_else(|| Reply::from(&Refusal::TryLater));
+            let reply = replies.next().unwrap_or_else(|| Reply::from(&Rejection::TryLater));
             self.reply(now, &reply);
         } else {
             self.say(now, replies.flat_map(|reply| reply.to_octets()).collect());
@@ -434,14 +436,14 @@ fn misplaced<T>(instead: T) -> T {
     instead
 }
 
-fn begin(answer: Answer) -> Result<(), Refusal> {
-    if let Answer::Begin(result) = answer { result } else { misplaced(Err(Refusal::TryLater)) }
+fn begin(answer: Answer) -> Result<(), Rejection> {
+    if let Answer::Begin(result) = answer { result } else { misplaced(Err(Rejection::TryLater)) }
 }
 
-fn route(answer: Answer) -> Result<(), Refusal> {
-    if let Answer::Route(result) = answer { result } else { misplaced(Err(Refusal::TryLater)) }
+fn route(answer: Answer) -> Result<(), Rejection> {
+    if let Answer::Route(result) = answer { result } else { misplaced(Err(Rejection::TryLater)) }
 }
 
-fn chunk(answer: Answer) -> Result<(), Refusal> {
-    if let Answer::Chunk(result) = answer { result } else { misplaced(Err(Refusal::TryLater)) }
+fn chunk(answer: Answer) -> Result<(), Rejection> {
+    if let Answer::Chunk(result) = answer { result } else { misplaced(Err(Rejection::TryLater)) }
 }

@@ -12,7 +12,7 @@ use crate::mail::store::{
 use crate::store::Storage;
 
 #[derive(Clone, Copy, Debug)]
-enum Harm {
+enum KnownDamage {
     Flip(u8),
     Insert(u8, usize),
     Remove(usize),
@@ -59,12 +59,12 @@ pub(super) fn stored(office: &Office) -> Vec<Stored> {
     all
 }
 
-fn harm() -> impl Strategy<Value = Harm> {
+fn known_damage() -> impl Strategy<Value = KnownDamage> {
     prop_oneof![
-        4 => (1..=u8::MAX).prop_map(Harm::Flip),
-        2 => (any::<u8>(), 1_usize..50).prop_map(|(octet, count)| Harm::Insert(octet, count)),
-        2 => (1_usize..200).prop_map(Harm::Remove),
-        1 => Just(Harm::Cut),
+        4 => (1..=u8::MAX).prop_map(KnownDamage::Flip),
+        2 => (any::<u8>(), 1_usize..50).prop_map(|(octet, count)| KnownDamage::Insert(octet, count)),
+        2 => (1_usize..200).prop_map(KnownDamage::Remove),
+        1 => Just(KnownDamage::Cut),
     ]
 }
 
@@ -406,7 +406,7 @@ proptest! {
     fn damage_anywhere_costs_what_it_touches_and_nothing_else(
         which: prop::sample::Index,
         at: prop::sample::Index,
-        harm in harm(),
+        known_damage in known_damage(),
     ) {
         let office = office();
         let before = stored(&office);
@@ -416,26 +416,26 @@ proptest! {
         let name = which.get(&names);
         let len = office.disk.read(name).unwrap().unwrap().len();
         let at = at.index(len);
-        let touched = match harm {
-            Harm::Flip(_) => at..at + 1,
-            Harm::Insert(..) => at..at,
-            Harm::Remove(count) => at..len.min(at + count),
-            Harm::Cut => at..len,
+        let touched = match known_damage {
+            KnownDamage::Flip(_) => at..at + 1,
+            KnownDamage::Insert(..) => at..at,
+            KnownDamage::Remove(count) => at..len.min(at + count),
+            KnownDamage::Cut => at..len,
         };
-        office.disk.damage(name, |octets| match harm {
-            Harm::Flip(bits) => octets[at] ^= bits,
-            Harm::Insert(octet, count) => _ = octets.splice(at..at, vec![octet; count]),
-            Harm::Remove(_) | Harm::Cut => _ = octets.drain(touched.clone()),
+        office.disk.damage(name, |octets| match known_damage {
+            KnownDamage::Flip(bits) => octets[at] ^= bits,
+            KnownDamage::Insert(octet, count) => _ = octets.splice(at..at, vec![octet; count]),
+            KnownDamage::Remove(_) | KnownDamage::Cut => _ = octets.drain(touched.clone()),
         });
         let all = recover_all(&office.disk).unwrap();
         let recovered = recover(&office.disk).unwrap();
         let position = checkpoint::load(&office.disk).map_or((0, 0), |loaded| loaded.1);
         let is_segment = name.starts_with("mail/segments");
-        let is_cut = touched.end == len && matches!(harm, Harm::Cut | Harm::Remove(_));
+        let is_cut = touched.end == len && matches!(known_damage, KnownDamage::Cut | KnownDamage::Remove(_));
         if is_segment && !is_cut {
             let (damages, missing) = (&all.report().damages, all.report().records_missing);
             // Whole records that are gone leave a gap in the numbers, and no octet that is damaged.
-            let is_gap = matches!(harm, Harm::Remove(_)) && damages.is_empty() && missing > 0;
+            let is_gap = matches!(known_damage, KnownDamage::Remove(_)) && damages.is_empty() && missing > 0;
             prop_assert!(is_gap || damages.iter().any(|damage| damage.file == *name));
             // The next segment says that all of it was synced.
             let segments = segments(&office);
@@ -465,7 +465,7 @@ proptest! {
         let new = after.deliver_to_all();
         // Of what was cut off behind the checkpoint nobody knows.
         let is_known = segment_number(name).is_some_and(|number| (number, at as u64) < position);
-        if is_known || !matches!(harm, Harm::Cut | Harm::Remove(_)) {
+        if is_known || !matches!(known_damage, KnownDamage::Cut | KnownDamage::Remove(_)) {
             prop_assert!(new.iter().all(|new| !uids.contains(new)), "a number is given again: {new:?}");
         }
     }

@@ -3,7 +3,7 @@ use gatepost_ground::Instant;
 use crate::clock::UnixTime;
 use crate::mail::smtp::server::testing::{Line, lan, lmtp, replies, submissions, wan};
 use crate::mail::smtp::server::{Action, Answer, Ask, Output};
-use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Refusal, Tls};
+use crate::mail::smtp::{CHUNK_OCTETS, Limits, Policy, Rejection, Tls};
 
 /// A session in which a sender and the recipient `anna` are accepted.
 fn with_recipient(policy: Policy) -> Line {
@@ -329,7 +329,7 @@ fn rfc2033_4_2_one_reply_for_each_recipient() {
     assert!(!line.office.is_open());
     line.dialogue(&recipients);
     line.dialogue(&[("DATA", "354")]);
-    line.office.commit_refusals = vec![Refusal::MailboxFull];
+    line.office.commit_refusals = vec![Rejection::MailboxFull];
     let said = line.send("x\r\n.\r\n");
     assert!(said.starts_with("452 4.2.2") && said.contains("\r\n451 4.3.0"), "none is left without: {said}");
 }
@@ -348,7 +348,7 @@ fn rfc5321_4_2_5_a_message_is_taken_only_when_it_is_safe() {
         assert_eq!(line.session.receive(now, b"NOOP\r\n"), 0);
         assert_eq!(line.session.poll_output(now), None, "nothing is said before it is safe");
     }
-    line.session.answer(now, Answer::Commit(vec![Err(Refusal::NoRoom)]));
+    line.session.answer(now, Answer::Commit(vec![Err(Rejection::NoRoom)]));
     let Some(Output::Reply(reply)) = line.session.poll_output(now) else { panic!("a reply") };
     assert!(reply.starts_with(b"452 4.3.1"));
 }

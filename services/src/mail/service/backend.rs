@@ -19,23 +19,23 @@ use std::rc::Rc;
 use rand::Rng;
 use tracing::{debug, info, warn};
 
-use super::aliases::Reached;
+use super::aliases::Receivers;
 use super::authentication::{self, Authentication};
 use super::away::Prepared;
 use super::completion::{Completion, Fields};
 use super::directory::{Directory, Place};
-use super::ground::Opened;
 use super::head::Head;
 use super::judging::{Judged, consult};
 use super::remote::Delivered;
 use super::shared::Shared;
 use super::sorting::{Asked, Sorted};
+use super::state::Opened;
 use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::judge::About;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
-use crate::mail::smtp::{Refusal, Role, date};
+use crate::mail::smtp::{Rejection, Role, date};
 use crate::mail::srs;
 use crate::mail::store::{
     Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
@@ -51,7 +51,7 @@ pub const ROOM_OCTETS_MIN: u64 = 64 << 10;
 const ALSO_OCTETS_MAX: usize = 64 << 10;
 
 /// Answers one session.
-pub(super) struct Desk {
+pub(super) struct Backend {
     shared: Rc<Shared>,
     peer: IpAddr,
     is_lan: bool,
@@ -101,7 +101,7 @@ struct Taken {
     is_of_owners: bool,
 }
 
-impl Desk {
+impl Backend {
     pub fn new(shared: Rc<Shared>, peer: IpAddr, is_lan: bool) -> Self {
         Self { shared, peer, is_lan, open: None }
     }
@@ -129,17 +129,17 @@ impl Desk {
         }
     }
 
-    async fn begin(&mut self, sender: Sender) -> Result<(), Refusal> {
+    async fn begin(&mut self, sender: Sender) -> Result<(), Rejection> {
         let shared = &self.shared;
         self.check_sender(&sender)?;
-        if !self.is_lan && !shared.ground.rates.borrow_mut().admit(shared.clock.now(), self.peer) {
+        if !self.is_lan && !shared.state.rates.borrow_mut().admit(shared.clock.now(), self.peer) {
             shared.stats.borrow_mut().rate_limited += 1;
-            return Err(Refusal::TooFast);
+            return Err(Rejection::TooFast);
         }
-        let opened = shared.ground.ready().await.ok_or(Refusal::TryLater)?;
+        let opened = shared.state.ready().await.ok_or(Rejection::TryLater)?;
         let announced = sender.parameters.size.unwrap_or(0);
         if !opened.has_room(shared.settings.disk_reserve, announced).await {
-            return Err(Refusal::NoRoom);
+            return Err(Rejection::NoRoom);
         }
         // Clients of the office have room that strangers do not have.
         let stranger = (!self.is_lan && sender.user.is_none()).then(|| source_of(self.peer));
@@ -175,16 +175,16 @@ impl Desk {
     }
 
     /// An authenticated user must not send with the address of another user, or an unknown one, at a local domain.
-    fn check_sender(&self, sender: &Sender) -> Result<(), Refusal> {
+    fn check_sender(&self, sender: &Sender) -> Result<(), Rejection> {
         let Some(user) = &sender.user else { return Ok(()) };
         if self.shared.directory.user(user).is_none() {
-            return Err(Refusal::SenderDenied);
+            return Err(Rejection::SenderDenied);
         }
         let ReversePath::Mailbox(mailbox) = &sender.path else { return Ok(()) };
         match self.find(&ForwardPath::Mailbox(mailbox.clone())) {
             Place::Here(reached) if reached.users.contains(&user.as_str()) => Ok(()),
             Place::Elsewhere => Ok(()),
-            Place::Here(_) | Place::Nobody | Place::Route => Err(Refusal::SenderDenied),
+            Place::Here(_) | Place::Nobody | Place::Route => Err(Rejection::SenderDenied),
         }
     }
 
@@ -202,8 +202,8 @@ impl Desk {
         Fields { from, date, message_id: format!("<{id}@{}>", self.shared.settings.hostname) }
     }
 
-    async fn route(&mut self, recipient: &Recipient) -> Result<(), Refusal> {
-        let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
+    async fn route(&mut self, recipient: &Recipient) -> Result<(), Rejection> {
+        let Some(mut transaction) = self.open.take() else { return Err(Rejection::TryLater) };
         let result = self.add(&mut transaction, recipient).await;
         let mut stats = self.shared.stats.borrow_mut();
         // Otherwise strangers could cause notices to forged senders.
@@ -218,7 +218,7 @@ impl Desk {
         });
         match &result {
             Ok(()) => stats.recipients += 1,
-            Err(Refusal::RelayDenied) => stats.relaying_refused += 1,
+            Err(Rejection::RelayDenied) => stats.relaying_refused += 1,
             Err(_) => stats.recipients_refused += 1,
         }
         self.open = Some(transaction);
@@ -226,7 +226,7 @@ impl Desk {
     }
 
     /// Adds the receivers of `recipient`: all of them, or none.
-    async fn add(&self, transaction: &mut Transaction, recipient: &Recipient) -> Result<Taken, Refusal> {
+    async fn add(&self, transaction: &mut Transaction, recipient: &Recipient) -> Result<Taken, Rejection> {
         let returned = self.returned(transaction, recipient)?;
         let recipient = returned.as_ref().unwrap_or(recipient);
         if returned.is_some() && self.find(&recipient.path) == Place::Elsewhere {
@@ -240,7 +240,7 @@ impl Desk {
         let others = transaction.deliveries.len() + transaction.remotes.len();
         if others > 0 && others + reached.users.len() + reached.outside.len() > RECIPIENTS_MAX {
             let text = "too many recipients for one message".to_owned();
-            return Err(Refusal::Policy { is_temporary: true, text });
+            return Err(Rejection::Policy { is_temporary: true, text });
         }
         let outside = self.route_outside(transaction, recipient, &reached)?;
         let others = transaction.deliveries.len();
@@ -274,8 +274,8 @@ impl Desk {
         &self,
         transaction: &Transaction,
         recipient: &Recipient,
-        reached: &Reached<'_>,
-    ) -> Result<Vec<Remote>, Refusal> {
+        reached: &Receivers<'_>,
+    ) -> Result<Vec<Remote>, Rejection> {
         let by = self.shared.directory.canonical(&recipient.path).filter(|_| !reached.outside.is_empty());
         let Some(by) = by else { return Ok(Vec::new()) };
         self.check_return_path(transaction)?;
@@ -290,7 +290,7 @@ impl Desk {
     }
 
     /// Whether the return path can become one of the office's, for mail that is sent on.
-    fn check_return_path(&self, transaction: &Transaction) -> Result<(), Refusal> {
+    fn check_return_path(&self, transaction: &Transaction) -> Result<(), Rejection> {
         let ReversePath::Mailbox(sender) = &transaction.sender.path else { return Ok(()) };
         let shared = &self.shared;
         let rewritten =
@@ -299,7 +299,7 @@ impl Desk {
             return Ok(());
         }
         let text = "the sender's address is too long for mail that is sent on from here".to_owned();
-        Err(Refusal::Policy { is_temporary: false, text })
+        Err(Rejection::Policy { is_temporary: false, text })
     }
 
     /// The receiver of a bounce to an address that was made here for forwarded mail.
@@ -307,7 +307,7 @@ impl Desk {
         &self,
         transaction: &Transaction,
         recipient: &Recipient,
-    ) -> Result<Option<Recipient>, Refusal> {
+    ) -> Result<Option<Recipient>, Rejection> {
         let shared = &self.shared;
         let mailbox = match &recipient.path {
             ForwardPath::Mailbox(mailbox) if shared.directory.is_ours(&mailbox.domain) => mailbox,
@@ -316,7 +316,7 @@ impl Desk {
         if !srs::is_rewritten(&mailbox.local) {
             return Ok(None);
         }
-        let refused = |text: String| Refusal::Policy { is_temporary: false, text };
+        let refused = |text: String| Rejection::Policy { is_temporary: false, text };
         if transaction.sender.path != ReversePath::Null {
             return Err(refused(
                 "only reports of failure, which come from <>, go to this address".to_owned(),
@@ -332,9 +332,9 @@ impl Desk {
         transaction: &mut Transaction,
         recipient: &Recipient,
         name: &str,
-    ) -> Result<MailboxId, Refusal> {
+    ) -> Result<MailboxId, Rejection> {
         let shared = &self.shared;
-        let user = shared.directory.user(name).ok_or(Refusal::NoSuchMailbox)?;
+        let user = shared.directory.user(name).ok_or(Rejection::NoSuchMailbox)?;
         let mailbox = transaction.opened.mailbox_of(user).await.map_err(|refused| refusal(&refused))?;
         if transaction.deliveries.iter().any(|delivery| delivery.mailbox == mailbox) {
             return Ok(mailbox);
@@ -366,7 +366,7 @@ impl Desk {
     }
 
     async fn authenticate(&self, request: Request) -> Verdict {
-        let verdict = self.shared.ground.authenticate(self.peer, request, &self.shared.rng).await;
+        let verdict = self.shared.state.authenticate(self.peer, request, &self.shared.rng).await;
         let mut stats = self.shared.stats.borrow_mut();
         match &verdict {
             Verdict::Accepted { .. } => stats.logins += 1,
@@ -376,14 +376,14 @@ impl Desk {
         verdict
     }
 
-    async fn chunk(&mut self, session: &Session, octets: &[u8]) -> Result<(), Refusal> {
-        let Some(transaction) = &mut self.open else { return Err(Refusal::TryLater) };
+    async fn chunk(&mut self, session: &Session, octets: &[u8]) -> Result<(), Rejection> {
+        let Some(transaction) = &mut self.open else { return Err(Rejection::TryLater) };
         let result = transaction.take(&self.shared, session, octets, false).await;
         result.map_err(|refused| self.fail(&refused))
     }
 
-    async fn commit(&mut self, session: &Session) -> Vec<Result<String, Refusal>> {
-        let Some(transaction) = &mut self.open else { return vec![Err(Refusal::TryLater)] };
+    async fn commit(&mut self, session: &Session) -> Vec<Result<String, Rejection>> {
+        let Some(transaction) = &mut self.open else { return vec![Err(Rejection::TryLater)] };
         if let Err(refused) = transaction.take(&self.shared, session, b"", true).await {
             let recipients = transaction.recipients.len();
             return vec![Err(self.fail(&refused)); recipients];
@@ -391,7 +391,7 @@ impl Desk {
         if transaction.goes_round(&self.shared.directory) {
             let recipients = transaction.recipients.len();
             self.abort();
-            return vec![Err(Refusal::Loop); recipients];
+            return vec![Err(Rejection::Loop); recipients];
         }
         let octets = transaction.octets;
         let has_room = transaction.check();
@@ -422,7 +422,7 @@ impl Desk {
         }
     }
 
-    fn tell_of_refusal(&self, refusal: &Refusal) {
+    fn tell_of_refusal(&self, refusal: &Rejection) {
         let Some(Transaction { id, sender, addresses, .. }) = &self.open else { return };
         let (peer, recipients) = (self.peer, addresses.len());
         info!("{id} from {peer} ({}) for {recipients} is refused: {refusal}", sender.path);
@@ -473,8 +473,8 @@ impl Desk {
 
     /// Stores the message durably. No rule is applied to suspected junk. To other messages rules are applied with their
     /// verdicts.
-    async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Refusal> {
-        let Some(mut transaction) = self.open.take() else { return Err(Refusal::TryLater) };
+    async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Rejection> {
+        let Some(mut transaction) = self.open.take() else { return Err(Rejection::TryLater) };
         let shared = &self.shared;
         transaction.leave_out_refused();
         let mut deliveries = mem::take(&mut transaction.deliveries);
@@ -568,24 +568,24 @@ impl Desk {
     }
 
     /// Aborts the message, which cannot be stored.
-    fn fail(&mut self, refused: &Refused) -> Refusal {
+    fn fail(&mut self, refused: &Refused) -> Rejection {
         let octets = self.open.take().map_or(0, |transaction| transaction.octets);
         self.shared.stats.borrow_mut().messages_refused += 1;
         self.refusal(refused, octets)
     }
 
     /// The reply if the store rejects a message of `octets`.
-    fn refusal(&self, refused: &Refused, octets: u64) -> Refusal {
+    fn refusal(&self, refused: &Refused, octets: u64) -> Rejection {
         match refused {
             Refused::MailboxFull(id) => {
-                let opened = self.shared.ground.opened();
+                let opened = self.shared.state.opened();
                 let quota = opened
                     .and_then(|opened| opened.store.look(|state| Some(state.mailbox(*id)?.state().quota)));
                 // Not even an empty mailbox would have room.
                 if quota.is_some_and(|quota| octets > quota) {
-                    Refusal::OverQuota
+                    Rejection::OverQuota
                 } else {
-                    Refusal::MailboxFull
+                    Rejection::MailboxFull
                 }
             }
             refused => refusal(refused),
@@ -766,15 +766,15 @@ impl Transaction {
 }
 
 /// The client's reply for a rejection by the store.
-pub(super) fn refusal(refused: &Refused) -> Refusal {
+pub(super) fn refusal(refused: &Refused) -> Rejection {
     match refused {
-        Refused::NoRoom => Refusal::NoRoom,
-        Refused::MailboxFull(_) => Refusal::MailboxFull,
+        Refused::NoRoom => Rejection::NoRoom,
+        Refused::MailboxFull(_) => Rejection::MailboxFull,
         // Of its recipients and their header lines there are too many for one record.
         Refused::TooMuch(_) => {
             let text = "too many recipients for one message".to_owned();
-            Refusal::Policy { is_temporary: true, text }
+            Rejection::Policy { is_temporary: true, text }
         }
-        _ => Refusal::TryLater,
+        _ => Rejection::TryLater,
     }
 }

@@ -63,7 +63,7 @@ const SHORT: &str = "no mail is taken: the disk has less room than mail.disk_res
 const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says what is lost";
 
 /// The state that the mail services share.
-pub struct Ground {
+pub struct MailState {
     settings: store::Settings,
     cost: Cost,
     progress: Rc<watch::Sender<Progress>>,
@@ -168,7 +168,7 @@ impl Opener {
     }
 }
 
-impl Ground {
+impl MailState {
     /// Nothing is opened yet. `cost` is that of passwords.
     pub fn new(settings: store::Settings, cost: Cost) -> Self {
         let rates = Rates::new(Shares::default().wan_messages_a_minute);

@@ -28,7 +28,7 @@ pub const ADDRESSES_MAX: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum NoConnection {
     /// The internet is not reachable now.
-    NoWay,
+    Unreachable,
     /// For this reason.
     Failed(String),
 }
@@ -90,11 +90,11 @@ fn choose(
     found: Result<Vec<Ipv4Addr>, NoAnswer>,
     own: &Addresses,
 ) -> Result<Vec<IpAddr>, NoConnection> {
-    let has_way_out = own.ipv4(Side::Outside).next().is_some()
+    let has_connectivity = own.ipv4(Side::Outside).next().is_some()
         || own.of(Side::Inside).any(|inside| inside.ipv4_gateway().is_some());
     let found = match found {
         Ok(found) => found,
-        Err(NoAnswer::Unavailable) if !has_way_out => return Err(NoConnection::NoWay),
+        Err(NoAnswer::Unavailable) if !has_connectivity => return Err(NoConnection::Unreachable),
         Err(error) => return Err(NoConnection::Failed(format!("no address of {server}: {error}"))),
     };
     let is_own = |address: &IpAddr| {
@@ -108,9 +108,9 @@ fn choose(
         );
         return Err(NoConnection::Failed(text));
     }
-    let can_be_tried = |address: &IpAddr| has_way_out || own.is_inside(*address);
+    let can_be_tried = |address: &IpAddr| has_connectivity || own.is_inside(*address);
     let tried: Vec<_> = others.into_iter().filter(can_be_tried).take(ADDRESSES_MAX).collect();
-    if tried.is_empty() { Err(NoConnection::NoWay) } else { Ok(tried) }
+    if tried.is_empty() { Err(NoConnection::Unreachable) } else { Ok(tried) }
 }
 
 #[cfg(test)]
@@ -139,7 +139,7 @@ mod tests {
         let all = ["198.51.100.7", "192.168.1.40"];
         assert_eq!(chosen(&all, &[WAN]).unwrap(), all);
         assert_eq!(chosen(&all, &[]).unwrap(), ["192.168.1.40"]);
-        assert_eq!(chosen(&all[..1], &[]), Err(NoConnection::NoWay));
+        assert_eq!(chosen(&all[..1], &[]), Err(NoConnection::Unreachable));
         let many = ["198.51.100.7"; ADDRESSES_MAX + 1];
         assert_eq!(chosen(&many, &[WAN]).unwrap().len(), ADDRESSES_MAX);
     }
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn a_name_that_cannot_be_asked_for_without_a_way_out_is_no_failure() {
         let none = |error, wan: &[&str]| choose("pop.example", Err(error), &addresses(LAN, wan)).unwrap_err();
-        assert_eq!(none(NoAnswer::Unavailable, &[]), NoConnection::NoWay);
+        assert_eq!(none(NoAnswer::Unavailable, &[]), NoConnection::Unreachable);
         let failed = |why: &str| NoConnection::Failed(format!("no address of pop.example: {why}"));
         assert_eq!(none(NoAnswer::Unavailable, &[WAN]), failed("the name service has no answer now"));
         assert_eq!(none(NoAnswer::NoName, &[]), failed("there is no such name"));

@@ -9,11 +9,11 @@ use tracing::warn;
 use super::{HeldInbox, Shared};
 use crate::mail::pop3::server::{Answer, Ask, Inbox, NotFetched, NotOpened, PART_OCTETS};
 use crate::mail::sasl::{Request, Verdict};
-use crate::mail::service::ground::Opened;
+use crate::mail::service::state::Opened;
 use crate::mail::store::{BodyOctets, Change, Expunge, INBOX, Message, UIDS_MAX, Uid, Unreadable};
 
 /// Answers one session.
-pub(super) struct Desk {
+pub(super) struct Backend {
     shared: Rc<Shared>,
     peer: IpAddr,
     open: Option<OpenInbox>,
@@ -27,7 +27,7 @@ struct OpenInbox {
     held: HeldInbox,
 }
 
-impl Desk {
+impl Backend {
     pub fn new(shared: Rc<Shared>, peer: IpAddr) -> Self {
         Self { shared, peer, open: None, message: None }
     }
@@ -59,7 +59,7 @@ impl Desk {
     }
 
     async fn authenticate(&self, request: Request) -> Verdict {
-        let verdict = self.shared.ground.authenticate(self.peer, request, &self.shared.rng).await;
+        let verdict = self.shared.state.authenticate(self.peer, request, &self.shared.rng).await;
         let mut stats = self.shared.stats.borrow_mut();
         match &verdict {
             Verdict::Accepted { .. } => stats.logins += 1,
@@ -70,13 +70,13 @@ impl Desk {
     }
 
     async fn open(&mut self, name: &str) -> Result<Inbox, NotOpened> {
-        let opened = self.shared.ground.ready().await.ok_or(NotOpened::TryLater)?;
+        let opened = self.shared.state.ready().await.ok_or(NotOpened::TryLater)?;
         let user = opened.logins.user(name).ok_or(NotOpened::TryLater)?;
         let id = opened.mailbox_of(&user).await.map_err(|refused| {
             warn!("the mailbox of {name} cannot be opened: {refused}");
             NotOpened::TryLater
         })?;
-        let Some(held) = self.shared.ground.inboxes.hold(id) else {
+        let Some(held) = self.shared.state.inboxes.hold(id) else {
             self.shared.stats.borrow_mut().mailbox_in_use += 1;
             return Err(NotOpened::InUse);
         };

@@ -8,14 +8,14 @@ use crate::mail::smtp::client::{Outcome, Report, Scope, Status};
 
 /// The recipients of a job and their results at the servers so far.
 #[derive(Debug)]
-pub struct Course {
+pub struct JobResults {
     /// The outcome of each recipient, if it is decided.
     results: Vec<Option<DeliveryResult>>,
     /// The failures of servers themselves.
     standing: Vec<Option<DeliveryResult>>,
 }
 
-impl Course {
+impl JobResults {
     /// So many recipients, which were tried nowhere yet.
     pub fn new(recipients: usize) -> Self {
         Self { results: vec![None; recipients], standing: vec![None; recipients] }
@@ -81,18 +81,18 @@ mod tests {
             ([Outcome::Failed, Outcome::Deferred], Outcome::Deferred),
             ([Outcome::Deferred, Outcome::Failed], Outcome::Deferred),
         ] {
-            let mut course = Course::new(1);
+            let mut results = JobResults::new(1);
             for outcome in said {
-                assert_eq!(course.open(), [0]);
-                assert!(!course.take(&[0], "mx", vec![host(outcome)]));
+                assert_eq!(results.open(), [0]);
+                assert!(!results.take(&[0], "mx", vec![host(outcome)]));
             }
-            assert_eq!(course.finish()[0].report.outcome, outcome, "{said:?}");
+            assert_eq!(results.finish()[0].report.outcome, outcome, "{said:?}");
         }
     }
 
     #[test]
     fn only_what_is_about_the_server_is_tried_elsewhere() {
-        let mut course = Course::new(6);
+        let mut results = JobResults::new(6);
         let lost = Report { may_be_delivered: true, ..report(Outcome::Deferred, Scope::Host) };
         let many = Report { is_one_too_many: true, ..report(Outcome::Deferred, Scope::Envelope) };
         let said = vec![
@@ -103,12 +103,12 @@ mod tests {
             lost,
             many,
         ];
-        assert!(course.take(&course.open(), "mx1", said));
-        assert_eq!(course.open(), [3]);
-        assert!(!course.take(&[3], "mx2", vec![report(Outcome::Delivered, Scope::Envelope)]));
-        let ends: Vec<_> = course.finish().into_iter().map(|result| result.server.unwrap()).collect();
+        assert!(results.take(&results.open(), "mx1", said));
+        assert_eq!(results.open(), [3]);
+        assert!(!results.take(&[3], "mx2", vec![report(Outcome::Delivered, Scope::Envelope)]));
+        let ends: Vec<_> = results.finish().into_iter().map(|result| result.server.unwrap()).collect();
         assert_eq!(ends, ["mx1", "mx1", "mx1", "mx2", "mx1", "mx1"]);
-        assert_eq!(Course::new(1).finish()[0].report.outcome, Outcome::Deferred);
+        assert_eq!(JobResults::new(1).finish()[0].report.outcome, Outcome::Deferred);
     }
 
     proptest! {
@@ -116,10 +116,10 @@ mod tests {
         fn nobody_who_is_delivered_or_refused_is_tried_again(
             rounds in prop::collection::vec(prop::collection::vec((0..3u8, 0..3u8, any::<bool>()), 5), 0..6),
         ) {
-            let mut course = Course::new(5);
+            let mut results = JobResults::new(5);
             let mut over = [None; 5];
             for round in rounds {
-                let open = course.open();
+                let open = results.open();
                 for place in &open {
                     prop_assert!(over[*place].is_none());
                 }
@@ -133,9 +133,9 @@ mod tests {
                         over[*place] = Some(report.outcome);
                     }
                 }
-                course.take(&open, "mx", reports);
+                results.take(&open, "mx", reports);
             }
-            for (over, result) in over.iter().zip(course.finish()) {
+            for (over, result) in over.iter().zip(results.finish()) {
                 prop_assert!(over.is_none_or(|outcome| outcome == result.report.outcome));
             }
         }

@@ -29,10 +29,10 @@ use crate::mail::queue::connection::Farewell;
 use crate::mail::queue::schedule::Now;
 use crate::mail::queue::{self, DeliveryResult, Job, Queue, Settlement, StoredMessage};
 use crate::mail::service::directory::{Directory, Place};
-use crate::mail::service::ground::{Ground, Opened};
 use crate::mail::service::remote::{Delivered, Remote};
+use crate::mail::service::state::{MailState, Opened};
 use crate::mail::signing::{KeyKeeper, Reading};
-use crate::mail::smtp::Refusal;
+use crate::mail::smtp::Rejection;
 use crate::mail::smtp::client::Outcome;
 use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::store::{self, Change, QueueId, Sequence};
@@ -48,7 +48,7 @@ const REPORTS_MAX: usize = 1000;
 const LOOKS_EVERY: Duration = Duration::from_secs(1);
 
 /// The driver of the queue for mail to other domains.
-pub struct WayOut<N: Net> {
+pub struct DeliveryDriver<N: Net> {
     active: RefCell<Option<Rc<Active<N>>>>,
     /// `None` until the store's entries are loaded.
     queue: RefCell<Option<Queue>>,
@@ -88,7 +88,7 @@ pub(super) struct Active<N: Net> {
     pub work: Rc<dyn Work>,
     pub resolver: Resolver,
     pub tls: Option<Rc<Tls>>,
-    pub ground: Rc<Ground>,
+    pub state: Rc<MailState>,
     pub directory: Directory,
     /// The domains that sign.
     pub domains: Vec<String>,
@@ -153,7 +153,7 @@ impl<N: Net> Active<N> {
 
     /// Whether the internet is reachable: there is an address outside, or a router on the LAN. A LAN-only office counts
     /// as connected.
-    fn has_way_out(&self) -> bool {
+    fn has_connectivity(&self) -> bool {
         let addresses = self.addresses.borrow();
         !self.settings.may_leave
             || addresses.ipv4(Side::Outside).next().is_some()
@@ -161,7 +161,7 @@ impl<N: Net> Active<N> {
     }
 }
 
-impl<N: Net> WayOut<N> {
+impl<N: Net> DeliveryDriver<N> {
     /// A driver without a configuration.
     pub fn new() -> Self {
         Self {
@@ -198,7 +198,7 @@ impl<N: Net> WayOut<N> {
         *self.active.borrow_mut() = Some(Rc::clone(active));
         self.reroute(active);
         if !self.is_driven.replace(true) {
-            tokio::task::spawn_local(Rc::clone(self).drive(Rc::clone(&active.ground)));
+            tokio::task::spawn_local(Rc::clone(self).drive(Rc::clone(&active.state)));
         }
     }
 
@@ -206,7 +206,7 @@ impl<N: Net> WayOut<N> {
     pub(super) fn reroute(&self, active: &Active<N>) {
         if let Some(queue) = &mut *self.queue.borrow_mut() {
             queue.reroute(&active.routes());
-            queue.set_way_out(active.now(), active.has_way_out());
+            queue.set_connectivity(active.now(), active.has_connectivity());
         }
         self.woken.notify_one();
     }
@@ -244,7 +244,7 @@ impl<N: Net> WayOut<N> {
     pub(super) fn follow(&self, active: &Active<N>, entries: impl Iterator<Item = QueueId>) {
         let (routes, now) = (active.routes(), active.now());
         let mut queue = self.queue.borrow_mut();
-        let Some((queue, opened)) = queue.as_mut().zip(active.ground.opened()) else { return };
+        let Some((queue, opened)) = queue.as_mut().zip(active.state.opened()) else { return };
         opened.store.look(|state| {
             for id in entries {
                 match state.queued(id) {
@@ -272,7 +272,7 @@ impl<N: Net> WayOut<N> {
 
     /// Inserts the entries of messages that were accepted since the last call. No other code inserts any.
     fn follow_new(&self, active: &Active<N>) {
-        let Some(opened) = active.ground.opened() else { return };
+        let Some(opened) = active.state.opened() else { return };
         let after = self.known.get();
         let ids: Vec<_> = opened.store.look(|state| state.queue_after(after).map(|(id, _)| id).collect());
         let Some(last) = ids.last() else { return };
@@ -283,7 +283,7 @@ impl<N: Net> WayOut<N> {
     /// Runs one job, and stores its outcome.
     async fn work(&self, active: &Active<N>, job: Job) {
         let first = job.recipients.first().map(|recipient| recipient.id);
-        let Some((first, opened)) = first.zip(active.ground.opened()) else { return };
+        let Some((first, opened)) = first.zip(active.state.opened()) else { return };
         let mut original = Original { head: &[], is_whole: false };
         let content;
         let mut farewells = Vec::new();
@@ -376,7 +376,7 @@ impl<N: Net> WayOut<N> {
     /// Sends notices of local delivery, in a task of its own.
     fn report(self: &Rc<Self>, active: &Rc<Active<N>>) {
         let reports = self.reports.take();
-        let Some(opened) = active.ground.opened().filter(|_| !reports.is_empty()) else { return };
+        let Some(opened) = active.state.opened().filter(|_| !reports.is_empty()) else { return };
         self.jobs.set(self.jobs.get() + 1);
         let (this, active) = (Rc::clone(self), Rc::clone(active));
         tokio::task::spawn_local(async move {
@@ -389,8 +389,8 @@ impl<N: Net> WayOut<N> {
     }
 
     /// Why no job begins although one is due, if the store is the reason.
-    pub(super) fn trouble(&self, ground: &Ground) -> Option<String> {
-        let opened = ground.opened().filter(|_| self.probe.get() == Probe::Asked)?;
+    pub(super) fn trouble(&self, state: &MailState) -> Option<String> {
+        let opened = state.opened().filter(|_| self.probe.get() == Probe::Asked)?;
         let refused = opened.store.trouble()?;
         Some(format!("no mail leaves, as what becomes of it could not be stored: {refused}"))
     }
@@ -437,8 +437,8 @@ impl<N: Net> WayOut<N> {
     }
 
     /// Drives the queue.
-    async fn drive(self: Rc<Self>, ground: Rc<Ground>) {
-        let opened = ground.when_opened().await;
+    async fn drive(self: Rc<Self>, state: Rc<MailState>) {
+        let opened = state.when_opened().await;
         opened.store.ready().await;
         loop {
             let active = self.active.borrow().clone();
@@ -466,17 +466,17 @@ impl<N: Net> WayOut<N> {
     }
 }
 
-impl<N: Net> Default for WayOut<N> {
+impl<N: Net> Default for DeliveryDriver<N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<N: Net> Remote for WayOut<N> {
-    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Refusal> {
-        let active = self.active.borrow().clone().ok_or(Refusal::TryLater)?;
-        let ForwardPath::Mailbox(mailbox) = &recipient.path else { return Err(Refusal::BadRecipient) };
-        let refused = |text: &str| Err(Refusal::Policy { is_temporary: false, text: text.to_owned() });
+impl<N: Net> Remote for DeliveryDriver<N> {
+    fn route(&self, sender: &Sender, recipient: &Recipient) -> Result<store::Remote, Rejection> {
+        let active = self.active.borrow().clone().ok_or(Rejection::TryLater)?;
+        let ForwardPath::Mailbox(mailbox) = &recipient.path else { return Err(Rejection::BadRecipient) };
+        let refused = |text: &str| Err(Rejection::Policy { is_temporary: false, text: text.to_owned() });
         match active.routes().next_hop(&mailbox.domain) {
             NextHop::Literal(address) if is_private(address.to_canonical()) => {
                 refused("no mail is sent to an address that no public server has")

@@ -104,7 +104,7 @@ pub enum PortError {
     Down,
     /// The port does not exist any more and must be opened again.
     Gone(io::Error),
-    /// The port rejected this frame, took only a part of it, or returned an invalid one.
+    /// The port rejected this frame, accepted only a part of it, or returned an invalid one.
     FrameRejected(io::Error),
 }
 

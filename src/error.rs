@@ -29,7 +29,7 @@ pub mod sysexits {
 
 /// Why a command could not do its work.
 ///
-/// It prints as `what happened: why; what to do`; a configuration with several mistakes is a line each.
+/// It prints as `PROBLEM: REASON; REMEDY`; a configuration with several errors is a line each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     kind: ErrorKind,

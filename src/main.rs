@@ -164,7 +164,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             if let Some(json) = error.json().filter(|_| is_for_programs) {
-                // The exit code tells the outcome if stdout is closed.
+                // If stdout is closed, the exit code still tells the outcome.
                 _ = writeln!(io::stdout(), "{json}");
             }
             fail(&error)
@@ -216,7 +216,7 @@ fn run(command: Command) -> Result<bool, Error> {
             control::reload(&load(config)?.system.control_socket)?;
         }
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
-            // The exit code tells the outcome if stdout is closed.
+            // If stdout is closed, the exit code still tells the outcome.
             _ = write!(io::stdout(), "{}", glossary::explain_drop(reason.as_deref())?);
         }
         Command::Explain { what: None, .. } => {
@@ -235,7 +235,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut listed(), NAME, &mut script);
-            // The exit code tells the outcome if stdout is closed.
+            // If stdout is closed, the exit code still tells the outcome.
             _ = io::stdout().write_all(&script);
         }
         Command::Manual { directory } => manual(&directory)?,
@@ -253,7 +253,7 @@ fn listed() -> clap::Command {
     bare.about(whole.get_about().cloned().unwrap_or_default()).subcommands(listed)
 }
 
-/// Tells what is damaged under `state_dir`. Whether nothing is.
+/// Prints the damage under `state_dir`. Returns whether there is none.
 fn check_state(state_dir: &Path) -> bool {
     let damages = state::damages(state_dir);
     let mut stdout = io::stdout();
@@ -266,7 +266,7 @@ fn check_state(state_dir: &Path) -> bool {
     damages.is_empty()
 }
 
-/// The configuration in the file that was named, or what there is without one.
+/// The configuration in the named file, or the default one.
 fn load(named: Option<PathBuf>) -> Result<Config, Error> {
     Source::new(named).load().map(|(config, _)| config)
 }
@@ -286,8 +286,8 @@ fn fail(error: &Error) -> ExitCode {
     error.exit_code()
 }
 
-/// Tells what went wrong, or may.
+/// Prints an error or a warning.
 fn say(message: &dyn fmt::Display) {
-    // There is nowhere else to say it.
+    // There is no other place to report it.
     _ = writeln!(io::stderr(), "gatepost: {message}");
 }

@@ -1,4 +1,4 @@
-//! `gatepost tls`: the office's own authority, for those who have to trust it.
+//! `gatepost tls`: the office's own authority, for users who have to trust it.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -33,13 +33,13 @@ impl Tls {
         let Self::Ca { config } = self;
         let (config, _) = Source::new(config).load()?;
         let certificate = authority(&config.system, &config.system.state_dir)?;
-        // The exit code tells the outcome if stdout is closed.
+        // If stdout is closed, the exit code still tells the outcome.
         _ = write!(io::stdout(), "{certificate}");
         Ok(())
     }
 }
 
-/// The certificate of the authority of a gateway that is called as `system` says, in PEM.
+/// The certificate, in PEM, of the authority of a gateway with the names in `system`.
 ///
 /// # Errors
 ///

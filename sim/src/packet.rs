@@ -1,4 +1,4 @@
-//! Packets as the checkers see them: read by etherparse, not by the product's codecs.
+//! Packets from the checkers' view: parsed with etherparse, not with the product's codecs.
 //!
 //! ```
 //! use gatepost_sim::packet::{Content, Packet};

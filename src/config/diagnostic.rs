@@ -8,8 +8,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::value::quoted;
 
-/// A mistake in a configuration file, or a warning of one that is no contradiction. It prints as
-/// `FILE:LINE:COLUMN: what is wrong; what to write`.
+/// An error or a warning in a configuration file. It prints as `FILE:LINE:COLUMN: PROBLEM; REMEDY`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// The file's name, as it was given.
@@ -53,7 +52,7 @@ impl fmt::Display for Diagnostic {
 /// A mistake in a value, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// What is wrong.
+    /// The problem.
     pub what: String,
     /// The remedy, in the imperative.
     pub remedy: String,

@@ -190,14 +190,14 @@ fn check_claims(forwards: &[ReadForward], listed: &[&Kind], services: &Services,
     }
 }
 
-/// Whether `rule` takes a port that `kind` is served on.
+/// Whether `rule` takes a port of the service `kind`.
 fn claims_port_of(rule: &dataplane::Forward, kind: &Kind, services: &Services) -> bool {
     let ports = services.ports_of(kind);
     ports.iter().any(|(protocol, port)| rule.protocol == *protocol && rule.wan_ports.contains(port))
 }
 
 impl Config {
-    /// The services that the WAN may use, as far as they are switched on: those of the list; without a list none in
+    /// The services that are open to the WAN, if they are enabled: the listed ones; without a list none in
     /// [`Mode::NatDmz`], and else all that are public by default and whose ports no forward takes.
     pub fn wan_services(&self) -> impl Iterator<Item = &'static Kind> {
         let is_forwarded = |kind: &Kind| {

@@ -107,7 +107,7 @@ impl Config {
         validate::parse(name, text).map(|(config, _)| config)
     }
 
-    /// Why there is no mail; `None` if there is.
+    /// Why mail is disabled; `None` if it is enabled.
     pub fn mail_off(&self) -> Option<services::Off> {
         self.services.mail.off(&self.users)
     }
@@ -125,7 +125,7 @@ fn read(path: &Path) -> Result<(String, String), Error> {
     }
 }
 
-/// What an empty file says.
+/// The configuration of an empty file.
 impl Default for Config {
     fn default() -> Self {
         Self::parse("default", "").expect("the defaults do not contradict each other")

@@ -15,11 +15,11 @@ use super::value::{self, Expected, Node, wrong_type};
 pub(super) struct Setting<T> {
     /// The value; the default unless a valid value was written.
     pub value: T,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
 }
 
-/// Where a setting comes from.
+/// The origin of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// Not written.

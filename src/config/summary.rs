@@ -7,7 +7,7 @@ use gatepost_ground::InterfaceId;
 
 use super::{Config, Forward, System, WanAddress};
 
-/// What is set up, in one line.
+/// The configuration in one line.
 impl fmt::Display for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ports = |id: InterfaceId| {
@@ -27,7 +27,7 @@ impl fmt::Display for Config {
 /// One thing that a configuration sets up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Detail {
-    /// What kind of thing it is.
+    /// The topic.
     pub topic: &'static str,
     /// The thing.
     pub text: String,

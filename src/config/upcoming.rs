@@ -1,6 +1,6 @@
 //! Keys of later versions, so that they are not reported as typing errors.
 //!
-//! A key leaves this list with the version that brings it. A file may turn an upcoming feature off before.
+//! A key leaves this list with the version that implements it. A file may disable an upcoming feature before.
 
 use toml::de::DeValue;
 
@@ -42,7 +42,7 @@ const KEYS: &[(&str, &[&str], &str)] = &[
 const OPTIONS: &[&str] =
     &["dns_servers", "search", "next_server", "boot_file", "options", "ignore_client_id", "match"];
 
-/// How a section says that its feature is off.
+/// How a section disables its feature.
 struct Off {
     key: &'static str,
     is: fn(&DeValue<'_>) -> bool,
@@ -54,7 +54,7 @@ impl Off {
         Self { key: "enabled", is: |value| value.as_bool() == Some(false), written: "enabled = false" };
 }
 
-/// Rejects the upcoming sections of `file`, unless they turn their features off.
+/// Rejects the upcoming sections of `file`, unless they disable their features.
 pub(super) fn refuse_sections(file: &mut Section<'_>) {
     for (name, feature, off) in SECTIONS {
         let Some(node) = file.unoffered(name) else { continue };
@@ -92,7 +92,7 @@ fn comes_with(what: &str, feature: &str) -> String {
     format!("{what} comes with {feature}, which this version does not have yet")
 }
 
-/// What is wrong with `key` in the section `heading`, if it is one that is yet to come.
+/// The problem of `key` in the section `heading`, if it is an upcoming one.
 pub(super) fn key_problem(heading: &str, key: &str) -> Option<Problem> {
     let (_, _, feature) = keys().find(|(section, keys, _)| *section == heading && keys.contains(&key))?;
     let what = comes_with(&format!("{key:?} in {heading}"), feature);
@@ -108,7 +108,7 @@ fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str
 pub(super) const SERVICES: [(&str, &str); 3] =
     [("imaps", "IMAP"), ("http", "the web server"), ("admin", "the administration pages")];
 
-/// What is wrong with naming the service `name`, which comes with `feature`, where one can write `others`.
+/// The problem of naming the upcoming service `name`, of `feature`; `others` are the valid names.
 pub(super) fn service_problem(name: &str, feature: &str, others: &str) -> Problem {
     let what = comes_with(&format!("{name:?}"), feature);
     Problem::new(what, format!("remove it, or write {others}"))

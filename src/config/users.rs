@@ -18,7 +18,7 @@ const QUOTA: u64 = 1 << 30;
 /// The least quota: room for a few messages with pictures.
 const QUOTA_MIN: u64 = 1 << 20;
 
-/// The most mailboxes elsewhere that are polled for one user.
+/// The most polled remote mailboxes of one user.
 const POLLED_MAX: usize = 16;
 
 /// Names that no person may have, and their purposes.
@@ -33,7 +33,7 @@ const RESERVED: [(&str, &str); 8] = [
     ("webmaster", "the address of those who run a web site (RFC 2142)"),
 ];
 
-/// The mailboxes elsewhere that are polled for a user, as they are written.
+/// The polled remote mailboxes of a user, as written.
 pub(super) struct Polled<'a> {
     /// The user's name.
     pub user: String,
@@ -41,18 +41,18 @@ pub(super) struct Polled<'a> {
     pub accounts: &'a [Node<'a>],
 }
 
-/// The users in the file, with what belongs to them.
+/// The users in the file, with their settings.
 #[derive(Default)]
 pub(super) struct Written<'a> {
     /// The users.
     pub users: Vec<User>,
-    /// The mailboxes elsewhere that are polled for them.
+    /// Their polled remote mailboxes.
     pub polled: Vec<Polled<'a>>,
     /// The vacation replies, by the users' names.
     pub vacations: BTreeMap<String, String>,
 }
 
-/// Reads `users`, the array of tables of the file, with what is said there of their mail.
+/// Reads `users`, the array of tables of the file, with their mail settings.
 pub(super) fn read<'a>(file: &mut Section<'a>, report: &'a Report) -> Written<'a> {
     let mut users: Vec<(User, Span)> = Vec::new();
     let mut written = Written::default();
@@ -92,7 +92,7 @@ fn read_user<'a>(
     Some((user, accounts, vacation, span))
 }
 
-/// The name of a user: what can be the local part of an address and the name of a file on every system.
+/// The name of a user, which is valid as the local part of an address and as a file name on every system.
 fn name(text: &str) -> Result<String, Problem> {
     let lower = text.to_lowercase();
     if let Some((_, what_for)) = RESERVED.iter().find(|(name, _)| *name == lower) {

@@ -1,4 +1,4 @@
-//! What a running gateway does with mail when it is told to over its control socket.
+//! The requests about mail over the control socket.
 
 use std::fmt;
 
@@ -14,19 +14,19 @@ use crate::error::sysexits::EX_UNAVAILABLE;
 pub enum Request {
     /// `mail queue hold|release|delete ID`
     Queue {
-        /// What is done.
+        /// The action.
         action: QueueAction,
         /// A message, `12`, or one of its recipients, `12.0`.
         id: String,
     },
     /// `mail poll`
     Poll {
-        /// Whether it is only told what would be done.
+        /// Whether it is a dry run.
         dry_run: bool,
     },
 }
 
-/// What is done to messages in the queue.
+/// An action on messages in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum QueueAction {
@@ -38,10 +38,10 @@ pub enum QueueAction {
     Delete,
 }
 
-/// What came of [`Request::Queue`].
+/// The outcome of [`Request::Queue`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueChanged {
-    /// What was to be done.
+    /// The action.
     pub action: QueueAction,
     /// The entries to which it was done.
     pub changed: Vec<String>,

@@ -1,4 +1,4 @@
-//! What a running gateway tells of its mail: `show mail`, and what `mail poll` did.
+//! The gateway's reports about mail: `show mail`, and the result of `mail poll`.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use super::table::{Table, counted, octets, on_one_line, or_dash, span};
 /// `show mail`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MailReport {
-    /// What is wrong with the store.
+    /// The store's problem.
     pub problem: Option<String>,
-    /// The mailboxes elsewhere that are polled, in the order of the configuration.
+    /// The polled remote mailboxes, in the order of the configuration.
     pub accounts: Vec<Account>,
     /// The mail for other servers.
     pub queue: QueueTotals,
@@ -21,25 +21,25 @@ pub struct MailReport {
     pub connections: Connections,
 }
 
-/// A mailbox elsewhere, and how it stands.
+/// A remote mailbox and its status.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// Its user there, and its server: `alice77@pop.isp.example`.
     pub account: String,
     /// The server with its port.
     pub server: String,
-    /// The user who gets what is there; `null` if that is distributed.
+    /// The user who receives the mail; `null` if it is distributed.
     pub user: Option<String>,
-    /// `connected`; `waits` for its time; `no-way` while its server cannot be reached as there is no way out;
-    /// `failing` if the last look did not fetch it.
+    /// `connected`; `waits` for its time; `no-way` while its server is unreachable for want of connectivity; `failing`
+    /// if the last poll failed.
     pub state: String,
-    /// Seconds since it was last fetched to its end.
+    /// Seconds since it was last fetched completely.
     pub last_success_secs: Option<u64>,
-    /// Why it was not fetched when that last happened; it stays when the account is fetched again.
+    /// The last error; it stays when the account is fetched again.
     pub last_error: Option<String>,
     /// Seconds since then.
     pub last_error_secs: Option<u64>,
-    /// Seconds until it is looked at next.
+    /// Seconds until the next poll.
     pub next_secs: u64,
     /// Messages that were fetched since the gateway began.
     pub fetched: u64,
@@ -47,16 +47,16 @@ pub struct Account {
     pub deleted: u64,
     /// Messages that stay there, as they are too long.
     pub too_long: usize,
-    /// Messages that could not be taken, and are tried again.
+    /// Failed messages that are tried again.
     pub set_back: usize,
-    /// Messages that stay there, as their server gives them no names of their own.
+    /// Messages that stay there, as their server has no UIDL for them.
     pub nameless: usize,
 }
 
 /// The mail for other servers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueTotals {
-    /// Recipients who do not have their message yet.
+    /// Recipients without their message yet.
     pub total: usize,
     /// Those of them that wait for `mail queue release`.
     pub held: usize,
@@ -125,7 +125,7 @@ impl fmt::Display for MailReport {
     }
 }
 
-/// What `mail poll` did, or would do.
+/// The result or preview of `mail poll`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Polled {
     /// Whether it was a dry run.
@@ -134,7 +134,7 @@ pub struct Polled {
     pub accounts: Vec<PolledAccount>,
 }
 
-/// An account that was looked at.
+/// A polled account.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolledAccount {
     /// Its user there, and its server.
@@ -158,22 +158,22 @@ pub struct PolledMessage {
     pub uidl: Option<String>,
     /// Its octets, as its server counts.
     pub octets: u64,
-    /// `fetch`; `delete` there, as it was fetched before; `too-long`: it stays there, and its receiver is told;
-    /// `later`: it could not be taken.
+    /// `fetch`; `delete` there, as it was fetched before; `too-long`: it stays there, and its receiver is notified;
+    /// `later`: it failed.
     pub action: String,
-    /// Why it could not be taken.
+    /// Why it failed.
     pub error: Option<String>,
-    /// By what it was decided who gets it: `account`, `envelope`, `received`, `addressees` or `otherwise`.
+    /// The rule that determined the receivers: `account`, `envelope`, `received`, `addressees` or `otherwise`.
     pub rule: Option<String>,
     /// The header that decided.
     pub header: Option<String>,
-    /// Who gets it.
+    /// The receivers.
     pub receivers: Vec<PolledReceiver>,
-    /// What was looked at, each with what was there.
+    /// The evaluated places, each with its content.
     pub looked_at: Vec<String>,
 }
 
-/// A user who gets a message.
+/// A user who receives a message.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolledReceiver {
     /// The user's name.
@@ -208,7 +208,7 @@ impl PolledAccount {
     fn tell(&self, f: &mut fmt::Formatter<'_>, is_dry: bool) -> fmt::Result {
         let Self { account, messages, .. } = self;
         match &messages[..] {
-            // What there is was perhaps not seen.
+            // There may be messages that were not seen.
             [] if self.error.is_some() => writeln!(f, "{account}:")?,
             [] => writeln!(f, "{account}: nothing {}", if is_dry { "to fetch" } else { "fetched" })?,
             _ => {

@@ -1,4 +1,4 @@
-//! What a running gateway tells of its mailboxes: `show mailboxes`.
+//! The gateway's report about its mailboxes: `show mailboxes`.
 
 use std::fmt;
 

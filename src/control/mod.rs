@@ -1,17 +1,17 @@
-//! `gatepost show` and `gatepost reload`: what a running gateway tells and is told over its control socket.
+//! `gatepost show` and `gatepost reload`: reports of a running gateway and requests to it, over its control socket.
 //!
 //! The socket is a Unix stream socket that only its owner may use. A client sends one line and gets one
 //! line back; then the gateway closes the connection.
 //!
-//! - `{"show":"leases"}`: `{"report":{...}}` with the [`report`] of that name. `--json` prints the report as
-//!   it came: its keys are stable, more may be added. Without it the same report is printed as a table.
-//! - `{"mail":{...}}`: `{"report":{...}}` with what came of a [`mail::Request`].
+//! - `{"show":"leases"}`: `{"report":{...}}` with the [`report`] of that name. `--json` prints the report unchanged:
+//!   its keys are stable, more may be added. Without it the same report is printed as a table.
+//! - `{"mail":{...}}`: `{"report":{...}}` with the outcome of a [`mail::Request`].
 //! - `"deliver"`: `"smtp"`, and then the gateway speaks SMTP on the connection, as on port 25 to the LAN. The client
 //!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
-//! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with what is wrong.
+//! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //!
-//! What is about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway whose configuration has no mail. What
-//! cannot be answered gets `{"error":"..."}`.
+//! A request about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway without mail. A request that cannot
+//! be answered gets `{"error":"..."}`.
 
 pub mod mail;
 pub mod mail_report;
@@ -94,14 +94,14 @@ impl Question {
     }
 }
 
-/// Why a running gateway does not tell what it was asked for.
+/// Why a running gateway does not return a report.
 #[derive(Debug)]
 pub enum ReportError {
     /// Its workers have as many questions to answer as they can keep.
     TooManyAsk,
     /// It ends.
     Stopping,
-    /// What is asked for is not known, for this reason.
+    /// The requested report is unavailable, for this reason.
     Unknown(String),
     /// The report has no form in JSON.
     Unprintable(serde_json::Error),
@@ -162,12 +162,12 @@ enum Response {
         why: String,
         remedy: String,
     },
-    /// It is about mail, and there is none.
+    /// It is about mail, which is disabled.
     Off(mail::Off),
     Error(String),
 }
 
-/// How long the gateway may take to answer, beside what it waits for itself.
+/// The timeout of an answer, besides the time that the gateway itself waits for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// An answer longer than this is not read, in octets.
@@ -190,7 +190,7 @@ fn unprintable(error: io::Error) -> Error {
     Error::failed("cannot print the report", error, "look at where stdout goes")
 }
 
-/// Asks the gateway behind `socket` for one report.
+/// Requests one report from the gateway behind `socket`.
 ///
 /// # Errors
 ///
@@ -202,7 +202,7 @@ pub fn ask(socket: &Path, what: What) -> Result<Value, Error> {
     }
 }
 
-/// Has the gateway behind `socket` do something with mail: what came of it.
+/// Sends a request about mail to the gateway behind `socket`; returns the outcome.
 ///
 /// # Errors
 ///
@@ -219,14 +219,14 @@ pub fn mail(socket: &Path, request: mail::Request) -> Result<Value, Error> {
 ///
 /// # Errors
 ///
-/// As [`Question::ask`], or why it takes none; with a code of [`sysexits`](crate::error::sysexits).
+/// As [`Question::ask`], or why it accepts no mail; with a code of [`sysexits`](crate::error::sysexits).
 pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
     let exchange = || {
         let mut stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
         send(&mut stream, &Request::Deliver)?;
         let (mut line, mut octet) = (Vec::new(), [0]);
-        // What follows the line is SMTP, and is not read here.
+        // SMTP follows the line, and is not read here.
         while line.last() != Some(&b'\n') && line.len() < ANSWER_LEN_MAX {
             stream.read_exact(&mut octet)?;
             line.extend(octet);
@@ -243,7 +243,7 @@ pub fn deliver(socket: &Path) -> Result<UnixStream, Error> {
     }
 }
 
-/// Why the gateway could not be asked to take mail.
+/// Why the gateway could not be asked to accept mail.
 fn undelivered(socket: &Path, error: io::Error) -> Error {
     let may_not = error.kind() == io::ErrorKind::PermissionDenied;
     unasked(socket, error).with_code(if may_not { EX_NOPERM } else { EX_TEMPFAIL })
@@ -258,7 +258,7 @@ fn undelivered(socket: &Path, error: io::Error) -> Error {
 pub fn reload(socket: &Path) -> Result<(), Error> {
     match converse(socket, &Request::Reload)? {
         Response::Reloaded(file) => {
-            // The exit code tells the outcome if stdout is closed.
+            // If stdout is closed, the exit code still tells the outcome.
             _ = writeln!(io::stdout(), "{file} is in force");
             Ok(())
         }
@@ -291,7 +291,7 @@ fn unasked(socket: &Path, error: io::Error) -> Error {
         io::ErrorKind::PermissionDenied => {
             Error::failed(what, "only the user that runs it may, and root", "ask as one of these")
         }
-        // What a read that timed out is called on a Unix socket.
+        // A timeout on a Unix socket has this kind.
         io::ErrorKind::WouldBlock => Error::failed(what, "it does not answer", "see its log"),
         _ => Error::failed(what, error, "see its log"),
     }

@@ -33,14 +33,14 @@ pub struct Status {
     pub dns_upstream: Vec<IpAddr>,
     /// The connections through it.
     pub flows: usize,
-    /// The addresses that it has given out.
+    /// The number of leases.
     pub leases: usize,
     /// Its ports.
     pub ports: Vec<Port>,
-    /// What is wrong with what it keeps in its state directory, a sentence each.
+    /// The problems of its state directory, a sentence each.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// What is wrong with its services, a sentence each.
+    /// The problems of its services, a sentence each.
     #[serde(default)]
     pub service_problems: Vec<String>,
 }
@@ -138,14 +138,14 @@ pub struct Leases {
     pub leases: Vec<Lease>,
 }
 
-/// An address given out.
+/// A lease.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
     /// The hardware address of the lease's client.
     pub mac: String,
-    /// The name it goes by in the zone.
+    /// The name in the zone.
     pub hostname: Option<String>,
     /// Its client identifier in hexadecimal, where it gave one.
     pub client_id: Option<String>,
@@ -183,8 +183,8 @@ impl Flows {
     pub const SHOWN_MAX: usize = 10_000;
 }
 
-/// A connection through the gateway, or what stands for one. Endpoints are an address and a port; ICMP
-/// queries have an identifier in place of the client's port.
+/// A flow through the gateway. Endpoints are an address and a port; ICMP queries have an identifier in place of the
+/// client's port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flow {
     /// `tcp`, `udp` or `icmp`.
@@ -207,7 +207,7 @@ pub struct Flow {
     pub octets_sent: u64,
     /// Octets to the client, IP headers included.
     pub octets_received: u64,
-    /// Seconds until it is forgotten if nothing passes.
+    /// Seconds until it expires without further packets.
     pub expires_in_secs: u64,
 }
 
@@ -266,7 +266,7 @@ pub struct Neighbor {
     pub segment: String,
     /// Its address.
     pub address: IpAddr,
-    /// Its hardware address; `null` while it is being asked for.
+    /// Its hardware address; `null` while it is unknown.
     pub mac: Option<String>,
     /// `incomplete` while it is asked for the first time, `reachable`, `stale`, `probe`, `contested`
     /// while another hardware address claims it, or `unreachable`.
@@ -310,17 +310,17 @@ impl fmt::Display for Neighbors {
 /// `local`, `consumed`, `held`, `dropped` and `handed_over`. All workers' are added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// What happened to the frames; these keys stand at the top.
+    /// The frames by fate; these keys are at the top level.
     #[serde(flatten)]
     pub frames: Frames,
-    /// Frames that went no further; `show drops` tells why.
+    /// Dropped frames; `show drops` has the reasons.
     pub dropped: u64,
-    /// What the gateway's own TCP and UDP made of the packets that they got.
+    /// The counters of the gateway's own TCP and UDP.
     #[serde(default)]
     pub host_stack: StackCounters,
-    /// What happened at each port.
+    /// The counters of each port.
     pub ports: Vec<Port>,
-    /// What each service counted; the services' names stand at the top.
+    /// The counters of each service; the services' names are at the top level.
     #[serde(flatten)]
     pub services: BTreeMap<String, Counts>,
 }
@@ -344,7 +344,7 @@ impl fmt::Display for Counters {
     }
 }
 
-/// What did not happen is in JSON only.
+/// Counters that are zero are in JSON only.
 fn counts_table<'a>(group: &str, counts: impl Iterator<Item = (&'a str, u64)>) -> Table<2> {
     let mut table = Table::new([group, "count"]);
     for (name, count) in counts.filter(|(_, count)| *count > 0) {
@@ -367,18 +367,18 @@ pub struct Service {
     pub name: String,
     /// `running`; `impaired` if it serves, but not as it should; `off`.
     pub state: String,
-    /// What is wrong with a service that is impaired.
+    /// The problem of an impaired service.
     pub problem: Option<String>,
-    /// What else there is to know of a service that serves.
+    /// A remark on a service without a problem.
     #[serde(default)]
     pub note: Option<String>,
     /// Where it listens.
     pub listens: Vec<Listening>,
-    /// What it has counted since the gateway began.
+    /// Its counters since the gateway started.
     pub counters: Counts,
 }
 
-/// A place where a service listens.
+/// A listening address of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listening {
     /// `udp` or `tcp`.
@@ -419,7 +419,7 @@ impl fmt::Display for Services {
 /// `show queue`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queue {
-    /// What is wrong with the store.
+    /// The store's problem.
     pub problem: Option<String>,
     /// How many there are.
     pub total: usize,
@@ -427,10 +427,10 @@ pub struct Queue {
     pub queue: Vec<Queued>,
 }
 
-/// A recipient at another server who does not have a message yet.
+/// A remote recipient without its message yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queued {
-    /// What `mail queue` knows it by: the message's number and the recipient's.
+    /// The identifier in `mail queue`: the message's number and the recipient's.
     pub id: String,
     /// The message's return path; empty for those of the gateway itself.
     pub sender: String,
@@ -444,7 +444,7 @@ pub struct Queued {
     pub tries: u32,
     /// Seconds until it is tried next; `null` while it is held.
     pub next_try_secs: Option<u64>,
-    /// What the other server said last, or what was in the way.
+    /// The last reply of the server, or the last failure.
     pub last_reply: String,
     /// Whether it waits for `mail queue release`.
     pub held: bool,

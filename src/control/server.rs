@@ -32,39 +32,39 @@ pub const CLIENTS_MAX: usize = 8;
 /// How long a client may take to ask, and then to read its answer.
 pub const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A question longer than this is none, in octets.
+/// The longest request, in octets.
 const REQUEST_LEN_MAX: u64 = 1024;
 
 /// How long to wait before accepting again after the kernel had no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Does what clients ask for.
+/// Carries out clients' requests.
 pub trait Operations: 'static {
-    /// Why there is no mail by the configuration in force; `None` if there is.
+    /// Why mail is disabled in the configuration in force; `None` if it is enabled.
     fn mail_off(&self) -> Option<mail::Off>;
 
-    /// The report that is called `what`.
+    /// The report `what`.
     ///
     /// # Errors
     ///
     /// Why there is none.
     fn report(&self, what: What) -> impl Future<Output = Result<Value, ReportError>>;
 
-    /// Does something with mail: what came of it.
+    /// Carries out a request about mail; returns the outcome.
     ///
     /// # Errors
     ///
     /// Why it does not.
     fn mail(&self, request: mail::Request) -> impl Future<Output = Result<Value, Undone>>;
 
-    /// What serves a program of this machine that hands mail in.
+    /// The handler for a program of this machine that submits mail.
     ///
     /// # Errors
     ///
-    /// Why no mail is taken.
+    /// Why no mail is accepted.
     fn deliver(&self) -> Result<Serving, Undone>;
 
-    /// Reads the configuration's file again and goes over to what it says. Returns the file's name.
+    /// Reloads the configuration's file. Returns the file's name.
     ///
     /// # Errors
     ///
@@ -145,8 +145,7 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     listener
 }
 
-/// One request and its answer. A session of SMTP goes on in a task of its own, and takes no place of the clients that
-/// ask.
+/// One request and its answer. A session of SMTP continues in a task of its own, and does not count among the clients.
 async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
     let mut line = String::new();
     let mut reader = BufReader::new((&mut stream).take(REQUEST_LEN_MAX));
@@ -244,7 +243,7 @@ mod tests {
         }
     }
 
-    /// A path for one test's socket, gone with the value.
+    /// A path for one test's socket, removed on drop.
     struct SocketPath(PathBuf);
 
     impl SocketPath {

@@ -1,6 +1,6 @@
-//! `gatepost show WHAT --watch`: the same report again every second, until Ctrl-C.
+//! `gatepost show WHAT --watch`: the report is repeated every second, until Ctrl-C.
 //!
-//! On a terminal it stays in place and is cut to the terminal's size; elsewhere one follows the other.
+//! On a terminal it is redrawn in place and cut to the terminal's size; elsewhere reports follow each other.
 
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -15,7 +15,7 @@ use super::{What, ask, render};
 use crate::error::Error;
 use crate::lab::terminal::{self, Size};
 
-/// How long a report stands before it is asked for again, in milliseconds.
+/// The interval of requests, in milliseconds.
 const INTERVAL_MS: u16 = 1000;
 
 /// Hides the cursor and clears the screen.
@@ -53,7 +53,7 @@ pub fn watch(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     }
 }
 
-/// Waits until the next report is due. Says whether a signal came before that.
+/// Waits until the next report is due. Returns whether a signal came before that.
 fn is_stopped(stop: &SignalFd) -> bool {
     let mut watched = [PollFd::new(stop.as_fd(), PollFlags::POLLIN)];
     match poll(&mut watched, PollTimeout::from(INTERVAL_MS)) {
@@ -62,7 +62,7 @@ fn is_stopped(stop: &SignalFd) -> bool {
     }
 }
 
-/// What is readable once SIGINT or SIGTERM has come.
+/// A descriptor that is readable once SIGINT or SIGTERM has come.
 fn stop_signals() -> Result<SignalFd, Error> {
     let unwatchable = |error: Errno| Error::failed("cannot watch for signals", error, "do without --watch");
     let mut signals = SigSet::empty();
@@ -72,7 +72,7 @@ fn stop_signals() -> Result<SignalFd, Error> {
     SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC).map_err(unwatchable)
 }
 
-/// The text in place of what stands on a terminal of this size: as many lines as it has, cut to its width.
+/// The text that redraws a terminal of this size: as many lines as it has, cut to its width.
 fn page(text: &str, size: Size) -> String {
     // The last line stays free, so that nothing is scrolled out.
     let rows = size.rows.saturating_sub(1).max(1);
@@ -95,7 +95,7 @@ struct HiddenCursor;
 
 impl HiddenCursor {
     fn hide() -> Self {
-        // The exit code tells the outcome if stdout is closed.
+        // If stdout is closed, the exit code still tells the outcome.
         _ = io::stdout().write_all(BEGIN.as_bytes());
         Self
     }

@@ -1,4 +1,4 @@
-//! The one place that publishes the gateway's addresses.
+//! The only module that publishes the gateway's addresses.
 //!
 //! The configuration and the lease from the provider's DHCP server give the current addresses. The dataplane's
 //! configuration and the host stack get them first, then they are published to subscribers: services and reports. The

@@ -16,6 +16,6 @@ pub struct Current {
     pub addresses: Subscription,
     /// The LAN's hosts.
     pub lan_hosts: Rc<dyn LanHosts>,
-    /// The services at work, in the order of the list; none before the first configuration is in force.
+    /// The running services, in the order of the list; none before the first configuration is in force.
     pub instances: Vec<Rc<dyn Instance>>,
 }

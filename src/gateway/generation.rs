@@ -24,7 +24,7 @@ use super::tls::Kept;
 use super::wan_client::{Lease, WanClient};
 use crate::config::Config;
 
-/// How long a service that is stopped may take to finish what is under way; longer than any exchange of DNS takes.
+/// The timeout of a service's stop; longer than any exchange of DNS.
 pub const STOP_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long all services together may take when the gateway ends.
@@ -150,16 +150,16 @@ fn access_rules(config: &Config) -> Vec<AccessRule> {
     config.access.limited().flat_map(of_service).collect()
 }
 
-/// Services at work.
+/// Running services.
 pub struct Generation {
     instances: Vec<Rc<dyn Instance>>,
     tasks: JoinSet<()>,
-    /// Follows the provider's lease, and keeps the certificate good.
+    /// Follows the provider's lease, and renews the certificate.
     following: JoinSet<()>,
 }
 
 impl Generation {
-    /// Waits until a service has ended by itself, which none should, and returns how.
+    /// Waits until a service ends by itself, which none should, and returns how.
     pub async fn ended(&mut self) -> TaskEnd {
         first_ended(&mut self.tasks).await
     }
@@ -171,12 +171,12 @@ impl Generation {
 
     /// Stops the services when the gateway ends, without waiting for peers.
     pub async fn cut_short(self) {
-        // A client without an answer asks again, another gateway or this one after its restart.
+        // A client without an answer retransmits, to another gateway or to this one after its restart.
         _ = timeout(CUT_SHORT_AFTER, self.stop()).await;
     }
 
-    /// Stops the services, the last of the list first; none waits for another, so that none takes anything new while
-    /// another one finishes. Each has [`STOP_WITHIN`] to finish what is under way.
+    /// Stops the services, the last of the list first, concurrently, so that none accepts new work while another one
+    /// finishes. Each has [`STOP_WITHIN`] to finish.
     pub async fn stop(mut self) {
         self.leave_addresses();
         // A service that takes longer is cut off.

@@ -1,5 +1,5 @@
-//! The gateway's hardware addresses: made once, kept on disk, so that a restart changes nothing for its
-//! neighbours and for the provider's DHCP server.
+//! The gateway's hardware addresses: generated once and stored, so that they survive a restart, for its neighbours and
+//! for the provider's DHCP server.
 
 use std::fmt;
 use std::io;

@@ -45,7 +45,7 @@ pub struct Inspector {
 }
 
 impl Inspector {
-    /// The report that is called `what`.
+    /// The report `what`.
     ///
     /// # Errors
     ///

@@ -54,9 +54,9 @@ pub struct HostLink {
     wake_worker: Box<dyn Fn() + Send + Sync>,
 }
 
-/// Makes a link whose buffers hold `frame_capacity` octets. `wake_worker` is called after the host has
-/// emitted the first frame and shall make the worker call [`HostOutput::take`] soon; after that not again
-/// until the worker has called it.
+/// Makes a link whose buffers hold `frame_capacity` octets. `wake_worker` is called after the host has emitted the
+/// first frame and makes the worker call [`HostOutput::take`] soon; it is not called again until the worker has done
+/// so.
 pub fn link(
     frame_capacity: usize,
     wake_worker: impl Fn() + Send + Sync + 'static,

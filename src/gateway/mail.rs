@@ -13,7 +13,7 @@ use crate::control::mailboxes::{Folder, Mailbox, Mailboxes};
 use crate::control::report::{Queue, Queued};
 
 impl Inspector {
-    /// Why there is no mail by the configuration in force; `None` if there is.
+    /// Why mail is disabled in the configuration in force; `None` if it is enabled.
     pub fn mail_off(&self) -> Option<Off> {
         Off::by(&self.config())
     }
@@ -50,7 +50,7 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// Why no mail is taken.
+    /// Why no mail is accepted.
     pub fn deliver(&self) -> Result<Serving, Undone> {
         let not_yet = || undone("its mail service has not begun".to_owned(), "try again");
         self.list.mail_state().serve_local().ok_or_else(not_yet)

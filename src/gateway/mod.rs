@@ -1,4 +1,4 @@
-//! The gateway put together: dataplanes at work and the services behind them.
+//! The assembled gateway: running dataplanes and the services behind them.
 //!
 //! ```text
 //!   ports ◀──▶ Workers: dataplanes ◀── link: two rings ──▶ Services: host stack, DHCP, DNS

@@ -83,8 +83,8 @@ impl Merge for FlowsAnswer {
 }
 
 impl Merge for NeighborsAnswer {
-    /// Merges each machine into one entry: that of the worker which knows most of it or has heard it last. Held
-    /// frames are added up.
+    /// Merges each machine into one entry: that of the worker with the best or the latest knowledge of it. Held frames
+    /// are added up.
     fn merge(&mut self, other: Self) {
         let Self { neighbors, stations } = self;
         neighbors.extend(other.neighbors);

@@ -36,9 +36,9 @@ impl GatewayTls {
         Self { keys, tls: OnceCell::new() }
     }
 
-    /// Makes the certificate that `config` asks for, reads the authorities, and makes `host` one that has TLS, if a
-    /// service speaks it, and keys from where those of TLS come from. Without one, nothing is made, and nothing drawn
-    /// from the host's randomness.
+    /// Makes the certificate that `config` asks for, reads the authorities, and gives `host` TLS, if a service uses it,
+    /// with the matching source of keys. Without a service with TLS nothing is made, and no randomness is taken from
+    /// the host's generator.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
-//! A note that somebody was woken, which makes many wake-ups one.
+//! A wake-up flag, which coalesces wake-ups.
 //!
-//! Whoever wakes a thread leaves the work first and calls [`Wakeup::raise`] then; the thread calls [`Wakeup::take`]
-//! first and looks for work then. So the thread either finds the work or is woken once more. A worker's event loop, the
-//! simulation's driver and the host stack's output go by it.
+//! A thread that wakes another one leaves the work first and then calls [`Wakeup::raise`]; the woken thread calls
+//! [`Wakeup::take`] first and then looks for work. So the thread either finds the work or is woken once more. A
+//! worker's event loop, the simulation's driver and the host stack's output use it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub struct Wakeup(AtomicBool);
 
 impl Wakeup {
-    /// Notes a wake-up. Says whether the thread has to be woken: it was not since it last looked.
+    /// Records a wake-up. Returns whether the thread has to be woken: it was not since it last looked.
     pub fn raise(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
@@ -34,7 +34,7 @@ impl Wakeup {
         self.0.load(Ordering::Acquire)
     }
 
-    /// Begins to look for work. Says whether the thread was woken since it last did.
+    /// Begins to look for work. Returns whether the thread was woken since it last did.
     pub fn take(&self) -> bool {
         // A swap and no store: what is read next must not be read before this is seen.
         self.0.swap(false, Ordering::AcqRel)

@@ -19,7 +19,7 @@ use crate::config::{Config, WanAddress};
 /// The file that keeps the WAN's address over a restart.
 pub(super) const WAN_LEASE_FILE: &str = "wan-lease.json";
 
-/// A client at work.
+/// A running client.
 pub struct WanClient {
     settings: client::Config,
     /// The inbox for the client's frames.

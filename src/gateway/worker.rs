@@ -23,7 +23,7 @@ use super::ports::Ports;
 use super::requests::{REQUESTS_MAX, Request};
 use crate::device::Port;
 
-/// A dataplane at work. It knows no device, no thread and no clock.
+/// A running dataplane. It knows no device, no thread and no clock.
 pub struct Worker<P> {
     dataplane: Dataplane,
     ports: Ports<P>,
@@ -111,7 +111,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// Whether other workers have left frames or notices, the host stack frames or the services requests, or a port may
-    /// have frames. Whoever leaves something wakes the worker, so that a driver that waits for wake-ups need not ask.
+    /// have frames. Each of these wakes the worker, so that a driver that waits for wake-ups need not ask.
     pub fn has_more(&self) -> bool {
         self.handover.has_any()
             || self.ports.is_readable()
@@ -119,7 +119,7 @@ impl<P: Port> Worker<P> {
             || !self.requests.is_empty()
     }
 
-    /// Whether the worker has not taken in the configuration that is in force. Whoever changes it wakes the worker.
+    /// Whether the worker has not applied the configuration in force yet. A change of it wakes the worker.
     pub fn has_new_config(&self) -> bool {
         !ptr::eq(Arc::as_ptr(&self.config.arc_swap().load()), self.dataplane.config())
     }

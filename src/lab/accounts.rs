@@ -1,4 +1,4 @@
-//! The mail accounts of the lab's people: their passwords, and what the mail programs on the PCs are told.
+//! The mail accounts of the lab's users: their passwords, and the settings of the mail programs on the PCs.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its salts from the system")]
 
@@ -22,7 +22,7 @@ use crate::tls;
 /// The password of all users. It cannot be used from outside of the lab.
 pub const PASSWORD: &str = "correct horse battery";
 
-/// What is kept of [`PASSWORD`].
+/// The verifiers of [`PASSWORD`].
 ///
 /// # Errors
 ///
@@ -50,8 +50,8 @@ pub fn addresses(config: &Config) -> Vec<String> {
     config.users.iter().map(|user| format!("{}@{}", user.name, config.system.domain)).collect()
 }
 
-/// The accounts of the users of `config`, at the gateway, which is ready. There are none where it is not
-/// there for every mail program, or where others than the office's own authority speak for it.
+/// The accounts of the users of `config`, at the gateway, which is ready. There are none if mail programs cannot reach
+/// it, or if its certificate is not from the office's own authority.
 ///
 /// # Errors
 ///

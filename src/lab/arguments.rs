@@ -1,4 +1,4 @@
-//! What `gatepost lab` is asked for on the command line.
+//! The command line of `gatepost lab`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
-//! A capture of what passes the hosts' devices, on request: pcapng, with an interface for each host.
+//! A capture of the frames at the hosts' devices, on request: pcapng, with an interface for each host.
 //!
-//! A thread of its own goes into the network namespace of each host, opens a packet socket there, and from then on
-//! writes what comes. A host's device is one end of its cable, so that what one host sends another stands there
-//! twice, with the times at which it passed either. Long frames are cut to [`SNAP_LEN`] octets. What comes faster
-//! than the disk takes it is lost where the sockets' buffers are full.
+//! A thread enters the network namespace of each host, opens a packet socket there, and from then on writes frames. A
+//! host's device is one end of its cable, so that a frame from one host to another is captured twice, with the time at
+//! each. Long frames are cut to [`SNAP_LEN`] octets. Frames that come faster than the disk can write are lost when the
+//! sockets' buffers are full.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -31,11 +31,11 @@ use super::member::Member;
 use crate::error::Error;
 use crate::pcapng::PcapNg;
 
-/// Octets that are kept of a frame: all of it, unless it is a super-frame.
+/// The captured octets of a frame: all, unless it is a super-frame.
 const SNAP_LEN: usize = 2_048;
-/// Octets that a capture may have; what comes then is not written.
+/// The most octets of a capture; later frames are not written.
 const CAPTURE_LEN_MAX: u64 = 1 << 30;
-/// Frames that are read of one socket in a turn.
+/// The frames read from one socket in a turn.
 const TURN_FRAMES_MAX: usize = 256;
 /// Turns after the end: more than a full buffer of the shortest frames needs.
 const LAST_TURNS_MAX: usize = 64;
@@ -44,17 +44,17 @@ const SOCKET_BUFFER_LEN: usize = 4 << 20;
 /// The kind of the loopback device. (linux/if_arp.h: ARPHRD_LOOPBACK)
 const LOOPBACK: u16 = 772;
 
-/// A name for an address, as the capture tells it.
+/// A host's address and its name in the capture.
 type HostName = (Ipv4Addr, String);
 
-/// Where a capture goes.
+/// The file of a capture.
 #[derive(Debug)]
 pub struct CaptureFile {
     path: PathBuf,
     file: File,
 }
 
-/// A capture under way.
+/// A running capture.
 #[derive(Debug)]
 pub struct Capture {
     path: PathBuf,
@@ -75,7 +75,7 @@ impl From<CaptureError> for Error {
     }
 }
 
-/// What a capture came to.
+/// The outcome of a capture.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Written {
     frames: u64,
@@ -106,7 +106,7 @@ impl CaptureFile {
 }
 
 impl Capture {
-    /// Begins to capture what passes the devices of `hosts`.
+    /// Starts to capture at the devices of `hosts`.
     ///
     /// # Errors
     ///
@@ -145,11 +145,11 @@ impl Capture {
 
     /// Names the host that has `address`.
     pub fn name(&self, address: Ipv4Addr, name: &str) {
-        // A capture that failed says so when it is finished.
+        // A failed capture reports that when it is finished.
         _ = self.names.send((address, name.to_owned()));
     }
 
-    /// Ends the capture, and tells what it came to.
+    /// Ends the capture, and returns its outcome.
     ///
     /// # Errors
     ///
@@ -179,8 +179,8 @@ fn open(pid: u32) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Writes what comes until the other end of `stopped` is closed, and what waits then at the sockets, up to `len_max`
-/// octets and one frame. Hosts that go on sending do not keep it from its end.
+/// Writes frames until the other end of `stopped` is closed, and those that wait then at the sockets, up to `len_max`
+/// octets and one frame. Hosts that continue to send do not delay the end.
 fn write(
     mut capture: PcapNg<impl Write>,
     len_max: u64,
@@ -228,7 +228,7 @@ fn write(
     }
 }
 
-/// Takes the frames that wait at `socket`, up to [`TURN_FRAMES_MAX`]. Returns whether that were all.
+/// Reads the frames that wait at `socket`, up to [`TURN_FRAMES_MAX`]. Returns whether those were all.
 fn receive(
     socket: &OwnedFd,
     interface: u32,
@@ -249,7 +249,7 @@ fn receive(
                 (message.bytes, message.address, time)
             }
             Err(Errno::EAGAIN) => return Ok(true),
-            // The device was set down, or the buffer was full: what came after it is still there.
+            // The device was set down, or the buffer was full: later frames are still there.
             Err(Errno::ENETDOWN | Errno::ENOBUFS | Errno::EINTR) => continue,
             Err(errno) => return Err(errno.into()),
         };

@@ -1,4 +1,4 @@
-//! What the lab tries out, in the order in which an office comes to life.
+//! The checks of the lab, in the order in which an office starts.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -17,34 +17,34 @@ use super::protocol::{Page, Request, Response};
 use super::speed::{Limit, Speed};
 use crate::config::{Config, Firewall};
 
-/// What became of one check.
+/// The outcome of one check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What was tried.
+    /// The name of the check.
     pub title: &'static str,
-    /// What was seen, or what was wrong.
+    /// The observation, or the problem.
     pub result: Result<String, Failure>,
 }
 
 /// Why a check failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// These PCs did not go online: their names, and what they said.
+    /// These PCs did not go online: their names and responses.
     Offline(Vec<(String, Response)>),
-    /// Something else than it should have came of what a host was asked for.
+    /// A host's response was not the expected one.
     Unexpected(Box<Unexpected>),
 }
 
-/// What a host was asked for, and what came of it.
+/// A host's request and its unexpected response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unexpected {
     /// The host's name.
     host: String,
-    /// What it was asked for.
+    /// The request.
     request: Request,
-    /// What it said.
+    /// The response.
     got: Response,
-    /// What it should have said, where only one thing is right.
+    /// The expected response, if only one is right.
     expected: Option<Response>,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The office as far as the checks have seen it.
+/// The state of the office during the checks.
 #[derive(Debug)]
 pub struct Office<'a> {
     /// The configuration under test.
@@ -77,13 +77,13 @@ pub struct Office<'a> {
     pub provider_address: Ipv4Addr,
     /// The gateway's address on the WAN.
     pub wan_address: Ipv4Addr,
-    /// What the PCs got by DHCP, in their order.
+    /// The PCs' addresses by DHCP, in order.
     pub leases: Vec<Ipv4Addr>,
     /// The mail accounts of the PCs' users, in the PCs' order; none if there is no mail.
     pub accounts: &'a [Account],
 }
 
-/// A check, if this office has what it tries.
+/// A check; `None` if this office lacks what it tests.
 type Check = fn(&mut Office<'_>) -> Option<Result<String, Failure>>;
 
 const CHECKS: &[(&str, Check)] = &[
@@ -100,16 +100,15 @@ const CHECKS: &[(&str, Check)] = &[
     ("speed", speed),
 ];
 
-/// What the mail between two PCs is about.
+/// The subject of the mail between two PCs.
 const SUBJECT_INSIDE: &str = "From desk to desk";
-/// What the mail is about that goes out, and comes back.
+/// The subject of the mail that goes out and comes back.
 const SUBJECT_OUT: &str = "To the world and back";
 
-/// What is transferred in each direction to see that long transfers pass, and how fast.
+/// The transfer in each direction that tests long transfers and their speed.
 const TRANSFER: Limit = Limit { octets: 32 << 20, time: Duration::from_secs(5) };
 
-/// Tries everything that this office has and hands each outcome to `report` as it is known.
-/// Says whether all was well.
+/// Runs all checks of this office and passes each outcome to `report` as it is known. Returns whether all succeeded.
 pub fn run(office: &mut Office<'_>, mut report: impl FnMut(&Outcome)) -> bool {
     let mut passed = true;
     for (title, check) in CHECKS {
@@ -117,7 +116,7 @@ pub fn run(office: &mut Office<'_>, mut report: impl FnMut(&Outcome)) -> bool {
         passed &= result.is_ok();
         report(&Outcome { title, result });
         if office.leases.is_empty() {
-            // Without addresses, everything else would only fail the same way.
+            // Without addresses, everything else would fail for the same reason.
             return false;
         }
     }
@@ -260,7 +259,7 @@ fn mail_inside(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     }
     let (from, to_pc) = (sender.name(), receiver.name().to_owned());
     let seen = format!("{to_pc} fetches {from}'s mail to {to}, which never left the gateway");
-    // One server alone has had it in its hands.
+    // Only one server is on its path.
     Some(expect_mail(receiver, SUBJECT_INSIDE, 1).map(|()| seen))
 }
 
@@ -279,7 +278,7 @@ fn mail_out(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     Some(expect_mail(internet, SUBJECT_OUT, 2).map(|()| seen))
 }
 
-/// What went out comes back, and is fetched.
+/// The mail that went out comes back, and is fetched.
 fn mail_back(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     let config = office.config;
     let is_open = config.wan_services().any(|kind| kind.name == SMTP.name)
@@ -294,7 +293,7 @@ fn mail_back(office: &mut Office<'_>) -> Option<Result<String, Failure>> {
     Some(expect_mail(pc, SUBJECT_OUT, 3).map(|()| seen))
 }
 
-/// The address of the first PC's user, if what comes for it lies in the user's inbox.
+/// The address of the first PC's user, if its mail is filed in the user's inbox.
 fn receives_in_inbox<'a>(office: &Office<'a>) -> Option<&'a str> {
     let mail = &office.config.services.mail;
     let address = &office.accounts.first()?.address;
@@ -302,7 +301,7 @@ fn receives_in_inbox<'a>(office: &Office<'a>) -> Option<&'a str> {
     (mail.rules.all.is_empty() && !is_alias).then_some(address)
 }
 
-/// Whether the internet's mail server is where mail for it goes to.
+/// Whether mail to the internet goes to the internet's mail server.
 fn sends_to_internet(office: &Office<'_>) -> bool {
     let mail = &office.config.services.mail;
     let is_own = mail.domains.iter().any(|domain| mail_server::is_of_its_domain(&domain.name));
@@ -311,7 +310,7 @@ fn sends_to_internet(office: &Office<'_>) -> bool {
     is_found && !office.accounts.is_empty() && !is_own && !is_elsewhere
 }
 
-/// Has `host` fetch the mail about `subject`, which so many servers are to have had in their hands.
+/// Has `host` fetch the mail with `subject`, with so many servers on its path.
 fn expect_mail(host: &mut Member, subject: &str, servers: usize) -> Result<(), Failure> {
     let request = Request::FetchMail(subject.to_owned());
     match host.ask(&request) {
@@ -335,7 +334,7 @@ pub fn describe_speed(name: &str, speed: &Speed) -> String {
     format!("{name} downloads at {} and uploads at {}", speed.download.rate(), speed.upload.rate())
 }
 
-/// Asks `host` for something, of which `expected` should come.
+/// Sends `host` a request, and compares the response with `expected`.
 fn expect(host: &mut Member, request: Request, expected: Response) -> Result<(), Failure> {
     let got = host.ask(&request);
     if got == expected {

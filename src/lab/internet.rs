@@ -1,5 +1,5 @@
-//! The internet of the lab, in one host: the provider with its DHCP server, a name server, a mail server and a
-//! web server, each on an address of its own. The web server can also be asked how fast it is reached.
+//! The internet of the lab, in one host: the provider with its DHCP server, a name server, a mail server and a web
+//! server, each with an address of its own. The web server also measures the speed.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
@@ -59,7 +59,7 @@ impl Internet {
         Self { provider, clock: Rc::new(SystemClock::new()), mail_server: None }
     }
 
-    /// Does what the lab asks.
+    /// Carries out the lab's requests.
     ///
     /// # Errors
     ///
@@ -104,7 +104,7 @@ impl Internet {
         web::serve(NAME.into(), SocketAddrV4::new(WEB_ADDRESS, 80)).await
     }
 
-    /// Gives the customer its address.
+    /// Assigns the customer its address.
     fn serve_dhcp(&self, index: u32, device: &NetDevice) -> io::Result<()> {
         let provider = &self.provider;
         let config = DhcpConfig {
@@ -130,8 +130,8 @@ impl Internet {
         Ok(())
     }
 
-    /// Knows the names of the servers, and where the customer's mail goes, and that nothing else exists. What the mail
-    /// server publishes is there, too.
+    /// Serves the names of the servers and the customer's MX records, and denies all else. The mail server's records
+    /// are included.
     async fn serve_names_and_mail(&mut self) -> io::Result<()> {
         let texts = PublishedTexts::default();
         let config = dns::Config {

@@ -1,4 +1,4 @@
-//! Asking a name server, the way a PC's resolver does.
+//! DNS queries, as a PC's resolver sends them.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 /// How long an answer may take. (resolv.conf(5): RES_TIMEOUT)
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The address of `name`, as `server` knows it; `None` if nothing answers.
+/// The address of `name` from `server`; `None` without an answer.
 ///
 /// # Errors
 ///
@@ -27,7 +27,7 @@ pub async fn address_of(name: &str, server: Ipv4Addr, id: u16) -> io::Result<Opt
     .await
 }
 
-/// The name of `address`, as `server` knows it, without the trailing dot; `None` if nothing answers.
+/// The name of `address` from `server`, without the trailing dot; `None` without an answer.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! A mail program: it hands letters in by SMTP and fetches mail by POP3, by the project's own clients.
+//! A mail program: it submits mail by SMTP and fetches mail by POP3, with the project's own clients.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
@@ -30,16 +30,16 @@ use tokio::time::{sleep, timeout};
 
 use crate::port::clock::SystemClock;
 
-/// Where the host of a mail program keeps its account.
+/// The file of a host's mail account.
 const ACCOUNT_FILE: &str = "/run/mail.json";
-/// How long a letter may take to be handed in, and mail to arrive.
+/// The timeout for submitting a message, and for its arrival.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The time between two polls of the mailbox, as POP3 does not report new mail.
 const LOOKS_EVERY: Duration = Duration::from_millis(200);
 /// The longest message that is fetched, in octets; of a longer one, this is its beginning.
 const MESSAGE_OCTETS_MAX: usize = 1 << 20;
 
-/// What a mail program is told.
+/// The settings of a mail program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Account {
     /// The person's address.
@@ -48,7 +48,7 @@ pub struct Account {
     pub user: String,
     /// The person's password.
     pub password: String,
-    /// What the server proves to be called, if it speaks TLS.
+    /// The name that the server's certificate must have, if it uses TLS.
     pub server: String,
     /// The server's address.
     pub server_address: Ipv4Addr,
@@ -58,7 +58,7 @@ pub struct Account {
     pub submission_port: u16,
     /// Its port for fetching.
     pub pop3_port: u16,
-    /// The certificate, in PEM, of the authority that the server is believed by; `None`: it is spoken to in clear.
+    /// The certificate, in PEM, of the trusted authority; `None`: mail goes in clear.
     pub authority: Option<String>,
 }
 
@@ -67,13 +67,13 @@ pub struct Account {
 pub struct Letter {
     /// The recipient.
     pub to: String,
-    /// What it is about.
+    /// The subject.
     pub subject: String,
-    /// How it is handed in.
+    /// How it is submitted.
     pub way: Way,
 }
 
-/// How a letter is handed in.
+/// How a message is submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Way {
     /// By submission, with a login under TLS, as mail programs do.
@@ -82,7 +82,7 @@ pub enum Way {
     Device,
 }
 
-/// Keeps `account` on this host.
+/// Stores `account` on this host.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub fn keep_account(account: &Account) -> io::Result<()> {
     fs::write(ACCOUNT_FILE, serde_json::to_vec(account)?)
 }
 
-/// The account that this host keeps; `None` if there is none.
+/// The account of this host; `None` if there is none.
 ///
 /// # Errors
 ///
@@ -140,7 +140,7 @@ impl MailProgram {
         &self.address
     }
 
-    /// Hands `letter` in; `false` if the server does not answer.
+    /// Submits `letter`; `false` if the server does not answer.
     ///
     /// # Errors
     ///
@@ -179,7 +179,7 @@ impl MailProgram {
         }
     }
 
-    /// Waits until a message about `subject` is in the mailbox, and takes it out; `None` if none comes.
+    /// Waits until a message with `subject` is in the mailbox, and removes it; `None` if none comes.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
 //! The mail server of the lab's internet: the project's own services over kernel sockets, for a domain of its own.
 //!
-//! Its one mailbox sends what the customer's people write to it back to them, by a rule for each, and keeps a copy.
+//! Its one mailbox returns mail from the customer's users to them, by a rule for each, and keeps a copy.
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 

@@ -1,4 +1,4 @@
-//! A host of the lab, seen from the lab: a process of this program in namespaces of its own.
+//! A host of the lab, from the lab's view: a process of this program in namespaces of its own.
 
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Write};
@@ -101,7 +101,7 @@ impl Member {
         }
     }
 
-    /// What is readable when the response to the only request under way is there.
+    /// The descriptor that is readable when a response is there.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.responses.get_ref().as_fd()
     }

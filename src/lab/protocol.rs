@@ -1,4 +1,4 @@
-//! What the lab asks of its hosts: a JSON line each way, over the host process's standard streams.
+//! The lab's requests to its hosts: a JSON line each way, over the host process's standard streams.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -14,7 +14,7 @@ pub const DEVICE: &str = "eth0";
 /// How long a host tries to go online.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What a host is.
+/// The role of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// An office PC on its interface `eth0`.
@@ -23,7 +23,7 @@ pub enum Role {
     Internet(Provider),
 }
 
-/// What the provider does for its customer.
+/// The provider's services for its customer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provider {
     /// Its own address on the customer's segment: router and DHCP server.
@@ -39,7 +39,7 @@ pub struct Provider {
     pub customer_network: Option<(Ipv4Addr, u8)>,
     /// The domain by which the customer has mail.
     pub customer_domain: String,
-    /// The addresses of the customer's people, whose mail is answered.
+    /// The addresses of the customer's users, whose mail is answered.
     pub answered: Vec<String>,
 }
 
@@ -68,7 +68,7 @@ pub enum Request {
     FetchMail(String),
 }
 
-/// What came of it.
+/// The outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
     /// The host exists and waits for requests.

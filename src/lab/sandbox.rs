@@ -1,4 +1,4 @@
-//! The namespaces the lab lives in, so that nothing of it outlives its processes.
+//! The namespaces of the lab, which end with its processes.
 //!
 //! The lab has a mount namespace of its own with a fresh `/run`: the names of its network namespaces,
 //! the gateway's state and sockets are all there, and are gone with the last process. As an ordinary

@@ -1,7 +1,7 @@
-//! What the lab shows: marks while it tries things out; then, on a terminal, one page that refreshes in place.
+//! The lab's output: marks during the checks; then, on a terminal, one page that refreshes in place.
 //!
-//! The page has the marks, the commands to try, what passes, and the keys. It is never higher or wider than the
-//! terminal, so that nothing scrolls out. Without a terminal the same lines are written once, without colours.
+//! The page has the marks, suggested commands, the traffic, and the keys. It never exceeds the terminal, so that
+//! nothing scrolls. Without a terminal the same lines are written once, without colours.
 
 use std::io::{self, Write};
 

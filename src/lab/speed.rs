@@ -26,14 +26,14 @@ const DISCARD_PORT: u16 = 9;
 const GENERATOR_PORT: u16 = 19;
 /// Transfers that a service has at a time; more are closed at once.
 const TRANSFERS_MAX: usize = 64;
-/// How long a connection may take, or a transfer may stand still.
+/// The timeout of a connection, and of a stalled transfer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets that are read or written at once.
 const CHUNK_LEN: usize = 256 << 10;
 /// The printing characters of ASCII, which the generator repeats. (RFC 864)
 const PRINTING: u8 = b'~' - b' ' + 1;
 
-/// When a transfer has gone on for long enough: at the earlier of both.
+/// The end of a transfer: at the earlier of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limit {
     /// After so many octets.
@@ -42,7 +42,7 @@ pub struct Limit {
     pub time: Duration,
 }
 
-/// What was transferred in which time.
+/// The octets and the duration of a transfer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transfer {
     /// Octets of the TCP streams.

@@ -1,4 +1,4 @@
-//! The office while it stays up: what to try, what passes, and the keys, until its user ends it.
+//! The running office: suggested commands, traffic, and keys, until its user ends it.
 
 use std::env;
 use std::os::fd::AsFd;

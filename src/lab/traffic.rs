@@ -1,4 +1,4 @@
-//! What passes the hosts' devices, and what the gateway has counted, as lines for people.
+//! The traffic at the hosts' devices and the gateway's counters, as lines for people.
 
 use std::fs;
 

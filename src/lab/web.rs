@@ -1,4 +1,4 @@
-//! The smallest web server that shows both ends of a connection: its one page has the server's name and the client's
+//! A minimal web server that shows both ends of a connection: its one page has the server's name and the client's
 //! address.
 
 use std::io;

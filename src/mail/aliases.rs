@@ -15,11 +15,12 @@ use crate::error::Error;
 #[derive(Debug, Serialize)]
 struct Report {
     address: String,
-    /// `here`, `nobody`, `elsewhere`, or `route` for an address that is refused as other servers read a route in it.
+    /// `here`, `nobody`, `elsewhere`, or `route` for an address that is rejected because other servers could interpret
+    /// it as a route.
     place: &'static str,
     /// The users that get its mail.
     users: Vec<String>,
-    /// The addresses elsewhere that have it.
+    /// The remote receivers.
     outside: Vec<String>,
     steps: Vec<StepReport>,
 }
@@ -27,7 +28,7 @@ struct Report {
 /// A step of resolving an address to the users that get its mail.
 #[derive(Debug, Serialize)]
 pub(super) struct StepReport {
-    /// 0 for the address itself, more for what it leads to.
+    /// 0 for the address itself, more for its targets.
     depth: usize,
     address: String,
     what: &'static str,

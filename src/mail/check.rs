@@ -13,13 +13,13 @@ struct Report<'a> {
     state_dir: String,
     /// A line for each damage, as it is printed for people.
     damages: Vec<String>,
-    /// What was found and is no damage.
+    /// Findings that are no damage.
     notes: Vec<String>,
     /// Stretches of segments that are no records.
     segments: Vec<Segment<'a>>,
-    /// Large bodies that are not what was written.
+    /// Damaged large bodies.
     bodies: Vec<Body<'a>>,
-    /// Messages that are known and lost.
+    /// Lost messages.
     lost: Vec<Message<'a>>,
     records: u64,
     records_missing: u64,
@@ -51,7 +51,7 @@ struct Message<'a> {
     uid: u32,
 }
 
-/// Tells what is damaged. Whether nothing is.
+/// Prints the damage. Returns whether there is none.
 pub(super) fn run(options: &Options) -> Result<bool, Error> {
     let state_dir = options.load()?.system.state_dir;
     let checked = check(&ReadOnlyFiles::new(&state_dir)).map_err(|error| {

@@ -1,7 +1,7 @@
 //! `gatepost mail deliver`.
 //!
-//! The message is read whole before the gateway is asked, so that a slow program keeps no session open. Then it is sent
-//! by the project's own SMTP client, over the control socket.
+//! The message is read whole before the gateway is asked, so that a slow program holds no session. Then the project's
+//! own SMTP client sends it over the control socket.
 //!
 //! Programs call it in place of sendmail, so it exits with the codes of sysexits(3) that these expect: 75 has them come
 //! again later, all others do not.
@@ -36,17 +36,17 @@ struct Delivered {
     recipients: Vec<Told>,
 }
 
-/// What the gateway says to one recipient.
+/// The reply to one recipient.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Told {
     recipient: String,
     taken: bool,
-    /// Whether it may be taken later, if it is not.
+    /// Whether a rejection is temporary.
     temporary: bool,
     reply: String,
 }
 
-/// Hands in the message on standard input. All recipients are taken if this returns.
+/// Submits the message on standard input. It returns `Ok` if all recipients are accepted.
 pub(super) fn run(options: &Options, from: Option<&str>, recipients: &[String]) -> Result<bool, Error> {
     let config = options.load().map_err(|error| error.with_code(EX_CONFIG))?;
     let sender = sender(&config, from)?;
@@ -81,8 +81,8 @@ fn sender(config: &Config, from: Option<&str>) -> Result<ReversePath, Error> {
     }
 }
 
-/// The message, with lines as SMTP has them. One of more than `octets_max` octets is refused, and so is one with a CR
-/// that is no line's end, as the SMTP server does: what such a CR means differs from program to program.
+/// Reads the message, and converts its line ends to CRLF. One of more than `octets_max` octets is rejected, and so is
+/// one with a bare CR, as by the SMTP server: programs differ in its meaning.
 fn read(input: &mut impl Read, octets_max: u64) -> Result<Vec<u8>, Error> {
     let mut octets = Vec::new();
     let unreadable = |error: io::Error| {
@@ -122,7 +122,7 @@ fn envelope(sender: ReversePath, recipients: &[Mailbox], message: &[u8]) -> Enve
     }
 }
 
-/// What the gateway says to each recipient.
+/// The reply to each recipient.
 fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec<Report>, Error> {
     let broken = |error: io::Error| {
         Error::failed("the message is not handed in", error, "try again").with_code(EX_TEMPFAIL)

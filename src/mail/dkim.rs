@@ -25,7 +25,7 @@ struct Report {
     value: String,
 }
 
-/// Prints the records that zones elsewhere have to have.
+/// Prints the records for external zones.
 pub(super) fn run(options: &Options) -> Result<bool, Error> {
     let config = options.load()?;
     let records = records(&config, &config.system.state_dir)?;
@@ -37,7 +37,7 @@ pub(super) fn run(options: &Options) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// What the zones of the office's domains have to have by the keys in `state_dir`.
+/// The records for the office's domains with the keys in `state_dir`.
 fn records(config: &Config, state_dir: &Path) -> Result<Vec<Record>, Error> {
     const WHAT: &str = "the records of DKIM cannot be shown";
     let mail = &config.services.mail;

@@ -10,9 +10,9 @@
 //! | `list`, `search`, `show`, `trace` | read, and change nothing |
 //! | `deliver`, `poll`, `queue` | ask the gateway, which has to run |
 //!
-//! Without mail in the configuration, `check`, `dkim`, `export` and `import` do the same, and so do `list`, `search`,
-//! `show` and `trace` where a store is left. The others say, all in the same words and with the same exit code, that
-//! mail is off.
+//! Without mail in the configuration, `check`, `dkim`, `export` and `import` work unchanged, and so do `list`,
+//! `search`, `show` and `trace` if there is a store. The others report that mail is off, with the same text and exit
+//! code.
 
 mod aliases;
 mod check;
@@ -185,7 +185,7 @@ impl Options {
         self.source().load().map(|(config, _)| config)
     }
 
-    /// The configuration, for a command that has nothing to say without mail.
+    /// The configuration, for a command that needs mail.
     fn load_with_mail(&self) -> Result<Config, Error> {
         with_mail(self.load()?)
     }
@@ -207,8 +207,8 @@ fn has_store(state_dir: &Path) -> bool {
     state_dir.join("mail").is_dir()
 }
 
-/// What comes of asking the gateway of `config` by `ask`, which gets its control socket. Where none runs, the file says
-/// why none would have an answer.
+/// The result of `ask`, which gets the control socket of the gateway of `config`. Without a running gateway, the error
+/// explains why there is no answer.
 fn asked<T>(config: &Config, ask: impl FnOnce(&Path) -> Result<T, Error>) -> Result<T, Error> {
     let socket = &config.system.control_socket;
     match Off::by(config) {
@@ -290,7 +290,7 @@ fn print_json(report: &impl Serialize) -> Result<(), Error> {
     Ok(())
 }
 
-/// What helps when the mail store cannot be read.
+/// The remedy for a read error of the mail store.
 fn remedy_of_reading(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::PermissionDenied => "run it as the user that the gateway runs as",
@@ -299,13 +299,13 @@ fn remedy_of_reading(error: &io::Error) -> &'static str {
 }
 
 fn print(line: &str) {
-    // The exit code tells the outcome if stdout is closed.
+    // If stdout is closed, the exit code still tells the outcome.
     _ = writeln!(io::stdout(), "{line}");
 }
 
-/// Tells what went wrong with a part.
+/// Prints a problem with a part.
 fn tell(what: &str) {
-    // There is nowhere else to say it.
+    // There is no other place to report it.
     _ = writeln!(io::stderr(), "gatepost: {what}");
 }
 

@@ -1,4 +1,4 @@
-//! The process's clock: the one place that reads the machine's time. `timex` has what the kernel knows of it.
+//! The process's clock: the only module that reads the machine's time. `timex` reads the kernel's clock discipline.
 
 #![expect(clippy::disallowed_methods, reason = "everybody else gets the time from here")]
 
@@ -24,7 +24,7 @@ impl SystemClock {
     }
 }
 
-/// The machine's monotonic time in microseconds, as other programs know it.
+/// The machine's monotonic time in microseconds, as other programs see it.
 pub fn monotonic_micros() -> u64 {
     let time = clock_gettime(ClockId::CLOCK_MONOTONIC).unwrap_or(TimeSpec::new(0, 0));
     u64::try_from(time.num_microseconds()).unwrap_or(0)

@@ -1,5 +1,5 @@
-//! Real input and output: TAP devices, the event loop over them, the process's clock, `gatepost run`, and
-//! the commands that change what a gateway finds.
+//! Real input and output: TAP devices, the event loop over them, the process's clock, `gatepost run`, and the commands
+//! that change a gateway's environment.
 
 pub mod clock;
 pub mod event_loop;

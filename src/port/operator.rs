@@ -18,13 +18,13 @@ use crate::gateway::reload::Reloader;
 
 /// A running gateway and the source of its configuration.
 pub struct Operator {
-    /// Tells about it.
+    /// The reports.
     pub inspector: Inspector,
     /// Changes its configuration.
     pub reloader: Reloader,
     /// The file, or what there is without one.
     pub source: Source,
-    /// Is told of reloads.
+    /// Notified of reloads.
     pub manager: Rc<Manager>,
 }
 

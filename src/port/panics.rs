@@ -1,6 +1,6 @@
 //! Limits the log messages of panics.
 //!
-//! The dataplane goes on after a panic, and a peer could cause the same panic with every frame. So of the panics of
+//! The dataplane continues after a panic, and a peer could cause the same panic with every frame. So of the panics of
 //! one source line the first is logged, and then each one at which their number has doubled.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! What the kernel knows of its time of day: who disciplines it says so by adjtimex(2).
+//! The kernel's clock discipline, by adjtimex(2).
 
 #![expect(unsafe_code, reason = "neither nix nor std knows adjtimex(2)")]
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 use gatepost_services::clock::{Discipline, LeapSecond};
 use nix::libc::{self, c_int, c_long, timex};
 
-/// What the kernel says now. Where it may not be asked, as under a filter of system calls, nothing is known.
+/// The kernel's present state. If the call is forbidden, as by a filter of system calls, the state is unknown.
 pub(super) fn discipline() -> Discipline {
     // SAFETY: all fields are integers, for which zero is a value. No mode is set, so nothing is changed.
     let mut timex: timex = unsafe { mem::zeroed() };

@@ -1,6 +1,6 @@
 //! Supervision of ports by the event loops of a gateway together.
 //!
-//! A port that is gone is gone for every worker. A worker that notices closes its own device and tells the first
+//! A port that is gone is gone for every worker. The worker that detects it closes its own device and tells the first
 //! worker, which tells all others, opens the port again as soon as possible, and hands every worker its queue.
 //!
 //! No worker waits for another: each opening of a port has a number, and the mailbox has room for the newest update
@@ -64,13 +64,13 @@ impl TapSpec {
 pub struct PortSupervisor {
     number: usize,
     mailbox: Arc<Mailbox>,
-    /// What this worker knows of each port.
+    /// The worker's state of each port.
     known: Vec<Known>,
     suspects: SuspectPorts,
     due: Instant,
 }
 
-/// What a worker knows of a port.
+/// A worker's state of a port.
 #[derive(Clone, Copy, Debug)]
 struct Known {
     /// The number of the port's opening that the worker has, or had last.

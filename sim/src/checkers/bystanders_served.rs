@@ -1,5 +1,5 @@
-//! Bystanders are served: whoever holds a lease renews it, looks up names of the office and opens connections to
-//! the name service, whatever others do meanwhile.
+//! Bystanders are served: a host with a lease renews it, resolves names of the office and opens connections to the DNS
+//! server, whatever other hosts do meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

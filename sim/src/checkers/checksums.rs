@@ -1,4 +1,4 @@
-//! Checksums: what leaves the gateway is right, also after NAT has rewritten it.
+//! Checksums: every packet from the gateway has right checksums, also after NAT has rewritten it.
 
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Transport;

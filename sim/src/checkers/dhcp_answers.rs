@@ -1,5 +1,5 @@
-//! What the office's DHCP server answers: times of leases that fit, a NAK where one is due and nowhere else, and no
-//! offer of an address that its client has declined.
+//! DHCP answers: the office's DHCP server sends consistent lease times, a NAK exactly when one is due, and no offer of
+//! an address that its client has declined.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

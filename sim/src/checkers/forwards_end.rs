@@ -1,4 +1,4 @@
-//! Forwards end: once a forward is out of the configuration, nothing comes in by it.
+//! Forwards end: once a forward is removed from the configuration, no packet comes in by it.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

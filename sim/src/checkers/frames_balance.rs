@@ -1,4 +1,4 @@
-//! Frames balance: nothing disappears unexplained.
+//! Frames balance: every frame is accounted for.
 
 use super::{Checker, Snapshot};
 

@@ -1,5 +1,5 @@
-//! Hairpins come from outside: a LAN host that reaches another by way of the WAN address is seen as the
-//! WAN sees it, or the answers would go past the gateway. (RFC 4787 REQ-9a, RFC 5382 REQ-8a)
+//! Hairpins come from outside: a LAN host that reaches another through the WAN address has the address that the WAN
+//! sees, or the answers would bypass the gateway. (RFC 4787, REQ-9a, RFC 5382, REQ-8a)
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Hops: what is forwarded has one hop less than when it came, in every direction, and what is bridged has as many.
-//! (RFC 1812, section 5.3.1)
+//! Hops: a forwarded packet has one hop less than when it came, in every direction, and a bridged one has as many. (RFC
+//! 1812, section 5.3.1)
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! No ICMP storms: errors are few, and never about what nobody may answer.
+//! No ICMP storms: the gateway sends few errors, and none about a packet that must not cause one.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The LAN is hidden: in the NAT modes none of its addresses is ever seen on the WAN.
+//! The LAN is hidden: in the NAT modes none of its addresses ever appears on the WAN.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! Leases are durable: what is acknowledged is on the disk, and survives a power cut.
+//! Leases are durable: an acknowledged lease is on the disk, and survives a power cut.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

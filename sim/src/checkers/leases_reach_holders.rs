@@ -1,5 +1,5 @@
-//! A lease is its holder's: what the gateway sends to a leased address goes to the hardware address that holds the
-//! lease, whoever else claims the address.
+//! Leases reach their holders: packets for a leased address go to the hardware address that holds the lease, whichever
+//! host claims the address.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

@@ -1,9 +1,8 @@
-//! What the gateway counts of mail adds up: with what its senders were told, and with what its disk has.
+//! Mail balances: the gateway's mail counters agree with the replies that senders got, and with the disk.
 //!
-//! A message counts once it is safe. So since a boot as many are counted as senders had 250 for, and as many more as
-//! went out without a reply at most; and the disk has as many more messages than at the boot, but for those that have
-//! gone. In no inbox there is more than its quota. Messages whose octets have flipped on the disk may be missing, or
-//! back.
+//! A message counts once it is durable. So since a boot the gateway has counted as many as senders got 250 for, plus at
+//! most those whose reply was lost; and the disk has gained as many messages since the boot, except removed ones. No
+//! inbox exceeds its quota. Messages whose octets have flipped on the disk may be missing, or back.
 
 use super::mail_kept::failures;
 use super::{Checker, Snapshot};

@@ -1,17 +1,18 @@
-//! Mail is kept: what a sender was told is what lies in the inboxes, whatever becomes of the gateway and its disk.
+//! Mail is kept: the inboxes have exactly what senders were promised, whatever happens to the gateway and its disk.
 //!
-//! The senders' books ([`Post`]) say what each message is and what came of each attempt to send it. With 250 it is
-//! there; with another reply it is not; without one it may be there or not, once for each such attempt: the one
-//! duplicate that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, what the disk has
-//! is read, as the gateway's own start reads it.
+//! The senders' records ([`Post`]) have each message and the reply to each attempt to send it. After a 250 it is there;
+//! after another reply it is not; without a reply it may be there or not, once for each such attempt: the one duplicate
+//! that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, the checker reads the disk as the
+//! gateway's own start does.
 //!
-//! What goes to other domains has been taken by a server there, waits in the queue, or is in a notice to its sender;
-//! once, but for what a server has taken without the gateway's knowledge ([`Arrived`]). While the gateway has no
-//! address outside nothing counts as tried, and in the end what waits for long says why.
+//! A message for another domain was accepted by a server there, waits in the queue, or is in a notice to its sender;
+//! once, except for messages that a server has accepted without the gateway's knowledge ([`Arrived`]). While the
+//! gateway has no address outside no failure counts as a try, and in the end an entry that has waited for long has a
+//! reason.
 //!
-//! Octets of the store can flip on the disk. Then messages of which they said something may be lost or there again,
-//! and no others ([`Harm`](crate::machine::post::Harm)). Each flipped octet is told of by `gatepost mail check`; one
-//! that a start reads also by `gatepost show status`.
+//! Octets of the store can flip on the disk. Then the messages of the damaged records may be lost or back, and no
+//! others ([`Harm`](crate::machine::post::Harm)). `gatepost mail check` reports each flipped octet; `gatepost show
+//! status` those that a start reads.
 
 mod outage;
 

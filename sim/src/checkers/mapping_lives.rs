@@ -1,11 +1,10 @@
-//! Mappings live: an inside endpoint is seen outside as one endpoint for as long as the RFC promises, is
-//! reached there by whom it spoke to, and no longer than that. (RFC 4787, RFC 5382, RFC 5508, RFC 7857)
+//! Mappings live: an inside endpoint appears outside as one endpoint for as long as the RFC promises, its peers reach
+//! it there, and no longer than that. (RFC 4787, RFC 5382, RFC 5508, RFC 7857)
 //!
-//! The books are kept from the frames alone. A packet that comes from the LAN is found again on its way out
-//! by its content, which tells the mapping. From then on there are two times for each conversation: until
-//! the first it must stand, from the second on it must be gone. Between the two lies the slack of timers.
-//! A reboot loses every mapping, and so does another WAN address. Where the gateway says that flows have made room
-//! for others, those that nobody has answered or that are over may be the ones.
+//! The checker derives all of this from frames. It recognises a packet from the LAN on the WAN by its content, which
+//! reveals the mapping. From then on there are two times for each conversation: until the first it must exist, after
+//! the second it must be gone. Between the two is the tolerance of timers. A reboot loses every mapping, and so does
+//! another WAN address. If the gateway reports evictions, unanswered or finished flows may have been evicted.
 
 mod conversation;
 mod neighbor;

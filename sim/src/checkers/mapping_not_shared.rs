@@ -1,4 +1,4 @@
-//! Mappings are not shared, and each inside endpoint has one. (RFC 4787 REQ-1, RFC 5382 REQ-1)
+//! Mappings are not shared, and each inside endpoint has one. (RFC 4787, REQ-1, RFC 5382, REQ-1)
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

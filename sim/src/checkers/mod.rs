@@ -1,13 +1,13 @@
 //! The checkers: promises that hold at every moment of every run, one file each.
 //!
-//! A checker sees what passes the gateway's ports ([`Passage`]), just outside of the product and inside of
-//! the cables and their faults, and what the gateway reports of itself ([`Snapshot`]). It keeps books of
-//! its own and shares nothing with the product but the wire.
+//! A checker sees the frames at the gateway's ports ([`Passage`]), just outside of the product and before the cables
+//! and their faults, and the gateway's reports ([`Snapshot`]). It keeps its own state and shares nothing with the
+//! product but the wire.
 //!
-//! It is told in the order of time, and once it has said that its promise is broken it may be asked again. Like a
-//! machine it has no clock and no randomness, and keeps nothing in a table with a random order; and it bounds what it
-//! keeps, as a run can take a week. [`Office::checker`](crate::scenario::Office::checker) adds one. A checker that
-//! wants no packet out of the gateway to the WAN that comes from the LAN's addresses, and sees one:
+//! Its inputs come in the order of time, and once it has reported a violation it may be called again. Like a machine it
+//! has no clock and no randomness, and no table with a random order; and its state is bounded, as a run can take a
+//! week. [`Office::checker`](crate::scenario::Office::checker) adds one. A checker for packets from the gateway to the
+//! WAN with the LAN's addresses, which sees one:
 //!
 //! ```
 //! use gatepost_ground::{Instant, MacAddr};

@@ -1,4 +1,4 @@
-//! Names are true: what the gateway answers the LAN is right at that moment, for leases and for the internet.
+//! Names are true: every DNS answer to the LAN is right at its time, for leases and for the internet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Neighbours settle: whoever is asked for has answered soon, or is given up.
+//! Neighbours settle: a neighbour that is asked for answers soon, or is given up.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

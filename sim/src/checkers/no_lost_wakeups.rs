@@ -1,4 +1,4 @@
-//! No lost wake-ups: who leaves another thread something to do wakes it.
+//! No lost wake-ups: a thread that leaves work for another thread wakes it.
 
 use super::{Checker, Sleeper};
 

@@ -1,9 +1,9 @@
-//! Nothing forged: what an attacker puts blindly into others' connections does not get through.
+//! Nothing forged: segments that an attacker injects blindly into other hosts' connections do not get through.
 //!
-//! An opening and an ICMP error do: their receiver judges them. The one is answered with a challenge ACK (RFC 5961
-//! section 4), the other is compared with what was sent (RFC 5927, section 4). Behind an opening of the attacker's own,
-//! where there was no connection, it may say what it likes. What a default machine gets of UDP was asked for by nobody
-//! in any case; the checkers of names and of what is unsolicited judge UDP.
+//! A SYN and an ICMP error do: their receiver decides. It answers the one with a challenge ACK (RFC 5961, section 4),
+//! and compares the other with the packets that it has sent (RFC 5927, section 4). After a SYN of the attacker's own,
+//! where there was no connection, the attacker may send anything. UDP packets to a default machine are unsolicited in
+//! any case; the checkers of names and of unsolicited packets cover UDP.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

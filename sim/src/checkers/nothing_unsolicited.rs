@@ -1,4 +1,4 @@
-//! Nothing unsolicited reaches the LAN: what comes through from outside was asked for, or a forward wants it.
+//! Nothing unsolicited reaches the LAN: every packet from outside answers one from inside, or matches a forward.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

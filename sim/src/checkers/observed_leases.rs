@@ -1,4 +1,4 @@
-//! The LAN's leases, as somebody learns them who listens at the gateway's port.
+//! The LAN's leases, as observed at the gateway's port.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

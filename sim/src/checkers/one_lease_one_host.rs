@@ -1,4 +1,4 @@
-//! One address, one host: no address is leased to two clients at a time, crashes or not.
+//! One lease, one host: no address is leased to two clients at a time, with crashes or without.
 
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage};

@@ -1,5 +1,5 @@
-//! Ports are alike: a mapping's port outside is of the range and the parity of the port inside, also where another has
-//! the same one already. (RFC 4787 REQ-3a and REQ-4)
+//! Ports are alike: a mapping's outside port has the range and the parity of its inside port, also if another mapping
+//! has the same one already. (RFC 4787, REQ-3a and REQ-4)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};

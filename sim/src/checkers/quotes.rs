@@ -1,5 +1,5 @@
-//! Quotes: an ICMP error tells its receiver of a packet that it sent, as it sent it, whoever makes the error and
-//! whatever NAT has done to the packet and to the error. (RFC 792, RFC 1812, section 4.3.2.3, RFC 5508 REQ-4 and REQ-5)
+//! Quotes: an ICMP error quotes to its receiver a packet as the receiver sent it, whichever host makes the error, and
+//! however NAT has rewritten the packet and the error. (RFC 792, RFC 1812, section 4.3.2.3, RFC 5508, REQ-4 and REQ-5)
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What was seen lately, found again by a key.
+//! Recent observations, by key.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -1,5 +1,6 @@
-//! What the gateway says of its services is what its file says: before a reload, while it is under way, after it, and
-//! after one that was refused. A boot takes as long as the disk does, so the promise holds once they have come up.
+//! Services as configured: the gateway's report of its services agrees with its file: before a reload, during it, after
+//! it, and after a rejected one. A boot takes as long as the disk does, so the promise holds once the services have
+//! started.
 
 use gatepost::config::Config;
 use gatepost::control::report::Service;

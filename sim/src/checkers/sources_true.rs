@@ -1,5 +1,5 @@
-//! Sources are true: nobody in the office can send to the internet under an address that is not the
-//! office's. (BCP 38, RFC 1812, section 5.3.8)
+//! Sources are true: no host of the office can send to the internet with a source address that is not the office's.
+//! (BCP 38, RFC 1812, section 5.3.8)
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

@@ -1,5 +1,5 @@
-//! What the gateway has stored is sound at every start: power cuts, full disks and failed syncs damage nothing. Only
-//! of mail whose octets have flipped on the disk it may say that it is damaged.
+//! State is sound: the stored state is undamaged at every start, after power cuts, full disks and failed syncs. Only
+//! mail whose octets have flipped on the disk may be reported as damaged.
 
 use gatepost_services::mail::store::CHECKPOINT;
 

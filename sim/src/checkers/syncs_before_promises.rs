@@ -1,14 +1,14 @@
-//! What the gateway promises is durable before the promise leaves.
+//! Syncs before promises: a promise of the gateway is durable before it is sent.
 //!
-//! A promise answers something: a lease a REQUEST, a 250 the end of a message, the `+OK` to QUIT deletions. What it is
-//! about is written after that has come in. So when a promise passes the gateway's port, some write is durable, of the
-//! files that it depends on, that began after what it answers passed the port; otherwise a power cut at this instant
-//! would break the promise. That needs no power cut, and no reading of what is written.
+//! A promise is a reply: the ACK to a REQUEST, the 250 to the end of a message, the `+OK` to QUIT after deletions. Its
+//! data are written after the request has come in. So when a promise passes the gateway's port, some write to the files
+//! that it depends on is durable that began after the request passed the port; otherwise a power cut at this instant
+//! would break the promise. The check needs no power cut, and reads no written data.
 //!
-//! As a client the gateway promises, too: it has a message deleted elsewhere once that is safe here, and leaves a
-//! server once it durably knows what came of the message that the server has taken.
+//! As a client the gateway makes promises, too: it deletes a fetched message at the server once that is durable here,
+//! and sends QUIT once the outcome of a delivered message is durable.
 //!
-//! What passes under TLS is not seen.
+//! Promises under TLS are not checked.
 
 mod stream;
 

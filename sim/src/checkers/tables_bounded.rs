@@ -1,5 +1,5 @@
-//! Tables are bounded: none grows past its named maximum. Each worker has its own neighbours, stations and waiting
-//! frames; flows are limited together.
+//! Tables are bounded: none exceeds its named maximum. Each worker has its own neighbours, stations and held frames;
+//! flows have a common limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What the checkers' tests share: packets by hand.
+//! Fixtures of the checkers' tests: packets made by hand.
 
 use std::net::Ipv4Addr;
 

@@ -1,8 +1,8 @@
-//! The time that the gateway tells is its clock's, at the moment; how good it is, is told as it is; and whoever asks
-//! gets one answer at most, which is no longer than the question.
+//! Time is told: the time server sends the present time of its clock with its quality, and at most one answer to a
+//! client, no longer than the request.
 //!
-//! The gateway's clock may be wrong: the checker reads it where the simulation keeps it, when the question comes in and
-//! when the answer goes out.
+//! The gateway's clock may be wrong: the checker reads it from the simulation, when the request comes in and when the
+//! answer goes out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;

@@ -1,8 +1,8 @@
-//! What an outsider who does not see it must not guess: the identifiers and ports of DNS queries (RFC 5452, sections
-//! 4.3 and 9.2), and the sequence numbers that the gateway's own TCP begins with (RFC 6528, RFC 9293 MUST-9).
+//! Unguessable: an outsider cannot predict the identifiers and ports of DNS queries (RFC 5452, sections 4.3 and 9.2),
+//! and the initial sequence numbers of the gateway's own TCP (RFC 6528, RFC 9293, MUST-9).
 //!
-//! Values are judged [`JUDGED`] at a time. They must not follow one another closely, not be the same again and again,
-//! and not lie close together. A sound gateway's break that less than once in 10^12 times.
+//! The checker tests [`JUDGED`] values at a time. They must not be consecutive, repeat too often, or lie close
+//! together. A sound gateway violates that less than once in 10^12 times.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

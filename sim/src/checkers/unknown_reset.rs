@@ -1,11 +1,11 @@
-//! Unknown connections are reset: a LAN host that speaks in a TCP connection that is older than the gateway's last
-//! start is told so, and takes what it is told. (RFC 9293, sections 3.5.2 and 3.10.7.1)
+//! Unknown connections are reset: a LAN host that sends in a TCP connection from before the gateway's last start gets a
+//! reset, and accepts it. (RFC 9293, sections 3.5.2 and 3.10.7.1)
 //!
-//! The books are kept from the frames alone. The gateway can know a connection if a SYN of it has passed since the last
-//! boot. It may be slow to tell, as resets are limited by rate, and while it has no address outside it tells nothing:
-//! so a host is owed a reset once it has spoken [`TRIES`] times in an unknown connection over [`PATIENCE`].
+//! The checker derives this from frames. The gateway can know a connection if a SYN of it has passed since the last
+//! boot. It may be slow, as resets are rate limited, and while it has no address outside it sends none: so a host must
+//! get a reset once it has sent [`TRIES`] times in an unknown connection over [`PATIENCE`].
 //!
-//! What the gateway itself sends is known by its time to live.
+//! Packets of the gateway itself are recognised by their time to live.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! The WAN's address is the provider's: the gateway uses it while a lease of it lasts, and asks for more in time.
+//! The WAN's address is the provider's: the gateway uses it only while its lease lasts, and renews the lease in time.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

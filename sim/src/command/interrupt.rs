@@ -1,4 +1,4 @@
-//! Ctrl-C: the first ends what runs, so that captures and summaries are whole; the second ends the process.
+//! Ctrl-C: the first one ends the run, so that captures and summaries are complete; the second one ends the process.
 
 use std::process;
 use std::sync::Arc;

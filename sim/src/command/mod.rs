@@ -1,8 +1,7 @@
-//! The command line of a crate's scenarios, and the same for its tests.
+//! The command line of a crate's scenarios, and its counterpart for tests.
 //!
-//! [`main`] is all that a program needs: one seed or many, progress on a terminal, captures of what failed.
-//! Standard output is the same for the same arguments; how long it took is told on standard error, and
-//! progress only where standard output is a terminal.
+//! A program needs only [`main`]: one seed or many, progress on a terminal, captures of failed runs. Standard output is
+//! the same for the same arguments; standard error has the duration, and progress if standard output is a terminal.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -26,8 +25,8 @@
 //! }
 //! ```
 //!
-//! `cargo run -p PACKAGE -- --seeds 1..=100` runs a hundred seeds. What fails is run once more with a capture of every
-//! segment, which has to be the same run again, and the command that repeats it is printed. [`check`] does so for one
+//! `cargo run -p PACKAGE -- --seeds 1..=100` runs a hundred seeds. A failed one is run once more with a capture of
+//! every segment, which has to be the same run again, and the command that repeats it is printed. [`check`] runs one
 //! seed in a test:
 //!
 //! ```

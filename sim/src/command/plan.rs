@@ -1,4 +1,4 @@
-//! What is to be run, and how it is repeated.
+//! The runs to do, and the commands that repeat them.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
-//! Questions to the internet's late server, and pings: what shows how long a mapping lives.
+//! Datagrams to the internet's late server, and pings: they test how long a mapping lives.
 //!
-//! Every asker uses the same ports, so that mappings of several cannot all keep theirs. After a question
-//! its socket is silent until the last answer is over: nothing else holds the mapping.
+//! Every asker uses the same ports, so that the mappings of several cannot all preserve theirs. After a datagram its
+//! socket is silent until the last answer: only the datagram keeps the mapping alive.
 
 use std::ops::Range;
 use std::time::Duration;

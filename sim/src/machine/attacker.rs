@@ -1,6 +1,6 @@
-//! A machine on the WAN that means no good: it scans the gateway's ports, sends it packets that claim to
-//! come from the LAN or want to go there, and puts segments into others' connections, of which it knows
-//! everything but the sequence numbers. Its frames are made by etherparse.
+//! An attacker on the WAN: it scans the gateway's ports, sends packets with forged LAN addresses or to LAN addresses,
+//! and injects segments into other hosts' connections, of which it knows everything but the sequence numbers. It makes
+//! its frames with etherparse.
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! Fetching pages: one connection each, and every octet compared.
+//! Fetching pages: one connection for each, with every octet compared.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

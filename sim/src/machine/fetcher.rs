@@ -1,5 +1,5 @@
-//! A user of the office who fetches mail by POP3, deletes some of it, and now and then hangs up instead of saying
-//! QUIT. Or leaves it on the server, and fetches what has a name that is new.
+//! A user of the office who fetches mail by POP3 and deletes some of it, or leaves it on the server and fetches
+//! messages with a new UIDL, and now and then disconnects without QUIT.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Frames made by hand, by etherparse: what the attackers send.
+//! The attackers' frames, made by hand with etherparse.
 
 use std::net::Ipv4Addr;
 

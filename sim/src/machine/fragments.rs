@@ -1,4 +1,4 @@
-//! Packets in fragments: cut by hand, and put together again. (RFC 791, section 3.2)
+//! Fragments: packets are fragmented and reassembled by hand. (RFC 791, section 3.2)
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -1,9 +1,9 @@
-//! A visitor's phone, which comes and goes: it gives its address back or leaves without a word, asks for the address
-//! that it had, for one of another network or for one that it never had, declines what it is given, and changes its
-//! hardware address and its name. Its DHCP client is written here, with dhcproto's codec.
+//! A visitor's phone, which comes and goes: it releases its address or leaves without a RELEASE, requests its former
+//! address, one of another network or one that it never had, declines its address, and changes its hardware address and
+//! its name. Its DHCP client is written here, with dhcproto's codec.
 //!
-//! While it has an address it asks the gateway for its own name and for the name of its address, so that
-//! `names-true` sees what they are.
+//! While it has an address it queries the gateway for its own name and for the name of its address, for the checker
+//! `names-true`.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -1,18 +1,18 @@
 //! The provider and the internet behind it, as one machine: the WAN's router, and behind it a list of servers.
 //!
-//! It has all their addresses, so that a packet to any of them goes through the router as far as the gateway can
-//! tell. What a server is, [`server`] tells. Those that are always there:
+//! It has all their addresses, so that for the gateway a packet to any of them goes through the router. [`server`]
+//! describes the interface of a server. Those that always exist:
 //!
-//! | name | where | what |
+//! | name | address | purpose |
 //! | --- | --- | --- |
-//! | `dhcp` | the router, UDP 67 | gives the customer its address |
+//! | `dhcp` | the router, UDP 67 | assigns the customer its address |
 //! | `names` | the resolvers and authorities, UDP and TCP 53 | names; its faults are [`DnsMood`]s |
 //! | `web` | [`WEB_ADDRESSES`], TCP 80 | pages |
-//! | `chat` | [`CHAT_ADDRESS`], TCP 7 | every octet comes back |
-//! | `late` | [`CHAT_ADDRESS`], UDP 9000 | answers when it is told to |
+//! | `chat` | [`CHAT_ADDRESS`], TCP 7 | echoes every octet |
+//! | `late` | [`CHAT_ADDRESS`], UDP 9000 | answers at the requested time |
 //!
-//! Between the provider's router and the servers there are others (`internet/routers.rs`), of which the last has a link
-//! with a small MTU. Behind that one, [`REFLECTOR_ADDRESS`] says back every datagram and ping, in fragments too.
+//! Between the provider's router and the servers there are others (`internet/routers.rs`), the last of which has a link
+//! with a small MTU. Behind that one, [`REFLECTOR_ADDRESS`] echoes every datagram and ping, in fragments too.
 //!
 //! To add one, write a file with a [`Server`] and a line in [`Internet::new`]; a scenario adds its own with
 //! [`Office::server`](crate::scenario::Office::server). The faults of the machine as a whole are renumbering and

@@ -1,5 +1,5 @@
-//! A mail server elsewhere: it takes mail for its domains, as well or badly as its [`Manner`] has it, and writes down
-//! what it took. (RFC 5321)
+//! A remote mail server: it accepts mail for its domains, as well or badly as its [`Manner`] defines, and records it.
+//! (RFC 5321)
 
 mod manner;
 mod session;

@@ -1,5 +1,5 @@
-//! Somebody who sends mail to users of the office, and by it to others, one message after the other, and writes down
-//! what was taken.
+//! A client that sends mail to users of the office, and through it to others, one message after the other, and records
+//! the replies.
 
 pub(super) mod draft;
 

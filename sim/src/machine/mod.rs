@@ -1,16 +1,16 @@
 //! The machines of the simulated world. They speak Ethernet, ARP, IP, UDP and TCP themselves, over
 //! smoltcp or with frames made by etherparse; nothing of the product's codecs or clients is in them.
 //!
-//! A machine has one network card and is a [`Machine`]; [`stack`] is a TCP/IP for those that want one. It is given
-//! the frames that reach its card, may send some each time it is polled, and says when it wants to be polled next.
-//! A run repeats exactly, so a machine
+//! A machine has one network card and is a [`Machine`]; [`stack`] is an optional TCP/IP. Its inputs are the frames that
+//! reach its card; each time it is polled it may send some, and it returns when it wants to be polled next. For a
+//! reproducible run, a machine
 //!
-//! - knows the time from `now` alone, and has no clock;
-//! - draws from a generator that it makes of the seed it is given, such as `StdRng::seed_from_u64(seed)`;
-//! - keeps nothing in a table with a random order: `BTreeMap`, not `HashMap`;
-//! - bounds what it keeps: everything that comes in may come from a peer that is broken.
+//! - has no clock: `now` is its only time;
+//! - draws from a generator that it makes of its seed, such as `StdRng::seed_from_u64(seed)`;
+//! - has no table with a random order: `BTreeMap`, not `HashMap`;
+//! - bounds its state: all input may come from a broken peer.
 //!
-//! A machine that says "hello" once a second in an Ethernet frame of a local experiment, and counts what it hears:
+//! A machine that says "hello" once a second in an Ethernet frame of a local experiment, and counts the answers:
 //!
 //! ```
 //! use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! A mailbox elsewhere, which the gateway fetches for a user: a POP3 server with one account, to which mail comes as
-//! long as the run takes. Until all faults end it breaks off now and then. (RFC 1939)
+//! A remote mailbox, which the gateway polls for a user: a POP3 server with one account, to which mail comes during the
+//! whole run. Until all faults end it disconnects now and then. (RFC 1939)
 
 mod session;
 

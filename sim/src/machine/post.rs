@@ -1,8 +1,8 @@
-//! The books of all who send mail in a run: what each message is, who is to have it, and what its sender was told.
-//! A copy of a message is called by the mailbox that it is for, or by its address elsewhere.
+//! The records of all senders of mail in a run: each message, its receivers, and the replies to its sender. A copy of a
+//! message is identified by its mailbox, or by its remote address.
 //!
-//! Senders write them and checkers read them. What a checker knows of mail comes from here and from the disk, as
-//! neither what goes through TLS nor what lies in an inbox can be seen on the wire.
+//! Senders write them and checkers read them. The checkers' knowledge of mail comes from here and from the disk, as
+//! neither TLS nor an inbox can be observed on the wire.
 
 mod elsewhere;
 mod harm;

@@ -1,11 +1,11 @@
-//! A host of the office that looks at the way to the internet itself: it traces the routers, looks for the longest
-//! packet that passes, and sends packets in fragments. Its frames are made by etherparse, and every prober uses the
-//! same ports, of both ranges and parities.
+//! A host of the office that examines the path to the internet: it traces the routers, looks for the path MTU, and
+//! sends fragments. It makes its frames with etherparse, and every prober uses the same ports, of both ranges and
+//! parities.
 //!
-//! It takes turns. A trace is datagrams, pings or SYNs with 1, 2 and more hops; whoever does not forward one tells so.
-//! A packet that may not be fragmented is as long as the cable takes, and shorter once a router says what passes. What
-//! goes in fragments goes in any order. An error counts if it quotes what was sent. Now and then it asks and does not
-//! wait: what is answered then, it refuses with an error of its own.
+//! It alternates. A trace is datagrams, pings or SYNs with 1, 2 and more hops; a router that does not forward one sends
+//! an error. A packet that must not be fragmented is as long as the cable's MTU, and shorter after an error with a
+//! next-hop MTU. Fragments go in any order. An error counts if it quotes the sent packet. Now and then it sends a
+//! request without waiting, and rejects the answer with an error of its own.
 
 use std::collections::BTreeSet;
 use std::fmt;

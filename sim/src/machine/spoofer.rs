@@ -1,6 +1,5 @@
-//! A machine on the LAN that means no good: it says that others' addresses are its own, sends in their name,
-//! has taken addresses of the pool by hand, or asks for more than its share of what the gateway has. Its frames
-//! are made by etherparse.
+//! An attacker on the LAN: it claims other hosts' addresses, forges their packets, uses addresses of the pool
+//! statically, or requests more than its share of the gateway's resources. It makes its frames with etherparse.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;

@@ -1,5 +1,5 @@
-//! Questions for a machine's own name over TCP, one connection each: what shows that the gateway's services take
-//! connections. The gateway knows the answer without asking anybody.
+//! Queries for a machine's own name over TCP, one connection for each: they test that the gateway's services accept
+//! connections. The gateway answers without an upstream query.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

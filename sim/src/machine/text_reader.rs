@@ -1,5 +1,5 @@
-//! Somebody on the LAN who asks for long texts: first over UDP, where the answer has no room, and then over TCP. Every
-//! octet is compared.
+//! A client on the LAN that queries long texts: first over UDP, where the answer does not fit, and then over TCP. It
+//! compares every octet.
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -1,4 +1,4 @@
-//! Questions for the time. The packets are made and read octet by octet here.
+//! NTP requests. The packets are parsed and made octet by octet here.
 //!
 //! Mostly a question is a client's of some version of NTP, now and then a peer's, or with something behind its header, and
 //! now and then one that nobody answers.

@@ -1,11 +1,11 @@
-//! TLS of the simulated machines: rustls between what a machine says and what goes over its connection.
+//! TLS of the simulated machines: rustls between a machine and its connection.
 //!
-//! A [`Channel`] is in clear until one of the sides begins TLS on it. Randomness, keys and certificates are drawn from
-//! the machine's seed, and certificates are judged by the simulated time, so that a handshake is the same octets for
-//! the same seed.
+//! A [`Channel`] is in clear until one side begins TLS. Randomness, keys and certificates come from the machine's seed,
+//! and the simulated time decides on the validity of certificates, so that a handshake has the same octets for the same
+//! seed.
 //!
-//! A [`TlsServer`] has a certificate that nobody has signed, as many mail servers do. A [`TlsClient`] believes the
-//! office's own authority and nobody else, once its user has installed that: what `gatepost tls ca` prints.
+//! A [`TlsServer`] has a self-signed certificate, as many mail servers do. A [`TlsClient`] trusts only the office's own
+//! authority, once its user has installed it: the output of `gatepost tls ca`.
 
 use std::cell::OnceCell;
 use std::io::{Read, Write};

@@ -1,4 +1,4 @@
-//! Somebody on the WAN who visits a server of the office's: through a forward, or as the default machine.
+//! A host on the WAN that connects to a server of the office: through a forward, or as the default machine.
 
 use std::fmt;
 use std::net::Ipv4Addr;

@@ -1,4 +1,4 @@
-//! What can happen to an office.
+//! The events of an office.
 
 use std::any::Any;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The scenarios that have a name.
+//! The named scenarios.
 
 mod attacks;
 mod floods;

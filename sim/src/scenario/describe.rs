@@ -1,4 +1,4 @@
-//! What was chosen for an office, for people.
+//! The description of a random office, for people.
 
 use std::fmt::Write as _;
 

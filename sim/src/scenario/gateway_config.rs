@@ -1,7 +1,7 @@
-//! The gateway's file, as an office asks for it.
+//! The gateway's configuration file for an office.
 //!
-//! What the office is (mode, ports, networks, reservations, forwards) is merged with what the scenario says in
-//! [`Office::config`]: a table of the same name is one table, where the scenario's keys win; lists of tables are
+//! The office's choices (mode, ports, networks, reservations, forwards) are merged with the scenario's
+//! [`Office::config`]: tables of the same name are merged, and the scenario's keys take precedence; lists of tables are
 //! joined.
 
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! What follows from what was chosen for an office: who is where, and with which address and cable.
+//! The consequences of an office's choices: the place, address and cable of each machine.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Mail in an office: its users and aliases, who sends to them, and the servers of those to whom the office sends.
+//! Mail in an office: its users and aliases, its senders, and the remote servers.
 
 use std::cell::RefCell;
 use std::panic::Location;

@@ -1,7 +1,6 @@
-//! Who is there: every machine of an office by its name, with its part in it and where it is plugged in.
+//! The members: every machine of an office by its name, with its role and its segment.
 //!
-//! What names can be used in a scenario, which cable is whose, and which machines a world is made of all follow
-//! from this one list.
+//! The names in scenarios, the cables of machines, and the machines of a world all follow from this one list.
 
 use super::office::Office;
 

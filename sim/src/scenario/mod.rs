@@ -1,8 +1,8 @@
-//! How to write a scenario, and all words for it.
+//! How to write a scenario, and all of its elements.
 //!
-//! A scenario is an [`Office`]: who is there, what happens at which time, and what is expected in the end. Around the
-//! production gateway stand PCs, a spoofer, the provider with the internet, an attacker and a visitor. What every
-//! gateway promises is watched all the time by the [`checkers`](crate::checkers).
+//! A scenario is an [`Office`]: its machines, timed events, and expectations at the end. Around the production gateway
+//! are PCs, a spoofer, the provider with the internet, an attacker and a visitor. The [`checkers`](crate::checkers)
+//! verify the promises of every gateway during the whole run.
 //!
 //! ```
 //! use std::time::Duration;
@@ -25,29 +25,29 @@
 //!
 //! # Names
 //!
-//! | name | what |
+//! | name | meaning |
 //! | --- | --- |
 //! | `pc-0` and so on | the PCs; `pcs` for the cables of all |
 //! | `lan0` and so on, `wan` | the gateway's ports; `lan` for the cables of all of the former |
 //! | `spoofer` | on the LAN |
-//! | `prober-0` and so on | hosts that [look at the way outside](Office::probing), on the LAN |
+//! | `prober-0` and so on | hosts that [examine the path outside](Office::probing), on the LAN |
 //! | `internet`, `attacker`, `visitor` | on the WAN |
 //! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |
-//! | `mx-0` and so on, `pop` | [mail servers](Office::mail_servers), with TLS or without, and a [mailbox](Office::polling) elsewhere |
+//! | `mx-0` and so on, `pop` | [mail servers](Office::mail_servers), with TLS or without, and a remote [mailbox](Office::polling) |
 //! | `resolver-0`, `resolver-1`, `resolvers`, `a.root` and so on, `authorities` | name servers, for [`dns_of`] |
 //!
-//! A name that does not exist, a number that cannot be and a time after the end are refused before anything runs, with
-//! the line of the scenario to change.
+//! A name that does not exist, an invalid number and a time after the end are rejected before the run, with the line of
+//! the scenario to change.
 //!
-//! # Machines, servers and checkers of one's own
+//! # Own machines, servers and checkers
 //!
 //! - [`Office::machine`] plugs a [`Machine`](crate::machine::Machine) into the LAN or the WAN.
 //! - [`Office::server`] puts a [`Server`](crate::machine::internet::server::Server) behind the provider's router.
-//! - [`Office::checker`] watches one more promise, as a [`Checker`](crate::checkers::Checker).
-//! - [`act`] does something to a machine or a server at a time; other actions take own names as they take others:
-//!   [`link`], [`replug`], [`sleep`], [`partition`], [`frame`]. [`calm`] ends the faults of all, and has
-//!   [`Machine::calm`](crate::machine::Machine::calm) end those of one's own.
-//! - [`Account::record`] has what each has to tell in the end, as the type that it is.
+//! - [`Office::checker`] adds a promise, as a [`Checker`](crate::checkers::Checker).
+//! - [`act`] acts on a machine or a server at a time; other actions accept own names like others: [`link`], [`replug`],
+//!   [`sleep`], [`partition`], [`frame`]. [`calm`] ends all faults, including those of own machines by
+//!   [`Machine::calm`](crate::machine::Machine::calm).
+//! - [`Account::record`] returns the record of each at the end, with its own type.
 //!
 //! A host that says a word every second, a server that says it back, and a promise about both:
 //!
@@ -160,13 +160,13 @@
 //! assert_eq!(rude.violations[0].checker, "polite");
 //! ```
 //!
-//! # What repeats
+//! # Reproducibility
 //!
 //! The same office with the same seed is the same run, to the octet and the microsecond, and [`Outcome::trace_hash`]
-//! shows it, as long as machines, servers and checkers keep to what [`machine`](crate::machine) says of them. One more
-//! machine or server draws its seed after all others: the others' luck stays.
+//! proves it, as long as machines, servers and checkers follow the rules of [`machine`](crate::machine). An additional
+//! machine or server draws its seed after all others, so that the others' random choices stay.
 //!
-//! # A crate of one's own
+//! # An own crate
 //!
 //! A crate with scenarios depends on `gatepost-sim` and `gatepost-ground`, lists its scenarios in a [`Catalog`], and
 //! has a command line of its own with [`command::main`](crate::command::main), whose `--seeds` runs many and whose

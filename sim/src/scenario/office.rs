@@ -1,4 +1,4 @@
-//! An office, its provider, and what is to happen to them.
+//! An office, its provider, and its events.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

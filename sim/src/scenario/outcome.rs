@@ -1,4 +1,4 @@
-//! What a run came to: the promises that were watched, the expectations, and what every machine has to tell.
+//! The outcome of a run: the promises, the expectations, and every machine's record.
 //!
 //! ```
 //! use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What a scenario adds of its own: machines, servers of the internet, checkers, and what happens to them.
+//! A scenario's own parts: machines, servers of the internet, checkers, and actions on them.
 
 use std::any::{Any, type_name};
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! What cannot be, in an office, and which line of the scenario to change.
+//! The validation of an office, with the line of the scenario to change.
 
 mod own;
 

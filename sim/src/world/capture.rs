@@ -1,7 +1,7 @@
-//! The capture of a run: every segment an interface, hosts by their names, and what happens as comments.
+//! The capture of a run: every segment is an interface, hosts have their names, and events are comments.
 //!
-//! A comment stands at the first frame after what it tells: an action of the scenario, or a promise that was
-//! broken. The names of PCs are written when the gateway acknowledges their leases, before they use them.
+//! A comment is at the first frame after its event: an action of the scenario, or a violation. The names of PCs are
+//! written when the gateway acknowledges their leases, before they are used.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! The gateway's configuration file, and the wish that a running gateway goes over to it.
+//! The gateway's configuration file, and requests for a reload.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

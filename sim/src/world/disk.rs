@@ -1,23 +1,23 @@
-//! The gateway's disk: it outlives crashes and keeps what was synced. It can fail, be slow, and a power cut can come
-//! in the middle of what it does.
+//! The gateway's disk: it outlives crashes and keeps synced data. It can fail, be slow, and a power cut can come in the
+//! middle of an operation.
 //!
 //! # Theory of operation
 //!
-//! A file has a content that is read, which is the kernel's cache; a content that is durable; and the changes between
-//! the two, in order, which the next sync makes durable: no more of a file is moved than what was written. What a sync
-//! fails to make durable can be zeros in those changes, and is sound in the cache; or it has become durable all the
-//! same. Names are kept apart from files, and are durable or not as well. A power cut leaves of what was not synced
-//! everything, nothing, or a part, whose rest can be zeros; of several changes of names any. Dice of the disk's own
-//! decide. `tests/storage` holds that it leaves whatever a file system can leave that was told what `Files` tells it.
+//! A file has its content in the page cache, its durable content, and the ordered changes between the two, which the
+//! next sync makes durable. A failed sync can leave zeros in those changes while the cache is sound, or have made them
+//! durable all the same. Names are separate from files, and are durable or not as well. A power cut leaves all, none or
+//! a part of the unsynced data, with zeros for the rest; of several changes of names any subset. The disk's own random
+//! generator decides. `tests/storage` verifies that this covers all that a file system can leave after the calls of
+//! `Files`.
 //!
-//! What the gateway does with its disk is in jobs (`world/work.rs`). The power can fail after a job was handed in
-//! and before it has ended: then it has not begun, or is over, or the power fails in the middle of it.
+//! The gateway uses its disk in jobs (`world/work.rs`). The power can fail after a job was submitted and before it has
+//! ended: then the job has not begun, or is done, or is interrupted.
 //!
-//! An octet at rest can flip ([`SimDisk::flip`]): it is durable and read as it is from then on, until it is written
+//! An octet at rest can flip ([`SimDisk::flip`]): durable content and cache have it from then on, until it is written
 //! anew.
 //!
-//! The gateway has power while its `power` is on. Without, the disk does nothing any more: what the
-//! gateway's program still does until its host has crashed leaves no trace.
+//! The gateway has power while its `power` is on. Without power the disk ignores all requests: what the gateway still
+//! does until its host has crashed has no effect.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

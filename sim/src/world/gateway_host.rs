@@ -1,12 +1,12 @@
 //! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs five things side by side: what drives the workers, as the event loops of `gatepost run` do,
-//! but in turn, and each only when its event loop would take a turn; the services; an auditor that asks for the
-//! gateway's reports, as `gatepost show` does, and gives them to the checkers; who tells the gateway that its file has
-//! changed, as `gatepost reload` does; and who asks for pinholes. A crash drops all five at once. turmoil crashes a
-//! host between two ticks; from the instant at which the power fails nothing of what the gateway still does in its tick
-//! gets out.
+//! One turmoil host runs five tasks: the driver of the workers, which takes turns like the event loops of `gatepost
+//! run`, one worker at a time and only when its event loop would take a turn; the services; an auditor that requests
+//! the gateway's reports, as `gatepost show` does, for the checkers; one that requests a reload when the file has
+//! changed, as `gatepost reload` does; and one that requests pinholes. A crash drops all five at once. turmoil crashes
+//! a host between two ticks; from the instant of a power failure nothing that the gateway still does in its tick gets
+//! out.
 
 use std::cell::RefCell;
 use std::net::IpAddr;

@@ -1,4 +1,4 @@
-//! A cable, and everything that can be wrong with it.
+//! A cable with its faults.
 //!
 //! ```
 //! use gatepost_sim::scenario::office;

@@ -1,4 +1,4 @@
-//! What the gateway's mail store holds, as its disk has it.
+//! The content of the gateway's mail store, from its disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

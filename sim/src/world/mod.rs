@@ -1,5 +1,5 @@
-//! What the simulated office is made of below the machines: segments on turmoil's network, impaired
-//! links, the gateway's ports, clock and disk, and the racks that machines are mounted in.
+//! The lower parts of the simulated office: segments on turmoil's network, impaired links, the gateway's ports, clock
+//! and disk, and the racks of machines.
 
 pub(crate) mod capture;
 pub(crate) mod clock;

@@ -1,5 +1,5 @@
-//! Sees everything: every frame on every segment goes into the trace's hash and the capture, every frame
-//! through the gateway's ports and every report of its tables to the checkers.
+//! The observer: passes every frame on every segment to the trace's hash and the capture, and every frame at the
+//! gateway's ports and every report of its tables to the checkers.
 
 use std::cell::RefCell;
 use std::hash::Hasher;

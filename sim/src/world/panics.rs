@@ -1,5 +1,4 @@
-//! Notices panics: one anywhere in a run fails the run, also one in a task that nobody waits for, which
-//! tokio would keep to itself.
+//! Detects panics: one anywhere in a run fails the run, also one in a task without a waiter, which tokio would swallow.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;

@@ -1,4 +1,4 @@
-//! What asks the gateway for pinholes, as a service of its own would.
+//! Requests pinholes from the gateway, as a service would.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

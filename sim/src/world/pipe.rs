@@ -1,14 +1,14 @@
-//! A cable in use: the frames in it, and what becomes of them.
+//! A cable in use: the frames in it, and their fates.
 //!
 //! # Theory of operation
 //!
-//! A [`Link`] says what is wrong; a [`Pipe`] is one direction of one machine's cable and does it to
-//! the frames that pass. A frame that is pushed is lost, or waits in the pipe until it is due, once or
-//! (duplicated) twice. All dice are the pipe's own: they come from the run's seed and the pipe's name, so
-//! that one link's traffic does not change another's luck.
+//! A [`Link`] defines the faults; a [`Pipe`] is one direction of one machine's cable and applies them to frames. A
+//! pushed frame is lost, or waits in the pipe until it is due, once or (duplicated) twice. The pipe has a random
+//! generator of its own, seeded from the run's seed and the pipe's name, so that one link's traffic does not change
+//! another's faults.
 //!
-//! Order is kept, jitter or not, except for frames that reordering picks. A pipe with a rate sends
-//! one frame after the other, and drops what finds its queue full.
+//! The order is preserved, with jitter or without, except for frames that reordering selects. A pipe with a rate sends
+//! one frame after the other, and drops frames if its queue is full.
 
 use std::collections::BTreeMap;
 use std::hash::Hasher;

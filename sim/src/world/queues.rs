@@ -1,9 +1,9 @@
 //! The queues of a simulated port, one for each worker.
 //!
-//! As a TAP device of Linux does it, a flow's frames all come to one queue, in both directions the same, by a hash of
-//! its ends; fragments and what is neither TCP nor UDP by their addresses. The kernel learns at times that another
-//! queue suits a flow better. Here the hash changes at random instants: so most frames come to a worker that does not
-//! own them, and flows change over in the middle of everything.
+//! As in a TAP device of Linux, a hash of a flow's endpoints selects its queue, the same in both directions; for
+//! fragments and other protocols than TCP and UDP a hash of the addresses. At times the kernel moves a flow to another
+//! queue. Here the hash changes at random instants: so most frames come to a worker that does not own them, and flows
+//! move at any time.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::hash::Hasher;

@@ -1,9 +1,8 @@
-//! A rack: one turmoil host that many simulated machines are mounted in, because turmoil's step grows
-//! with the cube of its hosts.
+//! A rack: one turmoil host with many simulated machines, because the cost of turmoil's step grows with the cube of its
+//! hosts.
 //!
-//! Each machine has its own network card, cable and MAC address. Machines of one rack on one segment hear
-//! each other as quickly as those of other hosts: after a tick. Cards are not promiscuous: a frame
-//! for somebody else stops there.
+//! Each machine has its own network card, cable and MAC address. Frames between machines of one rack take as long as
+//! those between hosts: one tick. Cards are not promiscuous: a frame for another machine is dropped.
 
 use std::cell::RefCell;
 use std::mem;

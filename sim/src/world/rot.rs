@@ -1,13 +1,13 @@
-//! Bit rot: octets of the mail store flip on the disk, and what the flipped ones said is the harm that may come of it.
+//! Bit rot: octets of the mail store flip on the disk, and the content of their records may be harmed.
 //!
-//! An octet in a record is for the messages of that record: one that is stored may be lost; one that was deleted or
-//! sent on may be there again, where the record said so. The checkpoint says nothing that the log does not say, so no
-//! message may suffer by it. Records of [`Content::Abort`] are never flipped: a failed sync may have written the
-//! records that an Abort voids ([`DiskMood::LosesWrites`](super::disk::DiskMood::LosesWrites)), so without the Abort
-//! the gateway would keep messages that it has refused, and nobody could know which.
+//! An octet in a record harms the messages of that record: a stored one may be lost; one that was deleted or forwarded
+//! may be back, if the record said so. The checkpoint repeats the log, so it harms no message. Records of
+//! [`Content::Abort`] are never flipped: a failed sync may have written the records that an Abort voids
+//! ([`DiskMood::LosesWrites`](super::disk::DiskMood::LosesWrites)), so without the Abort the gateway would keep
+//! messages that it has rejected, and the checker could not know which.
 //!
-//! What a mailbox is stands in the log and in the checkpoint. [`Rot`] flips an octet of a mailbox's record in the log,
-//! or octets of the checkpoint, never both: of a mailbox that both have lost nobody could know.
+//! The state of a mailbox is in the log and in the checkpoint. [`Rot`] flips an octet of a mailbox's record in the log,
+//! or octets of the checkpoint, never both: then the mailbox would be lost.
 
 use std::collections::BTreeMap;
 

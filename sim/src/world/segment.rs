@@ -1,9 +1,9 @@
-//! A virtual Ethernet segment: a UDP port on turmoil's network. Plugging in is binding it, a frame is a
-//! datagram to everybody else who is plugged in.
+//! A virtual Ethernet segment: a UDP port on turmoil's network. Plugging in is binding it, a frame is a datagram to all
+//! other members.
 //!
-//! Frames go to each member by its address rather than to the broadcast address: turmoil would hand the
-//! sender its own copy too, at the cost of a task for each. turmoil's latency is one tick, fixed; what else
-//! can happen to a frame happens in the [`Nic`](super::pipe::Nic)s.
+//! Frames go to each member by its address rather than to the broadcast address: turmoil would deliver the sender its
+//! own copy too, at the cost of a task for each. turmoil's latency is one tick, fixed; all faults happen in the
+//! [`Nic`](super::pipe::Nic)s.
 
 use std::future::{Future, poll_fn};
 use std::io;

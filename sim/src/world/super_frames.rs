@@ -1,8 +1,8 @@
-//! What a network device does for an operating system: TCP segments that come one after the other are
-//! handed on as one super-frame, and one that is sent is cut into its segments.
+//! The offloads of a network device: consecutive TCP segments are merged into one super-frame, and a sent super-frame
+//! is segmented.
 //!
-//! It is written from the standards and with etherparse, so that the product's own segmentation
-//! ([`gatepost_ground::offload`]) meets another.
+//! It is written from the standards and with etherparse, independently of the product's own segmentation
+//! ([`gatepost_ground::offload`]).
 
 use std::net::Ipv4Addr;
 use std::num::NonZero;

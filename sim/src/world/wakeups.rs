@@ -1,4 +1,4 @@
-//! Who has woken which worker of the gateway, for what drives them.
+//! The pending wake-ups of the gateway's workers, for their driver.
 
 use gatepost::gateway::wakeup::Wakeup;
 use tokio::sync::Notify;

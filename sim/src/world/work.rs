@@ -1,7 +1,7 @@
-//! The gateway's jobs, each of which runs at one instant of the time that it takes.
+//! The gateway's jobs, each of which takes effect at one instant of its duration.
 //!
-//! How long a job takes, and when in that time it has its effect, is drawn from the disk's dice, by the disk's mood. So
-//! jobs overtake one another and whatever else the gateway does, and do so again with the same seed.
+//! The disk's mood and random generator determine the duration, and the instant of the effect. So jobs may overtake
+//! each other and the gateway's other work, reproducibly for the same seed.
 
 use std::future::Future;
 use std::pin::Pin;

@@ -21,7 +21,7 @@ pub struct Dhcp {
     pub pool: (Ipv4Addr, Ipv4Addr),
     /// How long a lease lasts.
     pub lease_secs: u32,
-    /// Whether this is the LAN's only server and may refuse what it does not know.
+    /// Whether this is the LAN's only server, which sends NAKs to unknown clients.
     pub authoritative: bool,
     /// The time servers that clients are told of (RFC 2132, section 8.3), the preferred first; `None`: the gateway, if it
     /// serves the LAN.
@@ -31,14 +31,14 @@ pub struct Dhcp {
 }
 
 impl Dhcp {
-    /// What it goes by, for people.
+    /// The settings in a line for people.
     pub(super) fn summary(&self) -> String {
         let (first, last) = self.pool;
         if self.enabled { format!("{first} to {last}, for {} s", self.lease_secs) } else { "off".to_owned() }
     }
 }
 
-/// How many of the LAN's hosts are given out unless the pool says otherwise.
+/// The number of the LAN's hosts in the pool unless the file defines it.
 const POOL_HOSTS: u32 = 100;
 const LEASE_SECS: u32 = 86_400;
 /// A year. A lease of 2^32 - 1 would never end (RFC 2131, section 3.3), and its address never recirculate.

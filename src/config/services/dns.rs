@@ -20,14 +20,15 @@ pub struct Dns {
     pub enabled: bool,
     /// The name servers to ask, in this order; if empty, those of the WAN's DHCP lease.
     pub upstream: Vec<Ipv4Addr>,
-    /// Whether name servers are asked at all.
+    /// Whether upstream servers are queried at all.
     pub use_upstream: bool,
     /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
 }
 
 impl Dns {
-    /// What it goes by in the office's `domain`, for people. `has_provider`: the provider can name servers to ask.
+    /// The settings in a line for people, with the office's `domain`. `has_provider`: the provider can name upstream
+    /// servers.
     pub(super) fn summary(&self, domain: &str, has_provider: bool) -> String {
         let upstream: Vec<_> = self.upstream.iter().map(ToString::to_string).collect();
         let asks = match self.use_upstream {

@@ -32,7 +32,7 @@ pub use gatepost_services::mail::service::{Authenticity, KeepDays, RelayFrom, Sh
 
 use super::{KINDS, aliases, polled, rules, smarthost};
 
-/// What is known of each of the mail services.
+/// The static descriptions of the mail services.
 pub(super) const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
 
 /// `[mail]`
@@ -42,7 +42,7 @@ pub struct Mail {
     pub enabled: bool,
     /// The server's name.
     pub hostname: String,
-    /// The longest message that is taken, in octets.
+    /// The longest accepted message, in octets.
     pub message_octets_max: u64,
     /// The external programs that judge each message before it is accepted.
     pub judges: Vec<Judge>,
@@ -52,7 +52,7 @@ pub struct Mail {
     pub plaintext_login: bool,
     /// The treatment of mail from outside that fails authentication.
     pub authenticity: Authenticity,
-    /// While the disk has room for fewer octets, no message is taken.
+    /// If the disk's free space is less, in octets, no message is accepted.
     pub disk_reserve: u64,
     /// Where it is served; 0: nowhere.
     pub ports: MailPorts,
@@ -68,20 +68,20 @@ pub struct Mail {
     pub smarthost_login: Option<Login>,
     /// The servers of other domains, by the domains' names in lower case.
     pub routes: BTreeMap<String, MailServer>,
-    /// Mailboxes elsewhere that are polled.
+    /// Polled remote mailboxes.
     pub polled: Vec<Account>,
-    /// What is said of persons' mail.
+    /// The users' rules.
     pub rules: Rules,
-    /// For how many days mail is kept.
+    /// The retention of mail in days.
     pub keep_days: KeepDays,
 }
 
 /// Why there is no mail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Off {
-    /// The reason, in words.
+    /// The reason.
     pub why: &'static str,
-    /// What switches it on.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
@@ -117,7 +117,7 @@ impl MailPorts {
 }
 
 impl Mail {
-    /// Why there is no mail by a configuration of these users; `None` if there is.
+    /// Why mail is disabled with these users; `None` if it is enabled.
     pub(in crate::config) fn off(&self, users: &[User]) -> Option<Off> {
         let off = match users {
             [] => Off {
@@ -129,8 +129,7 @@ impl Mail {
         (!self.enabled).then_some(off)
     }
 
-    /// What it goes by, in lines for people: whose mail is here, and where all other mail goes; how many there are of
-    /// whom and what; where it is served.
+    /// The settings in lines for people: the local domains and users, the route of other mail, and the ports.
     pub(super) fn summary(&self, users: &[User]) -> Vec<String> {
         if let Some(Off { why, .. }) = self.off(users) {
             return vec![format!("off, as {why}")];
@@ -155,8 +154,7 @@ impl Mail {
         ]
     }
 
-    /// Where the service that is called `name` is served under TLS from the start, beside its [port](Self::port_of);
-    /// 0: nowhere.
+    /// The port of the service `name` with implicit TLS, besides its [port](Self::port_of); 0: none.
     pub fn tls_port_of(&self, name: &str) -> u16 {
         if name == SUBMISSION.name { self.ports.submissions } else { 0 }
     }
@@ -315,7 +313,7 @@ pub(super) fn mail_server(
     Ok(MailServer { host: MailHost::Name(name), port })
 }
 
-/// Whether no other server can be there.
+/// Whether the address cannot be a server's.
 fn is_of_no_server(address: Ipv4Addr) -> bool {
     address.is_unspecified() || address.is_multicast() || address.is_broadcast() || address.is_loopback()
 }
@@ -344,7 +342,7 @@ fn read_routes<'a>(
     routes
 }
 
-/// One judge, or a list of them; there is none at an empty text.
+/// One judge, or a list of them; none for an empty text.
 fn judges(node: &Node<'_>, report: &Report) -> Option<Vec<Judge>> {
     match node.get_ref() {
         DeValue::Array(_) => list(JUDGES_MAX, parsed(judge))(node, report),

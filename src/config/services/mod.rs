@@ -1,4 +1,4 @@
-//! The gateway's own services in the file: the section of each, and what is said of all of them.
+//! The gateway's own services in the file: the section of each, and checks across them.
 
 mod aliases;
 mod dhcp;
@@ -61,7 +61,7 @@ pub(super) struct Surroundings<'a, 'file> {
     pub domain: &'a str,
     /// The LAN, unless what was written is wrong.
     pub lan: Option<Ipv4Net>,
-    /// Where it was written that other servers on the LAN are not heard.
+    /// Where the file disables the detection of other DHCP servers on the LAN.
     pub snooping: Option<Span>,
     /// The people of the office.
     pub users: &'a [User],
@@ -129,8 +129,8 @@ impl Services {
         ports.into_iter().filter(|port| *port != 0).map(|port| (Protocol::TCP, port)).collect()
     }
 
-    /// The services, each with what it goes by in the office's `domain`. `has_provider`: there is a provider that tells
-    /// more than the file.
+    /// The services, each with its settings for people, with the office's `domain`. `has_provider`: a provider adds
+    /// settings to the file's.
     pub(super) fn summaries(
         &self,
         domain: &str,
@@ -153,7 +153,7 @@ impl Services {
         names.filter(|_| self.dns.enabled)
     }
 
-    /// What else people want to know of `config`'s services, each with its topic.
+    /// Further settings of `config`'s services for people, each with its topic.
     pub(super) fn details(&self, users: &[User]) -> impl Iterator<Item = (&'static str, String)> + '_ {
         let mail = self.mail.summary(users).into_iter().map(|line| ("mail", line));
         let reserved =

@@ -8,12 +8,12 @@ use crate::config::value::{boolean, integer};
 pub struct Ntp {
     /// Whether the LAN is served.
     pub enabled: bool,
-    /// The stratum while nothing keeps the machine's clock; 0: clients are told that it is unsynchronised.
+    /// The stratum while the machine's clock is not disciplined; 0: clients are told that it is unsynchronised.
     pub local_stratum: u8,
 }
 
 impl Ntp {
-    /// What it goes by, for people.
+    /// The settings in a line for people.
     pub(super) fn summary(&self) -> String {
         match self.local_stratum {
             _ if !self.enabled => "off".to_owned(),

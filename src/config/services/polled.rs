@@ -1,4 +1,4 @@
-//! `[[users.poll]]` and `[[mail.common_mailbox]]`: mailboxes elsewhere.
+//! `[[users.poll]]` and `[[mail.common_mailbox]]`: remote mailboxes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -24,14 +24,14 @@ use crate::config::value::{choice, integer, parsed, quoted, unless_empty};
 const COMMON_MAX: usize = 64;
 /// The most of all together.
 const ALL_MAX: usize = 1024;
-/// The port that begins with TLS. (RFC 8314, section 3.3)
+/// The port with implicit TLS. (RFC 8314, section 3.3)
 const TLS_PORT: u16 = 995;
-/// The longest name of an account, in octets: what the store remembers its messages by has room for it.
+/// The longest name of an account, in octets: it fits into the store's key of remembered messages.
 const USERNAME_OCTETS_MAX: usize = 200;
 const EVERY_SECS: u32 = 300;
 const EXAMPLE: &str = "write a server such as \"pop.isp.example:995\" or \"192.168.1.40:110\"";
 
-/// A mailbox elsewhere, and where it stands.
+/// A remote mailbox with its position in the file.
 struct Written {
     account: Account,
     /// The user's name there, of the configuration.
@@ -39,7 +39,7 @@ struct Written {
     otherwise_to: Option<Span>,
 }
 
-/// What they are judged by.
+/// The context in which they are checked.
 pub(super) struct Around<'a> {
     /// The names by which this server is called, in lower case.
     pub own_names: &'a [String],
@@ -185,7 +185,7 @@ fn username(text: &str) -> Result<String, Problem> {
     Ok(text.to_owned())
 }
 
-/// The path of a file that there has to be.
+/// The path of an existing file.
 fn path(text: &str) -> Result<PathBuf, Problem> {
     if text.is_empty() || text.contains('\0') {
         let what = format!("{} is no path", quoted(text));

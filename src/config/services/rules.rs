@@ -16,16 +16,16 @@ use crate::config::value::{Expected, Node, boolean, integer, parsed, quoted, wro
 
 /// The longest name of a field.
 const FIELD_OCTETS_MAX: usize = 80;
-/// The longest time that mail is kept otherwise than for ever, in days.
+/// The longest finite retention of mail, in days.
 const DAYS_MAX: u32 = 36_500;
-/// The most folders that something is said of.
+/// The most folders with a retention.
 const FOLDERS_MAX: usize = 128;
 
-/// What the file says of rules, and where.
+/// The rules in the file with their positions.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     rules: Vec<Rule>,
-    /// Of each rule, where its address stands.
+    /// The position of each rule's address.
     addresses: Vec<Option<Span>>,
 }
 
@@ -71,7 +71,7 @@ fn read_rule<'a>(
         report.add(span, Problem::new("keep belongs to forward", "remove it"));
         return None;
     }
-    // What depends on something that is wrong cannot be judged.
+    // A check that depends on an invalid value is skipped.
     user.known().and(header.known()).and(contains.known()).and(to.known()).and(from.known())?;
     folder.known().and(forward.known()).and(keep.known()).and(discard.known())?;
     let address = forward.written().map(|(_, span)| span);
@@ -122,7 +122,7 @@ fn field(text: &str) -> Result<String, Problem> {
     Ok(name.to_owned())
 }
 
-/// What is looked for.
+/// The text to match.
 fn sought(text: &str) -> Result<String, Problem> {
     if text.trim().is_empty() {
         return Err(Problem::new("there is nothing to look for", "write a part of what is in the header"));
@@ -145,7 +145,7 @@ fn folder_of(text: &str) -> Result<String, Problem> {
 }
 
 impl Written {
-    /// The rules. What is wrong with where they send mail is reported.
+    /// Checks the rules' addresses, and reports invalid ones.
     pub fn check(self, users: &[User], domains: &[MailDomain], aliases: &Aliases, report: &Report) -> Rules {
         let Self { rules, addresses } = self;
         let directory = Directory::new(users, domains, aliases);
@@ -171,12 +171,12 @@ impl Written {
     }
 }
 
-/// For how many days mail is kept unless the file says otherwise.
+/// The default retention.
 pub(super) fn keep_days_by_default() -> KeepDays {
     KeepDays::from([("inbox".to_owned(), 0), ("junk".to_owned(), 30)])
 }
 
-/// For how many days mail is kept, by folder.
+/// The retention in days, by folder.
 pub(super) fn keep_days(node: &Node<'_>, report: &Report) -> Option<KeepDays> {
     let DeValue::Table(folders) = node.get_ref() else {
         return wrong_type(node, Expected::Table, report);

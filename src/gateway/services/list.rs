@@ -132,7 +132,7 @@ impl List {
         &self.state
     }
 
-    /// The mailboxes elsewhere.
+    /// The polled accounts.
     pub fn polls(&self) -> &Polls<Stack> {
         &self.polls
     }
@@ -143,7 +143,7 @@ impl List {
         self.entries.push(entry);
     }
 
-    /// Gives a whole frame that came in by `port` to the service, or the provider's client, that takes frames of
+    /// Passes a whole frame received by `port` to the service, or the provider's client, that handles frames of
     /// `class`. `false` if it is the host stack's.
     pub fn take_frame(&self, class: LocalClass, port: Option<PortId>, frame: &[u8]) -> bool {
         match class {
@@ -154,19 +154,19 @@ impl List {
         true
     }
 
-    /// Gives the frames for the provider's client to `client` from now on.
+    /// Sets the receiver of frames for the provider's client.
     pub fn set_wan_client(&self, client: Option<inbox::Sender>) {
         self.intake.set_client(client);
     }
 }
 
-/// The name servers that the gateway asks for its clients while it has `addresses`.
+/// The upstream DNS servers while the gateway has `addresses`.
 pub fn name_servers(config: &Config, addresses: &Addresses) -> Vec<IpAddr> {
     if config.services.dns.enabled { upstreams(config).at(addresses) } else { Vec::new() }
 }
 
-/// The gateway hands out itself as router and name server, but in [`Mode::LanOnly`], where it is a host
-/// like others, what the administrator has set.
+/// The gateway advertises itself as router and name server, except in [`Mode::LanOnly`], where it is a host like
+/// others: then the configured ones.
 fn dhcp_settings(config: &Config) -> dhcp::Settings {
     let is_lan_only = config.mode == Mode::LanOnly;
     let name_servers = match &config.services.dns.upstream {
@@ -201,13 +201,13 @@ fn dns_settings(config: &Config) -> dns::Settings {
         hostname: config.system.hostname.clone(),
         records: config.services.dns.records.clone(),
         upstreams: upstreams(config),
-        // A host on a LAN that others run asks their name server, which knows the LAN's private names.
+        // A host on another administrator's LAN uses that LAN's name server, which has private names.
         rebinding_filter: config.mode != Mode::LanOnly,
         on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),
     }
 }
 
-/// Whether the LAN is served time, all of it.
+/// Whether the whole LAN is served by the time server.
 fn tells_time(config: &Config) -> bool {
     let lan = config.lan.address.trunc();
     let admitted = config.access.to(ntp::KIND.name);
@@ -222,11 +222,11 @@ fn ntp_settings(config: &Config) -> ntp::Settings {
     }
 }
 
-/// What the mail service of `kind` is told.
+/// The settings of the mail service `kind`.
 fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
     let mail = config.services.mail.clone();
     mail::Settings {
-        // Programs of this machine are served by that of port 25, wherever it listens.
+        // The service of port 25 serves programs of this machine, wherever it listens.
         enabled: if kind.name == SMTP.name { mail.enabled } else { config.services.is_enabled(kind.name) },
         port: mail.port_of(kind.name),
         tls_port: mail.tls_port_of(kind.name),
@@ -248,7 +248,7 @@ fn mail_settings(config: &Config, kind: &Kind) -> mail::Settings {
     }
 }
 
-/// What the way out for mail is told.
+/// The settings of delivery.
 fn delivery_settings(config: &Config) -> delivery::Settings {
     let mail = config.services.mail.clone();
     let has_common_mailbox =
@@ -263,13 +263,13 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
     }
 }
 
-/// What is told of mailboxes elsewhere.
+/// The settings of polling.
 fn polling_settings(config: &Config) -> poll::Settings {
     let accounts = config.services.mail.polled.clone();
     poll::Settings { mail: mail_settings(config, &poll::KIND), accounts }
 }
 
-/// The name servers that the name service asks: the administrator's, or else the provider's.
+/// The upstream DNS servers: the administrator's, or else the provider's.
 fn upstreams(config: &Config) -> Upstreams {
     match &config.services.dns.upstream[..] {
         _ if !config.services.dns.use_upstream => Upstreams::Nobody,

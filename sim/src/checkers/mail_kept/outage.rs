@@ -1,4 +1,4 @@
-//! The times in which the gateway has no address outside: what waits in its queue is not tried then.
+//! The times in which the gateway has no address outside: queued messages are not tried then.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

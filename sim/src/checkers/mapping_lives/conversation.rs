@@ -1,4 +1,4 @@
-//! What an inside and an outside endpoint have with each other, and how long that lives.
+//! The conversation of an inside and an outside endpoint, and its lifetime.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The hosts of the LAN, as far as the gateway has to ask for them.
+//! The hosts of the LAN that the gateway has to resolve by ARP.
 
 use std::time::Duration;
 

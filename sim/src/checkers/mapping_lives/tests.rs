@@ -1,4 +1,4 @@
-//! What the checker must tell and what it must not.
+//! Violations that the checker must report, and sound behaviour that it must not.
 
 use super::*;
 use crate::checkers::testing::{acknowledgement, arp, config, flow, numbered, packet, passage, segment, udp};

@@ -1,4 +1,4 @@
-//! The lines that one end of a TCP connection says, as they pass a port of the gateway's.
+//! The lines that one end of a TCP connection sends, as they pass a port of the gateway.
 
 use std::collections::BTreeMap;
 

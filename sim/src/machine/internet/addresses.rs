@@ -1,4 +1,4 @@
-//! Where everything on the internet is.
+//! The addresses on the internet.
 
 use std::net::Ipv4Addr;
 

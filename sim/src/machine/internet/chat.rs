@@ -1,4 +1,4 @@
-//! The chat server: every octet comes back.
+//! The chat server, which echoes every octet.
 
 use gatepost_ground::Instant;
 use smoltcp::socket::tcp;

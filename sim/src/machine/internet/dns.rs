@@ -6,9 +6,9 @@
 //!            ──frames────────────────────────────────────▶
 //! ```
 //!
-//! Every server has an address of its own and can be asked over UDP and TCP by packets. The resolvers
-//! ask the authorities the same questions in the same octets, as letters that take [`HOP`] each way
-//! instead of frames: that costs nothing to simulate, and an authority's [`DnsMood`] acts on either.
+//! Every server has an address of its own and answers packets over UDP and TCP. The resolvers send the authorities the
+//! same queries in the same octets, but as messages that take [`HOP`] each way instead of frames: that costs nothing to
+//! simulate, and an authority's [`DnsMood`] affects both.
 
 mod authority;
 mod frontend;

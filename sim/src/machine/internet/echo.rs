@@ -1,5 +1,5 @@
-//! Pings of the internet. smoltcp would answer them by a feature that Cargo would give the gateway's own
-//! stack, too, where the workspace is built as a whole. Frames are read and made by etherparse.
+//! Pings to the internet. smoltcp could answer them, but by a feature that Cargo would enable for the gateway's own
+//! stack, too, when the workspace is built as a whole. Frames are parsed and made with etherparse.
 
 use etherparse::{IcmpEchoHeader, Icmpv4Type, NetSlice, PacketBuilder, SlicedPacket, TransportSlice};
 

@@ -1,5 +1,5 @@
-//! A server that answers when it is told to: once and late, or again and again without hearing anything.
-//! What it is asked is [`ask`]'s; every datagram of its carries the question's number.
+//! A server that answers at the requested time: once and late, or repeatedly without further packets. Its requests are
+//! those of [`ask`]; every answer carries the number of its request.
 
 use std::net::SocketAddrV4;
 use std::time::Duration;

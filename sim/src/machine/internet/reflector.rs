@@ -1,5 +1,5 @@
-//! A host that says back every datagram to its port and every ping, in fragments where they came in fragments. Frames
-//! are read and made by etherparse: smoltcp puts nothing together that is longer than a frame.
+//! A host that echoes every datagram to its port and every ping, in fragments if they came in fragments. Frames are
+//! parsed and made with etherparse: smoltcp does not reassemble packets that are longer than a frame.
 
 use std::net::Ipv4Addr;
 

@@ -1,5 +1,5 @@
-//! The routers between the office and the servers: each takes a hop, and a link behind the last one carries only short
-//! packets. What they do not forward they tell its sender, and quote each as much as is usual somewhere.
+//! The routers between the office and the servers: each decrements the TTL, and a link behind the last one has a small
+//! MTU. Packets that they do not forward cause ICMP errors, with quotes of the different lengths that are usual.
 
 use std::net::Ipv4Addr;
 

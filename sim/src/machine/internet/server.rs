@@ -1,10 +1,10 @@
-//! A server of the internet: what it is asked over UDP and TCP, and what it answers.
+//! A server of the internet: its requests over UDP and TCP, and its answers.
 //!
-//! The internet is a list of servers. Each has a name, addresses and ports, and what it says is a [`Server`]. The
+//! The internet is a list of servers. Each has a name, addresses and ports, and a [`Server`] that answers. The
 //! internet's machine ([`Internet`](super::Internet)) has the network card, ARP, IP, TCP and the sockets for all of
 //! them; a server sees datagrams and connections of its own addresses and ports, through a [`Wire`].
 //!
-//! A server that answers every datagram with its length, and can be told to fall silent:
+//! A server that answers every datagram with its length, and can be silenced:
 //!
 //! ```
 //! use gatepost_ground::Instant;

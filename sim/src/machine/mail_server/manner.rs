@@ -1,4 +1,4 @@
-//! What a mail server is like.
+//! The behaviour of a mail server.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A message as its sender makes it: marked, and with what is hard to send.
+//! A sender's message: marked, and with content that is hard to transmit.
 
 use std::fmt::Write as _;
 use std::ops::RangeInclusive;

@@ -1,4 +1,4 @@
-//! What a PC has to tell in the end.
+//! A PC's record of its activities.
 
 use std::fmt;
 

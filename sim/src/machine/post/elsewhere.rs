@@ -1,9 +1,9 @@
-//! What the books say of mail for other domains: what servers elsewhere have of it, and what its senders were told.
+//! The records of mail for other domains: the messages that remote servers have, and the replies to their senders.
 //!
-//! Servers elsewhere write what they take. The gateway may send a message once more if it cannot know that it was
-//! taken: the reply was lost, or the power failed between the reply and the disk. It says QUIT only once the outcome is
-//! durable, so what a server took before a QUIT is [confirmed](Arrived::confirmed), and never comes again. (RFC 5321,
-//! section 6.1)
+//! Remote servers record the messages that they accept. The gateway may send a message once more if it cannot know that
+//! it was accepted: the reply was lost, or the power failed between the reply and the disk. It sends QUIT only once the
+//! outcome is durable, so a message accepted before a QUIT is [confirmed](Arrived::confirmed), and never comes again.
+//! (RFC 5321, section 6.1)
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,4 @@
-//! What the books say of octets that have flipped on the gateway's disk: which messages may suffer by that. Of all
-//! others nothing changes.
+//! The records of flipped octets on the gateway's disk: the messages that they may affect. No others change.
 
 use std::collections::BTreeSet;
 

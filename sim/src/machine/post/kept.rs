@@ -1,4 +1,4 @@
-//! What the books say of users who leave their mail on the server: what they have fetched because its name was new.
+//! The records of users who leave their mail on the server: the messages that they fetched because of a new UIDL.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Scenarios in which somebody means no good.
+//! Scenarios with an attacker.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -1,4 +1,4 @@
-//! Scenarios in which one machine asks for more than its share.
+//! Scenarios in which one machine requests more than its share.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Scenarios in which name servers do not do what they should.
+//! Scenarios with misbehaving name servers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Scenarios about the time that the gateway tells.
+//! Scenarios of the time server.
 
 use gatepost_services::clock::LeapSecond;
 

@@ -1,4 +1,4 @@
-//! One machine on the LAN asks for more than its share.
+//! Floods: one machine on the LAN requests more than its share.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! Cables that are worse than they should be.
+//! Bad cables.
 
 use std::ops::RangeInclusive;
 

@@ -1,9 +1,9 @@
-//! The random office: everything is picked by the seed.
+//! The random office: the seed determines everything.
 //!
-//! It has two phases. In the first, faults come and go while the checkers watch. Then all faults end, and
-//! within [`SETTLING`] of simulated time everything must work again: every PC has an address, and has
-//! looked up a name and fetched a page since, or a colleague's name where there is no internet. A seed
-//! leaves many features out, on purpose: bugs hide where one fault covers up for another.
+//! A run has two phases. In the first, faults come and go while the checkers watch. Then all faults end, and within
+//! [`SETTLING`] of simulated time everything must work again: every PC has an address, and has resolved a name and
+//! fetched a page since, or a colleague's name where there is no internet. A seed leaves many features out, on purpose:
+//! bugs hide where one fault covers up for another.
 
 mod config;
 mod faults;

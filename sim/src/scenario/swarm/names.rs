@@ -1,4 +1,4 @@
-//! What goes wrong with the internet's names.
+//! The faults of the internet's names.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A provider's DHCP server that is of no use for a while.
+//! A provider's DHCP server that fails for a while.
 
 use std::time::Duration;
 

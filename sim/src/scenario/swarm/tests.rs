@@ -1,4 +1,4 @@
-//! What seeds come to: no kind of fault is left out by hundreds of them.
+//! The coverage of seeds: no kind of fault is missing in hundreds of them.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The time that PCs ask for, and what becomes of the gateway's clock.
+//! The PCs' NTP requests, and the faults of the gateway's clock.
 
 use gatepost_services::clock::LeapSecond;
 use rand::RngExt;

@@ -1,4 +1,4 @@
-//! What cannot be of a scenario's own machines and servers.
+//! The validation of a scenario's own machines and servers.
 
 use crate::machine::internet::INTERNET;
 use crate::mistake::{Line, Mistake};

@@ -1,4 +1,4 @@
-//! What happens to a world.
+//! The events of a world.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::atomic::Ordering;

@@ -1,4 +1,4 @@
-//! Puts a world together on turmoil, and lets its time pass.
+//! Builds a world on turmoil, and runs it.
 
 mod act;
 mod machines;

@@ -1,4 +1,4 @@
-//! Who has which address: what captures call hosts.
+//! The hosts' addresses and names for captures.
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! Which segment is which.
+//! The indexes of segments.
 
 use crate::scenario::office::Office;
 use crate::world::segment::SegmentId;

@@ -1,4 +1,4 @@
-//! What an authoritative name server answers. (RFC 1034, section 4.3.2)
+//! The answers of an authoritative name server. (RFC 1034, section 4.3.2)
 
 use std::net::Ipv4Addr;
 

@@ -1,4 +1,4 @@
-//! How packets reach the name servers: a message in each datagram, or on a connection each after its length.
+//! The transport of the name servers: a message in each datagram, or on a connection each after its length.
 
 use std::collections::BTreeMap;
 

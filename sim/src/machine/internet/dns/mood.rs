@@ -1,4 +1,4 @@
-//! What it is like to ask a name server.
+//! The behaviour of a name server.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

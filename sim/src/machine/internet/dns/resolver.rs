@@ -1,14 +1,13 @@
-//! A recursive resolver: walks the tree from the root for whoever asks it. (RFC 1034, section 5.3.3)
+//! A recursive resolver: it walks the tree from the root. (RFC 1034, section 5.3.3)
 //!
 //! # Theory of operation
 //!
-//! The cache is all that it knows: each step looks into it for what is wanted, and if that is not there
-//! asks the name servers of the deepest zone that it knows above the name. What an answer brings goes into
-//! the cache, and the step is taken again. The address of a name server that came without glue is wanted in
-//! turn, on top of what is wanted already.
+//! The cache is its only knowledge: each step looks up the wanted name in it, and if it is not there queries the name
+//! servers of the deepest known zone above the name. The answer goes into the cache, and the step is repeated. The
+//! address of a name server without glue is looked up in turn, on a stack of wanted names.
 //!
-//! From an answer it takes what the servers of that zone have to say: records of the very name that was
-//! asked for, delegations on the way to it, and addresses below the zone.
+//! From an answer it uses what the servers of that zone are authoritative for: records of the queried name, delegations
+//! towards it, and addresses below the zone.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

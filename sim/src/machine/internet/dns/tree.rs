@@ -1,4 +1,4 @@
-//! The tree of names: what is true on the internet, and what was.
+//! The tree of names: the present and the former truth on the internet.
 //!
 //! ```text
 //! .                     a.root  b.root
@@ -12,11 +12,11 @@
 //!    └─ 18.198          ns-0.example.net  ns-1.example.net     the web servers' names
 //! ```
 //!
-//! Every record is held once: the name servers of a zone are the delegation to it, their addresses the
-//! glue. A record that is replaced stays with the time until which it was true, for the checkers.
+//! Every record is held once: the name servers of a zone are the delegation to it, their addresses the glue. A replaced
+//! record stays with the time until which it was true, for the checkers.
 //!
-//! The mail of `post-0.example` goes to `mx-0.example.net`, and if that cannot take it to `mx-1`; each of the other
-//! domains has the server of its number.
+//! The mail of `post-0.example` goes to `mx-0.example.net`, and if that does not accept it to `mx-1`; each of the other
+//! domains has the server with its number.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;

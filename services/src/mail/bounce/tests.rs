@@ -108,8 +108,7 @@ fn rfc3464_2_and_rfc6522_3_a_notice_has_three_parts() {
     assert_eq!(message, format!("\r\nContent-Type: message/rfc822\r\n\r\n{whole}\r\n"));
 }
 
-/// RFC 5321, section 4.5.5: No sender is told about a message from the null return path; the postmaster is, of
-/// failures.
+/// RFC 5321, section 4.5.5: No sender is told about a message from the null return path; the postmaster is, of failures.
 #[test]
 fn rfc5321_4_5_5_the_postmaster_is_told_of_a_notice_that_failed() {
     for action in [Action::Failed, Action::Delayed, Action::Relayed] {

@@ -422,8 +422,7 @@ fn rfc5321_4_5_3_2_6_while_all_jobs_of_a_next_hop_are_stuck_one_more_goes() {
     assert_eq!(queue.hops.values().map(|state| state.stuck).sum::<usize>(), 0);
 }
 
-/// RFC 5321, section 4.5.4.1: Of a server that does not answer all messages are deferred, and all senders warned in
-/// time.
+/// RFC 5321, section 4.5.4.1: Of a server that does not answer all messages are deferred, and all senders warned in time.
 #[test]
 fn rfc5321_4_5_4_1_entries_of_a_dead_server_share_the_outcome_of_a_try() {
     let messages = 3000;

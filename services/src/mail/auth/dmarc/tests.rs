@@ -164,8 +164,7 @@ fn rfc9989_4_10_1_whose_policy_counts() {
     }
 }
 
-/// RFC 9989, section 4.10.2: Public suffixes and organizations are where records say so, else where the uppermost
-/// record is.
+/// RFC 9989, section 4.10.2: Public suffixes and organizations are where records say so, else where the uppermost record is.
 #[test]
 fn rfc9989_4_10_2_which_domains_are_of_one_organization() {
     let world = [

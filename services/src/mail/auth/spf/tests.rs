@@ -416,8 +416,7 @@ fn rfc7208_7_4_macros_stand_for_what_the_examples_say() {
     }
 }
 
-/// RFC 7208, section 7.3: A name that would be too long loses labels on its left; the client's name is one in the
-/// domain.
+/// RFC 7208, section 7.3: A name that would be too long loses labels on its left; the client's name is one in the domain.
 #[test]
 fn rfc7208_7_3_long_names_are_cut_and_the_client_s_name_is_one_in_the_domain() {
     let local = "a".repeat(60);

@@ -234,8 +234,7 @@ fn mail_of_the_office_is_not_checked() {
     });
 }
 
-/// RFC 7208, section 4.6.4: The time is bounded; what is not known by then is a passing error, and the message is
-/// taken.
+/// RFC 7208, section 4.6.4: The time is bounded; what is not known by then is a passing error, and the message is taken.
 #[test]
 fn rfc7208_4_6_4_a_name_service_that_is_slow_holds_nothing_up() {
     simulate(async {

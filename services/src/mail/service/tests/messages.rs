@@ -84,8 +84,7 @@ fn a_client_is_told_nothing_while_it_is_unknown_whether_its_message_is_kept() {
     });
 }
 
-/// RFC 6409, section 8: A message from the office's own programs gets what it lacks, and one from outside stays as it
-/// is.
+/// RFC 6409, section 8: A message from the office's own programs gets what it lacks, and one from outside stays as it is.
 #[test]
 fn rfc6409_8_a_message_from_the_office_gets_what_it_lacks_and_one_from_outside_stays_as_it_is() {
     simulate(async {

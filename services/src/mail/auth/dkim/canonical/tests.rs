@@ -98,8 +98,7 @@ fn rfc6376_3_4_3_the_simple_form_of_a_body() {
     assert_eq!(empty, "frcCV1k9oG9oKj3dpUqdJg1PxRT2RSN/XKdLCPjaYaY=");
 }
 
-/// RFC 6376, section 3.4.4: The relaxed form of a body has single spaces, and none at the ends of lines; an empty body
-/// is empty.
+/// RFC 6376, section 3.4.4: The relaxed form of a body has single spaces, and none at the ends of lines; an empty body is empty.
 #[test]
 fn rfc6376_3_4_4_the_relaxed_form_of_a_body() {
     for (body, canonical) in [

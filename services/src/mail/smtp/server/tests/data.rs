@@ -99,8 +99,7 @@ fn rfc5321_4_1_1_4_an_end_behind_a_bare_cr_or_lf_is_the_last_thing() {
     }
 }
 
-/// RFC 5321, section 4.1.1.4: A scanner of the office may end lines with LF; what is no end elsewhere is none for it
-/// either.
+/// RFC 5321, section 4.1.1.4: A scanner of the office may end lines with LF; what is no end elsewhere is none for it either.
 #[test]
 fn rfc5321_4_1_1_4_lf_of_the_office_is_mended_and_ends_no_message() {
     let evil = "MAIL FROM:<evil@b.example>\r\nRCPT TO:<bob@office.example>\r\nDATA\r\nhello";

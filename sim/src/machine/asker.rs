@@ -19,7 +19,7 @@ use super::stack::Stack;
 
 const FIRST_PORT: u16 = 40_000;
 const SOCKETS: u16 = 4;
-/// The ports that somebody who asks is seen at outside, unless a colleague has them.
+/// The outside ports of an asker, unless another asker has them.
 pub const ASKING_PORTS: Range<u16> = FIRST_PORT..FIRST_PORT + SOCKETS;
 const PING_ID: u16 = 40_000;
 /// RFC 4787 REQ-5c: answers come well within, right before, right after and long after.
@@ -29,7 +29,7 @@ const STREAM_SECS: u32 = 400;
 const PING_PAUSE_SECS_MAX: u64 = 75;
 const FIRST_WITHIN_SECS: u64 = 30;
 
-/// Somebody who asks questions.
+/// A client of the late server.
 pub struct Asker {
     rng: StdRng,
     sockets: Vec<(SocketHandle, Instant)>,
@@ -61,7 +61,7 @@ impl Asker {
         self.echoes
     }
 
-    /// Listens, and asks what is due. Without an address there is nobody to ask.
+    /// Receives, and sends what is due. Without an address there is no request.
     pub fn work(&mut self, stack: &mut Stack, has_address: bool, now: Instant) {
         for (handle, next_at) in &mut self.sockets {
             let socket = stack.udp(*handle);

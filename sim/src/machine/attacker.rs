@@ -38,7 +38,7 @@ pub enum Shot {
     ToLan(Ipv4Addr),
     /// A datagram that claims to come from a LAN address.
     FromLan(Ipv4Addr),
-    /// An ARP answer that nobody asked for: an address is the attacker's.
+    /// An unsolicited ARP reply: an address is the attacker's.
     Poison(Ipv4Addr),
     /// A packet to the victim's port that claims to come from a server that the victim talks to.
     Forged {
@@ -46,14 +46,14 @@ pub enum Shot {
         server: (Ipv4Addr, u16),
         /// The victim's port.
         port: u16,
-        /// A guess at the numbers that only who sees the packets knows.
+        /// A guess at the sequence numbers, which only an observer of the packets knows.
         guess: u32,
-        /// What it is.
+        /// The kind.
         forgery: Forgery,
     },
 }
 
-/// What a blind attacker forges.
+/// The forgeries of a blind attacker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forgery {
     /// A RST with a guessed sequence number.
@@ -72,7 +72,7 @@ impl Forgery {
     /// Each of them.
     pub const ALL: [Self; 5] = [Self::Reset, Self::Data, Self::Opening, Self::Unreachable, Self::Answer];
 
-    /// Whom the victim talks to.
+    /// The victim's peer.
     fn server(self) -> (Ipv4Addr, u16) {
         match self {
             Self::Answer => (RESOLVER_ADDRESSES[0], DNS_PORT),
@@ -101,7 +101,7 @@ pub struct Attacker {
     record: AttackRecord,
 }
 
-/// What the attacker has to tell in the end.
+/// The attacker's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AttackRecord {
     /// Packets fired.
@@ -177,7 +177,7 @@ impl Attacker {
     }
 }
 
-/// What an ICMP error says of a segment from the victim's port to a server.
+/// The quote in an ICMP error of a segment from the victim's port to a server.
 fn quote(victim: Ipv4Addr, port: u16, (server, to_port): (Ipv4Addr, u16), sequence: u32) -> Vec<u8> {
     let mut packet = Vec::new();
     let segment =

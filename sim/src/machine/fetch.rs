@@ -16,7 +16,7 @@ use super::stack::Stack;
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a connection may take to close before it is forgotten.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest page where nobody says how long, in octets.
+/// The longest page by default, in octets.
 const PAGE_LEN_MAX: u32 = 20_000;
 
 /// A page on its way.
@@ -28,7 +28,7 @@ pub struct Fetch {
     until: Instant,
 }
 
-/// What became of a page.
+/// The outcome of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fetched {
     /// It came whole.
@@ -53,7 +53,7 @@ impl Fetch {
         Some(Self { handle, wanted, got: 0, is_asked: false, until: now + FETCH_TIMEOUT })
     }
 
-    /// Takes what has come. In the end the connection goes to `closing`.
+    /// Receives. At its end the connection goes to `closing`.
     pub fn work(&mut self, stack: &mut Stack, closing: &mut Closing, now: Instant) -> Option<Fetched> {
         let socket = stack.tcp(self.handle);
         if socket.can_send() && !self.is_asked {
@@ -111,7 +111,7 @@ impl Closing {
         self.0.push((handle, now));
     }
 
-    /// Forgets those that have ended or take too long. What they had to say must have gone out.
+    /// Removes finished connections and those that time out. Their last output must have been sent.
     pub fn forget(&mut self, stack: &mut Stack, now: Instant) {
         self.0.retain(|(handle, until)| {
             let state = stack.tcp(*handle).state();
@@ -129,7 +129,7 @@ impl Closing {
     }
 }
 
-/// Somebody who fetches a page from one server again and again.
+/// A client that fetches pages from one server repeatedly.
 pub struct Visits {
     server: (Ipv4Addr, u16),
     every: Duration,

@@ -33,7 +33,7 @@ const REPLY_OCTETS_MAX: usize = 2 << 20;
 /// The most messages that are fetched in a session.
 const MESSAGES_MAX: usize = 8;
 
-/// What becomes of what was fetched.
+/// The handling of fetched messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Habit {
     /// Some of it is deleted, and all is fetched again that is there.
@@ -42,12 +42,12 @@ pub enum Habit {
     Leaves,
 }
 
-/// Somebody who fetches mail, and speaks POP3 to do so. (RFC 1939)
+/// A POP3 client. (RFC 1939)
 pub struct Fetcher {
     user: &'static str,
     password: &'static str,
     habit: Habit,
-    /// The names of what was fetched by somebody who leaves it there.
+    /// The UIDLs of fetched messages that were left on the server.
     known: BTreeSet<String>,
     pause_max: Duration,
     /// `None`: all sessions are in clear.
@@ -63,7 +63,7 @@ pub struct Fetcher {
     account: FetchAccount,
 }
 
-/// What became of somebody's sessions.
+/// The outcomes of a client's sessions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchAccount {
     /// Messages that came whole.
@@ -105,12 +105,12 @@ impl Way {
     const ALL: [Self; 4] = [Self::Clear, Self::Stls, Self::Pop3s, Self::Injecting];
 }
 
-/// What the next reply is to.
+/// The command of the next reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Connect,
     Stls,
-    /// The password of a user whose name was said in clear.
+    /// The password after a user name that was injected in clear.
     Injected,
     User,
     Password,
@@ -157,8 +157,8 @@ enum End {
 }
 
 impl Fetcher {
-    /// The user on the LAN who is `identity`, and fetches with pauses up to `pause_max`, with `tls` under TLS now and
-    /// then. What was done is written down in `post`.
+    /// The user `identity` on the LAN, who fetches with pauses up to `pause_max`, with `tls` under TLS now and then.
+    /// `post` records it.
     pub fn new(
         identity: &Identity,
         (user, password): (&'static str, &'static str),
@@ -306,8 +306,8 @@ impl Fetcher {
                     session.listed.truncate(MESSAGES_MAX);
                     return self.fetch_next();
                 }
-                // The latest, or from some other message on: a mailbox whose latest message is gone gives no number
-                // again.
+                // The latest, or from some other message on: a mailbox whose latest message is gone must not reuse its
+                // number.
                 let last = listed.len().saturating_sub(MESSAGES_MAX);
                 let from = if self.rng.random() { last } else { self.rng.random_range(0..=last) };
                 session.listed = listed.into_iter().skip(from).take(MESSAGES_MAX).collect();
@@ -369,8 +369,8 @@ impl Fetcher {
 }
 
 impl Session {
-    /// The first whole reply in `got`, which is taken away: whether it is `+OK`, and what lines follow, without the
-    /// dots that were added.
+    /// The first complete reply in `got`, which is removed: whether it is `+OK`, and the lines after it, without
+    /// dot-stuffing.
     fn next_reply(&mut self) -> Option<(bool, Vec<u8>)> {
         const END: &[u8] = b"\r\n.\r\n";
         let first = self.got.windows(2).position(|at| at == b"\r\n")?;
@@ -395,7 +395,7 @@ impl Session {
     }
 }
 
-/// A line of the listing: `3 1700000000.17`, a number and what the message is called for ever.
+/// A line of the listing: `3 1700000000.17`, a number and the UIDL.
 fn listed_in(line: &str) -> Option<Listed> {
     let (number, name) = line.split_once(' ')?;
     let (_, uid) = name.split_once('.')?;

@@ -15,7 +15,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use super::internet::DNS_PORT;
 use crate::packet::dhcp_message;
 
-/// The time to live of what is sent.
+/// The time to live of forged packets.
 const TTL: u8 = 64;
 const DHCP_CLIENT_PORT: u16 = 68;
 const DHCP_SERVER_PORT: u16 = 67;
@@ -68,7 +68,7 @@ impl Path {
     }
 }
 
-/// What a name server would answer with `id`: that a site of the internet's has `address`.
+/// A name server's answer with `id`: a site of the internet's has `address`.
 pub fn dns_answer(id: u16, address: Ipv4Addr) -> Vec<u8> {
     let name = Name::from_ascii("site-0.example").expect("a name of letters and digits");
     let mut message = Message::new(id, MessageType::Response, OpCode::Query);
@@ -140,20 +140,20 @@ impl Accepted {
     }
 }
 
-/// What a DHCP client says.
+/// A DHCP client's statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Saying {
     /// It looks for servers.
     Discover,
     /// It wants the address.
     Request,
-    /// Somebody else has the address.
+    /// Another host uses the address.
     Decline,
     /// It gives the address back.
     Release,
 }
 
-/// What a forged DHCP message says of whom.
+/// The content of a forged DHCP message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DhcpClaim {
     /// The hardware address of the frame's sender.
@@ -199,7 +199,7 @@ impl DhcpClaim {
     }
 }
 
-/// What a machine overhears of others' DHCP.
+/// DHCP messages of other hosts that a machine overhears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overheard {
     /// The client asks for an address.

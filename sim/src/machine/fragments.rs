@@ -25,8 +25,8 @@ impl Order {
     pub const ALL: [Self; 3] = [Self::Forwards, Self::Backwards, Self::Interleaved];
 }
 
-/// Cuts the packet with `header` and `payload` into fragments whose payload has at most `piece_len` octets, a multiple
-/// of 8.
+/// Fragments the packet with `header` and `payload`; a fragment's payload has at most `piece_len` octets, a multiple of
+/// 8.
 pub fn cut(header: &Ipv4Header, payload: &[u8], piece_len: usize, order: Order) -> Vec<Vec<u8>> {
     let count = payload.len().div_ceil(piece_len);
     let piece = |(number, piece): (usize, &[u8])| {
@@ -63,7 +63,7 @@ pub struct Gatherer {
     partial: VecDeque<Partial>,
 }
 
-/// What came of a packet.
+/// A packet being reassembled.
 struct Partial {
     key: Key,
     /// Where each fragment begins.

@@ -43,7 +43,7 @@ const STAY_MILLIS_MAX: u64 = 20_000;
 /// An address of a network that the office is not on.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 99, 99, 99);
 
-/// What a guest has to tell in the end.
+/// A guest's record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GuestRecord {
     /// Addresses that it was given.
@@ -76,15 +76,15 @@ pub struct Guest {
     stack: Stack,
     names: SocketHandle,
     rng: StdRng,
-    /// What the scenario calls it, and its number there.
+    /// The scenario's name and number of it.
     name: String,
     machine: u8,
     /// How many hardware addresses and names it had before.
     macs_before: u8,
     names_before: u8,
-    /// The hardware address of whoever answered by DHCP last.
+    /// The hardware address of the last DHCP answer.
     server_mac: MacAddr,
-    /// What has come by DHCP, and from whom.
+    /// Received DHCP messages with their senders.
     heard: Vec<(MacAddr, Message)>,
     doing: Doing,
     /// Frames made so far.
@@ -94,7 +94,7 @@ pub struct Guest {
     record: GuestRecord,
 }
 
-/// What a guest is doing.
+/// The activity of a guest.
 #[derive(Clone, Copy, Debug)]
 enum Doing {
     /// It is not there, and asks `first` when it comes.
@@ -105,7 +105,7 @@ enum Doing {
     Staying { address: Ipv4Addr, renew: Instant, leaves: Instant, asks_names: Instant },
 }
 
-/// What a guest asks a DHCP server.
+/// The request of a guest to a DHCP server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ask {
     /// For an offer.
@@ -326,7 +326,7 @@ impl Guest {
         }
     }
 
-    /// Has what an ACK gives, or says that somebody else has it.
+    /// Takes the address of an ACK, or declines it.
     fn take(&mut self, now: Instant, message: &Message) {
         let address = message.yiaddr();
         if std::mem::take(&mut self.declines_next) {

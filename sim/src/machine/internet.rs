@@ -72,7 +72,7 @@ const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x20, 0x00, 0x01]);
 const DHCP: &str = "dhcp";
 const NAMES: &str = "names";
 
-/// What the provider's machine is like.
+/// The behaviour of the provider's machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProviderMood {
     /// It works.
@@ -90,24 +90,24 @@ pub struct Internet {
     mood: ProviderMood,
     uplink: Uplink,
     servers: Servers,
-    /// Says back what is sent to it, in fragments too.
+    /// Echoes packets, in fragments too.
     reflector: Reflector,
-    /// What is answered without the stack.
+    /// Answers that are made without the stack.
     answers: Vec<Vec<u8>>,
     due: Option<Instant>,
 }
 
-/// What the provider has to tell in the end.
+/// The provider's record.
 #[derive(Clone, Debug)]
 pub struct InternetRecord {
     /// The address that a customer was given last.
     pub customer: Option<Ipv4Addr>,
-    /// What each server has to tell, with its name.
+    /// Each server's record, with its name.
     pub servers: Vec<(String, Arc<dyn Record>)>,
 }
 
 impl Internet {
-    /// An internet with the names of `tree`, whose provider gives out addresses of `network` on these `terms`.
+    /// An internet with the names of `tree`, whose provider assigns addresses of `network` on these `terms`.
     pub fn new(network: Ipv4Net, terms: DhcpTerms, tree: SharedTree, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let mut stack = Stack::new(MAC, rng.random());
@@ -158,14 +158,14 @@ impl Internet {
         }
     }
 
-    /// The name servers that the DHCP server tells its clients from now on.
+    /// Sets the name servers that the DHCP server advertises.
     pub fn set_name_servers_told(&mut self, name_servers: &[Ipv4Addr]) {
         if let Some(server) = self.servers.get_mut::<DhcpServer>(DHCP) {
             server.terms.name_servers = name_servers.to_vec();
         }
     }
 
-    /// What the machine is like from now on; it wants to be polled then.
+    /// Sets the behaviour of the machine; it wants to be polled then.
     pub fn set_mood(&mut self, mood: ProviderMood) {
         self.mood = mood;
         if mood == ProviderMood::Gone {
@@ -203,7 +203,7 @@ impl Internet {
         }
     }
 
-    /// The addresses of the servers, with what captures call them.
+    /// The addresses of the servers, with their names in captures.
     pub fn hosts(&self) -> Vec<(Ipv4Addr, String)> {
         self.servers.hosts()
     }
@@ -222,7 +222,7 @@ impl Internet {
         self.stack.set_address(Some((self.router(), prefix_len)));
     }
 
-    /// Whether a frame is for the router or what is behind it.
+    /// Whether a frame is for the router or a server behind it.
     fn is_for_us(&self, packet: &Packet) -> bool {
         let router = self.router();
         match &packet.content {

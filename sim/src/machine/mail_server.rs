@@ -23,7 +23,7 @@ use super::internet::server::{Server, Wire};
 use super::post::SharedPost;
 use super::tls::TlsServer;
 
-/// What a mail server does with a local part of this name: nobody has it.
+/// A local part that does not exist at a mail server.
 pub const NOBODY: &str = "gone";
 
 /// The server.
@@ -32,10 +32,10 @@ pub struct MailServer {
     house: House,
 }
 
-/// What the sessions of a server share.
+/// The state that the sessions of a server share.
 struct House {
     name: String,
-    /// The domains whose mail it takes.
+    /// The domains whose mail it accepts.
     domains: Vec<String>,
     manner: Manner,
     tls_manner: TlsManner,
@@ -50,14 +50,14 @@ struct House {
     now: Instant,
 }
 
-/// What became of the messages that a server was sent.
+/// The outcomes of a server's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailServerAccount {
     /// Messages that it took.
     pub taken: u64,
     /// Of these, those that came under TLS.
     pub encrypted: u64,
-    /// Of these, those whose sender cannot know it, as the connection ended before QUIT was said.
+    /// Of these, those whose sender cannot know it, as the connection ended before QUIT.
     pub unconfirmed: u64,
     /// Replies of 4xx.
     pub deferred: u64,
@@ -81,8 +81,8 @@ impl fmt::Display for MailServerAccount {
 }
 
 impl MailServer {
-    /// The server called `name` for these domains, of these manners or else of such that are drawn of `seed`. What it
-    /// takes is written down in `post`.
+    /// The server `name` for these domains, with these manners or else random ones from `seed`. `post` records accepted
+    /// messages.
     pub fn new(
         name: impl Into<String>,
         domains: Vec<String>,
@@ -139,7 +139,7 @@ impl Server for MailServer {
         house.now = now;
         wire.each_connection(|connection| {
             let session = sessions.entry(connection.id()).or_insert_with(|| Session::begin(house));
-            // Who is silent does not even read.
+            // A silent server does not even read.
             if house.manner == Manner::Silent {
                 return;
             }

@@ -47,17 +47,17 @@ const WAITING_MAX: usize = 50;
 const TRIES_MAX: u32 = 5;
 /// The most recipients of a message.
 const RECIPIENTS_MAX: usize = 3;
-/// The octets that are sent at once by who sends a little at a time.
+/// The octets of each segment of a slow sender.
 const LITTLE_OCTETS: RangeInclusive<usize> = 10..=200;
 /// A longer message would take too long that way.
 const LITTLE_MESSAGE_MAX: usize = 20_000;
-/// The addresses of those for whom machines of the LAN send.
+/// The users for whom machines of the LAN send.
 const USERS: [&str; 2] = ["anna@office.example", "berta@office.example"];
 /// The pause between two such.
 const LITTLE_PAUSE: Duration = Duration::from_millis(3);
 /// The longest message that is sent in clear behind STARTTLS: one that a segment holds with its commands.
 const INJECTED_MESSAGE_MAX: usize = 1_000;
-/// How long the gateway may take to answer what it must not.
+/// The time in which the gateway would answer what it must not.
 const INJECTED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An address that mail is sent to.
@@ -65,7 +65,7 @@ const INJECTED_PATIENCE: Duration = Duration::from_secs(5);
 pub struct Address {
     /// As it is written.
     pub address: &'static str,
-    /// The mailboxes that it leads to, or the address itself if it is elsewhere; none: there is nobody of that name.
+    /// The mailboxes that it leads to, or the address itself if it is remote; none if it is unknown.
     pub mailboxes: &'static [&'static str],
 }
 
@@ -75,10 +75,10 @@ impl Address {
     }
 }
 
-/// What somebody sends, and how often.
+/// The messages of a sender, and their frequency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Habits {
-    /// Whom to.
+    /// The recipients.
     pub to: &'static [Address],
     /// The longest pause between two messages.
     pub pause_max: Duration,
@@ -88,7 +88,7 @@ pub struct Habits {
     pub has_tls: bool,
 }
 
-/// What somebody has who sends under TLS.
+/// The settings of a sender under TLS.
 pub struct Submitting {
     /// The program.
     pub tls: TlsClient,
@@ -107,8 +107,8 @@ enum Way {
     Submission,
     /// On port 465, with a login. (RFC 8314, section 3.3)
     Submissions,
-    /// On port 25, with STARTTLS and all of the message in clear behind it, as somebody on the way could send it. It
-    /// must not be taken (CVE-2011-0411).
+    /// On port 25, with STARTTLS and the whole message in clear after it, as an attacker on the path could inject it.
+    /// It must not be accepted (CVE-2011-0411).
     Injecting,
 }
 
@@ -142,7 +142,7 @@ impl fmt::Display for Habits {
     }
 }
 
-/// Somebody who sends mail, and speaks SMTP to do so. What was not taken is sent again. (RFC 5321)
+/// An SMTP client. Messages that were not accepted are sent again. (RFC 5321)
 pub struct Mailer {
     name: String,
     stack: Stack,
@@ -158,14 +158,14 @@ pub struct Mailer {
     post: SharedPost,
     closing: Closing,
     under_way: Option<UnderWay>,
-    /// What is sent again.
+    /// The messages to send again.
     waiting: VecDeque<Draft>,
     next_at: Instant,
     due: Option<Instant>,
     account: MailAccount,
 }
 
-/// What became of somebody's messages.
+/// The outcomes of a sender's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MailAccount {
     /// Messages that were written.
@@ -176,12 +176,11 @@ pub struct MailAccount {
     pub encrypted: u64,
     /// Attempts that were refused, or did not come so far.
     pub refused: u64,
-    /// Attempts whose message went out, without an answer.
+    /// Attempts whose message was sent, without an answer.
     pub unknown: u64,
     /// When the latest message was taken.
     pub last_taken_at: Option<Instant>,
-    /// When the gateway last did with a message all that it could: it took it, or told of each recipient that there is
-    /// nobody of that name, or no room.
+    /// When the gateway last settled a message: it accepted it, or rejected each recipient as unknown or full.
     pub last_settled_at: Option<Instant>,
 }
 
@@ -195,14 +194,14 @@ impl fmt::Display for MailAccount {
     }
 }
 
-/// What the next reply is to.
+/// The command of the next reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Connect,
     Hello,
     StartTls,
     Login,
-    /// To nothing: what was sent in clear is not to be answered.
+    /// None: octets injected in clear must not be answered.
     Injected,
     Sender,
     Recipient(usize),
@@ -232,7 +231,7 @@ struct UnderWay {
     is_put_off: bool,
     /// Once the message goes out.
     attempt: Option<Attempt>,
-    /// What has not been handed to the socket.
+    /// Octets that the socket has not accepted yet.
     unsent: Vec<u8>,
     /// The most octets that are handed to it at once, and when it gets some again.
     at_once: usize,
@@ -242,7 +241,7 @@ struct UnderWay {
 }
 
 impl Mailer {
-    /// Somebody who is `identity`: on the LAN, or else outside. What was said is written down in `post`.
+    /// A sender `identity`: on the LAN, or else outside. `post` records the replies.
     pub fn new(
         identity: &Identity,
         habits: Habits,
@@ -347,12 +346,12 @@ impl Mailer {
             return None;
         }
         let long = self.habits.long.filter(|(one_in, _)| self.rng.random_ratio(1, *one_in));
-        // A long one goes to several, of whom one may have no room for it.
+        // A long one goes to several, one of which may have no room for it.
         let is_to_several = long.is_some() || self.rng.random_ratio(1, 3);
         let recipients = if is_to_several { RECIPIENTS_MAX } else { 1 };
         let to: Vec<_> = self.habits.to.sample(&mut self.rng, recipients).collect();
         let octets_min = long.map_or(0, |(_, octets)| self.rng.random_range(octets / 4..=octets));
-        // Who sends to others is somebody who can be told what becomes of it.
+        // A sender to other domains is one that can get notices.
         let leaves = !self.is_outside && to.iter().any(|to| to.is_elsewhere());
         let user = leaves.then(|| *USERS.choose(&mut self.rng).expect("there are some"));
         let from = user.map_or_else(|| format!("{}@elsewhere.example", self.name), str::to_owned);
@@ -544,7 +543,7 @@ impl UnderWay {
     }
 }
 
-/// The mailboxes, and addresses elsewhere, in which what is for these ends.
+/// The final mailboxes and remote addresses of these recipients.
 fn mailboxes_of(to: &[&Address]) -> BTreeSet<String> {
     to.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect()
 }

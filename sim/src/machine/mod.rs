@@ -94,13 +94,13 @@ pub trait Machine: Any {
     /// Takes a frame in that is for the card's address, or for many; [`Machine::poll`] follows at once.
     fn handle_frame(&mut self, frame: Vec<u8>);
 
-    /// Does what is to be done at `now`, and gives frames to `transmit`.
+    /// Does what is due at `now`, and passes frames to `transmit`.
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>));
 
     /// When to poll even if nothing comes in; `None`: only then.
     fn poll_timeout(&self) -> Option<Instant>;
 
-    /// All faults end: what it does wrong on purpose, it stops.
+    /// All faults end: it behaves correctly from now on.
     fn calm(&mut self) {}
 
     /// The provider has gone over to `network`, where the office gets the address `office`.
@@ -109,13 +109,13 @@ pub trait Machine: Any {
     /// The office has the address `office` outside, for who looks it up. It is told now and then, changed or not.
     fn on_office_at(&mut self, _office: Ipv4Addr) {}
 
-    /// What it has to tell in the end, for [`Account::record`](crate::scenario::Account::record).
+    /// Its record, for [`Account::record`](crate::scenario::Account::record).
     fn record(&self) -> Arc<dyn Record> {
         Arc::new(())
     }
 }
 
-/// What a machine or a server has to tell in the end: any type that can be shown and sent to another thread.
+/// A machine's or server's record: any type that can be printed and sent to another thread.
 pub trait Record: Any + Debug + Send + Sync {}
 
 impl<T: Any + Debug + Send + Sync> Record for T {}

@@ -31,7 +31,7 @@ impl PageServer {
         Self { visitors: (0..VISITORS_MAX).map(visitor).collect() }
     }
 
-    /// Serves everybody, and listens for more.
+    /// Serves all connections, and listens for more.
     pub fn work(&mut self, stack: &mut Stack) {
         for Visitor { handle, page } in &mut self.visitors {
             let socket = stack.tcp(*handle);

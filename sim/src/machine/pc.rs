@@ -47,14 +47,14 @@ const HAIRPIN_INTERVAL: Duration = Duration::from_secs(15);
 const RESOLVER_PORT: u16 = 5_353;
 /// RFC 2132, section 3.14
 const OPTION_HOSTNAME: u8 = 12;
-/// What a PC that wants the time asks for: mask, router, name servers, domain, time servers. (RFC 2132)
+/// The parameter request list of a PC with NTP: mask, router, name servers, domain, time servers. (RFC 2132)
 const PARAMETERS: &[u8] = &[1, 3, 6, 15, 42];
-/// What tells the seed of a PC's time client from that of the PC, whose draws stay what they are without one.
+/// Distinguishes the seed of a PC's time client from that of the PC, whose draws are the same as without one.
 const TIME_SEED: u64 = 0x71e0;
 /// Impatient as people are at nine; smoltcp waits 10 s by default.
 const DISCOVER_TIMEOUT: smoltcp::time::Duration = smoltcp::time::Duration::from_secs(4);
 
-/// What somebody does all day.
+/// The activities of a PC's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Habits {
     /// The mean time between two pages or look-ups; `None`: only has an address.
@@ -103,7 +103,7 @@ pub struct Pc {
     diary: Diary,
 }
 
-/// What a PC is doing besides chatting.
+/// The activity of a PC besides chatting.
 enum Errand {
     Pausing { until: Instant },
     Resolving { name: String, id: u16, tries: u8, until: Instant },
@@ -249,7 +249,7 @@ impl Pc {
         self.pages_in_a_row > 0 && (likes_to || self.pages_in_a_row >= PAGES_IN_A_ROW_MAX)
     }
 
-    /// A name that leads to no page: a colleague's, the printer's, an address's, or nobody's.
+    /// A name without a page: another PC's, the printer's, an address's, or an unknown one.
     fn curiosity(&mut self) -> String {
         let host = match self.rng.random_range(0..6) {
             0 if self.habits.has_internet => {
@@ -284,7 +284,7 @@ impl Pc {
                     self.diary.lookups += 1;
                     return self.begin_fetch(address, now);
                 }
-                // That nobody is there is an answer too.
+                // NXDOMAIN is an answer too.
                 (Some(_), _) | (None, ResponseCode::NXDomain | ResponseCode::NoError) if !wants_page => {
                     self.diary.lookups += 1;
                     self.diary.last_colleague_at = Some(now);
@@ -453,7 +453,7 @@ impl Machine for Pc {
         self.ask_by_tcp(now);
         self.ask_time(now);
         self.serve_and_visit(now);
-        // What was just begun goes out at once.
+        // The request is sent at once.
         self.stack.poll(now);
         self.closing.forget(&mut self.stack, now);
         self.stack.drain(transmit);

@@ -24,7 +24,7 @@ use super::post::SharedPost;
 /// The most messages that come.
 const MESSAGES_MAX: u64 = 1_000;
 
-/// The account, for who fetches.
+/// The credentials of the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Login {
     /// Its name.
@@ -37,13 +37,13 @@ pub struct Login {
 pub struct PopServer {
     sessions: BTreeMap<ConnectionId, Session>,
     house: House,
-    /// Whose mail it is, and how long it is from one message to the next at most.
+    /// The receiver of the mail, and the longest interval of messages.
     owner: &'static Address,
     pause_max: Duration,
     next_at: Instant,
 }
 
-/// What the sessions share.
+/// The state that the sessions share.
 struct House {
     login: Login,
     /// The mailbox here in which its messages end.
@@ -65,7 +65,7 @@ struct Kept {
     came_at: Instant,
 }
 
-/// What became of the account's messages.
+/// The outcomes of the account's messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PopAccount {
     /// Messages that came.
@@ -88,8 +88,8 @@ impl fmt::Display for PopAccount {
 }
 
 impl PopServer {
-    /// The account of `login`, to which mail comes for `owner`, with pauses up to `pause_max`. What comes, and what is
-    /// deleted, is written down in `post`.
+    /// The account of `login`, to which mail comes for `owner`, with pauses up to `pause_max`. `post` records new and
+    /// deleted messages.
     pub fn new(
         login: Login,
         owner: &'static Address,
@@ -127,7 +127,7 @@ impl PopServer {
 }
 
 impl House {
-    /// What goes wrong with a session that begins.
+    /// The fault of a new session.
     fn fault(&mut self) -> Option<Fault> {
         if self.is_calm || self.rng.random() {
             return None;

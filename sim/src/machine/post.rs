@@ -21,7 +21,7 @@ pub use self::kept::Kept;
 /// The books that a run's senders and checkers share.
 pub type SharedPost = Rc<RefCell<Post>>;
 
-/// What a message's mark begins with; the mark is its subject, and no other message has it.
+/// The prefix of a message's mark; the mark is its subject, and unique.
 pub const MARK: &str = "mark-";
 
 /// The books.
@@ -31,13 +31,13 @@ pub struct Post {
     /// Attempts that began since the gateway booted.
     tally: Tally,
     boots: u64,
-    /// What users have fetched, by mailbox and number.
+    /// The fetched messages, by mailbox and number.
     fetched: BTreeMap<(String, u32), Fetched>,
-    /// What users have fetched who leave their mail there.
+    /// The fetched messages of users who leave their mail there.
     kept: BTreeMap<String, Kept>,
-    /// What users were told in notices that they have fetched, in the same way.
+    /// The notices that users have fetched, in the same way.
     told: BTreeMap<(String, u32), Failures>,
-    /// What servers elsewhere have taken, by mark and address.
+    /// The messages accepted by remote servers, by mark and address.
     arrived: BTreeMap<(String, String), Arrived>,
     /// When connections to servers of a domain ended of which the gateway may wait for a reply.
     hung: BTreeMap<String, Vec<Instant>>,
@@ -45,7 +45,7 @@ pub struct Post {
     ungreeted: BTreeMap<String, Instant>,
     /// The marks of messages that came to an account elsewhere.
     deposited: BTreeSet<String>,
-    /// What octets that have flipped may cost.
+    /// The messages that flipped octets may affect.
     harm: Harm,
     faults: Vec<String>,
 }
@@ -57,10 +57,10 @@ struct Fetched {
     deletion: Deletion,
 }
 
-/// What a user knows of the deletion of a message.
+/// A user's knowledge of the deletion of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deletion {
-    /// Nobody has asked for it.
+    /// It was not requested.
     No,
     /// It was asked for, and no answer came.
     Unknown,
@@ -80,23 +80,22 @@ pub struct Gone {
 /// A message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Letter {
-    /// Who sends it.
+    /// Its sender.
     pub sender: String,
     /// The lines of its header, as they are sent.
     pub header: String,
     /// Its body, as it is before dots are doubled.
     pub body: String,
-    /// What the sender was told, for each mailbox that the message is for.
+    /// The replies to the sender, for each mailbox of the message.
     pub copies: BTreeMap<String, Copies>,
 }
 
-/// What a sender knows of a message in one mailbox.
+/// A sender's knowledge of a message in one mailbox.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Copies {
     /// Attempts that were answered by 250.
     pub taken: u32,
-    /// Attempts whose message went out and was not answered: whether it was taken is not known. One that is under way
-    /// is among them.
+    /// Attempts whose message was sent and not answered, including one in progress: whether it was accepted is unknown.
     pub unknown: u32,
     /// Attempts that were answered otherwise.
     pub refused: u32,
@@ -104,7 +103,7 @@ pub struct Copies {
     pub sent_at: Option<Instant>,
 }
 
-/// What became of attempts.
+/// The outcomes of attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Answered by 250.
@@ -117,7 +116,7 @@ pub struct Tally {
     pub left: u64,
 }
 
-/// An attempt whose message has gone out.
+/// An attempt whose message was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
     mark: String,
@@ -198,7 +197,7 @@ impl Post {
         self.ungreeted.clear();
     }
 
-    /// `user` is told of these messages.
+    /// `user` gets a listing with these messages.
     pub fn list(&mut self, user: &str, uids: impl Iterator<Item = u32>) {
         for uid in uids {
             if self.is_deleted(user, uid) && !self.is_harmed(user, uid) {
@@ -231,7 +230,7 @@ impl Post {
         self.set_deletion(user, uids, Deletion::Unknown);
     }
 
-    /// `user` is told that these messages are deleted.
+    /// `user` gets the confirmation that these messages are deleted.
     pub fn deleted(&mut self, user: &str, uids: &[u32]) {
         self.set_deletion(user, uids, Deletion::Done);
     }
@@ -244,7 +243,7 @@ impl Post {
         }
     }
 
-    /// Whether `user` was told that a message is deleted.
+    /// Whether `user` got the confirmation that a message is deleted.
     pub fn is_deleted(&self, user: &str, uid: u32) -> bool {
         let fetched = self.fetched.get(&(user.to_owned(), uid));
         fetched.is_some_and(|fetched| fetched.deletion == Deletion::Done)
@@ -255,7 +254,7 @@ impl Post {
         self.fetched.get(&(user.to_owned(), uid)).map(|fetched| &fetched.mark)
     }
 
-    /// What users have deleted, by mailbox and mark.
+    /// The deleted messages, by mailbox and mark.
     pub fn gone(&self) -> BTreeMap<(&str, &str), Gone> {
         let mut gone: BTreeMap<(&str, &str), Gone> = BTreeMap::new();
         for ((user, _), Fetched { mark, deletion }) in &self.fetched {
@@ -269,12 +268,12 @@ impl Post {
         gone
     }
 
-    /// What users were told in notices that they have fetched, by mailbox and number.
+    /// The fetched notices, by mailbox and number.
     pub fn told(&self) -> &BTreeMap<(String, u32), Failures> {
         &self.told
     }
 
-    /// The gateway said to a sender what it never may.
+    /// The gateway sent a reply that is never right.
     pub fn fault(&mut self, what: String) {
         self.faults.push(what);
     }
@@ -284,12 +283,12 @@ impl Post {
         &self.letters
     }
 
-    /// What became of the attempts that began since the gateway booted.
+    /// The outcomes of attempts that began since the gateway booted.
     pub fn tally(&self) -> Tally {
         self.tally
     }
 
-    /// What the gateway said and never may.
+    /// The replies of the gateway that are never right.
     pub fn faults(&self) -> &[String] {
         &self.faults
     }

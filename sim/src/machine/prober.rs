@@ -34,7 +34,7 @@ use crate::packet::{Content, Packet};
 const TURN_INTERVAL: Duration = Duration::from_secs(3);
 /// The gateway, the routers behind it, and the receiver.
 const WAY_LEN: u8 = 1 + HOPS + 1;
-/// The ports of the datagrams and SYNs of traces, of what looks for the longest packet, and of what goes in fragments.
+/// The ports of traces, of the search for the path MTU, and of fragments.
 const TRACE_PORT: u16 = 33_001;
 const SYN_PORT: u16 = 40_002;
 const SIZE_PORT: u16 = 123;
@@ -42,11 +42,11 @@ const FRAGMENTS_PORT: u16 = 522;
 const PING_ID: u16 = 33_001;
 /// It asks from here, and listens no more.
 const CLOSED_PORT: u16 = 33_003;
-/// How much it quotes of what it refuses, by turns: what RFC 792 asks for, and all.
+/// The quoted octets of rejected packets, alternating: the minimum of RFC 792, and all.
 const QUOTED_LEN_MAX: [usize; 2] = [28, 548];
-/// Nobody is there. // as traceroute does it
+/// A closed port, as traceroute uses it.
 const TRACED_PORT: u16 = 33_434;
-/// A SYN that has hops enough finds nobody either, and is not answered.
+/// A SYN with enough hops also finds a closed port, and is not answered.
 const SYN_TO_PORT: u16 = 9;
 const SYN_SEQUENCE: u32 = 7;
 const WINDOW: u16 = 1_024;
@@ -63,7 +63,7 @@ const PING_LEN: usize = 3_000;
 const TTL: u8 = 64;
 const IP_LEN: u16 = 20;
 const UDP_LEN: u16 = 8;
-/// What tells one datagram from another.
+/// The nonce of each datagram.
 const NONCE_LEN: u16 = 8;
 
 /// The prober.
@@ -75,11 +75,11 @@ pub struct Prober {
     rng: StdRng,
     next_at: Instant,
     turns: u32,
-    /// The hops that have told where the trace ended, of this turn's.
+    /// The hops of this trace that have sent an error.
     heard: BTreeSet<u8>,
     /// The longest packet that may pass, as far as it knows.
     mtu: u16,
-    /// What was sent in fragments last.
+    /// The last fragmented datagram.
     in_fragments: Vec<u8>,
     gatherer: Gatherer,
     identification: u16,
@@ -88,7 +88,7 @@ pub struct Prober {
     record: ProberRecord,
 }
 
-/// What a prober has to tell in the end.
+/// A prober's record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProberRecord {
     /// Traces that found every hop.
@@ -103,7 +103,7 @@ pub struct ProberRecord {
     pub fragmented: u64,
     /// When the latest was.
     pub last_fragmented_at: Option<Instant>,
-    /// What may pass.
+    /// The present path MTU.
     pub mtu: u16,
 }
 
@@ -174,7 +174,7 @@ impl Prober {
     fn take_turn(&mut self) {
         let turn = self.turns;
         self.turns += 1;
-        // Whoever has told it another hardware address may have lied.
+        // It asks again, as another machine may have poisoned its cache.
         self.arp(ArpOperation::REQUEST, MacAddr::ZERO, self.router);
         if turn.is_multiple_of(ANEW_EVERY) {
             self.mtu = CABLE_MTU;
@@ -227,7 +227,7 @@ impl Prober {
         self.send(&packet);
     }
 
-    /// Tells the sender of a datagram that nobody is at its port.
+    /// Sends port unreachable to the sender of a datagram.
     fn refuse(&mut self, ip: &Ipv4Slice<'_>) {
         let quoted_len_max = QUOTED_LEN_MAX[self.turns as usize % QUOTED_LEN_MAX.len()];
         let octets = ip.header().slice().iter().chain(ip.payload().payload);
@@ -288,7 +288,7 @@ impl Prober {
         }
     }
 
-    /// An answer to what was sent from `port`.
+    /// Handles an answer to a packet from `port`.
     fn answered(&mut self, now: Instant, port: u16, content: &[u8]) {
         if port == SIZE_PORT {
             self.record.sizes += 1;
@@ -299,7 +299,7 @@ impl Prober {
         }
     }
 
-    /// An ICMP error of `kind` and `code` about the packet that `quote` begins with.
+    /// Handles an ICMP error of `kind` and `code` with the quote `quote`.
     fn told(&mut self, now: Instant, kind: u8, code: u8, [_, _, high, low]: [u8; 4], quote: &[u8]) {
         let Ok(quoted) = Ipv4HeaderSlice::from_slice(quote) else { return };
         let Some(transport) = quote[quoted.slice().len()..].first_chunk::<8>() else { return };
@@ -324,7 +324,7 @@ impl Prober {
         }
     }
 
-    /// The hop with this number has told of a trace.
+    /// Records an error from the hop with this number.
     fn hear(&mut self, now: Instant, hop: u16) {
         let Some(hop) = u8::try_from(hop).ok().filter(|hop| (1..=WAY_LEN).contains(hop)) else { return };
         if self.heard.insert(hop) && self.heard.len() == usize::from(WAY_LEN) {

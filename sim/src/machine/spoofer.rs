@@ -37,33 +37,33 @@ const DECLINING_PART: u32 = 4;
 /// The ports of connections that are begun only, and of those that are opened.
 const HALF_OPEN_PORTS: Range<u16> = 40_000..60_000;
 const HELD_PORTS: Range<u16> = 10_000..30_000;
-/// An address on the internet that nobody has.
+/// An unused address on the internet.
 const NOBODY: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 99);
 const SOURCE_PORT: u16 = 666;
 /// RFC 862
 const ECHO_PORT: u16 = 7;
 
-/// What it does.
+/// The spoofer's tricks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trick {
-    /// Tells everybody once that an address is its own.
+    /// Claims an address once, by broadcast.
     Claim(Ipv4Addr),
-    /// Tells the gateway alone that an address is its own, by an answer that nobody asked for.
+    /// Claims an address to the gateway alone, by an unsolicited ARP reply.
     Poison(Ipv4Addr),
-    /// Has an address by hand from now on: tells everybody, and answers for it.
+    /// Uses an address statically from now on: claims it, and answers for it.
     Take(Ipv4Addr),
     /// Sends a datagram to the internet in the name of an address.
     SendAs(Ipv4Addr),
     /// Sends a frame under another machine's hardware address.
     Borrow(MacAddr),
-    /// Asks the gateway in the name of an address for ten names of a zone whose servers are silent.
+    /// Queries the gateway from a forged address for ten names of a zone with silent servers.
     AskSilent(Ipv4Addr),
     /// Begins twenty connections to the gateway's name service in the name of an address, and no more.
     OpenHalf(Ipv4Addr),
     /// Opens ten connections to the gateway's name service from an address that it has taken, and says nothing
     /// on them.
     HoldOpen(Ipv4Addr),
-    /// Sends a hundred SYNs and as many datagrams to the internet in the name of an address, to nobody.
+    /// Sends a hundred SYNs and as many datagrams to the internet from a forged address, to unused addresses.
     OpenFlows {
         /// The address.
         address: Ipv4Addr,
@@ -72,7 +72,7 @@ pub enum Trick {
         /// From each port to the next.
         step: u16,
     },
-    /// Has ten DHCP clients that do not exist ask for addresses. They take or decline what they are offered.
+    /// Simulates ten DHCP clients that request addresses. They accept or decline their offers.
     AskForAddresses,
     /// Gives up by DHCP each address that it has overheard others ask for, by a DECLINE and a RELEASE. Then a
     /// client that does not exist asks for the address.
@@ -82,7 +82,7 @@ pub enum Trick {
     },
 }
 
-/// What the spoofer has to tell in the end.
+/// The spoofer's record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpooferRecord {
     /// Tricks played.
@@ -194,7 +194,7 @@ impl Spoofer {
         }
     }
 
-    /// What one more client that does not exist says of `address`.
+    /// A message of one more simulated client for `address`.
     fn nobody(&mut self, address: Option<Ipv4Addr>) -> DhcpClaim {
         self.clients += 1;
         let [high, low] = NOBODY_MAC;

@@ -71,7 +71,7 @@ impl Stack {
         self.mac
     }
 
-    /// Takes an address and the length of its prefix, in place of what it had.
+    /// Replaces the address and the length of its prefix.
     pub fn set_address(&mut self, address: Option<(Ipv4Addr, u8)>) {
         self.iface.update_ip_addrs(|addresses| {
             addresses.clear();
@@ -82,7 +82,7 @@ impl Stack {
         });
     }
 
-    /// Sends by way of `router` what is for another network; `None`: not at all.
+    /// Sends packets for other networks through `router`; `None` drops them.
     pub fn set_router(&mut self, router: Option<Ipv4Addr>) {
         let routes = self.iface.routes_mut();
         routes.remove_default_ipv4_route();
@@ -131,7 +131,7 @@ impl Stack {
         _ = self.udp(handle).send_slice(payload, (*to.ip(), to.port()));
     }
 
-    /// The next datagram that has come to a UDP socket, and who sent it.
+    /// The next datagram of a UDP socket, with its sender.
     pub fn receive_udp(&mut self, handle: SocketHandle) -> Option<(SocketAddrV4, Vec<u8>)> {
         let (payload, from) = self.udp(handle).recv().ok()?;
         let IpAddress::Ipv4(sender) = from.endpoint.addr else { return None };

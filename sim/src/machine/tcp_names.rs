@@ -21,7 +21,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The octets of the length before each message. (RFC 1035, section 4.2.2)
 const LENGTH_OCTETS: usize = 2;
 
-/// Somebody who asks over TCP.
+/// A DNS client over TCP.
 pub struct TcpNames {
     rng: StdRng,
     /// A message without its identifier.
@@ -43,13 +43,13 @@ struct UnderWay {
 }
 
 impl TcpNames {
-    /// Asks `question`, a message whose identifier does not matter.
+    /// Sends `question`, a message with any identifier.
     pub fn new(question: Vec<u8>, seed: u64) -> Self {
         let rng = StdRng::seed_from_u64(seed);
         Self { rng, question, under_way: None, next_at: Instant::ZERO, answered: 0, failed: 0 }
     }
 
-    /// Asks `server` what is due, and reads what has come.
+    /// Sends queries that are due to `server`, and reads answers.
     pub fn work(&mut self, stack: &mut Stack, closing: &mut Closing, server: Ipv4Addr, now: Instant) {
         if let Some(under_way) = &mut self.under_way {
             let Some(is_answered) = under_way.work(stack, &self.question, now) else { return };
@@ -71,7 +71,7 @@ impl TcpNames {
         self.under_way = Some(UnderWay { handle, id, is_asked: false, got: Vec::new(), until });
     }
 
-    /// Gives up what is under way: it belongs to an address that is gone.
+    /// Aborts its connections: their address is gone.
     pub fn hang_up(&mut self, stack: &mut Stack, closing: &mut Closing, now: Instant) {
         if let Some(under_way) = self.under_way.take() {
             closing.abort(stack, under_way.handle, now);

@@ -26,12 +26,12 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// The octets of the length before each message. (RFC 1035, section 4.2.2)
 const LENGTH_OCTETS: usize = 2;
 
-/// What a reader has to tell in the end.
+/// A reader's record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TextRecord {
     /// Texts that came whole over TCP.
     pub whole: u64,
-    /// Answers over UDP that were not told to be truncated, and texts that were not as they are.
+    /// Answers over UDP that lacked TC, and texts that were altered.
     pub wrong: u64,
     /// Questions that were not answered.
     pub failed: u64,

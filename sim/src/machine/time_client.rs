@@ -16,25 +16,25 @@ use super::stack::Stack;
 /// RFC 5905, section 7.2
 const SERVER_PORT: u16 = 123;
 const OWN_PORT: u16 = 40_123;
-/// The octets of a packet, without what may stand behind.
+/// The octets of a packet, without extensions.
 const PACKET_LEN: usize = 48;
 /// Where the client's time stands in a question, and where it comes back.
 const TRANSMIT: std::ops::Range<usize> = 40..48;
 const ORIGIN: std::ops::Range<usize> = 24..32;
 
-/// Somebody who asks for the time.
+/// An NTP client.
 pub struct TimeClient {
     rng: StdRng,
     socket: SocketHandle,
     every: Duration,
     next_at: Instant,
-    /// What the answer to the latest question says of it.
+    /// The origin timestamp of the awaited answer.
     awaited: Option<[u8; 8]>,
     /// Questions that were answered with a time.
     pub told: u64,
     /// Questions that were answered with a request to ask less often.
     pub refused: u64,
-    /// When the time was last told.
+    /// The time of the last answer.
     pub last_told_at: Option<Instant>,
 }
 
@@ -46,7 +46,7 @@ impl TimeClient {
         Self { rng, socket, every, next_at, awaited: None, told: 0, refused: 0, last_told_at: None }
     }
 
-    /// Hears what has come, and asks `server` if it is time.
+    /// Reads answers, and sends a request to `server` when it is due.
     pub fn work(&mut self, stack: &mut Stack, server: Ipv4Addr, now: Instant) {
         let socket = stack.udp(self.socket);
         while let Ok((answer, _)) = socket.recv() {
@@ -91,7 +91,7 @@ impl TimeClient {
             1 => packet.truncate(self.rng.random_range(0..PACKET_LEN)),
             // A key's number and a code.
             2 => packet.extend(self.rng.random::<[u8; 20]>()),
-            // An extension field of 28 octets that nobody knows.
+            // An unknown extension field of 28 octets.
             3 => packet.extend([&[0x7f, 0xff, 0, 28][..], &[0; 24]].concat()),
             _ => {}
         }

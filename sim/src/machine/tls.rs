@@ -35,12 +35,12 @@ use crate::world::clock::time_of_day;
 #[derive(Default)]
 pub struct Channel {
     tls: Option<Connection>,
-    /// What is to go over the wire.
+    /// Octets for the wire.
     unsent: Vec<u8>,
 }
 
 impl Channel {
-    /// Goes on under TLS. What was said before goes out in clear, before all else.
+    /// Continues under TLS. Earlier output is sent in clear before.
     pub fn begin(&mut self, tls: impl Into<Connection>) {
         let mut tls = tls.into();
         tls.set_buffer_limit(None);
@@ -58,7 +58,7 @@ impl Channel {
         self.tls.as_ref().is_some_and(|tls| !tls.is_handshaking())
     }
 
-    /// Takes in what came over the wire, and adds to `heard` what the other side has said.
+    /// Handles octets from the wire, and appends the peer's to `heard`.
     ///
     /// # Errors
     ///
@@ -82,7 +82,7 @@ impl Channel {
         processed
     }
 
-    /// Takes in what has come to `socket`, until `heard` has `octets_max`.
+    /// Reads from `socket`, until `heard` has `octets_max`.
     ///
     /// # Errors
     ///
@@ -102,7 +102,7 @@ impl Channel {
         Ok(())
     }
 
-    /// Sends what `socket` takes.
+    /// Sends as much as `socket` accepts.
     pub fn send_to(&mut self, socket: &mut tcp::Socket<'_>) {
         let sent = socket.send_slice(&self.unsent).unwrap_or_default();
         self.sent(sent);
@@ -127,7 +127,7 @@ impl Channel {
         }
     }
 
-    /// What is to go over the wire.
+    /// Octets for the wire.
     pub fn unsent(&self) -> &[u8] {
         &self.unsent
     }
@@ -146,7 +146,7 @@ impl Channel {
     }
 }
 
-/// A server that has a certificate, which nobody has signed but itself.
+/// A server with a self-signed certificate.
 pub struct TlsServer(Arc<ServerConfig>);
 
 impl TlsServer {
@@ -199,7 +199,7 @@ pub struct TlsClient {
 }
 
 impl TlsClient {
-    /// One whose user will install the certificate of `authority`.
+    /// A client whose user will install the certificate of `authority`.
     pub fn new(authority: &Rc<OfficeAuthority>, seed: u64) -> Self {
         Self {
             authority: Rc::clone(authority),
@@ -242,8 +242,8 @@ mod tests {
 
     use super::*;
 
-    /// A client of `seed` with the office's authority begins TLS with a server that has none: what goes over the wire,
-    /// and what the client makes of it.
+    /// A client of `seed` with the office's authority begins TLS with a server that has none: the octets on the wire,
+    /// and the client's result.
     fn conversation(seed: u64) -> (Vec<u8>, Result<(), Error>) {
         let authority = Rc::<OfficeAuthority>::default();
         let names = Names::new("gatepost", "office.example", []);

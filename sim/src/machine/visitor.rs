@@ -48,7 +48,7 @@ impl Visitor {
     }
 }
 
-/// What somebody on the WAN got of a server of the office's.
+/// The results of a client on the WAN of a server of the office's.
 #[derive(Clone, Debug)]
 pub struct VisitAccount {
     /// Pages that came whole.

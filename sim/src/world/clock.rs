@@ -31,15 +31,15 @@ pub fn time_of_day(now: Instant) -> UnixTime {
     UnixTime(BEGINNING_UNIX_SECS + now.as_secs())
 }
 
-/// What whoever keeps the gateway's time of day makes of it.
+/// The discipline of the gateway's time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keeping {
-    /// Nobody keeps it: it gains or loses so many microseconds each second, from where it stands.
+    /// None: it gains or loses so many microseconds each second, from its present value.
     Free {
         /// The drift in parts per million.
         ppm: i32,
     },
-    /// Somebody keeps it, and it is ahead by so many microseconds; the kernel knows that it may be.
+    /// It is disciplined, and ahead by so many microseconds; the kernel knows its maximum error.
     Kept {
         /// Microseconds ahead, or behind.
         ahead: i32,
@@ -59,7 +59,7 @@ pub struct TimeOfDay {
 }
 
 impl Default for TimeOfDay {
-    /// It is right, and nobody keeps it.
+    /// It is right, and not disciplined.
     fn default() -> Self {
         Self {
             ahead: Cell::new(0),
@@ -70,11 +70,11 @@ impl Default for TimeOfDay {
     }
 }
 
-/// What the kernel adds to the error of a clock that is kept, and expects of it.
+/// The kernel's margin for the error of a disciplined clock, and its estimate.
 const ERROR_MICROS: u64 = 1_000;
 
 impl TimeOfDay {
-    /// What it shows at `now`.
+    /// Its time at `now`.
     pub fn at(&self, now: Instant) -> WallTime {
         let right = i128::from(BEGINNING_UNIX_SECS) * NANOS_PER_SEC + i128::from(now.as_micros()) * 1_000;
         let shown = (right + i128::from(self.ahead_at(now))).max(0);
@@ -95,7 +95,7 @@ impl TimeOfDay {
         self.ahead.get().saturating_add(drift)
     }
 
-    /// It jumps by so many seconds at `now`. The kernel takes a clock that is set for one that nobody keeps.
+    /// Steps it by so many seconds at `now`. The kernel treats a clock that is set as not disciplined.
     pub fn jump(&self, now: Instant, secs: i64) {
         let ppm = match self.keeping.get() {
             Keeping::Free { ppm } => ppm,
@@ -105,7 +105,7 @@ impl TimeOfDay {
         self.change(now, ahead, Keeping::Free { ppm });
     }
 
-    /// It is kept like that from `now` on.
+    /// Sets its discipline at `now`.
     pub fn keep(&self, now: Instant, keeping: Keeping) {
         let ahead = match keeping {
             Keeping::Free { .. } => self.ahead_at(now),
@@ -114,7 +114,7 @@ impl TimeOfDay {
         self.change(now, ahead, keeping);
     }
 
-    /// What the kernel knows of it.
+    /// The kernel's knowledge of it.
     pub fn discipline(&self) -> Discipline {
         let precision = Duration::from_micros(1);
         match self.keeping.get() {
@@ -142,8 +142,7 @@ impl TimeOfDay {
     }
 }
 
-/// The gateway's clocks. Monotonic time begins anew when it boots. For what is dropped when the gateway crashes, they
-/// stand still.
+/// The gateway's clocks. Monotonic time begins anew when it boots. For tasks that are dropped in a crash, they stop.
 pub struct SimClock {
     booted: Instant,
     time_of_day: Rc<TimeOfDay>,

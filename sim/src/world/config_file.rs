@@ -13,13 +13,13 @@ use super::observer::Shared;
 
 /// The file, and the reloads that wait.
 pub struct ConfigFile {
-    /// What a gateway boots with.
+    /// The file at the next boot.
     config: RefCell<Config>,
     reloads: RefCell<VecDeque<Reload>>,
     is_changed: Notify,
 }
 
-/// What somebody wants the running gateway to go over to.
+/// A requested reload.
 enum Reload {
     /// It has to.
     Sound(Box<Config>),
@@ -33,20 +33,19 @@ impl ConfigFile {
         Self { config: RefCell::new(config), reloads: RefCell::default(), is_changed: Notify::new() }
     }
 
-    /// A gateway boots: what the file says, and no reload is left to do.
+    /// Reads the file at a boot, which drops a pending reload.
     pub fn read(&self) -> Config {
         self.reloads.borrow_mut().clear();
         self.config.borrow().clone()
     }
 
-    /// The file says `config` from now on, and a gateway that runs is told.
+    /// Replaces the file with `config`, and requests a reload.
     pub fn change(&self, config: Config) {
         self.config.replace(config.clone());
         self.wish(Reload::Sound(Box::new(config)));
     }
 
-    /// A gateway that runs is told of a file with what it cannot change while it runs. The file is mended
-    /// before anybody boots with it.
+    /// Requests a reload of a file that needs a restart. The file is restored before the next boot.
     pub fn offer_what_needs_a_restart(&self) {
         let mut config = self.config.borrow().clone();
         config.system.state_dir.push("elsewhere");
@@ -73,7 +72,7 @@ impl ConfigFile {
 ///
 /// # Errors
 ///
-/// The gateway refuses what it has to take, or takes what it has to refuse.
+/// The gateway rejects a valid file, or accepts an invalid one.
 pub async fn reload(reloader: Reloader, file: Rc<ConfigFile>, observer: Shared) -> Result<(), Error> {
     loop {
         match file.next().await {

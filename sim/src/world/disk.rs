@@ -34,14 +34,14 @@ use rand::{Rng, RngExt};
 
 use super::power::Power;
 
-/// What a job takes with a disk that works.
+/// The duration of a job with a working disk.
 const JOB_MILLIS: RangeInclusive<u64> = 0..=3;
-/// What a job takes with a disk that is slow.
+/// The duration of a job with a slow disk.
 const SLOW_JOB_MILLIS: RangeInclusive<u64> = 200..=2_000;
 /// The changes that a job makes before the power fails in the middle of it, at most.
 const CHANGES_BEFORE_CUT_MAX: u32 = 5;
 
-/// What a disk is like.
+/// The behaviour of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskMood {
     /// It works.
@@ -49,11 +49,11 @@ pub enum DiskMood {
     Sound,
     /// It works, and takes its time.
     Slow,
-    /// Half of what is written finds room, and the rest is refused.
+    /// Half of each write has room, and the rest is rejected.
     Full,
     /// Refuses to write.
     WriteProtected,
-    /// Takes what is written, and fails each sync. One failed sync in three has written the file's octets all the same.
+    /// Accepts writes, and fails each sync. One failed sync in three has written the file's octets all the same.
     LosesWrites,
     /// Refuses to read, so that the gateway cannot even start.
     Unreadable,
@@ -120,7 +120,7 @@ struct State {
     writes: u64,
     names: Names,
     synced_names: Names,
-    /// What has made the one of the other, in order.
+    /// The name changes between the two, in order.
     name_changes: Vec<NameChange>,
     files: BTreeMap<FileId, File>,
     next_file: FileId,
@@ -136,11 +136,11 @@ type NameChange = Vec<(String, Option<FileId>)>;
 
 #[derive(Default)]
 struct File {
-    /// What is read.
+    /// The cached content.
     cached: Vec<u8>,
-    /// What is durable.
+    /// The durable content.
     synced: Vec<u8>,
-    /// What the next sync makes of that, in order.
+    /// The unsynced changes, in order.
     unsynced: Vec<Change>,
     /// The numbers of the last write, and of the last that is durable.
     last_write: u64,
@@ -186,7 +186,7 @@ impl SimDisk {
         self.state().mood = mood;
     }
 
-    /// What a power cut at this moment would surely leave of the file that is durably called `name`.
+    /// The octets that a power cut at this moment would certainly leave of the file with the durable name `name`.
     pub fn durable(&self, name: &str) -> Vec<u8> {
         let state = self.state();
         let file = state.synced_names.get(name).and_then(|id| state.files.get(id));
@@ -203,7 +203,7 @@ impl SimDisk {
         self.state().writes
     }
 
-    /// The number of the last write that is durable, of the files whose durable names begin so.
+    /// The number of the last durable write to files whose durable names have the prefix.
     pub fn last_durable(&self, prefix: &str) -> u64 {
         let state = self.state();
         let files = state.synced_names.iter().filter(|(name, _)| name.starts_with(prefix));
@@ -262,7 +262,7 @@ impl SimDisk {
         }
     }
 
-    /// Ends the gateway's power, and loses what was not synced. What was handed in is done or not, or cut short.
+    /// Cuts the gateway's power, and loses unsynced data. Submitted jobs are done, not done or interrupted.
     pub fn cut_power(&self) {
         let jobs = mem::take(&mut self.state().jobs);
         for job in jobs.into_values() {
@@ -456,7 +456,7 @@ impl State {
         self.name_changes.push(change);
     }
 
-    /// How much of `len` octets can be written, and what is said then.
+    /// How many of `len` octets can be written, and the result.
     fn room_for(&self, len: usize) -> (usize, io::Result<()>) {
         match self.mood {
             DiskMood::Full => (len / 2, Err(io::ErrorKind::StorageFull.into())),

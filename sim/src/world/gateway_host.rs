@@ -78,7 +78,7 @@ pub struct Setup {
     pub sockets: Vec<Socket>,
     /// The other turmoil hosts.
     pub others: Vec<IpAddr>,
-    /// What survives a crash.
+    /// The state that survives a crash.
     pub disk: Arc<SimDisk>,
     /// Whether it has power.
     pub power: Power,
@@ -90,7 +90,7 @@ pub struct Setup {
     pub panics: Arc<AtomicBool>,
     /// The generator that each boot takes its own from.
     pub rng: Rc<RefCell<StdRng>>,
-    /// Who watches.
+    /// The observer.
     pub observer: Shared,
 }
 
@@ -172,7 +172,7 @@ struct SimPort {
     socket: Socket,
     queues: SharedQueues,
     queue: u8,
-    /// What makes super-frames of what it receives, if it does.
+    /// The offloads of the card, if it has them.
     card: Option<SuperFrames>,
     observer: Shared,
 }
@@ -275,8 +275,8 @@ impl Driver {
         std::future::pending().await
     }
 
-    /// Whether the event loop of the worker with this number would take a turn: somebody has woken it, its queue of a
-    /// port is readable, its deadline has come, or its last turn has left something.
+    /// Whether the event loop of the worker with this number would take a turn: it was woken, its queue of a port is
+    /// readable, its deadline has come, or its last turn has left work.
     fn is_due(&self, number: usize) -> bool {
         let worker = &self.workers[number];
         let was_woken = self.wakeups.take(number);
@@ -286,7 +286,7 @@ impl Driver {
             || worker.poll_timeout().is_some_and(|due| due <= self.clock.now())
     }
 
-    /// Tells the checkers of workers that would sleep on although something was left to do, as nobody has woken them.
+    /// Reports workers that would sleep although they have work, as no thread has woken them.
     fn look_for_sleepers(&self) {
         for (number, worker) in self.workers.iter().enumerate() {
             let has_work = worker.has_more() || worker.has_new_config();
@@ -352,7 +352,7 @@ impl Driver {
         let deadline = worker_due.into_iter().chain(nics).min();
         let arrival = any_readable(self.wires.iter().map(|wire| &wire.jack));
         first_of(self.wakeups.any(), first_of(arrival, sleep_until(deadline))).await;
-        // When time goes on, everybody who was woken has had a turn.
+        // When time advances, every woken worker has had a turn.
         if now() > since && self.workers.iter().any(Worker::host_has_more) {
             self.observer.borrow_mut().on_oversleeping(now(), Sleeper::Services);
         }

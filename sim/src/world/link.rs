@@ -18,7 +18,7 @@ use crate::mistake::Mistake;
 /// Every link carries packets of so many octets. (RFC 791, section 3.2)
 const MTU_MIN: u16 = 68;
 
-/// What a cable does to frames. Probabilities are 0 to 1, per frame.
+/// The faults of a cable. Probabilities are 0 to 1, per frame.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Link {
     pub(super) loss: f64,
@@ -43,7 +43,7 @@ pub(super) struct Burst {
     pub(super) ends: f64,
 }
 
-/// What the two directions of a cable carry; `None`: everything at once.
+/// The rates of the two directions of a cable; `None`: unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rates {
     outward: Option<Rate>,
@@ -233,7 +233,7 @@ impl Link {
         self
     }
 
-    /// What `direction` carries.
+    /// The rate of `direction`.
     pub(super) fn rate_of(&self, direction: Direction) -> Option<Rate> {
         match direction {
             Direction::Outward => self.rates.outward,

@@ -21,11 +21,11 @@ pub struct Stored {
     pub mailboxes: BTreeMap<String, StoredMailbox>,
     /// The messages that came by SMTP and lie in a mailbox or wait to be sent on, by their numbers.
     pub messages: BTreeSet<Sequence>,
-    /// What waits to be sent on: a recipient of a message each.
+    /// The queue: a recipient of a message each.
     pub queue: BTreeMap<QueueId, StoredEntry>,
     /// Whether a start that reads it finds it damaged, and has to say so.
     pub is_damaged: bool,
-    /// Octets that have flipped, and of which `gatepost mail check` does not tell.
+    /// Flipped octets that `gatepost mail check` does not report.
     pub untold: Vec<String>,
 }
 
@@ -121,7 +121,7 @@ fn note_file(files: &mut BTreeSet<String>, message: &Message) {
     }
 }
 
-/// Octets that have flipped and are not told of. `files` are those of the bodies that are still needed.
+/// Flipped octets that are not reported. `files` are those of the bodies that are still needed.
 fn untold(disk: &SimDisk, files: &BTreeSet<String>) -> io::Result<Vec<String>> {
     let flipped = disk.flipped();
     if flipped.is_empty() {
@@ -144,7 +144,7 @@ fn untold(disk: &SimDisk, files: &BTreeSet<String>) -> io::Result<Vec<String>> {
     Ok(untold.map(|(file, offset)| format!("octet {offset} of {file}")).collect())
 }
 
-/// Whether somebody has sent it to the office, and it was neither polled nor made by the gateway.
+/// Whether a client has sent it to the office, and it was neither polled nor made by the gateway.
 fn has_come_by_smtp(message: &Message) -> bool {
     message.accept.origin == Origin::Smtp
 }

@@ -26,9 +26,9 @@ pub const VIOLATIONS_MAX: usize = 20;
 pub struct Violation {
     /// When.
     pub at: Instant,
-    /// Whose promise.
+    /// The promise's checker.
     pub checker: &'static str,
-    /// What happened.
+    /// The violation.
     pub what: String,
 }
 
@@ -128,7 +128,7 @@ impl Observer {
         self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));
     }
 
-    /// Somebody within the gateway sleeps although there is something to do.
+    /// A thread of the gateway sleeps although it has work.
     pub fn on_oversleeping(&mut self, now: Instant, sleeper: Sleeper) {
         self.check(now, |checker| checker.on_oversleeping(sleeper));
     }
@@ -143,7 +143,7 @@ impl Observer {
         self.checkers.iter().map(|checker| (checker.name(), checker.promise())).collect()
     }
 
-    /// What was broken.
+    /// The violations.
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }

@@ -6,7 +6,7 @@ use std::panic;
 use std::sync::Once;
 
 thread_local! {
-    /// What panicked first; `None` outside of a run.
+    /// The first panic; `None` outside of a run.
     static FIRST: RefCell<Option<First>> = const { RefCell::new(None) };
 }
 
@@ -21,7 +21,7 @@ pub struct PanicWatch {
 }
 
 impl PanicWatch {
-    /// Begins to watch. Panics are told on stderr as ever.
+    /// Begins to watch. Panics are printed on stderr as usual.
     pub fn begin() -> Self {
         static INSTALL: Once = Once::new();
         INSTALL.call_once(|| {
@@ -35,7 +35,7 @@ impl PanicWatch {
         Self { stays_here: PhantomData }
     }
 
-    /// What panicked first, and where.
+    /// The first panic, and its place.
     pub fn first(&self) -> Option<String> {
         FIRST.with_borrow(|first| first.clone().flatten())
     }

@@ -16,7 +16,7 @@ use super::observer::Shared;
 /// The most that a pinhole outlives the lifetime that was asked for: the command's way, and whole seconds.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Pinholes that somebody wants opened, and for how long.
+/// The requested pinholes, and their lifetimes.
 #[derive(Default)]
 pub struct PinholeWishes {
     wishes: RefCell<VecDeque<(Pinhole, Duration)>>,
@@ -30,7 +30,7 @@ impl PinholeWishes {
         self.is_changed.notify_one();
     }
 
-    /// A gateway boots: what was wanted of the one before is forgotten.
+    /// Drops all requests at a boot.
     pub fn clear(&self) {
         self.wishes.borrow_mut().clear();
     }

@@ -31,7 +31,7 @@ const MAC_ADDRESSES_LEN: usize = 12;
 /// A VLAN tag of priority 5 and VLAN 0. (IEEE 802.1Q)
 const PRIORITY_TAG: [u8; 4] = [0x81, 0, 0xa0, 0];
 
-/// What became of the frames pushed into a pipe.
+/// The fates of the frames pushed into a pipe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PipeCounters {
     /// Pushed.
@@ -82,13 +82,13 @@ impl Pipe {
         }
     }
 
-    /// Goes over to another cable; what is in the pipe stays.
+    /// Replaces the cable; frames in the pipe stay.
     pub fn set_link(&mut self, link: Link) {
         self.link = link;
         self.in_burst = false;
     }
 
-    /// What became of the frames.
+    /// The counters.
     pub fn counters(&self) -> PipeCounters {
         self.counters
     }
@@ -227,7 +227,7 @@ impl Nic {
         self.inward.set_link(link.clone());
     }
 
-    /// Loses what is in either direction, as a card does without power.
+    /// Drops the frames in both directions, as a card without power does.
     pub fn clear(&mut self) {
         self.outward.waiting.clear();
         self.inward.waiting.clear();
@@ -248,7 +248,7 @@ mod tests {
         Pipe::new(link, Direction::Outward, 7, "cable")
     }
 
-    /// Pushes `count` numbered frames at once, and gives back what comes out, with the time.
+    /// Pushes `count` numbered frames at once, and returns the output with its times.
     fn pass(pipe: &mut Pipe, count: u16) -> Vec<(Instant, u16)> {
         for number in 0..count {
             pipe.push(Instant::ZERO, number.to_be_bytes().to_vec());

@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use siphasher::sip::SipHasher13;
 
-/// Frames that wait in one queue; what comes on top is lost, as in the kernel.
+/// The most frames in one queue; further ones are dropped, as in the kernel.
 pub const WAITING_MAX: usize = 8192;
 /// The longest time that flows stay with their queues, in microseconds.
 const STAY_MICROS_MAX: u64 = 5_000_000;
@@ -110,7 +110,7 @@ fn ends(frame: &[u8]) -> [Vec<u8>; 2] {
 mod tests {
     use super::*;
 
-    /// A UDP datagram, of which only what is looked at is there.
+    /// A UDP datagram with the relevant fields only.
     fn datagram(from: (u8, u16), to: (u8, u16)) -> Vec<u8> {
         let mut frame = vec![0; 14 + 20 + 8];
         frame[12..15].copy_from_slice(&[8, 0, 0x45]);

@@ -145,7 +145,7 @@ impl Rack {
         }
     }
 
-    /// Makes the rack look at machines that the world has told something.
+    /// Makes the rack poll machines that the world has notified.
     pub fn wake(&self) {
         self.changed.notify_one();
     }
@@ -154,7 +154,7 @@ impl Rack {
         self.places.iter_mut().find(|place| place.name == name)
     }
 
-    /// Gives a frame that is on `segment` to everybody there but `sender`.
+    /// Passes a frame on `segment` to all machines there except `sender`.
     fn deliver(&mut self, at: Instant, segment: SegmentId, frame: &[u8], sender: Option<usize>) {
         let Some(destination) = destination(frame) else { return };
         for (number, place) in self.places.iter_mut().enumerate() {
@@ -165,7 +165,7 @@ impl Rack {
         }
     }
 
-    /// Lets every machine do what is due, and gives back the frames that go out on segments.
+    /// Polls every machine that is due, and returns the outgoing frames.
     fn work(&mut self, now: Instant) -> Vec<(SegmentId, Vec<u8>, usize)> {
         let mut sent = Vec::new();
         for (number, place) in self.places.iter_mut().enumerate().filter(|(_, place)| place.is_on(now)) {

@@ -41,16 +41,16 @@ pub struct Flip {
     pub file: String,
     /// Where in the file.
     pub offset: u64,
-    /// What it may cost.
+    /// The messages that it may affect.
     pub harm: Harm,
 }
 
 /// Draws octets, and has them flip.
 pub struct Rot {
     rng: StdRng,
-    /// Where what a mailbox is has been touched: in a record of the store's log, or in the checkpoint.
+    /// Where a mailbox's state was damaged: in a record of the store's log, or in the checkpoint.
     mailbox_in: Option<RotIn>,
-    /// The names of the mailboxes, also of those whose record has been touched.
+    /// The names of the mailboxes, including those with a damaged record.
     names: BTreeMap<MailboxId, String>,
 }
 
@@ -60,7 +60,7 @@ struct Written {
     offset: u64,
     frame: Frame,
     content: Content,
-    /// Of a message the mark, and what it says of others that failed.
+    /// The mark of a message, and the failed ones that it reports.
     mark: Option<String>,
     failures: Option<Failures>,
 }
@@ -129,7 +129,7 @@ impl Rot {
 
     fn draw_in_record(&mut self, log: &Log) -> Option<Flip> {
         let record = log.records.choose(&mut self.rng)?;
-        // What an Abort voids may be on the disk, and would hold again.
+        // The records that an Abort voids may be on the disk, and would be valid again.
         if matches!(record.content, Content::Abort(_)) {
             return None;
         }
@@ -150,7 +150,7 @@ impl Rot {
 }
 
 impl Log {
-    /// What `disk` has of it. `names`: those of mailboxes that were known before.
+    /// The content of `disk`. `names`: those of mailboxes that were known before.
     fn read(disk: &SimDisk, names: &BTreeMap<MailboxId, String>) -> Self {
         let mut log = Self { records: Vec::new(), names: names.clone() };
         for file in disk.durable_names() {

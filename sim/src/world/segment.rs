@@ -52,7 +52,7 @@ impl Jack {
         }
     }
 
-    /// The next frame from somebody else, if one has come.
+    /// The next frame from another member, if there is one.
     pub fn receive(&self) -> Option<Vec<u8>> {
         let mut frame = [0; FRAME_LEN_MAX];
         let (len, _) = self.socket.try_recv_from(&mut frame).ok()?;

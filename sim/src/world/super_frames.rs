@@ -32,19 +32,18 @@ pub struct SuperFrames {
     next: Option<Vec<u8>>,
 }
 
-/// What a device hands on.
+/// A frame as a device passes it on.
 pub struct HandedOn {
     /// The frames as they were on the wire.
     pub wire: Vec<Vec<u8>>,
-    /// What is made of them.
+    /// The frame.
     pub frame: Vec<u8>,
-    /// What it leaves to do.
+    /// Its offload.
     pub offload: Offload,
 }
 
 impl SuperFrames {
-    /// What becomes of the next frame, and of those behind it that go on where it ends, given what takes
-    /// them from the wire.
+    /// The fate of the next frame, and of consecutive ones after it; `take` removes frames from the wire.
     pub fn hand_on(&mut self, mut take: impl FnMut() -> Option<Vec<u8>>) -> Option<HandedOn> {
         let first = self.next.take().or_else(&mut take)?;
         let Some(mut last) = Tcp::read(&first) else {
@@ -93,7 +92,7 @@ impl SuperFrames {
 /// A whole TCP segment over IPv4 with right checksums.
 #[derive(Clone)]
 struct Tcp {
-    /// All headers, without what each segment has of its own.
+    /// All headers, without the fields that differ between segments.
     common: Vec<u8>,
     id: u16,
     dont_fragment: bool,
@@ -149,7 +148,7 @@ impl Tcp {
 ///
 /// # Panics
 ///
-/// The gateway says of the frame what cannot be.
+/// The gateway describes the frame wrongly.
 pub fn cut(frame: &[u8], offload: Offload) -> Vec<Vec<u8>> {
     let segmentation = match offload {
         Offload::None | Offload::Verified => return vec![frame.to_vec()],
@@ -275,7 +274,7 @@ mod tests {
         std::iter::from_fn(|| card.hand_on(|| waiting.pop_front())).collect()
     }
 
-    /// Whether cutting gives what came; identifications that nobody looks at count up.
+    /// Whether segmenting restores the input; unused identification fields count up.
     fn is_cut_again(handed_on: &HandedOn) {
         for (index, (cut, mut came)) in
             cut(&handed_on.frame, handed_on.offload).into_iter().zip(handed_on.wire.clone()).enumerate()

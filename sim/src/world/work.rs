@@ -16,7 +16,7 @@ use super::disk::SimDisk;
 pub struct SimWork(Arc<SimDisk>);
 
 impl SimWork {
-    /// Who works for the gateway with `disk`.
+    /// The executor of the gateway's jobs with `disk`.
     pub fn new(disk: Arc<SimDisk>) -> Self {
         Self(disk)
     }

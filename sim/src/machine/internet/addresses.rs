@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-/// Everything behind the provider's router. No documentation network, as nobody asks a name server for
-/// the names of those (RFC 6303, section 4).
+/// Everything behind the provider's router. It is no documentation network, as resolvers do not query the names of
+/// those (RFC 6303, section 4).
 pub const INTERNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 16);
 /// The provider's recursive resolvers.
 pub const RESOLVER_ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 53, 1), Ipv4Addr::new(198, 18, 53, 2)];

@@ -68,7 +68,7 @@ impl Connections {
     pub fn remove_ended(&mut self, stack: &mut Stack, mut ended: impl FnMut(&Open)) {
         self.open.retain(|connection| {
             let socket = stack.tcp(connection.handle);
-            // One that was aborted knows its peer until that has been told.
+            // An aborted one knows its peer until the reset is sent.
             let is_over = match socket.state() {
                 tcp::State::Closed => socket.remote_endpoint().is_none(),
                 state => state == tcp::State::TimeWait,
@@ -82,7 +82,7 @@ impl Connections {
     }
 }
 
-/// Adds what has come to `unread`.
+/// Appends received octets to `unread`.
 pub(super) fn receive(socket: &mut tcp::Socket<'_>, unread: &mut Vec<u8>) {
     while socket.can_recv() {
         let take = |octets: &mut [u8]| {

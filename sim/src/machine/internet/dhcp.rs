@@ -29,7 +29,7 @@ pub enum DhcpMood {
     /// It gives each client one address, and prolongs the lease whenever it is asked.
     #[default]
     Willing,
-    /// It answers nobody.
+    /// It does not answer.
     Silent,
     /// It refuses to prolong any lease. A client that asks anew gets its address again.
     Refusing,
@@ -37,7 +37,7 @@ pub enum DhcpMood {
     MovingClients,
 }
 
-/// What the provider's DHCP server tells its clients beside the address.
+/// The parameters that the provider's DHCP server sends besides the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhcpTerms {
     /// How long a lease lasts, in seconds.
@@ -59,7 +59,7 @@ impl DhcpTerms {
 pub struct DhcpServer {
     /// How it treats its clients.
     pub mood: DhcpMood,
-    /// What it tells them.
+    /// Its parameters.
     pub terms: DhcpTerms,
     network: Ipv4Net,
     given: BTreeMap<Vec<u8>, Ipv4Addr>,
@@ -79,7 +79,7 @@ impl Server for DhcpServer {
         }
     }
 
-    /// It forgets what it gave.
+    /// It forgets its leases.
     fn on_renumber(&mut self, network: Ipv4Net) {
         *self = Self { mood: self.mood, ..Self::new(network, self.terms.clone()) };
     }

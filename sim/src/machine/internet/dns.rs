@@ -34,7 +34,7 @@ pub use frontend::NameService;
 pub use mood::DnsMood;
 pub use tree::{LONG_TEXTS, SILENT_ZONE, Tree, long_text, reverse};
 
-/// What a letter between a resolver and an authority takes.
+/// The transit time of a message between a resolver and an authority.
 pub const HOP: Duration = Duration::from_millis(5);
 /// Letters on their way at a time; more are lost.
 pub const LETTERS_MAX: usize = 8_192;
@@ -52,7 +52,7 @@ pub type SharedTree = Rc<RefCell<Tree>>;
 pub(super) enum Caller {
     /// Back over UDP.
     Datagram {
-        /// Who asked.
+        /// The client.
         customer: SocketAddrV4,
         /// Where.
         server: SocketAddrV4,
@@ -88,7 +88,7 @@ enum Letter {
     Answer { to: Asker, message: Vec<u8> },
 }
 
-/// Who asks.
+/// The sender of a question.
 #[derive(Clone, Copy)]
 enum Asker {
     Customer(Caller),
@@ -120,7 +120,7 @@ impl NameServers {
         self.letters.clear();
     }
 
-    /// Takes in what a customer asks the server at an address.
+    /// Handles a customer's query to the server at an address.
     pub fn ask(
         &mut self,
         now: Instant,
@@ -132,7 +132,7 @@ impl NameServers {
         self.send(now, Letter::Question { server, from: Asker::Customer(caller), transport, message });
     }
 
-    /// Does what is due, and gives the answers for customers to `reply`.
+    /// Does what is due, and passes answers for customers to `reply`.
     pub fn poll(&mut self, now: Instant, mut reply: impl FnMut(Caller, Vec<u8>)) {
         let late = self.resolvers.iter_mut().filter(|(_, resolver)| is_due(resolver.poll_timeout(), now));
         let late: Vec<_> = late.map(|(address, _)| *address).collect();
@@ -182,7 +182,7 @@ impl NameServers {
         }
     }
 
-    /// Tells a resolver something, and does what it wants in turn.
+    /// Passes a resolver an input, and performs its outputs.
     fn tell(&mut self, now: Instant, address: Ipv4Addr, tell: impl FnOnce(&mut Resolver)) {
         let Some(resolver) = self.resolvers.get_mut(&address) else { return };
         tell(resolver);
@@ -237,7 +237,7 @@ pub fn servers_called(name: &str) -> impl Iterator<Item = Ipv4Addr> {
     hosts().filter(move |(called, _)| is_called(called)).map(|(_, address)| address)
 }
 
-/// The name servers, each with what scenarios call it.
+/// The name servers, each with its name in scenarios.
 pub(super) fn hosts() -> impl Iterator<Item = (String, Ipv4Addr)> {
     let resolvers = (0..).zip(RESOLVER_ADDRESSES);
     let resolvers = resolvers.map(|(number, address): (usize, _)| (format!("resolver-{number}"), address));
@@ -266,7 +266,7 @@ fn response_to(question: &Message) -> Message {
     answer
 }
 
-/// The octets of an answer; over UDP none that is longer than whoever asked can take.
+/// The octets of an answer; over UDP none that is longer than its client accepts.
 fn encode(question: &Message, answer: Message, transport: Transport) -> Vec<u8> {
     let encoded = |answer: &Message| answer.to_vec().expect("an answer can be encoded");
     let octets = encoded(&answer);

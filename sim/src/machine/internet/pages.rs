@@ -50,7 +50,7 @@ impl Page {
             *wanted = socket.recv_slice(&mut request).ok().map(|_| u32::from_be_bytes(request));
         }
         let Some(wanted) = *wanted else {
-            // Nobody can ask any more.
+            // There are no more requests.
             if socket.state() == tcp::State::CloseWait {
                 socket.close();
             }
@@ -71,7 +71,7 @@ impl Page {
     }
 }
 
-/// Whether `octets` are what a page has from `offset` on.
+/// Whether `octets` are the content of a page from `offset` on.
 pub fn is_page(offset: u32, octets: &[u8]) -> bool {
     (offset..).zip(octets).all(|(at, octet)| *octet == page_octet(at))
 }

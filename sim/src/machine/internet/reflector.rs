@@ -63,7 +63,7 @@ impl Reflector {
     }
 }
 
-/// Whether a whole datagram is for a port where nobody is.
+/// Whether a whole datagram is for a closed port.
 fn is_for_another_port(ip: &Ipv4Slice<'_>) -> bool {
     let header = ip.header();
     header.protocol() == IpNumber::UDP

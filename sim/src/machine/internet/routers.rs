@@ -10,12 +10,12 @@ use ipnet::Ipv4Net;
 const ROUTERS: [Ipv4Addr; 2] = [Ipv4Addr::new(198, 18, 254, 1), Ipv4Addr::new(198, 18, 254, 2)];
 /// How many routers a packet from the gateway passes on its way to a server.
 pub const HOPS: u8 = 3;
-/// What is behind the short link.
+/// The network behind the short link.
 const BEHIND_SHORT_LINK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 81, 0), 24);
 /// The longest packet of the short link.
 pub const SHORT_LINK_MTU: u16 = 1_280;
-/// How many octets of a packet each router quotes: what RFC 792 asks for, a segment with its options, and what RFC 1812
-/// section 4.3.2.3 asks for.
+/// How many octets of a packet each router quotes: the minimum of RFC 792, a segment with its options, and the
+/// recommendation of RFC 1812, section 4.3.2.3.
 const QUOTED_LEN_MAX: [usize; HOPS as usize] = [28, 128, 548];
 const TTL: u8 = 64;
 
@@ -24,15 +24,15 @@ const UNREACHABLE: u8 = 3;
 const FRAGMENTATION_NEEDED: u8 = 4;
 const PORT_UNREACHABLE: u8 = 3;
 
-/// What a packet to a server comes to on its way.
+/// The fate of a packet to a server.
 pub enum Passed {
     /// It arrives.
     Arrives,
-    /// It does not, and this is what its sender is told, if anything.
+    /// It does not arrive, and its sender gets this, if anything.
     Ends(Option<Vec<u8>>),
 }
 
-/// What becomes of the packet in `frame`, which the provider's `router` is to forward.
+/// The fate of the packet in `frame`, which the provider's `router` is to forward.
 pub fn pass(frame: &[u8], router: Ipv4Addr) -> Passed {
     let Ok(SlicedPacket { net: Some(NetSlice::Ipv4(ip)), .. }) = SlicedPacket::from_ethernet(frame) else {
         return Passed::Arrives;
@@ -54,7 +54,7 @@ pub fn pass(frame: &[u8], router: Ipv4Addr) -> Passed {
     Passed::Arrives
 }
 
-/// What the receiver of the packet in `frame` says if nobody is at its port.
+/// The receiver's error for the packet in `frame` to a closed port.
 pub fn nobody_there(frame: &[u8], ip: &Ipv4Slice<'_>) -> Option<Vec<u8>> {
     let at = ip.header().destination_addr();
     error(frame, ip, at, QUOTED_LEN_MAX[2], [UNREACHABLE, PORT_UNREACHABLE], 0)
@@ -112,7 +112,7 @@ mod tests {
         frame
     }
 
-    /// Who tells of the end of a packet, and how many octets are quoted; `None` if it arrives.
+    /// The sender of the ICMP error, and the quoted octets; `None` if the packet arrives.
     fn told(frame: &[u8]) -> Option<(Ipv4Addr, usize)> {
         let Passed::Ends(error) = pass(frame, PROVIDER) else { return None };
         let error = Packet::parse(&error.expect("it is told")).expect("a frame");

@@ -47,11 +47,10 @@ use crate::machine::stack::Stack;
 
 /// A server of the internet.
 ///
-/// What it does depends on `now`, on what comes over the [`Wire`] and on the seed that it was made with, and on
-/// nothing else: no clock, no randomness of its own, no table with a random order.
+/// Its behaviour depends only on `now`, on its input over the [`Wire`] and on its seed: no clock, no randomness of its
+/// own, no table with a random order.
 pub trait Server: Any {
-    /// Takes in what has come, and answers. Called whenever a frame reaches the internet, and at
-    /// [`Server::poll_timeout`].
+    /// Handles input, and answers. Called whenever a frame reaches the internet, and at [`Server::poll_timeout`].
     fn poll(&mut self, now: Instant, wire: &mut Wire<'_>);
 
     /// When to poll even if nothing comes in; `None`: never.
@@ -62,16 +61,16 @@ pub trait Server: Any {
     /// A connection has ended, and its number means nothing any more.
     fn on_closed(&mut self, _connection: ConnectionId) {}
 
-    /// Everything behind the provider's router is switched off: what was under way is lost, connections too.
+    /// Everything behind the provider's router is switched off: its state and connections are lost.
     fn on_switched_off(&mut self) {}
 
-    /// The provider has gone over to `network`: nobody is at the customer's old address.
+    /// The provider has moved to `network`: the customer's old address is unused.
     fn on_renumber(&mut self, _network: Ipv4Net) {}
 
-    /// All faults end: it does what a sound server does from now on.
+    /// All faults end: it behaves correctly from now on.
     fn calm(&mut self) {}
 
-    /// What it has to tell in the end.
+    /// Its record.
     fn record(&self) -> Arc<dyn Record> {
         Arc::new(())
     }
@@ -80,11 +79,11 @@ pub trait Server: Any {
 /// A UDP datagram.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Who sent it, as the internet sees it.
+    /// The sender, as seen on the internet.
     pub from: SocketAddrV4,
     /// The server's address and port.
     pub to: SocketAddrV4,
-    /// What is in it.
+    /// The payload.
     pub payload: Vec<u8>,
 }
 
@@ -104,7 +103,7 @@ impl Uplink {
     }
 }
 
-/// What a server sees of the network: the datagrams and connections of its own addresses and ports.
+/// A server's view of the network: the datagrams and connections of its own addresses and ports.
 pub struct Wire<'a> {
     pub(super) stack: &'a mut Stack,
     /// The UDP sockets of all servers, with their ports.
@@ -122,8 +121,8 @@ impl Wire<'_> {
         self.inbox.pop_front()
     }
 
-    /// Sends a datagram from an address and a port of the server's. It is lost, as on the way, if nobody is at
-    /// `to`, if the port is no UDP port of the server's, or if 64 datagrams wait already.
+    /// Sends a datagram from an address and a port of the server's. It is lost if there is no host at `to`, if the port
+    /// is no UDP port of the server's, or if 64 datagrams wait already.
     pub fn send(&mut self, from: SocketAddrV4, to: SocketAddrV4, payload: &[u8]) {
         let socket = self.sockets.iter().find(|(port, _)| *port == from.port());
         if let Some((_, handle)) = socket
@@ -181,7 +180,7 @@ impl Connection<'_> {
         self.local
     }
 
-    /// Adds what has come to `unread`.
+    /// Appends received octets to `unread`.
     pub fn receive(&mut self, unread: &mut Vec<u8>) {
         connections::receive(self.socket, unread);
     }
@@ -196,7 +195,7 @@ impl Connection<'_> {
         self.socket.state() == tcp::State::CloseWait
     }
 
-    /// Sends nothing more after what was sent.
+    /// Closes the sending side.
     pub fn close(&mut self) {
         self.socket.close();
     }

@@ -109,7 +109,7 @@ impl Servers {
         self.entries.push(Entry { name: name.to_owned(), site, server, inbox: VecDeque::new() });
     }
 
-    /// Says what is wrong with one more server of this name at `site`.
+    /// The problem of a further server with this name at `site`.
     ///
     /// # Errors
     ///
@@ -145,13 +145,13 @@ impl Servers {
         Some(entry.server.as_mut() as &mut dyn Any)
     }
 
-    /// The addresses of all, with what captures call them.
+    /// The addresses of all, with their names in captures.
     pub fn hosts(&self) -> Vec<(Ipv4Addr, String)> {
         let hosts = self.entries.iter().flat_map(|entry| &entry.site.hosts);
         hosts.map(|(name, address)| (*address, name.clone())).collect()
     }
 
-    /// What each has to tell, with its name.
+    /// The record of each, with its name.
     pub fn records(&self) -> impl Iterator<Item = (String, Arc<dyn Record>)> {
         self.entries.iter().map(|entry| (entry.name.clone(), entry.server.record()))
     }
@@ -169,7 +169,7 @@ impl Servers {
 
     /// The provider has gone over to `network`.
     pub fn renumber(&mut self, stack: &mut Stack, network: Ipv4Net) {
-        // smoltcp keeps what it cannot route any more, and everything behind that.
+        // smoltcp holds on to packets that it cannot route any more, and everything behind them.
         for (port, handle) in &mut self.sockets {
             stack.sockets.remove(*handle);
             *handle = stack.bind_udp(*port);
@@ -186,7 +186,7 @@ impl Servers {
         }
     }
 
-    /// Lets every server take in what has come to it, and answer.
+    /// Lets every server handle its input, and answer.
     pub fn poll(&mut self, now: Instant, stack: &mut Stack, uplink: &mut Uplink, router: Ipv4Addr) {
         self.hand_out(stack, router);
         let Self { entries, sockets, connections } = self;
@@ -202,7 +202,7 @@ impl Servers {
         self.entries.iter().filter_map(|entry| entry.server.poll_timeout()).min()
     }
 
-    /// Puts what has come to the sockets into the inboxes of the servers that it is for.
+    /// Moves input from the sockets to the inboxes of its servers.
     fn hand_out(&mut self, stack: &mut Stack, router: Ipv4Addr) {
         for (port, handle) in &self.sockets {
             while let Ok((payload, from)) = stack.udp(*handle).recv() {

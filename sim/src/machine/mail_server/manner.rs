@@ -7,12 +7,12 @@ use gatepost_ground::Instant;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-/// What a slow server takes for a reply.
+/// The time of a slow server's reply.
 const SLOW_MILLIS: RangeInclusive<u64> = 200..=6_000;
 /// How long a busy server is busy.
 const BUSY_SECS: u64 = 3_600;
 
-/// What a mail server is like, until all faults end. Each refuses who does not exist by 550.
+/// The behaviour of a mail server, until all faults end. All of them reject unknown recipients by 550.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
     /// It answers at once.
@@ -31,7 +31,7 @@ pub enum Manner {
     Silent,
 }
 
-/// What becomes of TLS at a mail server, until all faults end: then whoever offers it does it. (RFC 3207)
+/// The behaviour of TLS at a mail server, until all faults end: then an offered TLS works. (RFC 3207)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsManner {
     /// It offers none.
@@ -40,11 +40,11 @@ pub enum TlsManner {
     Sound,
     /// It says nothing any more once the client may begin.
     Silent,
-    /// It answers the handshake by what is none, and closes.
+    /// It answers the handshake by garbage, and closes.
     Garbled,
     /// It offers it, and has none when asked, by 454.
     Unavailable,
-    /// It says now and then in clear, behind its 220, what an answer under TLS would be: somebody on the way could.
+    /// Now and then an answer in clear follows its 220, as an attacker on the path could inject it.
     Injecting,
 }
 
@@ -75,7 +75,7 @@ impl Manner {
         Self::Silent,
     ];
 
-    /// What it takes for a reply.
+    /// The time of its reply.
     pub(super) fn delay(self, rng: &mut StdRng) -> Duration {
         match self {
             Self::Slow => Duration::from_millis(rng.random_range(SLOW_MILLIS)),

@@ -14,28 +14,28 @@ use crate::machine::tls::Channel;
 /// The longest line that is read, in octets, and the longest message.
 const LINE_OCTETS_MAX: usize = 2_048;
 const MESSAGE_OCTETS_MAX: usize = 4 << 20;
-/// How long whoever has said something in clear behind STARTTLS waits with its true answer.
+/// The pause between an answer injected in clear after STARTTLS and the true one.
 const INJECTED_PAUSE: Duration = Duration::from_secs(1);
 
 /// A session.
 pub(super) struct Session {
     pub channel: Channel,
-    /// What has come and is not read yet.
+    /// Received octets that are unread.
     pub unread: Vec<u8>,
-    /// What is to be said, and from when on.
+    /// Unsent replies, and their time.
     unsent: Vec<u8>,
     due: Instant,
     sender: Option<String>,
     recipients: Vec<String>,
     is_data: bool,
-    /// What follows what is to be said, if that is TLS.
+    /// The TLS that follows the unsent replies, if any.
     tls: Option<TlsManner>,
-    /// Whether it has said in clear what an answer under TLS would be.
+    /// Whether it has injected an answer in clear.
     pub has_injected: bool,
     busy_at: Option<BusyAt>,
-    /// What it was told that it is taken, or was to be told.
+    /// The messages that it has accepted, or is about to.
     arrivals: Vec<Arrival>,
-    /// What follows what is to be said.
+    /// What follows the unsent replies.
     way: Way,
     /// Whether the client has said anything, which it does once it has the greeting.
     was_greeted: bool,
@@ -94,7 +94,7 @@ impl Session {
         self.arrivals.len() as u64
     }
 
-    /// Takes in what has come over the wire.
+    /// Receives from the wire.
     pub fn receive(&mut self, house: &mut House, wire: &[u8]) {
         self.was_greeted |= !wire.is_empty();
         match self.tls {
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Says what is to be said now. Behind what allows the client to begin, it begins TLS.
+    /// Sends the replies that are due. After a positive reply to STARTTLS it begins TLS.
     pub fn speak(&mut self, house: &House) {
         if house.now < self.due {
             return;
@@ -142,7 +142,7 @@ impl Session {
         if self.unsent.is_empty() && self.channel.unsent().is_empty() { self.way } else { Way::On }
     }
 
-    /// Reads what has come, up to a command whose reply takes its time; whether there was any.
+    /// Reads up to a command whose reply takes time; returns whether there was one.
     pub fn work(&mut self, house: &mut House) -> bool {
         let mut is_any = false;
         while self.way == Way::On && self.due <= house.now {
@@ -213,7 +213,7 @@ impl Session {
         true
     }
 
-    /// Forgets what was said in clear, and begins TLS as it does. (RFC 3207, section 4.2)
+    /// Discards earlier state, and begins TLS by its manner. (RFC 3207, section 4.2)
     fn start_tls(&mut self, house: &mut House) {
         self.forget();
         if !self.unread.is_empty() {

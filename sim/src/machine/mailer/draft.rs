@@ -21,7 +21,7 @@ pub struct Draft {
     pub from: String,
     /// As it goes over the wire, with the line that ends it.
     pub wire: Vec<u8>,
-    /// Whom it is still to be sent to.
+    /// The remaining recipients.
     pub to: Vec<&'static Address>,
     /// How often it was sent.
     pub tries: u32,

@@ -5,7 +5,7 @@ use std::fmt;
 use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 
-/// What worked, and what did not.
+/// Successes and failures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diary {
     /// The address, with its prefix.
@@ -46,11 +46,11 @@ pub struct Diary {
     pub tcp_lookups: u64,
     /// Look-ups over TCP without an answer.
     pub tcp_lookups_failed: u64,
-    /// How often the gateway told the time.
+    /// The number of NTP answers.
     pub times_told: u64,
     /// How often the gateway wanted to be asked less often.
     pub times_refused: u64,
-    /// When the time was last told.
+    /// The time of the last NTP answer.
     pub last_time_at: Option<Instant>,
 }
 

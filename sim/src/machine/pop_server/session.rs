@@ -11,7 +11,7 @@ const LINE_OCTETS_MAX: usize = 512;
 /// How a session is broken off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Somebody else has the account, it says.
+    /// The account is in use by another client, it claims.
     InUse,
     /// In the midst of a message.
     InMessage,
@@ -23,9 +23,9 @@ pub(super) enum Fault {
 
 /// A session.
 pub(super) struct Session {
-    /// What has come and is not read yet.
+    /// Received octets that are unread.
     pub unread: Vec<u8>,
-    /// What is to be said.
+    /// Unsent replies.
     pub unsent: Vec<u8>,
     /// Whether it ends once that is said.
     pub is_over: bool,
@@ -128,7 +128,7 @@ impl Session {
         }
     }
 
-    /// Marks a message. Whoever has it deleted has it safe.
+    /// Marks a message for deletion. A client that deletes it must have stored it.
     fn delete(&mut self, house: &mut House, place: usize) {
         house.post.borrow_mut().collect(&self.messages[place].mark, house.mailbox);
         self.marked.insert(place);

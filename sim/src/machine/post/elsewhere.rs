@@ -27,7 +27,7 @@ pub struct Arrived {
     pub unconfirmed: u32,
 }
 
-/// What a notice tells its reader: nobody tries any more to deliver a message to these.
+/// The content of a notice: delivery of a message to these was given up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Failures {
     /// The message's mark.
@@ -47,7 +47,7 @@ pub fn domain_of(address: &str) -> &str {
 }
 
 impl Post {
-    /// `server` takes a message for an address. `None` if nobody has sent it there, or not as it is: a fault.
+    /// `server` accepts a message for an address. `None` if it was not sent there, or is altered: a fault.
     pub fn arrive(&mut self, server: &str, recipient: &str, octets: &[u8]) -> Option<Arrival> {
         let mark = mark_of(octets);
         let letter = mark.as_ref().and_then(|mark| self.letters.get(mark));
@@ -103,7 +103,7 @@ impl Post {
     }
 }
 
-/// What a notice says of recipients that failed; `None` if it is no such notice.
+/// The failed recipients in a notice; `None` if it is no such notice.
 pub fn failures_in(notice: &[u8]) -> Option<Failures> {
     let text = String::from_utf8_lossy(notice);
     let mut lines = text.lines().skip_while(|line| *line != "Content-Type: message/delivery-status");

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Post;
 
-/// What octets that have flipped may cost.
+/// The messages that flipped octets may affect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Harm {
     /// Copies that may be lost, by mark and by mailbox or address elsewhere.
@@ -63,7 +63,7 @@ impl Post {
         self.harm.numbers.iter().any(|(of, _)| of == mailbox)
     }
 
-    /// By how many messages what is kept may differ from what was taken.
+    /// By how many messages the stored ones may differ from the accepted ones.
     pub fn harmed(&self) -> u64 {
         let Harm { lost, again, numbers, .. } = &self.harm;
         (lost.len() + again.len() + numbers.len()) as u64

@@ -6,7 +6,7 @@ use gatepost_ground::Instant;
 
 use super::{Post, mark_of};
 
-/// What such a user has fetched.
+/// The fetched messages of such a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// How often each message was fetched, by its mark.
@@ -16,7 +16,7 @@ pub struct Kept {
 }
 
 impl Post {
-    /// `user`, who leaves mail on the server, has fetched a message whose name was new.
+    /// `user`, who leaves mail on the server, has fetched a message with a new UIDL.
     pub fn keep(&mut self, user: &str, octets: &[u8]) {
         let Some(mark) = mark_of(octets) else { return };
         *self.kept.entry(user.to_owned()).or_default().times.entry(mark).or_default() += 1;
@@ -27,7 +27,7 @@ impl Post {
         self.kept.entry(user.to_owned()).or_default().caught_up_at = Some(began);
     }
 
-    /// What users have fetched who leave their mail on the server.
+    /// The fetched messages of users who leave their mail on the server.
     pub fn kept(&self) -> &BTreeMap<String, Kept> {
         &self.kept
     }

@@ -20,7 +20,7 @@ pub struct NameService {
     streams: BTreeMap<ConnectionId, Stream>,
 }
 
-/// What is under way on a connection.
+/// The state of a connection.
 #[derive(Default)]
 struct Stream {
     unread: Vec<u8>,
@@ -88,7 +88,7 @@ impl Server for NameService {
 }
 
 impl Stream {
-    /// Sends what can be sent, and closes for whoever will not ask again.
+    /// Sends what can be sent, and closes if the client has closed.
     fn send(&mut self, connection: &mut Connection<'_>) {
         let part = if self.first > 0 { self.first } else { self.unsent.len() };
         let len = connection.send(&self.unsent[..part]);

@@ -12,13 +12,13 @@ use rand::rngs::StdRng;
 use super::tree::name;
 use super::{Transport, encode, response_to};
 
-/// What liars claim: nothing in the simulation has this address.
+/// The address in lies: nothing in the simulation has it.
 pub const LIE: Ipv4Addr = Ipv4Addr::new(198, 18, 66, 66);
 /// An address of the office, which no name of the internet has.
 const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 /// Names that strangers' records are slipped in for.
 const COVETED: [&str; 3] = ["site-0.example.", "web-1.example.com.", "pc-0.office.example."];
-/// Short, so that everybody has forgotten soon after liars turn honest.
+/// Short, so that lies expire soon after liars turn honest.
 const LIE_TTL_SECS: u32 = 30;
 /// How much sooner a forgery arrives than the answer that it wants to replace.
 const FORGERY_LEAD: Duration = Duration::from_millis(10);
@@ -37,7 +37,7 @@ pub enum DnsMood {
     Slow(Duration),
     /// With random octets.
     Garbage,
-    /// Right, but somebody who cannot see the question is quicker, with a lie under another identifier.
+    /// Right, but an off-path attacker is quicker, with a lie under another identifier.
     Forged,
     /// Right, but an answer to another question is quicker, under the right identifier.
     Misplaced,
@@ -70,7 +70,7 @@ impl DnsMood {
         ]
     }
 
-    /// What comes back for `question`, to which `truth` is the answer, and how long each takes.
+    /// The replies to `question`, whose answer is `truth`, with their delays.
     pub(super) fn replies(
         self,
         question: &Message,
@@ -127,7 +127,7 @@ fn claim(question: &Message, address: Ipv4Addr) -> Message {
     answer
 }
 
-/// `truth` with addresses of names that nobody asked for, in every section.
+/// `truth` with addresses of other names, in every section.
 fn poisoned(question: &Message, mut truth: Message) -> Message {
     let coveted = COVETED.map(name).into_iter().filter(|name| {
         question.queries.iter().all(|query| query.name != *name)

@@ -22,9 +22,9 @@ use rand::rngs::StdRng;
 use super::Caller;
 use super::{Transport, response_to};
 
-/// Questions under way at a time; who comes then is told that it failed.
+/// The most questions in progress; further ones fail.
 pub const TASKS_MAX: usize = 512;
-/// Answers that are remembered; when there is no room, what ends soonest makes it.
+/// The most cached answers; when there is no room, the one that expires first is removed.
 pub const CACHE_ENTRIES_MAX: usize = 4_096;
 /// How long a name server may be silent.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(600);
@@ -32,20 +32,20 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(600);
 const ATTEMPTS_PER_SERVER_MAX: usize = 2;
 /// How long one that was silent is asked last.
 const DOWN: Duration = Duration::from_secs(30);
-/// What may be wanted for the sake of something else, one on top of the other.
+/// The most nested questions.
 const WANTS_MAX: usize = 4;
 const ALIASES_MAX: usize = 8;
 /// Steps of one question, for all that it leads to.
 const ATTEMPTS_MAX: usize = 40;
 const UDP_OCTETS_MAX: u16 = 1_232;
 
-/// What a resolver wants done.
+/// An action for the caller.
 pub enum Output {
-    /// Ask a name server, and bring what comes back to [`Resolver::handle_answer`].
+    /// Query a name server, and pass the answer to [`Resolver::handle_answer`].
     Ask {
-        /// Whom.
+        /// The server.
         server: Ipv4Addr,
-        /// Under what to bring the answer.
+        /// The attempt, for the answer.
         attempt: u64,
         /// How.
         transport: Transport,
@@ -54,9 +54,9 @@ pub enum Output {
     },
     /// Answer a question, with the truth as far as it could be found.
     Answer {
-        /// Whose question.
+        /// The caller of the question.
         caller: Caller,
-        /// Over what it came.
+        /// Its transport.
         transport: Transport,
         /// The question.
         question: Box<Message>,
@@ -76,7 +76,7 @@ pub struct Resolver {
     rng: StdRng,
 }
 
-/// What is known of a name and type.
+/// The cached knowledge of a name and type.
 #[derive(Clone)]
 struct Cached {
     expires: Instant,
@@ -97,7 +97,7 @@ struct Task {
     question: Message,
     /// The aliases so far.
     aliases: Vec<Record>,
-    /// What is wanted; the last for the sake of the one before it, and so on.
+    /// The wanted names; each is needed for the one before it.
     wants: Vec<Want>,
     attempts: usize,
 }
@@ -105,10 +105,10 @@ struct Task {
 struct Want {
     name: Name,
     record_type: RecordType,
-    /// The zone whose servers were asked, and who they were.
+    /// The queried zone and its servers.
     zone: Name,
     asked: Vec<Ipv4Addr>,
-    /// Name servers whose addresses cannot be found.
+    /// Name servers without a known address.
     lost: Vec<Name>,
     attempt: Option<Attempt>,
 }
@@ -122,7 +122,7 @@ struct Attempt {
     until: Instant,
 }
 
-/// What to do for a question next.
+/// The next step for a question.
 enum Step {
     Wait,
     Ask(Ipv4Addr),
@@ -157,7 +157,7 @@ impl Resolver {
         self.go_on(now, Task { caller, transport, question, aliases: Vec::new(), wants, attempts: 0 });
     }
 
-    /// Takes in what came back for an attempt.
+    /// Handles the answer to an attempt.
     pub fn handle_answer(&mut self, now: Instant, number: u64, message: &[u8]) {
         let is_its = |task: &Task| task.attempt().is_some_and(|attempt| attempt.number == number);
         let Some(place) = self.tasks.iter().position(is_its) else { return };
@@ -199,7 +199,7 @@ impl Resolver {
         self.tasks.iter().filter_map(|task| Some(task.attempt()?.until)).min()
     }
 
-    /// What is to be done.
+    /// The actions.
     pub fn take_outputs(&mut self) -> Vec<Output> {
         std::mem::take(&mut self.outputs)
     }
@@ -225,7 +225,7 @@ impl Resolver {
                 },
                 Step::Done(found) => {
                     let server = task.wants.pop().map(|want| want.name);
-                    // What was found is in the cache now.
+                    // The result is in the cache now.
                     if !matches!(found, Ok(Known::Records(records)) if records.iter().any(is_address))
                         && let Some(want) = task.wants.last_mut()
                     {
@@ -286,7 +286,7 @@ impl Resolver {
         self.tasks.push(task);
     }
 
-    /// Takes from an answer what the servers of the zone have to say; whether that was anything.
+    /// Caches what the servers of the zone are authoritative for in an answer; returns whether there was anything.
     fn learn(&mut self, now: Instant, want: &Want, answer: &Message) -> bool {
         let code = answer.metadata.response_code;
         if !matches!(code, ResponseCode::NoError | ResponseCode::NXDomain) {
@@ -342,7 +342,7 @@ impl Resolver {
         (Name::root(), Vec::new())
     }
 
-    /// What is known of a name and type now, with the TTLs that are left.
+    /// The cached knowledge of a name and type, with the remaining TTLs.
     fn get(&self, now: Instant, name: &Name, record_type: RecordType) -> Option<Known> {
         let cached = self.cache.get(&(name.clone(), record_type)).filter(|cached| now < cached.expires)?;
         let left = u32::try_from(cached.expires.since(now).as_secs()).unwrap_or(u32::MAX);
@@ -403,7 +403,7 @@ impl Task {
         self.wants.last()?.attempt
     }
 
-    /// What is wanted next, if what was found is an alias.
+    /// The next wanted name, if the result is an alias.
     fn follow(&mut self, found: &Result<Known, ()>) -> Option<Want> {
         let Ok(Known::Records(records)) = found else { return None };
         let wanted = self.wants.first()?.record_type;

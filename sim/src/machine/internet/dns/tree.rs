@@ -33,8 +33,8 @@ use super::super::{MAIL_ADDRESSES, POP_ADDRESS, SITES, WEB_ADDRESSES};
 /// third.
 pub const FIRST_ALIASED_SITE: usize = 14;
 
-/// The octets of the texts of `text-0.example` and so on: more than a datagram has room for, than is kept of one
-/// answer, and than a machine's TCP takes at once.
+/// The octets of the texts of `text-0.example` and so on: more than fits into a datagram, into the cache's limit of one
+/// answer, and into a machine's TCP buffer.
 pub const LONG_TEXTS: [usize; 4] = [3_000, 4_500, 11_000, 20_000];
 /// The most octets of one string of a text. (RFC 1035, section 3.3)
 const STRING_OCTETS_MAX: usize = 255;
@@ -55,7 +55,7 @@ const ZONES: [(&str, [&str; 2]); 9] = [
     ("18.198.in-addr.arpa.", ["ns-0.example.net.", "ns-1.example.net."]),
     (SILENT_ZONE, ["ns-0.silent.example.", "ns-1.silent.example."]),
 ];
-/// The name servers of [`SILENT_ZONE`]: nobody is at their addresses.
+/// The name servers of [`SILENT_ZONE`]: no host has their addresses.
 const SILENT_SERVERS: [(&str, Ipv4Addr); 2] = [
     ("ns-0.silent.example.", Ipv4Addr::new(198, 18, 5, 1)),
     ("ns-1.silent.example.", Ipv4Addr::new(198, 18, 5, 2)),
@@ -72,7 +72,7 @@ const NAME_SERVERS: [(&str, Ipv4Addr); 9] = [
     ("ns-0.example.net.", Ipv4Addr::new(198, 18, 4, 1)),
     ("ns-1.example.net.", Ipv4Addr::new(198, 18, 4, 2)),
 ];
-/// How long answers may be kept, by what they are about, in seconds.
+/// The TTLs of answers by their kind, in seconds.
 const INFRASTRUCTURE_TTL_SECS: u32 = 3_600;
 const SITE_TTL_SECS: u32 = 60;
 const ALIAS_TTL_SECS: u32 = 20;

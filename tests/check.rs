@@ -1,9 +1,9 @@
-//! `gatepost check` and the command line, as a shell sees them.
+//! `gatepost check` and the command line.
 
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a run of the program left behind.
+/// The result of a run of the program.
 struct Outcome {
     code: Option<i32>,
     stdout: String,

@@ -1,16 +1,15 @@
-//! `docs/conformance.md`: each requirement that NAT, router and SMTP server keep, with the tests that show it, and what
-//! the tests of other RFCs show.
+//! `docs/conformance.md`: the requirements of the RFCs for NAT, router and SMTP, with the tests that show them, and the
+//! tests of other RFCs.
 //!
-//! A test says what it shows in the documentation above it, one line for each requirement:
-//! `RFC 4787, REQ-9a: The source of a hairpinned packet is external.` The table is made from these lines and from the
-//! requirements below. This test fails if the file is not what it makes; `GATEPOST_WRITE=1 cargo test --test
-//! conformance` writes it.
+//! The documentation above a test names its requirements, one line for each: `RFC 4787, REQ-9a: The source of a
+//! hairpinned packet is external.` The table is generated from these lines and from the requirements below. This test
+//! fails if the file differs; `GATEPOST_WRITE=1 cargo test --test conformance` writes it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// How strongly an RFC asks.
+/// The level of a requirement.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Level {
     Must,
@@ -19,13 +18,13 @@ enum Level {
 
 use Level::{Must, Should};
 
-/// What an RFC asks for.
+/// A requirement of an RFC.
 struct Requirement {
-    /// The RFC, and the number that it gives to the requirement or the section that has it.
+    /// The RFC, and the requirement's number or section.
     citation: &'static str,
     level: Level,
     text: &'static str,
-    /// Why it is not kept.
+    /// Why it is not met.
     declined: Option<&'static str>,
 }
 
@@ -189,7 +188,7 @@ const SMTP_SERVER: &[Requirement] = &[
     kept("RFC 6531, section 3.5", Must, "SMTPUTF8: addresses outside of ASCII only where it was asked for."),
 ];
 
-/// What is the client's alone: rows of the server's that concern it, too, have its tests.
+/// The requirements of the client alone: rows of the server that concern it, too, include its tests.
 const SMTP_CLIENT: &[Requirement] = &[
     kept("RFC 5321, section 3.1", Must, "A server that does not want the client is left in order."),
     kept("RFC 5321, section 3.2", Should, "A server that does not know EHLO is told HELO."),
@@ -252,7 +251,7 @@ struct Shown {
     citation: String,
     file: PathBuf,
     test: String,
-    /// What the test shows of the requirement: a sentence.
+    /// The requirement as a sentence.
     sentence: String,
 }
 
@@ -271,7 +270,7 @@ fn marker(line: &str) -> Option<(&str, &str)> {
     (is_citation && sentence.ends_with('.')).then_some((citation, sentence))
 }
 
-/// All that tests show, sorted; `Err` has the tests that carry an RFC in their name and show nothing of it.
+/// All requirements with tests, sorted; `Err` has the tests with an RFC in their name and no such line.
 fn shown_in(file: &Path, text: &str) -> Result<Vec<Shown>, Vec<String>> {
     let (mut shown, mut silent) = (Vec::new(), Vec::new());
     let mut markers = Vec::new();
@@ -327,7 +326,7 @@ fn shown() -> Vec<Shown> {
     shown
 }
 
-/// The tests that show what is cited: each file with its sentences and the tests' names.
+/// The tests of a requirement: each file with its sentences and the tests' names.
 fn cell<'a>(shown: impl Iterator<Item = &'a Shown>) -> String {
     let mut files = BTreeMap::<&Path, Vec<String>>::new();
     for Shown { file, test, sentence, .. } in shown {

@@ -1,6 +1,6 @@
-//! The dependencies are what `deny.toml` says they may be: their licences, where they come from, one version of each.
+//! The dependencies follow `deny.toml`: their licences and sources, one version of each.
 //!
-//! cargo-deny asks the same and knows advisories too (`./dev deny`); this needs nothing installed and no network.
+//! cargo-deny checks the same, and advisories (`./dev deny`); this needs neither tools nor a network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,12 +12,12 @@ fn deny() -> toml::Table {
     fs::read_to_string(path).expect("it is there").parse().expect("it is TOML")
 }
 
-/// A package of somebody else's that is built for Linux.
+/// An external package that is built for Linux.
 struct Package {
     name: String,
     version: String,
     licence: String,
-    /// Where it comes from; `None` for the registry.
+    /// Its source; `None` for the registry.
     elsewhere: Option<String>,
 }
 
@@ -31,11 +31,11 @@ fn packages() -> Vec<Package> {
         .expect("cargo can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).expect("UTF-8");
-    // What was listed before ends with a star.
+    // A package that was listed before ends with a star.
     let lines = text.lines().map(|line| line.trim_end_matches(" (*)")).filter(|line| !line.is_empty());
     let lines: BTreeSet<_> = lines.collect();
     let package = |line: &str| {
-        // `name v1.2.3`, then `(proc-macro)` or where it comes from if that is no registry.
+        // `name v1.2.3`, then `(proc-macro)` or a source other than the registry.
         let (package, licence) = line.split_once('|').expect("a licence, which may be empty");
         let mut words = package.split(' ');
         let (name, version) = (words.next().expect("a name"), words.next().expect("a version"));

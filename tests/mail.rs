@@ -1,4 +1,4 @@
-//! `gatepost mail`, as a shell sees it: messages come in as files and go out as the same files.
+//! `gatepost mail`: messages come in as files and go out as the same files.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -40,7 +40,7 @@ impl Office {
         Outcome::of(&command.output().expect("it starts"))
     }
 
-    /// Runs it with `--json`, to its end, and returns what it says.
+    /// Runs it with `--json`, to its end, and returns its output.
     fn json(&self, arguments: &[&str]) -> Value {
         let outcome = self.mail(&[arguments, &["--json"]].concat());
         assert_eq!((outcome.code, outcome.stderr.as_str()), (Some(0), ""), "{arguments:?}");
@@ -231,7 +231,7 @@ fn messages_are_listed_searched_and_shown() {
     assert!(outcome.stderr.contains("there is no such mailbox, but anna; name one"), "{}", outcome.stderr);
 }
 
-/// The commands that say nothing without mail.
+/// The commands that need mail.
 const OF_MAIL: [&[&str]; 9] = [
     &["aliases", "anna"],
     &["list", "anna"],

@@ -1,4 +1,4 @@
-//! `gatepost passwd`, as a shell sees it.
+//! `gatepost passwd`.
 
 use std::fs;
 use std::io::Write;
@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// What a run of the program left behind.
+/// The result of a run of the program.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     code: Option<i32>,

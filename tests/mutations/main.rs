@@ -1,6 +1,6 @@
-//! The list of mutations does not rot: every patch applies to the tree, and the table tells of every one.
+//! The list of mutations is up to date: every patch applies to the tree, and the table has every one.
 //!
-//! Whether the swarm or a scenario finds them is for `./dev mutations` to show, which takes its time.
+//! `./dev mutations` tests whether the swarm or a scenario finds them, which takes long.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,7 @@ fn field<'a>(patch: &'a str, name: &str) -> &'a str {
     find_field(patch, name).unwrap_or_else(|| panic!("no line {name:?} before the patch:\n{patch}"))
 }
 
-/// The same of a line that need not be there.
+/// The same for an optional line.
 fn find_field<'a>(patch: &'a str, name: &str) -> Option<&'a str> {
     let mut header = patch.lines().take_while(|line| !line.starts_with("--- "));
     header.find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))

@@ -57,7 +57,7 @@ fn counter(office: &Office, name: &str) -> u64 {
     office.gateway().show("counters")[name].as_u64().expect("a number")
 }
 
-/// The hardware address that the gateway knows for `address`.
+/// The hardware address of `address` in the gateway's neighbour table.
 fn known_mac(office: &Office, address: &str) -> Option<String> {
     let report = office.gateway().show("neighbors");
     let neighbors = report["neighbors"].as_array().expect("a list");

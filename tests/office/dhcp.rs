@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::harness::programs::{dig, pings};
 use crate::harness::{Background, DOMAIN, Directory, Gateway, ISP, LAN, Namespace, Office, eventually};
 
-/// Both clients call this script. It sets up `eth0` and notes what it was told, and nothing else: the
-/// machine's own files are not touched.
+/// The script of both clients. It configures `eth0` and records its parameters, without touching the machine's own
+/// files.
 const SCRIPT: &str = r#"
 case "${reason:-$1}" in
     bound|renew|BOUND|RENEW|REBIND|REBOOT)
@@ -30,7 +30,7 @@ struct Client {
     directory: Directory,
 }
 
-/// What a client was told: an event, and the settings as text.
+/// A client's record: an event, and the parameters as text.
 #[derive(Debug)]
 struct Note {
     event: String,
@@ -101,7 +101,7 @@ impl Client {
     }
 }
 
-/// What a client in these offices must be told, its address and lease time apart.
+/// Asserts the parameters of a client in these offices, except for its address and lease time.
 fn assert_complete(note: &Note, lease_secs: u32) {
     let address = note.address();
     let pool = Ipv4Addr::new(192, 168, 1, 2)..=Ipv4Addr::new(192, 168, 1, 100);

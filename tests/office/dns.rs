@@ -1,11 +1,11 @@
-//! Names, asked by dig; the provider's name server is dnsmasq.
+//! DNS queries by dig; the provider's name server is dnsmasq.
 
 use std::net::Ipv4Addr;
 
 use crate::harness::programs::{dig, name_server};
 use crate::harness::{DOMAIN, ISP, LAN, Namespace, Office, SERVER, WAN};
 
-/// What dig prints of a whole answer.
+/// The output of dig for a whole answer.
 #[derive(Debug)]
 struct Answer {
     status: String,
@@ -94,7 +94,7 @@ fn built_in_names_are_known() {
 #[test]
 fn what_the_office_does_not_have_does_not_exist() {
     let office = Office::new(1, "");
-    // RFC 2308: with the zone's SOA. None of it is asked outside, where nobody would answer.
+    // RFC 2308: with the zone's SOA. No upstream server is queried; none would answer.
     for question in [format!("nobody.{DOMAIN}"), "-x 192.168.1.250".to_owned()] {
         let answer = ask(&office, &question);
         assert_eq!(answer.status, "NXDOMAIN", "{answer:?}");
@@ -124,7 +124,7 @@ fn other_names_are_asked_at_the_providers() {
     assert_eq!(ask(&office, "nowhere.example").status, "NXDOMAIN");
     // A name of the outside must not lead to the inside.
     assert!(!dig(office.pc(1), "rebinding.example").contains("192.168.1.40"));
-    // What was asked once is known while it holds.
+    // An answer is cached for its TTL.
     drop(server);
     assert_eq!(dig(office.pc(1), "alias.example"), format!("web.example.\n{SERVER}"));
 }
@@ -139,11 +139,11 @@ fn the_secondary_server_is_asked_when_the_primary_is_silent() {
 #[test]
 fn a_provider_that_is_silent_is_a_failure_and_no_denial() {
     let office = Office::new(1, "dns.upstream = ['203.0.113.53']");
-    // RFC 2308, section 7: SERVFAIL, so that the client asks again later. RFC 9520: it is remembered.
+    // RFC 2308, section 7: SERVFAIL, so that the client retries later. RFC 9520: it is cached.
     for _ in 0..2 {
         assert_eq!(ask(&office, "+timeout=15 web.example").status, "SERVFAIL");
     }
-    // What the office itself knows does not wait for anybody.
+    // The office's own names do not wait for upstream servers.
     assert_eq!(dig(office.pc(1), &format!("lan.{DOMAIN}")), LAN.to_string());
 }
 
@@ -229,7 +229,7 @@ fn the_wan_is_answered_only_where_it_may_ask() {
         let answer = Answer::from(&open.internet, WAN, &format!("{transport} {question}"));
         assert!(answer.answers.iter().any(|record| record.ends_with(&WAN.to_string())), "{answer:?}");
         assert!(answer.has_flag("aa"), "{answer:?}");
-        // For its own zone only: nobody outside uses it to ask others.
+        // For its own zone only: there is no recursion for clients outside.
         let recursive = Answer::from(&open.internet, WAN, &format!("{transport} web.example"));
         assert_eq!(recursive.status, "REFUSED", "{recursive:?}");
     }

@@ -1,4 +1,4 @@
-//! One machine asks for too much, and the others are answered as ever.
+//! Floods of queries by one machine, while the others are answered.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::harness::programs::{udp_socket, wait_for_listener};
 use crate::harness::{Background, DOMAIN, Directory, ISP, LAN, Namespace, Office, WAN};
 
-/// A name server that knows every name with `good` in it and is silent about the others.
+/// A name server that answers names with `good` in them and no others.
 const SERVER: &str = r#"
 import socket, sys
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -21,8 +21,8 @@ while True:
         s.sendto(query[:2] + b"\x81\x80\0\x01\0\x01\0\0\0\0" + query[12:end] + answer, client)
 "#;
 
-/// Asks for names of which `%d` is a number, 500 a second, from addresses of which `%d` is a number from 120 to 249; says
-/// so when there were enough for the tables to be full.
+/// Asks for names of which `%d` is a number, 500 a second, from addresses of which `%d` is a number from 120 to 249;
+/// says so when there were enough for the tables to be full.
 const FLOOD: &str = r#"
 import socket, struct, sys, time
 gateway, source, name = sys.argv[1:]
@@ -41,7 +41,7 @@ while True:
     time.sleep(0.002)
 "#;
 
-/// A program for python at work in `namespace`: its name and its text.
+/// A python program that runs in `namespace`: its name and its text.
 fn python(
     namespace: &Namespace,
     directory: &Directory,
@@ -53,8 +53,8 @@ fn python(
     namespace.spawn(&format!("/usr/bin/python3 {} {arguments}", script.display()))
 }
 
-/// How many of a hundred names that nobody has asked for before `client` is told. A question that was lost on the way is
-/// asked again, one that failed is not.
+/// How many of a hundred names that nobody has asked for before `client` is told. A question that was lost on the way
+/// is asked again, one that failed is not.
 fn resolved(client: &Namespace, directory: &Directory, options: &str, names: &str) -> usize {
     let list: String = (0..100).map(|n| format!("{}\n", names.replace("%d", &n.to_string()))).collect();
     let file = directory.join("names");
@@ -97,7 +97,7 @@ fn a_flood_of_silent_names_takes_no_names_from_others() {
     }
 }
 
-/// What the gateway shows of a counter of its name service.
+/// The value of a counter of the gateway's DNS service.
 fn counted(office: &Office, counter: &str) -> u64 {
     office.gateway().show("counters")["dns"][counter].as_u64().expect("a number")
 }
@@ -157,10 +157,10 @@ fn what_is_asked_in_the_name_of_a_victim_is_mostly_not_answered() {
         }
     }
     assert!(whole > 0 && truncated > 0 && whole + truncated < QUESTIONS / 2, "{whole} and {truncated}");
-    // What was lost on the way to the victim was sent all the same.
+    // The counter includes answers that were lost on their path to the victim.
     assert!(counted(&office, "rate_limited_truncated") >= u64::try_from(truncated).expect("not so many"));
     assert!(counted(&office, "rate_limited") > 0);
-    // Over TCP the answer is there all the same.
+    // Over TCP there is an answer all the same.
     let answer = office.internet.sh(&format!("dig @{WAN} +tcp +short www.{DOMAIN}"));
     assert_eq!(answer.trim_end(), WAN.to_string());
 }

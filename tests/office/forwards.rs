@@ -1,4 +1,4 @@
-//! The way in: forwards and the default machine, from the WAN and from the LAN itself.
+//! Forwards and the default machine, from the WAN and from the LAN itself.
 
 use std::net::{SocketAddrV4, UdpSocket};
 
@@ -11,7 +11,7 @@ const CAMERA: &str = "firewall.forwards = [{ name = 'camera', wan_port = '8443',
 fn the_internet_reaches_a_forwarded_port_and_no_other() {
     let office = Office::new(1, CAMERA);
     let _camera = [443, 8443, 80].map(|port| WebServer::start(office.pc(1), port));
-    // The server sees who asks.
+    // The server sees the client's address.
     assert_eq!(curl(&office.internet, "", (WAN, 8443)), Ok(ISP));
     assert_eq!(curl(&office.internet, &format!("--interface {SERVER}"), (WAN, 8443)), Ok(SERVER));
     for port in [443, 80] {

@@ -1,4 +1,4 @@
-//! The worst of scapy and hping3, on a real TAP: the gateway drops it for its reasons, and goes on.
+//! Malformed packets of scapy and hping3, on a real TAP: the gateway drops them with the right reasons, and works on.
 
 use std::fs;
 

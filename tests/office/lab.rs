@@ -1,4 +1,4 @@
-//! `gatepost lab`, as root and as an ordinary user; what it leaves behind is nothing.
+//! `gatepost lab`, as root and as an ordinary user; it leaves nothing behind.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -16,7 +16,7 @@ use crate::harness::{Directory, eventually, gatepost};
 /// An unprivileged user, by custom `nobody`.
 const NOBODY: u32 = 65_534;
 
-/// What of the machine a lab may not change.
+/// The state of the machine that a lab must not change.
 #[derive(Debug, PartialEq, Eq)]
 struct Machine {
     mounts: Vec<String>,

@@ -1,4 +1,4 @@
-//! How a gateway starts, ends, fails to start, and gets over what happens to it.
+//! How a gateway starts, stops, fails to start, and recovers.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

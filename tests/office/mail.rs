@@ -1,4 +1,4 @@
-//! Mail that real clients send: what was taken is in the inboxes, also after the gateway was killed.
+//! Mail from real clients: accepted messages are in the inboxes, also after the gateway was killed.
 
 use std::fs;
 

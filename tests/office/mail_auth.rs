@@ -1,4 +1,4 @@
-//! Mail from outside that dkimpy has signed, and what the gateway makes of it.
+//! Mail from outside with signatures by dkimpy, and the gateway's results.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! What the administrator is told of mail, and does with it, while the gateway runs.
+//! The administrator's reports and commands about mail at run time.
 
 use std::io::Write;
 use std::process::{Output, Stdio};
@@ -88,7 +88,7 @@ fn programs_of_this_machine_hand_mail_in_whichever_ports_are_served() {
     assert!(setup.inbox("anna").contains("\nSubject: backup\n"));
 }
 
-/// What `gatepost mail trace` prints as JSON.
+/// The output of `gatepost mail trace` as JSON.
 fn traced(setup: &Setup, name: &str) -> Value {
     let mut trace = gatepost(&["mail", "trace", name, "--json", "--config"]);
     serde_json::from_str(&run(trace.arg(setup.config()))).expect("valid JSON")
@@ -192,7 +192,7 @@ fn a_trace_tells_where_each_copy_is() {
     assert!(unknown.status.code() == Some(1) && told.contains("nothing is known of <nothing@pc1>"), "{told}");
 }
 
-/// Hands `message` in by `gatepost mail deliver`.
+/// Submits `message` by `gatepost mail deliver`.
 fn deliver(setup: &Setup, arguments: &[&str], message: &[u8]) -> Output {
     let mut command = gatepost(&["mail", "deliver", "--config"]);
     command.arg(setup.config()).args(arguments);

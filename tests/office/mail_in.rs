@@ -1,4 +1,4 @@
-//! Mail that servers elsewhere bring: Postfix by DATA, Exim in chunks.
+//! Mail from remote servers: Postfix by DATA, Exim in chunks.
 
 use std::fs;
 

@@ -1,4 +1,4 @@
-//! Mail that rspamd and clamd look at, on a PC of the office, before the gateway answers for it.
+//! Mail that rspamd and clamd scan, on a PC of the office, before the gateway replies.
 
 use std::fs;
 
@@ -79,7 +79,7 @@ fn rspamd_and_clamd_have_mail_marked_and_refused() {
         let mut send = office.internet.command("/usr/bin/python3");
         run(send.arg(&script).arg(WAN.to_string()).args([GTUBE, VIRUS]))
     };
-    // Nobody looks: mail is taken, and says so.
+    // No judge answers: mail is accepted, with a header field that says so.
     assert_eq!(send(), "good 250\nlong 250\nspam 250\nmarked 250\nvirus 250\n");
     let setup = office.gateway().setup();
     assert_eq!(setup.inbox("anna").matches("X-Gatepost-Judge: ").count(), 10, "{}", setup.inbox("anna"));

@@ -1,4 +1,4 @@
-//! Mail to servers elsewhere: Postfix takes it.
+//! Mail to remote servers: Postfix accepts it.
 
 use std::fs;
 use std::process::Output;
@@ -32,7 +32,7 @@ fn send(pc: &Namespace, subject: &str, recipients: &[&str]) {
     )));
 }
 
-/// What `gatepost show queue --json` prints, as soon as the gateway has read its mail store.
+/// The output of `gatepost show queue --json`, as soon as the gateway has read its mail store.
 #[track_caller]
 fn shown(gateway: &Gateway) -> Value {
     let output = eventually("the queue", || {
@@ -42,7 +42,7 @@ fn shown(gateway: &Gateway) -> Value {
     serde_json::from_slice(&output.stdout).expect("valid JSON")
 }
 
-/// What is queued for `recipient`, if anything is.
+/// The queue entry for `recipient`, if there is one.
 #[track_caller]
 fn queued(gateway: &Gateway, recipient: &str) -> Option<Value> {
     let queue = shown(gateway);

@@ -1,4 +1,4 @@
-//! Mail fetched from mailboxes elsewhere: Dovecot's, in the internet.
+//! Mail fetched from remote mailboxes: Dovecot's, in the internet.
 
 use std::fs;
 use std::path::Path;
@@ -53,7 +53,8 @@ impl Dovecot {
         this
     }
 
-    /// Starts it, and has the gateway look at its mailboxes, which are empty: so the next look that is due is minutes away.
+    /// Starts it, and has the gateway look at its mailboxes, which are empty: so the next look that is due is minutes
+    /// away.
     fn start(&mut self, office: &Office) {
         let config = self.directory.join("dovecot.conf");
         self.process = Some(office.internet.spawn(&format!("dovecot -F -c {}", config.display())));
@@ -85,7 +86,7 @@ impl Dovecot {
     }
 }
 
-/// What `gatepost mail poll` prints as JSON. It fails if an account did.
+/// The output of `gatepost mail poll` as JSON. It fails if an account did.
 fn poll(office: &Office, options: &[&str]) -> Value {
     let mut command = gatepost(&["mail", "poll", "--json"]);
     let output = command.args(options).arg("--config").arg(office.gateway().setup().config()).output();

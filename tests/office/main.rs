@@ -1,10 +1,10 @@
 //! The whole program with real clients on real TAP devices.
 //!
-//! Every test builds its own office: network namespaces with the process id in their names, a gateway
-//! whose ports are the namespaces' `eth0`, and foreign programs as clients and servers. Whatever it
-//! made is removed when it ends, also when it fails. Needs root; `./dev test` installs the programs.
+//! Every test builds its own office: network namespaces with the process id in their names, a gateway whose ports are
+//! the namespaces' `eth0`, and foreign programs as clients and servers. All of it is removed when the test ends, also
+//! when it fails. Needs root; `./dev test` installs the programs.
 //!
-//! `profile.rs` runs most of it again over plain TAP devices, and with several workers.
+//! `profile.rs` runs most tests again over plain TAP devices, and with several workers.
 
 mod arp;
 mod dhcp;

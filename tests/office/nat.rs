@@ -1,4 +1,4 @@
-//! The way out: what PCs and servers in the internet see of each other through NAT.
+//! Outbound NAT: the addresses and ports that PCs and servers in the internet see of each other.
 
 use std::net::SocketAddrV4;
 

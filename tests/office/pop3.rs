@@ -12,7 +12,7 @@ const SETTINGS: &str = "users = [{ name = 'anna' }, { name = 'bert' }]\n\
                         mail.disk_reserve = '1 MiB'";
 const PASSWORD: &str = "blue harbour 47";
 
-/// What the scripts below begin with.
+/// The beginning of the scripts below.
 const PYTHON: &str = r#"
 import base64, poplib, socket, ssl, sys
 server, authority, password = sys.argv[1:]
@@ -106,7 +106,7 @@ print(b" ".join(line.split()[1] for line in client.uidl()[1]).decode())
 client.quit()
 "#;
 
-/// An office whose user has a password, and what its programs need to know.
+/// An office whose user has a password, and the settings of mail programs.
 struct Mail {
     office: Office,
     authority: String,

@@ -10,7 +10,7 @@ use std::process::Command;
 /// The environment variable with the name of a profile.
 const VARIABLE: &str = "GATEPOST_OFFICE";
 
-/// What the offices of one process have in common.
+/// The properties that the offices of one process share.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Profile {
     name: &'static str,

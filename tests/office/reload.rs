@@ -1,4 +1,4 @@
-//! Another configuration for a gateway that runs, while its clients are at work.
+//! Reloads of a running gateway, with active clients.
 
 use nix::sys::signal::Signal;
 

@@ -1,4 +1,4 @@
-//! What `gatepost run` says of itself: on stdout, in its log, and to a service manager.
+//! The messages of `gatepost run`: on stdout, in its log, and to a service manager.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;

@@ -1,4 +1,4 @@
-//! What nmap sees of the office from the internet.
+//! The office from the internet, as nmap sees it.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,4 +1,4 @@
-//! A gateway whose disk does not end a sync: who waits for that waits, and nobody else.
+//! A gateway whose disk does not complete a sync: only those wait that depend on it.
 
 use std::fs;
 use std::thread;

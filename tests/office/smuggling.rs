@@ -1,4 +1,4 @@
-//! Messages that hide another one: each arrives as one, or is refused.
+//! Smuggled messages: each arrives as one, or is rejected.
 
 use std::collections::BTreeSet;
 use std::fs;

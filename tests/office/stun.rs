@@ -1,4 +1,4 @@
-//! What STUN clients find out about the NAT. (RFC 5780)
+//! The NAT's behaviour, as discovered by STUN clients. (RFC 5780)
 
 use std::net::Ipv4Addr;
 use std::path::Path;

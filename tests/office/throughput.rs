@@ -1,4 +1,4 @@
-//! Much at a time: iperf3 through NAT, both ways. What arrives is asserted, never how fast.
+//! Throughput: iperf3 through NAT, in both directions. Arrival is asserted, never the speed.
 
 use std::net::Ipv4Addr;
 
@@ -9,11 +9,11 @@ use serde_json::Value;
 use crate::harness::programs::{pings, udp_socket, wait_for_listener};
 use crate::harness::{Namespace, Office, SERVER};
 
-/// What may be dropped in a rush: what waits where a port, another worker or the other end is slow.
+/// The drop reasons that are allowed in a rush: backlogs of a port, another worker or the peer.
 const OVERLOAD: &[&str] = &["port-backpressure", "port-down", "worker-ring-full"];
 
-/// Runs iperf3 against a server of its own at `address` of `host`, as one that has just served somebody may still be busy
-/// with that. Returns the client's report, which is without error.
+/// Runs iperf3 against a server of its own at `address` of `host`, as one that has just served somebody may still be
+/// busy with that. Returns the client's report, which is without error.
 fn iperf3(client: &Namespace, host: &Namespace, address: Ipv4Addr, options: &str) -> Value {
     let _server = host.spawn(&format!("iperf3 --server --one-off --bind {address} >/dev/null"));
     wait_for_listener(host, "tcp", 5201);

@@ -1,4 +1,4 @@
-//! What clients of the gateway's services see of its certificate.
+//! The gateway's certificate, as clients of its services see it.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -105,8 +105,8 @@ fn a_certificate_of_the_administrator_s_is_shown_after_a_reload_and_a_wrong_one_
     assert!(!log.contains("PRIVATE") && !log.contains(PASSWORD), "{log}");
 }
 
-/// What testssl.sh calls severe. That a certificate names no list of revoked ones is true, and meant: the office's authority
-/// revokes nothing, and what it has signed ends by itself.
+/// What testssl.sh calls severe. That a certificate names no list of revoked ones is true, and meant: the office's
+/// authority revokes nothing, and what it has signed ends by itself.
 const SEVERE: &str = r#"
 import json, sys
 for finding in json.load(open(sys.argv[1])):

@@ -1,4 +1,4 @@
-//! VLAN tags on real TAP devices: bridged, read where they only carry a priority, and no way to starve others.
+//! VLAN tags on real TAP devices: bridged, priority tags, and their limits.
 
 use std::net::Ipv4Addr;
 

@@ -1,8 +1,8 @@
-//! Files of different folders do not import one another in a circle: who reads the tree from the bottom up finds
-//! nothing that leans on what stands above it.
+//! Files of different folders do not import one another in a circle: a reader from the bottom up finds no dependency on
+//! what comes later.
 //!
-//! A file is a module. What it imports it names in `use`; what is named elsewhere in the text by its whole path is not
-//! seen. An item that a module only hands on counts as imported from where it is. Tests may import what they like.
+//! A file is a module. Its imports are those in `use`; whole paths elsewhere in the text are not seen. A re-exported
+//! item counts as imported from its own module. Tests may import anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -22,14 +22,14 @@ struct Crate {
     modules: BTreeMap<ModulePath, Module>,
 }
 
-/// What a file says of others.
+/// A file's dependencies.
 struct Module {
     file: String,
     /// The folder of those that it is one of: its own, if it has modules below it.
     folder: ModulePath,
     /// The paths of all that it imports.
     imports: Vec<Vec<String>>,
-    /// What it hands on, by the name by which others know it.
+    /// Its re-exports, by the names that others use.
     handed_on: BTreeMap<String, Vec<String>>,
 }
 

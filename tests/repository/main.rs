@@ -1,5 +1,5 @@
-//! What the repository may hold: no captures, corpora or builds, and nothing unforeseen at its root; and how its files
-//! may name one another.
+//! The content of the repository: no captures, corpora or builds, and only known entries at its root; and the
+//! dependencies of its files.
 
 mod imports;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 /// The most octets of one file. Lock files and drawings are the largest that are kept.
 const FILE_LEN_MAX: u64 = 256 << 10;
 
-/// What stands at the root.
+/// The entries of the root.
 const ROOT: [&str; 26] = [
     ".cargo",
     ".ci",
@@ -73,12 +73,12 @@ fn nothing_unknown_stands_at_the_root() {
     assert!(unknown.is_empty(), "move these, or name them in this test: {unknown:?}");
 }
 
-/// The most files under `src/` that may name one service: its section of the file, the list of sections, and the list of
-/// services.
+/// The most files under `src/` that may name one service: its section of the file, the list of sections, and the list
+/// of services.
 const NAMED_IN_MAX: usize = 3;
 
-/// Files that say `dhcp` of something else than the service: the provider's client on the WAN, and what LAN hosts send to one
-/// another.
+/// Files that use `dhcp` for something else than the service: the provider's client on the WAN, and messages between
+/// LAN hosts.
 const OF_SOMETHING_ELSE: [(&str, &str); 2] =
     [("dhcp", "src/gateway/wan_client.rs"), ("dhcp", "src/config/dataplane.rs")];
 
@@ -98,7 +98,7 @@ fn is_source(file: &str) -> bool {
     name.ends_with(".rs") && !file.contains("/tests/") && !name.contains("tests") && !name.contains("testing")
 }
 
-/// What of a source file is the program's own code: without tests, comments and the contents of texts in quotes.
+/// The program's own code in a source file: without tests, comments and the contents of strings.
 fn code(source: &str) -> String {
     let lines = without_tests(source).lines().map(|line| line.split("//").next().unwrap_or_default());
     // Of the parts between quotes every second is a text.

@@ -1,8 +1,8 @@
 //! The system calls of a process that uses a directory, as strace(1) records them.
 //!
-//! The process is this test binary once more: its test `traced` reads what it is to do from its standard input. It asks
-//! for files that do not exist before and after each operation ([`MARK`]), so that the record tells which calls belong
-//! to which operation.
+//! The traced process is this test binary: its test `traced` reads its script from standard input. It accesses files
+//! that do not exist before and after each operation ([`MARK`]), so that the record shows which calls belong to which
+//! operation.
 
 use std::env;
 use std::fs;

@@ -1,10 +1,10 @@
-//! A file system that loses in a power cut whatever it was not told to flush.
+//! A file system model that loses in a power cut all that was not flushed.
 //!
-//! It keeps apart what is read and what is durable. fsync(2) of a file makes its octets durable and not its name;
-//! fsync(2) of a directory makes durable what came, went or changed its name in it. Of what is not durable yet a
-//! power cut leaves anything: each change of names is there or not, whatever their order, and a renaming is one
-//! change. Only a directory is there before what comes into it, as all file systems have it that keep a journal.
-//! Octets are there up to any write, which can be torn, and can be zeros while the length is there.
+//! It separates cached from durable content. fsync(2) of a file makes its octets durable and not its name; fsync(2) of
+//! a directory makes the creation, removal and renaming of files in it durable. Of what is not durable yet a power cut
+//! leaves any subset: each change of names is there or not, in any order, and a renaming is one change. Only a
+//! directory is there before its content, as on all file systems with a journal. Octets are there up to any write,
+//! which can be torn, and can be zeros while the length is there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -28,17 +28,17 @@ pub struct FileSystem {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// A directory's: what it holds now, and what was durable before the changes began that are left.
+    /// A directory's entries now, and the durable ones before the remaining changes.
     entries: Entries,
     base: Entries,
-    /// A file's octets: what is read, what is durable, and what was written since.
+    /// A file's octets: cached, durable, and written since.
     content: Vec<u8>,
     durable: Vec<u8>,
     unsynced: Vec<DataChange>,
     is_directory: bool,
 }
 
-/// A change of names, which is there as a whole or not at all.
+/// An atomic change of names.
 #[derive(Debug)]
 struct Change {
     sets: Vec<(Inode, OsString, Option<Inode>)>,
@@ -66,7 +66,7 @@ impl FileSystem {
         Self { nodes: vec![root], ..Self::default() }
     }
 
-    /// Does what a process at `root` asks for.
+    /// Carries out a call of a process at `root`.
     pub fn apply(&mut self, call: &Call, root: &Path) {
         let inside = |path: &Path| path.strip_prefix(root).expect("below the root").to_owned();
         match call {
@@ -153,7 +153,7 @@ impl FileSystem {
         for change in &mut self.changes {
             change.unsynced_in.remove(&inode);
         }
-        // What is durable for good, with all that came before it.
+        // Durable for good, with all that came before it.
         let durable = self.changes.iter().take_while(|change| change.unsynced_in.is_empty()).count();
         for change in self.changes.drain(..durable) {
             for (directory, name, inode) in change.sets {
@@ -210,7 +210,7 @@ impl FileSystem {
         paths
     }
 
-    /// What a power cut can leave in the file `inode`.
+    /// The possible contents of the file `inode` after a power cut.
     pub fn left_contents(&self, inode: Inode) -> BTreeSet<Vec<u8>> {
         let node = &self.nodes[inode];
         let (mut content, mut left) = (node.durable.clone(), BTreeSet::from([node.durable.clone()]));
@@ -233,7 +233,7 @@ impl FileSystem {
         left
     }
 
-    /// What is durable in the file `inode`, and what is read.
+    /// The durable and the cached content of the file `inode`.
     pub fn contents(&self, inode: Inode) -> [&[u8]; 2] {
         [&self.nodes[inode].durable, &self.nodes[inode].content]
     }

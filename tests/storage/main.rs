@@ -1,16 +1,14 @@
-//! What the gateway keeps on a file system: the system calls of `Files`, against what `Storage` promises of a power
-//! cut.
+//! The system calls of `Files`, compared with the guarantees of `Storage` about power cuts.
 //!
 //! # Theory of operation
 //!
-//! A process of its own uses a directory of the machine, and strace(1) records its system calls (`calls.rs`). They
-//! are replayed on a model of a file system that loses whatever it was not told to flush (`file_system.rs`), cut at
-//! every call. Whatever that model can leave is compared with what the documentation of `Storage` allows
-//! (`promise.rs`), which knows no system calls. So a sync that is missing, or comes too late, shows without a power
-//! cut.
+//! A process of its own uses a directory of the machine, and strace(1) records its system calls (`calls.rs`). They are
+//! replayed on a model of a file system that loses all that was not flushed (`file_system.rs`), cut at every call. All
+//! states that the model can leave are compared with those that the documentation of `Storage` allows (`promise.rs`),
+//! which knows no system calls. So a sync that is missing, or comes too late, shows without a power cut.
 //!
-//! The disk of the simulation is held to the same: it leaves what `Storage` allows, and whatever the model of the file
-//! system can leave (`simulated.rs`). Otherwise the simulation would find less than an office would.
+//! The simulation's disk is tested in the same way: it leaves only what `Storage` allows, and everything that the model
+//! of the file system can leave (`simulated.rs`). Otherwise the simulation would find less than an office would.
 
 mod calls;
 mod file_system;
@@ -32,7 +30,7 @@ use self::promise::{Left, Promises};
 /// The state directory in the root of the file system. It is made when it is first used.
 const STATE: &str = "state";
 
-/// A directory of the machine's that goes when its test ends.
+/// A directory of the machine, removed when its test ends.
 struct Root(PathBuf);
 
 impl Root {
@@ -44,7 +42,7 @@ impl Root {
         Self(path)
     }
 
-    /// What `Files` does with operations, the first of which takes the directory.
+    /// The calls of `Files` for operations, the first of which opens the directory.
     fn record(&self, operations: &[Operation]) -> Vec<Event> {
         record(&self.0, &Script::Files(self.0.join(STATE), operations.to_vec()))
     }
@@ -60,7 +58,7 @@ impl Drop for Root {
 ///
 /// # Errors
 ///
-/// What was left is not what `Storage` promises, in a sentence.
+/// The difference from what `Storage` guarantees, in a sentence.
 fn check<'a>(
     root: &Root,
     operations: impl IntoIterator<Item = &'a Operation>,
@@ -140,7 +138,7 @@ fn a_file_that_is_replaced_beside_a_gateway_has_the_old_content_or_the_new() {
     outcome.unwrap_or_else(|why| panic!("{why}"));
 }
 
-/// What `Files` does to replace a file.
+/// The calls of `Files` to replace a file.
 fn replacement(root: &Root) -> (Vec<Operation>, Vec<Event>) {
     let replace = |content: &str| Operation::Replace("a".to_owned(), content.to_owned());
     let operations = vec![Operation::Restart, replace("old"), replace("new")];

@@ -1,4 +1,4 @@
-//! Random sequences of what a service does with its storage.
+//! Random sequences of storage operations.
 
 use std::io;
 

@@ -1,21 +1,21 @@
-//! What [`Storage`](gatepost_services::store::Storage) promises of a power cut, as a model of its own that knows no
-//! system calls: files by their names, and what came since the last sync.
+//! The guarantees of [`Storage`](gatepost_services::store::Storage) about power cuts, as a model without system calls:
+//! files by their names, and changes since the last sync.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::operation::Operation;
 
-/// What is there after a power cut: the contents that each file can have.
+/// The possible states after a power cut: the contents of each file.
 pub type Left = BTreeMap<String, BTreeSet<Vec<u8>>>;
 
 type Names = BTreeMap<String, usize>;
 
-/// What may be there after a power cut.
+/// The allowed states after a power cut.
 #[derive(Debug, Default)]
 pub struct Promises {
     files: Vec<File>,
     names: Names,
-    /// What they are called durably, and changes since, each of which is there as a whole or not.
+    /// The durable names, and atomic changes since.
     synced_names: Names,
     changes: Vec<Vec<(String, Option<usize>)>>,
 }
@@ -24,7 +24,7 @@ pub struct Promises {
 struct File {
     content: Vec<u8>,
     synced: Vec<u8>,
-    /// It was written anew since the last sync, or nothing is said of it: it holds anything.
+    /// It was rewritten since the last sync, or has no guarantee: it holds anything.
     is_open: bool,
 }
 
@@ -59,7 +59,7 @@ impl Promises {
             }
             Operation::Replace(name, content) => {
                 let new = format!("{name}.new");
-                // Of the file that it is written to on the way nothing is promised.
+                // The temporary file of the replacement has no guarantee.
                 self.file(&new).is_open = true;
                 let content = content.as_bytes().to_vec();
                 self.files.push(File { synced: content.clone(), content, is_open: false });

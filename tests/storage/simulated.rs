@@ -1,4 +1,4 @@
-//! The disk of the simulation, beside the file system and beside what `Storage` promises.
+//! The simulation's disk, compared with the file system and with `Storage`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +16,7 @@ use crate::promise::{Left, Promises};
 /// So many power cuts show what the disk can leave.
 const CUTS: u64 = 400;
 
-/// Has the power fail at the end of `operations`, and in the midst of the last.
+/// Cuts the power at the end of `operations`, and in the midst of the last.
 ///
 /// # Errors
 ///

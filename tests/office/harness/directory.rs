@@ -38,7 +38,7 @@ impl Directory {
         path.display().to_string()
     }
 
-    /// What is in the file `name`; nothing if there is none.
+    /// The content of the file `name`; empty if there is none.
     pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.join(name)).unwrap_or_default()
     }

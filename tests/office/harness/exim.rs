@@ -1,4 +1,4 @@
-//! Exim, as a mail server elsewhere that wants a login.
+//! Exim, as a remote mail server that requires a login.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -9,9 +9,9 @@ use super::{Background, DOMAIN, Directory, Namespace, WAN};
 /// The program. Debian has it for machines without Postfix only, so `./dev setup` unpacks it there.
 const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/exim/usr/sbin/exim4");
 
-/// Exim at an address of a namespace: submission at 587 by STARTTLS and at 465 under TLS. It takes mail of `office`, whose
-/// password is [`Exim::PASSWORD`], for everybody, and brings what is for the office to the gateway. Its authority is the
-/// test's own.
+/// Exim at an address of a namespace: submission at 587 by STARTTLS and at 465 under TLS. It accepts mail of `office`,
+/// whose password is [`Exim::PASSWORD`], for any domain, and delivers mail for the office to the gateway. Its authority
+/// is the test's own.
 #[derive(Debug)]
 pub struct Exim {
     _process: Background,
@@ -94,7 +94,7 @@ impl Exim {
              {{ cat /etc/group; echo Debian-exim:x:8:; }} >group
              chown 8:8 . spool log server.key"
         ));
-        // It wants to know a user of that name. `ip netns exec` has mounts of its own.
+        // It requires a user of that name. `ip netns exec` has mounts of its own.
         let process = namespace.spawn(&format!(
             "sh -ec 'mount --bind {here}/passwd /etc/passwd; mount --bind {here}/group /etc/group
              exec {PROGRAM} -C {here}/exim.conf -bdf 2>>{here}/errors'"
@@ -110,12 +110,12 @@ impl Exim {
         self.directory.read("ca.pem")
     }
 
-    /// The messages that it has taken.
+    /// The messages that it has accepted.
     pub fn inbox(&self) -> String {
         self.directory.read("inbox")
     }
 
-    /// What it wrote to its log.
+    /// Its log.
     pub fn log(&self) -> String {
         self.directory.read("log/mainlog") + &self.directory.read("errors")
     }

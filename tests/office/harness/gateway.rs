@@ -20,7 +20,7 @@ pub fn gatepost(arguments: &[&str]) -> Command {
     command
 }
 
-/// What a gateway runs on: a directory with its configuration, state, control socket and log.
+/// The files of a gateway: a directory with its configuration, state, control socket and log.
 #[derive(Debug)]
 pub struct Setup {
     directory: Directory,
@@ -36,7 +36,7 @@ impl Setup {
             directory.join("state").display(),
             directory.join("control.sock").display(),
         );
-        // Last, so that mistakes are in the same lines however many there are.
+        // Last, so that the line numbers of errors do not depend on it.
         let workers = match settings.contains("system.workers") {
             true => String::new(),
             false => format!("system.workers = {}", crate::profile().workers),
@@ -50,7 +50,7 @@ impl Setup {
         self.directory.join("gatepost.toml")
     }
 
-    /// Replaces `old`, which is there, by `new` in the configuration.
+    /// Replaces `old`, which exists, by `new` in the configuration.
     pub fn edit(&self, old: &str, new: &str) {
         let text = fs::read_to_string(self.config()).expect("it is there");
         assert!(text.contains(old), "{text}");
@@ -99,7 +99,7 @@ impl Setup {
 #[derive(Debug)]
 pub struct Gateway {
     process: Child,
-    /// `None` after it was handed on.
+    /// `None` after it was passed on.
     setup: Option<Setup>,
 }
 
@@ -123,18 +123,18 @@ impl Gateway {
         gateway
     }
 
-    /// What `gatepost show WHAT --json` prints.
+    /// The output of `gatepost show WHAT --json`.
     pub fn show(&self, what: &str) -> Value {
         let text = run(gatepost(&["show", what, "--json", "--config"]).arg(self.setup().config()));
         serde_json::from_str(&text).expect("valid JSON")
     }
 
-    /// What `gatepost show WHAT` prints.
+    /// The output of `gatepost show WHAT`.
     pub fn show_text(&self, what: &str) -> String {
         run(gatepost(&["show", what, "--config"]).arg(self.setup().config()))
     }
 
-    /// Why frames were dropped so far, and how many.
+    /// The drop reasons so far, with their counts.
     pub fn drops(&self) -> BTreeMap<String, u64> {
         let report = self.show("drops");
         let drops = report["drops"].as_array().expect("a list").iter();
@@ -145,7 +145,7 @@ impl Gateway {
         counted.filter(|(_, count)| *count > 0).collect()
     }
 
-    /// Asserts that every frame is accounted for, and that none was dropped but for the reasons given.
+    /// Asserts that every frame is accounted for, and that none was dropped except for the given reasons.
     #[track_caller]
     pub fn assert_accounts(&self, reasons: &[&str]) {
         let counters = self.show("counters");
@@ -173,17 +173,17 @@ impl Gateway {
         kill(Pid::from_raw(self.id().cast_signed()), signal).expect("it can be signalled");
     }
 
-    /// What it wrote to its log.
+    /// Its log.
     pub fn log(&self) -> String {
         self.setup().directory.read("log")
     }
 
-    /// What it runs on.
+    /// Its files.
     pub fn setup(&self) -> &Setup {
         self.setup.as_ref().expect("it is handed on only at the end")
     }
 
-    /// Ends it with `signal`; returns how it ended, and what it ran on.
+    /// Ends it with `signal`; returns its exit status and its files.
     pub fn end(mut self, signal: Signal) -> (ExitStatus, Setup) {
         let status = self.signal_and_wait(signal);
         (status, self.setup.take().expect("it is handed on once"))

@@ -1,4 +1,4 @@
-//! What the tests build their offices of. Everything here removes itself when it is dropped.
+//! The parts of the tests' offices. All of them are removed on drop.
 
 mod directory;
 pub mod exim;
@@ -18,14 +18,14 @@ pub use gateway::{Gateway, Setup, gatepost};
 pub use namespace::{Background, Namespace};
 pub use office::{DOMAIN, ISP, LAN, Office, SERVER, WAN};
 
-/// How long [`eventually`] waits between two looks, in milliseconds.
+/// The interval of [`eventually`], in milliseconds.
 const LOOK_EVERY_MS: u16 = 20;
-/// How often [`eventually`] looks: for 20 seconds at least, and for longer on a machine that is slow.
+/// The checks of [`eventually`]: for 20 seconds at least, and for longer on a slow machine.
 const LOOKS_MAX: u32 = 1000;
 
-/// Waits until `look` finds something; it must be there within seconds.
+/// Waits until `look` returns a value, which must happen within seconds.
 ///
-/// This is the one place that waits by time, for what foreign programs do not tell of.
+/// Only this function waits by time, for events that foreign programs do not report.
 #[track_caller]
 pub fn eventually<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     look_for(look).unwrap_or_else(|| panic!("in vain waited for: {what}"))
@@ -42,7 +42,7 @@ fn look_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     None
 }
 
-/// Runs a command that must succeed and returns what it printed.
+/// Runs a command that must succeed and returns its output.
 #[track_caller]
 pub fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?} does not run: {e}"));

@@ -18,14 +18,14 @@ pub fn unique() -> String {
     format!("{}-{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A network namespace. When dropped it is removed, and what still runs in it is ended.
+/// A network namespace. On drop it is removed, and its processes are ended.
 #[derive(Debug)]
 pub struct Namespace {
     name: String,
 }
 
 impl Namespace {
-    /// Makes a namespace with its loopback up and without IPv6, whose own chatter would be counted.
+    /// Makes a namespace with its loopback up and without IPv6, whose own packets would be counted.
     pub fn new(role: &str) -> Self {
         let namespace = Self { name: format!("gp{}-{role}", unique()) };
         namespace.make();
@@ -63,7 +63,7 @@ impl Namespace {
         command
     }
 
-    /// Runs a shell line that must succeed and returns what it printed.
+    /// Runs a shell line that must succeed and returns its output.
     #[track_caller]
     pub fn sh(&self, line: &str) -> String {
         run(self.command("sh").args(["-ec", line]))

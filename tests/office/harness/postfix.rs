@@ -1,4 +1,4 @@
-//! Postfix, as a mail server elsewhere.
+//! Postfix, as a remote mail server.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -39,8 +39,8 @@ impl Postfix {
     /// The port of SMTP.
     pub const PORT: u16 = 25;
 
-    /// Starts it at `address` for the mailboxes `users` of `domain`. Lines of `settings`, in which `{0}` is its directory,
-    /// are added to main.cf.
+    /// Starts it at `address` for the mailboxes `users` of `domain`. Lines of `settings`, in which `{0}` is its
+    /// directory, are added to main.cf.
     pub fn start(
         namespace: &Namespace,
         address: Ipv4Addr,
@@ -78,7 +78,7 @@ impl Postfix {
         fs::rename(new, self.directory.join("refused")).expect("it can be renamed");
     }
 
-    /// What is in the mailbox of `user`.
+    /// The content of the mailbox of `user`.
     pub fn mailbox(&self, user: &str) -> Vec<String> {
         let folder = fs::read_dir(self.directory.join(&format!("mail/{user}/new")));
         let mut files: Vec<PathBuf> =
@@ -87,7 +87,7 @@ impl Postfix {
         files.iter().map(|file| fs::read_to_string(file).expect("a message")).collect()
     }
 
-    /// What it wrote to its log.
+    /// Its log.
     pub fn log(&self) -> String {
         self.directory.read("log")
     }

@@ -1,11 +1,11 @@
-//! Foreign programs that several tests run, and what they print.
+//! Foreign programs that several tests run, and their output.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::{Background, Directory, ISP, LAN, Namespace, eventually};
 
-/// A web server, busybox's, whose page tells each client the address that it is seen by.
+/// A web server, busybox's, whose page has the client's address.
 #[derive(Debug)]
 pub struct WebServer {
     _process: Background,

@@ -1,7 +1,7 @@
-//! A disk that syncs when the test lets it: a file system of the test's own (FUSE), with one directory in memory.
+//! A disk whose syncs the test controls: a file system of the test's own (FUSE), with one directory in memory.
 //!
-//! It speaks as much of the kernel's protocol (`linux/fuse.h`, version 7.31) as a state directory takes. A sync of a file
-//! waits at a gate; until the gate is open, nothing else is done on the disk either.
+//! It implements the part of the kernel's protocol (`linux/fuse.h`, version 7.31) that a state directory needs. A sync
+//! of a file waits at a gate; until the gate is open, the disk does nothing else either.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,7 +25,7 @@ const FILE_MODE: u32 = 0o100_600;
 /// `FATTR_SIZE`: a request sets the length.
 const SETS_SIZE: u32 = 1 << 3;
 
-/// The mounted disk. It goes when this is dropped.
+/// The mounted disk, unmounted on drop.
 pub struct SlowDisk {
     path: PathBuf,
     gate: Arc<Gate>,

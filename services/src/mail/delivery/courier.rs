@@ -139,7 +139,7 @@ pub(super) async fn carry<N: Net>(
             let places = results.open();
             if places.is_empty() || active.is_stopping() {
                 farewells.extend(former);
-                return Carried { results: course.finish(), farewells };
+                return Carried { results: results.finish(), farewells };
             }
             if let Some(former) = former.take() {
                 former.say().await;
@@ -166,7 +166,7 @@ pub(super) async fn carry<N: Net>(
         }
     }
     farewells.extend(former);
-    Carried { results: course.finish(), farewells }
+    Carried { results: results.finish(), farewells }
 }
 
 /// The servers that a search finds.

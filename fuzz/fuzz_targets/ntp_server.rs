@@ -28,6 +28,7 @@ fuzz_target!(|bytes: &[u8]| {
             error_estimate: Duration::from_micros(u64::from(kind)),
             leap: (kind & 0x80 != 0).then_some(LeapSecond::Inserted),
             precision: Duration::from_micros(input.micros()),
+            source: None,
         };
         let datagram = input.chunk();
         let (source, is_inside) = (IpAddr::V4(Ipv4Addr::new(192, 168, 1, source)), source & 1 == 0);

@@ -33,6 +33,21 @@ pub struct Discipline {
     pub leap: Option<LeapSecond>,
     /// The resolution of the time of day.
     pub precision: Duration,
+    /// The source of time, where it is known: the kernel is told of none.
+    pub source: Option<TimeSource>,
+}
+
+/// The source of the time of day, as whoever follows it tells of it. (RFC 5905, section 7.3)
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeSource {
+    /// The stratum of whoever follows it: one more than its own.
+    pub stratum: u8,
+    /// Its address.
+    pub reference_id: [u8; 4],
+    /// The time on the way to the root and back. Half of it is a part of the most by which the time of day may be wrong.
+    pub root_delay: Duration,
+    /// When it was last asked, by the time of day.
+    pub measured: WallTime,
 }
 
 impl Default for Discipline {
@@ -43,6 +58,7 @@ impl Default for Discipline {
             error_estimate: Duration::ZERO,
             leap: None,
             precision: Duration::from_secs(1),
+            source: None,
         }
     }
 }
@@ -74,6 +90,12 @@ pub trait Clock {
     /// What is known of the error of the time of day.
     fn discipline(&self) -> Discipline {
         Discipline::default()
+    }
+
+    /// Time since some moment as the machine's oscillator counts it. It gains or loses as the time of day does that nobody
+    /// keeps, and who sets that leaves no trace in it.
+    fn steady_time(&self) -> Duration {
+        Duration::from_micros(self.now().as_micros())
     }
 }
 

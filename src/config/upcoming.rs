@@ -36,6 +36,7 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
     ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
+    ("[ntp]", &["set_clock"], "keeping the kernel's clock"),
     ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];
 

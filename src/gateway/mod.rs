@@ -51,6 +51,7 @@ use gatepost_dataplane::Dataplane;
 use gatepost_services::addresses::Publisher;
 use gatepost_services::clock::Clock;
 use gatepost_services::crypto::tls::KeySource;
+use gatepost_services::ntp::own_time::OwnTime;
 use gatepost_services::store::{Disk, Monitored, Storage};
 use gatepost_services::work::Work;
 use rand::rngs::StdRng;
@@ -99,6 +100,8 @@ pub fn build<P: Port>(
     environment: Environment,
 ) -> (Vec<Worker<P>>, Services) {
     let Environment { clock, storage, work, mut rng, keys, wake_worker } = environment;
+    let own_time = Rc::new(OwnTime::new(clock));
+    let clock: Rc<dyn Clock> = Rc::clone(&own_time) as _;
     let monitored = Arc::new(Monitored::new(storage));
     let storage: Arc<dyn Storage> = Arc::clone(&monitored) as _;
     // Blocking is harmless, as no task runs yet.
@@ -128,7 +131,7 @@ pub fn build<P: Port>(
     let requests = Requests { queues, wake_workers: Arc::clone(&wake_workers) };
     let link = Rc::new(host_link);
     let stack = services::stack(&plan, &link, &clock, StdRng::from_rng(&mut rng));
-    let list = Rc::new(List::new(identity, &link));
+    let list = Rc::new(List::new(identity, &link, own_time));
     let current = Rc::new(RefCell::new(Current {
         config: Rc::new(config),
         addresses: Publisher::new(first).subscribe(),

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "everybody else gets the time from here")]
 
-use std::time::{Instant as StdInstant, SystemTime};
+use std::time::{Duration, Instant as StdInstant, SystemTime};
 
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, Discipline, UnixTime, WallTime};
@@ -53,6 +53,11 @@ impl Clock for SystemClock {
 
     fn discipline(&self) -> Discipline {
         timex::discipline()
+    }
+
+    fn steady_time(&self) -> Duration {
+        // Unlike CLOCK_MONOTONIC it goes on while the machine is suspended.
+        clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
     }
 }
 

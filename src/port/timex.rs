@@ -38,6 +38,7 @@ fn read(state: c_int, timex: &timex) -> Discipline {
             _ => None,
         },
         precision: micros(timex.precision),
+        source: None,
     }
 }
 

@@ -19,8 +19,14 @@ pub const STRATUM_UNSYNCHRONISED: u8 = 16;
 /// The kiss code that asks a client to send less often. // RFC 5905, section 7.4
 pub const KISS_RATE: [u8; 4] = *b"RATE";
 
+/// The kiss codes that ask a client to send nothing more. // RFC 5905, section 7.4
+pub const KISSES_OF_DENIAL: [[u8; 4]; 2] = [*b"DENY", *b"RSTR"];
+
 /// Seconds from 1900-01-01, where NTP's first era begins, to 1970-01-01. // RFC 5905, figure 4
 const UNIX_EPOCH_SECS: u64 = 2_208_988_800;
+
+/// 2020-01-01, in seconds since 1970-01-01: no timestamp is of an earlier time.
+const ERA_PIVOT_SECS: u64 = 1_577_836_800;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
@@ -104,6 +110,15 @@ impl Timestamp {
         let parts = (span.as_nanos() << 32) / u128::from(NANOS_PER_SEC);
         Self::known(self.0.wrapping_add(parts as u64))
     }
+
+    /// Nanoseconds since 1970-01-01T00:00:00Z, leap seconds not counted. Of all eras it is in the one that puts it between
+    /// 2020 and 2156: a client whose clock is wrong cannot tell the era by that.
+    pub fn unix_nanos(self) -> i128 {
+        let secs = (self.0 >> 32).wrapping_sub(ERA_PIVOT_SECS + UNIX_EPOCH_SECS) & u64::from(u32::MAX);
+        let fraction = i128::from(self.0 & u64::from(u32::MAX));
+        let second = i128::from(NANOS_PER_SEC);
+        i128::from(ERA_PIVOT_SECS + secs) * second + ((fraction * second) >> 32)
+    }
 }
 
 impl From<WallTime> for Timestamp {
@@ -124,6 +139,11 @@ impl ShortSpan {
     pub fn at_least(span: Duration) -> Self {
         let parts = (span.as_nanos() << 16).div_ceil(NANOS_PER_SEC.into());
         Self(u32::try_from(parts).unwrap_or(u32::MAX))
+    }
+
+    /// The span in nanoseconds, rounded up.
+    pub fn nanos(self) -> u64 {
+        (u64::from(self.0) * NANOS_PER_SEC).div_ceil(1 << 16)
     }
 }
 
@@ -279,6 +299,16 @@ mod tests {
         assert_eq!(began, Timestamp(1));
         assert_eq!(Timestamp(0x0000_0000_1234_5678).whole_second(), Timestamp(1));
         assert_eq!(Timestamp(0xffff_ffff_8000_0000).after(Duration::from_millis(500)), Timestamp(1));
+    }
+
+    /// RFC 5905, section 6: A timestamp is read in the era that is nearest.
+    #[test]
+    fn rfc5905_6_a_timestamp_is_read_in_its_era() {
+        for secs in [1_577_836_800, 1_767_603_540, 2_085_978_495, 2_085_978_496, 5_872_804_095] {
+            let read = Timestamp::from(wall(secs, 250_000_000)).unix_nanos();
+            assert_eq!(read, i128::from(secs) * 1_000_000_000 + 250_000_000, "{secs}");
+        }
+        assert_eq!(ShortSpan(1).nanos(), 15_259);
     }
 
     /// RFC 5905, section 7.3: The precision is a power of two of seconds.

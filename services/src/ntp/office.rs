@@ -1,5 +1,7 @@
 //! The office's time server as a [`Service`](crate::service::Service).
 //!
+//! The time client asks by the configuration in force; its findings outlast a reload.
+//!
 //! An instance binds the gateway's addresses while it is prepared, and follows them when they change. What is counted,
 //! and who has asked how often, outlasts it. An instance that is replaced answers what it has taken; what waits for it
 //! at a socket, its successor does.
@@ -14,14 +16,16 @@ use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 use tracing::warn;
 
+use super::asking::{Asking, Source};
+use super::client::sample::SECOND;
 use super::codec::PORT;
+use super::own_time::OwnTime;
 use super::server::{Arrival, Server};
 use super::stats::Stats;
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
 use crate::net::{Net, UdpSocket};
-
-use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, State, Unprepared};
+use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 use crate::task::Task;
 use crate::wait::first_of;
 use crate::watch;
@@ -33,7 +37,7 @@ pub const KIND: Kind = Kind {
     on_wan: OnWan::WhenListed,
     is_limited_by_network: true,
     has_logins: false,
-    about: "The time server",
+    about: "The time server and the time client",
     counters: Stats::GLOSSARY,
 };
 
@@ -49,13 +53,71 @@ pub struct Settings {
     pub local_stratum: u8,
     /// Whether the service listens on the outside, too.
     pub on_outside: bool,
+    /// The time servers that are asked while nothing keeps the machine's clock.
+    pub sources: Vec<Source>,
 }
 
-/// The office's time server, over all configurations.
-#[derive(Default)]
+/// The office's time server and time client, over all configurations.
 pub struct OfficeNtp {
     /// Made when the service is first prepared.
     server: RefCell<Option<Rc<RefCell<Server>>>>,
+    own_time: Rc<OwnTime>,
+    asking: Rc<RefCell<Option<Task>>>,
+}
+
+impl OfficeNtp {
+    /// The service whose client finds `own_time`. Where that is the services' clock, the server tells it.
+    pub fn new(own_time: Rc<OwnTime>) -> Self {
+        Self { server: RefCell::default(), own_time, asking: Rc::default() }
+    }
+}
+
+/// The client by one configuration.
+struct OfficeClient<N: Net> {
+    /// Until it begins; `None` if no source is asked.
+    next: RefCell<Option<Asking<N>>>,
+    own_time: Rc<OwnTime>,
+    /// Whoever asks now, for this configuration or another.
+    asking: Rc<RefCell<Option<Task>>>,
+}
+
+impl<N: Net> OfficeClient<N> {
+    /// Takes over from the former configuration's.
+    fn begin(&self) {
+        let next = self.next.take();
+        if next.is_none() {
+            let mut client = self.own_time.client_mut();
+            let now = self.own_time.now();
+            client.set_sources(now, &[]);
+            client.restart(now);
+        }
+        *self.asking.borrow_mut() = next.map(|next| Task::spawn(next.run()));
+    }
+}
+
+/// The service by a configuration that switches it off.
+struct Silent<N: Net>(OfficeClient<N>);
+
+impl<N: Net> Instance for Silent<N> {
+    fn activate(&self) {
+        self.0.begin();
+    }
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn state(&self) -> State {
+        State::Off
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        Vec::new()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        Box::pin(async {})
+    }
 }
 
 impl<N: Net> service::Service<N> for OfficeNtp {
@@ -71,18 +133,39 @@ impl<N: Net> service::Service<N> for OfficeNtp {
         host: &'a Host<N>,
     ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
         Box::pin(async move {
+            let has_sources = settings.enabled && !settings.sources.is_empty();
+            let asking = has_sources.then(|| Asking {
+                net: host.net.clone(),
+                own_time: Rc::clone(&self.own_time),
+                sources: settings.sources.clone(),
+                resolver: host.resolver(),
+                addresses: host.addresses.clone(),
+                rng: host.rng(),
+            });
+            let client = OfficeClient {
+                next: RefCell::new(asking),
+                own_time: Rc::clone(&self.own_time),
+                asking: Rc::clone(&self.asking),
+            };
             if !settings.enabled {
-                return Ok(Rc::new(Off) as Rc<dyn Instance>);
+                return Ok(Rc::new(Silent(client)) as Rc<dyn Instance>);
             }
             let new = || Rc::new(RefCell::new(Server::new(host.clock.now())));
             let server = Rc::clone(self.server.borrow_mut().get_or_insert_with(new));
-            Ok(OfficeInstance::prepare(settings, host, server).await? as Rc<dyn Instance>)
+            Ok(OfficeInstance::prepare(settings, host, server, client).await? as Rc<dyn Instance>)
         })
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let stats = self.server.borrow().as_ref().map(|server| server.borrow().stats());
-        stats.unwrap_or_default().iter().collect()
+        let of_server =
+            self.server.borrow().as_ref().map(|server| server.borrow().stats()).unwrap_or_default();
+        let of_client = self.own_time.client().stats();
+        // Each counts what the other does not.
+        of_server
+            .iter()
+            .zip(of_client.iter())
+            .map(|((name, served), (_, asked))| (name, served + asked))
+            .collect()
     }
 }
 
@@ -90,6 +173,7 @@ impl<N: Net> service::Service<N> for OfficeNtp {
 struct OfficeInstance<N: Net> {
     net: N,
     shared: Rc<Shared>,
+    client: OfficeClient<N>,
     on_outside: bool,
     addresses: Subscription,
     listeners: RefCell<BTreeMap<SocketAddr, Task>>,
@@ -113,6 +197,7 @@ impl<N: Net> OfficeInstance<N> {
         settings: Settings,
         host: &Host<N>,
         server: Rc<RefCell<Server>>,
+        client: OfficeClient<N>,
     ) -> Result<Rc<Self>, Unprepared> {
         let mut addresses = host.addresses.clone();
         let now = Rc::clone(&addresses.borrow_and_update());
@@ -124,6 +209,7 @@ impl<N: Net> OfficeInstance<N> {
         let instance = Rc::new_cyclic(|this| Self {
             net: host.net.clone(),
             shared: Rc::new(Shared { server, clock, addresses: addresses.clone(), local_stratum, finishing }),
+            client,
             on_outside,
             addresses,
             listeners: RefCell::default(),
@@ -204,7 +290,9 @@ async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
 }
 
 impl<N: Net> Instance for OfficeInstance<N> {
-    fn activate(&self) {}
+    fn activate(&self) {
+        self.client.begin();
+    }
 
     fn run(&self) -> LocalFuture<'static, ()> {
         let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
@@ -228,12 +316,28 @@ impl<N: Net> Instance for OfficeInstance<N> {
 
     fn note(&self) -> Option<String> {
         let Shared { clock, local_stratum, .. } = &*self.shared;
+        let (discipline, own_time) = (clock.discipline(), &self.client.own_time);
+        let (client, kernel) = (own_time.client(), own_time.reading());
+        let agreeing = client.agreeing();
+        if let (Some(course), Some(peer), Some(_)) = (client.course(), client.peer(), discipline.source) {
+            let error = discipline.error_max.as_millis() + 1;
+            let ahead = course.ahead_of_kernel(&kernel);
+            let way = if ahead > 0 { "behind" } else { "ahead" };
+            let (secs, millis) = (ahead.abs() / SECOND, ahead.abs() % SECOND / (SECOND / 1_000));
+            return Some(format!(
+                "synchronised to {peer}: {agreeing}, within {error} ms; \
+                 the kernel's clock, which nothing keeps, is {secs}.{millis:03} s {way}"
+            ));
+        }
+        if discipline.is_synchronised {
+            return None;
+        }
         let told = match local_stratum {
             0 => "clients are told so".to_owned(),
             stratum => format!("clients are told stratum {stratum}"),
         };
-        let note = || format!("unsynchronised: nothing keeps this machine's clock, and {told}");
-        (!clock.discipline().is_synchronised).then(note)
+        let sources = if agreeing.sources > 0 { format!(", {agreeing}") } else { String::new() };
+        Some(format!("unsynchronised: nothing keeps this machine's clock{sources}, and {told}"))
     }
 
     fn listens(&self) -> Vec<Listening> {

@@ -26,6 +26,10 @@
 //! precision is added: a client's distance to the root is never less than it should be. systemd-timesyncd tells the
 //! kernel no error at all; then [`UNESTIMATED`] is added. The kernel corrects its clock at each full second, which is
 //! the reference time.
+//!
+//! While the gateway's own [client](super::client) has found the time, its source is known: then the stratum is one
+//! more than that one's, the reference id its address, the root delay the delay to the root, and the dispersion the
+//! rest of the error.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -233,6 +237,21 @@ fn answer(request: &Header, mode: Mode, arrival: &Arrival<'_>) -> Header {
 }
 
 fn synchronised(answer: Header, discipline: &Discipline) -> Header {
+    let by_kernel = synchronised_by_kernel(answer, discipline);
+    let Some(source) = discipline.source else { return by_kernel };
+    // Half of the root delay is in the error, and clients add it again.
+    let dispersion = discipline.error_max.saturating_sub(source.root_delay / 2);
+    Header {
+        stratum: source.stratum,
+        root_delay: ShortSpan::at_least(source.root_delay),
+        root_dispersion: ShortSpan::at_least(dispersion.saturating_add(discipline.precision)),
+        reference_id: source.reference_id,
+        reference: source.measured.into(),
+        ..by_kernel
+    }
+}
+
+fn synchronised_by_kernel(answer: Header, discipline: &Discipline) -> Header {
     let unestimated = if discipline.error_estimate.is_zero() { UNESTIMATED } else { Duration::ZERO };
     let error = discipline.error_max.saturating_add(discipline.precision).saturating_add(unestimated);
     Header {

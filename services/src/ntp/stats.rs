@@ -1,4 +1,4 @@
-//! What the time server counts.
+//! What the time server and the time client count.
 
 gatepost_ground::counters! {
 /// What has happened since the start.
@@ -19,5 +19,19 @@ pub struct Stats {
     pub kisses_sent: u64,
     /// Answers that could not be sent.
     pub replies_lost: u64,
+    /// Requests to time servers elsewhere.
+    pub source_requests: u64,
+    /// Their answers that were measured.
+    pub source_answers: u64,
+    /// Datagrams from them that are no answer to the latest request: forged, late or sent twice.
+    pub source_bogus: u64,
+    /// Answers of theirs without a time, or with one that cannot be.
+    pub source_unusable: u64,
+    /// Kiss codes of theirs that ask for fewer requests (RATE) or none (DENY, RSTR).
+    pub source_kisses: u64,
+    /// Answers after which no majority of the time servers elsewhere agreed.
+    pub source_disagreements: u64,
+    /// Jumps of the time that is told, at the start or after 300 s of a large difference.
+    pub time_steps: u64,
 }
 }

@@ -1,6 +1,6 @@
 //! Simulated time: turmoil's, which every machine reads and nothing else advances.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -48,6 +48,32 @@ pub enum Keeping {
     },
 }
 
+impl Keeping {
+    /// The oscillator's drift in parts per million, which is corrected if somebody keeps the clock.
+    fn ppm(self) -> i32 {
+        match self {
+            Self::Free { ppm } => ppm,
+            Self::Kept { .. } => 0,
+        }
+    }
+}
+
+/// The right time at `now`, and so many nanoseconds more.
+fn ahead_of_right(now: Instant, nanos: i64) -> WallTime {
+    let right = i128::from(BEGINNING_UNIX_SECS) * NANOS_PER_SEC + i128::from(now.as_micros()) * 1_000;
+    let shown = (right + i128::from(nanos)).max(0);
+    let (secs, nanos) = (shown / NANOS_PER_SEC, shown % NANOS_PER_SEC);
+    WallTime {
+        secs: UnixTime(u64::try_from(secs).unwrap_or(u64::MAX)),
+        nanos: u32::try_from(nanos).unwrap_or(0),
+    }
+}
+
+/// The right time of day at `now`, as exactly as it is.
+pub fn right_time(now: Instant) -> WallTime {
+    ahead_of_right(now, 0)
+}
+
 /// The gateway's time of day, as the simulation lets it be wrong. It goes on while the gateway has no power.
 #[derive(Debug)]
 pub struct TimeOfDay {
@@ -56,6 +82,10 @@ pub struct TimeOfDay {
     since: Cell<Instant>,
     keeping: Cell<Keeping>,
     changes: Cell<u64>,
+    /// What the oscillator had gained at `since`, in nanoseconds.
+    gained: Cell<i64>,
+    /// By how many parts per million its rate has changed, and when.
+    rate_changes: RefCell<Vec<(Instant, u32)>>,
 }
 
 impl Default for TimeOfDay {
@@ -66,9 +96,14 @@ impl Default for TimeOfDay {
             since: Cell::new(Instant::ZERO),
             keeping: Cell::new(Keeping::Free { ppm: 0 }),
             changes: Cell::new(0),
+            gained: Cell::new(0),
+            rate_changes: RefCell::default(),
         }
     }
 }
+
+/// A client whose oscillator is suddenly another one finds out within that time.
+const RATE_FOUND: Duration = Duration::from_secs(256);
 
 /// The kernel's margin for the error of a disciplined clock, and its estimate.
 const ERROR_MICROS: u64 = 1_000;
@@ -76,31 +111,37 @@ const ERROR_MICROS: u64 = 1_000;
 impl TimeOfDay {
     /// Its time at `now`.
     pub fn at(&self, now: Instant) -> WallTime {
-        let right = i128::from(BEGINNING_UNIX_SECS) * NANOS_PER_SEC + i128::from(now.as_micros()) * 1_000;
-        let shown = (right + i128::from(self.ahead_at(now))).max(0);
-        let (secs, nanos) = (shown / NANOS_PER_SEC, shown % NANOS_PER_SEC);
-        WallTime {
-            secs: UnixTime(u64::try_from(secs).unwrap_or(u64::MAX)),
-            nanos: u32::try_from(nanos).unwrap_or(0),
-        }
+        ahead_of_right(now, self.ahead_at(now))
+    }
+
+    /// What the oscillator has counted until `now`.
+    pub fn steady_at(&self, now: Instant) -> Duration {
+        let gained = i128::from(self.gained.get()) + i128::from(self.drift_at(now));
+        let counted = i128::from(now.as_micros()) * 1_000 + gained;
+        Duration::from_nanos(u64::try_from(counted).unwrap_or(0))
+    }
+
+    /// By how many nanoseconds a client may be wrong which believes that the oscillator's rate does not change all of a sudden.
+    pub fn surprise_at(&self, now: Instant) -> u64 {
+        let changes = self.rate_changes.borrow();
+        let surprise = |(at, ppm): &(Instant, u32)| now.since(*at).min(RATE_FOUND) * *ppm / 1_000_000;
+        changes.iter().map(surprise).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).sum()
     }
 
     /// By how many nanoseconds it is ahead at `now`.
     pub fn ahead_at(&self, now: Instant) -> i64 {
+        self.ahead.get().saturating_add(self.drift_at(now))
+    }
+
+    /// The nanoseconds that it has gained since it was last changed.
+    fn drift_at(&self, now: Instant) -> i64 {
         let micros = i64::try_from(now.since(self.since.get()).as_micros()).unwrap_or(i64::MAX);
-        let drift = match self.keeping.get() {
-            Keeping::Free { ppm } => micros.saturating_mul(ppm.into()) / 1_000,
-            Keeping::Kept { .. } => 0,
-        };
-        self.ahead.get().saturating_add(drift)
+        micros.saturating_mul(self.keeping.get().ppm().into()) / 1_000
     }
 
     /// Steps it by so many seconds at `now`. The kernel treats a clock that is set as not disciplined.
     pub fn jump(&self, now: Instant, secs: i64) {
-        let ppm = match self.keeping.get() {
-            Keeping::Free { ppm } => ppm,
-            Keeping::Kept { .. } => 0,
-        };
+        let ppm = self.keeping.get().ppm();
         let ahead = self.ahead_at(now).saturating_add(secs.saturating_mul(1_000_000_000));
         self.change(now, ahead, Keeping::Free { ppm });
     }
@@ -125,6 +166,7 @@ impl TimeOfDay {
                 error_estimate: Duration::from_micros(ERROR_MICROS),
                 leap,
                 precision,
+                source: None,
             },
         }
     }
@@ -135,6 +177,11 @@ impl TimeOfDay {
     }
 
     fn change(&self, now: Instant, ahead: i64, keeping: Keeping) {
+        self.gained.set(self.gained.get().saturating_add(self.drift_at(now)));
+        let change = self.keeping.get().ppm().abs_diff(keeping.ppm());
+        if change > 0 {
+            self.rate_changes.borrow_mut().push((now, change));
+        }
         self.ahead.set(ahead);
         self.since.set(now);
         self.keeping.set(keeping);
@@ -180,6 +227,10 @@ impl Clock for SimClock {
     fn discipline(&self) -> Discipline {
         self.time_of_day.discipline()
     }
+
+    fn steady_time(&self) -> Duration {
+        self.time_of_day.steady_at(self.read())
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +246,8 @@ mod tests {
         assert_eq!(shown(20), (20, 500_000));
         clock.jump(at(20), 60);
         assert_eq!(shown(30), (90, 1_000_000));
+        assert_eq!(clock.steady_at(at(30)), Duration::from_millis(30_001), "the jump left no trace in it");
+        assert_eq!(clock.surprise_at(at(30)), 1_000_000);
         assert!(!clock.discipline().is_synchronised);
         clock.keep(at(30), Keeping::Kept { ahead: -1_500, leap: None });
         assert_eq!(shown(40), (39, 998_500_000));

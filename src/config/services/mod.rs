@@ -82,7 +82,7 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
         report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
-    let ntp = ntp::read(file.section("ntp"));
+    let ntp = ntp::read(file.section("ntp"), lan.map(|lan| lan.addr()));
     let names = mail::Names { hostname, domain };
     let people = mail::People { users, polled, vacations };
     let mail = mail::read(file.section("mail"), names, &people, folder, report);

@@ -290,6 +290,25 @@ fn the_stratum_without_a_source_is_up_to_fifteen() {
 }
 
 #[test]
+fn time_servers_are_addresses_and_names() {
+    let servers = accepted("ntp.servers = ['198.51.100.123', 'pool.ntp.example']").services.ntp.servers;
+    assert_eq!(
+        servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["198.51.100.123", "pool.ntp.example"]
+    );
+    assert_eq!(accepted("").services.ntp.servers, []);
+    assert_mistakes(
+        "ntp.servers = [▸'192.168.1.1', ▸'not a name']",
+        &[
+            "192.168.1.1 is the gateway itself, which would ask itself; write the address of another time server",
+            "\"not a name\" is no time server; write an IPv4 address or a name such as \"pool.ntp.org\"",
+        ],
+    );
+    let told = "\"set_clock\" in [ntp] comes with keeping the kernel's clock, which this version does not have yet; remove it";
+    assert_mistakes("ntp.▸set_clock = true", &[told]);
+}
+
+#[test]
 fn what_stands_twice_names_the_first_place() {
     assert_mistakes(
         "[lan]\naddress = '10.0.0.1/24'\n[wan]\naddress = 'dhcp'\n▸address = 'dhcp'\n[▸lan]",

@@ -26,6 +26,7 @@ use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
 use gatepost_services::ntp::office::{self as ntp, OfficeNtp};
+use gatepost_services::ntp::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
 use gatepost_services::users::verifier::Cost;
 
@@ -89,8 +90,8 @@ pub const STORED: [(&str, Damages); 1] =
     [(JOURNAL_FILE, |content| Leases::damages(content).iter().map(ToString::to_string).collect())];
 
 impl List {
-    /// All services, which send whole frames by `link`.
-    pub fn new(identity: Identity, link: &Rc<HostLink>) -> Self {
+    /// All services, which send whole frames by `link`. Their clock is `own_time`.
+    pub fn new(identity: Identity, link: &Rc<HostLink>, own_time: Rc<OwnTime>) -> Self {
         let intake = Rc::new(Intake::default());
         let link = Rc::clone(link);
         let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
@@ -105,7 +106,7 @@ impl List {
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
-            Box::new(Listed { service: OfficeNtp::default(), settings: ntp_settings }),
+            Box::new(Listed { service: OfficeNtp::new(own_time), settings: ntp_settings }),
             Box::new(Listed { service: mail(Role::Mx), settings: |c| mail_settings(c, &SMTP) }),
             Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
             Box::new(Listed { service: mail(Role::Lmtp), settings: |c| mail_settings(c, &LMTP) }),
@@ -219,6 +220,7 @@ fn ntp_settings(config: &Config) -> ntp::Settings {
         enabled: config.services.ntp.enabled,
         local_stratum: config.services.ntp.local_stratum,
         on_outside: config.wan_services().any(|kind| kind.name == ntp::KIND.name),
+        sources: config.services.ntp.servers.clone(),
     }
 }
 

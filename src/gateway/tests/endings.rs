@@ -1,6 +1,7 @@
 //! How services end: one by itself, those of a former configuration, and all of them with the gateway.
 
 use gatepost_services::net::stack::Stack;
+use gatepost_services::ntp::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;
@@ -110,7 +111,8 @@ impl Instance for Scripted {
 /// An office with `services` beside those of every gateway, which the list has first.
 fn office(services: impl IntoIterator<Item = Scripted>) -> (Office, Services) {
     let (office, mut all) = Office::new("");
-    let mut list = List::new(all.resources.identity, &all.resources.link);
+    let own_time = Rc::new(OwnTime::new(Rc::clone(&all.resources.clock)));
+    let mut list = List::new(all.resources.identity, &all.resources.link, own_time);
     services.into_iter().for_each(|service| list.push(Box::new(service)));
     all.resources.list = Rc::new(list);
     (office, all)

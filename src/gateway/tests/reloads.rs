@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gatepost_ground::wire::arp;
 use gatepost_services::net::stack::Stack;
+use gatepost_services::ntp::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;
@@ -108,7 +109,8 @@ struct Asked {
 impl Asked {
     async fn new(settings: &str) -> Self {
         let (office, mut services) = Office::new(settings);
-        let mut list = List::new(services.resources.identity, &services.resources.link);
+        let own_time = Rc::new(OwnTime::new(Rc::clone(&services.resources.clock)));
+        let mut list = List::new(services.resources.identity, &services.resources.link, own_time);
         list.push(Box::new(Picky));
         services.resources.list = Rc::new(list);
         services.inspector.list = Rc::clone(&services.resources.list);

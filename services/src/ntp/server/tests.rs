@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::clock::UnixTime;
+use crate::clock::{TimeSource, UnixTime};
 
 const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 20));
 const TRANSMIT: u64 = 0x0123_4567_89ab_cdef;
@@ -13,6 +13,7 @@ const KEPT: Discipline = Discipline {
     error_estimate: Duration::from_millis(2),
     leap: None,
     precision: Duration::from_micros(1),
+    source: None,
 };
 
 const FREE: Discipline = Discipline { is_synchronised: false, ..KEPT };
@@ -70,6 +71,24 @@ fn rfc5905_7_3_a_synchronised_clock_is_told_with_its_error() {
     for (leap, expected) in [(LeapSecond::Inserted, Leap::Inserted), (LeapSecond::Deleted, Leap::Deleted)] {
         assert_eq!(told(10, Discipline { leap: Some(leap), ..KEPT }).leap, expected);
     }
+}
+
+/// RFC 5905, section 7.3: A server that knows its source tells the stratum below, the source, the way to the root and when it
+/// was asked.
+#[test]
+fn rfc5905_7_3_a_source_that_is_known_is_told() {
+    let measured = WallTime { secs: UnixTime(1_767_603_500), nanos: 0 };
+    let root_delay = Duration::from_millis(20);
+    let source = TimeSource { stratum: 3, reference_id: [192, 0, 2, 1], root_delay, measured };
+    let answer = told(10, Discipline { source: Some(source), ..KEPT });
+    assert_eq!((answer.leap, answer.stratum, answer.reference_id), (Leap::None, 3, [192, 0, 2, 1]));
+    assert_eq!(answer.root_delay, ShortSpan::at_least(root_delay));
+    assert_eq!(
+        answer.root_dispersion,
+        ShortSpan::at_least(Duration::from_micros(20_001)),
+        "the rest of 30 ms"
+    );
+    assert_eq!(answer.reference, measured.into());
 }
 
 /// RFC 5905, section 7.3: An unsynchronised server is at stratum 16, leap 3, unless its local clock stands in.

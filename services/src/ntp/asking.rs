@@ -1,0 +1,212 @@
+//! The time [`Client`](super::client::Client) on sockets: it finds the addresses of the sources, and asks these.
+//!
+//! Each request has a socket of its own on a random port (RFC 9109), which is closed when the answer has come, or after
+//! [`PATIENCE`]. While somebody keeps the kernel's clock nobody is asked.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Duration;
+
+use gatepost_ground::Instant;
+use rand::rngs::StdRng;
+use tokio::sync::Notify;
+use tokio::time::{sleep, timeout};
+use tracing::{info, warn};
+
+use super::client::course::Change;
+use super::client::sample::SECOND;
+use super::client::{Request, SOURCES_MAX};
+use super::codec::PORT;
+use super::own_time::OwnTime;
+use crate::addresses::Subscription;
+use crate::clock::{Clock, sleep_until};
+use crate::dns::resolver::Resolver;
+use crate::net::{Net, UdpSocket};
+use crate::task::Task;
+use crate::wait::first_of;
+
+/// How long an answer is waited for. One that comes later is of no use: half of its way is the most that a time may be wrong.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked at whether somebody keeps the kernel's clock.
+const LOOK: Duration = Duration::from_secs(16);
+
+/// How long the addresses of names hold while a majority of the most sources is reachable, and otherwise.
+const NAMES_HOLD: Duration = Duration::from_secs(3_600);
+const NAMES_HOLD_FEW: Duration = Duration::from_secs(300);
+/// When names that have no address are looked up again.
+const NAMES_AGAIN: Duration = Duration::from_secs(16);
+
+/// No answer is longer that is looked at.
+const DATAGRAM_OCTETS_MAX: usize = 1_024;
+
+/// A source as a configuration has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// One server.
+    Address(Ipv4Addr),
+    /// All servers that the name has addresses of.
+    Name(String),
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+/// Asks sources for the time.
+pub struct Asking<N: Net> {
+    /// The network.
+    pub net: N,
+    /// Where the client is.
+    pub own_time: Rc<OwnTime>,
+    /// The sources.
+    pub sources: Vec<Source>,
+    /// Knows the addresses of names.
+    pub resolver: Resolver,
+    /// The gateway's own addresses; when they change, the line is there again.
+    pub addresses: Subscription,
+    /// Must not be guessable.
+    pub rng: StdRng,
+}
+
+impl<N: Net> Asking<N> {
+    /// Asks until it is dropped.
+    pub async fn run(self) {
+        let Self { net, own_time, sources, resolver, addresses, rng } = self;
+        let changed = Notify::new();
+        let finding = find(&own_time, &sources, &resolver, addresses, &changed);
+        let asking = ask(&net, &own_time, rng, &changed);
+        match first_of(finding, asking).await {}
+    }
+}
+
+/// Tells the client the sources' addresses, and when to ask them anew.
+async fn find(
+    own_time: &OwnTime,
+    sources: &[Source],
+    resolver: &Resolver,
+    mut addresses: Subscription,
+    changed: &Notify,
+) -> Infallible {
+    loop {
+        addresses.mark_unchanged();
+        let (found, has_names) = resolve(sources, resolver).await;
+        let now = own_time.now();
+        let reachable = {
+            let mut client = own_time.client_mut();
+            // A name may have other addresses each time. What answers is kept.
+            let reachable: Vec<_> = client.reachable().collect();
+            let all: Vec<_> = reachable.iter().copied().chain(found.iter().copied()).collect();
+            client.set_sources(now, &all);
+            reachable.len()
+        };
+        changed.notify_one();
+        let hold = match reachable {
+            _ if !has_names => None,
+            _ if found.is_empty() => Some(NAMES_AGAIN),
+            few if 2 * few <= SOURCES_MAX => Some(NAMES_HOLD_FEW),
+            _ => Some(NAMES_HOLD),
+        };
+        let held = async {
+            sleep_until(own_time, hold.map(|hold| now + hold)).await;
+            false
+        };
+        let moved = async {
+            match addresses.changed().await {
+                Ok(()) => true,
+                // Another configuration is in force.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        if first_of(held, moved).await {
+            own_time.client_mut().hurry(own_time.now());
+        }
+    }
+}
+
+/// The addresses of the sources in their order, and whether names are among these.
+async fn resolve(sources: &[Source], resolver: &Resolver) -> (Vec<IpAddr>, bool) {
+    let (mut found, mut has_names) = (Vec::new(), false);
+    for source in sources {
+        match source {
+            Source::Address(address) => found.push(IpAddr::V4(*address)),
+            Source::Name(name) => {
+                has_names = true;
+                let addresses = resolver.ipv4(name).await.unwrap_or_default();
+                found.extend(addresses.into_iter().take(SOURCES_MAX).map(IpAddr::V4));
+            }
+        }
+    }
+    (found, has_names)
+}
+
+/// Sends what the client wants sent, and hears what comes back.
+async fn ask<N: Net>(net: &N, own_time: &Rc<OwnTime>, mut rng: StdRng, changed: &Notify) -> Infallible {
+    let mut exchanges: BTreeMap<IpAddr, Task> = BTreeMap::new();
+    let mut was_kept = false;
+    loop {
+        let reading = own_time.reading();
+        let is_kept = own_time.is_kernel_kept();
+        if is_kept != was_kept {
+            // Whatever was measured is of the time before.
+            own_time.client_mut().restart(reading.now);
+            exchanges.clear();
+        }
+        was_kept = is_kept;
+        if is_kept {
+            sleep(LOOK).await;
+            continue;
+        }
+        let requests = own_time.client_mut().handle_timeout(&reading, &mut rng);
+        exchanges.retain(|_, task| !task.is_over());
+        for request in requests {
+            let exchange = exchange(net.clone(), Rc::clone(own_time), request);
+            // It cannot fail in a way that the client would have to know: no answer comes.
+            exchanges.insert(request.to, Task::spawn(async { _ = timeout(PATIENCE, exchange).await }));
+        }
+        let due = own_time.client().poll_timeout().map_or(Instant::FAR_FUTURE, |due| due);
+        let waited = sleep_until(own_time.as_ref(), Some(due.min(reading.now + LOOK)));
+        first_of(waited, changed.notified()).await;
+    }
+}
+
+/// One request and the answer to it.
+async fn exchange<N: Net>(net: N, own_time: Rc<OwnTime>, request: Request) -> io::Result<()> {
+    let socket = net.bind_udp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)).await?;
+    let source = SocketAddr::new(request.to, PORT);
+    socket.send_to(&request.octets, source).await?;
+    let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+    loop {
+        let (len, sender) = socket.recv_from(&mut buffer).await?;
+        if sender != source {
+            continue;
+        }
+        let reading = own_time.reading();
+        let before = own_time.client().peer();
+        let (is_answer, change) = own_time.client_mut().handle_answer(&reading, request.to, &buffer[..len]);
+        log(&own_time, before, change);
+        if is_answer {
+            return Ok(());
+        }
+    }
+}
+
+fn log(own_time: &OwnTime, before: Option<IpAddr>, change: Option<Change>) {
+    let client = own_time.client();
+    if let Some(peer) = client.peer().filter(|_| before.is_none()) {
+        info!("the time is that of {peer}: {}", client.agreeing());
+    }
+    if let Some(Change::Stepped(nanos)) = change {
+        let millis = nanos / (SECOND / 1_000);
+        warn!("the time that is told has jumped by {millis} ms; the kernel's clock was not set");
+    }
+}

@@ -345,6 +345,11 @@ impl<A: Address> Flow<'_, A> {
         self.entry.state()
     }
 
+    /// Whether the flow is a connection that both sides have closed, or that was reset.
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.state(), State::Tcp(tcp::Phase::Closing | tcp::Phase::Reset))
+    }
+
     /// When the flow ends if no packet refreshes it.
     pub fn expires(&self) -> Instant {
         self.entry.expires.instant()

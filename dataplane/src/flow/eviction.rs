@@ -12,10 +12,10 @@
 //! So no flood takes the last room, whether its flows are answered or not; a host gets its floor unless there are
 //! very many hosts; and the gateway's own queries have ports when the office has none left.
 //!
-//! A source at its own limit takes from itself only: its oldest pending flow is recycled for the new one. A connection
-//! that is over stays pending for four minutes (RFC 7857, section 2.1), in which a host that connects often would
-//! otherwise be refused although it uses next to nothing. The order is that of the queue, so a segment that was lost
-//! behind the gateway has the time of all other pending flows to be sent again.
+//! A source at its own limit takes from itself only: its oldest connection that is over is recycled for the new one,
+//! else its oldest pending flow. A connection that is over stays pending for four minutes (RFC 7857, section 2.1), in
+//! which a host that connects often would otherwise be refused although it uses next to nothing. It goes first, as an
+//! answer to an unanswered flow may still be under way.
 //!
 //! A flow frees a port only if no other flow uses its mapping. [`EXAMINED_MAX`] flows of a holder are examined for
 //! one that frees its port. If there is none, all examined flows end, as they would be examined in vain for the next
@@ -77,6 +77,9 @@ const FLOOR_PART: u32 = 4;
 const FLOOR_MAX: u32 = 256;
 /// The most flows examined for one that can be recycled. If a host is flooded, the flood's flows fill the queue.
 const EXAMINED_MAX: usize = 64;
+/// The most flows of a source at its own limit that are examined for a connection that is over: a flood's new flows
+/// cost little more each than to be refused.
+const OWN_EXAMINED_MAX: usize = 16;
 
 /// The last step tried for a new flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,15 +160,21 @@ impl<A: Address> FlowTable<A> {
     }
 
     /// Recycles the oldest flow that counts against `quota` itself: of the inbound flows of a host, the oldest among
-    /// the first of the queue; of the flows that a source opened, the oldest pending one. A source keeps its
-    /// established connections and its answered UDP and ICMP query flows, and is refused when it has no others.
+    /// the first of the queue; of the flows that a source opened, the oldest connection that is over, among the first
+    /// of the queue, else the oldest pending flow. A source keeps its established connections and its answered UDP and
+    /// ICMP query flows, and is refused when it has no others.
     fn recycle_own(&mut self, quota: Quota<A>) -> bool {
         let found = match quota {
             Quota::Server(_) => {
                 let mut queue = self.half_open.queue().take(EXAMINED_MAX);
                 queue.find(|number| self.numbered(*number).is_some_and(|flow| self.quota_of(&flow) == quota))
             }
-            Quota::Client(source) => self.holders.oldest_of(source),
+            Quota::Client(source) => {
+                let is_over = |number: &u32| self.numbered(*number).is_some_and(|flow| flow.is_over());
+                let mut queue =
+                    self.holders.pending_of(source, space_of(Protocol::TCP)).take(OWN_EXAMINED_MAX);
+                queue.find(is_over).or_else(|| self.holders.oldest_of(source))
+            }
             Quota::Hairpin(_) => None,
         };
         self.recycle(found)

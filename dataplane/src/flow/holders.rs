@@ -245,6 +245,11 @@ impl Holders {
         self.longest_queue(candidate).first()
     }
 
+    /// The pending flows of `source` itself in `space`, the oldest first.
+    pub(super) fn pending_of(&self, source: Source, space: usize) -> impl Iterator<Item = u32> {
+        self.find(source).into_iter().flat_map(move |id| self.pending(id, space))
+    }
+
     /// The oldest pending flow of `source` itself.
     pub(super) fn oldest_of(&self, source: Source) -> Option<u32> {
         self.longest_queue(self.find(source)?).first()

@@ -537,8 +537,8 @@ fn reloaded() -> Office {
         .chatting(3)
         .forwarded("pc-0", 8_080)
         .hairpinning(1)
-        // A page takes the visitor 20 s at most, so that it is in the midst of one when the forward goes.
-        .link("visitor", perfect().rate(8, 100))
+        // A page takes the visitor some seconds, so that it may be in the midst of one when the forward goes.
+        .link("visitor", perfect().rate(24, 100))
         .at(secs(20), reload("[nat]\nfiltering = 'endpoint-independent'", true))
         .at(secs(30), reload_refused())
         .at(secs(40), reload("[nat]\nfiltering = 'address-dependent'\nmax_flows_per_host = 30", false))

@@ -84,7 +84,6 @@ fn stem(name: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::machine::spoofer::Trick;
     use crate::scenario::action::{disk, power_cut, spoof};
     use crate::scenario::office::office;

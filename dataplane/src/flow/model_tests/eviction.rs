@@ -122,6 +122,16 @@ impl Model {
         queues.into_iter().find(|queue| queue.len() == longest).into_iter().flatten().take(1).collect()
     }
 
+    /// The flow that a source at its own limit loses. A model's queue is shorter than what the table examines.
+    fn own_of(&self, source: Source) -> Vec<[FlowKey; 2]> {
+        let is_over = |keys: &[FlowKey; 2]| {
+            let mut flows = self.flows.iter();
+            flows.any(|flow| flow.keys == *keys && matches!(flow.tcp.phase(), Phase::Closing | Phase::Reset))
+        };
+        let over = self.pending(source, space_of(Protocol::TCP)).into_iter().find(is_over);
+        over.map_or_else(|| self.oldest_of(source), |keys| vec![keys])
+    }
+
     /// The flows that may be recycled in the table: sets, one of which the table has ended.
     fn may_give_way(&self, own: Option<Source>, least: usize) -> Vec<Vec<[FlowKey; 2]>> {
         let most: Vec<_> = (0..3).flat_map(|space| self.most_pending(space)).collect();
@@ -251,7 +261,7 @@ impl Pair {
                     tried_own = true;
                     let may = match quota {
                         Quota::Server(_) => self.model.queued_to(quota),
-                        Quota::Client(source) => self.model.oldest_of(source),
+                        Quota::Client(source) => self.model.own_of(source),
                         _ => Vec::new(),
                     };
                     self.model.recycle(&[may], gone, server)

@@ -214,6 +214,18 @@ fn a_host_at_its_limit_takes_from_itself_and_from_nobody_else() {
 }
 
 #[test]
+fn a_host_at_its_limit_loses_an_ended_connection_before_unanswered_flows() {
+    let mut table = table_with(&Nat { flows_max: 16, flows_per_host_max: 4, ..OFFICE });
+    assert_eq!(flood(&mut table, station(pc(2, 0).address), 2, 1..=2, &UDP), 2);
+    open(&mut table, 0, outbound(pc(2, 3), remote(9, 9)), &SYN);
+    let ended = connect(&mut table, pc(2, 4));
+    track(&mut table, 0, ended, Reply, &RST);
+    open(&mut table, 0, outbound(pc(2, 5), remote(9, 9)), &SYN);
+    assert!(!is_open(&table, Protocol::TCP, pc(2, 4)) && is_open(&table, Protocol::TCP, pc(2, 3)));
+    assert!((1..=2).all(|port| is_open(&table, Protocol::UDP, pc(2, port))));
+}
+
+#[test]
 fn a_host_at_its_limit_loses_ended_connections_and_keeps_those_that_go_on() {
     let mut table = table_with(&Nat { flows_max: 16, flows_per_host_max: 4, ..OFFICE });
     let ids: Vec<_> = (1..=3).map(|port| connect(&mut table, pc(2, port))).collect();

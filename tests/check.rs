@@ -124,7 +124,10 @@ fn version_is_the_package_s() {
 fn a_drop_reason_is_explained_and_one_that_is_none_is_told_with_what_is_near() {
     let told = gatepost(&["explain", "drop", "martian"]);
     assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""));
-    assert_eq!(told.stdout, "martian: A source or destination address that must not be on a wire.\n");
+    assert_eq!(
+        told.stdout,
+        "martian: A source or destination address that no packet may have (RFC 1812, section 5.3.7).\n"
+    );
     let all = gatepost(&["explain", "drop"]);
     assert_eq!(all.code, Some(0));
     assert!(all.stdout.contains("\nmartian ") && all.stdout.contains("\nport-down "), "{}", all.stdout);

@@ -186,7 +186,7 @@ impl Session {
         self.waits_until = now + IDLE_TIMEOUT;
         match (self.asked.take(), answer) {
             (Some(OpenQuestion::Password), Answer::Authenticate(verdict)) => {
-                self.password_answered(now, verdict)
+                self.password_answered(now, verdict);
             }
             (Some(OpenQuestion::Login), Answer::Authenticate(verdict)) => self.login_answered(now, verdict),
             (Some(OpenQuestion::Open), Answer::Open(opened)) => self.opened(now, opened),

@@ -27,7 +27,7 @@ fn the_internet_reaches_a_forwarded_port_and_no_other() {
 fn the_lan_reaches_a_forwarded_port_by_the_wan_address() {
     let office = Office::new(2, CAMERA);
     let _camera = WebServer::start(office.pc(1), 443);
-    // RFC 4787 REQ-9a: the server sees the WAN address, also when it asks itself.
+    // RFC 4787, REQ-9a: the server sees the WAN address, also when it asks itself.
     for pc in [2, 1] {
         assert_eq!(curl(office.pc(pc), "", (WAN, 8443)), Ok(WAN), "pc{pc}");
     }

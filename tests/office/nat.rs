@@ -23,7 +23,7 @@ fn two_pcs_talk_to_one_server_from_the_same_port() {
     let office = Office::new(2, "");
     let _server = echo_server(&office.internet, 7000);
     let [mut one, mut two] = [1, 2].map(|pc| echo_client(office.pc(pc), ",sourceport=40000", (SERVER, 7000)));
-    // RFC 4787 REQ-3: no port is overloaded; one keeps its own.
+    // RFC 4787, REQ-3: no port is overloaded; one keeps its own.
     assert_eq!(one.1, format!("{WAN} 40000"));
     assert!(two.1.starts_with(&format!("{WAN} ")) && two.1 != one.1, "{}", two.1);
     for word in ["once", "again"] {
@@ -90,7 +90,7 @@ fn what_the_wan_does_not_carry_whole_is_refused_or_fragmented() {
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!output.status.success() && text.contains("Frag needed and DF set (mtu = 1400)"), "{text}");
     office.gateway().assert_accounts(&["mtu-exceeded"]);
-    // RFC 4787 REQ-13: without DF the gateway fragments.
+    // RFC 4787, REQ-13: without DF the gateway fragments.
     pc.sh("ip route flush cache");
     pc.sh(&format!("ping -n -c 1 -W 2 -M dont -s 1472 {SERVER}"));
     let _server = WebServer::start(&office.internet, 80);
@@ -107,7 +107,7 @@ fn a_closed_port_in_the_internet_refuses_through_nat() {
     let client = udp_socket(office.pc(1), (Office::address(1), 40000));
     client.connect((SERVER, 81)).expect("a datagram socket connects");
     client.send(b"anybody?").expect("it can be sent");
-    // RFC 5508 REQ-4: the error about the translated packet reaches who sent it.
+    // RFC 5508, REQ-4: the error about the translated packet reaches who sent it.
     let error = client.recv(&mut [0; 64]).expect_err("nobody listens");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
     office.gateway().assert_accounts(&[]);

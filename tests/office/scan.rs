@@ -173,7 +173,7 @@ fn without_stealth_the_wan_address_answers_as_a_host_with_closed_ports() {
         let office = Office::new(1, &format!("{mode}\n{FORWARDS}"));
         let _server = WebServer::start(office.pc(1), 80);
         let wan = WAN.to_string();
-        // RFC 5382 REQ-4: a SYN that nobody asked for is refused after 6 seconds, too late for a scan.
+        // RFC 5382, REQ-4: a SYN that nobody asked for is refused after 6 seconds, too late for a scan.
         let open = [&[(7001, "open"), (7002, "closed")], services].concat();
         assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &open), "{mode}");
         // Errors are limited in rate: a scan slower than the limit sees each.

@@ -171,7 +171,7 @@ impl MappingLives {
         }
         if external == inside {
             let (inside, remote) = (show(inside), show(remote));
-            return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787 REQ-9a
+            return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787, REQ-9a
         }
         if let Err((gives_way, message)) = self.check_identity(kind, inside, external, now) {
             if !gives_way {

@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use super::mapping_not_shared::mapping;
 use super::{Checker, Snapshot};
 
-/// The ports that are kept apart from the others. (RFC 4787 REQ-3a)
+/// The ports that are kept apart from the others. (RFC 4787, REQ-3a)
 const LOW_COUNT: usize = 1_024;
 const PORTS_COUNT: usize = 1 << 16;
 /// Ports run short where one in so many of a kind is taken: another kind may have to do then.

@@ -22,10 +22,10 @@ const SOCKETS: u16 = 4;
 /// The outside ports of an asker, unless another asker has them.
 pub const ASKING_PORTS: Range<u16> = FIRST_PORT..FIRST_PORT + SOCKETS;
 const PING_ID: u16 = 40_000;
-/// RFC 4787 REQ-5c: answers come well within, right before, right after and long after.
+/// RFC 4787, REQ-5c: answers come well within, right before, right after and long after.
 const LIFE_SECS: u32 = 300;
 const STREAM_SECS: u32 = 400;
-/// Mostly within the life of a query's mapping, sometimes beyond. (RFC 5508 REQ-2)
+/// Mostly within the life of a query's mapping, sometimes beyond. (RFC 5508, REQ-2)
 const PING_PAUSE_SECS_MAX: u64 = 75;
 const FIRST_WITHIN_SECS: u64 = 30;
 

@@ -560,7 +560,7 @@ fn mapping_lives() -> Office {
         .pcs(4)
         .asking(4)
         .chatting(2)
-        // RFC 5382 REQ-5: 2 h 4 min. The server answers at once.
+        // RFC 5382, REQ-5: 2 h 4 min. The server answers at once.
         .chatting_every(secs(7_430))
         .visiting_every(Some(secs(600)))
         .expect("chats outlast two hours of silence", |account| account.chats_went_on(2, 2))

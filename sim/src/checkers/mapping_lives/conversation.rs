@@ -6,10 +6,10 @@ use gatepost_ground::Instant;
 
 use crate::packet::Transport;
 
-const UDP_LIFE: Duration = Duration::from_secs(300); // RFC 4787 REQ-5c
-const ECHO_LIFE: Duration = Duration::from_secs(60); // RFC 5508 REQ-2
-const TCP_ESTABLISHED_LIFE: Duration = Duration::from_secs(7_440); // RFC 5382 REQ-5
-const TCP_TRANSITORY_LIFE: Duration = Duration::from_secs(240); // RFC 5382 REQ-5, RFC 7857, section 2
+const UDP_LIFE: Duration = Duration::from_secs(300); // RFC 4787, REQ-5c
+const ECHO_LIFE: Duration = Duration::from_secs(60); // RFC 5508, REQ-2
+const TCP_ESTABLISHED_LIFE: Duration = Duration::from_secs(7_440); // RFC 5382, REQ-5
+const TCP_TRANSITORY_LIFE: Duration = Duration::from_secs(240); // RFC 5382, REQ-5, RFC 7857, section 2
 /// A timer counts whole seconds and is worked off within another.
 pub const SLACK: Duration = Duration::from_secs(3);
 

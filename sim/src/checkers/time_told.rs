@@ -2,7 +2,8 @@
 //! client, no longer than the request.
 //!
 //! The gateway's clock may be wrong: the checker reads it from the simulation, when the request comes in and when the
-//! answer goes out.
+//! answer goes out. While nobody keeps it and the gateway asks time servers, the time in an answer is the right time
+//! within the error in that answer, from when the gateway has found it until it begins anew.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -14,10 +15,11 @@ use gatepost::config::Config;
 use gatepost::config::services::Ntp;
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Discipline, LeapSecond, WallTime};
+use gatepost_services::ntp::asking::Source;
 
 use super::{Checker, Passage, Side, Way};
 use crate::packet::dhcp_message;
-use crate::world::clock::TimeOfDay;
+use crate::world::clock::{TimeOfDay, right_time};
 
 /// RFC 5905, section 7.2
 const PORT: u16 = 123;
@@ -35,6 +37,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The most questions that wait for their answers.
 const ASKED_MAX: usize = 4_096;
 
+/// How long it takes to find the time at least: four requests, two seconds apart.
+const MEASURING: Duration = Duration::from_secs(6);
+
+/// The stratum of the simulated time servers.
+const SOURCES_STRATUM: u8 = 2;
+
 /// The most packets that a source is sent in [`WINDOW`].
 const TOLD_MAX: usize = 60;
 const WINDOW: Duration = Duration::from_secs(10);
@@ -51,6 +59,8 @@ pub struct TimeTold {
     told: BTreeMap<Ipv4Addr, VecDeque<Instant>>,
     /// The sources that were sent too much. Each is reported once, as reports are bounded.
     told_too_often: BTreeSet<Ipv4Addr>,
+    /// Since when the gateway has told a time that it has found itself.
+    found_at: Option<Instant>,
     /// Clients of DHCP that ask for time servers, by their transaction.
     leasing: BTreeMap<u32, Vec<Wanted>>,
 }
@@ -93,11 +103,15 @@ impl TimeTold {
             asked: VecDeque::new(),
             told: BTreeMap::new(),
             told_too_often: BTreeSet::new(),
+            found_at: None,
             leasing: BTreeMap::new(),
         }
     }
 
     fn ask(&mut self, now: Instant, source: (Ipv4Addr, u16), packet: &[u8]) {
+        // Once it was kept, the gateway begins anew.
+        let kept_at = self.clock.kept_at();
+        self.found_at = self.found_at.filter(|found_at| kept_at.is_none_or(|kept_at| kept_at < *found_at));
         while self.asked.front().is_some_and(|asked| now.since(asked.at) > PATIENCE)
             || self.asked.len() >= ASKED_MAX
         {
@@ -148,7 +162,7 @@ impl TimeTold {
     }
 
     /// Compares a server's answer with the clock.
-    fn compare(&self, now: Instant, asked: &Asked, answer: &[u8]) -> Result<(), String> {
+    fn compare(&mut self, now: Instant, asked: &Asked, answer: &[u8]) -> Result<(), String> {
         let may_be = asked.wanted.iter().chain(&self.wanted).map(|wanted| &wanted.ntp);
         let may_be: Vec<_> = may_be.filter(|ntp| ntp.enabled).collect();
         if may_be.is_empty() {
@@ -158,6 +172,16 @@ impl TimeTold {
         if stratum == 0 {
             let is_kiss = leap == 3 && answer[12..16] == *b"RATE";
             return if is_kiss { Ok(()) } else { Err("no time, and not why".to_owned()) };
+        }
+        let is_kept = asked.discipline.is_synchronised || self.clock.discipline().is_synchronised;
+        let reference = Ipv4Addr::from([answer[12], answer[13], answer[14], answer[15]]);
+        let sources = may_be.iter().flat_map(|ntp| &ntp.servers);
+        if !is_kept && sources.clone().any(|source| *source == Source::Address(reference)) {
+            let found_at = *self.found_at.get_or_insert(now);
+            return self.compare_found(now, (found_at, asked.at), answer);
+        }
+        if !is_kept && self.found_at.is_some() && sources.count() > 0 {
+            return Err(format!("stratum {stratum}, and the gateway had found the time"));
         }
         if asked.changes != self.clock.changes() {
             // It was set while the answer was made.
@@ -199,6 +223,37 @@ impl TimeTold {
         Ok(())
     }
 
+    /// Compares an answer to a question that came at `asked_at` with the right time. The gateway has found it at `found_at`.
+    fn compare_found(
+        &self,
+        now: Instant,
+        (found_at, asked_at): (Instant, Instant),
+        answer: &[u8],
+    ) -> Result<(), String> {
+        let (leap, stratum) = (answer[0] >> 6, answer[1]);
+        if leap != 0 || stratum != SOURCES_STRATUM + 1 {
+            return Err(format!(
+                "leap {leap} and stratum {stratum} by who follows servers of stratum {SOURCES_STRATUM}"
+            ));
+        }
+        let [delay, dispersion] = [4, 8].map(|at| word(answer, at));
+        let surprise = self.clock.surprise(found_at - MEASURING, now);
+        let error = (u128::from(2 * dispersion + delay) << 15) + (u128::from(surprise) << 32) / 1_000_000_000;
+        let error = i64::try_from(error).unwrap_or(i64::MAX).saturating_add(ROUNDING);
+        let [receive, transmit] = [32, 40].map(|at| word(answer, at) << 32 | word(answer, at + 4));
+        let [first, last] = [asked_at, now].map(|at| parts(right_time(at)));
+        for told in [receive, transmit] {
+            let early = first.wrapping_sub(told).cast_signed();
+            let late = told.wrapping_sub(last).cast_signed();
+            if early > error || late > error {
+                return Err(format!(
+                    "{told:x}, {first:x} to {last:x} was right, and the error was {error:x}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// A client of DHCP that asks for time servers is told of those that are set, or of the gateway, if it is one.
     fn lease(&mut self, message: &Message) -> Result<(), String> {
         if message.opcode() == Opcode::BootRequest {
@@ -231,19 +286,22 @@ impl Checker for TimeTold {
     }
 
     fn promise(&self) -> &'static str {
-        "who asks for the time is told that of the gateway's clock and how good it is, once, in no more octets"
+        "who asks is told the time of the gateway's clock or of servers, and how good it is, once, in no more octets"
     }
 
     fn on_boot(&mut self) {
         self.asked.clear();
         self.told.clear();
+        self.found_at = None;
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.found_at = None;
         self.wanted.push(Wanted::of(config));
     }
 
     fn on_configure(&mut self, config: &Config) {
+        self.found_at = None;
         self.wanted = vec![Wanted::of(config)];
     }
 
@@ -417,6 +475,39 @@ mod tests {
         assert!(answered(&mut checker, 0x24, 10).is_err());
         checker.on_configure(&other("ntp.enabled = false"));
         assert!(answered(&mut checker, 0xe4, 16).is_err());
+    }
+
+    #[test]
+    fn a_time_that_servers_elsewhere_do_not_have_is_told() {
+        let config = Config::parse("test", "ntp.servers = ['198.18.123.1']").expect("a configuration");
+        let told = |ahead: i32, edit: fn(&mut Vec<u8>)| {
+            let mut checker = checker(Keeping::Free { ppm: 0 });
+            checker.on_configure(&config);
+            comes(&mut checker, question());
+            let mut answer = right(&checker);
+            (answer[0], answer[1]) = (0x24, 3);
+            answer[12..16].copy_from_slice(&[198, 18, 123, 1]);
+            answer[4..12].copy_from_slice(&[0, 0, 2, 0, 0, 0, 1, 0]);
+            let right = parts(right_time(Instant::from_millis(100_001)));
+            let time = right.wrapping_add_signed(i64::from(ahead) << 16).to_be_bytes();
+            answer[32..40].copy_from_slice(&time);
+            answer[40..48].copy_from_slice(&time);
+            edit(&mut answer);
+            goes(&mut checker, answer)?;
+            // What it tells next is what it tells who has not found it.
+            comes(&mut checker, question());
+            let answer = super::tests::right(&checker);
+            goes(&mut checker, answer).expect_err("it had found the time");
+            Ok::<(), String>(())
+        };
+        // The error that is told is one of 512 parts of 2^-16 s, and the parts here are as long.
+        assert_eq!(told(0, |_| ()), Ok(()));
+        assert_eq!((told(380, |_| ()), told(-380, |_| ())), (Ok(()), Ok(())));
+        for ahead in [700, -700] {
+            assert!(told(ahead, |_| ()).is_err(), "{ahead}");
+        }
+        assert!(told(0, |answer| answer[0] |= 0x40).is_err());
+        assert!(told(0, |answer| answer[1] = 2).is_err());
     }
 
     #[test]

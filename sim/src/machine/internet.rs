@@ -30,6 +30,7 @@ mod reflector;
 mod routers;
 pub mod server;
 mod servers;
+pub mod time;
 
 use std::any::Any;
 use std::mem;
@@ -44,7 +45,7 @@ use rand::{RngExt, SeedableRng};
 use self::addresses::router_of;
 pub use self::addresses::{
     CHAT_ADDRESS, CHAT_PORT, DNS_PORT, INTERNET, MAIL_ADDRESSES, POP_ADDRESS, RESOLVER_ADDRESSES, SITES,
-    WEB_ADDRESSES, WEB_PORT,
+    TIME_ADDRESSES, WEB_ADDRESSES, WEB_PORT,
 };
 use self::chat::ChatServer;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
@@ -64,6 +65,7 @@ pub use self::routers::{HOPS, SHORT_LINK_MTU};
 use self::server::{Server, Uplink};
 use self::servers::Servers;
 pub use self::servers::Site;
+pub use self::time::{TIME_PORT, TimeMood, TimeServer};
 use super::stack::Stack;
 use super::{Machine, Record};
 use crate::packet::{Content, Packet, Transport};

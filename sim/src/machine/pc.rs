@@ -390,7 +390,8 @@ impl Pc {
         let server = self.dns_server.filter(|_| self.diary.address.is_some());
         let (Some(client), Some(server)) = (&mut self.time_client, server) else { return };
         client.work(&mut self.stack, server, now);
-        let TimeClient { told, refused, last_told_at, .. } = *client;
+        let TimeClient { told, refused, last_told_at, quality, .. } = *client;
+        self.diary.time_quality = quality;
         (self.diary.times_told, self.diary.times_refused) = (told, refused);
         self.diary.last_time_at = last_told_at;
     }

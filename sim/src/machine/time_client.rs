@@ -36,6 +36,8 @@ pub struct TimeClient {
     pub refused: u64,
     /// The time of the last answer.
     pub last_told_at: Option<Instant>,
+    /// The stratum that was told last, and the error in parts of 2^-16 s: the dispersion, and half of the delay.
+    pub quality: (u8, u32),
 }
 
 impl TimeClient {
@@ -43,7 +45,17 @@ impl TimeClient {
     pub fn new(stack: &mut Stack, every: Duration, seed: u64) -> Self {
         let (rng, socket) = (StdRng::seed_from_u64(seed), stack.bind_udp(OWN_PORT));
         let next_at = Instant::ZERO;
-        Self { rng, socket, every, next_at, awaited: None, told: 0, refused: 0, last_told_at: None }
+        Self {
+            rng,
+            socket,
+            every,
+            next_at,
+            awaited: None,
+            told: 0,
+            refused: 0,
+            last_told_at: None,
+            quality: (0, 0),
+        }
     }
 
     /// Reads answers, and sends a request to `server` when it is due.
@@ -60,6 +72,10 @@ impl TimeClient {
             } else {
                 self.told += 1;
                 self.last_told_at = Some(now);
+                let [delay, dispersion] = [4, 8].map(|at| {
+                    u32::from_be_bytes([answer[at], answer[at + 1], answer[at + 2], answer[at + 3]])
+                });
+                self.quality = (answer[1], (delay / 2).saturating_add(dispersion));
             }
         }
         if self.next_at <= now {

@@ -160,6 +160,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| time::told(),
     },
     Scenario {
+        name: "clock-unkept",
+        about: "nobody keeps the gateway's clock, which asks servers: one lies, one dies, one's answers are slow, some are forged",
+        lasting_secs: 420,
+        lasting_secs_min: 420,
+        build: |_, _| time::unkept(),
+    },
+    Scenario {
         name: "port-scan",
         about: "somebody on the WAN scans the gateway and tries to get past it",
         lasting_secs: 90,

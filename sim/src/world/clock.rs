@@ -82,6 +82,7 @@ pub struct TimeOfDay {
     since: Cell<Instant>,
     keeping: Cell<Keeping>,
     changes: Cell<u64>,
+    kept_at: Cell<Option<Instant>>,
     /// What the oscillator had gained at `since`, in nanoseconds.
     gained: Cell<i64>,
     /// By how many parts per million its rate has changed, and when.
@@ -96,6 +97,7 @@ impl Default for TimeOfDay {
             since: Cell::new(Instant::ZERO),
             keeping: Cell::new(Keeping::Free { ppm: 0 }),
             changes: Cell::new(0),
+            kept_at: Cell::new(None),
             gained: Cell::new(0),
             rate_changes: RefCell::default(),
         }
@@ -121,11 +123,13 @@ impl TimeOfDay {
         Duration::from_nanos(u64::try_from(counted).unwrap_or(0))
     }
 
-    /// By how many nanoseconds a client may be wrong which believes that the oscillator's rate does not change all of a sudden.
-    pub fn surprise_at(&self, now: Instant) -> u64 {
+    /// By how many nanoseconds a client may be wrong at `now` which has measured since then, and believes that the oscillator's rate
+    /// does not change all of a sudden.
+    pub fn surprise(&self, since: Instant, now: Instant) -> u64 {
         let changes = self.rate_changes.borrow();
+        let changes = changes.iter().filter(|(at, _)| *at >= since);
         let surprise = |(at, ppm): &(Instant, u32)| now.since(*at).min(RATE_FOUND) * *ppm / 1_000_000;
-        changes.iter().map(surprise).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).sum()
+        changes.map(surprise).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).sum()
     }
 
     /// By how many nanoseconds it is ahead at `now`.
@@ -171,6 +175,11 @@ impl TimeOfDay {
         }
     }
 
+    /// When somebody last began to keep it, or to keep it otherwise.
+    pub fn kept_at(&self) -> Option<Instant> {
+        self.kept_at.get()
+    }
+
     /// How often it was set, or kept otherwise.
     pub fn changes(&self) -> u64 {
         self.changes.get()
@@ -181,6 +190,9 @@ impl TimeOfDay {
         let change = self.keeping.get().ppm().abs_diff(keeping.ppm());
         if change > 0 {
             self.rate_changes.borrow_mut().push((now, change));
+        }
+        if let Keeping::Kept { .. } = keeping {
+            self.kept_at.set(Some(now));
         }
         self.ahead.set(ahead);
         self.since.set(now);
@@ -247,7 +259,8 @@ mod tests {
         clock.jump(at(20), 60);
         assert_eq!(shown(30), (90, 1_000_000));
         assert_eq!(clock.steady_at(at(30)), Duration::from_millis(30_001), "the jump left no trace in it");
-        assert_eq!(clock.surprise_at(at(30)), 1_000_000);
+        assert_eq!(clock.surprise(at(10), at(30)), 1_000_000);
+        assert_eq!(clock.surprise(at(11), at(30)), 0);
         assert!(!clock.discipline().is_synchronised);
         clock.keep(at(30), Keeping::Kept { ahead: -1_500, leap: None });
         assert_eq!(shown(40), (39, 998_500_000));

@@ -30,6 +30,13 @@ pub const MAIL_ADDRESSES: [Ipv4Addr; 7] = [
 ];
 /// The mailbox elsewhere: `pop.example.net`.
 pub const POP_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 110, 1);
+/// Time servers, where a scenario has some.
+pub const TIME_ADDRESSES: [Ipv4Addr; 4] = [
+    Ipv4Addr::new(198, 18, 123, 1),
+    Ipv4Addr::new(198, 18, 123, 2),
+    Ipv4Addr::new(198, 18, 123, 3),
+    Ipv4Addr::new(198, 18, 123, 4),
+];
 /// Web sites: `site-0.example` and so on, on the web servers in turn.
 pub const SITES: usize = 20;
 /// Names are asked for here.

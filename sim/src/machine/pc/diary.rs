@@ -52,6 +52,8 @@ pub struct Diary {
     pub times_refused: u64,
     /// The time of the last NTP answer.
     pub last_time_at: Option<Instant>,
+    /// The stratum and the error that were told then, the error in parts of 2^-16 s.
+    pub time_quality: (u8, u32),
 }
 
 /// When something was last seen, for people.

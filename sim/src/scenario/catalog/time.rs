@@ -1,13 +1,19 @@
 //! Scenarios of the time server.
 
+use std::time::Duration;
+
+use gatepost_ground::Instant;
 use gatepost_services::clock::LeapSecond;
 
 use super::secs;
+use crate::machine::internet::{Site, TIME_ADDRESSES, TIME_PORT, TimeMood, TimeServer};
 use crate::machine::pc::Diary;
 use crate::scenario::action::{clock_drifts, clock_jumps, clock_kept, power_back, power_cut, reload};
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::{Account, in_lines};
 
+/// An error that is none of a server's which is wrong by 900 ms: 300 ms in parts of 2^-16 s.
+const GOOD_ERROR: u32 = 19_660;
 /// How many PCs ask for the time.
 const ASKING: usize = 6;
 
@@ -46,6 +52,46 @@ pub fn told() -> Office {
                 Err(format!("{refused:?} times refused"))
             }
         })
+}
+
+/// Nobody keeps the gateway's clock, and it asks four servers, of which one has a wrong time and one dies; the way back from
+/// another is long. Somebody forges answers of all of them.
+pub fn unkept() -> Office {
+    let good = TimeMood { is_forged: true, ..TimeMood::default() };
+    let moods = [
+        TimeMood { wrong_millis: 900, ..good },
+        TimeMood { slow_back: Duration::from_millis(120), ..good },
+        good,
+        TimeMood { silent_from: Some(Instant::from_secs(200)), ..good },
+    ];
+    let asked = time_servers(office(), moods)
+        .pcs(6)
+        .lease_secs(60)
+        .asking_time(ASKING)
+        .at(secs(1), clock_drifts(180))
+        .at(secs(60), clock_jumps(-86_400))
+        .at(secs(150), power_cut())
+        .at(secs(152), power_back())
+        .at(secs(260), clock_kept(-12_000, None))
+        .at(secs(300), clock_drifts(-300))
+        .at(secs(301), clock_jumps(3_600));
+    asked.expect("every PC that asks is told the right servers' time to the end", |account| {
+        let told = |diary: &&Diary| {
+            let (stratum, error) = diary.time_quality;
+            stratum == 3 && error < GOOD_ERROR && diary.last_time_at.is_some_and(|at| at.as_secs() > 380)
+        };
+        if asking(account).filter(told).count() == ASKING { Ok(()) } else { Err(in_lines(asking(account))) }
+    })
+}
+
+/// The office whose gateway asks four time servers, which are like that.
+fn time_servers(office: Office, moods: [TimeMood; 4]) -> Office {
+    let addresses = TIME_ADDRESSES.map(|address| format!("'{address}'")).join(", ");
+    let office = office.config(&format!("ntp.servers = [{addresses}]\n"));
+    (0..).zip(TIME_ADDRESSES).zip(moods).fold(office, |office, ((number, address), mood)| {
+        let site = Site::at(address).udp(TIME_PORT);
+        office.server(&format!("time-{number}"), site, move |_| TimeServer::new(mood))
+    })
 }
 
 /// The diaries of the PCs that ask for the time.

@@ -12,7 +12,7 @@ use crate::scenario::office::Office;
 
 /// The time by which the server is silent for longer than a lease lasts, at most.
 const BEYOND_LEASE_SECS_MAX: u32 = 30;
-/// The longest pause of a DHCP client without an address. // RFC 2131, section 4.1
+/// The longest pause of a DHCP client without an address. (RFC 2131, section 4.1)
 const DHCP_PATIENCE_SECS: u64 = 64;
 
 impl Picker {

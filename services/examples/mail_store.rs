@@ -13,7 +13,7 @@ use std::time::Instant as Wall;
 
 use gatepost_ground::Instant;
 use gatepost_services::mail::store::{
-    Accept, Change, Delivery, Lane, MailboxId, Refused, Settings, Store, Task, recover, recover_all,
+    Accept, Change, Delivery, Lane, MailboxId, Settings, Store, StoreError, Task, recover, recover_all,
 };
 use gatepost_services::store::Files;
 use rand::SeedableRng;
@@ -71,7 +71,7 @@ fn deliver(
     mailbox: MailboxId,
     senders: usize,
     count: usize,
-) -> Result<usize, Refused> {
+) -> Result<usize, StoreError> {
     let (mut sent, mut stored, mut syncs) = (0, 0, 0);
     while stored < count {
         while sent < count && sent - stored < senders {

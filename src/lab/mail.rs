@@ -14,7 +14,7 @@ use gatepost_services::mail::address::{Mailbox, ReversePath};
 use gatepost_services::mail::pop3;
 use gatepost_services::mail::pop3::client::{Answer, Encryption, End, Listing, Output};
 use gatepost_services::mail::pop3::connection::Connection;
-use gatepost_services::mail::queue::connection::{Means, NoTls, StartTls, TlsTo, send};
+use gatepost_services::mail::queue::connection::{Environment, NoTls, StartTls, TlsTo, send};
 use gatepost_services::mail::sasl::Password;
 use gatepost_services::mail::sasl::client::Credentials;
 use gatepost_services::mail::smtp::client as smtp;
@@ -170,8 +170,8 @@ impl MailProgram {
         let stream = self.connect(port).await?;
         let client = smtp::Client::new(self.clock.now(), settings, envelope);
         let stops = watch::Sender::new(false);
-        let (reports, farewell) = send(&self.means(), stops.subscribe(), stream, client, &text, None).await;
-        farewell.say().await;
+        let (reports, quit) = send(&self.environment(), stops.subscribe(), stream, client, &text, None).await;
+        quit.send().await;
         match &reports[..] {
             [report] if report.outcome == smtp::Outcome::Delivered => Ok(()),
             [report, ..] => Err(io::Error::other(report.text.clone())),
@@ -215,7 +215,7 @@ impl MailProgram {
             if self.account.authority.is_some() { Encryption::Required } else { Encryption::Never };
         let settings = pop3::client::Settings { encryption, login: self.credentials() };
         let stream = self.connect(self.account.pop3_port).await?;
-        let mut connection = Connection::new(self.means(), stream, settings);
+        let mut connection = Connection::new(self.environment(), stream, settings);
         let taken = take(&mut connection, is_wanted).await;
         connection.close().await;
         taken
@@ -231,8 +231,8 @@ impl MailProgram {
         Credentials { user: user.clone(), password: Password(password.clone()), nonce: self.rng.random() }
     }
 
-    fn means(&self) -> Means {
-        Means { clock: Rc::clone(&self.clock), work: Rc::new(AtOnce), tls: Rc::clone(&self.tls) }
+    fn environment(&self) -> Environment {
+        Environment { clock: Rc::clone(&self.clock), work: Rc::new(AtOnce), tls: Rc::clone(&self.tls) }
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use gatepost_services::clock::Clock;
 use gatepost_services::mail::address::{Mailbox, ReversePath};
-use gatepost_services::mail::queue::connection::{Means, NoTls, send};
+use gatepost_services::mail::queue::connection::{Environment, NoTls, send};
 use gatepost_services::mail::smtp::client::{
     Client, Encryption, Envelope, EnvelopeRecipient, Outcome, Report, Settings,
 };
@@ -140,10 +140,10 @@ fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec
             is_verified: false,
         };
         let client = Client::new(clock.now(), settings, envelope);
-        let means = Means { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
+        let environment = Environment { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
         let never = watch::Sender::new(false);
-        let (reports, farewell) = send(&means, never.subscribe(), stream, client, &message, None).await;
-        farewell.say().await;
+        let (reports, quit) = send(&environment, never.subscribe(), stream, client, &message, None).await;
+        quit.send().await;
         Ok(reports)
     })
 }

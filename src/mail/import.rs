@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use gatepost_services::clock::Clock;
-use gatepost_services::mail::store::{Refused, Settings};
+use gatepost_services::mail::store::{Settings, StoreError};
 use gatepost_services::mail::transfer::import::{ImportError, Importer, Sums};
 use gatepost_services::mail::transfer::offline::OfflineStore;
 use gatepost_services::mail::transfer::source::{Skipped, Source};
@@ -87,10 +87,10 @@ pub(super) fn run(options: &Options, user: &str, path: &Path) -> Result<bool, Er
 
 fn remedy(error: &ImportError) -> &'static str {
     match error {
-        ImportError::Refused(Refused::NoRoom | Refused::MailboxFull(_)) => {
+        ImportError::Refused(StoreError::NoRoom | StoreError::MailboxFull(_)) => {
             "make room and import again: what was imported is not imported twice"
         }
-        ImportError::Refused(Refused::Newer) => "use the newer version of this program",
+        ImportError::Refused(StoreError::Newer) => "use the newer version of this program",
         ImportError::Refused(_) | ImportError::Io(_) => {
             "mend that and import again: what was imported is not imported twice"
         }

@@ -91,7 +91,7 @@ pub enum Outcome {
 
 /// Why a question cannot be forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum QueryError {
     /// There is no upstream server.
     NoUpstream,
     /// There are [`EXCHANGES_MAX`] exchanges.
@@ -158,15 +158,15 @@ impl Forwarder {
     /// # Errors
     ///
     /// There is no server or no room; nothing has changed.
-    pub fn ask(&mut self, now: Instant, question: &Question) -> Result<(), Refusal> {
+    pub fn ask(&mut self, now: Instant, question: &Question) -> Result<(), QueryError> {
         if self.exchanges.contains_key(question) {
             return Ok(());
         }
         if self.exchanges.len() == EXCHANGES_MAX {
-            return Err(Refusal::Full);
+            return Err(QueryError::Full);
         }
         let exchange = Exchange { began: now, attempts: Vec::new(), with_edns: true, deadline: now };
-        let server = self.next_server(now, &exchange, Next::Any).ok_or(Refusal::NoUpstream)?;
+        let server = self.next_server(now, &exchange, Next::Any).ok_or(QueryError::NoUpstream)?;
         self.exchanges.insert(question.clone(), exchange);
         self.attempt(now, question, server, Transport::Udp);
         Ok(())

@@ -29,7 +29,7 @@ use super::reply::read_answer;
 use super::special;
 use super::stats::Stats;
 use super::upstream_zone::{FailingZones, UpstreamZone};
-use super::waiting::{Asker, Refusal, WaitingTable};
+use super::waiting::{Asker, LimitReached, WaitingTable};
 use super::zone::{Zone, any_answer};
 use crate::lan_hosts::LocalNames;
 
@@ -299,11 +299,11 @@ impl Server {
                     self.fail(now, question);
                 }
             }
-            Err(refusal) => {
-                match refusal {
-                    Refusal::Client => self.stats.client_share_full += 1,
-                    Refusal::Zone => self.stats.zone_share_full += 1,
-                    Refusal::Table => {}
+            Err(limit) => {
+                match limit {
+                    LimitReached::Client => self.stats.client_share_full += 1,
+                    LimitReached::Zone => self.stats.zone_share_full += 1,
+                    LimitReached::Table => {}
                 }
                 return self.fail(now, question);
             }

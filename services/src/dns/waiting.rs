@@ -52,7 +52,7 @@ pub struct Asker {
 
 /// The limit that a query would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum LimitReached {
     /// The share of its client.
     Client,
     /// The share of its zone.
@@ -108,12 +108,12 @@ impl<T> WaitingTable<T> {
         zone: &UpstreamZone,
         zone_fails: bool,
         asker: Asker,
-    ) -> Result<Option<Question>, Refusal> {
+    ) -> Result<Option<Question>, LimitReached> {
         let questions = || self.exchanges.values().flat_map(|exchange| &exchange.questions);
         let is_busy = self.exchanges.len() >= EXCHANGES_MAX / 2 || questions().count() >= WAITING_MAX / 2;
         let client_max = if is_busy { WAITING_PER_CLIENT_BUSY_MAX } else { WAITING_PER_CLIENT_MAX };
         if questions().filter(|(other, _)| other.address == asker.address).count() >= client_max {
-            return Err(Refusal::Client);
+            return Err(LimitReached::Client);
         }
         let begins = !self.exchanges.contains_key(question);
         let count = |belongs: &dyn Fn(&Exchange<T>) -> bool| {
@@ -123,14 +123,14 @@ impl<T> WaitingTable<T> {
         let zone_max = if zone_fails { EXCHANGES_PER_FAILING_ZONE_MAX } else { EXCHANGES_PER_ZONE_MAX };
         // Evicting an exchange of a zone frees room in the other limits, too.
         if begins && count(&in_zone) >= zone_max {
-            return self.gives_way(question, asker, in_zone).map(Some).ok_or(Refusal::Zone);
+            return self.gives_way(question, asker, in_zone).map(Some).ok_or(LimitReached::Zone);
         }
         if begins && asker.is_stranger && count(&Exchange::is_of_strangers) >= EXCHANGES_OF_STRANGERS_MAX {
             let other = self.gives_way(question, asker, Exchange::is_of_strangers);
-            return other.map(Some).ok_or(Refusal::Table);
+            return other.map(Some).ok_or(LimitReached::Table);
         }
         if begins && self.exchanges.len() >= EXCHANGES_MAX || questions().count() >= WAITING_MAX {
-            return self.gives_way(question, asker, |_| true).map(Some).ok_or(Refusal::Table);
+            return self.gives_way(question, asker, |_| true).map(Some).ok_or(LimitReached::Table);
         }
         Ok(None)
     }

@@ -259,14 +259,14 @@ fn a_full_table_refuses() {
     for i in 0..EXCHANGES_MAX {
         forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A)).unwrap();
     }
-    assert_eq!(forwarder.ask(ms(0), &www()), Err(Refusal::Full));
+    assert_eq!(forwarder.ask(ms(0), &www()), Err(QueryError::Full));
     assert_eq!(forwarder.ask(ms(0), &question("n0.example.", RecordType::A)), Ok(()), "it is under way");
 }
 
 #[test]
 fn without_servers_nothing_is_asked() {
     let mut forwarder = forwarder(&[]);
-    assert_eq!(forwarder.ask(ms(0), &www()), Err(Refusal::NoUpstream));
+    assert_eq!(forwarder.ask(ms(0), &www()), Err(QueryError::NoUpstream));
     assert_eq!(forwarder.poll_timeout(), None);
 }
 

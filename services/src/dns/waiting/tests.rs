@@ -26,7 +26,7 @@ struct Rig {
 
 impl Rig {
     /// Queries `owner`: returns the query's number and the evicted exchange, or the exceeded limit.
-    fn ask(&mut self, asker: Asker, owner: &str) -> Result<(u32, Option<String>), Refusal> {
+    fn ask(&mut self, asker: Asker, owner: &str) -> Result<(u32, Option<String>), LimitReached> {
         self.asked += 1;
         let asked = question(owner, RecordType::A);
         let recycled = self.table.make_room(&asked, &zone(owner), self.zone_fails, asker)?;
@@ -68,9 +68,9 @@ fn a_client_has_its_share_of_a_busy_table_and_no_more() {
     fill_client(&mut rig, known(2));
     fill_client(&mut rig, known(4));
     assert_eq!(rig.table.exchanges.len(), EXCHANGES_MAX / 2);
-    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client));
+    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(LimitReached::Client));
     assert!(rig.ask(known(3), "www.shop.example.").is_ok());
-    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client), "joining needs room too");
+    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(LimitReached::Client), "joining needs room too");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_client_may_have_more_while_few_others_ask() {
         rig.fill(known(2), EXCHANGES_PER_ZONE_MAX, &own_zone(part, known(2)));
     }
     // It has made the table busy itself; the other half is left to others.
-    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(Refusal::Client));
+    assert_eq!(rig.ask(known(2), "www.shop.example."), Err(LimitReached::Client));
     for host in 3..=4 {
         fill_client(&mut rig, known(host));
     }
@@ -96,7 +96,7 @@ fn one_client_never_has_more_than_a_quarter_of_all_questions() {
     for n in 0..WAITING_PER_CLIENT_MAX {
         assert!(rig.ask(known(2), &format!("n{}.shop.example.", n % 8)).is_ok(), "{n}");
     }
-    assert_eq!(rig.ask(known(2), "n0.shop.example."), Err(Refusal::Client));
+    assert_eq!(rig.ask(known(2), "n0.shop.example."), Err(LimitReached::Client));
     assert!(rig.ask(known(3), "n0.shop.example.").is_ok());
 }
 
@@ -115,7 +115,7 @@ fn what_is_answered_makes_room() {
 fn a_zone_has_its_share_and_its_busiest_client_gives_way() {
     let mut rig = Rig::default();
     rig.fill(known(2), EXCHANGES_PER_ZONE_MAX, "silent.example.");
-    assert_eq!(rig.ask(known(2), "more.silent.example."), Err(Refusal::Zone));
+    assert_eq!(rig.ask(known(2), "more.silent.example."), Err(LimitReached::Zone));
     assert!(rig.ask(known(2), "www.shop.example.").is_ok(), "another zone");
     let oldest = Some("n0-192-168-1-2.silent.example.".to_owned());
     assert_eq!(rig.ask(known(3), "www.silent.example.").unwrap().1, oldest);
@@ -129,7 +129,7 @@ fn a_zone_has_its_share_and_its_busiest_client_gives_way() {
 fn a_zone_that_fails_has_less() {
     let mut rig = Rig { zone_fails: true, ..Rig::default() };
     rig.fill(known(2), EXCHANGES_PER_FAILING_ZONE_MAX, "silent.example.");
-    assert_eq!(rig.ask(known(2), "more.silent.example."), Err(Refusal::Zone));
+    assert_eq!(rig.ask(known(2), "more.silent.example."), Err(LimitReached::Zone));
     assert!(rig.ask(known(3), "www.silent.example.").unwrap().1.is_some());
 }
 
@@ -147,7 +147,7 @@ fn a_full_table_is_shared_out_among_those_who_ask() {
         got += 1;
     }
     assert!((EXCHANGES_MAX / (clients + 1) - 1..=EXCHANGES_MAX / (clients + 1)).contains(&got), "{got}");
-    assert_eq!(rig.ask(newcomer, "one.more.example."), Err(Refusal::Table));
+    assert_eq!(rig.ask(newcomer, "one.more.example."), Err(LimitReached::Table));
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn strangers_have_half_and_give_way_first() {
         let host = u8::try_from(host).unwrap();
         assert!(rig.ask(stranger(host), &format!("n.zone{host}.example.")).is_ok());
     }
-    assert_eq!(rig.ask(stranger(200), "www.shop.example."), Err(Refusal::Table), "all are alike");
+    assert_eq!(rig.ask(stranger(200), "www.shop.example."), Err(LimitReached::Table), "all are alike");
     assert_eq!(rig.ask(known(201), "www.shop.example.").unwrap().1, None);
     let first = "n.zone0.example.";
     assert_eq!(rig.ask(stranger(200), first).unwrap().1, None, "it joins");
@@ -176,7 +176,8 @@ fn strangers_have_half_and_give_way_first() {
     assert!(rig.ask(stranger(8), "www.other.example.").is_ok());
     assert_eq!(rig.ask(stranger(200), "n.zone9.example.").unwrap().1, None);
     let oldest = Some("n.zone8.example.".to_owned());
-    rig.ask(stranger(8), "m.zone8.example.").map_or_else(|refusal| assert_eq!(refusal, Refusal::Table), drop);
+    rig.ask(stranger(8), "m.zone8.example.")
+        .map_or_else(|limit| assert_eq!(limit, LimitReached::Table), drop);
     assert_eq!(rig.ask(stranger(201), "x.shop.example.").unwrap().1, oldest);
 }
 
@@ -187,7 +188,7 @@ fn a_known_client_comes_before_strangers_in_a_zone() {
         let host = u8::try_from(host).unwrap();
         assert!(rig.ask(stranger(host), &format!("n{host}.silent.example.")).is_ok());
     }
-    assert_eq!(rig.ask(stranger(200), "www.silent.example."), Err(Refusal::Zone));
+    assert_eq!(rig.ask(stranger(200), "www.silent.example."), Err(LimitReached::Zone));
     assert!(rig.ask(known(201), "www.silent.example.").unwrap().1.is_some());
     assert!(rig.ask(known(201), "ftp.silent.example.").unwrap().1.is_some());
 }

@@ -16,7 +16,7 @@ use crate::dns::resolver::{self, Resolver};
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::HEADER_OCTETS_MAX;
 use crate::mail::mx::{Answer, MxRecord, NextHop, NoAnswer, Question, Search, Step, Target};
-use crate::mail::queue::connection::{Farewell, Means, NoTls, Source, StartTls, TlsTo, send};
+use crate::mail::queue::connection::{Environment, NoTls, PendingQuit, Source, StartTls, TlsTo, send};
 use crate::mail::queue::{DeliveryResult, Job, StoredMessage};
 use crate::mail::sasl::client::Credentials;
 use crate::mail::signing::Reading;
@@ -105,7 +105,7 @@ impl HeaderEnd {
 /// server that has taken the message, and the last one.
 pub(super) struct Carried {
     pub results: Vec<DeliveryResult>,
-    pub farewells: Vec<Farewell>,
+    pub quits: Vec<PendingQuit>,
 }
 
 /// Sends `message`, whose return path is `sender`. `stuck` is called if a server is [stuck](send).
@@ -118,16 +118,16 @@ pub(super) async fn carry<N: Net>(
     stuck: &dyn Fn(),
 ) -> Carried {
     let mut rng = active.rng();
-    let mut farewells = Vec::new();
+    let mut quits = Vec::new();
     // Of a server that has taken nothing.
-    let mut former: Option<Farewell> = None;
+    let mut former: Option<PendingQuit> = None;
     let routes = active.routes();
     let targets =
         match find(&active.resolver, Search::start(&routes, &job.next_hop, &mut rng), &mut rng).await {
             Ok(targets) => targets,
             Err(report) => {
                 let results = vec![DeliveryResult { report, server: None }; job.recipients.len()];
-                return Carried { results, farewells };
+                return Carried { results, quits };
             }
         };
     let mut results = JobResults::new(job.recipients.len());
@@ -138,20 +138,20 @@ pub(super) async fn carry<N: Net>(
         loop {
             let places = results.open();
             if places.is_empty() || active.is_stopping() {
-                farewells.extend(former);
-                return Carried { results: results.finish(), farewells };
+                quits.extend(former);
+                return Carried { results: results.finish(), quits };
             }
             if let Some(former) = former.take() {
-                former.say().await;
+                former.send().await;
             }
             let envelope = envelope(job, &places, message, content, sender);
             let hop = Hop { target: &target, next_hop: &job.next_hop, encryption, stuck };
-            let (reports, farewell) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
+            let (reports, quit) = connect_and_send(active, &hop, envelope, message, &mut rng).await;
             let is_taken = reports.iter().any(|report| report.outcome == Outcome::Delivered);
             if is_taken {
-                farewells.extend(farewell);
+                quits.extend(quit);
             } else {
-                former = farewell;
+                former = quit;
             }
             match encryption {
                 Encryption::Never if !is_taken => active.forget_without_tls(&target),
@@ -165,8 +165,8 @@ pub(super) async fn carry<N: Net>(
             (encryption, has_failed_tls) = (Encryption::Never, true);
         }
     }
-    farewells.extend(former);
-    Carried { results: results.finish(), farewells }
+    quits.extend(former);
+    Carried { results: results.finish(), quits }
 }
 
 /// The servers that a search finds.
@@ -240,7 +240,7 @@ async fn connect_and_send<N: Net>(
     envelope: Envelope,
     message: &dyn Source,
     rng: &mut StdRng,
-) -> (Vec<Report>, Option<Farewell>) {
+) -> (Vec<Report>, Option<PendingQuit>) {
     let recipients = envelope.recipients.len();
     let all = |report: Report| (vec![report; recipients], None);
     let login = match active.credentials(hop.next_hop, rng).await {
@@ -272,15 +272,15 @@ async fn connect_and_send<N: Net>(
         login,
         is_verified: tls.has_to_prove(),
     };
-    let means = Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls };
+    let environment = Environment { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls };
     let client = Client::new(active.clock.now(), settings, envelope);
     let stops = active.stopping.subscribe();
-    let (reports, farewell) = send(&means, stops, stream, client, message, Some(hop.stuck)).await;
+    let (reports, quit) = send(&environment, stops, stream, client, message, Some(hop.stuck)).await;
     if let Some(report) = reports.first().filter(|_| has_login) {
         active.judge_login(hop.target, report);
     }
     debug_assert_eq!(reports.len(), recipients, "each recipient has a report");
-    (reports, Some(farewell))
+    (reports, Some(quit))
 }
 
 async fn connect<N: Net>(

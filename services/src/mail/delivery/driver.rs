@@ -25,7 +25,7 @@ use crate::dns::resolver::Resolver;
 use crate::dns::special::is_private;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::mx::{NextHop, Routes};
-use crate::mail::queue::connection::Farewell;
+use crate::mail::queue::connection::PendingQuit;
 use crate::mail::queue::schedule::Now;
 use crate::mail::queue::{self, DeliveryResult, Job, Queue, Settlement, StoredMessage};
 use crate::mail::service::directory::{Directory, Place};
@@ -286,10 +286,10 @@ impl<N: Net> DeliveryDriver<N> {
         let Some((first, opened)) = first.zip(active.state.opened()) else { return };
         let mut original = Original { head: &[], is_whole: false };
         let content;
-        let mut farewells = Vec::new();
+        let mut quits = Vec::new();
         let settlement = match self.carry(active, &opened, &job, first).await {
             Ok((settled, open, read, is_whole)) => {
-                (content, farewells) = (read, open);
+                (content, quits) = (read, open);
                 original = Original { head: &content.head, is_whole };
                 settled
             }
@@ -304,7 +304,7 @@ impl<N: Net> DeliveryDriver<N> {
         let active = now.as_deref().unwrap_or(active);
         self.follow(active, job.recipients.iter().map(|recipient| recipient.id));
         // The servers have their share of connections until they are left.
-        all_of(farewells.into_iter().map(|farewell| Box::pin(farewell.say()) as _).collect()).await;
+        all_of(quits.into_iter().map(|quit| Box::pin(quit.send()) as _).collect()).await;
         if let Some(queue) = &mut *self.queue.borrow_mut() {
             queue.settled(active.now(), job.id);
         }
@@ -322,14 +322,14 @@ impl<N: Net> DeliveryDriver<N> {
         opened: &Opened,
         job: &Job,
         first: QueueId,
-    ) -> Result<(Settlement, Vec<Farewell>, Content, bool), store::Unreadable> {
+    ) -> Result<(Settlement, Vec<PendingQuit>, Content, bool), store::Unreadable> {
         let message = StoredMessage::of(&opened.store, first).await?;
         let mut reading = (job.known.is_none() && is_ours(job)).then(Reading::new);
         let content = Content::of(&message, &mut reading).await?;
         let accept = &message.message().accept;
         let sender = Mailbox::parse(&accept.return_path).map_or(ReversePath::Null, ReversePath::Mailbox);
-        let Carried { results, farewells } = match &job.known {
-            Some(known) => Carried { results: known.clone(), farewells: Vec::new() },
+        let Carried { results, quits } = match &job.known {
+            Some(known) => Carried { results: known.clone(), quits: Vec::new() },
             None => {
                 let (return_path, sent_on) = active.sent_on(&opened.srs, job, &sender);
                 let mut fields = active.signatures(reading).await;
@@ -352,7 +352,7 @@ impl<N: Net> DeliveryDriver<N> {
             false => self.settlement(|queue| queue.settle(active.now(), job.id, &about, &results)),
         };
         let is_whole = message.message().body.len() == content.head.len() as u64;
-        Ok((settlement, farewells, content, is_whole))
+        Ok((settlement, quits, content, is_whole))
     }
 
     fn tell(&self, job: &Job, results: &[DeliveryResult]) {

@@ -10,7 +10,7 @@ use super::driver::{Active, DeliveryDriver};
 use crate::mail::queue::DELETED;
 use crate::mail::queue::schedule::Now;
 use crate::mail::service::state::Opened;
-use crate::mail::store::{Change, Done, Progress, QueueId, RECIPIENTS_MAX, Refused, Sequence, Unreadable};
+use crate::mail::store::{Change, Done, Progress, QueueId, RECIPIENTS_MAX, Sequence, StoreError, Unreadable};
 use crate::net::Net;
 
 /// The most entries that are listed.
@@ -111,7 +111,7 @@ pub enum Unchanged {
     /// There is no such entry.
     NoEntry(Selection),
     /// The store has rejected the change.
-    Refused(Refused),
+    Refused(StoreError),
 }
 
 impl fmt::Display for Unchanged {
@@ -233,7 +233,7 @@ impl<N: Net> DeliveryDriver<N> {
         for (id, stored) in changed.into_iter().zip(stored) {
             match stored {
                 // A finished entry needs no further change.
-                Ok(_) | Err(Refused::NoEntry(_)) => outcome.changed.push(id),
+                Ok(_) | Err(StoreError::NoEntry(_)) => outcome.changed.push(id),
                 Err(refused) => return Err(Unchanged::Refused(refused)),
             }
         }

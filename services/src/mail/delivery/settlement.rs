@@ -14,7 +14,7 @@ use crate::mail::service::directory::Place;
 use crate::mail::service::remote::Delivered;
 use crate::mail::service::state::Opened;
 use crate::mail::smtp::client::Report;
-use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, Refused};
+use crate::mail::store::{Accept, Change, Delivery, Done, Origin, QueueId, StoreError};
 use crate::net::Net;
 
 /// The delay before a rejected change is tried again.
@@ -50,7 +50,7 @@ impl<N: Net> DeliveryDriver<N> {
             let mut outcomes = outcomes.into_iter();
             changes.retain(|_| match outcomes.next() {
                 // A finished entry needs no further change.
-                None | Some(Ok(_) | Err(Refused::NoEntry(_))) => false,
+                None | Some(Ok(_) | Err(StoreError::NoEntry(_))) => false,
                 Some(Err(refused)) => {
                     warn!("what came of a delivery cannot be stored yet: {refused}");
                     true
@@ -107,7 +107,7 @@ impl<N: Net> DeliveryDriver<N> {
         let octets = notice.to_octets(&mta, original.head, original.is_whole);
         let outcome = match &notice.to {
             Addressee::Sender(sender) => self.notify(active, opened, Some(sender), &ends, &octets).await,
-            Addressee::Postmaster => Err(Refused::NoRecipient),
+            Addressee::Postmaster => Err(StoreError::NoRecipient),
         };
         match outcome {
             Ok(()) => return active.count(|stats| stats.notices += 1),
@@ -141,7 +141,7 @@ impl<N: Net> DeliveryDriver<N> {
         sender: Option<&Mailbox>,
         ends: &[QueueId],
         octets: &[u8],
-    ) -> Result<(), Refused> {
+    ) -> Result<(), StoreError> {
         let path = sender.map_or(ForwardPath::Postmaster, |sender| ForwardPath::Mailbox(sender.clone()));
         let mut accept = Accept {
             time: active.clock.unix_time().0,
@@ -158,7 +158,7 @@ impl<N: Net> DeliveryDriver<N> {
                     None if reached.users.is_empty() => (active.directory.stewards().collect(), Vec::new()),
                     None => (reached.users, Vec::new()),
                 };
-                let mut refused = Refused::NoRecipient;
+                let mut refused = StoreError::NoRecipient;
                 for name in users {
                     match active.deliver_to(opened, name, octets.len() as u64).await {
                         Ok(delivery) => accept.deliveries.push(delivery),
@@ -179,7 +179,7 @@ impl<N: Net> DeliveryDriver<N> {
                 let remote = remote_of_ours(sender, &Default::default(), &Default::default(), now);
                 accept.remotes.push(remote);
             }
-            _ => return Err(Refused::NoRecipient),
+            _ => return Err(StoreError::NoRecipient),
         }
         opened.store.change(Change::Accept(accept, octets.to_vec())).await.map(drop)
     }
@@ -187,8 +187,8 @@ impl<N: Net> DeliveryDriver<N> {
 
 impl<N: Net> Active<N> {
     /// The delivery of a notice of so many octets to the mailbox of this user.
-    async fn deliver_to(&self, opened: &Opened, name: &str, octets: u64) -> Result<Delivery, Refused> {
-        let user = self.directory.user(name).ok_or(Refused::NoRecipient)?;
+    async fn deliver_to(&self, opened: &Opened, name: &str, octets: u64) -> Result<Delivery, StoreError> {
+        let user = self.directory.user(name).ok_or(StoreError::NoRecipient)?;
         let mailbox = opened.mailbox_of(user).await?;
         let domain = &self.settings.domain;
         let prefix = format!("Return-Path: <>\r\nDelivered-To: {name}@{domain}\r\n").into_bytes();

@@ -32,9 +32,9 @@ use crate::mail::auth::results::Strip;
 use crate::mail::header::HEADER_OCTETS_MAX;
 use crate::mail::pop3::client::{Answer, End, Failure, FailureKind, Output, Settings};
 use crate::mail::pop3::connection::Connection;
-use crate::mail::queue::connection::Means;
+use crate::mail::queue::connection::Environment;
 use crate::mail::sasl::client::Credentials;
-use crate::mail::store::{Change, Incoming, Refused, UIDS_MAX, Uidls};
+use crate::mail::store::{Change, Incoming, StoreError, UIDS_MAX, Uidls};
 use crate::mail::transfer::lines::ToCrlf;
 use crate::net::Stream;
 
@@ -123,7 +123,7 @@ pub enum PollError {
     /// The server, or the connection to it.
     Server(Failure),
     /// The store accepts no mail now.
-    Store(Refused),
+    Store(StoreError),
     /// The server has no identifiers, so that messages cannot be left there.
     NeedsNames,
 }
@@ -148,7 +148,7 @@ impl From<Failure> for PollError {
 
 /// Fetches the new messages of `account` over `stream`, with the parameters `visit`.
 pub async fn collect(
-    means: &Means,
+    environment: &Environment,
     stream: Box<dyn Stream>,
     account: &Account,
     office: &Office,
@@ -158,8 +158,8 @@ pub async fn collect(
     let PollParameters { login, is_dry, has_to_end } = visit;
     let settings = Settings { encryption: account.encryption, login };
     let mut visiting = PollSession {
-        clock: &*means.clock,
-        connection: Connection::new(means.clone(), stream, settings),
+        clock: &*environment.clock,
+        connection: Connection::new(environment.clone(), stream, settings),
         account,
         office,
         setbacks,
@@ -295,11 +295,11 @@ impl PollSession<'_> {
         step: &Step,
         memory: &Memory,
         came: &mut BTreeSet<Name>,
-    ) -> Result<Result<(), Refused>, Failure> {
+    ) -> Result<Result<(), StoreError>, Failure> {
         let (office, account) = (self.office, self.account);
         let size = step.message.size;
         if !office.opened.has_room(office.disk_reserve, size).await {
-            return Ok(Err(Refused::NoRoom));
+            return Ok(Err(StoreError::NoRoom));
         }
         if let Err(refused) = office.check_room(account, size).await {
             self.set_back(step, &refused.to_string());
@@ -368,7 +368,12 @@ impl PollSession<'_> {
                     self.collected.octets += octets;
                     self.saw(step, Disposition::Fetched, Some(distributed));
                 }
-                Err(refused @ (Refused::NoRoom | Refused::Busy | Refused::Disk(_) | Refused::Newer)) => {
+                Err(
+                    refused @ (StoreError::NoRoom
+                    | StoreError::Busy
+                    | StoreError::Disk(_)
+                    | StoreError::Newer),
+                ) => {
                     return Ok(Err(refused));
                 }
                 Err(refused) => {
@@ -437,7 +442,7 @@ impl PollSession<'_> {
 /// A message being fetched.
 struct Arrival {
     /// The stored octets, unless the store has rejected some.
-    incoming: Result<Incoming, Refused>,
+    incoming: Result<Incoming, StoreError>,
     lines: ToCrlf,
     /// Removes forged results of this server. (RFC 8601, section 5)
     strip: Strip,

@@ -16,7 +16,7 @@ use super::settings::Account;
 use crate::addresses::Addresses;
 use crate::dns::resolver::NoAnswer;
 use crate::mail::pop3::client::Encryption;
-use crate::mail::queue::connection::{Means, NoTls, StartTls, TlsTo};
+use crate::mail::queue::connection::{Environment, NoTls, StartTls, TlsTo};
 use crate::net::{Net, Stream};
 
 /// How long a connection may take to come about.
@@ -34,19 +34,19 @@ pub(super) enum NoConnection {
 }
 
 /// The environment of a connection to the account's server. The server has to authenticate, as it gets a password.
-pub(super) fn means<N: Net>(active: &Active<N>, account: &Account) -> Means {
+pub(super) fn environment<N: Net>(active: &Active<N>, account: &Account) -> Environment {
     let tls: Rc<dyn StartTls> = match &active.tls {
         Some(tls) => Rc::new(TlsTo { tls: Rc::clone(tls), name: account.server.clone(), has_to_prove: true }),
         None => Rc::new(NoTls),
     };
-    Means { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls }
+    Environment { clock: Rc::clone(&active.clock), work: Rc::clone(&active.work), tls }
 }
 
 /// Connects to the account's server, with implicit TLS if configured.
 pub(super) async fn connect<N: Net>(
     active: &Active<N>,
     account: &Account,
-    means: &Means,
+    environment: &Environment,
 ) -> Result<Box<dyn Stream>, NoConnection> {
     let Account { server, port, .. } = account;
     let mut why = String::new();
@@ -66,7 +66,7 @@ pub(super) async fn connect<N: Net>(
         if account.encryption != Encryption::Active {
             return Ok(stream);
         }
-        match means.tls.start_tls(stream).await {
+        match environment.tls.start_tls(stream).await {
             Ok(stream) => return Ok(stream),
             Err(error) => why = format!("no TLS with {server} at {at}: {error}"),
         }

@@ -25,7 +25,7 @@ use crate::mail::smtp::Rejection;
 use crate::mail::smtp::date;
 use crate::mail::smtp::server::Sender;
 use crate::mail::store::{
-    Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, Refused, Stored, Uidls,
+    Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, StoreError, Stored, Uidls,
 };
 use crate::mail::trace;
 use crate::words;
@@ -115,19 +115,19 @@ impl Office {
 
     /// Whether a message of that size fits into the mailbox of the account's user. For a common account this is checked
     /// once its header is there.
-    pub(super) async fn check_room(&self, account: &Account, octets: u64) -> Result<(), Refused> {
+    pub(super) async fn check_room(&self, account: &Account, octets: u64) -> Result<(), StoreError> {
         let Receives::Person(user) = &account.receives else { return Ok(()) };
         let mailbox = self.mailbox_of(user).await?;
         self.opened.store.check_room(mailbox, octets)
     }
 
-    async fn mailbox_of(&self, user: &str) -> Result<MailboxId, Refused> {
-        let user = self.directory.user(user).ok_or(Refused::NoRecipient)?;
+    async fn mailbox_of(&self, user: &str) -> Result<MailboxId, StoreError> {
+        let user = self.directory.user(user).ok_or(StoreError::NoRecipient)?;
         self.opened.mailbox_of(user).await
     }
 
     /// The deliveries to those receivers, with `from` in their header lines.
-    async fn deliveries(&self, distributed: &Distributed) -> Result<Vec<Delivery>, Refused> {
+    async fn deliveries(&self, distributed: &Distributed) -> Result<Vec<Delivery>, StoreError> {
         let mut deliveries: Vec<Delivery> = Vec::new();
         for Receiver { user, address } in &distributed.receivers {
             let mailbox = self.mailbox_of(user).await?;
@@ -151,7 +151,7 @@ impl Office {
         account: &Account,
         Arrived { mut incoming, octets, header, distributed }: Arrived<'_>,
         name: Name,
-    ) -> Result<Stored, Refused> {
+    ) -> Result<Stored, StoreError> {
         let mut deliveries = self.deliveries(distributed).await?;
         for Delivery { mailbox, prefix, .. } in &deliveries {
             // The fields from judges are known later.
@@ -262,7 +262,12 @@ impl Office {
 
     /// Notifies the receiver that a message of `octets` is too long and stays on the server. The record of the notice
     /// remembers that.
-    pub(super) async fn tell(&self, account: &Account, name: Name, octets: u64) -> Result<Stored, Refused> {
+    pub(super) async fn tell(
+        &self,
+        account: &Account,
+        name: Name,
+        octets: u64,
+    ) -> Result<Stored, StoreError> {
         let distributed = self.receivers(account, b"");
         let deliveries = self.deliveries(&distributed).await?;
         let Self { domain, hostname, message_octets_max, .. } = self;

@@ -18,7 +18,7 @@ use tracing::{debug, info, warn};
 
 use super::account::Setbacks;
 use super::collect::{Collected, PollError, PollParameters, collect};
-use super::connect::{NoConnection, connect, means};
+use super::connect::{NoConnection, connect, environment};
 use super::office::Office;
 use super::schedule::{Outcome, Schedule};
 use super::service::Settings;
@@ -377,8 +377,8 @@ impl<N: Net> Polls<N> {
             Ok(password) => password,
             Err(why) => return nothing(Outcome::Failed(why)),
         };
-        let means = means(active, account);
-        let stream = match connect(active, account, &means).await {
+        let environment = environment(active, account);
+        let stream = match connect(active, account, &environment).await {
             Ok(stream) => stream,
             Err(NoConnection::Unreachable) => return nothing(Outcome::Unreachable),
             Err(NoConnection::Failed(why)) => return nothing(Outcome::Failed(why)),
@@ -389,7 +389,7 @@ impl<N: Net> Polls<N> {
         let enough = active.clock.now() + ENOUGH_AFTER;
         let has_to_end = || *active.is_ending.borrow() || active.clock.now() >= enough;
         let visit = PollParameters { login, is_dry, has_to_end: &has_to_end };
-        let collected = collect(&means, stream, account, office, setbacks, visit).await;
+        let collected = collect(&environment, stream, account, office, setbacks, visit).await;
         let outcome = match &collected.trouble {
             None => Outcome::Fetched { is_more: collected.is_more },
             Some(trouble @ PollError::Store(_)) => Outcome::Later(trouble.to_string()),

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::client::{Output, Session, Settings};
 use crate::clock::sleep_until;
-use crate::mail::queue::connection::Means;
+use crate::mail::queue::connection::Environment;
 use crate::net::Stream;
 use crate::work;
 
@@ -24,26 +24,26 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Connection {
     /// The protocol session.
     pub session: Session,
-    means: Means,
+    environment: Environment,
     /// `None` after a failed handshake.
     stream: Option<Box<dyn Stream>>,
 }
 
 impl Connection {
     /// A connection over `stream`, which has just come about.
-    pub fn new(means: Means, stream: Box<dyn Stream>, settings: Settings) -> Self {
-        Self { session: Session::new(means.clock.now(), settings), means, stream: Some(stream) }
+    pub fn new(environment: Environment, stream: Box<dyn Stream>, settings: Settings) -> Self {
+        Self { session: Session::new(environment.clock.now(), settings), environment, stream: Some(stream) }
     }
 
     /// The session's next output that is not for the connection itself: no [`Output::Send`], [`Output::Derive`] or
     /// [`Output::StartTls`]. Behind [`Output::Close`] it is not to be called.
     pub async fn next(&mut self) -> Output {
         loop {
-            while let Some(output) = self.session.poll_output(self.means.clock.now()) {
+            while let Some(output) = self.session.poll_output(self.environment.clock.now()) {
                 match output {
                     Output::Send(octets) => self.send(&octets).await,
                     Output::Derive(derivation) => {
-                        match work::run(&*self.means.work, move || derivation.run()).await {
+                        match work::run(&*self.environment.work, move || derivation.run()).await {
                             Ok(key) => self.session.derived(&key),
                             Err(_) => self.session.lost(),
                         }
@@ -53,9 +53,9 @@ impl Connection {
                 }
             }
             match self.read().await {
-                None => self.session.handle_timeout(self.means.clock.now()),
+                None => self.session.handle_timeout(self.environment.clock.now()),
                 Some(Ok(octets)) if !octets.is_empty() => {
-                    self.session.receive(self.means.clock.now(), &octets);
+                    self.session.receive(self.environment.clock.now(), &octets);
                 }
                 Some(_) => self.session.lost(),
             }
@@ -72,7 +72,7 @@ impl Connection {
 
     /// How long the server has from now on.
     fn time(&self) -> Duration {
-        let now = self.means.clock.now();
+        let now = self.environment.clock.now();
         self.session.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now))
     }
 
@@ -91,10 +91,10 @@ impl Connection {
     async fn start_tls(&mut self) {
         let time = self.time();
         let Some(stream) = self.stream.take() else { return self.session.lost() };
-        match timeout(time, self.means.tls.start_tls(stream)).await {
+        match timeout(time, self.environment.tls.start_tls(stream)).await {
             Ok(Ok(stream)) => {
                 self.stream = Some(stream);
-                self.session.tls_started(self.means.clock.now());
+                self.session.tls_started(self.environment.clock.now());
             }
             Ok(Err(error)) => self.session.tls_failed(&error.to_string()),
             Err(_) => self.session.tls_failed("the TLS handshake took too long"),
@@ -103,9 +103,9 @@ impl Connection {
 
     /// Reads from the server; `None` at the deadline.
     async fn read(&mut self) -> Option<io::Result<Vec<u8>>> {
-        let Self { means, stream, session, .. } = self;
+        let Self { environment, stream, session, .. } = self;
         let Some(stream) = stream else { return Some(Ok(Vec::new())) };
-        let mut due = pin!(sleep_until(&*means.clock, session.deadline()));
+        let mut due = pin!(sleep_until(&*environment.clock, session.deadline()));
         poll_fn(|context| {
             let mut space = [0; READ_OCTETS];
             let mut buffer = ReadBuf::new(&mut space);

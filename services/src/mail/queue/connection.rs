@@ -1,7 +1,7 @@
 //! One connection to another server: a [`Client`] over a stream, with the message and time.
 //!
 //! The connection is read while the client writes, as servers reply meanwhile, and a reply that came before the server
-//! closed its side is read. The outcome of the message is returned before QUIT is sent ([`Farewell`]), so that a server
+//! closed its side is read. The outcome of the message is returned before QUIT is sent ([`PendingQuit`]), so that a server
 //! that is slow to answer QUIT does not delay its storage.
 
 use std::future::{pending, poll_fn, ready};
@@ -102,7 +102,7 @@ impl StartTls for NoTls {
 
 /// The environment of a connection.
 #[derive(Clone)]
-pub struct Means {
+pub struct Environment {
     /// The time.
     pub clock: Rc<dyn Clock>,
     /// Where keys are derived.
@@ -112,11 +112,11 @@ pub struct Means {
 }
 
 /// A connection after its message, on which QUIT is still to be sent.
-pub struct Farewell(Connection<'static>);
+pub struct PendingQuit(Connection<'static>);
 
-impl Farewell {
+impl PendingQuit {
     /// Sends QUIT, and closes the connection. The server's answer does not matter.
-    pub async fn say(self) {
+    pub async fn send(self) {
         let Self(mut connection) = self;
         while !connection.settle().await {
             connection.step().await;
@@ -125,7 +125,7 @@ impl Farewell {
 }
 
 struct Connection<'a> {
-    means: Means,
+    environment: Environment,
     /// Whether this side stops.
     stops: watch::Receiver<bool>,
     /// `None` after the message.
@@ -157,15 +157,15 @@ enum Event {
 /// connection ends early when this side `stops`. `stuck` is called if the server, after its greeting, neither replies
 /// nor accepts octets for [`STUCK_AFTER`]. The transaction continues all the same, within its timeouts.
 pub async fn send(
-    means: &Means,
+    environment: &Environment,
     stops: watch::Receiver<bool>,
     stream: Box<dyn Stream>,
     client: Client,
     message: &dyn Source,
     stuck: Option<&dyn Fn()>,
-) -> (Vec<Report>, Farewell) {
+) -> (Vec<Report>, PendingQuit) {
     let mut connection = Connection {
-        means: means.clone(),
+        environment: environment.clone(),
         stops,
         message: Some(message),
         stuck,
@@ -182,9 +182,9 @@ pub async fn send(
         let reports = connection.reports.take();
         // A connection that is over has had reports before.
         if is_over || reports.is_some() {
-            let Connection { means, stops, client, stream, unsent, offset, is_left, .. } = connection;
+            let Connection { environment, stops, client, stream, unsent, offset, is_left, .. } = connection;
             let rest = Connection {
-                means,
+                environment,
                 stops,
                 message: None,
                 stuck: None,
@@ -196,7 +196,7 @@ pub async fn send(
                 reports: None,
                 is_left,
             };
-            return (reports.unwrap_or_default(), Farewell(rest));
+            return (reports.unwrap_or_default(), PendingQuit(rest));
         }
         connection.step().await;
     }
@@ -208,20 +208,20 @@ impl Connection<'_> {
         match self.next().await {
             Event::Wrote(Ok(len @ 1..)) => {
                 self.unsent.drain(..len);
-                self.moved = self.moved.map(|_| self.means.clock.now());
+                self.moved = self.moved.map(|_| self.environment.clock.now());
             }
             Event::Wrote(_) => {
                 // Its earlier replies can still be read.
-                self.client.deaf(self.means.clock.now());
+                self.client.deaf(self.environment.clock.now());
                 self.unsent.clear();
             }
             Event::Read(Ok(octets)) if !octets.is_empty() => {
-                self.moved = Some(self.means.clock.now());
-                self.client.receive(self.means.clock.now(), &octets);
+                self.moved = Some(self.environment.clock.now());
+                self.client.receive(self.environment.clock.now(), &octets);
             }
             Event::Read(_) => self.client.lost(),
             Event::Due => {
-                let now = self.means.clock.now();
+                let now = self.environment.clock.now();
                 if self.stuck_at().is_some_and(|at| at <= now)
                     && let Some(stuck) = self.stuck.take()
                 {
@@ -243,7 +243,7 @@ impl Connection<'_> {
             if !self.unsent.is_empty() && !self.client.is_closed() {
                 return false;
             }
-            let Some(output) = self.client.poll_output(self.means.clock.now()) else {
+            let Some(output) = self.client.poll_output(self.environment.clock.now()) else {
                 if self.client.is_ready() {
                     self.client.quit();
                     continue;
@@ -254,7 +254,7 @@ impl Connection<'_> {
                 Output::Send(octets) => self.unsent = octets,
                 Output::Fetch => self.fetch().await,
                 Output::Derive(derivation) => {
-                    match work::run(&*self.means.work, move || derivation.run()).await {
+                    match work::run(&*self.environment.work, move || derivation.run()).await {
                         Ok(key) => self.client.derived(&key),
                         Err(_) => self.client.lost(),
                     }
@@ -294,12 +294,12 @@ impl Connection<'_> {
 
     async fn start_tls(&mut self) {
         let Some(stream) = self.stream.take() else { return self.client.lost() };
-        let now = self.means.clock.now();
+        let now = self.environment.clock.now();
         let time = self.client.deadline().map_or(Duration::ZERO, |deadline| deadline.since(now));
-        match timeout(time, self.means.tls.start_tls(stream)).await {
+        match timeout(time, self.environment.tls.start_tls(stream)).await {
             Ok(Ok(stream)) => {
                 self.stream = Some(stream);
-                self.client.tls_started(self.means.clock.now(), self.means.tls.has_to_prove());
+                self.client.tls_started(self.environment.clock.now(), self.environment.tls.has_to_prove());
             }
             Ok(Err(error)) => self.client.tls_failed(&error.to_string()),
             Err(_) => self.client.tls_failed("the TLS handshake took too long"),
@@ -314,7 +314,7 @@ impl Connection<'_> {
     /// Waits for the next event.
     async fn next(&mut self) -> Event {
         let deadline = self.client.deadline().into_iter().chain(self.stuck_at()).min();
-        let Self { means, stops, stream, unsent, client, is_left, .. } = self;
+        let Self { environment, stops, stream, unsent, client, is_left, .. } = self;
         let Some(stream) = stream else { return Event::Read(Ok(Vec::new())) };
         let mut stops = stops.clone();
         let is_left = *is_left;
@@ -324,7 +324,7 @@ impl Connection<'_> {
                 pending::<()>().await;
             }
         });
-        let mut due = pin!(sleep_until(&*means.clock, deadline));
+        let mut due = pin!(sleep_until(&*environment.clock, deadline));
         poll_fn(|context| {
             if !unsent.is_empty() {
                 if let Poll::Ready(wrote) = Pin::new(&mut **stream).poll_write(context, unsent) {

@@ -11,7 +11,7 @@ use crate::clock::UnixTime;
 use crate::mail::address::ReversePath;
 use crate::mail::bounce::{Action, Notice, RecipientStatus};
 use crate::mail::smtp::client::{Outcome, Report, Scope};
-use crate::mail::store::{Attempt, Change, Done, Progress, QueueId, Refused, Unreadable};
+use crate::mail::store::{Attempt, Change, Done, Progress, QueueId, StoreError, Unreadable};
 
 /// The changes to store for a job. They come first and together: they record delivered recipients, so that a crash
 /// duplicates no message. A change that the store rejects because the entry does not exist counts as stored.
@@ -40,8 +40,8 @@ pub struct PendingNotice {
 
 impl PendingNotice {
     /// Whether the entries are tried again because the notice was rejected so.
-    pub fn is_put_off(&self, refused: &Refused) -> bool {
-        is_refused_for_now(refused) && !(self.is_last && matches!(refused, Refused::MailboxFull(_)))
+    pub fn is_put_off(&self, refused: &StoreError) -> bool {
+        is_refused_for_now(refused) && !(self.is_last && matches!(refused, StoreError::MailboxFull(_)))
     }
 }
 

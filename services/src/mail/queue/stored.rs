@@ -8,7 +8,7 @@ use super::connection::Source;
 use crate::clock::UnixTime;
 use crate::mail::address::Mailbox;
 use crate::mail::smtp::{MailParameters, RcptParameters};
-use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Refused, Remote, Unreadable};
+use crate::mail::store::{BodyOctets, MailStore, Message, Progress, QueueId, Remote, StoreError, Unreadable};
 use crate::service::LocalFuture;
 
 /// A recipient at another domain, to be tried at once. The message is forwarded by an alias or a rule, and not the
@@ -60,16 +60,20 @@ pub fn joined(remote: Remote, other: &Remote) -> Remote {
 }
 
 /// Whether the store may accept later what it rejects now.
-pub fn is_refused_for_now(refused: &Refused) -> bool {
+pub fn is_refused_for_now(refused: &StoreError) -> bool {
     match refused {
-        Refused::NoRoom | Refused::MailboxFull(_) | Refused::Busy | Refused::Disk(_) | Refused::Newer => true,
-        Refused::NoMailbox(_)
-        | Refused::NoEntry(_)
-        | Refused::NoRecipient
-        | Refused::NameTaken
-        | Refused::FolderTwice
-        | Refused::TooMuch(_)
-        | Refused::NoDraft => false,
+        StoreError::NoRoom
+        | StoreError::MailboxFull(_)
+        | StoreError::Busy
+        | StoreError::Disk(_)
+        | StoreError::Newer => true,
+        StoreError::NoMailbox(_)
+        | StoreError::NoEntry(_)
+        | StoreError::NoRecipient
+        | StoreError::NameTaken
+        | StoreError::FolderTwice
+        | StoreError::TooMuch(_)
+        | StoreError::NoDraft => false,
     }
 }
 

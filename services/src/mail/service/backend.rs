@@ -38,7 +38,7 @@ use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
 use crate::mail::smtp::{Rejection, Role, date};
 use crate::mail::srs;
 use crate::mail::store::{
-    Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Refused, Remote,
+    Accept, Change, Delivery, Incoming, JUNK, MailboxId, Origin, RECIPIENTS_MAX, Remote, StoreError,
 };
 use crate::mail::trace::{self, Handed};
 use crate::mail::{bounce, queue};
@@ -568,16 +568,16 @@ impl Backend {
     }
 
     /// Aborts the message, which cannot be stored.
-    fn fail(&mut self, refused: &Refused) -> Rejection {
+    fn fail(&mut self, refused: &StoreError) -> Rejection {
         let octets = self.open.take().map_or(0, |transaction| transaction.octets);
         self.shared.stats.borrow_mut().messages_refused += 1;
         self.refusal(refused, octets)
     }
 
     /// The reply if the store rejects a message of `octets`.
-    fn refusal(&self, refused: &Refused, octets: u64) -> Rejection {
+    fn refusal(&self, refused: &StoreError, octets: u64) -> Rejection {
         match refused {
-            Refused::MailboxFull(id) => {
+            StoreError::MailboxFull(id) => {
                 let opened = self.shared.state.opened();
                 let quota = opened
                     .and_then(|opened| opened.store.look(|state| Some(state.mailbox(*id)?.state().quota)));
@@ -638,7 +638,7 @@ impl Transaction {
         session: &Session,
         octets: &[u8],
         is_end: bool,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), StoreError> {
         let mut kept = Vec::new();
         if !self.has_begun {
             self.has_begun = true;
@@ -684,7 +684,7 @@ impl Transaction {
         }
         let octets = kept.len() as u64;
         if !self.opened.has_room(shared.settings.disk_reserve, octets).await {
-            return Err(Refused::NoRoom);
+            return Err(StoreError::NoRoom);
         }
         self.opened.takes_room(octets);
         self.incoming.chunk(&kept).await
@@ -721,7 +721,7 @@ impl Transaction {
     }
 
     /// Reserves room for further octets. A full mailbox does not get the message.
-    fn leave_out_full(&mut self, octets: u64, role: Role) -> Result<(), Refused> {
+    fn leave_out_full(&mut self, octets: u64, role: Role) -> Result<(), StoreError> {
         let full = self.incoming.make_room(octets);
         if full.is_empty() {
             return Ok(());
@@ -751,13 +751,13 @@ impl Transaction {
     }
 
     /// For each recipient, whether all of its receivers (or one of the owners) still get the message.
-    fn check(&self) -> Vec<Result<(), Refused>> {
+    fn check(&self) -> Vec<Result<(), StoreError>> {
         let getting: BTreeSet<_> = self.deliveries.iter().map(|delivery| delivery.mailbox).collect();
         let check = |taken: &Taken| {
             let mut lacking = taken.mailboxes.iter().filter(|mailbox| !getting.contains(mailbox));
             let is_enough = taken.is_of_owners && taken.mailboxes.iter().any(|one| getting.contains(one));
             match lacking.next() {
-                Some(full) if !is_enough => Err(Refused::MailboxFull(*full)),
+                Some(full) if !is_enough => Err(StoreError::MailboxFull(*full)),
                 _ => Ok(()),
             }
         };
@@ -766,12 +766,12 @@ impl Transaction {
 }
 
 /// The client's reply for a rejection by the store.
-pub(super) fn refusal(refused: &Refused) -> Rejection {
+pub(super) fn refusal(refused: &StoreError) -> Rejection {
     match refused {
-        Refused::NoRoom => Rejection::NoRoom,
-        Refused::MailboxFull(_) => Rejection::MailboxFull,
+        StoreError::NoRoom => Rejection::NoRoom,
+        StoreError::MailboxFull(_) => Rejection::MailboxFull,
         // Of its recipients and their header lines there are too many for one record.
-        Refused::TooMuch(_) => {
+        StoreError::TooMuch(_) => {
             let text = "too many recipients for one message".to_owned();
             Rejection::Policy { is_temporary: true, text }
         }

@@ -25,7 +25,7 @@ use super::shared::Shared;
 use crate::clock::{Clock, sleep_until};
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::srs::Srs;
-use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, Refused};
+use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, StoreError};
 use crate::net::Net;
 use crate::service::Host;
 use crate::store::{Disk, SILENT, Storage, kept_key};
@@ -390,7 +390,7 @@ impl Opened {
     }
 
     /// The mailbox of `user`, created if missing, with the user's quota.
-    pub(in crate::mail) async fn mailbox_of(&self, user: &User) -> Result<MailboxId, Refused> {
+    pub(in crate::mail) async fn mailbox_of(&self, user: &User) -> Result<MailboxId, StoreError> {
         let time = self.clock.unix_time().0;
         let (known, change) = self.store.look(|state| state.provision(&user.name, user.quota, time));
         let made = match change {
@@ -405,11 +405,11 @@ impl Opened {
                 Ok(id)
             }
             // Another connection was faster.
-            (None, Err(Refused::NameTaken)) => {
+            (None, Err(StoreError::NameTaken)) => {
                 let made = self.store.look(|state| Some(state.mailbox_named(&user.name)?.state().id));
-                made.ok_or(Refused::Busy)
+                made.ok_or(StoreError::Busy)
             }
-            (None, made) => made?.mailbox.ok_or(Refused::Busy),
+            (None, made) => made?.mailbox.ok_or(StoreError::Busy),
         }
     }
 

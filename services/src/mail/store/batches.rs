@@ -4,7 +4,7 @@ use std::{io, mem};
 
 use gatepost_ground::Instant;
 
-use super::change::{Added, Refused, Stored, resolve};
+use super::change::{Added, StoreError, Stored, resolve};
 use super::compaction::{self, Needed};
 use super::content::{Content, MailboxId, Sequence, Uid};
 use super::failure::Aborting;
@@ -194,7 +194,7 @@ impl Store {
         }
         if !all.iter().all(|(needed, _)| fits(&needed.content, &[])) {
             // It would be read as damage. The segment stays.
-            self.upkeep.copies_done(Err(&Refused::TooMuch("octets of a record")));
+            self.upkeep.copies_done(Err(&StoreError::TooMuch("octets of a record")));
             return None;
         }
         let mut flight = InFlight::new(self.begin_batch(None), Purpose::Changes);

@@ -92,7 +92,7 @@ pub struct Stored {
 
 /// Why a change is not made. Nothing has changed then, and will not after a crash.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum StoreError {
     /// The disk is full. Deletions are still possible.
     NoRoom,
     /// The mailbox is full.
@@ -119,7 +119,7 @@ pub enum Refused {
     NoDraft,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRoom => f.write_str("the disk is full"),
@@ -138,7 +138,7 @@ impl fmt::Display for Refused {
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for StoreError {}
 
 impl Change {
     /// Whether it needs the room that is reserved for deletions when the disk is full.
@@ -222,7 +222,7 @@ pub(super) fn resolve(
     state: &mut State,
     added: &mut Added,
     settings: &Settings,
-) -> Result<(Option<Content>, Stored), Refused> {
+) -> Result<(Option<Content>, Stored), StoreError> {
     let mut stored = Stored::default();
     let content = match change {
         Change::Accept(accept, body) => {
@@ -231,13 +231,14 @@ pub(super) fn resolve(
             let sizes = sizes(&accept, body);
             for (delivery, size) in accept.deliveries.iter().zip(&sizes) {
                 let before = added.get(&delivery.mailbox).copied().unwrap_or(0);
-                let mailbox = state.mailbox(delivery.mailbox).ok_or(Refused::NoMailbox(delivery.mailbox))?;
+                let mailbox =
+                    state.mailbox(delivery.mailbox).ok_or(StoreError::NoMailbox(delivery.mailbox))?;
                 let quota = mailbox.state.quota;
                 if mailbox.state.uid_next == Uid::MAX {
-                    return Err(Refused::MailboxFull(delivery.mailbox));
+                    return Err(StoreError::MailboxFull(delivery.mailbox));
                 }
                 if quota > 0 && mailbox.used().saturating_add(before).saturating_add(*size) > quota {
-                    return Err(Refused::MailboxFull(delivery.mailbox));
+                    return Err(StoreError::MailboxFull(delivery.mailbox));
                 }
             }
             stored.is_queued = !accept.remotes.is_empty();
@@ -251,7 +252,7 @@ pub(super) fn resolve(
             }
             let content = Content::Accept(accept);
             if !fits(&content, body) {
-                return Err(Refused::TooMuch("octets of a record"));
+                return Err(StoreError::TooMuch("octets of a record"));
             }
             let Content::Accept(mut accept) = content else { return Ok((None, stored)) };
             for (delivery, size) in accept.deliveries.iter_mut().zip(sizes) {
@@ -264,7 +265,7 @@ pub(super) fn resolve(
             Content::Accept(accept)
         }
         Change::Attempt(attempt) => {
-            state.queued(attempt.entry).ok_or(Refused::NoEntry(attempt.entry))?;
+            state.queued(attempt.entry).ok_or(StoreError::NoEntry(attempt.entry))?;
             let mut attempt = attempt.clone();
             cut(&mut attempt.progress.reply);
             Content::Attempt(attempt)
@@ -294,7 +295,7 @@ pub(super) fn resolve(
         Change::MakeMailbox { name, quota, time } => {
             check_name(state, name, None)?;
             if state.mailboxes.len() >= MAILBOXES_MAX || state.next_mailbox == u32::MAX {
-                return Err(Refused::TooMuch("mailboxes, those that were removed included"));
+                return Err(StoreError::TooMuch("mailboxes, those that were removed included"));
             }
             let of_time = u32::try_from(*time).unwrap_or(u32::MAX);
             let id = MailboxId(state.next_mailbox.max(1));
@@ -313,20 +314,20 @@ pub(super) fn resolve(
             })
         }
         Change::SetMailbox { id, name, quota, folders } => {
-            let mailbox = state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?;
+            let mailbox = state.mailbox(*id).ok_or(StoreError::NoMailbox(*id))?;
             check_name(state, name, Some(*id))?;
             if folders.len() < mailbox.state.folders.len() || folders.len() > FOLDERS_MAX {
-                return Err(Refused::TooMuch("folders of a mailbox"));
+                return Err(StoreError::TooMuch("folders of a mailbox"));
             }
             folders.iter().try_for_each(|name| check_length(name))?;
             if folders.iter().collect::<BTreeSet<_>>().len() < folders.len() {
-                return Err(Refused::FolderTwice);
+                return Err(StoreError::FolderTwice);
             }
             let (name, quota, folders) = (name.clone(), *quota, folders.clone());
             Content::Mailbox(MailboxState { name, quota, folders, ..mailbox.state.clone() })
         }
         Change::AddFolder { id, name } => {
-            let known = &state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?.state;
+            let known = &state.mailbox(*id).ok_or(StoreError::NoMailbox(*id))?.state;
             check_length(name)?;
             let at = known.folders.iter().position(|folder| folder == name);
             let id_of = |at: usize| FolderId(u16::try_from(at).unwrap_or(u16::MAX));
@@ -335,14 +336,14 @@ pub(super) fn resolve(
                 return Ok((None, stored));
             }
             if known.folders.len() >= FOLDERS_MAX {
-                return Err(Refused::TooMuch("folders of a mailbox"));
+                return Err(StoreError::TooMuch("folders of a mailbox"));
             }
             let mut mailbox = known.clone();
             mailbox.folders.push(name.clone());
             Content::Mailbox(mailbox)
         }
         Change::RemoveMailbox(id) => {
-            let mailbox = state.mailbox(*id).ok_or(Refused::NoMailbox(*id))?;
+            let mailbox = state.mailbox(*id).ok_or(StoreError::NoMailbox(*id))?;
             Content::Mailbox(MailboxState { is_removed: true, folders: Vec::new(), ..mailbox.state.clone() })
         }
         Change::Seen(uidls) => {
@@ -358,24 +359,24 @@ pub(super) fn resolve(
         Change::Probe => Content::Note(PROBE.to_owned()),
     };
     if !fits(&content, change.body()) {
-        return Err(Refused::TooMuch("octets of a record"));
+        return Err(StoreError::TooMuch("octets of a record"));
     }
     Ok((Some(content), stored))
 }
 
-fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(), Refused> {
+fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(), StoreError> {
     let count = accept.deliveries.len() + accept.remotes.len();
     if count == 0 {
-        return Err(Refused::NoRecipient);
+        return Err(StoreError::NoRecipient);
     }
     if count > RECIPIENTS_MAX {
-        return Err(Refused::TooMuch("recipients of a message"));
+        return Err(StoreError::TooMuch("recipients of a message"));
     }
     // A notice replaces the entries that it ends, so a full queue does not block.
     let ended = accept.ends.iter().filter(|id| state.queue.contains_key(id)).count();
     let queued = (state.queue.len() + accept.remotes.len()).saturating_sub(ended);
     if !accept.remotes.is_empty() && queued > settings.queue_max {
-        return Err(Refused::Busy);
+        return Err(StoreError::Busy);
     }
     if matches!(accept.origin, Origin::Polled { .. }) {
         check_seen(state, 1, settings)?;
@@ -383,15 +384,15 @@ fn check_accept(accept: &Accept, state: &State, settings: &Settings) -> Result<(
     let mut mailboxes = BTreeSet::new();
     for delivery in &accept.deliveries {
         let id = delivery.mailbox;
-        let mailbox = state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+        let mailbox = state.mailbox(id).ok_or(StoreError::NoMailbox(id))?;
         if usize::from(delivery.folder.0) >= mailbox.state.folders.len() {
-            return Err(Refused::NoMailbox(id));
+            return Err(StoreError::NoMailbox(id));
         }
         if mailbox.entries().len() >= settings.messages_max {
-            return Err(Refused::MailboxFull(id));
+            return Err(StoreError::MailboxFull(id));
         }
         if !mailboxes.insert(id) {
-            return Err(Refused::TooMuch("deliveries of a message to one mailbox"));
+            return Err(StoreError::TooMuch("deliveries of a message to one mailbox"));
         }
     }
     Ok(())
@@ -411,33 +412,33 @@ pub(super) fn sizes(accept: &Accept, body: &[u8]) -> Vec<u64> {
     accept.deliveries.iter().map(|delivery| of_body.saturating_add(delivery.prefix.len() as u64)).collect()
 }
 
-fn check_length(name: &str) -> Result<(), Refused> {
+fn check_length(name: &str) -> Result<(), StoreError> {
     if name.is_empty() || name.len() > NAME_OCTETS_MAX {
-        return Err(Refused::TooMuch("octets of a name"));
+        return Err(StoreError::TooMuch("octets of a name"));
     }
     Ok(())
 }
 
-fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), Refused> {
+fn check_name(state: &State, name: &str, own: Option<MailboxId>) -> Result<(), StoreError> {
     check_length(name)?;
     let other = state.names.get(name).filter(|id| Some(**id) != own);
-    if other.is_some() { Err(Refused::NameTaken) } else { Ok(()) }
+    if other.is_some() { Err(StoreError::NameTaken) } else { Ok(()) }
 }
 
-fn check_seen(state: &State, count: usize, settings: &Settings) -> Result<(), Refused> {
+fn check_seen(state: &State, count: usize, settings: &Settings) -> Result<(), StoreError> {
     let is_too_much = state.seen.len() + count > settings.seen_max;
-    if is_too_much { Err(Refused::TooMuch("messages that were fetched elsewhere")) } else { Ok(()) }
+    if is_too_much { Err(StoreError::TooMuch("messages that were fetched elsewhere")) } else { Ok(()) }
 }
 
-fn check_uidls(uidls: &Uidls) -> Result<(), Refused> {
-    if uidls.uidls.len() > UIDS_MAX { Err(Refused::TooMuch("messages of one change")) } else { Ok(()) }
+fn check_uidls(uidls: &Uidls) -> Result<(), StoreError> {
+    if uidls.uidls.len() > UIDS_MAX { Err(StoreError::TooMuch("messages of one change")) } else { Ok(()) }
 }
 
 /// Those of `uids` that are in the mailbox.
-fn present(state: &State, id: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>, Refused> {
+fn present(state: &State, id: MailboxId, uids: &[Uid]) -> Result<Vec<Uid>, StoreError> {
     if uids.len() > UIDS_MAX {
-        return Err(Refused::TooMuch("messages of one change"));
+        return Err(StoreError::TooMuch("messages of one change"));
     }
-    let mailbox = state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+    let mailbox = state.mailbox(id).ok_or(StoreError::NoMailbox(id))?;
     Ok(uids.iter().copied().filter(|uid| mailbox.entry(*uid).is_some()).collect())
 }

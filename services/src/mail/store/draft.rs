@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::net::IpAddr;
 
-use super::change::Refused;
+use super::change::StoreError;
 use super::content::{Accept, Body, BodyName};
 use super::layout::body_file;
 use super::record;
@@ -42,7 +42,7 @@ pub(super) struct Draft {
     spills: bool,
     /// The envelope to commit with, once it is complete.
     commit: Option<(Ticket, Accept)>,
-    failed: Option<Refused>,
+    failed: Option<StoreError>,
     is_given_up: bool,
     /// Whether a request is in progress.
     is_busy: bool,
@@ -72,7 +72,7 @@ pub(super) enum Ended {
     /// It is complete; the octets in the file are durable.
     Committed(Ticket, Box<Accept>, Vec<u8>),
     /// It cannot be stored. The file, if there is one, is to be removed.
-    Failed(Option<(Ticket, Refused)>, Option<BodyName>),
+    Failed(Option<(Ticket, StoreError)>, Option<BodyName>),
 }
 
 /// The share of `all` for strangers.
@@ -143,7 +143,7 @@ impl Draft {
         is_enough || (self.spills || self.commit.is_some()) && !self.buffer.is_empty()
     }
 
-    pub fn failed(&self) -> Option<&Refused> {
+    pub fn failed(&self) -> Option<&StoreError> {
         self.failed.as_ref()
     }
 
@@ -178,7 +178,7 @@ impl Draft {
         Part::Octets(part_of(&self.buffer, in_memory, len))
     }
 
-    pub fn fail(&mut self, refused: Refused) {
+    pub fn fail(&mut self, refused: StoreError) {
         self.failed = Some(refused);
     }
 
@@ -211,7 +211,7 @@ impl Draft {
     }
 
     /// Handles a completed request: octets are in the file, or all of them are durable.
-    pub fn handle_done(&mut self, done: Result<(), Refused>) {
+    pub fn handle_done(&mut self, done: Result<(), StoreError>) {
         (self.is_busy, self.appending) = (false, 0);
         match done {
             Err(refused) => self.failed = Some(refused),

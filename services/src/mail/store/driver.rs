@@ -15,7 +15,7 @@ use rand::rngs::StdRng;
 use tokio::sync::{Notify, oneshot};
 
 use super::Settings;
-use super::change::{Change, Refused, Stored};
+use super::change::{Change, StoreError, Stored};
 use super::content::{Accept, MailboxId, QueueId, Uid};
 use super::draft::{DraftId, Part};
 use super::layout::body_file;
@@ -62,7 +62,7 @@ struct Shared {
 /// The actions due at the outcome of a change.
 struct Waiting {
     /// The channel of the caller, which may be gone.
-    told: oneshot::Sender<Result<Stored, Refused>>,
+    told: oneshot::Sender<Result<Stored, StoreError>>,
     /// The reservations to release.
     reserved: Vec<ReservationId>,
 }
@@ -152,7 +152,7 @@ impl MailStore {
     }
 
     /// Why the store accepts no messages, or accepted none at the last try.
-    pub fn trouble(&self) -> Option<Refused> {
+    pub fn trouble(&self) -> Option<StoreError> {
         self.shared.store.borrow().trouble()
     }
 
@@ -184,7 +184,7 @@ impl MailStore {
     /// # Errors
     ///
     /// Why it is not made.
-    pub async fn change(&self, change: Change) -> Result<Stored, Refused> {
+    pub async fn change(&self, change: Change) -> Result<Stored, StoreError> {
         self.submit(change)?.await
     }
 
@@ -193,7 +193,7 @@ impl MailStore {
     /// # Errors
     ///
     /// Why it accepts none.
-    pub async fn probe(&self) -> Result<(), Refused> {
+    pub async fn probe(&self) -> Result<(), StoreError> {
         self.change(Change::Probe).await.map(drop)
     }
 
@@ -202,7 +202,7 @@ impl MailStore {
     pub async fn change_all(
         &self,
         changes: impl IntoIterator<Item = Change>,
-    ) -> Vec<Result<Stored, Refused>> {
+    ) -> Vec<Result<Stored, StoreError>> {
         let submitted: Vec<_> = changes.into_iter().map(|change| self.submit(change)).collect();
         let mut outcomes = Vec::new();
         for submitted in submitted {
@@ -218,7 +218,7 @@ impl MailStore {
     fn submit(
         &self,
         mut change: Change,
-    ) -> Result<impl Future<Output = Result<Stored, Refused>> + use<>, Refused> {
+    ) -> Result<impl Future<Output = Result<Stored, StoreError>> + use<>, StoreError> {
         if let Change::Done(done) = &mut change {
             done.time = self.shared.clock.unix_time().0;
         }
@@ -239,19 +239,19 @@ impl MailStore {
         &self,
         ticket: Ticket,
         reserved: Vec<ReservationId>,
-    ) -> impl Future<Output = Result<Stored, Refused>> + use<> {
+    ) -> impl Future<Output = Result<Stored, StoreError>> + use<> {
         let (told, outcome) = oneshot::channel();
         self.shared.waiting.borrow_mut().insert(ticket, Waiting { told, reserved });
         self.shared.wanted.notify_one();
-        async move { outcome.await.unwrap_or_else(|_| Err(Refused::Disk("the store has ended".to_owned()))) }
+        async move { outcome.await.unwrap_or_else(|_| Err(StoreError::Disk("the store has ended".to_owned()))) }
     }
 
     /// Whether a mailbox has room for `octets` besides the reservations. It reserves nothing.
     ///
     /// # Errors
     ///
-    /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
-    pub fn check_room(&self, mailbox: MailboxId, octets: u64) -> Result<(), Refused> {
+    /// There is no such mailbox, or it is full: [`StoreError::MailboxFull`].
+    pub fn check_room(&self, mailbox: MailboxId, octets: u64) -> Result<(), StoreError> {
         self.shared.store.borrow().check_room(mailbox, octets)
     }
 
@@ -260,7 +260,7 @@ impl MailStore {
     /// # Errors
     ///
     /// The store accepts no messages now.
-    pub fn begin(&self, size: u64) -> Result<Incoming, Refused> {
+    pub fn begin(&self, size: u64) -> Result<Incoming, StoreError> {
         self.begin_from(size, None)
     }
 
@@ -270,7 +270,7 @@ impl MailStore {
     /// # Errors
     ///
     /// The store accepts no messages now.
-    pub fn begin_from(&self, size: u64, stranger: Option<IpAddr>) -> Result<Incoming, Refused> {
+    pub fn begin_from(&self, size: u64, stranger: Option<IpAddr>) -> Result<Incoming, StoreError> {
         let draft = self.shared.store.borrow_mut().begin_from(stranger)?;
         let (store, is_strange) = (self.clone(), stranger.is_some());
         Ok(Incoming { store, draft: Some(draft), is_strange, size, came: 0, reservations: Vec::new() })
@@ -356,7 +356,7 @@ struct Reserved {
 
 impl Reserved {
     /// Grows it to `octets` at least.
-    fn grow(&mut self, store: &mut Store, octets: u64, is_strange: bool) -> Result<(), Refused> {
+    fn grow(&mut self, store: &mut Store, octets: u64, is_strange: bool) -> Result<(), StoreError> {
         let octets = octets.saturating_add(self.prefix);
         match self.id {
             Some(id) => store.grow(id, octets),
@@ -384,8 +384,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
-    pub fn check_room(&self, mailbox: MailboxId, octets: u64) -> Result<(), Refused> {
+    /// There is no such mailbox, or it is full: [`StoreError::MailboxFull`].
+    pub fn check_room(&self, mailbox: MailboxId, octets: u64) -> Result<(), StoreError> {
         let store = self.store.shared.store.borrow();
         store.check_room(mailbox, octets)?;
         if self.is_strange { store.check_share(mailbox, 0) } else { Ok(()) }
@@ -396,8 +396,8 @@ impl Incoming {
     ///
     /// # Errors
     ///
-    /// There is no such mailbox, or it is full: [`Refused::MailboxFull`].
-    pub fn reserve(&mut self, mailbox: MailboxId, prefix: u64) -> Result<(), Refused> {
+    /// There is no such mailbox, or it is full: [`StoreError::MailboxFull`].
+    pub fn reserve(&mut self, mailbox: MailboxId, prefix: u64) -> Result<(), StoreError> {
         let octets = self.size.max(self.came);
         let mut reserved = Reserved { id: None, mailbox, prefix };
         if octets == 0 {
@@ -417,7 +417,7 @@ impl Incoming {
         let is_strange = self.is_strange;
         // If there are too many reservations, the message is rejected as a whole when its octets come.
         let full = self.reservations.extract_if(.., |reserved| {
-            matches!(reserved.grow(&mut store, after, is_strange), Err(refused) if refused != Refused::Busy)
+            matches!(reserved.grow(&mut store, after, is_strange), Err(refused) if refused != StoreError::Busy)
         });
         let full: Vec<_> = full.collect();
         store.release_all(full.iter().filter_map(|reserved| reserved.id));
@@ -436,9 +436,9 @@ impl Incoming {
     /// # Errors
     ///
     /// The message cannot be stored: a mailbox is full as it is longer than announced, or the disk fails.
-    pub async fn chunk(&mut self, octets: &[u8]) -> Result<(), Refused> {
+    pub async fn chunk(&mut self, octets: &[u8]) -> Result<(), StoreError> {
         let Shared { store, wanted, progress, .. } = &*self.store.shared;
-        let draft = self.draft.ok_or(Refused::NoDraft)?;
+        let draft = self.draft.ok_or(StoreError::NoDraft)?;
         self.came += octets.len() as u64;
         for reserved in &mut self.reservations {
             reserved.grow(&mut store.borrow_mut(), self.came, self.is_strange)?;
@@ -456,17 +456,17 @@ impl Incoming {
     /// # Errors
     ///
     /// The message cannot be stored, or not be read.
-    pub async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, Refused> {
+    pub async fn part(&self, offset: u64, len: usize) -> Result<Vec<u8>, StoreError> {
         let Shared { store, wanted, progress, disk, .. } = &*self.store.shared;
-        let draft = self.draft.ok_or(Refused::NoDraft)?;
+        let draft = self.draft.ok_or(StoreError::NoDraft)?;
         loop {
             let part = store.borrow().draft_part(draft, offset, len)?;
             match part {
                 Part::Octets(octets) => return Ok(octets),
                 Part::InFile(name, len) => {
                     let octets = disk.read_at(&body_file(name), offset, len).await;
-                    let octets = octets.map_err(|error| Refused::Disk(error.to_string()))?;
-                    return octets.filter(|octets| octets.len() == len).ok_or(Refused::NoDraft);
+                    let octets = octets.map_err(|error| StoreError::Disk(error.to_string()))?;
+                    return octets.filter(|octets| octets.len() == len).ok_or(StoreError::NoDraft);
                 }
                 Part::UnderWay => {
                     wanted.notify_one();
@@ -481,8 +481,8 @@ impl Incoming {
     /// # Errors
     ///
     /// Why it is rejected; then it is not stored, also not after a crash.
-    pub async fn commit(mut self, accept: Accept) -> Result<Stored, Refused> {
-        let draft = self.draft.take().ok_or(Refused::NoDraft)?;
+    pub async fn commit(mut self, accept: Accept) -> Result<Stored, StoreError> {
+        let draft = self.draft.take().ok_or(StoreError::NoDraft)?;
         let ticket = self.store.shared.store.borrow_mut().commit(draft, accept)?;
         let reserved = mem::take(&mut self.reservations).into_iter().filter_map(|reserved| reserved.id);
         self.store.outcome(ticket, reserved.collect()).await

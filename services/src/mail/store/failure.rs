@@ -6,7 +6,7 @@ use std::{io, mem};
 use gatepost_ground::Instant;
 
 use super::batches::{InFlight, Phase, Purpose};
-use super::change::{Change, Refused};
+use super::change::{Change, StoreError};
 use super::content::{Abort, Accept, Body, BodyName, Content};
 use super::request::Task;
 use super::start::Uncertain;
@@ -17,7 +17,7 @@ use super::store::{RETRY_INTERVAL, Store, Ticket};
 pub(super) struct Aborting {
     pub(super) abort: Abort,
     /// The callers to answer once that is durable.
-    pub(super) refused: Vec<(Ticket, Refused)>,
+    pub(super) refused: Vec<(Ticket, StoreError)>,
     pub(super) bodies: Vec<BodyName>,
 }
 impl Store {
@@ -69,11 +69,11 @@ impl Store {
         if self.upkeep.can_give_up_reserve() {
             self.retry_at = None;
             self.phase = Phase::GiveUpReserve;
-        } else if !self.uncertain.is_empty() && self.upkeep.trouble() == Some(Refused::NoRoom) {
+        } else if !self.uncertain.is_empty() && self.upkeep.trouble() == Some(StoreError::NoRoom) {
             self.phase = Phase::RewriteUncertain(self.rewrite_uncertain());
         } else if self.retry_at.is_some_and(|at| now < at) {
             // Nothing of it was written.
-            let why = self.upkeep.trouble().unwrap_or(Refused::NoRoom);
+            let why = self.upkeep.trouble().unwrap_or(StoreError::NoRoom);
             for (ticket, change) in mem::take(&mut self.pending) {
                 self.refuse(ticket, &change, why.clone());
             }
@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// A change of which nothing was written is not made.
-    pub(super) fn refuse(&mut self, ticket: Ticket, change: &Change, why: Refused) {
+    pub(super) fn refuse(&mut self, ticket: Ticket, change: &Change, why: StoreError) {
         if let Change::Accept(Accept { body: Body::File { name, .. }, .. }, _) = change {
             self.state.unused.push(*name);
         }
@@ -91,9 +91,9 @@ impl Store {
 }
 
 /// The rejection for an error of the disk.
-pub(super) fn refusal(error: &io::Error) -> Refused {
+pub(super) fn refusal(error: &io::Error) -> StoreError {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refused::NoRoom,
-        _ => Refused::Disk(error.to_string()),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StoreError::NoRoom,
+        _ => StoreError::Disk(error.to_string()),
     }
 }

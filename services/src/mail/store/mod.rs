@@ -87,7 +87,7 @@ mod state;
 mod store;
 mod text;
 mod upkeep;
-pub use change::{Change, Refused, Stored};
+pub use change::{Change, StoreError, Stored};
 pub use check::{Checked, DamagedBody, check, each_body_part};
 pub use compaction::{NOTE_OCTETS_MAX, NOTES_KEPT};
 pub use content::*;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::change::{Change, Refused, sizes};
+use super::change::{Change, StoreError, sizes};
 use super::content::{MailboxId, Uid};
 use super::mailbox::Mailbox;
 use super::store::Store;
@@ -85,8 +85,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Refused::NoMailbox`], [`Refused::MailboxFull`], or [`Refused::Busy`] if there are [`RESERVATIONS_MAX`].
-    pub fn reserve(&mut self, mailbox: MailboxId, octets: u64) -> Result<ReservationId, Refused> {
+    /// [`StoreError::NoMailbox`], [`StoreError::MailboxFull`], or [`StoreError::Busy`] if there are [`RESERVATIONS_MAX`].
+    pub fn reserve(&mut self, mailbox: MailboxId, octets: u64) -> Result<ReservationId, StoreError> {
         self.reserve_for(mailbox, octets, false)
     }
 
@@ -100,7 +100,7 @@ impl Store {
         mailbox: MailboxId,
         octets: u64,
         is_strange: bool,
-    ) -> Result<ReservationId, Refused> {
+    ) -> Result<ReservationId, StoreError> {
         self.check_room(mailbox, octets)?;
         if is_strange {
             self.check_share(mailbox, 0)?;
@@ -108,7 +108,7 @@ impl Store {
         let reservations = &mut self.reservations;
         let is_share_used = is_strange && reservations.strange >= STRANGERS_RESERVATIONS_MAX;
         if is_share_used || reservations.all.len() >= RESERVATIONS_MAX {
-            return Err(Refused::Busy);
+            return Err(StoreError::Busy);
         }
         let id = ReservationId(reservations.next);
         reservations.next += 1;
@@ -126,7 +126,7 @@ impl Store {
         &mut self,
         change: &Change,
         reserved: &mut Vec<ReservationId>,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), StoreError> {
         let Change::Accept(accept, body) = change else { return Ok(()) };
         for (delivery, octets) in accept.deliveries.iter().zip(sizes(accept, body)) {
             reserved.push(self.reserve(delivery.mailbox, octets)?);
@@ -138,9 +138,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// As [`Store::reserve`]; the reservation is unchanged then. There is no such reservation: [`Refused::NoDraft`].
-    pub fn grow(&mut self, id: ReservationId, octets: u64) -> Result<(), Refused> {
-        let before = *self.reservations.all.get(&id).ok_or(Refused::NoDraft)?;
+    /// As [`Store::reserve`]; the reservation is unchanged then. There is no such reservation: [`StoreError::NoDraft`].
+    pub fn grow(&mut self, id: ReservationId, octets: u64) -> Result<(), StoreError> {
+        let before = *self.reservations.all.get(&id).ok_or(StoreError::NoDraft)?;
         if octets > before.octets {
             self.check_room(before.mailbox, octets - before.octets)?;
             if before.is_strange {
@@ -166,13 +166,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Refused::NoMailbox`], or [`Refused::MailboxFull`].
-    pub(super) fn check_share(&self, id: MailboxId, before: u64) -> Result<(), Refused> {
-        let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+    /// [`StoreError::NoMailbox`], or [`StoreError::MailboxFull`].
+    pub(super) fn check_share(&self, id: MailboxId, before: u64) -> Result<(), StoreError> {
+        let mailbox = self.state.mailbox(id).ok_or(StoreError::NoMailbox(id))?;
         let quota = mailbox.state().quota;
         let free = u128::from(quota.saturating_sub(mailbox.used()));
         let others = self.reservations.of(id).1 - u128::from(before);
-        if quota > 0 && others * 2 > free { Err(Refused::MailboxFull(id)) } else { Ok(()) }
+        if quota > 0 && others * 2 > free { Err(StoreError::MailboxFull(id)) } else { Ok(()) }
     }
 
     /// Whether a message of that size fits into a mailbox besides all reservations. A full mailbox rejects even an
@@ -180,14 +180,14 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Refused::NoMailbox`], or [`Refused::MailboxFull`].
-    pub fn check_room(&self, id: MailboxId, octets: u64) -> Result<(), Refused> {
-        let mailbox = self.state.mailbox(id).ok_or(Refused::NoMailbox(id))?;
+    /// [`StoreError::NoMailbox`], or [`StoreError::MailboxFull`].
+    pub fn check_room(&self, id: MailboxId, octets: u64) -> Result<(), StoreError> {
+        let mailbox = self.state.mailbox(id).ok_or(StoreError::NoMailbox(id))?;
         let quota = u128::from(mailbox.state().quota);
         let taken = u128::from(mailbox.used()) + self.reservations.of(id).0;
         let is_full = quota > 0 && (taken >= quota || taken + u128::from(octets) > quota);
         let has_all = mailbox.entries().len() >= self.settings.messages_max;
         let is_used_up = mailbox.state().uid_next == Uid::MAX;
-        if is_full || has_all || is_used_up { Err(Refused::MailboxFull(id)) } else { Ok(()) }
+        if is_full || has_all || is_used_up { Err(StoreError::MailboxFull(id)) } else { Ok(()) }
     }
 }

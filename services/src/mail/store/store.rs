@@ -9,7 +9,7 @@ use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 
 use super::batches::Phase;
-use super::change::{Change, Refused, Stored};
+use super::change::{Change, StoreError, Stored};
 use super::content::{Accept, Body, BodyName};
 use super::draft::{DraftId, Drafts, Ended, Part};
 use super::failure::{Aborting, refusal};
@@ -45,7 +45,7 @@ pub struct Store {
     pub(super) retry_at: Option<Instant>,
     pub(super) pending: VecDeque<(Ticket, Change)>,
     pub(super) pending_octets: usize,
-    pub(super) outcomes: VecDeque<(Ticket, Result<Stored, Refused>)>,
+    pub(super) outcomes: VecDeque<(Ticket, Result<Stored, StoreError>)>,
     drafts: Drafts,
     next_ticket: u64,
     pub(super) is_newer: bool,
@@ -104,15 +104,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Refused::Busy`], [`Refused::Newer`], or the disk is full or fails; other rejections come later.
-    pub fn submit(&mut self, mut change: Change) -> Result<Ticket, Refused> {
+    /// [`StoreError::Busy`], [`StoreError::Newer`], or the disk is full or fails; other rejections come later.
+    pub fn submit(&mut self, mut change: Change) -> Result<Ticket, StoreError> {
         if let Change::Accept(accept, _) = &mut change {
             accept.body = Body::Inline;
         }
         self.admit(change.grows())?;
         let octets = change.len();
         if self.pending.len() >= PENDING_MAX || self.pending_octets + octets > PENDING_OCTETS_MAX {
-            return Err(Refused::Busy);
+            return Err(StoreError::Busy);
         }
         let ticket = self.ticket();
         self.pending_octets += octets;
@@ -125,35 +125,35 @@ impl Store {
     /// # Errors
     ///
     /// Why it does not.
-    pub fn takes_messages(&self) -> Result<(), Refused> {
+    pub fn takes_messages(&self) -> Result<(), StoreError> {
         self.admit(true)
     }
 
     /// Why the store accepts no messages, or accepted none at the last try.
-    pub fn trouble(&self) -> Option<Refused> {
+    pub fn trouble(&self) -> Option<StoreError> {
         if self.is_newer {
-            Some(Refused::Newer)
+            Some(StoreError::Newer)
         } else if self.upkeep.is_full() {
-            Some(Refused::NoRoom)
+            Some(StoreError::NoRoom)
         } else {
             self.upkeep.trouble()
         }
     }
 
-    pub(super) fn admit(&self, grows: bool) -> Result<(), Refused> {
+    pub(super) fn admit(&self, grows: bool) -> Result<(), StoreError> {
         if self.is_newer {
-            return Err(Refused::Newer);
+            return Err(StoreError::Newer);
         }
         if let Some(why) = self.upkeep.trouble().filter(|_| self.retry_at.is_some()) {
             return Err(why);
         }
-        if grows && self.upkeep.is_full() { Err(Refused::NoRoom) } else { Ok(()) }
+        if grows && self.upkeep.is_full() { Err(StoreError::NoRoom) } else { Ok(()) }
     }
 
     /// Whether a message is accepted now, besides the pending changes.
-    fn admit_message(&self) -> Result<(), Refused> {
+    fn admit_message(&self) -> Result<(), StoreError> {
         self.admit(true)?;
-        if self.has_enough() { Err(Refused::Busy) } else { Ok(()) }
+        if self.has_enough() { Err(StoreError::Busy) } else { Ok(()) }
     }
 
     /// Whether no more messages are accepted before some changes are durable.
@@ -176,7 +176,7 @@ impl Store {
     /// # Errors
     ///
     /// The store accepts no messages, or there are [`DRAFTS_MAX`] drafts, or too much waits for the disk.
-    pub fn begin(&mut self) -> Result<DraftId, Refused> {
+    pub fn begin(&mut self) -> Result<DraftId, StoreError> {
         self.begin_from(None)
     }
 
@@ -187,10 +187,10 @@ impl Store {
     /// # Errors
     ///
     /// As [`Store::begin`].
-    pub fn begin_from(&mut self, stranger: Option<IpAddr>) -> Result<DraftId, Refused> {
+    pub fn begin_from(&mut self, stranger: Option<IpAddr>) -> Result<DraftId, StoreError> {
         self.admit_message()?;
         if self.drafts.all.len() >= DRAFTS_MAX {
-            return Err(Refused::Busy);
+            return Err(StoreError::Busy);
         }
         Ok(self.drafts.begin(stranger))
     }
@@ -205,8 +205,8 @@ impl Store {
     /// # Errors
     ///
     /// The draft cannot be stored, or does not exist.
-    pub(super) fn draft_part(&self, id: DraftId, offset: u64, len: usize) -> Result<Part, Refused> {
-        let draft = self.drafts.all.get(&id).filter(|draft| draft.is_open()).ok_or(Refused::NoDraft)?;
+    pub(super) fn draft_part(&self, id: DraftId, offset: u64, len: usize) -> Result<Part, StoreError> {
+        let draft = self.drafts.all.get(&id).filter(|draft| draft.is_open()).ok_or(StoreError::NoDraft)?;
         draft.failed().map_or_else(|| Ok(draft.part(offset, len)), |refused| Err(refused.clone()))
     }
 
@@ -216,17 +216,18 @@ impl Store {
     ///
     /// The message cannot be stored, or there is no such message. Or it is long, and there are as many of
     /// those as may be: [`LARGE_DRAFTS_MAX`](super::LARGE_DRAFTS_MAX), and fewer of strangers.
-    pub fn chunk(&mut self, id: DraftId, octets: &[u8]) -> Result<(), Refused> {
+    pub fn chunk(&mut self, id: DraftId, octets: &[u8]) -> Result<(), StoreError> {
         let stranger = self.drafts.all.get(&id).and_then(|draft| draft.stranger);
         let memory_is_short = self.drafts.is_memory_short(octets.len(), stranger);
         let has_all_files = self.drafts.has_all_files(stranger);
-        let draft = self.drafts.all.get_mut(&id).filter(|draft| draft.is_open()).ok_or(Refused::NoDraft)?;
+        let draft =
+            self.drafts.all.get_mut(&id).filter(|draft| draft.is_open()).ok_or(StoreError::NoDraft)?;
         if let Some(refused) = draft.failed() {
             return Err(refused.clone());
         }
         if has_all_files && draft.needs_file(octets.len(), memory_is_short) {
-            draft.fail(Refused::Busy);
-            return Err(Refused::Busy);
+            draft.fail(StoreError::Busy);
+            return Err(StoreError::Busy);
         }
         let rng = &mut self.rng;
         draft.push(octets, || BodyName(random_name(rng)), memory_is_short);
@@ -238,9 +239,9 @@ impl Store {
     /// # Errors
     ///
     /// There is no such draft. Or it is rejected, as too much waits for the disk or that fails, and aborted.
-    pub fn commit(&mut self, id: DraftId, accept: Accept) -> Result<Ticket, Refused> {
+    pub fn commit(&mut self, id: DraftId, accept: Accept) -> Result<Ticket, StoreError> {
         if !self.drafts.all.get(&id).is_some_and(super::draft::Draft::is_open) {
-            return Err(Refused::NoDraft);
+            return Err(StoreError::NoDraft);
         }
         if let Err(refused) = self.admit_message() {
             self.give_up(id);
@@ -279,7 +280,7 @@ impl Store {
     }
 
     /// The outcome of a change, once for each ticket.
-    pub fn poll_outcome(&mut self) -> Option<(Ticket, Result<Stored, Refused>)> {
+    pub fn poll_outcome(&mut self) -> Option<(Ticket, Result<Stored, StoreError>)> {
         self.outcomes.pop_front()
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-use super::change::Refused;
+use super::change::StoreError;
 use super::checkpoint::{Writer, expected_len};
 use super::compaction;
 use super::content::{BodyName, Content};
@@ -46,7 +46,7 @@ pub(super) struct Upkeep {
     reserve_due: Option<Instant>,
     reserve_pause: Pause,
     checkpoint_pause: Pause,
-    trouble: Option<Refused>,
+    trouble: Option<StoreError>,
     /// Octets of the log after the last checkpoint, and the limit for a new one.
     grown: u64,
     checkpoint_due: Option<Instant>,
@@ -143,7 +143,7 @@ impl Upkeep {
     }
 
     /// Why the disk failed the last time.
-    pub fn trouble(&self) -> Option<Refused> {
+    pub fn trouble(&self) -> Option<StoreError> {
         self.trouble.clone()
     }
 
@@ -169,14 +169,14 @@ impl Upkeep {
     }
 
     /// Handles the outcome of the batch with the needed records.
-    pub fn copies_done(&mut self, done: Result<(), &Refused>) {
+    pub fn copies_done(&mut self, done: Result<(), &StoreError>) {
         match self.doing.take() {
             Some(Doing::Copy(compaction)) if done.is_ok() => {
                 self.doing = Some(Doing::ReadSegment(compaction, u64::MAX));
                 self.is_busy = false;
             }
             Some(Doing::Copy(compaction)) => {
-                let has_room = done != Err(&Refused::NoRoom);
+                let has_room = done != Err(&StoreError::NoRoom);
                 let left = if has_room { &mut self.left_alone } else { &mut self.without_room };
                 left.insert(compaction.segment);
                 self.is_busy = false;
@@ -185,8 +185,8 @@ impl Upkeep {
         }
     }
 
-    pub fn disk_failed(&mut self, now: Instant, why: Refused) {
-        if why == Refused::NoRoom {
+    pub fn disk_failed(&mut self, now: Instant, why: StoreError) {
+        if why == StoreError::NoRoom {
             self.is_full = true;
             self.reserve_due.get_or_insert(now + RETRY_INTERVAL);
         }
@@ -194,7 +194,7 @@ impl Upkeep {
     }
 
     pub fn can_give_up_reserve(&self) -> bool {
-        self.has_reserve && self.is_full && self.trouble == Some(Refused::NoRoom)
+        self.has_reserve && self.is_full && self.trouble == Some(StoreError::NoRoom)
     }
 
     pub fn reserve_given_up(&mut self, now: Instant) {

@@ -11,7 +11,7 @@ use crate::mail::service::remote::{Delivered, Remote as ToOthers};
 use crate::mail::service::tests::lab::{self, Lab, simulate};
 use crate::mail::smtp::server::{Recipient, Sender};
 use crate::mail::smtp::{Rejection, Role};
-use crate::mail::store::{Attempt, Change, Expunge, RETRY_INTERVAL, Refused, Stored};
+use crate::mail::store::{Attempt, Change, Expunge, RETRY_INTERVAL, StoreError, Stored};
 
 const TEXT: &[u8] = b"Received: x\r\nMessage-ID: <m@pc1>\r\nSubject: x\r\n\r\nMessage-ID: <body@pc1>\r\n";
 
@@ -217,7 +217,7 @@ fn a_message_that_was_refused_in_the_end_is_none() {
             lab.disk.fail_to_sync(false);
         };
         let (refused, ()) = tokio::join!(store.change(Change::Accept(accept.clone(), TEXT.to_vec())), mends);
-        assert!(matches!(refused, Err(Refused::Disk(_))), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::Disk(_))), "{refused:?}");
         let other = b"Message-ID: <other@pc1>\r\n\r\n".to_vec();
         change(&lab, Change::Accept(accept, other)).await;
         assert_eq!(traced(&lab, "m@pc1"), Trace::default());

@@ -18,7 +18,7 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use super::lines::ToCrlf;
 use super::offline::OfflineStore;
 use crate::mail::store::{
-    Accept, Change, Delivery, DraftId, Flags, FolderId, Mailbox, MailboxId, Origin, Refused, Ticket, Uid,
+    Accept, Change, Delivery, DraftId, Flags, FolderId, Mailbox, MailboxId, Origin, StoreError, Ticket, Uid,
     Unreadable, each_body_part,
 };
 
@@ -93,7 +93,7 @@ pub struct Sums {
 #[derive(Debug)]
 pub enum ImportError {
     /// The store has rejected a change.
-    Refused(Refused),
+    Refused(StoreError),
     /// The source cannot be read.
     Io(io::Error),
 }
@@ -109,8 +109,8 @@ impl fmt::Display for ImportError {
 
 impl std::error::Error for ImportError {}
 
-impl From<Refused> for ImportError {
-    fn from(refused: Refused) -> Self {
+impl From<StoreError> for ImportError {
+    fn from(refused: StoreError) -> Self {
         Self::Refused(refused)
     }
 }
@@ -138,7 +138,7 @@ impl<'a> Importer<'a> {
         let (there, change) = store.state().provision(name, quota, time);
         let made = change.map(|change| store.change(change)).transpose()?;
         let made = made.and_then(|stored| stored.mailbox);
-        let mailbox = there.or(made).ok_or(Refused::NameTaken)?;
+        let mailbox = there.or(made).ok_or(StoreError::NameTaken)?;
         let mut known: BTreeMap<_, Vec<Known>> = BTreeMap::new();
         for entry in store.state().mailbox(mailbox).into_iter().flat_map(Mailbox::entries) {
             known.entry((entry.folder, entry.size)).or_default().push(Known::Unread(entry.uid));
@@ -286,14 +286,14 @@ impl<'a> Importer<'a> {
     /// An error of the store.
     pub fn folder(&mut self, name: Option<&str>) -> Result<FolderId, ImportError> {
         let Some(name) = name else { return Ok(FolderId(0)) };
-        let mailbox = self.store.state().mailbox(self.mailbox).ok_or(Refused::NoMailbox(self.mailbox))?;
+        let mailbox = self.store.state().mailbox(self.mailbox).ok_or(StoreError::NoMailbox(self.mailbox))?;
         let there = (0..).zip(&mailbox.state().folders).find(|(_, folder)| *folder == name);
         if let Some((id, _)) = there {
             return Ok(FolderId(id));
         }
         self.finish()?;
         let added = self.store.change(Change::AddFolder { id: self.mailbox, name: name.to_owned() })?;
-        Ok(added.folder.ok_or(Refused::NoMailbox(self.mailbox))?)
+        Ok(added.folder.ok_or(StoreError::NoMailbox(self.mailbox))?)
     }
 
     /// Whether the folder had a message of these octets that is no other's of the files.

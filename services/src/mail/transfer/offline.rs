@@ -7,7 +7,7 @@ use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 
 use crate::mail::store::{
-    Change, Entry, MailboxId, Message, Refused, Settings, State, Store, Stored, Ticket, Unreadable,
+    Change, Entry, MailboxId, Message, Settings, State, Store, StoreError, Stored, Ticket, Unreadable,
     read_message, recover,
 };
 use crate::store::Storage;
@@ -17,7 +17,7 @@ pub struct OfflineStore<'a> {
     pub(super) store: Store,
     pub(super) disk: &'a dyn Storage,
     now: Instant,
-    outcomes: BTreeMap<Ticket, Result<Stored, Refused>>,
+    outcomes: BTreeMap<Ticket, Result<Stored, StoreError>>,
     was_damaged: bool,
 }
 
@@ -67,7 +67,7 @@ impl<'a> OfflineStore<'a> {
     /// # Errors
     ///
     /// Why it is not made.
-    pub fn change(&mut self, change: Change) -> Result<Stored, Refused> {
+    pub fn change(&mut self, change: Change) -> Result<Stored, StoreError> {
         let ticket = self.store.submit(change)?;
         self.settle();
         self.outcome(ticket)
@@ -78,8 +78,8 @@ impl<'a> OfflineStore<'a> {
     /// # Errors
     ///
     /// Why it is not made.
-    pub(super) fn outcome(&mut self, ticket: Ticket) -> Result<Stored, Refused> {
-        let unknown = || Err(Refused::Disk("it does not take what was written before".to_owned()));
+    pub(super) fn outcome(&mut self, ticket: Ticket) -> Result<Stored, StoreError> {
+        let unknown = || Err(StoreError::Disk("it does not take what was written before".to_owned()));
         self.outcomes.remove(&ticket).unwrap_or_else(unknown)
     }
 

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::import::{ImportError, Importer, Meta, Sums};
 use super::mbox::FROM;
 use super::{Head, Parser, Sink, maildir};
-use crate::mail::store::Refused;
+use crate::mail::store::StoreError;
 
 /// Octets that are read at a time.
 const PART_OCTETS: usize = 64 << 10;
@@ -108,7 +108,7 @@ fn import_maildir(
             continue;
         };
         match importer.folder(Some(&folder)) {
-            Err(ImportError::Refused(refused @ Refused::TooMuch(_))) => {
+            Err(ImportError::Refused(refused @ StoreError::TooMuch(_))) => {
                 skipped.push(Skipped { file: path, why: refused.to_string() });
             }
             made => {

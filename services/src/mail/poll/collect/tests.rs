@@ -56,7 +56,7 @@ struct Poller {
     account: Account,
     office: Office,
     setbacks: Setbacks,
-    means: Means,
+    environment: Environment,
 }
 
 fn anna() -> Receives {
@@ -98,9 +98,9 @@ impl Poller {
             every: Duration::from_secs(300),
             leave_days: 0,
         };
-        let means = Means { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
+        let environment = Environment { clock, work: Rc::new(AtOnce), tls: Rc::new(NoTls) };
         let server = Rc::new(RefCell::new(Server { messages, ..Server::default() }));
-        Self { lab, server, account, office, setbacks: Setbacks::default(), means }
+        Self { lab, server, account, office, setbacks: Setbacks::default(), environment }
     }
 
     /// What came of a connection; what was done with each message is told by [`Poller::visit`].
@@ -115,7 +115,7 @@ impl Poller {
         let user = account.username.clone();
         let login = Credentials { user, password: Password("secret".to_owned()), nonce: [7; NONCE_OCTETS] };
         let visit = PollParameters { login, is_dry, has_to_end };
-        collect(&self.means, Box::new(near), account, office, &mut self.setbacks, visit).await
+        collect(&self.environment, Box::new(near), account, office, &mut self.setbacks, visit).await
     }
 
     /// The subjects of the messages in a mailbox.
@@ -370,7 +370,7 @@ fn a_disk_without_room_ends_the_connection_in_order() {
         // What the disk had at the start is known until then.
         tokio::time::sleep(ROOM_LOOKED_AT_EVERY).await;
         let collected = poller.poll().await;
-        assert_eq!(collected.trouble, Some(PollError::Store(Refused::NoRoom)));
+        assert_eq!(collected.trouble, Some(PollError::Store(StoreError::NoRoom)));
         assert_eq!(poller.server.borrow().commands.last().map(String::as_str), Some("QUIT"));
         assert_eq!((collected.fetched, poller.left()), (0, 2));
     });

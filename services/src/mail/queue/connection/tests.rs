@@ -61,25 +61,25 @@ fn message(lines: usize) -> Text {
     Text(text, u64::MAX, Cell::default())
 }
 
-fn means() -> Means {
+fn environment() -> Environment {
     let clock = Rc::new(Paused(tokio::time::Instant::now()));
-    Means { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
+    Environment { clock, work: Rc::new(AtOnce), tls: Rc::new(Handshake::default()) }
 }
 
 /// As [`send`], to the connection's end.
 async fn send_and_leave(
-    means: &Means,
+    environment: &Environment,
     stream: Box<dyn Stream>,
     client: Client,
     message: &dyn Source,
 ) -> Vec<Report> {
     let stops = watch::channel(false).1;
-    let (reports, farewell) = send(means, stops, stream, client, message, None).await;
-    farewell.say().await;
+    let (reports, quit) = send(environment, stops, stream, client, message, None).await;
+    quit.send().await;
     reports
 }
 
-fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Client {
+fn delivery(environment: &Environment, encryption: Encryption, recipients: &[&str]) -> Client {
     let recipient = |text: &&str| EnvelopeRecipient {
         address: Mailbox::parse(text).unwrap(),
         parameters: RcptParameters::default(),
@@ -95,7 +95,7 @@ fn delivery(means: &Means, encryption: Encryption, recipients: &[&str]) -> Clien
     };
     let settings =
         Settings { hostname: "mx.b.example".to_owned(), encryption, login: None, is_verified: false };
-    Client::new(means.clock.now(), settings, envelope)
+    Client::new(environment.clock.now(), settings, envelope)
 }
 
 /// A server that reads up to a line with this in it, and says this; then it is silent.
@@ -125,13 +125,17 @@ async fn send_to<T>(
     server: impl AsyncFnOnce(DuplexStream) -> T,
 ) -> (Report, T, Duration) {
     let (near, far) = duplex(room);
-    let means = means();
-    let begin = means.clock.now();
+    let environment = environment();
+    let begin = environment.clock.now();
     let sent = async {
-        let reports =
-            send_and_leave(&means, Box::new(near), delivery(&means, encryption, &["c@d.example"]), message)
-                .await;
-        (reports, means.clock.now().since(begin))
+        let reports = send_and_leave(
+            &environment,
+            Box::new(near),
+            delivery(&environment, encryption, &["c@d.example"]),
+            message,
+        )
+        .await;
+        (reports, environment.clock.now().since(begin))
     };
     let ((mut reports, took), served) = tokio::join!(sent, server(far));
     assert_eq!(reports.len(), 1);
@@ -152,9 +156,9 @@ fn rfc7435_3_a_server_that_proves_nothing_is_sent_the_message_under_tls() {
             let (from, to) = ("8.8.4.4:40000".parse().unwrap(), "203.0.113.10:25".parse().unwrap());
             let stream = lab.wire.dial(from, to).expect("it listens");
             let tls = Rc::new(TlsTo { tls: Rc::new(tls), name: name.to_owned(), has_to_prove });
-            let (means, message) = (Means { tls, ..means() }, message(50_000));
-            let delivery = delivery(&means, Encryption::Required, &["anna@office.example"]);
-            let reports = send_and_leave(&means, Box::new(stream), delivery, &message).await;
+            let (environment, message) = (Environment { tls, ..environment() }, message(50_000));
+            let delivery = delivery(&environment, Encryption::Required, &["anna@office.example"]);
+            let reports = send_and_leave(&environment, Box::new(stream), delivery, &message).await;
             assert_eq!(reports[0].outcome == Outcome::Delivered, is_delivered, "{name}: {reports:?}");
             let inbox = lab.inbox("anna").await;
             assert_eq!(inbox.len(), usize::from(is_delivered));
@@ -169,10 +173,10 @@ fn a_message_comes_to_another_office_as_it_was() {
         let lab = Lab::smtp().await;
         let (from, to) = ("8.8.4.4:40000".parse().unwrap(), "203.0.113.10:25".parse().unwrap());
         let stream = lab.wire.dial(from, to).expect("it listens");
-        let (means, message) = (means(), message(50_000));
+        let (environment, message) = (environment(), message(50_000));
         let recipients = ["anna@office.example", "nobody@office.example", "berta@office.example"];
-        let delivery = delivery(&means, Encryption::Opportunistic, &recipients);
-        let reports = send_and_leave(&means, Box::new(stream), delivery, &message).await;
+        let delivery = delivery(&environment, Encryption::Opportunistic, &recipients);
+        let reports = send_and_leave(&environment, Box::new(stream), delivery, &message).await;
         let outcomes: Vec<_> = reports.iter().map(|report| report.outcome).collect();
         assert_eq!(outcomes, [Outcome::Delivered, Outcome::Failed, Outcome::Delivered], "{reports:?}");
         assert_eq!(reports[1].status.to_string(), "5.1.1");
@@ -214,8 +218,8 @@ fn a_server_that_falls_silent_is_stuck_and_one_that_never_spoke_or_is_slow_is_no
             [(0, 0, false), (1, 0, true), (4, 0, true), (5, 0, true), (5, 300, false), (5, usize::MAX, true)]
         {
             let (near, mut far) = duplex(300);
-            let means = means();
-            let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
+            let environment = environment();
+            let delivery = delivery(&environment, Encryption::Never, &["c@d.example"]);
             let told = Cell::new(0);
             let stuck = || told.set(told.get() + 1);
             let server = async {
@@ -233,7 +237,7 @@ fn a_server_that_falls_silent_is_stuck_and_one_that_never_spoke_or_is_slow_is_no
                 }
             };
             let stops = watch::channel(false).1;
-            let sent = send(&means, stops, Box::new(near), delivery, &message, Some(&stuck));
+            let sent = send(&environment, stops, Box::new(near), delivery, &message, Some(&stuck));
             let ((reports, _), ()) = tokio::join!(sent, server);
             assert_eq!(reports[0].outcome == Outcome::Delivered, octets == 300, "{answered} {octets}");
             assert_eq!(told.get(), u32::from(is_stuck), "{answered} {octets}");
@@ -301,9 +305,9 @@ fn what_follows_a_handshake_goes_by_its_stream() {
         let (inner, mut under_tls) = duplex(1000);
         let (near, mut far) = duplex(1000);
         let tls = Rc::new(Handshake(RefCell::new(Some(Box::new(inner)))));
-        let means = Means { tls, ..means() };
+        let environment = Environment { tls, ..environment() };
         let message = message(3);
-        let delivery = delivery(&means, Encryption::Required, &["c@d.example"]);
+        let delivery = delivery(&environment, Encryption::Required, &["c@d.example"]);
         let server = async {
             let dialogue = [
                 ("", "220 x\r\n"),
@@ -314,7 +318,8 @@ fn what_follows_a_handshake_goes_by_its_stream() {
             serve(&mut under_tls, &ENVELOPE[1..]).await;
             serve(&mut under_tls, &[("\r\n.", "250 queued\r\n"), ("QUIT", "221 bye\r\n")]).await;
         };
-        let (reports, ()) = tokio::join!(send_and_leave(&means, Box::new(near), delivery, &message), server);
+        let (reports, ()) =
+            tokio::join!(send_and_leave(&environment, Box::new(near), delivery, &message), server);
         assert_eq!(reports[0].outcome, Outcome::Delivered);
     });
 }
@@ -323,15 +328,15 @@ fn what_follows_a_handshake_goes_by_its_stream() {
 fn what_became_of_a_message_is_known_before_quit_is_answered() {
     simulate(async {
         let (near, mut far) = duplex(1000);
-        let (means, message) = (means(), message(3));
-        let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
-        let begin = means.clock.now();
+        let (environment, message) = (environment(), message(3));
+        let delivery = delivery(&environment, Encryption::Never, &["c@d.example"]);
+        let begin = environment.clock.now();
         let sent = async {
-            let (reports, farewell) =
-                send(&means, watch::channel(false).1, Box::new(near), delivery, &message, None).await;
-            let known = means.clock.now();
-            farewell.say().await;
-            (reports, known.since(begin), means.clock.now().since(known))
+            let (reports, quit) =
+                send(&environment, watch::channel(false).1, Box::new(near), delivery, &message, None).await;
+            let known = environment.clock.now();
+            quit.send().await;
+            (reports, known.since(begin), environment.clock.now().since(known))
         };
         let server = async {
             serve(&mut far, ENVELOPE).await;
@@ -358,8 +363,9 @@ fn a_server_is_left_in_order_as_this_side_stops() {
         ] {
             let (near, mut far) = duplex(1000);
             let (stop, stops) = watch::channel(false);
-            let (means, message) = (means(), Text(b"A: b\r\n".to_vec(), u64::MAX, Cell::default()));
-            let delivery = delivery(&means, Encryption::Never, &["c@d.example"]);
+            let (environment, message) =
+                (environment(), Text(b"A: b\r\n".to_vec(), u64::MAX, Cell::default()));
+            let delivery = delivery(&environment, Encryption::Never, &["c@d.example"]);
             let server = async {
                 serve(&mut far, &ENVELOPE[..answered]).await;
                 sleep(Duration::from_secs(1)).await;
@@ -373,8 +379,9 @@ fn a_server_is_left_in_order_as_this_side_stops() {
                 String::from_utf8(heard).unwrap()
             };
             let sent = async {
-                let (reports, farewell) = send(&means, stops, Box::new(near), delivery, &message, None).await;
-                farewell.say().await;
+                let (reports, quit) =
+                    send(&environment, stops, Box::new(near), delivery, &message, None).await;
+                quit.send().await;
                 reports
             };
             let (reports, said) = tokio::join!(sent, server);

@@ -228,6 +228,6 @@ fn rfc5321_6_1_a_notice_without_room_is_made_another_time() {
         // What concerns an entry that is gone meanwhile is refused, which counts as stored.
         let entry = QueueId { message: 99, recipient: 0 };
         let gone = store.change(Change::Attempt(Attempt { entry, progress: Progress::default() })).await;
-        assert!(matches!(gone, Err(Refused::NoEntry(_))));
+        assert!(matches!(gone, Err(StoreError::NoEntry(_))));
     });
 }

@@ -394,8 +394,8 @@ fn a_disk_with_less_room_than_is_to_be_left_is_told_of() {
 fn a_message_with_too_many_recipients_can_come_again_with_fewer() {
     use crate::mail::service::backend::refusal;
     use crate::mail::smtp::Rejection;
-    use crate::mail::store::Refused;
-    let refused = refusal(&Refused::TooMuch("octets of a record"));
+    use crate::mail::store::StoreError;
+    let refused = refusal(&StoreError::TooMuch("octets of a record"));
     assert!(matches!(refused, Rejection::Policy { is_temporary: true, .. }), "{refused:?}");
 }
 

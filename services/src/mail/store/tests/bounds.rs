@@ -20,7 +20,7 @@ pub(super) fn settle(disk: &Memory, store: &mut Store) {
     }
 }
 
-fn make(disk: &Memory, store: &mut Store, change: Change) -> Result<Stored, Refused> {
+fn make(disk: &Memory, store: &mut Store, change: Change) -> Result<Stored, StoreError> {
     let ticket = store.submit(change)?;
     settle(disk, store);
     let (told, outcome) = store.poll_outcome().unwrap();
@@ -44,11 +44,11 @@ fn a_mailbox_has_a_name_a_quota_and_folders_and_none_has_its_number_again() {
     let mut store = open(&disk);
     let anna = mailbox(&disk, &mut store, "anna", 10);
     let again = Change::MakeMailbox { name: "anna".to_owned(), quota: 0, time: 7 };
-    assert_eq!(make(&disk, &mut store, again), Err(Refused::NameTaken));
+    assert_eq!(make(&disk, &mut store, again), Err(StoreError::NameTaken));
     let bert = mailbox(&disk, &mut store, "bert", 0);
     assert_eq!(
         make(&disk, &mut store, Change::Accept(to(&[bert, anna]), vec![b'x'; 11])),
-        Err(Refused::MailboxFull(anna))
+        Err(StoreError::MailboxFull(anna))
     );
     let stored = make(&disk, &mut store, Change::Accept(to(&[bert, anna]), vec![b'x'; 10])).unwrap();
     assert_eq!(stored.uids, [(bert, 1), (anna, 1)], "a refusal takes no numbers");
@@ -58,16 +58,16 @@ fn a_mailbox_has_a_name_a_quota_and_folders_and_none_has_its_number_again() {
         quota: 100,
         folders: folders.iter().map(|name| (*name).to_owned()).collect(),
     };
-    assert_eq!(make(&disk, &mut store, set("bert", &["INBOX"])), Err(Refused::NameTaken));
-    assert!(matches!(make(&disk, &mut store, set("anna", &[])), Err(Refused::TooMuch(_))));
+    assert_eq!(make(&disk, &mut store, set("bert", &["INBOX"])), Err(StoreError::NameTaken));
+    assert!(matches!(make(&disk, &mut store, set("anna", &[])), Err(StoreError::TooMuch(_))));
     make(&disk, &mut store, set("anne", &["INBOX", "Junk"])).unwrap();
     let mut junk = to(&[anna]);
     junk.deliveries[0].folder = FolderId(1);
     make(&disk, &mut store, Change::Accept(junk.clone(), b"junk".to_vec())).unwrap();
     junk.deliveries[0].folder = FolderId(2);
-    assert_eq!(make(&disk, &mut store, Change::Accept(junk, Vec::new())), Err(Refused::NoMailbox(anna)));
+    assert_eq!(make(&disk, &mut store, Change::Accept(junk, Vec::new())), Err(StoreError::NoMailbox(anna)));
     make(&disk, &mut store, Change::RemoveMailbox(anna)).unwrap();
-    assert_eq!(make(&disk, &mut store, Change::RemoveMailbox(anna)), Err(Refused::NoMailbox(anna)));
+    assert_eq!(make(&disk, &mut store, Change::RemoveMailbox(anna)), Err(StoreError::NoMailbox(anna)));
     for mut store in [store, open(&disk)] {
         settle(&disk, &mut store);
         assert!(store.state().mailbox_named("anna").is_none() && store.state().mailbox(anna).is_none());
@@ -93,14 +93,14 @@ fn a_message_has_so_many_recipients_and_so_long_a_text() {
     make(&disk, &mut store, Change::Accept(remotes(RECIPIENTS_MAX, 9), Vec::new())).unwrap();
     for accept in [remotes(RECIPIENTS_MAX + 1, 9), remotes(500, 3000), to(&[anna, anna])] {
         let refused = make(&disk, &mut store, Change::Accept(accept, Vec::new()));
-        assert!(matches!(refused, Err(Refused::TooMuch(_))), "{refused:?}");
+        assert!(matches!(refused, Err(StoreError::TooMuch(_))), "{refused:?}");
     }
     let long = vec![0; record::BODY_OCTETS_MAX + 1];
     let refused = make(&disk, &mut store, Change::Accept(to(&[anna]), long));
-    assert!(matches!(refused, Err(Refused::TooMuch(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::TooMuch(_))), "{refused:?}");
     let uids = vec![1; UIDS_MAX + 1];
     let refused = make(&disk, &mut store, Change::Expunge(Expunge { mailbox: anna, uids }));
-    assert!(matches!(refused, Err(Refused::TooMuch(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::TooMuch(_))), "{refused:?}");
     assert_eq!(store.state().queue().count(), RECIPIENTS_MAX);
 }
 
@@ -124,12 +124,12 @@ fn folders_that_two_add_at_once_are_both_there() {
         quota: 0,
         folders: ["INBOX", "Sent", "Sent"].map(str::to_owned).to_vec(),
     };
-    assert_eq!(make(&disk, &mut store, twice), Err(Refused::FolderTwice));
+    assert_eq!(make(&disk, &mut store, twice), Err(StoreError::FolderTwice));
     for number in 3..FOLDERS_MAX {
         make(&disk, &mut store, Change::AddFolder { id: anna, name: number.to_string() }).unwrap();
     }
     let more = Change::AddFolder { id: anna, name: "more".to_owned() };
-    assert!(matches!(make(&disk, &mut store, more), Err(Refused::TooMuch(_))));
+    assert!(matches!(make(&disk, &mut store, more), Err(StoreError::TooMuch(_))));
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn a_message_for_nobody_is_refused() {
     let disk = Memory::new();
     let mut store = open(&disk);
     let refused = make(&disk, &mut store, Change::Accept(to(&[]), b"octets".to_vec()));
-    assert_eq!(refused, Err(Refused::NoRecipient));
+    assert_eq!(refused, Err(StoreError::NoRecipient));
     let draft = store.begin().unwrap();
     store.chunk(draft, &vec![b'x'; record::BODY_OCTETS_MAX + 1]).unwrap();
     store.commit(draft, to(&[])).unwrap();
     settle(&disk, &mut store);
-    assert_eq!(store.poll_outcome().map(|(_, outcome)| outcome), Some(Err(Refused::NoRecipient)));
+    assert_eq!(store.poll_outcome().map(|(_, outcome)| outcome), Some(Err(StoreError::NoRecipient)));
     assert_eq!(disk.list("mail/bodies").unwrap(), [""; 0]);
 }
 
@@ -155,21 +155,21 @@ fn what_waits_is_bounded() {
     for _ in 0..PENDING_MAX {
         store.submit(Change::Note("a note".to_owned())).unwrap();
     }
-    assert_eq!(store.submit(Change::Note(String::new())), Err(Refused::Busy));
-    assert_eq!(store.begin(), Err(Refused::Busy));
-    assert_eq!(store.commit(message, to(&[anna])), Err(Refused::Busy));
-    assert_eq!(store.commit(message, to(&[anna])), Err(Refused::NoDraft), "it is given up");
+    assert_eq!(store.submit(Change::Note(String::new())), Err(StoreError::Busy));
+    assert_eq!(store.begin(), Err(StoreError::Busy));
+    assert_eq!(store.commit(message, to(&[anna])), Err(StoreError::Busy));
+    assert_eq!(store.commit(message, to(&[anna])), Err(StoreError::NoDraft), "it is given up");
     settle(&disk, &mut store);
     let told = std::iter::from_fn(|| store.poll_outcome()).filter(|(_, outcome)| outcome.is_ok()).count();
     assert_eq!(told, PENDING_MAX);
     let drafts: Vec<_> = (0..DRAFTS_MAX).map(|_| store.begin().unwrap()).collect();
-    assert_eq!(store.begin(), Err(Refused::Busy));
+    assert_eq!(store.begin(), Err(StoreError::Busy));
     store.give_up(drafts[0]);
-    assert_eq!(store.chunk(drafts[0], b"x"), Err(Refused::NoDraft));
+    assert_eq!(store.chunk(drafts[0], b"x"), Err(StoreError::NoDraft));
     let draft = store.begin().unwrap();
     store.chunk(draft, b"one").unwrap();
     let ticket = store.commit(draft, to(&[anna])).unwrap();
-    assert_eq!(store.commit(draft, to(&[anna])), Err(Refused::NoDraft));
+    assert_eq!(store.commit(draft, to(&[anna])), Err(StoreError::NoDraft));
     settle(&disk, &mut store);
     assert_eq!(store.poll_outcome().map(|(told, _)| told), Some(ticket));
 }
@@ -220,9 +220,9 @@ fn the_octets_of_what_waits_are_bounded() {
             Err(refused) => break refused,
         }
     };
-    assert_eq!((refused, taken), (Refused::Busy, PENDING_OCTETS_MAX / record::BODY_OCTETS_MAX));
+    assert_eq!((refused, taken), (StoreError::Busy, PENDING_OCTETS_MAX / record::BODY_OCTETS_MAX));
     let note = Change::Note("n".repeat(record::TEXT_OCTETS_MAX));
-    assert_eq!(store.submit(note), Err(Refused::Busy));
+    assert_eq!(store.submit(note), Err(StoreError::Busy));
     settle(&disk, &mut store);
     assert!(store.begin().is_ok());
 }
@@ -260,8 +260,8 @@ fn what_a_newer_program_wrote_is_read_and_left_alone() {
     let mut store = Store::new(Settings::default(), recovered, StdRng::seed_from_u64(1));
     settle(&disk, &mut store);
     assert_eq!(store.state().mailbox(anna).unwrap().entries().len(), 1);
-    assert_eq!(store.submit(Change::Note(String::new())), Err(Refused::Newer));
-    assert_eq!(store.begin(), Err(Refused::Newer));
+    assert_eq!(store.submit(Change::Note(String::new())), Err(StoreError::Newer));
+    assert_eq!(store.begin(), Err(StoreError::Newer));
     assert_eq!((disk.read(&file).unwrap(), disk.list("mail/segments").unwrap().len()), (content, 1));
 }
 
@@ -309,20 +309,20 @@ fn room_in_a_mailbox_is_promised_once() {
     let mut store = open(&disk);
     let anna = mailbox(&disk, &mut store, "anna", 100);
     let first = store.reserve(anna, 60).unwrap();
-    assert_eq!(store.reserve(anna, 41), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.reserve(anna, 41), Err(StoreError::MailboxFull(anna)));
     let second = store.reserve(anna, 0).unwrap();
-    assert_eq!(store.grow(second, 41), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.grow(second, 41), Err(StoreError::MailboxFull(anna)));
     store.grow(second, 40).unwrap();
-    assert_eq!(store.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it is full now");
+    assert_eq!(store.reserve(anna, 0), Err(StoreError::MailboxFull(anna)), "it is full now");
     store.release(first);
     store.release(first);
     store.grow(second, 100).unwrap();
     store.release(second);
-    assert_eq!(store.grow(second, 1), Err(Refused::NoDraft));
-    assert_eq!(store.reserve(MailboxId(99), 1), Err(Refused::NoMailbox(MailboxId(99))));
+    assert_eq!(store.grow(second, 1), Err(StoreError::NoDraft));
+    assert_eq!(store.reserve(MailboxId(99), 1), Err(StoreError::NoMailbox(MailboxId(99))));
     let bert = mailbox(&disk, &mut store, "bert", 0);
     let all: Vec<_> = (0..RESERVATIONS_MAX).map(|_| store.reserve(bert, u64::MAX).unwrap()).collect();
-    assert_eq!(store.reserve(bert, 1), Err(Refused::Busy));
+    assert_eq!(store.reserve(bert, 1), Err(StoreError::Busy));
     all.into_iter().for_each(|reservation| store.release(reservation));
     let quota = Change::SetMailbox {
         id: bert,
@@ -368,8 +368,8 @@ fn of_long_messages_so_many_are_on_their_way_in_as_may_have_files_open() {
         store.chunk(*draft, &[b'x'; 11]).unwrap();
     }
     let long = store.begin().unwrap();
-    assert_eq!(store.chunk(long, &[b'x'; 11]), Err(Refused::Busy));
-    assert_eq!(store.chunk(long, b"x"), Err(Refused::Busy), "a part of it is missing");
+    assert_eq!(store.chunk(long, &[b'x'; 11]), Err(StoreError::Busy));
+    assert_eq!(store.chunk(long, b"x"), Err(StoreError::Busy), "a part of it is missing");
     store.give_up(long);
     let short = store.begin().unwrap();
     store.chunk(short, b"short").unwrap();
@@ -391,20 +391,20 @@ fn a_mailbox_the_queue_and_what_was_fetched_are_bounded() {
         assert_eq!(stored.uids, [(anna, uid)]);
     }
     let both = Change::Accept(to(&[bert, anna]), Vec::new());
-    assert_eq!(make(&disk, &mut store, both.clone()), Err(Refused::MailboxFull(anna)));
+    assert_eq!(make(&disk, &mut store, both.clone()), Err(StoreError::MailboxFull(anna)));
     let expunge = Expunge { mailbox: anna, uids: vec![2] };
     make(&disk, &mut store, Change::Expunge(expunge)).unwrap();
     make(&disk, &mut store, both).unwrap();
     let remotes =
         |count| Change::Accept(Accept { remotes: vec![Remote::default(); count], ..to(&[bert]) }, Vec::new());
     make(&disk, &mut store, remotes(2)).unwrap();
-    assert_eq!(make(&disk, &mut store, remotes(2)), Err(Refused::Busy));
+    assert_eq!(make(&disk, &mut store, remotes(2)), Err(StoreError::Busy));
     let first = make(&disk, &mut store, remotes(1)).unwrap().sequence.unwrap();
     // A notice takes the place of the entry that it ends.
     let ends = vec![QueueId { message: first, recipient: 0 }];
     let notice = Accept { remotes: vec![Remote::default()], ends, ..Accept::default() };
     make(&disk, &mut store, Change::Accept(notice.clone(), Vec::new())).unwrap();
-    assert_eq!(make(&disk, &mut store, Change::Accept(notice, Vec::new())), Err(Refused::Busy), "once");
+    assert_eq!(make(&disk, &mut store, Change::Accept(notice, Vec::new())), Err(StoreError::Busy), "once");
     let seen = |uidls: &[&str]| Uidls {
         account: "a".to_owned(),
         uidls: uidls.iter().map(|uidl| (*uidl).to_owned()).collect(),
@@ -413,7 +413,7 @@ fn a_mailbox_the_queue_and_what_was_fetched_are_bounded() {
     let polled = Origin::Polled { account: "a".to_owned(), uidl: "4".to_owned() };
     let polled = Change::Accept(Accept { origin: polled, ..to(&[anna]) }, Vec::new());
     for change in [polled, Change::Seen(seen(&["4"]))] {
-        assert!(matches!(make(&disk, &mut store, change), Err(Refused::TooMuch(_))));
+        assert!(matches!(make(&disk, &mut store, change), Err(StoreError::TooMuch(_))));
     }
     make(&disk, &mut store, Change::Forget(seen(&["1"]))).unwrap();
     make(&disk, &mut store, Change::Seen(seen(&["4"]))).unwrap();
@@ -436,14 +436,14 @@ fn strangers_leave_files_memory_and_room_to_the_office_and_to_each_other() {
             begin(&mut store, source(number), &long).unwrap();
         }
         if number == 0 {
-            assert_eq!(begin(&mut store, source(0), &long), Err(Refused::Busy), "its share is used");
+            assert_eq!(begin(&mut store, source(0), &long), Err(StoreError::Busy), "its share is used");
         }
     }
-    assert_eq!(begin(&mut store, source(99), &long), Err(Refused::Busy));
+    assert_eq!(begin(&mut store, source(99), &long), Err(StoreError::Busy));
     for _ in 0..LARGE_DRAFTS_MAX / 4 {
         begin(&mut store, None, &long).unwrap();
     }
-    assert_eq!(begin(&mut store, None, &long), Err(Refused::Busy));
+    assert_eq!(begin(&mut store, None, &long), Err(StoreError::Busy));
     let short = vec![0; record::BODY_OCTETS_MAX];
     let strange = DRAFTS_MEMORY_MAX / short.len() / 4 * 3;
     let taken = (0..=strange).take_while(|_| begin(&mut store, source(99), &short).is_ok()).count();
@@ -452,19 +452,19 @@ fn strangers_leave_files_memory_and_room_to_the_office_and_to_each_other() {
 
     let anna = mailbox(&disk, &mut store, "anna", 1000);
     let alone = store.reserve_for(anna, 700, true).unwrap();
-    assert_eq!(store.reserve_for(anna, 1, true), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.reserve_for(anna, 1, true), Err(StoreError::MailboxFull(anna)));
     store.reserve(anna, 10).unwrap();
     store.grow(alone, 800).unwrap();
     store.release(alone);
     let first = store.reserve_for(anna, 1, true).unwrap();
     let second = store.reserve_for(anna, 501, true).unwrap();
-    assert_eq!(store.grow(first, 2), Err(Refused::MailboxFull(anna)));
-    assert_eq!(store.reserve_for(anna, 1, true), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.grow(first, 2), Err(StoreError::MailboxFull(anna)));
+    assert_eq!(store.reserve_for(anna, 1, true), Err(StoreError::MailboxFull(anna)));
     store.grow(second, 600).unwrap();
     store.reserve(anna, 300).unwrap();
     store.release(second);
     store.grow(first, 690).unwrap();
-    assert_eq!(store.grow(first, 691), Err(Refused::MailboxFull(anna)), "the mailbox is full");
+    assert_eq!(store.grow(first, 691), Err(StoreError::MailboxFull(anna)), "the mailbox is full");
 }
 
 #[test]
@@ -474,11 +474,11 @@ fn strangers_leave_reservations_to_the_office() {
     let anna = mailbox(&disk, &mut store, "anna", 0);
     let mut strange: Vec<_> =
         (0..STRANGERS_RESERVATIONS_MAX).map(|_| store.reserve_for(anna, 1, true).unwrap()).collect();
-    assert_eq!(store.reserve_for(anna, 1, true), Err(Refused::Busy));
+    assert_eq!(store.reserve_for(anna, 1, true), Err(StoreError::Busy));
     for _ in STRANGERS_RESERVATIONS_MAX..RESERVATIONS_MAX {
         store.reserve(anna, 1).unwrap();
     }
-    assert_eq!(store.reserve(anna, 1), Err(Refused::Busy));
+    assert_eq!(store.reserve(anna, 1), Err(StoreError::Busy));
     strange.drain(..2).for_each(|reservation| store.release(reservation));
     store.reserve_for(anna, 1, true).unwrap();
     store.reserve(anna, 1).unwrap();
@@ -494,11 +494,11 @@ fn a_mailbox_that_may_hold_no_further_message_has_no_room_before_one_comes() {
         assert_eq!(store.check_room(anna, 1), Ok(()));
         make(&disk, &mut store, Change::Accept(to(&[anna]), Vec::new())).unwrap();
     }
-    assert_eq!(store.check_room(anna, 0), Err(Refused::MailboxFull(anna)));
-    assert_eq!(store.reserve(anna, 0), Err(Refused::MailboxFull(anna)));
+    assert_eq!(store.check_room(anna, 0), Err(StoreError::MailboxFull(anna)));
+    assert_eq!(store.reserve(anna, 0), Err(StoreError::MailboxFull(anna)));
     let bert = mailbox(&disk, &mut store, "bert", 0);
     store.state.mailboxes.get_mut(&bert).unwrap().state.uid_next = Uid::MAX;
-    assert_eq!(store.check_room(bert, 1), Err(Refused::MailboxFull(bert)));
+    assert_eq!(store.check_room(bert, 1), Err(StoreError::MailboxFull(bert)));
     let refused = make(&disk, &mut store, Change::Accept(to(&[bert]), Vec::new()));
-    assert_eq!(refused, Err(Refused::MailboxFull(bert)));
+    assert_eq!(refused, Err(StoreError::MailboxFull(bert)));
 }

@@ -109,9 +109,9 @@ async fn a_message_that_is_given_up_leaves_no_file_and_no_reservation() {
         incoming.chunk(&[b'x'; 500]).await.unwrap();
         assert!(disk.names().iter().any(|name| name.starts_with("mail/bodies")));
         let refused = incoming.chunk(&[b'x'; 101]).await;
-        assert_eq!(refused, Err(Refused::MailboxFull(anna)), "it is longer than announced");
+        assert_eq!(refused, Err(StoreError::MailboxFull(anna)), "it is longer than announced");
         let mut other = store.begin(101).unwrap();
-        assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)));
+        assert_eq!(other.reserve(anna, 0), Err(StoreError::MailboxFull(anna)));
         drop(incoming);
         other.reserve(anna, 0).unwrap();
         other.chunk(b"octets").await.unwrap();
@@ -132,10 +132,10 @@ async fn room_is_reserved_for_a_deliverys_own_header_lines() {
         let prefix = b"To: anna\r\n";
         let mut incoming = store.begin(91).unwrap();
         let refused = incoming.reserve(anna, prefix.len() as u64);
-        assert_eq!(refused, Err(Refused::MailboxFull(anna)), "and not once all of it has come");
+        assert_eq!(refused, Err(StoreError::MailboxFull(anna)), "and not once all of it has come");
         let mut incoming = store.begin(0).unwrap();
         incoming.reserve(anna, prefix.len() as u64).unwrap();
-        assert_eq!(incoming.chunk(&[b'x'; 91]).await, Err(Refused::MailboxFull(anna)));
+        assert_eq!(incoming.chunk(&[b'x'; 91]).await, Err(StoreError::MailboxFull(anna)));
         drop(incoming);
         let mut incoming = store.begin(90).unwrap();
         incoming.reserve(anna, prefix.len() as u64).unwrap();
@@ -155,8 +155,8 @@ async fn who_waits_is_told_that_the_disk_fails() {
         let anna = mailbox(&store, 0).await;
         disk.set_room(Some(10));
         let refused = store.change(Change::Accept(to(anna), vec![b'x'; 30])).await;
-        assert_eq!(refused, Err(Refused::NoRoom));
-        assert!(matches!(store.begin(0), Err(Refused::NoRoom)));
+        assert_eq!(refused, Err(StoreError::NoRoom));
+        assert!(matches!(store.begin(0), Err(StoreError::NoRoom)));
         assert_eq!(store.look(|state| state.mailbox(anna).unwrap().entries().len()), 0);
     })
     .await;
@@ -170,14 +170,14 @@ async fn what_waits_behind_refused_mailboxes_has_its_turn_at_once() {
         let make = || mailbox_named(&store, "anna");
         let note = store.change(Change::Note("behind".to_owned()));
         let (first, second, third, note) = tokio::join!(make(), make(), make(), note);
-        let taken = || Err(Refused::NameTaken);
+        let taken = || Err(StoreError::NameTaken);
         assert!(first.is_ok() && second == taken() && third == taken() && note.is_ok());
         assert_eq!(began.elapsed(), std::time::Duration::ZERO);
     })
     .await;
 }
 
-async fn mailbox_named(store: &MailStore, name: &str) -> Result<Stored, Refused> {
+async fn mailbox_named(store: &MailStore, name: &str) -> Result<Stored, StoreError> {
     store.change(Change::MakeMailbox { name: name.to_owned(), quota: 0, time: 7 }).await
 }
 
@@ -194,10 +194,10 @@ async fn a_message_whose_outcome_nobody_waits_for_keeps_its_room_until_it_is_kno
         };
         first_of(commit, async {}).await;
         let mut other = store.begin(51).unwrap();
-        assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it may be kept yet");
+        assert_eq!(other.reserve(anna, 0), Err(StoreError::MailboxFull(anna)), "it may be kept yet");
         store.change(Change::Note("behind".to_owned())).await.unwrap();
         assert_eq!(store.look(|state| state.mailbox(anna).unwrap().used()), 100);
-        assert_eq!(other.reserve(anna, 0), Err(Refused::MailboxFull(anna)), "it is kept");
+        assert_eq!(other.reserve(anna, 0), Err(StoreError::MailboxFull(anna)), "it is kept");
         store.begin(50).unwrap().reserve(anna, 0).unwrap();
     })
     .await;
@@ -212,10 +212,10 @@ async fn a_message_that_comes_as_a_whole_takes_no_room_that_another_has_reserved
         incoming.reserve(anna, 10).unwrap();
         incoming.chunk(&[b'x'; 90]).await.unwrap();
         let notice = |len: usize| store.change(Change::Accept(to(anna), vec![b'n'; len]));
-        assert_eq!(notice(51).await, Err(Refused::MailboxFull(anna)), "100 octets are reserved");
+        assert_eq!(notice(51).await, Err(StoreError::MailboxFull(anna)), "100 octets are reserved");
         let (first, second) = tokio::join!(notice(30), notice(30));
         assert!(first.is_ok());
-        assert_eq!(second, Err(Refused::MailboxFull(anna)), "the first one's room is not there twice");
+        assert_eq!(second, Err(StoreError::MailboxFull(anna)), "the first one's room is not there twice");
         notice(20).await.unwrap();
         incoming.commit(to(anna)).await.unwrap();
         assert_eq!(store.look(|state| state.mailbox(anna).unwrap().used()), 140);
@@ -260,7 +260,7 @@ async fn several_changes_are_one_batch_and_what_came_of_each_is_told() {
     assert_eq!(disk.syncs(), syncs + 1);
     let uid = |at: usize| outcomes[at].as_ref().unwrap().uids.clone();
     assert_eq!((uid(0), uid(2), uid(3)), (vec![(anna, 1)], vec![(anna, 2)], Vec::new()));
-    assert_eq!(outcomes[1], Err(Refused::NoMailbox(MailboxId(99))));
+    assert_eq!(outcomes[1], Err(StoreError::NoMailbox(MailboxId(99))));
     disk.fail_to_sync(true);
     let failing = async {
         let outcomes = store.change_all([accept(b"c"), accept(b"d")]);

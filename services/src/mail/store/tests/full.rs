@@ -2,7 +2,7 @@
 
 use super::disk::Loss;
 use super::office::{Office, Op};
-use crate::mail::store::{Change, Expunge, Refused};
+use crate::mail::store::{Change, Expunge, StoreError};
 use crate::store::Storage;
 
 #[test]
@@ -18,7 +18,7 @@ fn a_start_on_a_disk_that_is_full_is_ready() {
     office.settle();
     assert!(office.store.is_ready());
     office.check();
-    assert_eq!(office.store.takes_messages(), Err(Refused::NoRoom));
+    assert_eq!(office.store.takes_messages(), Err(StoreError::NoRoom));
     office.crashed(Loss::All).check();
     for op in [Op::Room(None), Op::Wait, Op::Settle, LARGE, Op::Settle] {
         office.act(op);
@@ -38,7 +38,7 @@ fn deletions_make_room_on_a_full_disk() {
     for op in [Op::Room(Some(0)), SMALL, Op::Settle] {
         office.act(op);
     }
-    assert_eq!(office.store.takes_messages(), Err(Refused::NoRoom));
+    assert_eq!(office.store.takes_messages(), Err(StoreError::NoRoom));
     let state = office.store.state();
     let all = state.mailboxes().map(|mailbox| Expunge {
         mailbox: mailbox.state().id,
@@ -113,7 +113,7 @@ fn a_full_disk_is_not_filled_again_and_again() {
         }
         let appended = office.disk.appended() - before;
         assert!(appended <= if is_room_known { 0 } else { 30_000 }, "{appended} octets in an hour");
-        assert_eq!(office.store.takes_messages(), Err(Refused::NoRoom));
+        assert_eq!(office.store.takes_messages(), Err(StoreError::NoRoom));
         for op in [Op::Room(None)].into_iter().chain([Op::Wait, Op::Settle].repeat(400)) {
             office.act(op);
         }

@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use super::disk::{FakeDisk, Loss};
 use crate::mail::store::{
     Accept, Answer, Attempt, BodyOctets, Change, Delivery, Done, Expunge, Flags, INBOX, Lane, Mailbox,
-    MailboxId, Origin, Progress, QueueId, Recovered, Refused, Remote, SetFlags, Settings, Store, Stored,
+    MailboxId, Origin, Progress, QueueId, Recovered, Remote, SetFlags, Settings, Store, StoreError, Stored,
     Ticket, Uid, Uidls, read_body_part, read_message, recover, recover_all,
 };
 
@@ -330,7 +330,7 @@ impl Office {
         self.asked(ticket, asked);
     }
 
-    fn asked(&mut self, ticket: Result<Ticket, Refused>, asked: Asked) {
+    fn asked(&mut self, ticket: Result<Ticket, StoreError>, asked: Asked) {
         match ticket {
             Ok(ticket) => _ = self.tickets.insert(ticket, asked),
             Err(refused) => self.told(asked, Err(refused)),
@@ -371,7 +371,7 @@ impl Office {
         panic!("there is no end to it");
     }
 
-    fn told(&mut self, asked: Asked, outcome: Result<Stored, Refused>) {
+    fn told(&mut self, asked: Asked, outcome: Result<Stored, StoreError>) {
         let is_done = outcome.is_ok();
         self.model.refused += usize::from(!is_done);
         let fate = if is_done { Fate::Yes } else { Fate::No };

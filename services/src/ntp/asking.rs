@@ -1,7 +1,7 @@
-//! The time [`Client`](super::client::Client) on sockets: it finds the addresses of the sources, and asks these.
+//! The time [`Client`](super::client::Client) on sockets: it resolves the sources' names, and sends requests to them.
 //!
-//! Each request has a socket of its own on a random port (RFC 9109), which is closed when the answer has come, or after
-//! [`PATIENCE`]. While somebody keeps the kernel's clock nobody is asked.
+//! Each request has a socket of its own on a random port (RFC 9109, section 4), which is open until the answer or for
+//! [`PATIENCE`]. The client sends no requests while a daemon disciplines the kernel's clock.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -29,27 +29,28 @@ use crate::net::{Net, UdpSocket};
 use crate::task::Task;
 use crate::wait::first_of;
 
-/// How long an answer is waited for. One that comes later is of no use: half of its way is the most that a time may be wrong.
+/// The timeout of an answer. A later one is of little use: the error of its time is half of its delay or more.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often it is looked at whether somebody keeps the kernel's clock.
+/// The interval at which the client checks whether a daemon disciplines the kernel's clock.
 const LOOK: Duration = Duration::from_secs(16);
 
-/// How long the addresses of names hold while a majority of the most sources is reachable, and otherwise.
+/// How long the client uses resolved addresses: while more than half of [`SOURCES_MAX`] sources are reachable, and
+/// otherwise.
 const NAMES_HOLD: Duration = Duration::from_secs(3_600);
 const NAMES_HOLD_FEW: Duration = Duration::from_secs(300);
-/// When names that have no address are looked up again.
+/// The interval at which the client resolves names without an address again.
 const NAMES_AGAIN: Duration = Duration::from_secs(16);
 
-/// No answer is longer that is looked at.
+/// The longest answer that the client reads.
 const DATAGRAM_OCTETS_MAX: usize = 1_024;
 
-/// A source as a configuration has it.
+/// A source of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// One server.
     Address(Ipv4Addr),
-    /// All servers that the name has addresses of.
+    /// All servers at the addresses of a name.
     Name(String),
 }
 
@@ -62,24 +63,24 @@ impl fmt::Display for Source {
     }
 }
 
-/// Asks sources for the time.
+/// The time client's task.
 pub struct Asking<N: Net> {
     /// The network.
     pub net: N,
-    /// Where the client is.
+    /// The own time, with the client.
     pub own_time: Rc<OwnTime>,
     /// The sources.
     pub sources: Vec<Source>,
-    /// Knows the addresses of names.
+    /// Resolves names.
     pub resolver: Resolver,
-    /// The gateway's own addresses; when they change, the line is there again.
+    /// The gateway's own addresses; when they change, the WAN may be up again.
     pub addresses: Subscription,
-    /// Must not be guessable.
+    /// The source of random timestamps, which must not be predictable.
     pub rng: StdRng,
 }
 
 impl<N: Net> Asking<N> {
-    /// Asks until it is dropped.
+    /// Runs until it is dropped.
     pub async fn run(self) {
         let Self { net, own_time, sources, resolver, addresses, rng } = self;
         let changed = Notify::new();
@@ -89,7 +90,7 @@ impl<N: Net> Asking<N> {
     }
 }
 
-/// Tells the client the sources' addresses, and when to ask them anew.
+/// Resolves the sources for the client, and has it ask anew after a change of addresses.
 async fn find(
     own_time: &OwnTime,
     sources: &[Source],
@@ -103,7 +104,7 @@ async fn find(
         let now = own_time.now();
         let reachable = {
             let mut client = own_time.client_mut();
-            // A name may have other addresses each time. What answers is kept.
+            // A name may have other addresses each time. Reachable sources stay.
             let reachable: Vec<_> = client.reachable().collect();
             let all: Vec<_> = reachable.iter().copied().chain(found.iter().copied()).collect();
             client.set_sources(now, &all);
@@ -133,7 +134,7 @@ async fn find(
     }
 }
 
-/// The addresses of the sources in their order, and whether names are among these.
+/// The addresses of the sources in their order, and whether there are names among the sources.
 async fn resolve(sources: &[Source], resolver: &Resolver) -> (Vec<IpAddr>, bool) {
     let (mut found, mut has_names) = (Vec::new(), false);
     for source in sources {
@@ -149,7 +150,7 @@ async fn resolve(sources: &[Source], resolver: &Resolver) -> (Vec<IpAddr>, bool)
     (found, has_names)
 }
 
-/// Sends what the client wants sent, and hears what comes back.
+/// Sends the client's requests, and passes it the answers.
 async fn ask<N: Net>(net: &N, own_time: &Rc<OwnTime>, mut rng: StdRng, changed: &Notify) -> Infallible {
     let mut exchanges: BTreeMap<IpAddr, Task> = BTreeMap::new();
     let mut was_kept = false;
@@ -157,7 +158,7 @@ async fn ask<N: Net>(net: &N, own_time: &Rc<OwnTime>, mut rng: StdRng, changed: 
         let reading = own_time.reading();
         let is_kept = own_time.is_kernel_kept();
         if is_kept != was_kept {
-            // Whatever was measured is of the time before.
+            // The earlier measurements are of another clock discipline.
             own_time.client_mut().restart(reading.now);
             exchanges.clear();
         }
@@ -170,7 +171,7 @@ async fn ask<N: Net>(net: &N, own_time: &Rc<OwnTime>, mut rng: StdRng, changed: 
         exchanges.retain(|_, task| !task.is_over());
         for request in requests {
             let exchange = exchange(net.clone(), Rc::clone(own_time), request);
-            // It cannot fail in a way that the client would have to know: no answer comes.
+            // The client needs no error of an exchange: to it, a failure is a missing answer.
             exchanges.insert(request.to, Task::spawn(async { _ = timeout(PATIENCE, exchange).await }));
         }
         let due = own_time.client().poll_timeout().map_or(Instant::FAR_FUTURE, |due| due);

@@ -1,4 +1,4 @@
-//! NTP packets: the header, and the frame of what may follow it. (RFC 5905, section 7.3; RFC 7822)
+//! NTP packets: the header, and the layout of the fields behind it. (RFC 5905, section 7.3; RFC 7822, section 3)
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub const HEADER_LEN: usize = 48;
 /// The port of servers. // RFC 5905, section 7.2
 pub const PORT: u16 = 123;
 
-/// The versions whose header is read: all have the same fields. // RFC 4330, section 5
+/// The accepted versions: all have the same header fields. // RFC 4330, section 5
 pub const VERSIONS: std::ops::RangeInclusive<u8> = 1..=4;
 
 /// The stratum of an unsynchronised clock. // RFC 5905, section 7.3
@@ -30,14 +30,14 @@ const ERA_PIVOT_SECS: u64 = 1_577_836_800;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
-/// The longest message authentication code that stands alone: a key's number and 20 octets. What is longer begins with
-/// an extension field. // RFC 7822, section 3
+/// The longest message authentication code without extension fields: a key identifier and 20 octets. Longer contents
+/// begin with an extension field. // RFC 7822, section 3
 const MAC_LEN_MAX: usize = 24;
 
 /// The shortest extension field. // RFC 7822, section 3
 const EXTENSION_LEN_MIN: usize = 16;
 
-/// The warning of a leap second, or of a clock without a source. (RFC 5905, figure 9)
+/// The warning of a leap second, or of a clock without a source. (RFC 5905, section 7.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leap {
     /// No warning.
@@ -54,20 +54,20 @@ impl Leap {
     const ALL: [Self; 4] = [Self::None, Self::Inserted, Self::Deleted, Self::Unsynchronised];
 }
 
-/// What a packet is for. (RFC 5905, figure 10)
+/// The mode of a packet. (RFC 5905, section 7.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Reserved.
     Reserved,
-    /// A peer that offers its time and asks for the other's.
+    /// Symmetric active: a peer that sends its time and requests the other's.
     SymmetricActive,
-    /// A peer's answer to that.
+    /// Symmetric passive: a peer's answer to a symmetric active one.
     SymmetricPassive,
-    /// A client that asks a server.
+    /// A client's request.
     Client,
     /// A server's answer.
     Server,
-    /// Time for everybody.
+    /// A broadcast of the time.
     Broadcast,
     /// A message of the control protocol.
     Control,
@@ -88,13 +88,13 @@ impl Mode {
     ];
 }
 
-/// A point in time: seconds since the beginning of whichever era it is in, and 2^-32 parts of a second. An era has 2^32
-/// seconds; the second one begins on 2036-02-07. Zero means that the time is not known. (RFC 5905, section 6)
+/// A point in time: seconds since the beginning of its era, and a fraction in units of 2^-32 s. An era has 2^32
+/// seconds; the second one begins on 2036-02-07. Zero means that the time is unknown. (RFC 5905, section 6)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
-    /// The known point in time that has these octets. What would be zero, as where an era begins, is the next one.
+    /// The known point in time with this value. Zero, as at the beginning of an era, becomes the next value.
     fn known(octets: u64) -> Self {
         Self(octets.max(1))
     }
@@ -106,13 +106,13 @@ impl Timestamp {
 
     /// The time when `span` has passed since this one.
     pub fn after(self, span: Duration) -> Self {
-        // What is above 64 bits is eras.
+        // The bits above 64 are the era number.
         let parts = (span.as_nanos() << 32) / u128::from(NANOS_PER_SEC);
         Self::known(self.0.wrapping_add(parts as u64))
     }
 
-    /// Nanoseconds since 1970-01-01T00:00:00Z, leap seconds not counted. Of all eras it is in the one that puts it between
-    /// 2020 and 2156: a client whose clock is wrong cannot tell the era by that.
+    /// Nanoseconds since 1970-01-01T00:00:00Z, without leap seconds. The era is the one with a time between 2020 and
+    /// 2156: a client with a wrong clock cannot find the era by that clock.
     pub fn unix_nanos(self) -> i128 {
         let secs = (self.0 >> 32).wrapping_sub(ERA_PIVOT_SECS + UNIX_EPOCH_SECS) & u64::from(u32::MAX);
         let fraction = i128::from(self.0 & u64::from(u32::MAX));
@@ -123,19 +123,19 @@ impl Timestamp {
 
 impl From<WallTime> for Timestamp {
     fn from(time: WallTime) -> Self {
-        // What is above 32 bits is the era's number, which is not sent.
+        // The bits above 32 are the era number, which a packet does not have.
         let secs = time.secs.0.wrapping_add(UNIX_EPOCH_SECS) << 32;
         let fraction = (u64::from(time.nanos) << 32) / NANOS_PER_SEC;
         Self::known(secs | fraction.min(u64::from(u32::MAX)))
     }
 }
 
-/// A span of time in 2^-16 parts of a second, up to 18 hours. (RFC 5905, section 6)
+/// A span of time in units of 2^-16 s, up to 18 hours. (RFC 5905, section 6)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ShortSpan(pub u32);
 
 impl ShortSpan {
-    /// The span that is no shorter than `span`, as far as the format goes.
+    /// `span`, rounded up, or the longest span of the format.
     pub fn at_least(span: Duration) -> Self {
         let parts = (span.as_nanos() << 16).div_ceil(NANOS_PER_SEC.into());
         Self(u32::try_from(parts).unwrap_or(u32::MAX))
@@ -147,7 +147,7 @@ impl ShortSpan {
     }
 }
 
-/// `span` as a power of two of seconds: the exponent of the next that is no shorter, at least that of a nanosecond's.
+/// `span` as a power of two of seconds, rounded up: its exponent, at least that of a nanosecond.
 pub fn exponent(span: Duration) -> i8 {
     let nanos = span.as_nanos().max(1);
     (-30..31)
@@ -159,40 +159,40 @@ pub fn exponent(span: Duration) -> i8 {
         .unwrap_or(31)
 }
 
-/// The header of an NTP packet. (RFC 5905, figure 8)
+/// The header of an NTP packet. (RFC 5905, section 7.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The warning of a leap second.
     pub leap: Leap,
     /// The protocol's version, 0 to 7.
     pub version: u8,
-    /// What the packet is for.
+    /// The mode.
     pub mode: Mode,
-    /// How many servers stand between the clock and its source; 0 in a kiss-o'-death.
+    /// The number of servers between the clock and its primary source; 0 in a kiss-o'-death.
     pub stratum: u8,
-    /// The longest time between two packets, as a power of two of seconds.
+    /// The maximum interval between two packets (poll), as a power of two of seconds.
     pub poll: i8,
     /// The precision of the clock, as a power of two of seconds.
     pub precision: i8,
-    /// The round-trip time to the source.
+    /// The round-trip time to the primary source.
     pub root_delay: ShortSpan,
-    /// The most by which the clock may be wrong, beside half of the root delay.
+    /// The maximum error of the clock, without half of the root delay.
     pub root_dispersion: ShortSpan,
-    /// The clock's source, or the kiss code.
+    /// The reference id: the clock's source, or the kiss code.
     pub reference_id: [u8; 4],
-    /// When the clock was last set or corrected.
+    /// The reference timestamp: when the clock was last set or corrected.
     pub reference: Timestamp,
-    /// When the request left, by the client's clock.
+    /// The origin timestamp: when the request left, by the client's clock.
     pub origin: Timestamp,
-    /// When the request arrived, by the server's clock.
+    /// The receive timestamp: when the request arrived, by the server's clock.
     pub receive: Timestamp,
-    /// When the packet leaves, by its sender's clock.
+    /// The transmit timestamp: when the packet leaves, by its sender's clock.
     pub transmit: Timestamp,
 }
 
 impl Header {
-    /// Reads the header of `datagram`. Extension fields and a message authentication code behind it are tolerated, and
-    /// their contents are not looked at. `None` if it is no NTP packet of [`VERSIONS`].
+    /// Reads the header of `datagram`, and ignores the contents of extension fields and of a message authentication
+    /// code behind it. `None` if it is no NTP packet of [`VERSIONS`].
     pub fn parse(datagram: &[u8]) -> Option<Self> {
         let (header, rest) = datagram.split_first_chunk::<HEADER_LEN>()?;
         let version = header[0] >> 3 & 0b111;
@@ -219,7 +219,7 @@ impl Header {
         })
     }
 
-    /// The header as it is sent. Of the version its lowest three bits count.
+    /// The header in wire format, with the lowest three bits of the version.
     pub fn to_octets(&self) -> [u8; HEADER_LEN] {
         let mut octets = [0; HEADER_LEN];
         octets[0] = (self.leap as u8) << 6 | (self.version & 0b111) << 3 | self.mode as u8;
@@ -237,7 +237,7 @@ impl Header {
     }
 }
 
-/// Whether `rest` is what may stand behind a header: extension fields, and a message authentication code of 4, 20 or 24
+/// Whether `rest` is valid behind a header: extension fields, and a message authentication code of 4, 20 or 24
 /// octets. // RFC 7822, section 3
 fn is_trailer(mut rest: &[u8]) -> bool {
     while rest.len() > MAC_LEN_MAX {

@@ -1,19 +1,19 @@
-//! The time server and the time client: the server tells the LAN this machine's own time, and how good that is; the client finds
-//! out what the time is if nobody keeps the machine's clock. (RFC 5905; RFC 4330 for simple clients)
+//! The time server and the time client: the server sends the LAN this machine's time and the time's error; the client
+//! measures the time while no daemon disciplines the machine's clock. (RFC 5905; RFC 4330 for simple clients)
 //!
 //! | module    | what it has                                                                    |
 //! |-----------|--------------------------------------------------------------------------------|
-//! | [`codec`] | the header of an NTP packet, timestamps, what may stand behind the header      |
-//! | [`server`]| the state machine: which datagram is answered, and what its answer says        |
+//! | [`codec`] | the header of an NTP packet, timestamps, extension fields and MACs behind it   |
+//! | [`server`]| the state machine: which datagrams get an answer, and the answer's fields      |
 //! | [`office`]| the server on the gateway's addresses, as a service                            |
-//! | [`client`]| the state machine that asks other servers, and what it has found               |
+//! | [`client`]| the state machine that asks other servers, and its findings                    |
 //! | [`asking`]| the client on sockets                                                          |
-//! | [`own_time`]| the gateway's own time of day: the kernel's, or the client's                 |
-//! | [`stats`] | what is counted                                                                |
+//! | [`own_time`]| the gateway's own time of day: the kernel's or the client's                  |
+//! | [`stats`] | the counters                                                                   |
 //!
-//! Nothing here sets a clock. Whoever disciplines the machine's clock (chrony, ntpd, systemd-timesyncd) tells the
-//! kernel whether it is synchronised and how wrong it may be; [`Clock`](crate::clock::Clock) hands that over. The
-//! kernel knows neither the stratum of the source nor its address, so [`server`] says what stands in for them.
+//! Nothing here sets a clock. The daemon that disciplines the machine's clock (chrony, ntpd, systemd-timesyncd) sets
+//! the kernel's synchronisation state and maximum error (adjtimex(2)); [`Clock`](crate::clock::Clock) reads them. The
+//! kernel knows neither the stratum of the source nor its address; [`server`] documents their substitutes.
 
 pub mod asking;
 pub mod client;

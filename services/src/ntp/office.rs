@@ -1,10 +1,10 @@
 //! The office's time server as a [`Service`](crate::service::Service).
 //!
-//! The time client asks by the configuration in force; its findings outlast a reload.
+//! The time client asks the servers of the configuration in force; its findings outlast a reload.
 //!
-//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. What is counted,
-//! and who has asked how often, outlasts it. An instance that is replaced answers what it has taken; what waits for it
-//! at a socket, its successor does.
+//! An instance binds the gateway's addresses while it is prepared, and follows them when they change. The counters and
+//! the rate limits outlast it. An instance that is replaced answers the requests that it has read; its successor
+//! answers those that wait at a socket.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ use crate::task::Task;
 use crate::wait::first_of;
 use crate::watch;
 
-/// What is known of the service in any case.
+/// The service, independent of its configuration.
 pub const KIND: Kind = Kind {
     name: "ntp",
     ports: &[(Protocol::UDP, PORT)],
@@ -41,19 +41,19 @@ pub const KIND: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// No request is longer: one with the extension fields of network time security has about 1,000 octets.
+/// The longest request: one with the extension fields of Network Time Security (RFC 8915) has about 1,000 octets.
 const DATAGRAM_OCTETS_MAX: usize = 2_048;
 
-/// What a configuration says of the service.
+/// The configuration of the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Whether time is served.
+    /// Whether the server is on.
     pub enabled: bool,
-    /// The stratum while nothing keeps the machine's clock, up to 15; 0: clients are told that it is unsynchronised.
+    /// The stratum while no daemon disciplines the machine's clock, up to 15; 0: answers say that it is unsynchronised.
     pub local_stratum: u8,
     /// Whether the service listens on the outside, too.
     pub on_outside: bool,
-    /// The time servers that are asked while nothing keeps the machine's clock.
+    /// The time servers that the client asks while no daemon disciplines the machine's clock.
     pub sources: Vec<Source>,
 }
 
@@ -66,23 +66,23 @@ pub struct OfficeNtp {
 }
 
 impl OfficeNtp {
-    /// The service whose client finds `own_time`. Where that is the services' clock, the server tells it.
+    /// The service whose client measures `own_time`, which the server sends if it is the services' clock.
     pub fn new(own_time: Rc<OwnTime>) -> Self {
         Self { server: RefCell::default(), own_time, asking: Rc::default() }
     }
 }
 
-/// The client by one configuration.
+/// The client of one configuration.
 struct OfficeClient<N: Net> {
-    /// Until it begins; `None` if no source is asked.
+    /// The client's task before its start; `None` if there are no sources.
     next: RefCell<Option<Asking<N>>>,
     own_time: Rc<OwnTime>,
-    /// Whoever asks now, for this configuration or another.
+    /// The running client task, of this configuration or another.
     asking: Rc<RefCell<Option<Task>>>,
 }
 
 impl<N: Net> OfficeClient<N> {
-    /// Takes over from the former configuration's.
+    /// Replaces the client task of the former configuration.
     fn begin(&self) {
         let next = self.next.take();
         if next.is_none() {
@@ -95,7 +95,7 @@ impl<N: Net> OfficeClient<N> {
     }
 }
 
-/// The service by a configuration that switches it off.
+/// The service of a configuration without the server.
 struct Silent<N: Net>(OfficeClient<N>);
 
 impl<N: Net> Instance for Silent<N> {
@@ -160,7 +160,7 @@ impl<N: Net> service::Service<N> for OfficeNtp {
         let of_server =
             self.server.borrow().as_ref().map(|server| server.borrow().stats()).unwrap_or_default();
         let of_client = self.own_time.client().stats();
-        // Each counts what the other does not.
+        // The server and the client count different events.
         of_server
             .iter()
             .zip(of_client.iter())
@@ -169,7 +169,7 @@ impl<N: Net> service::Service<N> for OfficeNtp {
     }
 }
 
-/// The time server by one configuration.
+/// The time server of one configuration.
 struct OfficeInstance<N: Net> {
     net: N,
     shared: Rc<Shared>,
@@ -177,18 +177,18 @@ struct OfficeInstance<N: Net> {
     on_outside: bool,
     addresses: Subscription,
     listeners: RefCell<BTreeMap<SocketAddr, Task>>,
-    /// What could not be bound when the addresses changed.
+    /// The last failure to bind a changed address.
     trouble: RefCell<Option<String>>,
     this: Weak<Self>,
 }
 
-/// What the tasks of an instance share.
+/// The state that the tasks of an instance share.
 struct Shared {
     server: Rc<RefCell<Server>>,
     clock: Rc<dyn Clock>,
     addresses: Subscription,
     local_stratum: u8,
-    /// Whether nothing new is taken.
+    /// Whether the tasks read no more requests.
     finishing: watch::Sender<bool>,
 }
 
@@ -233,10 +233,10 @@ impl<N: Net> OfficeInstance<N> {
         Ok(())
     }
 
-    /// Goes over to `new` addresses.
+    /// Binds the `new` addresses, and releases those that are gone.
     async fn follow(&self, new: &Addresses) {
         let wanted = new.places(&[PORT], self.on_outside);
-        // One that has failed is tried again.
+        // A failed listener is bound again.
         let mut listeners = self.listeners.take();
         let gone: Vec<_> =
             listeners.extract_if(.., |local, task| !wanted.contains(local) || task.is_over()).collect();
@@ -259,14 +259,14 @@ impl<N: Net> OfficeInstance<N> {
     }
 }
 
-/// Answers what comes to `socket`, until nothing new is to be taken or the socket fails.
+/// Answers the requests at `socket`, until the instance finishes or the socket fails.
 async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
     let Shared { server, clock, addresses, local_stratum, finishing } = &*shared;
     let mut finishing = finishing.subscribe();
     let mut buffer = [0; DATAGRAM_OCTETS_MAX];
     loop {
         let finished = async {
-            // It cannot fail: the sender is in what is shared.
+            // This cannot fail: the sender is in `Shared`.
             _ = finishing.wait_for(|is_finishing| *is_finishing).await;
             None
         };
@@ -302,7 +302,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
                 let new = Rc::clone(&addresses.borrow_and_update());
                 this.follow(&new).await;
             }
-            // Nobody publishes any more: another configuration is in force.
+            // The publisher has ended: another configuration is in force.
             std::future::pending::<()>().await;
         })
     }

@@ -1,4 +1,4 @@
-//! The gateway's own time of day: the machine's while somebody keeps that, or else what the time client has found.
+//! The gateway's own time of day: the kernel's while a daemon disciplines that, or else the time client's.
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -11,40 +11,41 @@ use super::client::sample::Nanos;
 use super::client::{Client, Reading};
 use crate::clock::{Clock, Discipline, TimeSource, UnixTime, WallTime};
 
-/// The machine's clocks, with the time of day of a time client while the kernel's is unsynchronised. The kernel's is not set.
+/// The machine's clocks, with the time of day of a time client while the kernel's is unsynchronised. Nothing here sets
+/// the kernel's clock.
 pub struct OwnTime {
     machine: Rc<dyn Clock>,
     client: RefCell<Client>,
 }
 
 impl OwnTime {
-    /// The time of `machine`, until a client has found a better one.
+    /// The time of `machine`, until the client has measured a better one.
     pub fn new(machine: Rc<dyn Clock>) -> Self {
         Self { machine, client: RefCell::default() }
     }
 
-    /// The time client. It must not be held over an `await`, nor while the time is asked for.
+    /// The time client. The caller must not hold it over an `await`, nor while it reads the time.
     pub fn client(&self) -> Ref<'_, Client> {
         self.client.borrow()
     }
 
-    /// The same, to be changed.
+    /// The time client, to change it; see [`client`](Self::client).
     pub fn client_mut(&self) -> RefMut<'_, Client> {
         self.client.borrow_mut()
     }
 
-    /// The machine's clocks now.
+    /// The machine's clocks at this moment.
     pub fn reading(&self) -> Reading {
         let machine = &self.machine;
         Reading { steady: machine.steady_time(), now: machine.now(), kernel: machine.wall_time() }
     }
 
-    /// Whether somebody keeps the kernel's time of day.
+    /// Whether a daemon disciplines the kernel's clock.
     pub fn is_kernel_kept(&self) -> bool {
         self.machine.discipline().is_synchronised
     }
 
-    /// What the client has found, if that is what is told.
+    /// The client's time, if it is the gateway's own time now.
     fn course(&self) -> Option<Course> {
         let course = self.client.borrow().course().copied()?;
         (!self.is_kernel_kept()).then_some(course)

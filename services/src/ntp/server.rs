@@ -1,15 +1,16 @@
-//! The time server's state machine: which datagrams are answered, and what the answers say.
+//! The time server's state machine: which datagrams get an answer, and the answers' fields.
 //!
-//! Every answer has 48 octets, and no request is shorter, so nobody is sent more than was sent in his name. Only requests
-//! are answered: those of clients (mode 3), and those of symmetric active peers (mode 1), as which some clients ask, Windows
-//! among them (RFC 4330, section 6). Answers, broadcasts, control and private messages are not, so that no two servers keep
-//! each other busy. A source gets [`OF_SOURCE`] answered, all of the inside together [`OF_ALL`], and as many all others. A
-//! source beyond its limit is told so by a kiss-o'-death now and then (RFC 5905, section 7.4), and hears nothing otherwise.
+//! Every answer has 48 octets, and no request is shorter, so the server does not amplify forged requests. It answers
+//! only requests: those of clients (mode 3), and those of symmetric active peers (mode 1), which some clients send,
+//! Windows among them (RFC 4330, section 6). It ignores answers, broadcasts, control and private messages, so that no
+//! two servers loop. A source gets [`OF_SOURCE`] answers, all sources of the inside together [`OF_ALL`], and all others
+//! together as many. A source over its limit gets a kiss-o'-death now and then (RFC 5905, section 7.4), and otherwise
+//! no answer.
 //!
-//! No key is shared with anybody. A message authentication code or an extension field behind a request changes nothing, and
-//! the answer has neither, nor is it a crypto-NAK: a client that asks for an authentic answer does not believe this one.
+//! The server has no keys. It ignores a message authentication code or an extension field behind a request; its answer
+//! has neither, nor is it a crypto-NAK: a client that requires authentication discards the answer.
 //!
-//! What an answer says of the clock depends on what the kernel says of its discipline:
+//! An answer's fields depend on the state of the kernel's clock:
 //!
 //! | | synchronised | unsynchronised | unsynchronised, `local_stratum` 0 |
 //! | --- | --- | --- | --- |
@@ -20,16 +21,15 @@
 //! | reference id | 127.0.0.1 | 127.127.1.1, or `LOCL` at stratum 1 | none |
 //! | reference time | the last full second | the last full second | none |
 //!
-//! The kernel is told neither the stratum nor the address of the source by whoever disciplines its clock. The root
-//! delay is a part of the maximum error that the kernel is told (chrony and ntpd: half of it, and the dispersion), and
-//! the kernel lets that error grow by 500 µs each second. So the whole of it stands in the dispersion, to which the
-//! precision is added: a client's distance to the root is never less than it should be. systemd-timesyncd tells the
-//! kernel no error at all; then [`UNESTIMATED`] is added. The kernel corrects its clock at each full second, which is
-//! the reference time.
+//! The daemon that disciplines the kernel's clock gives the kernel neither the stratum nor the address of its source.
+//! The kernel's maximum error includes the root delay (chrony and ntpd: half of it, and the root dispersion), and grows
+//! by 500 µs each second. So the server sends the whole maximum error, and the precision, as root dispersion: a
+//! client's root distance is never too small. systemd-timesyncd sets no maximum error; then the server adds
+//! [`UNESTIMATED`]. The kernel corrects its clock at each full second, which is the reference time.
 //!
-//! While the gateway's own [client](super::client) has found the time, its source is known: then the stratum is one
-//! more than that one's, the reference id its address, the root delay the delay to the root, and the dispersion the
-//! rest of the error.
+//! While the server sends the time of the gateway's own [client](super::client), the source is known: the stratum is
+//! one more than the source's, the reference id its address, the root delay that of the client, and the root dispersion
+//! the rest of the error.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -43,25 +43,25 @@ use super::stats::Stats;
 use crate::clock::{Discipline, LeapSecond, WallTime};
 use crate::limits::Limits;
 
-/// Requests of one source: a client sends up to eight, two seconds apart, and then one each minute or less often.
-/// Behind an address may be several.
+/// The limit of one source: a client sends up to eight requests, two seconds apart, and then one each minute or less
+/// often. An address may have several clients behind it.
 pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
 
-/// Requests of all sources of the inside together, and of all others together: a flood from the WAN takes nothing from the
-/// LAN.
+/// The limit of all sources of the inside together, and of all others together: a flood from the WAN does not affect
+/// the LAN.
 pub const OF_ALL: RateLimit = RateLimit::new(1_000, 500);
 
-/// Kisses-o'-death for one source.
+/// The limit of kisses-o'-death to one source.
 pub const KISSES: RateLimit = RateLimit::once_in(Duration::from_secs(8), 1);
 
-/// The stratum of a machine whose clock is synchronised. What a machine asks on the internet is at strata 1 to 3, as a
-/// rule; a client that has a source of its own there prefers that.
+/// The stratum of a machine whose clock is synchronised. Public time servers are at strata 1 to 3, as a rule; a client
+/// with such a source prefers it.
 pub const STRATUM_SYNCHRONISED: u8 = 4;
 
-/// What is added to an error that nobody has estimated: more than any usual way to a server of the internet has.
+/// The error of a clock without an estimate: more than the delay to any usual server on the internet.
 pub const UNESTIMATED: Duration = Duration::from_millis(100);
 
-/// Whose reference is this machine itself.
+/// The reference id of this machine's own clock.
 const THIS_MACHINE: [u8; 4] = [127, 0, 0, 1];
 
 /// The address of the first local clock, as ntpd and chrony have it.
@@ -70,13 +70,13 @@ const LOCAL_CLOCK: [u8; 4] = [127, 127, 1, 1];
 /// An uncalibrated local clock, at stratum 1. // RFC 5905, figure 12
 const LOCAL_CLOCK_PRIMARY: [u8; 4] = *b"LOCL";
 
-/// The dispersion of a clock that nothing keeps, from the beginning.
+/// The initial root dispersion of an undisciplined clock.
 const UNSYNCHRONISED_DISPERSION: Duration = Duration::from_secs(1);
 
-/// The most of it: less than 2 s.
+/// The largest root dispersion of an undisciplined clock: less than 2 s.
 const UNSYNCHRONISED_DISPERSION_MAX: ShortSpan = ShortSpan(0x0001_ffff);
 
-/// One second in so many is by how much a clock's error grows (PHI, 15e-6). // RFC 5905, section 7.2
+/// The error of a clock grows by one second in so many (PHI, 15e-6). // RFC 5905, section 7.2
 const DRIFT: u32 = 66_666;
 
 /// A datagram, and the gateway's clocks at its arrival.
@@ -86,17 +86,17 @@ pub struct Arrival<'a> {
     pub now: Instant,
     /// The time of day.
     pub time: WallTime,
-    /// How good the time of day is.
+    /// The synchronisation state and the maximum error of the time of day.
     pub discipline: Discipline,
     /// The sender.
     pub source: IpAddr,
     /// Whether the sender is on the inside.
     pub is_inside: bool,
-    /// The datagram's content.
+    /// The datagram's payload.
     pub datagram: &'a [u8],
 }
 
-/// An answer that lacks its transmit timestamp.
+/// An answer without its transmit timestamp yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reply {
     header: Header,
@@ -105,8 +105,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer, which leaves at `now`. The transmit timestamp is later than the receive timestamp by what has passed of
-    /// monotonic time: of two times of day, one could be from before the clock was set, and the other from after.
+    /// The answer, which leaves at `now`. The transmit timestamp is the receive timestamp and the monotonic time since:
+    /// of two times of day, one could be from before a step of the clock, and the other from after.
     pub fn octets_at(&self, now: Instant) -> [u8; HEADER_LEN] {
         let transmit = self.header.receive.after(now.since(self.arrived));
         Header { transmit, ..self.header }.to_octets()
@@ -120,7 +120,7 @@ pub struct Server {
     of_inside: RateLimit,
     of_others: RateLimit,
     kisses: Limits<IpAddr>,
-    /// Since when nothing has kept the clock, as far as it was noticed.
+    /// Since when the clock has been undisciplined, as seen at requests.
     unsynchronised_since: Option<Instant>,
     stats: Stats,
 }
@@ -138,8 +138,8 @@ impl Server {
         }
     }
 
-    /// The answer to a datagram, if there is one. `local_stratum` is the stratum while the clock is unsynchronised, up
-    /// to 15; 0: the answer says that it is.
+    /// The answer to a datagram, if it gets one. `local_stratum` is the stratum while the clock is unsynchronised, up
+    /// to 15; 0: the answer says that the clock is unsynchronised.
     pub fn handle(&mut self, local_stratum: u8, arrival: &Arrival<'_>) -> Option<Reply> {
         self.note_discipline(arrival.now, &arrival.discipline);
         self.stats.requests += 1;
@@ -160,7 +160,7 @@ impl Server {
         let is_unsynchronised = !arrival.discipline.is_synchronised;
         if !self.of_source.admit(arrival.now, arrival.source) {
             self.stats.rate_limited += 1;
-            // Whoever is told of no clock is told of no kiss either.
+            // A source that gets no answer gets no kiss either.
             return (!is_unsynchronised || local_stratum > 0).then(|| self.kiss(answer, arrival)).flatten();
         }
         if !self.admits_of_all(arrival) {
@@ -176,12 +176,12 @@ impl Server {
         Some(Reply { header, arrived: arrival.now })
     }
 
-    /// An answer could not be sent.
+    /// Counts an answer that could not be sent.
     pub fn note_lost_reply(&mut self) {
         self.stats.replies_lost += 1;
     }
 
-    /// What has happened so far.
+    /// The counters so far.
     pub fn stats(&self) -> Stats {
         self.stats.clone()
     }
@@ -199,7 +199,7 @@ impl Server {
         of_all.admit(arrival.now)
     }
 
-    /// Tells a client that it asks too often, unless it was told shortly before. // RFC 5905, section 7.4
+    /// Sends a client over its limit a kiss-o'-death, within the limit of kisses. // RFC 5905, section 7.4
     fn kiss(&mut self, answer: Header, arrival: &Arrival<'_>) -> Option<Reply> {
         if !self.kisses.admit(arrival.now, arrival.source) || !self.admits_of_all(arrival) {
             return None;
@@ -216,7 +216,7 @@ impl Server {
     }
 }
 
-/// What all answers to `request` have in common. // RFC 5905, section 9.2; RFC 4330, section 6
+/// The fields that all answers to `request` have in common. // RFC 5905, section 9.2; RFC 4330, section 6
 fn answer(request: &Header, mode: Mode, arrival: &Arrival<'_>) -> Header {
     let receive = Timestamp::from(arrival.time);
     Header {
@@ -239,7 +239,7 @@ fn answer(request: &Header, mode: Mode, arrival: &Arrival<'_>) -> Header {
 fn synchronised(answer: Header, discipline: &Discipline) -> Header {
     let by_kernel = synchronised_by_kernel(answer, discipline);
     let Some(source) = discipline.source else { return by_kernel };
-    // Half of the root delay is in the error, and clients add it again.
+    // The error includes half of the root delay, which clients add again.
     let dispersion = discipline.error_max.saturating_sub(source.root_delay / 2);
     Header {
         stratum: source.stratum,
@@ -267,7 +267,7 @@ fn synchronised_by_kernel(answer: Header, discipline: &Discipline) -> Header {
     }
 }
 
-/// `age`: for how long nothing has kept the clock.
+/// `age`: for how long the clock has been undisciplined.
 fn unsynchronised(answer: Header, local_stratum: u8, age: Duration) -> Header {
     let dispersion = UNSYNCHRONISED_DISPERSION.saturating_add(age / DRIFT);
     let root_dispersion = ShortSpan::at_least(dispersion).min(UNSYNCHRONISED_DISPERSION_MAX);

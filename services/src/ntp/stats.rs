@@ -1,9 +1,9 @@
-//! What the time server and the time client count.
+//! The counters of the time server and the time client.
 
 gatepost_ground::counters! {
-/// What has happened since the start.
+/// The counters since the start.
 pub struct Stats {
-    /// Datagrams that came.
+    /// Datagrams received by the server.
     pub requests: u64,
     /// Of those, the ones that are no NTP packet of versions 1 to 4: not answered.
     pub malformed: u64,

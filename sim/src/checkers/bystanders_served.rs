@@ -18,19 +18,19 @@ use crate::world::disk::DiskMood;
 const DHCP_CLIENT_PORT: u16 = 68;
 const DHCP_SERVER_PORT: u16 = 67;
 const DNS_PORT: u16 = 53;
-/// How long an answer may take that the gateway gives without asking anybody.
+/// The longest time until an answer for which the gateway needs no other host.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
-/// How long the renewal of a lease may take while the gateway's disk takes its time.
+/// The longest time until the renewal of a lease on a slow disk.
 const SLOW_DISK_ANSWER_MAX: Duration = Duration::from_secs(10);
-/// How long a SYN may be a copy of one that has been answered.
+/// The longest time after an answered SYN in which a copy of it may arrive.
 const COPY_MAX: Duration = Duration::from_secs(60);
 
-/// Waits for the answer to whatever a holder of a lease asks the gateway under its own hardware address.
+/// Expects an answer to each request that the holder of a lease sends from its own hardware address.
 ///
-/// What the gateway may fail to answer is not waited for: names and connections while it has asked in vain for the
-/// hardware address of who asks, renewals while its disk is out of order (longer, while it is slow), and all while it
-/// goes over to another configuration. Nor has it to answer a copy of the SYN of a connection that is there already, or
-/// the renewal of a client that has let its lease end over a slow disk, and looks for another one.
+/// The gateway may leave unanswered: names and connections while its ARP requests for the client fail, renewals while
+/// its disk fails (a slow disk prolongs the time for the answer), and every request during a change of configuration.
+/// It may also ignore a copy of the SYN of an open connection, and the renewal of a client that has lost its lease to a
+/// slow disk and looks for another one.
 pub struct BystandersServed {
     gateway_address: Ipv4Addr,
     /// The gateway's hardware address on the LAN, once it is known.
@@ -40,7 +40,7 @@ pub struct BystandersServed {
     /// Since the gateway booted.
     leases: ObservedLeases,
     waiting: BTreeMap<Asked, Instant>,
-    /// The addresses that the gateway has asked for by ARP, and not been told by their holders.
+    /// The addresses for which the gateway has sent ARP requests without a reply from their holders.
     unresolved: BTreeSet<Ipv4Addr>,
     /// The connections that were last accepted, and when.
     accepted: BTreeMap<Asked, Instant>,
@@ -49,10 +49,10 @@ pub struct BystandersServed {
     disk_slow_at: Option<Instant>,
 }
 
-/// What somebody has asked.
+/// A request that needs an answer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Asked {
-    /// To have its lease renewed: the client and its transaction.
+    /// The renewal of a lease: the client and the transaction.
     Renewal { client: [u8; 6], xid: u32, address: Ipv4Addr },
     /// A name of the office: the address, its port, and the question's identifier.
     Name { address: Ipv4Addr, port: u16, id: u16 },
@@ -94,15 +94,15 @@ impl BystandersServed {
         }
     }
 
-    /// Whether what was asked at `since` should have been answered by `now`. A lease is written before its renewal is
-    /// answered; nothing else waits for the disk.
+    /// Whether a request of the time `since` should have been answered by `now`. The server writes a lease before it
+    /// answers the renewal; no other answer waits for the disk.
     fn is_late(&self, asked: &Asked, since: Instant, now: Instant) -> bool {
         let is_slow = self.disk_slow_at.is_some_and(|at| since <= at + SLOW_DISK_ANSWER_MAX);
         let answer_max = if asked.is_renewal() && is_slow { SLOW_DISK_ANSWER_MAX } else { ANSWER_MAX };
         now.since(since) > answer_max
     }
 
-    /// What a frame asks of the gateway, if it has to be answered.
+    /// The request in a frame to the gateway, if it needs an answer.
     fn asked(&self, passage: &Passage<'_>) -> Option<Asked> {
         let ip = passage.packet.ipv4()?;
         let to = passage.packet.destination_mac;
@@ -136,7 +136,7 @@ impl BystandersServed {
         }
     }
 
-    /// The client that looks for a lease, and so waits for no renewal of one any more.
+    /// The client that looks for a lease, and so no longer waits for a renewal.
     fn begun_anew(&self, passage: &Passage<'_>) -> Option<[u8; 6]> {
         let Transport::Udp { destination_port: DHCP_SERVER_PORT, ref payload, .. } =
             passage.packet.ipv4()?.transport
@@ -149,7 +149,7 @@ impl BystandersServed {
         (is_its_own && message.opts().msg_type() == Some(DhcpKind::Discover)).then_some(client)
     }
 
-    /// The connection that its holder resets, which needs no answer any more.
+    /// The connection that its client resets; it needs no answer any more.
     fn given_up(&self, passage: &Passage<'_>) -> Option<Asked> {
         let ip = passage.packet.ipv4()?;
         let is_holders = self.leases.is_held_by(ip.source, passage.packet.source_mac, passage.now);
@@ -161,10 +161,10 @@ impl BystandersServed {
         }
     }
 
-    /// Takes in what the gateway says.
+    /// Observes a frame from the gateway.
     fn answered(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         if let Content::Arp { target, is_request: true, .. } = &passage.packet.content {
-            // DHCP answers without.
+            // DHCP answers need no ARP.
             let is_held_up = |asked: &Asked| !asked.is_renewal() && asked.address() == *target;
             self.waiting.retain(|asked, _| !is_held_up(asked));
             self.unresolved.insert(*target);
@@ -200,7 +200,7 @@ impl BystandersServed {
         let Some(asked) = self.waiting.keys().find(is_it).cloned() else { return Ok(()) };
         match message.opts().msg_type() {
             Some(DhcpKind::Ack) => {
-                // The client may have asked before, while the disk was out of order for a moment.
+                // The client may have asked before, while the disk failed for a moment.
                 self.waiting.retain(|asked, _| !asked.is_renewal_of(client));
                 Ok(())
             }

@@ -5,8 +5,7 @@ use crate::packet::Transport;
 
 /// Computes the checksum of every TCP segment and UDP datagram in full.
 pub struct Checksums {
-    /// Whether cables flip bits, so that what is bridged on the LAN need not be right. NAT lets nothing
-    /// through that is not.
+    /// Whether cables flip bits. Then bridged frames may have wrong checksums; NAT drops such packets.
     pub is_only_nat: bool,
 }
 

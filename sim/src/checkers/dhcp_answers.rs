@@ -17,15 +17,15 @@ use crate::world::disk::DiskMood;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
-/// How long a NAK may take: nothing is written for it.
+/// The longest time until a NAK. The server writes nothing for it.
 const NAK_MAX: Duration = Duration::from_secs(1);
-/// How long after a boot, or a trouble of its disk, the gateway may not know what it has leased.
+/// The time after a boot or a disk failure in which the gateway may not know its leases.
 const UNSURE_MAX: Duration = Duration::from_secs(30);
-/// How long a declined address is kept from everybody at least.
+/// The least time for which the server offers a declined address to no client.
 const QUARANTINE_MIN: Duration = Duration::from_secs(50);
-/// With so many leases the pool may run low, and former quarantines give way.
+/// From this number of leases on the pool may run low, and the server reuses addresses in quarantine.
 const LEASES_MAX: usize = 100;
-/// The most addresses that one machine has in quarantine; what it declines beyond is not kept.
+/// The most addresses that one machine has in quarantine. The server ignores its further DECLINEs.
 const QUARANTINES_OF_ONE_MAX: usize = 4;
 
 /// Compares the server's answers with the leases it has acknowledged.
@@ -35,7 +35,7 @@ pub struct DhcpAnswers {
     /// Whether the gateway always knows which leases last.
     knows_leases: bool,
     leases: ObservedLeases,
-    /// What clients ask without an answer, by client and transaction.
+    /// Requests without an answer so far, by client and transaction.
     asked: BTreeMap<(Vec<u8>, u32), Asked>,
     /// Addresses that clients have declined, and when.
     declined: BTreeMap<Ipv4Addr, (Vec<u8>, Instant)>,
@@ -53,14 +53,14 @@ struct Asked {
     verdict: Verdict,
 }
 
-/// What is due to a REQUEST.
+/// The answer that a REQUEST must get.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// A NAK. (RFC 2131, section 4.3.2)
     Nak,
-    /// No NAK: its client has a lease of the address, or is not known and may be another server's.
+    /// No NAK: the client has a lease of the address, or is unknown and may be another server's client.
     NoNak,
-    /// Whatever comes.
+    /// Any answer, or none.
     Either,
 }
 
@@ -84,7 +84,7 @@ impl DhcpAnswers {
         self.is_disk_sound && now.since(self.unsettled_at) > UNSURE_MAX
     }
 
-    /// What is due to a REQUEST for `address` that does not answer an offer.
+    /// The answer due to a REQUEST for `address` that does not answer an offer.
     fn verdict(&self, client: &[u8], address: Ipv4Addr, now: Instant) -> Verdict {
         let Ok(mac) = <[u8; 6]>::try_from(client).map(MacAddr) else { return Verdict::Either };
         if !self.network.contains(&address) {
@@ -94,7 +94,7 @@ impl DhcpAnswers {
             return Verdict::Either;
         }
         if self.leases.is_held_by(address, mac, now) {
-            // Another address can be its own again.
+            // Another address can be the client's own again.
             if self.leases.has_reservation(mac) { Verdict::Either } else { Verdict::NoNak }
         } else if self.leases.holds_another(address, mac, now) || self.is_anothers(address, now) {
             Verdict::Nak
@@ -105,7 +105,7 @@ impl DhcpAnswers {
         }
     }
 
-    /// Whether the server may say that the address is another's to a client that it does not know.
+    /// Whether the server may send a NAK to a client that it does not know, as another client has the address.
     fn is_anothers(&self, address: Ipv4Addr, now: Instant) -> bool {
         self.is_authoritative && self.leases.is_held(address, now)
     }
@@ -124,7 +124,7 @@ impl DhcpAnswers {
                 let is_selecting = address_in(OptionCode::ServerIdentifier).is_some();
                 let address = wanted.unwrap_or(message.ciaddr());
                 if !is_selecting {
-                    // Its client uses it all the same.
+                    // The client that has declined it uses it all the same.
                     self.declined.retain(|declined, (by, _)| *declined != address || *by != client);
                 }
                 if is_selecting || client != sender.0 || !self.is_settled(now) {
@@ -176,7 +176,7 @@ impl DhcpAnswers {
         }
     }
 
-    /// Forgets what is over.
+    /// Forgets requests and quarantines that are over.
     fn pass_time(&mut self, now: Instant) -> Result<(), String> {
         if std::mem::take(&mut self.is_unsettled) {
             self.unsettled_at = now;
@@ -231,7 +231,7 @@ impl Checker for DhcpAnswers {
 
     fn on_disk(&mut self, mood: DiskMood) {
         self.is_disk_sound = mood == DiskMood::Sound;
-        // What a damaged journal does not tell of, somebody may have.
+        // A client may have a lease that a damaged journal has lost.
         self.knows_leases &= mood != DiskMood::LosesWrites;
         self.is_unsettled = true;
     }

@@ -12,7 +12,7 @@ use super::{Checker, Passage, Side, Way};
 /// Looks at the source of every packet that the gateway itself sends to the LAN.
 pub struct HairpinOutside {
     lan: Ipv4Net,
-    /// Who was heard on the LAN: what comes from there the gateway only bridges.
+    /// The stations heard on the LAN: the gateway only bridges their frames.
     stations: BTreeSet<MacAddr>,
 }
 

@@ -8,7 +8,7 @@ use gatepost_ground::Instant;
 use super::{Checker, Passage, Way};
 use crate::packet::Transport;
 
-/// The gateway's own limit with its burst, and some errors that it translates for others.
+/// The gateway's own limit with its burst, and some errors of other hosts that it translates.
 const ERRORS_PER_WINDOW_MAX: u32 = 1_100;
 const WINDOW: Duration = Duration::from_secs(1);
 

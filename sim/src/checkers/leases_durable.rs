@@ -14,7 +14,7 @@ const SERVER_PORT: u16 = 67;
 
 /// Looks for each acknowledged lease among what a power cut at this moment would leave of the journal.
 ///
-/// An address that is reserved is promised by the configuration, and need not be there.
+/// A reserved address needs no record: the configuration promises it.
 pub struct LeasesDurable {
     journal: Box<dyn Fn() -> Vec<u8>>,
     reserved: BTreeSet<Ipv4Addr>,

@@ -14,8 +14,8 @@ use crate::packet::Content;
 pub struct LeasesReachHolders {
     gateway: String,
     holders: BTreeMap<Ipv4Addr, String>,
-    /// Where packets went, of those that did not go to the holder as it was last reported. A lease may have begun
-    /// since then.
+    /// The destinations of packets that did not go to the holder of the latest report. A lease may have begun since
+    /// then.
     elsewhere: BTreeMap<Ipv4Addr, MacAddr>,
 }
 
@@ -39,7 +39,7 @@ impl Checker for LeasesReachHolders {
             return Ok(());
         }
         let to = passage.packet.destination_mac;
-        // DHCP speaks to everybody.
+        // DHCP also sends to clients without a lease.
         if !to.is_multicast()
             && self.holders.get(&ip.destination).is_some_and(|holder| *holder != to.to_string())
         {
@@ -90,7 +90,7 @@ mod tests {
         Packet { destination_mac: mac, ..packet("198.51.100.1", "192.168.1.9", tcp(80, 5000)) }
     }
 
-    /// Whether it is told that a packet goes to `mac`, while the lease is reported as `before` and `after`.
+    /// Whether the checker reports a packet to `mac` between reports of the lease as `before` and `after`.
     fn told(mac: MacAddr, before: MacAddr, after: MacAddr) -> bool {
         let mut checker = LeasesReachHolders::default();
         checker.on_snapshot(&leased(0, before)).expect("nothing was sent");

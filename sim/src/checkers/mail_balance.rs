@@ -9,25 +9,25 @@ use super::{Checker, Snapshot};
 use crate::machine::post::{SharedPost, Tally};
 use crate::world::mail_store::Stored;
 
-/// What lies on the disk; `None` while nobody can read it.
+/// Reads the mail on the disk; `None` while the disk cannot be read.
 type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
 
-/// The services that take messages, and what each counts them by.
+/// The services that accept messages, and the counter of each.
 const SERVICES: [&str; 2] = ["smtp", "submission"];
 const MESSAGES: &str = "messages";
 
-/// Compares the counters with the books of the senders and the disk.
+/// Compares the counters with the senders' records and the disk.
 pub struct MailBalance {
     post: SharedPost,
     read: Read,
-    /// The messages that were there at the boot, if that is known.
+    /// The messages on the disk at the boot, if known.
     at_boot: Option<u64>,
-    /// What was counted at the latest report since then, and what senders knew.
+    /// The counters of the latest report since then, and the senders' records at that time.
     counted: Option<(u64, Tally)>,
 }
 
 impl MailBalance {
-    /// `post`: the books of all who send. `read` reads what lies on the disk.
+    /// `post`: the records of all senders. `read` reads the mail on the disk.
     pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
         Self { post, read: Box::new(read), at_boot: None, counted: None }
     }
@@ -67,7 +67,7 @@ impl Checker for MailBalance {
     fn on_end(&mut self) -> Result<(), String> {
         let Some(stored) = (self.read)()? else { return Ok(()) };
         for (name, mailbox) in &stored.mailboxes {
-            // What is counted for it, and what lies in it, are one.
+            // The quota counts exactly the octets in the mailbox.
             let octets = mailbox.messages.values().filter_map(|message| message.octets.as_ref());
             let used = mailbox.used.max(octets.map(|octets| octets.len() as u64).sum());
             let quota = mailbox.quota;
@@ -78,7 +78,7 @@ impl Checker for MailBalance {
         let (Some(before), Some((counted, then))) = (self.at_boot, self.counted) else { return Ok(()) };
         let post = self.post.borrow();
         let now = post.tally();
-        // Counted since the latest report, at most: what was taken since, and what had no reply.
+        // The most that was counted since the latest report: messages accepted since, and those without a reply.
         let more = (now.taken - then.taken.min(now.taken)) + now.unknown;
         let after = stored.messages.len() as u64;
         // A message of several copies is gone when the last copy is.

@@ -34,11 +34,11 @@ use crate::machine::post::{
 use crate::world::disk::DiskMood;
 use crate::world::mail_store::{Stored, StoredMessage};
 
-/// What has waited for so long in the queue, with a way out, was tried, and something came of that.
+/// An entry that has waited in the queue for so long, while the WAN had an address, has been tried and has an outcome.
 const TRIED_WITHIN: Duration = Duration::from_secs(90);
 /// From the beginning of a sender's DATA to the stored message, at most. A sender gives up after 60 s.
 const TAKEN_WITHIN: Duration = Duration::from_secs(75);
-/// A store that is damaged is told of within this time of a start.
+/// The gateway reports a damaged store within this time of a start.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// The longest that the gateway waits with all messages for a server that does not greet.
 // RFC 5321, section 4.5.3.2.1
@@ -46,22 +46,22 @@ const GREETED_WITHIN: Duration = Duration::from_mins(5);
 /// The longest that the gateway waits with one message for a server that is silent. (RFC 5321, section 4.5.3.2.6)
 const HANGS_MAX: Duration = Duration::from_secs(11 * 60);
 
-/// What lies on the disk; `None` while nobody can read it.
+/// Reads the mail on the disk; `None` while the disk cannot be read.
 type Read = Box<dyn Fn() -> Result<Option<Stored>, String>>;
 
-/// Compares the senders' books with the inboxes.
+/// Compares the senders' records with the inboxes.
 pub struct MailKept {
     post: SharedPost,
     read: Read,
     /// The marks of the messages that had a number, by mailbox and number.
     numbered: BTreeMap<(String, u32), String>,
-    /// What was wrong at a boot.
+    /// The violations found at boots.
     wrong_at_boot: Option<String>,
     outage: Outage,
     told: Told,
 }
 
-/// Whether the gateway says that its mail store is damaged, where it found that when it started.
+/// Whether the gateway reports that its mail store is damaged, as found at its start.
 #[derive(Debug, Default)]
 struct Told {
     is_needed: bool,
@@ -93,7 +93,7 @@ impl Told {
 }
 
 impl MailKept {
-    /// `post`: the books of all who send. `read` reads what lies on the disk.
+    /// `post`: the records of all senders. `read` reads the mail on the disk.
     pub fn new(post: SharedPost, read: impl Fn() -> Result<Option<Stored>, String> + 'static) -> Self {
         Self {
             post,
@@ -105,7 +105,7 @@ impl MailKept {
         }
     }
 
-    /// Looks at the numbers of messages: each is one message's for ever. (RFC 9051, section 2.3.1.1)
+    /// Checks the UIDs: a UID is never given twice. (RFC 9051, section 2.3.1.1)
     fn check_numbers(&mut self, stored: &Stored) -> Result<(), String> {
         let post = self.post.borrow();
         for (name, mailbox) in &stored.mailboxes {
@@ -141,7 +141,7 @@ impl Checker for MailKept {
     fn on_boot(&mut self) {
         self.outage.on_boot();
         self.told.on_boot();
-        // A disk that refuses to be read is told in the end, if it still does.
+        // `on_end` reports a disk that still cannot be read then.
         if let Ok(Some(stored)) = (self.read)() {
             self.told.is_needed = stored.is_damaged;
             let checked = self.check_numbers(&stored).and_then(|()| check(&self.post.borrow(), &stored));
@@ -178,7 +178,7 @@ impl Checker for MailKept {
     }
 }
 
-/// Compares the books with what is there.
+/// Compares the records with the mail on the disk.
 fn check(post: &Post, stored: &Stored) -> Result<(), String> {
     if let Some(fault) = post.faults().first() {
         return Err(fault.clone());
@@ -227,8 +227,8 @@ fn check(post: &Post, stored: &Stored) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks at users who leave mail on the server. A message that changes its name is fetched twice; one that has
-/// another's name is never fetched.
+/// Checks users who leave mail on the server. They fetch a message twice if its unique-id changes, and never if it has
+/// another message's unique-id. (RFC 1939, section 7)
 fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
     for (user, Kept { times, caught_up_at }) in post.kept() {
         let copies_of = |mark: &str| post.letters().get(mark)?.copies.get(user).copied();
@@ -258,8 +258,7 @@ fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
     Ok(())
 }
 
-/// What users were told of messages that failed, in notices that they have fetched and in those that lie in their
-/// inboxes.
+/// The failed messages in non-delivery notices, those that users have fetched and those in their inboxes.
 pub(super) fn failures(post: &Post, stored: &Stored) -> BTreeMap<(String, u32), Failures> {
     let mut told = post.told().clone();
     for (name, mailbox) in &stored.mailboxes {
@@ -309,7 +308,7 @@ impl<'a> Elsewhere<'a> {
         let failed = self.failed.get(&(mark, recipient)).copied().unwrap_or(0);
         let all = confirmed + unconfirmed + queued + failed;
         let may_fail = recipient.split('@').next() == Some(NOBODY);
-        // Each that was taken without the gateway's knowledge can be one more.
+        // Each acceptance without the gateway's knowledge can be one more copy.
         let is_there = all >= *taken || post.may_be_lost(mark, recipient);
         let is_once = all <= taken + unknown + unconfirmed || post.may_be_again(mark, recipient);
         let is_well = is_there && is_once && (may_fail || failed == 0);
@@ -325,8 +324,8 @@ impl<'a> Elsewhere<'a> {
     }
 }
 
-/// Looks for what has waited for long in the queue, and nobody knows why. A connection that hangs holds one message,
-/// and others only until the gateway takes it for stuck, or if it never was greeted, until it gives up.
+/// Looks for entries that have waited in the queue for long without a reason. A connection that hangs delays one
+/// message, and others only until the gateway takes it for stuck, or gives it up if no greeting comes.
 fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), String> {
     let Some((now, way_out_since)) = outage.way_out_since() else { return Ok(()) };
     let mut held: BTreeMap<&str, BTreeSet<Sequence>> = BTreeMap::new();
@@ -412,7 +411,7 @@ mod tests {
     /// A message in the mailbox of that name, with that number.
     type At = (&'static str, u32, Option<Vec<u8>>);
 
-    /// What the checker says in the end of these attempts to send a message to anna, and messages of mailboxes.
+    /// The checker's result after these attempts to send a message to anna, with these messages in mailboxes.
     fn told(ends: &[End], messages: &[At]) -> Result<(), String> {
         told_at(ends, &[messages])
     }
@@ -531,7 +530,7 @@ mod tests {
         }
     }
 
-    /// What the checker says of a message for rita that was taken, with these arrivals, entries and notices.
+    /// The checker's result for an accepted message for rita, with these arrivals, entries and notices.
     fn told_elsewhere(to: &str, arrivals: &[bool], entries: u32, notices: u32) -> Result<(), String> {
         let post = SharedPost::default();
         post.borrow_mut().write(MARKED, letter());
@@ -684,7 +683,7 @@ mod tests {
         assert!(told("", 150, 1, 0).is_ok() && told("450 not now", 200, 1, 0).is_ok());
         assert!(told("", 200, 1, 0).is_err());
         assert!(told("", 200, 1, 1).is_ok() && told("", 2_000, 1, 1).is_err());
-        // Other messages do not wait with it for long.
+        // The connection does not delay other messages for long.
         assert!(told("", 240, 2, 1).is_ok() && told("", 260, 2, 1).is_err() && told("", 260, 2, 2).is_ok());
     }
 

@@ -14,7 +14,7 @@ pub struct MappingNotShared {
     lan: Ipv4Net,
 }
 
-/// A mapping: the inside endpoint and how it is seen outside.
+/// A mapping: the inside endpoint and the external one.
 pub type Mapping = (SocketAddr, SocketAddr);
 
 /// The mapping that a flow from the network `lan` uses, if it uses one.
@@ -41,7 +41,7 @@ impl MappingNotShared {
             if owner != inside {
                 return Err(format!("{protocol} {outside} stands for {owner} and for {inside}"));
             }
-            // After the WAN has got another address, old mappings stay with the old one.
+            // Old mappings keep the old WAN address.
             let first = *outsides.entry((protocol, inside, outside.ip())).or_insert(outside);
             if first != outside {
                 return Err(format!("{protocol} {inside} is seen as {first} and as {outside}"));

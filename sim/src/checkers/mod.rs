@@ -97,7 +97,7 @@ use crate::machine::internet::SharedTree;
 use crate::packet::Packet;
 use crate::world::disk::DiskMood;
 
-/// Which way a frame passes a port of the gateway's.
+/// The direction in which a frame passes a port of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
     /// Into the gateway.
@@ -109,26 +109,26 @@ pub enum Way {
 /// The gateway's two sides in the simulated world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The office's.
+    /// The office's side.
     Lan,
-    /// The internet's.
+    /// The internet's side.
     Wan,
 }
 
-/// A frame that passes a port of the gateway's.
+/// A frame that passes a port of the gateway.
 #[derive(Clone, Copy, Debug)]
 pub struct Passage<'a> {
     /// When.
     pub now: Instant,
-    /// Which way.
+    /// The direction.
     pub way: Way,
-    /// On which side of the gateway.
+    /// The side of the gateway.
     pub side: Side,
     /// The frame.
     pub packet: &'a Packet,
 }
 
-/// What the gateway reports of itself, once a second.
+/// The gateway's report of itself, once a second.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     /// When.
@@ -147,16 +147,16 @@ pub struct Snapshot {
     pub flows: Option<Flows>,
 }
 
-/// A thread of the gateway's.
+/// A thread of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleeper {
     /// The event loop of the worker with this number.
     Worker(usize),
-    /// That of the services.
+    /// The services' thread.
     Services,
 }
 
-/// Watches one promise. An error is a sentence about how it was broken.
+/// Watches one promise. An error is a sentence that describes the violation.
 pub trait Checker {
     /// A short name.
     fn name(&self) -> &'static str;
@@ -164,23 +164,23 @@ pub trait Checker {
     /// The promise, as a sentence.
     fn promise(&self) -> &'static str;
 
-    /// The gateway boots: all is lost that its disk does not keep.
+    /// The gateway boots: it has lost all state that is not on its disk.
     fn on_boot(&mut self) {}
 
-    /// The gateway begins to go over to `config`: what was in force before and this may both be, until
-    /// [`Checker::on_configure`].
+    /// The gateway begins to change to `config`. Until [`Checker::on_configure`] either configuration may be in force.
     fn on_reload(&mut self, _config: &Config) {}
 
-    /// The gateway has booted with `config`, or has gone over to it.
+    /// The gateway has booted with `config`, or has changed to it.
     fn on_configure(&mut self, _config: &Config) {}
 
-    /// The gateway is asked for a pinhole: from now on, and no longer than to `until`, it may let in who is sent for.
+    /// The gateway gets a request for a pinhole: from now on, and until `until` at the latest, it may admit the
+    /// pinhole's packets.
     fn on_pinhole(&mut self, _pinhole: &Pinhole, _until: Instant) {}
 
-    /// The gateway's disk is like that from now on.
+    /// The state of the gateway's disk from now on.
     fn on_disk(&mut self, _mood: DiskMood) {}
 
-    /// An octet of that file of the mail store's has flipped.
+    /// An octet of that file of the mail store has flipped.
     fn on_rot(&mut self, _file: &str) {}
 
     /// A frame passes the gateway.
@@ -201,7 +201,7 @@ pub trait Checker {
         Ok(())
     }
 
-    /// A thread of the gateway's sleeps from now on, although others have left it something to do.
+    /// A thread of the gateway goes to sleep although other threads have left work for it.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ pub trait Checker {
         Ok(())
     }
 
-    /// The run is over, and was not cut short.
+    /// The run is over, after its full time.
     ///
     /// # Errors
     ///
@@ -221,9 +221,9 @@ pub trait Checker {
 }
 
 /// Every checker that applies to a gateway with this configuration. `tree`: the names of the internet.
-/// `bits_flip`: some link corrupts frames, so that a wrong checksum need not be the gateway's where it only
-/// bridges or routes, and a packet may be none for it. `starts_at_a_wrong_time`: so that it cannot know which
-/// leases have ended meanwhile.
+/// `bits_flip`: some link corrupts frames, so a bridged or routed packet may have a wrong checksum that is not the
+/// gateway's fault, and the gateway may drop a packet as damaged. `starts_at_a_wrong_time`: the gateway cannot know
+/// which leases have ended before its start.
 pub fn for_config(
     config: &Config,
     tree: &SharedTree,

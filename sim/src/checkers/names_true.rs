@@ -17,40 +17,40 @@ use crate::packet::{Ipv4, Transport};
 use crate::world::disk::DiskMood;
 
 const DNS_PORT: u16 = 53;
-/// The longest that an answer is under way from the authority that said it: slow name servers, lost frames.
+/// The longest time from an authority's answer to its arrival at the host: slow name servers, lost frames.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(20);
-/// How long after its last question to the resolvers, or after it was cut off, the gateway may make do with
-/// The gateway waits for so long at least for the answer to a question; a later one may find nobody.
+/// The gateway waits at least so long for a resolver's answer; it may ignore a later one.
 const AWAITED_MAX: Duration = Duration::from_secs(6);
-/// an answer whose time is over: as long as the exchange takes to fail, and the 30 s of RFC 8767, section 5.
+/// The longest time after its last query to the resolvers, or after its loss of the internet, in which the gateway may
+/// use an expired answer: the time until the exchange fails, and the 30 s of RFC 8767, section 5.
 const STALE_AFTER_QUESTION_MAX: Duration = Duration::from_secs(38);
-/// If nothing has come from the internet for so long, the gateway may be cut off, and its questions with it.
+/// If nothing has come from the internet for so long, the gateway may be cut off.
 const CUT_OFF_MIN: Duration = Duration::from_secs(3);
-/// What the TTL of such an answer is at most, in seconds.
+/// The longest TTL of an expired answer, in seconds.
 const STALE_TTL_SECS_MAX: u32 = 30;
-/// The longest that an answer waits in the gateway for the hardware address of whoever asked.
+/// The longest time for which an answer waits in the gateway for the client's hardware address.
 const HELD_MAX: Duration = Duration::from_secs(4);
-/// How long a disk that was out of order may not be used: a full one, or one that could not be read, is tried again
-/// after ten seconds.
+/// The longest time without use of a disk after it has failed: the gateway tries a full or unreadable disk again after
+/// ten seconds.
 const DISK_SHUNNED_MAX: Duration = Duration::from_secs(12);
-/// Identifiers that are remembered of the questions about one name.
+/// The most identifiers that the checker remembers of the queries for one name.
 const IDS_MAX: usize = 32;
 
-/// Compares every answer with the leases it has seen, and with the internet's tree and its past.
+/// Compares every answer with the observed leases, and with the internet's names, present and past.
 pub struct NamesTrue {
     leases: ObservedLeases,
     /// The addresses of the names that the configuration reserves, which are names without a lease too.
     reserved: BTreeMap<String, Ipv4Addr>,
-    /// All addresses that the configuration reserves. They are given to their clients also while leases cannot be kept.
+    /// All addresses that the configuration reserves. Their clients get them also while the disk cannot store leases.
     reserved_addresses: BTreeSet<Ipv4Addr>,
-    /// Those of them whose leases the disk may not keep: their names are gone after a power cut.
+    /// Those of them whose leases may not be on the disk: their names are gone after a power cut.
     unkept: BTreeSet<Ipv4Addr>,
-    /// The addresses of clients that took other names while the disk refused to keep them.
+    /// The addresses of clients that took other names while the disk rejected the change.
     renamed_unkept: BTreeSet<Ipv4Addr>,
     is_disk_broken: bool,
-    /// When the disk was last seen to be out of order.
+    /// The last time at which the disk failed.
     disk_broken_at: Option<Instant>,
-    /// When hosts asked what they have not been answered: by their addresses, ports and identifiers.
+    /// The times of hosts' queries without an answer so far, by address, port and identifier.
     asked_at: BTreeMap<(Ipv4Addr, u16, u16), Instant>,
     /// Whether the gateway always knows which leases last.
     knows_leases: bool,
@@ -58,9 +58,9 @@ pub struct NamesTrue {
     /// With a dot before and after.
     domain: String,
     tree: SharedTree,
-    /// What the gateway has asked its resolvers without a good answer so far.
+    /// The gateway's queries to its resolvers without a good answer so far.
     unanswered: BTreeMap<Name, Unanswered>,
-    /// When the latest packet came from the internet, and when the latest came after a long silence.
+    /// The time of the latest packet from the internet, and of the latest after a long silence.
     heard: Instant,
     heard_again: Instant,
 }
@@ -68,7 +68,7 @@ pub struct NamesTrue {
 #[derive(Default)]
 struct Unanswered {
     asked_last: Instant,
-    /// The identifiers of the last questions, and when they were asked.
+    /// The identifiers and times of the last queries.
     ids: Vec<(u16, Instant)>,
 }
 
@@ -95,7 +95,7 @@ impl NamesTrue {
         }
     }
 
-    /// `answer` was asked for at `asked_at`.
+    /// Checks an answer to a query of the time `asked_at`.
     fn check(&self, answer: &Message, asked_at: Instant, now: Instant) -> Result<(), String> {
         let Some(query) = answer.queries.first() else { return Ok(()) };
         let text = query.name().to_ascii().to_lowercase();
@@ -140,7 +140,7 @@ impl NamesTrue {
             RData::A(a) => Some(a.0),
             _ => None,
         });
-        // It is on disk before it is acknowledged, and the power can fail between the two.
+        // The lease is on disk before its ACK, and the power can fail between the two.
         let is_asked_for = told.is_some() && told == self.leases.asked_for(label);
         let is_unkept = told.or(known(now)).is_some_and(|address| self.renamed_unkept.contains(&address));
         // An answer that waits in the gateway may be out of date when it leaves.
@@ -151,7 +151,7 @@ impl NamesTrue {
         Err(format!("{label} is {told:?} for the gateway, and {:?} by leases and reservations", known(now)))
     }
 
-    /// The name of an address is the one whose lease it is, or else the one that it is reserved for.
+    /// The name of an address is that of the client with its lease, or else that of its reservation.
     fn check_reverse(
         &self,
         address: Ipv4Addr,
@@ -193,7 +193,7 @@ impl NamesTrue {
         }
     }
 
-    /// What is told of the internet was true when the authority said it, not longer ago than it may be kept.
+    /// An answer about the internet was true when the authority gave it, no longer ago than its TTL.
     fn check_record(&self, record: &Record, answer: &Message, now: Instant) -> Result<(), String> {
         if record.name.to_ascii().to_lowercase().ends_with(&self.domain) {
             return Ok(());
@@ -212,9 +212,9 @@ impl NamesTrue {
         Err(format!("{record} is told, and was not true from {since} on"))
     }
 
-    /// A name is denied only if it does not exist, and a type only if the name has none of it.
+    /// NXDOMAIN is only for a name that does not exist, and NODATA only for a type that the name does not have.
     fn check_denial(&self, query: &Query, answer: &Message, now: Instant) -> Result<(), String> {
-        // Without an SOA it is the filter against rebinding that took something out.
+        // An answer without an SOA: the rebinding filter has removed its records.
         if !says(answer) || answer.authorities.is_empty() {
             return Ok(());
         }
@@ -244,7 +244,7 @@ impl NamesTrue {
         })
     }
 
-    /// Takes in a lease that is acknowledged, and which of them the disk may not keep.
+    /// Observes an ACK, and whether its lease may not be on the disk.
     fn note_lease(&mut self, passage: &Passage<'_>) {
         if self.is_disk_broken {
             self.disk_broken_at = Some(passage.now);
@@ -263,13 +263,13 @@ impl NamesTrue {
         }
     }
 
-    /// Takes in what a host asks.
+    /// Observes a host's query.
     fn note_asked(&mut self, ip: &Ipv4, port: u16, question: &Message, now: Instant) {
         self.asked_at.retain(|_, at| now.since(*at) <= HELD_MAX);
         self.asked_at.entry((ip.source, port, question.metadata.id)).or_insert(now);
     }
 
-    /// When the question came that is answered at `now`, as far as that is known.
+    /// The time of the query that is answered at `now`, if known.
     fn take_asked(&mut self, ip: &Ipv4, port: u16, answer: &Message, now: Instant) -> Instant {
         let asked_at = self.asked_at.remove(&(ip.destination, port, answer.metadata.id));
         asked_at.filter(|at| now.since(*at) <= HELD_MAX).unwrap_or(now)
@@ -342,7 +342,7 @@ impl Checker for NamesTrue {
         let Ok(message) = Message::from_vec(payload) else { return Ok(()) };
         let is_answer = message.metadata.message_type == MessageType::Response;
         match (passage.way, passage.side) {
-            // An answer of the internet's own passes on to a host that asked there itself, or to the default machine.
+            // An answer from the internet passes on to a host that has asked there itself, or to the default machine.
             (Way::Out, Side::Lan) if is_answer && !INTERNET.contains(&ip.source) => {
                 let asked_at = self.take_asked(ip, destination_port, &message, passage.now);
                 return self.check(&message, asked_at, passage.now);
@@ -362,12 +362,12 @@ fn reserved_names(config: &Config) -> BTreeMap<String, Ipv4Addr> {
     named.collect()
 }
 
-/// Whether a name of the office's belongs to a machine, which has it with its lease.
+/// Whether a name of the office belongs to a machine, which has the name with its lease.
 fn is_machine(label: &str) -> bool {
     label.starts_with("pc-") || label.starts_with("phone-") || label == "printer"
 }
 
-/// Whether an answer claims anything.
+/// Whether an answer states anything that can be compared.
 fn says(answer: &Message) -> bool {
     matches!(answer.metadata.response_code, ResponseCode::NoError | ResponseCode::NXDomain)
 }

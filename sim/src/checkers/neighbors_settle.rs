@@ -12,19 +12,19 @@ use super::{Checker, Snapshot};
 
 /// Three requests, a second apart. (RFC 4861, section 10: `MAX_MULTICAST_SOLICIT`, `RETRANS_TIMER`)
 const ASKING: Duration = Duration::from_secs(3);
-/// Between what happens and the report that shows it, twice.
+/// Twice the time from an event to the report that shows it.
 const SLACK: Duration = Duration::from_secs(2);
-/// With more workers the questions of one begin before those of another end, again and again, where nobody answers.
+/// With several workers and a silent neighbour, one worker's requests begin before another's end, again and again.
 const WORKERS_IN_TURN_MAX: u8 = 2;
 
-/// Notes since when each neighbour is asked for.
+/// Records since when the gateway has asked for each neighbour.
 pub struct NeighborsSettle {
     workers: u8,
     since: BTreeMap<(String, IpAddr), (String, Instant)>,
 }
 
 impl NeighborsSettle {
-    /// For the workers of `config`, each of which asks for itself.
+    /// For the workers of `config`: each sends requests of its own.
     pub fn new(config: &Config) -> Self {
         Self { workers: config.system.workers, since: BTreeMap::new() }
     }

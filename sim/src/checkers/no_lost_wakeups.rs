@@ -2,7 +2,7 @@
 
 use super::{Checker, Sleeper};
 
-/// Is told of every thread that sleeps on something.
+/// Reports every thread that goes to sleep with work left.
 pub struct NoLostWakeups;
 
 impl Checker for NoLostWakeups {

@@ -12,13 +12,13 @@ use super::{Checker, Passage, Side, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::packet::Transport;
 
-/// The most openings of the attacker's that are remembered. Beyond, nothing is judged.
+/// The most SYNs of the attacker that the checker remembers. Beyond, it judges nothing.
 const OPENED_MAX: usize = 1 << 16;
 
-/// Knows what the simulated attacker forges by its time to live, which no other machine uses.
+/// Recognises the simulated attacker's packets by their TTL, which no other machine uses.
 #[derive(Default)]
 pub struct NothingForged {
-    /// Where the attacker's openings came through.
+    /// The connections in which the attacker's SYNs came through.
     opened: BTreeSet<(Ipv4Addr, u16)>,
 }
 

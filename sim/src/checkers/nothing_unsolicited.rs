@@ -13,23 +13,23 @@ use ipnet::Ipv4Net;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
-/// Keeps a book of whom each LAN host has spoken to.
+/// Records the destinations that each LAN host has sent to.
 pub struct NothingUnsolicited {
     lan: Ipv4Net,
-    /// What is in force; more than one while the gateway goes over from one to the next.
+    /// The rules in force; more than one set while the gateway changes its configuration.
     rules: Vec<Rules>,
-    /// The gateway's own address on the WAN, by which hosts of the LAN see each other.
+    /// The gateway's own address on the WAN, through which LAN hosts reach each other.
     own: Option<Ipv4Addr>,
-    /// Who asked whom. Crashes do not clear it: what was asked for stays asked for.
+    /// Who has sent to whom. A crash of the gateway does not clear this: late replies stay solicited.
     asked: BTreeSet<Asked>,
-    /// Pinholes, and when each is closed at the latest.
+    /// Pinholes, and the latest time at which each closes.
     pinholes: Vec<(Pinhole, Instant)>,
 }
 
-/// The most pinholes that are kept, the latest.
+/// The most pinholes that the checker remembers, the latest ones.
 const PINHOLES_MAX: usize = 1_024;
 
-/// Whom the gateway lets in.
+/// The senders that the gateway admits.
 struct Rules {
     filtering: Filtering,
     dmz_host: Option<Ipv4Addr>,
@@ -68,7 +68,7 @@ impl NothingUnsolicited {
     fn ask(&mut self, ip: &Ipv4) {
         let any = Asked { protocol: Kind::Any, inside: (ip.source, 0), outside: (ip.destination, 0) };
         self.asked.insert(any);
-        // Later fragments go the way of the first.
+        // Later fragments follow the first.
         let fragmented =
             || ip.fragmented_udp_ports().map(|(source, destination)| (Kind::Udp, source, destination));
         if let Some((protocol, source_port, destination_port)) = ports(&ip.transport).or_else(fragmented) {
@@ -77,12 +77,12 @@ impl NothingUnsolicited {
                 inside: (ip.source, source_port),
                 outside: (ip.destination, destination_port),
             };
-            // Whatever the filtering will be.
+            // These hold for every filtering.
             self.asked.extend(FILTERINGS.map(|filtering| asked.admitted(filtering)));
         }
     }
 
-    /// Who was let in has a flow, which outlives the filtering that let it in.
+    /// An admitted sender has a flow, which outlives the filtering that admitted it.
     fn note_admitted(&mut self, ip: &Ipv4) {
         if let Some((protocol, source_port, destination_port)) = ports(&ip.transport) {
             let (inside, outside) = ((ip.destination, destination_port), (ip.source, source_port));
@@ -113,7 +113,7 @@ impl NothingUnsolicited {
         }
     }
 
-    /// Whether a pinhole lets in the packet.
+    /// Whether a pinhole admits the packet.
     fn is_let_in(&self, now: Instant, ip: &Ipv4) -> bool {
         let Some((kind, _, port)) = ports(&ip.transport) else { return false };
         self.pinholes.iter().any(|(pinhole, until)| {
@@ -124,7 +124,7 @@ impl NothingUnsolicited {
         })
     }
 
-    /// Whether a rule wants the packet, or the error about one that it brought.
+    /// Whether a rule admits the packet, or the error about a packet that a rule admitted.
     fn is_forwarded(&self, ip: &Ipv4) -> bool {
         let (kind, port) = match (&ip.transport, ports(&ip.transport)) {
             (_, Some((kind @ (Kind::Tcp | Kind::Udp), _, port))) => (Some(kind), Some(port)),
@@ -134,7 +134,7 @@ impl NothingUnsolicited {
             _ => return false,
         };
         let is_from = |forward: &Forward| {
-            // From the LAN, every forward is open.
+            // LAN hosts may use every forward.
             self.own == Some(ip.source) || forward.from.iter().any(|from| from.contains(&ip.source))
         };
         let wants = |forward: &Forward| {
@@ -164,11 +164,11 @@ const FILTERINGS: [Filtering; 3] =
     [Filtering::AddressAndPortDependent, Filtering::AddressDependent, Filtering::EndpointIndependent];
 
 impl Asked {
-    /// What of a conversation the filtering looks at. (RFC 4787, section 5)
+    /// The part of a conversation that the filtering compares. (RFC 4787, section 5)
     fn admitted(self, filtering: Filtering) -> Self {
         let nobody = (Ipv4Addr::UNSPECIFIED, 0);
         let outside = match filtering {
-            // No echo identifier leads inside by itself.
+            // No filtering admits a packet by its echo identifier alone.
             _ if self.protocol == Kind::Echo => self.outside,
             Filtering::AddressAndPortDependent => self.outside,
             Filtering::AddressDependent => (self.outside.0, 0),
@@ -266,7 +266,7 @@ mod tests {
     use crate::checkers::testing::{arp, config, packet, passage, tcp, udp};
     use crate::packet::Packet;
 
-    /// Whether the checker tells of a packet that reaches the LAN.
+    /// Whether the checker reports a packet that reaches the LAN.
     fn told(checker: &mut NothingUnsolicited, packet: &Packet) -> bool {
         checker.on_passage(&passage(1, Way::Out, Side::Lan, packet)).is_err()
     }

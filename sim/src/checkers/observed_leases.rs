@@ -13,54 +13,54 @@ use crate::packet::dhcp_message;
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
-/// A lease ends for the gateway a little before it ends for who saw its acknowledgement leave.
+/// By how much a lease ends earlier for the gateway than for an observer of its ACK at the port.
 pub const LEASE_END_GRACE: Duration = Duration::from_secs(2);
-/// How long a client's former name may still be told by answers that wait in the gateway.
+/// How long answers that wait in the gateway may still have a client's former name.
 const FORMER_NAME_MAX: Duration = Duration::from_secs(4);
 
 /// A lease that the gateway has acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Whose: the hardware address in the message.
+    /// The client: the hardware address in the message.
     pub client: Vec<u8>,
     /// Since when its client has had it without a break.
     pub since: Instant,
     /// Until when.
     pub until: Instant,
-    /// Whether it may be over: a frame under the client's hardware address gave it up, which another can have sent.
+    /// Whether it may be over: a frame with the client's hardware address, perhaps forged, released it.
     pub may_be_over: bool,
 }
 
-/// All leases acknowledged so far, and the names that clients go by.
+/// All leases acknowledged so far, and the clients' names.
 #[derive(Default)]
 pub struct ObservedLeases {
     leases: BTreeMap<Ipv4Addr, Lease>,
     names: BTreeMap<String, Named>,
-    /// Names that clients went by until they took others, and when they did.
+    /// The former names of clients, and when they took others.
     former_names: BTreeMap<String, Instant>,
     /// The names that the configuration gives to clients, by hardware address.
     given_names: BTreeMap<Vec<u8>, String>,
     /// The clients for which the configuration reserves addresses, by hardware address.
     reserved_for: BTreeMap<Ipv4Addr, Vec<u8>>,
-    /// What clients have asked for and not been answered.
+    /// Requests without an answer so far, by client.
     asked: BTreeMap<Vec<u8>, Asked>,
 }
 
-/// Who goes by a name.
+/// The client that has a name.
 struct Named {
     client: Vec<u8>,
     /// Since when.
     since: Instant,
-    /// Whether nobody can know that the gateway knows the client by it.
+    /// Whether it is uncertain that the gateway knows the client by this name.
     is_doubtful: bool,
 }
 
-/// What a client has asked for.
+/// A client's request.
 struct Asked {
     address: Ipv4Addr,
-    /// The name that it wants to go by, if it says one.
+    /// The name that it wants, if it sends one.
     name: Option<String>,
-    /// Whether it was given up before it was answered: the gateway may deal with that after its answer.
+    /// Whether the client released the address before the answer: the gateway may process the release after the answer.
     is_given_up: bool,
 }
 
@@ -76,7 +76,7 @@ impl ObservedLeases {
         Self { given_names: given_names.collect(), reserved_for: reserved_for.collect(), ..Self::default() }
     }
 
-    /// Takes a frame in. If it is an acknowledgement: the address, and the lease before.
+    /// Observes a frame. If it is an ACK: the address, and the lease before.
     pub fn observe(&mut self, passage: &Passage<'_>) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
         let (_, source_port, destination_port, payload) = passage.packet.udp()?;
         if passage.side != Side::Lan {
@@ -100,7 +100,7 @@ impl ObservedLeases {
         lease.is_some_and(|lease| now < lease.until && !lease.may_be_over)
     }
 
-    /// Whether somebody surely has a lease of `address` at `now`.
+    /// Whether any client surely has a lease of `address` at `now`.
     pub fn is_held(&self, address: Ipv4Addr, now: Instant) -> bool {
         self.leases.get(&address).is_some_and(|lease| now < lease.until && !lease.may_be_over)
     }
@@ -138,7 +138,7 @@ impl ObservedLeases {
         self.reserved_for.get(&address).or(leased_to).is_some_and(|holder| holder[..] != client.0)
     }
 
-    /// The lease of `address` may be over: nobody can know.
+    /// From now on it is uncertain whether the lease of `address` is over.
     pub fn doubt(&mut self, address: Ipv4Addr) {
         if let Some(lease) = self.leases.get_mut(&address) {
             lease.may_be_over = true;
@@ -168,26 +168,26 @@ impl ObservedLeases {
         is_sure.then_some(name)
     }
 
-    /// Whether nobody can know whether the gateway knows anybody by `name`.
+    /// Whether it is uncertain that the gateway knows a client by `name`.
     pub fn is_doubtful(&self, name: &str, now: Instant) -> bool {
         let is_former = self.former_names.get(name).is_some_and(|at| now.since(*at) <= FORMER_NAME_MAX);
         is_former
             || self.names.get(name).is_some_and(|named| named.is_doubtful || self.takes_another(name, named))
     }
 
-    /// Whether the client that goes by `name` has asked for another without an answer.
+    /// Whether the client with `name` has requested another name without an answer so far.
     fn takes_another(&self, name: &str, named: &Named) -> bool {
         let asked = self.asked.get(&named.client).and_then(|asked| asked.name.as_ref());
         asked.is_some_and(|asked| asked != name)
     }
 
-    /// The address that a client which wants to be called `name` has asked for without an answer.
+    /// The address in the unanswered request of a client that wants the name `name`.
     pub fn asked_for(&self, name: &str) -> Option<Ipv4Addr> {
         let asks = |asked: &&Asked| asked.name.as_deref() == Some(name);
         self.asked.values().find(asks).map(|asked| asked.address)
     }
 
-    /// `client` goes by `name` from now on, unless another does.
+    /// `client` has the name `name` from now on, unless another client has it.
     fn rename(&mut self, client: &[u8], name: String, now: Instant) {
         let held = self.names.get(&name).filter(|named| named.client != client);
         let holds = |lease: &&Lease| held.is_some_and(|named| named.client == lease.client);
@@ -230,7 +230,7 @@ impl ObservedLeases {
             },
             _ => None,
         };
-        // Anybody can say that another gives up its lease.
+        // Any host can forge a RELEASE of another's lease.
         let Some(address) = given_up.filter(|_| message.chaddr() == sender.0) else { return };
         if let Some(asked) = self.asked.get_mut(message.chaddr()).filter(|asked| asked.address == address) {
             asked.is_given_up = true;

@@ -61,8 +61,8 @@ mod tests {
         assert!(!told(120, 3));
     }
 
-    /// Whether it is told that another client gets the address after a RELEASE in the first one's name that the
-    /// machine `sender` sent.
+    /// Whether the checker reports that another client gets the address, after a RELEASE in the first one's name from
+    /// the machine `sender`.
     fn told_after_release(sender: u8) -> bool {
         let mut checker = OneLeaseOneHost::default();
         let first = ack(1, "192.168.1.9");

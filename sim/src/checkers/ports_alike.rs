@@ -11,21 +11,21 @@ use ipnet::Ipv4Net;
 use super::mapping_not_shared::mapping;
 use super::{Checker, Snapshot};
 
-/// The ports that are kept apart from the others. (RFC 4787, REQ-3a)
+/// The ports of a range of their own. (RFC 4787, REQ-3a)
 const LOW_COUNT: usize = 1_024;
 const PORTS_COUNT: usize = 1 << 16;
-/// Ports run short where one in so many of a kind is taken: another kind may have to do then.
+/// Ports of one range and parity run short if one in so many of them is in use: a mapping may then get another kind.
 const SHORT_WHEN_TAKEN: usize = 4;
 
-/// Looks at the mappings of the flows that the gateway reports.
+/// Checks the mappings of the flows that the gateway reports.
 pub struct PortsAlike {
     lan: Ipv4Net,
     workers: usize,
-    /// Hosts that rules lead to, or have led to: they are seen at the ports of their rules.
+    /// Hosts that are or were the targets of rules: their external ports are those of the rules.
     ruled: BTreeSet<IpAddr>,
-    /// The mappings of the report before.
+    /// The mappings of the previous report.
     known: BTreeSet<(String, SocketAddr, SocketAddr)>,
-    /// Whether ports were short then.
+    /// Whether ports were short in the previous report.
     was_short: bool,
 }
 
@@ -43,7 +43,7 @@ impl PortsAlike {
         this
     }
 
-    /// Mappings of former rules may stay.
+    /// Accepts mappings of former rules, too.
     fn heed_rules_of(&mut self, config: &Config) {
         let forwards = config.firewall.forwards.iter().flat_map(|forward| &forward.rules);
         self.ruled.extend(forwards.map(|rule| IpAddr::V4(rule.to)));
@@ -71,7 +71,7 @@ impl PortsAlike {
         told
     }
 
-    /// Whether ports of any kind are so few that a new mapping may get one of another.
+    /// Whether ports of any kind run short, so that a new mapping may get one of another kind.
     fn is_short(&self, mappings: &BTreeSet<(String, SocketAddr, SocketAddr)>) -> bool {
         let mut taken: BTreeMap<_, usize> = BTreeMap::new();
         for (protocol, _, outside) in mappings {

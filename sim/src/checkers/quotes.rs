@@ -12,27 +12,27 @@ use super::recent::Recent;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Ipv4, Quoted, Transport};
 
-/// How long after a packet there may still be an error about it: both ways through cables that queue, and the time that
-/// the gateway waits for a neighbour.
+/// The longest time from a packet to an ICMP error about it: the round trip through cables that queue, and the time
+/// for which the gateway waits for a neighbour.
 const ERROR_WITHIN: Duration = Duration::from_secs(30);
-/// The most packets that are remembered at a time.
+/// The most packets that the checker remembers at a time.
 const SENT_MAX: usize = 1 << 16;
 /// Octets of the transport header that every error quotes. (RFC 792)
 const QUOTED_LEN_MIN: usize = 8;
-/// Octets of a TCP header before its checksum: what comes behind changes where the gateway clamps the segment size.
+/// Octets of a TCP header before its checksum: the octets after them change if the gateway clamps the MSS.
 const BEFORE_TCP_CHECKSUM: usize = 16;
 const TCP_FLAGS_AT: usize = 13;
 const TCP_SYN: u8 = 2;
 
-/// Compares what errors quote with what their receivers have sent.
+/// Compares the quotes in errors with the packets that the errors' receivers have sent.
 pub struct Quotes {
     sent: Recent<Key, Vec<u8>>,
-    /// Who was heard on the LAN: what comes from there the gateway only bridges.
+    /// The stations heard on the LAN: the gateway only bridges their frames.
     stations: BTreeSet<MacAddr>,
 }
 
-/// What every error quotes of a packet, and NAT changes: where it was sent, its addresses, its protocol, and the
-/// beginning of its transport header.
+/// The parts of a packet that every error quotes and NAT changes: side, addresses, protocol, and the beginning of the
+/// transport header.
 type Key = (bool, Ipv4Addr, Ipv4Addr, u8, [u8; QUOTED_LEN_MIN]);
 
 impl Default for Quotes {
@@ -82,8 +82,8 @@ fn key(side: Side, header: &Ipv4HeaderSlice<'_>, octets: &[u8]) -> Key {
     (side == Side::Lan, header.source_addr(), header.destination_addr(), header.protocol().0, beginning)
 }
 
-/// Whether the packet `sent` is what is quoted, but for what routers change: the time to live; the length, where it was
-/// cut; the identification, where it may be cut, as NAT chooses another one then (RFC 6864, section 5.3.1); and the
+/// Whether the quote is of the packet `sent`, apart from the fields that routers change: the TTL; the length of a
+/// fragmented packet; the identification without DF, as NAT then chooses another one (RFC 6864, section 5.3.1); and the
 /// options of a SYN.
 fn is_quote(quoted: &Ipv4HeaderSlice<'_>, octets: &[u8], sent: &[u8]) -> bool {
     let Ok(header) = Ipv4HeaderSlice::from_slice(sent) else { return false };
@@ -105,8 +105,8 @@ fn is_syn(header: &Ipv4HeaderSlice<'_>, octets: &[u8]) -> bool {
     header.protocol() == IpNumber::TCP && flags.is_some_and(|flags| flags & TCP_SYN != 0)
 }
 
-/// Whether a whole TCP segment is quoted, and its checksum is wrong. Those of UDP and ICMP are compared with what was
-/// sent.
+/// Whether the quote has a whole TCP segment with a wrong checksum. The checker compares those of UDP and ICMP with the
+/// packet sent.
 fn has_wrong_tcp_checksum(header: &Ipv4HeaderSlice<'_>, octets: &[u8]) -> bool {
     if !is_syn(header, octets) || header.is_fragmenting_payload() {
         return false;
@@ -180,7 +180,7 @@ mod tests {
         Packet::parse(&[&to[..], &from, &[8, 0], packet].concat()).unwrap()
     }
 
-    /// What the checker says of an error to `receiver` that quotes `quote`, once `sent` was sent.
+    /// The checker's result for an error to `receiver` that quotes `quote`, after the packet `sent`.
     fn told(
         sent: &[u8],
         receiver: [u8; 4],
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn everything_that_is_quoted_wrongly_is_told() {
         for at in 0..datagram().len() {
-            // A router may tell of congestion, and changes the time to live.
+            // A router may mark congestion (ECN), and decrements the TTL.
             let is_free = [1, 8].contains(&at);
             let told = told(&datagram(), HOST, datagram(), |quote| {
                 quote[at] ^= 1;

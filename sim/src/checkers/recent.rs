@@ -5,27 +5,27 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-/// How long a packet may wait in the gateway, for a neighbour.
+/// The longest time for which a packet waits in the gateway for a neighbour.
 pub const WAIT_MAX: Duration = Duration::from_secs(4);
 
-/// Values by key, each for a time, and no more than there is room for.
+/// Values by key, each for a time, in a bounded table.
 pub struct Recent<K, V> {
     age_max: Duration,
     len_max: usize,
     by_key: BTreeMap<K, Vec<(Instant, V)>>,
-    /// When they came, the earliest first.
+    /// The times of the values, the earliest first.
     order: VecDeque<(Instant, K)>,
-    /// When the latest came that has made room for others.
+    /// The time of the latest value that was removed for want of room.
     pushed_out: Option<Instant>,
 }
 
 impl<K: Ord + Copy, V> Recent<K, V> {
-    /// Nothing yet. Each value stays for `age_max`, as long as there are no more than `len_max`.
+    /// An empty table. Each value stays for `age_max`, as long as there are no more than `len_max`.
     pub fn new(age_max: Duration, len_max: usize) -> Self {
         Self { age_max, len_max, by_key: BTreeMap::new(), order: VecDeque::new(), pushed_out: None }
     }
 
-    /// Takes in a value that is seen at `now`, no earlier than those before it.
+    /// Adds a value that is seen at `now`, no earlier than those before it.
     pub fn push(&mut self, now: Instant, key: K, value: V) {
         while let Some((at, _)) = self.order.front().copied() {
             let is_old = at + self.age_max < now;
@@ -56,7 +56,7 @@ impl<K: Ord + Copy, V> Recent<K, V> {
         self.by_key.get(key).into_iter().flatten().map(|(_, value)| value)
     }
 
-    /// Whether everything is still here that came within `age_max` before `now`.
+    /// Whether the table still has all values of the last `age_max` before `now`.
     pub fn is_complete(&self, now: Instant) -> bool {
         self.pushed_out.is_none_or(|at| at + self.age_max < now)
     }

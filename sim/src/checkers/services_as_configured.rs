@@ -10,13 +10,13 @@ use super::{Checker, Snapshot};
 /// Compares the report of the services with the file.
 #[derive(Default)]
 pub struct ServicesAsConfigured {
-    /// What is in force, and what the gateway may be going over to.
+    /// The configuration in force, and the one to which the gateway may be changing.
     wanted: Vec<Wanted>,
-    /// Whether all has been as it should since the gateway booted.
+    /// Whether the services have agreed with the file since the gateway booted.
     has_come_up: bool,
 }
 
-/// What a file says of the services.
+/// The services by a configuration file.
 #[derive(Clone, Copy)]
 struct Wanted {
     dhcp: bool,
@@ -31,7 +31,7 @@ impl Wanted {
     }
 }
 
-/// What listens, by protocol and port.
+/// The listening services, by protocol and port.
 const DHCP: &[(&str, u16)] = &[("udp", 67)];
 const DNS: &[(&str, u16)] = &[("udp", 53), ("tcp", 53)];
 const NTP: &[(&str, u16)] = &[("udp", 123)];
@@ -89,7 +89,7 @@ impl ServicesAsConfigured {
         Ok(())
     }
 
-    /// What all files that may be in force say; `None` if they differ.
+    /// The value in all files that may be in force; `None` if they differ.
     fn all(&self, of: impl Fn(&Wanted) -> bool) -> Option<bool> {
         let first = self.wanted.first().map(&of)?;
         self.wanted.iter().all(|wanted| of(wanted) == first).then_some(first)

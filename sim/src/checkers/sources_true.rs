@@ -10,10 +10,9 @@ use ipnet::Ipv4Net;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Content;
 
-/// Looks at the source of every packet to the WAN. The gateway's own addresses there are those that it
-/// asks for its neighbours with.
+/// Checks the source of every packet to the WAN. The gateway's own addresses there are the senders of its ARP requests.
 pub struct SourcesTrue {
-    /// Whose addresses may be seen besides: the LAN where nothing is translated.
+    /// The other networks whose addresses may appear: the LAN in a mode without NAT.
     lan: Option<Ipv4Net>,
     own: BTreeSet<Ipv4Addr>,
 }
@@ -46,7 +45,7 @@ impl Checker for SourcesTrue {
             }
             Content::Ipv4(ip) => {
                 let source = ip.source;
-                // Who asks for an address has none yet.
+                // A DHCP client has no address yet.
                 let is_true = source.is_unspecified()
                     || self.own.contains(&source)
                     || self.lan.is_some_and(|lan| lan.contains(&source));

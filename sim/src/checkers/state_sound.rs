@@ -5,7 +5,7 @@ use gatepost_services::mail::store::CHECKPOINT;
 
 use super::{Checker, Snapshot};
 
-/// What is said of mail that is damaged.
+/// The gateway's text for damaged mail.
 pub const MAIL_DAMAGED: &str = "the mail store is damaged";
 
 /// Looks for damage among the problems that the gateway reports.
@@ -25,7 +25,7 @@ impl Checker for StateSound {
     }
 
     fn on_rot(&mut self, file: &str) {
-        // A checkpoint that cannot be used costs nothing.
+        // An unusable checkpoint loses nothing.
         self.has_rotten_mail |= !file.starts_with(CHECKPOINT);
     }
 

@@ -29,14 +29,14 @@ const SERVER_PORT: u16 = 67;
 const SMTP_PORT: u16 = 25;
 const SUBMISSION_PORT: u16 = 587;
 const POP3_PORT: u16 = 110;
-/// The most connections that are followed, and clients of DHCP.
+/// The most connections, and the most DHCP clients, that the checker follows.
 const FOLLOWED_MAX: usize = 1_024;
-/// A lease's time is in seconds, and can be rounded up.
+/// The lease time is in whole seconds, perhaps rounded up.
 const ROUNDED: Duration = Duration::from_secs(2);
-/// A disk that has failed is not believed at once.
+/// The time after a disk failure in which the checker judges nothing.
 const DOUBTED: Duration = Duration::from_secs(60);
 
-/// What the disk tells of its writes. They have numbers, in their order.
+/// The disk's report of its writes, which it numbers in their order.
 pub struct Writes {
     /// The number of the last that has begun.
     pub begun: Box<dyn Fn() -> u64>,
@@ -44,7 +44,7 @@ pub struct Writes {
     pub durable: Box<dyn Fn(&str) -> u64>,
 }
 
-/// Compares what passes the ports with what the disk has synced by then.
+/// Compares the promises that pass the ports with the disk's synced writes.
 pub struct SyncsBeforePromises {
     writes: Writes,
     /// The journal of leases, and the log of mail.
@@ -52,11 +52,11 @@ pub struct SyncsBeforePromises {
     mail: &'static str,
     reserved: BTreeSet<Ipv4Addr>,
     is_disk_bad: bool,
-    /// When something last passed while it was.
+    /// The last time at which a frame passed while the disk failed.
     doubted_at: Option<Instant>,
-    /// The last write that had begun when a client asked, by its hardware address and the transaction.
+    /// The last write that had begun at a client's request, by hardware address and transaction.
     asked: BTreeMap<(Vec<u8>, u32), u64>,
-    /// Until when clients were told that they have their addresses.
+    /// The ends of the leases that clients were promised.
     told: BTreeMap<(Vec<u8>, Ipv4Addr), Instant>,
     connections: BTreeMap<Ends, Connection>,
 }
@@ -70,9 +70,9 @@ struct Connection {
     is_out: bool,
     client: Stream,
     server: Option<Stream>,
-    /// The last write that had begun when that passed for which there is no answer yet.
+    /// The last write that had begun when the request passed that has no answer yet.
     since: Option<u64>,
-    /// Whether a message has gone to a server, which has not answered yet.
+    /// Whether the gateway has sent a server a message without an answer so far.
     has_sent_message: bool,
     /// The number of the message that is fetched.
     fetching: Option<String>,
@@ -83,7 +83,7 @@ struct Connection {
 }
 
 impl SyncsBeforePromises {
-    /// `leases`, `mail`: what the names of the files begin with on which leases and mail depend.
+    /// `leases`, `mail`: the prefixes of the names of the files on which leases and mail depend.
     pub fn new(writes: Writes, leases: &'static str, mail: &'static str) -> Self {
         Self {
             writes,
@@ -114,7 +114,7 @@ impl SyncsBeforePromises {
         let transaction = (client.clone(), message.xid());
         match (passage.way, message.opts().msg_type()) {
             (Way::In, Some(MessageType::Request)) => {
-                // A request that is sent again may be answered as it was.
+                // The server may answer a retransmitted request as before.
                 let begun = (self.writes.begun)();
                 make_room(&mut self.asked);
                 self.asked.entry(transaction).or_insert(begun);
@@ -131,7 +131,7 @@ impl SyncsBeforePromises {
                 let until = passage.now + Duration::from_secs(secs.into());
                 make_room(&mut self.told);
                 let told = self.told.insert((client, address), until);
-                // No more is promised than was.
+                // The ACK promises no more than the one before.
                 let is_said_again = told.is_some_and(|told| until <= told + ROUNDED);
                 let is_doubted = self.doubted_at.is_some_and(|at| passage.now.since(at) < DOUBTED);
                 if is_said_again || is_doubted || self.reserved.contains(&address) {
@@ -174,7 +174,7 @@ impl SyncsBeforePromises {
             return Ok(());
         }
         let Some(connection) = self.connections.get_mut(&ends) else { return Ok(()) };
-        // What is forwarded passes twice.
+        // A forwarded segment passes two ports.
         if connection.is_out != (is_clients == (passage.way == Way::Out)) {
             return Ok(());
         }
@@ -205,7 +205,7 @@ impl SyncsBeforePromises {
     }
 }
 
-/// A promise, and the last write that had begun before what it answers.
+/// A promise, and the last write that had begun before its request.
 type Promise = (u64, String);
 
 impl Connection {

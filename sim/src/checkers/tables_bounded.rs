@@ -17,7 +17,7 @@ const BRIDGES: usize = 2;
 /// Frames that wait for neighbours, and for first fragments.
 const HELD_MAX: usize = NeighborTable::HELD_MAX as usize + FragmentTracker::<()>::HELD_MAX as usize;
 
-/// Flows that a PC opens before the other workers have heard of the last: a question for a name, and a page.
+/// The flows that a PC opens before the other workers know of the last one: a DNS query, and a page.
 const FLOWS_UNDER_WAY: usize = 2;
 
 /// Compares the sizes that the gateway reports with its limits.
@@ -27,12 +27,12 @@ pub struct TablesBounded {
     flows: Limit,
     flows_per_host: Limit,
     lan_ports: usize,
-    /// The ports behind which each station was seen since the gateway booted.
+    /// The ports behind which each station was heard since the gateway booted.
     places: BTreeMap<String, BTreeSet<String>>,
     leases_max: usize,
 }
 
-/// A limit that can be lowered while there is more: what there is may stay, and nothing is added.
+/// A limit that can be lowered below the current number: the entries may stay, and none is added.
 #[derive(Clone, Copy, Debug)]
 struct Limit {
     configured: usize,
@@ -48,7 +48,7 @@ impl Limit {
         *self = Self { configured, allowed: self.allowed.max(configured) };
     }
 
-    /// So many there are now.
+    /// Checks the current number.
     fn see(&mut self, len: usize) {
         self.allowed = self.allowed.min(len).max(self.configured);
     }
@@ -72,26 +72,26 @@ impl TablesBounded {
     }
 }
 
-/// The part of a host's limit that the senders behind a port that ARP does not know have together.
+/// The part of a host's limit that the unverified senders behind a port share.
 const STRANGERS_PART: usize = 4;
 
-/// How many flows there can be in all, of which workers have equal parts, and of one host.
+/// The most flows in all, of which workers have equal parts, and the most of one host.
 fn flows_max(config: &Config) -> [usize; 2] {
     let workers = usize::from(config.system.workers);
     let in_all = (config.nat.flows_max as usize).next_multiple_of(workers);
     [in_all, flows_per_host_max(config.nat.flows_per_host_max, workers)]
 }
 
-/// What a host can have at most: the limit, and what each other worker has not told of, a sixteenth of its share and
-/// what is under way.
+/// The most flows of a host: its limit, and those that other workers have not announced yet, each a sixteenth of its
+/// share and the notices on their way.
 fn flows_per_host_max(limit: u32, workers: usize) -> usize {
     let share = limit as usize / workers;
     limit as usize + (workers - 1) * ((share / 16).max(1) + FLOWS_UNDER_WAY)
 }
 
 impl TablesBounded {
-    /// What can be seen of one address: a station has its limit behind each port that it has been at, and before ARP
-    /// knew the address, or while another machine claimed it, its flows were those of a port's strangers.
+    /// The most flows with one inside address: a station has its limit behind each port where it was heard, and while
+    /// ARP does not know the address, or another machine claims it, its flows count as those of unverified senders.
     fn flows_of_an_address_max(&self) -> usize {
         let each = self.flows_per_host.allowed;
         let places = self.places.values().map(BTreeSet::len).max().unwrap_or(1);
@@ -170,12 +170,12 @@ mod tests {
     use super::*;
     use crate::checkers::testing::{flow, snapshot};
 
-    /// Whether what `grow` does to an empty report is told.
+    /// Whether the checker reports an empty report after `grow`.
     fn told(grow: impl FnOnce(&mut Snapshot)) -> bool {
         told_with(1, grow)
     }
 
-    /// The same of so many workers.
+    /// The same for a number of workers.
     fn told_with(workers: u8, grow: impl FnOnce(&mut Snapshot)) -> bool {
         let text = format!(
             "system.workers = {workers}\nnat.max_flows = 5\nnat.max_flows_per_host = 2\n\

@@ -70,7 +70,7 @@ pub fn dhcp(client: &[u8], kind: v4::MessageType, edit: impl FnOnce(&mut v4::Mes
     message.to_vec().expect("a message")
 }
 
-/// `client` is told that it has `address` for `secs`.
+/// An ACK of `address` to `client` for `secs`.
 pub fn acknowledgement(client: &[u8], address: &str, secs: u32) -> Packet {
     let message = dhcp(client, v4::MessageType::Ack, |message| {
         message.set_yiaddr(ip(address));
@@ -87,7 +87,7 @@ pub fn numbered(mut packet: Packet, number: u64) -> Packet {
     packet
 }
 
-/// A flow from `client`, seen as `seen_as`, to `destination`.
+/// A flow from `client` with the external endpoint `seen_as` to `destination`.
 pub fn flow(client: &str, seen_as: &str, destination: &str) -> Flow {
     Flow {
         protocol: "udp".to_owned(),
@@ -104,7 +104,7 @@ pub fn flow(client: &str, seen_as: &str, destination: &str) -> Flow {
     }
 }
 
-/// A report at `secs` of a gateway that nothing has happened to.
+/// A report at `secs` of a gateway without traffic.
 pub fn snapshot(secs: u64) -> Snapshot {
     let interface = |address: &str| Interface {
         mac: "02:00:00:00:00:01".to_owned(),

@@ -14,29 +14,29 @@ use super::{Checker, Passage, Side, Way};
 use crate::machine::internet::DNS_PORT;
 use crate::packet::{Ipv4, Transport};
 
-/// How many values are judged together.
+/// The number of values that the checker judges together.
 const JUDGED: usize = 24;
-/// A step of so much or less is a small one: 3 % of all are.
+/// The largest small step: 3 % of all steps of a random sequence are small.
 const STEP_SMALL: u16 = 1_024;
-/// Small steps among [`JUDGED`] values: more are no chance.
+/// The most small steps among [`JUDGED`] random values.
 const STEPS_SMALL_MAX: usize = 15;
-/// Values that differ: fewer are no chance.
+/// The least number of different values among random ones.
 const DIFFERENT_MIN: usize = 12;
-/// Eighths of the range in which there are any: fewer are no chance.
+/// The least number of eighths of the range with random values in them.
 const EIGHTHS_MIN: usize = 3;
-/// Bits of a sequence number that no clock of a run's length and no secret's number decides: from bit 12 on.
+/// The bits of a sequence number from bit 12 on, which neither a clock during a run nor a secret's number determines.
 const SEQUENCE_SHIFT: u32 = 12;
 /// Where the sequence number is in a TCP header.
 const SEQUENCE_AT: usize = 4;
 const REMEMBERED_MAX: usize = 1 << 12;
 
-/// Judges what the gateway itself sends.
+/// Judges the gateway's own packets.
 pub struct Unguessable {
     /// The gateway's address on the LAN.
     own: Ipv4Addr,
-    /// What LAN hosts have sent, which the gateway forwards.
+    /// Packets of LAN hosts, which the gateway forwards.
     from_lan: Recent<u64, ()>,
-    /// The sequence numbers that connections have begun with, as a SYN is sent again.
+    /// The initial sequence numbers seen, to recognise a retransmitted SYN.
     begun: Recent<(Ipv4Addr, u16, u32), ()>,
     identifiers: Values,
     ports: Values,
@@ -99,7 +99,7 @@ fn sequence(ip: &Ipv4) -> Option<u32> {
     Some(u32::from_be_bytes(*octets))
 }
 
-/// Values that are to be judged.
+/// Values to judge.
 #[derive(Default)]
 struct Values(Vec<u16>);
 
@@ -164,12 +164,12 @@ mod tests {
     use crate::checkers::testing::{config, numbered, packet, passage, segment, udp};
     use crate::packet::Content;
 
-    /// Numbers that nobody guesses who does not know them.
+    /// Numbers that an outsider cannot guess.
     fn scattered(number: u32) -> u32 {
         number.wrapping_mul(0x9e37_79b9).rotate_left(15).wrapping_mul(0x85eb_ca6b)
     }
 
-    /// Whether the checker tells of DNS queries with these identifiers and ports.
+    /// Whether the checker reports DNS queries with these identifiers and ports.
     fn told(number: impl Fn(u16) -> [u16; 2]) -> bool {
         let mut checker = Unguessable::new(&config());
         (0..100).any(|n| {
@@ -189,7 +189,7 @@ mod tests {
         assert!(told(|n| [any(n, 0) / 4, any(n, 1_000)]));
     }
 
-    /// Whether the checker tells of connections that are accepted with these sequence numbers.
+    /// Whether the checker reports accepted connections with these initial sequence numbers.
     fn told_of_sequences(number: impl Fn(u16) -> u32) -> bool {
         let mut checker = Unguessable::new(&config());
         (0..100).any(|n| {
@@ -197,7 +197,7 @@ mod tests {
             let Content::Ipv4(ip) = &mut packet.content else { unreachable!("it is one") };
             ip.beginning = [&[0x45][..], &[0; 23], &number(n).to_be_bytes()].concat();
             let mut pass = || checker.on_passage(&passage(1, Way::Out, Side::Lan, &packet));
-            // It may be sent again.
+            // The SYN may be retransmitted.
             pass().and_then(|()| pass()).is_err()
         })
     }

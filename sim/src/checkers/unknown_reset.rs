@@ -19,32 +19,32 @@ use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
-/// How often a host speaks in an unknown connection before it is owed a reset, and over what time.
+/// The number of a host's segments in an unknown connection, and their least time span, after which a reset is due.
 const TRIES: u32 = 3;
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How long a connection is remembered in which nobody speaks: longer than a flow lives. (RFC 5382, REQ-5)
+/// How long the checker remembers an idle connection: longer than a flow lives. (RFC 5382, REQ-5)
 const MEMORY: Duration = Duration::from_secs(2 * 3_600 + 600);
-/// The most connections that are remembered. Beyond, none is judged until the next boot.
+/// The most connections that the checker remembers. Beyond, it judges none until the next boot.
 const CONNECTIONS_MAX: usize = 100_000;
 /// The most segments of a host that may be under way on its cable.
 const AWAITED_MAX: usize = 64;
-/// Below it are the gateway's own services, which answer old connections of theirs themselves.
+/// Ports below are the gateway's own services; the host stack answers their old connections.
 const SERVICE_PORTS_END: u16 = 1_024;
 
 /// An address and a port.
 type Endpoint = (Ipv4Addr, u16);
 
-/// Keeps a book of every connection of the LAN's with the outside.
+/// Records every connection between the LAN and the outside.
 pub struct UnknownReset {
     lan: Ipv4Net,
-    /// From the LAN's end to the other one.
+    /// By the LAN host's endpoint and the remote one.
     connections: BTreeMap<(Endpoint, Endpoint), Connection>,
-    /// What has been opened on the WAN since the last boot, from the gateway's end to the other one.
+    /// The connections opened on the WAN since the last boot, by the gateway's endpoint and the remote one.
     opened_outside: BTreeMap<(Endpoint, Endpoint), Instant>,
     leases: ObservedLeases,
     /// The gateway's hardware address on the LAN.
     own_mac: String,
-    /// Its address outside, where it answers its hosts itself.
+    /// Its address outside: the host stack itself answers LAN hosts there.
     external: Option<Ipv4Addr>,
     has_address: bool,
     is_full: bool,
@@ -53,11 +53,11 @@ pub struct UnknownReset {
 struct Connection {
     /// A SYN has passed since the last boot.
     is_known: bool,
-    /// The numbers that the host waited for when it last spoke, the newest first: each of the segments that a cable has
-    /// delayed is answered by a reset.
+    /// The next sequence numbers that the host expected in its last segments (RCV.NXT), the newest first: each segment
+    /// that a cable has delayed gets a reset.
     awaited: VecDeque<u32>,
     heard_at: Instant,
-    /// What the host has said in vain: how often, and since when.
+    /// The number of the host's segments without a reset, and the time of the first.
     unanswered: u32,
     unanswered_since: Instant,
 }
@@ -77,7 +77,7 @@ impl UnknownReset {
         }
     }
 
-    /// The connection between `host` and `remote`, in which somebody speaks at `now`; `None` if there is no room.
+    /// The connection between `host` and `remote`, which has a segment at `now`; `None` if there is no room.
     fn connection(&mut self, host: Endpoint, remote: Endpoint, now: Instant) -> Option<&mut Connection> {
         if self.connections.len() >= CONNECTIONS_MAX {
             self.is_full = true;
@@ -95,7 +95,7 @@ impl UnknownReset {
         Some(connection)
     }
 
-    /// A host of the LAN speaks to somebody beyond it.
+    /// A LAN host sends a segment to a remote host.
     fn hear(&mut self, passage: &Passage<'_>, ip: &Ipv4) -> Result<(), String> {
         let Passage { now, packet, .. } = *passage;
         let Some(segment) = Segment::of(ip) else { return Ok(()) };
@@ -126,7 +126,7 @@ impl UnknownReset {
         Ok(())
     }
 
-    /// Something goes out to the LAN.
+    /// A segment leaves to the LAN.
     fn tell(&mut self, passage: &Passage<'_>, ip: &Ipv4) -> Result<(), String> {
         let Some(segment) = Segment::of(ip) else { return Ok(()) };
         let is_own = ip.is_own_reset()
@@ -145,7 +145,7 @@ impl UnknownReset {
         Err(format!("{host} is reset with the number {}, and waits for {awaited:?}", segment.sequence))
     }
 
-    /// Something passes on the WAN.
+    /// A segment passes on the WAN.
     fn pass_outside(&mut self, passage: &Passage<'_>, ip: &Ipv4) -> Result<(), String> {
         let Some(segment) = Segment::of(ip) else { return Ok(()) };
         let leaves = passage.way == Way::Out;
@@ -213,7 +213,7 @@ impl Checker for UnknownReset {
     }
 }
 
-/// Of a TCP segment, what matters here.
+/// The fields of a TCP segment that the checker compares.
 struct Segment {
     from: Endpoint,
     to: Endpoint,
@@ -295,7 +295,7 @@ mod tests {
         checker.on_passage(&Passage { now: Instant::from_secs(secs), way, side, packet: &packet })
     }
 
-    /// The PC says something in its connection, and waits for 77.
+    /// The PC sends a segment in its connection, and expects the sequence number 77.
     fn speaks(checker: &mut UnknownReset, secs: u64, flags: &str) -> Result<(), String> {
         pass(checker, (secs, Way::In, Side::Lan), packet(PC, SERVER, segment(1_000, 80, flags)), 64, 77)
     }

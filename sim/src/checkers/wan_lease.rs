@@ -14,14 +14,14 @@ use crate::packet::{Content, Transport, dhcp_message};
 
 const SERVER_PORT: u16 = 67;
 const CLIENT_PORT: u16 = 68;
-/// How long frames that the gateway made while it had the address may still leave.
+/// How long after a lease frames with its address may still leave the gateway.
 const UNDER_WAY_MAX: Duration = Duration::from_millis(100);
 /// The part of T1 by which a client may renew early, so that clients do not renew together.
 const FUZZ_DIVISOR: u32 = 32;
 
-/// Compares what leaves to the WAN, and when, with the lease that the provider's answers give.
+/// Compares the gateway's packets to the WAN with the lease by the provider's answers.
 pub struct WanLease {
-    /// The LAN's network, where its hosts' addresses leave as they are.
+    /// The LAN's network in a mode without NAT.
     routed: Option<Ipv4Net>,
     transaction: Option<Transaction>,
     lease: Option<Lease>,
@@ -29,11 +29,11 @@ pub struct WanLease {
     former: Option<(Ipv4Addr, Instant)>,
 }
 
-/// What the gateway's DHCP client asks for with one transaction identifier.
+/// The requests of the gateway's DHCP client with one transaction identifier.
 struct Transaction {
     xid: u32,
     client: MacAddr,
-    /// Whether it prolongs a lease.
+    /// Whether it is to extend a lease.
     prolongs: bool,
     /// When the first and the last of its REQUESTs left.
     first: Instant,
@@ -68,7 +68,7 @@ impl WanLease {
         self.transaction = self.transaction.take().filter(|transaction| !transaction.prolongs);
     }
 
-    /// Ends the lease if its time is over. It was asked to be prolonged before that.
+    /// Ends the lease if its time is over. The gateway has to have requested an extension before.
     fn pass_time(&mut self, now: Instant) -> Result<(), String> {
         let Some(lease) = &self.lease else { return Ok(()) };
         let Lease { address, rebind, end, is_renewal_sent, is_rebinding_sent, .. } = *lease;
@@ -80,7 +80,7 @@ impl WanLease {
                 ));
             }
         } else if now > rebind && !is_renewal_sent {
-            // Told once.
+            // Reported once.
             self.lease = self.lease.take().map(|lease| Lease { is_renewal_sent: true, ..lease });
             return Err(format!("the lease of {address} was not renewed until {rebind}"));
         }
@@ -96,7 +96,7 @@ impl WanLease {
             || self.routed.is_some_and(|lan| lan.contains(&address))
     }
 
-    /// Takes in what the gateway's DHCP client says.
+    /// Observes a message of the gateway's DHCP client.
     fn note_client(
         &mut self,
         now: Instant,
@@ -141,7 +141,7 @@ impl WanLease {
         Err(format!("the lease of {address} is {what}, and that is to be done from {from} to {until}"))
     }
 
-    /// Takes in what the provider's DHCP server answers.
+    /// Observes an answer of the provider's DHCP server.
     fn note_server(&mut self, now: Instant, message: &Message) {
         let is_answered = |it: &&mut Transaction| {
             it.xid == message.xid() && it.client.0 == *message.chaddr() && !it.is_answered
@@ -163,7 +163,7 @@ impl WanLease {
 }
 
 impl Lease {
-    /// What an ACK at `now` grants, counted from when it was asked for. If that took until T2, there is no time for a
+    /// The lease by an ACK at `now`, counted from its REQUEST. If the ACK comes after T2, there is no time for a
     /// renewal.
     fn granted(transaction: &Transaction, message: &Message, now: Instant) -> Option<Self> {
         let secs = |code| match message.opts().get(code) {
@@ -243,7 +243,7 @@ mod tests {
     const GATEWAY: [u8; 6] = [2, 0, 0, 0, 0, 1];
     const ADDRESS: &str = "203.0.113.100";
 
-    /// A checker that is fed by hand. Times are in seconds.
+    /// A checker with hand-made input. Times are in seconds.
     struct Wan {
         checker: WanLease,
         xid: u32,

@@ -24,12 +24,12 @@ impl World {
         this
     }
 
-    /// The gateway says something.
+    /// The gateway sends a packet.
     fn says(&mut self, secs: u64, packet: &Packet) -> Result<(), String> {
         self.0.on_passage(&passage(secs, Way::Out, packet))
     }
 
-    /// `sender` asks the gateway.
+    /// `sender` sends the gateway a request.
     fn asks(&mut self, secs: u64, sender: MacAddr, packet: &Packet) {
         let gateway = snapshot(0).status.lan.mac.parse().expect("a hardware address");
         let packet = Packet { source_mac: sender, destination_mac: gateway, ..packet.clone() };
@@ -45,7 +45,7 @@ fn passage(secs: u64, way: Way, packet: &Packet) -> Passage<'_> {
     crate::checkers::testing::passage(secs, way, Side::Lan, packet)
 }
 
-/// A message about the lease: to the client what a server says, else from it.
+/// A message about the lease: a server's message to the client, or one from the client.
 fn dhcp(kind: DhcpKind) -> Packet {
     let mut message = DhcpMessage::default();
     message.set_xid(7).set_chaddr(&CLIENT.0);

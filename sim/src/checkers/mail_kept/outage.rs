@@ -9,21 +9,21 @@ use gatepost_services::mail::store::QueueId;
 use crate::world::disk::DiskMood;
 use crate::world::mail_store::StoredEntry;
 
-/// What came of a try before is stored within this time, on a disk that works.
+/// The store has the outcome of an earlier try within this time, on a disk that works.
 const STORED_WITHIN: Duration = Duration::from_secs(15);
-/// How often the queue is looked at in an outage.
+/// The interval at which the checker reads the queue during an outage.
 const LOOKS_EVERY: Duration = Duration::from_secs(10);
 
 /// Watches for tries in outages.
 #[derive(Debug, Default)]
 pub(super) struct Outage {
-    /// When the gateway was last heard of, and whether it had an address outside.
+    /// The time of the latest report, and whether the gateway had an address outside.
     heard: Option<(Instant, bool)>,
     /// Since when it has one, or has none.
     since: Instant,
     look_at: Instant,
     has_bad_disk: bool,
-    /// How often each entry was tried when the outage began; `None` if that is not known yet.
+    /// The number of tries of each entry when the outage began; `None` if not known yet.
     tries: Option<BTreeMap<QueueId, u32>>,
 }
 
@@ -33,7 +33,7 @@ impl Outage {
         (self.heard, self.tries) = (None, None);
     }
 
-    /// What came of tries is stored late on a disk that is not sound.
+    /// The disk fails, so outcomes of tries are stored late.
     pub fn on_disk(&mut self, mood: DiskMood) {
         self.has_bad_disk = mood != DiskMood::Sound;
         self.restart();
@@ -46,7 +46,7 @@ impl Outage {
         }
     }
 
-    /// The gateway has an address outside at `now`, or has none. Whether the queue is to be looked at.
+    /// Observes whether the gateway has an address outside at `now`. Returns whether the checker has to read the queue.
     pub fn is_due(&mut self, now: Instant, has_address: bool) -> bool {
         let before = self.heard.replace((now, has_address));
         if before.is_none_or(|(_, had_address)| had_address != has_address) {
@@ -60,7 +60,7 @@ impl Outage {
         true
     }
 
-    /// Compares the queue with how it was when the outage began.
+    /// Compares the queue with its state when the outage began.
     ///
     /// # Errors
     ///
@@ -81,7 +81,7 @@ impl Outage {
         Ok(())
     }
 
-    /// When the gateway was last heard of, and since when it has a way out, if it has one.
+    /// The time of the latest report, and since when the gateway has an address outside, if it has one.
     pub fn way_out_since(&self) -> Option<(Instant, Instant)> {
         let (now, has_address) = self.heard?;
         has_address.then_some((now, self.since))
@@ -98,7 +98,7 @@ mod tests {
         BTreeMap::from([(ID, StoredEntry { tries, ..StoredEntry::default() })])
     }
 
-    /// What is told of an entry's tries at these seconds, where the queue is looked at.
+    /// The result for an entry's tries at these seconds, whenever the checker reads the queue.
     fn told(outage: &mut Outage, has_address: bool, tries: &[(u64, u32)]) -> Vec<bool> {
         let look = |&(secs, tries): &(u64, u32)| {
             let is_due = outage.is_due(Instant::from_secs(secs), has_address);

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeMap;
 
-/// The most octets of a line that are kept; what is behind them is not looked at.
+/// The most octets of a line that the stream keeps; it drops the rest of the line.
 const LINE_OCTETS_MAX: usize = 256;
 /// The most segments that wait for one before them.
 const WAITING_MAX: usize = 64;
 
-/// What one end says.
+/// The octets of one end.
 #[derive(Debug)]
 pub(super) struct Stream {
     /// The sequence number of the next octet.
     next: u32,
-    /// Segments that came before their turn.
+    /// Out-of-order segments.
     waiting: BTreeMap<u32, Vec<u8>>,
-    /// The line that has not ended.
+    /// The line so far.
     line: Vec<u8>,
 }
 
@@ -24,7 +24,7 @@ impl Stream {
         Self { next: first, waiting: BTreeMap::new(), line: Vec::new() }
     }
 
-    /// Takes a segment; the lines that end in it, or in those that have waited for it, without their ends.
+    /// Adds a segment. Returns the lines that end in it, or in out-of-order segments behind it, without CRLF.
     pub(super) fn take(&mut self, sequence: u32, octets: &[u8]) -> Vec<String> {
         if !octets.is_empty() && self.waiting.len() < WAITING_MAX {
             self.waiting.insert(sequence, octets.to_vec());
@@ -44,7 +44,7 @@ impl Stream {
         lines
     }
 
-    /// What comes next, of the segments that are there.
+    /// The next octets of the segments that are there.
     fn pop(&mut self) -> Option<Vec<u8>> {
         let next = self.next;
         // How much of a segment is known already; one that is still to wait begins ahead.

@@ -11,7 +11,7 @@ const HOST: &str = "192.168.1.9";
 const GATEWAY: &str = "192.168.1.1";
 const SERVER: &str = "198.18.7.7";
 
-/// A disk whose writes are durable when the test says so.
+/// A disk whose writes become durable at the test's command.
 #[derive(Default)]
 struct Disk {
     begun: u64,
@@ -41,7 +41,7 @@ impl Lab {
         self.disk.borrow_mut().begun += 1;
     }
 
-    /// All of these files that was written is durable.
+    /// All writes to these files become durable.
     fn sync(&self, files: &str) {
         let mut disk = self.disk.borrow_mut();
         let begun = disk.begun;
@@ -99,7 +99,7 @@ impl Lab {
         self.checker.on_passage(&passage(self.now, way, side, &packet)).is_ok()
     }
 
-    /// One end says a line; whether that may be.
+    /// One end sends a line; whether the checker accepts it.
     fn say(&mut self, port: u16, is_out: bool, is_clients: bool, line: &str) -> bool {
         let octets = format!("{line}\r\n").into_bytes();
         let next = &mut self.next[usize::from(!is_clients)];

@@ -17,7 +17,7 @@ use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::Link;
 use crate::world::rot::RotIn;
 
-/// Something that happens at one moment.
+/// An event at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
     /// A machine's cable is plugged into another port of the gateway's.
@@ -27,7 +27,7 @@ pub enum Action {
         /// The gateway's port.
         port: String,
     },
-    /// A PC goes to sleep without a word.
+    /// A PC goes to sleep, and releases nothing.
     Sleep(String),
     /// A PC wakes up.
     Wake(String),
@@ -38,7 +38,7 @@ pub enum Action {
         /// The cable from now on.
         link: Link,
     },
-    /// Some PCs reach each other and nobody else: the switch that they share loses its uplink.
+    /// Some PCs reach only each other: the switch that they share loses its uplink.
     Partition(Vec<String>),
     /// That switch has its uplink again.
     Reunite,
@@ -46,18 +46,18 @@ pub enum Action {
     Calm,
     /// The gateway stops at this instant, and its disk loses what was not synced.
     PowerCut,
-    /// The same in the middle of the so manieth write, sync or renaming from now, the next being 1. If there
-    /// are not so many until [`Action::PowerBack`], the gateway stops then.
+    /// The same in the middle of the write, sync or rename with this number from now on, the next being 1. If there
+    /// are fewer until [`Action::PowerBack`], the gateway stops then.
     PowerCutWhileWriting(u32),
-    /// The gateway's power fails at that step of a file's replacement, when one next comes to it.
+    /// The gateway's power fails at that step of the next replacement of a file.
     PowerCutWhileReplacing(ReplaceStep),
-    /// The gateway starts again, on what its disk kept.
+    /// The gateway starts again with the data that its disk has kept.
     PowerBack,
-    /// The provider goes over to another network.
+    /// The provider changes to another network.
     Renumber(String),
-    /// How the provider's DHCP server treats its clients from now on.
+    /// The behaviour of the provider's DHCP server from now on.
     DhcpOfProvider(DhcpMood),
-    /// The provider's DHCP server tells its clients of these name servers from now on.
+    /// The provider's DHCP server sends its clients these name servers from now on.
     NameServersTold(Vec<Ipv4Addr>),
     /// The provider's machine vanishes, stops forwarding, or works again.
     Provider(ProviderMood),
@@ -65,7 +65,7 @@ pub enum Action {
     Dns {
         /// One of them, `resolvers` or `authorities`.
         servers: String,
-        /// How they answer from now on.
+        /// Their behaviour from now on.
         mood: DnsMood,
     },
     /// A name of the internet gets the address of another web server.
@@ -81,37 +81,37 @@ pub enum Action {
         /// The whole Ethernet frame, without FCS.
         frame: Vec<u8>,
     },
-    /// Something is done to a machine or a server: [`act`].
+    /// The scenario acts on a machine or a server: [`act`].
     Act(Act),
-    /// Somebody within the gateway has it open a pinhole for a host of the LAN, or keep it open.
+    /// A part of the gateway opens a pinhole for a host of the LAN, or extends it.
     OpenPinhole {
         /// TCP or UDP.
         protocol: Protocol,
         /// The host's endpoint.
         inside: SocketAddrV4,
-        /// For so many seconds from then on.
+        /// The lifetime from then on, in seconds.
         secs: u32,
     },
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
-    /// Somebody keeps the gateway's time of day from now on, or nobody does any more.
+    /// A daemon disciplines the gateway's clock from now on, or none does any more.
     Clock(Keeping),
     /// The gateway's disk becomes better or worse.
     Disk(DiskMood),
     /// An octet of the gateway's mail store flips on the disk.
     Rot(RotIn),
-    /// The gateway's file says other rules from now on, and a gateway that runs goes over to them.
+    /// The gateway's file has other rules from now on, and a running gateway changes to them.
     Reload(Rules),
-    /// A running gateway is offered a file that needs a restart, and has to go on as it was.
+    /// A running gateway is asked to reload a file that needs a restart, and has to go on unchanged.
     ReloadRefused,
-    /// The gateway's code panics when it next has something to send: a bug, to see that it is found.
+    /// The gateway's code panics when it next has something to send: a planted bug, which the run has to find.
     Panic,
 }
 
-/// What can change of the gateway's configuration while it runs.
+/// The part of the gateway's configuration that can change while it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rules {
-    /// What the file says besides what the office is, in place of
+    /// The file's keys beside those for the office, in place of
     /// [`Office::config`](super::office::Office::config).
     pub config: String,
     /// Whether the forwards to the office's servers are there.
@@ -175,7 +175,7 @@ pub fn replug(machine: &str, port: &str) -> Action {
     Action::Replug { machine: machine.to_owned(), port: port.to_owned() }
 }
 
-/// `machine` goes to sleep without a word.
+/// `machine` goes to sleep, and releases nothing.
 pub fn sleep(machine: &str) -> Action {
     Action::Sleep(machine.to_owned())
 }
@@ -190,12 +190,12 @@ pub fn link(name: &str, link: Link) -> Action {
     Action::Link { name: name.to_owned(), link }
 }
 
-/// The PCs called `names` reach each other and nobody else.
+/// The PCs called `names` reach only each other.
 pub fn partition(names: impl IntoIterator<Item = impl Into<String>>) -> Action {
     Action::Partition(names.into_iter().map(Into::into).collect())
 }
 
-/// Nobody is cut off any more.
+/// Ends the partition: all PCs reach the switch again.
 pub fn reunite() -> Action {
     Action::Reunite
 }
@@ -210,12 +210,12 @@ pub fn power_cut() -> Action {
     Action::PowerCut
 }
 
-/// The gateway crashes in the middle of the `nth` write, sync or renaming from now, the next being 1.
+/// The gateway crashes in the middle of the `nth` write, sync or rename from now on, the next being 1.
 pub fn power_cut_while_writing(nth: u32) -> Action {
     Action::PowerCutWhileWriting(nth)
 }
 
-/// The gateway's power is cut at that step of a file's replacement, when one next comes to it.
+/// The gateway's power fails at that step of the next replacement of a file.
 pub fn power_cut_while_replacing(step: ReplaceStep) -> Action {
     Action::PowerCutWhileReplacing(step)
 }
@@ -225,12 +225,12 @@ pub fn power_back() -> Action {
     Action::PowerBack
 }
 
-/// The provider goes over to `network`, such as `192.0.2.0/24`.
+/// The provider changes to `network`, such as `192.0.2.0/24`.
 pub fn renumber(network: &str) -> Action {
     Action::Renumber(network.to_owned())
 }
 
-/// The provider's machine is like that from now on.
+/// The state of the provider's machine from now on.
 pub fn provider(mood: ProviderMood) -> Action {
     Action::Provider(mood)
 }
@@ -240,22 +240,22 @@ pub fn dhcp_silent(is_silent: bool) -> Action {
     dhcp_of_provider(if is_silent { DhcpMood::Silent } else { DhcpMood::Willing })
 }
 
-/// The provider's DHCP server treats its clients so.
+/// The behaviour of the provider's DHCP server from now on.
 pub fn dhcp_of_provider(mood: DhcpMood) -> Action {
     Action::DhcpOfProvider(mood)
 }
 
-/// The provider's DHCP server tells its clients of these name servers, when it next answers.
+/// The provider's DHCP server sends its clients these name servers from its next answer on.
 pub fn name_servers_told(servers: &[Ipv4Addr]) -> Action {
     Action::NameServersTold(servers.to_vec())
 }
 
-/// The provider's resolvers answer so.
+/// The behaviour of the provider's resolvers from now on.
 pub fn dns(mood: DnsMood) -> Action {
     dns_of("resolvers", mood)
 }
 
-/// A name server answers so: `resolver-0`, `resolver-1`, an authority such as `a.root` or
+/// The behaviour of name servers from now on: `resolver-0`, `resolver-1`, an authority such as `a.root` or
 /// `ns-0.example.com`, or all `resolvers` or `authorities`.
 pub fn dns_of(servers: &str, mood: DnsMood) -> Action {
     Action::Dns { servers: servers.to_owned(), mood }
@@ -271,8 +271,8 @@ pub fn attack(shots: impl IntoIterator<Item = Shot>) -> Action {
     Action::Attack(shots.into_iter().collect())
 }
 
-/// The attacker tries the TCP and UDP ports up to `port_max`, pings, and tries what lies behind in the network
-/// that a LAN has unless told otherwise.
+/// The attacker probes the TCP and UDP ports up to `port_max`, pings, and probes hosts of the default LAN behind the
+/// gateway.
 pub fn port_scan(port_max: u16) -> Action {
     let ports = (1..=port_max).flat_map(|port| [Shot::Syn(port), Shot::Udp(port)]);
     let lan = (1..=20).map(|host| Ipv4Addr::new(192, 168, 1, host));
@@ -285,7 +285,7 @@ pub fn spoof(tricks: impl IntoIterator<Item = Trick>) -> Action {
     Action::Spoof(tricks.into_iter().collect())
 }
 
-/// `machine` sends `frame`, a whole Ethernet frame without FCS, as it stands.
+/// `machine` sends `frame`, a whole Ethernet frame without FCS, unchanged.
 pub fn frame(machine: &str, frame: impl Into<Vec<u8>>) -> Action {
     Action::Frame { machine: machine.to_owned(), frame: frame.into() }
 }
@@ -300,17 +300,17 @@ pub fn clock_jumps(secs: i64) -> Action {
     Action::ClockJumps(secs)
 }
 
-/// Nobody keeps the gateway's clock, which gains so many microseconds each second.
+/// No daemon disciplines the gateway's clock any more, which gains so many microseconds each second.
 pub fn clock_drifts(ppm: i32) -> Action {
     Action::Clock(Keeping::Free { ppm })
 }
 
-/// Somebody keeps the gateway's clock, which is ahead by so many microseconds and as far wrong as the kernel says.
+/// A daemon disciplines the gateway's clock, which is ahead by so many microseconds, within the kernel's maximum error.
 pub fn clock_kept(ahead: i32, leap: Option<LeapSecond>) -> Action {
     Action::Clock(Keeping::Kept { ahead, leap })
 }
 
-/// The gateway's disk is like that from now on.
+/// The state of the gateway's disk from now on.
 pub fn disk(mood: DiskMood) -> Action {
     Action::Disk(mood)
 }
@@ -321,13 +321,13 @@ pub fn rot(place: RotIn) -> Action {
     Action::Rot(place)
 }
 
-/// The gateway goes over to `config`, in place of what [`Office::config`](super::office::Office::config)
-/// said, with the office's forwards or without.
+/// The gateway changes to `config` in place of [`Office::config`](super::office::Office::config), with the office's
+/// forwards or without.
 pub fn reload(config: &str, has_forwards: bool) -> Action {
     Action::Reload(Rules { config: config.to_owned(), has_forwards })
 }
 
-/// A running gateway is offered a file that needs a restart, and has to refuse it.
+/// A running gateway is asked to reload a file that needs a restart, and has to reject it.
 pub fn reload_refused() -> Action {
     Action::ReloadRefused
 }
@@ -337,8 +337,8 @@ pub fn panic() -> Action {
     Action::Panic
 }
 
-/// `run` is done to the machine or server called `name`, which is a `T`, and which is polled then. `what` says it for
-/// people: "beacon" and "falls silent".
+/// Calls `run` with the machine or server called `name`, which is a `T`, and polls it then. `what` describes the action
+/// in words: "beacon" and "falls silent".
 pub fn act<T: Any>(name: &str, what: &str, run: impl Fn(&mut T, Instant) + 'static) -> Action {
     Action::Act(Act::new(name, what, run))
 }

@@ -29,7 +29,7 @@ use crate::machine::visitor::VisitAccount;
 use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::{loss, perfect};
 
-/// All of them; the swarm is what runs unless another is asked for.
+/// All named scenarios; the first, the swarm, is the default.
 pub const CATALOG: Catalog = Catalog { package: env!("CARGO_PKG_NAME"), scenarios: SCENARIOS };
 
 const SCENARIOS: &[Scenario] = &[
@@ -431,7 +431,7 @@ fn renumbering() -> Office {
     office()
         .pcs(6)
         .isp_lease_secs(60)
-        // What is refused changes nothing: the gateway goes on following the provider.
+        // A rejected reload changes nothing: the gateway still follows the provider's addresses.
         .at(secs(20), reload_refused())
         .at(secs(40), renumber("192.0.2.0/24"))
         .expect("the gateway has an address of the new network", |account| {
@@ -458,8 +458,8 @@ fn power_cut_at_nine() -> Office {
         })
 }
 
-/// Whoever speaks in a chat that is older than the gateway's last start is told so, and opens another. Whoever on the
-/// WAN speaks to a forward in a connection that there never was is told nothing.
+/// A PC that sends in a chat from before the gateway's last start gets a reset, and opens another chat. A host on the
+/// WAN that sends to a forward in a connection that never existed gets no answer.
 fn restarted() -> Office {
     let chatting = 6;
     let server = (CHAT_ADDRESS, CHAT_PORT);
@@ -474,7 +474,7 @@ fn restarted() -> Office {
         .at(secs(70), power_cut())
         .at(secs(72), power_back())
         .expect("every chat broke once at each restart, and is back within seconds", move |account| {
-            // One line a second. Of a chat that nobody ends, 30 come before the first restart, and none later.
+            // One line a second. A chat without a reset has 30 before the first restart, and none later.
             let is_back = |diary: &Diary| {
                 let goes_on = diary.last_chat_at.is_some_and(|at| at.as_secs() > 115);
                 diary.chats_broken == 2 && diary.chat_lines >= 70 && goes_on
@@ -544,7 +544,7 @@ fn reloaded() -> Office {
         .chatting(3)
         .forwarded("pc-0", 8_080)
         .hairpinning(1)
-        // A page takes the visitor some seconds, so that it may be in the midst of one when the forward goes.
+        // A page takes the visitor some seconds, so a fetch may be in progress when the forward is removed.
         .link("visitor", perfect().rate(24, 100))
         .at(secs(20), reload("[nat]\nfiltering = 'endpoint-independent'", true))
         .at(secs(30), reload_refused())
@@ -671,7 +671,7 @@ fn lan_only() -> Office {
         })
 }
 
-/// Every PC keeps its lease, and asks the internet for something now and then.
+/// Every PC keeps its lease, and sends a request to the internet now and then.
 fn idle(pcs: usize) -> Office {
     office()
         .pcs(pcs)

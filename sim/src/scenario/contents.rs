@@ -1,4 +1,4 @@
-//! What an office contains, each thing by a short name, so that it can be counted over many seeds.
+//! The contents of an office by short names, which a run over many seeds counts.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -8,7 +8,7 @@ use super::office::{Office, Server};
 use crate::machine::attacker::Shot;
 
 impl Office {
-    /// Who is there, what the gateway is like, and what happens, each once.
+    /// The machines, the properties of the gateway, and the events, each once.
     pub(crate) fn contents(&self) -> BTreeSet<String> {
         let mut contents = BTreeSet::from([
             format!("gateway: mode {}", self.mode),

@@ -6,7 +6,7 @@ use super::office::{DEFAULT_LAN, Office, Server};
 use super::own::{OwnMachine, OwnServer};
 
 impl Office {
-    /// Everything that was chosen, for people.
+    /// All random choices, as text for people.
     pub(super) fn describe(&self) -> String {
         let mut text = format!(
             "{} PCs ({} chatting, {} asking) on {} ports, mode {}, WAN {:?}, leases {} s, the provider's {} s, {} s",

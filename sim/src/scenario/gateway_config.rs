@@ -122,7 +122,7 @@ impl Office {
         text
     }
 
-    /// Who has a reservation, and of which address.
+    /// The machines with reservations, and their addresses.
     fn reserved(&self) -> impl Iterator<Item = Reserved<'_>> {
         let mut seen = BTreeSet::new();
         let pcs = self.servers.iter().map(|server| &server.pc).chain(&self.printer);
@@ -138,7 +138,7 @@ impl Office {
         pcs.chain(own).zip(addresses).map(reserved)
     }
 
-    /// Who the scenario's own machine with this number is.
+    /// The identity of the scenario's own machine with this number.
     pub(super) fn identity(&self, number: usize, seed: u64) -> Identity {
         let name = self.own_machines[number].name.clone();
         let reserved = self.reserved().find(|reserved| reserved.name == name);

@@ -11,7 +11,7 @@ use crate::world::disk::DiskMood;
 use crate::world::link::{Link, perfect};
 
 impl Office {
-    /// What happens, in the order of time; at one time, in the order of the scenario.
+    /// The events, in the order of time; at one time, in the order of the scenario.
     pub(super) fn actions_in_order(&self) -> Vec<&(Duration, Action, Line)> {
         let mut actions: Vec<_> = self.actions.iter().collect();
         actions.sort_by_key(|(time, ..)| *time);
@@ -33,7 +33,7 @@ impl Office {
         self.servers.iter().any(|server| pc_number(&server.pc) == Some(pc))
     }
 
-    /// The server that the PC with this number visits by its address outside, if it does.
+    /// The server that the PC with this number visits through the WAN address, if any.
     pub(super) fn own_server_for(&self, pc: usize) -> Option<(Ipv4Addr, u16)> {
         let is_visitor = pc + self.hairpinning >= self.pcs && !self.is_server(pc);
         let port = self.servers.iter().find_map(|server| server.port).filter(|_| is_visitor)?;
@@ -88,21 +88,21 @@ impl Office {
         self.actions.iter().any(|(_, action, _)| matches!(action, Action::ClockJumps(_)))
     }
 
-    /// Whether there is a time at which others cannot believe the gateway's certificates: its time of day is wrong, or
-    /// its authority cannot be read, and another one serves meanwhile.
+    /// Whether there is a time at which others cannot verify the gateway's certificates: its time of day is wrong, or
+    /// it cannot read its authority, and uses another one meanwhile.
     pub(super) fn is_disbelieved(&self) -> bool {
         let is_unreadable = |action: &Action| *action == Action::Disk(DiskMood::Unreadable);
         self.clock_jumps() || self.actions.iter().any(|(_, action, _)| is_unreadable(action))
     }
 
-    /// The cable that `name` has in the beginning; the last line about it or its group counts.
+    /// The cable of `name` in the beginning; the last line for it or its group counts.
     pub(super) fn link_of(&self, name: &str, group: &str) -> Link {
         let mut matching = self.links.iter().rev().filter(|(of, ..)| of == name || of == group);
         let link = matching.next().map_or_else(perfect, |(_, link, _)| link.clone());
         self.fitted(name, link)
     }
 
-    /// What becomes of `link` where the cable of `name` is.
+    /// `link`, as it applies to the cable of `name`.
     pub(super) fn fitted(&self, name: &str, link: Link) -> Link {
         let is_within_mtu =
             name == "wan" || self.member(name).is_some_and(|member| member.is_within_wan_mtu());

@@ -25,8 +25,8 @@ use crate::machine::pop_server::{Login, PopServer};
 use crate::machine::post::SharedPost;
 use crate::machine::tls::{OfficeAuthority, TlsClient};
 
-/// An alias of two of the users. What is for several is put off while one of them has no room, so the alias leads to no
-/// mailbox that fills up.
+/// An alias of two of the users. The gateway defers a message for several users while one of them has no room, so the
+/// alias leads to no mailbox that fills up.
 const CONFIG: &str = "
     mail.plaintext_login = 'lan'
     mail.aliases = [{ name = 'all', members = ['anna', 'berta'] }]
@@ -36,7 +36,7 @@ const WAN_CONFIG: &str = "firewall.wan_services = ['smtp']\n";
 
 /// The addresses of the office's that mail is sent to.
 pub const ADDRESSES: &[Address] = &[ANNA, BERTA, CARLA, ALL, NOBODY];
-/// Those, and addresses of all mail servers elsewhere: of some domains several, and some that nobody has there.
+/// Those, and addresses at all remote mail servers: several at some domains, and some that do not exist there.
 pub const ADDRESSES_EVERYWHERE: &[Address] = &[
     ANNA,
     BERTA,
@@ -61,23 +61,23 @@ const CARLA: Address = Address { address: "carla@office.example", mailboxes: &["
 const ALL: Address = Address { address: "all@office.example", mailboxes: &["anna", "berta"] };
 const NOBODY: Address = Address { address: "nobody@office.example", mailboxes: &[] };
 
-/// An address elsewhere, which is its only copy.
+/// A remote address that is the only member of its alias.
 const fn elsewhere(copy: &'static [&'static str; 1]) -> Address {
     Address { address: copy[0], mailboxes: copy }
 }
 
-/// The name of the mail server elsewhere with this number.
+/// The name of the remote mail server with this number.
 pub(super) fn mail_server(number: usize) -> String {
     format!("mx-{number}")
 }
 
 const SMTP_PORT: u16 = 25;
 const POP3_PORT: u16 = 110;
-/// Who logs in at the mailbox elsewhere.
+/// The user name at the remote mailbox.
 const POP_LOGIN: Login = Login { user: "office", password: "guess-me-not" };
-/// The pause from one message there to the next, at most.
+/// The longest time from one message there to the next.
 const POP_PAUSE_MAX: Duration = Duration::from_secs(20);
-/// The name of that server.
+/// The name of the remote mailbox's server.
 pub(super) const POP_SERVER: &str = "pop";
 /// The users, and the password of all of them.
 const USERS: [&str; 3] = ["anna", "berta", "carla"];
@@ -88,12 +88,12 @@ pub(super) struct Mail {
     pub(super) post: SharedPost,
     pub(super) habits: Habits,
     pub(super) authority: Rc<OfficeAuthority>,
-    /// For how many days what is fetched elsewhere stays there; `None`: nothing is fetched.
+    /// The days for which fetched messages stay on the remote server; `None`: the gateway fetches nothing.
     leave_days: Option<u64>,
 }
 
 impl Mail {
-    /// What it adds to the gateway's file.
+    /// The mail keys of the gateway's file.
     pub(super) fn config(&self, has_wan: bool) -> String {
         let wan = if has_wan { WAN_CONFIG } else { "" };
         let poll = self.leave_days.map(|days| {
@@ -109,8 +109,7 @@ impl Mail {
         format!("users = [{users}]\n{CONFIG}{wan}")
     }
 
-    /// Has the gateway know the passwords of accounts elsewhere: what is in files of a computer is not in the
-    /// simulation.
+    /// Gives the gateway the passwords of remote accounts, as the simulation has no password files.
     pub(super) fn tell_passwords(config: &mut Config) {
         for account in &mut config.services.mail.polled {
             account.password = Secret::Known(Password(POP_LOGIN.password.to_owned()));
@@ -118,12 +117,12 @@ impl Mail {
     }
 }
 
-/// Has `disk` know the users' passwords, as `gatepost passwd` does it.
+/// Writes the users' passwords to `disk`, as `gatepost passwd` does.
 pub(super) fn set_passwords(disk: &dyn Storage, seed: u64) -> Result<(), String> {
     let mut rng = StdRng::seed_from_u64(seed);
     let password = Prepared::new(PASSWORD).map_err(|error| error.to_string())?;
     for user in USERS {
-        // The least that is possible: a simulated office has no time for more.
+        // The least possible cost: a simulated office has no time for more.
         let verifiers = Verifiers::of(&password, Cost::LEAST, &mut rng).map_err(|error| error.to_string())?;
         let file = verifiers.to_file().map_err(|error| error.to_string())?;
         disk.replace(&file_of(user), &file).map_err(|error| error.to_string())?;
@@ -139,7 +138,7 @@ impl Office {
         self.fetching_by(name, port, user, Habit::Deletes)
     }
 
-    /// The same of a user who leaves all mail there, and fetches what has a new name.
+    /// The same for a user who leaves all mail on the server, and fetches messages with new unique-ids.
     #[track_caller]
     pub fn keeping(self, name: &str, port: &str, user: &'static str) -> Self {
         self.fetching_by(name, port, user, Habit::Leaves)
@@ -187,7 +186,7 @@ impl Office {
         self
     }
 
-    /// There is a mailbox elsewhere, which is fetched for berta; what was fetched stays there for so many days.
+    /// The gateway fetches a remote mailbox for berta; fetched messages stay there for so many days.
     /// [`Office::mail`] comes before.
     #[track_caller]
     pub fn polling(mut self, leave_days: u64) -> Self {
@@ -198,15 +197,15 @@ impl Office {
         self.server(POP_SERVER, Site::at(POP_ADDRESS).tcp(POP3_PORT), make)
     }
 
-    /// Mail servers elsewhere take what is sent to their domains, each in the manners that `manners_of` has for its
-    /// number, or else in such that are drawn. [`Office::mail`] comes before.
+    /// Remote mail servers receive the mail for their domains, each with the manners that `manners_of` has for its
+    /// number, or else with random ones. [`Office::mail`] comes before.
     #[track_caller]
     pub fn mail_servers(mut self, manners_of: impl Fn(usize) -> (Option<Manner>, Option<TlsManner>)) -> Self {
         let Some(Mail { post, .. }) = &self.mail else { return self };
         let post = Rc::clone(post);
         for (number, address) in MAIL_ADDRESSES.into_iter().enumerate() {
             let (post, manners) = (Rc::clone(&post), manners_of(number));
-            // The second takes what the first cannot.
+            // The second server takes over when the first fails.
             let domains = if number == 1 { 0..=1 } else { number..=number };
             let domains: Vec<_> = domains.map(|domain| format!("post-{domain}.example")).collect();
             let make = move |seed| {
@@ -226,7 +225,7 @@ mod tests {
     use crate::scenario::office::office;
     use crate::world::disk::DiskMood;
 
-    /// A gateway that cannot read its hardware addresses makes others, and so gets another address outside.
+    /// A gateway that cannot read its hardware addresses makes new ones, and so gets another WAN address.
     #[test]
     fn mail_from_outside_goes_to_where_the_office_is_now() {
         let secs = Duration::from_secs;

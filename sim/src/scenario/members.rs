@@ -12,7 +12,7 @@ pub(super) struct Member {
     pub(super) plug: Plug,
 }
 
-/// What part a machine has.
+/// The role of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     /// The PC with this number.
@@ -26,7 +26,7 @@ pub(super) enum Role {
     Own(usize),
 }
 
-/// Where a machine is plugged in in the beginning.
+/// The segment of a machine in the beginning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plug {
     /// Into a port of the office's switch.
@@ -47,29 +47,29 @@ impl Member {
         Self { name: name.into(), role, plug }
     }
 
-    /// Whether it is on the LAN.
+    /// Whether the machine is on the LAN.
     pub(super) fn is_on_lan(&self) -> bool {
         matches!(self.plug, Plug::Lan(_))
     }
 
-    /// What the cables of its kind are called together; its own name if it is of no kind.
+    /// The group of cables that its cable belongs to; its own name if there is no such group.
     pub(super) fn group(&self) -> &str {
         if matches!(self.role, Role::Pc(_)) { PCS } else { &self.name }
     }
 
-    /// Whether [`super::link`] of this name is about its cable. The spoofer's goes with those of the PCs then.
+    /// Whether [`super::link`] of this name changes its cable. The spoofer's cable changes with those of the PCs.
     pub(super) fn is_called(&self, name: &str) -> bool {
         self.name == name || name == PCS && matches!(self.role, Role::Pc(_) | Role::Spoofer)
     }
 
-    /// Whether its cable takes no longer packets than the WAN.
+    /// Whether its cable has the MTU of the WAN.
     pub(super) fn is_within_wan_mtu(&self) -> bool {
         self.plug == Plug::Wan && self.role != Role::Attacker
     }
 }
 
 impl Office {
-    /// Everybody who is there but the gateway, in the order in which their seeds are drawn.
+    /// All machines but the gateway, in the order in which the world draws their seeds.
     pub(super) fn members(&self) -> Vec<Member> {
         let pc = |number| {
             Member::new(format!("pc-{number}"), Role::Pc(number), Plug::Lan(number % self.lan_ports))

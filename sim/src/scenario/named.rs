@@ -10,7 +10,7 @@ use super::office::Office;
 pub struct Catalog {
     /// The crate's package, which has a program of the same name: `env!("CARGO_PKG_NAME")`.
     pub package: &'static str,
-    /// The scenarios; the first is what runs unless another is asked for.
+    /// The scenarios; the first is the default.
     pub scenarios: &'static [Scenario],
 }
 
@@ -24,13 +24,13 @@ impl Catalog {
 /// A scenario with a name.
 #[derive(Clone, Copy)]
 pub struct Scenario {
-    /// How it is called on the command line.
+    /// Its name on the command line.
     pub name: &'static str,
-    /// What happens, in a sentence.
+    /// Its events, in a sentence.
     pub about: &'static str,
-    /// How long it takes, in seconds, unless asked otherwise.
+    /// Its default duration, in seconds.
     pub lasting_secs: u64,
-    /// The least time that it makes sense for, in seconds.
+    /// Its least duration, in seconds.
     pub lasting_secs_min: u64,
     /// Makes the office; only the swarm's depends on the seed and on how long it lasts.
     pub build: fn(seed: u64, lasting: Duration) -> Office,
@@ -41,7 +41,7 @@ impl Scenario {
     ///
     /// # Errors
     ///
-    /// It cannot be as short as that.
+    /// The duration is too short for the scenario.
     pub fn office(&self, seed: u64, lasting: Option<Duration>) -> Result<Office, String> {
         let lasting = lasting.unwrap_or(Duration::from_secs(self.lasting_secs));
         let Self { name, lasting_secs_min, .. } = self;

@@ -36,7 +36,7 @@ pub(super) const VISITOR_HOST: u32 = 77;
 /// The first of the scenario's own machines.
 pub(super) const OWN_HOST_FIRST: u32 = 180;
 
-/// What is expected in the end.
+/// An expectation of the end of a run.
 pub type Expectation = (String, Box<dyn Fn(&Account) -> Result<(), String>>);
 
 /// An office in the making: 5 PCs with one page every 10 s or so, in `nat-dmz` mode, one LAN port, WAN by
@@ -76,22 +76,22 @@ pub struct Office {
     pub(super) own_machines: Vec<OwnMachine>,
     pub(super) own_servers: Vec<OwnServer>,
     pub(super) own_checkers: Vec<OwnChecker>,
-    /// Where [`office`] was called.
+    /// The line that calls [`office`].
     line: Line,
-    /// Where each method was called last.
+    /// The line of the last call of each method.
     lines: BTreeMap<&'static str, Line>,
 }
 
 /// A PC that serves pages to the internet.
 pub(super) struct Server {
     pub(super) pc: String,
-    /// The port of the WAN's address that leads to it; `None`: all that nothing else claims.
+    /// The port of the WAN's address that leads to it; `None`: all ports without another forward.
     pub(super) port: Option<u16>,
-    /// Where it was asked for.
+    /// The line that asks for it.
     pub(super) line: Line,
 }
 
-/// The LAN's network, unless the scenario says another.
+/// The LAN's network by default.
 pub(super) const DEFAULT_LAN: &str = "192.168.1.0/24";
 /// The usual MTU of a WAN.
 const WAN_MTU: u16 = 1_500;
@@ -171,19 +171,19 @@ impl Office {
         Self { chatting: count, ..self.noting("chatting") }
     }
 
-    /// They say something so often.
+    /// The interval between two lines of a chat.
     #[track_caller]
     pub fn chatting_every(self, pause: Duration) -> Self {
         Self { chatting_every: pause, ..self.noting("chatting_every") }
     }
 
-    /// The first `count` PCs ping, and ask a server on the internet that answers late or over and over.
+    /// The first `count` PCs ping, and send requests to a server on the internet that answers late or repeatedly.
     #[track_caller]
     pub fn asking(self, count: usize) -> Self {
         Self { asking: count, ..self.noting("asking") }
     }
 
-    /// The first `count` PCs ask the gateway for their own name every second, over TCP.
+    /// The first `count` PCs query the gateway for their own name every second, over TCP.
     #[track_caller]
     pub fn asking_by_tcp(self, count: usize) -> Self {
         Self { asking_by_tcp: count, ..self.noting("asking_by_tcp") }
@@ -201,20 +201,20 @@ impl Office {
         Self { in_a_hurry: count, ..self.noting("in_a_hurry") }
     }
 
-    /// `pc` serves pages, and a forward leads to it from `port` of the WAN's address. Somebody on the WAN
-    /// fetches pages there.
+    /// `pc` serves pages, and a forward leads to it from `port` of the WAN's address. The visitor on the WAN fetches
+    /// pages there.
     #[track_caller]
     pub fn forwarded(self, pc: &str, port: u16) -> Self {
         self.serving(pc, Some(port), Location::caller())
     }
 
-    /// `pc` serves pages, and is the default machine. Somebody on the WAN fetches pages there.
+    /// `pc` serves pages, and is the default machine. The visitor on the WAN fetches pages there.
     #[track_caller]
     pub fn dmz_host(self, pc: &str) -> Self {
         self.serving(pc, None, Location::caller())
     }
 
-    /// The last `count` PCs fetch pages from the first forwarded server by the address that the WAN knows.
+    /// The last `count` PCs fetch pages from the first forwarded server through the WAN address.
     #[track_caller]
     pub fn hairpinning(self, count: usize) -> Self {
         Self { hairpinning: count, ..self.noting("hairpinning") }
@@ -226,7 +226,7 @@ impl Office {
         Self { printer: Some(pc.to_owned()), ..self.noting("printer") }
     }
 
-    /// The gateway's switch has so many ports, `lan0` and on; PCs are plugged in in turn.
+    /// The gateway's switch has so many ports, from `lan0` on; PCs are plugged into them in turn.
     #[track_caller]
     pub fn lan_ports(self, count: usize) -> Self {
         Self { lan_ports: count, ..self.noting("lan_ports") }
@@ -238,7 +238,7 @@ impl Office {
         Self { workers: count, ..self.noting("workers") }
     }
 
-    /// `lan-only`, where there is no provider and nothing behind it, `router`, `nat` or `nat-dmz`.
+    /// The gateway's mode: `lan-only`, which has no provider and no internet, `router`, `nat` or `nat-dmz`.
     #[track_caller]
     pub fn mode(self, mode: &str) -> Self {
         Self { mode: mode.to_owned(), ..self.noting("mode") }
@@ -250,7 +250,7 @@ impl Office {
         Self { lan: network.to_owned(), ..self.noting("lan") }
     }
 
-    /// How long the gateway's leases last.
+    /// The lease time of the gateway's leases.
     #[track_caller]
     pub fn lease_secs(self, secs: u32) -> Self {
         Self { lease_secs: secs, ..self.noting("lease_secs") }
@@ -261,19 +261,19 @@ impl Office {
         Self { wan, ..self }
     }
 
-    /// How long the provider's leases last.
+    /// The lease time of the provider's leases.
     #[track_caller]
     pub fn isp_lease_secs(self, secs: u32) -> Self {
         Self { isp_lease_secs: secs, ..self.noting("isp_lease_secs") }
     }
 
-    /// The provider tells when its leases are to be renewed and rebound: T1 and T2, in seconds.
+    /// The provider's ACKs have T1 and T2, in seconds.
     #[track_caller]
     pub fn isp_times_secs(self, renew: u32, rebind: u32) -> Self {
         Self { isp_times_secs: Some((renew, rebind)), ..self.noting("isp_times_secs") }
     }
 
-    /// The largest packets of the WAN, in octets: the gateway knows it, and no cable there takes more.
+    /// The MTU of the WAN, in octets, in the gateway's file and of the cables there.
     #[track_caller]
     pub fn wan_mtu(self, octets: u16) -> Self {
         Self { wan_mtu: octets, ..self.noting("wan_mtu") }
@@ -284,7 +284,7 @@ impl Office {
         Self { arriving_within: span, ..self }
     }
 
-    /// Each PC looks up a name, and mostly fetches a page, so often on average; `None`: never.
+    /// The average interval at which each PC looks up a name, and mostly fetches a page; `None`: never.
     #[track_caller]
     pub fn visiting_every(self, mean: Option<Duration>) -> Self {
         Self { visit_every: mean, ..self.noting("visiting_every") }
@@ -295,26 +295,26 @@ impl Office {
         Self { page_octets: Some(octets), ..self }
     }
 
-    /// So much time passes at once, in milliseconds: 1 unless told otherwise, 10 where hours pass and nobody
-    /// minds that a frame takes 10 ms on each segment. An idle office costs by the tick.
+    /// The tick of the simulated time, in milliseconds: 1 by default, 10 for runs of hours, in which a frame then takes
+    /// 10 ms on each segment. An idle office costs by the tick.
     #[track_caller]
     pub fn tick_ms(self, millis: u64) -> Self {
         Self { tick: Duration::from_millis(millis), ..self.noting("tick_ms") }
     }
 
-    /// The gateway's ports take and hand on super-frames, and checksums that are left to make.
+    /// The gateway's ports accept and pass on super-frames and partial checksums.
     pub fn super_frames(self) -> Self {
         Self { super_frames: true, ..self }
     }
 
-    /// The cable of a machine, port or group, from the beginning on.
+    /// The cable of a machine, port or group from the beginning on.
     #[track_caller]
     pub fn link(mut self, name: &str, link: Link) -> Self {
         self.links.push((name.to_owned(), link, Location::caller()));
         self
     }
 
-    /// More of the gateway's configuration, as in its file. Keys win over what the office's own methods say.
+    /// More of the gateway's configuration, as in its file. These keys take precedence over the office's own methods.
     #[track_caller]
     pub fn config(mut self, toml: &str) -> Self {
         self.extra_config.push_str(toml);
@@ -339,8 +339,8 @@ impl Office {
         self
     }
 
-    /// So many hosts more at `lan0`, `prober-0` and on, which trace the way to the internet, look for the longest
-    /// packet that passes, and send packets in fragments.
+    /// So many more hosts at `lan0`, from `prober-0` on, which trace the route to the internet, discover the path MTU,
+    /// and send packets in fragments.
     #[track_caller]
     pub fn probing(mut self, count: usize) -> Self {
         for number in 0..count {
@@ -367,7 +367,7 @@ impl Office {
         self
     }
 
-    /// One more promise that is watched all the time. `make` makes the checker for a gateway with that configuration.
+    /// One more checker. `make` makes it for a gateway with that configuration.
     #[track_caller]
     pub fn checker<C: Checker + 'static>(mut self, make: impl Fn(&Config) -> C + 'static) -> Self {
         self.own_checkers.push(OwnChecker {
@@ -384,13 +384,13 @@ impl Office {
         self
     }
 
-    /// It all takes so long.
+    /// The duration of the run.
     #[track_caller]
     pub fn lasting(self, span: Duration) -> Self {
         Self { lasting: span, ..self.noting("lasting") }
     }
 
-    /// What has to be true in the end. `check` says what is wrong.
+    /// An expectation of the end. `check` returns what is wrong.
     pub fn expect(mut self, what: &str, check: impl Fn(&Account) -> Result<(), String> + 'static) -> Self {
         self.expectations.push((what.to_owned(), Box::new(check)));
         self
@@ -401,7 +401,7 @@ impl Office {
         self.servers.iter().any(|server| server.port.is_some())
     }
 
-    /// Whether the scenario has a machine of its own that is called so.
+    /// Whether the scenario has a machine of its own with this name.
     pub(super) fn has_own_machine(&self, name: &str) -> bool {
         self.own_machines.iter().any(|own| own.name == name)
     }

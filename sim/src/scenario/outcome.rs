@@ -27,28 +27,28 @@ use crate::machine::spoofer::SpooferRecord;
 use crate::machine::visitor::VisitAccount;
 use crate::world::observer::Violation;
 
-/// What the machines have to tell in the end.
+/// The machines' records in the end.
 #[derive(Clone, Debug)]
 pub struct Account {
     /// Every machine, in the order of the office's list.
     pub machines: Vec<MachineAccount>,
 }
 
-/// What a machine has to tell in the end.
+/// A machine's record in the end.
 #[derive(Clone, Debug)]
 pub struct MachineAccount {
     /// Its name.
     pub name: String,
-    /// What it has to tell.
+    /// Its record.
     pub record: Arc<dyn Record>,
 }
 
 impl Account {
-    /// What the machine called `name` has to tell, or a server of the internet's.
+    /// The record of the machine, or of the internet's server, called `name`.
     ///
     /// # Panics
     ///
-    /// There is none, or it tells something else.
+    /// There is none, or its record has another type.
     pub fn record<T: Record>(&self, name: &str) -> &T {
         let machines = self.machines.iter().map(|machine| (&machine.name, &machine.record));
         let mut named = machines.chain(self.internet().servers.iter().map(|(name, record)| (name, record)));
@@ -57,7 +57,7 @@ impl Account {
         downcast(record).unwrap_or_else(|| panic!("{name:?} tells something else: {record:?}"))
     }
 
-    /// What the PC called `name` has to tell.
+    /// The record of the PC called `name`.
     ///
     /// # Panics
     ///
@@ -66,13 +66,13 @@ impl Account {
         self.record(name)
     }
 
-    /// Every PC, by name, with what it has to tell.
+    /// Every PC by name, with its record.
     pub fn pcs(&self) -> impl Iterator<Item = (&str, &Diary)> {
         let machines = self.machines.iter();
         machines.filter_map(|machine| Some((machine.name.as_str(), downcast(&machine.record)?)))
     }
 
-    /// Asks every PC.
+    /// Checks the record of every PC.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl Account {
         }
     }
 
-    /// Asks every prober.
+    /// Checks the record of every prober.
     ///
     /// # Errors
     ///
@@ -98,9 +98,8 @@ impl Account {
         }
     }
 
-    /// Asks the first `pcs` PCs, those that chat, whether their chats have gone on: no chat broke, and so many `lines`
-    /// of each came back at least. A chat that is dead breaks only when its PC notices; that no line comes tells
-    /// before.
+    /// Checks that the chats of the first `pcs` PCs have gone on: no chat broke, and at least `lines` of each came
+    /// back. A dead chat breaks only when its PC notices; missing lines show it earlier.
     ///
     /// # Errors
     ///
@@ -118,12 +117,12 @@ impl Account {
         self.internet().customer
     }
 
-    /// What somebody on the WAN got of each server of the office's.
+    /// The pages that the visitor on the WAN got from each server of the office.
     pub fn visits(&self) -> &[VisitAccount] {
         self.record::<Vec<_>>(VISITOR)
     }
 
-    /// What came of the attacker's shots.
+    /// The results of the attacker's shots.
     pub fn attack(&self) -> &AttackRecord {
         self.record(ATTACKER)
     }
@@ -156,7 +155,7 @@ pub struct Outcome {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
-    /// What was chosen.
+    /// The random choices.
     pub options: String,
     /// How long the office ran, in its own time.
     pub simulated: Duration,
@@ -168,13 +167,13 @@ pub struct Outcome {
     pub promises: Vec<(&'static str, &'static str)>,
     /// The promises broken.
     pub violations: Vec<Violation>,
-    /// What was expected, and what was wrong with it.
+    /// The expectations that failed, and why.
     pub expectations: Vec<(String, Result<(), String>)>,
     /// Why it ended early: the gateway broke down, or something panicked.
     pub breakdown: Option<String>,
-    /// Whether who watched ended it early; nothing is expected of it then.
+    /// Whether the watcher ended it early; the run has no expectations then.
     pub is_cut_short: bool,
-    /// What the machines have to tell.
+    /// The machines' records.
     pub account: Account,
 }
 

@@ -44,7 +44,7 @@ pub(super) struct OwnChecker {
     pub(super) line: Line,
 }
 
-/// What a scenario does to a machine or a server at a time.
+/// A scenario's action on a machine or a server at a time.
 #[derive(Clone)]
 pub struct Act {
     /// The machine or server.
@@ -56,7 +56,7 @@ pub struct Act {
 }
 
 impl Act {
-    /// `run` is done to the machine or server called `name`, which is a `T`.
+    /// Calls `run` with the machine or server called `name`, which is a `T`.
     pub(super) fn new<T: Any>(name: &str, what: &str, run: impl Fn(&mut T, Instant) + 'static) -> Self {
         let run = move |machine: &mut dyn Any, now: Instant| {
             run(machine.downcast_mut().expect("checked when the world was built"), now);
@@ -70,7 +70,7 @@ impl Act {
         }
     }
 
-    /// What is wrong if the machine or server is `found`.
+    /// The error if the machine or server is `found`.
     pub(super) fn mistake(&self, found: Option<&dyn Any>) -> Option<String> {
         let Self { name, kind, .. } = self;
         match found {

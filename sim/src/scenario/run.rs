@@ -19,7 +19,7 @@ impl Office {
         self.run_watched(name, seed, pcap, &mut |_| ControlFlow::Continue(()))
     }
 
-    /// As [`Office::run`], and tells `watch` how far it is.
+    /// As [`Office::run`], and calls `watch` with the progress.
     ///
     /// # Errors
     ///

@@ -21,11 +21,11 @@ use crate::world::segment::{FRAME_LEN_MAX, TICK};
 /// The most ports that the office's switch has.
 pub const LAN_PORTS_MAX: usize = 8;
 
-/// The longest tick: with more, what waits for an answer on the LAN would notice.
+/// The longest tick: a longer one would exceed timeouts for answers on the LAN.
 const TICK_MAX: Duration = Duration::from_millis(20);
 /// Octets of an Ethernet header, the least that a frame has.
 const ETHERNET_HEADER_LEN: usize = 14;
-/// The shortest time between two things that somebody does again and again.
+/// The shortest interval of a machine's periodic action.
 const OFTEN_MIN: Duration = Duration::from_millis(1);
 
 impl Office {
@@ -33,7 +33,7 @@ impl Office {
     ///
     /// # Errors
     ///
-    /// It, with its line.
+    /// The mistake, with its line.
     pub(super) fn validate(&self) -> Result<(), Mistake> {
         self.validate_numbers()?;
         self.validate_servers()?;
@@ -246,7 +246,7 @@ impl Office {
             }
             Action::Act(act) => match self.member(&act.name) {
                 Some(member) if member.is_on_lan() => Ok(()),
-                // A server, unless the world knows none of this name.
+                // A server, if the world has one with this name.
                 _ => self.validate_wan(&act.name, line),
             },
             Action::Frame { machine, frame } => self.validate_frame(machine, frame, line),
@@ -280,7 +280,7 @@ impl Office {
         }
     }
 
-    /// Power goes and comes in turn.
+    /// Power cuts and boots alternate.
     fn validate_power(&self) -> Result<(), Mistake> {
         let mut has_power = true;
         for (_, action, line) in self.actions_in_order() {
@@ -323,7 +323,7 @@ impl Office {
         wrong(line, format!("{what}; name one of pc-0 to pc-{last}"))
     }
 
-    /// Everybody but the PCs.
+    /// All machines but the PCs.
     fn others(&self) -> impl Iterator<Item = Member> {
         self.members().into_iter().filter(|member| !matches!(member.role, Role::Pc(_)))
     }

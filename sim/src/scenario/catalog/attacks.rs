@@ -11,16 +11,16 @@ use crate::machine::spoofer::Trick;
 use crate::scenario::action::{attack, calm, open_pinhole, port_scan, spoof};
 use crate::scenario::office::{Office, office};
 
-/// The provider's router, in the network that an office has unless it says otherwise.
+/// The provider's router, in the default network.
 const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 
-/// Somebody on the WAN scans the gateway, and the ports that PCs are seen with.
+/// The attacker on the WAN scans the gateway, and the external ports of PCs.
 pub fn scanned() -> Office {
     office()
         .pcs(10)
         .visiting_every(Some(secs(4)))
         .at(secs(20), port_scan(1_024))
-        // The ports that connections of PCs are seen with.
+        // The external ports of the PCs' connections.
         .at(secs(30), attack((49_152..=u16::MAX).map(Shot::Syn)))
         .expect("everything was fired", |account| {
             if account.attack().fired > 18_000 {
@@ -35,8 +35,8 @@ pub fn scanned() -> Office {
         })
 }
 
-/// Somebody on the WAN tries ports of the printer's, which has never sent from them. Two are opened for half a minute,
-/// of which one is kept open for longer.
+/// The attacker on the WAN probes ports of the printer, which has never sent from them. The gateway opens two of them
+/// for half a minute, and extends one.
 pub fn through_pinholes() -> Office {
     let printer = |port| SocketAddrV4::new(Ipv4Addr::new(192, 168, 1, 200), port);
     office()
@@ -54,7 +54,7 @@ pub fn through_pinholes() -> Office {
         })
 }
 
-/// Somebody on the WAN fires into the chats of the office without seeing them.
+/// A blind attacker on the WAN sends segments into the chats of the office.
 pub fn attacked_blindly() -> Office {
     office()
         .pcs(8)
@@ -70,7 +70,7 @@ pub fn attacked_blindly() -> Office {
         .expect("every chat went on", |account| account.chats_went_on(8, 80))
 }
 
-/// Somebody on the LAN takes addresses and sends under those of others.
+/// The spoofer on the LAN takes addresses, and sends from those of others.
 pub fn spoofed() -> Office {
     let lan = |host| Ipv4Addr::new(192, 168, 1, host);
     let taken = (2..=6).map(|host| Trick::Take(lan(host)));
@@ -93,7 +93,7 @@ pub fn spoofed() -> Office {
         })
 }
 
-/// Somebody on the LAN and somebody on the WAN claim the addresses of others, all the time.
+/// A spoofer on the LAN and another on the WAN claim the addresses of others, all the time.
 pub fn poisoned() -> Office {
     // Every PC of the pool, and the provider's router, again and again for a minute.
     let pcs = (0..600_u16).map(|round| Ipv4Addr::new(192, 168, 1, 2 + (round % 8) as u8));

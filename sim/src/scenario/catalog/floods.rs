@@ -8,10 +8,10 @@ use crate::machine::spoofer::Trick;
 use crate::scenario::action::{replug, sleep, spoof, wake};
 use crate::scenario::office::{Office, fixed, office};
 
-/// How often ten silent names are asked for, ten times a second.
+/// The number of bursts of queries for ten silent names, ten a second.
 const FLOOD: usize = 900;
 
-/// Somebody asks for names of a zone whose servers are silent, first in one name and then in many.
+/// The spoofer queries names of a zone with silent servers, first from one address and then from many.
 pub fn name_flood() -> Office {
     let own = lan(250);
     let forged = (2..=250).map(lan).cycle();
@@ -27,11 +27,11 @@ pub fn name_flood() -> Office {
         })
 }
 
-/// How often twenty connections are begun, ten times a second.
+/// The number of bursts of twenty SYNs, ten a second.
 const SYN_FLOOD: usize = 600;
 
-/// Somebody begins connections to the gateway's name service, first in one name and then in many, those of
-/// others among them.
+/// The spoofer sends SYNs to the gateway's name service, first from one address and then from many, other hosts'
+/// among them.
 pub fn syn_flood_at_the_gateway() -> Office {
     let own = lan(250);
     let forged = (2..=249).map(lan).cycle();
@@ -40,11 +40,11 @@ pub fn syn_flood_at_the_gateway() -> Office {
     answered_over_tcp(flooded(office_on_two_ports(), [Trick::Take(own)].into_iter().chain(flood)))
 }
 
-/// How often ten connections are opened, ten times a second.
+/// The number of bursts of ten connections, ten a second.
 const IDLE_FLOOD: usize = 600;
 
-/// Somebody opens connections to the gateway's name service and leaves them idle, first from one address and then
-/// from as many as it takes to have all the connections that there can be.
+/// The spoofer opens connections to the gateway's name service and leaves them idle, first from one address and then
+/// from enough addresses to fill the table of connections.
 pub fn idle_dns_connections() -> Office {
     let own = (240..=249).map(lan);
     let takes = own.clone().map(Trick::Take);
@@ -57,20 +57,20 @@ pub fn idle_dns_connections() -> Office {
 const WORKERS: u8 = 8;
 /// From a port of the first worker to the next of the same parity.
 const PORT_STEP: u16 = 2 * WORKERS as u16;
-/// From the first port of a trick to that of the next: a hundred steps.
+/// The distance from the first port of a trick to that of the next: a hundred steps.
 const PORTS_SPAN: u16 = 100 * PORT_STEP;
 const FIRST_PORT: u16 = 1_024;
 /// How often each of six addresses sends a hundred SYNs and datagrams: 8,400 each, and the first worker has 8,064
 /// ports.
 const PORT_ROUNDS: u16 = 14;
 
-/// Somebody takes every port of a worker's, and the PCs have more flows than are kept for them in any case.
+/// The spoofer uses every port of a worker, and the PCs have more flows than their floor.
 pub fn port_exhaustion() -> Office {
     let flood = (0..PORT_ROUNDS).flat_map(|round| {
         let port = FIRST_PORT + round / 2 * PORTS_SPAN + round % 2;
         (241..=246).map(move |host| Trick::OpenFlows { address: lan(host), port, step: PORT_STEP })
     });
-    // The strangers of a port have a quarter of a host's limit together: here more than there are ports.
+    // The unverified senders behind a bridge port share a quarter of a host's limit: here more flows than ports.
     let office = office()
         .pcs(2)
         .lan_ports(2)
@@ -94,11 +94,12 @@ pub fn port_exhaustion() -> Office {
 const DHCP_PCS: usize = 16;
 /// Of two seconds each.
 const DHCP_ROUNDS: usize = 30;
-/// From when on the attacker gives up leases under others' hardware addresses, which only their port tells apart.
+/// The time from which the attacker releases leases with others' hardware addresses, which only the bridge port tells
+/// apart.
 const BORROWING_FROM_ROUND: usize = 24;
 
-/// Somebody at a port of its own takes all the addresses that it can get, declines others, and gives up those that
-/// others have. PCs arrive, renew, and one of them sleeps meanwhile.
+/// The spoofer at a port of its own takes all the addresses that it can get, declines others, and releases those of
+/// other hosts. PCs arrive, renew, and one of them sleeps meanwhile.
 pub fn dhcp_flood() -> Office {
     let round = |round| {
         let asks = std::iter::repeat_n(Trick::AskForAddresses, 20);
@@ -125,7 +126,7 @@ pub fn dhcp_flood() -> Office {
 /// When floods begin.
 const BEGINS_SECS: u64 = 20;
 
-/// `office` with somebody who plays `tricks` from [`BEGINS_SECS`] on.
+/// `office` with a spoofer that plays `tricks` from [`BEGINS_SECS`] on.
 fn flooded(office: Office, tricks: impl Iterator<Item = Trick>) -> Office {
     let tricks: Vec<_> = tricks.collect();
     let count = u64::try_from(tricks.len()).unwrap_or(u64::MAX);
@@ -134,7 +135,7 @@ fn flooded(office: Office, tricks: impl Iterator<Item = Trick>) -> Office {
     })
 }
 
-/// PCs that ask the gateway over TCP, some of them at the port of the attacker.
+/// PCs that query the gateway over TCP, some of them at the port of the attacker.
 fn office_on_two_ports() -> Office {
     office().pcs(8).lan_ports(2).visiting_every(Some(secs(3))).asking_by_tcp(8)
 }
@@ -149,7 +150,7 @@ fn answered_over_tcp(office: Office) -> Office {
         })
 }
 
-/// A host of the network that a LAN has unless told otherwise.
+/// A host of the default LAN.
 const fn lan(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 1, host)
 }

@@ -9,7 +9,7 @@ use crate::scenario::action::{
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::in_lines;
 
-/// The provider's DHCP server is bad in every way, one after the other.
+/// The provider's DHCP server has every bad mood in turn.
 pub fn runs_out() -> Office {
     office()
         .pcs(6)
@@ -29,7 +29,7 @@ pub fn runs_out() -> Office {
         })
 }
 
-/// The provider names one resolver first and the other one later, and then the first is silent.
+/// The provider's DHCP server sends one resolver first and the other one later, and then the first falls silent.
 pub fn resolver_changes() -> Office {
     let [first, second] = RESOLVER_ADDRESSES;
     office()
@@ -47,7 +47,7 @@ pub fn resolver_changes() -> Office {
         })
 }
 
-/// Phones come and go in every way that they can.
+/// Phones join and leave in every possible way.
 pub fn guests() -> Office {
     let phones = ["ada", "bob", "cy"];
     let office = office().pcs(4).lan_ports(2).lease_secs(60).visiting_every(Some(secs(5)));

@@ -16,7 +16,7 @@ use crate::machine::pop_server::PopAccount;
 use crate::world::disk::DiskMood;
 use crate::world::rot::RotIn;
 
-/// Who sends, from which port of the gateway's.
+/// The senders, with their ports of the gateway's switch.
 const MAILERS: [(&str, &str); 3] = [("scanner", "lan0"), ("alarm", "lan0"), ("stranger", "wan")];
 /// A long message fills a quarter of a small mailbox, and has a file of its own.
 const HABITS: Habits =
@@ -30,7 +30,7 @@ pub(super) fn kept() -> Office {
         .fetching("desk", "lan0", "anna")
         .fetching("till", "lan0", "berta")
         .keeping("phone", "lan0", "anna")
-        // What is refused now is in the log all the same, and must not come back with the power.
+        // A message that is rejected now is in the log all the same, and must not be back after the power cut.
         .at(secs(8), disk(DiskMood::LosesWrites))
         .at(secs(10), disk(DiskMood::Sound))
         .at(Duration::from_millis(20_377), power_cut())
@@ -47,8 +47,8 @@ pub(super) fn kept() -> Office {
     served_after(office, &["desk", "till", "phone"], secs(140))
 }
 
-/// Octets of the store flip while it is used and while the power is off. The checkpoint's do between two cuts so close
-/// together that hardly anything comes between: what it alone knew of what has been deleted is lost.
+/// Octets of the store flip while it is in use and while the power is off. Octets of the checkpoint flip between two
+/// power cuts in short succession: the deletions that only the checkpoint had are lost.
 pub(super) fn rotten() -> Office {
     let mut office = office()
         .pcs(1)
@@ -74,8 +74,8 @@ pub(super) fn rotten() -> Office {
     served_after(office, &["desk", "till"], secs(180))
 }
 
-/// Each of `fetchers` fetches mail after `since`, and all of [`MAILERS`] get rid of some. Who sends from outside may
-/// have mail for a mailbox only that nobody fetches from, and be told that it is full.
+/// Each of `fetchers` has fetched mail after `since`, and each of [`MAILERS`] has sent some. A sender outside may have
+/// mail only for a mailbox that no user fetches, and get the reply that it is full.
 fn served_after(office: Office, fetchers: &'static [&'static str], since: Duration) -> Office {
     let is_later = move |at: Option<Instant>| at.is_some_and(|at| at > Instant::ZERO + since);
     office
@@ -115,7 +115,7 @@ pub(super) fn sent_on() -> Office {
         .at(secs(75), power_back())
         .at(secs(100), disk(DiskMood::LosesWrites))
         .at(secs(110), disk(DiskMood::Sound))
-        // Longer than its lease lasts, so that the gateway knows that there is no way out.
+        // Longer than its lease, so that the gateway knows that it has no WAN address.
         .at(secs(130), provider(ProviderMood::Gone))
         .at(secs(230), provider(ProviderMood::Up))
         .at(secs(250), power_cut())
@@ -166,7 +166,7 @@ pub(super) fn encrypted() -> Office {
                     TlsManner::Off => it.encrypted == 0 && in_clear > 0,
                     TlsManner::Sound | TlsManner::Injecting => it.encrypted > 0 && in_clear == 0,
                     TlsManner::Unavailable => it.encrypted > 0 && in_clear > 0,
-                    // It may have failed at once, and is not asked for TLS for a day.
+                    // TLS may have failed at once; the gateway then does not try TLS with the server for a day.
                     TlsManner::Silent | TlsManner::Garbled => in_clear > 0,
                 };
                 if !is_well {
@@ -195,7 +195,7 @@ pub(super) fn fetched_elsewhere() -> Office {
                 false => Err(fetched.to_string()),
             }
         });
-    // The mailbox is looked at soon after each boot, and the power fails in the midst of that.
+    // The gateway polls the mailbox soon after each boot, and the power fails during the poll.
     for number in 0..12 {
         let begins = secs(20 + 30 * u64::from(number));
         let cut = power_cut_while_writing(1 + number * 7 % 12);

@@ -9,7 +9,7 @@ use crate::scenario::action::{dhcp_silent, dns_of, name_moves};
 use crate::scenario::office::{Office, office};
 use crate::world::link::loss;
 
-/// How long each of the bad moods lasts, and when all are over.
+/// The duration of each bad mood, and the end of the last one.
 const MOOD_SECS: u64 = 30;
 const MOODS_END_SECS: u64 = 20 + 10 * MOOD_SECS;
 
@@ -24,7 +24,7 @@ fn in_bad_moods(mut office: Office, servers: &[&str]) -> Office {
     office
 }
 
-/// The provider's resolvers are bad in every way in turn, and names move meanwhile.
+/// The provider's resolvers have every bad mood in turn, and names get other addresses meanwhile.
 pub fn bad_names() -> Office {
     let office = office().pcs(8).visiting_every(Some(secs(5)));
     in_bad_moods(office, &["resolvers"])
@@ -37,7 +37,7 @@ pub fn bad_names() -> Office {
         })
 }
 
-/// Authorities are bad in every way in turn.
+/// Authorities have every bad mood in turn.
 pub fn bad_authorities() -> Office {
     let office = office().pcs(8).visiting_every(Some(secs(5)));
     in_bad_moods(office, &["b.root", "a.gtld.net", "b.nic.example", "ns-1.example.net"])
@@ -65,7 +65,7 @@ pub fn resolver_vanishes() -> Office {
         })
 }
 
-/// Texts that have no room in a datagram come whole.
+/// TXT records that are too large for a datagram come whole.
 pub fn long_texts() -> Office {
     office()
         .pcs(2)

@@ -1,8 +1,7 @@
-//! Two hours in which hosts with hardly any flows to spare use them in every way.
+//! Two hours in which hosts with a low limit of flows use them in every way.
 //!
-//! A count that is not taken back when a flow ends is no flow that anybody sees, and shows only once a host can open
-//! nothing any more. So the limit is low and the time long: each way in which a flow can end comes more often than a
-//! host may have flows.
+//! A count that the gateway does not decrement when a flow ends is visible only once the host can open no more flows.
+//! So the limit is low and the time long: each way in which a flow can end happens more often than a host may have flows.
 
 use std::time::Duration;
 
@@ -14,14 +13,14 @@ use crate::scenario::action::{provider, reload, renumber, sleep, wake};
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::in_lines;
 
-/// How long it all takes.
+/// The duration of the run.
 pub const LASTING_SECS: u64 = 7_200;
-/// Everybody has to be well served behind that.
+/// After this time every request has to succeed.
 const LATE_SECS: u64 = 7_000;
 const PCS: usize = 4;
 /// The pages of a PC, of one every five seconds with the time that it takes, the provider's outages and a night.
 const PAGES_MIN: u64 = 550;
-/// Enough for what a PC has at a time, and not for the connections of four minutes that are over.
+/// Enough for a PC's flows at a time, but not for all closed connections of the last four minutes.
 const RULES: &str = "[nat]\nmax_flows_per_host = 20\n";
 
 /// The office of `seed`.
@@ -38,7 +37,7 @@ pub fn quiet_hours(seed: u64) -> Office {
         .isp_lease_secs(60)
         .visiting_every(Some(secs(5)))
         .config(RULES);
-    // The provider forwards nothing for a while: who waits in vain gives its connections up by resets.
+    // The provider forwards nothing for a while: PCs that wait in vain reset their connections.
     let office = every(600, 300).fold(office, |office, at| {
         let [lost, back] = [ProviderMood::NotForwarding, ProviderMood::Up].map(provider);
         office.at(at, lost).at(at + secs(45), back)
@@ -49,7 +48,7 @@ pub fn quiet_hours(seed: u64) -> Office {
     let office = every(1_350, 900)
         .zip(networks)
         .fold(office, |office, (at, network)| office.at(at, renumber(network)));
-    // A night, in which all that is over is forgotten.
+    // A night, in which all closed flows expire.
     let office = (0..PCS).fold(office, |office, pc| {
         let pc = format!("pc-{pc}");
         office.at(secs(3_700), sleep(&pc)).at(secs(4_300), wake(&pc))

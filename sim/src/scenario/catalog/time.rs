@@ -12,12 +12,12 @@ use crate::scenario::action::{clock_drifts, clock_jumps, clock_kept, power_back,
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::{Account, in_lines};
 
-/// An error that is none of a server's which is wrong by 900 ms: 300 ms in parts of 2^-16 s.
+/// A root dispersion that a server which is wrong by 900 ms does not have: 300 ms in units of 2^-16 s.
 const GOOD_ERROR: u32 = 19_660;
 /// How many PCs ask for the time.
 const ASKING: usize = 6;
 
-/// PCs ask for the time while the clock is good, bad, set and left alone, and while the file changes.
+/// PCs ask for the time while the clock is synchronised, wrong, stepped and undisciplined, and while the file changes.
 pub fn told() -> Office {
     office()
         .pcs(8)
@@ -35,7 +35,7 @@ pub fn told() -> Office {
         .at(secs(80), clock_drifts(-500))
         .at(secs(90), reload("[ntp]\nlocal_stratum = 0\n", true))
         .at(secs(110), reload("[ntp]\nenabled = false\n", true))
-        // Behind the end of NTP's first era, in 2036.
+        // After the end of NTP's first era, in 2036.
         .at(secs(115), clock_jumps(400_000_000))
         .at(secs(125), reload("[dhcp]\nntp_servers = ['192.168.1.9']\n[ntp]\nlocal_stratum = 5\n", true))
         .at(secs(150), clock_kept(40_000, None))
@@ -54,8 +54,8 @@ pub fn told() -> Office {
         })
 }
 
-/// Nobody keeps the gateway's clock, and it asks four servers, of which one has a wrong time and one dies; the way back from
-/// another is long. Somebody forges answers of all of them.
+/// No daemon disciplines the gateway's clock, and the gateway asks four servers: one has a wrong time, one dies, and
+/// the path back from another is slow. An attacker forges answers of all of them.
 pub fn unkept() -> Office {
     let good = TimeMood { is_forged: true, ..TimeMood::default() };
     let moods = [
@@ -84,7 +84,7 @@ pub fn unkept() -> Office {
     })
 }
 
-/// The office whose gateway asks four time servers, which are like that.
+/// The office with a gateway that asks four time servers with this behaviour.
 fn time_servers(office: Office, moods: [TimeMood; 4]) -> Office {
     let addresses = TIME_ADDRESSES.map(|address| format!("'{address}'")).join(", ");
     let office = office.config(&format!("ntp.servers = [{addresses}]\n"));

@@ -17,7 +17,7 @@ use crate::world::link::{loss, perfect};
 
 const TIME: Duration = Duration::from_secs(7);
 
-/// That the office is refused for the line that is called from, with `told`.
+/// Asserts that the office is rejected at the caller's line, with the text `told`.
 #[track_caller]
 fn refused(office: Office, told: &str) {
     let line = std::panic::Location::caller();

@@ -28,7 +28,7 @@ struct Entry {
 /// All machines.
 pub(super) struct Machines {
     entries: Vec<Entry>,
-    /// Those of the office, and those of the provider: turmoil's hosts.
+    /// The racks of the office, and those of the provider: turmoil's hosts.
     pub(super) lan: Rc<RefCell<Rack>>,
     pub(super) wan: Rc<RefCell<Rack>>,
 }
@@ -64,12 +64,12 @@ impl Machines {
         Ok(())
     }
 
-    /// How many there are.
+    /// The number of machines.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Tells the machine called `name` something, and has it polled; `None` if it is no `T`.
+    /// Calls `tell` with the machine called `name`, and has it polled; `None` if it is no `T`.
     pub(super) fn tell<T: Machine, R>(&self, name: &str, tell: impl FnOnce(&mut T) -> R) -> Option<R> {
         let entry = self.entries.iter().find(|entry| entry.member.name == name)?;
         let mut machine = entry.machine.borrow_mut();
@@ -109,7 +109,7 @@ impl Machines {
         }
     }
 
-    /// The provider has gone over to `network`, where the office gets the address `office`.
+    /// The provider has changed to `network`, where the office gets the address `office`.
     pub(super) fn renumber(&self, network: Ipv4Net, office: Ipv4Addr) {
         for Entry { machine, .. } in &self.entries {
             machine.borrow_mut().on_renumber(network, office);
@@ -130,7 +130,7 @@ impl Machines {
         }
     }
 
-    /// What all have to tell.
+    /// The records of all machines.
     pub(super) fn account(&self) -> Account {
         let tell = |Entry { member, machine }: &Entry| MachineAccount {
             name: member.name.clone(),

@@ -21,11 +21,11 @@ use crate::scenario::members::{INTERNET, Member, Role};
 use crate::scenario::office::{ATTACKER_HOST, Office, VISITOR_HOST, WanBy};
 use crate::scenario::own::OwnServer;
 
-/// Makes and mounts everybody, with seeds of `rng`.
+/// Makes and mounts all machines, with seeds of `rng`.
 ///
 /// # Errors
 ///
-/// Two have one name, one MAC address, or one address and port.
+/// Two machines have one name, one MAC address, or one address and port.
 pub(super) fn machines(
     office: &Office,
     tree: &SharedTree,
@@ -90,11 +90,11 @@ fn internet(office: &Office, tree: &SharedTree, rng: &mut StdRng) -> Internet {
     internet
 }
 
-/// How often a PC asks for the time, and how often one does that is in a hurry.
+/// The interval at which a PC asks for the time, and that of a PC in a hurry.
 const TIME_EVERY: Duration = Duration::from_secs(10);
 const TIME_EVERY_IN_A_HURRY: Duration = Duration::from_millis(50);
 
-/// What the PC with this number does all day.
+/// The habits of the PC with this number.
 fn habits(office: &Office, number: usize) -> Habits {
     Habits {
         visit_every: office.visit_every,
@@ -114,7 +114,7 @@ fn habits(office: &Office, number: usize) -> Habits {
     }
 }
 
-/// When somebody switches a PC on.
+/// The time at which a PC is switched on.
 fn arrival(office: &Office, rng: &mut StdRng) -> Instant {
     let micros = u64::try_from(office.arriving_within.as_micros()).unwrap_or(u64::MAX);
     Instant::from_micros(rng.random_range(0..=micros))

@@ -63,10 +63,10 @@ use crate::world::segment::{QUEUE_FRAMES_MAX, SegmentId};
 const GATEWAY: &str = "gateway";
 const OFFICE: &str = "office";
 const PROVIDER: &str = "provider";
-/// How often the watcher is told the progress, and machines outside are told the office's address.
+/// The interval at which the watcher gets the progress, and machines outside get the office's address.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A world whose time has not begun.
+/// A world before its first tick.
 pub struct World {
     sim: turmoil::Sim<'static>,
     office: Office,
@@ -89,7 +89,7 @@ pub struct World {
 }
 
 impl World {
-    /// Builds it.
+    /// Builds the world.
     pub fn build(office: Office, name: &str, seed: u64, pcap: Option<&Path>) -> Result<Self, String> {
         office.validate()?;
         let config = office.gateway_config()?;
@@ -199,7 +199,7 @@ impl World {
         })
     }
 
-    /// Lets its time pass.
+    /// Runs the world.
     pub fn run(mut self, watch: Watch<'_>) -> Result<Outcome, String> {
         let actions: Vec<_> = self.office.actions_in_order().into_iter().cloned().collect();
         let events_all = actions.len();
@@ -265,7 +265,7 @@ impl World {
         Progress {
             simulated: self.sim.elapsed(),
             lasting: self.office.lasting,
-            // The gateway too.
+            // The gateway is a host, too.
             hosts: self.machines.len() + 1,
             frames: self.observer.borrow().frames(),
             events,

@@ -13,9 +13,9 @@ use std::sync::Arc;
 use gatepost_fuzz::{Input, repair};
 use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
-use gatepost_services::dhcp::message::{self, Message, MessageType};
+use gatepost_services::dhcp::message::{self, Message, MessageType, OptionCode};
 use gatepost_services::dhcp::server::leases::Leases;
-use gatepost_services::dhcp::server::{Config, Reply, Reservation, ReservedFor, Server};
+use gatepost_services::dhcp::server::{Config, Criteria, Match, Parameters, Pattern, Reply, Reservation, ReservedFor, Server};
 use gatepost_services::store::Memory;
 use libfuzzer_sys::fuzz_target;
 use gatepost_ground::{Instant, MacAddr};
@@ -24,6 +24,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 const CLIENT_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PRINTER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 20]);
+const TFTP: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 9);
 const STARTED: u64 = 1_700_000_000;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -79,6 +80,10 @@ fn check_reply(reply: &Reply, leases: &Leases, now: Instant) {
     let frame = reply.to_frame(SERVER_MAC, SERVER).expect("an answer fits into a frame");
     let datagram = Datagram::parse(&frame).expect("an answer is a datagram");
     let sent = message::decode(datagram.payload).expect("an answer is a message");
+    // The options that identify client, relay agent and server are never left out.
+    for code in [OptionCode::ClientIdentifier, OptionCode::RelayAgentInformation, OptionCode::ServerIdentifier] {
+        assert_eq!(sent.opts().get(code), reply.message.opts().get(code));
+    }
     let given = sent.yiaddr();
     match sent.opts().msg_type() {
         Some(MessageType::Offer) => assert!(is_ours_to_give(given), "{given} was offered"),
@@ -105,18 +110,41 @@ fn config() -> Config {
         pool: SERVER..=Ipv4Addr::new(192, 168, 1, 5),
         lease_secs: 3600,
         authoritative: true,
+        ignore_client_id: false,
         router: Some(SERVER),
         dns_servers: vec![SERVER],
         domain: "office.example".to_owned(),
         ntp_servers: vec![SERVER],
+        parameters: Parameters { next_server: Some(TFTP), ..told(&[(67, b"pxelinux.0"), (150, &TFTP.octets()), (6, b"")]) },
+        matches: matches(),
         mtu: Some(1500),
         ports: 1,
         reservations: vec![Reservation {
             hostname: Some("printer".to_owned()),
             client: ReservedFor::Mac(PRINTER_MAC),
             address: Ipv4Addr::new(192, 168, 1, 20),
+            parameters: Parameters::default(),
         }],
     }
+}
+
+/// Matches with all criteria, and more options than fit into a message.
+fn matches() -> Vec<Match> {
+    let class = |text: &str, is_prefix| Some(Pattern { text: text.to_owned(), is_prefix });
+    let none = Criteria::default;
+    [
+        (Criteria { user_class: class("iPXE", false), ..none() }, told(&[(67, b"http://192.168.1.9/boot.ipxe")])),
+        (Criteria { vendor_class: class("PXEClient", true), ..none() }, told(&[(43, &[6; 300]), (66, b"boot")])),
+        (Criteria { vendor_class: class("HTTPClient", true), architecture: Some(16), ..none() }, told(&[(67, &[b'h'; 200])])),
+        (Criteria { mac_prefix: Some(vec![2, 0]), architecture: Some(7), ..none() }, told(&[(150, b""), (224, &[7; 240])])),
+    ]
+    .map(|(criteria, parameters)| Match { criteria, parameters })
+    .into()
+}
+
+fn told(options: &[(u8, &[u8])]) -> Parameters {
+    let options = options.iter().map(|(code, content)| (*code, content.to_vec()));
+    Parameters { options: options.collect(), next_server: None }
 }
 
 fn unix_time(now: Instant) -> UnixTime {

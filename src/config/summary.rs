@@ -43,7 +43,7 @@ impl fmt::Display for Detail {
 const TOPIC_WIDTH: usize = 15;
 
 impl Config {
-    /// The details that the one line leaves out: pool, mail, reservations, forwards, users, names.
+    /// The details that the one line leaves out: pool, mail, reservations, matches, forwards, users, names.
     pub fn details(&self) -> Vec<Detail> {
         let mut details = Vec::new();
         let mut tell = |topic, text| details.push(Detail { topic, text });
@@ -120,6 +120,8 @@ mod tests {
                  firewall.dmz_host = '192.168.1.30'\ndns.upstream = ['203.0.113.53']\n\
                  [[dhcp.reservations]]\nhostname = 'camera'\nmac = '02:00:00:00:00:20'\naddress = '192.168.1.20'\n\
                  [[dhcp.reservations]]\nclient_id = '01:ab'\naddress = '192.168.1.21'\n\
+                 [[dhcp.match]]\nvendor_class = 'PXEClient*'\narchitecture = 7\nboot_file = 'a'\nnext_server = '192.168.1.9'\n\
+                 [[dhcp.match]]\nuser_class = 'iPXE'\nmac_prefix = '00:04'\nntp_servers = []\n\
                  [[firewall.forwards]]\nname = 'camera'\nwan_port = '8443'\nto = '192.168.1.20:443'\n\
                  [[firewall.forwards]]\nprotocol = 'tcp+udp'\nwan_port = '8000-8010'\nto = '192.168.1.21:9000'\n\
                  from = ['198.51.100.0/24']\n\
@@ -134,6 +136,8 @@ mod tests {
                 "mail             off, as there is nobody to have any",
                 "reservation      192.168.1.20 camera (02:00:00:00:00:20)",
                 "reservation      192.168.1.21 (client 01:ab)",
+                "DHCP match       vendor class PXEClient*, architecture 7: next server 192.168.1.9, options 67",
+                "DHCP match       user class iPXE, MAC 00:04*: options 42",
                 "forward          camera: tcp 8443 to 192.168.1.20:443",
                 "forward          8000-8010: tcp+udp 8000-8010 to 192.168.1.21:9000-9010 from 198.51.100.0/24",
                 "default host     192.168.1.30",

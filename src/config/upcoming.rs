@@ -29,9 +29,6 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("the port", &["bridge"], "bridges of the kernel's"),
     ("the port", &["vhost_user"], "virtual machines"),
     ("[firewall]", &["rules"], "firewall rules"),
-    ("[dhcp]", OPTIONS, "further DHCP options"),
-    ("the reservation", OPTIONS, "further DHCP options"),
-    ("the reservation", &["ntp_servers"], "further DHCP options"),
     ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
     ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
@@ -39,9 +36,6 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[ntp]", &["set_clock"], "keeping the kernel's clock"),
     ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];
-
-const OPTIONS: &[&str] =
-    &["dns_servers", "search", "next_server", "boot_file", "options", "ignore_client_id", "match"];
 
 /// How a section disables its feature.
 struct Off {
@@ -138,7 +132,6 @@ mod tests {
                 let text = match *heading {
                     "the port" => format!("lan.ports = [{{ tap = 'a', {key} = 1 }}]"),
                     "the user" => format!("[[users]]\n{key} = 1"),
-                    "the reservation" => format!("[[dhcp.reservations]]\n{key} = 1"),
                     _ => format!("{heading}\n{key} = 1"),
                 };
                 let expected = format!("{key:?} in {heading} comes with {feature}");

@@ -38,7 +38,7 @@ mod tests {
     use gatepost_services::clock::{Clock, UnixTime};
     use gatepost_services::dhcp::hosts::OfficeHosts;
     use gatepost_services::dhcp::server::leases::{ClientKey, Grant, Leases};
-    use gatepost_services::dhcp::server::{Reservation, ReservedFor};
+    use gatepost_services::dhcp::server::{Parameters, Reservation, ReservedFor};
     use gatepost_services::store::Memory;
 
     use super::*;
@@ -64,7 +64,7 @@ mod tests {
     }
 
     fn reserved_for(client: ReservedFor, address: Ipv4Addr) -> Reservation {
-        Reservation { hostname: None, client, address }
+        Reservation { hostname: None, client, address, parameters: Parameters::default() }
     }
 
     #[test]

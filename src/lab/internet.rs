@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Leases;
-use gatepost_services::dhcp::server::{Config as DhcpConfig, Server};
+use gatepost_services::dhcp::server::{Config as DhcpConfig, Parameters, Server};
 use gatepost_services::dhcp::service;
 use gatepost_services::dns;
 use gatepost_services::dns::published::PublishedTexts;
@@ -113,10 +113,13 @@ impl Internet {
             pool: provider.customer..=provider.customer,
             lease_secs: 3600,
             authoritative: true,
+            ignore_client_id: false,
             router: Some(provider.address),
             dns_servers: provider.name_servers.clone(),
             domain: String::new(),
             ntp_servers: Vec::new(),
+            parameters: Parameters::default(),
+            matches: Vec::new(),
             mtu: None,
             ports: 1,
             reservations: Vec::new(),

@@ -173,6 +173,7 @@ mod tests {
             hostname: Some("Camera".to_owned()),
             client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
             address: RESERVED,
+            parameters: crate::dhcp::server::Parameters::default(),
         }
     }
 

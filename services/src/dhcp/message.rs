@@ -10,19 +10,21 @@ use std::fmt;
 use std::net::Ipv4Addr;
 
 use dhcproto::v4::borrowed::{self, DhcpOptionIterator};
-use dhcproto::v4::{DhcpOptions, HType, MAGIC, MIN_PACKET_SIZE, UnknownOption};
-use dhcproto::{Decodable, Decoder, Encodable};
+use dhcproto::v4::{DhcpOptions, HType, MAGIC, UnknownOption};
+use dhcproto::{Decodable, Decoder};
 use gatepost_ground::MacAddr;
 
 pub use dhcproto::v4::{DhcpOption, Flags, Message, MessageType, Opcode, OptionCode};
+
+use super::layout::Layout;
 
 /// The longest client identifier, in octets: what fits one option.
 pub const CLIENT_ID_OCTETS_MAX: usize = 255;
 
 /// Octets before the options: the header and the magic cookie. (RFC 2131, section 2)
-const HEADER_LEN: usize = 240;
-const SNAME: std::ops::Range<usize> = 44..108;
-const FILE: std::ops::Range<usize> = 108..236;
+pub(super) const HEADER_LEN: usize = 240;
+pub(super) const SNAME: std::ops::Range<usize> = 44..108;
+pub(super) const FILE: std::ops::Range<usize> = 108..236;
 const COOKIE: std::ops::Range<usize> = 236..240;
 
 /// Why received bytes are not a message.
@@ -75,23 +77,10 @@ pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     Ok(message)
 }
 
-/// The message as a UDP payload, padded to what BOOTP relays expect (RFC 1542, section 2.1). The relay
-/// agent's information is the last option (RFC 3046, section 2.1).
+/// The message as a UDP payload, padded to what BOOTP relays expect (RFC 1542, section 2.1). Its options are in the
+/// order of their codes, but the relay agent's information is the last (RFC 3046, section 2.1).
 pub fn encode(message: &Message) -> Vec<u8> {
-    let mut message = message.clone();
-    let relay = message.opts_mut().remove(OptionCode::RelayAgentInformation);
-    let mut bytes = message.to_vec().expect("what the gateway builds can be encoded");
-    if let Some(DhcpOption::Unknown(relay)) = relay {
-        let end = bytes.pop();
-        for part in relay.data().chunks(usize::from(u8::MAX)) {
-            bytes.push(OptionCode::RelayAgentInformation.into());
-            bytes.push(u8::try_from(part.len()).expect("at most 255"));
-            bytes.extend_from_slice(part);
-        }
-        bytes.extend(end);
-    }
-    bytes.resize(bytes.len().max(MIN_PACKET_SIZE), 0);
-    bytes
+    Layout::BY_CODE.encode(message)
 }
 
 /// The client's hardware address. [`decode`] has validated its length.

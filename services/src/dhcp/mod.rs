@@ -8,10 +8,12 @@ mod hostname;
 pub mod hosts;
 pub mod inbox;
 pub mod intake;
+mod layout;
 pub mod message;
 pub mod office;
 #[cfg(test)]
 mod office_tests;
+pub mod options;
 pub mod server;
 pub mod service;
 #[cfg(test)]

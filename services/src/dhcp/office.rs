@@ -19,7 +19,7 @@ use super::hosts::{OfficeHosts, SharedLeases};
 use super::inbox::{self, inbox};
 use super::intake::{DhcpCounters, Intake};
 use super::server::leases::Leases;
-use super::server::{Config, Reservation, Server};
+use super::server::{Config, Match, Parameters, Reservation, Server};
 use super::service::{Port, serve};
 use tokio::sync::Notify;
 
@@ -50,6 +50,8 @@ pub struct Settings {
     pub lease_secs: u32,
     /// Whether this is the LAN's only server.
     pub authoritative: bool,
+    /// Whether clients are identified by their hardware addresses alone.
+    pub ignore_client_id: bool,
     /// The clients' router.
     pub router: Advertised<Option<Ipv4Addr>>,
     /// The clients' name servers, the preferred first.
@@ -58,6 +60,10 @@ pub struct Settings {
     pub time_servers: Advertised<Vec<Ipv4Addr>>,
     /// The clients' domain, without a trailing dot.
     pub domain: String,
+    /// Parameters for all clients, which take precedence over the above.
+    pub parameters: Parameters,
+    /// Parameters for the clients that meet criteria. If several name a parameter, the first is used.
+    pub matches: Vec<Match>,
     /// The number of ports of the LAN.
     pub ports: usize,
     /// Reserved addresses; their names exist without a server, too.
@@ -183,6 +189,7 @@ fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
         pool: settings.pool,
         lease_secs: settings.lease_secs,
         authoritative: settings.authoritative,
+        ignore_client_id: settings.ignore_client_id,
         router: match settings.router {
             Advertised::Own => Some(own.addr()),
             Advertised::Other(router) => router,
@@ -190,6 +197,8 @@ fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
         dns_servers: servers(settings.name_servers),
         domain: settings.domain,
         ntp_servers: servers(settings.time_servers),
+        parameters: settings.parameters,
+        matches: settings.matches,
         mtu: None,
         ports: settings.ports,
         reservations: settings.reservations,

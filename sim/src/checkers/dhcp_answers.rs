@@ -1,5 +1,7 @@
-//! DHCP answers: the office's DHCP server sends consistent lease times, a NAK exactly when one is due, and no offer of
-//! an address that its client has declined.
+//! DHCP answers: the office's DHCP server sends consistent lease times, a NAK exactly when one is due, no offer of an
+//! address that its client has declined, and the options that the configuration has for the client.
+
+pub(super) mod parameters;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,6 +12,7 @@ use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
+use self::parameters::AdvertisedParameters;
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{Transport, dhcp_message};
@@ -39,6 +42,7 @@ pub struct DhcpAnswers {
     asked: BTreeMap<(Vec<u8>, u32), Asked>,
     /// Addresses that clients have declined, and when.
     declined: BTreeMap<Ipv4Addr, (Vec<u8>, Instant)>,
+    parameters: AdvertisedParameters,
     is_disk_sound: bool,
     /// The gateway has booted, or its disk has changed, since the last frame.
     is_unsettled: bool,
@@ -74,6 +78,7 @@ impl DhcpAnswers {
             leases: ObservedLeases::of_config(config),
             asked: BTreeMap::new(),
             declined: BTreeMap::new(),
+            parameters: AdvertisedParameters::new(&config.services.dhcp),
             is_disk_sound: true,
             is_unsettled: true,
             unsettled_at: Instant::ZERO,
@@ -119,6 +124,7 @@ impl DhcpAnswers {
             _ => None,
         };
         let wanted = address_in(OptionCode::RequestedIpAddress);
+        self.parameters.note_question(message);
         match message.opts().msg_type() {
             Some(MessageType::Request) => {
                 let is_selecting = address_in(OptionCode::ServerIdentifier).is_some();
@@ -155,6 +161,7 @@ impl DhcpAnswers {
         let (kind, address) = (message.opts().msg_type(), message.yiaddr());
         if matches!(kind, Some(MessageType::Offer | MessageType::Ack)) {
             fits(message)?;
+            self.parameters.check(message)?;
             if let Some((_, at)) = self.declined.get(&address) {
                 return Err(format!("{address} is given to somebody, and was declined at {at}"));
             }
@@ -222,11 +229,20 @@ impl Checker for DhcpAnswers {
 
     fn promise(&self) -> &'static str {
         "the LAN's DHCP server refuses what cannot be a client's address and nothing else, its T1 comes before T2 and T2 \
-         before the end, and an address that was declined is offered to nobody"
+         before the end, an address that was declined is offered to nobody, and each client gets the options that the \
+         configuration has for it"
     }
 
     fn on_boot(&mut self) {
         self.is_unsettled = true;
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.parameters.may_be(&config.services.dhcp);
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.parameters.is(&config.services.dhcp);
     }
 
     fn on_disk(&mut self, mood: DiskMood) {

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use dhcproto::v4::{DhcpOption, Message, MessageType, Opcode, OptionCode};
 use gatepost::config::Config;
-use gatepost::config::services::Ntp;
+use gatepost::config::services::{Dhcp, Ntp};
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Discipline, LeapSecond, WallTime};
 use gatepost_services::ntp::asking::Source;
 
+use super::dhcp_answers::parameters::Layers;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::dhcp_message;
 use crate::world::clock::{TimeOfDay, right_time};
@@ -61,24 +62,30 @@ pub struct TimeTold {
     told_too_often: BTreeSet<Ipv4Addr>,
     /// Since when the gateway has told a time that it has found itself.
     found_at: Option<Instant>,
-    /// Clients of DHCP that ask for time servers, by their transaction.
-    leasing: BTreeMap<u32, Vec<Wanted>>,
+    /// Requests of DHCP clients for time servers, by their transaction, with the configurations that may answer them.
+    leasing: BTreeMap<u32, (Message, Vec<Wanted>)>,
 }
 
 /// What a configuration says.
 #[derive(Clone)]
 struct Wanted {
     ntp: Ntp,
-    /// The time servers that clients of DHCP are told of.
-    servers: Vec<Ipv4Addr>,
+    dhcp: Dhcp,
+    /// The gateway's address.
+    own: Ipv4Addr,
 }
 
 impl Wanted {
     fn of(config: &Config) -> Self {
-        let ntp = config.services.ntp.clone();
-        let own = ntp.enabled.then_some(config.lan.address.addr());
-        let servers = config.services.dhcp.ntp_servers.clone();
-        Self { ntp, servers: servers.unwrap_or_else(|| own.into_iter().collect()) }
+        let (ntp, dhcp) = (config.services.ntp.clone(), config.services.dhcp.clone());
+        Self { ntp, dhcp, own: config.lan.address.addr() }
+    }
+
+    /// The content of the option for time servers (RFC 2132, section 8.3) in answers to `question`; empty: no option.
+    fn servers(&self, question: &Message) -> Vec<u8> {
+        let set = Layers::of(&self.dhcp, question).option(OptionCode::NtpServers.into()).cloned();
+        let own = self.ntp.enabled.then_some(self.own.octets()).into_iter().flatten();
+        set.unwrap_or_else(|| own.collect())
     }
 }
 
@@ -263,17 +270,20 @@ impl TimeTold {
                 if self.leasing.len() >= ASKED_MAX {
                     self.leasing.clear();
                 }
-                self.leasing.insert(message.xid(), self.wanted.clone());
+                self.leasing.insert(message.xid(), (message.clone(), self.wanted.clone()));
             }
             return Ok(());
         }
         let is_lease = matches!(message.opts().msg_type(), Some(MessageType::Offer | MessageType::Ack));
-        let Some(wanted) = self.leasing.get(&message.xid()).filter(|_| is_lease) else { return Ok(()) };
+        let Some((question, wanted)) = self.leasing.get(&message.xid()).filter(|_| is_lease) else {
+            return Ok(());
+        };
         let told = match message.opts().get(OptionCode::NtpServers) {
             Some(DhcpOption::NtpServers(servers)) => &servers[..],
             _ => &[],
         };
-        if wanted.iter().chain(&self.wanted).all(|wanted| wanted.servers != told) {
+        let octets: Vec<u8> = told.iter().flat_map(Ipv4Addr::octets).collect();
+        if wanted.iter().chain(&self.wanted).all(|wanted| wanted.servers(question) != octets) {
             return Err(format!("a client of DHCP was told of the time servers {told:?}"));
         }
         Ok(())
@@ -554,6 +564,11 @@ mod tests {
         assert_eq!(says(&mut checker, &lease(None), Way::Out), Ok(()));
         let set = Config::parse("test", "dhcp.ntp_servers = ['192.168.1.9']").expect("a configuration");
         checker.on_configure(&set);
+        assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
+        assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());
+        assert_eq!(says(&mut checker, &lease(Some([192, 168, 1, 9])), Way::Out), Ok(()));
+        let matching = "[[dhcp.match]]\nmac_prefix = '00'\nntp_servers = ['192.168.1.9']";
+        checker.on_configure(&Config::parse("test", matching).expect("a configuration"));
         assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
         assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());
         assert_eq!(says(&mut checker, &lease(Some([192, 168, 1, 9])), Way::Out), Ok(()));

@@ -1,4 +1,8 @@
-//! `[dhcp]` and its reservations.
+//! `[dhcp]`, its reservations and its matches.
+
+mod code;
+mod matches;
+mod parameters;
 
 use std::net::Ipv4Addr;
 
@@ -8,9 +12,13 @@ use crate::config::address::{address, check_host_of, check_lan_host, hosts, mac}
 use crate::config::diagnostic::{Problem, Report, Span};
 use crate::config::name::host_name;
 use crate::config::section::Section;
-use crate::config::value::{Node, boolean, integer, list, parsed, quoted};
+use crate::config::value::{Node, boolean, integer, parsed, quoted};
 
-pub use gatepost_services::dhcp::server::{Reservation, ReservedFor};
+use self::parameters::{For, ReadParameters};
+
+pub(super) use self::matches::matched;
+
+pub use gatepost_services::dhcp::server::{Match, Parameters, Reservation, ReservedFor};
 
 /// `[dhcp]`
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,9 +31,12 @@ pub struct Dhcp {
     pub lease_secs: u32,
     /// Whether this is the LAN's only server, which sends NAKs to unknown clients.
     pub authoritative: bool,
-    /// The time servers that clients are told of (RFC 2132, section 8.3), the preferred first; `None`: the gateway, if it
-    /// serves the LAN.
-    pub ntp_servers: Option<Vec<Ipv4Addr>>,
+    /// Whether hosts are identified by their hardware addresses alone, not by their client identifiers.
+    pub ignore_client_id: bool,
+    /// Parameters for all clients, which take precedence over those that follow from mode and settings.
+    pub parameters: Parameters,
+    /// Parameters for the clients that meet criteria. If several name a parameter, the first is used.
+    pub matches: Vec<Match>,
     /// Addresses kept for certain hosts.
     pub reservations: Vec<Reservation>,
 }
@@ -44,8 +55,6 @@ const LEASE_SECS: u32 = 86_400;
 /// A year. A lease of 2^32 - 1 would never end (RFC 2131, section 3.3), and its address never recirculate.
 const LEASE_SECS_MAX: u32 = 31_536_000;
 const RESERVATIONS_MAX: usize = 4096;
-/// As many as leave a message room for all else that clients are told.
-const NTP_SERVERS_MAX: usize = 8;
 /// RFC 2132, section 9.14: a type and at least one octet; one length octet.
 const CLIENT_ID_LENS: std::ops::RangeInclusive<usize> = 2..=255;
 
@@ -55,9 +64,9 @@ pub(super) fn read(mut dhcp: Section<'_>, hostname: &str, lan: Option<Ipv4Net>, 
     let pool = dhcp.setting("pool", lan.map(default_pool), parsed(|text| read_pool(text).map(Some)));
     let lease_secs = dhcp.setting("lease_secs", LEASE_SECS, integer(1..=LEASE_SECS_MAX));
     let authoritative = dhcp.setting("authoritative", true, boolean);
-    let ntp_servers = dhcp.setting("ntp_servers", None, |node, report| {
-        list(NTP_SERVERS_MAX, parsed(address))(node, report).map(Some)
-    });
+    let ignore_client_id = dhcp.setting("ignore_client_id", false, boolean);
+    let general = parameters::read(&mut dhcp, For::All, report);
+    let matches = matches::read(&mut dhcp, report);
     let reservations: Vec<_> = dhcp
         .elements("reservations", RESERVATIONS_MAX)
         .iter()
@@ -77,18 +86,47 @@ pub(super) fn read(mut dhcp: Section<'_>, hostname: &str, lan: Option<Ipv4Net>, 
             report.add(span.clone(), Problem::new(what, "write another hostname"));
         }
     }
+    if let Some(true) = ignore_client_id.known() {
+        let by_id =
+            reservations.iter().filter(|read| matches!(read.reservation.client, ReservedFor::ClientId(_)));
+        for read in by_id {
+            let what = "nobody is known by this: dhcp.ignore_client_id is true";
+            report.add(
+                read.client_span.clone(),
+                Problem::new(what, "write mac = \"02:00:00:00:00:20\" instead"),
+            );
+        }
+    }
     if let (Some(first), Some(false)) = (reservations.first(), enabled.known()) {
         let what = "nobody hands out what is reserved: dhcp.enabled is false";
         report.warn(first.address_span.clone(), Problem::new(what, "write enabled = true, or remove it"));
     }
+    let particular = matches.iter().map(|it| &it.read).chain(reservations.iter().map(|it| &it.read));
+    check_boot_servers(&general, particular, report);
     dhcp.finish();
     Dhcp {
         enabled: enabled.value,
         pool: pool.value.unwrap_or((Ipv4Addr::UNSPECIFIED, Ipv4Addr::UNSPECIFIED)),
         lease_secs: lease_secs.value,
         authoritative: authoritative.value,
-        ntp_servers: ntp_servers.value,
+        ignore_client_id: ignore_client_id.value,
+        parameters: general.parameters,
+        matches: matches.into_iter().map(matches::ReadMatch::into_match).collect(),
         reservations: reservations.into_iter().map(|read| read.reservation).collect(),
+    }
+}
+
+/// Warns of boot files without a server: the gateway has no TFTP server.
+fn check_boot_servers<'a>(
+    general: &'a ReadParameters,
+    particular: impl Iterator<Item = &'a ReadParameters>,
+    report: &Report,
+) {
+    for read in particular.chain([general]).filter(|it| !it.has_boot_server() && !general.has_boot_server()) {
+        if let Some(span) = read.boot_file_of_a_server() {
+            let what = "clients ask the gateway for this file, which has no TFTP server";
+            report.warn(span, Problem::new(what, "write next_server, or a URL"));
+        }
     }
 }
 
@@ -126,9 +164,10 @@ fn check_pool(lan: Ipv4Net, (first, last): (Ipv4Addr, Ipv4Addr)) -> Result<(), P
     Ok(())
 }
 
-/// A reservation and the places of its name, its address and its client.
+/// A reservation and the places of its parameters, its name, its address and its client.
 struct ReadReservation {
     reservation: Reservation,
+    read: ReadParameters,
     name: Option<(String, Span)>,
     address_span: Span,
     client_span: Span,
@@ -166,12 +205,14 @@ fn read_reservation<'a>(
         (written_mac, written_id) => written_mac.or(written_id),
     };
     let client = client.and_then(|(client, span)| Some((client.clone()?, span)));
+    let read = parameters::read(&mut reservation, For::Some, report);
     reservation.finish();
 
     let ((address, address_span), (client, client_span)) = (address?, client?);
     let name = hostname.written().and_then(|(name, span)| Some((name.clone()?, span)));
-    let reservation = Reservation { hostname: hostname.value, client, address };
-    Some(ReadReservation { reservation, name, address_span, client_span })
+    let parameters = read.parameters.clone();
+    let reservation = Reservation { hostname: hostname.value, client, address, parameters };
+    Some(ReadReservation { reservation, read, name, address_span, client_span })
 }
 
 /// Octets in hexadecimal, joined by colons.
@@ -218,7 +259,7 @@ fn check_duplicates(reservations: &[ReadReservation], report: &Report) {
 }
 
 /// A reservation for people.
-pub(super) fn reserved(Reservation { hostname, client, address }: &Reservation) -> String {
+pub(super) fn reserved(Reservation { hostname, client, address, .. }: &Reservation) -> String {
     let client = match client {
         ReservedFor::Mac(mac) => mac.to_string(),
         ReservedFor::ClientId(id) => {

@@ -158,7 +158,8 @@ impl Services {
         let mail = self.mail.summary(users).into_iter().map(|line| ("mail", line));
         let reserved =
             self.dhcp.reservations.iter().map(|reservation| ("reservation", dhcp::reserved(reservation)));
-        mail.chain(reserved)
+        let matches = self.dhcp.matches.iter().map(|it| ("DHCP match", dhcp::matched(it)));
+        mail.chain(reserved).chain(matches)
     }
 
     fn reserved(&self) -> impl Iterator<Item = (&str, Ipv4Addr)> {

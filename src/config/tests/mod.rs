@@ -3,6 +3,7 @@
 //! In the texts, `▸` stands right before each place that a mistake is expected at.
 
 mod access;
+mod dhcp_parameters;
 mod firewall;
 mod interfaces;
 mod mail;
@@ -106,7 +107,7 @@ fn default_is_what_the_documentation_says() {
     assert!(config.services.dhcp.enabled && config.services.dhcp.authoritative);
     assert_eq!(config.services.dhcp.pool, (ip("192.168.1.1"), ip("192.168.1.100")));
     assert_eq!(config.services.dhcp.lease_secs, 86_400);
-    assert_eq!(config.services.dhcp.ntp_servers, None);
+    assert_eq!(config.services.dhcp.parameters, gatepost_services::dhcp::server::Parameters::default());
     assert_eq!(config.services.dhcp.reservations, []);
     assert!(config.services.dns.enabled && config.services.dns.use_upstream);
     assert_eq!(config.services.dns.upstream, [] as [Ipv4Addr; 0]);
@@ -133,6 +134,7 @@ fn example_s_examples_are_accepted() {
         hostname: Some("printer".into()),
         client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
         address: ip("192.168.1.20"),
+        parameters: gatepost_services::dhcp::server::Parameters::default(),
     };
     assert_eq!(config.services.dhcp.reservations, [printer]);
     let nas = Record { name: "nas".into(), value: RecordValue::Address(ip("192.168.1.40").into()) };

@@ -42,9 +42,10 @@ fn pool_is_in_the_lan_and_not_empty() {
 
 #[test]
 fn time_servers_are_hosts_of_any_network() {
-    let servers = |text: &str| accepted(text).services.dhcp.ntp_servers;
+    let servers = |text: &str| accepted(text).services.dhcp.parameters.options.get(&42).cloned();
+    assert_eq!(servers("dhcp.dns_servers = ['192.168.1.1']"), None);
     let two = "dhcp.ntp_servers = ['192.168.1.1', '203.0.113.123']";
-    assert_eq!(servers(two), Some(vec![ip("192.168.1.1"), ip("203.0.113.123")]));
+    assert_eq!(servers(two), Some(vec![192, 168, 1, 1, 203, 0, 113, 123]));
     assert_eq!(servers("dhcp.ntp_servers = []"), Some(vec![]));
     assert_mistakes(
         "dhcp.ntp_servers = ['192.168.1.1', ▸'224.0.1.1', ▸'time.example']",
@@ -81,6 +82,16 @@ fn reservation_is_a_lan_host_s() {
     assert_mistakes(
         &format!("▸{}", reservation("address = '192.168.1.20'")),
         &["the reservation is for nobody; write mac = \"02:00:00:00:00:20\", or client_id"],
+    );
+    assert!(accepted("dhcp.ignore_client_id = true").services.dhcp.ignore_client_id);
+    assert_mistakes(
+        &format!(
+            "dhcp.ignore_client_id = true\n{}",
+            reservation("client_id = ▸'01:02'\naddress = '192.168.1.20'")
+        ),
+        &[
+            "nobody is known by this: dhcp.ignore_client_id is true; write mac = \"02:00:00:00:00:20\" instead",
+        ],
     );
     for mac in ["02-00-00-00-AB-20", "0200.0000.ab20", "02000000AB20", "02:00:00-00:aB:20"] {
         assert_mistakes(

@@ -182,14 +182,13 @@ fn dhcp_settings(config: &Config) -> dhcp::Settings {
         pool: config.services.dhcp.pool.0..=config.services.dhcp.pool.1,
         lease_secs: config.services.dhcp.lease_secs,
         authoritative: config.services.dhcp.authoritative,
+        ignore_client_id: config.services.dhcp.ignore_client_id,
         router: if is_lan_only { Advertised::Other(config.lan.gateway) } else { Advertised::Own },
         name_servers,
-        time_servers: match &config.services.dhcp.ntp_servers {
-            Some(servers) => Advertised::Other(servers.clone()),
-            None if tells_time(config) => Advertised::Own,
-            None => Advertised::Other(Vec::new()),
-        },
+        time_servers: if tells_time(config) { Advertised::Own } else { Advertised::Other(Vec::new()) },
         domain: config.system.domain.clone(),
+        parameters: config.services.dhcp.parameters.clone(),
+        matches: config.services.dhcp.matches.clone(),
         ports: config.ports().filter(|(interface, _)| *interface == Config::LAN).count(),
         reservations: config.services.dhcp.reservations.clone(),
     }
@@ -307,17 +306,6 @@ mod tests {
         for text in ["ntp.enabled = false", "access.ntp.from = ['192.168.1.128/25', '198.51.100.0/24']"] {
             assert!(!told(text), "{text}");
         }
-    }
-
-    #[test]
-    fn clients_are_told_of_the_time_servers_that_were_set() {
-        let told = |text: &str| dhcp_settings(&config(text)).time_servers;
-        let servers = [Ipv4Addr::new(192, 168, 1, 9), Ipv4Addr::new(203, 0, 113, 123)];
-        assert_eq!(
-            told("dhcp.ntp_servers = ['192.168.1.9', '203.0.113.123']"),
-            Advertised::Other(servers.to_vec())
-        );
-        assert_eq!(told("dhcp.ntp_servers = []"), Advertised::Other(Vec::new()));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 
+use super::parameters::{Match, Parameters};
 use crate::dhcp::hostname;
 
 /// The configuration of a [`Server`](super::Server).
@@ -24,6 +25,8 @@ pub struct Config {
     pub lease_secs: u32,
     /// Whether this is the network's only server, which sends NAKs to unknown clients.
     pub authoritative: bool,
+    /// Whether clients are identified by their hardware addresses alone, not by their client identifiers.
+    pub ignore_client_id: bool,
     /// The clients' router.
     pub router: Option<Ipv4Addr>,
     /// The clients' name servers, the preferred first.
@@ -34,6 +37,10 @@ pub struct Config {
     pub ntp_servers: Vec<Ipv4Addr>,
     /// The clients' MTU, in octets; `None` leaves it to them.
     pub mtu: Option<u16>,
+    /// Parameters for all clients, which take precedence over the above.
+    pub parameters: Parameters,
+    /// Parameters for the clients that meet criteria. If several name a parameter, the first is used.
+    pub matches: Vec<Match>,
     /// The number of ports of the network.
     pub ports: usize,
     /// Reserved addresses, at most one reservation for an address.
@@ -60,6 +67,8 @@ pub struct Reservation {
     pub client: ReservedFor,
     /// The address, in the pool or not.
     pub address: Ipv4Addr,
+    /// The client's parameters.
+    pub parameters: Parameters,
 }
 
 /// The identification of a reservation's client.
@@ -71,12 +80,13 @@ pub enum ReservedFor {
     ClientId(Vec<u8>),
 }
 
-/// Indexes of the reservations. If several are for one client, the first is used.
+/// Indexes of the reservations. If several are for one client, a reservation by client identifier takes precedence
+/// (RFC 2131, section 4.2), then the first.
 #[derive(Debug, Default)]
 pub(super) struct Reservations {
     by_address: BTreeMap<Ipv4Addr, Rc<Reservation>>,
-    by_mac: BTreeMap<MacAddr, (usize, Rc<Reservation>)>,
-    by_client_id: BTreeMap<Vec<u8>, (usize, Rc<Reservation>)>,
+    by_mac: BTreeMap<MacAddr, Rc<Reservation>>,
+    by_client_id: BTreeMap<Vec<u8>, Rc<Reservation>>,
     /// The reserved names, as in the zone.
     names: BTreeSet<String>,
 }
@@ -85,14 +95,13 @@ impl Reservations {
     /// The reservations of `config`.
     pub fn of(config: &Config) -> Self {
         let mut index = Self::default();
-        for (number, reservation) in config.reservations.iter().enumerate() {
+        for reservation in &config.reservations {
             let reservation = Rc::new(reservation.clone());
             index.by_address.entry(reservation.address).or_insert_with(|| Rc::clone(&reservation));
             index.names.extend(reservation.hostname.as_deref().and_then(hostname::label));
-            let numbered = (number, Rc::clone(&reservation));
             match &reservation.client {
-                ReservedFor::Mac(mac) => _ = index.by_mac.entry(*mac).or_insert(numbered),
-                ReservedFor::ClientId(id) => _ = index.by_client_id.entry(id.clone()).or_insert(numbered),
+                ReservedFor::Mac(mac) => _ = index.by_mac.entry(*mac).or_insert(reservation),
+                ReservedFor::ClientId(id) => _ = index.by_client_id.entry(id.clone()).or_insert(reservation),
             }
         }
         index
@@ -106,8 +115,7 @@ impl Reservations {
     /// The reservation for the client of this hardware address and identifier.
     pub fn for_client(&self, mac: MacAddr, client_id: Option<&[u8]>) -> Option<&Reservation> {
         let by_id = client_id.and_then(|id| self.by_client_id.get(id));
-        let both = self.by_mac.get(&mac).into_iter().chain(by_id);
-        both.min_by_key(|(number, _)| *number).map(|(_, reservation)| reservation.as_ref())
+        by_id.or_else(|| self.by_mac.get(&mac)).map(Rc::as_ref)
     }
 
     /// Whether `name`, one label in lower case, is reserved.

@@ -18,9 +18,10 @@
 //! the caller passes ARP frames to [`Server::handle_arp`], calls [`Server::handle_timeout`] when
 //! [`Server::poll_timeout`] is due, and sends the probes of [`Server::poll_probe`].
 //!
-//! A client is identified by its client identifier, or else by its hardware address. It is offered, in this order: its
-//! reserved address; its present, last or offered one; its requested one; an address that was never used; the least
-//! recently used one. If there is none, the server does not answer and logs that.
+//! A client is identified by its client identifier, or else by its hardware address; by the hardware address alone if
+//! the configuration ignores client identifiers, which differ between the systems of one machine. It is offered, in
+//! this order: its reserved address; its present, last or offered one; its requested one; an address that was never
+//! used; the least recently used one. If there is none, the server does not answer and logs that.
 //!
 //! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. The server
 //! does not probe an address before it offers it; a client that detects a conflict declines. A DECLINE or RELEASE is
@@ -42,6 +43,7 @@ mod journal;
 mod keeper;
 pub mod leases;
 pub mod offers;
+mod parameters;
 mod pending_replies;
 mod records;
 pub mod shares;
@@ -59,14 +61,17 @@ pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
 use gatepost_ground::{Instant, MacAddr};
 pub use keeper::{Completion, Request as DiskRequest};
+pub use parameters::{Criteria, Match, Parameters, Pattern};
 pub use shares::{Origin, QUARANTINE_SECS};
 use tokio::sync::Notify;
 pub use waiting::WAITING_MAX;
 
+use self::answer::Terms;
 use self::config::Reservations;
 use self::declines::Declines;
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
+use self::parameters::Layers;
 use self::pending_replies::{PendingReplies, PendingReply};
 use self::shares::Ports;
 use self::writes::Writes;
@@ -147,7 +152,8 @@ impl Server {
         origin: impl Into<Origin>,
         message: &Message,
     ) -> Option<Reply> {
-        let client = Client::of(message).filter(|_| message.opcode() == Opcode::BootRequest)?;
+        let client = Client::of(message, self.config.ignore_client_id)
+            .filter(|_| message.opcode() == Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() && !self.config.prefix.contains(&message.giaddr()) {
             tracing::debug!(giaddr = %message.giaddr(), "a relay agent of a network that is not served");
             return None;
@@ -185,7 +191,7 @@ impl Server {
         self.offers.make(request.now, address, &request.client.key, request.origin, share);
         let name = self.name_for(request, address);
         let offered = (address, self.config.lease_secs);
-        Some(answer::lease(&self.config, request, MessageType::Offer, offered, name.as_deref()))
+        Some(answer::lease(&self.terms(request), request, MessageType::Offer, offered, name.as_deref()))
     }
 
     fn request(&mut self, request: &Request<'_>) -> Option<Reply> {
@@ -329,7 +335,15 @@ impl Server {
 
     fn inform(&self, request: &Request<'_>) -> Option<Reply> {
         let is_configured = self.config.prefix.contains(&request.message.ciaddr());
-        is_configured.then(|| answer::parameters(&self.config, request))
+        is_configured.then(|| answer::parameters(&self.terms(request), request))
+    }
+
+    /// The client's parameters.
+    fn terms(&self, request: &Request<'_>) -> Terms<'_> {
+        let reservation = self.reservation_of(request).map(|reservation| &reservation.parameters);
+        let Config { parameters, matches, .. } = &self.config;
+        let layers = Layers::of(parameters, matches, request.message, reservation);
+        Terms { config: &self.config, layers }
     }
 
     /// Whether an unknown sender's change may be written now.
@@ -350,7 +364,7 @@ impl Server {
         let left_secs = u32::try_from(lease.remaining(request.now).as_secs()).unwrap_or(u32::MAX);
         let given = (address, left_secs.min(self.config.lease_secs));
         let name = lease.hostname.as_deref();
-        (left_secs > 0).then(|| answer::lease(&self.config, request, MessageType::Ack, given, name))
+        (left_secs > 0).then(|| answer::lease(&self.terms(request), request, MessageType::Ack, given, name))
     }
 
     /// Acknowledges without a write: the remaining time of a lease on disk, or for a short time an address that the
@@ -367,8 +381,9 @@ impl Server {
             let ends = request.now + Duration::from_secs(secs.into());
             self.leases.borrow_mut().note_unkept(address, name.clone(), ends);
         }
-        let answer =
-            || answer::lease(&self.config, request, MessageType::Ack, (address, secs), name.as_deref());
+        let answer = || {
+            answer::lease(&self.terms(request), request, MessageType::Ack, (address, secs), name.as_deref())
+        };
         (secs > 0).then(answer)
     }
 
@@ -410,9 +425,13 @@ impl Server {
 
     /// The address reserved for the client, unless another client holds it.
     fn reserved_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
+        Some(self.reservation_of(request)?.address).filter(|address| self.is_free_for(request, *address))
+    }
+
+    /// The client's reservation.
+    fn reservation_of(&self, request: &Request<'_>) -> Option<&Reservation> {
         let Client { mac, client_id, .. } = &request.client;
-        let reservation = self.reservations.for_client(*mac, client_id.as_deref())?;
-        Some(reservation.address).filter(|address| self.is_free_for(request, *address))
+        self.reservations.for_client(*mac, client_id.as_deref())
     }
 
     /// Whether the client may have `address`, by the configuration and by the state of the table.
@@ -540,10 +559,11 @@ struct Client {
 }
 
 impl Client {
-    /// `None` if the hardware address is not a unicast address.
-    fn of(message: &Message) -> Option<Self> {
+    /// The client by its identifier, unless identifiers are ignored. `None` if the hardware address is not a unicast
+    /// address.
+    fn of(message: &Message, ignore_client_id: bool) -> Option<Self> {
         let mac = Some(message::mac(message)).filter(|mac| !mac.is_multicast() && *mac != MacAddr::ZERO)?;
-        let client_id = message::client_id(message).map(<[u8]>::to_vec);
+        let client_id = message::client_id(message).filter(|_| !ignore_client_id).map(<[u8]>::to_vec);
         // RFC 2131, section 4.2: the identifier takes precedence over the hardware address. An identifier that only
         // repeats the hardware address is ignored, as the firmware of the same machine may leave it out.
         let distinct_id = client_id.clone().filter(|id| !is_hardware_address(id, mac));

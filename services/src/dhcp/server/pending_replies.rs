@@ -148,7 +148,7 @@ impl Server {
         held: &PendingReply,
         outcome: io::Result<()>,
     ) -> Option<Reply> {
-        let client = Client::of(&held.message)?;
+        let client = Client::of(&held.message, self.config.ignore_client_id)?;
         let request = Request { now, unix_now, origin: held.origin, message: &held.message, client };
         if let Err(error) = outcome {
             self.log_unkept(now, address, "lease", &error);
@@ -170,6 +170,6 @@ impl Server {
             tracing::debug!(%address, %mac, hostname = %name, client = %request.client.key, "leased");
         }
         let given = (address, held.lease_secs);
-        Some(answer::lease(&self.config, &request, MessageType::Ack, given, hostname))
+        Some(answer::lease(&self.terms(&request), &request, MessageType::Ack, given, hostname))
     }
 }

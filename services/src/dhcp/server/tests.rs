@@ -16,6 +16,7 @@ use crate::store::{Memory, Storage};
 
 mod attacks;
 mod disks;
+mod parameters;
 mod waiting;
 mod writes;
 
@@ -31,10 +32,13 @@ fn config() -> Config {
         pool: host(1)..=host(5),
         lease_secs: LEASE_SECS,
         authoritative: true,
+        ignore_client_id: false,
         router: Some(SERVER),
         dns_servers: vec![SERVER],
         domain: "office.example".to_owned(),
         ntp_servers: vec![SERVER],
+        parameters: Parameters::default(),
+        matches: vec![],
         mtu: None,
         ports: 1,
         reservations: vec![],
@@ -50,7 +54,7 @@ fn pc(number: u8) -> MacAddr {
 }
 
 fn reservation(client: ReservedFor, address: Ipv4Addr) -> Reservation {
-    Reservation { hostname: Some("Printer".to_owned()), client, address }
+    Reservation { hostname: Some("Printer".to_owned()), client, address, parameters: Parameters::default() }
 }
 
 /// A client's message.
@@ -611,15 +615,31 @@ fn leases_of_another_network_are_not_served_named_or_shown_and_come_back_with_it
     office.ack(&renew(pc(1), host(2)));
 }
 
+/// RFC 2131, section 4.2: Of two reservations for one client that by its identifier counts.
 #[test]
-fn the_first_of_several_reservations_counts() {
-    let by_id = ReservedFor::ClientId(vec![0, 5]);
-    for (first, second) in [(ReservedFor::Mac(pc(1)), by_id.clone()), (by_id, ReservedFor::Mac(pc(1)))] {
-        let reservations = vec![reservation(first, host(20)), reservation(second, host(21))];
-        let mut office = Office::new(Config { reservations, ..config() });
+fn rfc2131_4_2_of_two_reservations_that_by_the_identifier_counts() {
+    let by_id = reservation(ReservedFor::ClientId(vec![0, 5]), host(20));
+    let by_mac = reservation(ReservedFor::Mac(pc(1)), host(21));
+    for reservations in [[by_id.clone(), by_mac.clone()], [by_mac, by_id]] {
+        let mut office = Office::new(Config { reservations: reservations.to_vec(), ..config() });
         let both = with(discover(pc(1)), DhcpOption::ClientIdentifier(vec![0, 5]));
         assert_eq!(office.offer(&both), Some(host(20)));
+        assert_eq!(office.offer(&discover(pc(1))), Some(host(21)));
     }
+}
+
+#[test]
+fn systems_of_one_machine_have_one_address_if_identifiers_are_ignored() {
+    let mut office = Office::new(Config { ignore_client_id: true, ..config() });
+    let by = |message, id: &[u8]| with(message, DhcpOption::ClientIdentifier(id.to_vec()));
+    assert_eq!(office.lease(pc(1)), host(2));
+    for id in [&[0, 1][..], &[0xff, 7, 7]] {
+        assert_eq!(office.offer(&by(discover(pc(1)), id)), Some(host(2)));
+        let ack = office.ack(&by(select(pc(1), host(2)), id));
+        assert_eq!(message::client_id(&ack.message), Some(id), "it is returned all the same");
+        office.ack(&by(reboot(pc(1), host(2)), id));
+    }
+    assert_eq!(office.offer(&by(discover(pc(2)), &[0, 1])), Some(host(3)), "another machine");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A visitor's phone, which comes and goes: it releases its address or leaves without a RELEASE, requests its former
 //! address, one of another network or one that it never had, declines its address, and changes its hardware address and
-//! its name. Its DHCP client is written here, with dhcproto's codec.
+//! its name. It sends its vendor class and a user class, and requests the options that phones boot from. Its DHCP client
+//! is written here, with dhcproto's codec.
 //!
 //! While it has an address it queries the gateway for its own name and for the name of its address, for the checker
 //! `names-true`.
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dhcproto::Encodable;
-use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode, UnknownOption};
 use gatepost_ground::{Instant, MacAddr};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -40,6 +41,8 @@ const NAK_DELAY: Duration = Duration::from_secs(1);
 /// How long a guest is away and stays, in milliseconds at most.
 const AWAY_MILLIS_MAX: u64 = 10_000;
 const STAY_MILLIS_MAX: u64 = 20_000;
+/// The parameter request list of a phone, with vendor-specific options and boot servers.
+const ASKED_FOR: [u8; 7] = [1, 3, 6, 15, 43, 66, 150];
 /// An address of a network that the office is not on.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(10, 99, 99, 99);
 
@@ -252,6 +255,16 @@ impl Guest {
         let kind = if ask == Ask::Offer { MessageType::Discover } else { MessageType::Request };
         let mut message = self.message(kind, xid);
         message.opts_mut().insert(DhcpOption::Hostname(self.hostname()));
+        let classes = [
+            (OptionCode::ClassIdentifier, format!("Phone {}", self.name).into_bytes()),
+            // RFC 3004, section 4: the class follows its length.
+            (OptionCode::UserClass, b"\x05guest".to_vec()),
+        ];
+        for (code, class) in classes {
+            message.opts_mut().insert(DhcpOption::Unknown(UnknownOption::new(code, class)));
+        }
+        let asked = ASKED_FOR.map(OptionCode::from).to_vec();
+        message.opts_mut().insert(DhcpOption::ParameterRequestList(asked));
         match ask {
             Ask::Offer => {}
             Ask::Selected(address) => {

@@ -47,15 +47,26 @@ pub fn resolver_changes() -> Office {
         })
 }
 
+/// The DHCP options of the phones, before and after the reload.
+const PHONES: &str = "[dhcp]\nnext_server = '192.168.1.9'\n\
+                      options = [{ code = 150, value = ['192.168.1.9'] }, { code = 43, hex = '00' }]\n\
+                      [[dhcp.match]]\nvendor_class = 'Phone ada'\noptions = [{ code = 43, hex = '0104c0a80109' }]\n\
+                      [[dhcp.match]]\nvendor_class = 'Phone*'\nboot_file = 'phone.cfg'\n\
+                      options = [{ code = 66, value = 'tftp' }, { code = 43, hex = '0203aabbcc' }]\n\
+                      [[dhcp.match]]\nuser_class = 'guest'\noptions = [{ code = 224, value = 'welcome' }]";
+const PHONES_LATER: &str = "[nat]\nfiltering = 'address-dependent'\n\
+                            [[dhcp.match]]\nvendor_class = 'Phone bob'\nnext_server = '192.168.1.8'\n\
+                            options = [{ code = 66, value = '' }, { code = 150, value = ['192.168.1.8'] }]";
+
 /// Phones join and leave in every possible way.
 pub fn guests() -> Office {
     let phones = ["ada", "bob", "cy"];
-    let office = office().pcs(4).lan_ports(2).lease_secs(60).visiting_every(Some(secs(5)));
+    let office = office().pcs(4).lan_ports(2).lease_secs(60).visiting_every(Some(secs(5))).config(PHONES);
     let office = phones.into_iter().fold(office, |office, phone| office.machine(phone, "lan1", Guest::new));
     office
         .at(secs(60), power_cut())
         .at(secs(63), power_back())
-        .at(secs(90), reload("[nat]\nfiltering = 'address-dependent'", true))
+        .at(secs(90), reload(PHONES_LATER, true))
         .at(secs(240), calm())
         .expect("phones were served, refused, changed, and are there in the end", move |account| {
             let records = phones.map(|phone| *account.record::<GuestRecord>(phone));

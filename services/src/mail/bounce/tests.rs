@@ -190,7 +190,7 @@ fn rfc3464_2_3_delays_and_what_took_too_long() {
     assert!(warning.contains("You need not send it again"));
     let failed = Notice { action: Action::Failed, until: None, ..delayed };
     assert!(text(&failed, MESSAGE).contains("Action: failed\r\nStatus: 5.4.7\r\n"));
-    // What happened here has no code of a server's.
+    // A local failure has no code of a server.
     let mut own = failed;
     own.recipients[0].server = None;
     own.recipients[0].report.is_reply = false;

@@ -276,7 +276,7 @@ fn a_message_leaves_by_the_preferred_server_or_the_next_one() {
     simulate(async {
         let office = Office::start(&Arc::default(), settings()).await;
         assert!(office.mail(ANNA, &["bob@far.example", "berta@office.example"]).await.starts_with("250"));
-        // Nobody answers yet.
+        // No server answers yet.
         sleep(Duration::from_secs(60)).await;
         assert_eq!(office.driver.stats().queued, 1);
         let mx2 = Server::start(&office.lab.wire, MX2).await;
@@ -309,7 +309,7 @@ fn what_is_stored_when_its_client_is_gone_is_sent_all_the_same() {
         client.dialogue(&[("DATA", "354")]).await;
         client.send(MAIL).await;
         sleep(Duration::from_secs(1)).await;
-        // The disk takes longer than anybody waits.
+        // The disk takes longer than any timeout.
         office.lab.gate.set_open(false);
         assert_eq!(client.say(".").await, "", "the connection ends without an answer");
         office.lab.gate.set_open(true);
@@ -379,7 +379,7 @@ fn what_cannot_be_delivered_is_told_the_sender() {
         assert!(inbox[0].starts_with("Return-Path: <>\r\n"), "{}", inbox[0]);
         assert!(inbox[0].contains("550 5.1.1 no such user") && inbox[0].contains("At noon?"), "{}", inbox[0]);
         assert!(!inbox[0].contains(BOB), "{}", inbox[0]);
-        // A domain that takes no mail, and one that is not there. (RFC 7505)
+        // A domain that accepts no mail, and one that does not exist. (RFC 7505, section 3)
         for recipient in ["a@null.example", "a@nowhere.example"] {
             assert!(office.mail("berta@office.example", &[recipient]).await.starts_with("250"));
         }
@@ -387,7 +387,7 @@ fn what_cannot_be_delivered_is_told_the_sender() {
         let inbox = office.lab.inbox("berta").await.concat();
         assert!(inbox.contains("null.example takes no mail"), "{inbox}");
         assert!(inbox.contains("there is no domain nowhere.example"), "{inbox}");
-        // What has no sender is told the postmaster: the first user.
+        // The report about a message without a sender goes to the postmaster: the first user.
         mx1.say("RCPT", "550 5.1.1 no such user");
         assert!(office.mail("", &[BOB]).await.starts_with("250"));
         office.until_empty().await;
@@ -451,7 +451,7 @@ fn a_server_that_has_taken_a_message_is_left_when_that_is_stored_also_if_others_
         mx2.say("GREETING", "held");
         mx2.say("EHLO", "250-mx.far.example\r\n250 SMTPUTF8");
         let mut client = office.lab.pc().await;
-        // Only the second server takes an address outside of ASCII.
+        // Only the second server accepts an address outside ASCII.
         let asks = [
             ("MAIL FROM:<anna@office.example> SMTPUTF8", "250"),
             ("RCPT TO:<bob@far.example>", "250"),
@@ -619,7 +619,7 @@ fn nothing_is_sent_while_the_store_takes_no_outcome_and_that_is_no_try() {
         let told =
             |state| matches!(state, State::Impaired(why) if why.starts_with("no mail leaves, as what"));
         assert!(told(instance.state()));
-        // Whatever a crash leaves: nobody has it yet.
+        // After any crash: the message is delivered nowhere yet.
         let tries = |lab: &Lab| lab.store().look(|state| state.queue().next().unwrap().1.progress.tries);
         assert_eq!(tries(&office.lab), 0);
         office.lab.disk.fail_to_sync(false);
@@ -637,7 +637,7 @@ fn nothing_is_sent_by_a_disk_without_room_for_what_comes_of_it() {
         sleep(Duration::from_secs(1)).await;
         assert!(office.mail(ANNA, &[BOB]).await.starts_with("250"));
         let mx1 = Server::start(&office.lab.wire, MX1).await;
-        // The reserve is what an outcome would be kept in.
+        // The store would keep an outcome in the reserve.
         office.lab.disk.remove("mail/reserve").unwrap();
         office.lab.disk.set_room(Some(0));
         office.lab.publisher.publish(addresses(LAN, &[WAN]));
@@ -699,7 +699,7 @@ fn a_password_is_not_sent_in_clear() {
         assert_eq!((smarthost.connections.get(), smarthost.taken()), (1, 0));
         assert!(!smarthost.commands.borrow().iter().any(|command| command.starts_with("AUTH")));
         assert_eq!(office.driver.stats().queued, 1);
-        // The administrator hears of it.
+        // The service's state shows the reason.
         let trouble = office.driver.active().unwrap().trouble.borrow().clone().unwrap_or_default();
         assert!(
             trouble.contains("no mail leaves by the smarthost") && trouble.contains("no TLS"),
@@ -829,7 +829,7 @@ fn rfc6376_5_mail_of_the_office_is_signed_and_what_strangers_send_is_not() {
         );
         let elsewhere = sent(&office, &mx, PC1, BOB, "anna@elsewhere.example").await;
         assert!(elsewhere.starts_with("Received: "), "{elsewhere}");
-        // An alias sends on what a stranger has sent in the office's name.
+        // An alias forwards a stranger's message with a sender of the office.
         let forged = sent(&office, &mx, STRANGER, "away@office.example", ANNA).await;
         assert!(forged.starts_with("Delivered-To: ") && !forged.contains("DKIM-Signature"), "{forged}");
         let own = sent(&office, &mx, PC1, "away@office.example", ANNA).await;

@@ -216,7 +216,7 @@ fn a_judge_that_does_not_answer_holds_nothing_up() {
         let Judgement { opinion, silent } = judge(&all, b"x").await;
         let JudgeVerdict::Taken { fields } = opinion else { panic!("{opinion:?}") };
         assert_eq!((fields.matches("X-Gatepost-Judge: 192.168.1.40:").count(), silent), (2, 2), "{fields}");
-        // One is silent, the other one hangs up: neither waits for the other one.
+        // One judge is silent, the other one hangs up: neither waits for the other one.
         start(&wire, RSPAMD, b"x", None).await;
         start(&wire, CLAMD, b"\0\0\0\0", Some("")).await;
         let before = Instant::now();
@@ -230,7 +230,7 @@ fn a_judge_that_does_not_answer_holds_nothing_up() {
             )
         );
         assert!((opinion_octets(&opinion) as u64) < all.fields_octets_max());
-        // A name that nobody knows.
+        // An unknown name.
         let unknown = Address { protocol: Protocol::Clamd, host: "av.example".to_owned(), port: 3310 };
         let unknown = Judges::new(vec![unknown], wire.clone(), Resolver::none());
         assert_eq!(judge(&unknown, b"x").await.silent, 1);

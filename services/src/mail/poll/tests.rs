@@ -101,7 +101,7 @@ impl Office {
         let running = spawn_local(instance.run());
         if let Some((former, running)) = self.running.replace(Some((instance, running))) {
             spawn_local(async move {
-                // Whoever stops it may be late.
+                // The former instance may stop late.
                 sleep(Duration::from_secs(1)).await;
                 former.stop().await;
                 running.abort();
@@ -257,7 +257,7 @@ fn whoever_asks_has_all_accounts_looked_at_at_once() {
         assert_eq!(office.lab.inbox("anna").await.len(), 1);
         let accounts: Vec<_> = looked.iter().map(|looked| looked.account.as_str()).collect();
         assert_eq!(accounts, ["anna77@pop.isp.example", "berta77@own.example"]);
-        // Of an account whose password cannot be read, that is told.
+        // The report names an account with an unreadable password.
         let none = Account { password: Secret::File("/nonexistent/secret".into()), ..of_anna().remove(0) };
         office.go_over_to(vec![none]).await;
         let looked = office.polls.look_at_all(false).await;
@@ -278,7 +278,7 @@ fn another_configuration_keeps_what_is_known_and_one_without_accounts_polls_noth
         assert_eq!(office.polls.standings(), before);
         sleep(Duration::from_secs(60)).await;
         assert_eq!(logins(&isp), 1, "it is not due");
-        // One that has changed is looked at.
+        // A changed file is read.
         let changed = Account { leave_days: 3, ..of_anna().remove(0) };
         office.go_over_to(vec![changed]).await;
         sleep(schedule::FIRST_WITHIN).await;
@@ -365,7 +365,7 @@ fn of_too_many_who_ask_those_that_came_last_are_told_to_ask_again() {
         }
         assert_eq!(refused, ["too many wait for it; ask again"]);
         assert_eq!(logins(&isp), 2, "one look is for all of them");
-        // Who asks for what takes longer is told so, and it goes on.
+        // The caller of a longer look gets an error, and the look goes on.
         isp.borrow_mut().messages =
             (1..=50).map(|number| message(number, "To: anna@office.example")).collect();
         let looked = office.polls.look_at_all(false).await;

@@ -148,7 +148,7 @@ fn store(queue: &mut Queue, now: Now, settlement: &Settlement) {
 fn apply(queue: &mut Queue, now: Now, change: &Change) {
     match change {
         Change::Attempt(Attempt { entry: id, progress }) => {
-            // The store refuses what concerns an entry that it has not.
+            // The store rejects a change of an entry that it does not have.
             let Some(entry) = queue.entries.get(id) else { return };
             let (address, options) = (entry.address.to_string(), entry.options.to_text());
             assert_eq!(queue.insert(now, &routes(), *id, &address, &options, progress), None);
@@ -252,16 +252,16 @@ fn while_there_is_no_way_out_no_try_is_burnt() {
     assert_eq!(said, ["2.0 try 1 in 300"]);
     queue.remove(id(2, 0));
     assert_eq!((queue.next_job(NOW), secs(queue.due(NOW))), (None, Some(4 * HOUR)), "a warning");
-    // It breaks while a message is under way.
+    // The WAN goes down during a delivery.
     queue.set_connectivity(NOW, true);
     let job = queue.next_job(NOW).unwrap();
     queue.set_connectivity(NOW, false);
     assert_eq!(finish(&mut queue, NOW, &job, &message(0), &[unreachable()]), Settlement::default());
-    // The sender is warned meanwhile, which is no try.
+    // The sender gets a warning meanwhile, which is no try.
     let said = settle_at(&mut queue, at(4 * HOUR), 4 * HOUR, &[]);
     assert_eq!(said, ["1.0 try 0 in 0", "Delayed of 1"]);
     assert_eq!((queue.next_job(at(DAY)), queue.due(at(DAY))), (None, None), "once");
-    // Six days later it is tried at once, and not given up.
+    // Six days later the queue tries at once, and does not give up.
     queue.set_connectivity(at(6 * DAY), true);
     for tries in 1..=TRIES_MIN {
         let now = at(secs(queue.due(at(6 * DAY))).unwrap().max(6 * DAY));
@@ -300,7 +300,7 @@ fn a_server_that_a_route_names_is_looked_for_without_a_way_out_and_that_is_no_tr
         assert_eq!(next(&mut queue, at(minutes * 60 - 1)), None);
         job = next(&mut queue, at(minutes * 60)).unwrap().1;
     }
-    // With a way out that is a try, and the next.
+    // With an address outside that is a try, and the next one, too.
     let now = at(10 * HOUR);
     queue.set_connectivity(now, true);
     let said = words(&finish(&mut queue, now, &job, &message(0), &[unreachable()]));
@@ -316,7 +316,7 @@ fn rfc5321_4_5_4_1_a_wrong_clock_neither_hides_nor_gives_up() {
     insert(&mut queue, id(1, 0), "a@far.example", &ahead);
     assert_eq!(secs(queue.due(NOW)), Some(0));
     assert!(queue.next_job(NOW).is_some());
-    // It is put right while the message waits, and its next hop rests.
+    // The clock is corrected while the message waits, and its next hop rests.
     let mut queue = self::queue(&[(1, "a@far.example")]);
     let wrong = Now { time: UnixTime(NOW.time.0 + 30 * 365 * DAY), ..NOW };
     let job = queue.next_job(wrong).unwrap();
@@ -360,7 +360,7 @@ fn after_a_holiday_the_first_hiccup_gives_nothing_up() {
         let said = settle(&mut queue, 6 * DAY, &[deferred()]);
         assert!(said[0].starts_with(&format!("1.0 try {}", tries + 1)), "{said:?}");
     }
-    // A process that never lives for long gives up in the end.
+    // A process that never runs for long gives up in the end.
     let mut queue = empty();
     let before = Progress { tries: 2 * GIVE_UP_TRIES, ..Progress::default() };
     insert(&mut queue, id(1, 0), "a@far.example", &before);
@@ -403,7 +403,7 @@ fn rfc5321_4_5_3_2_6_while_all_jobs_of_a_next_hop_are_stuck_one_more_goes() {
     let further = queue.next_job(NOW).unwrap();
     assert_eq!(queue.next_job(NOW), None, "one");
     finish(&mut queue, NOW, &further, &message(0), &[delivered()]);
-    // A server that is not there is asked again after its rest, although the others are still stuck.
+    // The queue tries an unreachable server again after its rest, although the others are still stuck.
     let further = queue.next_job(NOW).unwrap();
     finish(&mut queue, NOW, &further, &message(0), &[unreachable()]);
     assert_eq!((queue.next_job(NOW), secs(queue.due(NOW))), (None, Some(10)));
@@ -447,7 +447,7 @@ fn rfc5321_4_5_4_1_entries_of_a_dead_server_share_the_outcome_of_a_try() {
     assert!(warned.values().all(|at| (4 * HOUR..4 * HOUR + 60).contains(at)), "{:?}", warned.values().max());
     assert!(connections < 4 * 60, "one in two minutes: {connections}");
     assert!(queue.entries.values().all(|entry| entry.progress.tries >= 4), "all share the outcome");
-    // A server that is there again ends that.
+    // A server that answers again ends that.
     now = secs(queue.due(at(now))).unwrap().max(now + 300);
     let job = loop {
         let job = queue.next_job(at(now)).unwrap();
@@ -473,7 +473,7 @@ fn next_hops_take_turns_and_all_together_are_bounded() {
     let later = at(4 * HOUR);
     assert_eq!(std::iter::from_fn(|| queue.next_job(later)).count(), KNOWN_JOBS_MAX);
     assert_eq!(queue.due(later), None);
-    // A job has no more recipients than any server takes.
+    // A job has no more recipients than every server accepts.
     let recipients: Vec<_> = (0..150).map(|_| (1, "a@far.example")).collect();
     let mut queue = self::queue(&recipients);
     assert_eq!(queue.next_job(NOW).unwrap().recipients.len(), JOB_RECIPIENTS_MAX);
@@ -490,7 +490,7 @@ fn nobody_is_tried_again_before_what_became_of_it_is_stored() {
     store(&mut queue, NOW, &settlement);
     queue.settled(NOW, job.id);
     assert!(queue.is_empty() && queue.hops.is_empty() && queue.jobs.is_empty() && queue.unwarned.is_empty());
-    // A job that did not come about is tried again, and does not spin.
+    // A job that did not start is tried again, and does not spin.
     let mut queue = self::queue(&[(1, "a@far.example")]);
     let job = queue.next_job(NOW).unwrap();
     queue.settled(NOW, job.id);
@@ -589,7 +589,7 @@ fn what_the_administrator_changes_is_not_tried_meanwhile() {
     let (delete, _) = queue.delete(id(2, 0)).unwrap();
     assert_eq!((queue.next_job(NOW), queue.due(NOW)), (None, None));
     assert_eq!((queue.hold(NOW, id(1, 0), true), queue.delete(id(2, 0))), (None, None));
-    // The store refuses both.
+    // The store rejects both.
     queue.settled(NOW, hold);
     queue.settled(NOW, delete);
     assert_eq!(std::iter::from_fn(|| queue.next_job(NOW)).count(), 2);

@@ -191,7 +191,7 @@ fn rfc6376_8_2_a_signature_of_the_beginning_of_the_body_is_not_taken() {
     };
     assert_eq!(with_limit(13), PASS);
     assert_eq!(with_limit(12), (DkimResult::Policy, Some("it signs the beginning of the body only")));
-    // RFC 6376, section 3.5, l=: no more than there are.
+    // RFC 6376, section 3.5, l=: no more octets than the body has.
     assert_eq!(with_limit(14), OTHER_BODY);
 }
 
@@ -211,7 +211,7 @@ fn rfc6376_6_1_each_signature_is_looked_at_by_itself() {
     let filler = "X: y\r\n".repeat(super::HEADER_OCTETS_MAX / 6 + 1);
     let cut = (DkimResult::Neutral, Some("the header is too long"));
     assert_eq!(verify(&keys, &sign(&(filler + MESSAGE), tags)), [cut]);
-    // The second one was made when the first was there.
+    // The second signature was made when the first was there.
     let twice = sign(&sign(MESSAGE, tags), "d=far.example; s=one; h=from:dkim-signature");
     assert_eq!(verify(&keys, &twice), [PASS, PASS]);
     assert_eq!(verify(&keys, MESSAGE), []);
@@ -243,7 +243,7 @@ fn rfc6376_8_15_a_field_that_is_added_over_signed_ones_spoils_the_signature() {
         ("From: b@y.example", policy),
         ("TO: b@y.example", policy),
         ("Content-Type: text/html\r\nContent-Type: text/plain", policy),
-        // What stands once the signer has left to others.
+        // The parts that the signer has left to others.
         ("Reply-To: b@y.example", PASS),
         ("Content-Type: text/html", PASS),
         ("Received: y", PASS),

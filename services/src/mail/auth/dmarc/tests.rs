@@ -137,7 +137,7 @@ fn rfc9989_4_10_several_records_are_none() {
     assert_eq!(judged(&one, "a@far.example", &[]), REJECT);
     let above = [&none[..], &[("_dmarc.example", "TXT", reject)]].concat();
     assert_eq!(judged(&above, "a@far.example", &[]), REJECT);
-    // RFC 9989, section 4.7: without a policy that can be read there is none.
+    // RFC 9989, section 4.7: an unreadable policy counts as none.
     assert_eq!(judged(&[("_dmarc.far.example", "TXT", "v=DMARC1; p=x")], "a@far.example", &[]), NONE);
 }
 
@@ -153,7 +153,7 @@ fn rfc9989_4_10_1_whose_policy_counts() {
     ];
     for (from, expected) in [
         ("x@a.far.example", UNWANTED),
-        // Not the one between.
+        // Not the domain between.
         ("x@a.b.far.example", QUARANTINE),
         ("x@far.example", QUARANTINE),
         ("x@here.suffix.example", REJECT),
@@ -176,7 +176,7 @@ fn rfc9989_4_10_2_which_domains_are_of_one_organization() {
     for (from, passed, expected) in [
         ("x@one.example", "dkim:a.one.example", PASS),
         ("x@a.one.example", "dkim:b.one.example", PASS),
-        // Of two organizations below a public suffix.
+        // Two organizations below a public suffix.
         ("x@one.example", "dkim:two.example", REJECT),
         ("x@one.example", "dkim:example", REJECT),
         ("x@two.example", "dkim:a.two.example", PASS),
@@ -207,7 +207,7 @@ fn rfc9989_5_3_1_the_domains_in_from() {
         ("[List] a.b c <a@x.example>", &["x.example"]),
         ("a@x.example <a@x.example>", &["x.example"]),
         ("a@x.example <b@y.example>", &["x.example", "y.example"]),
-        // What a program takes for the address that does not know quotes, comments or encoded words.
+        // Texts that a program takes for the address if it does not parse quotes, comments or encoded words.
         ("\"A <a@x.example>\" <b@y.example>", &["x.example", "y.example"]),
         ("b@y.example (\\(A <a@x.example> (x))", &["x.example", "y.example"]),
         ("=?utf-8?q?=3Ca=40x.example=3E?= <b@y.example>", &["y.example", "x.example"]),
@@ -269,7 +269,7 @@ fn rfc9989_4_4_a_from_that_is_not_clear_does_not_pass() {
         (&["a@x.example@y.example"], &["x.example", "y.example"]),
         (&["\"a@x.example\"@y.example"], &["y.example"]),
         (&["=?utf-8?q?a=40x.example=3E?=@y.example"], &["y.example"]),
-        // Of what is no text.
+        // Fields that are not text.
         (&["a@x.example\0.y.example"], &["x.example"]),
         (&["a@x.example\r.y.example"], &["x.example"]),
         (&["a@x.example\n.y.example"], &["x.example"]),
@@ -292,7 +292,7 @@ fn rfc9989_4_4_a_from_that_is_not_clear_does_not_pass() {
     reader.push(b"From: b@y.example\r\n\r\n");
     let authors = Authors::of(&reader.finish());
     assert_eq!((authors.domains(), authors.is_clear()), (&["x.example".to_owned()][..], false));
-    // What has no end is read once.
+    // An endless group is read once.
     for endless in ["(", "\"", "<", "@", "=?", "(\"", "a@ "] {
         assert!(!Authors::of_fields([endless.repeat(60_000).as_bytes()].into_iter()).is_clear(), "{endless}");
     }
@@ -308,11 +308,11 @@ fn rfc9989_5_3_1_the_worst_of_several_domains_counts() {
         PASS
     );
     assert_eq!(judged(WORLD, "a@nobody.example, b@far.example", &["dkim:far.example"]), NONE);
-    // That From is not clear saves nobody.
+    // An ambiguous From does not help a forger.
     let fields = ["a@strict.example", "b@far.example"];
     let unclear = outcome_of(WORLD, &fields, &["dkim:strict.example"]);
     assert_eq!((unclear.result, unclear.policy), REJECT);
-    // Nor that one never answers.
+    // Nor does a domain that never answers.
     let world = [WORLD, &[("_dmarc.evil.example", "TXT", "?")]].concat();
     assert_eq!(judged(&world, "a@evil.example, b@far.example", &[]), REJECT);
     let late = outcome_of(&world, &["a@evil.example", "Anna"], &[]);
@@ -335,18 +335,18 @@ fn rfc9989_5_3_what_cannot_be_known_now() {
     for silent in ["_dmarc.a.far.example", "_dmarc.far.example"] {
         assert_eq!(judged(&[(silent, "TXT", "?")], "x@a.far.example", &[]), TEMPERROR);
     }
-    // What the domain asks for is known then.
+    // The domain's policy is known then.
     assert_eq!(
         judged(WORLD, "a@far.example", &["dkim:far.example?"]),
         (DmarcResult::TempError, Policy::Reject)
     );
     assert_eq!(judged(WORLD, "a@far.example", &["dkim:far.example?", "spf:far.example"]), PASS);
-    // Whoever forges a message cannot have it pass by a domain of its own that gives no answer.
+    // A forger's own domain that does not answer does not make a message pass.
     assert_eq!(judged(WORLD, "a@far.example", &["dkim:evil.example?"]), REJECT);
     let world = [&WORLD[..2], &[("made-up.far.example", "MX", "?")]].concat();
-    // The stricter of two policies, as far as it is known.
+    // The stricter of the two known policies.
     assert_eq!(judged(&world, "a@made-up.far.example", &[]), (DmarcResult::TempError, Policy::Quarantine));
-    // One whose organization is not known says nothing of others.
+    // An unknown organization does not affect the others.
     let world = [WORLD, &[("_dmarc.x.far.example", "TXT", "?")]].concat();
     assert_eq!(judged(&world, "a@far.example", &["dkim:x.far.example", "spf:far.example"]), PASS);
     assert_eq!(

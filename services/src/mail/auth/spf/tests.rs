@@ -290,7 +290,7 @@ fn rfc7208_5_5_ptr_wants_the_name_to_have_the_address() {
         let world = [("far.example", "TXT", record), ("192.0.2.1", "PTR", name), (name, "A", address)];
         assert_eq!(result_at(&world, "192.0.2.1"), expected, "{name} {address}");
     }
-    // The eleventh name is not looked at.
+    // The eleventh name is not resolved.
     let names: Vec<_> = (0..11).map(|n| format!("h{n:02}.far.example")).collect();
     let mut world = vec![("far.example", "TXT", "v=spf1 ptr -all"), ("h10.far.example", "A", "192.0.2.1")];
     world.extend(names.iter().map(|name| ("192.0.2.1", "PTR", &**name)));
@@ -334,7 +334,7 @@ fn rfc7208_4_6_4_ten_terms_ask_and_no_more() {
         let world: Vec<_> = addresses().chain(rows).collect();
         assert_eq!(result_at(&world, "192.0.2.1"), expected, "{first}");
     }
-    // A record that leads to itself ends so, too.
+    // A record that includes itself ends so, too.
     assert_eq!(result_of("v=spf1 include:far.example"), SpfResult::PermError);
     assert_eq!(result_of("v=spf1 redirect=far.example"), SpfResult::PermError);
 }
@@ -358,7 +358,7 @@ fn rfc7208_4_6_4_ten_mail_servers_and_no_more() {
 fn rfc7208_4_6_4_two_questions_come_to_nothing_and_no_more() {
     assert_eq!(result_of("v=spf1 a:a.example exists:b.example ip4:192.0.2.1"), SpfResult::Pass);
     assert_eq!(result_of("v=spf1 a:a.example mx:b.example a:c.example ip4:192.0.2.1"), SpfResult::PermError);
-    // What cannot be a name is not asked for.
+    // An invalid name is not resolved.
     let long = "x".repeat(64);
     let record = format!("v=spf1 a:a.example a:{long}.example a:..example a:b.example ip4:192.0.2.1");
     assert_eq!(result_of(&record), SpfResult::Pass);
@@ -425,7 +425,7 @@ fn rfc7208_7_3_long_names_are_cut_and_the_client_s_name_is_one_in_the_domain() {
     let parsed = MacroString::parse_domain(&format!("%{{l}}.{tail}.example")).unwrap();
     let Ok(expanded) = Evaluation::new(&check).expand(&parsed, "far.example") else { panic!() };
     assert_eq!(expanded, format!("{tail}.example"));
-    // Of a record full of macros no more is expanded than can remain.
+    // A record full of macros expands to no more octets than a name can have.
     let (local, made) = ("b".repeat(49), Cell::new(0));
     let expand = |text: &str| {
         made.set(0);

@@ -112,7 +112,7 @@ fn a_change_that_the_store_refuses_leaves_the_entry_as_it_was() {
         office.lab.disk.fail_to_sync(true);
         let driver = Rc::clone(&office.driver);
         let change = spawn_local(async move { driver.change(Action::Delete, id).await });
-        // It is answered once the store knows that nothing of it is left.
+        // The answer comes once the store has removed all of it.
         sleep(Duration::from_secs(60)).await;
         office.lab.disk.fail_to_sync(false);
         let refused = change.await.unwrap();
@@ -133,7 +133,7 @@ fn a_list_is_bounded_and_says_how_much_there_is() {
         }
         let list = office.driver.list().await.unwrap();
         assert_eq!((list.total, list.entries.len()), (LISTED_MAX * 6 / 5, LISTED_MAX));
-        // Of the records only the first is read: its recipients are all listed.
+        // Only the first of the records is read: it lists all recipients.
         let list = office.driver.list_within(LISTED_MAX, 1).await.unwrap();
         assert_eq!(list.entries.len(), LISTED_MAX * 3 / 5);
     });

@@ -100,7 +100,7 @@ fn a_report_of_failure_finds_its_way_back_to_the_sender() {
         let path = return_path(&mx1);
         drop(office);
 
-        // By the key of the state directory, after a start too.
+        // With the key of the state directory, also after a restart.
         let office = Office::start(&Arc::new(disk.fork()), with_aliases()).await;
         let mx1 = Server::start(&office.lab.wire, MX1).await;
         let mut stranger = office.lab.stranger().await;
@@ -175,7 +175,7 @@ fn a_notice_of_what_was_sent_on_names_the_address_that_the_sender_knows() {
         ] {
             assert!(notice.contains(part), "{notice}");
         }
-        // A server that reports itself is told, too.
+        // A server that reports itself gets a report, too.
         mx1.say("EHLO", "250-mx.far.example\r\n250 DSN");
         assert!(stranger.mail("carl@far.example", &["sales@office.example"], MAIL).await.starts_with("250"));
         office.until_empty().await;

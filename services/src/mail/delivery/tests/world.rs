@@ -78,7 +78,7 @@ fn that_the_worlds_mx_is_somebody_elses_is_told_while_it_is_so_and_the_wan_is_up
         let ours =
             start(&office, &[("office.example MX", "10 mx.isp.example."), ("mx.isp.example A", WAN)]).await;
         assert!(matches!(ours.state(), State::Running));
-        // Nothing is known without an address outside, or with one that others do not see.
+        // Nothing is known without an address outside, or with a private one.
         for wan in [&[][..], &["10.0.0.2"]] {
             office.lab.publisher.publish(addresses(LAN, wan));
             let instance = start(&office, &theirs).await;
@@ -87,7 +87,7 @@ fn that_the_worlds_mx_is_somebody_elses_is_told_while_it_is_so_and_the_wan_is_up
             sleep(Duration::from_secs(1)).await;
             assert!(matches!(instance.state(), State::Impaired(_)), "the WAN is up");
         }
-        // A provider that gives another address, to which the MX leads.
+        // A provider with another address, to which the MX record leads.
         let instance = start(&office, &theirs).await;
         office.lab.publisher.publish(addresses(LAN, &[MX1]));
         sleep(Duration::from_secs(1)).await;

@@ -58,7 +58,7 @@ fn what_is_new_is_fetched_and_what_was_fetched_is_deleted_when_its_days_are_over
     for (day, expected) in [(TODAY, ""), (TODAY - 13, ""), (TODAY - 14, "delete 1"), (0, "delete 1")] {
         assert_eq!(run("a", &[fetched(day, "a")], LEAVING), (expected.to_owned(), none.clone()), "{day}");
     }
-    // A clock that was wrong deletes nothing before its time.
+    // A wrong clock deletes nothing before its time.
     assert_eq!(run("a", &[fetched(TODAY + 5, "a")], LEAVING).0, "");
     assert_eq!(run("a", &[fetched(u64::MAX, "a")], LEAVING).0, "");
 }
@@ -73,7 +73,7 @@ fn a_message_is_forgotten_when_a_complete_listing_has_it_no_more() {
     let cut = Listing { is_complete: false, ..listing("a") };
     let plan = planned(&cut, &texts, LEAVING, &mut Setbacks::default());
     assert!(plan.forget.is_empty(), "the rest was not listed");
-    // What nobody can read is no message's.
+    // A damaged identifier belongs to no message.
     assert_eq!(run("a", &["x y z".to_owned()], LEAVING), ("fetch 1".to_owned(), vec!["x y z".to_owned()]));
 }
 
@@ -85,7 +85,7 @@ fn a_message_over_the_limit_stays_and_is_told_of_once() {
     assert_eq!((steps(&plan).as_str(), plan.too_long, plan.forget.len()), ("", 1, 0));
     // The limit was raised.
     assert_eq!(run("b:1000", &[told], DELETING).0, "fetch 1");
-    // Without a name it could not be remembered that this was told.
+    // Without an identifier the account could not remember that it has reported this.
     assert_eq!(run("-:1001", &[], DELETING).0, "");
 }
 
@@ -104,12 +104,12 @@ fn messages_without_names_are_known_by_their_octets_and_not_left() {
     assert_eq!(plan.forget_after(&BTreeSet::from([digest.clone()])), Vec::<String>::new());
     assert_eq!(plan.forget_after(&BTreeSet::new()), texts);
     assert_eq!(plan_of(&listing(""), DELETING).unwrap().forget, texts);
-    // One that is not fetched may be it.
+    // A message that is not fetched may be it.
     let too_long = Listing { has_uidls: false, ..listing("- -:2000") };
     assert!(plan_of(&too_long, DELETING).unwrap().forget_after(&BTreeSet::new()).is_empty());
 
     assert_eq!(plan_of(&unnamed, LEAVING), Err(NeedsNames));
-    // Two messages of one name among others.
+    // Two messages with one identifier among others.
     let plan = plan_of(&listing("a - -"), LEAVING).unwrap();
     assert_eq!((steps(&plan).as_str(), plan.nameless), ("fetch 1", 2));
 }
@@ -134,7 +134,7 @@ fn what_failed_comes_last_and_not_before_it_is_due() {
     assert_eq!(planned(&mut setbacks, due + SETBACK_LONGEST).1, 0);
     setbacks.succeeded("uidl a");
     assert_eq!(planned(&mut setbacks, NOW).0, "fetch 1, fetch 2, fetch 3");
-    // Of those that are gone nothing is kept, and of too many not all.
+    // The account forgets identifiers that are gone, and some if there are too many.
     (0..SETBACKS_MAX + 5).for_each(|number| setbacks.failed(NOW, &format!("uidl {number}")));
     assert_eq!(setbacks.count(), SETBACKS_MAX);
     planned(&mut setbacks, NOW);

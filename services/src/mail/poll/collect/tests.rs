@@ -152,7 +152,7 @@ fn what_is_there_is_fetched_kept_and_deleted() {
             by smtp.office.example with POP3;\r\n\tThu, 29 Feb 2024 12:34:56 +0000\r\n\
             Return-Path: <far@elsewhere.example>\r\nFrom: far@elsewhere.example\r\nSubject: 1\r\n\r\n.dot 1\r\n";
         assert_eq!(poller.lab.inbox("anna").await, [expected]);
-        // It is forgotten by the next listing, which has it no more.
+        // The next listing does not have it, so the account forgets it.
         assert_eq!(poller.remembered(), 1);
         assert_eq!(poller.poll().await, Collected::default());
         assert_eq!((poller.remembered(), poller.subjects("anna").await.len()), (0, 1));
@@ -172,7 +172,7 @@ fn a_line_that_breaks_costs_a_download_and_no_message_twice() {
             Some(PollError::Server(Failure { kind: FailureKind::Connection, .. }))
         ));
         assert_eq!(poller.left(), 6, "nothing is deleted without QUIT");
-        // The broken one is not in the way of the rest.
+        // The broken message does not delay the rest.
         let collected = poller.poll().await;
         assert_eq!((collected.fetched, collected.deleted, collected.waiting), (2, 5, 1));
         assert_eq!((poller.left(), &collected.trouble), (1, &None));
@@ -305,7 +305,7 @@ fn a_message_that_is_refused_or_has_no_room_stops_no_other() {
         assert_eq!((collected.failed, collected.waiting), (0, 2), "not again at once");
         let retrieved =
             |poller: &Poller| poller.server.borrow().commands.iter().filter(|line| *line == "RETR 2").count();
-        // That there is no room was known before it was asked for.
+        // The collector knew before its request that there is no room.
         assert_eq!(retrieved(&poller), 0);
     });
 }
@@ -411,7 +411,7 @@ fn a_dry_run_tells_what_would_become_of_each_message_and_changes_nothing() {
         assert_eq!((poller.subjects("anna").await.len(), poller.remembered()), (0, 0));
         let commands = poller.server.borrow().commands.join(" ");
         assert!(!commands.contains("RETR") && !commands.contains("DELE"), "{commands}");
-        // What was told is what is done.
+        // The dry run has reported what the real one does.
         assert_eq!(told(&poller.visit(false, &|| false).await), expected);
         assert_eq!(poller.subjects("anna").await, ["1"]);
         poller.server.borrow_mut().has_no_top = true;
@@ -566,7 +566,7 @@ fn rfc8601_5_what_others_say_in_this_server_s_name_is_not_fetched() {
 fn judges_look_at_what_is_fetched_and_what_they_refuse_is_junk() {
     for (action, header, folder) in [
         ("reject", None, JUNK),
-        // Nobody sends it again.
+        // The server sends it only once.
         ("soft reject", None, "INBOX"),
         (
             "add header",
@@ -625,7 +625,7 @@ fn rfc3834_2_what_was_sent_to_the_address_elsewhere_is_answered() {
                 "Return-Path: <berta@office.example>\r\nFrom: berta@office.example\r\nTo: Anna@ISP.example";
             let head = match &receives {
                 Receives::Person(_) => head.to_owned(),
-                // It is Anna's all the same.
+                // It is for Anna all the same.
                 Receives::Everybody { .. } => format!("X-Envelope-To: anna@office.example\r\n{head}"),
             };
             let mut poller = Poller::new(&Arc::default(), receives, vec![message(1, &head)]).await;

@@ -39,7 +39,7 @@ fn outcome(distributed: &Distributed) -> String {
 #[test]
 fn the_first_rule_that_has_something_to_say_decides() {
     for (header, expected) in [
-        // A valid envelope field silences all others.
+        // A valid envelope field overrides all others.
         (
             "X-Envelope-To: anna@office.example|To: bob@office.example|Cc: carl@office.example",
             "envelope anna",
@@ -47,22 +47,22 @@ fn the_first_rule_that_has_something_to_say_decides() {
         ("Envelope-To: anna@shop.example|Received: by x for <bob@office.example>; Mon", "envelope anna"),
         ("Envelope-To: anna@office.example, bob@office.example", "envelope anna bob"),
         ("X-Envelope-To: anna@office.example|X-Envelope-To: bob@office.example", "envelope anna bob"),
-        // The field of another server, by which the message came before.
+        // The field of an earlier server.
         (
             "Delivered-To: anna@office.example|Received: by x|Delivered-To: bob@office.example",
             "envelope anna",
         ),
         ("Delivered-To: office77@isp.example|X-Original-To: anna@office.example", "envelope anna"),
-        // The surest kind, wherever it stands.
+        // The most reliable kind, at any position.
         ("Delivered-To: bob@office.example|X-Envelope-To: anna@office.example", "envelope anna"),
-        // It says nothing: at no domain of ours, or nothing at all.
+        // A field without an address at our domains, or an empty one.
         ("Delivered-To: office77@isp.example|To: anna@office.example", "addressees anna"),
         ("X-Envelope-To: |Delivered-To: anna@office.example", "envelope anna"),
         ("X-Envelope-To: anna|To: bob@office.example", "addressees bob"),
-        // A copy for nobody's address is not for whom else To names.
+        // A copy for an unknown address is not for the other addresses in To.
         ("Envelope-To: typo@office.example|To: anna@office.example", "otherwise boss"),
         ("Envelope-To: typo@office.example, anna@office.example", "envelope anna"),
-        // The account's own name tells nothing.
+        // The account's own name identifies no user.
         ("Delivered-To: office77@office.example|To: anna@office.example", "addressees anna"),
         // `for` of the provider.
         ("Received: by isp for <anna@office.example>; Mon|To: bob@office.example", "received anna"),
@@ -93,7 +93,7 @@ fn the_first_rule_that_has_something_to_say_decides() {
         ("To: \"Anna <anna@office.example>", "addressees anna"),
         ("Resent-To: anna@office.example|To: bob@office.example", "addressees anna"),
         ("Resent-To: far@elsewhere.example|To: bob@office.example", "addressees bob"),
-        // Nobody is named: a blind copy, a list, a broken or missing field.
+        // No recipient is named: a blind copy, a list, a broken or missing field.
         ("To: far@elsewhere.example", "otherwise boss"),
         ("To: list@lists.example|List-Id: <x>", "otherwise boss"),
         ("To: undisclosed-recipients:;", "otherwise boss"),

@@ -156,7 +156,7 @@ fn rfc3206_4_a_refusal_says_whether_the_login_is_wrong() {
             assert!(connection.failure().starts_with(&format!("{kind}: the login was refused: ")), "{reply}");
         }
     }
-    // What is refused before the server has asked anything may be the mechanism.
+    // A rejection before the first challenge may be of the mechanism.
     let (mut connection, _) = Connection::greeted(Encryption::Active, "SASL SCRAM-SHA-256|USER");
     assert_eq!(connection.hears("-ERR no such mechanism"), "USER anna");
     let mut connection = Connection::new(settings(Encryption::Active));

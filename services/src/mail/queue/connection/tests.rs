@@ -197,7 +197,7 @@ fn a_server_that_is_silent_is_left_when_its_time_is_over() {
         };
         let (report, (), took) = send_to(&message(1), Encryption::Never, 1000, silent).await;
         assert_eq!((report.outcome, took), (Outcome::Deferred, GREETING_TIMEOUT));
-        // It reads no more in the midst of the message.
+        // The server reads no more in the middle of the message.
         let stuck = async |mut stream: DuplexStream| {
             serve(&mut stream, ENVELOPE).await;
             sleep(Duration::from_secs(3600)).await;
@@ -255,7 +255,7 @@ fn a_refusal_is_heard_of_a_server_that_does_not_listen_any_more() {
         let (report, (), _) = send_to(&message(100_000), Encryption::Never, 1000, refuses).await;
         assert_eq!(report.text, "552 5.3.4 too big");
         assert_eq!(report.outcome, Outcome::Failed);
-        // And one that says nothing has not taken it.
+        // And a silent server has not accepted it.
         let closes = async |mut stream: DuplexStream| serve(&mut stream, ENVELOPE).await;
         let message = message(100_000);
         let (report, (), _) = send_to(&message, Encryption::Never, 1000, closes).await;

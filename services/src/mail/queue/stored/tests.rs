@@ -225,7 +225,7 @@ fn rfc5321_6_1_a_notice_without_room_is_made_another_time() {
                 state.queue().map(|(_, entry)| (&*entry.recipient, entry.progress.tries)).collect();
             assert_eq!(left, [("b@far.example", 1), ("d@far.example", 1)]);
         });
-        // What concerns an entry that is gone meanwhile is refused, which counts as stored.
+        // The store rejects a change of an entry that is gone, which counts as stored.
         let entry = QueueId { message: 99, recipient: 0 };
         let gone = store.change(Change::Attempt(Attempt { entry, progress: Progress::default() })).await;
         assert!(matches!(gone, Err(StoreError::NoEntry(_))));

@@ -166,12 +166,12 @@ fn path(steps: &str) -> FaultKind {
 #[test]
 fn a_loop_is_told_once_where_the_first_of_its_aliases_leads_around() {
     assert_eq!(told(&[("a", "anna b"), ("b", "c"), ("c", "a")]), [(0, 1, path("a b c a"))]);
-    // A diamond is none, nor is a way into a loop.
+    // A diamond is no loop, nor is an alias that leads into one.
     assert_eq!(told(&[("x", "y z"), ("y", "anna"), ("z", "y")]), []);
     assert_eq!(told(&[("x", "a"), ("a", "b"), ("b", "a anna")]), [(1, 0, path("a b a"))]);
     // Two loops that have an alias in common.
     assert_eq!(told(&[("f", "a"), ("a", "f b"), ("b", "a")]), [(0, 0, path("f a f")), (1, 1, path("a b a"))]);
-    // By another name of our domain, and by who the owners are.
+    // Through another name of our domain, and through the owners.
     assert_eq!(
         told(&[("a", "b@SMTP.office.example"), ("b", "a@smtp.office.example")]),
         [(0, 0, path("a b a"))]
@@ -199,7 +199,7 @@ fn members_that_do_not_exist_and_aliases_that_are_not_ours_are_told() {
             (4, 0, FaultKind::Twice(0)),
         ]
     );
-    // That somebody has all that is for nobody makes no member exist.
+    // A catch-all user does not make a member exist.
     let aliases = Aliases { catch_all: Some(mailbox("dave")), ..aliases(&[("a", "edith")]) };
     let faults = directory(&aliases).faults(&aliases);
     let nobody = |alias| Fault { alias, member: 0, what: FaultKind::Nobody };

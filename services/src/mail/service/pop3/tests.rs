@@ -120,7 +120,7 @@ fn what_came_in_is_fetched_as_it_is_stored_and_deleted_by_quit() {
         }
         assert!(says(&mut anna, "TOP 2 1").await.starts_with("+OK"));
         assert!(rest(&mut anna).await.ends_with(&format!("\r\n\r\n{}", line_of_x())));
-        // What arrives meanwhile is the next session's.
+        // The next session has the messages that arrive meanwhile.
         office.deliver("a: 3\r\n").await;
         assert!(says(&mut anna, "LIST 3").await.starts_with("-ERR"));
         assert!(says(&mut anna, "DELE 1").await.starts_with("+OK"));

@@ -108,7 +108,7 @@ fn rfc8601_4_what_came_of_the_checks_stands_before_the_message() {
             "{inbox:?}"
         );
         assert!(inbox[0].contains(";\r\n\tdkim=pass "), "{inbox:?}");
-        // RFC 8601, section 5: what the stranger says in this server's name is gone, and nothing else.
+        // RFC 8601, section 5: the stranger's results in this server's name are removed, and nothing else.
         assert!(inbox[0].ends_with(&signed) && inbox[0].matches("Authentication-Results:").count() == 1);
         let told = "dmarc=pass header.from=news.far.example; spf=pass smtp.mailfrom=far.example; \
                     dkim=pass header.d=far.example header.s=one header.b=";
@@ -195,7 +195,7 @@ fn rules_see_what_came_of_the_checks() {
         let rules = filing("Authentication-Results", "dmarc=fail", "Forged");
         let lab = lab_with(&world(None), Role::Mx, Settings { rules, ..settings() }).await;
         let mut client = lab.stranger().await;
-        // What a stranger says in this server's name is no more seen than kept.
+        // A stranger's results in this server's name are neither shown nor stored.
         let forged = "Authentication-Results: smtp.office.example; dmarc=fail\r\n";
         for (before, from) in [("", "a@far.example"), ("", "a@nobody.example"), (forged, "a@nobody.example")]
         {
@@ -269,7 +269,7 @@ fn rfc9989_5_3_6_slow_name_servers_of_the_forger_hold_up_no_other_check() {
         ("evil.example", "a@evil.example", "a@far.example", "evil.example", refused),
         // The policy of the forger's own domain, too, before the other in From.
         ("evil.example", "a@evil.example", "a@evil.example, b@far.example", "evil.example", refused),
-        // A key of the domain itself: then it comes again.
+        // A key of the domain itself: then the sender gets a temporary failure.
         ("_domainkey.far.example", "a@evil.example", "a@far.example", "far.example", later),
     ] {
         simulate(async {

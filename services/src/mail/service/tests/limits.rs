@@ -42,7 +42,7 @@ fn a_mailbox_that_is_full_in_the_midst_of_a_message_refuses_it_for_all_by_smtp()
         let grown = client.mail("", &both, &long).await;
         assert!(grown.starts_with("452 4.2.2"), "{grown}");
         assert_eq!((lab.inbox("anna").await.len(), lab.inbox("berta").await.len()), (1, 0));
-        // What a mailbox has no room for in any case is not taken at all.
+        // The server accepts no message for which a mailbox has no room in any case.
         let rest = format!("a: b\r\n\r\n{}\r\n", "x".repeat(300_000));
         assert!(client.mail("", &["anna@office.example"], &rest).await.starts_with("250"));
         assert!(client.mail("", &["anna@office.example"], "").await.starts_with("452 4.2.2"));
@@ -148,7 +148,7 @@ fn an_alias_is_taken_if_all_of_its_members_have_room_so_nobodys_copy_is_lost() {
         client.send(long(500_000)).await;
         client.dialogue(&[(".", "250")]).await;
         assert_eq!(counts(&lab).await, [1, 0, 1], "Berta has no copy of what comes again");
-        // What was not announced is refused at its end.
+        // A message without an announced size is rejected at its end.
         let both = ["carl@office.example", "staff@office.example"];
         let grown = client.mail("a@b.example", &both, &long(500_000)).await;
         assert!(grown.starts_with("452 4.2.2"), "{grown}");
@@ -167,7 +167,7 @@ fn by_lmtp_an_alias_with_a_full_member_is_refused_and_its_other_members_have_no_
         assert!(client.mail("", &recipients, &long(500_000)).await.starts_with("452 4.2.2"));
         assert!(client.reply().await.starts_with("250"));
         assert_eq!(counts(&lab).await, [1, 0, 1]);
-        // Who is named beside it has it.
+        // A recipient who is also named directly gets it.
         let recipients = ["staff@office.example", "berta@office.example"];
         assert!(client.mail("", &recipients, &long(500_000)).await.starts_with("452 4.2.2"));
         assert!(client.reply().await.starts_with("250"));

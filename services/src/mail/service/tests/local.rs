@@ -29,7 +29,7 @@ fn a_program_of_this_machine_is_served_as_the_lan_is_and_may_send_anywhere() {
         let inbox = lab.inbox("anna").await;
         assert!(inbox[0].contains("Received: from localhost ([127.0.0.1])"), "{inbox:?}");
         assert!(inbox[0].contains("\r\nDate: ") && inbox[0].contains("\r\nFrom: root@office.example\r\n"));
-        // The lab has no way out; from the LAN nobody would come so far.
+        // The lab has no outgoing queue; a host of the LAN gets an earlier rejection.
         let refused = client.mail("", &["a@far.example"], "").await;
         assert!(refused.contains("this server delivers to its own mailboxes only"), "{refused}");
         let refused = lab.pc().await.mail("", &["a@far.example"], "").await;

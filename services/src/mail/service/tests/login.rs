@@ -173,7 +173,7 @@ fn rfc3207_5_what_somebody_puts_behind_starttls_is_never_a_command_under_tls() {
         client.dialogue(&[("EHLO a.example", "250")]).await;
         client.send("STARTTLS\r\nEHLO evil.example\r\n").await;
         client.secured(&tls).await.map(|_| ()).expect_err("the connection ends");
-        // A handshake that fails is not gone on from in clear.
+        // After a failed handshake the session does not go on in the clear.
         let mut client = lab.dial(STRANGER, WAN, 587).await;
         client.dialogue(&[("EHLO a.example", "250"), ("STARTTLS", "220")]).await;
         client.send("EHLO a.example\r\n").await;
@@ -203,7 +203,7 @@ fn rfc8314_3_3_on_its_own_port_tls_comes_before_the_greeting() {
             let ports = moved.listens().into_iter().map(|listening| listening.local.port());
             assert_eq!(ports.collect::<Vec<_>>(), expected);
         }
-        // Who says nothing is sent away in time, and a service that stops does not wait for that.
+        // The server closes a silent connection in time, and a service that stops does not wait for it.
         let mut silent = lab.raw(STRANGER, WAN, 465);
         assert!(silent.is_closed().await);
         let mut silent = lab.raw(STRANGER, WAN, 465);

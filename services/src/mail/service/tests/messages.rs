@@ -234,7 +234,7 @@ fn a_message_whose_client_goes_is_nowhere_and_holds_no_room() {
                 .await;
             client.send(&half).await;
             drop(client);
-            // The server has to learn of it.
+            // The server has to notice it.
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert_eq!((lab.count("connections_lost"), lab.count("messages_refused")), (3, 3));

@@ -316,7 +316,7 @@ fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
         assert_eq!(delivered[0].recipients, [(anna, Some(orcpt))]);
         assert_eq!(delivered[0].envid.as_deref(), Some("QQ314159"));
         assert_eq!(delivered[0].header, b"Subject: Lunch\r\n");
-        // Notices have nobody to be told, and strangers could have anybody told.
+        // A notice has no sender to notify, and strangers could have anyone notified.
         let asks = [
             ("MAIL FROM:<>", "250"),
             ("RCPT TO:<anna@office.example> NOTIFY=SUCCESS", "250"),

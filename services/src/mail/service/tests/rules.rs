@@ -47,7 +47,7 @@ fn a_message_is_filed_discarded_or_left_as_the_persons_rules_say() {
         assert!(client.mail("carl@b.example", &both, &other).await.starts_with("250"));
         assert_eq!(lab.folders("anna"), ["Meals", "INBOX"]);
         assert_eq!(lab.folders("berta"), ["INBOX"]);
-        // Nothing is left of it, and its sender is told no difference.
+        // Nothing of it is stored, and its sender gets the usual reply.
         let taken = client.mail("carl@b.example", &["berta@office.example"], MESSAGE).await;
         assert!(taken.starts_with("250 2.6.0 taken as "), "{taken}");
         assert_eq!((lab.count("messages"), lab.count("messages_discarded")), (3, 2));
@@ -106,7 +106,7 @@ fn what_cannot_go_on_stays() {
         let long = format!("{MESSAGE}{}", "x\r\n".repeat(1000));
         for (message, in_inbox) in [
             (long, 1),
-            // There is no way out.
+            // There is no address outside.
             (MESSAGE.replace("Lunch", "Dinner"), 2),
             (MESSAGE.replace("Lunch", "Supper"), 3),
             // It has been here before.
@@ -196,7 +196,7 @@ fn rfc3834_2_only_the_persons_own_addresses_are_answered_for() {
             members: members.iter().copied().map(address).collect(),
         };
         let all = vec![
-            // A copy goes to the archive, and the person has it as before.
+            // A copy goes to the archive, and the user gets the message as before.
             alias("anna@office.example", &["anna@office.example", "archive@b.example"]),
             alias("sales@office.example", &["anna@office.example"]),
             alias("carl@office.example", &["anna@office.example"]),
@@ -216,7 +216,7 @@ fn rfc3834_2_only_the_persons_own_addresses_are_answered_for() {
             ("carl@office.example", false),
             ("carl@shop.example", false),
             ("berta@shop.example", false),
-            // The first user has what is for the owners, and here what is for nobody.
+            // The first user gets the owners' mail, and here also mail for unknown addresses.
             ("postmaster@office.example", false),
             ("nobody@office.example", false),
             ("staff@office.example", false),
@@ -224,7 +224,7 @@ fn rfc3834_2_only_the_persons_own_addresses_are_answered_for() {
         ] {
             assert_eq!(directory.is_own(&address(to), "anna"), is_own, "{to}");
         }
-        // The archive is elsewhere, and there is no way out.
+        // The archive is on a remote server, and there is no address outside.
         settings.aliases.all.remove(0);
         let lab = Lab::start(&Arc::default(), Role::Mx, settings).await;
         let mut client = lab.pc().await;
@@ -288,7 +288,7 @@ fn what_rules_did_with_a_message_is_known_of_it() {
             "from 8.8.4.4 mx.elsewhere.example as {id}, return path <carl@b.example>, Message-ID <2@b.example>; \
              berta: a rule discarded it"
         );
-        // It was known before the sender was told that it is taken.
+        // The outcome was known before the sender got its reply.
         let found = trace(&*lab.disk, &id.parse().unwrap_or_else(|NoName| panic!("{id}"))).unwrap();
         assert_eq!(found.discarded, std::slice::from_ref(&told));
         for name in ["2@b.example", &id] {

@@ -252,7 +252,7 @@ fn what_a_newer_program_wrote_is_read_and_left_alone() {
     let anna = mailbox(&disk, &mut store, "anna", 0);
     make(&disk, &mut store, Change::Accept(to(&[anna]), b"octets".to_vec())).unwrap();
     let (file, marker) = store.segment_file(1).unwrap();
-    // A kind that this program does not know.
+    // A kind that is unknown to this program.
     disk.append(&file, &record::encode(marker, 200, record::FIRST, 99, b"a line\n", b"")).unwrap();
     let content = disk.read(&file).unwrap();
     let recovered = recover(&disk).unwrap();
@@ -290,7 +290,7 @@ fn a_message_within_a_message_is_not_taken_for_a_record() {
     let anna = mailbox(&disk, &mut store, "anna", 0);
     let (file, _) = store.segment_file(1).unwrap();
     let octets = disk.read(&file).unwrap().unwrap();
-    // Who knows no marker can copy the rest of a record at most.
+    // Without the markers a sender can copy the rest of a record at most.
     let forged = [&[0; 8], &octets[8..]].concat();
     make(&disk, &mut store, Change::Accept(to(&[anna]), forged)).unwrap();
     let at = disk.len(&file).unwrap().unwrap() - 1;

@@ -359,7 +359,7 @@ fn what_was_expunged_does_not_come_back_with_a_segment_that_can_be_read_again() 
     office = office.reopened(recovered);
     office.settle();
     let others: Vec<_> = segments(&office).into_iter().filter(|other| *other != file).collect();
-    // All that was said is said elsewhere by now, or not at all.
+    // All other records are repeated elsewhere by now, or obsolete.
     for _ in 0..30 {
         end_all(&mut office);
         office.deliver_to_all();
@@ -463,7 +463,7 @@ proptest! {
         let uids: Vec<_> = before.iter().map(|(id, uid, ..)| (*id, *uid)).collect();
         let mut after = office.reopened(recovered);
         let new = after.deliver_to_all();
-        // Of what was cut off behind the checkpoint nobody knows.
+        // Nothing is known of the records cut off behind the checkpoint.
         let is_known = segment_number(name).is_some_and(|number| (number, at as u64) < position);
         if is_known || !matches!(known_damage, KnownDamage::Cut | KnownDamage::Remove(_)) {
             prop_assert!(new.iter().all(|new| !uids.contains(new)), "a number is given again: {new:?}");

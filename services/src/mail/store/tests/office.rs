@@ -376,7 +376,7 @@ impl Office {
         self.model.refused += usize::from(!is_done);
         let fate = if is_done { Fate::Yes } else { Fate::No };
         let mails = &mut self.model.mails;
-        // Of several values that it may have, the one of the last change that is surely made.
+        // Of several possible values, the one of the last certain change.
         let settle = |values: &mut Vec<u16>, value| {
             if is_done {
                 let from = values.iter().position(|known| *known == value).unwrap_or(0);

@@ -89,7 +89,7 @@ fn rfc1939_3_silence_of_ten_minutes_ends_the_session_without_a_word() {
     anna.hears("P");
     assert_eq!((anna.waits(Duration::from_secs(1)).as_str(), anna.is_closed), ("", true));
     assert!(anna.office.removed.is_empty());
-    // Nobody's silence counts while a question is open.
+    // Silence does not count while a question is open.
     let mut waiting = Connection::of_anna(Office::with(&THREE));
     waiting.leaves_open = true;
     waiting.says("RETR 1");
@@ -132,7 +132,7 @@ fn a_client_that_never_logs_in_or_errs_without_end_is_sent_away() {
     }
     anna.dialogue(&[("RETR 1", "-ERR too many errors")]);
     assert!(anna.is_closed);
-    // Messages that cannot be read are nobody's error.
+    // An unreadable message is no error of the client.
     let office = Office { unreadable: vec![(3, NotFetched::Damaged)], ..Office::with(&THREE) };
     let mut anna = Connection::of_anna(office);
     for _ in 0..=ERRORS_MAX {

@@ -60,7 +60,7 @@ fn rfc5321_6_1_a_reply_that_is_lost_means_another_try() {
     let mut connection = at_end();
     assert_eq!(connection.hears("354 more"), "(close)");
     assert!(connection.reports.as_ref().unwrap()[0].may_be_delivered);
-    // Before the end was sent there can be no copy.
+    // Before the end of the message the server can have no copy.
     let mut connection = in_data();
     connection.fetch();
     connection.drain();
@@ -90,7 +90,7 @@ fn rfc5321_4_5_3_2_data_has_two_minutes_each_portion_three_the_end_ten() {
     let mut connection = at_end();
     assert_eq!(connection.times_out(), (minutes(10), "(close)".to_owned()));
     assert!(connection.reports.as_ref().unwrap()[0].may_be_delivered);
-    // However long the envelope took.
+    // However long the envelope has taken.
     let (mut connection, _) = Connection::greeted(settings(), envelope(BOTH), "PIPELINING");
     connection.now = connection.now + minutes(4);
     connection.hears("250 OK|250 OK|250 OK|354 go");
@@ -136,7 +136,7 @@ fn of_a_server_that_takes_no_more_a_refusal_is_heard_and_nothing_else() {
             assert_eq!(connection.outcomes(), [outcome; 2], "{reply}");
         }
     }
-    // It says nothing.
+    // The server is silent.
     for mut connection in [in_data(), at_end()] {
         connection.delivery.data(b"x");
         connection.delivery.poll_output(connection.now);
@@ -157,7 +157,7 @@ fn rfc5321_4_1_1_4_of_a_message_that_cannot_be_read_no_end_is_sent() {
     assert_eq!(connection.drain(), "(close)");
     assert_eq!(connection.reports.as_ref().unwrap()[0].text, "the disk failed");
     assert_eq!(connection.outcomes(), ["deferred 4.3.0"; 2], "no other server can help");
-    // What comes too late does no harm.
+    // A late reply does no harm.
     connection.fetch();
     connection.delivery.data_ended();
     assert_eq!(connection.drain(), "");

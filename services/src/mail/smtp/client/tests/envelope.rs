@@ -55,11 +55,11 @@ fn rfc2920_3_1_all_statuses_of_a_group_are_checked() {
     assert_eq!(connection.hears("250 OK|450 4.2.1 not now|250 OK|354 go"), SENT);
     assert_eq!(connection.hears("250 queued"), "");
     assert_eq!(connection.outcomes(), ["deferred 4.2.1", "delivered 2.0.0"]);
-    // MAIL is refused: what follows means nothing.
+    // The server rejects MAIL: the replies behind have no meaning.
     let (mut connection, _) = both("PIPELINING");
     assert_eq!(connection.hears("451 4.3.0 later|503 MAIL first|550 5.1.1 no|503 RCPT first"), "");
     assert_eq!(connection.outcomes(), ["deferred 4.3.0", "deferred 4.3.0"]);
-    // DATA is refused.
+    // The server rejects DATA.
     let (mut connection, _) = both("PIPELINING");
     assert_eq!(connection.hears("250 OK|250 OK|550 no|452 4.3.1 no room"), "");
     assert_eq!(connection.outcomes(), ["deferred 4.3.1", "failed 5.2.0"]);
@@ -115,11 +115,11 @@ fn rfc5321_4_5_3_1_10_a_recipient_too_many_goes_into_a_further_message() {
         connection.delivery.deliver(connection.now, envelope(&BOTH[1..]));
         assert_eq!(connection.drain(), MAIL);
         assert_eq!(connection.hears("250 OK"), "RCPT TO:<carl@far.example>");
-        // It was not for the number of recipients.
+        // The reason was not the number of recipients.
         assert_eq!(connection.hears(reply), "");
         assert!(!connection.reports.as_ref().unwrap()[0].is_one_too_many);
     }
-    // Without an enhanced code it is a full mailbox, unless many were taken before.
+    // Without an enhanced code it means a full mailbox, unless many recipients were accepted before.
     let many: Vec<_> = (0..11).map(|number| format!("r{number}@far.example")).collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
     for reply in ["452 too many", "552 too many"] {
@@ -172,7 +172,7 @@ fn rfc6152_3_octets_above_127_go_only_to_a_server_that_takes_them() {
     let envelope = Envelope { is_8bit: true, ..envelope(BOTH) };
     let (mut connection, sent) = Connection::greeted(settings(), envelope.clone(), "");
     assert_eq!((sent.as_str(), connection.outcomes()), ("", vec!["failed 5.6.3 (extension)".to_owned(); 2]));
-    // What a server would offer that knows HELO only is not known.
+    // The extensions of a server that knows HELO only are unknown.
     let mut connection = Connection::new(settings(), envelope.clone());
     for line in ["220 x", "502 what", "250 x"] {
         connection.hears(line);
@@ -232,10 +232,10 @@ fn rfc5321_4_1_1_5_a_transaction_that_came_to_nothing_is_reset_before_the_next()
     connection.hears("250 OK|250 OK|250 OK|250 OK|354 go");
     connection.hears("250 queued");
     connection.reports = None;
-    // After a message that was sent whole there is nothing to reset.
+    // After a complete message there is nothing to reset.
     connection.delivery.deliver(connection.now, envelope(BOTH));
     assert_eq!(connection.drain(), GROUP);
-    // It is of no use in the midst of a message.
+    // RSET has no effect in the middle of a message.
     connection.delivery.deliver(connection.now, envelope(BOTH));
     connection.delivery.quit();
     assert_eq!(connection.drain(), "");

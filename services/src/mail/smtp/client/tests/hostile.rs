@@ -83,7 +83,7 @@ fn rfc5321_3_8_a_server_that_closes_anywhere_defers_the_rest() {
             assert!(outcomes[1].starts_with("deferred"), "{end}");
         }
     }
-    // Between messages there is nobody to defer.
+    // Between messages there is no recipient to defer.
     for closing in ["421 4.3.2 bye", ""] {
         let mut connection = Connection::new(settings(), envelope(BOTH));
         transcript.iter().for_each(|line| _ = connection.hears(line));

@@ -73,7 +73,7 @@ fn rfc5321_4_5_3_2_each_reply_of_the_opening_has_its_time() {
         assert_eq!(connection.times_out(), (minutes(1), "(close)".to_owned()));
         assert_eq!(connection.outcomes(), [format!("deferred 4.7.5 ({scope})")], "who may do without TLS");
     }
-    // Lines of a reply that drop in do not prolong it.
+    // Slowly arriving lines of a reply do not extend the timeout.
     let mut connection = Connection::new(settings(), envelope(BOB));
     for _ in 0..4 {
         connection.now = connection.now + minutes(1);
@@ -103,7 +103,7 @@ fn rfc3207_4_2_all_that_was_said_before_tls_is_forgotten() {
     let mut connection = in_handshake(encrypted(Encryption::Opportunistic));
     connection.delivery.tls_started(connection.now, true);
     assert_eq!(connection.drain(), "EHLO smtp.office.example");
-    // No DSN, no SIZE any more; STARTTLS is not asked for twice.
+    // No DSN and no SIZE any more; the client does not send STARTTLS twice.
     assert_eq!(connection.hears("250-far.example|250 STARTTLS"), MAIL);
     assert!(connection.delivery.is_tls());
 }
@@ -155,7 +155,7 @@ fn a_tls_that_dies_is_told_from_other_faults() {
     let text = &connection.reports.as_ref().unwrap()[0].text;
     assert!(text.starts_with("no ?cipher xxx") && text.len() == 500, "{text}");
     assert_eq!(connection.outcomes(), ["deferred 4.7.5 (host)"], "it is not tried in clear");
-    // It dies before the first reply, or after it.
+    // The connection ends before the first reply, or after it.
     for (reply, outcome) in [("", "deferred 4.7.5 (tls)"), ("250 far.example", "deferred 4.4.2 (host)")] {
         let mut connection = in_handshake(encrypted(Encryption::Opportunistic));
         connection.delivery.tls_started(connection.now, true);
@@ -218,7 +218,7 @@ fn rfc4954_4_a_long_first_response_waits_until_it_is_asked_for() {
     let plain = format!("\0{}\0secret", "a".repeat(500));
     assert_eq!(said, data_encoding::BASE64.encode(plain.as_bytes()));
     assert_eq!(connection.hears("235 welcome"), MAIL);
-    // A server that welcomes who has said nothing.
+    // A server that accepts AUTH before the client has sent anything.
     let (mut connection, _) = Connection::greeted(settings, envelope(BOB), "AUTH_PLAIN");
     assert_eq!(connection.hears("235 welcome"), "QUIT");
     assert_eq!(connection.outcomes(), ["deferred 4.7.0 (host)"]);
@@ -240,7 +240,7 @@ fn rfc4954_4_plain_in_the_command_and_login_as_it_is_asked_for() {
         assert_eq!(connection.hears(second), "c2VjcmV0");
         assert_eq!(connection.hears("235 welcome"), MAIL);
     }
-    // A mechanism that is only said to be there.
+    // A mechanism that the server only claims to have.
     let (mut connection, _) = greeted("LOGIN_PLAIN");
     assert_eq!(connection.hears("504 5.5.4 no such mechanism"), "AUTH LOGIN");
     assert_eq!(connection.hears("502 nor this"), "QUIT");

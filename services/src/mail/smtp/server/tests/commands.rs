@@ -135,7 +135,7 @@ fn rfc3207_5_what_comes_behind_starttls_in_clear_is_thrown_away() {
             assert_eq!(line.say("NOOP"), "", "it is over");
         }
     }
-    // What came in one portion is seen before the handshake.
+    // Octets in the same segment as STARTTLS are seen before the handshake.
     let mut line = Line::greeted(with_tls());
     line.send("STARTTLS\r\nX");
     assert_eq!(line.actions, [Action::Close]);
@@ -186,7 +186,7 @@ fn rfc5321_2_3_8_command_lines_end_with_crlf() {
     let said = line.send("RSET x\nMAIL FROM:<a@b.example>\r\n");
     assert!(said.starts_with("421 4.5.2") && replies(&said) == 1 && line.is_closed(), "{said}");
     assert!(!line.office.is_open());
-    // A device of the office shows its user what is refused for good.
+    // A device of the office shows its user a permanent rejection.
     let mut line = Line::open(lan());
     assert!(line.send("EHLO scanner\n").starts_with("500 5.5.2") && line.is_closed());
 }

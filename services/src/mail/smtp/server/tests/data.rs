@@ -120,7 +120,7 @@ fn rfc5321_4_1_1_4_lf_of_the_office_is_mended_and_ends_no_message() {
             assert!(line.actions.is_empty());
         }
     }
-    // It waits for its reply here, and nothing behind is looked at.
+    // The command waits for its reply here, and nothing behind it is parsed.
     for portion in [1, 3, usize::MAX] {
         let mut line = with_data(lan());
         line.portion = portion;
@@ -134,7 +134,7 @@ fn rfc5321_4_1_1_4_lf_of_the_office_is_mended_and_ends_no_message() {
         let said = line.send(format!("hello{end}{evil}\r\n.\r\n"));
         assert!(said.starts_with("550 5.6.0") && line.office.delivered.is_empty(), "{end:?}: {said}");
     }
-    // No chunk is longer than others are.
+    // No chunk exceeds the usual length.
     let mut line = with_data(lan());
     line.send([&b"\n".repeat(200_000)[..], b"\n\r\n.x\r\n".repeat(20_000).as_slice(), b".\r\n"].concat());
     assert_eq!(delivered(&line)[0].len(), 400_000 + 8 * 20_000);
@@ -173,7 +173,7 @@ fn rfc1870_6_2_what_is_too_big_is_refused_once() {
     assert_eq!(line.actions, [Action::Abort], "what came of it is not kept");
     let said = line.send("\r\n.\r\nNOOP\r\n");
     assert!(said.starts_with("552 5.3.4") && replies(&said) == 2, "{said}");
-    // The size that was told is no promise.
+    // The announced size is no promise.
     line.dialogue(&[
         ("MAIL FROM:<> SIZE=1", "250"),
         ("RCPT TO:<anna@office.example>", "250"),
@@ -252,7 +252,7 @@ fn rfc3030_2_octets_of_a_refused_chunk_are_taken() {
     line.dialogue(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<no@office.example>", "550")]);
     line.dialogue(&[(&format!("BDAT {len}\r\nRSET"), "554 5.5.1"), ("RCPT TO:<anna@office.example>", "503")]);
     line.dialogue(&[("BDAT 0 LAST", "503 5.5.1")]);
-    // A mistake in the midst of a message.
+    // An error in the middle of a message.
     line.dialogue(&[("MAIL FROM:<a@b.example>", "250"), ("RCPT TO:<anna@office.example>", "250")]);
     line.dialogue(&[
         (&format!("BDAT {len}\r\nRSET"), "250"),
@@ -322,7 +322,7 @@ fn rfc2033_4_2_one_reply_for_each_recipient() {
     line.dialogue(&[("DATA", "354")]);
     let said = line.send("x\ny\r\n.\r\n");
     assert!(said.starts_with("550 5.6.0") && replies(&said) == 2, "{said}");
-    // Chunks are not offered, and taken to their end with one reply.
+    // CHUNKING is not offered; a chunk is read to its end and gets one reply.
     line.dialogue(&recipients);
     line.dialogue(&[("BDAT 3\r\nx", "502 5.5.1"), ("BDAT 3 LAST\r\nx", "502 5.5.1")]);
     assert!(!line.office.is_open());
@@ -394,7 +394,7 @@ fn a_connection_that_breaks_leaves_no_transaction() {
         assert_eq!(line.actions, [Action::Abort, Action::Close], "{sent}");
         assert_eq!((line.session.deadline(), line.session.receive(line.now, b"NOOP\r\n")), (None, 6));
     }
-    // Nobody has asked yet.
+    // There is no question yet.
     let mut line = with_data(wan());
     line.session.receive(line.now, b".\r\n");
     line.session.lost(line.now);
@@ -407,7 +407,7 @@ fn a_connection_that_breaks_leaves_no_transaction() {
     assert_eq!(line.session.poll_output(line.now), Some(Output::Action(Action::Close)));
     line.session.answer(line.now, Answer::Commit(vec![Ok("1".to_owned())]));
     assert_eq!(line.session.poll_output(line.now), None);
-    // A question about the sender is open, or was not yet taken.
+    // A question about the sender is open, or not read yet.
     let mut line = Line::greeted(wan());
     line.session.receive(line.now, b"MAIL FROM:<>\r\n");
     line.session.lost(line.now);
@@ -437,7 +437,7 @@ fn rfc5321_3_8_a_server_that_stops_says_so() {
     let said = line.send("x\r\n.\r\n");
     assert!(said.starts_with("250 2.6.0") && said.contains("\r\n421 4.3.2") && line.is_closed(), "{said}");
     assert_eq!(delivered(&line), [b"x\r\n"]);
-    // A message that is refused, and a part of one, are answered without a question.
+    // A rejected message, or a part of one, is answered without a question.
     for (before, after, expected) in
         [("DATA\r\nx\ny", "\r\n.\r\n", "550 5.6.0"), ("BDAT 5\r\nab", "c\r\n", "250 2.0.0")]
     {

@@ -69,7 +69,7 @@ fn a_message_that_trickles_in_is_given_up_though_much_of_it_came_at_once() {
             line.send(&octets);
         }
         let took = line.now.since(start);
-        // Two seconds of each minute are won.
+        // The client gains two seconds of each minute.
         let expected = DATA_TIMEOUT..DATA_TIMEOUT + Duration::from_secs(61);
         assert!(expected.contains(&took), "{took:?} of {command}");
     }
@@ -159,7 +159,7 @@ fn who_guesses_addresses_waits_longer_and_longer() {
     }
     assert_eq!(held_back[..6], [0, 0, 0, 1, 2, 3]);
     assert!(held_back.is_sorted() && held_back.iter().all(|secs| *secs <= TARPIT_MAX.as_secs()));
-    // Nothing of what comes meanwhile is taken, and the client has its five minutes afterwards.
+    // The server reads nothing meanwhile, and the client has its five minutes afterwards.
     let mut line = Line::greeted(Policy { limits: Limits::wan(1000), ..wan() });
     line.send("FOO\r\n".repeat(3));
     assert_eq!(line.session.receive(line.now, b"FOO\r\nNOOP\r\n"), 5);
@@ -170,7 +170,7 @@ fn who_guesses_addresses_waits_longer_and_longer() {
     assert_eq!(line.session.receive(due, b"NOOP\r\n"), 0, "first the reply");
     assert!(line.session.poll_output(due).is_some());
     assert_eq!(line.session.deadline(), Some(due + COMMAND_TIMEOUT));
-    // A program of the office that makes mistakes is answered at once.
+    // A program of the office gets its errors at once.
     let mut line = Line::greeted(lan());
     line.send("RSET x\r\n".repeat(100));
     assert_eq!((line.held_back, line.is_closed()), (Duration::ZERO, false));

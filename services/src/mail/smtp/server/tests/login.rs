@@ -80,13 +80,13 @@ fn rfc5802_3_scram() {
 #[test]
 fn a_login_that_was_given_up_has_no_part_in_the_next() {
     for given_up in ["*", "!", &"A".repeat(AUTH_LINE_OCTETS_MAX)] {
-        // After the challenge: the right password is taken afterwards.
+        // After the challenge: the right password is accepted afterwards.
         let mut line = line();
         scram_final(&mut line, "secret");
         line.dialogue(&[(given_up, "50")]);
         let last = scram_final(&mut line, "secret");
         line.dialogue(&[(&last, "334 dj"), ("", "235 2.7.0")]);
-        // After the proof: it counts no more.
+        // After the proof: the attempt does not count any more.
         let mut line = self::line();
         let last = scram_final(&mut line, "secret");
         line.dialogue(&[(&last, "334 dj"), (given_up, "50"), ("AUTH SCRAM-SHA-256 =", "535 5.7.8")]);

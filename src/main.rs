@@ -19,7 +19,7 @@ use gatepost::port::log::LogLevel;
 use gatepost::tls::Tls;
 use gatepost::{glossary, lab, port};
 
-/// What the program is called.
+/// The program's name.
 const NAME: &str = env!("CARGO_PKG_NAME");
 
 /// Programs call this in place of sendmail.
@@ -40,22 +40,22 @@ enum Command {
         /// The configuration; without it, /etc/gatepost/gatepost.toml if it is there, or the built-in default.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
-        /// How much to log on stderr; without it, what RUST_LOG says, or info.
+        /// The log level on stderr; without it, that of RUST_LOG, or info.
         #[arg(long, value_name = "LEVEL")]
         log: Option<LogLevel>,
     },
-    /// Build an office in network namespaces around a gateway and try everything out.
+    /// Build an office in network namespaces around a gateway and test everything.
     #[command(args_conflicts_with_subcommands = true)]
     Lab(lab::Arguments),
-    /// Validate a configuration and say what it sets up.
+    /// Validate a configuration and print its settings.
     Check {
-        /// Read what is stored under its state directory, too: a line for each damaged file or record, and then 1.
+        /// Check the files in its state directory, too: a line for each damaged file or record, and exit code 1.
         #[arg(long)]
         state: bool,
         /// The configuration.
         file: PathBuf,
     },
-    /// Ask a running gateway.
+    /// Show the state of a running gateway.
     Show {
         #[command(flatten)]
         question: Question,
@@ -63,13 +63,13 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Make a running gateway read its configuration again; a wrong one changes nothing.
+    /// Reload the configuration of a running gateway; a wrong one changes nothing.
     Reload {
         /// The running gateway's configuration, which names its control socket.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Set a user's password: what is typed twice on the terminal.
+    /// Set a user's password, which you type twice on the terminal.
     Passwd {
         /// The user, as [[users]] in the configuration calls it.
         user: String,
@@ -80,28 +80,28 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Say what a drop reason means.
+    /// Explain a drop reason.
     #[command(arg_required_else_help = false)]
     Explain {
         /// The packet's sender.
         #[arg(long, hide = true)]
         from: Option<String>,
-        /// Whom the packet is for.
+        /// The packet's destination.
         #[arg(long, hide = true)]
         to: Option<String>,
         #[command(subcommand)]
         what: Option<Explained>,
     },
-    /// Look at mail, its addresses and its queue; hand in, fetch, export and import mail by hand.
+    /// Show mail, its addresses and its queue; submit, fetch, export and import mail by hand.
     #[command(subcommand)]
     Mail(Mail),
-    /// Show the office's own authority, by which PCs believe the gateway's certificate.
+    /// Show the office's own certificate authority, with which PCs verify the gateway's certificate.
     #[command(subcommand)]
     Tls(Tls),
     /// Manage the gateway's persistent TAP devices.
     #[command(subcommand)]
     Ports(Ports),
-    /// Print what completes this command line in a shell.
+    /// Print the completions of this command line for a shell.
     Completions {
         /// The shell.
         shell: Shell,
@@ -109,20 +109,20 @@ enum Command {
     /// Write the manual pages of this command line to a directory.
     #[command(hide = true)]
     Manual {
-        /// Is made if it does not exist.
+        /// The directory, which is made if it does not exist.
         directory: PathBuf,
     },
-    /// Be a host of the lab; the lab starts it.
+    /// Run a host of the lab; the lab starts it.
     #[command(name = lab::HOST_SUBCOMMAND, hide = true)]
     LabHost { name: String, role: String },
-    /// Be the gateway of the lab; the lab starts it.
+    /// Run the gateway of the lab; the lab starts it.
     #[command(name = lab::GATEWAY_SUBCOMMAND, hide = true)]
     LabGateway { config: PathBuf, lab: u32 },
 }
 
 #[derive(Debug, Subcommand)]
 enum Explained {
-    /// Say what a drop reason means, or list all.
+    /// Explain a drop reason, or list all.
     Drop {
         /// The reason's name, as `gatepost show drops` prints it.
         reason: Option<String>,
@@ -131,7 +131,7 @@ enum Explained {
 
 #[derive(Debug, Subcommand)]
 enum Ports {
-    /// Take away the TAP devices that stay when the gateway stops: all, or one.
+    /// Remove the TAP devices that stay when the gateway stops: all, or one.
     Remove {
         /// The port's device, as the configuration calls it.
         name: Option<String>,
@@ -172,7 +172,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// The name of the command that `arguments` call, behind the program's: `gatepost mail deliver`.
+/// The name of the command in `arguments`, after the program's: `gatepost mail deliver`.
 fn program(arguments: impl Iterator<Item = String>) -> String {
     let root = CommandLine::command();
     let (mut command, mut program) = (&root, NAME.to_owned());
@@ -185,7 +185,7 @@ fn program(arguments: impl Iterator<Item = String>) -> String {
 }
 
 impl Command {
-    /// Whether its answer is asked for as JSON.
+    /// Whether its output is JSON.
     fn is_for_programs(&self) -> bool {
         match self {
             Self::Show { question, .. } => question.is_for_programs(),

@@ -40,7 +40,7 @@ use crate::error::Error;
 /// The commands of `gatepost mail`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Mail {
-    /// Say who has mail for an address and why; reads the configuration, and needs no running gateway.
+    /// Say who gets mail for an address and why; reads the configuration, and needs no running gateway.
     Aliases {
         /// The address; without a domain it is one of the office's.
         address: String,
@@ -48,35 +48,35 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
-    /// Say what of the stored mail is damaged and what was recovered; changes nothing.
+    /// Say which stored mail is damaged and what was recovered; changes nothing.
     Check {
         /// Which store.
         #[command(flatten)]
         options: Options,
     },
-    /// Hand in the message on standard input, as programs of this machine do.
+    /// Submit the message on standard input, for programs of this machine.
     ///
-    /// Only the user that the gateway runs as may, and root. The message goes the way of mail from the LAN, whichever
-    /// ports are served: a Date, Message-ID or From that it lacks is added, aliases and rules are followed, and what is
-    /// for others is queued. Lines end with LF or CRLF.
+    /// Only the user that the gateway runs as may submit, and root. The gateway treats the message as mail from the
+    /// LAN, whichever ports are open: it adds a missing Date, Message-ID or From, applies aliases and rules, and queues
+    /// mail for other domains. Lines end with LF or CRLF.
     ///
-    /// It exits as sendmail does, by sysexits(3): with 0 if all recipients are taken, 75 if it is to be handed in
-    /// again later, 67 if a recipient is refused, 65 if the message is, 64 if the command line is wrong, 69 if mail
+    /// It exits as sendmail does, by sysexits(3): with 0 if all recipients are taken, 75 if the failure is
+    /// temporary, 67 if a recipient is rejected, 65 if the message is, 64 if the command line is wrong, 69 if mail
     /// is off, 74 if the message cannot be read, 76 if another version of the gateway runs, 77 for other users, 78 if
-    /// the configuration is wrong. When it was handed in, recipients that stderr does not name have it.
+    /// the configuration is wrong. After a submission, all recipients that stderr does not name have the message.
     Deliver {
-        /// Whom notices go to if it cannot be delivered, and who is named in From if the message does not say; '<>' for
-        /// nobody. Without it, the postmaster.
+        /// The sender, who gets non-delivery notices, and is in From if the message has none; '<>' for no sender.
+        /// Without it, the postmaster.
         #[arg(long, value_name = "ADDRESS")]
         from: Option<String>,
-        /// Who is to have it. An address without a domain is one of the office's.
+        /// The recipients. An address without a domain is one of the office's.
         #[arg(required = true, num_args = 1..=1000, value_name = "RECIPIENT")]
         recipients: Vec<String>,
         /// Which gateway.
         #[command(flatten)]
         options: Options,
     },
-    /// Print the records by which others verify the office's mail, for zones that another server has.
+    /// Print the DNS records with which others verify the office's mail, for zones on another server.
     Dkim {
         /// Which state directory.
         #[command(flatten)]
@@ -86,14 +86,14 @@ pub enum Mail {
     Export {
         /// The user whose mailbox it is.
         user: String,
-        /// Where it goes.
+        /// The output.
         #[command(flatten)]
         target: export::Target,
         /// Which store.
         #[command(flatten)]
         options: Options,
     },
-    /// Take messages into a mailbox; what it has already is not taken twice. No gateway may run meanwhile.
+    /// Import messages into a mailbox, except those that it has already. No gateway may run meanwhile.
     Import {
         /// The user whose mailbox it is.
         user: String,
@@ -111,9 +111,9 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
-    /// Fetch mail from mailboxes elsewhere now, and tell rule, header and receivers of each message.
+    /// Fetch mail from remote mailboxes now, and print rule, header and recipients of each message.
     Poll {
-        /// Only tell what would be fetched, and who would get it.
+        /// Only print what the gateway would fetch, and for whom.
         #[arg(long)]
         dry_run: bool,
         /// Which gateway.
@@ -122,7 +122,7 @@ pub enum Mail {
     },
     /// Show the mail for other servers, or hold, release or delete some of it.
     Queue {
-        /// What to do; without it the queue is shown.
+        /// The action; without it the queue is shown.
         #[arg(requires = "id")]
         action: Option<QueueAction>,
         /// A message by its number, or one of its recipients, as the queue shows them: 12, or 12.0.
@@ -136,7 +136,7 @@ pub enum Mail {
     Search {
         /// The user whose mailbox it is.
         user: String,
-        /// The text, in whatever case.
+        /// The text, in any case.
         text: String,
         /// Which store.
         #[command(flatten)]
@@ -153,10 +153,10 @@ pub enum Mail {
         #[command(flatten)]
         options: Options,
     },
-    /// Say where a message is: how it came, and what has become of each of its copies.
+    /// Say where a message is: how it came, and the state of each of its copies.
     Trace {
-        /// Its number, as `gatepost mail list` (id) and `show queue` have it, 12, or 12.0 for a recipient elsewhere;
-        /// the name in the 250 to its sender; or a Message-ID.
+        /// Its number, as `gatepost mail list` (id) and `show queue` have it, 12, or 12.0 for a remote recipient;
+        /// the identifier in the 250 to its sender; or a Message-ID.
         id: String,
         /// Which store.
         #[command(flatten)]
@@ -164,14 +164,14 @@ pub enum Mail {
     },
 }
 
-/// What all of them take.
+/// The options of all mail commands.
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// The configuration, which names the state directory and the running gateway's control socket; without it,
     /// /etc/gatepost/gatepost.toml if it is there.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Print JSON, for programs; what fails is {"errors":["...", ...]}.
+    /// Print JSON, for programs; a failure is {"errors":["...", ...]}.
     #[arg(long)]
     json: bool,
 }
@@ -197,7 +197,7 @@ impl Options {
     }
 }
 
-/// `config`, unless there is no mail by it.
+/// `config`, unless mail is off in it.
 fn with_mail(config: Config) -> Result<Config, Error> {
     Off::by(&config).map_or(Ok(config), |off| Err(off.into()))
 }
@@ -218,7 +218,7 @@ fn asked<T>(config: &Config, ask: impl FnOnce(&Path) -> Result<T, Error>) -> Res
 }
 
 impl Mail {
-    /// Whether the answer is asked for as JSON.
+    /// Whether the output is JSON.
     pub fn is_for_programs(&self) -> bool {
         let (Self::Aliases { options, .. }
         | Self::Check { options }

@@ -33,14 +33,14 @@ pub struct Discipline {
     pub leap: Option<LeapSecond>,
     /// The resolution of the time of day.
     pub precision: Duration,
-    /// The source of time, where it is known: the kernel is told of none.
+    /// The source of time, if it is known: the kernel knows none.
     pub source: Option<TimeSource>,
 }
 
-/// The source of the time of day, as whoever follows it tells of it. (RFC 5905, section 7.3)
+/// The source of the time of day, as in the answers of a server that follows it. (RFC 5905, section 7.3)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TimeSource {
-    /// The stratum of whoever follows it: one more than its own.
+    /// The stratum of a server that follows it: one more than its own.
     pub stratum: u8,
     /// Its address.
     pub reference_id: [u8; 4],

@@ -44,7 +44,7 @@ pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Repor
     }
     for kind in KINDS.into_iter().filter(|kind| !kind.is_limited_by_network) {
         if let Some(node) = access.unoffered(kind.name) {
-            let what = format!("{} cannot be limited: whoever asks has no address yet", quoted(kind.name));
+            let what = format!("{} cannot be limited: its clients have no address yet", quoted(kind.name));
             report.add(node.span(), Problem::new(what, "remove it"));
         }
     }

@@ -70,8 +70,7 @@ fn read_lan(mut lan: Section<'_>, mode: Mode) -> (ReadLan, Vec<ReadPort>) {
         lan.warn(span, Problem::new(what, remedy));
     }
     if let (Some((Some(_), span)), true) = (gateway.written(), mode != Mode::LanOnly) {
-        let what =
-            format!("in mode {} DHCP clients are told the gateway itself, not this", quoted(mode.name()));
+        let what = format!("in mode {} DHCP clients get the gateway itself, not this", quoted(mode.name()));
         lan.warn(span, Problem::new(what, "write \"\", or mode = \"lan-only\""));
     }
     let snooping = dhcp_snooping.written().filter(|(is_on, _)| **is_on).map(|(_, span)| span);

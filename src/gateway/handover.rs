@@ -265,7 +265,7 @@ mod tests {
         assert!(workers[1].tell(|| numbers.next()), "more than there is room for");
         workers[1].wake();
         assert_eq!(*woken.lock().expect("nobody panics"), [0, 2]);
-        // One of them has looked, and is told once only.
+        // One of them has read its inbox, and gets each notice once only.
         let mut heard = all(&workers[0]);
         assert!(workers[1].tell(|| numbers.next()));
         heard.extend(all(&workers[0]));

@@ -56,7 +56,7 @@ pub fn pc_names(count: usize) -> impl Iterator<Item = String> {
     (1..=count).map(|number| format!("pc{number}"))
 }
 
-/// What the gateway is told.
+/// The gateway's configuration.
 #[derive(Debug)]
 pub struct Configuration {
     /// Validated.
@@ -124,7 +124,7 @@ pub enum GatewayError {
     NoWanAddress,
     /// The internet behind it said this instead of going online.
     InternetOffline(Response),
-    /// It ended like this when it was told to stop.
+    /// It ended with this status after the command to stop.
     Stopped(ExitStatus),
     /// Its end cannot be waited for.
     NotStopped(io::Error),

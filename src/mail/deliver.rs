@@ -92,7 +92,7 @@ fn read(input: &mut impl Read, octets_max: u64) -> Result<Vec<u8>, Error> {
     let mut message = Vec::with_capacity(octets.len());
     ToCrlf::default().push(&octets, &mut message);
     let refused = |why: &str, remedy: &str| {
-        Error::failed("the message is not handed in", why, remedy).with_code(EX_DATAERR)
+        Error::failed("the message is not submitted", why, remedy).with_code(EX_DATAERR)
     };
     // A length in memory fits.
     if message.len() as u64 > octets_max {
@@ -125,7 +125,7 @@ fn envelope(sender: ReversePath, recipients: &[Mailbox], message: &[u8]) -> Enve
 /// The reply to each recipient.
 fn exchange(config: &Config, envelope: Envelope, message: Vec<u8>) -> Result<Vec<Report>, Error> {
     let broken = |error: io::Error| {
-        Error::failed("the message is not handed in", error, "try again").with_code(EX_TEMPFAIL)
+        Error::failed("the message is not submitted", error, "try again").with_code(EX_TEMPFAIL)
     };
     let stream = asked(config, control::deliver)?;
     stream.set_nonblocking(true).map_err(broken)?;

@@ -208,6 +208,6 @@ fn log(own_time: &OwnTime, before: Option<IpAddr>, change: Option<Change>) {
     }
     if let Some(Change::Stepped(nanos)) = change {
         let millis = nanos / (SECOND / 1_000);
-        warn!("the time that is told has jumped by {millis} ms; the kernel's clock was not set");
+        warn!("the gateway's own time has stepped by {millis} ms; the kernel's clock was not set");
     }
 }

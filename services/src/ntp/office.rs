@@ -326,18 +326,18 @@ impl<N: Net> Instance for OfficeInstance<N> {
             let (secs, millis) = (ahead.abs() / SECOND, ahead.abs() % SECOND / (SECOND / 1_000));
             return Some(format!(
                 "synchronised to {peer}: {agreeing}, within {error} ms; \
-                 the kernel's clock, which nothing keeps, is {secs}.{millis:03} s {way}"
+                 the kernel's clock, which no daemon disciplines, is {secs}.{millis:03} s {way}"
             ));
         }
         if discipline.is_synchronised {
             return None;
         }
         let told = match local_stratum {
-            0 => "clients are told so".to_owned(),
-            stratum => format!("clients are told stratum {stratum}"),
+            0 => "answers say so".to_owned(),
+            stratum => format!("answers have stratum {stratum}"),
         };
         let sources = if agreeing.sources > 0 { format!(", {agreeing}") } else { String::new() };
-        Some(format!("unsynchronised: nothing keeps this machine's clock{sources}, and {told}"))
+        Some(format!("unsynchronised: no daemon disciplines this machine's clock{sources}, and {told}"))
     }
 
     fn listens(&self) -> Vec<Listening> {

@@ -73,9 +73,9 @@ pub struct CertificateError {
 }
 
 impl CertificateError {
-    /// The problem's report while the own authority stands in.
+    /// The problem's report while the gateway uses its own authority instead.
     fn with_fallback(self) -> String {
-        format!("{}; the office's own authority stands in; {}", self.why, self.remedy)
+        format!("{}; the office's own authority is used instead; {}", self.why, self.remedy)
     }
 }
 
@@ -112,7 +112,7 @@ pub struct Certificate {
     authority: Option<String>,
     /// The problem with the administrator's files.
     problem: Option<String>,
-    /// Whether the own authority stands in for the administrator's files because these have never been usable.
+    /// Whether the gateway uses its own authority because the administrator's files have never been usable.
     is_fallback: bool,
 }
 
@@ -181,7 +181,7 @@ impl Certificate {
             }
             Err(no_good) if self.is_fallback => {
                 let problem = no_good.with_fallback();
-                // The certificate that stands in expires, too.
+                // The own authority's certificate expires, too.
                 (self.environment.of_own(&self.source.names, &mut self.rng).await.ok(), Some(problem))
             }
             Err(CertificateError { why, remedy }) => {

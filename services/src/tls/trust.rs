@@ -82,7 +82,7 @@ impl Trust {
     /// Uses the authorities from now on.
     pub fn activate(&self) {
         let count = self.read.authorities.count();
-        debug!("{count} authorities are trusted to name servers elsewhere");
+        debug!("{count} authorities are trusted for remote servers");
         self.environment.tls.set_authorities(&self.read.authorities);
         self.report();
     }

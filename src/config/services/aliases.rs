@@ -26,7 +26,7 @@ struct Places {
     members: Vec<Span>,
 }
 
-/// What is told of an address that cannot be used.
+/// The remedy for an unusable address.
 const AN_ADDRESS: &str = "write a name, such as \"alice\", or an address, such as \"bob@elsewhere.example\"";
 
 /// Reads both. A name without a domain is one of `domain`, the office's.

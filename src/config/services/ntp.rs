@@ -15,9 +15,9 @@ use crate::config::value::{boolean, integer, list, parsed, quoted};
 pub struct Ntp {
     /// Whether the LAN is served.
     pub enabled: bool,
-    /// The stratum while the machine's clock is not disciplined; 0: clients are told that it is unsynchronised.
+    /// The stratum while the machine's clock is not disciplined; 0: answers say that it is unsynchronised.
     pub local_stratum: u8,
-    /// The time servers that are asked while nothing keeps the machine's clock.
+    /// The time servers that the client asks while no daemon disciplines the machine's clock.
     pub servers: Vec<Source>,
 }
 

@@ -58,7 +58,7 @@ fn access_that_cannot_be_is_told() {
         ),
         (
             "access.dhcp = ▸{ from = ['lan'] }",
-            "\"dhcp\" cannot be limited: whoever asks has no address yet; remove it",
+            "\"dhcp\" cannot be limited: its clients have no address yet; remove it",
         ),
         (
             "access.dns = { from = ['lan'], password = ▸true }",

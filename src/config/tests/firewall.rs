@@ -1,4 +1,4 @@
-//! `[firewall]`, `[nat]`, and what the dataplane is told.
+//! `[firewall]`, `[nat]`, and the dataplane's configuration.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Every rule of the configuration: what is accepted, and what is told about what is not.
+//! Every rule of the configuration: accepted files, and the errors of others.
 //!
 //! In the texts, `▸` stands right before each place that a mistake is expected at.
 
@@ -39,7 +39,7 @@ fn assert_mistakes(marked: &str, expected: &[&str]) {
     assert_eq!(mistakes, placed(marked, expected, ""));
 }
 
-/// What is told at the marks.
+/// The errors at the marks.
 #[track_caller]
 fn placed(marked: &str, told: &[&str], severity: &str) -> Vec<String> {
     let mut places = Vec::new();
@@ -361,7 +361,7 @@ fn what_the_mode_ignores_is_warned_of() {
     );
     assert_warnings(
         "lan.gateway = ▸'192.168.1.254'",
-        &["in mode \"nat-dmz\" DHCP clients are told the gateway itself, not this; \
+        &["in mode \"nat-dmz\" DHCP clients get the gateway itself, not this; \
            write \"\", or mode = \"lan-only\""],
     );
     assert_warnings(

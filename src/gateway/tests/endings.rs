@@ -9,7 +9,7 @@ use crate::gateway::generation::{CUT_SHORT_AFTER, STOP_WITHIN};
 use crate::gateway::services::list::{Entry, List};
 use crate::gateway::services::{FORMER_MAX, ServicesError, TaskEnd};
 
-/// What instances were told, in order.
+/// The calls of the instances, in order.
 type Notes = Rc<RefCell<Vec<&'static str>>>;
 
 #[derive(Clone, Copy, PartialEq, Eq)]

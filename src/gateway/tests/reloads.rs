@@ -308,7 +308,7 @@ fn services_tell_where_they_listen_and_those_that_are_off_are_told_too() {
         let note = report["services"][2]["note"].as_str().expect("nobody keeps the clock");
         assert_eq!(
             note,
-            "unsynchronised: nothing keeps this machine's clock, and clients are told stratum 10"
+            "unsynchronised: no daemon disciplines this machine's clock, and answers have stratum 10"
         );
         let told = states(&report);
         assert_eq!(

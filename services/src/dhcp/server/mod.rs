@@ -501,7 +501,7 @@ impl Server {
     fn log_unbelieved(&mut self, request: &Request<'_>, address: Ipv4Addr, what: &str, why: &str) {
         if self.unbelieved.is_due(request.now) {
             let Origin { mac, port } = request.origin;
-            tracing::warn!(%address, %mac, port = port.map(|port| port.0), "a {what} is not believed: {why}");
+            tracing::warn!(%address, %mac, port = port.map(|port| port.0), "ignored a {what}: {why}");
         }
     }
 }

@@ -500,7 +500,7 @@ impl<N: Net> Remote for DeliveryDriver<N> {
         let mut reports = self.reports.borrow_mut();
         if reports.len() >= REPORTS_MAX {
             return warn!(
-                "{} is not told that a message is in a mailbox here: too many are",
+                "{} gets no notice that a message is in a mailbox here: there are too many",
                 delivered.sender
             );
         }

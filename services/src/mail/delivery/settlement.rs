@@ -125,7 +125,9 @@ impl<N: Net> DeliveryDriver<N> {
             Err(refused) => {
                 for recipient in &notice.recipients {
                     let (address, report) = (&recipient.recipient, &recipient.report.text);
-                    error!("mail to {address} is lost, and nobody can be told: {report} ({refused})");
+                    error!(
+                        "mail to {address} is lost, and there is no sender to notify: {report} ({refused})"
+                    );
                 }
                 let over = |entry| Change::Done(Done::new(entry, "nobody could be told".to_owned()));
                 self.keep_changes(active, opened, ends.into_iter().map(over).collect()).await;

@@ -401,7 +401,7 @@ impl PollSession<'_> {
         let Some(uidl) = step.message.uidl.clone() else { return };
         let told = self.office.tell(self.account, Name::Uidl(uidl), step.message.size).await;
         if let Err(refused) = told {
-            warn!("nobody is told that {} of {} is too long: {refused}", step.key(), self.account.key());
+            warn!("there is no notice that {} of {} is too long: {refused}", step.key(), self.account.key());
         }
     }
 

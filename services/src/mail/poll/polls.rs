@@ -216,7 +216,7 @@ impl<N: Net> Polls<N> {
             let answered = async { answer.await.unwrap_or_else(|_| failed("the configuration has changed")) };
             let too_late = async {
                 sleep_until(&*active.clock, Some(until)).await;
-                failed("it takes long and goes on; `gatepost show mail` tells how it stands")
+                failed("it takes long and goes on; `gatepost show mail` shows its progress")
             };
             looked.push(first_of(answered, too_late).await);
         }

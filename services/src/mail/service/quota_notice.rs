@@ -49,7 +49,7 @@ impl Opened {
         };
         let message = notice(settings, &name, used, quota, now);
         if let Err(refused) = self.store.change(Change::Accept(accept, message.into_bytes())).await {
-            warn!("{name} is not told of that by mail: {refused}");
+            warn!("{name} gets no mail about that: {refused}");
         }
     }
 }

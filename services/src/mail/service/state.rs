@@ -161,7 +161,7 @@ impl Opener {
         let key = work::run(work, move || kept_key(&*of_job, SRS_KEY, &mut for_key)).await;
         let key = key.map_err(|error| error.to_string())?;
         let key = key.unwrap_or_else(|error| {
-            warn!("reports on mail that is sent on will find nobody after the next start: its key cannot be kept: {error}");
+            warn!("reports on forwarded mail will not find its senders after the next start: the key cannot be stored: {error}");
             passing
         });
         Ok(Srs::new(key))

@@ -412,7 +412,7 @@ async fn at_the_start_the_own_authority_stands_in_for_files_that_are_no_good() {
     assert!(gateway.accepts(&gateway.own_authority()).await);
     let problems = gateway.problems();
     assert!(
-        problems.contains("has expired on 27 Feb 2027; the office's own authority stands in"),
+        problems.contains("has expired on 27 Feb 2027; the office's own authority is used instead"),
         "{problems}"
     );
     // It is renewed as usual, and its problem is still reported.
@@ -420,7 +420,7 @@ async fn at_the_start_the_own_authority_stands_in_for_files_that_are_no_good() {
     certificate.look().await;
     assert!(gateway.accepts(&gateway.own_authority()).await);
     let problems = gateway.problems();
-    assert!(problems.contains("2027; the office's own authority stands in"), "{problems}");
+    assert!(problems.contains("2027; the office's own authority is used instead"), "{problems}");
     // A clock that is set after startup has the same effect.
     gateway.clock.0.set(NOW);
     certificate.look().await;

@@ -234,7 +234,7 @@ fn rfc6376_8_15_a_field_that_is_added_over_signed_ones_spoils_the_signature() {
     let keys = [("one._domainkey.far.example", &record[..])];
     let verify = |message: &str| verify(&keys, message);
     let message = "From: a@far.example\r\nTo: b@x.example\r\nSubject: s\r\nReceived: x\r\n\r\nbody\r\n";
-    let policy = (DkimResult::Policy, Some("it leaves a field unsigned that stands several times"));
+    let policy = (DkimResult::Policy, Some("it leaves a field unsigned that occurs several times"));
     let signed = sign(message, "d=far.example; s=one; h=from:to:subject");
     assert_eq!(verify(&signed), [PASS]);
     for (added, expected) in [

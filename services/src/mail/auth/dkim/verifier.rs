@@ -94,7 +94,7 @@ impl Body {
                 _ if header.is_cut() => Err(Fault::Unreadable("the header is too long")),
                 Some(value) => match Signature::parse(value, now) {
                     Ok(signature) if !covers_shown(&header, &signature.names) => {
-                        Err(Fault::NotTaken("it leaves a field unsigned that stands several times"))
+                        Err(Fault::NotTaken("it leaves a field unsigned that occurs several times"))
                     }
                     parsed => parsed,
                 },

@@ -47,7 +47,7 @@ fn rfc1939_3_a_dot_is_found_at_the_start_of_a_line_wherever_a_portion_ends() {
         let stuffed = long.replace("\r\n.", "\r\n..");
         assert_eq!(anna.says("RETR 1"), format!("+OK {} octets\r\n{stuffed}.\r\n", long.len()));
         assert_eq!(anna.says("TOP 1 3"), format!("+OK\r\n{stuffed}.\r\n"));
-        // A dot that a portion begins with stands in the midst of a line.
+        // A dot at the beginning of a portion is in the middle of a line.
         let long = format!("a: b\r\n\r\n{}.x\r\n", "y".repeat(before - 8));
         let mut anna = Connection::of_anna(Office::with(&[&long]));
         assert_eq!(anna.says("RETR 1"), format!("+OK {} octets\r\n{long}.\r\n", long.len()));

@@ -11,7 +11,7 @@ use super::{Ending, Trouble};
 ///
 /// # Errors
 ///
-/// An office cannot be built, or not be told.
+/// An office cannot be built, or its report cannot be written.
 pub fn run(plan: &Plan<'_>, seeds: Seeds, out: &mut dyn Write) -> Result<Ending, Trouble> {
     let mut counts = BTreeMap::<String, u64>::new();
     for seed in (0..).map_while(|index| seeds.get(index)) {

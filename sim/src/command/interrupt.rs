@@ -20,7 +20,7 @@ pub fn listen() -> Arc<AtomicBool> {
         let runtime = Builder::new_current_thread().enable_io().build().expect("the system has a pipe");
         runtime.block_on(async {
             let mut interrupts = signal(SignalKind::interrupt()).expect("SIGINT can be handled");
-            // Whoever waits for it is there: this thread's caller.
+            // The receiver exists: this thread's caller waits.
             _ = ready.send(());
             interrupts.recv().await;
             told.store(true, Ordering::Relaxed);

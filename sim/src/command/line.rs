@@ -81,7 +81,7 @@ pub fn main(catalog: &Catalog) -> ExitCode {
         Ok(Ending::Passed) => ExitCode::SUCCESS,
         Ok(Ending::Failed) => ExitCode::from(1),
         Ok(Ending::Interrupted) => ExitCode::from(INTERRUPTED),
-        // Whoever read along has seen enough.
+        // The reader of the pipe has closed it.
         Err(Trouble::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::from(1),
         Err(trouble) => {
             eprintln!("{program}: {trouble}");

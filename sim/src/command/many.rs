@@ -43,7 +43,7 @@ type Finished = Result<(Outcome, Option<Repeat>), String>;
 ///
 /// # Errors
 ///
-/// One of them cannot be run, or not be told.
+/// One of the runs fails, or its report cannot be written.
 pub fn run(plan: &Plan<'_>, seeds: Seeds, options: Options, out: &mut dyn Write) -> Result<Ending, Trouble> {
     let rounds = Rounds {
         plan,

@@ -11,7 +11,7 @@ use super::{Ending, Trouble};
 ///
 /// # Errors
 ///
-/// It cannot be run, or not be told.
+/// The run fails, or its report cannot be written.
 pub fn run(plan: &Plan<'_>, seed: u64, pcap: Option<&Path>, out: &mut dyn Write) -> Result<Ending, Trouble> {
     let (mut screen, stopwatch) = (Screen::new(), Stopwatch::start());
     let result = plan.run(seed, pcap, &mut |progress| {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use etherparse::{IpFragOffset, Ipv4Header, Ipv4Slice};
 
-/// Packets of which fragments wait for the others; the oldest gives way to one more.
+/// The most packets with fragments that wait for others; a new packet replaces the oldest.
 const PARTIAL_MAX: usize = 64;
 /// A fragment begins at a multiple of so many octets.
 const UNIT_LEN: usize = 8;

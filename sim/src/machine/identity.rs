@@ -1,4 +1,4 @@
-//! What a machine is told of itself when it is made.
+//! The identity that a machine gets when it is made.
 
 use std::net::Ipv4Addr;
 

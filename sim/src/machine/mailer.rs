@@ -96,7 +96,7 @@ pub struct Submitting {
     pub password: &'static str,
 }
 
-/// How a message is handed in.
+/// The protocol of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     /// On port 25, in clear.
@@ -325,7 +325,7 @@ impl Mailer {
         });
     }
 
-    /// How the next message is handed in, and the client's side of TLS for that.
+    /// The protocol of the next submission, and the client's side of TLS for it.
     fn choose_way(&mut self, draft: &Draft, now: Instant) -> (Way, Option<ClientConnection>) {
         let Some(Submitting { tls, .. }) = &mut self.submitting else { return (Way::Clear, None) };
         let ways = if self.is_outside { &Way::OUTSIDE[..] } else { &Way::LAN };

@@ -106,7 +106,7 @@ pub trait Machine: Any {
     /// The provider has gone over to `network`, where the office gets the address `office`.
     fn on_renumber(&mut self, _network: Ipv4Net, _office: Ipv4Addr) {}
 
-    /// The office has the address `office` outside, for who looks it up. It is told now and then, changed or not.
+    /// The office has the address `office` outside, for machines that need it. The world repeats this now and then.
     fn on_office_at(&mut self, _office: Ipv4Addr) {}
 
     /// Its record, for [`Account::record`](crate::scenario::Account::record).

@@ -18,7 +18,7 @@ const SERVER_PORT: u16 = 123;
 const OWN_PORT: u16 = 40_123;
 /// The octets of a packet, without extensions.
 const PACKET_LEN: usize = 48;
-/// Where the client's time stands in a question, and where it comes back.
+/// The offsets of the transmit timestamp in a request and of the origin timestamp in its answer.
 const TRANSMIT: std::ops::Range<usize> = 40..48;
 const ORIGIN: std::ops::Range<usize> = 24..32;
 
@@ -36,7 +36,7 @@ pub struct TimeClient {
     pub refused: u64,
     /// The time of the last answer.
     pub last_told_at: Option<Instant>,
-    /// The stratum that was told last, and the error in parts of 2^-16 s: the dispersion, and half of the delay.
+    /// The latest stratum, and the latest error in units of 2^-16 s: the dispersion, and half of the delay.
     pub quality: (u8, u32),
 }
 

@@ -124,7 +124,7 @@ struct State {
     name_changes: Vec<NameChange>,
     files: BTreeMap<FileId, File>,
     next_file: FileId,
-    /// Jobs that were handed in and have not had their effect.
+    /// Submitted jobs without effect so far.
     jobs: BTreeMap<u64, Job>,
     next_job: u64,
 }

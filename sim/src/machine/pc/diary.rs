@@ -52,7 +52,7 @@ pub struct Diary {
     pub times_refused: u64,
     /// The time of the last NTP answer.
     pub last_time_at: Option<Instant>,
-    /// The stratum and the error that were told then, the error in parts of 2^-16 s.
+    /// The stratum and the error of that answer, the error in units of 2^-16 s.
     pub time_quality: (u8, u32),
 }
 

@@ -15,6 +15,7 @@ mod limits;
 pub mod mail;
 pub mod net;
 pub mod ntp;
+pub mod own_time;
 pub mod service;
 pub mod store;
 pub mod task;

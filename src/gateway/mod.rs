@@ -51,7 +51,7 @@ use gatepost_dataplane::Dataplane;
 use gatepost_services::addresses::Publisher;
 use gatepost_services::clock::Clock;
 use gatepost_services::crypto::tls::KeySource;
-use gatepost_services::ntp::own_time::OwnTime;
+use gatepost_services::own_time::OwnTime;
 use gatepost_services::store::{Disk, Monitored, Storage};
 use gatepost_services::work::Work;
 use rand::rngs::StdRng;

@@ -8,7 +8,6 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -21,15 +20,16 @@ use super::client::course::Change;
 use super::client::sample::SECOND;
 use super::client::{Request, SOURCES_MAX};
 use super::codec::PORT;
-use super::own_time::OwnTime;
+use super::timekeeper::Timekeeper;
 use crate::addresses::Subscription;
-use crate::clock::{Clock, sleep_until};
+use crate::clock::sleep_until;
 use crate::dns::resolver::Resolver;
 use crate::net::{Net, UdpSocket};
 use crate::task::Task;
 use crate::wait::first_of;
 
-/// The timeout of an answer. A later one is of little use: the error of its time is half of its delay or more.
+/// How long an answer is waited for. One that comes later is of no use: half of its way is the most that a time may be
+/// wrong.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The interval at which the client checks whether a daemon disciplines the kernel's clock.
@@ -67,8 +67,8 @@ impl fmt::Display for Source {
 pub struct Asking<N: Net> {
     /// The network.
     pub net: N,
-    /// The own time, with the client.
-    pub own_time: Rc<OwnTime>,
+    /// The client, and its clocks.
+    pub timekeeper: Timekeeper,
     /// The sources.
     pub sources: Vec<Source>,
     /// Resolves names.
@@ -82,17 +82,17 @@ pub struct Asking<N: Net> {
 impl<N: Net> Asking<N> {
     /// Runs until it is dropped.
     pub async fn run(self) {
-        let Self { net, own_time, sources, resolver, addresses, rng } = self;
+        let Self { net, timekeeper, sources, resolver, addresses, rng } = self;
         let changed = Notify::new();
-        let finding = find(&own_time, &sources, &resolver, addresses, &changed);
-        let asking = ask(&net, &own_time, rng, &changed);
+        let finding = find(&timekeeper, &sources, &resolver, addresses, &changed);
+        let asking = ask(&net, &timekeeper, rng, &changed);
         match first_of(finding, asking).await {}
     }
 }
 
 /// Resolves the sources for the client, and has it ask anew after a change of addresses.
 async fn find(
-    own_time: &OwnTime,
+    timekeeper: &Timekeeper,
     sources: &[Source],
     resolver: &Resolver,
     mut addresses: Subscription,
@@ -101,10 +101,10 @@ async fn find(
     loop {
         addresses.mark_unchanged();
         let (found, has_names) = resolve(sources, resolver).await;
-        let now = own_time.now();
+        let now = timekeeper.machine().now();
         let reachable = {
-            let mut client = own_time.client_mut();
-            // A name may have other addresses each time. Reachable sources stay.
+            let mut client = timekeeper.client_mut();
+            // A name may have other addresses each time. What answers is kept.
             let reachable: Vec<_> = client.reachable().collect();
             let all: Vec<_> = reachable.iter().copied().chain(found.iter().copied()).collect();
             client.set_sources(now, &all);
@@ -118,7 +118,7 @@ async fn find(
             _ => Some(NAMES_HOLD),
         };
         let held = async {
-            sleep_until(own_time, hold.map(|hold| now + hold)).await;
+            sleep_until(timekeeper.machine(), hold.map(|hold| now + hold)).await;
             false
         };
         let moved = async {
@@ -129,7 +129,7 @@ async fn find(
             }
         };
         if first_of(held, moved).await {
-            own_time.client_mut().hurry(own_time.now());
+            timekeeper.client_mut().hurry(timekeeper.machine().now());
         }
     }
 }
@@ -150,16 +150,16 @@ async fn resolve(sources: &[Source], resolver: &Resolver) -> (Vec<IpAddr>, bool)
     (found, has_names)
 }
 
-/// Sends the client's requests, and passes it the answers.
-async fn ask<N: Net>(net: &N, own_time: &Rc<OwnTime>, mut rng: StdRng, changed: &Notify) -> Infallible {
+/// Sends what the client wants sent, and hears what comes back.
+async fn ask<N: Net>(net: &N, timekeeper: &Timekeeper, mut rng: StdRng, changed: &Notify) -> Infallible {
     let mut exchanges: BTreeMap<IpAddr, Task> = BTreeMap::new();
     let mut was_kept = false;
     loop {
-        let reading = own_time.reading();
-        let is_kept = own_time.is_kernel_kept();
+        let reading = timekeeper.reading();
+        let is_kept = timekeeper.is_kernel_kept();
         if is_kept != was_kept {
-            // The earlier measurements are of another clock discipline.
-            own_time.client_mut().restart(reading.now);
+            // Whatever was measured is of the time before.
+            timekeeper.client_mut().restart(reading.now);
             exchanges.clear();
         }
         was_kept = is_kept;
@@ -167,21 +167,21 @@ async fn ask<N: Net>(net: &N, own_time: &Rc<OwnTime>, mut rng: StdRng, changed: 
             sleep(LOOK).await;
             continue;
         }
-        let requests = own_time.client_mut().handle_timeout(&reading, &mut rng);
+        let requests = timekeeper.client_mut().handle_timeout(&reading, &mut rng);
         exchanges.retain(|_, task| !task.is_over());
         for request in requests {
-            let exchange = exchange(net.clone(), Rc::clone(own_time), request);
-            // The client needs no error of an exchange: to it, a failure is a missing answer.
+            let exchange = exchange(net.clone(), timekeeper.clone(), request);
+            // It cannot fail in a way that the client would have to know: no answer comes.
             exchanges.insert(request.to, Task::spawn(async { _ = timeout(PATIENCE, exchange).await }));
         }
-        let due = own_time.client().poll_timeout().map_or(Instant::FAR_FUTURE, |due| due);
-        let waited = sleep_until(own_time.as_ref(), Some(due.min(reading.now + LOOK)));
+        let due = timekeeper.client().poll_timeout().map_or(Instant::FAR_FUTURE, |due| due);
+        let waited = sleep_until(timekeeper.machine(), Some(due.min(reading.now + LOOK)));
         first_of(waited, changed.notified()).await;
     }
 }
 
 /// One request and the answer to it.
-async fn exchange<N: Net>(net: N, own_time: Rc<OwnTime>, request: Request) -> io::Result<()> {
+async fn exchange<N: Net>(net: N, timekeeper: Timekeeper, request: Request) -> io::Result<()> {
     let socket = net.bind_udp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)).await?;
     let source = SocketAddr::new(request.to, PORT);
     socket.send_to(&request.octets, source).await?;
@@ -191,18 +191,18 @@ async fn exchange<N: Net>(net: N, own_time: Rc<OwnTime>, request: Request) -> io
         if sender != source {
             continue;
         }
-        let reading = own_time.reading();
-        let before = own_time.client().peer();
-        let (is_answer, change) = own_time.client_mut().handle_answer(&reading, request.to, &buffer[..len]);
-        log(&own_time, before, change);
+        let reading = timekeeper.reading();
+        let before = timekeeper.client().peer();
+        let (is_answer, change) = timekeeper.client_mut().handle_answer(&reading, request.to, &buffer[..len]);
+        log(&timekeeper, before, change);
         if is_answer {
             return Ok(());
         }
     }
 }
 
-fn log(own_time: &OwnTime, before: Option<IpAddr>, change: Option<Change>) {
-    let client = own_time.client();
+fn log(timekeeper: &Timekeeper, before: Option<IpAddr>, change: Option<Change>) {
+    let client = timekeeper.client();
     if let Some(peer) = client.peer().filter(|_| before.is_none()) {
         info!("the time is that of {peer}: {}", client.agreeing());
     }

@@ -111,8 +111,8 @@ impl Timestamp {
         Self::known(self.0.wrapping_add(parts as u64))
     }
 
-    /// Nanoseconds since 1970-01-01T00:00:00Z, without leap seconds. The era is the one with a time between 2020 and
-    /// 2156: a client with a wrong clock cannot find the era by that clock.
+    /// Nanoseconds since 1970-01-01T00:00:00Z, leap seconds not counted. Of all eras it is in the one that puts it
+    /// between 2020 and 2156: a client whose clock is wrong cannot tell the era by that.
     pub fn unix_nanos(self) -> i128 {
         let secs = (self.0 >> 32).wrapping_sub(ERA_PIVOT_SECS + UNIX_EPOCH_SECS) & u64::from(u32::MAX);
         let fraction = i128::from(self.0 & u64::from(u32::MAX));

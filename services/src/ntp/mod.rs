@@ -1,5 +1,5 @@
-//! The time server and the time client: the server sends the LAN this machine's time and the time's error; the client
-//! measures the time while no daemon disciplines the machine's clock. (RFC 5905; RFC 4330 for simple clients)
+//! The time server and the time client: the server tells the LAN this machine's own time, and how good that is; the
+//! client finds out what the time is if nobody keeps the machine's clock. (RFC 5905; RFC 4330 for simple clients)
 //!
 //! | module    | what it has                                                                    |
 //! |-----------|--------------------------------------------------------------------------------|
@@ -8,8 +8,8 @@
 //! | [`office`]| the server on the gateway's addresses, as a service                            |
 //! | [`client`]| the state machine that asks other servers, and its findings                    |
 //! | [`asking`]| the client on sockets                                                          |
-//! | [`own_time`]| the gateway's own time of day: the kernel's or the client's                  |
-//! | [`stats`] | the counters                                                                   |
+//! | [`timekeeper`]| the client and the clocks that it goes by; the gateway's own time follows it |
+//! | [`stats`] | what is counted                                                                |
 //!
 //! Nothing here sets a clock. The daemon that disciplines the machine's clock (chrony, ntpd, systemd-timesyncd) sets
 //! the kernel's synchronisation state and maximum error (adjtimex(2)); [`Clock`](crate::clock::Clock) reads them. The
@@ -19,6 +19,6 @@ pub mod asking;
 pub mod client;
 pub mod codec;
 pub mod office;
-pub mod own_time;
 pub mod server;
 pub mod stats;
+pub mod timekeeper;

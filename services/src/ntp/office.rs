@@ -19,12 +19,13 @@ use tracing::warn;
 use super::asking::{Asking, Source};
 use super::client::sample::SECOND;
 use super::codec::PORT;
-use super::own_time::OwnTime;
 use super::server::{Arrival, Server};
 use super::stats::Stats;
+use super::timekeeper::Timekeeper;
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
 use crate::net::{Net, UdpSocket};
+use crate::own_time::OwnTime;
 use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 use crate::task::Task;
 use crate::wait::first_of;
@@ -61,14 +62,14 @@ pub struct Settings {
 pub struct OfficeNtp {
     /// Made when the service is first prepared.
     server: RefCell<Option<Rc<RefCell<Server>>>>,
-    own_time: Rc<OwnTime>,
+    timekeeper: Timekeeper,
     asking: Rc<RefCell<Option<Task>>>,
 }
 
 impl OfficeNtp {
     /// The service whose client measures `own_time`, which the server sends if it is the services' clock.
     pub fn new(own_time: Rc<OwnTime>) -> Self {
-        Self { server: RefCell::default(), own_time, asking: Rc::default() }
+        Self { server: RefCell::default(), timekeeper: Timekeeper::new(own_time), asking: Rc::default() }
     }
 }
 
@@ -76,8 +77,8 @@ impl OfficeNtp {
 struct OfficeClient<N: Net> {
     /// The client's task before its start; `None` if there are no sources.
     next: RefCell<Option<Asking<N>>>,
-    own_time: Rc<OwnTime>,
-    /// The running client task, of this configuration or another.
+    timekeeper: Timekeeper,
+    /// Whoever asks now, for this configuration or another.
     asking: Rc<RefCell<Option<Task>>>,
 }
 
@@ -86,8 +87,8 @@ impl<N: Net> OfficeClient<N> {
     fn begin(&self) {
         let next = self.next.take();
         if next.is_none() {
-            let mut client = self.own_time.client_mut();
-            let now = self.own_time.now();
+            let mut client = self.timekeeper.client_mut();
+            let now = self.timekeeper.machine().now();
             client.set_sources(now, &[]);
             client.restart(now);
         }
@@ -136,7 +137,7 @@ impl<N: Net> service::Service<N> for OfficeNtp {
             let has_sources = settings.enabled && !settings.sources.is_empty();
             let asking = has_sources.then(|| Asking {
                 net: host.net.clone(),
-                own_time: Rc::clone(&self.own_time),
+                timekeeper: self.timekeeper.clone(),
                 sources: settings.sources.clone(),
                 resolver: host.resolver(),
                 addresses: host.addresses.clone(),
@@ -144,7 +145,7 @@ impl<N: Net> service::Service<N> for OfficeNtp {
             });
             let client = OfficeClient {
                 next: RefCell::new(asking),
-                own_time: Rc::clone(&self.own_time),
+                timekeeper: self.timekeeper.clone(),
                 asking: Rc::clone(&self.asking),
             };
             if !settings.enabled {
@@ -159,8 +160,8 @@ impl<N: Net> service::Service<N> for OfficeNtp {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let of_server =
             self.server.borrow().as_ref().map(|server| server.borrow().stats()).unwrap_or_default();
-        let of_client = self.own_time.client().stats();
-        // The server and the client count different events.
+        let of_client = self.timekeeper.client().stats();
+        // Each counts what the other does not.
         of_server
             .iter()
             .zip(of_client.iter())
@@ -316,8 +317,8 @@ impl<N: Net> Instance for OfficeInstance<N> {
 
     fn note(&self) -> Option<String> {
         let Shared { clock, local_stratum, .. } = &*self.shared;
-        let (discipline, own_time) = (clock.discipline(), &self.client.own_time);
-        let (client, kernel) = (own_time.client(), own_time.reading());
+        let (discipline, timekeeper) = (clock.discipline(), &self.client.timekeeper);
+        let (client, kernel) = (timekeeper.client(), timekeeper.reading());
         let agreeing = client.agreeing();
         if let (Some(course), Some(peer), Some(_)) = (client.course(), client.peer(), discipline.source) {
             let error = discipline.error_max.as_millis() + 1;

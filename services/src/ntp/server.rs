@@ -1,14 +1,15 @@
 //! The time server's state machine: which datagrams get an answer, and the answers' fields.
 //!
-//! Every answer has 48 octets, and no request is shorter, so the server does not amplify forged requests. It answers
-//! only requests: those of clients (mode 3), and those of symmetric active peers (mode 1), which some clients send,
-//! Windows among them (RFC 4330, section 6). It ignores answers, broadcasts, control and private messages, so that no
-//! two servers loop. A source gets [`OF_SOURCE`] answers, all sources of the inside together [`OF_ALL`], and all others
-//! together as many. A source over its limit gets a kiss-o'-death now and then (RFC 5905, section 7.4), and otherwise
-//! no answer.
+//! Every answer has 48 octets, and no request is shorter, so nobody is sent more than was sent in his name. Only
+//! requests are answered: those of clients (mode 3), and those of symmetric active peers (mode 1), as which some
+//! clients ask, Windows among them (RFC 4330, section 6). Answers, broadcasts, control and private messages are not, so
+//! that no two servers keep each other busy. A source gets [`OF_SOURCE`] answered, all of the inside together
+//! [`OF_ALL`], and as many all others. A source beyond its limit is told so by a kiss-o'-death now and then (RFC 5905,
+//! section 7.4), and hears nothing otherwise.
 //!
-//! The server has no keys. It ignores a message authentication code or an extension field behind a request; its answer
-//! has neither, nor is it a crypto-NAK: a client that requires authentication discards the answer.
+//! No key is shared with anybody. A message authentication code or an extension field behind a request changes nothing,
+//! and the answer has neither, nor is it a crypto-NAK: a client that asks for an authentic answer does not believe this
+//! one.
 //!
 //! An answer's fields depend on the state of the kernel's clock:
 //!
@@ -47,7 +48,7 @@ use crate::limits::Limits;
 /// often. An address may have several clients behind it.
 pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
 
-/// The limit of all sources of the inside together, and of all others together: a flood from the WAN does not affect
+/// Requests of all sources of the inside together, and of all others together: a flood from the WAN takes nothing from
 /// the LAN.
 pub const OF_ALL: RateLimit = RateLimit::new(1_000, 500);
 
@@ -105,8 +106,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer, which leaves at `now`. The transmit timestamp is the receive timestamp and the monotonic time since:
-    /// of two times of day, one could be from before a step of the clock, and the other from after.
+    /// The answer, which leaves at `now`. The transmit timestamp is later than the receive timestamp by what has passed
+    /// of monotonic time: of two times of day, one could be from before the clock was set, and the other from after.
     pub fn octets_at(&self, now: Instant) -> [u8; HEADER_LEN] {
         let transmit = self.header.receive.after(now.since(self.arrived));
         Header { transmit, ..self.header }.to_octets()

@@ -230,7 +230,8 @@ impl TimeTold {
         Ok(())
     }
 
-    /// Compares an answer to a question that came at `asked_at` with the right time. The gateway has found it at `found_at`.
+    /// Compares an answer to a question that came at `asked_at` with the right time. The gateway has found it at
+    /// `found_at`.
     fn compare_found(
         &self,
         now: Instant,

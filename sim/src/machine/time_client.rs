@@ -1,7 +1,7 @@
 //! NTP requests. The packets are parsed and made octet by octet here.
 //!
-//! Mostly a question is a client's of some version of NTP, now and then a peer's, or with something behind its header, and
-//! now and then one that nobody answers.
+//! Mostly a question is a client's of some version of NTP, now and then a peer's, or with something behind its header,
+//! and now and then one that nobody answers.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -102,7 +102,8 @@ impl TimeClient {
         packet[TRANSMIT].copy_from_slice(&time);
         self.awaited = Some(time);
         match self.rng.random_range(0..12) {
-            // A symmetric peer, which is answered as one, and what nobody answers: an answer, a control message, what ntpdc sent.
+            // A symmetric peer, which is answered as one, and what nobody answers: an answer, a control message, what
+            // ntpdc sent.
             0 => packet[0] = version << 3 | [1, 4, 6, 7][self.rng.random_range(0..4)],
             1 => packet.truncate(self.rng.random_range(0..PACKET_LEN)),
             // A key's number and a code.

@@ -123,8 +123,8 @@ impl TimeOfDay {
         Duration::from_nanos(u64::try_from(counted).unwrap_or(0))
     }
 
-    /// By how many nanoseconds a client may be wrong at `now` which has measured since then, and believes that the oscillator's rate
-    /// does not change all of a sudden.
+    /// By how many nanoseconds a client may be wrong at `now` which has measured since then, and believes that the
+    /// oscillator's rate does not change all of a sudden.
     pub fn surprise(&self, since: Instant, now: Instant) -> u64 {
         let changes = self.rate_changes.borrow();
         let changes = changes.iter().filter(|(at, _)| *at >= since);

@@ -26,7 +26,7 @@ use gatepost_services::mail::smtp::Role;
 use gatepost_services::mail::store;
 use gatepost_services::net::stack::Stack;
 use gatepost_services::ntp::office::{self as ntp, OfficeNtp};
-use gatepost_services::ntp::own_time::OwnTime;
+use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
 use gatepost_services::users::verifier::Cost;
 

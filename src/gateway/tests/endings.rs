@@ -1,7 +1,7 @@
 //! How services end: one by itself, those of a former configuration, and all of them with the gateway.
 
 use gatepost_services::net::stack::Stack;
-use gatepost_services::ntp::own_time::OwnTime;
+use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use gatepost_ground::wire::arp;
 use gatepost_services::net::stack::Stack;
-use gatepost_services::ntp::own_time::OwnTime;
+use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;

@@ -1,8 +1,8 @@
 //! The right time of day by the machine's steady time: what is known of it, and what is told.
 //!
-//! What is known jumps with each measurement. What is told ([`Course`]) goes over to it at [`SLEW_PPB`], and neither stands
-//! still nor goes back. It jumps only at the start, and later if the sources have been farther away than [`STEP`] for
-//! [`STEP_OUT`]; until then it goes on as before, and its error tells of the difference.
+//! What is known jumps with each measurement. What is told ([`Course`]) goes over to it at [`SLEW_PPB`], and neither
+//! stands still nor goes back. It jumps only at the start, and later if the sources have been farther away than
+//! [`STEP`] for [`STEP_OUT`]; until then it goes on as before, and its error tells of the difference.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -20,8 +20,8 @@ pub const STEP: Nanos = 128_000_000;
 /// For how long sources must be farther away than that (WATCH). // RFC 5905, section 11.3
 pub const STEP_OUT: Duration = Duration::from_secs(300);
 
-/// A time with a larger error than that is of no use, a source's and ours. RFC 5905 has 1 s (MAXDIST), ntpd and chrony are
-/// more patient with slow lines.
+/// A time with a larger error than that is of no use, a source's and ours. RFC 5905 has 1 s (MAXDIST), ntpd and chrony
+/// are more patient with slow lines.
 pub const ERROR_MAX: Nanos = 1_500_000_000;
 
 /// The measurements that the rate is found from.
@@ -179,8 +179,8 @@ impl Follower {
         self.course.map_or(Rate::UNKNOWN, |course| course.rate)
     }
 
-    /// Takes a measurement in. `told` is what was told so far without a course: by how much the kernel's time is ahead of steady
-    /// time.
+    /// Takes a measurement in. `told` is what was told so far without a course: by how much the kernel's time is ahead
+    /// of steady time.
     pub fn follow(&mut self, measurement: Measurement, told: Nanos) -> Change {
         let at = measurement.at;
         let told = self.course.map_or(told, |course| course.offset_at(at));
@@ -213,8 +213,8 @@ impl Follower {
         })
     }
 
-    /// The rate by the measurements up to this one. Each is right within its error, so the two that are most certain for the
-    /// time between them say within which bounds the rate has been.
+    /// The rate by the measurements up to this one. Each is right within its error, so the two that are most certain
+    /// for the time between them say within which bounds the rate has been.
     fn measure_rate(&mut self, measurement: &Measurement) -> Rate {
         let Measurement { at, offset, error, .. } = *measurement;
         if !self.is_confirmed(measurement) {

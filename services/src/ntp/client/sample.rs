@@ -1,7 +1,7 @@
 //! What one exchange with a source shows, and the filter that takes the best of the last eight. (RFC 5905, section 10)
 //!
-//! The client measures in the machine's steady time, which nobody steps. An offset is by how much the right time of day is
-//! ahead of it, so samples stay comparable whatever becomes of the time that is told.
+//! The client measures in the machine's steady time, which nobody steps. An offset is by how much the right time of day
+//! is ahead of it, so samples stay comparable whatever becomes of the time that is told.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,8 +15,8 @@ pub const SECOND: Nanos = 1_000_000_000;
 /// The samples that a filter keeps (NSTAGE). // RFC 5905, section 7.2
 pub const SAMPLES_MAX: usize = 8;
 
-/// The most by which an oscillator gains or loses, in parts per 10^9: what Linux can correct, and more than any crystal of a
-/// machine that works.
+/// The most by which an oscillator gains or loses, in parts per 10^9: what Linux can correct, and more than any crystal
+/// of a machine that works.
 pub const RATE_PPB_MAX: Nanos = 500_000;
 
 /// By how much the rate of an oscillator may differ from what was measured shortly before, in parts per 10^9 (PHI).
@@ -99,10 +99,11 @@ impl Filter {
         self.samples.clear();
     }
 
-    /// The best sample at `at`, and the jitter: the root mean square of the others' offsets from it. `None` without samples.
+    /// The best sample at `at`, and the jitter: the root mean square of the others' offsets from it. `None` without
+    /// samples.
     ///
-    /// RFC 5905, section 10, sorts by delay. Here the distance decides, in which a sample's age counts: of an oscillator
-    /// whose rate is unknown an old sample tells little, however short its way was.
+    /// RFC 5905, section 10, sorts by delay. Here the distance decides, in which a sample's age counts: of an
+    /// oscillator whose rate is unknown an old sample tells little, however short its way was.
     pub fn best(&self, at: Duration, rate: Rate) -> Option<(Sample, Nanos)> {
         let aged = || self.samples.iter().map(|sample| sample.aged(at, rate));
         // Of equals the latest.

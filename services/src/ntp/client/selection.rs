@@ -1,8 +1,8 @@
 //! Which sources agree, and what their agreement is. (RFC 5905, section 11.2)
 //!
 //! Each source says that the right offset is within its distance of what it tells. The intersection algorithm finds the
-//! interval that a majority has in common (Marzullo's algorithm); sources that do not overlap it are falsetickers. The cluster algorithm lays those
-//! aside that are farthest off, and the rest is averaged.
+//! interval that a majority has in common (Marzullo's algorithm); sources that do not overlap it are falsetickers. The
+//! cluster algorithm lays those aside that are farthest off, and the rest is averaged.
 
 use super::sample::{Nanos, SECOND, square};
 
@@ -37,8 +37,8 @@ pub struct Agreement {
     pub error: Nanos,
 }
 
-/// What a majority of `candidates` agrees on; `None` if there is no majority. `preferred` stays the peer while it is no worse in
-/// stratum.
+/// What a majority of `candidates` agrees on; `None` if there is no majority. `preferred` stays the peer while it is no
+/// worse in stratum.
 pub fn select(candidates: &[Candidate], preferred: Option<usize>) -> Option<Agreement> {
     let (low, high) = intersection(candidates)?;
     let overlaps = |candidate: &&Candidate| {
@@ -57,11 +57,11 @@ pub fn select(candidates: &[Candidate], preferred: Option<usize>) -> Option<Agre
     Some(Agreement { truechimers, peer: peer.source, offset, error })
 }
 
-/// The interval that reaches from the first to the last point which as many candidates as possible, and more than half of them,
-/// have in common; `None` if there is none. // RFC 5905, section 11.2.1
+/// The interval that reaches from the first to the last point which as many candidates as possible, and more than half
+/// of them, have in common; `None` if there is none. // RFC 5905, section 11.2.1
 ///
-/// RFC 5905 also wants the middles of these candidates to be within it, which shuts out a source whose way is longer in one
-/// direction, although its interval is right. As in chrony, intervals alone count here.
+/// RFC 5905 also wants the middles of these candidates to be within it, which shuts out a source whose way is longer in
+/// one direction, although its interval is right. As in chrony, intervals alone count here.
 fn intersection(candidates: &[Candidate]) -> Option<(Nanos, Nanos)> {
     let count = candidates.len();
     let edges = |sign: Nanos| {
@@ -79,8 +79,8 @@ fn intersection(candidates: &[Candidate]) -> Option<(Nanos, Nanos)> {
     (2 * most > count).then_some((low, high))
 }
 
-/// Sorts the candidates, the best first, and lays those aside that are farthest from the others while that makes the rest agree
-/// better than each of them with itself. // RFC 5905, section 11.2.2
+/// Sorts the candidates, the best first, and lays those aside that are farthest from the others while that makes the
+/// rest agree better than each of them with itself. // RFC 5905, section 11.2.2
 fn cluster(survivors: &mut Vec<Candidate>) {
     survivors.sort_by_key(|candidate| (candidate.stratum, candidate.distance, candidate.source));
     while survivors.len() > SURVIVORS_MIN {

@@ -73,7 +73,7 @@ fn rfc5905_7_3_a_synchronised_clock_is_told_with_its_error() {
     }
 }
 
-/// RFC 5905, section 7.3: A synchronised server sends its source, and stratum, delay and reference time by it.
+/// RFC 5905, section 7.3: A server that knows its source tells stratum, source, root delay and reference time.
 #[test]
 fn rfc5905_7_3_a_source_that_is_known_is_told() {
     let measured = WallTime { secs: UnixTime(1_767_603_500), nanos: 0 };

@@ -54,8 +54,8 @@ pub fn told() -> Office {
         })
 }
 
-/// No daemon disciplines the gateway's clock, and the gateway asks four servers: one has a wrong time, one dies, and
-/// the path back from another is slow. An attacker forges answers of all of them.
+/// Nobody keeps the gateway's clock, and it asks four servers, of which one has a wrong time and one dies; the way back
+/// from another is long. Somebody forges answers of all of them.
 pub fn unkept() -> Office {
     let good = TimeMood { is_forged: true, ..TimeMood::default() };
     let moods = [

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -21,7 +22,7 @@ use super::client::sample::SECOND;
 use super::client::{Request, SOURCES_MAX};
 use super::codec::PORT;
 use super::timekeeper::Timekeeper;
-use crate::addresses::Subscription;
+use crate::addresses::{InterfaceAddresses, Subscription};
 use crate::clock::sleep_until;
 use crate::dns::resolver::Resolver;
 use crate::net::{Net, UdpSocket};
@@ -99,7 +100,10 @@ async fn find(
     changed: &Notify,
 ) -> Infallible {
     loop {
-        addresses.mark_unchanged();
+        let current = Rc::clone(&addresses.borrow_and_update());
+        let own =
+            current.interfaces.iter().filter_map(InterfaceAddresses::ipv4).map(|network| network.addr());
+        timekeeper.client_mut().set_own_addresses(own.collect());
         let (found, has_names) = resolve(sources, resolver).await;
         let now = timekeeper.machine().now();
         let reachable = {

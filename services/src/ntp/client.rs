@@ -7,13 +7,14 @@
 //! | [`selection`] | which sources agree, and on what                                                         |
 //! | [`course`]    | the time that is told: its rate, its error, how it goes over to what was measured        |
 //!
-//! It is a client with a selection of sources and a rate, without RFC 5905's phase-locked loop (section 12): nothing but the time
-//! that is told is corrected, which a computation does without the delay of a loop. Steady time is never corrected, so that all
-//! measurements stay comparable. The kernel's clock is not set.
+//! It is a client with a selection of sources and a rate, without RFC 5905's phase-locked loop (section 12): nothing
+//! but the time that is told is corrected, which a computation does without the delay of a loop. Steady time is never
+//! corrected, so that all measurements stay comparable. The kernel's clock is not set.
 //!
-//! What is told has an error that holds if a majority of the sources is right within what they say of themselves, and if the
-//! oscillator is within 500 ppm and changes by no more than 15 ppm: half of the time on the way to the root and back, the
-//! dispersions, by how much the rate may be wrong since the latest measurement, and what is still to be slewed.
+//! What is told has an error that holds if a majority of the sources is right within what they say of themselves, and
+//! if the oscillator is within 500 ppm and changes by no more than 15 ppm: half of the time on the way to the root and
+//! back, the dispersions, by how much the rate may be wrong since the latest measurement, and what is still to be
+//! slewed.
 
 pub mod association;
 pub mod course;
@@ -23,7 +24,7 @@ pub mod selection;
 mod tests;
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -99,6 +100,8 @@ impl fmt::Display for Agreeing {
 #[derive(Debug)]
 pub struct Client {
     associations: Vec<Association>,
+    /// The gateway's addresses: a source that names one of them as its own source is a loop.
+    own_addresses: Vec<Ipv4Addr>,
     follower: Follower,
     /// The source that stands for all.
     peer: Option<IpAddr>,
@@ -114,6 +117,7 @@ impl Default for Client {
     fn default() -> Self {
         Self {
             associations: Vec::new(),
+            own_addresses: Vec::new(),
             follower: Follower::default(),
             peer: None,
             agreeing: Agreeing::default(),
@@ -136,6 +140,11 @@ impl Client {
         }
         self.agreeing.sources = sources.len();
         self.associations = sources;
+    }
+
+    /// Refuses sources that follow a server at one of `addresses`, which are this gateway's.
+    pub fn set_own_addresses(&mut self, addresses: Vec<Ipv4Addr>) {
+        self.own_addresses = addresses;
     }
 
     /// Asks all sources soon, as when the line to them is there again.
@@ -180,7 +189,8 @@ impl Client {
     ) -> (bool, Option<Change>) {
         let rate = self.follower.rate();
         let source = self.associations.iter_mut().find(|source| source.address() == from);
-        let outcome = source.map_or(Outcome::Bogus, |source| source.handle(reading, rate, datagram));
+        let own = &self.own_addresses;
+        let outcome = source.map_or(Outcome::Bogus, |source| source.handle(reading, rate, own, datagram));
         *match outcome {
             Outcome::Bogus => &mut self.stats.source_bogus,
             Outcome::Denied | Outcome::Slowed => &mut self.stats.source_kisses,

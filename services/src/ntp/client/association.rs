@@ -1,6 +1,6 @@
 //! One source: when it is asked, which of its answers count, and what they have shown. (RFC 5905, sections 8, 9 and 13)
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use gatepost_ground::Instant;
@@ -15,8 +15,8 @@ use crate::ntp::codec::{
     HEADER_LEN, Header, KISS_RATE, KISSES_OF_DENIAL, Leap, Mode, STRATUM_UNSYNCHRONISED, ShortSpan, Timestamp,
 };
 
-/// The shortest time between two requests, 64 s, and the longest, 1,024 s, as powers of two of seconds (MINPOLL and MAXPOLL of
-/// ntpd; RFC 5905, section 7.2 allows more).
+/// The shortest time between two requests, 64 s, and the longest, 1,024 s, as powers of two of seconds (MINPOLL and
+/// MAXPOLL of ntpd; RFC 5905, section 7.2 allows more).
 pub const POLL_MIN: u8 = 6;
 /// See [`POLL_MIN`].
 pub const POLL_MAX: u8 = 10;
@@ -27,7 +27,8 @@ pub const BURST: u8 = 4;
 /// The time between the requests of a burst. // RFC 5905, section 13
 pub const BURST_SPACING: Duration = Duration::from_secs(2);
 
-/// The shortest round-trip time that is believed, in nanoseconds (MINDISP): what the machines need themselves is in no delay.
+/// The shortest round-trip time that is believed, in nanoseconds (MINDISP): what the machines need themselves is in no
+/// delay.
 // RFC 5905, section 7.2
 const ROUND_TRIP_MIN: Nanos = 5_000_000;
 
@@ -141,8 +142,8 @@ impl Association {
 
     /// The next request, which is due. `poll` is the exponent of the poll interval of all sources.
     ///
-    /// The request says nothing of this machine: its transmit timestamp is random, and with the source's port, which is random,
-    /// too (RFC 9109), whoever cannot read it cannot answer it.
+    /// The request says nothing of this machine: its transmit timestamp is random, and with the source's port, which is
+    /// random, too (RFC 9109), whoever cannot read it cannot answer it.
     pub fn request(&mut self, reading: &Reading, poll: u8, rng: &mut impl Rng) -> [u8; HEADER_LEN] {
         let Reading { now, steady, .. } = *reading;
         self.reach <<= 1;
@@ -178,8 +179,8 @@ impl Association {
         .to_octets()
     }
 
-    /// Takes in a datagram that came from the source.
-    pub fn handle(&mut self, reading: &Reading, rate: Rate, datagram: &[u8]) -> Outcome {
+    /// Takes in a datagram that came from the source. `own` are the gateway's addresses.
+    pub fn handle(&mut self, reading: &Reading, rate: Rate, own: &[Ipv4Addr], datagram: &[u8]) -> Outcome {
         let Some(header) = Header::parse(datagram).filter(|header| header.mode == Mode::Server) else {
             return Outcome::Bogus;
         };
@@ -190,6 +191,10 @@ impl Association {
         self.pending = None;
         if header.stratum == 0 {
             return self.kiss(&header, reading.now);
+        }
+        // RFC 5905, section 7.3: a source that follows this gateway is a loop; at stratum 1 the identifier is a code.
+        if header.stratum > 1 && own.contains(&header.reference_id.into()) {
+            return Outcome::Unusable;
         }
         let said = Said {
             leap: match header.leap {

@@ -1,3 +1,5 @@
+use std::net::Ipv4Addr;
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -248,6 +250,25 @@ fn rfc5905_11_2_sources_that_are_not_fit_are_not_followed() {
     assert!(!followed(|answer| answer.transmit = Timestamp(0)));
     assert!(!followed(|answer| answer.transmit = Timestamp(answer.receive.0 - 1_000)));
     assert!(!followed(|answer| answer.transmit = Timestamp(answer.receive.0 + (1 << 32))));
+}
+
+/// RFC 5905, section 7.3: A source whose reference identifier is an address of this gateway is a timing loop.
+#[test]
+fn rfc5905_7_3_a_source_that_follows_this_gateway_is_not_followed() {
+    let own = [Ipv4Addr::new(203, 0, 113, 2), Ipv4Addr::new(192, 168, 1, 1)];
+    let outcome = |stratum, reference_id: [u8; 4]| {
+        let mut world = World::new(0, &[GOOD]);
+        world.client.set_own_addresses(own.to_vec());
+        let reading = world.reading();
+        let requests = world.client.handle_timeout(&reading, &mut world.rng);
+        let answer = Header { stratum, reference_id, ..world.answer(GOOD, &requests[0].octets) };
+        world.client.handle_answer(&reading, address(0), &answer.to_octets());
+        (world.client.stats().source_answers, world.client.stats().source_unusable)
+    };
+    assert_eq!(outcome(3, own[0].octets()), (0, 1), "it follows the WAN's address");
+    assert_eq!(outcome(3, own[1].octets()), (0, 1), "it follows the LAN's address");
+    assert_eq!(outcome(3, [203, 0, 113, 3]), (1, 0));
+    assert_eq!(outcome(1, own[0].octets()), (1, 0), "at stratum 1 it is a code");
 }
 
 /// RFC 5905, section 13: Requests begin with a burst, and then are a poll interval apart.

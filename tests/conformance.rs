@@ -407,7 +407,7 @@ fn a_marker_is_a_citation_and_a_sentence() {
     assert_eq!(marker("RFC 4787, REQ-9a: It is external."), Some(("RFC 4787, REQ-9a", "It is external.")));
     assert_eq!(marker("RFC 1812, section 5.3.7: Martians."), Some(("RFC 1812, section 5.3.7", "Martians.")));
     assert_eq!(marker("RFC 768: None."), Some(("RFC 768", "None.")));
-    for prose in ["RFC 4787, REQ-9: no.", "RFC 4787, REQ-: no.", "RFC 4787, REQ-9: no", "(RFC 768): no."] {
+    for prose in ["RFC 4787 REQ-9: no.", "RFC 4787, REQ-: no.", "RFC 4787, REQ-9: no", "(RFC 768): no."] {
         assert_eq!(marker(prose), None, "{prose}");
     }
 }

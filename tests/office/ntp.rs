@@ -1,12 +1,14 @@
-//! The time for real clients on the LAN: ntpdig, chronyd, ntplib, toybox, systemd-timesyncd. They ask, and set no clock.
+//! The time for real clients on the LAN: ntpdig, chronyd, ntplib, toybox, systemd-timesyncd. They ask, and set no
+//! clock.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::harness::programs::udp_socket;
-use crate::harness::{Directory, LAN, Office, WAN, eventually};
+use crate::harness::programs::{name_server, udp_socket, wait_for_listener};
+use crate::harness::{Background, Directory, LAN, Office, SERVER, WAN, eventually};
 
 /// chrony's daemon. Installed, it would keep this machine's clock, so `./dev setup` unpacks it there.
 const CHRONYD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/chrony/usr/sbin/chronyd");
@@ -161,6 +163,69 @@ told = ntplib.NTPClient().request('{LAN}', version=4, timeout=10)
 print(told.leap, told.stratum)\""
     ));
     assert_eq!(told.trim(), "3 16");
+}
+
+/// A time server at [`SERVER`] whose time is an hour ahead; it is of stratum 5.
+const HOUR_AHEAD: &str = "/usr/bin/python3 -c '
+import socket, struct, time
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind((\"198.51.100.80\", 123))
+while True:
+    asked, client = server.recvfrom(512)
+    now = int((time.time() + 3600 + 2208988800) * 2**32)
+    head = struct.pack(\">BBBb\", 0x24, 5, 6, -20) + struct.pack(\">III\", 0, 64, 0x7f000001)
+    server.sendto(head + struct.pack(\">Q8sQQ\", now, asked[40:48], now, now), client)'";
+
+/// An office whose gateway asks `source`, by which it finds the time server `program` at [`SERVER`], once it follows
+/// that; `None` if somebody keeps this machine's clock, so that nobody is asked.
+fn following(source: &str, program: &str) -> Option<(Office, [Background; 2])> {
+    let mut office = Office::new(1, &format!("ntp.servers = ['{source}']"));
+    service(&office)["note"].as_str()?;
+    let names = name_server(&office.internet, &format!("--host-record=time.example,{SERVER}"));
+    let server = office.internet.spawn(program);
+    wait_for_listener(&office.internet, "udp", 123);
+    // It asks at its start.
+    let (_, setup) = office.stop(Signal::SIGTERM);
+    office.start(setup);
+    office.give_static_addresses();
+    eventually("the time server is followed", || {
+        let note = service(&office)["note"].as_str()?.to_owned();
+        note.starts_with(&format!("synchronised to {SERVER}: 1 of 1 sources agree")).then_some(())
+    });
+    Some((office, [names, server]))
+}
+
+#[test]
+fn the_lan_is_told_the_time_of_a_server_elsewhere_while_nobody_keeps_the_clock() {
+    for source in [SERVER.to_string().as_str(), "time.example"] {
+        let Some((office, _servers)) = following(source, HOUR_AHEAD) else { return };
+        let told = office.pc(1).sh(&format!("ntpdig -j -t 10 {LAN}"));
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!((&told["stratum"], &told["leap"]), (&6.into(), &"no-leap".into()), "{source}: {told}");
+        // The error that is told is less than 2 s, or the clock would not count as synchronised.
+        assert!(
+            told["offset"].as_f64().is_some_and(|offset| (offset - 3_600.0).abs() < 2.0),
+            "{source}: {told}"
+        );
+        assert!(counters(&office)["source_answers"].as_u64() >= Some(1));
+        let note = service(&office)["note"].as_str().expect("it is noted").to_owned();
+        assert!(note.ends_with("s behind"), "{note}");
+    }
+}
+
+#[test]
+fn chronyd_is_followed() {
+    let directory = Directory::new();
+    let home = directory.path().display();
+    // -x sets nothing.
+    let chronyd = format!(
+        "{CHRONYD} -x -d -u root 'local stratum 8' 'allow all' 'bindaddress {SERVER}' 'pidfile {home}/pid' \
+         'cmdport 0' 'bindcmdaddress {home}/socket'"
+    );
+    let Some((office, _servers)) = following(&SERVER.to_string(), &chronyd) else { return };
+    let told = office.pc(1).sh(&format!("ntpdig -j -t 10 {LAN}"));
+    let told: Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["stratum"], 9, "{told}");
 }
 
 #[test]

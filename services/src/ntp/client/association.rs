@@ -208,7 +208,7 @@ impl Association {
             root_dispersion: header.root_dispersion.nanos().into(),
         };
         // RFC 5905, appendix A.5.1.1: Whoever follows a source is one stratum below it.
-        if said.stratum + 1 >= STRATUM_UNSYNCHRONISED
+        if said.stratum.saturating_add(1) >= STRATUM_UNSYNCHRONISED
             || said.root_delay / 2 + said.root_dispersion >= ROOT_DISTANCE_MAX
         {
             return Outcome::Unusable;

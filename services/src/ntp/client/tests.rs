@@ -242,6 +242,7 @@ fn rfc5905_11_2_sources_that_are_not_fit_are_not_followed() {
     assert!(!followed(|answer| answer.leap = Leap::Unsynchronised));
     assert!(!followed(|answer| answer.stratum = 16));
     assert!(!followed(|answer| answer.stratum = 15));
+    assert!(!followed(|answer| answer.stratum = u8::MAX));
     assert!(followed(|answer| answer.stratum = 14));
     assert!(!followed(|answer| answer.root_dispersion = ShortSpan(3 << 15)));
     assert!(!followed(|answer| answer.root_delay = ShortSpan(3 << 16)));

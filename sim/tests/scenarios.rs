@@ -60,6 +60,11 @@ fn provider_renumbers() {
 }
 
 #[test]
+fn a_neighbour_that_is_away_is_given_up_in_silence() {
+    passes("nobody-in");
+}
+
+#[test]
 fn provider_keeps_an_address_back_and_gives_another() {
     passes("lease-runs-out");
 }

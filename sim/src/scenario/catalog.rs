@@ -83,6 +83,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| renumbering(),
     },
     Scenario {
+        name: "nobody-in",
+        about: "everybody is away, and somebody outside calls a server that is, too",
+        lasting_secs: 200,
+        lasting_secs_min: 200,
+        build: |_, _| nobody_in(),
+    },
+    Scenario {
         name: "lease-runs-out",
         about: "the provider's DHCP server is silent for longer than a lease, refuses to prolong one, and gives another address",
         lasting_secs: 420,
@@ -428,8 +435,10 @@ fn laptop_moves() -> Office {
 
 fn renumbering() -> Office {
     let settled = secs(180);
+    let chatting = 3;
     office()
         .pcs(6)
+        .chatting(chatting)
         .isp_lease_secs(60)
         // A rejected reload changes nothing: the gateway still follows the provider's addresses.
         .at(secs(20), reload_refused())
@@ -441,6 +450,26 @@ fn renumbering() -> Office {
         .expect("every PC fetches pages again", move |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > settled.as_secs()))
         })
+        .expect("every chat broke once, and is back", move |account| {
+            let is_back = |diary: &Diary| {
+                diary.chats_broken == 1 && diary.last_chat_at.is_some_and(|at| at > Instant::ZERO + settled)
+            };
+            let broken: Vec<_> = account.pcs().take(chatting).filter(|(_, it)| !is_back(it)).collect();
+            if broken.is_empty() { Ok(()) } else { Err(in_lines(broken.iter().map(|(_, diary)| diary))) }
+        })
+}
+
+/// The only frames are those of a caller whom nobody answers: no other frame has the gateway look after what is due.
+fn nobody_in() -> Office {
+    let office = office().pcs(2).forwarded("pc-0", 8_080);
+    let office = (0..2).fold(office, |office, pc| office.at(secs(20), sleep(&format!("pc-{pc}"))));
+    (40..190).step_by(30).fold(office, |office, at| office.at(secs(at), attack([Shot::Syn(8_080)]))).expect(
+        "the caller was told nothing",
+        |account| match account.attack().answers {
+            0 => Ok(()),
+            answers => Err(format!("{answers} answers")),
+        },
+    )
 }
 
 fn power_cut_at_nine() -> Office {

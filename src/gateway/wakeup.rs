@@ -60,7 +60,11 @@ mod tests {
         assert!(wakeup.wake(|| Err(())).is_err() && !wakeup.is_raised());
         let mut woken = 0;
         for _ in 0..2 {
-            assert_eq!(wakeup.wake(|| Ok::<(), ()>(woken += 1)), Ok(()));
+            let wake = || {
+                woken += 1;
+                Ok::<(), ()>(())
+            };
+            assert_eq!(wakeup.wake(wake), Ok(()));
         }
         assert!(woken == 1 && wakeup.take());
     }

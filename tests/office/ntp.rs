@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::harness::programs::{name_server, udp_socket, wait_for_listener};
-use crate::harness::{Background, Directory, LAN, Office, SERVER, WAN, eventually};
+use crate::harness::{Background, Directory, ISP, LAN, Office, SERVER, WAN, eventually};
 
 /// chrony's daemon. Installed, it would keep this machine's clock, so `./dev setup` unpacks it there.
 const CHRONYD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/chrony/usr/sbin/chronyd");
@@ -179,7 +179,7 @@ while True:
 /// An office whose gateway asks `source`, by which it finds the time server `program` at [`SERVER`], once it follows
 /// that; `None` if somebody keeps this machine's clock, so that nobody is asked.
 fn following(source: &str, program: &str) -> Option<(Office, [Background; 2])> {
-    let mut office = Office::new(1, &format!("ntp.servers = ['{source}']"));
+    let mut office = Office::new(1, &format!("ntp.servers = ['{source}']\ndns.upstream = ['{ISP}']"));
     service(&office)["note"].as_str()?;
     let names = name_server(&office.internet, &format!("--host-record=time.example,{SERVER}"));
     let server = office.internet.spawn(program);
@@ -220,7 +220,7 @@ fn chronyd_is_followed() {
     // -x sets nothing.
     let chronyd = format!(
         "{CHRONYD} -x -d -u root 'local stratum 8' 'allow all' 'bindaddress {SERVER}' 'pidfile {home}/pid' \
-         'cmdport 0' 'bindcmdaddress {home}/socket'"
+         'cmdport 0' 'bindcmdaddress {home}/socket' 2>/dev/null"
     );
     let Some((office, _servers)) = following(&SERVER.to_string(), &chronyd) else { return };
     let told = office.pc(1).sh(&format!("ntpdig -j -t 10 {LAN}"));

@@ -568,7 +568,7 @@ mod tests {
         assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
         assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());
         assert_eq!(says(&mut checker, &lease(Some([192, 168, 1, 9])), Way::Out), Ok(()));
-        let matching = "[[dhcp.match]]\nmac_prefix = '00'\nntp_servers = ['192.168.1.9']";
+        let matching = "[[dhcp.match]]\nmac_prefix = '09'\nntp_servers = ['192.168.1.9']";
         checker.on_configure(&Config::parse("test", matching).expect("a configuration"));
         assert_eq!(says(&mut checker, &request, Way::In), Ok(()));
         assert!(says(&mut checker, &lease(Some([192, 168, 1, 1])), Way::Out).is_err());

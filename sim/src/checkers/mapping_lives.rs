@@ -254,7 +254,6 @@ impl MappingLives {
             let (content, gives_way) = (ip.content, conversation.gives_way(kind));
             self.entering.push_back(Waiting { kind, content, inside, remote, at: now, gives_way });
         }
-        conversation.is_answered |= mapping.external == external;
         if kind == Kind::Tcp {
             conversation.hear_outside(&ip.transport, now);
         }
@@ -273,6 +272,7 @@ impl MappingLives {
         let is_hairpinned = self.external == Some(remote.0);
         if let Some(conversation) = self.conversation_mut(kind, inside, remote) {
             conversation.reached_at = now;
+            conversation.is_answered = true;
             if is_hairpinned && kind == Kind::Tcp {
                 // It came in from beyond the WAN address without being seen there.
                 conversation.hear_outside(&ip.transport, now);

@@ -30,7 +30,7 @@ pub struct Conversation {
     pub may_until: Instant,
     /// When something from outside reached the inside last.
     pub reached_at: Instant,
-    /// Whether something from outside has answered it.
+    /// Whether an answer from outside has reached the inside. An answer to a flow that has made room before is none.
     pub is_answered: bool,
     pub tcp: Tcp,
 }

@@ -91,7 +91,12 @@ fn what_nobody_has_answered_may_have_made_room_for_others() {
     office.arrives(1, 1_000, answer());
     assert_eq!(office.lost_though(1, true), Ok(()));
     office.arrives(2, 1_000, answer());
-    assert!(office.lost_though(2, true).unwrap_err().contains("does not reach"), "now it is answered");
+    assert_eq!(office.lost_though(2, true), Ok(()), "the first one has not reached the inside either");
+    office.arrives(3, 1_000, answer());
+    assert!(office.lost_though(3, false).unwrap_err().contains("does not reach"));
+    office.back(4, 1_000, answer()).unwrap();
+    office.arrives(5, 1_000, answer());
+    assert!(office.lost_though(5, true).unwrap_err().contains("does not reach"), "now it is answered");
 }
 
 #[test]
@@ -114,6 +119,23 @@ fn another_endpoint_of_what_nobody_has_answered_is_told_with_the_next_report() {
     };
     assert!(told(true, 0) && told(true, 1) && told(false, 0));
     assert!(!told(false, 1));
+}
+
+/// The flow has made room before the answer arrived, which the gateway dropped.
+#[test]
+fn an_answer_that_comes_too_late_does_not_keep_the_endpoint() {
+    let told = |flows_recycled: u64| {
+        let mut office = Office::new();
+        office.out(0, PC, 1_000, query()).unwrap();
+        office.arrives(1, 1_000, answer());
+        office.content += 1;
+        office.pass(2, Way::In, Side::Lan, packet(PC, SERVER, query())).unwrap();
+        office.pass(2, Way::Out, Side::Wan, packet(WAN, SERVER, from(query(), 2_000))).unwrap();
+        let mut report = crate::checkers::testing::snapshot(2);
+        report.counters.frames.flows_recycled = flows_recycled;
+        office.checker.on_snapshot(&report).is_err()
+    };
+    assert!(told(0) && !told(1));
 }
 
 #[test]

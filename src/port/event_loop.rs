@@ -104,10 +104,8 @@ impl EventLoop {
                     let deadlines = [worker.poll_timeout(), supervisor.before_sleep(&worker)];
                     deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
                 };
-                match self.poll.poll(&mut events, timeout) {
-                    Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                    _ => self.note(&events, &mut worker, &mut supervisor),
-                }
+                self.wait(&mut events, timeout)?;
+                note(&events, &mut worker, &mut supervisor);
             }
             let now = clock.now();
             supervisor.supervise(now, &mut watch, &mut worker);
@@ -123,23 +121,50 @@ impl EventLoop {
         Ok(())
     }
 
-    fn note(&self, events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
-        for event in events {
-            if event.token() == WAKE {
-                self.handle.wakeup.take();
-                continue;
-            }
-            let Ok(number) = u8::try_from(event.token().0) else { continue };
-            // A device that is gone reports an error. Reading it tells what is wrong, now or soon.
-            if event.is_readable() || event.is_error() || event.is_read_closed() {
-                worker.ports_mut().set_readable(PortId(number));
-            }
-            if event.is_error() {
-                supervisor.suspect(PortId(number));
-            }
-            if event.is_writable() {
-                worker.set_writable(PortId(number));
-            }
+    /// Waits for events. Whoever wakes the loop from now on does it by another event.
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
+            _ => {}
+        }
+        if events.iter().any(|event| event.token() == WAKE) {
+            self.handle.wakeup.take();
+        }
+        Ok(())
+    }
+}
+
+/// Tells the worker and its supervisor what the kernel reports of the ports.
+fn note(events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
+    for event in events.iter().filter(|event| event.token() != WAKE) {
+        let Ok(number) = u8::try_from(event.token().0) else { continue };
+        // A device that is gone reports an error. Reading it tells what is wrong, now or soon.
+        if event.is_readable() || event.is_error() || event.is_read_closed() {
+            worker.ports_mut().set_readable(PortId(number));
+        }
+        if event.is_error() {
+            supervisor.suspect(PortId(number));
+        }
+        if event.is_writable() {
+            worker.set_writable(PortId(number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loop_that_has_woken_up_can_be_woken_again() {
+        let mut event_loop = EventLoop::new().expect("a file descriptor is left");
+        let handle = event_loop.handle();
+        let mut events = Events::with_capacity(4);
+        for _ in 0..3 {
+            // The second one of a turn costs no system call, and is no event of its own.
+            (0..2).for_each(|_| handle.wake());
+            event_loop.wait(&mut events, Some(Duration::ZERO)).expect("it can wait for events");
+            assert_eq!(events.iter().map(mio::event::Event::token).collect::<Vec<_>>(), [WAKE]);
         }
     }
 }

@@ -266,6 +266,24 @@ fn connections_from_an_address_that_is_gone_are_aborted() {
 }
 
 #[test]
+fn a_sender_without_a_window_goes_on_as_soon_as_the_service_reads() {
+    simulate(async {
+        let pair = Pair::perfect();
+        let (mut client, mut server) = pair.connected().await;
+        let sent = octets(300_000, 4);
+        let expected = sent.clone();
+        let writing = spawn_local(async move { client.write_all(&sent).await.expect("write") });
+        // By then the sender's window probes are many seconds apart.
+        sleep(Duration::from_secs(100)).await;
+        let mut received = vec![0; expected.len()];
+        let reading = timeout(Duration::from_secs(1), server.read_exact(&mut received)).await;
+        reading.expect("each read opens the window").expect("read");
+        assert_eq!(received, expected);
+        writing.await.expect("no panic");
+    });
+}
+
+#[test]
 fn a_connect_that_nobody_waits_for_is_given_up() {
     simulate(async {
         let pair = Pair::perfect();

@@ -76,7 +76,7 @@ pub struct Lease {
     /// The hardware address of that client.
     pub mac: MacAddr,
     /// The source of the frame that requested the lease: the client's own hardware address, or that of a bridge or
-    /// relay agent in between. Priority a quarantined address for which another machine answered, that machine's.
+    /// relay agent in between. For a quarantined address for which another machine answered, that machine's.
     pub source: MacAddr,
     /// The name of that client, one label in lower case, unique among leases.
     pub hostname: Option<String>,

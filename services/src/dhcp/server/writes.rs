@@ -20,7 +20,7 @@ use gatepost_ground::{Instant, MacAddr, PortId, RateLimit};
 use super::shares::Origin;
 use crate::limits::Limits;
 
-/// Priority one address: more than a client needs that its user restarts again and again.
+/// Changes of one address: more than a client needs that its user restarts again and again.
 const OF_ADDRESS: RateLimit = RateLimit::once_in(Duration::from_secs(10), 64);
 /// Other changes by one source MAC.
 const OF_SOURCE: RateLimit = RateLimit::new(2, 256);

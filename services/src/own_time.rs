@@ -56,9 +56,9 @@ impl Clock for OwnTime {
     }
 
     fn wall_time(&self) -> WallTime {
-        let estimate = self.estimate.get().filter(|_| !self.is_kernel_kept());
-        let told = estimate.and_then(|estimate| estimate.time_at(self.steady_time()));
-        told.unwrap_or_else(|| self.machine.wall_time())
+        let estimated = self.estimate.get().and_then(|estimate| estimate.time_at(self.steady_time()));
+        // The kernel is asked of its clock's state only if there is an estimate: this is read often.
+        estimated.filter(|_| !self.is_kernel_kept()).unwrap_or_else(|| self.machine.wall_time())
     }
 
     fn discipline(&self) -> Discipline {

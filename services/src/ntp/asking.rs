@@ -11,7 +11,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
-use gatepost_ground::Instant;
 use rand::rngs::StdRng;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -178,8 +177,9 @@ async fn ask<N: Net>(net: &N, timekeeper: &Timekeeper, mut rng: StdRng, changed:
             // It cannot fail in a way that the client would have to know: no answer comes.
             exchanges.insert(request.to, Task::spawn(async { _ = timeout(PATIENCE, exchange).await }));
         }
-        let due = timekeeper.client().poll_timeout().map_or(Instant::FAR_FUTURE, |due| due);
-        let waited = sleep_until(timekeeper.machine(), Some(due.min(reading.now + LOOK)));
+        let look = reading.now + LOOK;
+        let due = timekeeper.client().poll_timeout().map_or(look, |due| due.min(look));
+        let waited = sleep_until(timekeeper.machine(), Some(due));
         first_of(waited, changed.notified()).await;
     }
 }

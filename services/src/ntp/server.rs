@@ -1,7 +1,7 @@
 //! The time server's state machine: which datagrams get an answer, and the answers' fields.
 //!
-//! Every answer has 48 octets, and no request is shorter, so nobody is sent more than was sent in his name. Only
-//! requests are answered: those of clients (mode 3), and those of symmetric active peers (mode 1), as which some
+//! Every answer has 48 octets, and no request is shorter, so the server amplifies no forged request. Only requests
+//! are answered: those of clients (mode 3), and those of symmetric active peers (mode 1), as which some
 //! clients ask, Windows among them (RFC 4330, section 6). Answers, broadcasts, control and private messages are not, so
 //! that no two servers keep each other busy. A source gets [`OF_SOURCE`] answered, all of the inside together
 //! [`OF_ALL`], and as many all others. A source beyond its limit is told so by a kiss-o'-death now and then (RFC 5905,

@@ -26,7 +26,7 @@ impl Office {
             (self.in_a_hurry > 0, "pcs: ask for the time in a hurry"),
             (self.hairpinning > 0, "pcs: visit colleagues at the WAN address"),
             (has(&|server| server.port.is_some()), "pcs: a server behind a forward"),
-            (has(&|server| server.port.is_none()), "pcs: a default machine"),
+            (has(&|server| server.port.is_none()), "pcs: a default host"),
             (self.printer.is_some(), "pcs: a printer"),
             (mail.is_some(), "mail"),
             (mail.is_some_and(|mail| mail.habits.has_tls), "mail: TLS"),

@@ -1,6 +1,7 @@
 //! `[dhcp]`, its reservations and its matches.
 
 mod code;
+mod hex;
 mod matches;
 mod parameters;
 
@@ -217,11 +218,10 @@ fn read_reservation<'a>(
 
 /// Octets in hexadecimal, joined by colons.
 fn client_id(text: &str) -> Result<ReservedFor, Problem> {
-    let octet =
-        |part: &str| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2 && !part.starts_with('+'));
-    let octets: Option<Vec<_>> = text.split(':').map(octet).collect();
-    octets.filter(|octets| CLIENT_ID_LENS.contains(&octets.len())).map(ReservedFor::ClientId).ok_or_else(
-        || {
+    hex::octets(text)
+        .filter(|octets| CLIENT_ID_LENS.contains(&octets.len()))
+        .map(ReservedFor::ClientId)
+        .ok_or_else(|| {
             let what = format!("{} is no client identifier", quoted(text));
             let remedy = format!(
                 "write {} to {} octets such as \"01:02:00:00:00:00:20\"",
@@ -229,8 +229,7 @@ fn client_id(text: &str) -> Result<ReservedFor, Problem> {
                 CLIENT_ID_LENS.end()
             );
             Problem::new(what, remedy)
-        },
-    )
+        })
 }
 
 /// Checks that every client, every address and every name is reserved once.
@@ -262,10 +261,7 @@ fn check_duplicates(reservations: &[ReadReservation], report: &Report) {
 pub(super) fn reserved(Reservation { hostname, client, address, .. }: &Reservation) -> String {
     let client = match client {
         ReservedFor::Mac(mac) => mac.to_string(),
-        ReservedFor::ClientId(id) => {
-            let octets: Vec<_> = id.iter().map(|octet| format!("{octet:02x}")).collect();
-            format!("client {}", octets.join(":"))
-        }
+        ReservedFor::ClientId(id) => format!("client {}", hex::joined(id)),
     };
     let name = hostname.iter().map(|name| format!(" {name}")).collect::<String>();
     format!("{address}{name} ({client})")

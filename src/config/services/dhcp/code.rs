@@ -6,6 +6,7 @@ use gatepost_services::dhcp::options::{Kind, Registered, Value, registered};
 use ipnet::Ipv4Net;
 use toml::de::DeValue;
 
+use super::hex;
 use crate::config::address::{address, network};
 use crate::config::diagnostic::{Problem, Report};
 use crate::config::name::domain;
@@ -96,10 +97,8 @@ pub(super) fn read_content<'a>(code: u8, node: &'a Node<'a>, report: &'a Report)
 /// Octets in hexadecimal, with or without colons between them.
 fn hex(text: &str) -> Result<Vec<u8>, Problem> {
     let digits: String = text.chars().filter(|c| *c != ':').collect();
-    let octets = digits.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2 && !pair.starts_with('+'))?;
-        u8::from_str_radix(pair, 16).ok()
-    });
+    let pairs = digits.as_bytes().chunks(2);
+    let octets = pairs.map(|pair| hex::octet(std::str::from_utf8(pair).ok()?));
     octets.collect::<Option<Vec<_>>>().filter(|octets| octets.len() <= OCTETS_MAX).ok_or_else(|| {
         let remedy =
             format!("write pairs of hexadecimal digits, {OCTETS_MAX} at most, such as \"0104c0a80109\"");

@@ -2,6 +2,7 @@
 
 use gatepost_services::dhcp::server::{Criteria, Match, Pattern};
 
+use super::hex;
 use super::parameters::{self, For, ReadParameters};
 use crate::config::diagnostic::{Problem, Report};
 use crate::config::section::Section;
@@ -77,12 +78,7 @@ fn pattern(text: &str) -> Result<Pattern, Problem> {
 
 /// The first octets of hardware addresses, in hexadecimal and joined by colons.
 fn mac_prefix(text: &str) -> Result<Vec<u8>, Problem> {
-    let octet = |part: &str| {
-        let is_octet = part.len() == 2 && part.bytes().all(|digit| digit.is_ascii_hexdigit());
-        u8::from_str_radix(part, 16).ok().filter(|_| is_octet)
-    };
-    let octets: Option<Vec<_>> = text.split(':').map(octet).collect();
-    octets.filter(|octets| octets.len() <= MAC_OCTETS).ok_or_else(|| {
+    hex::octets(text).filter(|octets| octets.len() <= MAC_OCTETS).ok_or_else(|| {
         let what = format!("{} is no beginning of a hardware address", quoted(text));
         Problem::new(what, format!("write 1 to {MAC_OCTETS} octets such as \"00:04:13\""))
     })
@@ -92,15 +88,11 @@ fn mac_prefix(text: &str) -> Result<Vec<u8>, Problem> {
 pub(in crate::config::services) fn matched(Match { criteria, parameters }: &Match) -> String {
     let Criteria { vendor_class, user_class, architecture, mac_prefix } = criteria;
     let class = |pattern: &Pattern| format!("{}{}", pattern.text, if pattern.is_prefix { "*" } else { "" });
-    let hex = |octets: &Vec<u8>| {
-        let octets: Vec<_> = octets.iter().map(|octet| format!("{octet:02x}")).collect();
-        octets.join(":")
-    };
     let criteria = [
         vendor_class.as_ref().map(|pattern| format!("vendor class {}", class(pattern))),
         user_class.as_ref().map(|pattern| format!("user class {}", class(pattern))),
         architecture.map(|number| format!("architecture {number}")),
-        mac_prefix.as_ref().map(|octets| format!("MAC {}*", hex(octets))),
+        mac_prefix.as_ref().map(|octets| format!("MAC {}*", hex::joined(octets))),
     ];
     let next_server = parameters.next_server.map(|server| match server.is_unspecified() {
         true => "no next server".to_owned(),

@@ -6,7 +6,7 @@ mod leases;
 mod mail;
 mod names;
 mod quiet_hours;
-mod time;
+pub(super) mod time;
 
 use std::net::Ipv4Addr;
 use std::time::Duration;

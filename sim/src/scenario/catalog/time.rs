@@ -85,9 +85,9 @@ pub fn unkept() -> Office {
 }
 
 /// The office with a gateway that asks four time servers with this behaviour.
-fn time_servers(office: Office, moods: [TimeMood; 4]) -> Office {
+pub(in crate::scenario) fn time_servers(office: Office, moods: [TimeMood; 4]) -> Office {
     let addresses = TIME_ADDRESSES.map(|address| format!("'{address}'")).join(", ");
-    let office = office.config(&format!("ntp.servers = [{addresses}]\n"));
+    let office = office.config(&format!("[ntp]\nservers = [{addresses}]\n"));
     (0..).zip(TIME_ADDRESSES).zip(moods).fold(office, |office, ((number, address), mood)| {
         let site = Site::at(address).udp(TIME_PORT);
         office.server(&format!("time-{number}"), site, move |_| TimeServer::new(mood))

@@ -85,7 +85,8 @@ impl Picker {
         let office = self.probers(office, &world);
         let office = self.provider_times(office, &world);
         let office = self.adsl(office, &world);
-        (self.time(office, &world), world)
+        let office = self.time(office, &world);
+        (self.time_servers(office, &world), world)
     }
 
     /// Hosts that look at the way to the internet themselves.

@@ -1,10 +1,15 @@
 //! The PCs' NTP requests, and the faults of the gateway's clock.
 
+use std::time::Duration;
+
+use gatepost_ground::Instant;
 use gatepost_services::clock::LeapSecond;
 use rand::RngExt;
 
 use super::{Picker, World};
+use crate::machine::internet::TimeMood;
 use crate::scenario::action::{clock_drifts, clock_kept};
+use crate::scenario::catalog::time::time_servers;
 use crate::scenario::office::Office;
 
 /// The most PCs that ask for the time.
@@ -13,6 +18,8 @@ const ASKING_MAX: usize = 4;
 const DRIFT_PPM_MAX: i32 = 200;
 /// The farthest that a clock is wrong which is kept, in microseconds.
 const AHEAD_MICROS_MAX: i32 = 50_000;
+/// How much longer than the way there the way back from a time server is.
+const SLOW_BACK_MILLIS_MAX: u64 = 150;
 /// How often a clock is kept otherwise.
 const CHANGES_MAX: usize = 4;
 
@@ -37,5 +44,26 @@ impl Picker {
             office = office.at(self.fault_time(), action);
         }
         office
+    }
+
+    /// In a third of the offices with a provider the gateway asks time servers, of which one may have a wrong time; the
+    /// ways back are longer than the ways there, and one server may be silent until the faults end.
+    pub(super) fn time_servers(&mut self, office: Office, world: &World) -> Office {
+        if !world.has_wan || !self.rng.random_ratio(1, 3) {
+            return office;
+        }
+        let mut moods = [(); 4].map(|()| TimeMood {
+            slow_back: Duration::from_millis(self.rng.random_range(0..=SLOW_BACK_MILLIS_MAX)),
+            is_forged: self.rng.random(),
+            ..TimeMood::default()
+        });
+        if self.rng.random() {
+            // Farther than the longest way, so that it can be found out.
+            moods[0].wrong_millis = self.rng.random_range(2_000..100_000) * self.pick_of(&[1, -1]);
+        }
+        if self.rng.random() {
+            moods[1].silent_from = Some(Instant::from_secs(self.rng.random_range(0..self.calm_at_secs)));
+        }
+        time_servers(office, moods)
     }
 }

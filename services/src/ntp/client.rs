@@ -106,6 +106,8 @@ pub struct Client {
     /// The source that stands for all.
     peer: Option<IpAddr>,
     agreeing: Agreeing,
+    /// Whether silent sources were asked once more because a minority answered first.
+    has_asked_again: bool,
     /// The exponent of the poll interval.
     poll: u8,
     /// Answers since it was last changed.
@@ -121,6 +123,7 @@ impl Default for Client {
             follower: Follower::default(),
             peer: None,
             agreeing: Agreeing::default(),
+            has_asked_again: false,
             poll: POLL_MIN,
             steady_answers: 0,
             stats: Stats::default(),
@@ -156,6 +159,7 @@ impl Client {
     pub fn restart(&mut self, now: Instant) {
         (self.follower, self.peer, self.poll) = (Follower::default(), None, POLL_MIN);
         self.agreeing = Agreeing { sources: self.associations.len(), ..Agreeing::default() };
+        self.has_asked_again = false;
         self.associations.iter_mut().for_each(|source| source.restart(now));
     }
 
@@ -238,13 +242,27 @@ impl Client {
         (Agreeing { sources: self.associations.len(), fit: candidates.len(), agree }, agreement)
     }
 
+    /// Whether all sources had the time to answer, before the first measurement. A source that answers first is not
+    /// believed earlier: at a start before the WAN is up, the first answers come after the burst.
+    fn could_all_answer(&mut self, now: Instant) -> bool {
+        if self.associations.iter().any(Association::is_beginning) {
+            return false;
+        }
+        let is_minority = 2 * self.agreeing.fit <= self.agreeing.sources;
+        if is_minority && !self.has_asked_again {
+            self.has_asked_again = true;
+            self.hurry(now);
+            return false;
+        }
+        true
+    }
+
     /// Follows what the sources agree on now.
     fn follow(&mut self, reading: &Reading) -> Option<Change> {
         let steady = reading.steady;
         let (agreeing, agreement) = self.agreement(steady);
         self.agreeing = agreeing;
-        if self.follower.course().is_none() && self.associations.iter().any(Association::is_beginning) {
-            // Whoever answers first is not believed before the others could answer.
+        if self.follower.course().is_none() && !self.could_all_answer(reading.now) {
             return None;
         }
         let Some(agreement) = agreement else {

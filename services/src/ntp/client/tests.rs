@@ -161,6 +161,19 @@ fn two_that_disagree_are_not_followed_and_one_alone_is() {
 }
 
 #[test]
+fn a_falseticker_that_answers_first_when_the_wan_comes_up_is_not_followed() {
+    for silent in 20..150 {
+        let mut servers = [GOOD; 4].map(|server| Server { is_there: false, ..server });
+        servers[0].wrong = 98 * SECOND;
+        let mut world = World::new(0, &servers);
+        world.run(silent, is_honest);
+        world.servers.iter_mut().for_each(|server| server.is_there = true);
+        world.run(300, is_honest);
+        assert!(world.told().is_some());
+    }
+}
+
+#[test]
 fn without_sources_the_time_goes_on_and_its_error_grows() {
     let mut world = World::new(120_000, &[GOOD; 4]);
     world.run(1_000, is_honest);

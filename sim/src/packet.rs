@@ -148,6 +148,18 @@ pub enum Transport {
     Other,
 }
 
+impl Transport {
+    /// The number after the last octet of a TCP segment, SYN and FIN included. `None` for anything else.
+    pub fn end(&self) -> Option<u32> {
+        let Self::Tcp { sequence, is_opening, is_accepting, is_closing, payload, .. } = self else {
+            return None;
+        };
+        let flags = u32::from(*is_opening || *is_accepting) + u32::from(*is_closing);
+        let octets = u32::try_from(payload.len()).ok()?;
+        Some(sequence.wrapping_add(octets).wrapping_add(flags))
+    }
+}
+
 /// The packet that an ICMP error is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quoted {

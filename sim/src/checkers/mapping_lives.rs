@@ -192,10 +192,12 @@ impl MappingLives {
             conversation.tcp = Tcp::default();
             conversation.is_answered = false;
         }
+        let is_challenged = conversation.tcp.is_challenged_inside(&ip.transport);
         conversation.tcp.hear_inside(&ip.transport);
         let life = conversation.tcp.life(kind);
         conversation.must_until = sent_at + life;
-        conversation.may_until = now + life + SLACK;
+        let until = now + life + SLACK;
+        conversation.may_until = if is_challenged { conversation.may_until.max(until) } else { until };
         if conversation.tcp.is_reset {
             // Who resets again and again prolongs nothing. // RFC 7857, section 7.1
             conversation.must_until = sent_at;

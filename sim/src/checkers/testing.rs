@@ -56,6 +56,14 @@ pub fn segment(source_port: u16, destination_port: u16, flags: &str) -> Transpor
     }
 }
 
+/// The TCP segment with `number` as the number of its first octet.
+pub fn at(number: u32, mut segment: Transport) -> Transport {
+    if let Transport::Tcp { sequence, .. } = &mut segment {
+        *sequence = number;
+    }
+    segment
+}
+
 pub fn arp(sender: &str, target: &str, is_request: bool) -> Packet {
     let content = Content::Arp { sender: ip(sender), target: ip(target), is_request };
     Packet { content, ..packet(sender, target, Transport::Other) }

@@ -13,6 +13,10 @@ const TCP_TRANSITORY_LIFE: Duration = Duration::from_secs(240); // RFC 5382, REQ
 /// A timer counts whole seconds and is worked off within another.
 pub const SLACK: Duration = Duration::from_secs(3);
 
+/// The sides of a connection in [`Tcp::ends`].
+const INSIDE: usize = 0;
+const OUTSIDE: usize = 1;
+
 /// What is told apart by mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -44,6 +48,8 @@ pub struct Tcp {
     is_closed_inside: bool,
     is_closed_outside: bool,
     pub is_reset: bool,
+    /// The number after the last octet that the inside, and that the outside has sent.
+    ends: [Option<u32>; 2],
 }
 
 impl Conversation {
@@ -69,6 +75,7 @@ impl Conversation {
             return;
         }
         let before = (self.tcp.is_reset, self.tcp.is_closing());
+        let is_challenged = self.tcp.is_challenged(transport, OUTSIDE);
         self.tcp.hear_outside(transport);
         let after = (self.tcp.is_reset, self.tcp.is_closing());
         let is_prolonged = if after == (false, false) { self.tcp.is_established } else { after != before };
@@ -77,14 +84,27 @@ impl Conversation {
             if now < self.must_until {
                 self.must_until = now + life;
             }
-            self.may_until = now + life + SLACK;
+            let until = now + life + SLACK;
+            self.may_until = if is_challenged { self.may_until.max(until) } else { until };
         }
     }
 }
 
 impl Tcp {
+    /// Whether `transport` is a reset of the inside at another number than its sender's next: the receiver challenges
+    /// it, and the connection may live on. // RFC 5961, section 3.2
+    pub fn is_challenged_inside(&self, transport: &Transport) -> bool {
+        self.is_challenged(transport, INSIDE)
+    }
+
+    fn is_challenged(&self, transport: &Transport, side: usize) -> bool {
+        matches!(*transport, Transport::Tcp { is_reset: true, sequence, .. }
+            if self.ends[side].is_some_and(|end| end != sequence))
+    }
+
     pub fn hear_inside(&mut self, transport: &Transport) {
         let Transport::Tcp { is_opening, is_closing, is_reset, .. } = *transport else { return };
+        self.raise_end(transport, INSIDE);
         if is_reset {
             self.is_reset = true;
         } else if is_opening {
@@ -102,12 +122,22 @@ impl Tcp {
         let Transport::Tcp { is_opening, is_accepting, is_closing, is_reset, .. } = *transport else {
             return;
         };
+        self.raise_end(transport, OUTSIDE);
         if is_reset {
             self.is_reset = true;
         } else if !is_opening {
             self.is_reset = false;
             self.is_accepted |= is_accepting;
             self.is_closed_outside |= is_closing && self.is_accepted;
+        }
+    }
+
+    fn raise_end(&mut self, transport: &Transport, side: usize) {
+        let Transport::Tcp { is_opening, is_accepting, is_reset: false, .. } = *transport else { return };
+        let Some(end) = transport.end() else { return };
+        let is_new = |before: u32| is_opening || is_accepting || end.wrapping_sub(before).cast_signed() > 0;
+        if self.ends[side].is_none_or(is_new) {
+            self.ends[side] = Some(end);
         }
     }
 

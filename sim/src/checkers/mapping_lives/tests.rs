@@ -1,7 +1,9 @@
 //! Violations that the checker must report, and sound behaviour that it must not.
 
 use super::*;
-use crate::checkers::testing::{acknowledgement, arp, config, flow, numbered, packet, passage, segment, udp};
+use crate::checkers::testing::{
+    acknowledgement, arp, at, config, flow, numbered, packet, passage, segment, udp,
+};
 use crate::packet::Packet;
 
 const PC: &str = "192.168.1.9";
@@ -279,6 +281,27 @@ fn a_connection_lives_for_two_hours_and_a_closed_one_for_minutes() {
     assert!(office.back(14_246, 1_000, segment(80, 1_000, "A")).is_err());
 }
 
+/// RFC 5961, section 3.2: the receiver of such a reset challenges it.
+#[test]
+fn a_reset_at_another_number_than_the_next_need_not_end_a_connection() {
+    let flow = Flow {
+        protocol: "tcp".to_owned(),
+        ..flow("192.168.1.9:1000", "203.0.113.100:1000", "198.51.100.7:80")
+    };
+    for (side, sequence, may_live_on) in
+        [(Side::Lan, 2, false), (Side::Lan, 6, true), (Side::Wan, 2, false), (Side::Wan, 6, true)]
+    {
+        let mut office = Office::new();
+        established(&mut office);
+        match side {
+            Side::Lan => office.out(20, PC, 1_000, at(sequence, segment(1_000, 80, "R"))).unwrap(),
+            Side::Wan => office.arrives(20, 1_000, at(sequence, segment(80, 1_000, "R"))),
+        }
+        let reported = office.checker.check_reported(&flow, Instant::from_secs(264));
+        assert_eq!(reported.is_ok(), may_live_on, "{side:?} {sequence}: {reported:?}");
+    }
+}
+
 #[test]
 fn a_connection_that_is_refused_is_forgotten_in_minutes() {
     let mut office = Office::new();
@@ -327,7 +350,8 @@ fn a_hairpinned_connection_lives_as_its_segments_on_the_lan_say() {
     };
     let is_answered = |office: &mut Office, secs, flags| {
         office.content += 1;
-        office.pass(secs, Way::Out, Side::Lan, packet(WAN, PC, segment(8_000, 1_000, flags))).unwrap();
+        let segment = at(if flags == "SA" { 1 } else { 2 }, segment(8_000, 1_000, flags));
+        office.pass(secs, Way::Out, Side::Lan, packet(WAN, PC, segment)).unwrap();
     };
     asks(&mut office, 0, "S");
     is_answered(&mut office, 0, "SA");

@@ -3,7 +3,7 @@
 
 pub(super) mod parameters;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -30,6 +30,9 @@ const QUARANTINE_MIN: Duration = Duration::from_secs(50);
 const LEASES_MAX: usize = 100;
 /// The most addresses that one machine has in quarantine. The server ignores its further DECLINEs.
 const QUARANTINES_OF_ONE_MAX: usize = 4;
+/// The most DECLINEs that the server verifies at a time, each for less than this. It ignores further ones.
+const VERIFIED_MAX: usize = 64;
+const VERIFIED_FOR: Duration = Duration::from_secs(2);
 
 /// Compares the server's answers with the leases it has acknowledged.
 pub struct DhcpAnswers {
@@ -42,6 +45,8 @@ pub struct DhcpAnswers {
     asked: BTreeMap<(Vec<u8>, u32), Asked>,
     /// Addresses that clients have declined, and when.
     declined: BTreeMap<Ipv4Addr, (Vec<u8>, Instant)>,
+    /// When the latest DECLINEs came, as many as the server verifies at a time.
+    declines: VecDeque<Instant>,
     parameters: AdvertisedParameters,
     is_disk_sound: bool,
     /// The gateway has booted, or its disk has changed, since the last frame.
@@ -78,6 +83,7 @@ impl DhcpAnswers {
             leases: ObservedLeases::of_config(config),
             asked: BTreeMap::new(),
             declined: BTreeMap::new(),
+            declines: VecDeque::new(),
             parameters: AdvertisedParameters::new(&config.services.dhcp),
             is_disk_sound: true,
             is_unsettled: true,
@@ -140,12 +146,14 @@ impl DhcpAnswers {
                 self.asked.entry((client, message.xid())).or_insert(Asked { address, since: now, verdict });
             }
             Some(MessageType::Decline) => {
+                let may_verify = self.note_decline(now);
                 let Some(address) = wanted.filter(|address| self.leases.is_held_by(*address, sender, now))
                 else {
                     return;
                 };
                 let others = self.declined.values().filter(|(by, _)| *by == client).count();
-                let is_kept = client == sender.0
+                let is_kept = may_verify
+                    && client == sender.0
                     && others < QUARANTINES_OF_ONE_MAX
                     && self.is_settled(now)
                     && !self.leases.is_reserved(address);
@@ -155,6 +163,14 @@ impl DhcpAnswers {
             }
             _ => {}
         }
+    }
+
+    /// Notes a DECLINE. Returns whether the server certainly has room to verify it.
+    fn note_decline(&mut self, now: Instant) -> bool {
+        let is_full = self.declines.len() == VERIFIED_MAX;
+        let earliest = if is_full { self.declines.pop_front() } else { None };
+        self.declines.push_back(now);
+        earliest.is_none_or(|at| now.since(at) > VERIFIED_FOR)
     }
 
     fn note_server(&mut self, message: &Message) -> Result<(), String> {
@@ -396,6 +412,14 @@ mod tests {
         ask(&mut checker, HOLDER, MessageType::Request, ADDRESS);
         answer(&mut checker, 130, reply(HOLDER, MessageType::Ack, ADDRESS))
             .expect("its client uses it after all");
+
+        for (others, may_be_ignored) in [(VERIFIED_MAX - 1, false), (VERIFIED_MAX, true)] {
+            let mut checker = leased(true);
+            (0..others).for_each(|_| ask(&mut checker, OTHER, MessageType::Decline, "192.168.1.8"));
+            ask(&mut checker, HOLDER, MessageType::Decline, ADDRESS);
+            let offered = answer(&mut checker, 130, reply(OTHER, MessageType::Offer, ADDRESS));
+            assert_eq!(offered.is_ok(), may_be_ignored, "{others} others");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::half_open::InboundState;
 use super::lookup::{KeyHash, reference};
 use super::store::FlowId;
 use super::table::FlowTable;
+use super::tcp::Phase;
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
@@ -86,6 +87,11 @@ impl<A: Address> FlowTable<A> {
         if self.nat.filtering == Filtering::AddressDependent {
             flow.permission().into_iter().for_each(|permission| self.permissions.subtract(permission));
         }
-        flow.mapping(entry.inside).into_iter().for_each(|mapping| self.mappings.release(mapping));
+        if let Some(mapping) = flow.mapping(entry.inside) {
+            if entry.tcp.phase() == Phase::Established {
+                self.mappings.disconnect(mapping);
+            }
+            self.mappings.release(mapping);
+        }
     }
 }

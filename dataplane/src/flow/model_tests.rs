@@ -242,6 +242,7 @@ impl Model {
         let inside = flow.mapped[way];
         let mut holds = inside.is_some();
         let mut deadline = if holds { self.now + timeout(protocol) } else { flow.deadline };
+        let was_established = flow.tcp.phase() == Phase::Established;
         if protocol == Protocol::TCP {
             let before = flow.tcp.phase();
             let understood = flow.tcp.with(way, flags)?;
@@ -265,6 +266,9 @@ impl Model {
         }
         flow.deadline = deadline;
         flow.sent[way] = true;
+        if was_established {
+            self.shorten(at);
+        }
         if let Some(inside) = inside.filter(|_| holds) {
             let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
             mapping.held_until = mapping.held_until.max(deadline);
@@ -275,6 +279,20 @@ impl Model {
             Quota::Server(_) => self.advance_inbound(at, direction),
         }
         Ok(())
+    }
+
+    /// Of a mapping without established connections, those that are opening or closing alone hold the port.
+    fn shorten(&mut self, at: usize) {
+        let protocol = self.flows[at].keys[0].protocol;
+        let mapped = self.flows[at].mapped.into_iter().flatten().next();
+        let is_established = |flow: &ModelFlow| {
+            let is_its = flow.keys[0].protocol == protocol && flow.mapped.contains(&mapped);
+            is_its && flow.tcp.phase() == Phase::Established
+        };
+        if let Some(inside) = mapped.filter(|_| !self.flows.iter().any(is_established)) {
+            let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
+            mapping.held_until = mapping.held_until.min(self.now + 240);
+        }
     }
 
     /// Whether a flow of the inside, or the inbound half of a hairpin, is `pending` after a packet.

@@ -44,6 +44,11 @@ impl Timeouts {
         }
     }
 
+    /// The longest timeout of a TCP connection that is not established.
+    pub(crate) fn tcp_transitory_secs(&self) -> u32 {
+        self.tcp_opening_secs.max(self.tcp_closing_secs).max(self.tcp_reset_secs)
+    }
+
     /// The timeout of a TCP connection in `phase`.
     #[inline]
     pub(crate) fn tcp_secs(&self, phase: Phase) -> u32 {

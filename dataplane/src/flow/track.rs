@@ -8,7 +8,7 @@ use super::half_open::InboundState;
 use super::holders::{HolderId, Holders};
 use super::store::FlowId;
 use super::table::FlowTable;
-use super::tcp::{self, Timer};
+use super::tcp::{Phase, Timer};
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
@@ -35,11 +35,26 @@ impl<A: Address> FlowTable<A> {
         let mut is_over = false;
         let (timer, timeout_secs, holds_mapping) = match packet.transport {
             Transport::Tcp(segment) => {
+                let before = flow.tcp.phase();
                 let timer = flow.tcp.track(direction, &segment, flow.inside)?;
                 let phase = flow.tcp.phase();
-                is_over = matches!(phase, tcp::Phase::Closing | tcp::Phase::Reset);
+                if before != phase
+                    && let Some(nat) = nat.as_deref_mut()
+                    && let Some(mapping) = nat.mapping
+                {
+                    if before == Phase::Established {
+                        nat.held = Tick::ZERO;
+                        self.mappings.disconnect(mapping);
+                        // Its flows that are opening or closing end by then.
+                        let latest = Tick::after(now, self.timeouts.tcp_transitory_secs());
+                        self.mappings.shorten(mapping, latest);
+                    } else if phase == Phase::Established {
+                        self.mappings.connect(mapping);
+                    }
+                }
+                is_over = matches!(phase, Phase::Closing | Phase::Reset);
                 // RFC 7857, section 7.1: an RST refreshes no mapping.
-                let holds = timer == Timer::Restart && from_inside && phase != tcp::Phase::Reset;
+                let holds = timer == Timer::Restart && from_inside && phase != Phase::Reset;
                 (timer, self.timeouts.tcp_secs(phase), holds)
             }
             // RFC 4787, REQ-6: only packets from the inside refresh the mapping.

@@ -7,7 +7,8 @@
 //! A mapping lives as long as a flow uses it, and needs no timer of its own:
 //!
 //! - A packet from the inside refreshes its flow and the mapping alike, so the last flow that the inside uses ends
-//!   when the mapping expires (RFC 4787, REQ-6). [`Mapping::held_until`] has that time.
+//!   when the mapping expires (RFC 4787, REQ-6). [`Mapping::held_until`] has that time. Once the last established TCP
+//!   connection of the mapping is over, the mapping expires with the connections that are opening or closing.
 //! - A flow that was opened from outside through the mapping ends no later than that, unless the inside answers. So a
 //!   flood from outside holds no port.
 //! - A pinhole uses its mapping for the pinhole's lifetime, whether the inside sends or not.
@@ -63,6 +64,9 @@ pub struct Mapping<A = Ipv4Addr> {
     /// One more than the number of flows and pinholes that use it. It is never zero, so that an `Option` takes no
     /// more room.
     users: NonZeroU32,
+    /// The number of those flows that are established TCP connections. [`u16::MAX`] stands for any number from there
+    /// on, and stays.
+    connections: u16,
 }
 
 /// The most external addresses: one for each interface that there can be.
@@ -208,6 +212,7 @@ impl<A: Address> Mappings<A> {
             external: Endpoint::new(external, port),
             held_until: Tick::ZERO,
             users: NonZeroU32::MIN,
+            connections: 0,
         }));
         space.owners[usize::from(port)] = Some(id.0);
         self.by_inside.insert(hash, id.0);
@@ -280,6 +285,28 @@ impl<A: Address> Mappings<A> {
     pub(crate) fn hold(&mut self, id: MappingId, tick: Tick) {
         let mapping = &mut self.mappings[id.slot()];
         mapping.held_until = mapping.held_until.max(tick);
+    }
+
+    /// Counts one more established TCP connection of the mapping.
+    pub(crate) fn connect(&mut self, id: MappingId) {
+        let connections = &mut self.mappings[id.slot()].connections;
+        *connections = connections.saturating_add(1);
+    }
+
+    /// Counts one less established TCP connection of the mapping.
+    pub(crate) fn disconnect(&mut self, id: MappingId) {
+        let connections = &mut self.mappings[id.slot()].connections;
+        if *connections < u16::MAX {
+            *connections = connections.saturating_sub(1);
+        }
+    }
+
+    /// Holds the mapping until `tick` at the latest if it has no established TCP connection.
+    pub(crate) fn shorten(&mut self, id: MappingId, tick: Tick) {
+        let mapping = &mut self.mappings[id.slot()];
+        if mapping.connections == 0 {
+            mapping.held_until = mapping.held_until.min(tick);
+        }
     }
 
     /// The number of mappings.

@@ -81,6 +81,39 @@ fn rfc5382_req5_closing_lives_four_minutes() {
     assert!(!lives(&mut table, 7241, &key));
 }
 
+/// RFC 4787, REQ-6: What comes from outside holds the mapping of a closed connection no longer than the inside did.
+#[test]
+fn rfc4787_req6_others_do_not_hold_the_mapping_of_a_closed_connection() {
+    for closing in [[(Original, &FIN), (Reply, &FIN)], [(Reply, &FIN), (Original, &FIN)]] {
+        let mut table = table_with(&nat(EndpointIndependent));
+        let (id, _) = established(&mut table);
+        let port = external_port(&table, id);
+        closing.into_iter().for_each(|(direction, packet)| track(&mut table, 10, id, direction, packet));
+        let other = open_to_port(&mut table, 240, remote(2, 1), port, &SYN).expect("the port is held");
+        let other = key(&table, other, Original);
+        assert!(lives(&mut table, 249, &other));
+        assert!(!lives(&mut table, 250, &other));
+        assert_eq!(table.mappings_len(), 0);
+    }
+}
+
+/// RFC 5382, REQ-5: An established connection holds the mapping, whichever other connections close.
+#[test]
+fn rfc5382_req5_an_established_connection_holds_the_mapping_beside_a_closed_one() {
+    let mut table = table_with(&nat(EndpointIndependent));
+    let (id, key) = established(&mut table);
+    let port = external_port(&table, id);
+    let inside = key.source;
+    let other = open(&mut table, 0, outbound(inside, remote(2, 443)), &SYN);
+    track(&mut table, 0, other, Reply, &SYN_ACK);
+    track(&mut table, 0, other, Original, &ACK);
+    track(&mut table, 10, other, Original, &FIN);
+    track(&mut table, 10, other, Reply, &FIN);
+    expire(&mut table, 7_000);
+    assert_eq!(table.len(), 1);
+    assert!(open_to_port(&mut table, 7_000, remote(3, 1), port, &SYN).is_ok());
+}
+
 /// RFC 7857, section 2.2: After an RST the state stays four minutes.
 #[test]
 fn rfc7857_section_2_2_after_an_rst_the_state_stays_four_minutes() {

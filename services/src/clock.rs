@@ -87,13 +87,13 @@ pub trait Clock {
         WallTime { secs: self.unix_time(), nanos: 0 }
     }
 
-    /// What is known of the error of the time of day.
+    /// The synchronisation state and the error of the time of day.
     fn discipline(&self) -> Discipline {
         Discipline::default()
     }
 
-    /// Time since some moment as the machine's oscillator counts it. It gains or loses as the time of day does that nobody
-    /// keeps, and who sets that leaves no trace in it.
+    /// Time since an arbitrary moment by the machine's oscillator, suspends included (CLOCK_BOOTTIME). It
+    /// drifts as an undisciplined time of day does, and setting the time of day does not affect it.
     fn steady_time(&self) -> Duration {
         Duration::from_micros(self.now().as_micros())
     }

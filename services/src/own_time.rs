@@ -1,4 +1,4 @@
-//! The gateway's own time of day: the machine's while somebody keeps that, or else what a time client has found.
+//! The gateway's own time of day: the kernel's while a daemon disciplines it, otherwise that of the time client.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -8,40 +8,41 @@ use gatepost_ground::Instant;
 
 use crate::clock::{Clock, Discipline, UnixTime, WallTime};
 
-/// What a time client has found out about the time of day.
+/// A time client's estimate of the time of day.
 pub trait Estimate {
-    /// The time of day at a steady time; `None` until it is known.
+    /// The time of day at a steady time; `None` before the first measurement.
     fn time_at(&self, steady: Duration) -> Option<WallTime>;
 
-    /// How good that is; `None` until it is of use. `kernel` is what is known of the kernel's time.
+    /// The estimate's synchronisation state and error; `None` while the error is too large. `kernel` is the state of the
+    /// kernel's clock.
     fn discipline_at(&self, steady: Duration, kernel: Discipline) -> Option<Discipline>;
 }
 
-/// The machine's clocks, with the time of day of a time client while the kernel's is unsynchronised. The kernel's is
-/// not set.
+/// The machine's clocks, with a time client's time of day while the kernel's clock is unsynchronised. It does not set
+/// the kernel's clock.
 pub struct OwnTime {
     machine: Rc<dyn Clock>,
     estimate: OnceCell<Rc<dyn Estimate>>,
 }
 
 impl OwnTime {
-    /// The time of `machine`, until a client has found a better one.
+    /// The time of `machine`, until [`follow`](Self::follow) sets an estimate.
     pub fn new(machine: Rc<dyn Clock>) -> Self {
         Self { machine, estimate: OnceCell::new() }
     }
 
-    /// Tells what `estimate` finds from now on. The first one stays.
+    /// Follows `estimate` from now on. Only the first call has an effect.
     pub fn follow(&self, estimate: Rc<dyn Estimate>) {
         self.estimate.get_or_init(|| estimate);
     }
 
-    /// The machine's clocks, which no estimate changes.
+    /// The machine's clocks, without the estimate.
     pub fn machine(&self) -> &dyn Clock {
         &*self.machine
     }
 
-    /// Whether somebody keeps the kernel's time of day.
-    pub fn is_kernel_kept(&self) -> bool {
+    /// Whether a daemon disciplines the kernel's clock.
+    pub fn is_kernel_disciplined(&self) -> bool {
         self.machine.discipline().is_synchronised
     }
 }
@@ -57,8 +58,8 @@ impl Clock for OwnTime {
 
     fn wall_time(&self) -> WallTime {
         let estimated = self.estimate.get().and_then(|estimate| estimate.time_at(self.steady_time()));
-        // The kernel is asked of its clock's state only if there is an estimate: this is read often.
-        estimated.filter(|_| !self.is_kernel_kept()).unwrap_or_else(|| self.machine.wall_time())
+        // The system call for the kernel's state is made only if there is an estimate: the time is read often.
+        estimated.filter(|_| !self.is_kernel_disciplined()).unwrap_or_else(|| self.machine.wall_time())
     }
 
     fn discipline(&self) -> Discipline {

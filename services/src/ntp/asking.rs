@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::client::course::Change;
+use super::client::served_time::Change;
 use super::client::sample::SECOND;
 use super::client::{Request, SOURCES_MAX};
 use super::codec::PORT;
@@ -28,8 +28,7 @@ use crate::net::{Net, UdpSocket};
 use crate::task::Task;
 use crate::wait::first_of;
 
-/// How long an answer is waited for. One that comes later is of no use: half of its way is the most that a time may be
-/// wrong.
+/// The timeout of a request. A later answer is useless: the bound of its error is half of the round-trip time.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The interval at which the client checks whether a daemon disciplines the kernel's clock.
@@ -90,7 +89,7 @@ impl<N: Net> Asking<N> {
     }
 }
 
-/// Resolves the sources for the client, and has it ask anew after a change of addresses.
+/// Resolves the sources for the client, and starts bursts after changes of the gateway's addresses.
 async fn find(
     timekeeper: &Timekeeper,
     sources: &[Source],
@@ -107,7 +106,7 @@ async fn find(
         let now = timekeeper.machine().now();
         let reachable = {
             let mut client = timekeeper.client_mut();
-            // A name may have other addresses each time. What answers is kept.
+            // A name may resolve to other addresses each time. Reachable sources stay.
             let reachable: Vec<_> = client.reachable().collect();
             let all: Vec<_> = reachable.iter().copied().chain(found.iter().copied()).collect();
             client.set_sources(now, &all);
@@ -153,20 +152,20 @@ async fn resolve(sources: &[Source], resolver: &Resolver) -> (Vec<IpAddr>, bool)
     (found, has_names)
 }
 
-/// Sends what the client wants sent, and hears what comes back.
+/// Sends the client's requests, and gives it the answers.
 async fn ask<N: Net>(net: &N, timekeeper: &Timekeeper, mut rng: StdRng, changed: &Notify) -> Infallible {
     let mut exchanges: BTreeMap<IpAddr, Task> = BTreeMap::new();
-    let mut was_kept = false;
+    let mut was_disciplined = false;
     loop {
         let reading = timekeeper.reading();
-        let is_kept = timekeeper.is_kernel_kept();
-        if is_kept != was_kept {
-            // Whatever was measured is of the time before.
+        let is_disciplined = timekeeper.is_kernel_disciplined();
+        if is_disciplined != was_disciplined {
+            // The measurements are from before the change.
             timekeeper.client_mut().restart(reading.now);
             exchanges.clear();
         }
-        was_kept = is_kept;
-        if is_kept {
+        was_disciplined = is_disciplined;
+        if is_disciplined {
             sleep(LOOK).await;
             continue;
         }
@@ -174,7 +173,7 @@ async fn ask<N: Net>(net: &N, timekeeper: &Timekeeper, mut rng: StdRng, changed:
         exchanges.retain(|_, task| !task.is_over());
         for request in requests {
             let exchange = exchange(net.clone(), timekeeper.clone(), request);
-            // It cannot fail in a way that the client would have to know: no answer comes.
+            // The client learns of no failure: it handles one like a lost answer.
             exchanges.insert(request.to, Task::spawn(async { _ = timeout(PATIENCE, exchange).await }));
         }
         let look = reading.now + LOOK;
@@ -184,7 +183,7 @@ async fn ask<N: Net>(net: &N, timekeeper: &Timekeeper, mut rng: StdRng, changed:
     }
 }
 
-/// One request and the answer to it.
+/// Sends one request, and waits for its answer.
 async fn exchange<N: Net>(net: N, timekeeper: Timekeeper, request: Request) -> io::Result<()> {
     let socket = net.bind_udp(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0)).await?;
     let source = SocketAddr::new(request.to, PORT);
@@ -208,10 +207,10 @@ async fn exchange<N: Net>(net: N, timekeeper: Timekeeper, request: Request) -> i
 fn log(timekeeper: &Timekeeper, before: Option<IpAddr>, change: Option<Change>) {
     let client = timekeeper.client();
     if let Some(peer) = client.peer().filter(|_| before.is_none()) {
-        info!("the time is that of {peer}: {}", client.agreeing());
+        info!("the system peer is {peer}: {}", client.agreeing());
     }
     if let Some(Change::Stepped(nanos)) = change {
         let millis = nanos / (SECOND / 1_000);
-        warn!("the gateway's own time has stepped by {millis} ms; the kernel's clock was not set");
+        warn!("the gateway's own time was stepped by {millis} ms; the kernel's clock was not set");
     }
 }

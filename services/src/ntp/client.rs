@@ -1,23 +1,23 @@
-//! The time client's state machine: it asks sources, finds out which of them agree, and follows these. (RFC 5905)
+//! The time client's state machine: it sends requests to time servers (sources), selects those that agree, and follows
+//! them (RFC 5905).
 //!
 //! | module        | what it has                                                                              |
 //! |---------------|------------------------------------------------------------------------------------------|
-//! | [`association`]| one source: when it is asked, which answers count                                       |
-//! | [`sample`]    | what an exchange shows, and the filter of a source's samples                             |
-//! | [`selection`] | which sources agree, and on what                                                         |
-//! | [`course`]    | the time that is told: its rate, its error, how it goes over to what was measured        |
+//! | [`association`]| one source: the requests to it, the checks of its answers, its samples                  |
+//! | [`sample`]    | the sample of one exchange, and the clock filter                                         |
+//! | [`selection`] | the intersection, cluster and combine algorithms                                         |
+//! | [`served_time`]| the served time: its rate, its error, slewing and stepping                              |
 //!
-//! It is a client with a selection of sources and a rate, without RFC 5905's phase-locked loop (section 12): nothing
-//! but the time that is told is corrected, which a computation does without the delay of a loop. Steady time is never
-//! corrected, so that all measurements stay comparable. The kernel's clock is not set.
+//! The client has no clock discipline (RFC 5905, section 12): it corrects only the served time, and computes that
+//! without the delay of a feedback loop. Steady time is never corrected, so that all measurements remain comparable. The
+//! client does not set the kernel's clock.
 //!
-//! What is told has an error that holds if a majority of the sources is right within what they say of themselves, and
-//! if the oscillator is within 500 ppm and changes by no more than 15 ppm: half of the time on the way to the root and
-//! back, the dispersions, by how much the rate may be wrong since the latest measurement, and what is still to be
-//! slewed.
+//! The served time's error is the sum of half of the root delay, the dispersions, the uncertainty of the rate since the
+//! latest measurement, and the offset that is still to be slewed. The bound holds if a majority of the sources is right
+//! within the errors that they announce, and if the oscillator's rate is within 500 ppm and changes by at most 15 ppm.
 
 pub mod association;
-pub mod course;
+pub mod served_time;
 pub mod sample;
 pub mod selection;
 #[cfg(test)]
@@ -34,17 +34,17 @@ use super::codec::HEADER_LEN;
 use super::stats::Stats;
 use crate::clock::WallTime;
 use association::{Association, Outcome, POLL_MAX, POLL_MIN};
-use course::{Change, Course, Follower, Measurement};
+use served_time::{Change, ServedTime, Follower, Measurement};
 use sample::{Nanos, SECOND, nanos};
 use selection::Candidate;
 
-/// The sources at most.
+/// The largest number of sources.
 pub const SOURCES_MAX: usize = 4;
 
-/// The poll interval grows while the error grows by no more than this in the next longer one, in nanoseconds.
+/// The poll exponent is raised if the error grows by at most this within the longer interval, in nanoseconds.
 const GROWTH_MAX: Nanos = 25_000_000;
 
-/// The answers, for each source, after which it grows.
+/// The number of answers of each source after which the poll exponent is raised.
 const STEADY_ANSWERS: usize = 8;
 
 /// The machine's clocks at one moment.
@@ -59,7 +59,7 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// By how much the kernel's time is ahead of steady time.
+    /// The kernel's time minus steady time.
     pub fn kernel_offset(&self) -> Nanos {
         Nanos::from(self.kernel.secs.0) * SECOND + Nanos::from(self.kernel.nanos) - nanos(self.steady)
     }
@@ -74,14 +74,14 @@ pub struct Request {
     pub octets: [u8; HEADER_LEN],
 }
 
-/// How many sources there are, and how many of them agree.
+/// The numbers of sources, of those that are fit, and of those that agree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreeing {
-    /// The sources that are asked.
+    /// All sources.
     pub sources: usize,
-    /// Those that answer and may be right.
+    /// Those that answer with a root distance that is small enough.
     pub fit: usize,
-    /// Those that agree.
+    /// The truechimers of the last selection.
     pub agree: usize,
 }
 
@@ -100,17 +100,17 @@ impl fmt::Display for Agreeing {
 #[derive(Debug)]
 pub struct Client {
     associations: Vec<Association>,
-    /// The gateway's addresses: a source that names one of them as its own source is a loop.
+    /// The gateway's addresses: a source with one of them as its reference id is a timing loop.
     own_addresses: Vec<Ipv4Addr>,
     follower: Follower,
-    /// The source that stands for all.
+    /// The system peer.
     peer: Option<IpAddr>,
     agreeing: Agreeing,
-    /// Whether silent sources were asked once more because a minority answered first.
+    /// Whether the client has repeated the burst because a minority of the sources answered the first one.
     has_asked_again: bool,
     /// The exponent of the poll interval.
     poll: u8,
-    /// Answers since it was last changed.
+    /// Answers since it was last changed, without a step or a held difference.
     steady_answers: usize,
     stats: Stats,
 }
@@ -132,7 +132,7 @@ impl Default for Client {
 }
 
 impl Client {
-    /// Asks the first [`SOURCES_MAX`] of `addresses` from now on. What is known of those that stay is kept.
+    /// Makes the first [`SOURCES_MAX`] of `addresses` the sources. Sources that stay keep their samples.
     pub fn set_sources(&mut self, now: Instant, addresses: &[IpAddr]) {
         let mut sources: Vec<Association> = Vec::new();
         for address in addresses {
@@ -145,17 +145,17 @@ impl Client {
         self.associations = sources;
     }
 
-    /// Refuses sources that follow a server at one of `addresses`, which are this gateway's.
+    /// Sets the gateway's addresses; the client does not use sources that follow a server at one of them.
     pub fn set_own_addresses(&mut self, addresses: Vec<Ipv4Addr>) {
         self.own_addresses = addresses;
     }
 
-    /// Asks all sources soon, as when the line to them is there again.
+    /// Sends a burst to all sources, as when the WAN is up again.
     pub fn hurry(&mut self, now: Instant) {
         self.associations.iter_mut().for_each(|source| source.hurry(now));
     }
 
-    /// Forgets all measurements, as when somebody else has kept the clock meanwhile, and asks anew.
+    /// Discards all measurements, as when a daemon has disciplined the clock meanwhile, and sends a burst to all sources.
     pub fn restart(&mut self, now: Instant) {
         (self.follower, self.peer, self.poll) = (Follower::default(), None, POLL_MIN);
         self.agreeing = Agreeing { sources: self.associations.len(), ..Agreeing::default() };
@@ -163,7 +163,7 @@ impl Client {
         self.associations.iter_mut().for_each(|source| source.restart(now));
     }
 
-    /// When the next source is to be asked.
+    /// When the next request is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.associations.iter().filter_map(Association::poll_timeout).min()
     }
@@ -184,7 +184,8 @@ impl Client {
         due
     }
 
-    /// Takes in a datagram that came from port 123 of `from`. Whether it is the answer to the latest request.
+    /// Handles a datagram from port 123 of `from`. Returns whether it answers the latest request, and the change of the
+    /// served time.
     pub fn handle_answer(
         &mut self,
         reading: &Reading,
@@ -205,32 +206,32 @@ impl Client {
         (outcome != Outcome::Bogus, change)
     }
 
-    /// The time to tell; `None` until it is known.
-    pub fn course(&self) -> Option<&Course> {
-        self.follower.course()
+    /// The served time; `None` before the first measurement.
+    pub fn served_time(&self) -> Option<&ServedTime> {
+        self.follower.served_time()
     }
 
-    /// How many sources agree.
+    /// The numbers of sources that are fit and that agree.
     pub fn agreeing(&self) -> Agreeing {
         self.agreeing
     }
 
-    /// The source that stands for all.
+    /// The system peer.
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer
     }
 
-    /// The sources that answer.
+    /// The reachable sources.
     pub fn reachable(&self) -> impl Iterator<Item = IpAddr> {
         self.associations.iter().filter(|source| source.is_reachable()).map(Association::address)
     }
 
-    /// What has happened so far; of the server, nothing.
+    /// The client's counters so far; the server's are 0.
     pub fn stats(&self) -> Stats {
         self.stats.clone()
     }
 
-    /// What the sources say now.
+    /// The selection among the current samples.
     fn agreement(&self, steady: Duration) -> (Agreeing, Option<selection::Agreement>) {
         let rate = self.follower.rate();
         let sources = self.associations.iter().enumerate();
@@ -242,8 +243,8 @@ impl Client {
         (Agreeing { sources: self.associations.len(), fit: candidates.len(), agree }, agreement)
     }
 
-    /// Whether all sources had the time to answer, before the first measurement. A source that answers first is not
-    /// believed earlier: at a start before the WAN is up, the first answers come after the burst.
+    /// Whether all sources had the time to answer; called before the first measurement. Otherwise the gateway would
+    /// follow the first source that answers: at a start before the WAN is up, the first answers come after the burst.
     fn could_all_answer(&mut self, now: Instant) -> bool {
         if self.associations.iter().any(Association::is_beginning) {
             return false;
@@ -257,12 +258,12 @@ impl Client {
         true
     }
 
-    /// Follows what the sources agree on now.
+    /// Selects among the current samples, and updates the served time by the agreement.
     fn follow(&mut self, reading: &Reading) -> Option<Change> {
         let steady = reading.steady;
         let (agreeing, agreement) = self.agreement(steady);
         self.agreeing = agreeing;
-        if self.follower.course().is_none() && !self.could_all_answer(reading.now) {
+        if self.follower.served_time().is_none() && !self.could_all_answer(reading.now) {
             return None;
         }
         let Some(agreement) = agreement else {
@@ -272,7 +273,7 @@ impl Client {
         let peer = self.associations.get(agreement.peer)?;
         let origin = peer.origin(steady, self.follower.rate())?;
         self.peer = Some(peer.address());
-        let known = self.follower.course().copied();
+        let known = self.follower.served_time().copied();
         let measurement =
             Measurement { at: steady, offset: agreement.offset, error: agreement.error, origin };
         let change = self.follower.follow(measurement, reading.kernel_offset());
@@ -282,7 +283,7 @@ impl Client {
         Some(change)
     }
 
-    /// Asks less often while that costs little, and often again when something has happened.
+    /// Raises the poll exponent while the error grows little, and resets it after a step or a held difference.
     fn adapt_poll(&mut self, is_steady: bool) {
         if !is_steady {
             (self.poll, self.steady_answers) = (POLL_MIN, 0);
@@ -290,7 +291,7 @@ impl Client {
         }
         self.steady_answers += 1;
         let longer = SECOND << (self.poll + 1);
-        let is_cheap = self.follower.rate().doubt(longer) <= GROWTH_MAX;
+        let is_cheap = self.follower.rate().uncertainty(longer) <= GROWTH_MAX;
         if self.steady_answers >= STEADY_ANSWERS * self.associations.len() && self.poll < POLL_MAX && is_cheap
         {
             (self.poll, self.steady_answers) = (self.poll + 1, 0);

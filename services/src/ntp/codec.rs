@@ -292,16 +292,16 @@ mod tests {
         assert_eq!(late.after(Duration::from_millis(750)), Timestamp(0x0000_0000_4000_0000));
     }
 
-    /// RFC 5905, section 6: Zero is said of a time that is not known, and of no other.
+    /// RFC 5905, section 6: The timestamp 0 means that there is none, and no time is encoded as 0.
     #[test]
-    fn rfc5905_6_where_an_era_begins_the_time_is_known() {
+    fn rfc5905_6_the_beginning_of_an_era_is_not_encoded_as_zero() {
         let began = Timestamp::from(wall(2_085_978_496, 0));
         assert_eq!(began, Timestamp(1));
         assert_eq!(Timestamp(0x0000_0000_1234_5678).whole_second(), Timestamp(1));
         assert_eq!(Timestamp(0xffff_ffff_8000_0000).after(Duration::from_millis(500)), Timestamp(1));
     }
 
-    /// RFC 5905, section 6: A timestamp is read in the era that is nearest.
+    /// RFC 5905, section 6: A timestamp belongs to the era in which it is at or after 2020.
     #[test]
     fn rfc5905_6_a_timestamp_is_read_in_its_era() {
         for secs in [1_577_836_800, 1_767_603_540, 2_085_978_495, 2_085_978_496, 5_872_804_095] {
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(spans.map(exponent), [-19, -29, -29, 0, 2, 31]);
     }
 
-    /// RFC 7822, section 3: What stands behind the header is extension fields and a message authentication code.
+    /// RFC 7822, section 3: Extension fields and a message authentication code may follow the header.
     #[test]
     fn rfc7822_3_extension_fields_and_codes_are_tolerated() {
         for len in [0, 4, 20, 24] {

@@ -1,15 +1,16 @@
-//! The time server and the time client: the server tells the LAN this machine's own time, and how good that is; the
-//! client finds out what the time is if nobody keeps the machine's clock. (RFC 5905; RFC 4330 for simple clients)
+//! The time server and the time client (RFC 5905). The server sends the LAN this machine's time with its error. The
+//! client measures the time with other servers while no daemon disciplines the machine's clock. RFC 4330, which RFC 5905
+//! obsoletes, is cited where only it has a rule: the answers to mode 1, and versions.
 //!
-//! | module    | what it has                                                                    |
+//! | module    | content                                                                        |
 //! |-----------|--------------------------------------------------------------------------------|
 //! | [`codec`] | the header of an NTP packet, timestamps, extension fields and MACs behind it   |
 //! | [`server`]| the state machine: which datagrams get an answer, and the answer's fields      |
 //! | [`office`]| the server on the gateway's addresses, as a service                            |
-//! | [`client`]| the state machine that asks other servers, and its findings                    |
+//! | [`client`]| the client's state machine                                                     |
 //! | [`asking`]| the client on sockets                                                          |
-//! | [`timekeeper`]| the client and the clocks that it goes by; the gateway's own time follows it |
-//! | [`stats`] | what is counted                                                                |
+//! | [`timekeeper`]| the client with the clocks that it reads; the gateway's own time follows it |
+//! | [`stats`] | the counters                                                                   |
 //!
 //! Nothing here sets a clock. The daemon that disciplines the machine's clock (chrony, ntpd, systemd-timesyncd) sets
 //! the kernel's synchronisation state and maximum error (adjtimex(2)); [`Clock`](crate::clock::Clock) reads them. The

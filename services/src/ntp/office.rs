@@ -58,7 +58,7 @@ pub struct Settings {
     pub sources: Vec<Source>,
 }
 
-/// The office's time server and time client, over all configurations.
+/// The time server and the time client, which outlive their configurations.
 pub struct OfficeNtp {
     /// Made when the service is first prepared.
     server: RefCell<Option<Rc<RefCell<Server>>>>,
@@ -78,7 +78,7 @@ struct OfficeClient<N: Net> {
     /// The client's task before its start; `None` if there are no sources.
     next: RefCell<Option<Asking<N>>>,
     timekeeper: Timekeeper,
-    /// Whoever asks now, for this configuration or another.
+    /// The running client task, of this configuration or another.
     asking: Rc<RefCell<Option<Task>>>,
 }
 
@@ -320,25 +320,25 @@ impl<N: Net> Instance for OfficeInstance<N> {
         let (discipline, timekeeper) = (clock.discipline(), &self.client.timekeeper);
         let (client, kernel) = (timekeeper.client(), timekeeper.reading());
         let agreeing = client.agreeing();
-        if let (Some(course), Some(peer), Some(_)) = (client.course(), client.peer(), discipline.source) {
+        if let (Some(served), Some(peer), Some(_)) = (client.served_time(), client.peer(), discipline.source) {
             let error = discipline.error_max.as_millis() + 1;
-            let ahead = course.ahead_of_kernel(&kernel);
-            let way = if ahead > 0 { "behind" } else { "ahead" };
+            let ahead = served.ahead_of_kernel(&kernel);
+            let direction = if ahead > 0 { "behind" } else { "ahead" };
             let (secs, millis) = (ahead.abs() / SECOND, ahead.abs() % SECOND / (SECOND / 1_000));
             return Some(format!(
                 "synchronised to {peer}: {agreeing}, within {error} ms; \
-                 the kernel's clock, which no daemon disciplines, is {secs}.{millis:03} s {way}"
+                 the kernel's clock, which no daemon disciplines, is {secs}.{millis:03} s {direction}"
             ));
         }
         if discipline.is_synchronised {
             return None;
         }
-        let told = match local_stratum {
+        let answers = match local_stratum {
             0 => "answers say so".to_owned(),
             stratum => format!("answers have stratum {stratum}"),
         };
         let sources = if agreeing.sources > 0 { format!(", {agreeing}") } else { String::new() };
-        Some(format!("unsynchronised: no daemon disciplines this machine's clock{sources}, and {told}"))
+        Some(format!("unsynchronised: no daemon disciplines this machine's clock{sources}, and {answers}"))
     }
 
     fn listens(&self) -> Vec<Listening> {

@@ -3,13 +3,12 @@
 //! Every answer has 48 octets, and no request is shorter, so the server amplifies no forged request. Only requests
 //! are answered: those of clients (mode 3), and those of symmetric active peers (mode 1), as which some
 //! clients ask, Windows among them (RFC 4330, section 6). Answers, broadcasts, control and private messages are not, so
-//! that no two servers keep each other busy. A source gets [`OF_SOURCE`] answered, all of the inside together
-//! [`OF_ALL`], and as many all others. A source beyond its limit is told so by a kiss-o'-death now and then (RFC 5905,
-//! section 7.4), and hears nothing otherwise.
+//! that no two servers send each other answers without end. The server answers the requests of one source up to
+//! [`OF_SOURCE`], those of all inside sources together up to [`OF_ALL`], and those of all others up to the same limit.
+//! A source over its limit gets kisses-o'-death, at most [`KISSES`] (RFC 5905, section 7.4), and no other answer.
 //!
-//! No key is shared with anybody. A message authentication code or an extension field behind a request changes nothing,
-//! and the answer has neither, nor is it a crypto-NAK: a client that asks for an authentic answer does not believe this
-//! one.
+//! The server shares no keys. It ignores a message authentication code or an extension field of a request, and its
+//! answer has neither and is no crypto-NAK: a client that requires authentication discards the answer.
 //!
 //! An answer's fields depend on the state of the kernel's clock:
 //!
@@ -48,8 +47,7 @@ use crate::limits::Limits;
 /// often. An address may have several clients behind it.
 pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
 
-/// Requests of all sources of the inside together, and of all others together: a flood from the WAN takes nothing from
-/// the LAN.
+/// The limit of all inside sources together, and of all others together: a flood from the WAN does not use up the LAN's.
 pub const OF_ALL: RateLimit = RateLimit::new(1_000, 500);
 
 /// The limit of kisses-o'-death to one source.
@@ -65,7 +63,7 @@ pub const UNESTIMATED: Duration = Duration::from_millis(100);
 /// The reference id of this machine's own clock.
 const THIS_MACHINE: [u8; 4] = [127, 0, 0, 1];
 
-/// The address of the first local clock, as ntpd and chrony have it.
+/// The address of the first local clock, as ntpd and chrony send it.
 const LOCAL_CLOCK: [u8; 4] = [127, 127, 1, 1];
 
 /// An uncalibrated local clock, at stratum 1. // RFC 5905, figure 12
@@ -77,7 +75,7 @@ const UNSYNCHRONISED_DISPERSION: Duration = Duration::from_secs(1);
 /// The largest root dispersion of an undisciplined clock: less than 2 s.
 const UNSYNCHRONISED_DISPERSION_MAX: ShortSpan = ShortSpan(0x0001_ffff);
 
-/// The error of a clock grows by one second in so many (PHI, 15e-6). // RFC 5905, section 7.2
+/// The error of a clock grows by one second in so many seconds (PHI, 15e-6). // RFC 5905, section 7.2
 const DRIFT: u32 = 66_666;
 
 /// A datagram, and the gateway's clocks at its arrival.
@@ -106,15 +104,15 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// The answer, which leaves at `now`. The transmit timestamp is later than the receive timestamp by what has passed
-    /// of monotonic time: of two times of day, one could be from before the clock was set, and the other from after.
+    /// The answer as sent at `now`. The transmit timestamp is the receive timestamp plus the monotonic time since, so
+    /// that a step of the clock in between does not show in the answer.
     pub fn octets_at(&self, now: Instant) -> [u8; HEADER_LEN] {
         let transmit = self.header.receive.after(now.since(self.arrived));
         Header { transmit, ..self.header }.to_octets()
     }
 }
 
-/// The time server. It outlasts a reload.
+/// The time server. It outlives a reload.
 #[derive(Debug)]
 pub struct Server {
     of_source: Limits<IpAddr>,
@@ -161,7 +159,7 @@ impl Server {
         let is_unsynchronised = !arrival.discipline.is_synchronised;
         if !self.of_source.admit(arrival.now, arrival.source) {
             self.stats.rate_limited += 1;
-            // A source that gets no answer gets no kiss either.
+            // An unsynchronised server without a local stratum sends no kisses.
             return (!is_unsynchronised || local_stratum > 0).then(|| self.kiss(answer, arrival)).flatten();
         }
         if !self.admits_of_all(arrival) {
@@ -272,11 +270,11 @@ fn synchronised_by_kernel(answer: Header, discipline: &Discipline) -> Header {
 fn unsynchronised(answer: Header, local_stratum: u8, age: Duration) -> Header {
     let dispersion = UNSYNCHRONISED_DISPERSION.saturating_add(age / DRIFT);
     let root_dispersion = ShortSpan::at_least(dispersion).min(UNSYNCHRONISED_DISPERSION_MAX);
-    let told = Header { root_dispersion, ..answer };
+    let local = Header { root_dispersion, ..answer };
     match local_stratum {
-        0 => Header { leap: Leap::Unsynchronised, reference: Timestamp::default(), ..told },
-        1 => Header { stratum: 1, reference_id: LOCAL_CLOCK_PRIMARY, ..told },
-        stratum => Header { stratum, reference_id: LOCAL_CLOCK, ..told },
+        0 => Header { leap: Leap::Unsynchronised, reference: Timestamp::default(), ..local },
+        1 => Header { stratum: 1, reference_id: LOCAL_CLOCK_PRIMARY, ..local },
+        stratum => Header { stratum, reference_id: LOCAL_CLOCK, ..local },
     }
 }
 

@@ -1,4 +1,4 @@
-//! The time client together with the clocks that it goes by, and what it has found as an [`Estimate`].
+//! The time client with the clocks that it reads, and its served time as an [`Estimate`].
 
 use std::cell::{Ref, RefCell, RefMut};
 use std::rc::Rc;
@@ -29,7 +29,7 @@ impl Timekeeper {
         self.client.borrow()
     }
 
-    /// The same, to be changed. It must not be held while the gateway's own time is asked for, either.
+    /// The time client, mutable. It must not be held while the gateway's own time is read, either.
     pub fn client_mut(&self) -> RefMut<'_, Client> {
         self.client.borrow_mut()
     }
@@ -45,21 +45,21 @@ impl Timekeeper {
         Reading { steady: machine.steady_time(), now: machine.now(), kernel: machine.wall_time() }
     }
 
-    /// Whether somebody keeps the kernel's time of day.
-    pub fn is_kernel_kept(&self) -> bool {
-        self.own_time.is_kernel_kept()
+    /// Whether a daemon disciplines the kernel's clock.
+    pub fn is_kernel_disciplined(&self) -> bool {
+        self.own_time.is_kernel_disciplined()
     }
 }
 
 impl Estimate for RefCell<Client> {
     fn time_at(&self, steady: Duration) -> Option<WallTime> {
-        self.borrow().course().map(|course| course.time_at(steady))
+        self.borrow().served_time().map(|served| served.time_at(steady))
     }
 
     fn discipline_at(&self, steady: Duration, kernel: Discipline) -> Option<Discipline> {
         let client = self.borrow();
-        let course = client.course().filter(|course| course.is_good_at(steady))?;
-        let (origin, error) = (course.origin(), span(course.error_at(steady)));
+        let served = client.served_time().filter(|served| served.is_good_at(steady))?;
+        let (origin, error) = (served.origin(), span(served.error_at(steady)));
         Some(Discipline {
             is_synchronised: true,
             error_max: error,
@@ -70,7 +70,7 @@ impl Estimate for RefCell<Client> {
                 stratum: origin.stratum,
                 reference_id: origin.reference_id,
                 root_delay: span(origin.root_delay),
-                measured: course.measured(),
+                measured: served.measured(),
             }),
         })
     }

@@ -1,4 +1,5 @@
-//! One source: when it is asked, which of its answers count, and what they have shown. (RFC 5905, sections 8, 9 and 13)
+//! One source: the requests to it, the checks of its answers, and its samples (RFC 5905, section 8; RFC 5905, section
+//! 13).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -7,7 +8,7 @@ use gatepost_ground::Instant;
 use rand::{Rng, RngExt};
 
 use super::Reading;
-use super::course::{ERROR_MAX, Origin};
+use super::served_time::{ERROR_MAX, Origin};
 use super::sample::{Filter, Nanos, Rate, SECOND, Sample, nanos};
 use super::selection::Candidate;
 use crate::clock::LeapSecond;
@@ -16,44 +17,43 @@ use crate::ntp::codec::{
 };
 
 /// The shortest time between two requests, 64 s, and the longest, 1,024 s, as powers of two of seconds (MINPOLL and
-/// MAXPOLL of ntpd; RFC 5905, section 7.2 allows more).
+/// MAXPOLL of ntpd; RFC 5905, section 7.2, allows 16 s to 36 h).
 pub const POLL_MIN: u8 = 6;
 /// See [`POLL_MIN`].
 pub const POLL_MAX: u8 = 10;
 
-/// The requests that begin the exchange with a source, and that follow the first answer after a silence.
+/// The requests of a burst: at the start (iburst), and when an unreachable source answers again.
 pub const BURST: u8 = 4;
 
 /// The time between the requests of a burst. // RFC 5905, section 13
 pub const BURST_SPACING: Duration = Duration::from_secs(2);
 
-/// The shortest round-trip time that is believed, in nanoseconds (MINDISP): what the machines need themselves is in no
-/// delay.
-// RFC 5905, section 7.2
+/// The least sum of root delay and delay in a root distance, in nanoseconds (MINDISP).
+// RFC 5905, appendix A.5.5.2
 const ROUND_TRIP_MIN: Nanos = 5_000_000;
 
-/// A clock may run so much faster than the other while an exchange lasts.
+/// The largest negative delay, in nanoseconds, that is taken for a difference of the two clocks' rates.
 const ROUND_TRIP_TOLERANCE: Nanos = 1_000_000;
 
-/// A root distance as long as that is of no source (MAXDISP). // RFC 5905, section 7.2
+/// The root distance from which an answer is unusable (MAXDISP). // RFC 5905, section 7.2
 const ROOT_DISTANCE_MAX: Nanos = 16 * SECOND;
 
-/// What became of a datagram.
+/// The outcome of a received datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is no answer to the latest request: the answer may still come.
+    /// The datagram does not answer the latest request, whose answer may still come.
     Bogus,
-    /// The source asks to be left alone.
+    /// A kiss-o'-death: the source asks for no more requests (DENY, RSTR).
     Denied,
-    /// The source asks to be asked less often.
+    /// A kiss-o'-death: the source asks for fewer requests (RATE).
     Slowed,
-    /// The source has no time to offer.
+    /// The source is unsynchronised, a timing loop or too far from the root, or its timestamps are impossible.
     Unusable,
-    /// It was measured.
+    /// The answer has become a sample.
     Sampled,
 }
 
-/// What a source says of itself.
+/// The fields of the latest usable answer.
 #[derive(Clone, Copy, Debug)]
 struct Said {
     leap: Option<LeapSecond>,
@@ -75,13 +75,13 @@ pub struct Association {
     address: IpAddr,
     next_at: Option<Instant>,
     sent_at: Option<Instant>,
-    /// The requests that are left of a burst.
+    /// The remaining requests of a burst.
     burst: u8,
     /// Which of the last eight requests were answered, the latest in the lowest bit.
     reach: u8,
-    /// By how much the exponent of its poll interval is longer than the others'.
+    /// By how much the source's poll exponent exceeds that of the client: it does not answer.
     slower: u8,
-    /// The lowest exponent of its poll interval that it accepts.
+    /// The least poll exponent that the source accepts, by its RATE kisses.
     poll_min: u8,
     pending: Option<Pending>,
     said: Option<Said>,
@@ -89,7 +89,7 @@ pub struct Association {
 }
 
 impl Association {
-    /// A source that is asked at once.
+    /// A source whose first request is due at once.
     pub fn new(address: IpAddr, now: Instant) -> Self {
         Self {
             address,
@@ -105,27 +105,27 @@ impl Association {
         }
     }
 
-    /// Where it is.
+    /// The source's address.
     pub fn address(&self) -> IpAddr {
         self.address
     }
 
-    /// When it is asked next; `None` if it wants to be left alone.
+    /// When the next request is due; `None` after a kiss-o'-death DENY or RSTR.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_at
     }
 
-    /// Whether it is being asked for the first time.
+    /// Whether a burst has requests left.
     pub fn is_beginning(&self) -> bool {
         self.burst > 0 && self.next_at.is_some()
     }
 
-    /// Whether it has answered one of the last eight requests.
+    /// Whether the source has answered one of the last eight requests.
     pub fn is_reachable(&self) -> bool {
         self.reach != 0
     }
 
-    /// Begins anew with a burst, as when a line is there again.
+    /// Starts a burst.
     pub fn hurry(&mut self, now: Instant) {
         if self.next_at.is_some() {
             self.burst = BURST;
@@ -133,7 +133,7 @@ impl Association {
         }
     }
 
-    /// Forgets what was measured, and begins anew.
+    /// Discards all samples, and starts a burst.
     pub fn restart(&mut self, now: Instant) {
         (self.reach, self.said) = (0, None);
         self.filter.clear();
@@ -142,23 +142,23 @@ impl Association {
 
     /// The next request, which is due. `poll` is the exponent of the poll interval of all sources.
     ///
-    /// The request says nothing of this machine: its transmit timestamp is random, and with the source's port, which is
-    /// random, too (RFC 9109), whoever cannot read it cannot answer it.
+    /// The request says nothing about this machine. Its transmit timestamp is random, and so is its source port (RFC
+    /// 9109, section 4): an off-path attacker cannot forge the answer.
     pub fn request(&mut self, reading: &Reading, poll: u8, rng: &mut impl Rng) -> [u8; HEADER_LEN] {
         let Reading { now, steady, .. } = *reading;
         self.reach <<= 1;
         self.burst = self.burst.saturating_sub(1);
         if self.burst == 0 && self.reach == 0 {
-            // RFC 5905, section 13: a source that does not answer is asked less and less often.
+            // RFC 5905, section 13: the poll interval of an unreachable source grows.
             self.slower = self.slower.saturating_add(1).min(POLL_MAX - POLL_MIN);
         }
         let exponent = poll.max(self.poll_min).saturating_add(self.slower).min(POLL_MAX.max(self.poll_min));
         let interval = Duration::from_secs(1 << exponent);
-        // Sources that are asked by many are not asked by all of them at once.
+        // The jitter keeps many clients of one source from sending their requests together.
         let earlier = Duration::from_millis(rng.random_range(0..=1_000 << exponent >> 5));
         let wait = if self.burst > 0 { BURST_SPACING } else { interval - earlier };
         (self.next_at, self.sent_at) = (Some(now + wait), Some(now));
-        // Zero is no timestamp.
+        // The timestamp 0 means that there is none.
         let nonce = Timestamp(rng.random_range(1..=u64::MAX));
         self.pending = Some(Pending { nonce, sent: steady });
         Header {
@@ -179,12 +179,12 @@ impl Association {
         .to_octets()
     }
 
-    /// Takes in a datagram that came from the source. `own` are the gateway's addresses.
+    /// Handles a datagram from the source's address. `own` are the gateway's addresses.
     pub fn handle(&mut self, reading: &Reading, rate: Rate, own: &[Ipv4Addr], datagram: &[u8]) -> Outcome {
         let Some(header) = Header::parse(datagram).filter(|header| header.mode == Mode::Server) else {
             return Outcome::Bogus;
         };
-        // RFC 5905, section 8: what does not answer the latest request, or answers it again, is bogus.
+        // RFC 5905, section 8: an answer to another request than the latest, or a second one to it, is bogus.
         let Some(pending) = self.pending.filter(|pending| pending.nonce == header.origin) else {
             return Outcome::Bogus;
         };
@@ -207,7 +207,7 @@ impl Association {
             root_delay: header.root_delay.nanos().into(),
             root_dispersion: header.root_dispersion.nanos().into(),
         };
-        // RFC 5905, appendix A.5.1.1: Whoever follows a source is one stratum below it.
+        // RFC 5905, appendix A.5.1.1: a client's stratum is one more than its source's.
         if said.stratum.saturating_add(1) >= STRATUM_UNSYNCHRONISED
             || said.root_delay / 2 + said.root_dispersion >= ROOT_DISTANCE_MAX
         {
@@ -217,7 +217,7 @@ impl Association {
             return Outcome::Unusable;
         };
         if self.reach == 0 && self.burst == 0 && self.said.is_some() {
-            // RFC 5905, section 13: It is back. What it says now is measured quickly.
+            // RFC 5905, section 13: a source that is reachable again gets a burst.
             self.filter.clear();
             self.hurry(reading.now);
         }
@@ -228,7 +228,7 @@ impl Association {
         Outcome::Sampled
     }
 
-    /// RFC 5905, section 7.4
+    /// Handles a kiss-o'-death. // RFC 5905, section 7.4
     fn kiss(&mut self, header: &Header, now: Instant) -> Outcome {
         if KISSES_OF_DENIAL.contains(&header.reference_id) {
             (self.next_at, self.reach, self.said) = (None, 0, None);
@@ -243,8 +243,8 @@ impl Association {
         Outcome::Slowed
     }
 
-    /// What it says of the offset now; `None` if it is not fit to be asked. `source` is its number.
-    // RFC 5905, section 11.2 and appendix A.5.5.3
+    /// The source as a candidate for the selection; `None` if it is unfit, as in `fit()`. `source` is its number.
+    // RFC 5905, appendix A.5.5.3
     pub fn candidate(&self, source: usize, steady: Duration, rate: Rate) -> Option<Candidate> {
         let said = self.said.filter(|_| self.reach != 0)?;
         let (best, jitter) = self.filter.best(steady, rate)?;
@@ -254,12 +254,12 @@ impl Association {
         (distance < ERROR_MAX).then_some(candidate)
     }
 
-    /// What is told of whoever follows it, if it has answered.
+    /// The fields of the served time if this source is the system peer; `None` before its first usable answer.
     pub fn origin(&self, steady: Duration, rate: Rate) -> Option<Origin> {
         let (said, (best, _)) = (self.said?, self.filter.best(steady, rate)?);
         let reference_id = match self.address {
             IpAddr::V4(address) => address.octets(),
-            // An address of IPv6 is told by a hash of it; sources have none so far.
+            // RFC 5905, section 7.3: an IPv6 address is identified by its MD5 hash. There are no IPv6 sources yet.
             IpAddr::V6(_) => [0; 4],
         };
         let root_delay = said.root_delay + best.delay;
@@ -267,7 +267,7 @@ impl Association {
     }
 }
 
-/// What an answer shows, to a request that was `sent`, when it came at `steady`; `None` if its timestamps cannot be.
+/// The sample of an answer that arrived at `steady`, to a request `sent` before; `None` if its timestamps are impossible.
 // RFC 5905, section 8
 fn sample(header: &Header, sent: Duration, steady: Duration, rate: Rate) -> Option<Sample> {
     if header.receive == Timestamp::default() || header.transmit == Timestamp::default() {
@@ -285,11 +285,11 @@ fn sample(header: &Header, sent: Duration, steady: Duration, rate: Rate) -> Opti
         at: steady,
         offset: ((receive - sent_at) + (transmit - received_at)) / 2,
         delay: delay.max(0),
-        dispersion: precision + rate.doubt(elapsed),
+        dispersion: precision + rate.uncertainty(elapsed),
     })
 }
 
-/// A power of two of seconds, up to 16 s.
+/// The precision of a header, a power of two of seconds, in nanoseconds; at most 16 s.
 fn precision_nanos(exponent: i8) -> Nanos {
     match exponent.clamp(-30, 4) {
         shift @ 0.. => SECOND << shift,

@@ -1,25 +1,25 @@
-//! What one exchange with a source shows, and the filter that takes the best of the last eight. (RFC 5905, section 10)
+//! The sample of one exchange with a source, and the clock filter, which picks the best of the last eight (RFC 5905,
+//! section 10).
 //!
-//! The client measures in the machine's steady time, which nobody steps. An offset is by how much the right time of day
-//! is ahead of it, so samples stay comparable whatever becomes of the time that is told.
+//! The client measures in the machine's steady time, which nothing steps. An offset is the time of day minus steady
+//! time, so samples remain comparable when the served time is slewed or stepped.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Nanoseconds, of which differences may be negative.
+/// Nanoseconds, which may be negative.
 pub type Nanos = i128;
 
 /// A second.
 pub const SECOND: Nanos = 1_000_000_000;
 
-/// The samples that a filter keeps (NSTAGE). // RFC 5905, section 7.2
+/// The number of samples of a filter (NSTAGE). // RFC 5905, section 7.2
 pub const SAMPLES_MAX: usize = 8;
 
-/// The most by which an oscillator gains or loses, in parts per 10^9: what Linux can correct, and more than any crystal
-/// of a machine that works.
+/// The largest frequency error of an oscillator, in parts per 10^9: the largest that Linux corrects.
 pub const RATE_PPB_MAX: Nanos = 500_000;
 
-/// By how much the rate of an oscillator may differ from what was measured shortly before, in parts per 10^9 (PHI).
+/// The frequency tolerance: the largest change of an oscillator's rate since its measurement, in parts per 10^9 (PHI).
 // RFC 5905, section 7.2
 pub const WANDER_PPB: Nanos = 15_000;
 
@@ -28,52 +28,52 @@ pub fn nanos(span: Duration) -> Nanos {
     Nanos::try_from(span.as_nanos()).unwrap_or(Nanos::MAX)
 }
 
-/// How fast the machine's oscillator is, as far as that is known.
+/// The estimated rate of the machine's oscillator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// How much the right time gains on steady time, in parts per 10^9.
+    /// The rate at which the right time gains on steady time, in parts per 10^9.
     pub ppb: Nanos,
-    /// The most by which that may be wrong, in parts per 10^9.
+    /// The bound of its error, in parts per 10^9.
     pub skew_ppb: Nanos,
 }
 
 impl Rate {
-    /// The rate of an oscillator that was not measured yet.
+    /// The rate of an oscillator without a measurement.
     pub const UNKNOWN: Self = Self { ppb: 0, skew_ppb: RATE_PPB_MAX };
 
-    /// What the right time gains in `span`.
+    /// What the right time gains on steady time in `span`.
     pub fn gain(self, span: Nanos) -> Nanos {
         span.saturating_mul(self.ppb) / SECOND
     }
 
-    /// The most by which that is wrong, rounded up.
-    pub fn doubt(self, span: Nanos) -> Nanos {
+    /// The bound of that gain's error, rounded up.
+    pub fn uncertainty(self, span: Nanos) -> Nanos {
         span.saturating_mul(self.skew_ppb) / SECOND + 1
     }
 }
 
-/// What one exchange with a source shows of the offset.
+/// The measurement of one exchange with a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
     /// The steady time of the exchange's end.
     pub at: Duration,
-    /// By how much the source's time is ahead of steady time.
+    /// The source's time minus steady time.
     pub offset: Nanos,
-    /// The time on the way, there and back.
+    /// The round-trip delay.
     pub delay: Nanos,
-    /// The most by which the offset may be wrong beside half of the delay.
+    /// The bound of the offset's error besides half of the delay.
     pub dispersion: Nanos,
 }
 
 impl Sample {
-    /// The same at a later time, of a clock of that rate.
+    /// The sample as of a later time, by the oscillator's rate.
     pub fn aged(self, at: Duration, rate: Rate) -> Self {
         let age = nanos(at.saturating_sub(self.at));
-        let (offset, dispersion) = (self.offset + rate.gain(age), self.dispersion + rate.doubt(age));
+        let (offset, dispersion) = (self.offset + rate.gain(age), self.dispersion + rate.uncertainty(age));
         Self { at: at.max(self.at), offset, dispersion, ..self }
     }
 
-    /// The most by which the offset may differ from the source's.
+    /// The bound of the offset's error.
     pub fn distance(&self) -> Nanos {
         self.delay / 2 + self.dispersion
     }
@@ -86,7 +86,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Takes a sample in. The oldest makes room for it.
+    /// Adds a sample, and drops the oldest of more than [`SAMPLES_MAX`].
     pub fn push(&mut self, sample: Sample) {
         if self.samples.len() >= SAMPLES_MAX {
             self.samples.pop_front();
@@ -94,7 +94,7 @@ impl Filter {
         self.samples.push_back(sample);
     }
 
-    /// Forgets what was measured.
+    /// Drops all samples.
     pub fn clear(&mut self) {
         self.samples.clear();
     }
@@ -102,11 +102,11 @@ impl Filter {
     /// The best sample at `at`, and the jitter: the root mean square of the others' offsets from it. `None` without
     /// samples.
     ///
-    /// RFC 5905, section 10, sorts by delay. Here the distance decides, in which a sample's age counts: of an
-    /// oscillator whose rate is unknown an old sample tells little, however short its way was.
+    /// RFC 5905, section 10, sorts by delay. This filter sorts by distance, which grows with a sample's age: while the
+    /// oscillator's rate is unknown, an old sample is worth little even if its delay was short.
     pub fn best(&self, at: Duration, rate: Rate) -> Option<(Sample, Nanos)> {
         let aged = || self.samples.iter().map(|sample| sample.aged(at, rate));
-        // Of equals the latest.
+        // The latest, if several are equal.
         let best = aged().rev().min_by_key(Sample::distance)?;
         let squares: Nanos = aged().map(|sample| square(sample.offset - best.offset)).sum();
         let others = Nanos::try_from(self.samples.len()).unwrap_or(1) - 1;
@@ -114,7 +114,7 @@ impl Filter {
     }
 }
 
-/// The square; of what is longer than some hours, that of some hours, so that sums do not overflow.
+/// The square of `span`, which is limited to 10,000 s, so that sums do not overflow.
 pub fn square(span: Nanos) -> Nanos {
     let span = span.clamp(-10_000 * SECOND, 10_000 * SECOND);
     span * span
@@ -136,9 +136,9 @@ mod tests {
         filter
     }
 
-    /// RFC 5905, section 10: The sample of the shortest way is taken, and the jitter is that of the others.
+    /// RFC 5905, section 10: The sample with the shortest delay is the best, and the jitter is that of the others.
     #[test]
-    fn rfc5905_10_the_shortest_way_is_the_best() {
+    fn rfc5905_10_the_shortest_delay_is_the_best() {
         let ms = 1_000_000;
         let filter = filter(&[sample(0, 0, 40 * ms), sample(1, 5 * ms, 20 * ms), sample(2, 9 * ms, 90 * ms)]);
         let (best, jitter) = filter.best(Duration::from_secs(2), KNOWN).expect("there are samples");
@@ -150,7 +150,7 @@ mod tests {
 
     /// RFC 5905, section 10: The filter has eight samples, and the dispersion of each grows with its age.
     #[test]
-    fn rfc5905_10_old_samples_leave_and_count_less() {
+    fn rfc5905_10_old_samples_are_dropped_and_count_less() {
         let mut samples = vec![sample(0, 77, 10)];
         samples.extend((1..=8).map(|secs| sample(secs, 5, 1_000)));
         assert_eq!(

@@ -13,25 +13,25 @@ const MS: Nanos = 1_000_000;
 /// The right time when steady time begins.
 const BEGAN: Nanos = 1_767_603_540 * SECOND;
 
-/// A server elsewhere.
+/// A time server.
 #[derive(Clone, Copy)]
 struct Server {
-    /// By how much its time is wrong.
+    /// The error of its time.
     wrong: Nanos,
-    /// The time on the way there, and back.
-    way: [Nanos; 2],
+    /// The one-way delays of the request and the answer.
+    delays: [Nanos; 2],
     /// Whether it answers.
     is_there: bool,
 }
 
-const GOOD: Server = Server { wrong: 0, way: [10 * MS, 10 * MS], is_there: true };
+const GOOD: Server = Server { wrong: 0, delays: [10 * MS, 10 * MS], is_there: true };
 
-/// A machine whose oscillator drifts, and the servers that it asks.
+/// A machine whose oscillator drifts, and its time servers.
 struct World {
     client: Client,
     servers: Vec<Server>,
     rng: StdRng,
-    /// What the right time gains on the oscillator, in parts per 10^9.
+    /// The rate at which the right time gains on the oscillator, in parts per 10^9.
     drift: Nanos,
     now: Nanos,
 }
@@ -68,7 +68,7 @@ impl World {
             secs: UnixTime(u64::try_from(nanos / SECOND).expect("after 1970")),
             nanos: u32::try_from(nanos % SECOND).expect("less than a second"),
         };
-        let time = wall(self.right(self.now) + server.way[0] + server.wrong).into();
+        let time = wall(self.right(self.now) + server.delays[0] + server.wrong).into();
         Header {
             leap: Leap::None,
             version: 4,
@@ -97,7 +97,7 @@ impl World {
                 let server = self.servers[number];
                 if server.is_there {
                     let answer = self.answer(server, &request.octets);
-                    coming.push((self.now + server.way[0] + server.way[1], request.to, answer.to_octets()));
+                    coming.push((self.now + server.delays[0] + server.delays[1], request.to, answer.to_octets()));
                 }
             }
             coming.sort();
@@ -113,32 +113,32 @@ impl World {
         }
     }
 
-    /// By how much the told time is wrong now, and the most that it says it may be.
-    fn told(&self) -> Option<(Nanos, Nanos)> {
-        let (course, steady) = (self.client.course()?, self.reading().steady);
-        let told = course.time_at(steady);
-        let told = Nanos::from(told.secs.0) * SECOND + Nanos::from(told.nanos);
-        Some((told - self.right(self.now), course.error_at(steady)))
+    /// The actual error of the served time, and the bound that it announces.
+    fn errors(&self) -> Option<(Nanos, Nanos)> {
+        let (served, steady) = (self.client.served_time()?, self.reading().steady);
+        let time = served.time_at(steady);
+        let time = Nanos::from(time.secs.0) * SECOND + Nanos::from(time.nanos);
+        Some((time - self.right(self.now), served.error_at(steady)))
     }
 }
 
-/// Whatever is told is right within its error.
+/// The served time is right within its error.
 fn is_honest(world: &World) {
-    if let Some((wrong, error)) = world.told() {
-        assert!(wrong.abs() <= error, "wrong by {wrong}, and told an error of {error} at {}", world.now);
+    if let Some((wrong, error)) = world.errors() {
+        assert!(wrong.abs() <= error, "wrong by {wrong}, with an announced error of {error} at {}", world.now);
     }
 }
 
 #[test]
-fn four_sources_of_which_one_lies_and_one_has_a_lopsided_way() {
-    let lopsided = Server { way: [2 * MS, 120 * MS], ..GOOD };
+fn four_sources_of_which_one_lies_and_one_has_an_asymmetric_path() {
+    let asymmetric = Server { delays: [2 * MS, 120 * MS], ..GOOD };
     let liar = Server { wrong: 700 * MS, ..GOOD };
-    let mut world = World::new(-180_000, &[GOOD, liar, lopsided, GOOD]);
+    let mut world = World::new(-180_000, &[GOOD, liar, asymmetric, GOOD]);
     world.run(4_000, is_honest);
-    let (wrong, error) = world.told().expect("it is known");
+    let (wrong, error) = world.errors().expect("it is known");
     assert!(wrong.abs() < 15 * MS && error < 60 * MS, "{wrong} {error}");
     assert_eq!(world.client.agreeing().to_string(), "3 of 4 sources agree");
-    assert!(world.client.poll > POLL_MIN, "it asks less often");
+    assert!(world.client.poll > POLL_MIN, "the poll interval has grown");
     let rate = world.client.follower.rate();
     assert!(
         (rate.ppb + 180_000).abs() <= rate.skew_ppb && rate.skew_ppb < 60_000,
@@ -151,12 +151,12 @@ fn four_sources_of_which_one_lies_and_one_has_a_lopsided_way() {
 fn two_that_disagree_are_not_followed_and_one_alone_is() {
     let mut world = World::new(0, &[GOOD, Server { wrong: SECOND, ..GOOD }]);
     world.run(600, is_honest);
-    assert!(world.client.course().is_none());
+    assert!(world.client.served_time().is_none());
     assert_eq!(world.client.agreeing().to_string(), "2 of 2 sources answer, and no majority agrees");
     assert!(world.client.stats().source_disagreements > 0);
     let mut world = World::new(0, &[GOOD, Server { is_there: false, ..GOOD }]);
     world.run(60, is_honest);
-    assert!(world.told().is_some());
+    assert!(world.errors().is_some());
     assert_eq!(world.client.agreeing().to_string(), "1 of 2 sources agree");
 }
 
@@ -169,7 +169,7 @@ fn a_falseticker_that_answers_first_when_the_wan_comes_up_is_not_followed() {
         world.run(silent, is_honest);
         world.servers.iter_mut().for_each(|server| server.is_there = true);
         world.run(300, is_honest);
-        assert!(world.told().is_some());
+        assert!(world.errors().is_some());
     }
 }
 
@@ -178,9 +178,9 @@ fn without_sources_the_time_goes_on_and_its_error_grows() {
     let mut world = World::new(120_000, &[GOOD; 4]);
     world.run(1_000, is_honest);
     world.servers.iter_mut().for_each(|server| server.is_there = false);
-    let (_, before) = world.told().expect("it is known");
+    let (_, before) = world.errors().expect("it is known");
     world.run(20_000, is_honest);
-    let (_, after) = world.told().expect("it is known");
+    let (_, after) = world.errors().expect("it is known");
     assert!(after > before + 20_000 * 15_000, "15 ppm of it: {after}");
     assert_eq!(world.client.agreeing().to_string(), "none of 4 sources answers");
     let requests = world.client.stats().source_requests;
@@ -188,11 +188,11 @@ fn without_sources_the_time_goes_on_and_its_error_grows() {
     assert!(world.client.stats().source_requests - requests <= 48, "each once in 1,024 s");
     world.servers.iter_mut().for_each(|server| server.is_there = true);
     world.run(1_100, is_honest);
-    let (_, settled) = world.told().expect("it is known");
+    let (_, settled) = world.errors().expect("it is known");
     assert!(settled < 100 * MS, "{settled}");
 }
 
-/// RFC 5905, section 8: What does not answer the latest request is bogus, and what answers it again, too.
+/// RFC 5905, section 8: An answer to another request than the latest is bogus, and so is a second one to it.
 #[test]
 fn rfc5905_8_forged_and_repeated_answers_do_not_count() {
     let mut world = World::new(0, &[GOOD]);
@@ -206,14 +206,14 @@ fn rfc5905_8_forged_and_repeated_answers_do_not_count() {
     for forged in [wrong, request_back, Header { version: 0, ..right }] {
         assert!(!world.client.handle_answer(&reading, address(0), &forged.to_octets()).0);
     }
-    assert!(!world.client.handle_answer(&reading, address(1), &right.to_octets()).0, "of nobody's");
+    assert!(!world.client.handle_answer(&reading, address(1), &right.to_octets()).0, "from another address");
     assert!(world.client.handle_answer(&reading, address(0), &right.to_octets()).0);
     assert!(!world.client.handle_answer(&reading, address(0), &right.to_octets()).0, "a second time");
     let Stats { source_bogus, source_answers, .. } = world.client.stats();
     assert_eq!((source_bogus, source_answers), (5, 1));
 }
 
-/// RFC 5905, section 7.4: DENY and RSTR end it, and RATE slows it down. Neither counts that answers no request.
+/// RFC 5905, section 7.4: DENY and RSTR end the requests, and RATE makes them rarer, if they answer a request.
 #[test]
 fn rfc5905_7_4_kisses_are_obeyed() {
     let kissed = |code: &[u8; 4]| {
@@ -234,7 +234,7 @@ fn rfc5905_7_4_kisses_are_obeyed() {
     assert_eq!(kissed(b"STEP"), (Some(Instant::from_secs(2)), 0));
 }
 
-/// RFC 5905, section 11.2 and appendix A.5.1.1: Sources without time are not followed.
+/// RFC 5905, section 11.2: Unsynchronised sources, and those too far from the root, are not followed.
 #[test]
 fn rfc5905_11_2_sources_that_are_not_fit_are_not_followed() {
     let followed = |edit: fn(&mut Header)| {
@@ -249,7 +249,7 @@ fn rfc5905_11_2_sources_that_are_not_fit_are_not_followed() {
             world.client.handle_answer(&reading, address(0), &answer.to_octets());
             world.now += 2 * SECOND;
         }
-        world.client.course().is_some()
+        world.client.served_time().is_some()
     };
     assert!(followed(|_| ()));
     assert!(!followed(|answer| answer.leap = Leap::Unsynchronised));
@@ -285,7 +285,7 @@ fn rfc5905_7_3_a_source_that_follows_this_gateway_is_not_followed() {
     assert_eq!(outcome(1, own[0].octets()), (1, 0), "at stratum 1 it is a code");
 }
 
-/// RFC 5905, section 13: Requests begin with a burst, and then are a poll interval apart.
+/// RFC 5905, section 13: Requests begin with a burst, and are a poll interval apart afterwards.
 #[test]
 fn rfc5905_13_a_burst_and_then_a_poll_interval() {
     let mut world = World::new(0, &[GOOD]);
@@ -303,7 +303,7 @@ fn rfc5905_13_a_burst_and_then_a_poll_interval() {
 }
 
 #[test]
-fn requests_say_nothing_of_the_machine() {
+fn requests_disclose_nothing_about_the_machine() {
     let mut world = World::new(0, &[GOOD; 4]);
     let reading = world.reading();
     let mut requests = world.client.handle_timeout(&reading, &mut world.rng);
@@ -314,7 +314,7 @@ fn requests_say_nothing_of_the_machine() {
 }
 
 #[test]
-fn sources_are_bounded_and_those_that_stay_are_kept() {
+fn sources_are_bounded_and_keep_their_samples() {
     let mut world = World::new(0, &[GOOD; 2]);
     world.run(100, is_honest);
     let addresses: Vec<_> = (0..6).map(address).chain([address(0)]).collect();
@@ -322,31 +322,31 @@ fn sources_are_bounded_and_those_that_stay_are_kept() {
     assert_eq!(world.client.associations.len(), SOURCES_MAX);
     assert!(world.client.associations[0].is_reachable() && !world.client.associations[2].is_reachable());
     world.client.restart(world.reading().now);
-    assert!(world.client.course().is_none());
+    assert!(world.client.served_time().is_none());
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_told_is_within_its_error_if_most_sources_are_right(
+    fn the_served_time_is_right_within_its_error_if_most_sources_are_right(
         drift in -450_000..450_000_i128,
         good in prop::collection::vec((0..200_i128, 0..200_i128), 3..=3),
-        // A lie that is shorter than the ways is nobody's to find out.
+        // An error below the root distances cannot be detected.
         lie in 1_000..100_000_i128,
     ) {
         let mut servers: Vec<_> =
-            good.iter().map(|(out, back)| Server { way: [out * MS, back * MS], ..GOOD }).collect();
+            good.iter().map(|(out, back)| Server { delays: [out * MS, back * MS], ..GOOD }).collect();
         servers.push(Server { wrong: lie * MS, ..GOOD });
         let mut world = World::new(drift, &servers);
         let mut failed = None;
         world.run(3_000, |world| {
-            if let Some((wrong, error)) = world.told().filter(|(wrong, error)| wrong.abs() > *error) {
+            if let Some((wrong, error)) = world.errors().filter(|(wrong, error)| wrong.abs() > *error) {
                 failed.get_or_insert((world.now, wrong, error));
             }
         });
         prop_assert_eq!(failed, None);
-        prop_assert!(world.told().is_some());
+        prop_assert!(world.errors().is_some());
     }
 
     #[test]
@@ -365,8 +365,8 @@ proptest! {
                 datagram[0] = 0x24;
             }
             world.client.handle_answer(&reading, address(0), &datagram);
-            if let Some(course) = world.client.course() {
-                _ = (course.time_at(Duration::from_secs(1 << 40)), course.error_at(Duration::from_secs(1 << 40)));
+            if let Some(served) = world.client.served_time() {
+                _ = (served.time_at(Duration::from_secs(1 << 40)), served.error_at(Duration::from_secs(1 << 40)));
             }
             world.now += 2 * SECOND;
         }

@@ -1,8 +1,9 @@
-//! The right time of day by the machine's steady time: what is known of it, and what is told.
+//! The time that the gateway serves, as an offset from the machine's steady time.
 //!
-//! What is known jumps with each measurement. What is told ([`Course`]) goes over to it at [`SLEW_PPB`], and neither
-//! stands still nor goes back. It jumps only at the start, and later if the sources have been farther away than
-//! [`STEP`] for [`STEP_OUT`]; until then it goes on as before, and its error tells of the difference.
+//! Each measurement replaces the client's estimate of the time at once. The served time ([`ServedTime`]) is slewed
+//! towards the estimate at [`SLEW_PPB`], and never stops or goes back. It is stepped only at the start, and later if
+//! the estimate has differed from it by more than [`STEP`] for [`STEP_OUT`]; until then it keeps the difference, which
+//! is part of its error.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,123 +12,124 @@ use super::Reading;
 use super::sample::{Nanos, RATE_PPB_MAX, Rate, SECOND, WANDER_PPB, nanos};
 use crate::clock::{LeapSecond, UnixTime, WallTime};
 
-/// How fast what is told goes over to what is known, in parts per 10^9: as fast as adjtime(3) does.
+/// The slew rate of the served time, in parts per 10^9: that of adjtime(3).
 pub const SLEW_PPB: Nanos = 500_000;
 
-/// The longest way that what is told goes over slowly (STEPT). // RFC 5905, section 11.3
+/// The largest offset that is slewed; a larger one is stepped (STEPT). // RFC 5905, section 11.3
 pub const STEP: Nanos = 128_000_000;
 
-/// For how long sources must be farther away than that (WATCH). // RFC 5905, section 11.3
+/// For how long a larger offset has to last before it is stepped: the stepout threshold of ntpd 4.2.8. RFC 5905,
+/// section 11.3, has 900 s (WATCH).
 pub const STEP_OUT: Duration = Duration::from_secs(300);
 
-/// A time with a larger error than that is of no use, a source's and ours. RFC 5905 has 1 s (MAXDIST), ntpd and chrony
-/// are more patient with slow lines.
+/// The root distance from which a source is not selected, and the served time counts as unsynchronised. RFC 5905,
+/// section 7.2, has 1 s (MAXDIST); ntpd has 1.5 s, and chrony 3 s.
 pub const ERROR_MAX: Nanos = 1_500_000_000;
 
-/// The measurements that the rate is found from.
+/// The largest number of earlier measurements from which the rate is estimated.
 const ANCHORS_MAX: usize = 8;
 
-/// The shortest time between two of them.
+/// The shortest time between two of these measurements.
 const ANCHOR_SPACING: Duration = Duration::from_secs(32);
 
-/// The longest time that the rate is found over: temperatures change.
+/// The largest age of the oldest of them: the oscillator's temperature changes.
 const ANCHOR_AGE_MAX: Duration = Duration::from_secs(4_096);
 
-/// Who stands for all sources.
+/// The fields of the served time that come from the system peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// The stratum of whoever follows it.
+    /// The gateway's own stratum: one more than the peer's.
     pub stratum: u8,
-    /// The address of the source.
+    /// The peer's address.
     pub reference_id: [u8; 4],
-    /// The time on the way to the root and back.
+    /// The round-trip delay to the root.
     pub root_delay: Nanos,
     /// The leap second that is announced.
     pub leap: Option<LeapSecond>,
 }
 
-/// What sources agree on at a moment.
+/// The time that a majority of the sources agrees on, at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measurement {
     /// The steady time.
     pub at: Duration,
-    /// By how much the right time is ahead of that.
+    /// The right time minus steady time.
     pub offset: Nanos,
-    /// The most by which the offset may be wrong.
+    /// The bound of the offset's error.
     pub error: Nanos,
-    /// Who stands for all sources.
+    /// The fields of the system peer.
     pub origin: Origin,
 }
 
-/// The time that is told.
+/// The served time, between two measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Course {
-    /// What is known, and since when.
-    known: Measurement,
-    /// When sources were last asked about it.
+pub struct ServedTime {
+    /// The estimate, as of its measurement.
+    estimate: Measurement,
+    /// The steady time of the last measurement, which may have confirmed an earlier estimate.
     measured_at: Duration,
     /// The oscillator's rate.
     rate: Rate,
-    /// By how much what is told was behind what is known then.
+    /// The estimate minus the served time, at the measurement.
     behind: Nanos,
-    /// Whether it stays behind: it is too much to go over slowly, and not sure yet.
+    /// Whether the difference is kept: it is too large to be slewed, and has not lasted for [`STEP_OUT`].
     is_held: bool,
 }
 
-impl Course {
+impl ServedTime {
     fn age(&self, steady: Duration) -> Nanos {
-        nanos(steady.saturating_sub(self.known.at))
+        nanos(steady.saturating_sub(self.estimate.at))
     }
 
-    /// By how much the right time is ahead of steady time, as far as is known.
-    fn known_at(&self, steady: Duration) -> Nanos {
-        self.known.offset + self.rate.gain(self.age(steady))
+    /// The estimated time minus steady time.
+    fn estimate_at(&self, steady: Duration) -> Nanos {
+        self.estimate.offset + self.rate.gain(self.age(steady))
     }
 
     fn behind_at(&self, steady: Duration) -> Nanos {
         if self.is_held {
             return self.behind;
         }
-        let way = self.age(steady) * SLEW_PPB / SECOND;
-        self.behind.signum() * (self.behind.abs() - way).max(0)
+        let slewed = self.age(steady) * SLEW_PPB / SECOND;
+        self.behind.signum() * (self.behind.abs() - slewed).max(0)
     }
 
-    /// The most by which what is known may be wrong.
-    fn doubt_at(&self, steady: Duration) -> Nanos {
-        self.known.error + self.rate.doubt(self.age(steady))
+    /// The bound of the estimate's error.
+    fn estimate_error_at(&self, steady: Duration) -> Nanos {
+        self.estimate.error + self.rate.uncertainty(self.age(steady))
     }
 
-    /// By how much the time that is told is ahead of steady time.
+    /// The served time minus steady time.
     pub fn offset_at(&self, steady: Duration) -> Nanos {
-        self.known_at(steady) - self.behind_at(steady)
+        self.estimate_at(steady) - self.behind_at(steady)
     }
 
-    /// By how much the time that is told is ahead of the kernel's.
+    /// The served time minus the kernel's.
     pub fn ahead_of_kernel(&self, reading: &Reading) -> Nanos {
         self.offset_at(reading.steady) - reading.kernel_offset()
     }
 
-    /// The time of day that is told.
+    /// The served time of day.
     pub fn time_at(&self, steady: Duration) -> WallTime {
         wall(nanos(steady) + self.offset_at(steady))
     }
 
-    /// The most by which the time that is told may be wrong, if a majority of the sources is right.
+    /// The bound of the served time's error, if a majority of the sources is right.
     pub fn error_at(&self, steady: Duration) -> Nanos {
-        self.doubt_at(steady) + self.behind_at(steady).abs()
+        self.estimate_error_at(steady) + self.behind_at(steady).abs()
     }
 
-    /// Whether the time that is told is of use.
+    /// Whether the served time counts as synchronised: its error is below [`ERROR_MAX`].
     pub fn is_good_at(&self, steady: Duration) -> bool {
         self.error_at(steady) < ERROR_MAX
     }
 
-    /// Who stands for all sources.
+    /// The fields of the system peer.
     pub fn origin(&self) -> Origin {
-        self.known.origin
+        self.estimate.origin
     }
 
-    /// The time of day when sources were last asked, as it is told.
+    /// The served time of day of the last measurement.
     pub fn measured(&self) -> WallTime {
         self.time_at(self.measured_at)
     }
@@ -138,7 +140,7 @@ impl Course {
     }
 }
 
-/// The time of day so many nanoseconds after 1970 began.
+/// The time of day that is `nanos` after 1970-01-01.
 fn wall(nanos: Nanos) -> WallTime {
     let nanos = nanos.max(0);
     WallTime {
@@ -147,86 +149,88 @@ fn wall(nanos: Nanos) -> WallTime {
     }
 }
 
-/// What a measurement has brought about.
+/// The effect of a measurement on the served time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// What is told goes over to what is known, if it differs.
+    /// The served time is slewed towards the estimate.
     Slewed,
-    /// What is told is too far away, and is left there for now.
+    /// The difference is too large to be slewed, and is kept until it has lasted for [`STEP_OUT`].
     Held,
-    /// What is told has jumped, ahead or back, by so many nanoseconds.
+    /// The served time was stepped by so many nanoseconds, forward or (negative) back.
     Stepped(Nanos),
 }
 
-/// Follows measurements.
+/// Computes the served time from measurements.
 #[derive(Clone, Debug, Default)]
 pub struct Follower {
-    course: Option<Course>,
-    /// Measurements that are some time apart: steady time, offset, error.
+    served: Option<ServedTime>,
+    /// Earlier measurements, at least [`ANCHOR_SPACING`] apart: steady time, offset, error.
     anchors: VecDeque<(Duration, Nanos, Nanos)>,
-    /// Since when what is told is held.
+    /// Since when a difference is held.
     held_since: Option<Duration>,
 }
 
 impl Follower {
-    /// The time to tell, once there was a measurement.
-    pub fn course(&self) -> Option<&Course> {
-        self.course.as_ref()
+    /// The served time; `None` before the first measurement.
+    pub fn served_time(&self) -> Option<&ServedTime> {
+        self.served.as_ref()
     }
 
-    /// The oscillator's rate as far as it is known.
+    /// The estimated rate of the oscillator.
     pub fn rate(&self) -> Rate {
-        self.course.map_or(Rate::UNKNOWN, |course| course.rate)
+        self.served.map_or(Rate::UNKNOWN, |served| served.rate)
     }
 
-    /// Takes a measurement in. `told` is what was told so far without a course: by how much the kernel's time is ahead
-    /// of steady time.
-    pub fn follow(&mut self, measurement: Measurement, told: Nanos) -> Change {
+    /// Handles a measurement. `kernel` is the kernel's time minus steady time: the gateway serves the kernel's time
+    /// before the first measurement.
+    pub fn follow(&mut self, measurement: Measurement, kernel: Nanos) -> Change {
         let at = measurement.at;
-        let told = self.course.map_or(told, |course| course.offset_at(at));
+        let offset_before = self.served.map_or(kernel, |served| served.offset_at(at));
         let rate = self.measure_rate(&measurement);
-        let known = match self.course {
-            // What was known before is more certain than what has been measured, and does not contradict it.
-            Some(course) if course.doubt_at(at) < measurement.error && self.is_confirmed(&measurement) => {
-                let (offset, error) = (course.known_at(at), course.doubt_at(at));
+        let estimate = match self.served {
+            // The former estimate has the smaller error, and the measurement does not contradict it.
+            Some(served)
+                if served.estimate_error_at(at) < measurement.error && self.is_confirmed(&measurement) =>
+            {
+                let (offset, error) = (served.estimate_at(at), served.estimate_error_at(at));
                 Measurement { offset, error, ..measurement }
             }
             _ => measurement,
         };
-        let behind = known.offset - told;
-        let (behind, is_held, change) = match (self.course, self.held_since) {
+        let behind = estimate.offset - offset_before;
+        let (behind, is_held, change) = match (self.served, self.held_since) {
             _ if behind.abs() <= STEP => (behind, false, Change::Slewed),
             (Some(_), None) => (behind, true, Change::Held),
             (Some(_), Some(since)) if at.saturating_sub(since) < STEP_OUT => (behind, true, Change::Held),
             _ => (0, false, Change::Stepped(behind)),
         };
         self.held_since = is_held.then(|| self.held_since.unwrap_or(at));
-        self.course = Some(Course { known, measured_at: at, rate, behind, is_held });
+        self.served = Some(ServedTime { estimate, measured_at: at, rate, behind, is_held });
         change
     }
 
-    /// Whether the measurement and what is known have a time in common that both think possible.
+    /// Whether the measurement and the estimate agree within their errors.
     fn is_confirmed(&self, measurement: &Measurement) -> bool {
-        self.course.is_none_or(|course| {
-            let apart = (measurement.offset - course.known_at(measurement.at)).abs();
-            apart <= measurement.error + course.doubt_at(measurement.at)
+        self.served.is_none_or(|served| {
+            let apart = (measurement.offset - served.estimate_at(measurement.at)).abs();
+            apart <= measurement.error + served.estimate_error_at(measurement.at)
         })
     }
 
-    /// The rate by the measurements up to this one. Each is right within its error, so the two that are most certain
-    /// for the time between them say within which bounds the rate has been.
+    /// The rate from the measurements up to this one. Each is right within its error, so a pair bounds the rate of the
+    /// time between them; the pair with the closest bounds decides.
     fn measure_rate(&mut self, measurement: &Measurement) -> Rate {
         let Measurement { at, offset, error, .. } = *measurement;
         if !self.is_confirmed(measurement) {
-            // The oscillator, or what the sources say, is not what it was.
+            // The oscillator's rate or the sources' time has changed: earlier measurements say nothing about the rate.
             self.anchors.clear();
             self.anchors.push_back((at, offset, error));
             return Rate { skew_ppb: RATE_PPB_MAX, ..self.rate() };
         }
-        let bounds = self.anchors.iter().filter_map(|(since, before, doubt)| {
+        let bounds = self.anchors.iter().filter_map(|(since, before, error_before)| {
             let span = nanos(at.saturating_sub(*since));
             let ppb = (offset - before).checked_mul(SECOND)?.checked_div(span)?;
-            let skew_ppb = (error + doubt).checked_mul(SECOND)?.checked_div(span)? + WANDER_PPB;
+            let skew_ppb = (error + error_before).checked_mul(SECOND)?.checked_div(span)? + WANDER_PPB;
             Some(Rate { ppb: ppb.clamp(-RATE_PPB_MAX, RATE_PPB_MAX), skew_ppb })
         });
         let best = bounds.min_by_key(|rate| rate.skew_ppb).filter(|rate| rate.skew_ppb < RATE_PPB_MAX);
@@ -242,7 +246,7 @@ impl Follower {
         best.unwrap_or(self.rate())
     }
 
-    /// The anchor between the oldest and the latest whose neighbours are nearest to each other.
+    /// The index of the anchor between the oldest and the latest whose neighbours are closest together in time.
     fn densest(&self) -> Option<usize> {
         let times: Vec<_> = self.anchors.iter().map(|(at, ..)| *at).collect();
         let gaps = times.windows(3).map(|three| three[2].saturating_sub(three[0]));
@@ -268,44 +272,44 @@ mod tests {
     }
 
     #[test]
-    fn the_first_measurement_steps_if_the_kernel_is_far_away_and_slews_else() {
+    fn the_first_measurement_steps_a_large_offset_and_slews_a_small_one() {
         let mut follower = Follower::default();
         assert_eq!(follower.follow(measured(10, 500 * SECOND, MS), 0), Change::Stepped(500 * SECOND));
-        let course = follower.course().expect("it was measured");
-        assert_eq!(course.time_at(secs(10)), WallTime { secs: UnixTime(510), nanos: 0 });
-        assert_eq!(course.error_at(secs(10)), MS + 1);
+        let served = follower.served_time().expect("it was measured");
+        assert_eq!(served.time_at(secs(10)), WallTime { secs: UnixTime(510), nanos: 0 });
+        assert_eq!(served.error_at(secs(10)), MS + 1);
         let mut follower = Follower::default();
         assert_eq!(follower.follow(measured(10, 100 * MS, MS), 0), Change::Slewed);
-        let course = follower.course().expect("it was measured");
-        assert_eq!(course.offset_at(secs(10)), 0);
-        assert_eq!(course.offset_at(secs(110)), 50 * MS);
-        assert_eq!(course.offset_at(secs(210)), 100 * MS);
+        let served = follower.served_time().expect("it was measured");
+        assert_eq!(served.offset_at(secs(10)), 0);
+        assert_eq!(served.offset_at(secs(110)), 50 * MS);
+        assert_eq!(served.offset_at(secs(210)), 100 * MS);
         assert_eq!(
-            course.error_at(secs(110)),
+            served.error_at(secs(110)),
             MS + 50 * MS + 50 * MS + 1,
             "half is left, and the rate is unknown"
         );
     }
 
-    /// RFC 5905, section 11.3: A large difference is followed when it has lasted.
+    /// RFC 5905, section 11.3: A large offset adds to the error, and is stepped when it has lasted.
     #[test]
-    fn rfc5905_11_3_a_large_difference_is_told_as_an_error_and_followed_when_it_has_lasted() {
+    fn rfc5905_11_3_a_large_offset_adds_to_the_error_and_is_stepped_when_it_has_lasted() {
         let mut follower = Follower::default();
         follower.follow(measured(0, 0, MS), 0);
         assert_eq!(follower.follow(measured(64, 2 * SECOND, MS), 0), Change::Held);
-        let course = follower.course().expect("it was measured");
-        assert_eq!(course.offset_at(secs(100)), course.offset_at(secs(64)), "nothing moves");
-        assert!(!course.is_good_at(secs(64)));
+        let served = follower.served_time().expect("it was measured");
+        assert_eq!(served.offset_at(secs(100)), served.offset_at(secs(64)), "nothing moves");
+        assert!(!served.is_good_at(secs(64)));
         assert_eq!(follower.follow(measured(300, 2 * SECOND, MS), 0), Change::Held);
         assert!(matches!(follower.follow(measured(364, 2 * SECOND, MS), 0), Change::Stepped(_)));
-        assert!(follower.course().is_some_and(|course| course.is_good_at(secs(364))));
+        assert!(follower.served_time().is_some_and(|served| served.is_good_at(secs(364))));
         // A spike does not last.
         follower.follow(measured(400, 9 * SECOND, MS), 0);
         assert_eq!(follower.follow(measured(500, 2 * SECOND, MS), 0), Change::Slewed);
     }
 
     #[test]
-    fn the_rate_is_found_and_its_doubt_shrinks() {
+    fn the_rate_is_estimated_and_its_error_shrinks() {
         let mut follower = Follower::default();
         let mut skews = Vec::new();
         for number in 0..8 {
@@ -326,13 +330,13 @@ mod tests {
         follower.follow(measured(0, 0, MS), 0);
         follower.follow(measured(64, 0, MS), 0);
         follower.follow(measured(66, 90 * MS, 400 * MS), 0);
-        let course = follower.course().expect("it was measured");
-        assert!(course.error_at(secs(66)) < 10 * MS, "{course:?}");
+        let served = follower.served_time().expect("it was measured");
+        assert!(served.error_at(secs(66)) < 10 * MS, "{served:?}");
     }
 
     proptest! {
         #[test]
-        fn what_is_told_is_within_its_error_and_never_goes_back_slowly(
+        fn the_served_time_is_right_within_its_error_and_is_never_slewed_backwards(
             drift in -480_000..480_000_i128,
             kernel in -300 * MS..300 * MS,
             measurements in prop::collection::vec((1..200_u64, 0..40_i128, -100..=100_i128), 1..40),
@@ -340,15 +344,15 @@ mod tests {
             let (mut follower, mut at) = (Follower::default(), 0);
             let right = |millis: u64| Nanos::from(millis) * drift / 1_000 + 1_000 * SECOND;
             for (wait, error, wrong) in measurements {
-                let before = follower.course().copied();
+                let before = follower.served_time().copied();
                 for step in 0..=wait {
                     let now = at + step * 1_000;
-                    if let Some(course) = &before {
+                    if let Some(served) = &before {
                         let steady = Duration::from_millis(now);
-                        let off = (course.offset_at(steady) - right(now)).abs();
-                        prop_assert!(off <= course.error_at(steady), "{off} at {now}: {course:?}");
+                        let off = (served.offset_at(steady) - right(now)).abs();
+                        prop_assert!(off <= served.error_at(steady), "{off} at {now}: {served:?}");
                         let later = Duration::from_millis(now + 1);
-                        prop_assert!(course.time_at(later) > course.time_at(steady));
+                        prop_assert!(served.time_at(later) > served.time_at(steady));
                     }
                 }
                 at += wait * 1_000;
@@ -361,8 +365,8 @@ mod tests {
                 };
                 let change = follower.follow(measurement, 1_000 * SECOND + kernel);
                 if let (Some(before), Change::Slewed | Change::Held) = (before, change) {
-                    let course = follower.course().expect("it was measured");
-                    prop_assert_eq!(course.time_at(measurement.at), before.time_at(measurement.at));
+                    let served = follower.served_time().expect("it was measured");
+                    prop_assert_eq!(served.time_at(measurement.at), before.time_at(measurement.at));
                 }
             }
         }

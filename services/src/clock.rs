@@ -44,7 +44,8 @@ pub struct TimeSource {
     pub stratum: u8,
     /// Its address.
     pub reference_id: [u8; 4],
-    /// The time on the way to the root and back. Half of it is a part of the most by which the time of day may be wrong.
+    /// The time on the way to the root and back. Half of it is a part of the most by which the time of day may be
+    /// wrong.
     pub root_delay: Duration,
     /// When it was last asked, by the time of day.
     pub measured: WallTime,

@@ -13,8 +13,8 @@ pub trait Estimate {
     /// The time of day at a steady time; `None` before the first measurement.
     fn time_at(&self, steady: Duration) -> Option<WallTime>;
 
-    /// The estimate's synchronisation state and error; `None` while the error is too large. `kernel` is the state of the
-    /// kernel's clock.
+    /// The estimate's synchronisation state and error; `None` while the error is too large. `kernel` is the state of
+    /// the kernel's clock.
     fn discipline_at(&self, steady: Duration, kernel: Discipline) -> Option<Discipline>;
 }
 

@@ -1,4 +1,4 @@
-//! Keys that sign mail. (RFC 6376, RFC 8463)
+//! Keys that sign mail. (RFC 6376; RFC 8463)
 
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;

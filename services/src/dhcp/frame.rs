@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(Datagram::parse(&frame), Some(datagram(b"payload")));
     }
 
-    /// RFC 5227: A probe has no sender address.
+    /// RFC 5227, section 2.1.1: A probe has no sender address.
     #[test]
     fn rfc5227_a_probe_has_no_sender_address() {
         let address = Ipv4Addr::new(192, 168, 1, 9);

@@ -1,4 +1,4 @@
-//! The host name that a client requests. (RFC 2132, section 3.14, RFC 4702, RFC 1123)
+//! The host name that a client requests. (RFC 2132, section 3.14; RFC 4702; RFC 1123)
 
 use dhcproto::v4::fqdn::FqdnFlags;
 
@@ -64,7 +64,7 @@ fn fqdn_label(option: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
 
-    /// RFC 1123: A name is cut to one label of letters digits and hyphens.
+    /// RFC 1123, section 2.1: A name is cut to one label of letters, digits and hyphens.
     #[test]
     fn rfc1123_a_name_is_cut_to_one_label_of_letters_digits_and_hyphens() {
         for (name, expected) in [
@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(label(&format!("{}-y", "x".repeat(62))).unwrap().len(), 62);
     }
 
-    /// RFC 4702: Both encodings are read.
+    /// RFC 4702, section 2.3: Both encodings are read.
     #[test]
     fn rfc4702_both_encodings_are_read() {
         assert_eq!(fqdn_label(b"\x04\0\0\x03PC1\x06office\0").as_deref(), Some("pc1"));
@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(fqdn_label(b""), None);
     }
 
-    /// RFC 4702: The server takes the update over.
+    /// RFC 4702, section 4: The server does the DNS update in place of the client.
     #[test]
     fn rfc4702_the_server_takes_the_update_over() {
         // S as asked: nothing is overridden.

@@ -1,4 +1,4 @@
-//! DHCP messages: `dhcproto`'s types with a decoder that accepts any bytes. (RFC 2131, RFC 2132, RFC 3396)
+//! DHCP messages: `dhcproto`'s types with a decoder that accepts any bytes. (RFC 2131; RFC 2132; RFC 3396)
 //!
 //! `dhcproto` decodes options one by one, stops at the first invalid one, and trusts lengths that a peer has written.
 //! Here the options are collected first: from the options field and, if option 52 says so, from `file` and `sname`;
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(text_option(&message, OptionCode::Hostname), Some("abc"));
     }
 
-    /// RFC 3046: Option 82 is returned verbatim and last.
+    /// RFC 3046, section 2.2: Option 82 is returned verbatim and last.
     #[test]
     fn rfc3046_option_82_is_returned_verbatim_and_last() {
         let relay = [82, 9, 2, 1, 7, 1, 1, 9, 1, 1, 8];

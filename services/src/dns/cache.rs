@@ -200,7 +200,7 @@ impl Entry {
     }
 }
 
-/// The key: the name, an empty label, the flags that change the answer, and the type; no type stands for all of them.
+/// The key: the name, an empty label, the flags that change the answer, and the type; no type: all of them.
 fn key(name: &[u8], question: &Question, record_type: Option<RecordType>) -> Key {
     let mut key = Vec::with_capacity(name.len() + 4);
     key.extend_from_slice(name);
@@ -271,7 +271,7 @@ mod tests {
         assert!(cache.get(at(100), &question("WWW.example.", RecordType::A)).is_some(), "RFC 4343");
     }
 
-    /// RFC 2181: Ttls are bounded.
+    /// RFC 2181, section 8: TTLs are bounded.
     #[test]
     fn rfc2181_ttls_are_bounded() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(cache.get(at(TTL_MAX_SECS.into()), &www), None);
     }
 
-    /// RFC 2308: A denial without SOA is not kept.
+    /// RFC 2308, section 5: A negative answer without SOA is not cached.
     #[test]
     fn rfc2308_a_denial_without_soa_is_not_kept() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(cache.get(at(0), &www), None);
     }
 
-    /// RFC 2308: A denial is believed for an hour at most.
+    /// RFC 2308, section 5: A negative answer is cached for an hour at most.
     #[test]
     fn rfc2308_a_denial_is_believed_for_an_hour_at_most() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -304,7 +304,7 @@ mod tests {
         assert_eq!(cache.get(at(3_600), &www), None);
     }
 
-    /// RFC 8020: A denied name denies what is below it.
+    /// RFC 8020, section 2: NXDOMAIN for a name is NXDOMAIN for all names below it.
     #[test]
     fn rfc8020_a_denied_name_denies_what_is_below_it() {
         let mut cache = Cache::new();
@@ -321,7 +321,7 @@ mod tests {
         assert_eq!(cache.get(at(1), &validating("a.gone.example.")), None, "the proof is for one name only");
     }
 
-    /// RFC 9520: A failure is remembered for some seconds.
+    /// RFC 9520, section 3.2: A failure is cached for some seconds.
     #[test]
     fn rfc9520_a_failure_is_remembered_for_some_seconds() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -334,7 +334,7 @@ mod tests {
         assert_eq!(cache.get(at(20), &www), None);
     }
 
-    /// RFC 9520: A question that fails alone is left in peace for longer each time.
+    /// RFC 9520, section 3.2: A question that fails while its zone answers is retried after growing pauses.
     #[test]
     fn rfc9520_a_question_that_fails_alone_is_left_in_peace_for_longer_each_time() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
@@ -358,7 +358,7 @@ mod tests {
         assert_eq!(remembered(much_later, true), FAILURE_SECS, "it is forgotten");
     }
 
-    /// RFC 8767: A stale answer is better than a failure.
+    /// RFC 8767, section 4: A stale answer is better than a failure.
     #[test]
     fn rfc8767_a_stale_answer_is_better_than_a_failure() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));

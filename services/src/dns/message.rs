@@ -293,7 +293,7 @@ mod tests {
         Answer::records((0..count).map(|i| Record::from_rdata(owner.clone(), 60, address(i))).collect())
     }
 
-    /// RFC 1035: A response echoes id question and RD.
+    /// RFC 1035, section 4.1.1: A response echoes ID, question and RD.
     #[test]
     fn rfc1035_a_response_echoes_id_question_and_rd() {
         let request = request(&query(0x1234, "WwW.example.", RecordType::A, None), Transport::Udp);
@@ -324,7 +324,7 @@ mod tests {
         assert_eq!((rejected.metadata.id, rejected.metadata.response_code), (0xbeef, ResponseCode::FormErr));
     }
 
-    /// RFC 9619: A query has one question.
+    /// RFC 9619, section 4: A query has one question.
     #[test]
     fn rfc9619_a_query_has_one_question() {
         for count in [0, 2] {
@@ -334,7 +334,7 @@ mod tests {
         }
     }
 
-    /// RFC 1035: A name that points at itself is a format error.
+    /// RFC 1035, section 4.1.4: A name that points at itself is a format error.
     #[test]
     fn rfc1035_a_name_that_points_at_itself_is_a_format_error() {
         let mut bytes = query(7, ".", RecordType::A, None);
@@ -363,7 +363,7 @@ mod tests {
         assert_eq!(rejected.queries[0].query_class, DNSClass::CH);
     }
 
-    /// RFC 6891: An unknown version is BADVERS.
+    /// RFC 6891, section 6.1.3: An unknown version is BADVERS.
     #[test]
     fn rfc6891_an_unknown_version_is_badvers() {
         let mut message = Message::from_vec(&query(7, "www.example.", RecordType::A, Some(1232))).unwrap();
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(rejected.edns.map(|edns| edns.version()), Some(0));
     }
 
-    /// RFC 6891: OPT answers OPT.
+    /// RFC 6891, section 6.1.1: OPT answers OPT.
     #[test]
     fn rfc6891_opt_answers_opt() {
         let request = request(&query(7, "www.example.", RecordType::A, Some(4096)), Transport::Udp);
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(response.edns.map(|edns| edns.max_payload()), Some(UDP_OCTETS_MAX));
     }
 
-    /// RFC 2181: A response that is too long is cut to its question.
+    /// RFC 2181, section 9: A response that is too long is truncated to its question.
     #[test]
     fn rfc2181_a_response_that_is_too_long_is_cut_to_its_question() {
         // 12 octets of header, 18 of question, 16 for each further address, 11 for OPT.
@@ -396,7 +396,7 @@ mod tests {
         }
     }
 
-    /// RFC 7766: Over TCP nothing is cut.
+    /// RFC 7766, section 5: Over TCP no response is truncated.
     #[test]
     fn rfc7766_over_tcp_nothing_is_cut() {
         let request = request(&query(7, "many.example.", RecordType::A, None), Transport::Tcp);
@@ -404,7 +404,7 @@ mod tests {
         assert_eq!((response.answers.len(), response.metadata.truncation), (200, false));
     }
 
-    /// RFC 5452: A response matches its query or is none.
+    /// RFC 5452, section 9.1: A response matches its query or is none.
     #[test]
     fn rfc5452_a_response_matches_its_query_or_is_none() {
         let question = question("www.example.", RecordType::A);

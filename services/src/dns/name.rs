@@ -79,7 +79,7 @@ mod tests {
         NameKey::new(&Name::from_ascii(name).unwrap())
     }
 
-    /// RFC 4343: Keys do not depend on case.
+    /// RFC 4343, section 3: Names are compared without regard to case.
     #[test]
     fn rfc4343_keys_do_not_depend_on_case() {
         assert_eq!(key("WWW.Example."), key("www.example."));

@@ -193,7 +193,7 @@ mod tests {
         assert!(answer.continues_at.is_some());
     }
 
-    /// RFC 2308: Negative TTL is the smaller of TTL and minimum.
+    /// RFC 2308, section 5: Negative TTL is the smaller of TTL and minimum.
     #[test]
     fn rfc2308_negative_ttl_is_the_smaller_of_ttl_and_minimum() {
         for (ttl, minimum) in [(300, 60), (60, 300)] {

@@ -135,7 +135,7 @@ mod tests {
         assert!(!failing.contains(at(10), &shop));
     }
 
-    /// RFC 9520: A zone is not held to fail for longer than five minutes.
+    /// RFC 9520, section 3.2: A failure of a zone is cached for five minutes at most.
     #[test]
     fn rfc9520_a_zone_is_not_held_to_fail_for_longer_than_five_minutes() {
         let (mut failing, shop) = (FailingZones::default(), zone("shop.example."));

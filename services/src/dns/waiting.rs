@@ -12,7 +12,7 @@
 //! A *stranger* is a client without lease or reservation, whose address may be forged. The exchange to evict is the one
 //! whose least busy client is busiest (strangers before others, then by queries in the table that is full), the oldest
 //! among equals; and only if that client is busier than the new one. So an exchange on which a quiet client waits
-//! stays, whoever began it, and no client can evict more than its fair share.
+//! stays, whichever client began it, and no client can evict more than its fair share.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

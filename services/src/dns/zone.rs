@@ -275,7 +275,7 @@ impl Zone {
     }
 
     fn soa(&self, cut: &Cut) -> Record {
-        // RFC 6303, section 3 for zones that are nobody's
+        // RFC 6303, section 3: empty zones
         let nobody = || Name::from_ascii("nobody.invalid.").expect("a constant");
         let (owner, primary, mailbox, ttl) = match cut.kind {
             Kind::Own => {

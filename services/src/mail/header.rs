@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(found(&long), "b@c.example");
     }
 
-    /// RFC 5321, section 4.4: The clause `for` names one recipient, and stands before the date.
+    /// RFC 5321, section 4.4: The clause `for` names one recipient, and precedes the date.
     #[test]
     fn rfc5321_4_4_the_clause_for_names_one_recipient() {
         let address = |text: &str| ReceivedFor::Address(Mailbox::parse(text).unwrap());

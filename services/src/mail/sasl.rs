@@ -307,7 +307,7 @@ mod tests {
         (exchange, step)
     }
 
-    /// RFC 5802, section 5: Who has proved to have the password is let in if whoever knows the users says so.
+    /// RFC 5802, section 5: A client that has proved its password is logged in if the user may log in.
     #[test]
     fn rfc5802_5_a_proof_is_answered_and_then_it_is_asked_whether_the_user_may_log_in() {
         for verdict in [Verdict::Accepted { user: "anna".to_owned() }, Verdict::Refused, Verdict::Unavailable]

@@ -8,9 +8,10 @@
 //! SRS0=h=t=a=anna@b.example    SRS1=hhhhhhhh=b.example==h=t=a=anna@office.example
 //! ```
 //!
-//! `hhhhhhhh` is an HMAC under this office's key, without which anybody could relay by such addresses; `tt` the day, in
-//! base 32. A bounce to such an address goes to the encoded one. The second form is for a return path that another
-//! server has rewritten: bounces go to that server, which has the rest, so the address does not grow with every server.
+//! `hhhhhhhh` is an HMAC under this office's key, without which the office would be an open relay by such addresses;
+//! `tt` the day, in base 32. A bounce to such an address goes to the encoded one. The second form is for a return path
+//! that another server has rewritten: bounces go to that server, which has the rest, so the address does not grow with
+//! every server.
 //!
 //! Relays may change the case of a local part, so it is compared regardless of case.
 

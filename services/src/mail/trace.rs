@@ -3,7 +3,7 @@
 //! Records stay in the log until their segment is compacted, and then those without a valid fact are dropped: for a
 //! message in a mailbox or the queue, the fates of its other copies; for others everything, sooner or later. The
 //! effects of rules stay until [`NOTES_KEPT`](super::store::NOTES_KEPT) later records have come. The trace shows what
-//! is left, and the copies with an unknown fate.
+//! is left, and the copies with an unknown outcome.
 //!
 //! Nothing is written, and a gateway may be running there.
 

@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
-use super::client::served_time::Change;
 use super::client::sample::SECOND;
+use super::client::served_time::Change;
 use super::client::{Request, SOURCES_MAX};
 use super::codec::PORT;
 use super::timekeeper::Timekeeper;

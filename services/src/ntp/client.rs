@@ -9,17 +9,17 @@
 //! | [`served_time`]| the served time: its rate, its error, slewing and stepping                              |
 //!
 //! The client has no clock discipline (RFC 5905, section 12): it corrects only the served time, and computes that
-//! without the delay of a feedback loop. Steady time is never corrected, so that all measurements remain comparable. The
-//! client does not set the kernel's clock.
+//! without the delay of a feedback loop. Steady time is never corrected, so that all measurements remain comparable.
+//! The client does not set the kernel's clock.
 //!
 //! The served time's error is the sum of half of the root delay, the dispersions, the uncertainty of the rate since the
 //! latest measurement, and the offset that is still to be slewed. The bound holds if a majority of the sources is right
 //! within the errors that they announce, and if the oscillator's rate is within 500 ppm and changes by at most 15 ppm.
 
 pub mod association;
-pub mod served_time;
 pub mod sample;
 pub mod selection;
+pub mod served_time;
 #[cfg(test)]
 mod tests;
 
@@ -34,9 +34,9 @@ use super::codec::HEADER_LEN;
 use super::stats::Stats;
 use crate::clock::WallTime;
 use association::{Association, Outcome, POLL_MAX, POLL_MIN};
-use served_time::{Change, ServedTime, Follower, Measurement};
 use sample::{Nanos, SECOND, nanos};
 use selection::Candidate;
+use served_time::{Change, Follower, Measurement, ServedTime};
 
 /// The largest number of sources.
 pub const SOURCES_MAX: usize = 4;
@@ -155,7 +155,8 @@ impl Client {
         self.associations.iter_mut().for_each(|source| source.hurry(now));
     }
 
-    /// Discards all measurements, as when a daemon has disciplined the clock meanwhile, and sends a burst to all sources.
+    /// Discards all measurements, as when a daemon has disciplined the clock meanwhile, and sends a burst to all
+    /// sources.
     pub fn restart(&mut self, now: Instant) {
         (self.follower, self.peer, self.poll) = (Follower::default(), None, POLL_MIN);
         self.agreeing = Agreeing { sources: self.associations.len(), ..Agreeing::default() };

@@ -1,6 +1,6 @@
 //! The time server and the time client (RFC 5905). The server sends the LAN this machine's time with its error. The
-//! client measures the time with other servers while no daemon disciplines the machine's clock. RFC 4330, which RFC 5905
-//! obsoletes, is cited where only it has a rule: the answers to mode 1, and versions.
+//! client measures the time with other servers while no daemon disciplines the machine's clock. RFC 4330, which RFC
+//! 5905 obsoletes, is cited where only it has a rule: the answers to mode 1, and versions.
 //!
 //! | module    | content                                                                        |
 //! |-----------|--------------------------------------------------------------------------------|

@@ -320,7 +320,8 @@ impl<N: Net> Instance for OfficeInstance<N> {
         let (discipline, timekeeper) = (clock.discipline(), &self.client.timekeeper);
         let (client, kernel) = (timekeeper.client(), timekeeper.reading());
         let agreeing = client.agreeing();
-        if let (Some(served), Some(peer), Some(_)) = (client.served_time(), client.peer(), discipline.source) {
+        if let (Some(served), Some(peer), Some(_)) = (client.served_time(), client.peer(), discipline.source)
+        {
             let error = discipline.error_max.as_millis() + 1;
             let ahead = served.ahead_of_kernel(&kernel);
             let direction = if ahead > 0 { "behind" } else { "ahead" };

@@ -47,7 +47,8 @@ use crate::limits::Limits;
 /// often. An address may have several clients behind it.
 pub const OF_SOURCE: RateLimit = RateLimit::new(2, 32);
 
-/// The limit of all inside sources together, and of all others together: a flood from the WAN does not use up the LAN's.
+/// The limit of all inside sources together, and of all others together: a flood from the WAN does not use up the
+/// LAN's.
 pub const OF_ALL: RateLimit = RateLimit::new(1_000, 500);
 
 /// The limit of kisses-o'-death to one source.

@@ -11,7 +11,8 @@ pub struct Stats {
     pub other_modes: u64,
     /// Requests that were answered with the time.
     pub answered: u64,
-    /// Of those, the ones that were answered while no daemon disciplined the machine's clock and the client had no time.
+    /// Of those, the ones that were answered while no daemon disciplined the machine's clock and the client had no
+    /// time.
     pub answered_unsynchronised: u64,
     /// Requests over the limit of one source, or of all together.
     pub rate_limited: u64,

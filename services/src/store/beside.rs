@@ -7,7 +7,7 @@ use std::path::Path;
 use super::checked_name;
 use super::private::{if_there, make_directory_durably, new_file, sync_directory};
 
-/// Replaces whatever the file `name` in the directory `path` held with `content`, durably, and makes missing
+/// Replaces the content of the file `name` in the directory `path` by `content`, durably, and makes missing
 /// directories. `name` has a directory of its own below `path`, which only this function writes to: concurrent
 /// replacements there wait for each other. At any time, also after a power cut, the file has the old content or the
 /// new.

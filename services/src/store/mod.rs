@@ -125,7 +125,7 @@ pub trait Storage: Send + Sync {
     /// power cut, and another sync does not bring it back: the caller has to write it again.
     fn sync(&self, name: &str) -> io::Result<()>;
 
-    /// Replaces whatever `name` held with `content`, durably, by way of the file `name` with `.new` after it. At any
+    /// Replaces the content of `name` by `content`, durably, by way of the file `name` with `.new` after it. At any
     /// time, also after a power cut, the file has the old content or the new; after `Ok` the new.
     ///
     /// # Errors
@@ -176,7 +176,7 @@ pub trait Storage: Send + Sync {
     }
 }
 
-/// How many damaged copies of a file are kept.
+/// The largest number of damaged copies of a file.
 pub const DAMAGED_MAX: usize = 8;
 
 /// The topics of problems with stored data.

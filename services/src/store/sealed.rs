@@ -83,7 +83,7 @@ fn crc32c(octets: &[u8]) -> u32 {
 mod tests {
     use super::*;
 
-    /// RFC 3720: B 4 the checksum is crc32c.
+    /// RFC 3720, appendix B.4: The checksum is CRC32C.
     #[test]
     fn rfc3720_b_4_the_checksum_is_crc32c() {
         assert_eq!(crc32c(&[0; 32]), 0x8a91_36aa);

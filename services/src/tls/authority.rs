@@ -48,7 +48,7 @@ const PROGRAM_BEGINS: UnixTime = UnixTime(1_767_225_600);
 /// 2099-01-01T00:00:00Z. A clock that shows more is wrong, or this program is out of date.
 const CLOCK_MAX: UnixTime = UnixTime(4_070_908_800);
 
-/// Address ranges that are not globally unique. (RFC 1918, RFC 6598, RFC 3927, RFC 4193, RFC 4291)
+/// Address ranges that are not globally unique. (RFC 1918; RFC 6598; RFC 3927; RFC 4193; RFC 4291)
 const PRIVATE: [(&str, u8); 7] = [
     ("10.0.0.0", 8),
     ("172.16.0.0", 12),

@@ -25,7 +25,7 @@ const USER_OCTETS_MAX: usize = 64;
 const SOURCE_BITS_V6: u32 = 64;
 /// The prefixes of a network of public addresses, for IPv4 and IPv6.
 const NETWORK_BITS: (u32, u32) = (24, 48);
-/// The prefixes of a network of private addresses. (RFC 1918, RFC 4193)
+/// The prefixes of a network of private addresses. (RFC 1918; RFC 4193)
 const PRIVATE_BITS: (u32, u32) = (32, SOURCE_BITS_V6);
 
 /// A token bucket of failures.

@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    /// RFC 3397: A search list holds names in the encoding of DNS.
+    /// RFC 3397, section 2: A search list holds names in the encoding of DNS.
     #[test]
     fn rfc3397_a_search_list_holds_names_in_the_encoding_of_dns() {
         let names = ["eng.apple.com", "marketing.apple.com"].map(str::to_owned).to_vec();

@@ -112,7 +112,7 @@ impl Server {
             self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
             self.forget_declined(request, address);
         } else if !self.declines.begin(request.now, address, request.claimant()) {
-            self.log_unbelieved(request, address, "DECLINE", "too many are looked into");
+            self.log_unbelieved(request, address, "DECLINE", "too many DECLINEs are being verified");
             self.forget_declined(request, address);
         } else {
             self.offers.withdraw(&request.client.key);
@@ -153,9 +153,9 @@ impl Server {
     pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
         let Some(by) = self.declines.end(address) else { return };
         if mac == by.mac || mac == by.source {
-            tracing::info!(%address, %mac, "declined by its own user: it stays as it was");
+            tracing::info!(%address, %mac, "the declining client itself answers: no conflict, and its lease stays");
         } else {
-            tracing::warn!(%address, %mac, client = %by.client, "declined: somebody else uses the address");
+            tracing::warn!(%address, %mac, client = %by.client, "declined: another host uses the address");
             self.quarantine(now, unix_now, address, Claimant { source: mac, ..by }, QUARANTINE_SECS);
         }
     }

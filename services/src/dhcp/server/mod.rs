@@ -309,7 +309,7 @@ impl Server {
         drop(leases);
         let is_within = of_source < self.source_share(request) && !has_port_share;
         if !is_within && self.exhausted.is_due(request.now) {
-            tracing::warn!(%mac, port = port.map(|port| port.0), "has its share of the pool: no further address");
+            tracing::warn!(%mac, port = port.map(|port| port.0), "this MAC or port has reached its share of the pool: no further address");
         }
         is_within
     }
@@ -352,7 +352,7 @@ impl Server {
         let is_admitted = self.writes.admit(request.now, request.origin, is_relayed);
         if !is_admitted && self.exhausted.is_due(request.now) {
             let Origin { mac, port } = request.origin;
-            tracing::warn!(%mac, port = port.map(|port| port.0), "has changed many leases: no further change now");
+            tracing::warn!(%mac, port = port.map(|port| port.0), "this MAC or port has changed many leases: no further change now");
         }
         is_admitted
     }
@@ -494,7 +494,7 @@ impl Server {
 
     fn log_unkept(&mut self, now: Instant, address: Ipv4Addr, what: &str, error: &io::Error) {
         if self.unkept.is_due(now) {
-            tracing::error!(%address, %error, "the {what} is void: it cannot be kept");
+            tracing::error!(%address, %error, "the {what} was not stored");
         }
     }
 

@@ -369,7 +369,7 @@ fn rfc2131_4_1_a_relayed_answer_goes_to_the_relay_agent() {
     assert_eq!(office.hear(&message), None, "not our network");
 }
 
-/// RFC 2131: A renewal prolongs the lease.
+/// RFC 2131, section 4.3.2: A renewal prolongs the lease.
 #[test]
 fn rfc2131_a_renewal_prolongs_the_lease() {
     let mut office = Office::new(config());
@@ -402,7 +402,7 @@ fn rfc2131_4_3_2_init_reboot_is_confirmed_refused_or_not_answered() {
     office.nak(&renew(pc(2), host(3)));
 }
 
-/// RFC 2131: A client that chooses another server frees its offer.
+/// RFC 2131, section 3.1: A client that chooses another server frees its offer.
 #[test]
 fn rfc2131_a_client_that_chooses_another_server_frees_its_offer() {
     let mut office = Office::new(Config { pool: host(2)..=host(2), ..config() });
@@ -508,7 +508,7 @@ fn rfc2131_4_3_5_inform_is_answered_without_a_lease() {
     assert_eq!(office.hear(&message), None);
 }
 
-/// RFC 6842: The client identifier is returned.
+/// RFC 6842, section 3: The client identifier is returned.
 #[test]
 fn rfc6842_the_client_identifier_is_returned() {
     let mut office = Office::new(config());
@@ -537,7 +537,7 @@ fn rfc2131_4_2_the_client_identifier_comes_before_the_hardware_address() {
     );
 }
 
-/// RFC 3046: Option 82 is returned as it came.
+/// RFC 3046, section 2.2: Option 82 is returned as it came.
 #[test]
 fn rfc3046_option_82_is_returned_as_it_came() {
     let mut office = Office::new(config());
@@ -698,7 +698,7 @@ fn names_are_the_reservations_or_the_first_comers() {
     assert_eq!(office.leases.borrow().name_of(host(3), office.now), None);
 }
 
-/// RFC 4702: The FQDN option is answered.
+/// RFC 4702, section 4: The FQDN option is answered.
 #[test]
 fn rfc4702_the_fqdn_option_is_answered() {
     let mut office = Office::new(config());

@@ -161,7 +161,7 @@ fn an_error_makes_the_other_server_be_asked_at_once() {
     }
 }
 
-/// RFC 2308: A referral is no answer and a denial is one.
+/// RFC 2308, section 2.2: A referral is no answer, and a negative answer is one.
 #[test]
 fn rfc2308_a_referral_is_no_answer_and_a_denial_is_one() {
     let ns = Record::from_rdata(name("example."), 60, RData::NS(NS(name("ns.example."))));
@@ -181,7 +181,7 @@ fn rfc2308_a_referral_is_no_answer_and_a_denial_is_one() {
     }
 }
 
-/// RFC 7766: A truncated answer is fetched over TCP.
+/// RFC 7766, section 5: A truncated answer is fetched over TCP.
 #[test]
 fn rfc7766_a_truncated_answer_is_fetched_over_tcp() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
@@ -207,7 +207,7 @@ fn a_refused_connection_makes_the_other_server_be_asked() {
     assert_eq!(sent(&mut forwarder).server, SECONDARY);
 }
 
-/// RFC 6891: A server without EDNS is asked without.
+/// RFC 6891, section 6.2.2: A server without EDNS is queried again without.
 #[test]
 fn rfc6891_a_server_without_edns_is_asked_without() {
     let mut forwarder = forwarder(&[PRIMARY]);
@@ -225,7 +225,7 @@ fn rfc6891_a_server_without_edns_is_asked_without() {
     assert_eq!(done(&mut forwarder), Some(None), "and not for ever");
 }
 
-/// RFC 5452: What does not match is as if it had not come.
+/// RFC 5452, section 9.1: A datagram that does not match the query is ignored.
 #[test]
 fn rfc5452_what_does_not_match_is_as_if_it_had_not_come() {
     let mut forwarder = forwarder(&[PRIMARY]);
@@ -240,7 +240,7 @@ fn rfc5452_what_does_not_match_is_as_if_it_had_not_come() {
     assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NXDomain)));
 }
 
-/// RFC 5452: Every attempt has another id.
+/// RFC 5452, section 9.2: Every attempt has another id.
 #[test]
 fn rfc5452_every_attempt_has_another_id() {
     let mut forwarder = forwarder(&[PRIMARY]);

@@ -219,7 +219,7 @@ fn aliases_are_followed_a_bounded_number_of_times() {
     assert!(too_far.answers.is_empty());
 }
 
-/// RFC 2308: A denial is passed on and remembered with its SOA.
+/// RFC 2308, section 5: A negative answer is passed on and cached with its SOA.
 #[test]
 fn rfc2308_a_denial_is_passed_on_and_remembered_with_its_soa() {
     let mut rig = Rig::new(office());
@@ -233,7 +233,7 @@ fn rfc2308_a_denial_is_passed_on_and_remembered_with_its_soa() {
     assert_eq!((again.metadata.response_code, again.authorities[0].ttl), (ResponseCode::NXDomain, 1));
 }
 
-/// RFC 9520: A failure is not repeated at once.
+/// RFC 9520, section 3.2: A failed question is not asked upstream again at once.
 #[test]
 fn rfc9520_a_failure_is_not_repeated_at_once() {
     let mut rig = Rig::new(Config { upstreams: vec!["203.0.113.53:53".parse().unwrap()], ..office() });
@@ -334,7 +334,7 @@ fn the_lan_is_filtered_even_with_public_addresses() {
     assert!(addresses(&rig.replied()).is_empty());
 }
 
-/// RFC 8482: Any is not forwarded.
+/// RFC 8482, section 4.2: A query of type ANY is not forwarded.
 #[test]
 fn rfc8482_any_is_not_forwarded() {
     let mut rig = Rig::new(office());

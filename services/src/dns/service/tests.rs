@@ -109,7 +109,7 @@ fn a_long_answer_is_fetched_and_given_over_tcp() {
     });
 }
 
-/// RFC 7766: Queries on one connection are answered in any order.
+/// RFC 7766, section 7: Queries on one connection are answered in any order.
 #[test]
 fn rfc7766_queries_on_one_connection_are_answered_in_any_order() {
     run(async {
@@ -148,7 +148,7 @@ fn more_queries_than_a_connection_may_have_are_answered_in_turn() {
     });
 }
 
-/// RFC 5452: Every query comes from another port and other senders are not heard.
+/// RFC 5452, section 9.2: Every query has another source port, and answers from other senders are ignored.
 #[test]
 fn rfc5452_every_query_comes_from_another_port_and_other_senders_are_not_heard() {
     run(async {
@@ -190,7 +190,7 @@ async fn asks(stream: &mut TcpStream, owner: &str) -> Option<Message> {
     Some(Message::from_vec(&message).unwrap())
 }
 
-/// RFC 7766: Idle connections of one source close TCP for nobody.
+/// RFC 7766, section 6.2.3: Idle connections of one source do not exclude others from TCP.
 #[test]
 fn rfc7766_idle_connections_of_one_source_close_tcp_for_nobody() {
     run(async {

@@ -80,7 +80,7 @@ fn a_client_may_have_more_while_few_others_ask() {
     for part in 0..zones {
         rig.fill(known(2), EXCHANGES_PER_ZONE_MAX, &own_zone(part, known(2)));
     }
-    // It has made the table busy itself; the other half is left to others.
+    // It has filled the table itself; the other half is for others.
     assert_eq!(rig.ask(known(2), "www.shop.example."), Err(LimitReached::Client));
     for host in 3..=4 {
         fill_client(&mut rig, known(host));

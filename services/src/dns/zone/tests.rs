@@ -168,7 +168,7 @@ fn static_names_are_relative_or_absolute_and_replace_built_in_ones() {
     assert_eq!(alias.answers[0].data.to_string(), "nas.office.example.");
 }
 
-/// RFC 1035: A long text is cut into strings.
+/// RFC 1035, section 3.3.14: A long text is cut into strings.
 #[test]
 fn rfc1035_a_long_text_is_cut_into_strings() {
     let text = "x".repeat(600);
@@ -180,7 +180,7 @@ fn rfc1035_a_long_text_is_cut_into_strings() {
     assert_eq!(Zone::new(&too_long, Rc::new(())).err(), Some(ConfigError::TextTooLong("info".into())));
 }
 
-/// RFC 1034: An alias is alone.
+/// RFC 1034, section 3.6.2: A name with a CNAME has no other records.
 #[test]
 fn rfc1034_an_alias_is_alone() {
     let alias = || RecordValue::Alias("nas".into());
@@ -206,7 +206,7 @@ fn what_is_no_name_is_an_error() {
     assert!(Zone::new(&with_records(&[("a_b._tcp", address("192.168.1.2"))]), Rc::new(())).is_ok());
 }
 
-/// RFC 8020: A name with names below it exists.
+/// RFC 8020, section 2: A name with names below it exists.
 #[test]
 fn rfc8020_a_name_with_names_below_it_exists() {
     let zone = zone_of(&with_records(&[("a.b.c", address("192.168.1.2"))]));
@@ -218,7 +218,7 @@ fn rfc8020_a_name_with_names_below_it_exists() {
     assert_eq!(denial(&zone_of(&config), "9.16.172.in-addr.arpa.", RecordType::PTR).0, ResponseCode::NoError);
 }
 
-/// RFC 6303: Reverse zones of private addresses are not leaked.
+/// RFC 6303, section 4.1: Reverse zones of private addresses are not leaked.
 #[test]
 fn rfc6303_reverse_zones_of_private_addresses_are_not_leaked() {
     let zone = zone_of(&office());
@@ -236,7 +236,7 @@ fn rfc6303_reverse_zones_of_private_addresses_are_not_leaked() {
     assert_eq!(data(&zone, "1.0.0.127.in-addr.arpa.", RecordType::PTR), ["localhost."]);
 }
 
-/// RFC 6761: Special names are answered here.
+/// RFC 6761, section 6: Special-use names are answered locally.
 #[test]
 fn rfc6761_special_names_are_answered_here() {
     let zone = zone_of(&office());
@@ -279,7 +279,7 @@ fn stand_alone_everything_is_local() {
     assert_eq!(data(&zone, "lan.", RecordType::A), ["192.168.1.1"]);
 }
 
-/// RFC 8482: Any is answered with HINFO.
+/// RFC 8482, section 4.2: A query of type ANY is answered with HINFO.
 #[test]
 fn rfc8482_any_is_answered_with_hinfo() {
     let zone = zone_of(&office());

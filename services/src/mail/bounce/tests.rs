@@ -51,7 +51,7 @@ fn parts(text: &str) -> Vec<&str> {
     parts[..parts.len() - 1].to_vec()
 }
 
-/// RFC 3461, section 5.2.3: Who asked is told that a mailbox has the message, by the name that they gave it.
+/// RFC 3461, section 5.2.3: A requested DSN names the mailbox by the address that the sender has used.
 #[test]
 fn rfc3461_5_2_3_who_asked_is_told_of_a_delivery() {
     let orcpt = OriginalRecipient { address_type: "rfc822".to_owned(), address: "b@x.example".to_owned() };
@@ -108,7 +108,7 @@ fn rfc3464_2_and_rfc6522_3_a_notice_has_three_parts() {
     assert_eq!(message, format!("\r\nContent-Type: message/rfc822\r\n\r\n{whole}\r\n"));
 }
 
-/// RFC 5321, section 4.5.5: No sender is told about a message from the null return path; the postmaster is, of failures.
+/// RFC 5321, section 4.5.5: A failure of a message from the null return path is reported to the postmaster, and to no sender.
 #[test]
 fn rfc5321_4_5_5_the_postmaster_is_told_of_a_notice_that_failed() {
     for action in [Action::Failed, Action::Delayed, Action::Relayed] {
@@ -123,7 +123,7 @@ fn rfc5321_4_5_5_the_postmaster_is_told_of_a_notice_that_failed() {
     }
 }
 
-/// RFC 3461, section 4.1: The sender is told of what it asked for; of failures and delays if it asked for nothing.
+/// RFC 3461, section 4.1: The sender gets the requested DSNs, by default those of failures and delays.
 #[test]
 fn rfc3461_4_1_the_sender_is_told_of_what_it_asked_for() {
     let wanted = |notify: Option<[bool; 3]>| {

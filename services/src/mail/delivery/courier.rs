@@ -27,7 +27,7 @@ use crate::mail::smtp::client::{
 use crate::mail::store::Unreadable;
 use crate::net::{Net, Stream};
 
-/// How long a connection may take to come about.
+/// The timeout of establishing a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The port at which connections begin with TLS. (RFC 8314, section 3.3)
 const TLS_PORT: u16 = 465;
@@ -101,8 +101,8 @@ impl HeaderEnd {
     }
 }
 
-/// What came of a job for each recipient, and the connections on which QUIT is to be said once that is stored: one for each
-/// server that has taken the message, and the last one.
+/// What came of a job for each recipient, and the connections on which QUIT is to be said once that is stored: one for
+/// each server that has taken the message, and the last one.
 pub(super) struct Carried {
     pub results: Vec<DeliveryResult>,
     pub quits: Vec<PendingQuit>,

@@ -6,8 +6,8 @@
 //!   the store ◄─ settlement ◄─ JobResults: what came of it ◄─ courier: MX, connect, send ◄─┘
 //! ```
 //!
-//! Only the store adds entries to the queue, whatever created them and whether or not that still waits: a client, a
-//! user's rule, a vacation answer, a notice.
+//! Only the store adds entries to the queue, whatever created them and whether or not the creator still waits: a
+//! client, a user's rule, a vacation answer, a notice.
 //!
 //! One task drives the queue for the gateway's lifetime. A configuration determines routes and names; while mail is
 //! disabled, entries wait. Jobs in progress at a reload continue with their configuration.

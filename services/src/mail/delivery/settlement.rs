@@ -112,7 +112,7 @@ impl<N: Net> DeliveryDriver<N> {
         match outcome {
             Ok(()) => return active.count(|stats| stats.notices += 1),
             Err(refused) if pending.is_put_off(&refused) => {
-                warn!("a notice to {:?} cannot be kept yet: {refused}", notice.to);
+                warn!("a notice to {:?} cannot be stored yet: {refused}", notice.to);
                 return self.keep_changes(active, opened, pending.postponed).await;
             }
             Err(_) => {}

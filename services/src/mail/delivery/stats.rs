@@ -7,7 +7,7 @@ pub struct Stats {
     pub queued: u64,
     /// Established connections to other servers.
     pub connections: u64,
-    /// Connections to other servers that did not come about.
+    /// Connections to other servers that failed.
     pub connections_failed: u64,
     /// Recipients accepted by another server.
     pub delivered: u64,

@@ -491,7 +491,7 @@ fn a_gateway_that_stops_leaves_the_servers_and_that_is_no_try() {
     });
 }
 
-/// RFC 3461, section 5.2.3: A sender who asks is told that a mailbox here has the message.
+/// RFC 3461, section 5.2.3: A sender who requests it gets a DSN for delivery to a local mailbox.
 #[test]
 fn rfc3461_5_2_3_a_sender_who_asks_is_told_of_a_mailbox_here() {
     simulate(async {
@@ -519,7 +519,7 @@ fn rfc3461_5_2_3_a_sender_who_asks_is_told_of_a_mailbox_here() {
     });
 }
 
-/// RFC 3461, section 5.2.2: A sender who asks is told that the message went on to a server which reports nothing.
+/// RFC 3461, section 5.2.2: A sender who requests it gets a DSN "relayed" if the next server sends none.
 #[test]
 fn rfc3461_5_2_2_a_sender_who_asks_is_told_of_a_server_that_does_not_report() {
     simulate(async {
@@ -708,7 +708,7 @@ fn a_password_is_not_sent_in_clear() {
     });
 }
 
-/// RFC 7435, section 3: With a server whose TLS does not come about mail goes in clear, at once and for a day.
+/// RFC 7435, section 3: If the TLS handshake with a server fails, mail goes in clear, at once and for a day.
 #[test]
 fn rfc7435_3_a_server_whose_tls_is_silent_gets_mail_in_clear_and_is_remembered_a_day() {
     simulate(async {
@@ -740,7 +740,7 @@ fn rfc7435_3_a_server_whose_tls_is_silent_gets_mail_in_clear_and_is_remembered_a
     });
 }
 
-/// RFC 5321, section 6.1: If the smarthost takes nothing from the null sender, the postmaster is told instead.
+/// RFC 5321, section 6.1: If the smarthost rejects the null sender, the postmaster gets the notice instead.
 #[test]
 fn rfc5321_6_1_what_a_smarthost_does_not_take_from_the_null_sender_is_the_postmasters() {
     simulate(async {

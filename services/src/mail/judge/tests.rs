@@ -1,4 +1,4 @@
-//! Judges that answer, do not, or say what nobody understands.
+//! Judges that answer, do not, or answer invalidly.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;

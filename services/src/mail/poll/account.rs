@@ -30,7 +30,7 @@ use crate::clock::UnixTime;
 use crate::crypto::Sha256Digest;
 use crate::mail::pop3::client::{Listed, Listing};
 
-/// The most messages that one connection fetches, so that fetched messages are deleted now and then.
+/// The most messages that one connection fetches, so that fetched messages are deleted from time to time.
 pub const FETCHES_MAX: usize = 1000;
 /// The delay before a failed message is tried again for the first time.
 pub const SETBACK_FIRST: Duration = Duration::from_secs(10 * 60);

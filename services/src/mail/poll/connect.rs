@@ -19,7 +19,7 @@ use crate::mail::pop3::client::Encryption;
 use crate::mail::queue::connection::{Environment, NoTls, StartTls, TlsTo};
 use crate::net::{Net, Stream};
 
-/// How long a connection may take to come about.
+/// The timeout of establishing a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most addresses of a server that are tried.
 pub const ADDRESSES_MAX: usize = 4;

@@ -1,4 +1,4 @@
-//! A server of accounts in memory, whose lines break and whose answers are lost.
+//! A POP3 server in memory, whose connections break and whose replies are lost.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ pub struct Server {
     pub refuses_login: Option<&'static str>,
     /// The connection breaks in the midst of this message.
     pub breaks_in: Option<&'static str>,
-    /// It hands this message out to nobody.
+    /// It serves this message to no client.
     pub refuses: Option<&'static str>,
     /// QUIT is answered, and deletes nothing.
     pub forgets_deletions: bool,

@@ -27,7 +27,7 @@
 //! | server | client |
 //! | --- | --- |
 //! | sends unsolicited octets, such as in clear after the `+OK` to STLS | the connection is closed (RFC 2595, section 4) |
-//! | offers no STLS, or its TLS does not come about | no password is sent, unless the settings allow that |
+//! | offers no STLS, or its TLS handshake fails | no password is sent, unless the settings allow that |
 //! | sends an endless line or list, or no POP3 | the connection is closed |
 //! | lists more than [`LISTED_MAX`] messages | the first of them are listed, and the listing is not complete |
 //! | has no UIDL, or gives two messages one identifier | the messages have no identifier |
@@ -285,7 +285,7 @@ impl Command {
 }
 
 impl Session {
-    /// A connection that has just come about. The greeting is awaited.
+    /// A new connection, which waits for the greeting.
     pub fn new(now: Instant, settings: Settings) -> Self {
         Self {
             is_tls: settings.encryption == Encryption::Active,

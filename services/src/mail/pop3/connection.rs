@@ -30,7 +30,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection over `stream`, which has just come about.
+    /// A connection over the new `stream`.
     pub fn new(environment: Environment, stream: Box<dyn Stream>, settings: Settings) -> Self {
         Self { session: Session::new(environment.clock.now(), settings), environment, stream: Some(stream) }
     }

@@ -191,7 +191,7 @@ fn each_recipient_has_its_own_end() {
     assert_eq!(queue.next_job(at(300)).unwrap().recipients[0].id, id(1, 2));
 }
 
-/// RFC 5321, section 6.1: No sender is told of a notice that fails; the postmaster is.
+/// RFC 5321, section 6.1: A failed notice is reported to the postmaster, and to no sender.
 #[test]
 fn rfc5321_6_1_of_a_notice_that_fails_the_postmaster_is_told() {
     let of = |result: DeliveryResult| {
@@ -207,7 +207,7 @@ fn rfc5321_6_1_of_a_notice_that_fails_the_postmaster_is_told() {
     assert_eq!(words(&of(deferred())), ["1.0 try 1 in 300"], "no warning");
 }
 
-/// RFC 3461, section 5.2.2: A success is told if it was asked for and the next server does not tell it.
+/// RFC 3461, section 5.2.2: A requested DSN of success is sent if the next server does not send it.
 #[test]
 fn rfc3461_5_2_2_a_success_is_told_if_it_was_asked_for() {
     let with = |options: &str, result: DeliveryResult| {
@@ -630,7 +630,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 
     /// Whatever happens, no entry is in two jobs or lost, nothing spins, and all come to their end. The sender is
-    /// warned once at most, and told of each end; the store refuses notices now and then.
+    /// warned once at most, and gets a notice of each end; the store sometimes rejects notices.
     #[test]
     fn all_entries_come_to_their_end(steps in prop::collection::vec((0_u8..8, 0_u64..30, 0_usize..5), 0..120)) {
         let domains = ["far.example", "lan.example", "other.example"];

@@ -7,7 +7,7 @@
 //! | `folder` | it is filed in that folder | are skipped |
 //! | `discard` | it is discarded | are skipped |
 //! | `forward` with `keep = false` | it is forwarded to that address | are skipped |
-//! | `forward` | it is forwarded and kept | are evaluated |
+//! | `forward` | it is forwarded, and a copy is stored | are evaluated |
 //!
 //! So only the first rule that files a message does so. Rules are evaluated in the order of the file, those for all
 //! users among those for one. This module only decides, without I/O; [`sorting`](super::service) carries the decision
@@ -99,7 +99,7 @@ pub enum End<'a> {
     Inbox,
     /// It lies in this folder.
     Folder(&'a str),
-    /// It was forwarded, and is not kept.
+    /// It was forwarded, and is not stored.
     Gone,
     /// It is discarded.
     Discarded,

@@ -125,7 +125,7 @@ impl Prepared {
         match outcomes.last() {
             Some(Ok(_)) => true,
             Some(Err(refused)) => {
-                warn!("an answer of {user} cannot be kept: {refused}");
+                warn!("a vacation answer of {user} cannot be stored: {refused}");
                 false
             }
             None => false,

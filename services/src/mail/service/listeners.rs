@@ -56,7 +56,7 @@ pub(super) trait Server: 'static {
     /// Its configuration is in force from now on.
     fn activated(_this: &Rc<Self>) {}
 
-    /// A connection that has just come about.
+    /// A new connection.
     fn dialogue(this: &Rc<Self>, peer: IpAddr, is_encrypted: bool) -> Self::Dialogue;
 
     /// Whether `peer` is on the LAN. For that the dataplane vouches.

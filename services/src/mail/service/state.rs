@@ -122,7 +122,7 @@ impl Opener {
         let mut for_key = StdRng::from_rng(rng);
         let key = work::run(&**work, move || passwords::decoy_key(&*of_job, &mut for_key)).await;
         let key = key.map_err(|error| error.to_string())?;
-        let key = key.map_err(|error| format!("a key cannot be kept: {error}"))?;
+        let key = key.map_err(|error| format!("a key cannot be stored: {error}"))?;
         let srs = Self::srs(storage, &**work, rng).await?;
         let storage = || Arc::clone(storage);
         let logins =

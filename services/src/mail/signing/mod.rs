@@ -1,4 +1,4 @@
-//! DKIM signatures of the office's mail. (RFC 6376, RFC 8463)
+//! DKIM signatures of the office's mail. (RFC 6376; RFC 8463)
 //!
 //! ```text
 //!   KeyKeeper ─► Keys ─┬─► texts of the name service: SELECTOR._domainkey.DOMAIN

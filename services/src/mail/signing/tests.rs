@@ -1,4 +1,4 @@
-//! Keys that are kept, and what they sign.
+//! Stored keys, and their signatures.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -116,7 +116,7 @@ fn rfc6376_3_5_a_signature_has_these_tags() {
     assert!(field.ends_with("\r\n") && !field.contains("\r\n\r\n"), "{field}");
 }
 
-/// RFC 6376, section 8.15: A second From that somebody adds breaks the signature.
+/// RFC 6376, section 8.15: A second From that is added later breaks the signature.
 #[test]
 fn rfc6376_8_15_a_second_from_breaks_the_signature() {
     let field = read(MESSAGE).unwrap().sign(&keys(), "office.example").unwrap();

@@ -75,7 +75,7 @@ pub const DATA_TIMEOUT: Duration = Duration::from_secs(2 * 60);
 pub const BLOCK_TIMEOUT: Duration = Duration::from_secs(3 * 60);
 /// How long it may take to answer the end of the data. (RFC 5321, section 4.5.3.2.6)
 pub const END_TIMEOUT: Duration = Duration::from_secs(10 * 60);
-/// The timeout of a whole message, also for a server that accepts a portion now and then.
+/// The timeout of a whole message, also for a server that accepts portions slowly.
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(2 * 60 * 60);
 /// The timeout for the reply of a server that has stopped reading.
 pub const DEAF_TIMEOUT: Duration = Duration::from_secs(30);
@@ -277,7 +277,7 @@ impl Command {
 }
 
 impl Client {
-    /// A connection that has just come about, for this message. The greeting is awaited.
+    /// A new connection, for this message, which waits for the greeting.
     pub fn new(now: Instant, settings: Settings, envelope: Envelope) -> Self {
         Self {
             is_tls: settings.encryption == Encryption::Active,
@@ -638,7 +638,7 @@ impl Client {
     }
 }
 
-/// The status of a TLS that does not come about.
+/// The status of a failed TLS handshake.
 pub(in crate::mail) const TLS_FAILED: Status = Status::new(4, 7, 5);
 /// The status of recipients when this side stops. (RFC 3463, section 3.4)
 const STOPPING: Status = Status::new(4, 3, 2);

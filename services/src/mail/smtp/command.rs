@@ -209,7 +209,7 @@ mod tests {
         assert!(Command::parse("RCPT TO:<jürgen@b.example>", Spelling { smtputf8: true, ..STRICT }).is_ok());
     }
 
-    /// RFC 3030, section 2: The number of octets is known whatever else is wrong.
+    /// RFC 3030, section 2: The number of octets is read even if the rest is invalid.
     #[test]
     fn rfc3030_2_the_number_of_octets_is_known_whatever_else_is_wrong() {
         assert_eq!(parse("BDAT 5"), Ok(Command::Bdat { size: 5, is_last: false }));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The longest command line, in octets with its CRLF. RFC 5321, section 4.5.3.1.4, requires 512, and extensions add
-/// less than 1200 for parameters of MAIL and RCPT. (RFC 1870, RFC 3461, RFC 4954, RFC 6152, RFC 6531)
+/// less than 1200 for parameters of MAIL and RCPT. (RFC 1870; RFC 3461; RFC 4954; RFC 6152; RFC 6531)
 pub const COMMAND_LINE_OCTETS_MAX: usize = 2048;
 /// The longest line of an AUTH exchange, in octets with its CRLF. (RFC 4954, section 4)
 pub const AUTH_LINE_OCTETS_MAX: usize = 12_288;

@@ -1,4 +1,4 @@
-//! The parameters of MAIL and RCPT. (RFC 1870 SIZE, RFC 6152 BODY, RFC 6531 SMTPUTF8, RFC 3461 DSN, RFC 4954 AUTH)
+//! The parameters of MAIL and RCPT. (RFC 1870 SIZE; RFC 6152 BODY; RFC 6531 SMTPUTF8; RFC 3461 DSN; RFC 4954 AUTH)
 
 use super::reply::{BAD_PARAMETER, Reply, UNKNOWN_PARAMETER};
 
@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(mail(" BODY=BINARYMIME"), Err(BAD_PARAMETER), "it is not offered");
     }
 
-    /// RFC 5321, section 4.1.1.11: What nobody knows is refused, and so is what comes twice.
+    /// RFC 5321, section 4.1.1.11: Unknown and repeated parameters are rejected.
     #[test]
     fn rfc5321_4_1_1_11_unknown_and_repeated_parameters_are_refused() {
         assert_eq!(mail(" FOO=1"), Err(UNKNOWN_PARAMETER));

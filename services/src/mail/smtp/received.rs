@@ -100,7 +100,7 @@ mod tests {
         }
     }
 
-    /// RFC 5321, section 4.4: The field tells by whom, how, when, and for whom if that is one.
+    /// RFC 5321, section 4.4: The field has the server, the protocol, the time, and the recipient if there is only one.
     #[test]
     fn rfc5321_4_4_the_field_tells_by_whom_how_when_and_for_whom() {
         let (anna, _) =
@@ -133,7 +133,7 @@ mod tests {
         assert!(from("a").to_text("1;\r\nX: y", NOW).contains("id 1---X--y;"));
     }
 
-    /// RFC 3848: The protocol's name tells of extensions, TLS and login.
+    /// RFC 3848: The protocol's name shows extensions, TLS and login.
     #[test]
     fn rfc3848_the_protocol_tells_of_extensions_tls_and_login() {
         let with = |hello, is_encrypted, is_logged_in, smtputf8| {

@@ -35,7 +35,7 @@
 //! The caller limits the time for writing a reply, and passes no octets until it is written.
 //!
 //! Rejections are delayed longer and longer if the limits say so: a reply comes out of [`Session::poll_output`] when it
-//! is due, as the deadline tells.
+//! is due, by the deadline.
 
 mod ask;
 mod commands;

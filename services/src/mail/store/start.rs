@@ -342,7 +342,7 @@ fn recover_from(
     let bodies: BTreeMap<_, _> = state.bodies.iter().map(|(sequence, body)| (body.name, *sequence)).collect();
     let unnamed = disk.list(BODIES)?.into_iter().filter_map(|name| parse_body(&name));
     let unnamed = unnamed.filter(|name| !bodies.contains_key(name));
-    // A missing segment may have referred to them, if no checkpoint tells.
+    // Without a checkpoint, a missing segment may have referred to them.
     let are_known = place.is_some() || is_whole;
     let (kept, orphans): (Vec<_>, Vec<_>) = unnamed.partition(|name| !are_known || kept.contains(name));
     state.known_damage = KnownDamage { damaged, missing, kept: kept.into_iter().collect() };

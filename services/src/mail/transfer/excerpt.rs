@@ -1,4 +1,4 @@
-//! The presentation of a message: its header decoded, and its text. (RFC 2045, RFC 2047, RFC 2231)
+//! The presentation of a message: its header decoded, and its text. (RFC 2045; RFC 2047; RFC 2231)
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;

@@ -8,9 +8,9 @@ use gatepost_ground::Instant;
 use rand::{Rng, RngExt};
 
 use super::Reading;
-use super::served_time::{ERROR_MAX, Origin};
 use super::sample::{Filter, Nanos, Rate, SECOND, Sample, nanos};
 use super::selection::Candidate;
+use super::served_time::{ERROR_MAX, Origin};
 use crate::clock::LeapSecond;
 use crate::ntp::codec::{
     HEADER_LEN, Header, KISS_RATE, KISSES_OF_DENIAL, Leap, Mode, STRATUM_UNSYNCHRONISED, ShortSpan, Timestamp,
@@ -267,7 +267,8 @@ impl Association {
     }
 }
 
-/// The sample of an answer that arrived at `steady`, to a request `sent` before; `None` if its timestamps are impossible.
+/// The sample of an answer that arrived at `steady`, to a request `sent` before; `None` if its timestamps are
+/// impossible.
 // RFC 5905, section 8
 fn sample(header: &Header, sent: Duration, steady: Duration, rate: Rate) -> Option<Sample> {
     if header.receive == Timestamp::default() || header.transmit == Timestamp::default() {

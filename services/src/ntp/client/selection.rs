@@ -58,8 +58,8 @@ pub fn select(candidates: &[Candidate], preferred: Option<usize>) -> Option<Agre
     Some(Agreement { truechimers, peer: peer.source, offset, error })
 }
 
-/// The smallest interval with all points that lie in the largest number of correctness intervals, if this is a majority;
-/// `None` otherwise. // RFC 5905, section 11.2.1
+/// The smallest interval with all points that lie in the largest number of correctness intervals, if this is a
+/// majority; `None` otherwise. // RFC 5905, section 11.2.1
 ///
 /// RFC 5905, section 11.2.1, also requires the midpoints of these intervals to lie in the intersection. That excludes a
 /// source with an asymmetric path, although its interval is right; here as in chrony, only intervals count.
@@ -138,10 +138,17 @@ mod tests {
             Some(Agreement { truechimers: vec![0], peer: 0, offset: 700, error: 10 })
         );
         assert_eq!(among(&[(0, 10), (100, 10)]), None);
-        assert_eq!(among(&[(0, 10), (15, 10)]).map(|agreement| agreement.truechimers), Some(vec![0, 1]), "they may be");
+        assert_eq!(
+            among(&[(0, 10), (15, 10)]).map(|agreement| agreement.truechimers),
+            Some(vec![0, 1]),
+            "they may be"
+        );
         assert_eq!(among(&[(0, 10), (21, 10)]), None);
         assert_eq!(among(&[(0, 10), (6, 10)]).map(|agreement| agreement.truechimers), Some(vec![0, 1]));
-        assert_eq!(among(&[(0, 10), (6, 10), (500, 10)]).map(|agreement| agreement.truechimers), Some(vec![0, 1]));
+        assert_eq!(
+            among(&[(0, 10), (6, 10), (500, 10)]).map(|agreement| agreement.truechimers),
+            Some(vec![0, 1])
+        );
         assert_eq!(among(&[(0, 10), (4, 10), (500, 10), (502, 10)]), None, "two against two");
         let agreement = among(&[(0, 10), (4, 10), (500, 10), (-3, 10)]).expect("three agree");
         assert_eq!(agreement.truechimers, [0, 1, 3]);
@@ -158,7 +165,10 @@ mod tests {
     #[test]
     fn of_two_that_agree_only_with_a_third_the_error_covers_both() {
         let agreement = among(&[(0, 10), (100, 10), (50, 60)]).expect("two agree, whichever");
-        assert!(agreement.offset - agreement.error <= -10 && agreement.offset + agreement.error >= 110, "{agreement:?}");
+        assert!(
+            agreement.offset - agreement.error <= -10 && agreement.offset + agreement.error >= 110,
+            "{agreement:?}"
+        );
     }
 
     /// RFC 5905, section 11.2.2: Of more than three survivors, outliers are discarded.

@@ -97,7 +97,11 @@ impl World {
                 let server = self.servers[number];
                 if server.is_there {
                     let answer = self.answer(server, &request.octets);
-                    coming.push((self.now + server.delays[0] + server.delays[1], request.to, answer.to_octets()));
+                    coming.push((
+                        self.now + server.delays[0] + server.delays[1],
+                        request.to,
+                        answer.to_octets(),
+                    ));
                 }
             }
             coming.sort();
@@ -125,7 +129,11 @@ impl World {
 /// The served time is right within its error.
 fn is_honest(world: &World) {
     if let Some((wrong, error)) = world.errors() {
-        assert!(wrong.abs() <= error, "wrong by {wrong}, with an announced error of {error} at {}", world.now);
+        assert!(
+            wrong.abs() <= error,
+            "wrong by {wrong}, with an announced error of {error} at {}",
+            world.now
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! The criteria of a match: vendor class (option 60), user class (option 77), architecture (option 93), hardware address.
+//! The criteria of a match: vendor class (option 60), user class (option 77), architecture (option 93), hardware
+//! address.
 
 use crate::dhcp::message::{self, Message, OptionCode};
 
@@ -125,7 +126,7 @@ mod tests {
         }
     }
 
-    /// RFC 3004: A user class has a length, and some clients leave it out.
+    /// RFC 3004, section 4: A user class has a length, and some clients leave it out.
     #[test]
     fn rfc3004_a_user_class_has_a_length_and_some_clients_leave_it_out() {
         let criteria = Criteria { user_class: pattern("iPXE"), ..Criteria::default() };
@@ -146,7 +147,7 @@ mod tests {
         }
     }
 
-    /// RFC 4578: One of a client's architectures is enough.
+    /// RFC 4578, section 2.1: One of a client's architectures is enough.
     #[test]
     fn rfc4578_one_of_a_clients_architectures_is_enough() {
         let criteria = Criteria { architecture: Some(7), ..Criteria::default() };

@@ -129,7 +129,7 @@ fn one_who_waits_for_an_exchange_that_gives_way_is_told() {
     assert_eq!(rig.sent().name(), "www.shop.example.");
 }
 
-/// RFC 9520: A name that fails alone is left in peace for longer.
+/// RFC 9520, section 3.2: A name that fails while its zone answers is retried after growing pauses.
 #[test]
 fn rfc9520_a_name_that_fails_alone_is_left_in_peace_for_longer() {
     let mut rig = Rig::new(Config { upstreams: vec!["203.0.113.53:53".parse().unwrap()], ..office() });

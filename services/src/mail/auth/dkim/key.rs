@@ -92,7 +92,7 @@ mod tests {
         Key::find(&records, Algorithm::Ed25519Sha256).map(|key| key.is_strict)
     }
 
-    /// RFC 6376, section 3.6.1: A record tells of a key what it is for.
+    /// RFC 6376, section 3.6.1: A record says what its key may be used for.
     #[test]
     fn rfc6376_3_6_1_a_record_tells_what_its_key_is_for() {
         let no = |why| Err(Unusable::No(why));

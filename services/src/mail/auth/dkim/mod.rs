@@ -1,4 +1,4 @@
-//! DKIM: signatures of domains in the header of a message. (RFC 6376, RFC 8301, RFC 8463)
+//! DKIM: signatures of domains in the header of a message. (RFC 6376; RFC 8301; RFC 8463)
 //!
 //! A signature covers the digest of the body's canonical form, and chosen header fields:
 //!

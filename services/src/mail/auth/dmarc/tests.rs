@@ -230,7 +230,7 @@ fn rfc9989_5_3_1_the_domains_in_from() {
     }
 }
 
-/// RFC 9989, section 4.4: A From that is not clearly of one author passes by nobody.
+/// RFC 9989, section 4.4: A From without exactly one clear author fails.
 #[test]
 fn rfc9989_4_4_a_from_that_is_not_clear_does_not_pass() {
     let many: Vec<_> = (0..=AUTHOR_DOMAINS_MAX).map(|number| format!("a@x{number}.example")).collect();

@@ -299,7 +299,7 @@ fn rfc7208_5_5_ptr_wants_the_name_to_have_the_address() {
     assert_eq!(result_at(&world, "192.0.2.1"), SpfResult::Pass);
 }
 
-/// RFC 7208, section 5.7: `exists` asks for an IPv4 address, whatever the client has.
+/// RFC 7208, section 5.7: `exists` queries an IPv4 address, whatever the client's family.
 #[test]
 fn rfc7208_5_7_exists_asks_for_ipv4() {
     for (kind, data, expected) in
@@ -310,7 +310,7 @@ fn rfc7208_5_7_exists_asks_for_ipv4() {
     }
 }
 
-/// RFC 7208, section 4.6.4: Ten terms ask; the eleventh is an error, in whichever record it stands.
+/// RFC 7208, section 4.6.4: Ten terms with lookups are allowed; the eleventh is an error, in whichever record.
 #[test]
 fn rfc7208_4_6_4_ten_terms_ask_and_no_more() {
     let hosts: Vec<_> = (0..11).map(|n| format!("h{n}.example")).collect();
@@ -372,7 +372,7 @@ fn rfc7208_4_6_4_two_questions_come_to_nothing_and_no_more() {
     assert_eq!(result_at(&world, "192.0.2.1"), SpfResult::PermError);
 }
 
-/// RFC 7208, section 7.4: The macros of the RFC's examples stand for what is written there.
+/// RFC 7208, section 7.4: The macros of the RFC's examples expand as in the RFC.
 #[test]
 fn rfc7208_7_4_macros_stand_for_what_the_examples_say() {
     for (address, text, expected) in [

@@ -5,7 +5,7 @@ use super::*;
 use crate::mail::store::{Accept, Change, Remote};
 use crate::store::SILENT;
 
-/// Accepts a message for these recipients, whatever they are, as if another configuration had.
+/// Accepts a message for any recipients, as if under another configuration.
 async fn accept(office: &Office, recipients: impl IntoIterator<Item = String>) -> u64 {
     let remote = |(number, recipient)| Remote { number, recipient, ..Remote::default() };
     let remotes = (0..).zip(recipients).map(remote).collect();

@@ -266,7 +266,7 @@ async fn sent_on_by_a_rule(keeps: bool, parameters: &str, refuses: bool) -> (Off
     (office, commands)
 }
 
-/// RFC 3461, section 4.1: The sender who said NEVER is told nothing, not of what a person's rule sent on either.
+/// RFC 3461, section 4.1: A sender with NOTIFY=NEVER gets no DSN, not even for a message that a user's rule forwarded.
 #[test]
 fn rfc3461_4_1_who_wants_to_be_told_nothing_is_told_nothing_of_what_a_rule_sent_on() {
     simulate(async {

@@ -95,7 +95,7 @@ fn that_the_worlds_mx_is_somebody_elses_is_told_while_it_is_so_and_the_wan_is_up
     });
 }
 
-/// A world whose answer changes, and of which it is counted how often it is asked for an MX.
+/// A DNS whose answers change, and which counts the MX queries.
 struct Changing {
     answers: RefCell<Option<World>>,
     asked: Cell<usize>,

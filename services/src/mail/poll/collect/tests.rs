@@ -103,7 +103,7 @@ impl Poller {
         Self { lab, server, account, office, setbacks: Setbacks::default(), environment }
     }
 
-    /// What came of a connection; what was done with each message is told by [`Poller::visit`].
+    /// The outcome of a connection; [`Poller::visit`] has that of each message.
     async fn poll(&mut self) -> Collected {
         Collected { seen: Vec::new(), ..self.visit(false, &|| false).await }
     }
@@ -592,7 +592,7 @@ fn judges_look_at_what_is_fetched_and_what_they_refuse_is_junk() {
             assert_eq!(poller.lab.folders("anna"), [folder], "{action}");
             let (inbox, came) = (poller.lab.inbox("anna").await, came.borrow().clone());
             let (head, judged) = std::str::from_utf8(&came).unwrap().split_once("\r\n\r\n").unwrap();
-            // It is shown as it is kept; nobody knows from where it came first.
+            // It is shown as stored; its original server is unknown.
             let prefix = format!("Delivered-To: anna@office.example\r\n{}", header.unwrap_or_default());
             assert_eq!(inbox, [format!("{prefix}{judged}")], "{action}");
             assert!(

@@ -148,7 +148,7 @@ fn what_was_looked_at_is_told_in_a_header() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(256)))]
 
-    /// Whatever a header holds, somebody gets the message, nobody twice, and the header that tells of it is one.
+    /// Whatever a header holds, at least one user gets the message, none twice, and the added header is valid.
     #[test]
     fn whatever_a_header_holds_somebody_gets_the_message(
         parts in prop::collection::vec(prop::sample::select(vec![

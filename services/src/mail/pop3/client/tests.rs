@@ -50,7 +50,7 @@ fn rfc2595_4_capabilities_are_asked_for_again_under_tls() {
     }
 }
 
-/// RFC 2595, section 4: What comes in clear behind the answer to STLS is not believed.
+/// RFC 2595, section 4: Clear text that follows the reply to STLS is not used.
 #[test]
 fn rfc2595_4_octets_in_clear_behind_stls_end_the_connection() {
     let mut connection = Connection::greeted(Encryption::Required, "STLS").0;
@@ -120,7 +120,7 @@ fn scram(password: &str) -> (Connection, String) {
     (connection, said)
 }
 
-/// RFC 5802, section 3: A server that does not know the password is left.
+/// RFC 5802, section 3: The client leaves a server that does not prove its knowledge of the password.
 #[test]
 fn rfc5802_3_a_server_that_does_not_know_the_password_is_left() {
     let (mut connection, said) = scram("secret");

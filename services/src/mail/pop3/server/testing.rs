@@ -160,7 +160,7 @@ impl Connection {
         self.hears(format!("{line}\r\n"))
     }
 
-    /// Says lines, each of which must be answered by what begins as is told.
+    /// Sends lines, each of which must be answered by a response with the given beginning.
     pub fn dialogue(&mut self, lines: &[(&str, &str)]) {
         for (line, expected) in lines {
             let said = self.says(line);

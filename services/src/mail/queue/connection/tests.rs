@@ -352,7 +352,7 @@ fn what_became_of_a_message_is_known_before_quit_is_answered() {
 #[test]
 fn a_server_is_left_in_order_as_this_side_stops() {
     simulate(async {
-        // Up to where the server has answered; what it hears then; and whether its reply to the end counts.
+        // The last answered command; what the server receives then; and whether its reply to the end counts.
         for (answered, heard, is_delivered) in [
             (0, "", false),
             (1, "EHLO mx.b.example\r\n", false),

@@ -162,7 +162,7 @@ fn a_damaged_message_is_never_read_to_its_end() {
     });
 }
 
-/// RFC 5321, section 6.1: After a crash at any moment an entry is in the queue, or its sender has been told.
+/// RFC 5321, section 6.1: After a crash at any moment an entry is in the queue, or its sender has a notice.
 #[test]
 fn rfc5321_6_1_an_entry_is_in_the_queue_or_its_sender_has_been_told() {
     simulate(async {
@@ -173,7 +173,7 @@ fn rfc5321_6_1_an_entry_is_in_the_queue_or_its_sender_has_been_told() {
         store.change(Change::Accept(accept(recipients), TEXT.to_vec())).await.unwrap();
         let (_, settlement) = settle(&mut queue(&store));
         for (stored, step) in steps(&store, &settlement, TEXT).into_iter().enumerate() {
-            // What is there if the power fails now: who was delivered is not tried again, from the first step on.
+            // The state if the power fails now: a delivered recipient is not tried again, from the first step on.
             let now = disk.fork();
             now.cut_power(Loss::All);
             let then = office(&Arc::new(now)).await;

@@ -25,7 +25,7 @@ fn asked(sender: &str, header: &str) -> Result<String, Silence> {
 const CARL: &str = "carl@b.example";
 const TO_ANNA: &str = "To: Anna <anna@office.example>\r\n";
 
-/// RFC 3834, section 2: A person is answered who has sent the message to the person.
+/// RFC 3834, section 2: A message that a person has sent to the user is answered.
 #[test]
 fn rfc3834_2_a_person_who_was_addressed_answers() {
     for header in [
@@ -45,7 +45,7 @@ fn rfc3834_2_a_person_who_was_addressed_answers() {
     }
 }
 
-/// RFC 3834, section 2: What a program has sent, or a list, or nobody, is not answered.
+/// RFC 3834, section 2: Messages of programs, of lists, and from the null sender are not answered.
 #[test]
 fn rfc3834_2_what_was_not_sent_by_a_person_is_not_answered() {
     assert_eq!(asked("", TO_ANNA), Err(Silence::NoSender));

@@ -57,7 +57,7 @@ fn rfc7677_3_the_example_s_exchange() {
     assert_eq!(reply, b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=");
 }
 
-/// RFC 5802, section 5.1: The server's part of the nonce is random, and stands behind the client's.
+/// RFC 5802, section 5.1: The server's part of the nonce is random, and follows the client's.
 #[test]
 fn rfc5802_5_1_the_server_s_part_of_the_nonce_is_random_and_stands_behind_the_client_s() {
     let mut exchange = Exchange::default();

@@ -117,7 +117,7 @@ fn a_domain_has_aliases_of_its_own_by_each_of_its_names() {
     );
 }
 
-/// RFC 2142, section 2: Who is called by such a name is who the office says, at all of its domains.
+/// RFC 2142, section 2: The role addresses exist at all domains of the office, with the configured recipients.
 #[test]
 fn rfc2142_2_a_role_goes_to_the_owners_unless_an_alias_says_otherwise() {
     let aliases =
@@ -237,7 +237,7 @@ fn the_way_to_a_person_and_those_who_are_reached_have_their_bounds() {
 }
 
 /// A directory whose aliases are made at random ends every walk, whatever is wrong with it; one with nothing wrong
-/// reaches somebody by each alias.
+/// has a receiver for each alias.
 #[test]
 fn every_walk_ends_and_an_alias_without_a_fault_reaches_somebody() {
     use rand::rngs::StdRng;

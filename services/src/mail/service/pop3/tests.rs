@@ -57,7 +57,7 @@ impl Pop3 {
         }
     }
 
-    /// A client that has heard the greeting.
+    /// A client that has received the greeting.
     async fn dial(&self) -> Client {
         let mut client = self.lab.raw(PC1, LAN, 110);
         assert_eq!(client.line().await, "+OK smtp.office.example POP3\r\n");
@@ -135,7 +135,7 @@ fn line_of_x() -> String {
     "x".repeat(70) + "\r\n"
 }
 
-/// RFC 1939, section 5: A maildrop is the inbox alone, and its messages are numbered from 1 whatever lies beside them.
+/// RFC 1939, section 5: A maildrop is the inbox alone, and its messages are numbered from 1 whatever other folders hold.
 #[test]
 fn rfc1939_5_a_maildrop_is_the_inbox_alone() {
     simulate(async {
@@ -205,7 +205,7 @@ fn rfc1939_7_a_message_has_the_same_name_in_every_session_also_after_a_start() {
     });
 }
 
-/// RFC 1939, section 8: An inbox is one session's alone, until that has ended in whatever way.
+/// RFC 1939, section 8: An inbox is locked by one session until the session's end, however it ends.
 #[test]
 fn rfc1939_8_an_inbox_is_one_sessions_alone() {
     simulate(async {

@@ -1,4 +1,4 @@
-//! Mail from outside, and whether it is from whom it says it is from.
+//! The authentication of mail from outside.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -88,7 +88,7 @@ fn results(inbox: &str) -> String {
     field.unwrap_or_default().to_owned()
 }
 
-/// RFC 8601, section 4: What came of the checks stands before the message, and above the server's Received.
+/// RFC 8601, section 4: The results of the checks are prepended to the message, above the server's Received.
 #[test]
 fn rfc8601_4_what_came_of_the_checks_stands_before_the_message() {
     simulate(async {

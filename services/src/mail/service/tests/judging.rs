@@ -24,7 +24,7 @@ fn answer(action: &str) -> &'static str {
     format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).leak()
 }
 
-/// What `action` of a judge comes to for a message to anna: the reply, and her inbox; and what the judge was told.
+/// The effect of a judge's `action` on a message to anna: the reply, and her inbox; and the judge's input.
 async fn send(lab: &Lab, action: &str, mail: &str) -> (String, Vec<String>, Rc<RefCell<Vec<u8>>>) {
     let came = start(&lab.wire, RSPAMD, END, Some(answer(action))).await;
     let reply = lab.pc().await.mail("bob@far.example", &["Anna+x@office.example"], mail).await;

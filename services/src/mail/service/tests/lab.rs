@@ -432,7 +432,7 @@ impl Client {
         self.reply().await
     }
 
-    /// Sends lines, each of which must be answered by a reply that begins as is told.
+    /// Sends lines, each of which must be answered by a reply with the given beginning.
     pub async fn dialogue(&mut self, lines: &[(&str, &str)]) {
         for (line, expected) in lines {
             let reply = self.say(line).await;

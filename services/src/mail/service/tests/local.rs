@@ -6,7 +6,7 @@ use super::lab::*;
 use crate::mail::service::{RelayFrom, Settings};
 use crate::service::State;
 
-/// A program of this machine that has heard the greeting and said EHLO.
+/// A program of this machine that has received the greeting and sent EHLO.
 async fn program(lab: &Lab) -> Client {
     let serving = lab.state.serve_local().expect("there is mail");
     let (ours, theirs) = tokio::io::duplex(1 << 16);

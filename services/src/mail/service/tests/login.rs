@@ -164,7 +164,7 @@ fn rfc3207_4_2_under_tls_all_begins_anew_and_logins_are_open() {
     });
 }
 
-/// RFC 3207, section 5: What somebody puts behind STARTTLS in clear is never a command under TLS.
+/// RFC 3207, section 5: Clear text that follows STARTTLS is never a command under TLS.
 #[test]
 fn rfc3207_5_what_somebody_puts_behind_starttls_is_never_a_command_under_tls() {
     simulate(async {

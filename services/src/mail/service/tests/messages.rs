@@ -147,7 +147,7 @@ fn large() -> crate::mail::service::Settings {
     settings
 }
 
-/// RFC 2920, section 3.2: A message whose commands come in one portion is taken like any other.
+/// RFC 2920, section 3.2: A message whose commands are pipelined in one segment is accepted like any other.
 #[test]
 fn rfc2920_3_2_commands_that_come_in_one_portion_are_answered_in_order() {
     simulate(async {

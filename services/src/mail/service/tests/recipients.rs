@@ -1,4 +1,4 @@
-//! Who may send to whom.
+//! The permitted senders and recipients.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -289,7 +289,7 @@ fn a_user_sends_with_the_address_of_an_alias_that_leads_to_the_user() {
     });
 }
 
-/// RFC 3461, section 4.1: Who asked is told of mailboxes here that have the message, and of no others.
+/// RFC 3461, section 4.1: A requested DSN reports the local mailboxes that have the message, and no others.
 #[test]
 fn rfc3461_4_1_who_asked_is_told_of_mailboxes_here() {
     simulate(async {

@@ -186,7 +186,7 @@ fn nobody_is_answered_who_did_not_write_to_the_person() {
     });
 }
 
-/// RFC 3834, section 2: Only who has written to an address of the person's own is answered.
+/// RFC 3834, section 2: Only messages to an address of the user's own are answered.
 #[test]
 fn rfc3834_2_only_the_persons_own_addresses_are_answered_for() {
     simulate(async {

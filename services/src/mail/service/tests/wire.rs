@@ -42,7 +42,7 @@ impl Wire {
         self.writes.get()
     }
 
-    /// Connects from any address to any; `None` if nobody listens there.
+    /// Connects from any address to any; `None` without a listener there.
     pub fn dial(&self, from: SocketAddr, to: SocketAddr) -> Option<End> {
         let (near, far) = duplex(UNDER_WAY);
         let listener = self.listeners.borrow().get(&to).cloned()?;

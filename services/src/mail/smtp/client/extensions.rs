@@ -62,7 +62,7 @@ impl Extensions {
 mod tests {
     use super::*;
 
-    /// RFC 5321, section 4.1.1.1: Keywords have any case, and those that nobody knows are passed over.
+    /// RFC 5321, section 4.1.1.1: Keywords are case-insensitive, and unknown ones are ignored.
     #[test]
     fn rfc5321_4_1_1_1_keywords_have_any_case_and_unknown_ones_are_passed_over() {
         let lines = "DSN at your service|size 1000|Pipelining|8bitmime|X-FOO bar||starttls|smtputf8|\

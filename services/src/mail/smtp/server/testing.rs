@@ -239,7 +239,7 @@ impl Line {
         self.send(format!("{line}\r\n"))
     }
 
-    /// Sends lines, each of which must be answered by a reply that begins as is told.
+    /// Sends lines, each of which must be answered by a reply with the given beginning.
     pub fn dialogue(&mut self, lines: &[(&str, &str)]) {
         for (line, expected) in lines {
             let reply = self.say(line);

@@ -1,4 +1,4 @@
-//! What a check tells, of damage and beside a gateway that works on.
+//! The results of a check, of damage and beside a running gateway.
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -19,7 +19,7 @@ enum KnownDamage {
     Cut,
 }
 
-/// A message that is stored: whose it is, where, in which file its body is, and its octets.
+/// A stored message: mailbox, place, the file of its body, and its octets.
 pub(super) type Stored = (MailboxId, Uid, Place, Option<String>, Vec<u8>);
 
 pub(super) fn office() -> Office {

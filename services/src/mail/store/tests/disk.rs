@@ -83,7 +83,7 @@ impl FakeDisk {
         self.state().room = room;
     }
 
-    /// So much is said to be room, whatever there is.
+    /// The reported free space, in place of the actual one.
     pub fn say_room(&self, room: u64) {
         self.state().said_room = Some(room);
     }

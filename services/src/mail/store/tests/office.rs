@@ -31,7 +31,7 @@ pub(super) const ACCOUNT: &str = "an account";
 /// What is done to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Op {
-    /// A message for the mailboxes whose bits are set, and perhaps for somebody elsewhere; polled or not.
+    /// A message for the mailboxes whose bits are set, and perhaps for a remote address; polled or not.
     Accept { to: u8, is_remote: bool, is_large: bool, is_polled: bool },
     /// Some message is expunged from some mailbox.
     Expunge(u8),
@@ -57,7 +57,7 @@ pub(super) enum Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     No,
-    /// It was asked for, and nobody knows.
+    /// It was requested, and the outcome is unknown.
     Open,
     Yes,
 }

@@ -85,7 +85,7 @@ fn half_open_connections_of_one_source_keep_nobody_out() {
     });
 }
 
-/// RFC 4987: Half open connections of forged sources keep nobody out.
+/// RFC 4987, section 3.6: Half-open connections of forged sources keep no client out.
 #[test]
 fn rfc4987_half_open_connections_of_forged_sources_keep_nobody_out() {
     simulate(async {
@@ -139,7 +139,7 @@ fn a_repeated_syn_gets_no_more_time() {
     });
 }
 
-/// RFC 4987: The acknowledgement of a cookie makes a connection like any other.
+/// RFC 4987, section 3.6: The acknowledgement of a cookie makes a connection like any other.
 #[test]
 fn rfc4987_the_acknowledgement_of_a_cookie_makes_a_connection_like_any_other() {
     simulate(async {

@@ -27,7 +27,7 @@ fn assert_canonical(kind: Canonicalization, body: &str, canonical: &str) {
     }
 }
 
-/// The whole body at once, as RFC 6376 tells it step by step.
+/// The whole body at once, as RFC 6376 defines it step by step.
 fn told(kind: Canonicalization, body: &[u8]) -> Vec<u8> {
     let text: String = body.iter().copied().map(char::from).collect();
     let mut lines: Vec<String> = text.split("\r\n").map(str::to_owned).collect();

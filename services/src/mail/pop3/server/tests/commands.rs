@@ -8,7 +8,7 @@ use crate::mail::smtp::Tls;
 
 const THREE: [&str; 3] = ["a: 1\r\n\r\none\r\n", "a: 2\r\n\r\ntwo\r\n", "a: 3\r\n\r\nthree!\r\n"];
 
-/// RFC 1939, section 5: STAT and LIST tell of messages and octets, without those that are marked as deleted.
+/// RFC 1939, section 5: STAT and LIST count messages and octets, without those that are marked as deleted.
 #[test]
 fn rfc1939_5_stat_and_list_leave_out_what_is_marked() {
     let mut anna = Connection::of_anna(Office::with(&THREE));
@@ -64,7 +64,7 @@ fn rfc1939_6_quit_removes_what_is_marked_and_nothing_else_does() {
     assert!(stranger.office.removed.is_empty() && stranger.is_closed);
 }
 
-/// RFC 1939, section 6: A client is told if what it marked could not be removed, and the connection ends.
+/// RFC 1939, section 6: QUIT gets -ERR if marked messages could not be removed, and the connection ends.
 #[test]
 fn rfc1939_6_a_client_is_told_if_messages_could_not_be_removed() {
     let office = Office { refuses_removal: true, ..Office::with(&THREE) };

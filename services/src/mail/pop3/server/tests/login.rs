@@ -11,7 +11,7 @@ fn plain(user: &str, password: &str) -> String {
     BASE64.encode(format!("\0{user}\0{password}").as_bytes())
 }
 
-/// RFC 1939, section 7: USER and PASS let a user in; a name that nobody has is told apart by nothing.
+/// RFC 1939, section 7: USER and PASS log a user in, and the replies do not reveal whether a name exists.
 #[test]
 fn rfc1939_7_user_and_pass_let_a_user_in() {
     for name in ["anna", "anna@office.example"] {
@@ -41,7 +41,7 @@ fn rfc1939_7_blanks_belong_to_a_password() {
     client.dialogue(&[("USER anna", "+OK"), (&format!("PASS {PASSWORD}"), "+OK 0")]);
 }
 
-/// RFC 3206, section 4: A wrong password is told from a server that cannot tell.
+/// RFC 3206, section 4: A wrong password gets [AUTH], and a failure of the server [SYS/TEMP].
 #[test]
 fn rfc3206_4_a_wrong_password_is_told_from_a_server_that_cannot_tell() {
     let mut client = Connection::new(policy(Tls::Active), Office::default());
@@ -161,7 +161,7 @@ fn rfc2595_4_stls_begins_tls_and_what_was_said_before_is_forgotten() {
         .dialogue(&[("STLS", "-ERR there is no TLS")]);
 }
 
-/// RFC 2595, section 4: What somebody puts behind STLS in clear is thrown away, and the connection ends.
+/// RFC 2595, section 4: Clear text that follows STLS is discarded, and the connection ends.
 #[test]
 fn rfc2595_4_what_comes_behind_stls_in_clear_is_thrown_away() {
     let mut client = Connection::new(policy(Tls::Available), Office::default());

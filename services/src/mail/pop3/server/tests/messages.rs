@@ -3,7 +3,7 @@
 use crate::mail::pop3::server::testing::*;
 use crate::mail::pop3::server::{NotFetched, PART_OCTETS};
 
-/// RFC 1939, section 3: A line that begins with a dot gets one more; the size is told without those.
+/// RFC 1939, section 3: A line that begins with a dot gets one more, which sizes do not include.
 #[test]
 fn rfc1939_3_a_line_that_begins_with_a_dot_gets_one_more() {
     let mut anna =

@@ -1,4 +1,4 @@
-//! What holds for whatever a client sends.
+//! Properties that hold for all input of a client.
 
 use proptest::prelude::*;
 

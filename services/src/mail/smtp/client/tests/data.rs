@@ -79,7 +79,7 @@ fn rfc5321_4_5_3_2_data_has_two_minutes_each_portion_three_the_end_ten() {
     let mut connection = in_data();
     assert_eq!(connection.delivery.deadline(), None, "it waits for this side");
     connection.fetch();
-    // The octets are with whoever sends them, and are not taken.
+    // The octets are with the sender, and not consumed.
     assert!(connection.delivery.poll_output(connection.now).is_some());
     assert_eq!(connection.delivery.deadline(), Some(connection.now + minutes(3)));
     connection.now = connection.now + minutes(3);

@@ -34,7 +34,7 @@ fn rfc5321_3_3_each_recipient_has_its_own_outcome() {
     assert_eq!(connection.hears("221 bye"), "(close)");
 }
 
-/// RFC 5321, section 3.3: If nobody is taken, there is no DATA.
+/// RFC 5321, section 3.3: Without an accepted recipient, there is no DATA.
 #[test]
 fn rfc5321_3_3_if_nobody_is_taken_there_is_no_data() {
     let (mut connection, _) = both("");
@@ -65,7 +65,7 @@ fn rfc2920_3_1_all_statuses_of_a_group_are_checked() {
     assert_eq!(connection.outcomes(), ["deferred 4.3.1", "failed 5.2.0"]);
 }
 
-/// RFC 2920, section 3.1: A server that wants data for nobody gets none, and its reply delivers nothing.
+/// RFC 2920, section 3.1: A server that replies 354 without an accepted recipient gets an empty message, and its reply delivers nothing.
 #[test]
 fn rfc2920_3_1_a_server_that_wants_data_for_nobody_gets_none() {
     for replies in ["250 OK|550 no|550 no|354 go", "550 no|250 OK|250 OK|354 go"] {
@@ -241,7 +241,7 @@ fn rfc5321_4_1_1_5_a_transaction_that_came_to_nothing_is_reset_before_the_next()
     assert_eq!(connection.drain(), "");
 }
 
-/// RFC 3461, section 5.2.2: Whether the server sends the reports from now on is told.
+/// RFC 3461, section 5.2.2: The outcome says whether the next server is responsible for DSNs.
 #[test]
 fn rfc3461_5_2_2_whether_the_server_sends_the_reports_is_told() {
     for (extensions, is_passed_on) in [("PIPELINING DSN", true), ("PIPELINING", false)] {

@@ -61,7 +61,7 @@ fn lines_and_replies_without_end_end_the_connection() {
     }
 }
 
-/// RFC 5321, section 3.8: 421 and a closed connection defer whom nothing is known of.
+/// RFC 5321, section 3.8: 421 and a closed connection defer the recipients without a final reply.
 #[test]
 fn rfc5321_3_8_a_server_that_closes_anywhere_defers_the_rest() {
     let transcript =

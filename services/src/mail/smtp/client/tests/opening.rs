@@ -21,7 +21,7 @@ fn in_handshake(settings: Settings) -> Connection {
     connection
 }
 
-/// RFC 5321, section 3.2: A server that does not know EHLO is told HELO.
+/// RFC 5321, section 3.2: A server that does not know EHLO gets HELO.
 #[test]
 fn rfc5321_3_2_a_server_without_ehlo_is_told_helo() {
     let mut connection = Connection::new(settings(), envelope(BOB));
@@ -35,7 +35,7 @@ fn rfc5321_3_2_a_server_without_ehlo_is_told_helo() {
     assert_eq!(connection.hears("221 bye"), "(close)");
 }
 
-/// RFC 5321, section 3.1: A server that does not want the client is told QUIT, and another one may do.
+/// RFC 5321, section 3.1: A server that rejects the client gets QUIT, and the client tries another one.
 #[test]
 fn rfc5321_3_1_a_server_that_does_not_want_the_client() {
     for (greeting, outcome) in [

@@ -240,7 +240,7 @@ fn rfc3030_2_a_message_in_chunks() {
     }
 }
 
-/// RFC 3030, section 2: Octets of a chunk are taken whatever is wrong with it, and there is one reply.
+/// RFC 3030, section 2: The octets of a chunk are read even if it is invalid, and it gets one reply.
 #[test]
 fn rfc3030_2_octets_of_a_refused_chunk_are_taken() {
     let reset = "RSET\r\n";
@@ -294,7 +294,7 @@ fn rfc3030_2_nothing_comes_between_chunks() {
     assert!(line.office.delivered.is_empty() && !line.office.is_open());
 }
 
-/// RFC 3030, section 2: Without a number of octets nobody knows what follows.
+/// RFC 3030, section 2: A BDAT without a number of octets ends the session.
 #[test]
 fn rfc3030_2_without_a_number_the_session_ends() {
     for wrong in ["BDAT LAST".to_owned(), "BDAT 6\u{7}".to_owned(), format!("BDAT 6 {}", "x".repeat(20_000))]
@@ -333,7 +333,7 @@ fn rfc2033_4_2_one_reply_for_each_recipient() {
     assert!(said.starts_with("452 4.2.2") && said.contains("\r\n451 4.3.0"), "none is left without: {said}");
 }
 
-/// RFC 5321, section 4.2.5: A message is taken only when it is safe, and what is not safe is told so.
+/// RFC 5321, section 4.2.5: A message is accepted only when it is durable, and otherwise rejected temporarily.
 #[test]
 fn rfc5321_4_2_5_a_message_is_taken_only_when_it_is_safe() {
     let mut line = with_data(wan());

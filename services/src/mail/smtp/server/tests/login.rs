@@ -58,7 +58,7 @@ fn scram_final(line: &mut Line, password: &str) -> String {
     encode(&scram::testing::client_final(password, "n,,", "n=anna,r=x", &challenge))
 }
 
-/// RFC 5802, section 3: The client proves that it has the password, and is told that the server knows it.
+/// RFC 5802, section 3: The client proves that it has the password, and the server that it knows its verifier.
 #[test]
 fn rfc5802_3_scram() {
     let mut line = line();
@@ -180,7 +180,7 @@ fn logins_that_fail_are_few() {
     let wrong = format!("AUTH PLAIN {WRONG}");
     line.dialogue(&[(&wrong, "535"), (&wrong, "535"), (&wrong, "535"), (&wrong, "535 5.7.8")]);
     assert!(line.is_closed());
-    // Those that cannot be checked, too: whoever checks may have had too many.
+    // Logins that cannot be checked, too: the verifier may be at its limit.
     let mut line = self::line();
     let later = format!("AUTH PLAIN {}", encode("\0later\0x"));
     line.dialogue(&[(&later, "454"), (&later, "454"), (&wrong, "535"), (&later, "454 4.7.0")]);

@@ -107,7 +107,7 @@ fn rfc5321_4_5_3_1_10_recipients_beyond_the_maximum() {
     }
 }
 
-/// RFC 3461, section 5: What the sender wants to be told goes to whoever delivers.
+/// RFC 3461, section 5: The DSN parameters of the sender are passed on to delivery.
 #[test]
 fn rfc3461_5_what_the_sender_wants_to_be_told() {
     let mut line = Line::greeted(wan());

@@ -203,7 +203,7 @@ fn rfc2883_4_what_arrives_twice_is_told() {
     assert_eq!(connection.sent(at(210))[0].header.sack_ranges, [None; 3], "once");
 }
 
-/// RFC 6928: Ten segments go out at first and what is acknowledged lets more follow.
+/// RFC 6928, section 2: The initial window is ten segments, and acknowledgements open it.
 #[test]
 fn rfc6928_ten_segments_go_out_at_first_and_what_is_acknowledged_lets_more_follow() {
     let mut connection = established(ALL);

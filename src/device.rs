@@ -14,7 +14,7 @@ pub trait Port {
     /// The offloads that sent frames may have. Received frames may have any offload.
     fn abilities(&self) -> Abilities;
 
-    /// The link state, where the port can tell it.
+    /// The link state, if the port reports one.
     fn link_state(&self) -> LinkState {
         LinkState::Up
     }
@@ -39,7 +39,7 @@ pub trait Port {
 /// The link state of a port, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum LinkState {
-    /// A station or a bridge takes the frames, as far as the port can tell.
+    /// A station or a bridge receives the frames, as far as the port can determine.
     Up,
     /// The kernel's side has neither bridge nor address, so that no one receives the frames.
     Unattached,

@@ -164,7 +164,7 @@ fn main() -> ExitCode {
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             if let Some(json) = error.json().filter(|_| is_for_programs) {
-                // If stdout is closed, the exit code still tells the outcome.
+                // If stdout is closed, the exit code still reports the outcome.
                 _ = writeln!(io::stdout(), "{json}");
             }
             fail(&error)
@@ -205,7 +205,7 @@ fn run(command: Command) -> Result<bool, Error> {
             let (config, warnings) = Config::load_with_warnings(&file)?;
             warnings.iter().for_each(|warning| say(warning));
             let details: String = config.details().iter().map(|detail| format!("  {detail}\n")).collect();
-            // The exit code tells the outcome if stdout is closed.
+            // The exit code reports the outcome if stdout is closed.
             _ = write!(io::stdout(), "{}: {config}\n{details}", file.display());
             if state {
                 return Ok(check_state(&config.system.state_dir));
@@ -216,7 +216,7 @@ fn run(command: Command) -> Result<bool, Error> {
             control::reload(&load(config)?.system.control_socket)?;
         }
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
-            // If stdout is closed, the exit code still tells the outcome.
+            // If stdout is closed, the exit code still reports the outcome.
             _ = write!(io::stdout(), "{}", glossary::explain_drop(reason.as_deref())?);
         }
         Command::Explain { what: None, .. } => {
@@ -235,7 +235,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut listed(), NAME, &mut script);
-            // If stdout is closed, the exit code still tells the outcome.
+            // If stdout is closed, the exit code still reports the outcome.
             _ = io::stdout().write_all(&script);
         }
         Command::Manual { directory } => manual(&directory)?,

@@ -33,7 +33,7 @@ impl Tls {
         let Self::Ca { config } = self;
         let (config, _) = Source::new(config).load()?;
         let certificate = authority(&config.system, &config.system.state_dir)?;
-        // If stdout is closed, the exit code still tells the outcome.
+        // If stdout is closed, the exit code still reports the outcome.
         _ = write!(io::stdout(), "{certificate}");
         Ok(())
     }

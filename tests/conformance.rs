@@ -52,7 +52,11 @@ const NAT_UDP: &[Requirement] = &[
         "Some well-known ports may have shorter timers.",
         "It is an allowance, and 5 minutes for all is simpler to foresee.",
     ),
-    kept("RFC 4787, REQ-6", Must, "What goes out refreshes a mapping; what comes in does not."),
+    kept(
+        "RFC 4787, REQ-6",
+        Must,
+        "Outbound packets refresh a mapping; inbound ones do not, which REQ-6a permits.",
+    ),
     kept("RFC 4787, REQ-7", Must, "A WAN inside the LAN's own subnet is noticed and handled."),
     kept("RFC 4787, REQ-8", Should, "Filtering is selectable."),
     kept("RFC 4787, REQ-9", Must, "Hairpinning."),
@@ -191,7 +195,7 @@ const SMTP_SERVER: &[Requirement] = &[
 /// The requirements of the client alone: rows of the server that concern it, too, include its tests.
 const SMTP_CLIENT: &[Requirement] = &[
     kept("RFC 5321, section 3.1", Must, "A server that does not want the client is left in order."),
-    kept("RFC 5321, section 3.2", Should, "A server that does not know EHLO is told HELO."),
+    kept("RFC 5321, section 3.2", Should, "A server that does not know EHLO gets HELO."),
     kept("RFC 5321, section 4.2", Must, "Replies go by their codes, each to the command that was sent."),
     kept("RFC 5321, section 4.5.3.2", Should, "The time that each reply may take."),
     kept("RFC 5321, section 6.1", Must, "A message is the server's once it has said so, and not before."),
@@ -262,7 +266,7 @@ fn marker(line: &str) -> Option<(&str, &str)> {
     let number = parts.next()?.strip_prefix("RFC ")?;
     let place = parts.next();
     let is_place = |place: &str| {
-        ["REQ-", "MUST-", "section "]
+        ["REQ-", "MUST-", "section ", "appendix "]
             .iter()
             .any(|kind| place.strip_prefix(kind).is_some_and(|rest| !rest.is_empty()))
     };

@@ -127,7 +127,7 @@ impl Office {
     }
 
     /// Whole rounds only; the time is that of `packets` of them. `fill` fills the batches of a round, and
-    /// is told how many frames that takes.
+    /// gets the number of frames for that.
     fn time_rounds(
         &mut self,
         packets: u64,

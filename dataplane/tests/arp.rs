@@ -1,4 +1,4 @@
-//! ARP as neighbours see it. (RFC 826, RFC 5227)
+//! ARP as neighbours see it. (RFC 826; RFC 5227)
 
 mod common;
 
@@ -64,7 +64,7 @@ fn no_other_address_is_answered_for() {
     }
 }
 
-/// RFC 5227: A probe for our address is answered and one for another is not.
+/// RFC 5227, section 2.1.1: A probe for our address is answered, and one for another is not.
 #[test]
 fn rfc5227_a_probe_for_our_address_is_answered_and_one_for_another_is_not() {
     let mut bench = Bench::new(Mode::NatDmz);

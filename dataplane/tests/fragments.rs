@@ -67,7 +67,7 @@ fn two_packets_with_fragments_in_between_each_other() {
     }
 }
 
-/// RFC 6864: A packet whose sender repeats its identification keeps one when out of order.
+/// RFC 6864, section 4.3: A packet whose sender repeats its identification keeps one when out of order.
 #[test]
 fn rfc6864_a_packet_whose_sender_repeats_its_identification_keeps_one_when_out_of_order() {
     let mut bench = Bench::new(Mode::NatDmz);
@@ -219,7 +219,7 @@ fn rfc6864_5_3_1_identifications_of_two_hosts_do_not_collide() {
     assert_eq!(id(&alices_first), id(&alices_second));
 }
 
-/// RFC 1858: Fragments that hide ports are dropped.
+/// RFC 1858, section 3.2: Fragments that hide ports are dropped.
 #[test]
 fn rfc1858_fragments_that_hide_ports_are_dropped() {
     let mut bench = Bench::new(Mode::NatDmz);

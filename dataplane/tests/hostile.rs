@@ -152,7 +152,7 @@ fn fragment(start: usize, end: usize, has_more: bool) -> Vec<u8> {
     frame
 }
 
-/// RFC 1858: Tiny and overlapping first fragments are dropped.
+/// RFC 1858, section 3.2: Tiny and overlapping first fragments are dropped.
 /// RFC 3128: Tiny and overlapping first fragments are dropped.
 #[test]
 fn rfc1858_and_rfc3128_tiny_and_overlapping_first_fragments_are_dropped() {

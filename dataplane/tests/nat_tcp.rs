@@ -1,4 +1,4 @@
-//! NAT for TCP, requirement by requirement. (RFC 5382, RFC 7857)
+//! NAT for TCP, requirement by requirement. (RFC 5382; RFC 7857)
 
 mod common;
 

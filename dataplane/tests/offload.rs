@@ -549,7 +549,7 @@ fn a_checksum_in_the_padding_of_a_packet_is_none() {
     outcome.assert_silently_dropped(DropReason::OffloadInvalid);
 }
 
-/// RFC 8200: Super frames of IPv6 are segmented too.
+/// RFC 8200, section 3: Super-frames of IPv6 are segmented, too.
 #[test]
 fn rfc8200_super_frames_of_ipv6_are_segmented_too() {
     let (source, destination) = ([1; 16], [2; 16]);

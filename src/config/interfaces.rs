@@ -106,7 +106,7 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
         && mode != Mode::LanOnly
         && overlap(*own, lan)
     {
-        // RFC 4787, REQ-7: overlapping address spaces cannot be told apart.
+        // RFC 4787, REQ-7: overlapping address spaces cannot be distinguished.
         let what = format!("the WAN {} and the LAN {} overlap", own.trunc(), lan.trunc());
         let remedy = format!("write another lan.address, such as {}", quoted(lan_apart_from(*own)));
         wan.report(span, Problem::new(what, remedy));

@@ -21,7 +21,7 @@ impl Source {
         Self { named, default: Self::DEFAULT_FILE.into() }
     }
 
-    /// The file to read now; `None` stands for the built-in default.
+    /// The file to read now; `None`: the built-in default.
     pub fn file(&self) -> Option<&Path> {
         // If the check fails, the file may exist, and reading it reports the problem.
         let default = || self.default.try_exists().unwrap_or(true).then_some(self.default.as_path());

@@ -16,7 +16,7 @@ pub struct Mailboxes {
     pub mailboxes: Vec<Mailbox>,
 }
 
-/// A mailbox, and how it stands.
+/// A mailbox, and its state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
     /// Its user.

@@ -60,7 +60,7 @@ pub enum What {
     Queue,
     /// The mailboxes: what is in their folders, their quotas, whether a POP3 session has them.
     Mailboxes,
-    /// How mail stands: mailboxes elsewhere that are polled, queue, mailboxes, connections.
+    /// The state of mail: polled remote mailboxes, queue, mailboxes, connections.
     Mail,
 }
 
@@ -253,12 +253,12 @@ fn undelivered(socket: &Path, error: io::Error) -> Error {
 ///
 /// # Errors
 ///
-/// No gateway runs there, or it is not ours to tell, or it goes on as before: what is wrong with its
+/// No gateway runs there, or the user may not control it, or it continues as before: what is wrong with its
 /// configuration.
 pub fn reload(socket: &Path) -> Result<(), Error> {
     match converse(socket, &Request::Reload)? {
         Response::Reloaded(file) => {
-            // If stdout is closed, the exit code still tells the outcome.
+            // If stdout is closed, the exit code still reports the outcome.
             _ = writeln!(io::stdout(), "{file} is in force");
             Ok(())
         }

@@ -253,9 +253,9 @@ impl fmt::Display for Flows {
 /// `show neighbors`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbors {
-    /// The machines whose hardware address was asked for or heard, by segment and address.
+    /// The machines whose hardware address was resolved or observed, by segment and address.
     pub neighbors: Vec<Neighbor>,
-    /// The hardware addresses that were heard at each port.
+    /// The hardware addresses of the frames from each port.
     pub stations: Vec<Station>,
 }
 
@@ -282,7 +282,7 @@ pub struct Station {
     pub mac: String,
     /// The port it is behind.
     pub port: String,
-    /// Seconds since it was heard.
+    /// Seconds since its last frame.
     pub age_secs: u64,
 }
 

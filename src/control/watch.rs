@@ -95,7 +95,7 @@ struct HiddenCursor;
 
 impl HiddenCursor {
     fn hide() -> Self {
-        // If stdout is closed, the exit code still tells the outcome.
+        // If stdout is closed, the exit code still reports the outcome.
         _ = io::stdout().write_all(BEGIN.as_bytes());
         Self
     }

@@ -3,7 +3,7 @@
 //! The configuration and the lease from the provider's DHCP server give the current addresses. The dataplane's
 //! configuration and the host stack get them first, then they are published to subscribers: services and reports. The
 //! mere renewal of a lease changes nothing. A lease whose network overlaps the LAN is rejected, as the hosts on the
-//! two sides could not be told apart (RFC 4787, REQ-7).
+//! two sides could not be distinguished (RFC 4787, REQ-7).
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;

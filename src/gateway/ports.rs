@@ -11,8 +11,8 @@
 //! are segmented and partial checksums completed here. A VLAN of a port has a port number of its own; frames for that
 //! number go out of the port with the VLAN's tag.
 //!
-//! Each port has counters of the frames at its device. The dataplane keeps the balance of all frames, and is told of
-//! every frame whose verdict could not be carried out at all.
+//! Each port has counters of the frames at its device. The dataplane keeps the balance of all frames, and gets a note
+//! of every frame whose verdict could not be carried out at all.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -44,7 +44,7 @@ pub struct Ports<P> {
     slots: Vec<PortSlot<P>>,
     /// The port that is read first in the next round.
     first: usize,
-    /// The VLANs that the numbers behind those of the ports stand for.
+    /// The VLANs of the port numbers after those of the ports.
     vlans: Vec<VlanPort>,
     /// The buffer in which frames get their tag.
     tagged: Frame,

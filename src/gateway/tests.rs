@@ -227,7 +227,7 @@ impl Office {
     }
 }
 
-/// Runs a test where tasks can be spawned locally and time passes as soon as nobody has anything to do.
+/// Runs a test where tasks can be spawned locally and time passes as soon as all tasks are idle.
 fn simulate(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     LocalSet::new().block_on(&runtime.expect("a runtime"), test);

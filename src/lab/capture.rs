@@ -172,7 +172,7 @@ fn open(pid: u32) -> io::Result<OwnedFd> {
     // Of this thread only.
     setns(File::open(format!("/proc/{pid}/ns/net"))?, CloneFlags::CLONE_NEWNET)?;
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
-    // Bound to no device, it hears those that are still to come, too.
+    // Without a bound device, it captures on devices that are created later, too.
     let socket = socket(AddressFamily::Packet, SockType::Raw, flags, SockProtocol::EthAll)?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
     setsockopt(&socket, RcvBuf, &SOCKET_BUFFER_LEN)?;

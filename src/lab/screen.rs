@@ -167,7 +167,7 @@ impl Screen {
         _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
 
-    /// Leaves the page, so that what follows stands below it.
+    /// Leaves the page, so that further output is below it.
     pub fn leave(&mut self) {
         if self.is_drawn {
             self.is_drawn = false;

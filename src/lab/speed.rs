@@ -1,5 +1,5 @@
 //! How fast a host transfers over TCP: the internet's discard and character generator services, and their client.
-//! (RFC 863, RFC 864)
+//! (RFC 863; RFC 864)
 //!
 //! A download is what the client has read from the character generator. An upload is what it has written to the
 //! discard service, timed until that service has closed its end: it has then read all of it.

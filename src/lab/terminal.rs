@@ -10,7 +10,7 @@ use nix::libc;
 use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tcgetattr, tcsetattr};
 use nix::unistd::{getpgrp, tcgetpgrp};
 
-/// What a terminal has that does not tell.
+/// The size of a terminal that reports none.
 const SIZE_USUAL: Size = Size { rows: 24, columns: 80 };
 /// Keys that are read at once; more are read with the next.
 const KEYS_MAX: usize = 16;

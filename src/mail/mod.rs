@@ -299,7 +299,7 @@ fn remedy_of_reading(error: &io::Error) -> &'static str {
 }
 
 fn print(line: &str) {
-    // If stdout is closed, the exit code still tells the outcome.
+    // If stdout is closed, the exit code still reports the outcome.
     _ = writeln!(io::stdout(), "{line}");
 }
 

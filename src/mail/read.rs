@@ -133,7 +133,7 @@ pub(super) fn show(options: &Options, user: &str, uid: Uid) -> Result<(), Error>
     reader
         .each_part(&message, |part| {
             let plain = is_terminal.then(|| part.iter().copied().map(harmless).collect::<Vec<_>>());
-            // The exit code tells the outcome if stdout is closed.
+            // The exit code reports the outcome if stdout is closed.
             _ = stdout.write_all(plain.as_deref().unwrap_or(part));
             Ok::<_, Unreadable>(())
         })

@@ -44,7 +44,7 @@ struct MessageReport {
     accepted: Option<u64>,
     /// `smtp`, `polled`, `imported`, `local` or `voice`.
     origin: Option<&'static str>,
-    /// The client's address, or in words who else has made or fetched it.
+    /// The client's address, or a text if the gateway itself made or fetched the message.
     source: Option<String>,
     /// What the client called itself.
     helo: Option<String>,
@@ -90,7 +90,7 @@ struct CopyReport {
     reply: Option<String>,
     /// When that was, of one that is over, in seconds since 1970.
     time: Option<u64>,
-    /// The number of the notice that tells of it.
+    /// The number of the notice that reports it.
     notice: Option<u64>,
 }
 

@@ -46,7 +46,7 @@ impl Clock for SystemClock {
     }
 
     fn wall_time(&self) -> WallTime {
-        // A machine whose clock stands before 1970 does not know the time of day at all.
+        // A clock before 1970 is not set at all.
         let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
         WallTime { secs: UnixTime(since.as_secs()), nanos: since.subsec_nanos() }
     }

@@ -138,7 +138,7 @@ impl EventLoop {
 fn note(events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
     for event in events.iter().filter(|event| event.token() != WAKE) {
         let Ok(number) = u8::try_from(event.token().0) else { continue };
-        // A device that is gone reports an error. Reading it tells what is wrong, now or soon.
+        // A device that is gone reports an error. A read returns the error, now or soon.
         if event.is_readable() || event.is_error() || event.is_read_closed() {
             worker.ports_mut().set_readable(PortId(number));
         }

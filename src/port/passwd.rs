@@ -33,7 +33,7 @@ pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(),
         let why = format!("{}: {error}", config.system.state_dir.join(passwords::file_of(name)).display());
         not_set(why, "run it as the user that the gateway runs as, and see that there is room")
     })?;
-    // The exit code tells the outcome if stdout is closed.
+    // The exit code reports the outcome if stdout is closed.
     _ = writeln!(io::stdout(), "the password of {name} is set");
     Ok(())
 }

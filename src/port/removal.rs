@@ -55,7 +55,7 @@ fn choose<'a>(config: &'a Config, name: Option<&str>) -> Result<Vec<&'a PortSpec
 }
 
 fn say(line: &str) {
-    // The exit code tells the outcome if stdout is closed.
+    // The exit code reports the outcome if stdout is closed.
     _ = writeln!(io::stdout(), "{line}");
 }
 

@@ -46,7 +46,7 @@ use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr, as `level` says; prints `ready` on stdout once every port
-/// and service answers, and tells the service manager. At SIGHUP and `gatepost reload` it goes over to what `source`
+/// and service answers, and notifies the service manager. At SIGHUP and `gatepost reload` it changes to what `source`
 /// says then.
 ///
 /// # Errors
@@ -138,7 +138,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     ended
 }
 
-/// The lines that tell the gateway's mode, ports, services and control socket at the start.
+/// The lines with the gateway's mode, ports, services and control socket, printed at the start.
 fn summary(config: &Config, ports: &[(String, Vec<Tap>)], source: &Source) -> Vec<String> {
     let on = |id: InterfaceId| {
         let of_side = config.ports().zip(ports).filter(|((interface, _), _)| *interface == id);

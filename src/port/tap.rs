@@ -16,7 +16,7 @@
 //! persistent: then it stays in its bridge with its hardware address for the next start. [`remove`] removes it. The
 //! gateway never makes a persistent device transient.
 //!
-//! An open device keeps its network namespace alive, even after `ip netns del`. [`Tap::is_orphaned`] tells when the
+//! An open device keeps its network namespace alive, even after `ip netns del`. [`Tap::is_orphaned`] detects that the
 //! namespace's name is gone, so that the device can be closed.
 
 use std::fs::{self, File, Metadata};
@@ -120,7 +120,7 @@ impl Tap {
         self.reads
     }
 
-    /// Whether the namespace the device was created in has lost its name, or the name now stands for
+    /// Whether the namespace the device was created in has lost its name, or the name now refers to
     /// another one.
     pub fn is_orphaned(&self) -> bool {
         self.namespace.as_ref().is_some_and(|namespace| !namespace.is_in_place())

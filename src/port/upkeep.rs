@@ -1,7 +1,7 @@
 //! Supervision of ports by the event loops of a gateway together.
 //!
-//! A port that is gone is gone for every worker. The worker that detects it closes its own device and tells the first
-//! worker, which tells all others, opens the port again as soon as possible, and hands every worker its queue.
+//! A port that is gone is gone for every worker. The worker that detects it closes its own device and notifies the
+//! first worker, which notifies all others, opens the port again as soon as possible, and hands every worker its queue.
 //!
 //! No worker waits for another: each opening of a port has a number, and the mailbox has room for the newest update
 //! of each port and worker only, which replaces one that was not read. So there is no queue that could be full, and a
@@ -79,7 +79,7 @@ struct Known {
     is_loss_reported: bool,
 }
 
-/// The mailbox through which supervisors tell each other about ports.
+/// The mailbox through which supervisors notify each other about ports.
 #[derive(Debug)]
 struct Mailbox {
     specs: Vec<TapSpec>,

@@ -299,7 +299,7 @@ fn an_address_that_a_client_declines_is_not_offered_again() {
     // Its user has answered the gateway's probe, too: the address is kept out of use for longer than after silence.
     eventually("the answer", || {
         let log = office.gateway().log();
-        log.contains("declined: somebody else uses the address").then_some(())
+        log.contains("declined: another host uses the address").then_some(())
     });
 }
 

@@ -1,4 +1,4 @@
-//! Forwards and the default machine, from the WAN and from the LAN itself.
+//! Forwards and the default host, from the WAN and from the LAN itself.
 
 use std::net::{SocketAddrV4, UdpSocket};
 

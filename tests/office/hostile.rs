@@ -122,7 +122,7 @@ while True:
         time.sleep(0.005)
 "#;
 
-/// RFC 4987: Of a hundred TCP queries all are answered beside half open connections.
+/// RFC 4987, section 3.6: A hundred TCP queries are all answered during a flood of half-open connections.
 #[test]
 fn rfc4987_of_a_hundred_tcp_queries_all_are_answered_beside_half_open_connections() {
     const QUERIES: usize = 100;

@@ -196,7 +196,7 @@ fn a_neighbour_that_does_not_answer_a_poll_is_asked_for_by_broadcast() {
     assert_eq!(timeout(&mut table, secs(63)), [Seen::Request(HOST, None)]);
 }
 
-/// RFC 826: A request to the gateway tells where the asker is.
+/// RFC 826: A request to the gateway makes its sender a known neighbour.
 #[test]
 fn rfc826_a_request_to_the_gateway_tells_where_the_asker_is() {
     let mut table = table();
@@ -205,7 +205,7 @@ fn rfc826_a_request_to_the_gateway_tells_where_the_asker_is() {
     assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)));
 }
 
-/// RFC 826: What was not asked for changes only what is known.
+/// RFC 826: An unsolicited ARP packet changes only a known neighbour.
 #[test]
 fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
     let mut table = table();

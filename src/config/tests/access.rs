@@ -1,4 +1,4 @@
-//! `firewall.wan_services` and `[access]`: who may use the gateway's own services.
+//! `firewall.wan_services` and `[access]`: the sources that may use the gateway's own services.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What DHCP clients are told, as written in `[dhcp]`, reservations and matches.
+//! The parameters of DHCP clients, as written in `[dhcp]`, reservations and matches.
 
 use gatepost_services::dhcp::server::{Criteria, Parameters, Pattern};
 

@@ -109,7 +109,7 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
     let text = format!("{USERS}network.mode = 'nat'");
     let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
     assert_eq!(open, ["dns", "smtp", "submission", "pop3s"]);
-    // What these take could be read on its way, or nobody says who handed it in.
+    // The mail that these services accept could be read on its way, or comes from unauthenticated senders.
     assert_mistakes(
         &format!("{USERS}firewall.wan_services = [▸'pop3', 'pop3s', ▸'lmtp']"),
         &[

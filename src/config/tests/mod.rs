@@ -1,6 +1,6 @@
 //! Every rule of the configuration: accepted files, and the errors of others.
 //!
-//! In the texts, `▸` stands right before each place that a mistake is expected at.
+//! In the texts, `▸` is right before each place of an expected mistake.
 
 mod access;
 mod dhcp_parameters;

@@ -1,4 +1,4 @@
-//! A reload is taken in whole or not at all, and costs nobody an answer.
+//! A reload is applied as a whole or not at all, and loses no answer.
 
 use std::collections::BTreeSet;
 

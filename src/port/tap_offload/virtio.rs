@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(Header::of(Offload::None, &ARP), Header::default());
         let verified = Header { flags: DATA_VALID, ..Header::default() };
         assert_eq!(verified.offload(&IPV4), Ok(Offload::Verified));
-        // It is for who reads to say so: whoever gets the frame next is not told.
+        // The reading side records that: the frame itself does not carry it any further.
         assert_eq!(Header::of(Offload::Verified, &IPV4), Header::default());
         let both = Header { flags: NEEDS_CSUM | DATA_VALID, gso_type: GSO_NONE, ..TCP };
         assert!(matches!(both.offload(&IPV4), Ok(Offload::Checksum(_))));

@@ -1,4 +1,4 @@
-//! ARP for IPv4 on Ethernet. (RFC 826, RFC 5227)
+//! ARP for IPv4 on Ethernet. (RFC 826; RFC 5227)
 
 use core::array;
 use core::fmt;

@@ -1,4 +1,4 @@
-//! The Internet checksum. (RFC 1071, RFC 1624)
+//! The Internet checksum. (RFC 1071; RFC 1624)
 //!
 //! [`Sum`] adds up bytes. [`Delta`] is the change of a checksum when fields are rewritten, computed once and applied
 //! to every packet of a flow.

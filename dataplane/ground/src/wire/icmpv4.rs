@@ -1,4 +1,4 @@
-//! ICMP messages for IPv4. (RFC 792, RFC 1191, RFC 5508)
+//! ICMP messages for IPv4. (RFC 792; RFC 1191; RFC 5508)
 
 use core::fmt;
 use core::net::SocketAddrV4;

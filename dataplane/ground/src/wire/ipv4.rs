@@ -28,7 +28,7 @@ pub struct Header {
     pub total_len: u16,
     /// The identification, which names the packet that a fragment belongs to.
     pub id: u16,
-    /// The differentiated services code point (upper six bits) and ECN (lower two). (RFC 2474, RFC 3168)
+    /// The differentiated services code point (upper six bits) and ECN (lower two). (RFC 2474; RFC 3168)
     pub ds_field: u8,
     /// The packet must not be fragmented.
     pub dont_fragment: bool,

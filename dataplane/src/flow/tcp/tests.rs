@@ -321,7 +321,7 @@ fn ports_can_be_used_again_though_the_end_of_their_connection_was_not_seen() {
     }
 }
 
-/// RFC 7323: Windows are scaled if both offer it.
+/// RFC 7323, section 2.2: Windows are scaled if both offer it.
 #[test]
 fn rfc7323_windows_are_scaled_if_both_offer_it() {
     let permitted = |scales: [Option<u8>; 2]| {

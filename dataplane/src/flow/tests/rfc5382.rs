@@ -1,4 +1,4 @@
-//! NAT behaviour for TCP. (RFC 5382, RFC 7857)
+//! NAT behaviour for TCP. (RFC 5382; RFC 7857)
 
 use super::*;
 

@@ -180,7 +180,7 @@ fn a_full_set_of_packets_that_wait_admits_no_other() {
     assert!(!tracker.first(NOW, &key(ninth), 77));
 }
 
-/// RFC 1858: Tiny and overlapping fragments are not sound.
+/// RFC 1858, section 3.2: Tiny and overlapping fragments are not sound.
 /// RFC 3128: Tiny and overlapping fragments are not sound.
 #[test]
 fn rfc1858_rfc3128_tiny_and_overlapping_fragments_are_not_sound() {

@@ -110,7 +110,7 @@ fn a_ttl_of_zero_stays() {
     }
 }
 
-/// RFC 6890: Kinds of addresses.
+/// RFC 6890, section 2.2.2: Special-purpose addresses are recognised.
 #[test]
 fn rfc6890_kinds_of_addresses() {
     let kind = |text: &str| AddressKind::of(text.parse().expect("an address"));

@@ -28,11 +28,11 @@ use siphasher::sip::SipHasher13;
 /// An Ethernet frame, as far as the checkers care.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
-    /// Who sent it on this segment.
+    /// The source MAC.
     pub source_mac: MacAddr,
-    /// Whom it is for on this segment.
+    /// The destination MAC.
     pub destination_mac: MacAddr,
-    /// What is in it.
+    /// The payload.
     pub content: Content,
 }
 
@@ -57,16 +57,16 @@ pub enum Content {
 /// An IPv4 packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ipv4 {
-    /// From where.
+    /// The source address.
     pub source: Ipv4Addr,
-    /// To where.
+    /// The destination address.
     pub destination: Ipv4Addr,
-    /// How many more hops it may take.
+    /// The time to live.
     pub ttl: u8,
-    /// What is in it.
+    /// The transport header.
     pub transport: Transport,
-    /// What tells it from other packets and NAT leaves as it is: a hash of the datagram or message, of a segment's
-    /// sequence numbers, or of a fragment without its ports.
+    /// A hash of what NAT does not change: the datagram or message, a segment's sequence numbers, or a fragment
+    /// without its ports.
     pub content: u64,
     /// Its first octets, [`BEGINNING_LEN_MAX`] at most.
     pub beginning: Vec<u8>,
@@ -74,8 +74,8 @@ pub struct Ipv4 {
 
 /// How many octets [`Ipv4::beginning`] has at most.
 pub const BEGINNING_LEN_MAX: usize = 128;
-/// The time to live that the gateway's own packets have on its segments. All hosts begin with it, so that what the
-/// gateway hands on has lost a hop of it.
+/// The TTL of the gateway's own packets on its segments. All hosts send with it, so that a packet that the gateway
+/// forwards has a smaller one.
 const OWN_TTL: u8 = 64;
 
 impl Ipv4 {
@@ -330,7 +330,7 @@ fn hash_quoted(hasher: &mut SipHasher13, packet: &[u8]) {
     hash_transport(hasher, header.protocol(), &packet[header.slice().len()..]);
 }
 
-/// What NAT leaves as it is of a transport header and what follows: all but ports, identifiers and checksums, and a
+/// Hashes what NAT does not change of a transport header and payload: all but ports, identifiers, checksums, and a
 /// segment's options.
 fn hash_transport(hasher: &mut SipHasher13, protocol: IpNumber, payload: &[u8]) {
     let kept: [Range<usize>; 2] = match protocol {

@@ -230,7 +230,7 @@ impl Checker for BystandersServed {
     }
 
     fn promise(&self) -> &'static str {
-        "who holds a lease renews it, gets the names of the office and connects to the name service within a second"
+        "a host with a lease renews it, resolves names of the office and connects to the DNS server within a second"
     }
 
     fn on_boot(&mut self) {

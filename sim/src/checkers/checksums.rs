@@ -1,4 +1,5 @@
-//! Checksums: every packet from the gateway has right checksums, also after NAT has rewritten it.
+//! Checksums: every TCP segment and UDP datagram from the gateway has a correct checksum, also after NAT has rewritten
+//! it.
 
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Transport;
@@ -15,7 +16,7 @@ impl Checker for Checksums {
     }
 
     fn promise(&self) -> &'static str {
-        "every TCP segment and UDP datagram leaves the gateway with a right checksum"
+        "every TCP segment and UDP datagram leaves the gateway with a correct checksum"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -45,7 +46,7 @@ mod tests {
             }
             transport
         };
-        let told = |way, transport| {
+        let reported = |way, transport| {
             let packet = packet("192.168.1.9", "198.51.100.1", transport);
             Checksums { is_only_nat: true }.on_passage(&passage(0, way, Side::Wan, &packet)).is_err()
         };
@@ -54,9 +55,9 @@ mod tests {
             Checksums { is_only_nat }.on_passage(&passage(0, Way::Out, Side::Lan, &packet)).is_err()
         };
         assert!(on_lan(false) && !on_lan(true));
-        assert!(!told(Way::Out, tcp(1, 2)));
-        assert!(told(Way::Out, spoilt(tcp(1, 2))));
-        assert!(told(Way::Out, spoilt(udp(1, 2, Vec::new()))));
-        assert!(!told(Way::In, spoilt(tcp(1, 2))));
+        assert!(!reported(Way::Out, tcp(1, 2)));
+        assert!(reported(Way::Out, spoilt(tcp(1, 2))));
+        assert!(reported(Way::Out, spoilt(udp(1, 2, Vec::new()))));
+        assert!(!reported(Way::In, spoilt(tcp(1, 2))));
     }
 }

@@ -244,9 +244,8 @@ impl Checker for DhcpAnswers {
     }
 
     fn promise(&self) -> &'static str {
-        "the LAN's DHCP server refuses what cannot be a client's address and nothing else, its T1 comes before T2 and T2 \
-         before the end, an address that was declined is offered to nobody, and each client gets the options that the \
-         configuration has for it"
+        "the office's DHCP server sends a NAK exactly when one is due, T1 before T2 and T2 before the lease's end, no \
+         offer of an address that its client has declined, and the options that the configuration has for the client"
     }
 
     fn on_boot(&mut self) {

@@ -1,4 +1,4 @@
-//! Forwards end: once a forward is removed from the configuration, no packet comes in by it.
+//! Forwards end: once a forward is removed from the configuration, no packet passes it.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,22 +13,22 @@ use ipnet::Ipv4Net;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Transport;
 
-/// For so long a frame that has come in waits for its neighbour. (RFC 4861, section 10, three requests)
+/// How long a frame can wait for its neighbour: three ARP requests.
 const HELD: Duration = Duration::from_secs(4);
-/// The most targets of former forwards that are kept, the latest.
+/// The largest number of remembered targets of former forwards, the latest.
 const FORMER_MAX: usize = 1_024;
 
-/// Keeps a book of the ports that forwards lead to, and have led to.
+/// Records the targets of present and former forwards.
 pub struct ForwardsEnd {
     lan: Ipv4Net,
     in_force: Targets,
-    /// What the gateway goes over to, until it has.
+    /// The targets of the configuration that a reload activates, until it is in force.
     upcoming: Option<Targets>,
-    /// Where forwards have led to, and may not lead any more.
+    /// The targets of removed forwards.
     former: Vec<Former>,
 }
 
-/// Where forwards of TCP lead to.
+/// The targets of TCP forwards.
 #[derive(Clone)]
 struct Targets {
     forwards: Vec<Forward>,
@@ -81,7 +81,7 @@ impl Checker for ForwardsEnd {
     }
 
     fn promise(&self) -> &'static str {
-        "once a forward is out of the configuration, connections through it end and no new ones begin"
+        "once a forward is removed from the configuration, connections through it end and no new ones begin"
     }
 
     fn on_pinhole(&mut self, pinhole: &Pinhole, _until: Instant) {
@@ -134,7 +134,7 @@ mod tests {
         Config::parse("a test", rules).expect("a valid configuration")
     }
 
-    fn told(checker: &mut ForwardsEnd, secs: u64, packet: &Packet) -> bool {
+    fn reported(checker: &mut ForwardsEnd, secs: u64, packet: &Packet) -> bool {
         checker.on_passage(&passage(secs, Way::Out, Side::Lan, packet)).is_err()
     }
 
@@ -142,16 +142,16 @@ mod tests {
     fn what_comes_by_a_forward_that_is_gone_is_told() {
         let mut checker = ForwardsEnd::new(&with_forward());
         let visit = |port| packet("198.51.100.1", "192.168.1.20", tcp(1000, port));
-        assert!(!told(&mut checker, 1, &visit(80)));
+        assert!(!reported(&mut checker, 1, &visit(80)));
         checker.on_reload(&config());
-        assert!(!told(&mut checker, 2, &visit(80)), "both may be in force");
+        assert!(!reported(&mut checker, 2, &visit(80)), "both may be in force");
         checker.on_configure(&config());
-        assert!(!told(&mut checker, 3, &visit(80)), "it may have waited for its neighbour");
-        assert!(told(&mut checker, 8, &visit(80)) && told(&mut checker, 8, &visit(81)));
-        assert!(!told(&mut checker, 8, &visit(82)));
+        assert!(!reported(&mut checker, 3, &visit(80)), "it may have waited for its neighbour");
+        assert!(reported(&mut checker, 8, &visit(80)) && reported(&mut checker, 8, &visit(81)));
+        assert!(!reported(&mut checker, 8, &visit(82)));
         let datagram = packet("198.51.100.1", "192.168.1.20", udp(1000, 80, Vec::new()));
         let colleague = packet("192.168.1.9", "192.168.1.20", tcp(1000, 80));
-        assert!(!told(&mut checker, 8, &datagram) && !told(&mut checker, 8, &colleague));
+        assert!(!reported(&mut checker, 8, &datagram) && !reported(&mut checker, 8, &colleague));
     }
 
     #[test]
@@ -159,14 +159,14 @@ mod tests {
         let mut checker = ForwardsEnd::new(&with_forward());
         let visit = packet("198.51.100.1", "192.168.1.20", tcp(1000, 80));
         checker.on_configure(&config());
-        assert!(!told(&mut checker, 1, &visit) && told(&mut checker, 9, &visit));
+        assert!(!reported(&mut checker, 1, &visit) && reported(&mut checker, 9, &visit));
         checker.on_reload(&with_forward());
-        assert!(!told(&mut checker, 10, &visit));
+        assert!(!reported(&mut checker, 10, &visit));
         checker.on_configure(&with_forward());
-        assert!(!told(&mut checker, 20, &visit));
+        assert!(!reported(&mut checker, 20, &visit));
         let dmz =
             Config::parse("a test", "firewall.dmz_host = '192.168.1.20'").expect("a valid configuration");
         checker.on_configure(&dmz);
-        assert!(!told(&mut checker, 30, &visit) && !told(&mut checker, 40, &visit));
+        assert!(!reported(&mut checker, 30, &visit) && !reported(&mut checker, 40, &visit));
     }
 }

@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn a_frame_that_is_nowhere_or_twice_is_told() {
         let mut checker = FramesBalance;
-        let mut told = |received, dropped, [handed_over, taken_over]: [u64; 2]| {
+        let mut reported = |received, dropped, [handed_over, taken_over]: [u64; 2]| {
             let mut snapshot = snapshot(1);
             snapshot.counters.frames.handed_over = handed_over;
             snapshot.counters.frames.taken_over = taken_over;
@@ -53,11 +53,11 @@ mod tests {
             snapshot.counters.dropped = dropped;
             checker.on_snapshot(&snapshot).is_err()
         };
-        assert!(!told(5, 2, [0, 0]));
-        assert!(told(6, 2, [0, 0]));
-        assert!(told(5, 3, [0, 0]));
-        assert!(!told(5, 2, [7, 7]) && !told(6, 2, [7, 6]));
-        assert!(told(5, 2, [7, 6]));
-        assert!(told(4, 2, [6, 7]), "out of nothing");
+        assert!(!reported(5, 2, [0, 0]));
+        assert!(reported(6, 2, [0, 0]));
+        assert!(reported(5, 3, [0, 0]));
+        assert!(!reported(5, 2, [7, 7]) && !reported(6, 2, [7, 6]));
+        assert!(reported(5, 2, [7, 6]));
+        assert!(reported(4, 2, [6, 7]), "out of nothing");
     }
 }

@@ -1,5 +1,5 @@
 //! Hairpins come from outside: a LAN host that reaches another through the WAN address has the address that the WAN
-//! sees, or the answers would bypass the gateway. (RFC 4787, REQ-9a, RFC 5382, REQ-8a)
+//! sees, or the answers would bypass the gateway. (RFC 4787, REQ-9a; RFC 5382, REQ-8a)
 
 use std::collections::BTreeSet;
 
@@ -29,7 +29,7 @@ impl Checker for HairpinOutside {
     }
 
     fn promise(&self) -> &'static str {
-        "what the gateway passes from one LAN host to another does not come from a LAN address"
+        "a packet that the gateway forwards from one LAN host to another does not have a LAN address as its source"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -56,14 +56,14 @@ mod tests {
     #[test]
     fn a_lan_address_behind_the_gateway_is_told_and_behind_its_station_not() {
         let mut checker = HairpinOutside::new(&config());
-        let mut told = |way, source| {
+        let mut reported = |way, source| {
             let packet = packet(source, "192.168.1.9", tcp(1, 2));
             checker.on_passage(&passage(0, way, Side::Lan, &packet)).is_err()
         };
-        assert!(!told(Way::Out, "192.168.1.1"));
-        assert!(!told(Way::Out, "203.0.113.9"));
-        assert!(told(Way::Out, "192.168.1.8"));
-        assert!(!told(Way::In, "192.168.1.8"));
-        assert!(!told(Way::Out, "192.168.1.8"));
+        assert!(!reported(Way::Out, "192.168.1.1"));
+        assert!(!reported(Way::Out, "203.0.113.9"));
+        assert!(reported(Way::Out, "192.168.1.8"));
+        assert!(!reported(Way::In, "192.168.1.8"));
+        assert!(!reported(Way::Out, "192.168.1.8"));
     }
 }

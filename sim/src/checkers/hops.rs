@@ -1,5 +1,5 @@
-//! Hops: a forwarded packet has one hop less than when it came, in every direction, and a bridged one has as many. (RFC
-//! 1812, section 5.3.1)
+//! Hops: the gateway decrements the TTL of every forwarded packet by one, in every direction, and not that of a bridged
+//! one. (RFC 1812, section 5.3.1)
 
 use std::net::Ipv4Addr;
 
@@ -10,13 +10,13 @@ use super::recent::{Recent, WAIT_MAX};
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Ipv4, Packet};
 
-/// The most packets that are remembered at a time.
+/// The largest number of remembered packets.
 const ARRIVALS_MAX: usize = 1 << 16;
 
-/// Finds every packet that leaves among those that came, by its content, and compares their time to live. What is cut
-/// on the way, and what the gateway itself sends, came in no such form.
+/// Compares the TTL of every packet that leaves with that of the packet that arrived, which it finds by the content.
+/// Packets that the gateway has fragmented or sent itself are not found.
 pub struct Hops {
-    /// The gateway's address on the LAN: what is for it goes no further.
+    /// The gateway's address on the LAN: it does not forward packets to it.
     own: Ipv4Addr,
     arrivals: Recent<u64, Arrival>,
 }
@@ -68,7 +68,7 @@ impl Checker for Hops {
     }
 
     fn promise(&self) -> &'static str {
-        "what is forwarded has one hop less than when it came, and what is bridged as many"
+        "the gateway decrements the TTL of a forwarded packet by one, and does not change that of a bridged one"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -120,8 +120,8 @@ mod tests {
         packet
     }
 
-    /// Whether the checker tells of a packet that comes as `came` and leaves as `left`.
-    fn told(came: (Side, &Packet), left: (Side, &Packet)) -> bool {
+    /// Whether the checker reports a packet that comes as `came` and leaves as `left`.
+    fn reported(came: (Side, &Packet), left: (Side, &Packet)) -> bool {
         let mut checker = Hops::new(&config());
         checker.on_passage(&passage(1, Way::In, came.0, came.1)).unwrap();
         checker.on_passage(&passage(2, Way::Out, left.0, left.1)).is_err()
@@ -137,23 +137,25 @@ mod tests {
         ];
         for ((side, source, destination), (out, source_then, destination_then)) in ways {
             let came = hopping(source, destination, 64, 9);
-            let told = |ttl| told((side, &came), (out, &hopping(source_then, destination_then, ttl, 1)));
-            assert_eq!([62, 63, 64, 65].map(told), [true, false, true, true], "{side:?} {out:?}");
+            let reported =
+                |ttl| reported((side, &came), (out, &hopping(source_then, destination_then, ttl, 1)));
+            assert_eq!([62, 63, 64, 65].map(reported), [true, false, true, true], "{side:?} {out:?}");
         }
     }
 
     #[test]
     fn what_is_bridged_has_as_many() {
         let came = hopping(INSIDE, "192.168.1.8", 64, 9);
-        let told = |ttl| told((Side::Lan, &came), (Side::Lan, &hopping(INSIDE, "192.168.1.8", ttl, 9)));
-        assert_eq!([63, 64, 65].map(told), [true, false, true]);
+        let reported =
+            |ttl| reported((Side::Lan, &came), (Side::Lan, &hopping(INSIDE, "192.168.1.8", ttl, 9)));
+        assert_eq!([63, 64, 65].map(reported), [true, false, true]);
     }
 
     #[test]
     fn the_gateways_own_packets_begin_anew() {
         let came = hopping(INSIDE, "192.168.1.1", 64, 9);
-        assert!(!told((Side::Lan, &came), (Side::Lan, &hopping("192.168.1.1", INSIDE, 64, 1))));
+        assert!(!reported((Side::Lan, &came), (Side::Lan, &hopping("192.168.1.1", INSIDE, 64, 1))));
         let came = hopping(INSIDE, "198.51.100.2", 64, 9);
-        assert!(!told((Side::Lan, &came), (Side::Wan, &hopping(OFFICE, REMOTE, 64, 1))));
+        assert!(!reported((Side::Lan, &came), (Side::Wan, &hopping(OFFICE, REMOTE, 64, 1))));
     }
 }

@@ -63,11 +63,11 @@ mod tests {
     fn a_storm_is_told_once_a_second_and_errors_about_broadcasts_always() {
         let mut checker = IcmpCalm::default();
         let error = packet("192.168.1.1", "192.168.1.9", error_about("198.51.100.1"));
-        let told = |checker: &mut IcmpCalm, secs| {
+        let reported = |checker: &mut IcmpCalm, secs| {
             let passage = passage(secs, Way::Out, Side::Lan, &error);
             (0..ERRORS_PER_WINDOW_MAX + 9).filter(|_| checker.on_passage(&passage).is_err()).count()
         };
-        assert_eq!((told(&mut checker, 1), told(&mut checker, 2)), (1, 1));
+        assert_eq!((reported(&mut checker, 1), reported(&mut checker, 2)), (1, 1));
         let about_broadcast = packet("192.168.1.1", "192.168.1.9", error_about("255.255.255.255"));
         assert!(checker.on_passage(&passage(3, Way::Out, Side::Lan, &about_broadcast)).is_err());
     }

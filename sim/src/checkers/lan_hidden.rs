@@ -35,7 +35,7 @@ impl Checker for LanHidden {
     }
 
     fn promise(&self) -> &'static str {
-        "no address of the LAN is ever seen on the WAN, not even inside an ICMP error"
+        "no address of the LAN ever appears on the WAN, not even in a packet that an ICMP error quotes"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -62,12 +62,12 @@ mod tests {
     #[test]
     fn lan_addresses_are_found_wherever_they_stand() {
         let mut checker = LanHidden::new(&config());
-        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Side::Wan, &packet)).is_err();
-        assert!(!told(packet("203.0.113.9", "198.51.100.1", tcp(1, 2))));
-        assert!(told(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
-        assert!(told(packet("203.0.113.9", "192.168.1.9", tcp(1, 2))));
+        let mut reported = |packet| checker.on_passage(&passage(0, Way::Out, Side::Wan, &packet)).is_err();
+        assert!(!reported(packet("203.0.113.9", "198.51.100.1", tcp(1, 2))));
+        assert!(reported(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
+        assert!(reported(packet("203.0.113.9", "192.168.1.9", tcp(1, 2))));
         let [source, destination] = ["198.51.100.1", "192.168.1.9"].map(ip);
         let about = Quoted { source, destination, octets: Vec::new() };
-        assert!(told(packet("203.0.113.9", "198.51.100.1", Transport::IcmpError { about: Some(about) })));
+        assert!(reported(packet("203.0.113.9", "198.51.100.1", Transport::IcmpError { about: Some(about) })));
     }
 }

@@ -33,7 +33,7 @@ impl Checker for LeasesDurable {
     }
 
     fn promise(&self) -> &'static str {
-        "a client is told of its lease once the lease is synced to the disk"
+        "a lease is synced to the disk before the server sends its ACK"
     }
 
     fn on_reload(&mut self, config: &Config) {
@@ -84,14 +84,14 @@ mod tests {
         let journal = Rc::new(RefCell::new(String::new()));
         let shared = Rc::clone(&journal);
         let mut checker = LeasesDurable::new(move || shared.borrow().clone().into_bytes());
-        let mut told = |kind| {
+        let mut reported = |kind| {
             let mut message = Message::default();
             message.set_yiaddr(ip("192.168.1.9")).set_chaddr(&[2, 0, 0, 0, 0, 1]);
             message.opts_mut().insert(DhcpOption::MessageType(kind));
             let answer = packet("192.168.1.1", "255.255.255.255", udp(67, 68, message.to_vec().unwrap()));
             checker.on_passage(&passage(0, Way::Out, Side::Lan, &answer)).is_err()
         };
-        assert!(!told(MessageType::Offer) && told(MessageType::Ack));
+        assert!(!reported(MessageType::Offer) && reported(MessageType::Ack));
         let record = |address, mac, state| {
             format!("2 00000000 [{{\"address\":\"{address}\",\"mac\":\"{mac}\",\"state\":\"{state}\"}}]\n")
         };
@@ -101,9 +101,9 @@ mod tests {
             record("192.168.1.9", "02:00:00:00:00:01", "released"),
         ];
         *journal.borrow_mut() = others.concat();
-        assert!(told(MessageType::Ack));
+        assert!(reported(MessageType::Ack));
         journal.borrow_mut().push_str(&record("192.168.1.9", "02:00:00:00:00:01", "bound"));
-        assert!(!told(MessageType::Ack));
+        assert!(!reported(MessageType::Ack));
     }
 
     #[test]

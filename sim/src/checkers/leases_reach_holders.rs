@@ -25,7 +25,7 @@ impl Checker for LeasesReachHolders {
     }
 
     fn promise(&self) -> &'static str {
-        "what the gateway sends to a leased address goes to the holder of the lease"
+        "packets from the gateway to a leased address go to the hardware address that holds the lease"
     }
 
     fn on_boot(&mut self) {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     /// Whether the checker reports a packet to `mac` between reports of the lease as `before` and `after`.
-    fn told(mac: MacAddr, before: MacAddr, after: MacAddr) -> bool {
+    fn reported(mac: MacAddr, before: MacAddr, after: MacAddr) -> bool {
         let mut checker = LeasesReachHolders::default();
         checker.on_snapshot(&leased(0, before)).expect("nothing was sent");
         checker.on_passage(&passage(0, Way::Out, Side::Lan, &sent_to(mac))).expect("it is judged later");
@@ -101,11 +101,11 @@ mod tests {
     #[test]
     fn a_packet_that_goes_to_another_is_told() {
         let other = MacAddr([2, 0, 0, 0, 0, 8]);
-        assert!(told(other, HOLDER, HOLDER));
-        assert!(!told(HOLDER, HOLDER, HOLDER));
-        assert!(!told(MacAddr::BROADCAST, HOLDER, HOLDER));
-        assert!(!told(other, HOLDER, other), "the lease has changed");
-        assert!(!told(HOLDER, other, HOLDER));
+        assert!(reported(other, HOLDER, HOLDER));
+        assert!(!reported(HOLDER, HOLDER, HOLDER));
+        assert!(!reported(MacAddr::BROADCAST, HOLDER, HOLDER));
+        assert!(!reported(other, HOLDER, other), "the lease has changed");
+        assert!(!reported(HOLDER, other, HOLDER));
     }
 
     #[test]

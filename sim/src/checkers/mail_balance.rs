@@ -1,8 +1,8 @@
 //! Mail balances: the gateway's mail counters agree with the replies that senders got, and with the disk.
 //!
-//! A message counts once it is durable. So since a boot the gateway has counted as many as senders got 250 for, plus at
-//! most those whose reply was lost; and the disk has gained as many messages since the boot, except removed ones. No
-//! inbox exceeds its quota. Messages whose octets have flipped on the disk may be missing, or back.
+//! A message counts once it is durable. So since a boot the gateway has counted as many as senders got a 250 for, plus
+//! at most those whose reply was lost; and the disk has as many messages more than at the boot, except removed ones. No
+//! inbox exceeds its quota. Messages whose octets have flipped on the disk may be missing, or back after a deletion.
 
 use super::mail_kept::failures;
 use super::{Checker, Snapshot};
@@ -39,7 +39,7 @@ impl Checker for MailBalance {
     }
 
     fn promise(&self) -> &'static str {
-        "as many messages are counted as were taken, and as many are kept; no inbox holds more than its quota"
+        "the mail counters agree with the replies that senders got, and with the disk; no inbox exceeds its quota"
     }
 
     fn on_boot(&mut self) {
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_inbox_over_its_quota_is_told() {
-        let told = |used, octets| {
+        let reported = |used, octets| {
             let message = StoredMessage { octets: Some(vec![0; octets]) };
             let messages = BTreeMap::from([(1, message)]);
             let mailbox = StoredMailbox { quota: 10, used, messages };
@@ -193,7 +193,7 @@ mod tests {
             let stored = Stored { mailboxes, ..Stored::default() };
             MailBalance::new(SharedPost::default(), move || Ok(Some(stored.clone()))).on_end().is_err()
         };
-        assert!(told(11, 0) && !told(10, 10));
-        assert!(told(0, 11), "what is there and not counted");
+        assert!(reported(11, 0) && !reported(10, 10));
+        assert!(reported(0, 11), "what is there and not counted");
     }
 }

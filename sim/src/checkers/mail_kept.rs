@@ -1,9 +1,9 @@
 //! Mail is kept: the inboxes have exactly what senders were promised, whatever happens to the gateway and its disk.
 //!
-//! The senders' records ([`Post`]) have each message and the reply to each attempt to send it. After a 250 it is there;
-//! after another reply it is not; without a reply it may be there or not, once for each such attempt: the one duplicate
-//! that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, the checker reads the disk as the
-//! gateway's own start does.
+//! The senders' records ([`Post`]) have each message and the reply to each attempt to send it. After a 250 the
+//! message is there; after another reply it is not; without a reply it may be there, once for each such attempt: the
+//! one duplicate that SMTP cannot exclude (RFC 5321, section 6.1). At each boot, and in the end, the checker reads the
+//! disk as the gateway's own start does.
 //!
 //! A message for another domain was accepted by a server there, waits in the queue, or is in a notice to its sender;
 //! once, except for messages that a server has accepted without the gateway's knowledge ([`Arrived`]). While the
@@ -135,7 +135,7 @@ impl Checker for MailKept {
     }
 
     fn promise(&self) -> &'static str {
-        "a message that was taken lies in exactly the right inboxes, to the octet, is on its way or elsewhere, once; one that was refused is nowhere"
+        "a message with a 250 is once, to the octet, in exactly the right inboxes, in the queue or on a remote server; a rejected one is in none"
     }
 
     fn on_boot(&mut self) {
@@ -260,7 +260,7 @@ fn check_left(post: &Post, stored: &Stored) -> Result<(), String> {
 
 /// The failed messages in non-delivery notices, those that users have fetched and those in their inboxes.
 pub(super) fn failures(post: &Post, stored: &Stored) -> BTreeMap<(String, u32), Failures> {
-    let mut told = post.told().clone();
+    let mut told = post.notices().clone();
     for (name, mailbox) in &stored.mailboxes {
         let notices = mailbox.messages.iter().filter_map(|(uid, message)| {
             let octets = message.octets.as_deref().filter(|octets| mark_of(octets).is_none())?;
@@ -274,7 +274,7 @@ pub(super) fn failures(post: &Post, stored: &Stored) -> BTreeMap<(String, u32), 
 /// Where messages for other domains are, as far as the gateway knows, by mark and address.
 struct Elsewhere<'a> {
     queued: BTreeMap<(&'a str, &'a str), u32>,
-    /// Senders were told that they failed.
+    /// Those with a DSN to their sender: delivery has failed.
     failed: BTreeMap<(&'a str, &'a str), u32>,
 }
 
@@ -349,12 +349,12 @@ fn check_reasons(post: &Post, stored: &Stored, outage: &Outage) -> Result<(), St
                 if post.may_be_unreadable(&entry.recipient) {
                     continue;
                 }
-                return Err(format!("message {id} of the queue is nobody's"));
+                return Err(format!("message {id} of the queue belongs to no sender"));
             };
             if post.may_have_no_reason(mark, &entry.recipient) {
                 continue;
             }
-            return Err(format!("{mark} for {} waits in the queue, and nobody knows why", entry.recipient));
+            return Err(format!("{mark} for {} waits in the queue without a reason", entry.recipient));
         }
     }
     Ok(())
@@ -365,9 +365,9 @@ fn check_message(post: &Post, name: &str, message: &StoredMessage) -> Result<Opt
     let Some(octets) = &message.octets else { return Err("cannot be read".to_owned()) };
     let Some(mark) = mark_of(octets) else {
         let is_own = octets.starts_with(b"Return-Path: <>\r\n");
-        return if is_own { Ok(None) } else { Err("is from nobody who sends mail".to_owned()) };
+        return if is_own { Ok(None) } else { Err("is from an unknown sender".to_owned()) };
     };
-    let letter = post.letters().get(&mark).ok_or("has a mark that nobody gave")?;
+    let letter = post.letters().get(&mark).ok_or("has an unknown mark")?;
     if !letter.copies.contains_key(name) {
         return Err(format!("is {mark} of {}, and not for {name}", letter.sender));
     }
@@ -412,7 +412,7 @@ mod tests {
     type At = (&'static str, u32, Option<Vec<u8>>);
 
     /// The checker's result after these attempts to send a message to anna, with these messages in mailboxes.
-    fn told(ends: &[End], messages: &[At]) -> Result<(), String> {
+    fn reported(ends: &[End], messages: &[At]) -> Result<(), String> {
         told_at(ends, &[messages])
     }
 
@@ -453,22 +453,22 @@ mod tests {
             (&[Unknown, Taken], false, true, true),
             (&[Refused, Unknown], true, true, false),
         ] {
-            assert_eq!(told(ends, &[]).is_ok(), is_never_well, "{ends:?}");
-            assert_eq!(told(ends, &once).is_ok(), is_once_well, "{ends:?}");
-            assert_eq!(told(ends, &twice).is_ok(), is_twice_well, "{ends:?}");
+            assert_eq!(reported(ends, &[]).is_ok(), is_never_well, "{ends:?}");
+            assert_eq!(reported(ends, &once).is_ok(), is_once_well, "{ends:?}");
+            assert_eq!(reported(ends, &twice).is_ok(), is_twice_well, "{ends:?}");
         }
     }
 
     #[test]
     fn a_message_in_the_wrong_inbox_or_from_nobody_is_told() {
         let there = ("anna", 1, Some(whole()));
-        assert!(told(&[End::Taken], &[there.clone(), ("berta", 1, Some(whole()))]).is_err());
+        assert!(reported(&[End::Taken], &[there.clone(), ("berta", 1, Some(whole()))]).is_err());
         let strange = as_stored("Subject: mark-2\r\n", "");
-        assert!(told(&[End::Taken], &[there.clone(), ("anna", 2, Some(strange))]).is_err());
+        assert!(reported(&[End::Taken], &[there.clone(), ("anna", 2, Some(strange))]).is_err());
         let without_mark = as_stored("Subject: hello\r\n", "");
-        assert!(told(&[End::Taken], &[there.clone(), ("anna", 2, Some(without_mark))]).is_err());
+        assert!(reported(&[End::Taken], &[there.clone(), ("anna", 2, Some(without_mark))]).is_err());
         let own = b"Return-Path: <>\r\nSubject: the mailbox is nearly full\r\n\r\n".to_vec();
-        assert!(told(&[End::Taken], &[there, ("anna", 2, Some(own))]).is_ok());
+        assert!(reported(&[End::Taken], &[there, ("anna", 2, Some(own))]).is_ok());
     }
 
     #[test]
@@ -480,7 +480,7 @@ mod tests {
             Some(as_stored("Subject: mark-1\r\n", &body)),
             None,
         ] {
-            assert!(told(&[End::Taken], &[("anna", 1, octets.clone())]).is_err(), "{octets:?}");
+            assert!(reported(&[End::Taken], &[("anna", 1, octets.clone())]).is_err(), "{octets:?}");
         }
     }
 
@@ -489,15 +489,15 @@ mod tests {
         let other = Some(as_stored("Subject: mark-1\r\n", ""));
         let boots = [&[("anna", 1, Some(whole()))][..], &[("anna", 1, Some(whole()))]];
         assert!(told_at(&[End::Taken], &boots).is_ok());
-        let mut books = MailKept::new(SharedPost::default(), || Ok(None));
+        let mut checker = MailKept::new(SharedPost::default(), || Ok(None));
         let with = |octets: Option<Vec<u8>>| {
             let message = BTreeMap::from([(1, StoredMessage { octets })]);
             let mailbox = StoredMailbox { messages: message, ..StoredMailbox::default() };
             Stored { mailboxes: BTreeMap::from([("anna".to_owned(), mailbox)]), ..Stored::default() }
         };
-        assert!(books.check_numbers(&with(Some(whole()))).is_ok());
-        assert!(books.check_numbers(&with(other)).is_ok(), "the same mark");
-        assert!(books.check_numbers(&with(Some(as_stored("Subject: mark-2\r\n", "")))).is_err());
+        assert!(checker.check_numbers(&with(Some(whole()))).is_ok());
+        assert!(checker.check_numbers(&with(other)).is_ok(), "the same mark");
+        assert!(checker.check_numbers(&with(Some(as_stored("Subject: mark-2\r\n", "")))).is_err());
     }
 
     #[test]
@@ -531,7 +531,7 @@ mod tests {
     }
 
     /// The checker's result for an accepted message for rita, with these arrivals, entries and notices.
-    fn told_elsewhere(to: &str, arrivals: &[bool], entries: u32, notices: u32) -> Result<(), String> {
+    fn reported_elsewhere(to: &str, arrivals: &[bool], entries: u32, notices: u32) -> Result<(), String> {
         let post = SharedPost::default();
         post.borrow_mut().write(MARKED, letter());
         let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from([to.to_owned()]), Instant::ZERO);
@@ -577,17 +577,21 @@ mod tests {
             (&[false, true], 0, true),
             (&[false, true], 1, false),
         ] {
-            assert_eq!(told_elsewhere(rita, arrivals, entries, 0).is_ok(), is_well, "{arrivals:?} {entries}");
+            assert_eq!(
+                reported_elsewhere(rita, arrivals, entries, 0).is_ok(),
+                is_well,
+                "{arrivals:?} {entries}"
+            );
         }
-        assert!(told_elsewhere(rita, &[], 0, 1).is_err(), "nobody has refused her");
+        assert!(reported_elsewhere(rita, &[], 0, 1).is_err(), "no server has rejected her address");
         let gone = "gone@post-0.example";
-        assert!(told_elsewhere(gone, &[], 0, 1).is_ok());
-        assert!(told_elsewhere(gone, &[], 0, 2).is_err());
+        assert!(reported_elsewhere(gone, &[], 0, 1).is_ok());
+        assert!(reported_elsewhere(gone, &[], 0, 2).is_err());
     }
 
     #[test]
     fn what_is_left_on_the_server_is_fetched_once() {
-        let told = |fetched: u32, is_caught_up: bool| {
+        let reported = |fetched: u32, is_caught_up: bool| {
             let post = SharedPost::default();
             post.borrow_mut().write(MARKED, letter());
             let attempt =
@@ -601,13 +605,13 @@ mod tests {
             let stored = Stored { mailboxes, ..Stored::default() };
             MailKept::new(post, move || Ok(Some(stored.clone()))).on_end().is_err()
         };
-        assert_eq!([told(0, false), told(0, true)], [false, true], "it is missed");
-        assert_eq!([told(1, true), told(2, true)], [false, true], "it comes again");
+        assert_eq!([reported(0, false), reported(0, true)], [false, true], "it is missed");
+        assert_eq!([reported(1, true), reported(2, true)], [false, true], "it comes again");
     }
 
     #[test]
     fn what_flipped_octets_may_cost_is_not_missed_and_all_else_is() {
-        let told = |harm: Harm, messages: &[At], untold: bool| {
+        let reported = |harm: Harm, messages: &[At], untold: bool| {
             let post = SharedPost::default();
             post.borrow_mut().write(MARKED, letter());
             let attempt = post.borrow_mut().begin(MARKED, BTreeSet::from(["anna".to_owned()]), Instant::ZERO);
@@ -626,19 +630,23 @@ mod tests {
             || Harm { lost: copy(), numbers: BTreeSet::from([("anna".to_owned(), 7)]), ..Harm::default() };
         let again = || Harm { again: copy(), ..Harm::default() };
         let [one, other] = [7, 8].map(|uid| ("anna", uid, Some(whole())));
-        assert!(told(Harm::default(), &[], false) && !told(lost(), &[], false) && told(again(), &[], false));
+        assert!(
+            reported(Harm::default(), &[], false)
+                && !reported(lost(), &[], false)
+                && reported(again(), &[], false)
+        );
         let damaged = |uid| [("anna", uid, None)];
-        assert!(!told(lost(), &damaged(7), false) && told(lost(), &damaged(8), false));
+        assert!(!reported(lost(), &damaged(7), false) && reported(lost(), &damaged(8), false));
         let changed = [("anna", 7, Some(as_stored(&letter().header, "text\r\n")))];
-        assert!(told(lost(), &changed, false), "it is handed out as if it were whole");
+        assert!(reported(lost(), &changed, false), "it is served as if it were undamaged");
         let twice = [one, other];
-        assert!(told(lost(), &twice, false) && !told(again(), &twice, false));
-        assert!(told(lost(), &[], true), "nobody is told");
+        assert!(reported(lost(), &twice, false) && !reported(again(), &twice, false));
+        assert!(reported(lost(), &[], true), "no damage is reported");
     }
 
     #[test]
     fn a_store_that_is_found_damaged_says_so() {
-        let told = |is_damaged: bool, secs: u64, problem: &str| {
+        let reported = |is_damaged: bool, secs: u64, problem: &str| {
             let stored = Stored { is_damaged, ..Stored::default() };
             let mut checker = MailKept::new(SharedPost::default(), move || Ok(Some(stored.clone())));
             checker.on_boot();
@@ -650,14 +658,14 @@ mod tests {
             checker.on_end().is_err()
         };
         let says = format!("pop3: {MAIL_DAMAGED}");
-        assert!(told(true, 60, "no mail") && !told(true, 60, &says) && !told(true, 2, "no mail"));
-        assert!(!told(false, 60, "no mail"));
+        assert!(reported(true, 60, "no mail") && !reported(true, 60, &says) && !reported(true, 2, "no mail"));
+        assert!(!reported(false, 60, "no mail"));
     }
 
     #[test]
     fn what_waits_for_long_says_why() {
         let rita = "rita@post-0.example";
-        let told = |reply: &str, secs: u64, messages: u64, hangs: u32| {
+        let reported = |reply: &str, secs: u64, messages: u64, hangs: u32| {
             let post = SharedPost::default();
             post.borrow_mut().write(MARKED, letter());
             let now = Instant::from_secs(100);
@@ -680,11 +688,15 @@ mod tests {
             }
             check_reasons(&post.borrow(), &Stored { queue, ..Stored::default() }, &outage)
         };
-        assert!(told("", 150, 1, 0).is_ok() && told("450 not now", 200, 1, 0).is_ok());
-        assert!(told("", 200, 1, 0).is_err());
-        assert!(told("", 200, 1, 1).is_ok() && told("", 2_000, 1, 1).is_err());
+        assert!(reported("", 150, 1, 0).is_ok() && reported("450 not now", 200, 1, 0).is_ok());
+        assert!(reported("", 200, 1, 0).is_err());
+        assert!(reported("", 200, 1, 1).is_ok() && reported("", 2_000, 1, 1).is_err());
         // The connection does not delay other messages for long.
-        assert!(told("", 240, 2, 1).is_ok() && told("", 260, 2, 1).is_err() && told("", 260, 2, 2).is_ok());
+        assert!(
+            reported("", 240, 2, 1).is_ok()
+                && reported("", 260, 2, 1).is_err()
+                && reported("", 260, 2, 2).is_ok()
+        );
     }
 
     #[test]

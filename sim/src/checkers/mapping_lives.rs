@@ -1,5 +1,5 @@
 //! Mappings live: an inside endpoint appears outside as one endpoint for as long as the RFC promises, its peers reach
-//! it there, and no longer than that. (RFC 4787, RFC 5382, RFC 5508, RFC 7857)
+//! it there, and no longer than that. (RFC 4787; RFC 5382; RFC 5508; RFC 7857)
 //!
 //! The checker derives all of this from frames. It recognises a packet from the LAN on the WAN by its content, which
 //! reveals the mapping. From then on there are two times for each conversation: until the first it must exist, after
@@ -34,13 +34,13 @@ const DHCP_SERVER_PORT: u16 = 67;
 /// An address and a port; an echo has its identifier for the asker's port, and 0 for the other.
 type Endpoint = (Ipv4Addr, u16);
 
-/// Keeps a book of every mapping.
+/// Records every mapping.
 pub struct MappingLives {
     lan: Ipv4Net,
-    /// The laxest there was, as what it let in may still be there.
+    /// The laxest filtering since the start, as mappings that it admitted may still exist.
     filtering: Filtering,
     forwards: Vec<Forward>,
-    /// Hosts that rules let, or have let, others speak to at any time.
+    /// The targets of present and former forwards: packets from outside may reach them at any time.
     reachable: Vec<Ipv4Addr>,
     dmz_host: Option<Ipv4Addr>,
     mappings: BTreeMap<(Kind, Endpoint), Mapping>,
@@ -50,11 +50,11 @@ pub struct MappingLives {
     /// Packets from the WAN that have to reach the LAN.
     entering: VecDeque<Waiting>,
     neighbors: BTreeMap<Ipv4Addr, Neighbor>,
-    /// Whose addresses those of the LAN are: the gateway believes nobody else to have them.
+    /// The leases: the gateway accepts a leased address only from its holder.
     leases: ObservedLeases,
     wan_mac: Option<MacAddr>,
     external: Option<Ipv4Addr>,
-    /// What is wrong, unless the gateway says at the next report that flows have made room for others.
+    /// A violation, unless the gateway's next report counts flows that were recycled.
     suspicion: Option<String>,
 }
 
@@ -66,7 +66,7 @@ struct Waiting {
     remote: Endpoint,
     at: Instant,
     /// What it belongs to may have ended to make room for others.
-    gives_way: bool,
+    may_be_recycled: bool,
 }
 
 struct Mapping {
@@ -103,7 +103,8 @@ impl MappingLives {
         self.entering.clear();
     }
 
-    /// Forwards may have come or gone: what came in by those is over, and its hosts may get other mappings.
+    /// Forwards may have been added or removed: connections through those have ended, and their hosts may get other
+    /// mappings.
     fn forget_changed(&mut self, config: &Config) {
         let new = forwards(config);
         let is_changed = |rule: &&Forward| !(self.forwards.contains(rule) && new.contains(rule));
@@ -113,20 +114,20 @@ impl MappingLives {
         }
         self.mappings.retain(|(_, inside), _| !hosts.contains(&inside.0));
         self.entering.retain(|packet| !hosts.contains(&packet.inside.0));
-        // Colleagues went there by the address outside.
+        // Other LAN hosts reached them by hairpin.
         for mapping in self.mappings.values_mut() {
             mapping.conversations.retain(|remote, _| Some(remote.0) != self.external);
         }
         self.reachable.extend(hosts);
     }
 
-    /// A packet from the LAN for somebody beyond it.
+    /// Handles a packet from the LAN to a destination outside the LAN.
     fn leave(&mut self, ip: &Ipv4, now: Instant) {
         let Some((kind, from, to)) = endpoints(ip) else { return };
         if !self.lan.contains(&ip.source) || self.lan.contains(&ip.destination) {
             return;
         }
-        // The default machine has each of its ports outside too, besides its mappings.
+        // The default host's ports are also the same external ports, besides its mappings.
         if Some(ip.source) == self.dmz_host || is_echo_reply(ip) {
             return;
         }
@@ -135,8 +136,8 @@ impl MappingLives {
         if let Some(known) = self.conversation_mut(kind, from, to).filter(|known| !known.tcp.is_reset) {
             known.may_live_on(kind, now);
         }
-        let (content, gives_way) = (ip.content, false);
-        let waiting = Waiting { kind, content, inside: from, remote: to, at: now, gives_way };
+        let (content, may_be_recycled) = (ip.content, false);
+        let waiting = Waiting { kind, content, inside: from, remote: to, at: now, may_be_recycled };
         self.leaving.push(now, (kind, content), waiting);
     }
 
@@ -154,7 +155,7 @@ impl MappingLives {
             .filter(is_it)
             .map(|leaving| (leaving.inside, (leaving.remote, leaving.at)))
             .collect();
-        // Hosts that say the same to the same cannot be told apart: each of them may be meant.
+        // Equal packets of several hosts to one remote cannot be distinguished: the mapping may be any of theirs.
         if candidates.len() > 1 {
             for (inside, (remote, _)) in candidates {
                 if let Some(known) = self.conversation_mut(kind, inside, remote) {
@@ -171,10 +172,10 @@ impl MappingLives {
         }
         if external == inside {
             let (inside, remote) = (show(inside), show(remote));
-            return Err(format!("{kind:?} {inside} speaks to {remote} and is seen as it is")); // RFC 4787, REQ-9a
+            return Err(format!("{kind:?} {inside} speaks to {remote} and appears unchanged")); // RFC 4787, REQ-9a
         }
-        if let Err((gives_way, message)) = self.check_identity(kind, inside, external, now) {
-            if !gives_way {
+        if let Err((may_be_recycled, message)) = self.check_identity(kind, inside, external, now) {
+            if !may_be_recycled {
                 return Err(message);
             }
             self.suspicion.get_or_insert(message);
@@ -199,14 +200,14 @@ impl MappingLives {
         let until = now + life + SLACK;
         conversation.may_until = if is_challenged { conversation.may_until.max(until) } else { until };
         if conversation.tcp.is_reset {
-            // Who resets again and again prolongs nothing. // RFC 7857, section 7.1
+            // Repeated resets do not prolong a mapping. // RFC 7857, section 7.1
             conversation.must_until = sent_at;
         }
         Ok(())
     }
 
-    /// Whether an inside endpoint may be seen as `external`. If not, whether that is so all the same if the mapping
-    /// that it is not to be has made room for others, and what is wrong.
+    /// Checks that an inside endpoint may appear as `external`. An error says whether it is acceptable if the former
+    /// mapping was recycled, and what is wrong.
     fn check_identity(
         &self,
         kind: Kind,
@@ -222,7 +223,7 @@ impl MappingLives {
             let (inside, external) = (show(inside), show(external));
             let message =
                 format!("{kind:?} {inside} is seen as {external}, and was to be {before} until {until}");
-            return Err((mapping.gives_way(kind), message));
+            return Err((mapping.may_be_recycled(kind), message));
         }
         if let Some(owner) = self.owners.get(&(kind, external)).filter(|owner| **owner != inside)
             && let Some(mapping) = self.mappings.get(&(kind, *owner))
@@ -232,7 +233,7 @@ impl MappingLives {
             let until = mapping.must_until();
             let (owner, inside, external) = (show(*owner), show(inside), show(external));
             let message = format!("{kind:?} {external} stands for {inside}, and was {owner}'s until {until}");
-            return Err((mapping.gives_way(kind), message));
+            return Err((mapping.may_be_recycled(kind), message));
         }
         Ok(())
     }
@@ -251,10 +252,10 @@ impl MappingLives {
             _ => true,
         };
         let neighbor = self.neighbors.get(&inside.0).copied().unwrap_or_default();
-        let is_told = neighbor.is_silent(now);
-        if must_pass && now < conversation.must_until && mapping.external == external && !is_told {
-            let (content, gives_way) = (ip.content, conversation.gives_way(kind));
-            self.entering.push_back(Waiting { kind, content, inside, remote, at: now, gives_way });
+        let is_reported = neighbor.is_silent(now);
+        if must_pass && now < conversation.must_until && mapping.external == external && !is_reported {
+            let (content, may_be_recycled) = (ip.content, conversation.may_be_recycled(kind));
+            self.entering.push_back(Waiting { kind, content, inside, remote, at: now, may_be_recycled });
         }
         if kind == Kind::Tcp {
             conversation.hear_outside(&ip.transport, now);
@@ -323,7 +324,7 @@ impl MappingLives {
             let conversation = self.conversation(kind, late.inside, late.remote);
             let is_overtaken =
                 kind == Kind::Tcp && conversation.is_some_and(|known| known.reached_at + WAIT_MAX >= at);
-            let is_excused = late.gives_way && has_recycled;
+            let is_excused = late.may_be_recycled && has_recycled;
             self.entering.pop_front();
             if !neighbor.is_sought() && !is_overtaken && !is_excused {
                 return Err(format!("{kind:?} {remote} does not reach {inside}, for all it sent at {at}"));
@@ -380,8 +381,8 @@ impl Mapping {
         self.conversations.values().map(|conversation| conversation.must_until).max().unwrap_or_default()
     }
 
-    fn gives_way(&self, kind: Kind) -> bool {
-        self.conversations.values().all(|conversation| conversation.gives_way(kind))
+    fn may_be_recycled(&self, kind: Kind) -> bool {
+        self.conversations.values().all(|conversation| conversation.may_be_recycled(kind))
     }
 }
 
@@ -391,7 +392,7 @@ impl Checker for MappingLives {
     }
 
     fn promise(&self) -> &'static str {
-        "a mapping stands and lets answers in for its RFC's time after the inside has sent, and ends then"
+        "a mapping exists and admits answers for the time that its RFC requires after a packet from the inside, and ends then"
     }
 
     fn on_boot(&mut self) {
@@ -420,7 +421,8 @@ impl Checker for MappingLives {
                 self.note_arp(passage, *sender, *target, *is_request);
             }
             (Content::Ipv4(ip), Side::Lan, Way::In) => self.leave(ip, now),
-            // The gateway's own reset ends a connection for the host alone, which speaks in none that stands.
+            // The gateway's own reset does not belong to a mapping: it ends a connection that the gateway does not
+            // know.
             (Content::Ipv4(ip), Side::Lan, Way::Out) if !ip.is_own_reset() => {
                 self.left(side, ip, now)?;
                 self.entered(ip, now)?;
@@ -430,7 +432,7 @@ impl Checker for MappingLives {
                 self.note_external(ip);
                 self.left(side, ip, now)?;
             }
-            // What is forged has to be kept out.
+            // A forged packet need not reach the LAN.
             (Content::Ipv4(ip), Side::Wan, Way::In)
                 if self.wan_mac == Some(packet.destination_mac) && ip.ttl != FORGED_TTL =>
             {

@@ -1,4 +1,4 @@
-//! Mappings are not shared, and each inside endpoint has one. (RFC 4787, REQ-1, RFC 5382, REQ-1)
+//! Mappings are not shared, and each inside endpoint has one. (RFC 4787, REQ-1; RFC 5382, REQ-1)
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -57,7 +57,7 @@ impl Checker for MappingNotShared {
     }
 
     fn promise(&self) -> &'static str {
-        "an outside endpoint stands for one inside endpoint, and an inside endpoint has one outside endpoint"
+        "an external endpoint belongs to one inside endpoint, and an inside endpoint has one external endpoint"
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {

@@ -143,7 +143,7 @@ pub struct Snapshot {
     pub neighbors: Neighbors,
     /// `show services`
     pub services: Services,
-    /// `show flows`, now and then.
+    /// `show flows`, at some of the reports.
     pub flows: Option<Flows>,
 }
 

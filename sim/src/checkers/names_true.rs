@@ -316,8 +316,8 @@ impl Checker for NamesTrue {
     }
 
     fn promise(&self) -> &'static str {
-        "a name of the office is its lease's address while that lasts, and that address its name, or else its reservation's, one of the internet what its zone says or said \
-         within its TTL, and no lie passes"
+        "the office's names and addresses resolve by lease, otherwise by reservation, and other names as their zone says \
+         or has said within the TTL"
     }
 
     fn on_boot(&mut self) {
@@ -342,7 +342,7 @@ impl Checker for NamesTrue {
         let Ok(message) = Message::from_vec(payload) else { return Ok(()) };
         let is_answer = message.metadata.message_type == MessageType::Response;
         match (passage.way, passage.side) {
-            // An answer from the internet passes on to a host that has asked there itself, or to the default machine.
+            // An answer from the internet passes on to a host that has asked there itself, or to the default host.
             (Way::Out, Side::Lan) if is_answer && !INTERNET.contains(&ip.source) => {
                 let asked_at = self.take_asked(ip, destination_port, &message, passage.now);
                 return self.check(&message, asked_at, passage.now);
@@ -400,7 +400,7 @@ mod tests {
         message
     }
 
-    fn told(asked: &str, ttl: u32, address: Ipv4Addr) -> Message {
+    fn reported(asked: &str, ttl: u32, address: Ipv4Addr) -> Message {
         let mut answer = message(MessageType::Response, asked);
         answer.add_answer(Record::from_rdata(name(asked), ttl, RData::A(A(address))));
         answer
@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn what_a_server_of_the_internet_says_itself_is_not_told_by_the_gateway() {
         let (mut checker, _) = checker();
-        let lie = told("site-0.example.", 30, Ipv4Addr::new(192, 168, 1, 1)).to_vec().unwrap();
+        let lie = reported("site-0.example.", 30, Ipv4Addr::new(192, 168, 1, 1)).to_vec().unwrap();
         let mut passes = |source| {
             let answer = packet(source, "192.168.1.9", udp(53, 5_353, lie.clone()));
             checker.on_passage(&passage(10, Way::Out, Side::Lan, &answer))
@@ -441,7 +441,7 @@ mod tests {
         tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
         (0..190).for_each(|secs| hear(&mut checker, secs));
         let mut tell =
-            |secs, ttl, address| on_lan(&mut checker, secs, &told("site-0.example.", ttl, address));
+            |secs, ttl, address| on_lan(&mut checker, secs, &reported("site-0.example.", ttl, address));
         assert_eq!(tell(99, 60, old), Ok(()));
         assert_eq!(tell(150, 5, old), Ok(()), "kept for 55 s");
         assert_eq!(tell(150, 5, new), Ok(()));
@@ -455,13 +455,13 @@ mod tests {
     fn what_is_too_old_is_told_only_while_the_resolvers_fail() {
         let (mut checker, tree) = checker();
         tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
-        let stale = told("site-0.example.", 30, WEB_ADDRESSES[0]);
+        let stale = reported("site-0.example.", 30, WEB_ADDRESSES[0]);
         let upstream = |message: Message, from: &str, to: &str, ports: (u16, u16)| {
             packet(from, to, udp(ports.0, ports.1, message.to_vec().unwrap()))
         };
         let question = message(MessageType::Query, "site-0.example.");
         let question = upstream(question, "203.0.113.100", "198.18.53.1", (1_024, 53));
-        let answer = told("site-0.example.", 60, WEB_ADDRESSES[1]);
+        let answer = reported("site-0.example.", 60, WEB_ADDRESSES[1]);
         let answer = upstream(answer, "198.18.53.1", "203.0.113.100", (53, 1_024));
         let mut verdicts = Vec::new();
         for secs in 200..400 {
@@ -528,7 +528,7 @@ mod tests {
     fn passes(checker: &mut NamesTrue, secs: u64, machine: &str, address: Option<&str>) -> bool {
         let name = format!("{machine}.office.example.");
         let answer = match address {
-            Some(address) => told(&name, 60, ip(address)),
+            Some(address) => reported(&name, 60, ip(address)),
             None => {
                 let mut denial = message(MessageType::Response, &name);
                 denial.metadata.response_code = ResponseCode::NXDomain;

@@ -1,4 +1,4 @@
-//! Neighbours settle: a neighbour that is asked for answers soon, or is given up.
+//! Neighbours settle: ARP resolution ends with an answer, or after three requests.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -10,7 +10,8 @@ use gatepost_ground::Instant;
 
 use super::{Checker, Snapshot};
 
-/// Three requests, a second apart. (RFC 4861, section 10: `MAX_MULTICAST_SOLICIT`, `RETRANS_TIMER`)
+/// Three requests, a second apart. (like `mcast_solicit` and `retrans_time_ms` of Linux; RFC 1122, section 2.3.2.1,
+/// names no numbers)
 const ASKING: Duration = Duration::from_secs(3);
 /// Twice the time from an event to the report that shows it.
 const SLACK: Duration = Duration::from_secs(2);
@@ -44,7 +45,7 @@ impl Checker for NeighborsSettle {
     }
 
     fn promise(&self) -> &'static str {
-        "a neighbour that is asked for has answered or is given up after three requests"
+        "ARP resolution of a neighbour ends with an answer, or after three requests"
     }
 
     fn on_boot(&mut self) {
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
     use crate::checkers::testing::{config, snapshot};
 
-    fn told(checker: &mut NeighborsSettle, secs: u64, state: &str) -> bool {
+    fn reported(checker: &mut NeighborsSettle, secs: u64, state: &str) -> bool {
         let mut snapshot = snapshot(secs);
         snapshot.neighbors.neighbors.push(Neighbor {
             segment: "lan".to_owned(),
@@ -97,8 +98,8 @@ mod tests {
     fn who_is_asked_for_all_the_time_is_told() {
         for state in ["incomplete", "probe"] {
             let mut checker = with_workers(1);
-            assert!(!(1..=6).any(|secs| told(&mut checker, secs, state)), "{state}");
-            assert!(told(&mut checker, 7, state), "{state}");
+            assert!(!(1..=6).any(|secs| reported(&mut checker, secs, state)), "{state}");
+            assert!(reported(&mut checker, 7, state), "{state}");
         }
     }
 
@@ -107,23 +108,26 @@ mod tests {
         let mut checker = with_workers(1);
         for secs in 1..=60 {
             let state = if secs % 5 == 0 { "unreachable" } else { "incomplete" };
-            assert!(!told(&mut checker, secs, state), "{secs}");
+            assert!(!reported(&mut checker, secs, state), "{secs}");
         }
         checker.on_boot();
-        assert!(!(61..=66).any(|secs| told(&mut checker, secs, "incomplete")));
+        assert!(!(61..=66).any(|secs| reported(&mut checker, secs, "incomplete")));
         let mut checker = with_workers(1);
-        assert!(!(1..=60).any(|secs| told(&mut checker, secs, "reachable")));
+        assert!(!(1..=60).any(|secs| reported(&mut checker, secs, "reachable")));
     }
 
     #[test]
     fn each_of_several_workers_asks() {
         let mut checker = with_workers(2);
         assert!(
-            !(1..=9).any(|secs| told(&mut checker, secs, "incomplete"))
-                && told(&mut checker, 10, "incomplete")
+            !(1..=9).any(|secs| reported(&mut checker, secs, "incomplete"))
+                && reported(&mut checker, 10, "incomplete")
         );
         let mut checker = with_workers(4);
-        assert!(!(1..=60).any(|secs| told(&mut checker, secs, "incomplete")));
-        assert!(!(61..=75).any(|secs| told(&mut checker, secs, "probe")) && told(&mut checker, 76, "probe"));
+        assert!(!(1..=60).any(|secs| reported(&mut checker, secs, "incomplete")));
+        assert!(
+            !(61..=75).any(|secs| reported(&mut checker, secs, "probe"))
+                && reported(&mut checker, 76, "probe")
+        );
     }
 }

@@ -20,7 +20,7 @@ impl Checker for NoLostWakeups {
             Sleeper::Worker(number) => format!("worker {number} sleeps"),
             Sleeper::Services => "the services sleep".to_owned(),
         };
-        Err(format!("{who} although something was left to do, as nobody has called"))
+        Err(format!("{who} although work was left, as no thread has woken it"))
     }
 }
 

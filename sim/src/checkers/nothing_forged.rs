@@ -1,9 +1,9 @@
 //! Nothing forged: segments that an attacker injects blindly into other hosts' connections do not get through.
 //!
-//! A SYN and an ICMP error do: their receiver decides. It answers the one with a challenge ACK (RFC 5961, section 4),
-//! and compares the other with the packets that it has sent (RFC 5927, section 4). After a SYN of the attacker's own,
-//! where there was no connection, the attacker may send anything. UDP packets to a default machine are unsolicited in
-//! any case; the checkers of names and of unsolicited packets cover UDP.
+//! An injected SYN or ICMP error does, and its receiver decides: it answers a SYN with a challenge ACK (RFC 5961,
+//! section 4), and compares an ICMP error with the packets that it has sent (RFC 5927, section 4). After a SYN of the
+//! attacker's own, where there was no connection, the attacker may send anything. UDP packets to a default host are
+//! unsolicited in any case; the checkers of names and of unsolicited packets cover UDP.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -28,7 +28,7 @@ impl Checker for NothingForged {
     }
 
     fn promise(&self) -> &'static str {
-        "no RST and no data reaches the LAN from somebody who does not see the TCP connection that it is put into"
+        "no RST and no data that an off-path attacker injects into a TCP connection reaches the LAN"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

@@ -194,7 +194,7 @@ impl Checker for NothingUnsolicited {
     }
 
     fn promise(&self) -> &'static str {
-        "what reaches the LAN from outside answers a LAN host that asked, or a forward or an open pinhole wants it"
+        "a packet that reaches the LAN from outside answers one from a LAN host, or matches a forward or an open pinhole"
     }
 
     fn on_boot(&mut self) {
@@ -267,7 +267,7 @@ mod tests {
     use crate::packet::Packet;
 
     /// Whether the checker reports a packet that reaches the LAN.
-    fn told(checker: &mut NothingUnsolicited, packet: &Packet) -> bool {
+    fn reported(checker: &mut NothingUnsolicited, packet: &Packet) -> bool {
         checker.on_passage(&passage(1, Way::Out, Side::Lan, packet)).is_err()
     }
 
@@ -291,10 +291,11 @@ mod tests {
         ] {
             let config = config_with(&format!("nat.filtering = '{filtering}'"));
             let mut checker = having_asked(&config, tcp(1000, 80));
-            let answers = [("198.51.100.1", 81), ("198.51.100.2", 80)]
-                .map(|(source, port)| told(&mut checker, &packet(source, "192.168.1.9", tcp(port, 1000))));
+            let answers = [("198.51.100.1", 81), ("198.51.100.2", 80)].map(|(source, port)| {
+                reported(&mut checker, &packet(source, "192.168.1.9", tcp(port, 1000)))
+            });
             assert_eq!(answers, others, "{filtering}");
-            assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.9", tcp(80, 1001))));
+            assert!(reported(&mut checker, &packet("198.51.100.1", "192.168.1.9", tcp(80, 1001))));
         }
     }
 
@@ -306,14 +307,16 @@ mod tests {
         let mut checker = having_asked(&lax, tcp(1000, 80));
         let from = |source| packet(source, "192.168.1.9", tcp(80, 1000));
         let forwarded = packet("198.51.100.4", "192.168.1.20", tcp(1, 80));
-        assert!(!told(&mut checker, &from("198.51.100.2")) && told(&mut checker, &forwarded));
+        assert!(!reported(&mut checker, &from("198.51.100.2")) && reported(&mut checker, &forwarded));
         checker.on_reload(&strict);
-        assert!(!told(&mut checker, &from("198.51.100.3")) && !told(&mut checker, &forwarded));
+        assert!(!reported(&mut checker, &from("198.51.100.3")) && !reported(&mut checker, &forwarded));
         checker.on_configure(&strict);
-        assert!(!told(&mut checker, &from("198.51.100.2")) && !told(&mut checker, &from("198.51.100.3")));
-        assert!(told(&mut checker, &from("198.51.100.4")) && !told(&mut checker, &forwarded));
+        assert!(
+            !reported(&mut checker, &from("198.51.100.2")) && !reported(&mut checker, &from("198.51.100.3"))
+        );
+        assert!(reported(&mut checker, &from("198.51.100.4")) && !reported(&mut checker, &forwarded));
         checker.on_configure(&lax);
-        assert!(!told(&mut checker, &from("198.51.100.4")) && told(&mut checker, &forwarded));
+        assert!(!reported(&mut checker, &from("198.51.100.4")) && reported(&mut checker, &forwarded));
     }
 
     #[test]
@@ -321,8 +324,8 @@ mod tests {
         let config = config_with("nat.filtering = 'endpoint-independent'");
         let mut checker = having_asked(&config, Transport::Echo { id: 7, is_reply: false });
         let reply = |source| packet(source, "192.168.1.9", Transport::Echo { id: 7, is_reply: true });
-        assert!(!told(&mut checker, &reply("198.51.100.1")));
-        assert!(told(&mut checker, &reply("198.51.100.2")));
+        assert!(!reported(&mut checker, &reply("198.51.100.1")));
+        assert!(reported(&mut checker, &reply("198.51.100.2")));
     }
 
     #[test]
@@ -333,24 +336,24 @@ mod tests {
         );
         let mut checker = NothingUnsolicited::new(&config);
         let to = |source, transport| packet(source, "192.168.1.20", transport);
-        assert!(!told(&mut checker, &to("198.51.100.1", tcp(1, 80))));
-        assert!(!told(&mut checker, &to("198.51.100.1", tcp(1, 81))));
-        assert!(told(&mut checker, &to("198.51.100.1", tcp(1, 82))));
-        assert!(told(&mut checker, &to("198.51.101.1", tcp(1, 80))));
-        assert!(told(&mut checker, &to("198.51.100.1", udp(1, 80, Vec::new()))));
-        assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.21", tcp(1, 80))));
+        assert!(!reported(&mut checker, &to("198.51.100.1", tcp(1, 80))));
+        assert!(!reported(&mut checker, &to("198.51.100.1", tcp(1, 81))));
+        assert!(reported(&mut checker, &to("198.51.100.1", tcp(1, 82))));
+        assert!(reported(&mut checker, &to("198.51.101.1", tcp(1, 80))));
+        assert!(reported(&mut checker, &to("198.51.100.1", udp(1, 80, Vec::new()))));
+        assert!(reported(&mut checker, &packet("198.51.100.1", "192.168.1.21", tcp(1, 80))));
         let own = arp("203.0.113.10", "203.0.113.1", true);
         checker.on_passage(&passage(1, Way::Out, Side::Wan, &own)).unwrap();
-        assert!(!told(&mut checker, &to("203.0.113.10", tcp(1, 80))));
+        assert!(!reported(&mut checker, &to("203.0.113.10", tcp(1, 80))));
     }
 
     #[test]
     fn the_default_machine_gets_everything_but_pings() {
         let mut checker = NothingUnsolicited::new(&config_with("firewall.dmz_host = '192.168.1.30'"));
         let to = |transport| packet("198.51.100.1", "192.168.1.30", transport);
-        assert!(!told(&mut checker, &to(udp(1, 2, Vec::new()))));
-        assert!(told(&mut checker, &to(Transport::Echo { id: 1, is_reply: false })));
-        assert!(told(&mut checker, &packet("198.51.100.1", "192.168.1.31", tcp(1, 2))));
+        assert!(!reported(&mut checker, &to(udp(1, 2, Vec::new()))));
+        assert!(reported(&mut checker, &to(Transport::Echo { id: 1, is_reply: false })));
+        assert!(reported(&mut checker, &packet("198.51.100.1", "192.168.1.31", tcp(1, 2))));
     }
 
     #[test]
@@ -362,17 +365,20 @@ mod tests {
             external: Ipv4Addr::new(203, 0, 113, 10),
             remote: Some(Ipv4Addr::new(198, 51, 100, 1)),
         };
-        let told = |checker: &mut NothingUnsolicited, secs: u16, source, port| {
+        let reported = |checker: &mut NothingUnsolicited, secs: u16, source, port| {
             let packet = packet(source, "192.168.1.9", udp(secs, port, Vec::new()));
             checker.on_passage(&passage(secs.into(), Way::Out, Side::Lan, &packet)).is_err()
         };
-        assert!(told(&mut checker, 1, "198.51.100.1", 4_000));
+        assert!(reported(&mut checker, 1, "198.51.100.1", 4_000));
         checker.on_pinhole(&pinhole, Instant::from_secs(10));
-        assert!(!told(&mut checker, 2, "198.51.100.1", 4_000));
-        assert!(told(&mut checker, 3, "198.51.100.1", 4_001) && told(&mut checker, 4, "198.51.100.2", 4_000));
-        assert!(told(&mut checker, 11, "198.51.100.1", 4_000));
+        assert!(!reported(&mut checker, 2, "198.51.100.1", 4_000));
+        assert!(
+            reported(&mut checker, 3, "198.51.100.1", 4_001)
+                && reported(&mut checker, 4, "198.51.100.2", 4_000)
+        );
+        assert!(reported(&mut checker, 11, "198.51.100.1", 4_000));
         checker.on_boot();
-        assert!(told(&mut checker, 5, "198.51.100.1", 4_000));
+        assert!(reported(&mut checker, 5, "198.51.100.1", 4_000));
     }
 
     #[test]
@@ -380,12 +386,12 @@ mod tests {
         let mut checker = NothingUnsolicited::new(&config());
         let question = packet("192.168.1.9", "198.51.100.1", tcp(1000, 80));
         checker.on_passage(&passage(0, Way::In, Side::Lan, &question)).unwrap();
-        let mut told = |source, port| {
+        let mut reported = |source, port| {
             let answer = packet(source, "192.168.1.9", tcp(port, 1000));
             checker.on_passage(&passage(1, Way::Out, Side::Lan, &answer)).is_err()
         };
-        assert!(!told("198.51.100.1", 80));
-        assert!(told("198.51.100.1", 81));
-        assert!(told("198.51.100.2", 80));
+        assert!(!reported("198.51.100.1", 80));
+        assert!(reported("198.51.100.1", 81));
+        assert!(reported("198.51.100.2", 80));
     }
 }

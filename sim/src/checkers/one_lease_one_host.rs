@@ -15,7 +15,7 @@ impl Checker for OneLeaseOneHost {
     }
 
     fn promise(&self) -> &'static str {
-        "no address is leased to a host while another's lease of it lasts"
+        "no address is leased to a client while the lease of another client for it lasts"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -52,13 +52,13 @@ mod tests {
     #[test]
     fn a_second_client_is_told_while_the_first_lease_lasts() {
         let mut checker = OneLeaseOneHost::default();
-        let mut told = |secs, client| {
+        let mut reported = |secs, client| {
             checker.on_passage(&passage(secs, Way::Out, Side::Lan, &ack(client, "192.168.1.9"))).is_err()
         };
-        assert!(!told(0, 1));
-        assert!(!told(30, 1));
-        assert!(told(60, 2));
-        assert!(!told(120, 3));
+        assert!(!reported(0, 1));
+        assert!(!reported(30, 1));
+        assert!(reported(60, 2));
+        assert!(!reported(120, 3));
     }
 
     /// Whether the checker reports that another client gets the address, after a RELEASE in the first one's name from

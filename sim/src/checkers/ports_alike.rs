@@ -1,4 +1,4 @@
-//! Ports are alike: a mapping's outside port has the range and the parity of its inside port, also if another mapping
+//! Ports are alike: a mapping's external port has the range and the parity of its inside port, also if another mapping
 //! has the same one already. (RFC 4787, REQ-3a and REQ-4)
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ impl Checker for PortsAlike {
     }
 
     fn promise(&self) -> &'static str {
-        "a mapping's port outside is of the range and the parity of the port inside, unless ports run short"
+        "a mapping's external port has the range and the parity of its inside port, unless ports run short"
     }
 
     fn on_boot(&mut self) {
@@ -123,11 +123,11 @@ mod tests {
 
     #[test]
     fn another_range_or_parity_is_told_once() {
-        let told = |inside, outside| PortsAlike::new(&config()).check(&[flow(inside, outside)]).is_err();
+        let reported = |inside, outside| PortsAlike::new(&config()).check(&[flow(inside, outside)]).is_err();
         let ports =
             [(123, 123), (123, 125), (123, 122), (123, 1_025), (4_000, 65_534), (4_000, 4_001), (4_000, 4)];
         assert_eq!(
-            ports.map(|(inside, outside)| told(inside, outside)),
+            ports.map(|(inside, outside)| reported(inside, outside)),
             [false, false, true, true, false, true, true]
         );
         let mut checker = PortsAlike::new(&config());

@@ -1,5 +1,5 @@
-//! Quotes: an ICMP error quotes to its receiver a packet as the receiver sent it, whichever host makes the error, and
-//! however NAT has rewritten the packet and the error. (RFC 792, RFC 1812, section 4.3.2.3, RFC 5508, REQ-4 and REQ-5)
+//! Quotes: an ICMP error quotes a packet as the receiver of the error has sent it, whichever host made the error, and
+//! however NAT has rewritten the packet and the error. (RFC 792; RFC 1812, section 4.3.2.3; RFC 5508, REQ-4 and REQ-5)
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -123,7 +123,7 @@ impl Checker for Quotes {
     }
 
     fn promise(&self) -> &'static str {
-        "an ICMP error that the gateway makes or forwards goes to the sender of a packet and quotes it as it was sent"
+        "an ICMP error that the gateway sends or forwards goes to the sender of the quoted packet, and quotes it as sent"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -181,7 +181,7 @@ mod tests {
     }
 
     /// The checker's result for an error to `receiver` that quotes `quote`, after the packet `sent`.
-    fn told(
+    fn reported(
         sent: &[u8],
         receiver: [u8; 4],
         mut quote: Vec<u8>,
@@ -206,8 +206,8 @@ mod tests {
 
     #[test]
     fn what_was_sent_may_be_quoted_in_part() {
-        assert_eq!(told(&datagram(), HOST, datagram(), |_| {}), None);
-        assert_eq!(told(&datagram(), HOST, datagram(), |quote| quote.truncate(IP_LEN + 8)), None);
+        assert_eq!(reported(&datagram(), HOST, datagram(), |_| {}), None);
+        assert_eq!(reported(&datagram(), HOST, datagram(), |quote| quote.truncate(IP_LEN + 8)), None);
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         for at in 0..datagram().len() {
             // A router may mark congestion (ECN), and decrements the TTL.
             let is_free = [1, 8].contains(&at);
-            let told = told(&datagram(), HOST, datagram(), |quote| {
+            let told = reported(&datagram(), HOST, datagram(), |quote| {
                 quote[at] ^= 1;
                 if let Ok(header) = Ipv4HeaderSlice::from_slice(quote)
                     && !(10..12).contains(&at)
@@ -230,18 +230,18 @@ mod tests {
 
     #[test]
     fn an_error_goes_to_the_sender_and_quotes_something() {
-        let told_of =
+        let reported_as =
             |told: Option<String>, what: &str| assert!(told.is_some_and(|told| told.contains(what)));
-        told_of(told(&datagram(), [192, 168, 1, 8], datagram(), |_| {}), "does not go to the sender");
-        told_of(told(&datagram(), HOST, datagram(), Vec::clear), "quotes nothing");
-        told_of(told(&datagram(), HOST, syn(1_460), |_| {}), "has sent no such packet");
+        reported_as(reported(&datagram(), [192, 168, 1, 8], datagram(), |_| {}), "does not go to the sender");
+        reported_as(reported(&datagram(), HOST, datagram(), Vec::clear), "quotes nothing");
+        reported_as(reported(&datagram(), HOST, syn(1_460), |_| {}), "has sent no such packet");
     }
 
     #[test]
     fn a_syn_may_have_been_clamped_if_its_checksum_is_right() {
-        assert_eq!(told(&syn(1_460), HOST, syn(1_400), |_| {}), None);
-        assert!(told(&syn(1_460), HOST, syn(1_400), |quote| quote[IP_LEN + 16] ^= 1).is_some());
-        assert!(told(&syn(1_460), HOST, syn(1_400), |quote| quote[IP_LEN] ^= 1).is_some());
+        assert_eq!(reported(&syn(1_460), HOST, syn(1_400), |_| {}), None);
+        assert!(reported(&syn(1_460), HOST, syn(1_400), |quote| quote[IP_LEN + 16] ^= 1).is_some());
+        assert!(reported(&syn(1_460), HOST, syn(1_400), |quote| quote[IP_LEN] ^= 1).is_some());
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Checker for ServicesAsConfigured {
     }
 
     fn promise(&self) -> &'static str {
-        "a service that the file switches on serves the LAN at its ports all the time, and no other does"
+        "a service that the configuration enables always serves the LAN at its ports, and no other does"
     }
 
     fn on_boot(&mut self) {
@@ -127,7 +127,7 @@ mod tests {
     }
 
     /// `services` beside the time server.
-    fn told(checker: &mut ServicesAsConfigured, mut services: Vec<Service>) -> bool {
+    fn reported(checker: &mut ServicesAsConfigured, mut services: Vec<Service>) -> bool {
         services.push(service("ntp", "running", NTP));
         let snapshot = Snapshot { services: Services { services }, ..snapshot(1) };
         checker.on_snapshot(&snapshot).is_err()
@@ -138,21 +138,21 @@ mod tests {
         let mut checker = ServicesAsConfigured::default();
         checker.on_boot();
         checker.on_configure(&config());
-        assert!(!told(&mut checker, Vec::new()), "it boots");
+        assert!(!reported(&mut checker, Vec::new()), "it boots");
         let (dhcp, dns) = (service("dhcp", "running", DHCP), service("dns", "running", DNS));
-        assert!(!told(&mut checker, vec![dhcp.clone(), dns.clone()]));
-        assert!(told(&mut checker, vec![dhcp.clone()]), "not in the list");
+        assert!(!reported(&mut checker, vec![dhcp.clone(), dns.clone()]));
+        assert!(reported(&mut checker, vec![dhcp.clone()]), "not in the list");
         assert!(
-            told(&mut checker, vec![dhcp.clone(), service("dns", "running", &DNS[..1])]),
+            reported(&mut checker, vec![dhcp.clone(), service("dns", "running", &DNS[..1])]),
             "not at all ports"
         );
-        assert!(told(&mut checker, vec![service("dhcp", "off", &[]), dns.clone()]), "off");
+        assert!(reported(&mut checker, vec![service("dhcp", "off", &[]), dns.clone()]), "off");
         let without = Config::parse("test", "dhcp.enabled = false").expect("a configuration");
         checker.on_reload(&without);
         for either in [dhcp.clone(), service("dhcp", "off", &[])] {
-            assert!(!told(&mut checker, vec![either, dns.clone()]), "either may be in force");
+            assert!(!reported(&mut checker, vec![either, dns.clone()]), "either may be in force");
         }
         checker.on_configure(&without);
-        assert!(told(&mut checker, vec![dhcp, dns]), "running, and switched off");
+        assert!(reported(&mut checker, vec![dhcp, dns]), "running, and switched off");
     }
 }

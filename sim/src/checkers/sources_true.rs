@@ -1,5 +1,5 @@
 //! Sources are true: no host of the office can send to the internet with a source address that is not the office's.
-//! (BCP 38, RFC 1812, section 5.3.8)
+//! (RFC 2827, section 3; RFC 1812, section 5.3.8)
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -31,7 +31,7 @@ impl Checker for SourcesTrue {
     }
 
     fn promise(&self) -> &'static str {
-        "what leaves to the WAN is from the gateway's own address, or from the LAN where it is a mere router"
+        "a packet to the WAN has the gateway's own address as its source, or in mode router a LAN address"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -68,11 +68,11 @@ mod tests {
     #[test]
     fn only_the_gateway_speaks_to_the_wan() {
         let mut checker = SourcesTrue::new(&config());
-        let mut told = |packet| checker.on_passage(&passage(0, Way::Out, Side::Wan, &packet)).is_err();
-        assert!(!told(arp("203.0.113.10", "203.0.113.1", true)));
-        assert!(!told(packet("203.0.113.10", "198.51.100.1", tcp(1, 2))));
-        assert!(!told(packet("0.0.0.0", "255.255.255.255", tcp(1, 2))));
-        assert!(told(packet("198.51.100.9", "198.51.100.1", tcp(1, 2))));
-        assert!(told(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
+        let mut reported = |packet| checker.on_passage(&passage(0, Way::Out, Side::Wan, &packet)).is_err();
+        assert!(!reported(arp("203.0.113.10", "203.0.113.1", true)));
+        assert!(!reported(packet("203.0.113.10", "198.51.100.1", tcp(1, 2))));
+        assert!(!reported(packet("0.0.0.0", "255.255.255.255", tcp(1, 2))));
+        assert!(reported(packet("198.51.100.9", "198.51.100.1", tcp(1, 2))));
+        assert!(reported(packet("192.168.1.9", "198.51.100.1", tcp(1, 2))));
     }
 }

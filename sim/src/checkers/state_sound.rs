@@ -21,7 +21,7 @@ impl Checker for StateSound {
     }
 
     fn promise(&self) -> &'static str {
-        "nothing that the gateway has stored is damaged, whenever its power fails"
+        "the stored state is undamaged at every start, except mail whose octets have flipped on the disk"
     }
 
     fn on_rot(&mut self, file: &str) {
@@ -44,18 +44,18 @@ mod tests {
 
     #[test]
     fn damage_is_told_and_a_disk_that_refuses_is_none() {
-        let told = |problem: &str| {
+        let reported = |problem: &str| {
             let mut snapshot = snapshot(1);
             snapshot.status.problems = vec!["something else".to_owned(), problem.to_owned()];
             StateSound::default().on_snapshot(&snapshot).is_err()
         };
-        assert!(told("dhcp-leases.jsonl is damaged: line 3: its checksum is wrong"));
-        assert!(!told("dhcp-leases.jsonl cannot be written: no space"));
+        assert!(reported("dhcp-leases.jsonl is damaged: line 3: its checksum is wrong"));
+        assert!(!reported("dhcp-leases.jsonl cannot be written: no space"));
     }
 
     #[test]
     fn mail_may_be_damaged_once_octets_of_it_have_flipped_and_nothing_else() {
-        let told = |rotten: &str, problem: &str| {
+        let reported = |rotten: &str, problem: &str| {
             let mut checker = StateSound::default();
             checker.on_rot(rotten);
             let mut snapshot = snapshot(1);
@@ -63,8 +63,8 @@ mod tests {
             checker.on_snapshot(&snapshot).is_err()
         };
         let of_mail = format!("pop3: {MAIL_DAMAGED}; `gatepost mail check` says what is lost");
-        assert!(!told("mail/segments/00000001-9f86d081884c7d65", &of_mail));
-        assert!(told("mail/checkpoint", &of_mail));
-        assert!(told("mail/bodies/2cf24dba5fb0a30e", "dhcp-leases.jsonl is damaged: line 3"));
+        assert!(!reported("mail/segments/00000001-9f86d081884c7d65", &of_mail));
+        assert!(reported("mail/checkpoint", &of_mail));
+        assert!(reported("mail/bodies/2cf24dba5fb0a30e", "dhcp-leases.jsonl is damaged: line 3"));
     }
 }

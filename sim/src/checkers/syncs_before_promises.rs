@@ -283,7 +283,7 @@ impl Checker for SyncsBeforePromises {
     }
 
     fn promise(&self) -> &'static str {
-        "what the gateway promises is synced to the disk before the promise leaves"
+        "the data of a promise is synced to the disk before the promise leaves the gateway"
     }
 
     fn on_boot(&mut self) {

@@ -90,8 +90,9 @@ fn flows_per_host_max(limit: u32, workers: usize) -> usize {
 }
 
 impl TablesBounded {
-    /// The most flows with one inside address: a station has its limit behind each port where it was heard, and while
-    /// ARP does not know the address, or another machine claims it, its flows count as those of unverified senders.
+    /// The most flows with one inside address: a station has its limit behind each port where its frames arrived, and
+    /// while ARP does not know the address, or another machine claims it, its flows count as those of unverified
+    /// senders.
     fn flows_of_an_address_max(&self) -> usize {
         let each = self.flows_per_host.allowed;
         let places = self.places.values().map(BTreeSet::len).max().unwrap_or(1);
@@ -171,7 +172,7 @@ mod tests {
     use crate::checkers::testing::{flow, snapshot};
 
     /// Whether the checker reports an empty report after `grow`.
-    fn told(grow: impl FnOnce(&mut Snapshot)) -> bool {
+    fn reported(grow: impl FnOnce(&mut Snapshot)) -> bool {
         told_with(1, grow)
     }
 
@@ -191,28 +192,28 @@ mod tests {
     fn what_there_is_may_stay_when_a_limit_is_lowered_and_nothing_is_added() {
         let config = |max: u32| Config::parse("a test", &format!("nat.max_flows = {max}")).expect("valid");
         let mut checker = TablesBounded::new(&config(50));
-        let told = |checker: &mut TablesBounded, flows| {
+        let reported = |checker: &mut TablesBounded, flows| {
             let mut snapshot = snapshot(1);
             snapshot.status.flows = flows;
             checker.on_snapshot(&snapshot).is_err()
         };
         checker.on_reload(&config(5));
         checker.on_configure(&config(5));
-        assert!(!told(&mut checker, 40) && told(&mut checker, 41));
-        assert!(!told(&mut checker, 4) && told(&mut checker, 6));
+        assert!(!reported(&mut checker, 40) && reported(&mut checker, 41));
+        assert!(!reported(&mut checker, 4) && reported(&mut checker, 6));
         checker.on_configure(&config(50));
         checker.on_configure(&config(5));
         checker.on_boot();
-        assert!(told(&mut checker, 6), "a reboot leaves nothing");
+        assert!(reported(&mut checker, 6), "a reboot leaves nothing");
     }
 
     #[test]
     fn each_table_is_told_when_it_is_too_long() {
-        assert!(!told(|_| ()));
-        assert!(!told(|snapshot| snapshot.status.flows = 5));
-        assert!(told(|snapshot| snapshot.status.flows = 6));
-        assert!(!told(|snapshot| snapshot.status.leases = 3));
-        assert!(told(|snapshot| snapshot.status.leases = 4));
+        assert!(!reported(|_| ()));
+        assert!(!reported(|snapshot| snapshot.status.flows = 5));
+        assert!(reported(|snapshot| snapshot.status.flows = 6));
+        assert!(!reported(|snapshot| snapshot.status.leases = 3));
+        assert!(reported(|snapshot| snapshot.status.leases = 4));
         let flow = |port| flow(&format!("192.168.1.9:{port}"), "203.0.113.9:1", "198.51.100.1:53");
         let flows = |count| {
             let flows: Vec<_> = (0..count).map(flow).collect();
@@ -220,12 +221,12 @@ mod tests {
         };
         // One for each of the ports, of a stranger.
         let flows_max = 2 + Config::default().lan.ports.len();
-        assert!(!told(|snapshot| snapshot.flows = flows(flows_max)));
-        assert!(told(|snapshot| snapshot.flows = flows(flows_max + 1)));
-        assert!(told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX + 1, 0)));
-        assert!(told(|snapshot| snapshot.neighbors = neighbors(0, Bridge::STATIONS_MAX * 2 + 1)));
-        assert!(!told(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX, 1)));
-        assert!(told(|snapshot| snapshot.counters.frames.held = HELD_MAX as u64 + 1));
+        assert!(!reported(|snapshot| snapshot.flows = flows(flows_max)));
+        assert!(reported(|snapshot| snapshot.flows = flows(flows_max + 1)));
+        assert!(reported(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX + 1, 0)));
+        assert!(reported(|snapshot| snapshot.neighbors = neighbors(0, Bridge::STATIONS_MAX * 2 + 1)));
+        assert!(!reported(|snapshot| snapshot.neighbors = neighbors(NeighborTable::NEIGHBORS_MAX, 1)));
+        assert!(reported(|snapshot| snapshot.counters.frames.held = HELD_MAX as u64 + 1));
     }
 
     #[test]

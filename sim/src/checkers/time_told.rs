@@ -1,9 +1,9 @@
-//! Time is told: the time server sends the present time of its clock with its quality, and at most one answer to a
-//! client, no longer than the request.
+//! Time is told: the time server sends the present time of its clock with its error, in at most one answer to a
+//! request, no longer than the request.
 //!
-//! The gateway's clock may be wrong: the checker reads it from the simulation, when the request comes in and when the
-//! answer goes out. While nobody keeps it and the gateway asks time servers, the time in an answer is the right time
-//! within the error in that answer, from when the gateway has found it until it begins anew.
+//! The gateway's clock may be wrong: the checker reads it from the simulation, when the request arrives and when the
+//! answer leaves. While no daemon disciplines it and the gateway asks time servers, the time in an answer is the right
+//! time within the error in that answer, from the client's first measurement until the client restarts.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
@@ -44,29 +44,29 @@ const MEASURING: Duration = Duration::from_secs(6);
 /// The stratum of the simulated time servers.
 const SOURCES_STRATUM: u8 = 2;
 
-/// The most packets that a source is sent in [`WINDOW`].
+/// The largest number of packets to a source in [`WINDOW`].
 const TOLD_MAX: usize = 60;
 const WINDOW: Duration = Duration::from_secs(10);
 
-/// Compares what is told with the gateway's clock.
+/// Compares answers with the gateway's clock.
 pub struct TimeTold {
     clock: Rc<TimeOfDay>,
     own: Ipv4Addr,
-    /// What is in force, and what the gateway may be going over to.
+    /// The configuration in force, and the one that a reload may activate.
     wanted: Vec<Wanted>,
-    /// Questions that wait, the oldest first.
+    /// Unanswered requests, the oldest first.
     asked: VecDeque<Asked>,
-    /// When each source was sent something.
+    /// When each source got an answer.
     told: BTreeMap<Ipv4Addr, VecDeque<Instant>>,
-    /// The sources that were sent too much. Each is reported once, as reports are bounded.
+    /// The sources that got too many answers. Each is reported once, as reports are bounded.
     told_too_often: BTreeSet<Ipv4Addr>,
-    /// Since when the gateway has told a time that it has found itself.
+    /// Since when the gateway has served the time of its own client.
     found_at: Option<Instant>,
     /// Requests of DHCP clients for time servers, by their transaction, with the configurations that may answer them.
     leasing: BTreeMap<u32, (Message, Vec<Wanted>)>,
 }
 
-/// What a configuration says.
+/// The settings of a configuration.
 #[derive(Clone)]
 struct Wanted {
     ntp: Ntp,
@@ -89,7 +89,7 @@ impl Wanted {
     }
 }
 
-/// A question, and how the gateway was when it came.
+/// A request, and the gateway's state at its arrival.
 struct Asked {
     at: Instant,
     source: (Ipv4Addr, u16),
@@ -101,7 +101,7 @@ struct Asked {
 }
 
 impl TimeTold {
-    /// Watches a gateway whose time of day is `clock`.
+    /// A checker of a gateway whose time of day is `clock`.
     pub fn new(config: &Config, clock: Rc<TimeOfDay>) -> Self {
         Self {
             clock,
@@ -116,9 +116,11 @@ impl TimeTold {
     }
 
     fn ask(&mut self, now: Instant, source: (Ipv4Addr, u16), packet: &[u8]) {
-        // Once it was kept, the gateway begins anew.
-        let kept_at = self.clock.kept_at();
-        self.found_at = self.found_at.filter(|found_at| kept_at.is_none_or(|kept_at| kept_at < *found_at));
+        // The client restarts after the kernel's clock was disciplined.
+        let disciplined_at = self.clock.disciplined_at();
+        self.found_at = self
+            .found_at
+            .filter(|found_at| disciplined_at.is_none_or(|disciplined_at| disciplined_at < *found_at));
         while self.asked.front().is_some_and(|asked| now.since(asked.at) > PATIENCE)
             || self.asked.len() >= ASKED_MAX
         {
@@ -153,7 +155,7 @@ impl TimeTold {
         }
         let is_of = |asked: &Asked| asked.source == source && asked.packet[40..48] == answer[24..32];
         let Some(index) = self.asked.iter().position(is_of) else {
-            return Err(format!("{client} was told the time, and had not asked for it"));
+            return Err(format!("{client} got an answer without a request"));
         };
         let Some(asked) = self.asked.remove(index) else { return Ok(()) };
         if answer.len() > asked.packet.len() {
@@ -180,14 +182,14 @@ impl TimeTold {
             let is_kiss = leap == 3 && answer[12..16] == *b"RATE";
             return if is_kiss { Ok(()) } else { Err("no time, and not why".to_owned()) };
         }
-        let is_kept = asked.discipline.is_synchronised || self.clock.discipline().is_synchronised;
+        let is_disciplined = asked.discipline.is_synchronised || self.clock.discipline().is_synchronised;
         let reference = Ipv4Addr::from([answer[12], answer[13], answer[14], answer[15]]);
         let sources = may_be.iter().flat_map(|ntp| &ntp.servers);
-        if !is_kept && sources.clone().any(|source| *source == Source::Address(reference)) {
+        if !is_disciplined && sources.clone().any(|source| *source == Source::Address(reference)) {
             let found_at = *self.found_at.get_or_insert(now);
             return self.compare_found(now, (found_at, asked.at), answer);
         }
-        if !is_kept && self.found_at.is_some() && sources.count() > 0 {
+        if !is_disciplined && self.found_at.is_some() && sources.count() > 0 {
             return Err(format!("stratum {stratum}, and the gateway had found the time"));
         }
         if asked.changes != self.clock.changes() {
@@ -262,7 +264,8 @@ impl TimeTold {
         Ok(())
     }
 
-    /// A client of DHCP that asks for time servers is told of those that are set, or of the gateway, if it is one.
+    /// Checks that a DHCP client that requests time servers gets the configured ones, or the gateway if it serves the
+    /// time.
     fn lease(&mut self, message: &Message) -> Result<(), String> {
         if message.opcode() == Opcode::BootRequest {
             let list = message.opts().get(OptionCode::ParameterRequestList);
@@ -285,7 +288,7 @@ impl TimeTold {
         };
         let octets: Vec<u8> = told.iter().flat_map(Ipv4Addr::octets).collect();
         if wanted.iter().chain(&self.wanted).all(|wanted| wanted.servers(question) != octets) {
-            return Err(format!("a client of DHCP was told of the time servers {told:?}"));
+            return Err(format!("a DHCP client got the time servers {told:?}"));
         }
         Ok(())
     }
@@ -297,7 +300,7 @@ impl Checker for TimeTold {
     }
 
     fn promise(&self) -> &'static str {
-        "who asks is told the time of the gateway's clock or of servers, and how good it is, once, in no more octets"
+        "a request for the time gets one answer, no longer than it, with the time of the gateway's clock or of its servers, and the error"
     }
 
     fn on_boot(&mut self) {
@@ -357,15 +360,15 @@ mod tests {
     use super::*;
     use crate::checkers::testing::{config, dhcp, packet, udp};
     use crate::packet::Packet;
-    use crate::world::clock::Keeping;
+    use crate::world::clock::ClockState;
 
-    const KEPT: Keeping = Keeping::Kept { ahead: 500, leap: None };
+    const DISCIPLINED: ClockState = ClockState::Disciplined { ahead: 500, leap: None };
     const ASKED_AT: Instant = Instant::from_secs(100);
     const TOLD_AT: Instant = Instant::from_millis(100_002);
 
-    fn checker(keeping: Keeping) -> TimeTold {
+    fn checker(state: ClockState) -> TimeTold {
         let clock = Rc::new(TimeOfDay::default());
-        clock.keep(Instant::ZERO, keeping);
+        clock.set_state(Instant::ZERO, state);
         TimeTold::new(&config(), clock)
     }
 
@@ -376,11 +379,11 @@ mod tests {
         octets
     }
 
-    /// What is right to tell at [`TOLD_AT`], of a clock that is kept or not.
+    /// The right answer at [`TOLD_AT`], by a disciplined clock or not.
     fn right(checker: &TimeTold) -> Vec<u8> {
         let mut octets = question();
-        let is_kept = checker.clock.discipline().is_synchronised;
-        let told: (u8, u64) = if is_kept { (4, 0x100) } else { (10, SECOND) };
+        let is_disciplined = checker.clock.discipline().is_synchronised;
+        let told: (u8, u64) = if is_disciplined { (4, 0x100) } else { (10, SECOND) };
         (octets[0], octets[1]) = (0x24, told.0);
         octets[8..12].copy_from_slice(&told.1.to_be_bytes()[4..]);
         octets[24..32].copy_from_slice(b"whatever");
@@ -403,8 +406,8 @@ mod tests {
     }
 
     /// What comes of an answer that is right but for `edit`.
-    fn told(keeping: Keeping, edit: impl FnOnce(&mut Vec<u8>)) -> Result<(), String> {
-        let mut checker = checker(keeping);
+    fn reported(state: ClockState, edit: impl FnOnce(&mut Vec<u8>)) -> Result<(), String> {
+        let mut checker = checker(state);
         comes(&mut checker, question());
         let mut answer = right(&checker);
         edit(&mut answer);
@@ -413,25 +416,25 @@ mod tests {
 
     #[test]
     fn what_is_right_may_be_told() {
-        let leap = Keeping::Kept { ahead: -500, leap: Some(LeapSecond::Inserted) };
-        assert_eq!(told(KEPT, |_| ()), Ok(()));
-        assert_eq!(told(leap, |answer| answer[0] |= 0x40), Ok(()));
-        assert_eq!(told(Keeping::Free { ppm: 100 }, |_| ()), Ok(()));
+        let leap = ClockState::Disciplined { ahead: -500, leap: Some(LeapSecond::Inserted) };
+        assert_eq!(reported(DISCIPLINED, |_| ()), Ok(()));
+        assert_eq!(reported(leap, |answer| answer[0] |= 0x40), Ok(()));
+        assert_eq!(reported(ClockState::Undisciplined { ppm: 100 }, |_| ()), Ok(()));
         let kiss = |answer: &mut Vec<u8>| {
             (answer[0], answer[1]) = (0xe4, 0);
             answer[12..16].copy_from_slice(b"RATE");
         };
-        assert_eq!(told(KEPT, kiss), Ok(()));
+        assert_eq!(reported(DISCIPLINED, kiss), Ok(()));
     }
 
     #[test]
     fn an_answer_to_another_question_or_to_none_is_told() {
-        assert!(told(KEPT, |answer| answer[30] ^= 1).is_err(), "another origin");
-        assert!(told(KEPT, |answer| answer.push(0)).is_err(), "longer");
-        assert!(told(KEPT, |answer| answer.truncate(8)).is_err(), "cut");
-        assert!(told(KEPT, |answer| answer[0] = 0x1c).is_err(), "another version");
-        assert!(told(KEPT, |answer| answer[0] = 0x25).is_err(), "another mode");
-        let mut checker = checker(KEPT);
+        assert!(reported(DISCIPLINED, |answer| answer[30] ^= 1).is_err(), "another origin");
+        assert!(reported(DISCIPLINED, |answer| answer.push(0)).is_err(), "longer");
+        assert!(reported(DISCIPLINED, |answer| answer.truncate(8)).is_err(), "cut");
+        assert!(reported(DISCIPLINED, |answer| answer[0] = 0x1c).is_err(), "another version");
+        assert!(reported(DISCIPLINED, |answer| answer[0] = 0x25).is_err(), "another mode");
+        let mut checker = checker(DISCIPLINED);
         comes(&mut checker, question());
         let answer = right(&checker);
         assert_eq!(goes(&mut checker, answer.clone()), Ok(()));
@@ -451,28 +454,31 @@ mod tests {
     #[test]
     fn a_time_that_is_not_the_clocks_is_told() {
         for at in [32, 40] {
-            assert!(told(KEPT, |answer| answer[at + 3] += 1).is_err(), "later than it went");
-            assert!(told(KEPT, |answer| answer[at + 3] -= 1).is_err(), "before it came");
+            assert!(reported(DISCIPLINED, |answer| answer[at + 3] += 1).is_err(), "later than it went");
+            assert!(reported(DISCIPLINED, |answer| answer[at + 3] -= 1).is_err(), "before it came");
         }
-        assert!(told(KEPT, |answer| answer[40..48].copy_from_slice(&[0; 8])).is_err(), "none");
+        assert!(reported(DISCIPLINED, |answer| answer[40..48].copy_from_slice(&[0; 8])).is_err(), "none");
     }
 
     #[test]
     fn a_clock_that_is_told_better_than_it_is_is_told() {
-        assert!(told(KEPT, |answer| answer[8..12].copy_from_slice(&[0; 4])).is_err(), "500 µs");
-        assert!(told(KEPT, |answer| answer[0] |= 0x40).is_err(), "no leap second comes");
-        assert!(told(KEPT, |answer| answer[0] |= 0xc0).is_err(), "it is synchronised");
-        let free = Keeping::Free { ppm: 0 };
-        assert!(told(free, |answer| answer[1] = 4).is_err(), "a stratum as if it were kept");
-        assert!(told(free, |answer| answer[9] = 0).is_err(), "no dispersion");
-        assert!(told(free, |answer| answer[9] = 2).is_err(), "2 s");
-        assert!(told(free, |answer| (answer[0], answer[1]) = (0xe4, 0)).is_err(), "a kiss without a reason");
+        assert!(reported(DISCIPLINED, |answer| answer[8..12].copy_from_slice(&[0; 4])).is_err(), "500 µs");
+        assert!(reported(DISCIPLINED, |answer| answer[0] |= 0x40).is_err(), "no leap second comes");
+        assert!(reported(DISCIPLINED, |answer| answer[0] |= 0xc0).is_err(), "it is synchronised");
+        let undisciplined = ClockState::Undisciplined { ppm: 0 };
+        assert!(reported(undisciplined, |answer| answer[1] = 4).is_err(), "a stratum as if it were kept");
+        assert!(reported(undisciplined, |answer| answer[9] = 0).is_err(), "no dispersion");
+        assert!(reported(undisciplined, |answer| answer[9] = 2).is_err(), "2 s");
+        assert!(
+            reported(undisciplined, |answer| (answer[0], answer[1]) = (0xe4, 0)).is_err(),
+            "a kiss without a reason"
+        );
     }
 
     #[test]
     fn what_the_file_says_counts_before_and_after_a_reload() {
         let other = |text: &str| Config::parse("test", text).expect("a configuration");
-        let mut checker = checker(Keeping::Free { ppm: 0 });
+        let mut checker = checker(ClockState::Undisciplined { ppm: 0 });
         let answered = |checker: &mut TimeTold, first: u8, stratum: u8| {
             comes(checker, question());
             let mut answer = right(checker);
@@ -491,8 +497,8 @@ mod tests {
     #[test]
     fn a_time_that_servers_elsewhere_do_not_have_is_told() {
         let config = Config::parse("test", "ntp.servers = ['198.18.123.1']").expect("a configuration");
-        let told = |ahead: i32, edit: fn(&mut Vec<u8>)| {
-            let mut checker = checker(Keeping::Free { ppm: 0 });
+        let reported = |ahead: i32, edit: fn(&mut Vec<u8>)| {
+            let mut checker = checker(ClockState::Undisciplined { ppm: 0 });
             checker.on_configure(&config);
             comes(&mut checker, question());
             let mut answer = right(&checker);
@@ -505,25 +511,25 @@ mod tests {
             answer[40..48].copy_from_slice(&time);
             edit(&mut answer);
             goes(&mut checker, answer)?;
-            // What it tells next is what it tells who has not found it.
+            // The next answer is that of a server whose client has no time.
             comes(&mut checker, question());
             let answer = super::tests::right(&checker);
             goes(&mut checker, answer).expect_err("it had found the time");
             Ok::<(), String>(())
         };
-        // The error that is told is one of 512 parts of 2^-16 s, and the parts here are as long.
-        assert_eq!(told(0, |_| ()), Ok(()));
-        assert_eq!((told(380, |_| ()), told(-380, |_| ())), (Ok(()), Ok(())));
+        // The announced error is 512 units of 2^-16 s, and `ahead` is in the same units.
+        assert_eq!(reported(0, |_| ()), Ok(()));
+        assert_eq!((reported(380, |_| ()), reported(-380, |_| ())), (Ok(()), Ok(())));
         for ahead in [700, -700] {
-            assert!(told(ahead, |_| ()).is_err(), "{ahead}");
+            assert!(reported(ahead, |_| ()).is_err(), "{ahead}");
         }
-        assert!(told(0, |answer| answer[0] |= 0x40).is_err());
-        assert!(told(0, |answer| answer[1] = 2).is_err());
+        assert!(reported(0, |answer| answer[0] |= 0x40).is_err());
+        assert!(reported(0, |answer| answer[1] = 2).is_err());
     }
 
     #[test]
     fn a_source_that_is_told_too_often_is_told() {
-        let mut checker = checker(KEPT);
+        let mut checker = checker(DISCIPLINED);
         let results: Vec<_> = (0..TOLD_MAX + 2)
             .map(|_| {
                 comes(&mut checker, question());
@@ -540,7 +546,7 @@ mod tests {
         let says = |checker: &mut TimeTold, packet: &Packet, way| {
             checker.on_passage(&Passage { now: ASKED_AT, way, side: Side::Lan, packet })
         };
-        let mut checker = checker(KEPT);
+        let mut checker = checker(DISCIPLINED);
         let request = dhcp(&[9], MessageType::Request, |message| {
             let list = vec![OptionCode::SubnetMask, OptionCode::NtpServers];
             message.set_opcode(Opcode::BootRequest).set_xid(7);

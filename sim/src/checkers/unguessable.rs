@@ -1,5 +1,5 @@
-//! Unguessable: an outsider cannot predict the identifiers and ports of DNS queries (RFC 5452, sections 4.3 and 9.2),
-//! and the initial sequence numbers of the gateway's own TCP (RFC 6528, RFC 9293, MUST-9).
+//! Unguessable: an outsider cannot predict the identifiers and ports of DNS queries (RFC 5452, section 4.3; RFC 5452,
+//! section 9.2), and the initial sequence numbers of the gateway's own TCP (RFC 6528; RFC 9293, MUST-9).
 //!
 //! The checker tests [`JUDGED`] values at a time. They must not be consecutive, repeat too often, or lie close
 //! together. A sound gateway violates that less than once in 10^12 times.
@@ -136,7 +136,7 @@ impl Checker for Unguessable {
     }
 
     fn promise(&self) -> &'static str {
-        "nobody guesses the identifiers and ports of the gateway's DNS queries, and its initial sequence numbers"
+        "an outsider cannot predict the identifiers and ports of the gateway's DNS queries, and its initial sequence numbers"
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     /// Whether the checker reports DNS queries with these identifiers and ports.
-    fn told(number: impl Fn(u16) -> [u16; 2]) -> bool {
+    fn reported(number: impl Fn(u16) -> [u16; 2]) -> bool {
         let mut checker = Unguessable::new(&config());
         (0..100).any(|n| {
             let [identifier, port] = number(n);
@@ -183,10 +183,10 @@ mod tests {
     #[test]
     fn what_counts_up_stays_or_is_one_of_a_few_is_told() {
         let any = |n: u16, salt: u32| (scattered(u32::from(n) + salt) >> 16) as u16;
-        assert!(!told(|n| [any(n, 0), any(n, 1_000)]));
-        assert!(told(|n| [n, any(n, 1_000)]) && told(|n| [any(n, 0), 5_353]));
-        assert!(told(|n| [any(n, 0), 65_000 - 7 * n]) && told(|n| [any(n % 5, 0), any(n, 1_000)]));
-        assert!(told(|n| [any(n, 0) / 4, any(n, 1_000)]));
+        assert!(!reported(|n| [any(n, 0), any(n, 1_000)]));
+        assert!(reported(|n| [n, any(n, 1_000)]) && reported(|n| [any(n, 0), 5_353]));
+        assert!(reported(|n| [any(n, 0), 65_000 - 7 * n]) && reported(|n| [any(n % 5, 0), any(n, 1_000)]));
+        assert!(reported(|n| [any(n, 0) / 4, any(n, 1_000)]));
     }
 
     /// Whether the checker reports accepted connections with these initial sequence numbers.

@@ -1,5 +1,5 @@
 //! Unknown connections are reset: a LAN host that sends in a TCP connection from before the gateway's last start gets a
-//! reset, and accepts it. (RFC 9293, sections 3.5.2 and 3.10.7.1)
+//! reset, and accepts it. (RFC 9293, section 3.5.2; RFC 9293, section 3.10.7.1)
 //!
 //! The checker derives this from frames. The gateway can know a connection if a SYN of it has passed since the last
 //! boot. It may be slow, as resets are rate limited, and while it has no address outside it sends none: so a host must
@@ -121,7 +121,7 @@ impl UnknownReset {
         connection.unanswered += 1;
         if connection.unanswered >= TRIES && connection.unanswered_since + PATIENCE <= now && !self.is_full {
             let (host, remote) = (show(segment.from), show(segment.to));
-            return Err(format!("{host} speaks to {remote} in an unknown connection, and is told nothing"));
+            return Err(format!("{host} sends to {remote} in an unknown connection, and gets no reset"));
         }
         Ok(())
     }
@@ -174,8 +174,8 @@ impl Checker for UnknownReset {
     }
 
     fn promise(&self) -> &'static str {
-        "a LAN host that speaks in a connection that the gateway cannot know is reset with the number that it waits \
-         for, and nobody on the WAN is"
+        "a LAN host that sends in a TCP connection that the gateway cannot know gets a reset with the sequence number \
+         that it expects, and no host on the WAN gets one"
     }
 
     fn on_boot(&mut self) {
@@ -310,14 +310,14 @@ mod tests {
         let mut checker = booted();
         speaks(&mut checker, 10, "A").expect("once");
         speaks(&mut checker, 11, "A").expect("twice");
-        speaks(&mut checker, 14, "A").expect_err("it is told nothing");
+        speaks(&mut checker, 14, "A").expect_err("it gets no reset");
     }
 
     #[test]
     fn a_host_that_is_told_and_one_that_the_gateway_knows_are_well() {
         let mut checker = booted();
         for secs in 10..30 {
-            speaks(&mut checker, secs, "A").expect("it will be told");
+            speaks(&mut checker, secs, "A").expect("it may get a reset later");
             is_reset(&mut checker, secs, 77).expect("the number that it waits for");
         }
         speaks(&mut checker, 40, "S").expect("it connects anew");

@@ -63,10 +63,10 @@ struct Arguments {
 /// A week.
 const MINUTES_MAX: u64 = 7 * 24 * 60;
 const JOBS_MAX: i64 = 1_024;
-/// As shells have it for what SIGINT ended.
+/// As in shells, for a program that SIGINT has ended.
 pub(super) const INTERRUPTED: u8 = 130;
 
-/// The command line of a crate's scenarios: what `main` of its program calls. `--help` tells the options.
+/// The command line of a crate's scenarios: what `main` of its program calls. `--help` lists the options.
 pub fn main(catalog: &Catalog) -> ExitCode {
     let program = catalog.package;
     let arguments = match parse(catalog) {

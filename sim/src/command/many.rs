@@ -36,10 +36,10 @@ pub struct Options {
     pub traces: bool,
 }
 
-/// A run that has ended, and if it failed what came of repeating it.
+/// A run that has ended, and if it failed the result of its repetition.
 type Finished = Result<(Outcome, Option<Repeat>), String>;
 
-/// Runs all seeds, tells everything about those that fail, and a summary of the rest.
+/// Runs all seeds, prints everything about those that fail, and a summary of the rest.
 ///
 /// # Errors
 ///

@@ -42,7 +42,7 @@ impl Screen {
 
 fn write_now(text: &str) {
     let mut out = io::stdout();
-    // A progress line that is not shown harms nobody.
+    // A progress line that cannot be written is lost without harm.
     _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 

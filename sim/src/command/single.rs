@@ -7,7 +7,7 @@ use super::plan::Plan;
 use super::screen::{Screen, Stopwatch};
 use super::{Ending, Trouble};
 
-/// Runs one seed and tells everything about it.
+/// Runs one seed and prints everything about it.
 ///
 /// # Errors
 ///

@@ -51,7 +51,7 @@ impl Asker {
         Self { rng, sockets, pinging, ping_at, pings: 0, answers: 0, echoes: 0 }
     }
 
-    /// Answers heard so far.
+    /// Answers received so far.
     pub fn answers(&self) -> u64 {
         self.answers
     }

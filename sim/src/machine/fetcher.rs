@@ -1,5 +1,5 @@
 //! A user of the office who fetches mail by POP3 and deletes some of it, or leaves it on the server and fetches
-//! messages with a new UIDL, and now and then disconnects without QUIT.
+//! messages with a new UIDL, and sometimes disconnects without QUIT.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
@@ -38,7 +38,7 @@ const MESSAGES_MAX: usize = 8;
 pub enum Habit {
     /// Some of it is deleted, and all is fetched again that is there.
     Deletes,
-    /// It is left on the server, and known by its name the next time. (RFC 1939, section 7)
+    /// The user leaves it on the server, and recognises it by its unique-id the next time. (RFC 1939, section 7)
     Leaves,
 }
 
@@ -97,7 +97,7 @@ enum Way {
     Stls,
     /// On port 995. (RFC 8314, section 3.2)
     Pop3s,
-    /// On port 110, with STLS and the user's name in clear behind it, which must not be taken (CVE-2011-0411).
+    /// On port 110, with STLS and the user's name in clear behind it, which the gateway must not use (CVE-2011-0411).
     Injecting,
 }
 
@@ -157,7 +157,7 @@ enum End {
 }
 
 impl Fetcher {
-    /// The user `identity` on the LAN, who fetches with pauses up to `pause_max`, with `tls` under TLS now and then.
+    /// The user `identity` on the LAN, who fetches with pauses up to `pause_max`, with `tls` sometimes under TLS.
     /// `post` records it.
     pub fn new(
         identity: &Identity,
@@ -349,7 +349,7 @@ impl Fetcher {
         None
     }
 
-    /// Fetches the next message. Behind the last, nothing is deleted unless QUIT is said. (RFC 1939, section 6)
+    /// Fetches the next message. Nothing is deleted without QUIT. (RFC 1939, section 6)
     fn fetch_next(&mut self) -> Option<End> {
         let session = self.session.as_mut()?;
         match session.listed.front() {

@@ -49,7 +49,7 @@ impl Path {
         frame
     }
 
-    /// A SYN. Its sequence number tells it from those of other addresses and ports.
+    /// A SYN. Its sequence number depends on the addresses and ports.
     pub fn syn(&self, source_port: u16, destination_port: u16) -> Vec<u8> {
         let sequence = self.source.to_bits() ^ (u32::from(source_port) << 16);
         let mut frame = Vec::new();

@@ -1,7 +1,7 @@
 //! A visitor's phone, which comes and goes: it releases its address or leaves without a RELEASE, requests its former
 //! address, one of another network or one that it never had, declines its address, and changes its hardware address and
-//! its name. It sends its vendor class and a user class, and requests the options that phones boot from. Its DHCP client
-//! is written here, with dhcproto's codec.
+//! its name. It sends its vendor class and a user class, and requests the options that phones boot from. Its DHCP
+//! client is written here, with dhcproto's codec.
 //!
 //! While it has an address it queries the gateway for its own name and for the name of its address, for the checker
 //! `names-true`.
@@ -122,7 +122,7 @@ enum Ask {
 }
 
 impl Guest {
-    /// The guest that `identity` names, who has come already.
+    /// The guest that `identity` names, in the office from the start.
     pub fn new(identity: &Identity) -> Self {
         let mut rng = StdRng::seed_from_u64(identity.seed);
         let [.., machine] = identity.mac.0;

@@ -147,7 +147,7 @@ impl Internet {
         Ok(())
     }
 
-    /// The server called `name`, whatever it is, to change it; it wants to be polled then.
+    /// The server called `name`, to be changed; the caller has to poll it afterwards.
     pub fn server_mut(&mut self, name: &str) -> Option<&mut dyn Any> {
         self.due = Some(Instant::ZERO);
         self.servers.any_mut(name)
@@ -196,7 +196,7 @@ impl Internet {
         }
     }
 
-    /// Sends what is for networks that nobody here knows to the customer, whose address is
+    /// Sends packets for unknown networks to the customer, whose address is
     /// `customer` or what it will be given.
     pub fn route_back_to_customer(&mut self, customer: Option<Ipv4Addr>) {
         self.uplink.routes_back = true;

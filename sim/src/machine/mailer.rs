@@ -57,7 +57,7 @@ const USERS: [&str; 2] = ["anna@office.example", "berta@office.example"];
 const LITTLE_PAUSE: Duration = Duration::from_millis(3);
 /// The longest message that is sent in clear behind STARTTLS: one that a segment holds with its commands.
 const INJECTED_MESSAGE_MAX: usize = 1_000;
-/// The time in which the gateway would answer what it must not.
+/// The time in which a faulty gateway would answer a command that it must ignore.
 const INJECTED_PATIENCE: Duration = Duration::from_secs(5);
 
 /// An address that mail is sent to.
@@ -176,9 +176,9 @@ pub struct MailAccount {
     pub encrypted: u64,
     /// Attempts that were refused, or did not come so far.
     pub refused: u64,
-    /// Attempts whose message was sent, without an answer.
+    /// Attempts whose message was sent, without a reply.
     pub unknown: u64,
-    /// When the latest message was taken.
+    /// When the latest message was accepted.
     pub last_taken_at: Option<Instant>,
     /// When the gateway last settled a message: it accepted it, or rejected each recipient as unknown or full.
     pub last_settled_at: Option<Instant>,
@@ -223,11 +223,11 @@ struct UnderWay {
     is_outside: bool,
     draft: Draft,
     step: Step,
-    /// The recipients that were taken, those that may be taken another time, and those that never are.
+    /// The recipients that were accepted, those that were rejected temporarily, and those rejected permanently.
     taken: Vec<&'static Address>,
     later: Vec<&'static Address>,
     gone: Vec<&'static Address>,
-    /// A recipient may be taken another time for a reason other than that its mailbox is full.
+    /// A recipient was rejected temporarily for another reason than a full mailbox.
     is_put_off: bool,
     /// Once the message goes out.
     attempt: Option<Attempt>,
@@ -433,7 +433,7 @@ impl UnderWay {
             || broken.is_some()
             || self.until <= now
             || !socket.may_recv() && self.got.is_empty() && self.step != Step::Connect;
-        // Before its last octet has gone out a message cannot have been taken.
+        // A message cannot have been accepted before its last octet was sent.
         let has_gone = self.step == Step::Message && !self.has_unsent();
         is_over.then_some(if has_gone { End::Unknown } else { End::Refused })
     }
@@ -516,7 +516,7 @@ impl UnderWay {
         self.attempt = Some(post.borrow_mut().begin(&self.draft.mark, mailboxes_of(&self.draft.to), now));
     }
 
-    /// Names the recipient with this number. Behind the last one the message is next, if anybody is to have it.
+    /// Names the recipient with this number. After the last one the message follows, if any recipient was accepted.
     fn name_recipient(&mut self, number: usize) -> Option<End> {
         match self.draft.to.get(number) {
             Some(to) => {
@@ -548,7 +548,7 @@ fn mailboxes_of(to: &[&Address]) -> BTreeSet<String> {
     to.iter().flat_map(|to| to.mailboxes).map(|name| (*name).to_owned()).collect()
 }
 
-/// The code of the first whole reply in `got`, which is taken away. (RFC 5321, section 4.2)
+/// The code of the first whole reply in `got`, which is removed. (RFC 5321, section 4.2)
 fn next_code(got: &mut Vec<u8>) -> Option<u16> {
     let mut from = 0;
     while let Some(len) = got[from..].iter().position(|octet| *octet == b'\n') {

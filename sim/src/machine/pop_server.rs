@@ -1,5 +1,5 @@
 //! A remote mailbox, which the gateway polls for a user: a POP3 server with one account, to which mail comes during the
-//! whole run. Until all faults end it disconnects now and then. (RFC 1939)
+//! whole run. Until all faults end it sometimes disconnects. (RFC 1939)
 
 mod session;
 

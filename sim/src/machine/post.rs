@@ -18,13 +18,13 @@ pub use self::elsewhere::{Arrival, Arrived, Failures, domain_of, failures_in, is
 pub use self::harm::Harm;
 pub use self::kept::Kept;
 
-/// The books that a run's senders and checkers share.
+/// The records that a run's senders and checkers share.
 pub type SharedPost = Rc<RefCell<Post>>;
 
 /// The prefix of a message's mark; the mark is its subject, and unique.
 pub const MARK: &str = "mark-";
 
-/// The books.
+/// The records.
 #[derive(Debug, Default)]
 pub struct Post {
     letters: BTreeMap<String, Letter>,
@@ -33,17 +33,17 @@ pub struct Post {
     boots: u64,
     /// The fetched messages, by mailbox and number.
     fetched: BTreeMap<(String, u32), Fetched>,
-    /// The fetched messages of users who leave their mail there.
+    /// The fetched messages of users who leave mail on the server.
     kept: BTreeMap<String, Kept>,
-    /// The notices that users have fetched, in the same way.
-    told: BTreeMap<(String, u32), Failures>,
+    /// The DSNs that users have fetched, by mailbox and number.
+    notices: BTreeMap<(String, u32), Failures>,
     /// The messages accepted by remote servers, by mark and address.
     arrived: BTreeMap<(String, String), Arrived>,
     /// When connections to servers of a domain ended of which the gateway may wait for a reply.
     hung: BTreeMap<String, Vec<Instant>>,
     /// When the last such connection to a domain ended in which the gateway had not been greeted.
     ungreeted: BTreeMap<String, Instant>,
-    /// The marks of messages that came to an account elsewhere.
+    /// The marks of messages in a remote mailbox that the gateway polls.
     deposited: BTreeSet<String>,
     /// The messages that flipped octets may affect.
     harm: Harm,
@@ -62,18 +62,18 @@ struct Fetched {
 pub enum Deletion {
     /// It was not requested.
     No,
-    /// It was asked for, and no answer came.
+    /// It was requested, without a reply.
     Unknown,
-    /// The answer was that it is done.
+    /// It was confirmed.
     Done,
 }
 
 /// Copies of a message that its user has deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gone {
-    /// It was said that they are gone.
+    /// The deletion was confirmed.
     pub surely: u32,
-    /// No answer came.
+    /// There was no reply.
     pub perhaps: u32,
 }
 
@@ -99,7 +99,7 @@ pub struct Copies {
     pub unknown: u32,
     /// Attempts that were answered otherwise.
     pub refused: u32,
-    /// When the message went out last.
+    /// When the message was last sent.
     pub sent_at: Option<Instant>,
 }
 
@@ -108,11 +108,11 @@ pub struct Copies {
 pub struct Tally {
     /// Answered by 250.
     pub taken: u64,
-    /// The message went out, and no answer came, or has not come yet.
+    /// The message was sent, without a reply so far.
     pub unknown: u64,
     /// Copies that users have asked to delete.
     pub deleted: u64,
-    /// Copies that servers elsewhere have taken.
+    /// Copies that remote servers have accepted.
     pub left: u64,
 }
 
@@ -136,19 +136,19 @@ pub enum End {
 }
 
 impl Post {
-    /// Takes note of a new message.
+    /// Notes a new message.
     pub fn write(&mut self, mark: &str, letter: Letter) {
         self.letters.insert(mark.to_owned(), letter);
     }
 
-    /// A message comes to an account elsewhere that is fetched for `mailbox`: it may be there from now on, once.
+    /// Notes a new message in a remote mailbox that is polled for `mailbox`: it may be there from now on, once.
     pub fn deposit(&mut self, mark: &str, mut letter: Letter, mailbox: &str) {
         letter.copies.insert(mailbox.to_owned(), Copies { unknown: 1, ..Copies::default() });
         self.write(mark, letter);
         self.deposited.insert(mark.to_owned());
     }
 
-    /// The gateway has it deleted there: it is in `mailbox`.
+    /// Notes that the gateway has deleted it on the remote server: it has to be in `mailbox`.
     pub fn collect(&mut self, mark: &str, mailbox: &str) {
         let letter = self.letters.get_mut(mark);
         if let Some(copies) = letter.and_then(|letter| letter.copies.get_mut(mailbox)) {
@@ -156,7 +156,7 @@ impl Post {
         }
     }
 
-    /// The message of that mark goes out, for these mailboxes and addresses elsewhere.
+    /// Notes an attempt to send the message with this mark to these mailboxes and remote addresses.
     pub fn begin(&mut self, mark: &str, mailboxes: BTreeSet<String>, now: Instant) -> Attempt {
         self.tally.unknown += 1;
         if let Some(letter) = self.letters.get_mut(mark) {
@@ -169,7 +169,7 @@ impl Post {
         Attempt { mark: mark.to_owned(), mailboxes, boots: self.boots }
     }
 
-    /// `attempt` is over.
+    /// Notes the end of `attempt`.
     pub fn end(&mut self, attempt: &Attempt, end: End) {
         if end == End::Unknown {
             return;
@@ -189,7 +189,7 @@ impl Post {
         }
     }
 
-    /// The gateway boots: the tally is of those attempts that begin from now on.
+    /// Notes a boot of the gateway, at which the tally restarts.
     pub fn on_boot(&mut self) {
         self.boots += 1;
         self.tally = Tally::default();
@@ -210,7 +210,7 @@ impl Post {
     pub fn fetch(&mut self, user: &str, uid: u32, octets: &[u8]) {
         let Some(mark) = mark_of(octets) else {
             let told = failures_in(octets).map(|failures| ((user.to_owned(), uid), failures));
-            return self.told.extend(told);
+            return self.notices.extend(told);
         };
         match self.letters.get(&mark) {
             Some(letter) if letter.copies.contains_key(user) && letter.is_as_sent(octets) => {}
@@ -269,8 +269,8 @@ impl Post {
     }
 
     /// The fetched notices, by mailbox and number.
-    pub fn told(&self) -> &BTreeMap<(String, u32), Failures> {
-        &self.told
+    pub fn notices(&self) -> &BTreeMap<(String, u32), Failures> {
+        &self.notices
     }
 
     /// The gateway sent a reply that is never right.

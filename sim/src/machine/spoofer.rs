@@ -60,7 +60,7 @@ pub enum Trick {
     AskSilent(Ipv4Addr),
     /// Begins twenty connections to the gateway's name service in the name of an address, and no more.
     OpenHalf(Ipv4Addr),
-    /// Opens ten connections to the gateway's name service from an address that it has taken, and says nothing
+    /// Opens ten connections to the gateway's DNS server from an address that it has taken, and sends nothing
     /// on them.
     HoldOpen(Ipv4Addr),
     /// Sends a hundred SYNs and as many datagrams to the internet from a forged address, to unused addresses.
@@ -96,7 +96,7 @@ pub struct Spoofer {
     gateway_address: Ipv4Addr,
     gateway: Option<MacAddr>,
     replies: Vec<Vec<u8>>,
-    /// The address that each client was last heard to ask for.
+    /// The address that each client has requested last, as broadcast.
     overheard: BTreeMap<MacAddr, Ipv4Addr>,
     /// DHCP clients made up so far.
     clients: u32,

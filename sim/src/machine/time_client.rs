@@ -1,7 +1,7 @@
 //! NTP requests. The packets are parsed and made octet by octet here.
 //!
-//! Mostly a question is a client's of some version of NTP, now and then a peer's, or with something behind its header,
-//! and now and then one that nobody answers.
+//! Most requests are in client mode, of any version of NTP. Some are of a symmetric active peer, some have a MAC or an
+//! extension field, and some are packets that no server answers.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -30,9 +30,9 @@ pub struct TimeClient {
     next_at: Instant,
     /// The origin timestamp of the awaited answer.
     awaited: Option<[u8; 8]>,
-    /// Questions that were answered with a time.
+    /// Requests that were answered with a time.
     pub told: u64,
-    /// Questions that were answered with a request to ask less often.
+    /// Requests that were answered with a kiss-o'-death RATE.
     pub refused: u64,
     /// The time of the last answer.
     pub last_told_at: Option<Instant>,
@@ -41,7 +41,7 @@ pub struct TimeClient {
 }
 
 impl TimeClient {
-    /// Asks about so often.
+    /// A client with about this interval between requests.
     pub fn new(stack: &mut Stack, every: Duration, seed: u64) -> Self {
         let (rng, socket) = (StdRng::seed_from_u64(seed), stack.bind_udp(OWN_PORT));
         let next_at = Instant::ZERO;
@@ -83,12 +83,12 @@ impl TimeClient {
             self.next_at =
                 now + Duration::from_millis(self.rng.random_range(millis / 2..=millis + millis / 2));
             let question = self.question();
-            // A full queue is a lost question.
+            // A full queue loses the request.
             _ = stack.udp(self.socket).send_slice(&question, (server, SERVER_PORT));
         }
     }
 
-    /// When there is something to ask next.
+    /// When the next request is due.
     pub fn poll_timeout(&self) -> Instant {
         self.next_at
     }
@@ -102,11 +102,11 @@ impl TimeClient {
         packet[TRANSMIT].copy_from_slice(&time);
         self.awaited = Some(time);
         match self.rng.random_range(0..12) {
-            // A symmetric peer, which is answered as one, and what nobody answers: an answer, a control message, what
-            // ntpdc sent.
+            // Symmetric active, which is answered as symmetric passive; and unanswered modes: an answer, a control
+            // message, a private one as of ntpdc.
             0 => packet[0] = version << 3 | [1, 4, 6, 7][self.rng.random_range(0..4)],
             1 => packet.truncate(self.rng.random_range(0..PACKET_LEN)),
-            // A key's number and a code.
+            // A key identifier and a MAC.
             2 => packet.extend(self.rng.random::<[u8; 20]>()),
             // An unknown extension field of 28 octets.
             3 => packet.extend([&[0x7f, 0xff, 0, 28][..], &[0; 24]].concat()),

@@ -62,7 +62,7 @@ impl Channel {
     ///
     /// # Errors
     ///
-    /// The other side speaks no TLS, or none that is good enough. Nothing more is to be taken in.
+    /// The peer's TLS is missing or unacceptable. The caller must read no more.
     pub fn receive(&mut self, wire: &[u8], heard: &mut Vec<u8>) -> Result<(), Error> {
         let Some(tls) = &mut self.tls else {
             heard.extend_from_slice(wire);

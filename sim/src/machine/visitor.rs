@@ -1,4 +1,4 @@
-//! A host on the WAN that connects to a server of the office: through a forward, or as the default machine.
+//! A host on the WAN that connects to a server of the office: through a forward, or as the default host.
 
 use std::fmt;
 use std::net::Ipv4Addr;

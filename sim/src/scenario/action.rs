@@ -12,7 +12,7 @@ use super::own::Act;
 use crate::machine::attacker::Shot;
 use crate::machine::internet::{DhcpMood, DnsMood, ProviderMood};
 use crate::machine::spoofer::Trick;
-use crate::world::clock::Keeping;
+use crate::world::clock::ClockState;
 use crate::world::disk::{DiskMood, ReplaceStep};
 use crate::world::link::Link;
 use crate::world::rot::RotIn;
@@ -51,7 +51,7 @@ pub enum Action {
     PowerCutWhileWriting(u32),
     /// The gateway's power fails at that step of the next replacement of a file.
     PowerCutWhileReplacing(ReplaceStep),
-    /// The gateway starts again with the data that its disk has kept.
+    /// The gateway starts again with the data that is durable on its disk.
     PowerBack,
     /// The provider changes to another network.
     Renumber(String),
@@ -95,7 +95,7 @@ pub enum Action {
     /// The gateway's time of day jumps by so many seconds, ahead or back.
     ClockJumps(i64),
     /// A daemon disciplines the gateway's clock from now on, or none does any more.
-    Clock(Keeping),
+    Clock(ClockState),
     /// The gateway's disk becomes better or worse.
     Disk(DiskMood),
     /// An octet of the gateway's mail store flips on the disk.
@@ -150,11 +150,11 @@ impl fmt::Display for Action {
                 write!(f, "protocol {} to {inside} is opened for {secs} s", protocol.0)
             }
             Self::ClockJumps(secs) => write!(f, "the gateway's time of day jumps by {secs:+} s"),
-            Self::Clock(Keeping::Free { ppm }) => {
-                write!(f, "nobody keeps the gateway's clock, which drifts by {ppm:+} ppm")
+            Self::Clock(ClockState::Undisciplined { ppm }) => {
+                write!(f, "no daemon disciplines the gateway's clock, which drifts by {ppm:+} ppm")
             }
-            Self::Clock(Keeping::Kept { ahead, .. }) => {
-                write!(f, "the gateway's clock is kept, and {ahead:+} \u{b5}s ahead")
+            Self::Clock(ClockState::Disciplined { ahead, .. }) => {
+                write!(f, "the gateway's clock is disciplined, and {ahead:+} \u{b5}s ahead")
             }
             Self::Disk(mood) => write!(f, "the disk {mood}"),
             Self::Rot(RotIn::Store) => f.write_str("an octet of the mail store flips"),
@@ -302,12 +302,12 @@ pub fn clock_jumps(secs: i64) -> Action {
 
 /// No daemon disciplines the gateway's clock any more, which gains so many microseconds each second.
 pub fn clock_drifts(ppm: i32) -> Action {
-    Action::Clock(Keeping::Free { ppm })
+    Action::Clock(ClockState::Undisciplined { ppm })
 }
 
 /// A daemon disciplines the gateway's clock, which is ahead by so many microseconds, within the kernel's maximum error.
-pub fn clock_kept(ahead: i32, leap: Option<LeapSecond>) -> Action {
-    Action::Clock(Keeping::Kept { ahead, leap })
+pub fn clock_disciplined(ahead: i32, leap: Option<LeapSecond>) -> Action {
+    Action::Clock(ClockState::Disciplined { ahead, leap })
 }
 
 /// The state of the gateway's disk from now on.

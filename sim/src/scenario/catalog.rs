@@ -56,14 +56,14 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "priority-tags",
-        about: "the switches of the office and of the provider tag the gateway's frames with VLAN 0, and nobody notices",
+        about: "the switches of the office and of the provider tag the gateway's frames with VLAN 0, without an effect",
         lasting_secs: 60,
         lasting_secs_min: 60,
         build: |_, _| priority_tags(),
     },
     Scenario {
         name: "path",
-        about: "hosts of the office trace the way to the internet, look for the longest packet, and send in fragments",
+        about: "hosts of the office trace the path to the internet, find its MTU, and send fragments",
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| path(),
@@ -77,14 +77,14 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "renumbering",
-        about: "the provider goes over to another network",
+        about: "the provider renumbers the WAN",
         lasting_secs: 240,
         lasting_secs_min: 240,
         build: |_, _| renumbering(),
     },
     Scenario {
         name: "nobody-in",
-        about: "everybody is away, and somebody outside calls a server that is, too",
+        about: "all hosts of the office are off, and a host outside connects to one of its servers",
         lasting_secs: 200,
         lasting_secs_min: 200,
         build: |_, _| nobody_in(),
@@ -105,21 +105,21 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "guests",
-        about: "phones come and go, give addresses back, decline them, ask for others' and change hardware addresses and names",
+        about: "phones come and go, release and decline addresses, request those of others, and change hardware addresses and names",
         lasting_secs: 280,
         lasting_secs_min: 280,
         build: |_, _| leases::guests(),
     },
     Scenario {
         name: "power-cut",
-        about: "the gateway crashes at nine and restarts on what its disk kept",
+        about: "the gateway crashes at nine and restarts with the data that was durable on its disk",
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| power_cut_at_nine(),
     },
     Scenario {
         name: "restart",
-        about: "the gateway restarts twice while everybody chats, and chats go on anew within seconds",
+        about: "the gateway restarts twice while all PCs chat, and they reconnect within seconds",
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| restarted(),
@@ -140,14 +140,14 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "mail-tls",
-        about: "mail goes under TLS, to servers that do it, garble it, fall silent over it or speak in clear behind STARTTLS",
+        about: "mail goes under TLS, to servers that complete the handshake, garble it, stop responding in it or inject clear text after STARTTLS",
         lasting_secs: 480,
         lasting_secs_min: 480,
         build: |_, _| mail::encrypted(),
     },
     Scenario {
         name: "mail-poll",
-        about: "mail is fetched from a mailbox elsewhere, whose server breaks off, while the power fails again and again",
+        about: "mail is polled from a remote mailbox, whose server disconnects, while the power fails again and again",
         lasting_secs: 480,
         lasting_secs_min: 480,
         build: |_, _| mail::fetched_elsewhere(),
@@ -161,42 +161,42 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "time",
-        about: "PCs ask for the time, one in a hurry, while the gateway's clock drifts, jumps, is kept and is left again",
+        about: "PCs ask for the time, one too often, while the gateway's clock drifts, is stepped, and is disciplined for a while",
         lasting_secs: 220,
         lasting_secs_min: 220,
-        build: |_, _| time::told(),
+        build: |_, _| time::asked(),
     },
     Scenario {
-        name: "clock-unkept",
-        about: "nobody keeps the gateway's clock, which asks servers: one lies, one dies, one's answers are slow, some are forged",
+        name: "clock-undisciplined",
+        about: "no daemon disciplines the gateway's clock, and it asks time servers: one is wrong, one dies, one is slow, some answers are forged",
         lasting_secs: 420,
         lasting_secs_min: 420,
-        build: |_, _| time::unkept(),
+        build: |_, _| time::undisciplined(),
     },
     Scenario {
         name: "port-scan",
-        about: "somebody on the WAN scans the gateway and tries to get past it",
+        about: "a host on the WAN scans the gateway's ports and tries to get past it",
         lasting_secs: 90,
         lasting_secs_min: 90,
         build: |_, _| attacks::scanned(),
     },
     Scenario {
         name: "pinholes",
-        about: "somebody on the WAN tries ports that the gateway has opened for a while, before, meanwhile and after",
+        about: "a host on the WAN sends to pinholes before they open, while they are open, and after",
         lasting_secs: 90,
         lasting_secs_min: 90,
         build: |_, _| attacks::through_pinholes(),
     },
     Scenario {
         name: "blind-attack",
-        about: "somebody who does not see the office's chats tries to reset and end them and to speak in them",
+        about: "an off-path attacker tries to reset the office's chats, and to inject data",
         lasting_secs: 240,
         lasting_secs_min: 240,
         build: |_, _| attacks::attacked_blindly(),
     },
     Scenario {
         name: "lunch",
-        about: "half of the PCs sleep for an hour without a word, and go on where they were",
+        about: "half of the PCs sleep for an hour, and continue their connections",
         lasting_secs: 5_400,
         lasting_secs_min: 5_400,
         build: |_, _| lunch(),
@@ -210,49 +210,49 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "spoofer",
-        about: "somebody in the office takes addresses by hand and sends under those of others",
+        about: "a host of the office uses addresses without a lease, and sends from those of others",
         lasting_secs: 240,
         lasting_secs_min: 240,
         build: |_, _| attacks::spoofed(),
     },
     Scenario {
         name: "name-flood",
-        about: "somebody in the office asks for names of a silent zone, 100 a second, in many others' names too",
+        about: "a host of the office queries names of a silent zone, 100 a second, also from forged addresses",
         lasting_secs: 125,
         lasting_secs_min: 125,
         build: |_, _| floods::name_flood(),
     },
     Scenario {
         name: "syn-flood-at-the-gateway",
-        about: "somebody in the office leaves 200 connections a second to the gateway half open, in many names",
+        about: "a host of the office sends 200 SYNs a second to the gateway, from forged addresses",
         lasting_secs: 90,
         lasting_secs_min: 90,
         build: |_, _| floods::syn_flood_at_the_gateway(),
     },
     Scenario {
         name: "idle-dns-connections",
-        about: "somebody in the office opens 100 connections a second to the name service and says nothing",
+        about: "a host of the office opens 100 connections a second to the DNS server and sends nothing",
         lasting_secs: 90,
         lasting_secs_min: 90,
         build: |_, _| floods::idle_dns_connections(),
     },
     Scenario {
         name: "port-exhaustion",
-        about: "somebody in the office opens more flows to nobody than there are ports, in six names",
+        about: "a host of the office opens more unanswered flows than there are ports, from six addresses",
         lasting_secs: 70,
         lasting_secs_min: 70,
         build: |_, _| floods::port_exhaustion(),
     },
     Scenario {
         name: "dhcp-flood",
-        about: "somebody in the office takes addresses for hosts that do not exist, and gives up those of others",
+        about: "a host of the office leases addresses for hosts that do not exist, and releases those of others",
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| floods::dhcp_flood(),
     },
     Scenario {
         name: "poisoner",
-        about: "somebody in the office and somebody outside say that others' addresses are their own, all the time",
+        about: "a host of the office and one outside claim the addresses of others by ARP, all the time",
         lasting_secs: 120,
         lasting_secs_min: 120,
         build: |_, _| attacks::poisoned(),
@@ -266,14 +266,14 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "reload",
-        about: "the gateway's rules change while everybody works: a forward goes and comes, filtering and limits",
+        about: "reloads change the gateway's forwards, filtering and limits while all PCs work",
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| reloaded(),
     },
     Scenario {
         name: "quiet-hours",
-        about: "for two hours hosts with hardly any flows to spare use them in every way, and can in the end as at first",
+        about: "hosts with a limit of a few flows use them in every way for two hours, and have all of them in the end",
         lasting_secs: quiet_hours::LASTING_SECS,
         lasting_secs_min: quiet_hours::LASTING_SECS,
         build: |seed, _| quiet_hours::quiet_hours(seed),
@@ -287,21 +287,21 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "bad-names",
-        about: "the provider's resolvers are bad in every way, one after the other, and names move meanwhile",
+        about: "the provider's resolvers fail in every way, one after the other, and names move meanwhile",
         lasting_secs: 400,
         lasting_secs_min: 400,
         build: |_, _| names::bad_names(),
     },
     Scenario {
         name: "long-texts",
-        about: "somebody asks for texts of up to 20,000 octets, over cables that lose frames",
+        about: "a PC queries TXT records of up to 20,000 octets, over cables that lose frames",
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| names::long_texts(),
     },
     Scenario {
         name: "bad-authorities",
-        about: "of every zone one name server is bad in every way, one after the other",
+        about: "one name server of every zone fails in every way, one after the other",
         lasting_secs: 400,
         lasting_secs_min: 400,
         build: |_, _| names::bad_authorities(),
@@ -329,7 +329,7 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "slow-disk",
-        about: "everybody arrives while a sync of the gateway's disk takes up to two seconds, and its power fails in between",
+        about: "all PCs are switched on while a sync of the gateway's disk takes up to two seconds, and its power fails in between",
         lasting_secs: 240,
         lasting_secs_min: 240,
         build: |_, _| slow_disk(),
@@ -343,21 +343,21 @@ const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "lan-only",
-        about: "an office without a provider: addresses and names, over a switch that falls apart",
+        about: "an office without a provider: addresses and names, over a switch whose segments are cut off",
         lasting_secs: 180,
         lasting_secs_min: 180,
         build: |_, _| lan_only(),
     },
     Scenario {
         name: "idle-50",
-        about: "50 PCs are on and hardly anybody works: to measure speed",
+        about: "50 PCs are on and nearly idle: to measure speed",
         lasting_secs: 600,
         lasting_secs_min: 300,
         build: |_, _| idle(50),
     },
     Scenario {
         name: "idle-250",
-        about: "250 PCs are on and hardly anybody works: to measure speed",
+        about: "250 PCs are on and nearly idle: to measure speed",
         lasting_secs: 600,
         lasting_secs_min: 300,
         build: |_, _| idle(250),
@@ -459,7 +459,7 @@ fn renumbering() -> Office {
         })
 }
 
-/// The only frames are those of a caller whom nobody answers: no other frame has the gateway look after what is due.
+/// The only frames are those of a caller without an answer: no other frame wakes the gateway when a timer is due.
 fn nobody_in() -> Office {
     let office = office().pcs(2).forwarded("pc-0", 8_080);
     let office = (0..2).fold(office, |office, pc| office.at(secs(20), sleep(&format!("pc-{pc}"))));
@@ -700,7 +700,7 @@ fn lan_only() -> Office {
         })
 }
 
-/// Every PC keeps its lease, and sends a request to the internet now and then.
+/// Every PC keeps its lease, and sends a request to the internet from time to time.
 fn idle(pcs: usize) -> Office {
     office()
         .pcs(pcs)

@@ -208,7 +208,7 @@ impl Office {
         self.serving(pc, Some(port), Location::caller())
     }
 
-    /// `pc` serves pages, and is the default machine. The visitor on the WAN fetches pages there.
+    /// `pc` serves pages, and is the default host. The visitor on the WAN fetches pages there.
     #[track_caller]
     pub fn dmz_host(self, pc: &str) -> Self {
         self.serving(pc, None, Location::caller())

@@ -27,7 +27,7 @@ pub struct Capture {
     /// The machines that lease addresses.
     machines: BTreeMap<MacAddr, String>,
     names: BTreeMap<Ipv4Addr, String>,
-    /// What the next frame is to tell.
+    /// The comments for the next frame.
     comments: Vec<String>,
     /// Comments that had no room.
     comments_left_out: usize,

@@ -8,7 +8,7 @@ use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, Discipline, LeapSecond, UnixTime, WallTime};
 use tokio::runtime::Handle;
 
-/// When a simulation begins by the calendar, in seconds since 1970: a Monday, a minute before nine.
+/// The time of day at which a simulation begins, in seconds since 1970: a Monday, 08:59.
 const BEGINNING_UNIX_SECS: u64 = 1_767_603_540;
 
 const NANOS_PER_SEC: i128 = 1_000_000_000;
@@ -31,16 +31,16 @@ pub fn time_of_day(now: Instant) -> UnixTime {
     UnixTime(BEGINNING_UNIX_SECS + now.as_secs())
 }
 
-/// The discipline of the gateway's time of day.
+/// The state of the gateway's time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeping {
-    /// None: it gains or loses so many microseconds each second, from its present value.
-    Free {
+pub enum ClockState {
+    /// No daemon disciplines it: it gains or loses so many microseconds each second.
+    Undisciplined {
         /// The drift in parts per million.
         ppm: i32,
     },
-    /// It is disciplined, and ahead by so many microseconds; the kernel knows its maximum error.
-    Kept {
+    /// A daemon disciplines it. It is ahead by so many microseconds, within the maximum error of the kernel's state.
+    Disciplined {
         /// Microseconds ahead, or behind.
         ahead: i32,
         /// The leap second to come.
@@ -48,12 +48,12 @@ pub enum Keeping {
     },
 }
 
-impl Keeping {
-    /// The oscillator's drift in parts per million, which is corrected if somebody keeps the clock.
+impl ClockState {
+    /// The clock's drift in parts per million; a daemon corrects it.
     fn ppm(self) -> i32 {
         match self {
-            Self::Free { ppm } => ppm,
-            Self::Kept { .. } => 0,
+            Self::Undisciplined { ppm } => ppm,
+            Self::Disciplined { .. } => 0,
         }
     }
 }
@@ -74,15 +74,15 @@ pub fn right_time(now: Instant) -> WallTime {
     ahead_of_right(now, 0)
 }
 
-/// The gateway's time of day, as the simulation lets it be wrong. It goes on while the gateway has no power.
+/// The gateway's time of day, which may be wrong. It goes on while the gateway has no power.
 #[derive(Debug)]
 pub struct TimeOfDay {
     /// By how many nanoseconds it was ahead at `since`.
     ahead: Cell<i64>,
     since: Cell<Instant>,
-    keeping: Cell<Keeping>,
+    state: Cell<ClockState>,
     changes: Cell<u64>,
-    kept_at: Cell<Option<Instant>>,
+    disciplined_at: Cell<Option<Instant>>,
     /// What the oscillator had gained at `since`, in nanoseconds.
     gained: Cell<i64>,
     /// By how many parts per million its rate has changed, and when.
@@ -95,16 +95,16 @@ impl Default for TimeOfDay {
         Self {
             ahead: Cell::new(0),
             since: Cell::new(Instant::ZERO),
-            keeping: Cell::new(Keeping::Free { ppm: 0 }),
+            state: Cell::new(ClockState::Undisciplined { ppm: 0 }),
             changes: Cell::new(0),
-            kept_at: Cell::new(None),
+            disciplined_at: Cell::new(None),
             gained: Cell::new(0),
             rate_changes: RefCell::default(),
         }
     }
 }
 
-/// A client whose oscillator is suddenly another one finds out within that time.
+/// The time in which a time client notices a sudden change of the oscillator's rate.
 const RATE_FOUND: Duration = Duration::from_secs(256);
 
 /// The kernel's margin for the error of a disciplined clock, and its estimate.
@@ -123,8 +123,8 @@ impl TimeOfDay {
         Duration::from_nanos(u64::try_from(counted).unwrap_or(0))
     }
 
-    /// By how many nanoseconds a client may be wrong at `now` which has measured since then, and believes that the
-    /// oscillator's rate does not change all of a sudden.
+    /// The error in nanoseconds of a client at `now` that assumes a steady rate of the oscillator, by sudden changes of
+    /// that rate.
     pub fn surprise(&self, since: Instant, now: Instant) -> u64 {
         let changes = self.rate_changes.borrow();
         let changes = changes.iter().filter(|(at, _)| *at >= since);
@@ -140,31 +140,31 @@ impl TimeOfDay {
     /// The nanoseconds that it has gained since it was last changed.
     fn drift_at(&self, now: Instant) -> i64 {
         let micros = i64::try_from(now.since(self.since.get()).as_micros()).unwrap_or(i64::MAX);
-        micros.saturating_mul(self.keeping.get().ppm().into()) / 1_000
+        micros.saturating_mul(self.state.get().ppm().into()) / 1_000
     }
 
     /// Steps it by so many seconds at `now`. The kernel treats a clock that is set as not disciplined.
     pub fn jump(&self, now: Instant, secs: i64) {
-        let ppm = self.keeping.get().ppm();
+        let ppm = self.state.get().ppm();
         let ahead = self.ahead_at(now).saturating_add(secs.saturating_mul(1_000_000_000));
-        self.change(now, ahead, Keeping::Free { ppm });
+        self.change(now, ahead, ClockState::Undisciplined { ppm });
     }
 
-    /// Sets its discipline at `now`.
-    pub fn keep(&self, now: Instant, keeping: Keeping) {
-        let ahead = match keeping {
-            Keeping::Free { .. } => self.ahead_at(now),
-            Keeping::Kept { ahead, .. } => i64::from(ahead) * 1_000,
+    /// Sets its state at `now`.
+    pub fn set_state(&self, now: Instant, state: ClockState) {
+        let ahead = match state {
+            ClockState::Undisciplined { .. } => self.ahead_at(now),
+            ClockState::Disciplined { ahead, .. } => i64::from(ahead) * 1_000,
         };
-        self.change(now, ahead, keeping);
+        self.change(now, ahead, state);
     }
 
-    /// The kernel's knowledge of it.
+    /// The kernel's state of it.
     pub fn discipline(&self) -> Discipline {
         let precision = Duration::from_micros(1);
-        match self.keeping.get() {
-            Keeping::Free { .. } => Discipline { precision, ..Discipline::default() },
-            Keeping::Kept { ahead, leap } => Discipline {
+        match self.state.get() {
+            ClockState::Undisciplined { .. } => Discipline { precision, ..Discipline::default() },
+            ClockState::Disciplined { ahead, leap } => Discipline {
                 is_synchronised: true,
                 error_max: Duration::from_micros(u64::from(ahead.unsigned_abs()) + ERROR_MICROS),
                 error_estimate: Duration::from_micros(ERROR_MICROS),
@@ -175,28 +175,28 @@ impl TimeOfDay {
         }
     }
 
-    /// When somebody last began to keep it, or to keep it otherwise.
-    pub fn kept_at(&self) -> Option<Instant> {
-        self.kept_at.get()
+    /// When a daemon last set it.
+    pub fn disciplined_at(&self) -> Option<Instant> {
+        self.disciplined_at.get()
     }
 
-    /// How often it was set, or kept otherwise.
+    /// The number of steps and changes of its state.
     pub fn changes(&self) -> u64 {
         self.changes.get()
     }
 
-    fn change(&self, now: Instant, ahead: i64, keeping: Keeping) {
+    fn change(&self, now: Instant, ahead: i64, state: ClockState) {
         self.gained.set(self.gained.get().saturating_add(self.drift_at(now)));
-        let change = self.keeping.get().ppm().abs_diff(keeping.ppm());
+        let change = self.state.get().ppm().abs_diff(state.ppm());
         if change > 0 {
             self.rate_changes.borrow_mut().push((now, change));
         }
-        if let Keeping::Kept { .. } = keeping {
-            self.kept_at.set(Some(now));
+        if let ClockState::Disciplined { .. } = state {
+            self.disciplined_at.set(Some(now));
         }
         self.ahead.set(ahead);
         self.since.set(now);
-        self.keeping.set(keeping);
+        self.state.set(state);
         self.changes.set(self.changes.get() + 1);
     }
 }
@@ -250,11 +250,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_time_of_day_drifts_jumps_and_is_kept() {
+    fn the_time_of_day_drifts_is_stepped_and_is_disciplined() {
         let (clock, at) = (TimeOfDay::default(), Instant::from_secs);
         let shown = |secs| (clock.at(at(secs)).secs.0 - BEGINNING_UNIX_SECS, clock.at(at(secs)).nanos);
         assert_eq!(shown(10), (10, 0));
-        clock.keep(at(10), Keeping::Free { ppm: 50 });
+        clock.set_state(at(10), ClockState::Undisciplined { ppm: 50 });
         assert_eq!(shown(20), (20, 500_000));
         clock.jump(at(20), 60);
         assert_eq!(shown(30), (90, 1_000_000));
@@ -262,7 +262,7 @@ mod tests {
         assert_eq!(clock.surprise(at(10), at(30)), 1_000_000);
         assert_eq!(clock.surprise(at(11), at(30)), 0);
         assert!(!clock.discipline().is_synchronised);
-        clock.keep(at(30), Keeping::Kept { ahead: -1_500, leap: None });
+        clock.set_state(at(30), ClockState::Disciplined { ahead: -1_500, leap: None });
         assert_eq!(shown(40), (39, 998_500_000));
         assert_eq!(clock.discipline().error_max, Duration::from_micros(2_500));
         clock.jump(at(40), -1);

@@ -321,7 +321,7 @@ impl Driver {
         if due.is_empty() { "nothing is due".to_owned() } else { due.join(", ") }
     }
 
-    /// Takes frames from the segments, and tells each worker which queues of its own have got any.
+    /// Takes frames from the segments, and notes for each worker which of its queues have got any.
     fn receive(&mut self) {
         for (port, wire) in (0..).map(PortId).zip(&self.wires) {
             let mut nic = wire.socket.nic.borrow_mut();

@@ -18,7 +18,7 @@ use super::segment::SegmentId;
 use crate::checkers::{Checker, Passage, Side, Sleeper, Snapshot, Way};
 use crate::packet::Packet;
 
-/// The most violations of a promise that are kept; one is enough to fail.
+/// The largest number of recorded violations of a promise; one is enough to fail.
 pub const VIOLATIONS_MAX: usize = 20;
 
 /// A promise that was broken.
@@ -66,7 +66,7 @@ impl Observer {
         }
     }
 
-    /// Something happens: the capture tells it at the next frame.
+    /// Notes an event, which becomes a comment of the next frame in the capture.
     pub fn on_event(&mut self, event: impl ToString) {
         if let Some(capture) = &mut self.capture {
             capture.comment(event.to_string());

@@ -45,7 +45,7 @@ impl PinholeWishes {
     }
 }
 
-/// Has a running gateway open each, for ever, and tells the checkers before.
+/// Has a running gateway open each without end, and informs the checkers before.
 ///
 /// # Errors
 ///

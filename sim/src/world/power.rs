@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A switch. Clones are the same one; the gateway's disk turns it off in the middle of what it does.
+/// A switch. Clones are the same one; the gateway's disk turns it off in the middle of an operation.
 #[derive(Clone, Debug)]
 pub struct Power(Arc<AtomicBool>);
 

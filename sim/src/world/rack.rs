@@ -99,7 +99,7 @@ impl Rack {
         self.place(name).map(|place| place.segment = segment).is_some()
     }
 
-    /// Puts a machine to sleep: it hears and does nothing, and remembers everything. Or wakes it up.
+    /// Puts a machine to sleep, in which it keeps its state, receives no frames and does nothing; or wakes it up.
     pub fn set_asleep(&mut self, name: &str, is_asleep: bool) {
         self.changed.notify_one();
         if let Some(place) = self.place(name) {
@@ -137,7 +137,7 @@ impl Rack {
         }
     }
 
-    /// Polls a machine next, whatever it has said: the world has changed something in it.
+    /// Polls a machine at once, as the world has changed its state.
     pub fn have_polled(&mut self, name: &str) {
         self.changed.notify_one();
         if let Some(place) = self.place(name) {

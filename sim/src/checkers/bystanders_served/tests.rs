@@ -36,7 +36,7 @@ impl World {
         self.0.on_passage(&passage(secs, Way::In, &packet)).expect("a question breaks nothing");
     }
 
-    fn is_told(&mut self, secs: u64) -> bool {
+    fn is_reported(&mut self, secs: u64) -> bool {
         self.0.on_snapshot(&snapshot(secs)).is_err()
     }
 }
@@ -87,12 +87,12 @@ fn what_is_not_answered_is_told_once() {
         let mut world = World::new();
         world.asks(10, CLIENT, &question);
         world.says(11, &answer).expect("it is answered");
-        assert!(!world.is_told(13), "{question:?}");
+        assert!(!world.is_reported(13), "{question:?}");
         let mut world = World::new();
         world.asks(20, CLIENT, &question);
-        assert!(!world.is_told(21), "{question:?} may take a second");
-        assert!(world.is_told(23), "{question:?}");
-        assert!(!world.is_told(24), "{question:?} once is enough");
+        assert!(!world.is_reported(21), "{question:?} may take a second");
+        assert!(world.is_reported(23), "{question:?}");
+        assert!(!world.is_reported(24), "{question:?} once is enough");
     }
 }
 
@@ -102,33 +102,33 @@ fn copy_of_a_syn_that_was_answered_is_not_waited_for() {
     let mut world = World::new();
     world.says(0, &accepting).expect("nobody waits for it");
     world.asks(10, CLIENT, &syn);
-    assert!(!world.is_told(13));
+    assert!(!world.is_reported(13));
     // The port is used again.
     world.says(20, &dhcp(DhcpKind::Ack)).expect("the lease goes on");
-    assert!(!world.is_told(60));
+    assert!(!world.is_reported(60));
     world.asks(70, CLIENT, &syn);
-    assert!(world.is_told(73));
+    assert!(world.is_reported(73));
 }
 
 #[test]
 fn a_connection_that_its_holder_gives_up_is_not_waited_for() {
     let [.., (syn, _)] = questions();
     let reset = packet(HOST, GATEWAY, segment(5_000, 53, "RA"));
-    for (sender, is_told) in [(CLIENT, false), (OTHER, true)] {
+    for (sender, is_reported) in [(CLIENT, false), (OTHER, true)] {
         let mut world = World::new();
         world.asks(10, CLIENT, &syn);
         world.asks(10, sender, &reset);
-        assert_eq!(world.is_told(13), is_told, "{sender}");
+        assert_eq!(world.is_reported(13), is_reported, "{sender}");
     }
 }
 
 #[test]
 fn a_client_that_looks_for_another_lease_waits_for_no_renewal() {
-    for (sender, is_told) in [(CLIENT, false), (OTHER, true)] {
+    for (sender, is_reported) in [(CLIENT, false), (OTHER, true)] {
         let mut world = World::new();
         world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
         world.asks(10, sender, &dhcp(DhcpKind::Discover));
-        assert_eq!(world.is_told(13), is_told, "{sender}");
+        assert_eq!(world.is_reported(13), is_reported, "{sender}");
     }
 }
 
@@ -145,13 +145,13 @@ fn only_who_holds_a_lease_has_to_be_answered() {
     for (question, _) in questions() {
         let mut world = World::new();
         world.asks(10, OTHER, &question);
-        assert!(!world.is_told(13), "{question:?} of somebody else");
+        assert!(!world.is_reported(13), "{question:?} of somebody else");
         world.asks(u64::from(LEASE_SECS), CLIENT, &question);
-        assert!(!world.is_told(u64::from(LEASE_SECS) + 3), "{question:?} after the lease's end");
+        assert!(!world.is_reported(u64::from(LEASE_SECS) + 3), "{question:?} after the lease's end");
         let mut world = World::new();
         world.0.on_boot();
         world.asks(10, CLIENT, &question);
-        assert!(!world.is_told(13), "{question:?} of whom a gateway that has just booted need not know");
+        assert!(!world.is_reported(13), "{question:?} of whom a gateway that has just booted need not know");
     }
 }
 
@@ -161,22 +161,26 @@ fn what_the_gateway_cannot_answer_is_not_waited_for() {
         let mut world = World::new();
         world.asks(10, CLIENT, &question);
         world.says(10, &arp(GATEWAY, HOST, true)).expect("it asks for the hardware address");
-        assert_eq!(world.is_told(13), question == dhcp(DhcpKind::Request), "DHCP needs no ARP: {question:?}");
+        assert_eq!(
+            world.is_reported(13),
+            question == dhcp(DhcpKind::Request),
+            "DHCP needs no ARP: {question:?}"
+        );
         world.asks(15, CLIENT, &question);
-        assert_eq!(world.is_told(18), question == dhcp(DhcpKind::Request), "nor later: {question:?}");
+        assert_eq!(world.is_reported(18), question == dhcp(DhcpKind::Request), "nor later: {question:?}");
         world.asks(19, OTHER, &arp(HOST, GATEWAY, false));
         world.asks(19, CLIENT, &question);
         assert_eq!(
-            world.is_told(22),
+            world.is_reported(22),
             question == dhcp(DhcpKind::Request),
             "that was another's: {question:?}"
         );
         world.asks(25, CLIENT, &arp(HOST, GATEWAY, false));
         world.asks(25, CLIENT, &question);
-        assert!(world.is_told(28), "it has its answer: {question:?}");
+        assert!(world.is_reported(28), "it has its answer: {question:?}");
         world.asks(30, CLIENT, &question);
         world.0.on_configure(&config());
-        assert!(!world.is_told(33), "{question:?}");
+        assert!(!world.is_reported(33), "{question:?}");
     }
     let mut world = World::new();
     world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
@@ -185,5 +189,5 @@ fn what_the_gateway_cannot_answer_is_not_waited_for() {
     assert!(world.0.on_snapshot(&report).is_ok());
     let elsewhere = dns("site-1.example.", MessageType::Query);
     world.asks(20, CLIENT, &elsewhere);
-    assert!(!world.is_told(23), "others know that name");
+    assert!(!world.is_reported(23), "others know that name");
 }

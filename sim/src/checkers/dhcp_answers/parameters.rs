@@ -92,7 +92,8 @@ impl<'a> Layers<'a> {
         self.particular.iter().copied().chain([self.general])
     }
 
-    /// The content of the option `code`, empty if the option must not be sent; `None` if the configuration does not say.
+    /// The content of the option `code`, empty if the option must not be sent; `None` if the configuration does not
+    /// say.
     pub(in crate::checkers) fn option(&self, code: u8) -> Option<&'a Vec<u8>> {
         self.all().find_map(|it| it.options.get(&code))
     }
@@ -118,7 +119,7 @@ fn tells(dhcp: &Dhcp, question: &Message, answer: &Message) -> Result<(), String
         let due = option(code).filter(|content| is_due && !content.is_empty()).cloned();
         let told = content(answer, code);
         if option(code).is_some() && told != due {
-            return Err(format!("{client:02x?} is told {told:02x?} by option {code}, and {due:02x?} is due"));
+            return Err(format!("{client:02x?} gets {told:02x?} in option {code}, instead of {due:02x?}"));
         }
     }
     let server = layers.all().find_map(|it| it.next_server).unwrap_or(Ipv4Addr::UNSPECIFIED);
@@ -129,7 +130,7 @@ fn tells(dhcp: &Dhcp, question: &Message, answer: &Message) -> Result<(), String
     let field = answer.fname().unwrap_or_default();
     let field = field.split(|octet| *octet == 0).next().unwrap_or_default();
     if field != file {
-        return Err(format!("{client:02x?} is told to boot {field:02x?}, and not {file:02x?}"));
+        return Err(format!("{client:02x?} gets the boot file {field:02x?}, instead of {file:02x?}"));
     }
     Ok(())
 }
@@ -200,7 +201,7 @@ mod tests {
         message
     }
 
-    /// An answer that tells `options`, the server to boot from and the file.
+    /// An answer with `options`, the server to boot from and the file.
     fn answer(options: &[(u8, &[u8])], server: [u8; 4], file: &str) -> Message {
         let mut message = message(options);
         message.set_siaddr(Ipv4Addr::from(server)).set_fname_str(file);

@@ -99,7 +99,7 @@ mod tests {
     }
 
     /// The result for an entry's tries at these seconds, whenever the checker reads the queue.
-    fn told(outage: &mut Outage, has_address: bool, tries: &[(u64, u32)]) -> Vec<bool> {
+    fn reported(outage: &mut Outage, has_address: bool, tries: &[(u64, u32)]) -> Vec<bool> {
         let look = |&(secs, tries): &(u64, u32)| {
             let is_due = outage.is_due(Instant::from_secs(secs), has_address);
             is_due.then(|| outage.look(queue(tries)).is_ok())
@@ -110,14 +110,20 @@ mod tests {
     #[test]
     fn what_is_tried_in_an_outage_is_told() {
         let mut outage = Outage::default();
-        assert_eq!(told(&mut outage, true, &[(1, 0), (20, 1)]), [false; 0], "there is a way out");
-        assert_eq!(told(&mut outage, false, &[(21, 1), (30, 2), (36, 2), (40, 2), (46, 2)]), [true, true]);
-        assert_eq!(told(&mut outage, false, &[(56, 3)]), [false]);
+        assert_eq!(reported(&mut outage, true, &[(1, 0), (20, 1)]), [false; 0], "there is a way out");
+        assert_eq!(
+            reported(&mut outage, false, &[(21, 1), (30, 2), (36, 2), (40, 2), (46, 2)]),
+            [true, true]
+        );
+        assert_eq!(reported(&mut outage, false, &[(56, 3)]), [false]);
         outage.on_disk(DiskMood::Slow);
-        assert_eq!(told(&mut outage, false, &[(90, 3), (110, 4)]), [false; 0]);
+        assert_eq!(reported(&mut outage, false, &[(90, 3), (110, 4)]), [false; 0]);
         outage.on_disk(DiskMood::Sound);
-        assert_eq!(told(&mut outage, false, &[(111, 4), (130, 5), (140, 5), (150, 6)]), [true, true, false]);
-        assert_eq!(told(&mut outage, true, &[(151, 9)]), [false; 0]);
+        assert_eq!(
+            reported(&mut outage, false, &[(111, 4), (130, 5), (140, 5), (150, 6)]),
+            [true, true, false]
+        );
+        assert_eq!(reported(&mut outage, true, &[(151, 9)]), [false; 0]);
         assert_eq!(outage.way_out_since(), Some((Instant::from_secs(151), Instant::from_secs(151))));
     }
 }

@@ -9,15 +9,15 @@ use crate::packet::Transport;
 const UDP_LIFE: Duration = Duration::from_secs(300); // RFC 4787, REQ-5c
 const ECHO_LIFE: Duration = Duration::from_secs(60); // RFC 5508, REQ-2
 const TCP_ESTABLISHED_LIFE: Duration = Duration::from_secs(7_440); // RFC 5382, REQ-5
-const TCP_TRANSITORY_LIFE: Duration = Duration::from_secs(240); // RFC 5382, REQ-5, RFC 7857, section 2
-/// A timer counts whole seconds and is worked off within another.
+const TCP_TRANSITORY_LIFE: Duration = Duration::from_secs(240); // RFC 5382, REQ-5; RFC 7857, section 2
+/// A timer counts whole seconds, and the worker handles it within another.
 pub const SLACK: Duration = Duration::from_secs(3);
 
 /// The sides of a connection in [`Tcp::ends`].
 const INSIDE: usize = 0;
 const OUTSIDE: usize = 1;
 
-/// What is told apart by mappings.
+/// The kinds of mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Tcp,
@@ -25,21 +25,21 @@ pub enum Kind {
     Echo,
 }
 
-/// What an inside endpoint has with one outside endpoint.
+/// The state of an inside endpoint and one remote endpoint.
 #[derive(Default)]
 pub struct Conversation {
-    /// It stands before this moment.
+    /// The mapping has to exist before this moment.
     pub must_until: Instant,
-    /// It is gone from this moment on.
+    /// The mapping must not exist from this moment on.
     pub may_until: Instant,
-    /// When something from outside reached the inside last.
+    /// When a packet from outside last reached the inside.
     pub reached_at: Instant,
-    /// Whether an answer from outside has reached the inside. An answer to a flow that has made room before is none.
+    /// Whether an answer from outside has reached the inside. An answer to a recycled flow does not count.
     pub is_answered: bool,
     pub tcp: Tcp,
 }
 
-/// What was seen of a connection.
+/// The observed state of a TCP connection.
 #[derive(Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "facts that are seen in any order")]
 pub struct Tcp {
@@ -53,13 +53,13 @@ pub struct Tcp {
 }
 
 impl Conversation {
-    /// The inside sends at `now`, whatever becomes of that: what is not reset may live on.
+    /// The inside sends at `now`, and the packet may get lost: the mapping may live on, unless it was reset.
     pub fn may_live_on(&mut self, kind: Kind, now: Instant) {
         self.may_until = self.may_until.max(now + self.tcp.life(kind) + SLACK);
     }
 
-    /// Whether it may end to make room for others: nobody has answered it, or it is over.
-    pub fn gives_way(&self, kind: Kind) -> bool {
+    /// Whether the gateway may recycle it: it is unanswered or over.
+    pub fn may_be_recycled(&self, kind: Kind) -> bool {
         let Tcp { is_established, is_reset, .. } = self.tcp;
         match kind {
             Kind::Tcp => !is_established || is_reset || self.tcp.is_closing(),
@@ -67,9 +67,8 @@ impl Conversation {
         }
     }
 
-    /// Only of an established connection, to which the inside has agreed, do segments from outside
-    /// prolong the life; what ends it gives the transitory life once. What is over nobody outside
-    /// brings back: the port may be somebody else's by then.
+    /// Segments from outside prolong the life of an established connection only. The segment that ends the connection
+    /// starts the transitory life once. An expired conversation is not revived: the port may belong to another by then.
     pub fn hear_outside(&mut self, transport: &Transport, now: Instant) {
         if now >= self.may_until {
             return;

@@ -5,11 +5,11 @@ use std::time::Duration;
 use gatepost_dataplane::neighbor::NeighborTable;
 use gatepost_ground::Instant;
 
-/// From the last question to a neighbour who does not answer until he is asked for anew.
+/// The time from the last ARP request to a silent neighbour until the gateway resolves it again.
 const SILENCE: Duration =
     NeighborTable::RETRANSMISSION.checked_add(NeighborTable::UNREACHABLE).expect("some seconds");
 
-/// When the gateway asked for a neighbour, and when that spoke.
+/// When the gateway last sent an ARP request for a neighbour, and when the neighbour last sent ARP.
 #[derive(Clone, Copy, Default)]
 pub struct Neighbor {
     pub asked_at: Option<Instant>,
@@ -17,13 +17,13 @@ pub struct Neighbor {
 }
 
 impl Neighbor {
-    /// Whether the gateway has asked for it and got no answer yet.
+    /// Whether an ARP request for it is unanswered.
     pub fn is_sought(&self) -> bool {
         self.asked_at.is_some() && self.asked_at >= self.heard_at
     }
 
-    /// Whether the gateway asks for it at `now`, or has just done so in vain and asks no more for a while.
-    /// Packets for it come back as unreachable then.
+    /// Whether the gateway resolves it at `now`, or has just failed to and does not retry yet. Packets to it cause
+    /// "host unreachable" then.
     pub fn is_silent(&self, now: Instant) -> bool {
         self.is_sought() && self.asked_at.is_some_and(|asked| now <= asked + SILENCE)
     }

@@ -103,7 +103,7 @@ fn what_nobody_has_answered_may_have_made_room_for_others() {
 
 #[test]
 fn another_endpoint_of_what_nobody_has_answered_is_told_with_the_next_report() {
-    let told = |is_answered: bool, flows_recycled: u64| {
+    let reported = |is_answered: bool, flows_recycled: u64| {
         let mut office = Office::new();
         office.out(0, PC, 1_000, query()).unwrap();
         if is_answered {
@@ -119,14 +119,14 @@ fn another_endpoint_of_what_nobody_has_answered_is_told_with_the_next_report() {
         let passed = office.pass(2, Way::Out, Side::Wan, packet(WAN, SERVER, from(query(), 2_000)));
         passed.and_then(|()| office.checker.on_snapshot(&report(flows_recycled))).is_err()
     };
-    assert!(told(true, 0) && told(true, 1) && told(false, 0));
-    assert!(!told(false, 1));
+    assert!(reported(true, 0) && reported(true, 1) && reported(false, 0));
+    assert!(!reported(false, 1));
 }
 
 /// The flow has made room before the answer arrived, which the gateway dropped.
 #[test]
 fn an_answer_that_comes_too_late_does_not_keep_the_endpoint() {
-    let told = |flows_recycled: u64| {
+    let reported = |flows_recycled: u64| {
         let mut office = Office::new();
         office.out(0, PC, 1_000, query()).unwrap();
         office.arrives(1, 1_000, answer());
@@ -137,7 +137,7 @@ fn an_answer_that_comes_too_late_does_not_keep_the_endpoint() {
         report.counters.frames.flows_recycled = flows_recycled;
         office.checker.on_snapshot(&report).is_err()
     };
-    assert!(told(0) && !told(1));
+    assert!(reported(0) && !reported(1));
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn nobody_outside_brings_back_a_connection_that_is_over() {
     office.out(1, PC, 1_000, segment(1_000, 80, "FA")).unwrap();
     // A reset gives it the transitory life once more; nobody gets it after that.
     office.arrives(2, 1_000, segment(80, 1_000, "R"));
-    // The default machine connects from the same port outside, which is its own too.
+    // The default host connects from the same port outside, which is its own too.
     office.arrives(300, 1_000, segment(80, 1_000, "SA"));
     office.arrives(301, 1_000, segment(80, 1_000, "A"));
     assert_eq!(office.lost(301), Ok(()));

@@ -169,7 +169,7 @@ fn a_message_that_is_taken_is_durable_since_its_end() {
 
 #[test]
 fn deletions_are_durable_since_quit_and_a_session_without_any_needs_nothing() {
-    let told = |deletes: bool, resets: bool, syncs: bool| {
+    let reported = |deletes: bool, resets: bool, syncs: bool| {
         let mut lab = Lab::new();
         lab.connect(POP3_PORT, false);
         if deletes {
@@ -186,13 +186,13 @@ fn deletions_are_durable_since_quit_and_a_session_without_any_needs_nothing() {
         }
         !lab.say(POP3_PORT, false, false, "+OK bye")
     };
-    assert!(told(true, false, false));
-    assert!(!told(true, false, true) && !told(false, false, false) && !told(true, true, false));
+    assert!(reported(true, false, false));
+    assert!(!reported(true, false, true) && !reported(false, false, false) && !reported(true, true, false));
 }
 
 #[test]
 fn a_message_elsewhere_is_deleted_once_it_is_durable_here() {
-    let told = |syncs: bool, number: &str| {
+    let reported = |syncs: bool, number: &str| {
         let mut lab = Lab::new();
         lab.connect(POP3_PORT, true);
         assert!(lab.say(POP3_PORT, true, true, "RETR 1"));
@@ -205,14 +205,14 @@ fn a_message_elsewhere_is_deleted_once_it_is_durable_here() {
         }
         !lab.say(POP3_PORT, true, true, &format!("DELE {number}"))
     };
-    assert!(told(false, "1"));
-    assert!(!told(true, "1"));
-    assert!(!told(false, "2"), "it was fetched before");
+    assert!(reported(false, "1"));
+    assert!(!reported(true, "1"));
+    assert!(!reported(false, "2"), "it was fetched before");
 }
 
 #[test]
 fn a_server_is_left_once_what_came_of_the_message_is_durable() {
-    let told = |reply: &str, syncs: bool| {
+    let reported = |reply: &str, syncs: bool| {
         let mut lab = Lab::new();
         lab.connect(SMTP_PORT, true);
         assert!(lab.say(SMTP_PORT, true, false, "250 2.0.0 OK"));
@@ -224,6 +224,6 @@ fn a_server_is_left_once_what_came_of_the_message_is_durable() {
         }
         !lab.say(SMTP_PORT, true, true, "QUIT")
     };
-    assert!(told("250 2.0.0 taken", false));
-    assert!(!told("250 2.0.0 taken", true) && !told("451 not now", false));
+    assert!(reported("250 2.0.0 taken", false));
+    assert!(!reported("250 2.0.0 taken", true) && !reported("451 not now", false));
 }

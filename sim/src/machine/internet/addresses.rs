@@ -28,7 +28,7 @@ pub const MAIL_ADDRESSES: [Ipv4Addr; 7] = [
     Ipv4Addr::new(198, 18, 25, 6),
     Ipv4Addr::new(198, 18, 25, 7),
 ];
-/// The mailbox elsewhere: `pop.example.net`.
+/// The server of the polled mailbox: `pop.example.net`.
 pub const POP_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 110, 1);
 /// Time servers, where a scenario has some.
 pub const TIME_ADDRESSES: [Ipv4Addr; 4] = [

@@ -64,7 +64,7 @@ impl Connections {
         self.open.iter().filter(move |connection| connection.server == server)
     }
 
-    /// Forgets those that have ended, and tells `ended` of each.
+    /// Removes those that have ended, and calls `ended` for each.
     pub fn remove_ended(&mut self, stack: &mut Stack, mut ended: impl FnMut(&Open)) {
         self.open.retain(|connection| {
             let socket = stack.tcp(connection.handle);

@@ -73,7 +73,7 @@ impl Server for DhcpServer {
             if let Some(customer) = self.last_given {
                 wire.give(customer);
             }
-            // Always by broadcast: a client without an address hears it too.
+            // Always by broadcast: a client without an address receives it, too.
             let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
             wire.send(SocketAddrV4::new(self.router(), SERVER_PORT), everybody, &reply);
         }

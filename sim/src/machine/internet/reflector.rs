@@ -23,7 +23,7 @@ const TTL: u8 = 64;
 #[derive(Default)]
 pub struct Reflector {
     gatherer: Gatherer,
-    /// How many answers in fragments there were: it tells their order, and their identification.
+    /// The number of fragmented answers so far, from which the order of fragments and the identification follow.
     cut: u16,
 }
 

@@ -20,7 +20,7 @@ use crate::machine::stack::Stack;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
     /// Its addresses, with the names that captures call them by. Without any, it is at the provider's router, and
-    /// hears broadcasts.
+    /// receives broadcasts.
     pub hosts: Vec<(String, Ipv4Addr)>,
     /// Where it takes datagrams.
     pub udp: Vec<u16>,
@@ -139,7 +139,7 @@ impl Servers {
         (self.any_mut(name)?).downcast_mut()
     }
 
-    /// The server called `name`, whatever it is.
+    /// The server called `name`.
     pub fn any_mut(&mut self, name: &str) -> Option<&mut dyn Any> {
         let entry = self.entries.iter_mut().find(|entry| entry.name == name)?;
         Some(entry.server.as_mut() as &mut dyn Any)

@@ -11,28 +11,28 @@ use crate::world::clock::time_of_day;
 
 /// RFC 5905, section 7.2
 pub const TIME_PORT: u16 = 123;
-/// The octets of a packet without what may stand behind.
+/// The octets of a header.
 const PACKET_LEN: usize = 48;
-/// From 1900 to 1970.
+/// The seconds from 1900 to 1970.
 const UNIX_EPOCH_SECS: u64 = 2_208_988_800;
-/// Answers that wait at a time; further questions get none.
+/// The largest number of delayed answers; further requests get none.
 const ANSWERS_MAX: usize = 64;
-/// By how much a forged time is wrong.
+/// The error of a forged time.
 const FORGED_MILLIS: i64 = 77_000;
-/// What the server's clock is known to be wrong by, in parts of 2^-16 s: about 1 ms.
+/// The root dispersion of the server, in units of 2^-16 s: about 1 ms.
 const DISPERSION: u32 = 66;
 const STRATUM: u8 = 2;
 
-/// What a time server is like.
+/// The behaviour of a time server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TimeMood {
-    /// By how many milliseconds its time is ahead, which it does not tell.
+    /// The error of its time in milliseconds, which its root dispersion does not include.
     pub wrong_millis: i64,
-    /// How much longer an answer is under way than the question was.
+    /// The additional delay of answers.
     pub slow_back: Duration,
-    /// Whether somebody who cannot read the questions sends a wrong answer before the right one.
+    /// Whether an off-path attacker sends a forged answer before the right one.
     pub is_forged: bool,
-    /// When it stops to answer.
+    /// When it stops answering.
     pub silent_from: Option<Instant>,
 }
 
@@ -43,7 +43,7 @@ pub struct TimeServer {
 }
 
 impl TimeServer {
-    /// One that is like that, until all is calm.
+    /// A server with this behaviour until all faults end.
     pub fn new(mood: TimeMood) -> Self {
         Self { mood, answers: VecDeque::new() }
     }
@@ -83,7 +83,7 @@ impl Server for TimeServer {
     }
 }
 
-/// An answer of a clock that is so far ahead, to the question with that transmit timestamp.
+/// An answer of a clock that is so far ahead, to the request with this transmit timestamp.
 fn answer(now: Instant, ahead_millis: i64, asked: &[u8]) -> Vec<u8> {
     let micros = i128::from(now.as_micros()) + i128::from(ahead_millis) * 1_000;
     let (secs, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));

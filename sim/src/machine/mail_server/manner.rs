@@ -23,9 +23,9 @@ pub enum Manner {
     Greylisting,
     /// It refuses everything by 4xx for an hour, at one step or another.
     Busy,
-    /// It closes now and then where it should reply to a message, and has not taken it.
+    /// It sometimes closes the connection in place of the reply to a message, and has not accepted it.
     ClosingAfterData,
-    /// It closes now and then where it should reply to a message, and has taken it.
+    /// It sometimes closes the connection in place of the reply to a message, and has accepted it.
     LosingReplies,
     /// It takes connections and says nothing.
     Silent,

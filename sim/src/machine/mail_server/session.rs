@@ -89,7 +89,7 @@ impl Session {
         self.was_greeted
     }
 
-    /// How many recipients' messages were taken.
+    /// The number of recipients for whom a message was accepted.
     pub fn unconfirmed(&self) -> u64 {
         self.arrivals.len() as u64
     }

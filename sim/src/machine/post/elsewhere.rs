@@ -11,23 +11,23 @@ use gatepost_ground::Instant;
 
 use super::{MARK, Post, mark_of};
 
-/// A message that a server elsewhere has taken for one recipient.
+/// A message that a remote server has accepted for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
     mark: String,
     recipient: String,
 }
 
-/// How often a message was taken elsewhere for one recipient.
+/// How often remote servers have accepted a message for one recipient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Arrived {
-    /// The gateway has said QUIT behind the reply.
+    /// The gateway has sent QUIT after the reply.
     pub confirmed: u32,
-    /// It has not, so it need not know that the message was taken.
+    /// It has not, so it may not know that the message was accepted.
     pub unconfirmed: u32,
 }
 
-/// The content of a notice: delivery of a message to these was given up.
+/// The content of a DSN: delivery of a message to these has failed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Failures {
     /// The message's mark.
@@ -36,7 +36,7 @@ pub struct Failures {
     pub recipients: BTreeSet<String>,
 }
 
-/// Whether a copy of this name is no mailbox of the office's but an address elsewhere.
+/// Whether a copy of this name is a remote address and not a mailbox of the office.
 pub fn is_elsewhere(copy: &str) -> bool {
     copy.contains('@')
 }
@@ -69,7 +69,7 @@ impl Post {
         Some(arrival)
     }
 
-    /// The gateway knows durably of `arrival`.
+    /// Notes that the gateway has stored the outcome of `arrival`.
     pub fn confirm(&mut self, arrival: &Arrival) {
         let key = (arrival.mark.clone(), arrival.recipient.clone());
         if let Some(arrived) = self.arrived.get_mut(&key) {
@@ -78,7 +78,7 @@ impl Post {
         }
     }
 
-    /// How often the message of that mark was taken elsewhere for `recipient`.
+    /// How often remote servers have accepted the message with this mark for `recipient`.
     pub fn arrived(&self, mark: &str, recipient: &str) -> Arrived {
         self.arrived.get(&(mark.to_owned(), recipient.to_owned())).copied().unwrap_or_default()
     }
@@ -103,7 +103,7 @@ impl Post {
     }
 }
 
-/// The failed recipients in a notice; `None` if it is no such notice.
+/// The failed recipients in a DSN; `None` if it is no such message.
 pub fn failures_in(notice: &[u8]) -> Option<Failures> {
     let text = String::from_utf8_lossy(notice);
     let mut lines = text.lines().skip_while(|line| *line != "Content-Type: message/delivery-status");

@@ -7,7 +7,7 @@ use super::Post;
 /// The messages that flipped octets may affect.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Harm {
-    /// Copies that may be lost, by mark and by mailbox or address elsewhere.
+    /// Copies that may be lost, by mark and by mailbox or remote address.
     pub lost: BTreeSet<(String, String)>,
     /// Copies that may be there, or go out, once more, in the same way.
     pub again: BTreeSet<(String, String)>,
@@ -15,7 +15,7 @@ pub struct Harm {
     pub reasons: BTreeSet<(String, String)>,
     /// Messages that may be unreadable, or back though they were deleted, by mailbox and number.
     pub numbers: BTreeSet<(String, u32)>,
-    /// Whether messages elsewhere that were fetched may be fetched once more.
+    /// Whether messages of remote mailboxes may be fetched once more.
     pub is_fetched_again: bool,
 }
 

@@ -94,8 +94,8 @@ pub fn port_exhaustion() -> Office {
 const DHCP_PCS: usize = 16;
 /// Of two seconds each.
 const DHCP_ROUNDS: usize = 30;
-/// The time from which the attacker releases leases with others' hardware addresses, which only the bridge port tells
-/// apart.
+/// The time from which the attacker releases leases with others' hardware addresses, which only the bridge port
+/// distinguishes apart.
 const BORROWING_FROM_ROUND: usize = 24;
 
 /// The spoofer at a port of its own takes all the addresses that it can get, declines others, and releases those of

@@ -1,4 +1,4 @@
-//! Mail: accepted messages are kept, whatever happens to the gateway and its disk.
+//! Mail: accepted messages are not lost, whatever happens to the gateway and its disk.
 
 use std::time::Duration;
 

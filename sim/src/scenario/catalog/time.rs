@@ -8,17 +8,17 @@ use gatepost_services::clock::LeapSecond;
 use super::secs;
 use crate::machine::internet::{Site, TIME_ADDRESSES, TIME_PORT, TimeMood, TimeServer};
 use crate::machine::pc::Diary;
-use crate::scenario::action::{clock_drifts, clock_jumps, clock_kept, power_back, power_cut, reload};
+use crate::scenario::action::{clock_disciplined, clock_drifts, clock_jumps, power_back, power_cut, reload};
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::{Account, in_lines};
 
-/// A root dispersion that a server which is wrong by 900 ms does not have: 300 ms in units of 2^-16 s.
+/// A bound of the root dispersion that excludes the server with an error of 900 ms: 300 ms in units of 2^-16 s.
 const GOOD_ERROR: u32 = 19_660;
-/// How many PCs ask for the time.
+/// The number of PCs that ask for the time.
 const ASKING: usize = 6;
 
 /// PCs ask for the time while the clock is synchronised, wrong, stepped and undisciplined, and while the file changes.
-pub fn told() -> Office {
+pub fn asked() -> Office {
     office()
         .pcs(8)
         .lan_ports(2)
@@ -27,9 +27,9 @@ pub fn told() -> Office {
         .in_a_hurry(1)
         .at(secs(15), clock_drifts(180))
         .at(secs(30), clock_jumps(-86_400))
-        .at(secs(40), clock_kept(-12_000, None))
-        .at(secs(55), clock_kept(700, Some(LeapSecond::Inserted)))
-        .at(secs(65), clock_kept(0, Some(LeapSecond::Deleted)))
+        .at(secs(40), clock_disciplined(-12_000, None))
+        .at(secs(55), clock_disciplined(700, Some(LeapSecond::Inserted)))
+        .at(secs(65), clock_disciplined(0, Some(LeapSecond::Deleted)))
         .at(secs(70), power_cut())
         .at(secs(72), power_back())
         .at(secs(80), clock_drifts(-500))
@@ -38,13 +38,13 @@ pub fn told() -> Office {
         // After the end of NTP's first era, in 2036.
         .at(secs(115), clock_jumps(400_000_000))
         .at(secs(125), reload("[dhcp]\nntp_servers = ['192.168.1.9']\n[ntp]\nlocal_stratum = 5\n", true))
-        .at(secs(150), clock_kept(40_000, None))
-        .expect("every PC that asks is told the time to the end", |account| {
+        .at(secs(150), clock_disciplined(40_000, None))
+        .expect("every PC that asks gets the time until the end", |account| {
             let late =
                 asking(account).filter(|diary| diary.last_time_at.is_some_and(|at| at.as_secs() > 130));
             if late.count() == ASKING { Ok(()) } else { Err(in_lines(asking(account))) }
         })
-        .expect("who is in a hurry is asked to slow down, and nobody else", |account| {
+        .expect("the PC that asks too often gets kisses-o'-death, and no other PC", |account| {
             let refused: Vec<_> = asking(account).map(|diary| diary.times_refused).collect();
             if refused[0] > 5 && refused[1..].iter().all(|times| *times == 0) {
                 Ok(())
@@ -54,9 +54,9 @@ pub fn told() -> Office {
         })
 }
 
-/// Nobody keeps the gateway's clock, and it asks four servers, of which one has a wrong time and one dies; the way back
-/// from another is long. Somebody forges answers of all of them.
-pub fn unkept() -> Office {
+/// No daemon disciplines the gateway's clock, and the gateway asks four servers: one has a wrong time, one dies, and
+/// the path from another is slow. An attacker forges answers of all of them.
+pub fn undisciplined() -> Office {
     let good = TimeMood { is_forged: true, ..TimeMood::default() };
     let moods = [
         TimeMood { wrong_millis: 900, ..good },
@@ -64,7 +64,7 @@ pub fn unkept() -> Office {
         good,
         TimeMood { silent_from: Some(Instant::from_secs(200)), ..good },
     ];
-    let asked = time_servers(office(), moods)
+    let office = time_servers(office(), moods)
         .pcs(6)
         .lease_secs(60)
         .asking_time(ASKING)
@@ -72,15 +72,19 @@ pub fn unkept() -> Office {
         .at(secs(60), clock_jumps(-86_400))
         .at(secs(150), power_cut())
         .at(secs(152), power_back())
-        .at(secs(260), clock_kept(-12_000, None))
+        .at(secs(260), clock_disciplined(-12_000, None))
         .at(secs(300), clock_drifts(-300))
         .at(secs(301), clock_jumps(3_600));
-    asked.expect("every PC that asks is told the right servers' time to the end", |account| {
-        let told = |diary: &&Diary| {
+    office.expect("every PC that asks gets the time of the right servers until the end", |account| {
+        let is_right = |diary: &&Diary| {
             let (stratum, error) = diary.time_quality;
             stratum == 3 && error < GOOD_ERROR && diary.last_time_at.is_some_and(|at| at.as_secs() > 380)
         };
-        if asking(account).filter(told).count() == ASKING { Ok(()) } else { Err(in_lines(asking(account))) }
+        if asking(account).filter(is_right).count() == ASKING {
+            Ok(())
+        } else {
+            Err(in_lines(asking(account)))
+        }
     })
 }
 

@@ -18,7 +18,7 @@ const TIME: Duration = Duration::from_secs(5);
 const HERE: Ipv4Addr = Ipv4Addr::new(198, 18, 99, 1);
 const PORT: u16 = 7_000;
 
-/// Does nothing of its own accord: says what it is told to say.
+/// A machine that sends only what an action makes it send.
 struct Speaker {
     stack: Stack,
     socket: SocketHandle,
@@ -82,7 +82,7 @@ impl Machine for Speaker {
     }
 }
 
-/// Says everything back, once it is told to.
+/// An echo server that an action switches on.
 #[derive(Default)]
 struct Parrot {
     is_awake: bool,
@@ -164,7 +164,7 @@ fn calm_and_a_renumbering_reach_own_machines() {
 }
 
 #[test]
-fn own_seeds_follow_the_runs_seed_and_change_nobody_elses_luck() {
+fn own_seeds_follow_the_runs_seed_and_leave_other_seeds_alone() {
     let seed =
         |run| *quiet().run("seeds", run, None).expect("it can be built").account.record::<u64>("parrot");
     assert_eq!(seed(1), seed(1));
@@ -175,7 +175,7 @@ fn own_seeds_follow_the_runs_seed_and_change_nobody_elses_luck() {
     assert_eq!(diary(quiet()), diary(alone));
 }
 
-/// Counts what passes, and complains of the third datagram.
+/// Counts frames, and reports the third datagram as a violation.
 #[derive(Default)]
 struct NoThird(u8);
 

@@ -33,8 +33,8 @@ const RARE_FAULTS_MAX: usize = 3;
 pub(super) const RENUMBERING_LEASE_SECS_MAX: u32 = 120;
 /// The longest time that a fault lasts.
 const FAULT_SECS_MAX: u64 = 40;
-/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as where a
-/// clock is set that nobody ever had.
+/// The farthest that the time of day jumps, in seconds: less than leases last, more, and years, as when a
+/// clock is set for the first time.
 const JUMPS_SECS_MAX: [i64; 3] = [60, 4_000, 1_000_000_000];
 /// The writes after which the power can fail: those of a minute or so.
 const WRITES_MAX: u32 = 30;
@@ -126,7 +126,7 @@ impl Fault {
 
 impl Picker {
     /// Power cuts, and faults of other kinds: one or two rare kinds for certain, and some of at most three other ones.
-    /// A seed leaves out most kinds and has much of few, since one fault covers up for another.
+    /// A seed leaves out most kinds and has much of few, since one fault hides another.
     pub(super) fn faults(&mut self, mut office: Office, world: &World) -> Office {
         if self.rng.random_ratio(2, 3) {
             office = self.power_cuts(office);
@@ -242,7 +242,7 @@ impl Picker {
         }
     }
 
-    /// Somebody on the WAN who has seen the ports that the office asks from, and comes again and again.
+    /// An attacker on the WAN who has seen the source ports of the office, and repeats the attack.
     pub(super) fn intruder(&mut self, mut office: Office, world: &World) -> Office {
         if !world.has_wan || !self.rng.random_ratio(1, 2) {
             return office;
@@ -254,7 +254,7 @@ impl Picker {
         office
     }
 
-    /// Other rules for a while, and files that cannot be taken.
+    /// Other rules for a while, and configurations that are rejected.
     pub(super) fn reloads(&mut self, mut office: Office, world: &World) -> Office {
         let Some(rules) = world.nat_rules.as_ref().filter(|_| self.rng.random_ratio(1, 3)) else {
             return office;
@@ -309,7 +309,7 @@ impl Picker {
         self.time_before(self.calm_at_secs)
     }
 
-    /// When something happens that nobody has to recover from.
+    /// The time of an event from which no host has to recover.
     fn attack_time(&mut self) -> Duration {
         self.time_before(self.ends_at_secs.saturating_sub(QUIET_END_SECS))
     }

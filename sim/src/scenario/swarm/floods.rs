@@ -9,17 +9,17 @@ use crate::machine::spoofer::Trick;
 use crate::scenario::action::spoof;
 use crate::scenario::office::Office;
 
-/// How many tricks one flood has, ten a second. With a new lease for each client the pool is not used up.
+/// The number of tricks in one flood, ten a second. With a new lease for each client the pool is not used up.
 const TRICKS: usize = 12;
 /// The most PCs that ask over TCP.
 const ASKING_BY_TCP_MAX: usize = 3;
-/// The longest leases of an office in which somebody may give up leases in their holders' names.
+/// The longest lease time of an office with an attacker that releases other hosts' leases.
 const ROBBED_LEASE_SECS_MAX: u32 = 120;
 /// The farthest from the first port of one trick to that of the next.
 const PORTS_STEP_MAX: u16 = 16;
 
 impl Picker {
-    /// A flood or two, and PCs that ask over TCP what nobody may keep them from.
+    /// A flood or two, and PCs whose DNS queries over TCP have to be answered meanwhile.
     pub(super) fn floods(&mut self, mut office: Office, world: &World) -> Office {
         if self.rng.random_ratio(1, 3) {
             office = office.asking_by_tcp(self.rng.random_range(1..=world.pcs.min(ASKING_BY_TCP_MAX)));
@@ -27,7 +27,7 @@ impl Picker {
         if !self.rng.random_ratio(1, 3) {
             return office;
         }
-        // A holder whose lease was given up notices when it renews, half the time later.
+        // A host whose lease an attacker has released notices when it renews, half the lease time later.
         let latest = self.calm_before(u64::from(world.lease_secs.min(ROBBED_LEASE_SECS_MAX) / 2));
         for _ in 0..self.rng.random_range(1..=2) {
             let flood = self.flood(world);
@@ -64,7 +64,7 @@ impl Picker {
     }
 }
 
-/// A host of the network that a LAN has unless told otherwise.
+/// A host of the LAN's default network.
 fn lan(host: u8) -> Ipv4Addr {
     Ipv4Addr::new(192, 168, 1, host)
 }

@@ -8,7 +8,7 @@ use super::{Picker, World};
 use crate::scenario::office::Office;
 use crate::world::link::{Direction, Link, LostKind, cut, perfect};
 
-/// The MTU of a cable that is too small, and nobody knows.
+/// The MTU of a cable that is too small, unknown to the hosts and routers.
 const MTUS: RangeInclusive<u16> = 576..=1_499;
 
 impl Picker {
@@ -37,7 +37,7 @@ impl Picker {
         perfect().losing(self.pick_of(&LostKind::ALL))
     }
 
-    /// Switches that tag frames with VLAN 0, from the beginning on, whatever else is wrong with the cables.
+    /// Switches that tag frames with VLAN 0, from the beginning on, besides other defects of the cables.
     pub(super) fn priority_tags(&mut self, mut office: Office, world: &World) -> Office {
         for name in ["lan", "wan"].into_iter().filter(|name| *name == "lan" || world.has_wan) {
             if self.rng.random_ratio(1, 5) {

@@ -18,15 +18,15 @@ use crate::world::rot::RotIn;
 const LONG_OCTETS: usize = 40_000;
 /// Octets of the store that flip.
 const FLIPS: RangeInclusive<usize> = 1..=6;
-/// Who sends: on the LAN, and outside.
+/// The senders: on the LAN, and outside.
 const SCANNER: &str = "scanner";
 const STRANGER: &str = "stranger";
-/// Who fetches, and who does and leaves it there.
+/// The user who fetches and deletes, and the one who leaves mail on the server.
 const READER: &str = "reader";
 const KEEPER: &str = "keeper";
 
 impl Picker {
-    /// One or two who send mail, in one office of three; in half of these under TLS, too.
+    /// One or two senders of mail, in one office of three; in half of these also under TLS.
     pub(super) fn mail(&mut self, office: Office, world: &World) -> Office {
         if !self.rng.random_ratio(1, 3) {
             return office;
@@ -64,7 +64,7 @@ impl Picker {
     }
 }
 
-/// Whoever sends mail gets rid of some after `since`.
+/// Every sender gets a message accepted after `since`.
 pub(super) fn expect_mail(office: Office, since: Instant) -> Office {
     let mailers = [SCANNER, STRANGER].into_iter().filter(|name| office.has_own_machine(name));
     let mailers: Vec<_> = mailers.collect();

@@ -74,7 +74,7 @@ impl Picker {
         let office = self.links(office, &world);
         let office = self.faults(office, &world);
         let office = self.reloads(office, &world);
-        // Picked last, like whatever is new: a seed's office is what it was otherwise.
+        // Picked last, as every addition is, so that the rest of a seed's office stays the same.
         let office = if self.rng.random_ratio(1, 3) { office.super_frames() } else { office };
         let office = self.intruder(office, &world);
         let office = self.liars(office, &world);

@@ -33,8 +33,8 @@ impl Picker {
         }
     }
 
-    /// The provider's resolvers lie, or somebody does in their name, from the beginning on: once the gateway has
-    /// cached the office's names, hardly anybody is asked.
+    /// The provider's resolvers lie, or an attacker forges their answers, from the beginning on: later the gateway has
+    /// the names in its cache and sends few queries.
     pub(super) fn liars(&mut self, office: Office, world: &World) -> Office {
         if !world.has_wan || !self.rng.random_ratio(1, 4) {
             return office;

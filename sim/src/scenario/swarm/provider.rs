@@ -16,7 +16,7 @@ const BEYOND_LEASE_SECS_MAX: u32 = 30;
 const DHCP_PATIENCE_SECS: u64 = 64;
 
 impl Picker {
-    /// T1 and T2 that the provider tells.
+    /// T1 and T2 in the ACKs of the provider.
     pub(super) fn provider_times(&mut self, office: Office, world: &World) -> Office {
         let Some(lease_secs) = world.isp_lease_secs.filter(|_| self.rng.random_ratio(1, 3)) else {
             return office;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::scenario::action::Action;
 
-/// What is told of an action, without names and numbers.
+/// The description of an action, without names and numbers.
 fn kind(action: &Action) -> String {
     let told = format!("{action:?}");
     told.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()

@@ -8,7 +8,7 @@ use rand::RngExt;
 
 use super::{Picker, World};
 use crate::machine::internet::TimeMood;
-use crate::scenario::action::{clock_drifts, clock_kept};
+use crate::scenario::action::{clock_disciplined, clock_drifts};
 use crate::scenario::catalog::time::time_servers;
 use crate::scenario::office::Office;
 
@@ -16,16 +16,16 @@ use crate::scenario::office::Office;
 const ASKING_MAX: usize = 4;
 /// The fastest drift of a clock, in parts per million, is that of a bad crystal in the cold.
 const DRIFT_PPM_MAX: i32 = 200;
-/// The farthest that a clock is wrong which is kept, in microseconds.
+/// The largest error of a disciplined clock, in microseconds.
 const AHEAD_MICROS_MAX: i32 = 50_000;
-/// How much longer than the way there the way back from a time server is.
+/// The largest additional delay of the path back from a time server.
 const SLOW_BACK_MILLIS_MAX: u64 = 150;
-/// How often a clock is kept otherwise.
+/// The number of changes of the clock's discipline.
 const CHANGES_MAX: usize = 4;
 
 impl Picker {
-    /// In half of the offices some PCs ask for the time, one of them in a hurry now and then, from a clock that drifts
-    /// and is kept and left alone again.
+    /// In half of the offices some PCs ask for the time, sometimes one of them too often, from a clock that drifts and
+    /// is disciplined for a while.
     pub(super) fn time(&mut self, office: Office, world: &World) -> Office {
         if self.rng.random() {
             return office;
@@ -39,7 +39,7 @@ impl Picker {
             } else {
                 let leap = [None, None, Some(LeapSecond::Inserted), Some(LeapSecond::Deleted)];
                 let ahead = self.rng.random_range(-AHEAD_MICROS_MAX..=AHEAD_MICROS_MAX);
-                clock_kept(ahead, self.pick_of(&leap))
+                clock_disciplined(ahead, self.pick_of(&leap))
             };
             office = office.at(self.fault_time(), action);
         }
@@ -47,7 +47,7 @@ impl Picker {
     }
 
     /// In a third of the offices with a provider the gateway asks time servers, of which one may have a wrong time; the
-    /// ways back are longer than the ways there, and one server may be silent until the faults end.
+    /// paths are asymmetric, and one server may be silent until the faults end.
     pub(super) fn time_servers(&mut self, office: Office, world: &World) -> Office {
         if !world.has_wan || !self.rng.random_ratio(1, 3) {
             return office;
@@ -58,7 +58,7 @@ impl Picker {
             ..TimeMood::default()
         });
         if self.rng.random() {
-            // Farther than the longest way, so that it can be found out.
+            // More than the root distances of the others, so that the client can detect it.
             moods[0].wrong_millis = self.rng.random_range(2_000..100_000) * self.pick_of(&[1, -1]);
         }
         if self.rng.random() {

@@ -68,7 +68,7 @@ impl World {
             }
             Action::OpenPinhole { protocol, inside, secs } => self.open_pinhole(*protocol, *inside, *secs),
             Action::ClockJumps(secs) => self.time_of_day.jump(Instant::ZERO + self.sim.elapsed(), *secs),
-            Action::Clock(keeping) => self.time_of_day.keep(Instant::ZERO + self.sim.elapsed(), *keeping),
+            Action::Clock(state) => self.time_of_day.set_state(Instant::ZERO + self.sim.elapsed(), *state),
             Action::Disk(mood) => self.set_disk(*mood),
             Action::Rot(place) => self.rot(*place),
             Action::Reload(rules) => self.file.change(self.office.config_with(rules).expect("validated")),

@@ -69,7 +69,7 @@ impl Machines {
         self.entries.len()
     }
 
-    /// Calls `tell` with the machine called `name`, and has it polled; `None` if it is no `T`.
+    /// Calls `tell` with the machine called `name`, and has it polled; `None` if it is not a `T`.
     pub(super) fn tell<T: Machine, R>(&self, name: &str, tell: impl FnOnce(&mut T) -> R) -> Option<R> {
         let entry = self.entries.iter().find(|entry| entry.member.name == name)?;
         let mut machine = entry.machine.borrow_mut();

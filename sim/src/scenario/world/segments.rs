@@ -13,7 +13,7 @@ pub(super) fn wan_segment(office: &Office) -> SegmentId {
     lan_segment(office.lan_ports)
 }
 
-/// Where machines are whose switch has lost its uplink.
+/// The segment of machines whose switch has lost its uplink.
 pub(super) fn apart_segment(office: &Office) -> SegmentId {
     lan_segment(office.lan_ports + 1)
 }

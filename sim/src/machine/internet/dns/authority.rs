@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(owners(&referral.additionals), ["ns-0.example.com."], "the other is in net");
     }
 
-    /// RFC 1034: What is there what is not and what leads elsewhere.
+    /// RFC 1034, section 4.3.2: Existing names, missing names, and referrals.
     #[test]
     fn rfc1034_what_is_there_what_is_not_and_what_leads_elsewhere() {
         let found = ask("a.nic.example", "SITE-3.example.", RecordType::A);

@@ -47,7 +47,7 @@ pub enum DnsMood {
     Rebinding,
     /// That it could not find out.
     ServFail,
-    /// With a referral to the root: it is not the server that it is taken for.
+    /// With a referral to the root (lame delegation): it does not serve the zone.
     Lame,
     /// Over UDP, always that the answer is too long.
     Truncating,

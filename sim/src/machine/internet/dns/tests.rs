@@ -5,7 +5,7 @@ use super::super::{DNS_PORT, WEB_ADDRESSES};
 use super::tree::name;
 use super::*;
 
-/// The servers, and what time it is.
+/// The servers, and the time.
 struct World {
     servers: NameServers,
     tree: SharedTree,
@@ -88,7 +88,7 @@ fn a_name_that_moves_is_old_until_its_ttl_is_over() {
 #[test]
 fn one_bad_authority_of_two_does_no_harm() {
     for mood in DnsMood::bad(Duration::from_secs(2)) {
-        // A server that has the zone and lies under the right identifier cannot be told from an honest one.
+        // A server of the zone that lies with the right identifier cannot be distinguished from an honest one.
         if mood == DnsMood::Rebinding {
             continue;
         }

@@ -185,7 +185,7 @@ impl Tree {
         held.clone().any(|held| held.record.data == record.data && held.is_true_within(since, until))
     }
 
-    /// How long the records of this name and type may be kept, in seconds.
+    /// The TTL of the records of this name and type, in seconds.
     pub fn ttl(&self, name: &Name, record_type: RecordType) -> Option<u32> {
         let mut held = self.nodes.get(name).into_iter().flatten();
         held.find(|held| held.record.record_type() == record_type).map(|held| held.record.ttl)

@@ -215,7 +215,7 @@ fn a_packet_that_waited_is_cut_for_a_smaller_link() {
     assert_eq!(bench.dataplane.counters().held, 0);
 }
 
-/// RFC 5227, section 2.1.1: The host hears who has the address that it is offered.
+/// RFC 5227, section 2.1.1: A probing host learns which host has its offered address.
 #[test]
 fn rfc5227_s2_1_1_the_host_hears_who_has_the_address_that_it_is_offered() {
     let mut config = config(Mode::NatDmz);

@@ -151,7 +151,7 @@ fn somebody(number: u32) -> Host {
     Host { address: Ipv4Addr::from_bits(Ipv4Addr::new(198, 18, 0, 1).to_bits() + number), ..STRANGER }
 }
 
-/// Whether a visitor shakes hands with the forward's server, and is heard.
+/// Whether a visitor shakes hands with the forward's server, and its data arrives.
 fn visits(bench: &mut Bench, visitor: Host, port: u16) -> bool {
     let syn = bench.send(WAN, &tcp(visitor, port, GATEWAY_WAN, 8443, "S", 1, 0));
     bench.send(LAN0, &tcp(ALICE, 443, visitor.address, port, "SA", 9, 2));
@@ -242,7 +242,7 @@ fn an_infected_pc_takes_only_its_own_share() {
     for port in 1..=2000 {
         bench.send(LAN0, &tcp(ALICE, 40_000 + port, SERVER.address, port, "S", 1, 0));
     }
-    // Workers tell each other by sixteenths of their shares.
+    // Workers notify each other by sixteenths of their shares.
     let slack = 512 / 16 * (usize::from(workers()) - 1) / usize::from(workers());
     let flows = bench.dataplane.flows_len();
     assert!((512..=512 + slack).contains(&flows), "{flows}");

@@ -132,7 +132,7 @@ fn forged_and_cut_icmp_errors_are_dropped() {
     shoot(&mut bench, &icmp_error(STRANGER, GATEWAY_WAN, 3, 3, 0, &other), IcmpUnrelated);
     let about = udp(Host { address: SERVER.address, ..STRANGER }, 1, ALICE.address, 2, b"x");
     shoot(&mut bench, &icmp_error(STRANGER, GATEWAY_WAN, 3, 3, 0, &about[14..]), IcmpUnrelated);
-    // An inside address in the quote, which nobody outside has ever seen.
+    // An inside address in the quote, which no host outside has ever seen.
     let about = udp(Host { address: ALICE.address, ..STRANGER }, 5000, SERVER.address, 53, b"?");
     shoot(&mut bench, &icmp_error(STRANGER, GATEWAY_WAN, 3, 3, 0, &about[14..]), IcmpUnrelated);
     // An error about an error.

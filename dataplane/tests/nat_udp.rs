@@ -192,7 +192,7 @@ fn two_hosts_reach_one_server_port_at_the_same_time() {
     assert!(reaches(&mut bench, SERVER, 443, bobs, (BOB, 40_000)));
 }
 
-/// RFC 5508, REQ-8: A host over its limit is refused and told.
+/// RFC 5508, REQ-8: A host over its limit gets an ICMP error.
 #[test]
 fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     let mut config = config(Mode::NatDmz);
@@ -211,7 +211,7 @@ fn rfc5508_req8_a_host_over_its_limit_is_refused_and_told() {
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
 }
 
-/// RFC 5508, REQ-8: A full table refuses tells and keeps what it has.
+/// RFC 5508, REQ-8: A full table rejects new flows with an ICMP error, and keeps its flows.
 #[test]
 fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     let mut config = config(Mode::NatDmz);
@@ -231,7 +231,7 @@ fn rfc5508_req8_a_full_table_refuses_tells_and_keeps_what_it_has() {
     assert!(reaches(&mut bench, SERVER, 53, 5000, (ALICE, 5000)));
 }
 
-/// RFC 5508, REQ-8: Exhausted ports are told.
+/// RFC 5508, REQ-8: Exhausted ports cause an ICMP error.
 #[test]
 fn rfc5508_req8_exhausted_ports_are_told() {
     let mut config = config(Mode::NatDmz);

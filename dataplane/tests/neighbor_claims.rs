@@ -1,4 +1,4 @@
-//! Forged ARP: whoever claims a neighbour's address does not get its packets.
+//! Forged ARP: a host that claims a neighbour's address does not get its packets.
 
 mod common;
 

@@ -350,7 +350,7 @@ fn rfc1191_4_segments_too_long_for_the_wan_are_refused_with_its_mtu() {
     let error = outcome.one();
     error.verify();
     assert_eq!((error.ip().icmp(), &error.ip().payload()[6..8]), ((3, 4), &1400u16.to_be_bytes()[..]));
-    // The sender is told of a packet that it knows: the first segment.
+    // The ICMP error quotes a packet that the sender knows: the first segment.
     let first = &flow.segments()[0][14..];
     let quoted = error.ip().quoted().0;
     assert_eq!(quoted, &first[..quoted.len()]);
@@ -409,7 +409,7 @@ fn a_super_frame_waits_for_a_neighbour_in_one_piece() {
     let first = &released[0].ip().0;
     assert_eq!(first[20..], flow.segments()[0][34..]);
 
-    // Nobody answers: the sender is told of the first segment.
+    // ARP fails: the ICMP error quotes the first segment.
     bench.send(WAN, &arp_request(ISP, GATEWAY_WAN));
     let flow = Flow { addresses: [ISP.address, BOB.address], ..flow };
     let (frame, offload) = flow.super_frame();

@@ -230,7 +230,7 @@ fn of_several_addresses_the_inside_is_seen_at_that_in_the_routers_network() {
     assert_eq!(left(&out), (WAN, "203.0.113.10:5000 > 198.51.100.7:53".to_owned()));
 }
 
-/// What is clamped is clamped to the interface that the connection goes by, whoever opens it.
+/// What is clamped is clamped to the interface that the connection goes by, whichever side opens it.
 #[test]
 fn the_mss_is_clamped_to_the_interface_that_the_connection_goes_by() {
     let mut config = config_with_dsl(Mode::NatDmz);

@@ -81,7 +81,7 @@ fn rfc1812_a_wrong_header_checksum_is_dropped() {
     bench.send(LAN0, &packet).assert_silently_dropped(DropReason::Ipv4Checksum);
 }
 
-/// RFC 1812, section 5.2.7.1: No route is told.
+/// RFC 1812, section 5.2.7.1: A packet without a route gets "network unreachable".
 #[test]
 fn rfc1812_no_route_is_told() {
     let mut config = config(Mode::Router);
@@ -120,7 +120,7 @@ fn rfc3927_section_7_link_local_hosts_stay_on_their_link() {
     }
 }
 
-/// RFC 4787, REQ-13: Too big and not to be fragmented is told.
+/// RFC 4787, REQ-13: A packet with DF that is too big gets "fragmentation needed".
 #[test]
 fn rfc4787_req13_too_big_and_not_to_be_fragmented_is_told() {
     for mode in [Mode::Router, Mode::Nat] {

@@ -33,7 +33,7 @@ mod nat_icmp;
 mod nat_tcp;
 #[path = "nat_udp.rs"]
 mod nat_udp;
-/// Every worker hears all ARP.
+/// Every worker learns from all ARP.
 #[path = "neighbor_claims.rs"]
 mod neighbor_claims;
 /// A super-frame is handed over in one piece.

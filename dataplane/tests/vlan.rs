@@ -47,7 +47,7 @@ fn a_frame_of_a_vlan_for_the_gateway_is_dropped() {
     }
     let datagram = tagged(&udp(ALICE, 5000, SERVER.address, 53, b"?"), 10);
     bench.send(LAN0, &datagram).assert_silently_dropped(DropReason::VlanTagged);
-    // A group on the WAN, and the gateway on a segment with one port: there is nobody else.
+    // A group on the WAN, and the gateway on a segment with one port: there are no others.
     let group = tagged(&frame(ISP.mac, MacAddr::BROADCAST), 10);
     bench.send(WAN, &group).assert_silently_dropped(DropReason::VlanTagged);
     bench.send(WAN, &tagged(&frame(ISP.mac, BOB.mac), 10)).assert_silently_dropped(DropReason::MacNotForUs);

@@ -54,7 +54,7 @@ fn a_guest_asks_for_the_gateway_and_is_answered_in_the_vlan() {
     let asked = bench.send(LAN0, &guests_frame(&arp_request(GUEST, GATEWAY_GUESTS)));
     let reply = asked.sent.iter().find(|sent| sent.port == GUESTS0).expect("a reply");
     assert_eq!(reply.destination_mac(), GUEST.mac);
-    // The question goes on to the guests behind the other port, and to nobody else.
+    // The question goes on to the guests behind the other port, and to no other hosts.
     let others: Vec<_> = asked.sent.iter().map(|sent| sent.port).filter(|port| *port != GUESTS0).collect();
     assert_eq!(others, [GUESTS1]);
     assert!(bench.dataplane.neighbors(bench.now).any(|neighbor| neighbor.interface == GUESTS));
@@ -135,7 +135,7 @@ fn a_port_may_take_tagged_frames_only() {
     bench.send(LAN0, &foreign).assert_silently_dropped(DropReason::VlanNotAllowed);
 }
 
-/// The hardware type of an untagged ARP frame stands where a tag has its VLAN id.
+/// The hardware type of an untagged ARP frame is at the place of a tag's VLAN id.
 #[test]
 fn a_frame_without_a_tag_enters_by_no_vlan() {
     let mut config = config_with_vlan(Mode::NatDmz);

@@ -21,7 +21,7 @@ enum Kind {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// A LAN host, or the gateway's own, sends to somebody: on the internet, the WAN address, the LAN.
+    /// A LAN host, or the gateway's own, sends to the internet, the WAN address or the LAN.
     Out { from: usize, port: u16, to: usize, to_port: u16, kind: Kind },
     /// Somebody on the internet sends to the WAN address.
     In { from: usize, port: u16, to_port: u16, kind: Kind },
@@ -238,7 +238,7 @@ fn forget_ports(bytes: &mut [u8], ip: usize) {
     }
 }
 
-/// A frame without what may differ: identifications, ports that somebody had already, and the checksums over
+/// A frame without what may differ: identifications, ports that were in use already, and the checksums over
 /// them.
 fn comparable(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();

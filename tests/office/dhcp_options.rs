@@ -1,10 +1,11 @@
-//! What real DHCP clients on the LAN are told: busybox udhcpc and ISC dhclient, and scapy in the place of boot loaders.
+//! The parameters that real DHCP clients on the LAN get: busybox udhcpc, ISC dhclient, and scapy in place of boot
+//! loaders.
 
 use std::fs;
 
 use crate::harness::{Background, Directory, LAN, Namespace, Office, eventually};
 
-/// Notes what a client was told, as the clients tell their scripts: in the environment.
+/// Records a client's parameters, which it passes to its script in the environment.
 const SCRIPT: &str = r#"
 case "${reason:-$1}" in
     bound|BOUND) env | grep -E "^([a-z]|$)" >"$NOTES.part"; mv "$NOTES.part" "$NOTES" ;;
@@ -12,8 +13,8 @@ case "${reason:-$1}" in
 esac
 "#;
 
-/// Asks for an offer as a boot loader does, and prints what scapy reads in it. Its arguments are the vendor class, the user
-/// class in hexadecimal, the architecture, and the options asked for.
+/// Asks for an offer as a boot loader does, and prints what scapy reads in it. Its arguments are the vendor class, the
+/// user class in hexadecimal, the architecture, and the options asked for.
 const BOOT_LOADER: &str = r#"
 import sys, time
 from scapy.all import *

@@ -53,7 +53,7 @@ fn python(
     namespace.spawn(&format!("/usr/bin/python3 {} {arguments}", script.display()))
 }
 
-/// How many of a hundred names that nobody has asked for before `client` is told. A question that was lost on the way
+/// How many of a hundred new names `client` can resolve. A query that was lost on the way
 /// is asked again, one that failed is not.
 fn resolved(client: &Namespace, directory: &Directory, options: &str, names: &str) -> usize {
     let list: String = (0..100).map(|n| format!("{}\n", names.replace("%d", &n.to_string()))).collect();

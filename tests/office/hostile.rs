@@ -85,7 +85,7 @@ fn the_worst_of_scapy_is_dropped_for_its_reasons() {
 fn floods_of_hping3_starve_nobody() {
     let office = Office::new(1, &format!("nat.max_flows = 1024\nnat.max_flows_per_host = 256\n{FORWARD}"));
     let _servers = [office.pc(1), &office.internet].map(|namespace| WebServer::start(namespace, 80));
-    // Of every kind a while; hping3 fails, as nobody answers it.
+    // Of every kind a while; hping3 fails, as it gets no answer.
     for shots in ["-S -p 7001", "-S --rand-source -p 7001", "--udp --rand-source -p 7001", "-F -P -U -p 7001"]
     {
         office.internet.try_sh(&format!("hping3 -q -n -c 2000 -i u500 {shots} {WAN}"));
@@ -101,8 +101,8 @@ fn floods_of_hping3_starve_nobody() {
 }
 
 /// Begins 200 connections a second to the gateway's name service and ends no handshake, from an address that no
-/// host has: a host's kernel would reset them. It asks for the gateway now and then, so that the gateway knows where
-/// the address is.
+/// host has: a host's kernel would reset them. It sends ARP requests for the gateway from time to time, so that the
+/// gateway knows where the address is.
 const HALF_OPEN_FLOOD: &str = r#"
 import socket, sys, time
 from scapy.all import ARP, Ether, IP, TCP, getmacbyip

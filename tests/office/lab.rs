@@ -39,7 +39,7 @@ impl Machine {
     }
 }
 
-/// A place for a lab: it tells the lab's processes by their `TMPDIR`.
+/// A place for a lab, which recognises the lab's processes by their `TMPDIR`.
 struct Place {
     directory: Directory,
     before: Machine,

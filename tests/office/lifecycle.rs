@@ -50,7 +50,7 @@ fn after_a_crash_it_starts_again() {
     assert_eq!(mac(&office), before, "its neighbours know it by that");
 }
 
-/// A client whose connection a crash has ended: it prints what its host tells it when it speaks again.
+/// A client whose connection a crash has ended: it prints the error of its next write.
 const TALKATIVE: &str = r#"
 import socket, sys
 connection = socket.create_connection((sys.argv[1], 7000))

@@ -134,7 +134,7 @@ fn mail_reaches_a_server_elsewhere_once_through_its_refusals_and_a_kill() {
     send(office.pc(1), "deleted", &["carl@far.example"]);
     let id = until_told(office.gateway(), "carl@far.example", "greylisted")["id"].clone();
     let id = id.as_str().expect("a text");
-    // What came of a try is told a little before the try is over.
+    // The outcome of a try is reported a little before the try ends.
     eventually("it is held", || {
         (queue(office.gateway(), "hold", id).stdout == format!("{id}: held\n").as_bytes()).then_some(())
     });
@@ -169,7 +169,7 @@ fn answer_up_to(server: &mut Background, last: &str) {
     }
 }
 
-/// A gateway is told to stop while a server owes it the reply to `last`. After its start the message is sent, once.
+/// A gateway is stopped while it waits for the reply to `last`. After its start the message is sent, once.
 fn stops_without_the_reply_to(last: &str) {
     let mut office = Office::new(1, &format!("{SETTINGS}\ndns.upstream = ['{ISP}']"));
     let _names = far_example(&office.internet, "");

@@ -31,7 +31,7 @@ fn service(office: &Office) -> Value {
     services.iter().find(|service| service["name"] == "ntp").expect("it is in the list").clone()
 }
 
-/// The stratum that clients are told, which depends on this machine's clock.
+/// The stratum in answers, which depends on this machine's clock.
 fn stratum(office: &Office) -> u64 {
     match service(office)["note"].as_str() {
         None => 4,
@@ -129,7 +129,7 @@ fn asked(office: &Office, server: Ipv4Addr, mode: u8) -> Option<Vec<u8>> {
     Some(buffer[..len].to_vec())
 }
 
-/// RFC 4330, section 6: Windows asks as a symmetric active peer, unless it is told to be a client.
+/// RFC 4330, section 6: Windows sends symmetric active requests, unless it is configured as a client.
 #[test]
 fn rfc4330_6_who_asks_as_a_peer_takes_the_time() {
     let office = Office::new(1, "");
@@ -177,7 +177,7 @@ while True:
     server.sendto(head + struct.pack(\">Q8sQQ\", now, asked[40:48], now, now), client)'";
 
 /// An office whose gateway asks `source`, by which it finds the time server `program` at [`SERVER`], once it follows
-/// that; `None` if somebody keeps this machine's clock, so that nobody is asked.
+/// that; `None` if a daemon disciplines this machine's clock, so that the client asks no server.
 fn following(source: &str, program: &str) -> Option<(Office, [Background; 2])> {
     let mut office = Office::new(1, &format!("ntp.servers = ['{source}']\ndns.upstream = ['{ISP}']"));
     service(&office)["note"].as_str()?;
@@ -202,7 +202,7 @@ fn the_lan_is_told_the_time_of_a_server_elsewhere_while_nobody_keeps_the_clock()
         let told = office.pc(1).sh(&format!("ntpdig -j -t 10 {LAN}"));
         let told: Value = serde_json::from_str(&told).expect("JSON");
         assert_eq!((&told["stratum"], &told["leap"]), (&6.into(), &"no-leap".into()), "{source}: {told}");
-        // The error that is told is less than 2 s, or the clock would not count as synchronised.
+        // The announced error is less than 2 s, or the clock would not count as synchronised.
         assert!(
             told["offset"].as_f64().is_some_and(|offset| (offset - 3_600.0).abs() < 2.0),
             "{source}: {told}"
@@ -258,7 +258,7 @@ fn a_flood_in_anothers_name_sends_him_little() {
         packet[0] = first;
         std::fs::write(directory.join(name), packet).expect("it can be written");
         let file = directory.join(name);
-        // hping3 fails, as nobody answers it.
+        // hping3 fails, as it gets no answer.
         office.pc(1).try_sh(&format!(
             "hping3 -q -2 -a {} -s 40000 -k -p 123 -d 48 -E {} -c {} -i u500 {LAN}",
             Office::address(2),

@@ -14,7 +14,7 @@ use crate::harness::{Namespace, Office, SERVER, WAN};
 const CONNECTIONS: usize = 1000;
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// All are open before the first word is said, and each hears its own.
+/// All are open before the first octet is sent, and each gets its own octets.
 #[test]
 fn a_thousand_connections_pass_nat_each_on_its_own() {
     allow_open_files(4096);
@@ -67,7 +67,7 @@ async fn ask(mut stream: TcpStream) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Repeats what it hears.
+/// Echoes its input.
 async fn tell(mut stream: TcpStream, client: SocketAddr) -> std::io::Result<()> {
     let mut question = String::new();
     stream.read_to_string(&mut question).await?;

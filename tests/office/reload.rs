@@ -110,7 +110,7 @@ fn reload(gateway: &Gateway) {
     assert!(String::from_utf8_lossy(&output.stdout).contains("is in force"), "{output:?}");
 }
 
-/// What a reload that is refused for the file's mistakes tells.
+/// The output of a reload that is rejected for mistakes in the file.
 #[track_caller]
 fn refused(gateway: &Gateway) -> String {
     let output = gateway.reload();

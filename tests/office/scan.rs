@@ -7,7 +7,7 @@ use crate::harness::programs::{WebServer, curl, pings, udp_socket};
 use crate::harness::{Directory, LAN, Namespace, Office, SERVER, WAN};
 
 /// A few ports that are open on most gateways, one that is forwarded to a web server, and one that is
-/// forwarded to a port where nobody listens.
+/// forwarded to a port without a listener.
 const TCP_PORTS: &str = "22,23,53,80,443,7001,7002,8080";
 const UDP_PORTS: &str = "53,67,68,123,161";
 
@@ -109,7 +109,7 @@ fn heard(namespace: &Namespace) -> u64 {
     count.trim().parse().expect("a number")
 }
 
-/// Sends more than the path takes, not to be fragmented, and prints what it takes as soon as the sender is told.
+/// Sends more than the path takes, not to be fragmented, and prints the path MTU as soon as the sender learns it.
 const TOO_BIG: &str = r#"
 import errno, socket, sys
 IP_MTU_DISCOVER, IP_PMTUDISC_DO, IP_MTU = 10, 2, 14
@@ -125,7 +125,7 @@ except OSError as error:
 print(s.getsockopt(socket.IPPROTO_IP, IP_MTU))
 "#;
 
-/// RFC 1191, section 4: In stealth scans hear nothing and too big packets are told.
+/// RFC 1191, section 4: In stealth mode scans get no answer, and packets that are too big get an error.
 #[test]
 fn rfc1191_in_stealth_scans_hear_nothing_and_too_big_packets_are_told() {
     // The WAN takes larger packets than the LAN.
@@ -173,7 +173,7 @@ fn without_stealth_the_wan_address_answers_as_a_host_with_closed_ports() {
         let office = Office::new(1, &format!("{mode}\n{FORWARDS}"));
         let _server = WebServer::start(office.pc(1), 80);
         let wan = WAN.to_string();
-        // RFC 5382, REQ-4: a SYN that nobody asked for is refused after 6 seconds, too late for a scan.
+        // RFC 5382, REQ-4: an unsolicited SYN is rejected after 6 seconds, too late for a scan.
         let open = [&[(7001, "open"), (7002, "closed")], services].concat();
         assert_eq!(tcp(&office, &wan), expected(TCP_PORTS, "filtered", &open), "{mode}");
         // Errors are limited in rate: a scan slower than the limit sees each.

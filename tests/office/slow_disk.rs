@@ -12,7 +12,7 @@ use crate::state::lease;
 
 /// Questions that are answered while one sync runs.
 const QUESTIONS: usize = 5;
-/// What the administrator is told meanwhile.
+/// The reports to the administrator meanwhile.
 const SILENT: &str = "the disk does not answer";
 
 /// Opens the gate of a disk when it is dropped.

@@ -64,7 +64,7 @@ fn rfc4787_req1_and_req8_pystun_sees_what_is_configured() {
             PORTS[0]
         ));
         assert!(found.contains(&format!("NAT Type: {expected}\n")), "{filtering}: {found}");
-        // It tells what its last question was answered, and through the strictest filter none is.
+        // It prints the answer to its last request, and the strictest filter admits none.
         let is_answered = filtering != "address-and-port-dependent";
         let external =
             if is_answered { format!("{WAN}\nExternal Port: 54320\n") } else { "None\n".to_owned() };

@@ -39,7 +39,7 @@ fn what_two_pcs_say_is_not_heard_by_a_third() {
     };
     let before = received();
     office.pc(1).sh(&format!("ping -n -c 20 -i 0.05 -W 2 {}", Office::address(2)));
-    // Of 40 frames it hears none, and of the gateway's own announcements a few.
+    // It receives none of 40 frames, and a few of the gateway's own announcements.
     assert!(received() - before < 10);
 }
 

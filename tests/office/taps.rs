@@ -261,7 +261,7 @@ fn a_device_has_a_queue_for_each_worker_where_it_can() {
         let (to, at) = arp_answer(&mut taps);
         assert!(to == 1 + number && taps[at].reads());
     }
-    // The device is there as long as anybody has it.
+    // The device exists as long as a process has it open.
     drop(taps.drain(..3));
     assert!(namespace.succeeds("ip link show eth0"));
     drop(taps);

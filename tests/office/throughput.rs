@@ -12,7 +12,7 @@ use crate::harness::{Namespace, Office, SERVER};
 /// The drop reasons that are allowed in a rush: backlogs of a port, another worker or the peer.
 const OVERLOAD: &[&str] = &["port-backpressure", "port-down", "worker-ring-full"];
 
-/// Runs iperf3 against a server of its own at `address` of `host`, as one that has just served somebody may still be
+/// Runs iperf3 against a server of its own at `address` of `host`, as one that has just served a client may still be
 /// busy with that. Returns the client's report, which is without error.
 fn iperf3(client: &Namespace, host: &Namespace, address: Ipv4Addr, options: &str) -> Value {
     let _server = host.spawn(&format!("iperf3 --server --one-off --bind {address} >/dev/null"));
@@ -52,7 +52,7 @@ fn tcp_passes_between_ports_of_different_drivers() {
     office.gateway().assert_accounts(OVERLOAD);
 }
 
-/// What one call hands over arrives as the datagrams that it stands for, in their order.
+/// The octets of one call (UDP_SEGMENT) arrive as its datagrams, in their order.
 #[test]
 fn datagrams_handed_over_in_one_piece_arrive_one_by_one() {
     const SIZE: usize = 1000;

@@ -75,7 +75,7 @@ fn what_is_shown_adds_up_over_all_workers() {
     assert_eq!(flows["flows"].as_array().expect("a list").len(), CONNECTIONS);
     assert_eq!(count(&office.gateway().show("status"), "flows"), CONNECTIONS as u64);
 
-    // Every machine is one, whoever knows it.
+    // Every machine is one, whichever worker knows it.
     let known = office.gateway().show("neighbors");
     for (list, keys) in [("neighbors", ["segment", "address"]), ("stations", ["mac", "port"])] {
         let mut names: Vec<_> = known[list]

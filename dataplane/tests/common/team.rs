@@ -109,7 +109,7 @@ impl Team {
         answer
     }
 
-    /// What the workers want told, by all of them.
+    /// The alerts of all workers.
     pub fn alerts(&mut self) -> Vec<Alert> {
         self.workers
             .iter_mut()

@@ -46,7 +46,7 @@ pub fn curl(client: &Namespace, options: &str, server: impl Into<SocketAddr>) ->
     }
 }
 
-/// A TCP server, socat's, that tells each client its address and its port and then returns every line.
+/// A TCP server, socat's, that sends each client its address and its port and then returns every line.
 pub fn echo_server(namespace: &Namespace, port: u16) -> Background {
     let answer = "echo \\$SOCAT_PEERADDR \\$SOCAT_PEERPORT; exec cat";
     let process = namespace.spawn(&format!("socat TCP4-LISTEN:{port},fork,reuseaddr SYSTEM:\"{answer}\""));

@@ -117,7 +117,7 @@ type Answer = Result<Vec<u8>, Errno>;
 impl Server {
     fn serve(mut self) {
         let mut request = vec![0; REQUEST_LEN_MAX];
-        // It ends when nobody uses the mount any more.
+        // It ends with the last use of the mount.
         while let Ok(len) = self.device.read(&mut request) {
             let (header, body) = request[..len].split_at(HEADER_LEN);
             let (operation, unique, node) = (u32_at(header, 4), &header[8..16], u64_at(header, 16));

@@ -129,7 +129,7 @@ const ROUTER: &[Requirement] = &[
     kept("RFC 1812, section 5.2.7.1", Must, "No route: the sender is told."),
     kept("RFC 1812, section 5.2.4.1", Should, "Source routes are refused, as RFC 7126 has it."),
     kept("RFC 1191, section 4", Must, "An error about a packet too big names the MTU."),
-    kept("RFC 1858", Should, "Fragments that hide ports are dropped (RFC 3128 too)."),
+    kept("RFC 1858, section 3.2", Should, "Fragments that hide ports are dropped (RFC 3128, too)."),
     kept("RFC 6864, section 5.3.1", Must, "Identifications of hosts behind one address do not collide."),
     kept("RFC 6056, section 3.2", Should, "Ports that are not preserved are random."),
     declined(

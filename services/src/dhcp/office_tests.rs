@@ -79,13 +79,14 @@ impl Office {
     fn run(&mut self, duration: Duration) {
         let end = self.now + duration;
         loop {
-            let dues = self.clients.iter().filter_map(Client::poll_timeout);
+            let dues = self.clients.iter().filter_map(Client::poll_timeout).chain(self.server.poll_timeout());
             let due = dues.min().expect("clients do not stop");
             if due > end {
                 self.now = end;
                 return;
             }
             self.now = self.now.max(due);
+            self.serve();
             for index in 0..self.clients.len() {
                 self.clients[index].handle_timeout(self.now);
                 self.drain(index);
@@ -131,6 +132,21 @@ impl Office {
             self.server.handle_done(self.now, unix_now, Ok(request.perform()));
         }
         reply.or_else(|| self.server.poll_reply())?.to_frame(SERVER_MAC, SERVER)
+    }
+
+    /// The server does what is due. Nobody answers its probes.
+    fn serve(&mut self) {
+        let unix_now = UnixTime(UNIX_ORIGIN + self.now.as_secs());
+        self.server.handle_timeout(self.now, unix_now);
+        while self.server.poll_probe().is_some() {}
+        while let Some(reply) = self.server.poll_reply() {
+            let answer = reply.to_frame(SERVER_MAC, SERVER).expect("a frame");
+            for client in &mut self.clients {
+                if !self.rng.random_bool(self.loss) {
+                    client.handle_frame(self.now, &answer);
+                }
+            }
+        }
     }
 
     /// Asserts that no two clients use one address.

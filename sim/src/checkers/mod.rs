@@ -71,6 +71,7 @@ mod no_lost_wakeups;
 pub mod nothing_forged;
 mod nothing_unsolicited;
 mod observed_leases;
+mod offers_probed;
 mod one_lease_one_host;
 mod ports_alike;
 mod quotes;
@@ -237,6 +238,7 @@ pub fn for_config(
         Box::new(hops::Hops::new(config)),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(dhcp_answers::DhcpAnswers::new(config, !starts_at_a_wrong_time)),
+        Box::new(offers_probed::OffersProbed::new(config)),
         Box::new(leases_reach_holders::LeasesReachHolders::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),

@@ -8,13 +8,13 @@
 //! not verified, as its sender has declined too many others, still ends the lease: the client does not use the address,
 //! and is offered another.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
 
 use super::leases::{Claimant, Lease, State};
+use super::probes::{Due, Schedule};
 use super::shares::{self, QUARANTINE_SECS, QUARANTINE_SHORT_SECS, SOURCE_QUARANTINES_MAX};
 use super::{Reply, Request, Server};
 use crate::clock::UnixTime;
@@ -22,76 +22,9 @@ use crate::dhcp::message::{self, OptionCode};
 
 /// The most DECLINEs under verification. Further ones are ignored.
 pub const DECLINES_MAX: usize = 64;
-/// The number of probes of an address, the first at once.
-const PROBES: u8 = 3;
-/// The interval between probes, and the timeout of the last. A neighbour on the same Ethernet answers within
-/// milliseconds; a client starts over 10 s after its DECLINE. (RFC 2131, section 3.1)
-const PROBE_INTERVAL: Duration = Duration::from_millis(300);
-
-/// The DECLINEs under verification.
-#[derive(Debug, Default)]
-pub(super) struct Declines {
-    by_address: BTreeMap<Ipv4Addr, Decline>,
-}
-
-#[derive(Debug)]
-struct Decline {
-    by: Claimant,
-    probes_left: u8,
-    due: Instant,
-}
-
-/// An action that is due.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due {
-    /// Probe the address.
-    Probe(Ipv4Addr),
-    /// No host has answered for the address.
-    Silence(Ipv4Addr, Claimant),
-}
-
-impl Declines {
-    /// Starts to verify a DECLINE of `address`; `false` if there are too many.
-    pub fn begin(&mut self, now: Instant, address: Ipv4Addr, by: Claimant) -> bool {
-        let has_room = self.by_address.len() < DECLINES_MAX || self.by_address.contains_key(&address);
-        if has_room {
-            self.by_address.entry(address).or_insert(Decline { by, probes_left: PROBES, due: now });
-        }
-        has_room
-    }
-
-    /// Whether a DECLINE of `address` is being verified.
-    pub fn is_pending(&self, address: Ipv4Addr) -> bool {
-        self.by_address.contains_key(&address)
-    }
-
-    /// The clients whose DECLINEs are being verified.
-    pub fn claimants(&self) -> impl Iterator<Item = &Claimant> {
-        self.by_address.values().map(|decline| &decline.by)
-    }
-
-    /// Ends the verification of `address`; returns the sender of its DECLINE, if there is one.
-    pub fn end(&mut self, address: Ipv4Addr) -> Option<Claimant> {
-        self.by_address.remove(&address).map(|decline| decline.by)
-    }
-
-    /// When [`Declines::due`] has its next action.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.by_address.values().map(|decline| decline.due).min()
-    }
-
-    /// An action that is due at `now`; `None` if there is no more.
-    pub fn due(&mut self, now: Instant) -> Option<Due> {
-        let (address, decline) = self.by_address.iter_mut().find(|(_, decline)| decline.due <= now)?;
-        let address = *address;
-        if decline.probes_left > 0 {
-            decline.probes_left -= 1;
-            decline.due = now + PROBE_INTERVAL;
-            return Some(Due::Probe(address));
-        }
-        self.end(address).map(|by| Due::Silence(address, by))
-    }
-}
+/// A neighbour on the same Ethernet answers within milliseconds; a client starts over 10 s after its DECLINE. (RFC 2131,
+/// section 3.1)
+pub(super) const SCHEDULE: Schedule = Schedule { probes: 3, interval: Duration::from_millis(300) };
 
 impl Server {
     /// Handles a DECLINE: verifies it if its sender may send one.
@@ -111,10 +44,11 @@ impl Server {
         } else if self.has_quarantine_share(request) {
             self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
             self.forget_declined(request, address);
-        } else if !self.declines.begin(request.now, address, request.claimant()) {
+        } else if self.declines.len() >= DECLINES_MAX && !self.declines.is_pending(address) {
             self.log_unbelieved(request, address, "DECLINE", "too many DECLINEs are being verified");
             self.forget_declined(request, address);
         } else {
+            self.declines.begin(request.now, address, request.claimant());
             self.offers.withdraw(&request.client.key);
             self.probe_due(request.now, request.unix_now);
         }
@@ -134,23 +68,14 @@ impl Server {
         }
     }
 
-    /// When [`Server::handle_timeout`] and [`Server::poll_request`] are due; `None` if no timer runs.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        [self.declines.poll_timeout(), self.leases.borrow().read_due()].into_iter().flatten().min()
-    }
-
-    /// Handles the timers that are due at `now`.
-    pub fn handle_timeout(&mut self, now: Instant, unix_now: UnixTime) {
-        self.probe_due(now, unix_now);
-    }
-
-    /// The next address to probe by ARP.
-    pub fn poll_probe(&mut self) -> Option<Ipv4Addr> {
-        self.probes.pop_front()
-    }
-
-    /// Handles ARP of the network: the hardware address `mac` claims `address`.
-    pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
+    /// Another machine's or the sender's answer to the probe of a declined address: `mac` claims it.
+    pub(super) fn declined_answered(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        mac: MacAddr,
+    ) {
         let Some(by) = self.declines.end(address) else { return };
         if mac == by.mac || mac == by.source {
             tracing::info!(%address, %mac, "the declining client itself answers: no conflict, and its lease stays");
@@ -160,7 +85,8 @@ impl Server {
         }
     }
 
-    fn probe_due(&mut self, now: Instant, unix_now: UnixTime) {
+    /// Handles the verifications that are due at `now`.
+    pub(super) fn declines_due(&mut self, now: Instant, unix_now: UnixTime) {
         while let Some(due) = self.declines.due(now) {
             match due {
                 Due::Probe(address) => self.probes.push_back(address),
@@ -175,7 +101,7 @@ impl Server {
     }
 
     /// Quarantines `address` for at most `secs_max`.
-    fn quarantine(
+    pub(super) fn quarantine(
         &mut self,
         now: Instant,
         unix_now: UnixTime,
@@ -198,7 +124,7 @@ impl Server {
         let is_reserved = self.reservations.at(address).is_some();
         let secs_max = if is_reserved { QUARANTINE_SHORT_SECS } else { secs_max };
         let secs = shares::quarantine_secs(pool, free).min(secs_max);
-        let freed = gives_way.map_or(Ok(()), |other| leases.release(now, unix_now, other));
+        let freed = gives_way.map_or(Ok(()), |other| leases.forget(now, unix_now, other));
         let kept = freed.and_then(|()| leases.quarantine(now, unix_now, address, by, secs));
         drop(leases);
         if let Err(error) = kept {
@@ -226,48 +152,7 @@ impl Server {
         let is_in_quarantine =
             |lease: &&Lease| lease.state == State::Declined && lease.is_blocked(request.now);
         let in_quarantine = leases.of_source(request.origin.mac).filter(is_in_quarantine).count();
-        let pending = self.declines.claimants().filter(|by| by.source == request.origin.mac).count();
+        let pending = self.declines.iter().filter(|by| by.source == request.origin.mac).count();
         in_quarantine + pending >= SOURCE_QUARANTINES_MAX
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::leases::ClientKey;
-    use super::*;
-
-    fn claimant(number: u8) -> Claimant {
-        let mac = MacAddr([2, 0, 0, 0, 0, number]);
-        Claimant { client: ClientKey::Mac(mac), mac, source: mac }
-    }
-
-    #[test]
-    fn an_address_is_probed_three_times_and_then_silent() {
-        let mut declines = Declines::default();
-        let (start, address) = (Instant::from_secs(10), Ipv4Addr::from(7));
-        assert!(declines.begin(start, address, claimant(1)));
-        assert!(declines.begin(start, address, claimant(2)), "the first counts");
-        for number in 0..3 {
-            let now = start + PROBE_INTERVAL * number;
-            assert_eq!(declines.poll_timeout(), Some(now));
-            assert_eq!([declines.due(now), declines.due(now)], [Some(Due::Probe(address)), None]);
-        }
-        assert!(declines.is_pending(address));
-        let end = start + PROBE_INTERVAL * 3;
-        assert_eq!(declines.due(end), Some(Due::Silence(address, claimant(1))));
-        assert_eq!((declines.due(end), declines.poll_timeout()), (None, None));
-    }
-
-    #[test]
-    fn they_are_bounded() {
-        let mut declines = Declines::default();
-        let begin = |declines: &mut Declines, number: usize| {
-            declines.begin(Instant::ZERO, Ipv4Addr::from(u32::try_from(number).unwrap()), claimant(1))
-        };
-        assert!((0..DECLINES_MAX).all(|number| begin(&mut declines, number)));
-        assert!(!begin(&mut declines, DECLINES_MAX));
-        assert_eq!(declines.claimants().count(), DECLINES_MAX);
-        declines.end(Ipv4Addr::from(3));
-        assert!(begin(&mut declines, DECLINES_MAX));
     }
 }

@@ -23,8 +23,9 @@
 //! this order: its reserved address; its present, last or offered one; its requested one; an address that was never
 //! used; the least recently used one. If there is none, the server does not answer and logs that.
 //!
-//! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. The server
-//! does not probe an address before it offers it; a client that detects a conflict declines. A DECLINE or RELEASE is
+//! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. An address
+//! that the client has not had is [probed](unoffered) before it is offered: if another machine answers, it is
+//! quarantined, and the next one is tried. A client that detects a conflict later declines. A DECLINE or RELEASE is
 //! accepted only from the MAC and port that requested the lease. A declined address is out of use while it is
 //! [probed](declines): if another host answers, it is quarantined for [`QUARANTINE_SECS`] or, while the pool runs low,
 //! shorter; if none does, for a minute, and a reserved address stays its client's. [shares] bound what one machine can
@@ -45,8 +46,10 @@ pub mod leases;
 pub mod offers;
 mod parameters;
 mod pending_replies;
+mod probes;
 mod records;
 pub mod shares;
+pub mod unoffered;
 mod waiting;
 mod writes;
 
@@ -68,12 +71,13 @@ pub use waiting::WAITING_MAX;
 
 use self::answer::Terms;
 use self::config::Reservations;
-use self::declines::Declines;
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
 use self::parameters::Layers;
 use self::pending_replies::{PendingReplies, PendingReply};
+use self::probes::Probes;
 use self::shares::Ports;
+use self::unoffered::{PASSED_OVER_MAX, WaitingDiscover};
 use self::writes::Writes;
 use super::hostname;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
@@ -94,9 +98,14 @@ pub struct Server {
     reservations: Reservations,
     leases: Rc<RefCell<Leases>>,
     offers: Offers,
-    declines: Declines,
+    /// The declined addresses that are probed.
+    declines: Probes<Claimant>,
+    /// The addresses that are probed before they are offered.
+    unoffered: Probes<WaitingDiscover>,
     /// The addresses to probe now.
     probes: VecDeque<Ipv4Addr>,
+    /// How often another machine has answered for an address that was to be offered.
+    addresses_in_foreign_use: u64,
     ports: Ports,
     writes: Writes,
     holding: PendingReplies,
@@ -117,8 +126,10 @@ impl Server {
             config,
             leases,
             offers: Offers::default(),
-            declines: Declines::default(),
+            declines: Probes::new(declines::SCHEDULE),
+            unoffered: Probes::new(unoffered::SCHEDULE),
             probes: VecDeque::new(),
+            addresses_in_foreign_use: 0,
             ports: Ports::default(),
             writes: Writes::new(),
             holding: PendingReplies::default(),
@@ -141,6 +152,13 @@ impl Server {
         self.reservations = Reservations::of(&config);
         self.config = config;
         self.offers = Offers::default();
+        // Their clients retransmit.
+        self.unoffered.retain(|_, _| false);
+    }
+
+    /// How often another machine has answered for an address that was to be offered.
+    pub fn addresses_in_foreign_use(&self) -> u64 {
+        self.addresses_in_foreign_use
     }
 
     /// Handles a message from a frame of `origin`, and answers it; an answer that has to wait for a write comes from
@@ -172,7 +190,43 @@ impl Server {
         }
     }
 
+    /// When [`Server::handle_timeout`] and [`Server::poll_request`] are due; `None` if no timer runs.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let probes = [self.declines.poll_timeout(), self.unoffered.poll_timeout()];
+        probes.into_iter().chain([self.leases.borrow().read_due()]).flatten().min()
+    }
+
+    /// Handles the timers that are due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant, unix_now: UnixTime) {
+        self.probe_due(now, unix_now);
+    }
+
+    /// The next address to probe by ARP.
+    pub fn poll_probe(&mut self) -> Option<Ipv4Addr> {
+        self.probes.pop_front()
+    }
+
+    /// Handles ARP of the network: the hardware address `mac` claims `address`.
+    pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
+        self.declined_answered(now, unix_now, address, mac);
+        self.unoffered_answered(now, unix_now, address, mac);
+        self.probe_due(now, unix_now);
+    }
+
+    fn probe_due(&mut self, now: Instant, unix_now: UnixTime) {
+        self.declines_due(now, unix_now);
+        self.unoffered_due(now, unix_now);
+    }
+
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
+        let reply = self.offer(request, PASSED_OVER_MAX);
+        self.probe_due(request.now, request.unix_now);
+        reply
+    }
+
+    /// Offers the client an address, once nobody else is known to use it. Up to `passes_left` addresses in foreign use
+    /// are passed over.
+    fn offer(&mut self, request: &Request<'_>, passes_left: u8) -> Option<Reply> {
         if self.leases.borrow().is_unread() && self.reserved_for(request).is_none() {
             // No ACK could follow: leases have to be on disk first.
             return None;
@@ -189,6 +243,10 @@ impl Server {
         };
         let share = self.source_share(request);
         self.offers.make(request.now, address, &request.client.key, request.origin, share);
+        if self.needs_probe(request, address) {
+            self.probe_first(request, address, passes_left);
+            return None;
+        }
         let name = self.name_for(request, address);
         let offered = (address, self.config.lease_secs);
         Some(answer::lease(&self.terms(request), request, MessageType::Offer, offered, name.as_deref()))

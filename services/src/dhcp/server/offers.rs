@@ -7,7 +7,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::leases::ClientKey;
-use super::shares::Origin;
+use super::shares::{self, Origin};
 
 /// The lifetime of an offer: until the client's third retransmission. (RFC 2131, section 4.1)
 pub const OFFER_HOLD: Duration = Duration::from_secs(4 + 8 + 16);
@@ -27,6 +27,8 @@ struct Offer {
     /// The origin of the client's DISCOVER.
     origin: Origin,
     until: Instant,
+    /// When nobody had answered the probes of the address.
+    probed: Option<Instant>,
 }
 
 impl Offers {
@@ -40,6 +42,7 @@ impl Offers {
         origin: Origin,
         share: usize,
     ) {
+        let probed = self.by_address.get(&address).and_then(|offer| offer.probed);
         self.by_address.retain(|_, offer| now < offer.until && offer.client != *client);
         let is_of_source = |offer: &Offer| offer.origin.mac == origin.mac;
         let of_source = self.by_address.values().filter(|offer| is_of_source(offer)).count();
@@ -53,7 +56,7 @@ impl Offers {
         if let Some(address) = gives_way {
             self.by_address.remove(&address);
         }
-        let offer = Offer { client: client.clone(), origin, until: now + OFFER_HOLD };
+        let offer = Offer { client: client.clone(), origin, until: now + OFFER_HOLD, probed };
         self.by_address.insert(address, offer);
     }
 
@@ -65,6 +68,19 @@ impl Offers {
         let of_busiest = self.by_address.iter().filter(|(_, offer)| offer.origin.is_with(&busiest));
         let suitable = of_busiest.filter(|(address, _)| count > own + 1 && suits(**address));
         suitable.min_by_key(|(_, offer)| offer.until).map(|(address, _)| *address)
+    }
+
+    /// Records that nobody but the client to which `address` is offered has answered for it.
+    pub fn note_probed(&mut self, now: Instant, address: Ipv4Addr) {
+        if let Some(offer) = self.by_address.get_mut(&address) {
+            offer.probed = Some(now);
+        }
+    }
+
+    /// Whether that was recorded in the last [`OFFER_HOLD`], for the offer or for one that it has replaced.
+    pub fn is_probed(&self, now: Instant, address: Ipv4Addr) -> bool {
+        let probed = self.by_address.get(&address).and_then(|offer| offer.probed);
+        probed.is_some_and(|probed| now.since(probed) < OFFER_HOLD)
     }
 
     /// Removes the offer to `client`.
@@ -95,13 +111,7 @@ impl Offers {
 
     /// The sender with the most open offers, and their number.
     fn busiest(&self) -> Option<(Origin, usize)> {
-        let mut counts = BTreeMap::<_, (Origin, usize)>::new();
-        for Offer { origin, .. } in self.by_address.values() {
-            // A sender is identified by its port, or else by its MAC: see `Origin::is_with`.
-            let sender = (origin.port, origin.port.is_none().then_some(origin.mac));
-            counts.entry(sender).or_insert((*origin, 0)).1 += 1;
-        }
-        counts.into_values().max_by_key(|(_, count)| *count)
+        shares::busiest(self.by_address.values().map(|offer| offer.origin))
     }
 
     fn count_with(&self, origin: Origin) -> usize {

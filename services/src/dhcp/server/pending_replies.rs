@@ -43,6 +43,11 @@ pub(super) struct PendingReplies {
 }
 
 impl PendingReplies {
+    /// Adds a reply that is ready.
+    pub fn add_ready(&mut self, reply: Option<Reply>) {
+        self.ready.extend(reply);
+    }
+
     /// Whether `client` waits for the confirmation of `address`.
     pub fn is_for(&self, address: Ipv4Addr, client: &ClientKey) -> bool {
         self.replies.get(&address).is_some_and(|held| held.client == *client)

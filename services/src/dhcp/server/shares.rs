@@ -5,6 +5,7 @@
 //! | leases | of one source MAC 16, or a quarter of a pool that is smaller than 64; of a relay agent half of the pool | no further address; silence |
 //! | leases | of one port of several three quarters of the pool | no further address; silence |
 //! | open offers | as many as leases; [`OFFERS_MAX`](super::offers::OFFERS_MAX) in all | the source's oldest, or the oldest of the sender with the most, is evicted |
+//! | probes before offers | [`PROBED_MAX`](super::unoffered::PROBED_MAX) in all | the sender with the most gets no further one; another's takes the place of its oldest |
 //! | quarantines | of one source MAC [`SOURCE_QUARANTINES_MAX`], without those where another machine answered for the address | its DECLINE ends its lease, without a quarantine |
 //! | quarantines | of all a quarter of the pool | the one that ends first is ended |
 //!
@@ -57,6 +58,17 @@ impl Origin {
             _ => self.mac == other.mac,
         }
     }
+}
+
+/// The sender that occurs most in `origins`, and how often.
+pub(super) fn busiest(origins: impl Iterator<Item = Origin>) -> Option<(Origin, usize)> {
+    let mut counts = BTreeMap::<_, (Origin, usize)>::new();
+    for origin in origins {
+        // A sender is identified by its port, or else by its MAC: see `Origin::is_with`.
+        let sender = (origin.port, origin.port.is_none().then_some(origin.mac));
+        counts.entry(sender).or_insert((origin, 0)).1 += 1;
+    }
+    counts.into_values().max_by_key(|(_, count)| *count)
 }
 
 /// The number of addresses in a pool.

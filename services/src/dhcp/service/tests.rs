@@ -156,6 +156,7 @@ async fn frames_that_are_no_requests_to_the_server_are_not_answered() {
     let port = Port { mac: SERVER_MAC, frames, transmit };
     let stop = tokio::time::sleep(Duration::from_secs(1));
     serve(Rc::clone(&lab.server), port, Rc::clone(&lab.clock), Rc::new(AtOnce), stop).await;
-    assert_eq!(answers.borrow().len(), 1, "until it was stopped");
+    let answers = answers.borrow().iter().filter(|frame| Arp::parse(frame).is_none()).count();
+    assert_eq!(answers, 1, "until it was stopped");
     assert!(sender.is_closed());
 }

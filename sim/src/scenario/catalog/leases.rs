@@ -1,10 +1,13 @@
 //! Scenarios about leases: the provider's and the office's.
 
+use std::net::Ipv4Addr;
+
 use super::secs;
 use crate::machine::guest::{Guest, GuestRecord};
 use crate::machine::internet::{DhcpMood, DnsMood, RESOLVER_ADDRESSES};
+use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
-    calm, dhcp_of_provider, dns_of, name_servers_told, power_back, power_cut, reload,
+    calm, dhcp_of_provider, dns_of, name_servers_told, power_back, power_cut, reload, spoof,
 };
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::in_lines;
@@ -58,12 +61,14 @@ const PHONES_LATER: &str = "[nat]\nfiltering = 'address-dependent'\n\
                             [[dhcp.match]]\nvendor_class = 'Phone bob'\nnext_server = '192.168.1.8'\n\
                             options = [{ code = 66, value = '' }, { code = 150, value = ['192.168.1.8'] }]";
 
-/// Phones join and leave in every possible way.
+/// Phones join and leave in every possible way, where a machine has some of the pool's next addresses by hand.
 pub fn guests() -> Office {
     let phones = ["ada", "bob", "cy"];
     let office = office().pcs(4).lan_ports(2).lease_secs(60).visiting_every(Some(secs(5))).config(PHONES);
     let office = phones.into_iter().fold(office, |office, phone| office.machine(phone, "lan1", Guest::new));
+    let by_hand = [11, 12, 14, 17].map(|host| Trick::Take(Ipv4Addr::new(192, 168, 1, host)));
     office
+        .at(secs(5), spoof(by_hand))
         .at(secs(60), power_cut())
         .at(secs(63), power_back())
         .at(secs(90), reload(PHONES_LATER, true))

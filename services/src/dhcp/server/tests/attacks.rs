@@ -10,11 +10,11 @@ fn office(pool_len: u8) -> Office {
     Office::new(Config { pool: host(2)..=host(pool_len + 1), ports: 2, ..config() })
 }
 
-fn at(mac: MacAddr, port: u8) -> Origin {
+pub(super) fn at(mac: MacAddr, port: u8) -> Origin {
     Origin { mac, port: Some(PortId(port)) }
 }
 
-fn numbered(number: u8) -> MacAddr {
+pub(super) fn numbered(number: u8) -> MacAddr {
     MacAddr([2, 0, 0, 0, 7, number])
 }
 
@@ -23,7 +23,7 @@ impl Office {
         let unix_now = self.unix_now();
         let answer = self.server.handle_message(self.now, unix_now, origin, message);
         self.write();
-        answer.or_else(|| self.server.poll_reply())
+        answer.or_else(|| self.server.poll_reply()).or_else(|| self.pass_probes_of_offers())
     }
 
     /// DISCOVER to ACK with frames from `origin`; `None` without an offer or an ACK.
@@ -42,7 +42,7 @@ impl Office {
         self.write();
     }
 
-    fn in_quarantine(&self) -> usize {
+    pub(super) fn in_quarantine(&self) -> usize {
         let leases = self.leases.borrow();
         leases.iter().filter(|lease| lease.state == State::Declined && lease.is_blocked(self.now)).count()
     }

@@ -6,7 +6,8 @@ impl Office {
     /// Handles a message without serving the disk.
     fn hear_only(&mut self, message: &Message) -> Option<Reply> {
         let (source, unix_now) = (message::mac(message), self.unix_now());
-        self.server.handle_message(self.now, unix_now, source, message)
+        let answer = self.server.handle_message(self.now, unix_now, source, message);
+        answer.or_else(|| self.pass_probes_of_offers())
     }
 
     fn begin(&mut self) -> DiskRequest {

@@ -1,0 +1,173 @@
+//! Verification of addresses before an offer: the server probes an address by ARP, and offers it if no host answers.
+//! (RFC 2131, section 3.1)
+//!
+//! A DISCOVER waits for the probes of its own address; other messages are handled meanwhile. If another machine answers
+//! for the address, the address is quarantined and the next one is tried. No probe is sent for an address that the
+//! client had last, or that was probed for a recent offer: a known client waits for nothing. A relay agent's clients are
+//! in the same network, so their addresses are probed, too.
+//!
+//! At most [`PROBED_MAX`] addresses are probed at a time. Beyond it the sender with the most of them gets no further
+//! one, and others take its places.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use gatepost_ground::{Instant, MacAddr};
+
+use super::leases::{Claimant, ClientKey, State};
+use super::probes::{Due, Schedule};
+use super::shares::{self, Origin, QUARANTINE_SECS};
+use super::{Client, Message, Request, Server};
+use crate::clock::UnixTime;
+
+/// A DISCOVER waits for 400 ms: its sender retransmits after about 4 s (RFC 2131, section 4.1), some boot firmware after
+/// one.
+pub(super) const SCHEDULE: Schedule = Schedule { probes: 2, interval: Duration::from_millis(200) };
+/// The most addresses that are probed at a time.
+pub const PROBED_MAX: usize = 64;
+/// The most addresses in foreign use that are passed over for one DISCOVER. Its client retransmits.
+pub(super) const PASSED_OVER_MAX: u8 = 32;
+
+/// A DISCOVER that waits for the probes of an address.
+#[derive(Debug)]
+pub(super) struct WaitingDiscover {
+    message: Message,
+    origin: Origin,
+    client: ClientKey,
+    /// When it began to wait for this address.
+    since: Instant,
+    /// How many addresses in foreign use may still be passed over.
+    passes_left: u8,
+}
+
+impl Server {
+    /// Whether `address` has to be probed before the client is offered it.
+    pub(super) fn needs_probe(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
+        let leases = self.leases.borrow();
+        let reservation = self.reservations.at(address);
+        let had_it = leases
+            .at(address)
+            .is_some_and(|lease| lease.state != State::Declined && request.client.has(lease, reservation));
+        !had_it && !self.offers.is_probed(request.now, address)
+    }
+
+    /// Has the DISCOVER of `request` wait for the probes of `address`, which is reserved for its client by an offer.
+    pub(super) fn probe_first(&mut self, request: &Request<'_>, address: Ipv4Addr, passes_left: u8) {
+        let client = &request.client.key;
+        self.unoffered.retain(|probed, waiting| probed == address || waiting.client != *client);
+        if self.unoffered.len() >= PROBED_MAX
+            && !self.unoffered.is_pending(address)
+            && !self.make_place(request)
+        {
+            self.offers.withdraw(client);
+            return;
+        }
+        let waiting = WaitingDiscover {
+            message: request.message.clone(),
+            origin: request.origin,
+            client: client.clone(),
+            since: request.now,
+            passes_left,
+        };
+        match self.unoffered.reason_mut(address) {
+            // The client has retransmitted, or its offer has taken the place of another one.
+            Some(present) => *present = waiting,
+            None => self.unoffered.begin(request.now, address, waiting),
+        }
+    }
+
+    /// Drops the oldest DISCOVER of the sender with the most; `false` if that is the sender of `request`.
+    fn make_place(&mut self, request: &Request<'_>) -> bool {
+        let busiest = shares::busiest(self.unoffered.iter().map(|waiting| waiting.origin));
+        let Some((busiest, _)) = busiest.filter(|(busiest, _)| !busiest.is_with(&request.origin)) else {
+            return false;
+        };
+        let of_busiest = self.unoffered.iter().filter(|waiting| waiting.origin.is_with(&busiest));
+        let oldest = of_busiest.min_by_key(|waiting| waiting.since).map(|waiting| waiting.client.clone());
+        if let Some(client) = oldest {
+            self.unoffered.retain(|_, waiting| waiting.client != client);
+            self.offers.withdraw(&client);
+        }
+        true
+    }
+
+    /// An answer to the probe of an address that is to be offered: `mac` claims `address`.
+    pub(super) fn unoffered_answered(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        mac: MacAddr,
+    ) {
+        let Some(waiting) = self.unoffered.end(address) else { return };
+        if mac == waiting.origin.mac || mac == super::message::mac(&waiting.message) {
+            // The client uses the address already, or a bridge answers for it.
+            self.offer_probed(now, unix_now, address, &waiting);
+            return;
+        }
+        self.addresses_in_foreign_use += 1;
+        let is_known = self
+            .leases
+            .borrow()
+            .at(address)
+            .is_some_and(|lease| lease.state == State::Declined && lease.source == mac);
+        if is_known {
+            tracing::debug!(%address, %mac, "in foreign use still: it is not offered");
+        } else {
+            tracing::warn!(
+                %address, %mac,
+                "an address of the pool is in foreign use: it is not offered; give that machine a reservation or \
+                 another address"
+            );
+        }
+        self.offers.withdraw(&waiting.client);
+        self.with_request(now, unix_now, &waiting, |server, request| {
+            if !server.may_change(request) {
+                return;
+            }
+            let by = Claimant { client: ClientKey::Mac(mac), mac, source: mac };
+            server.quarantine(now, unix_now, address, by, QUARANTINE_SECS);
+            if let Some(passes_left) = waiting.passes_left.checked_sub(1) {
+                let reply = server.offer(request, passes_left);
+                server.holding.add_ready(reply);
+            }
+        });
+    }
+
+    /// Handles the probes before offers that are due at `now`.
+    pub(super) fn unoffered_due(&mut self, now: Instant, unix_now: UnixTime) {
+        while let Some(due) = self.unoffered.due(now) {
+            match due {
+                Due::Probe(address) => self.probes.push_back(address),
+                Due::Silence(address, waiting) => self.offer_probed(now, unix_now, address, &waiting),
+            }
+        }
+    }
+
+    /// Answers the DISCOVER that has waited for the probes of `address`, which is no other machine's.
+    fn offer_probed(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        waiting: &WaitingDiscover,
+    ) {
+        self.offers.note_probed(now, address);
+        self.with_request(now, unix_now, waiting, |server, request| {
+            let reply = server.offer(request, waiting.passes_left);
+            server.holding.add_ready(reply);
+        });
+    }
+
+    fn with_request(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        waiting: &WaitingDiscover,
+        handle: impl FnOnce(&mut Self, &Request<'_>),
+    ) {
+        let WaitingDiscover { message, origin, .. } = waiting;
+        let Some(client) = Client::of(message, self.config.ignore_client_id) else { return };
+        handle(self, &Request { now, unix_now, origin: *origin, message, client });
+    }
+}

@@ -8,7 +8,7 @@ use crate::drop_reason::DropReason;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LocalClass {
     /// The DHCP server: an unfragmented UDP datagram from the LAN to the server's port, sent to the gateway or to all
-    /// hosts; or an ARP packet that answers the server's probe of a declined address.
+    /// hosts; another server's broadcast answer to a client; or an ARP packet that answers the server's probe.
     DhcpServer,
     /// The DHCP client: an unfragmented UDP datagram from the WAN, between the ports of servers and clients.
     DhcpClient,

@@ -30,6 +30,8 @@ fn dhcp_from_the_lan_is_for_the_host_in_every_mode() {
             discover.verdict,
             Verdict::Flood { ports: PortSet::only(LAN1), local: Some(LocalClass::DhcpServer) }
         );
+        let offer_of_another = bench.send(LAN0, &broadcast_udp(ALICE, 67, BROADCAST, 68));
+        assert_eq!(offer_of_another.verdict, discover.verdict);
         let renew = bench.send(LAN0, &udp(ALICE, 68, GATEWAY_LAN, 67, b"renew"));
         assert_eq!(renew.verdict, Verdict::Local(LocalClass::DhcpServer));
     }

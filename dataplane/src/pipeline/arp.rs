@@ -50,7 +50,7 @@ impl Dataplane {
             return Verdict::Drop(DropReason::ArpConflict);
         }
         if interface.role == Role::Inside && packet.answers_probe_of(interface.mac()) {
-            // The packet answers the DHCP server, which probes an address that a client has declined.
+            // The packet answers the DHCP server, which probes an address before it offers it, or after a DECLINE.
             return Verdict::Local(LocalClass::DhcpServer);
         }
         let is_for_us = is_own(packet.target_ip);

@@ -73,8 +73,8 @@ impl Dataplane {
         }
     }
 
-    /// The part of the gateway that a DHCP message is for: the server for a message from a client inside, the client
-    /// for a message from a server outside; `None` for any other packet. A server may send an offer to the offered
+    /// The part of the gateway that a DHCP message is for: the server for a message from a client inside or a
+    /// broadcast answer of another server there, the client for a message from a server outside; `None` for any other packet. A server may send an offer to the offered
     /// address, which the gateway does not have yet. (RFC 2131, section 4.1)
     fn dhcp_class(
         &self,
@@ -89,6 +89,7 @@ impl Dataplane {
             return None;
         }
         let datagram = udp::Header::parse(header.payload(frame.packet())).ok()?;
+        let is_reply = (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT);
         let is_ours = || {
             header.destination == Ipv4Addr::BROADCAST
                 || self.networks.on(interface).iter().any(|network| {
@@ -97,13 +98,13 @@ impl Dataplane {
         };
         match role {
             Role::Inside => {
-                (datagram.destination_port == SERVER_PORT && is_ours()).then_some(LocalClass::DhcpServer)
+                // The server wants to know of other servers: their broadcast answers reach it, too.
+                let is_for_server = datagram.destination_port == SERVER_PORT;
+                ((is_for_server || is_reply) && is_ours()).then_some(LocalClass::DhcpServer)
             }
             Role::Outside => {
                 let is_offered =
                     cast == Cast::Unicast && AddressKind::of(header.destination) == AddressKind::Unicast;
-                let is_reply =
-                    (datagram.source_port, datagram.destination_port) == (SERVER_PORT, CLIENT_PORT);
                 (is_reply && (is_ours() || is_offered)).then_some(LocalClass::DhcpClient)
             }
         }

@@ -21,6 +21,10 @@ gatepost_ground::counters! {
         /// Messages that the DHCP server left unanswered because too many changes were waiting for the disk, or another
         /// one of the same client or address.
         pub unanswered_disk_busy: u64,
+        /// Times that another machine answered an ARP probe for an address that the DHCP server was about to offer.
+        pub addresses_in_foreign_use: u64,
+        /// Broadcast answers of other DHCP servers on the LAN, and requests to them.
+        pub from_other_servers: u64,
         /// Frames for a DHCP server or client that does not exist.
         pub unwanted: u64,
     }

@@ -161,9 +161,13 @@ impl<N: Net> Service<N> for OfficeDhcp {
     }
 
     fn counters(&self) -> Vec<(&'static str, u64)> {
-        let turned_away = self.server.borrow().as_ref().map(|(_, leases)| leases.borrow().turned_away());
-        let unanswered_disk_busy = turned_away.unwrap_or_default();
-        DhcpCounters { unanswered_disk_busy, ..self.intake.counters() }.iter().collect()
+        let server = self.server.borrow();
+        let of_server = server.as_ref().map(|(server, _)| server.borrow().counters()).unwrap_or_default();
+        let DhcpCounters { unanswered_disk_busy, addresses_in_foreign_use, from_other_servers, .. } = of_server;
+        let intake = self.intake.counters();
+        DhcpCounters { unanswered_disk_busy, addresses_in_foreign_use, from_other_servers, ..intake }
+            .iter()
+            .collect()
     }
 }
 
@@ -290,6 +294,13 @@ impl Instance for OfficeInstance {
             }
             Some(_) => State::Running,
         }
+    }
+
+    fn note(&self) -> Option<String> {
+        self.server.as_ref().as_ref()?;
+        let current = self.current.borrow();
+        let (server, _) = current.as_ref()?;
+        server.borrow().foreign_servers(self.clock.now())
     }
 
     fn listens(&self) -> Vec<Listening> {

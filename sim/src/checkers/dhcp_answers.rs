@@ -36,6 +36,7 @@ const VERIFIED_FOR: Duration = Duration::from_secs(2);
 
 /// Compares the server's answers with the leases it has acknowledged.
 pub struct DhcpAnswers {
+    own: Ipv4Addr,
     network: Ipv4Net,
     is_authoritative: bool,
     /// Whether the gateway always knows which leases last.
@@ -77,6 +78,7 @@ impl DhcpAnswers {
     /// For the server that `config` asks for. The leases are compared if the gateway `knows_leases`.
     pub fn new(config: &Config, knows_leases: bool) -> Self {
         Self {
+            own: config.lan.address.addr(),
             network: config.lan.address.trunc(),
             is_authoritative: config.services.dhcp.authoritative,
             knows_leases,
@@ -270,6 +272,10 @@ impl Checker for DhcpAnswers {
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, packet } = *passage;
         let Some((ip, from, to, payload)) = packet.udp().filter(|_| side == Side::Lan) else { return Ok(()) };
+        if way == Way::Out && ip.source != self.own {
+            // Another server's answer is bridged.
+            return Ok(());
+        }
         if !matches!(ip.transport, Transport::Udp { checksum_ok: true, .. }) {
             return Ok(());
         }

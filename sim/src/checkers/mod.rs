@@ -53,6 +53,7 @@
 mod bystanders_served;
 mod checksums;
 mod dhcp_answers;
+mod foreign_servers_named;
 mod forwards_end;
 mod frames_balance;
 mod hairpin_outside;
@@ -239,6 +240,7 @@ pub fn for_config(
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(dhcp_answers::DhcpAnswers::new(config, !starts_at_a_wrong_time)),
         Box::new(offers_probed::OffersProbed::new(config)),
+        Box::new(foreign_servers_named::ForeignServersNamed::new(config)),
         Box::new(leases_reach_holders::LeasesReachHolders::default()),
         Box::new(names_true::NamesTrue::new(config, Rc::clone(tree), !starts_at_a_wrong_time)),
         Box::new(sources_true::SourcesTrue::new(config)),

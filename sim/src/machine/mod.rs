@@ -59,6 +59,7 @@ pub mod attacker;
 mod fetch;
 pub mod fetcher;
 mod forgery;
+pub mod forgotten_server;
 mod fragments;
 pub mod guest;
 pub(crate) mod identity;

@@ -39,6 +39,7 @@
 mod answer;
 mod config;
 pub mod declines;
+pub mod foreign_servers;
 mod index;
 mod journal;
 mod keeper;
@@ -71,6 +72,7 @@ pub use waiting::WAITING_MAX;
 
 use self::answer::Terms;
 use self::config::Reservations;
+use self::foreign_servers::ForeignServers;
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
 use self::parameters::Layers;
@@ -80,6 +82,7 @@ use self::shares::Ports;
 use self::unoffered::{PASSED_OVER_MAX, WaitingDiscover};
 use self::writes::Writes;
 use super::hostname;
+use super::intake::DhcpCounters;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
 
@@ -106,6 +109,7 @@ pub struct Server {
     probes: VecDeque<Ipv4Addr>,
     /// How often another machine has answered for an address that was to be offered.
     addresses_in_foreign_use: u64,
+    foreign_servers: ForeignServers,
     ports: Ports,
     writes: Writes,
     holding: PendingReplies,
@@ -130,6 +134,7 @@ impl Server {
             unoffered: Probes::new(unoffered::SCHEDULE),
             probes: VecDeque::new(),
             addresses_in_foreign_use: 0,
+            foreign_servers: ForeignServers::default(),
             ports: Ports::default(),
             writes: Writes::new(),
             holding: PendingReplies::default(),
@@ -156,9 +161,14 @@ impl Server {
         self.unoffered.retain(|_, _| false);
     }
 
-    /// How often another machine has answered for an address that was to be offered.
-    pub fn addresses_in_foreign_use(&self) -> u64 {
-        self.addresses_in_foreign_use
+    /// The counts of what only the server sees.
+    pub fn counters(&self) -> DhcpCounters {
+        DhcpCounters {
+            unanswered_disk_busy: self.leases.borrow().turned_away(),
+            addresses_in_foreign_use: self.addresses_in_foreign_use,
+            from_other_servers: self.foreign_servers.messages(),
+            ..DhcpCounters::default()
+        }
     }
 
     /// Handles a message from a frame of `origin`, and answers it; an answer that has to wait for a write comes from
@@ -170,13 +180,18 @@ impl Server {
         origin: impl Into<Origin>,
         message: &Message,
     ) -> Option<Reply> {
+        let origin = origin.into();
+        if message.opcode() == Opcode::BootReply {
+            self.hear_server(now, origin, message);
+            return None;
+        }
         let client = Client::of(message, self.config.ignore_client_id)
             .filter(|_| message.opcode() == Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() && !self.config.prefix.contains(&message.giaddr()) {
             tracing::debug!(giaddr = %message.giaddr(), "a relay agent of a network that is not served");
             return None;
         }
-        let request = Request { now, unix_now, origin: origin.into(), message, client };
+        let request = Request { now, unix_now, origin, message, client };
         if self.reads_first(&request) {
             return None;
         }
@@ -256,7 +271,8 @@ impl Server {
         let asked = message::address_option(request.message, OptionCode::RequestedIpAddress);
         let ciaddr = Some(request.message.ciaddr()).filter(|address| !address.is_unspecified());
         let address = asked.or(ciaddr)?;
-        if request.server().is_some_and(|server| server != self.config.server_address) {
+        if let Some(server) = request.server().filter(|server| *server != self.config.server_address) {
+            self.note_foreign_server(request.now, server, None);
             self.offers.withdraw(&request.client.key);
             return None;
         }

@@ -425,6 +425,25 @@ fn rfc2131_a_client_that_chooses_another_server_frees_its_offer() {
 }
 
 #[test]
+fn another_server_is_named_by_its_answers_and_by_requests_to_it() {
+    let mut office = Office::new(config());
+    let named = |office: &Office| office.server.foreign_servers(office.now);
+    let mut offer = with(ask(MessageType::Offer, pc(1)), DhcpOption::ServerIdentifier(host(9)));
+    offer.set_opcode(Opcode::BootReply);
+    let unix_now = office.unix_now();
+    assert_eq!(office.server.handle_message(office.now, unix_now, pc(9), &offer), None);
+    assert_eq!(named(&office), None, "a PXE server offers no address");
+    offer.set_yiaddr(host(50));
+    assert_eq!(office.server.handle_message(office.now, unix_now, pc(9), &offer), None);
+    office.hear(&with(reboot(pc(1), host(2)), DhcpOption::ServerIdentifier(host(8))));
+    let servers = "another DHCP server is on the LAN: 192.168.1.8, 192.168.1.9 (02:00:00:00:00:09)";
+    assert_eq!(named(&office).as_deref(), Some(servers));
+    assert_eq!(office.server.counters().from_other_servers, 2);
+    office.server.set_config(Config { authoritative: false, ..config() });
+    assert_eq!(named(&office), None, "others are expected");
+}
+
+#[test]
 fn an_offer_reserves_only_briefly() {
     let mut office = Office::new(Config { pool: host(2)..=host(2), ..config() });
     assert_eq!(office.offer(&discover(pc(1))), Some(host(2)));

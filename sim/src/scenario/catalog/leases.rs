@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::secs;
+use crate::machine::forgotten_server::ForgottenServer;
 use crate::machine::guest::{Guest, GuestRecord};
 use crate::machine::internet::{DhcpMood, DnsMood, RESOLVER_ADDRESSES};
 use crate::machine::spoofer::Trick;
@@ -61,11 +62,13 @@ const PHONES_LATER: &str = "[nat]\nfiltering = 'address-dependent'\n\
                             [[dhcp.match]]\nvendor_class = 'Phone bob'\nnext_server = '192.168.1.8'\n\
                             options = [{ code = 66, value = '' }, { code = 150, value = ['192.168.1.8'] }]";
 
-/// Phones join and leave in every possible way, where a machine has some of the pool's next addresses by hand.
+/// Phones join and leave in every possible way, where a machine has some of the pool's next addresses by hand
+/// and another DHCP server was forgotten.
 pub fn guests() -> Office {
     let phones = ["ada", "bob", "cy"];
     let office = office().pcs(4).lan_ports(2).lease_secs(60).visiting_every(Some(secs(5))).config(PHONES);
     let office = phones.into_iter().fold(office, |office, phone| office.machine(phone, "lan1", Guest::new));
+    let office = office.machine("router", "lan1", ForgottenServer::new);
     let by_hand = [11, 12, 14, 17].map(|host| Trick::Take(Ipv4Addr::new(192, 168, 1, host)));
     office
         .at(secs(5), spoof(by_hand))

@@ -122,7 +122,7 @@ fn config() -> Config {
         ports: 1,
         reservations: vec![Reservation {
             hostname: Some("printer".to_owned()),
-            client: ReservedFor::Mac(PRINTER_MAC),
+            clients: vec![ReservedFor::Mac(PRINTER_MAC)],
             address: Ipv4Addr::new(192, 168, 1, 20),
             parameters: Parameters::default(),
         }],

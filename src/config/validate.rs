@@ -41,6 +41,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
         hostname: &system.hostname,
         domain: &system.domain,
         lan: lan.known_address,
+        router: lan.lan.gateway.filter(|_| mode == Mode::LanOnly),
         snooping: lan.snooping,
         users: &users,
         polled: &polled,

@@ -64,7 +64,7 @@ mod tests {
     }
 
     fn reserved_for(client: ReservedFor, address: Ipv4Addr) -> Reservation {
-        Reservation { hostname: None, client, address, parameters: Parameters::default() }
+        Reservation { hostname: None, clients: vec![client], address, parameters: Parameters::default() }
     }
 
     #[test]

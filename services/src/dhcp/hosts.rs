@@ -4,7 +4,7 @@
 //! configured reserved address never takes a lease. If the two differ the lease wins, as it has the host's present
 //! address: name and address resolve to each other.
 //!
-//! A reservation by hardware address makes its host the holder of the address permanently, a lease as long as it lasts.
+//! A reservation by one hardware address makes its host the holder of the address permanently, a lease as long as it lasts.
 //! If the client of a reservation has a lease, the lease has the source of its frames.
 
 use std::cell::{Ref, RefCell};
@@ -126,12 +126,12 @@ fn of_address(reserved: &BTreeMap<Ipv4Addr, Holder>, lease: &Lease, now: Instant
 }
 
 fn by_reservation(reservation: &Reservation) -> Option<Holder> {
-    match reservation.client {
-        ReservedFor::Mac(mac) => {
+    match reservation.clients[..] {
+        [ReservedFor::Mac(mac)] => {
             Some(Holder { address: reservation.address, mac, source: mac, until: Instant::FAR_FUTURE })
         }
         // Its hardware address is unknown until it has a lease.
-        ReservedFor::ClientId(_) => None,
+        _ => None,
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     fn camera() -> Reservation {
         Reservation {
             hostname: Some("Camera".to_owned()),
-            client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
+            clients: vec![ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20]))],
             address: RESERVED,
             parameters: crate::dhcp::server::Parameters::default(),
         }

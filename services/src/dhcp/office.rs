@@ -163,7 +163,8 @@ impl<N: Net> Service<N> for OfficeDhcp {
     fn counters(&self) -> Vec<(&'static str, u64)> {
         let server = self.server.borrow();
         let of_server = server.as_ref().map(|(server, _)| server.borrow().counters()).unwrap_or_default();
-        let DhcpCounters { unanswered_disk_busy, addresses_in_foreign_use, from_other_servers, .. } = of_server;
+        let DhcpCounters { unanswered_disk_busy, addresses_in_foreign_use, from_other_servers, .. } =
+            of_server;
         let intake = self.intake.counters();
         DhcpCounters { unanswered_disk_busy, addresses_in_foreign_use, from_other_servers, ..intake }
             .iter()

@@ -35,8 +35,12 @@ pub struct ForeignServersNamed {
 impl ForeignServersNamed {
     /// For the server that `config` asks for.
     pub fn new(config: &Config) -> Self {
-        let mut checker =
-            Self { own: Ipv4Addr::UNSPECIFIED, is_watching: false, offering: BTreeMap::new(), is_asked: false };
+        let mut checker = Self {
+            own: Ipv4Addr::UNSPECIFIED,
+            is_watching: false,
+            offering: BTreeMap::new(),
+            is_asked: false,
+        };
         checker.on_configure(config);
         checker
     }
@@ -79,7 +83,8 @@ impl Checker for ForeignServersNamed {
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, packet } = *passage;
-        let Some((ip, from, to, payload)) = packet.udp().filter(|_| (way, side) == (Way::In, Side::Lan)) else {
+        let Some((ip, from, to, payload)) = packet.udp().filter(|_| (way, side) == (Way::In, Side::Lan))
+        else {
             return Ok(());
         };
         let Some(message) = dhcp_message(payload) else { return Ok(()) };
@@ -97,7 +102,9 @@ impl Checker for ForeignServersNamed {
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {
         let dhcp = snapshot.services.services.iter().find(|service| service.name == "dhcp");
-        let Some(dhcp) = dhcp.filter(|dhcp| self.is_watching && dhcp.state == "running") else { return Ok(()) };
+        let Some(dhcp) = dhcp.filter(|dhcp| self.is_watching && dhcp.state == "running") else {
+            return Ok(());
+        };
         let note = dhcp.note.as_deref().unwrap_or_default();
         if self.offering.is_empty() && !self.is_asked && !note.is_empty() {
             return Err(format!("no other server has been heard, and the report says: {note}"));
@@ -135,7 +142,9 @@ mod tests {
             listens: Vec::new(),
             counters: serde_json::from_str("{}").expect("no counters"),
         };
-        checker.on_snapshot(&Snapshot { services: Services { services: vec![dhcp] }, ..snapshot(secs) }).is_err()
+        checker
+            .on_snapshot(&Snapshot { services: Services { services: vec![dhcp] }, ..snapshot(secs) })
+            .is_err()
     }
 
     #[test]

@@ -67,9 +67,9 @@ struct Asked {
 impl ObservedLeases {
     /// With the names that `config` gives.
     pub fn of_config(config: &Config) -> Self {
-        let by_mac = config.services.dhcp.reservations.iter().filter_map(|it| match &it.client {
-            ReservedFor::Mac(mac) => Some((mac.0.to_vec(), it)),
-            ReservedFor::ClientId(_) => None,
+        let by_mac = config.services.dhcp.reservations.iter().filter_map(|it| match &it.clients[..] {
+            [ReservedFor::Mac(mac)] => Some((mac.0.to_vec(), it)),
+            _ => None,
         });
         let given_names = by_mac.clone().filter_map(|(mac, it)| Some((mac, it.hostname.clone()?)));
         let reserved_for = by_mac.clone().map(|(mac, it)| (it.address, mac));

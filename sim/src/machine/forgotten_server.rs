@@ -30,11 +30,7 @@ pub struct ForgottenServer {
 impl ForgottenServer {
     /// The server that `identity` names.
     pub fn new(identity: &Identity) -> Self {
-        Self {
-            mac: identity.mac,
-            address: identity.address.addr(),
-            next_at: Instant::ZERO + OFFER_INTERVAL,
-        }
+        Self { mac: identity.mac, address: identity.address.addr(), next_at: Instant::ZERO + OFFER_INTERVAL }
     }
 
     fn offer(&self) -> Vec<u8> {

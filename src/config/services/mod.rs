@@ -61,6 +61,8 @@ pub(super) struct Surroundings<'a, 'file> {
     pub domain: &'a str,
     /// The LAN, unless what was written is wrong.
     pub lan: Option<Ipv4Net>,
+    /// The LAN's router, if that is not the gateway itself.
+    pub router: Option<Ipv4Addr>,
     /// Where the file disables the detection of other DHCP servers on the LAN.
     pub snooping: Option<Span>,
     /// The people of the office.
@@ -75,8 +77,8 @@ pub(super) struct Surroundings<'a, 'file> {
 
 /// Reads the sections of all services.
 pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, report: &'a Report) -> Services {
-    let Surroundings { hostname, domain, lan, snooping, users, polled, vacations, folder } = around;
-    let dhcp = dhcp::read(file.section("dhcp"), hostname, lan, report);
+    let Surroundings { hostname, domain, lan, router, snooping, users, polled, vacations, folder } = around;
+    let dhcp = dhcp::read(file.section("dhcp"), hostname, (lan, router), report);
     if let Some(span) = snooping.filter(|_| !dhcp.enabled) {
         let what = "dhcp_snooping leaves the gateway as the only DHCP server, and dhcp.enabled is false";
         report.warn(span, Problem::new(what, "write dhcp.enabled = true, or remove it"));

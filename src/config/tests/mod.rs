@@ -132,7 +132,7 @@ fn example_s_examples_are_accepted() {
     assert_eq!(config.firewall.forwards, [Forward { name: "camera".into(), rules: vec![camera] }]);
     let printer = Reservation {
         hostname: Some("printer".into()),
-        client: ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20])),
+        clients: vec![ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, 0x20]))],
         address: ip("192.168.1.20"),
         parameters: gatepost_services::dhcp::server::Parameters::default(),
     };

@@ -63,7 +63,7 @@ fn time_servers_are_hosts_of_any_network() {
 #[test]
 fn reservation_is_a_lan_host_s() {
     let config = accepted("[[dhcp.reservations]]\nclient_id = '01:0a:Ff'\naddress = '192.168.1.200'");
-    assert_eq!(config.services.dhcp.reservations[0].client, ReservedFor::ClientId(vec![1, 10, 255]));
+    assert_eq!(config.services.dhcp.reservations[0].clients, [ReservedFor::ClientId(vec![1, 10, 255])]);
     let reservation = |keys: &str| format!("[[dhcp.reservations]]\n{keys}");
     assert_mistakes(
         &reservation("mac = '02:00:00:00:00:20'\naddress = ▸'192.168.2.20'"),
@@ -76,8 +76,11 @@ fn reservation_is_a_lan_host_s() {
         &["192.168.1.1 is the gateway itself; write another host of the LAN 192.168.1.0/24"],
     );
     assert_mistakes(
-        &reservation("mac = '02:00:00:00:00:20'\nclient_id = ▸'01:02'\naddress = '192.168.1.20'"),
-        &["the reservation has both a mac and a client_id; remove one of them"],
+        &format!(
+            "network.mode = 'lan-only'\nlan.gateway = '192.168.1.254'\n{}",
+            reservation("mac = '02:00:00:00:00:20'\naddress = ▸'192.168.1.254'")
+        ),
+        &["192.168.1.254 is the router's, lan.gateway; write another address"],
     );
     assert_mistakes(
         &format!("▸{}", reservation("address = '192.168.1.20'")),
@@ -116,6 +119,37 @@ fn reservation_is_a_lan_host_s() {
 }
 
 #[test]
+fn a_machine_has_several_identifiers() {
+    let reservation = |keys: &str| format!("[[dhcp.reservations]]\naddress = '192.168.1.20'\n{keys}");
+    let [cable, wifi] = [0x20, 0x21].map(|last| ReservedFor::Mac(MacAddr([2, 0, 0, 0, 0, last])));
+    let config = accepted(&reservation(
+        "mac = ['02:00:00:00:00:20', '02:00:00:00:00:21']\nclient_id = ['01:02', '03:04']",
+    ));
+    let ids = [vec![1, 2], vec![3, 4]].map(ReservedFor::ClientId);
+    assert_eq!(config.services.dhcp.reservations[0].clients, [&[cable, wifi][..], &ids].concat());
+    assert_mistakes(
+        &reservation("mac = ['02:00:00:00:00:20', ▸'02:00:00:00:00:20']"),
+        &["this is written twice (first in line 3, column 8); remove it"],
+    );
+    assert_mistakes(
+        &reservation("mac = ['02:00:00:00:00:20', ▸'2']"),
+        &["\"2\" is no hardware address; write one such as \"02:00:00:00:00:20\""],
+    );
+    assert_mistakes(
+        &format!("▸{}", reservation("mac = []")),
+        &["the reservation is for nobody; write mac = \"02:00:00:00:00:20\", or client_id"],
+    );
+    let other =
+        "[[dhcp.reservations]]\naddress = '192.168.1.21'\nmac = ['02:00:00:00:00:22', ▸'02:00:00:00:00:21']";
+    assert_mistakes(
+        &format!("{}\n{other}", reservation("mac = ['02:00:00:00:00:20', '02:00:00:00:00:21']")),
+        &[
+            "this host has 192.168.1.20 reserved already (first in line 3, column 29); write another mac or client_id",
+        ],
+    );
+}
+
+#[test]
 fn host_and_address_are_reserved_once() {
     assert_mistakes(
         "[[dhcp.reservations]]\nmac = '02:00:00:00:00:20'\naddress = '192.168.1.20'\n\
@@ -123,7 +157,8 @@ fn host_and_address_are_reserved_once() {
          [[dhcp.reservations]]\nclient_id = '01:02'\naddress = ▸'192.168.1.20'",
         &[
             "this host has 192.168.1.20 reserved already (first in line 2, column 7); write another mac or client_id",
-            "192.168.1.20 is reserved twice (first in line 3, column 11); write another address",
+            "192.168.1.20 is reserved twice (first in line 3, column 11); write another address, or all of one machine's \
+             identifiers in one list",
         ],
     );
     let named = |name: &str, host: u8| {

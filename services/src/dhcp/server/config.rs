@@ -8,6 +8,7 @@ use std::rc::Rc;
 use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 
+use super::leases::{ClientKey, Lease};
 use super::parameters::{Match, Parameters};
 use crate::dhcp::hostname;
 
@@ -63,15 +64,26 @@ impl Config {
 pub struct Reservation {
     /// The client's name, which is reserved, too.
     pub hostname: Option<String>,
-    /// The client's identification.
-    pub client: ReservedFor,
+    /// The client's identifications, at least one: those of a machine with several interfaces or systems. The one that
+    /// asks last gets the address once no other of them uses it.
+    pub clients: Vec<ReservedFor>,
     /// The address, in the pool or not.
     pub address: Ipv4Addr,
     /// The client's parameters.
     pub parameters: Parameters,
 }
 
-/// The identification of a reservation's client.
+impl Reservation {
+    /// Whether the lease's client is one of those for which the address is reserved.
+    pub(super) fn is_for_client_of(&self, lease: &Lease) -> bool {
+        self.clients.iter().any(|client| match client {
+            ReservedFor::Mac(mac) => *mac == lease.mac,
+            ReservedFor::ClientId(id) => matches!(&lease.client, ClientKey::Id(key) if key == id),
+        })
+    }
+}
+
+/// One identification of a reservation's client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReservedFor {
     /// By its hardware address.
@@ -99,9 +111,14 @@ impl Reservations {
             let reservation = Rc::new(reservation.clone());
             index.by_address.entry(reservation.address).or_insert_with(|| Rc::clone(&reservation));
             index.names.extend(reservation.hostname.as_deref().and_then(hostname::label));
-            match &reservation.client {
-                ReservedFor::Mac(mac) => _ = index.by_mac.entry(*mac).or_insert(reservation),
-                ReservedFor::ClientId(id) => _ = index.by_client_id.entry(id.clone()).or_insert(reservation),
+            for client in &reservation.clients {
+                let reservation = Rc::clone(&reservation);
+                match client {
+                    ReservedFor::Mac(mac) => _ = index.by_mac.entry(*mac).or_insert(reservation),
+                    ReservedFor::ClientId(id) => {
+                        index.by_client_id.entry(id.clone()).or_insert(reservation);
+                    }
+                }
             }
         }
         index

@@ -45,8 +45,7 @@ impl ForeignServers {
             }
             return has_room;
         };
-        let is_due =
-            (server.mac.is_none() && mac.is_some()) || now.since(server.logged) >= NAMED_FOR;
+        let is_due = (server.mac.is_none() && mac.is_some()) || now.since(server.logged) >= NAMED_FOR;
         server.mac = mac.or(server.mac);
         server.last = now;
         if is_due {
@@ -128,7 +127,8 @@ mod tests {
     #[test]
     fn forged_servers_are_bounded() {
         let mut servers = ForeignServers::default();
-        let logged = (0..100).filter(|number| servers.note(Instant::ZERO, Ipv4Addr::from(*number), None)).count();
+        let logged =
+            (0..100).filter(|number| servers.note(Instant::ZERO, Ipv4Addr::from(*number), None)).count();
         assert_eq!((logged, servers.by_address.len(), servers.messages()), (SERVERS_MAX, SERVERS_MAX, 100));
     }
 }

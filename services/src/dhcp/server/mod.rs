@@ -20,7 +20,8 @@
 //!
 //! A client is identified by its client identifier, or else by its hardware address; by the hardware address alone if
 //! the configuration ignores client identifiers, which differ between the systems of one machine. It is offered, in
-//! this order: its reserved address; its present, last or offered one; its requested one; an address that was never
+//! this order: its reserved address, which it shares with the [other identifications](sharing) of its reservation; its
+//! present, last or offered one; its requested one; an address that was never
 //! used; the least recently used one. If there is none, the server does not answer and logs that.
 //!
 //! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. An address
@@ -50,6 +51,7 @@ mod pending_replies;
 mod probes;
 mod records;
 pub mod shares;
+mod sharing;
 pub mod unoffered;
 mod waiting;
 mod writes;
@@ -79,7 +81,7 @@ use self::parameters::Layers;
 use self::pending_replies::{PendingReplies, PendingReply};
 use self::probes::Probes;
 use self::shares::Ports;
-use self::unoffered::{PASSED_OVER_MAX, WaitingDiscover};
+use self::unoffered::{Attempt, WaitingDiscover};
 use self::writes::Writes;
 use super::hostname;
 use super::intake::DhcpCounters;
@@ -234,19 +236,19 @@ impl Server {
     }
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
-        let reply = self.offer(request, PASSED_OVER_MAX);
+        let reply = self.offer(request, Attempt::FIRST);
         self.probe_due(request.now, request.unix_now);
         reply
     }
 
-    /// Offers the client an address, once nobody else is known to use it. Up to `passes_left` addresses in foreign use
-    /// are passed over.
-    fn offer(&mut self, request: &Request<'_>, passes_left: u8) -> Option<Reply> {
+    /// Offers the client an address, once nobody else is known to use it.
+    fn offer(&mut self, request: &Request<'_>, attempt: Attempt) -> Option<Reply> {
         if self.leases.borrow().is_unread() && self.reserved_for(request).is_none() {
             // No ACK could follow: leases have to be on disk first.
             return None;
         }
-        let address = self.address_for(request);
+        let shared = if attempt.may_share { self.shared_address(request) } else { None };
+        let address = shared.or_else(|| self.address_for(request));
         if address.is_some_and(|address| !self.is_within_share(request, address)) {
             return None;
         }
@@ -259,7 +261,7 @@ impl Server {
         let share = self.source_share(request);
         self.offers.make(request.now, address, &request.client.key, request.origin, share);
         if self.needs_probe(request, address) {
-            self.probe_first(request, address, passes_left);
+            self.probe_first(request, address, attempt);
             return None;
         }
         let name = self.name_for(request, address);
@@ -539,7 +541,7 @@ impl Server {
             && is_allowed
             && !self.declines.is_pending(address)
             && !is_promised
-            && (!is_blocked || self.owns(request, address))
+            && (!is_blocked || self.owns(request, address) || self.may_take_over(request, address))
     }
 
     /// Whether the client's lease of `address` is active.
@@ -646,10 +648,10 @@ impl Client {
     }
 
     fn is_meant_by(&self, reservation: &Reservation) -> bool {
-        match &reservation.client {
+        reservation.clients.iter().any(|client| match client {
             ReservedFor::Mac(mac) => *mac == self.mac,
             ReservedFor::ClientId(id) => self.client_id.as_ref() == Some(id),
-        }
+        })
     }
 
     /// Whether `lease`, whose address is reserved by `reservation`, is this client's own. A machine's firmware,
@@ -657,7 +659,7 @@ impl Client {
     fn has(&self, lease: &Lease, reservation: Option<&Reservation>) -> bool {
         let is_same_interface = lease.mac == self.mac;
         let is_by_interface =
-            reservation.is_some_and(|reservation| reservation.client == ReservedFor::Mac(self.mac));
+            reservation.is_some_and(|reservation| reservation.clients.contains(&ReservedFor::Mac(self.mac)));
         lease.client == self.key || (is_same_interface && is_by_interface)
     }
 }

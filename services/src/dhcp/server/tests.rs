@@ -17,6 +17,7 @@ use crate::store::{Memory, Storage};
 mod attacks;
 mod disks;
 mod parameters;
+mod sharing;
 mod unoffered;
 mod waiting;
 mod writes;
@@ -55,7 +56,8 @@ fn pc(number: u8) -> MacAddr {
 }
 
 fn reservation(client: ReservedFor, address: Ipv4Addr) -> Reservation {
-    Reservation { hostname: Some("Printer".to_owned()), client, address, parameters: Parameters::default() }
+    let clients = vec![client];
+    Reservation { hostname: Some("Printer".to_owned()), clients, address, parameters: Parameters::default() }
 }
 
 /// A client's message.

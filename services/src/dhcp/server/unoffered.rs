@@ -26,7 +26,26 @@ pub(super) const SCHEDULE: Schedule = Schedule { probes: 2, interval: Duration::
 /// The most addresses that are probed at a time.
 pub const PROBED_MAX: usize = 64;
 /// The most addresses in foreign use that are passed over for one DISCOVER. Its client retransmits.
-pub(super) const PASSED_OVER_MAX: u8 = 32;
+const PASSED_OVER_MAX: u8 = 32;
+
+/// What may still be tried to answer a DISCOVER.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Attempt {
+    /// How many addresses in foreign use may be passed over.
+    passes_left: u8,
+    /// Whether the client's reserved address may be tried that another identification has leased.
+    pub may_share: bool,
+}
+
+impl Attempt {
+    /// All may be tried.
+    pub const FIRST: Self = Self { passes_left: PASSED_OVER_MAX, may_share: true };
+
+    /// What remains after one address was passed over; `None` if there were too many.
+    fn next(self) -> Option<Self> {
+        self.passes_left.checked_sub(1).map(|passes_left| Self { passes_left, ..self })
+    }
+}
 
 /// A DISCOVER that waits for the probes of an address.
 #[derive(Debug)]
@@ -36,8 +55,7 @@ pub(super) struct WaitingDiscover {
     client: ClientKey,
     /// When it began to wait for this address.
     since: Instant,
-    /// How many addresses in foreign use may still be passed over.
-    passes_left: u8,
+    attempt: Attempt,
 }
 
 impl Server {
@@ -52,7 +70,7 @@ impl Server {
     }
 
     /// Has the DISCOVER of `request` wait for the probes of `address`, which is reserved for its client by an offer.
-    pub(super) fn probe_first(&mut self, request: &Request<'_>, address: Ipv4Addr, passes_left: u8) {
+    pub(super) fn probe_first(&mut self, request: &Request<'_>, address: Ipv4Addr, attempt: Attempt) {
         let client = &request.client.key;
         self.unoffered.retain(|probed, waiting| probed == address || waiting.client != *client);
         if self.unoffered.len() >= PROBED_MAX
@@ -67,7 +85,7 @@ impl Server {
             origin: request.origin,
             client: client.clone(),
             since: request.now,
-            passes_left,
+            attempt,
         };
         match self.unoffered.reason_mut(address) {
             // The client has retransmitted, or its offer has taken the place of another one.
@@ -100,6 +118,9 @@ impl Server {
         mac: MacAddr,
     ) {
         let Some(waiting) = self.unoffered.end(address) else { return };
+        if self.is_used_by_sibling(now, unix_now, address, &waiting) {
+            return;
+        }
         if mac == waiting.origin.mac || mac == super::message::mac(&waiting.message) {
             // The client uses the address already, or a bridge answers for it.
             self.offer_probed(now, unix_now, address, &waiting);
@@ -127,11 +148,32 @@ impl Server {
             }
             let by = Claimant { client: ClientKey::Mac(mac), mac, source: mac };
             server.quarantine(now, unix_now, address, by, QUARANTINE_SECS);
-            if let Some(passes_left) = waiting.passes_left.checked_sub(1) {
-                let reply = server.offer(request, passes_left);
+            if let Some(attempt) = waiting.attempt.next() {
+                let reply = server.offer(request, attempt);
                 server.holding.add_ready(reply);
             }
         });
+    }
+
+    /// Whether another identification of the client's reservation has a lease of `address`, and uses it. Then the client
+    /// is offered another address.
+    fn is_used_by_sibling(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        address: Ipv4Addr,
+        waiting: &WaitingDiscover,
+    ) -> bool {
+        let mut is_used = false;
+        self.with_request(now, unix_now, waiting, |server, request| {
+            is_used = server.is_shared(request, address);
+            if is_used {
+                server.offers.withdraw(&waiting.client);
+                let reply = server.offer(request, Attempt { may_share: false, ..waiting.attempt });
+                server.holding.add_ready(reply);
+            }
+        });
+        is_used
     }
 
     /// Handles the probes before offers that are due at `now`.
@@ -154,7 +196,7 @@ impl Server {
     ) {
         self.offers.note_probed(now, address);
         self.with_request(now, unix_now, waiting, |server, request| {
-            let reply = server.offer(request, waiting.passes_left);
+            let reply = server.offer(request, waiting.attempt);
             server.holding.add_ready(reply);
         });
     }

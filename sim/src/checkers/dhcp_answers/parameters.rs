@@ -72,16 +72,10 @@ impl<'a> Layers<'a> {
     /// The parameters that `dhcp` has for the client that sent `question`.
     pub(in crate::checkers) fn of(dhcp: &'a Dhcp, question: &Message) -> Self {
         let id = content(question, u8::from(OptionCode::ClientIdentifier)).filter(|_| !dhcp.ignore_client_id);
-        let by_id = dhcp.reservations.iter().find(|it| match &it.client {
-            ReservedFor::Mac(_) => false,
-            ReservedFor::ClientId(reserved) => id.as_ref() == Some(reserved),
-        });
-        let by_mac = || {
-            dhcp.reservations.iter().find(|it| match &it.client {
-                ReservedFor::Mac(mac) => question.chaddr() == mac.0,
-                ReservedFor::ClientId(_) => false,
-            })
-        };
+        let is_id = |it: &&ReservedFor| matches!(it, ReservedFor::ClientId(reserved) if id.as_ref() == Some(reserved));
+        let is_mac = |it: &&ReservedFor| matches!(it, ReservedFor::Mac(mac) if question.chaddr() == mac.0);
+        let by_id = dhcp.reservations.iter().find(|it| it.clients.iter().any(|client| is_id(&client)));
+        let by_mac = || dhcp.reservations.iter().find(|it| it.clients.iter().any(|client| is_mac(&client)));
         let reserved = by_id.or_else(by_mac).map(|it| &it.parameters);
         let matching = dhcp.matches.iter().filter(|it| is_meant(&it.criteria, question));
         let particular = reserved.into_iter().chain(matching.map(|it| &it.parameters)).collect();

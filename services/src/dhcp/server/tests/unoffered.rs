@@ -78,7 +78,11 @@ fn rfc2131_3_1_an_address_is_probed_before_it_is_offered() {
 fn rfc2131_3_1_an_address_in_foreign_use_is_offered_to_nobody() {
     let mut office = Office::new(config());
     assert_eq!(office.offer_beside_squatters(pc(1), host(3)), Some(host(4)));
-    assert_eq!((office.server.counters().addresses_in_foreign_use, office.in_quarantine()), (2, 1), "of a small pool");
+    assert_eq!(
+        (office.server.counters().addresses_in_foreign_use, office.in_quarantine()),
+        (2, 1),
+        "of a small pool"
+    );
     assert_eq!(office.offer_beside_squatters(pc(2), host(3)), Some(host(5)));
     office.wait(u64::from(QUARANTINE_SECS));
     assert_eq!(office.offer_beside_squatters(pc(3), host(3)), Some(host(4)), "the offer has expired");

@@ -216,6 +216,41 @@ fn a_client_that_wakes_up_asks_for_what_it_had() {
 }
 
 #[test]
+fn an_address_that_a_machine_has_by_hand_is_offered_to_nobody() {
+    let office = Office::bare(2, "");
+    let by_hand = Ipv4Addr::new(192, 168, 1, 2);
+    office.pc(2).sh(&format!("ip address add {by_hand}/24 dev eth0"));
+    let bound = Client::udhcpc(office.pc(1), "anna").note("bound", 0);
+    assert_complete(&bound, 86_400);
+    assert_ne!(bound.address(), by_hand);
+    assert_eq!(office.gateway().show("counters")["dhcp"]["addresses_in_foreign_use"], 1);
+}
+
+#[test]
+fn a_second_dhcp_server_is_named() {
+    let office = Office::bare(2, "");
+    office.pc(2).sh("ip address add 192.168.1.200/24 dev eth0");
+    let directory = Directory::new();
+    let home = directory.path().display().to_string();
+    let config = format!(
+        "interface eth0\nstart 192.168.1.201\nend 192.168.1.210\nlease_file {home}/leases\npidfile {home}/pid\n\
+         option subnet 255.255.255.0\noption router 192.168.1.200\n"
+    );
+    fs::write(directory.join("conf"), config).expect("it can be written");
+    fs::write(directory.join("leases"), "").expect("it can be written");
+    let _server = office.pc(2).spawn(&format!("busybox udhcpd -f {home}/conf 2>/dev/null"));
+    // The broadcast flag has the server broadcast its offer.
+    let _client = Client::udhcpc_with(office.pc(1), "anna", "-B");
+    let note = eventually("the note", || {
+        let services = office.gateway().show("services");
+        let services = services["services"].as_array().expect("a list");
+        let dhcp = services.iter().find(|service| service["name"] == "dhcp").expect("it is in the list");
+        dhcp["note"].as_str().filter(|note| note.contains('(')).map(str::to_owned)
+    });
+    assert!(note.ends_with("192.168.1.200 (02:00:00:00:01:02)"), "{note}");
+}
+
+#[test]
 fn reservations_are_honoured() {
     let office = Office::bare(
         2,
@@ -293,7 +328,10 @@ fn beside_a_port_that_floods_clients_renew_and_new_ones_get_a_lease() {
 #[test]
 fn an_address_that_a_client_declines_is_not_offered_again() {
     let office = Office::bare(2, "dhcp.pool = '192.168.1.50-192.168.1.51'");
-    office.pc(2).sh("ip address add 192.168.1.50/24 dev eth0");
+    let former = Client::udhcpc(office.pc(1), "hanna").note("bound", 0).address();
+    // A client is offered its former address without a probe of the gateway's.
+    office.pc(1).sh("ip address flush dev eth0");
+    office.pc(2).sh(&format!("ip address add {former}/24 dev eth0"));
     let client = Client::udhcpc_with(office.pc(1), "hanna", "-a");
     assert_eq!(client.note("bound", 0).address(), Ipv4Addr::new(192, 168, 1, 51));
     // Its user has answered the gateway's probe, too: the address is kept out of use for longer than after silence.

@@ -19,6 +19,7 @@ use super::probes::{Due, Schedule};
 use super::shares::{self, Origin, QUARANTINE_SECS};
 use super::{Client, Message, Request, Server};
 use crate::clock::UnixTime;
+use crate::dhcp::message;
 
 /// A DISCOVER waits for 400 ms: its sender retransmits after about 4 s (RFC 2131, section 4.1), some boot firmware after
 /// one.
@@ -121,7 +122,7 @@ impl Server {
         if self.is_used_by_sibling(now, unix_now, address, &waiting) {
             return;
         }
-        if mac == waiting.origin.mac || mac == super::message::mac(&waiting.message) {
+        if mac == waiting.origin.mac || mac == message::mac(&waiting.message) {
             // The client uses the address already, or a bridge answers for it.
             self.offer_probed(now, unix_now, address, &waiting);
             return;

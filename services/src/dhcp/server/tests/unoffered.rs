@@ -140,7 +140,8 @@ fn one_port_that_floods_leaves_probes_to_others() {
     assert_eq!(office.server.unoffered.len(), PROBED_MAX);
     let mut offers = std::iter::from_fn(|| {
         while office.server.poll_timeout().is_some() {
-            office.pass_timer().map(|reply| office.server.holding.add_ready(Some(reply)));
+            let reply = office.pass_timer();
+            office.server.holding.add_ready(reply);
         }
         office.server.poll_reply()
     });

@@ -574,7 +574,7 @@ fn reloaded() -> Office {
         .forwarded("pc-0", 8_080)
         .hairpinning(1)
         // A page takes the visitor some seconds, so a fetch may be in progress when the forward is removed.
-        .link("visitor", perfect().rate(24, 100))
+        .link("visitor", perfect().rate(12, 100))
         .at(secs(20), reload("[nat]\nfiltering = 'endpoint-independent'", true))
         .at(secs(30), reload_refused())
         .at(secs(40), reload("[nat]\nfiltering = 'address-dependent'\nmax_flows_per_host = 30", false))

@@ -138,6 +138,16 @@ fn a_file_that_is_replaced_beside_a_gateway_has_the_old_content_or_the_new() {
     outcome.unwrap_or_else(|why| panic!("{why}"));
 }
 
+#[test]
+fn a_sync_covers_what_an_earlier_process_has_written() {
+    let root = Root::new();
+    let append = |content: &str| Operation::Append("a".to_owned(), content.to_owned());
+    let sync = Operation::Sync("a".to_owned());
+    let operations = [Operation::Restart, append("<0>"), Operation::Restart, sync];
+    let outcome = check(&root, &operations, &root.record(&operations));
+    outcome.unwrap_or_else(|why| panic!("{why}"));
+}
+
 /// The calls of `Files` to replace a file.
 fn replacement(root: &Root) -> (Vec<Operation>, Vec<Event>) {
     let replace = |content: &str| Operation::Replace("a".to_owned(), content.to_owned());

@@ -9,6 +9,8 @@ use super::*;
 const SETTINGS: &str =
     "lan.ports = [{ tap = 'lan' }, { tap = 'lan2' }]\ndhcp.pool = '192.168.1.50-192.168.1.57'\n";
 const PORT_SHARE: usize = 6;
+/// The longest time until an answer: the server probes a new address for 0.4 s before the offer.
+const ANSWER_MAX: Duration = Duration::from_millis(450);
 
 /// A client of which the test carries each frame.
 struct Carried {
@@ -47,7 +49,7 @@ impl Carried {
             self.drain(cable);
             // An offer, and what answers to the client's choice.
             for _ in 0..2 {
-                office.pass(Duration::from_millis(3)).await;
+                office.pass(ANSWER_MAX).await;
                 for frame in cable.from_gateway.take() {
                     self.client.handle_frame(self.now, &frame);
                 }

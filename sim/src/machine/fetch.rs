@@ -67,12 +67,16 @@ impl Fetch {
             let Ok((is_right, len)) = read else { break };
             is_wrong |= !is_right;
             self.got = self.got.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+            if self.got == self.wanted {
+                self.until = self.until.min(now + CLOSE_TIMEOUT);
+            }
         }
         let is_ended = self.is_asked && !socket.may_recv() || !socket.is_open();
         if is_wrong {
             closing.abort(stack, self.handle, now);
             Some(Fetched::Wrong)
-        } else if self.got == self.wanted && is_ended {
+        } else if self.got == self.wanted && (is_ended || self.until <= now) {
+            // smoltcp may lose its FIN: it does not send it again after an acknowledgment of only the octets before.
             closing.close(stack, self.handle, now);
             Some(Fetched::Whole)
         } else if is_ended || self.until <= now {

@@ -20,7 +20,7 @@
 //!
 //! A client is identified by its client identifier, or else by its hardware address; by the hardware address alone if
 //! the configuration ignores client identifiers, which differ between the systems of one machine. It is offered, in
-//! this order: its reserved address, which it [shares](sharing) with the other identifications of its reservation; its
+//! this order: its reserved address, which it shares with the other identifications of its reservation; its
 //! present, last or offered one; its requested one; an address that was never used; the least recently used one. If
 //! there is none, the server does not answer and logs that.
 //!

@@ -42,15 +42,15 @@ fn a_range_of_ports_leads_to_as_many() {
     );
     let servers = [9000, 9010].map(|port| (port - 1000, echo_server(office.pc(1), port)));
     for (wan_port, _) in &servers {
-        let options = format!(",sourceport={}", 40_000 + wan_port);
+        let options = format!(",sourceport={}", 20_000 + wan_port);
         let (mut client, seen_as) = echo_client(&office.internet, &options, (WAN, *wan_port));
-        assert_eq!(seen_as, format!("{ISP} {}", 40_000 + wan_port));
+        assert_eq!(seen_as, format!("{ISP} {}", 20_000 + wan_port));
         assert_echoes(&mut client, "hello");
     }
     for (wan_port, port) in [(8000, 9000), (8005, 9005), (8010, 9010)] {
         let server = udp_socket(office.pc(1), (Office::address(1), port));
-        let client = udp_socket(&office.internet, (ISP, 40_000));
-        assert_exchange(&client, &server, SocketAddrV4::new(WAN, wan_port), SocketAddrV4::new(ISP, 40_000));
+        let client = udp_socket(&office.internet, (ISP, 20_000));
+        assert_exchange(&client, &server, SocketAddrV4::new(WAN, wan_port), SocketAddrV4::new(ISP, 20_000));
     }
     assert!(curl(&office.internet, "-m 1", (WAN, 8011)).is_err());
     office.gateway().assert_accounts(&["unsolicited"]);
@@ -92,8 +92,8 @@ fn the_dmz_host_gets_what_nothing_else_claims() {
     assert_echoes(&mut client, "hello by the hairpin");
 
     let server = udp_socket(office.pc(2), (Office::address(2), 5000));
-    let client = udp_socket(&office.internet, (ISP, 40_000));
-    assert_exchange(&client, &server, SocketAddrV4::new(WAN, 5000), SocketAddrV4::new(ISP, 40_000));
+    let client = udp_socket(&office.internet, (ISP, 20_000));
+    assert_exchange(&client, &server, SocketAddrV4::new(WAN, 5000), SocketAddrV4::new(ISP, 20_000));
     office.gateway().assert_accounts(&[]);
 }
 
@@ -104,8 +104,8 @@ fn a_forwarded_datagram_hairpins_to_its_sender() {
         "firewall.forwards = [{ protocol = 'udp', wan_port = '5000', to = '192.168.1.101:5001' }]",
     );
     let server = udp_socket(office.pc(1), (Office::address(1), 5001));
-    let client = udp_socket(office.pc(1), (Office::address(1), 40_000));
-    assert_exchange(&client, &server, SocketAddrV4::new(WAN, 5000), SocketAddrV4::new(WAN, 40_000));
+    let client = udp_socket(office.pc(1), (Office::address(1), 20_000));
+    assert_exchange(&client, &server, SocketAddrV4::new(WAN, 5000), SocketAddrV4::new(WAN, 20_000));
 }
 
 #[test]

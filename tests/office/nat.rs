@@ -22,9 +22,9 @@ fn a_web_server_sees_the_wan_address() {
 fn two_pcs_talk_to_one_server_from_the_same_port() {
     let office = Office::new(2, "");
     let _server = echo_server(&office.internet, 7000);
-    let [mut one, mut two] = [1, 2].map(|pc| echo_client(office.pc(pc), ",sourceport=40000", (SERVER, 7000)));
+    let [mut one, mut two] = [1, 2].map(|pc| echo_client(office.pc(pc), ",sourceport=20000", (SERVER, 7000)));
     // RFC 4787, REQ-3: no port is overloaded; one keeps its own.
-    assert_eq!(one.1, format!("{WAN} 40000"));
+    assert_eq!(one.1, format!("{WAN} 20000"));
     assert!(two.1.starts_with(&format!("{WAN} ")) && two.1 != one.1, "{}", two.1);
     for word in ["once", "again"] {
         assert_echoes(&mut one.0, &format!("one {word}"));
@@ -65,12 +65,12 @@ fn a_ping_that_is_out_of_hops_is_answered_by_the_gateway() {
 fn datagrams_pass_in_fragments_both_ways() {
     let office = Office::new(1, "");
     let server = udp_socket(&office.internet, (SERVER, 7000));
-    let client = udp_socket(office.pc(1), (Office::address(1), 40000));
+    let client = udp_socket(office.pc(1), (Office::address(1), 20000));
     let question = pattern(4000);
     client.send_to(&question, (SERVER, 7000)).expect("it can be sent");
     let mut buffer = [0; 9000];
     let (len, seen_as) = server.recv_from(&mut buffer).expect("the question comes");
-    assert_eq!(seen_as, SocketAddrV4::new(WAN, 40000).into());
+    assert_eq!(seen_as, SocketAddrV4::new(WAN, 20000).into());
     assert!(buffer[..len] == question[..], "the question is not what was sent");
     let answer = pattern(8000);
     server.send_to(&answer, seen_as).expect("it can be sent");
@@ -104,7 +104,7 @@ fn a_closed_port_in_the_internet_refuses_through_nat() {
     let office = Office::new(1, "");
     let refused = curl(office.pc(1), "", (SERVER, 81)).expect_err("nobody listens");
     assert!(refused.starts_with("curl: (7)"), "{refused}");
-    let client = udp_socket(office.pc(1), (Office::address(1), 40000));
+    let client = udp_socket(office.pc(1), (Office::address(1), 20000));
     client.connect((SERVER, 81)).expect("a datagram socket connects");
     client.send(b"anybody?").expect("it can be sent");
     // RFC 5508, REQ-4: the error about the translated packet reaches who sent it.

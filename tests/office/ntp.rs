@@ -248,7 +248,7 @@ fn a_flood_in_anothers_name_sends_him_little() {
     /// Requests of a client, and of ntpq and ntpdc.
     const FLOOD: u64 = 3_000;
     let office = Office::new(2, "");
-    let victim = udp_socket(office.pc(2), (Office::address(2), 40_000));
+    let victim = udp_socket(office.pc(2), (Office::address(2), 20_000));
     victim.set_read_timeout(Some(Duration::from_secs(2))).expect("it can wait");
     // The victim is known to the gateway.
     office.pc(2).sh(&format!("ping -c 1 -W 5 {LAN}"));
@@ -260,7 +260,7 @@ fn a_flood_in_anothers_name_sends_him_little() {
         let file = directory.join(name);
         // hping3 fails, as it gets no answer.
         office.pc(1).try_sh(&format!(
-            "hping3 -q -2 -a {} -s 40000 -k -p 123 -d 48 -E {} -c {} -i u500 {LAN}",
+            "hping3 -q -2 -a {} -s 20000 -k -p 123 -d 48 -E {} -c {} -i u500 {LAN}",
             Office::address(2),
             file.display(),
             FLOOD / 3

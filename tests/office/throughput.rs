@@ -62,7 +62,7 @@ fn datagrams_handed_over_in_one_piece_arrive_one_by_one() {
     for pc in [1, 2] {
         // What waits for an ARP answer is bounded, and one by one it is more.
         assert!(pings(office.pc(pc), "", SERVER));
-        let client = udp_socket(office.pc(pc), (Office::address(pc), 40000));
+        let client = udp_socket(office.pc(pc), (Office::address(pc), 20000));
         setsockopt(&client, UdpGsoSegment, &(SIZE as i32)).expect("Linux 4.18 or newer");
         let data: Vec<u8> = (0..10 * SIZE + 1).map(|at| (at / SIZE) as u8).collect();
         client.send_to(&data, (SERVER, 7000)).expect("it can be sent");

@@ -119,6 +119,9 @@ impl Server {
         mac: MacAddr,
     ) {
         let Some(waiting) = self.unoffered.end(address) else { return };
+        if !self.is_still_offered(now, address, &waiting) {
+            return;
+        }
         if self.is_used_by_sibling(now, unix_now, address, &waiting) {
             return;
         }
@@ -154,6 +157,12 @@ impl Server {
                 server.holding.add_ready(reply);
             }
         });
+    }
+
+    /// Whether `address` is still reserved for the client that waits. Its offer may have made room for another, or the
+    /// client may have gone to another server; it retransmits if it wants an address.
+    fn is_still_offered(&self, now: Instant, address: Ipv4Addr, waiting: &WaitingDiscover) -> bool {
+        self.offers.holder(now, address) == Some(&waiting.client)
     }
 
     /// Whether another identification of the client's reservation has a lease of `address`, and uses it. Then the client
@@ -195,6 +204,9 @@ impl Server {
         address: Ipv4Addr,
         waiting: &WaitingDiscover,
     ) {
+        if !self.is_still_offered(now, address, waiting) {
+            return;
+        }
         self.offers.note_probed(now, address);
         self.with_request(now, unix_now, waiting, |server, request| {
             let reply = server.offer(request, waiting.attempt);

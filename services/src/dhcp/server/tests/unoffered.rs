@@ -149,6 +149,25 @@ fn one_port_that_floods_leaves_probes_to_others() {
 }
 
 #[test]
+fn more_clients_behind_a_bridge_than_its_share_do_not_probe_for_ever() {
+    let mut office = Office::new(Config { pool: host(2)..=host(17), ..config() });
+    for number in 0..6 {
+        assert_eq!(office.hear_now(SQUATTER, &discover(numbered(number))), None);
+    }
+    let mut offers = 0;
+    // Each of them has two probes and a timeout.
+    for _ in 0..100 {
+        if office.server.poll_timeout().is_none() {
+            break;
+        }
+        let reply = office.pass_timer();
+        offers += usize::from(reply.is_some());
+        offers += std::iter::from_fn(|| office.server.poll_reply()).count();
+    }
+    assert_eq!((office.server.poll_timeout(), offers), (None, 4));
+}
+
+#[test]
 fn the_client_of_a_relay_agent_is_offered_no_address_in_use() {
     let mut office = Office::new(config());
     let mut relayed = discover(pc(1));

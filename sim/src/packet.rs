@@ -354,6 +354,11 @@ fn read_quoted(packet: &[u8]) -> Option<Quoted> {
     })
 }
 
+/// The UDP port of DHCP servers. (RFC 2131, section 4.1)
+pub const DHCP_SERVER_PORT: u16 = 67;
+/// The UDP port of DHCP clients. (RFC 2131, section 4.1)
+pub const DHCP_CLIENT_PORT: u16 = 68;
+
 /// The octets of a hardware address in a DHCP message. (RFC 2131, section 2)
 const CHADDR_LEN: usize = 16;
 
@@ -370,6 +375,14 @@ pub fn dhcp_message(payload: &[u8]) -> Option<v4::Message> {
     }
     let message = v4::Message::decode(&mut Decoder::new(payload)).ok()?;
     (usize::from(message.hlen()) <= CHADDR_LEN).then_some(message)
+}
+
+/// The server that a DHCP message names as its sender or its receiver (option 54).
+pub fn dhcp_server_identifier(message: &v4::Message) -> Option<Ipv4Addr> {
+    match message.opts().get(v4::OptionCode::ServerIdentifier) {
+        Some(v4::DhcpOption::ServerIdentifier(server)) => Some(*server),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

@@ -73,9 +73,9 @@ impl Dataplane {
         }
     }
 
-    /// The part of the gateway that a DHCP message is for: the server for a message from a client inside or a
-    /// broadcast answer of another server there, the client for a message from a server outside; `None` for any other packet. A server may send an offer to the offered
-    /// address, which the gateway does not have yet. (RFC 2131, section 4.1)
+    /// The part of the gateway that a DHCP message is for: the server for a message from a client inside or a broadcast
+    /// answer of another server there, the client for a message from a server outside; `None` for any other packet. A
+    /// server may send an offer to the offered address, which the gateway does not have yet. (RFC 2131, section 4.1)
     fn dhcp_class(
         &self,
         (interface, role): (InterfaceId, Role),

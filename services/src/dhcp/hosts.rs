@@ -4,8 +4,8 @@
 //! configured reserved address never takes a lease. If the two differ the lease wins, as it has the host's present
 //! address: name and address resolve to each other.
 //!
-//! A reservation by one hardware address makes its host the holder of the address permanently, a lease as long as it lasts.
-//! If the client of a reservation has a lease, the lease has the source of its frames.
+//! A reservation by one hardware address makes its host the holder of the address permanently, a lease as long as it
+//! lasts. If the client of a reservation has a lease, the lease has the source of its frames.
 
 use std::cell::{Ref, RefCell};
 use std::collections::BTreeMap;

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dhcproto::v4::{DhcpOption, MessageType as DhcpKind, OptionCode};
+use dhcproto::v4::{MessageType as DhcpKind, OptionCode};
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 use hickory_proto::op::{Message, MessageType};
 
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
-use crate::packet::{Content, Ipv4, Transport, dhcp_message};
+use crate::packet::{
+    Content, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Ipv4, Transport, dhcp_message, dhcp_server_identifier,
+};
 use crate::world::disk::DiskMood;
 
-const DHCP_CLIENT_PORT: u16 = 68;
-const DHCP_SERVER_PORT: u16 = 67;
 const DNS_PORT: u16 = 53;
 /// The longest time until an answer for which the gateway needs no other host.
 const ANSWER_MAX: Duration = Duration::from_secs(1);
@@ -218,7 +218,7 @@ fn renewal(ip: &Ipv4, payload: &[u8]) -> Option<Asked> {
     let message = dhcp_message(payload)?;
     let is_request = message.opts().msg_type() == Some(DhcpKind::Request);
     let is_renewal = message.opts().get(OptionCode::RequestedIpAddress).is_none()
-        && !matches!(message.opts().get(OptionCode::ServerIdentifier), Some(DhcpOption::ServerIdentifier(_)));
+        && dhcp_server_identifier(&message).is_none();
     let client = message.chaddr().try_into().ok()?;
     let asked = Asked::Renewal { client, xid: message.xid(), address: ip.source };
     (is_request && is_renewal && message.ciaddr() == ip.source).then_some(asked)

@@ -15,11 +15,9 @@ use ipnet::Ipv4Net;
 use self::parameters::AdvertisedParameters;
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
-use crate::packet::{Transport, dhcp_message};
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp_message, dhcp_server_identifier};
 use crate::world::disk::DiskMood;
 
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 /// The longest time until a NAK. The server writes nothing for it.
 const NAK_MAX: Duration = Duration::from_secs(1);
 /// The time after a boot or a disk failure in which the gateway may not know its leases.
@@ -125,17 +123,14 @@ impl DhcpAnswers {
 
     fn note_client(&mut self, now: Instant, sender: MacAddr, message: &Message) {
         let client = message.chaddr().to_vec();
-        let address_in = |code| match message.opts().get(code) {
-            Some(DhcpOption::RequestedIpAddress(address) | DhcpOption::ServerIdentifier(address)) => {
-                Some(*address)
-            }
+        let wanted = match message.opts().get(OptionCode::RequestedIpAddress) {
+            Some(DhcpOption::RequestedIpAddress(address)) => Some(*address),
             _ => None,
         };
-        let wanted = address_in(OptionCode::RequestedIpAddress);
         self.parameters.note_question(message);
         match message.opts().msg_type() {
             Some(MessageType::Request) => {
-                let is_selecting = address_in(OptionCode::ServerIdentifier).is_some();
+                let is_selecting = dhcp_server_identifier(message).is_some();
                 let address = wanted.unwrap_or(message.ciaddr());
                 if !is_selecting {
                     // The client that has declined it uses it all the same.
@@ -281,9 +276,8 @@ impl Checker for DhcpAnswers {
         }
         self.pass_time(now)?;
         let message = match (way, from, to) {
-            (Way::In, CLIENT_PORT, SERVER_PORT) | (Way::Out, SERVER_PORT, CLIENT_PORT) => {
-                dhcp_message(payload)
-            }
+            (Way::In, DHCP_CLIENT_PORT, DHCP_SERVER_PORT)
+            | (Way::Out, DHCP_SERVER_PORT, DHCP_CLIENT_PORT) => dhcp_message(payload),
             _ => None,
         };
         let Some(message) = message else { return Ok(()) };

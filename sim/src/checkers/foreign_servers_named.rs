@@ -5,15 +5,13 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+use dhcproto::v4::{Message, MessageType};
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 
 use super::{Checker, Passage, Side, Snapshot, Way};
-use crate::packet::dhcp_message;
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, dhcp_message, dhcp_server_identifier};
 
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 /// The longest time until a server is named.
 const NAMED_WITHIN: Duration = Duration::from_secs(2);
 /// For how long it is named at least.
@@ -46,18 +44,14 @@ impl ForeignServersNamed {
     }
 
     fn note_offer(&mut self, now: Instant, by: MacAddr, message: &Message) {
-        let Some(server) = server_of(message).filter(|_| !message.yiaddr().is_unspecified()) else { return };
+        let Some(server) = dhcp_server_identifier(message).filter(|_| !message.yiaddr().is_unspecified())
+        else {
+            return;
+        };
         if self.offering.len() < SERVERS_MAX || self.offering.contains_key(&server) {
             let (_, _, until) = self.offering.entry(server).or_insert((by, now, now));
             *until = now + NAMED_FOR;
         }
-    }
-}
-
-fn server_of(message: &Message) -> Option<Ipv4Addr> {
-    match message.opts().get(OptionCode::ServerIdentifier) {
-        Some(DhcpOption::ServerIdentifier(server)) => Some(*server),
-        _ => None,
     }
 }
 
@@ -89,11 +83,13 @@ impl Checker for ForeignServersNamed {
         };
         let Some(message) = dhcp_message(payload) else { return Ok(()) };
         match (from, to, message.opts().msg_type()) {
-            (SERVER_PORT, CLIENT_PORT, Some(MessageType::Offer)) if ip.destination.is_broadcast() => {
+            (DHCP_SERVER_PORT, DHCP_CLIENT_PORT, Some(MessageType::Offer))
+                if ip.destination.is_broadcast() =>
+            {
                 self.note_offer(now, packet.source_mac, &message);
             }
-            (_, SERVER_PORT, Some(MessageType::Request)) => {
-                self.is_asked |= server_of(&message).is_some_and(|server| server != self.own);
+            (_, DHCP_SERVER_PORT, Some(MessageType::Request)) => {
+                self.is_asked |= dhcp_server_identifier(&message).is_some_and(|server| server != self.own);
             }
             _ => {}
         }
@@ -119,6 +115,7 @@ impl Checker for ForeignServersNamed {
 
 #[cfg(test)]
 mod tests {
+    use dhcproto::v4::DhcpOption;
     use gatepost::control::report::{Service, Services};
 
     use super::*;

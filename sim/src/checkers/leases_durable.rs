@@ -8,9 +8,7 @@ use gatepost::config::Config;
 use gatepost_ground::MacAddr;
 
 use super::{Checker, Passage, Side, Way};
-use crate::packet::dhcp_message;
-
-const SERVER_PORT: u16 = 67;
+use crate::packet::{DHCP_SERVER_PORT, dhcp_message};
 
 /// Looks for each acknowledged lease among what a power cut at this moment would leave of the journal.
 ///
@@ -46,7 +44,7 @@ impl Checker for LeasesDurable {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Some((_, SERVER_PORT, _, payload)) = passage.packet.udp() else { return Ok(()) };
+        let Some((_, DHCP_SERVER_PORT, _, payload)) = passage.packet.udp() else { return Ok(()) };
         let Some(message) = dhcp_message(payload) else { return Ok(()) };
         let is_ack = message.opts().msg_type() == Some(MessageType::Ack);
         let address = message.yiaddr();

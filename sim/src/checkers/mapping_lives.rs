@@ -25,11 +25,10 @@ use super::observed_leases::ObservedLeases;
 use super::recent::{Recent, WAIT_MAX};
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::machine::attacker::FORGED_TTL;
-use crate::packet::{Content, Ipv4, Transport};
+use crate::packet::{Content, DHCP_SERVER_PORT, Ipv4, Transport};
 
 /// How long a conversation is remembered after its end, to notice that it did not.
 const MEMORY: Duration = Duration::from_secs(900);
-const DHCP_SERVER_PORT: u16 = 67;
 
 /// An address and a port; an echo has its identifier for the asker's port, and 0 for the other.
 type Endpoint = (Ipv4Addr, u16);

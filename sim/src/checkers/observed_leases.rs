@@ -9,10 +9,8 @@ use gatepost::config::{Config, ReservedFor};
 use gatepost_ground::{Instant, MacAddr};
 
 use super::{Passage, Side, Way};
-use crate::packet::dhcp_message;
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, dhcp_message};
 
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 /// By how much a lease ends earlier for the gateway than for an observer of its ACK at the port.
 pub const LEASE_END_GRACE: Duration = Duration::from_secs(2);
 /// How long answers that wait in the gateway may still have a client's former name.
@@ -85,11 +83,11 @@ impl ObservedLeases {
         let message = dhcp_message(payload)?;
         let kind = message.opts().msg_type()?;
         match (passage.way, source_port, destination_port) {
-            (Way::In, CLIENT_PORT, SERVER_PORT) => {
+            (Way::In, DHCP_CLIENT_PORT, DHCP_SERVER_PORT) => {
                 self.observe_client(&message, kind, passage.packet.source_mac);
                 None
             }
-            (Way::Out, SERVER_PORT, _) => self.observe_server(&message, kind, passage.now),
+            (Way::Out, DHCP_SERVER_PORT, _) => self.observe_server(&message, kind, passage.now),
             _ => None,
         }
     }

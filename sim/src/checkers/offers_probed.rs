@@ -11,9 +11,8 @@ use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 
 use super::{Checker, Passage, Side, Way};
-use crate::packet::{Content, Packet, dhcp_message};
+use crate::packet::{Content, DHCP_SERVER_PORT, Packet, dhcp_message};
 
-const SERVER_PORT: u16 = 67;
 /// How long after its probes the server may offer an address again without others: an offer lasts for 28 s.
 const PROBED_MAX: Duration = Duration::from_secs(30);
 /// The longest time between two probes of one series.
@@ -79,7 +78,7 @@ impl OffersProbed {
     }
 
     fn note_server(&mut self, now: Instant, packet: &Packet) -> Result<(), String> {
-        let Some((ip, SERVER_PORT, _, payload)) = packet.udp() else { return Ok(()) };
+        let Some((ip, DHCP_SERVER_PORT, _, payload)) = packet.udp() else { return Ok(()) };
         let Some(message) = dhcp_message(payload).filter(|_| ip.source == self.own) else { return Ok(()) };
         match message.opts().msg_type() {
             Some(MessageType::Offer) => self.check(now, message.yiaddr(), message.chaddr()),

@@ -22,10 +22,9 @@ use gatepost_ground::Instant;
 
 use self::stream::Stream;
 use super::{Checker, Passage, Side, Way};
-use crate::packet::{Ipv4, Transport, dhcp_message};
+use crate::packet::{DHCP_SERVER_PORT, Ipv4, Transport, dhcp_message};
 use crate::world::disk::DiskMood;
 
-const SERVER_PORT: u16 = 67;
 const SMTP_PORT: u16 = 25;
 const SUBMISSION_PORT: u16 = 587;
 const POP3_PORT: u16 = 110;
@@ -310,7 +309,7 @@ impl Checker for SyncsBeforePromises {
         }
         match passage.packet.udp() {
             Some((_, from, to, payload))
-                if passage.side == Side::Lan && [from, to].contains(&SERVER_PORT) =>
+                if passage.side == Side::Lan && [from, to].contains(&DHCP_SERVER_PORT) =>
             {
                 dhcp_message(payload).map_or(Ok(()), |message| self.on_dhcp(passage, &message))
             }

@@ -10,10 +10,8 @@ use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Side, Snapshot, Way};
-use crate::packet::{Content, Transport, dhcp_message};
+use crate::packet::{Content, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp_message};
 
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 /// How long after a lease frames with its address may still leave the gateway.
 const UNDER_WAY_MAX: Duration = Duration::from_millis(100);
 /// The part of T1 by which a client may renew early, so that clients do not renew together.
@@ -212,8 +210,10 @@ impl Checker for WanLease {
             dhcp_message(payload).filter(|_| is_whole).map(|message| (ip.destination, from, to, message))
         });
         match (way, dhcp) {
-            (Way::In, Some((_, SERVER_PORT, CLIENT_PORT, message))) => self.note_server(now, &message),
-            (Way::Out, Some((to, CLIENT_PORT, SERVER_PORT, message))) => {
+            (Way::In, Some((_, DHCP_SERVER_PORT, DHCP_CLIENT_PORT, message))) => {
+                self.note_server(now, &message);
+            }
+            (Way::Out, Some((to, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, message))) => {
                 self.note_client(now, packet.source_mac, to, &message)?;
             }
             _ => {}

@@ -13,12 +13,10 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::internet::DNS_PORT;
-use crate::packet::dhcp_message;
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, dhcp_message};
 
 /// The time to live of forged packets.
 const TTL: u8 = 64;
-const DHCP_CLIENT_PORT: u16 = 68;
-const DHCP_SERVER_PORT: u16 = 67;
 /// The window of a TCP sender that wants hardly anything.
 const WINDOW: u16 = 1_024;
 

@@ -10,9 +10,8 @@ use gatepost_ground::{Instant, MacAddr};
 use super::Machine;
 use super::forgery::Path;
 use super::identity::Identity;
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT};
 
-const CLIENT_PORT: u16 = 68;
-const SERVER_PORT: u16 = 67;
 /// The time between two offers.
 const OFFER_INTERVAL: Duration = Duration::from_secs(20);
 /// The client that is not simulated.
@@ -44,7 +43,7 @@ impl ForgottenServer {
             destination_mac: MacAddr::BROADCAST,
             destination: Ipv4Addr::BROADCAST,
         };
-        path.datagram(SERVER_PORT, CLIENT_PORT, &message.to_vec().expect("a short message"))
+        path.datagram(DHCP_SERVER_PORT, DHCP_CLIENT_PORT, &message.to_vec().expect("a short message"))
     }
 }
 

@@ -23,10 +23,8 @@ use super::pc::{DOMAIN, question};
 use super::stack::{SocketHandle, Stack};
 use super::{Machine, Record};
 use crate::machine::identity::Identity;
-use crate::packet::{Packet, dhcp_message};
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Packet, dhcp_message};
 
-const CLIENT_PORT: u16 = 68;
-const SERVER_PORT: u16 = 67;
 const NAMES_PORT: u16 = 5_353;
 /// The first octets of a guest's hardware addresses.
 const GUEST_MAC: [u8; 4] = [0x02, 0x00, 0x5e, 0x50];
@@ -300,7 +298,7 @@ impl Guest {
     fn send(&mut self, message: &Message, destination_mac: MacAddr, destination: Ipv4Addr) {
         let path = Path { source_mac: self.mac(), source: message.ciaddr(), destination_mac, destination };
         let octets = message.to_vec().expect("a short message");
-        self.frames.push(path.datagram(CLIENT_PORT, SERVER_PORT, &octets));
+        self.frames.push(path.datagram(DHCP_CLIENT_PORT, DHCP_SERVER_PORT, &octets));
     }
 
     fn ask_names(&mut self, address: Ipv4Addr) {
@@ -370,7 +368,7 @@ impl Machine for Guest {
 
     fn handle_frame(&mut self, frame: Vec<u8>) {
         if let Some(packet) = Packet::parse(&frame)
-            && let Some((_, SERVER_PORT, CLIENT_PORT, payload)) = packet.udp()
+            && let Some((_, DHCP_SERVER_PORT, DHCP_CLIENT_PORT, payload)) = packet.udp()
         {
             self.heard.extend(dhcp_message(payload).map(|message| (packet.source_mac, message)));
             return;

@@ -68,7 +68,7 @@ pub use self::servers::Site;
 pub use self::time::{TIME_PORT, TimeMood, TimeServer};
 use super::stack::Stack;
 use super::{Machine, Record};
-use crate::packet::{Content, Packet, Transport};
+use crate::packet::{Content, DHCP_SERVER_PORT, Packet, Transport};
 
 const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x20, 0x00, 0x01]);
 const DHCP: &str = "dhcp";
@@ -123,7 +123,7 @@ impl Internet {
         let names = NameService::new(NameServers::new(tree, &mut rng));
         let name_servers = Site { hosts: dns::hosts().collect(), ..Site::default() };
         let chat = || Site::called("chat", CHAT_ADDRESS);
-        this.add(DHCP, Site::default().udp(dhcp::SERVER_PORT), DhcpServer::new(network, terms));
+        this.add(DHCP, Site::default().udp(DHCP_SERVER_PORT), DhcpServer::new(network, terms));
         this.add(NAMES, name_servers.udp(DNS_PORT).tcp(DNS_PORT), names);
         this.add("web", Site::numbered("web", &WEB_ADDRESSES).tcp(WEB_PORT), WebServer::default());
         this.add("chat", chat().tcp(CHAT_PORT), ChatServer);

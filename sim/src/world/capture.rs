@@ -12,14 +12,12 @@ use gatepost::pcapng::PcapNg;
 use gatepost_ground::{Instant, MacAddr};
 
 use super::segment::SegmentId;
-use crate::packet::{Packet, dhcp_message};
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Packet, dhcp_message};
 
 /// The most comments at one frame; of further ones, only the number.
 const COMMENTS_MAX: usize = 16;
 /// The most addresses that get a name; further ones have none.
 const NAMES_MAX: usize = 4_096;
-const SERVER_PORT: u16 = 67;
-const CLIENT_PORT: u16 = 68;
 
 /// A capture in the making.
 pub struct Capture {
@@ -103,7 +101,7 @@ impl Capture {
     /// The address and the machine of a lease that `frame` acknowledges.
     fn acknowledged(&self, frame: &[u8]) -> Option<(Ipv4Addr, String)> {
         let packet = Packet::parse(frame)?;
-        let (_, SERVER_PORT, CLIENT_PORT, payload) = packet.udp()? else { return None };
+        let (_, DHCP_SERVER_PORT, DHCP_CLIENT_PORT, payload) = packet.udp()? else { return None };
         let message = dhcp_message(payload)?;
         if message.opts().msg_type()? != MessageType::Ack || message.yiaddr().is_unspecified() {
             return None;

@@ -69,8 +69,8 @@ pub fn assert_echoes(connection: &mut Background, line: &str) {
     assert_eq!(connection.hear(), line);
 }
 
-/// A UDP socket at `address` in the namespace; it waits for a datagram for some seconds. The port is below 32768: the kernel
-/// gives those above to other sockets.
+/// A UDP socket at `address` in the namespace; it waits for a datagram for some seconds. The port is below 32768: the
+/// kernel gives those above to other sockets.
 pub fn udp_socket(namespace: &Namespace, address: (Ipv4Addr, u16)) -> UdpSocket {
     let socket = namespace.enter(|| UdpSocket::bind(address)).expect("the port is free");
     socket.set_read_timeout(Some(Duration::from_secs(5))).expect("a socket has a timeout");

@@ -74,12 +74,21 @@ pub struct Reservation {
 }
 
 impl Reservation {
+    /// Whether the address is reserved for the client with this hardware address and client identifier.
+    pub(super) fn is_for(&self, mac: MacAddr, client_id: Option<&[u8]>) -> bool {
+        self.clients.iter().any(|client| match client {
+            ReservedFor::Mac(reserved) => *reserved == mac,
+            ReservedFor::ClientId(reserved) => client_id == Some(reserved.as_slice()),
+        })
+    }
+
     /// Whether the lease's client is one of those for which the address is reserved.
     pub(super) fn is_for_client_of(&self, lease: &Lease) -> bool {
-        self.clients.iter().any(|client| match client {
-            ReservedFor::Mac(mac) => *mac == lease.mac,
-            ReservedFor::ClientId(id) => matches!(&lease.client, ClientKey::Id(key) if key == id),
-        })
+        let client_id = match &lease.client {
+            ClientKey::Id(id) => Some(id.as_slice()),
+            ClientKey::Mac(_) => None,
+        };
+        self.is_for(lease.mac, client_id)
     }
 }
 

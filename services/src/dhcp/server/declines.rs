@@ -22,8 +22,8 @@ use crate::dhcp::message::{self, OptionCode};
 
 /// The most DECLINEs under verification. Further ones are ignored.
 pub const DECLINES_MAX: usize = 64;
-/// A neighbour on the same Ethernet answers within milliseconds; a client starts over 10 s after its DECLINE. (RFC 2131,
-/// section 3.1)
+/// A neighbour on the same Ethernet answers within milliseconds; a client starts over 10 s after its DECLINE. (RFC
+/// 2131, section 3.1)
 pub(super) const SCHEDULE: Schedule = Schedule { probes: 3, interval: Duration::from_millis(300) };
 
 impl Server {
@@ -50,7 +50,7 @@ impl Server {
         } else {
             self.declines.begin(request.now, address, request.claimant());
             self.offers.withdraw(&request.client.key);
-            self.probe_due(request.now, request.unix_now);
+            self.handle_timeout(request.now, request.unix_now);
         }
         None
     }

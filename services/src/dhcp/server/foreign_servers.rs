@@ -33,8 +33,8 @@ struct ForeignServer {
 }
 
 impl ForeignServers {
-    /// Records a message of the server `address`, whose hardware address is `mac` if it is known. Returns whether to log
-    /// the server: once in an hour, and when its hardware address becomes known.
+    /// Records a message of the server `address`, whose hardware address is `mac` if it is known. Returns whether to
+    /// log the server: once in an hour, and when its hardware address becomes known.
     fn note(&mut self, now: Instant, address: Ipv4Addr, mac: Option<MacAddr>) -> bool {
         self.messages += 1;
         self.by_address.retain(|_, server| now.since(server.last) < NAMED_FOR);

@@ -215,7 +215,8 @@ impl Server {
 
     /// Handles the timers that are due at `now`.
     pub fn handle_timeout(&mut self, now: Instant, unix_now: UnixTime) {
-        self.probe_due(now, unix_now);
+        self.declines_due(now, unix_now);
+        self.unoffered_due(now, unix_now);
     }
 
     /// The next address to probe by ARP.
@@ -227,17 +228,12 @@ impl Server {
     pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
         self.declined_answered(now, unix_now, address, mac);
         self.unoffered_answered(now, unix_now, address, mac);
-        self.probe_due(now, unix_now);
-    }
-
-    fn probe_due(&mut self, now: Instant, unix_now: UnixTime) {
-        self.declines_due(now, unix_now);
-        self.unoffered_due(now, unix_now);
+        self.handle_timeout(now, unix_now);
     }
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
         let reply = self.offer(request, Attempt::FIRST);
-        self.probe_due(request.now, request.unix_now);
+        self.handle_timeout(request.now, request.unix_now);
         reply
     }
 
@@ -385,7 +381,8 @@ impl Server {
         drop(leases);
         let is_within = of_source < self.source_share(request) && !has_port_share;
         if !is_within && self.exhausted.is_due(request.now) {
-            tracing::warn!(%mac, port = port.map(|port| port.0), "this MAC or port has reached its share of the pool: no further address");
+            let port = port.map(|port| port.0);
+            tracing::warn!(%mac, port, "this MAC or port has reached its share of the pool: no further address");
         }
         is_within
     }
@@ -428,7 +425,8 @@ impl Server {
         let is_admitted = self.writes.admit(request.now, request.origin, is_relayed);
         if !is_admitted && self.exhausted.is_due(request.now) {
             let Origin { mac, port } = request.origin;
-            tracing::warn!(%mac, port = port.map(|port| port.0), "this MAC or port has changed many leases: no further change now");
+            let port = port.map(|port| port.0);
+            tracing::warn!(%mac, port, "this MAC or port has changed many leases: no further change now");
         }
         is_admitted
     }
@@ -648,10 +646,7 @@ impl Client {
     }
 
     fn is_meant_by(&self, reservation: &Reservation) -> bool {
-        reservation.clients.iter().any(|client| match client {
-            ReservedFor::Mac(mac) => *mac == self.mac,
-            ReservedFor::ClientId(id) => self.client_id.as_ref() == Some(id),
-        })
+        reservation.is_for(self.mac, self.client_id.as_deref())
     }
 
     /// Whether `lease`, whose address is reserved by `reservation`, is this client's own. A machine's firmware,

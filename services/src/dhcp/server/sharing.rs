@@ -1,7 +1,7 @@
 //! Reserved addresses of machines with several identifications: a laptop has one on its cable and one on Wi-Fi.
 //!
-//! The identification that asks last gets the address, with the name and the forwards that go with it. While another one
-//! has a lease of the address, the address is probed before each offer: if a host answers, the machine uses both
+//! The identification that asks last gets the address, with the name and the forwards that go with it. While another
+//! one has a lease of the address, the address is probed before each offer: if a host answers, the machine uses both
 //! interfaces at once, and the later one gets an address of the pool. It moves to the reserved address at its first
 //! renewal after the other's lease has ended.
 
@@ -33,7 +33,8 @@ impl Server {
             })
     }
 
-    /// Whether the client may have the address of that lease: it was offered the address, as nobody had answered for it.
+    /// Whether the client may have the address of that lease: it was offered the address, as nobody had answered for
+    /// it.
     pub(super) fn may_take_over(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         self.is_shared(request, address)
             && self.offers.holder(request.now, address) == Some(&request.client.key)

@@ -3,8 +3,8 @@
 //!
 //! A DISCOVER waits for the probes of its own address; other messages are handled meanwhile. If another machine answers
 //! for the address, the address is quarantined and the next one is tried. No probe is sent for an address that the
-//! client had last, or that was probed for a recent offer: a known client waits for nothing. A relay agent's clients are
-//! in the same network, so their addresses are probed, too.
+//! client had last, or that was probed for a recent offer: a known client waits for nothing. A relay agent's clients
+//! are in the same network, so their addresses are probed, too.
 //!
 //! At most [`PROBED_MAX`] addresses are probed at a time. Beyond it the sender with the most of them gets no further
 //! one, and others take its places.
@@ -21,8 +21,8 @@ use super::{Client, Message, Request, Server};
 use crate::clock::UnixTime;
 use crate::dhcp::message;
 
-/// A DISCOVER waits for 400 ms: its sender retransmits after about 4 s (RFC 2131, section 4.1), some boot firmware after
-/// one.
+/// A DISCOVER waits for 400 ms: its sender retransmits after about 4 s (RFC 2131, section 4.1), some boot firmware
+/// after one.
 pub(super) const SCHEDULE: Schedule = Schedule { probes: 2, interval: Duration::from_millis(200) };
 /// The most addresses that are probed at a time.
 pub const PROBED_MAX: usize = 64;
@@ -165,8 +165,8 @@ impl Server {
         self.offers.holder(now, address) == Some(&waiting.client)
     }
 
-    /// Whether another identification of the client's reservation has a lease of `address`, and uses it. Then the client
-    /// is offered another address.
+    /// Whether another identification of the client's reservation has a lease of `address`, and uses it. Then the
+    /// client is offered another address.
     fn is_used_by_sibling(
         &mut self,
         now: Instant,

@@ -1,5 +1,5 @@
 use dhcproto::Encodable;
-use dhcproto::v4::Message as DhcpMessage;
+use dhcproto::v4::{DhcpOption, Message as DhcpMessage};
 use hickory_proto::op::{OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 

@@ -10,12 +10,7 @@ use ipnet::Ipv4Net;
 
 use super::addresses::{RESOLVER_ADDRESSES, router_of};
 use super::server::{Server, Wire};
-use crate::packet::dhcp_message;
-
-/// Where the server is asked.
-pub(super) const SERVER_PORT: u16 = 67;
-/// Where clients hear answers.
-const CLIENT_PORT: u16 = 68;
+use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, dhcp_message, dhcp_server_identifier};
 
 /// The host number of the first address given out; below it are the provider's own.
 const FIRST_HOST: u32 = 100;
@@ -74,8 +69,8 @@ impl Server for DhcpServer {
                 wire.give(customer);
             }
             // Always by broadcast: a client without an address receives it, too.
-            let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, CLIENT_PORT);
-            wire.send(SocketAddrV4::new(self.router(), SERVER_PORT), everybody, &reply);
+            let everybody = SocketAddrV4::new(Ipv4Addr::BROADCAST, DHCP_CLIENT_PORT);
+            wire.send(SocketAddrV4::new(self.router(), DHCP_SERVER_PORT), everybody, &reply);
         }
     }
 
@@ -117,11 +112,7 @@ impl DhcpServer {
         match request.opts().msg_type()? {
             MessageType::Discover => Some(self.reply(&request, MessageType::Offer, address)),
             MessageType::Request => {
-                let selected = match request.opts().get(OptionCode::ServerIdentifier) {
-                    Some(DhcpOption::ServerIdentifier(server)) => Some(*server),
-                    _ => None,
-                };
-                if selected.is_some_and(|server| server != self.router()) {
+                if dhcp_server_identifier(&request).is_some_and(|server| server != self.router()) {
                     return None;
                 }
                 let wanted = match request.opts().get(OptionCode::RequestedIpAddress) {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use gatepost_ground::{Instant, InterfaceId, Role as Side};
@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tracing::field::Field;
 use tracing::span::{self, Attributes, Id};
 use tracing::subscriber::with_default;
-use tracing::{Event, Level, Metadata, Subscriber};
+use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
@@ -56,6 +56,10 @@ pub struct Log(Arc<Mutex<Vec<String>>>);
 impl Log {
     /// Runs `test`, and returns what was logged, and what came of it.
     pub fn of<T>(test: impl FnOnce() -> T) -> (Vec<String>, T) {
+        // Where no subscriber exists at the first event of a place in the code, tracing may cache for that place that
+        // nobody ever wants its events. Another test, which has none, can cause that meanwhile.
+        static LISTENER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
+        LazyLock::force(&LISTENER);
         let log = Self::default();
         let outcome = with_default(log.clone(), test);
         let lines = std::mem::take(&mut *log.0.lock().unwrap());

@@ -122,10 +122,13 @@ impl MappingLives {
 
     /// Handles a packet from the LAN to a destination outside the LAN.
     fn leave(&mut self, ip: &Ipv4, now: Instant) {
-        let Some((kind, from, to)) = endpoints(ip) else { return };
         if !self.lan.contains(&ip.source) || self.lan.contains(&ip.destination) {
             return;
         }
+        let Some((kind, from, to)) = endpoints(ip) else {
+            self.may_prolong(ip, now);
+            return;
+        };
         // The default host's ports are also the same external ports, besides its mappings.
         if Some(ip.source) == self.dmz_host || is_echo_reply(ip) {
             return;
@@ -138,6 +141,15 @@ impl MappingLives {
         let (content, may_be_recycled) = (ip.content, false);
         let waiting = Waiting { kind, content, inside: from, remote: to, at: now, may_be_recycled };
         self.leaving.push(now, (kind, content), waiting);
+    }
+
+    /// A fragment from the LAN, of which only the gateway knows the flow, may prolong each flow between its hosts.
+    fn may_prolong(&mut self, ip: &Ipv4, now: Instant) {
+        let of_host = self.mappings.iter_mut().filter(|((_, inside), _)| inside.0 == ip.source);
+        for ((kind, _), mapping) in of_host {
+            let with_remote = mapping.conversations.iter_mut().filter(|(remote, _)| remote.0 == ip.destination);
+            with_remote.for_each(|(_, conversation)| conversation.may_live_on(*kind, now));
+        }
     }
 
     /// A packet that leaves from an endpoint of the WAN's address: to the WAN, or back to the LAN.

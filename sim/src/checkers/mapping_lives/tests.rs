@@ -339,6 +339,16 @@ fn a_flow_that_is_still_reported_after_its_life_is_told() {
 }
 
 #[test]
+fn a_fragment_may_prolong_a_flow_between_its_hosts() {
+    let mut office = Office::new();
+    office.out(0, PC, 1_000, query()).unwrap();
+    office.pass(200, Way::In, Side::Lan, packet(PC, SERVER, Transport::Other)).unwrap();
+    let flow = flow("192.168.1.9:1000", "203.0.113.100:1000", "198.51.100.7:7");
+    assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(500)), Ok(()));
+    assert!(office.checker.check_reported(&flow, Instant::from_secs(504)).is_err());
+}
+
+#[test]
 fn a_hairpinned_connection_lives_as_its_segments_on_the_lan_say() {
     let mut office = Office::new();
     office.out(0, PC, 1_001, query()).unwrap();

@@ -147,7 +147,8 @@ impl MappingLives {
     fn may_prolong(&mut self, ip: &Ipv4, now: Instant) {
         let of_host = self.mappings.iter_mut().filter(|((_, inside), _)| inside.0 == ip.source);
         for ((kind, _), mapping) in of_host {
-            let with_remote = mapping.conversations.iter_mut().filter(|(remote, _)| remote.0 == ip.destination);
+            let with_remote =
+                mapping.conversations.iter_mut().filter(|(remote, _)| remote.0 == ip.destination);
             with_remote.for_each(|(_, conversation)| conversation.may_live_on(*kind, now));
         }
     }

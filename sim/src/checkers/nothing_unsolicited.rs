@@ -1,13 +1,13 @@
 //! Nothing unsolicited reaches the LAN: every packet from outside answers one from inside, or matches a forward.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 use gatepost_dataplane::config::{Filtering, Forward};
 use gatepost_dataplane::flow::Pinhole;
-use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
+use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Side, Way};
@@ -24,7 +24,12 @@ pub struct NothingUnsolicited {
     asked: BTreeSet<Asked>,
     /// Pinholes, and the latest time at which each closes.
     pinholes: Vec<(Pinhole, Instant)>,
+    /// The latest packets that LAN hosts sent to the LAN under foreign addresses. The bridge may forward them.
+    bridged: VecDeque<Bridged>,
 }
+
+/// The most packets that the checker remembers for the bridge: a batch, which is all that the bridge holds.
+const BRIDGED_MAX: usize = 256;
 
 /// The most pinholes that the checker remembers, the latest ones.
 const PINHOLES_MAX: usize = 1_024;
@@ -35,6 +40,10 @@ struct Rules {
     dmz_host: Option<Ipv4Addr>,
     forwards: Vec<Forward>,
 }
+
+/// What tells apart the packets that the bridge forwards: the MAC of their sender, which routing replaces, their
+/// addresses and their content.
+type Bridged = (MacAddr, Ipv4Addr, Ipv4Addr, u64);
 
 /// An inside endpoint and an outside endpoint; an echo has its identifier for the inside port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +71,7 @@ impl NothingUnsolicited {
             own: None,
             asked: BTreeSet::new(),
             pinholes: Vec::new(),
+            bridged: VecDeque::new(),
         }
     }
 
@@ -224,7 +234,15 @@ impl Checker for NothingUnsolicited {
             self.own = Some(*sender);
         }
         let (Side::Lan, Some(ip)) = (passage.side, passage.packet.ipv4()) else { return Ok(()) };
+        let on_the_bridge = (passage.packet.source_mac, ip.source, ip.destination, ip.content);
         match passage.way {
+            Way::In if !self.lan.contains(&ip.source) && self.lan.contains(&ip.destination) => {
+                if self.bridged.len() == BRIDGED_MAX {
+                    self.bridged.pop_front();
+                }
+                self.bridged.push_back(on_the_bridge);
+                Ok(())
+            }
             Way::In if self.lan.contains(&ip.source) && !self.lan.contains(&ip.destination) => {
                 self.ask(ip);
                 Ok(())
@@ -234,7 +252,7 @@ impl Checker for NothingUnsolicited {
                     self.note_admitted(ip);
                     return Ok(());
                 }
-                if self.is_forwarded(ip) {
+                if self.is_forwarded(ip) || self.bridged.contains(&on_the_bridge) {
                     return Ok(());
                 }
                 Err(format!("nobody asked for {:?}", passage.packet))
@@ -379,6 +397,17 @@ mod tests {
         assert!(reported(&mut checker, 11, "198.51.100.1", 4_000));
         checker.on_boot();
         assert!(reported(&mut checker, 5, "198.51.100.1", 4_000));
+    }
+
+    #[test]
+    fn a_host_with_a_foreign_address_reaches_the_lan_by_the_bridge_alone() {
+        let mut checker = NothingUnsolicited::new(&config());
+        let mut sent = packet("192.168.65.14", "192.168.1.1", udp(5353, 53, vec![1]));
+        assert!(reported(&mut checker, &sent));
+        checker.on_passage(&passage(1, Way::In, Side::Lan, &sent)).unwrap();
+        assert!(!reported(&mut checker, &sent));
+        sent.source_mac.0[5] ^= 1;
+        assert!(reported(&mut checker, &sent));
     }
 
     #[test]

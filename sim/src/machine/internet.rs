@@ -48,6 +48,7 @@ pub use self::addresses::{
     TIME_ADDRESSES, WEB_ADDRESSES, WEB_PORT,
 };
 use self::chat::ChatServer;
+use self::connections::Syn;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
 use self::dhcp::DhcpServer;
 pub use self::dhcp::{DhcpMood, DhcpTerms};
@@ -257,12 +258,13 @@ impl Machine for Internet {
             }
         }
         if let Some(ip) = packet.ipv4()
-            && let Transport::Tcp { source_port, destination_port, is_opening: true, .. } = ip.transport
+            && let Transport::Tcp { source_port, destination_port, sequence, is_opening: true, .. } =
+                ip.transport
         {
             let client = SocketAddrV4::new(ip.source, source_port);
             let local = SocketAddrV4::new(ip.destination, destination_port);
             let router = self.router();
-            self.servers.expect(&mut self.stack, router, client, local);
+            self.servers.expect(&mut self.stack, router, Syn { client, local, sequence });
         }
         self.answers.extend(echo::answer(&frame));
         self.stack.handle_frame(frame);

@@ -31,6 +31,19 @@ pub(super) struct Open {
     pub server: usize,
     /// The server's address and port.
     pub local: SocketAddrV4,
+    /// The SYN that it was expected for.
+    syn: Syn,
+}
+
+/// A SYN, which opens a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Syn {
+    /// Who opens it.
+    pub client: SocketAddrV4,
+    /// Whom it is opened with.
+    pub local: SocketAddrV4,
+    /// The initial sequence number. (RFC 9293, section 3.4.1)
+    pub sequence: u32,
 }
 
 impl Connections {
@@ -41,22 +54,38 @@ impl Connections {
         }
     }
 
-    /// Listens for a connection with `server` that `client` is about to open. A SYN that comes twice is for the
+    /// Listens for the connection with `server` that `syn` is about to open. A SYN that comes twice is for the
     /// connection that there is: smoltcp would have a listening socket open another one with the same ports.
-    pub fn expect(&mut self, stack: &mut Stack, client: SocketAddrV4, local: SocketAddrV4, server: usize) {
+    pub fn expect(&mut self, stack: &mut Stack, syn: Syn, server: usize) {
         let endpoint = |address: SocketAddrV4| IpEndpoint::new((*address.ip()).into(), address.port());
         let is_expected = self.open.iter().any(|connection| {
             let socket = stack.sockets.get::<tcp::Socket<'_>>(connection.handle);
-            let is_open = socket.remote_endpoint() == Some(endpoint(client));
-            let is_listening = socket.is_listening() && socket.listen_endpoint() == endpoint(local).into();
-            is_listening || (is_open && socket.local_endpoint() == Some(endpoint(local)))
+            let is_open = socket.remote_endpoint() == Some(endpoint(syn.client));
+            let is_listening =
+                socket.is_listening() && socket.listen_endpoint() == endpoint(syn.local).into();
+            is_listening || (is_open && socket.local_endpoint() == Some(endpoint(syn.local)))
         });
         if !is_expected && self.open.len() < CONNECTIONS_MAX {
             let handle = stack.add_tcp();
-            stack.tcp(handle).listen(endpoint(local)).expect("a new socket can listen");
+            stack.tcp(handle).listen(endpoint(syn.local)).expect("a new socket can listen");
             self.opened += 1;
-            self.open.push(Open { id: ConnectionId(self.opened), handle, server, local });
+            self.open.push(Open { id: ConnectionId(self.opened), handle, server, local: syn.local, syn });
         }
+    }
+
+    /// Ends the connection that stands in the way of `syn`: the client knows nothing of it any more, as it opens
+    /// another one from the same port. RFC 9293, section 3.10.7.4, has the server send a challenge ACK, and the client
+    /// answer it with a reset, which ends the old connection; smoltcp ignores such a SYN.
+    pub fn replace(&mut self, stack: &mut Stack, syn: Syn) -> Option<Open> {
+        let is_forgotten = |connection: &Open| {
+            let old = connection.syn;
+            let is_same = (old.client, old.local) == (syn.client, syn.local) && old.sequence != syn.sequence;
+            is_same
+                && stack.sockets.get::<tcp::Socket<'_>>(connection.handle).state() == tcp::State::Established
+        };
+        let ended = self.open.remove(self.open.iter().position(is_forgotten)?);
+        stack.sockets.remove(ended.handle);
+        Some(ended)
     }
 
     /// The connections of a server, in the order in which they were opened.

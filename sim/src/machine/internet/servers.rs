@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use smoltcp::iface::SocketHandle;
 use smoltcp::wire::IpAddress;
 
-use super::connections::Connections;
+use super::connections::{Connections, Syn};
 use super::server::{Datagram, Server, Uplink, Wire};
 use crate::machine::Record;
 use crate::machine::stack::Stack;
@@ -177,12 +177,16 @@ impl Servers {
         self.entries.iter_mut().for_each(|entry| entry.server.on_renumber(network));
     }
 
-    /// Listens for a connection that `client` is about to open, if there is a server at `local`.
-    pub fn expect(&mut self, stack: &mut Stack, router: Ipv4Addr, client: SocketAddrV4, local: SocketAddrV4) {
+    /// Listens for the connection that `syn` is about to open, if there is a server for it.
+    pub fn expect(&mut self, stack: &mut Stack, router: Ipv4Addr, syn: Syn) {
+        let Syn { local, .. } = syn;
         let is_there =
             |entry: &Entry| entry.site.tcp.contains(&local.port()) && entry.site.has(*local.ip(), router);
         if let Some(server) = self.entries.iter().position(is_there) {
-            self.connections.expect(stack, client, local, server);
+            if let Some(ended) = self.connections.replace(stack, syn) {
+                self.entries[ended.server].server.on_closed(ended.id);
+            }
+            self.connections.expect(stack, syn, server);
         }
     }
 

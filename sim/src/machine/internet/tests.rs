@@ -40,6 +40,14 @@ fn answers(
         .udp(4_000, port)
         .write(&mut frame, b"?")
         .unwrap();
+    let packets = exchange(internet, source, frame).into_iter();
+    packets
+        .filter_map(|packet| packet.udp().map(|(ip, _, _, payload)| (ip.source, payload.to_vec())))
+        .collect()
+}
+
+/// What comes back for a frame of the customer's, whose MAC the internet knows.
+fn exchange(internet: &mut Internet, source: Ipv4Addr, frame: Vec<u8>) -> Vec<Packet> {
     // smoltcp learns the neighbour from its ARP.
     let arp = crate::machine::forgery::arp(
         CUSTOMER_MAC,
@@ -53,10 +61,35 @@ fn answers(
         internet.handle_frame(frame);
         internet.poll(Instant::from_secs(1), &mut |frame| sent.push(frame));
     }
-    let packets = sent.iter().filter_map(|frame| Packet::parse(frame));
-    packets
-        .filter_map(|packet| packet.udp().map(|(ip, _, _, payload)| (ip.source, payload.to_vec())))
-        .collect()
+    sent.iter().filter_map(|frame| Packet::parse(frame)).collect()
+}
+
+/// What the chat server acknowledges when a segment from the customer's port 4,000 has come, with the number of the
+/// acknowledging segment's first octet.
+fn acknowledged(internet: &mut Internet, sequence: u32, acknowledgment: Option<u32>) -> Option<(u32, u32)> {
+    let tcp = etherparse::PacketBuilder::ethernet2(CUSTOMER_MAC.0, MAC.0)
+        .ipv4(CUSTOMER.octets(), CHAT_ADDRESS.octets(), 64)
+        .tcp(4_000, CHAT_PORT, sequence, 1_000);
+    let mut frame = Vec::new();
+    let segment = match acknowledgment {
+        Some(number) => tcp.ack(number),
+        None => tcp.syn(),
+    };
+    segment.write(&mut frame, b"").unwrap();
+    exchange(internet, CUSTOMER, frame).iter().find_map(|packet| match packet.ipv4()?.transport {
+        Transport::Tcp { sequence, acknowledgment, .. } => Some((acknowledgment?, sequence)),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_client_that_has_forgotten_a_connection_opens_another_from_the_same_port() {
+    let mut internet = internet();
+    let (acknowledges, server_isn) = acknowledged(&mut internet, 7, None).expect("a SYN-ACK");
+    assert_eq!(acknowledges, 8);
+    assert_eq!(acknowledged(&mut internet, 8, Some(server_isn.wrapping_add(1))), None);
+    assert_eq!(acknowledged(&mut internet, 7, None), None, "a SYN that came twice");
+    assert_eq!(acknowledged(&mut internet, 90, None).expect("another SYN-ACK").0, 91);
 }
 
 #[test]

@@ -115,7 +115,7 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
             ports: Vec::new(),
         },
         counters: inspector::counters(counters, Vec::new()),
-        leases: Leases { leases: Vec::new() },
+        leases: Leases { leases: Vec::new(), former: Vec::new() },
         neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
         services: Services { services: Vec::new() },
         flows: Some(Flows { total: flows.len(), flows }),

@@ -31,6 +31,9 @@ pub trait LanHosts: LocalNames {
     /// The leases that have not ended, by address.
     fn leases(&self) -> Vec<LeasedHost>;
 
+    /// The addresses of leases that have ended, and those in quarantine, the latest first: `max` at most.
+    fn former_leases(&self, max: usize) -> Vec<LeasedHost>;
+
     /// The holders of addresses: by a reservation permanently, by a lease until it ends; none without a DHCP server.
     fn holders(&self) -> Vec<Holder>;
 
@@ -39,7 +42,7 @@ pub trait LanHosts: LocalNames {
     fn observe(&self, observer: Box<dyn Fn(Ipv4Addr, Option<Holder>)>);
 }
 
-/// A host with a lease.
+/// A host with a lease, or the last one that had it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeasedHost {
     /// Its address.
@@ -50,8 +53,37 @@ pub struct LeasedHost {
     pub hostname: Option<String>,
     /// Its client identifier, if it gave one.
     pub client_id: Option<Vec<u8>>,
-    /// The time until the lease ends.
+    /// The state of its lease.
+    pub state: LeaseState,
+    /// The time since the lease was last granted, renewed, or released, or since the quarantine began.
+    pub age: Duration,
+    /// The time until the lease or the quarantine ends.
     pub remaining: Duration,
+}
+
+/// The state of an address that the DHCP server leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseState {
+    /// A client has it.
+    Bound,
+    /// The lease has ended without a renewal.
+    Expired,
+    /// The client has released it. (RFC 2131, section 4.3.4)
+    Released,
+    /// Another machine was found to use it: no client gets it until the quarantine ends.
+    Quarantined,
+}
+
+impl LeaseState {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bound => "bound",
+            Self::Expired => "expired",
+            Self::Released => "released",
+            Self::Quarantined => "quarantined",
+        }
+    }
 }
 
 /// The holder of an address.
@@ -80,6 +112,10 @@ impl LocalNames for () {
 
 impl LanHosts for () {
     fn leases(&self) -> Vec<LeasedHost> {
+        Vec::new()
+    }
+
+    fn former_leases(&self, _: usize) -> Vec<LeasedHost> {
         Vec::new()
     }
 

@@ -136,32 +136,61 @@ fn ports_table(ports: &[Port]) -> Table<8> {
 pub struct Leases {
     /// The leases that have not ended, by address.
     pub leases: Vec<Lease>,
+    /// The leases that have ended and the addresses in quarantine, the latest first, up to [`Leases::FORMER_MAX`].
+    #[serde(default)]
+    pub former: Vec<Lease>,
 }
 
-/// A lease.
+impl Leases {
+    /// The most former leases in a report.
+    pub const FORMER_MAX: usize = 256;
+}
+
+/// A lease, present or former, or a quarantined address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
-    /// The hardware address of the lease's client.
+    /// The hardware address of the lease's client, or of the machine that uses a quarantined address.
     pub mac: String,
+    /// The organisation to which the IEEE assigned the hardware address's prefix; `null` if it is unknown.
+    #[serde(default)]
+    pub maker: Option<String>,
+    /// Whether the hardware address is locally administered: a phone's random one, or a virtual machine's.
+    #[serde(default)]
+    pub locally_administered: bool,
     /// The name in the zone.
     pub hostname: Option<String>,
     /// Its client identifier in hexadecimal, where it gave one.
     pub client_id: Option<String>,
-    /// Seconds until it ends, if not renewed.
+    /// `bound`; of former ones `expired`, `released` or `quarantined`.
+    #[serde(default)]
+    pub state: String,
+    /// Seconds since the lease was last granted, renewed, or released, or since the quarantine began.
+    #[serde(default)]
+    pub age_secs: u64,
+    /// Seconds until the lease or the quarantine ends, if not renewed.
     pub expires_in_secs: u64,
+    /// Seconds since the last frame from the hardware address or, if the bridge does not know it, `age_secs`.
+    #[serde(default)]
+    pub last_seen_secs: u64,
 }
 
 impl fmt::Display for Leases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["address", "mac", "hostname", "expires in", "client id"]);
-        for lease in &self.leases {
+        let header = ["address", "mac", "maker", "hostname", "state", "expires in", "last seen", "client id"];
+        let mut table = Table::new(header);
+        for lease in self.leases.iter().chain(&self.former) {
+            let of_unknown = if lease.locally_administered { "(local)" } else { "-" };
+            let expires = (lease.expires_in_secs > 0).then(|| span(lease.expires_in_secs));
             table.row([
                 lease.address.to_string(),
                 lease.mac.clone(),
+                lease.maker.clone().unwrap_or_else(|| of_unknown.to_owned()),
                 or_dash(lease.hostname.as_ref()),
-                span(lease.expires_in_secs),
+                lease.state.clone(),
+                or_dash(expires.as_ref()),
+                format!("{} ago", span(lease.last_seen_secs)),
                 or_dash(lease.client_id.as_ref()),
             ]);
         }
@@ -519,6 +548,30 @@ mod tests {
     use super::*;
     use crate::config::services::{KINDS, OUTWARD_KINDS};
     use crate::glossary::{CounterGroup, counter_groups};
+
+    #[test]
+    fn former_leases_follow_the_present_ones() {
+        let lease = |address: Ipv4Addr, maker: Option<&str>, state: &str, expires_in_secs| Lease {
+            address,
+            mac: "00:00:00:00:00:01".to_owned(),
+            maker: maker.map(str::to_owned),
+            locally_administered: maker.is_none(),
+            hostname: None,
+            client_id: None,
+            state: state.to_owned(),
+            age_secs: 90,
+            expires_in_secs,
+            last_seen_secs: 5,
+        };
+        let leases = Leases {
+            leases: vec![lease(Ipv4Addr::new(192, 168, 1, 9), Some("XEROX CORPORATION"), "bound", 60)],
+            former: vec![lease(Ipv4Addr::new(192, 168, 1, 2), None, "released", 0)],
+        };
+        let text = leases.to_string();
+        let lines: Vec<Vec<_>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(lines[1][2..], ["XEROX", "CORPORATION", "-", "bound", "1m00s", "5s", "ago", "-"]);
+        assert_eq!(lines[2][2..], ["(local)", "-", "released", "-", "5s", "ago", "-"]);
+    }
 
     #[test]
     fn flows_beyond_the_limit_are_counted() {

@@ -1,6 +1,7 @@
 //! Collects the reports of [`crate::control`] from a running gateway.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use arc_swap::ArcSwap;
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_dataplane::flow::tcp::Phase;
 use gatepost_dataplane::{Counters as Counted, DropReason, FlowInfo, bridge, flow, neighbor};
-use gatepost_ground::{Instant, InterfaceId};
+use gatepost_ground::{Instant, InterfaceId, MacAddr};
 use gatepost_services::clock::Clock;
 use gatepost_services::lan_hosts::LeasedHost;
 use gatepost_services::net::stack::Stack;
@@ -53,7 +54,7 @@ impl Inspector {
     pub async fn report(&self, what: What) -> Result<Value, ReportError> {
         match what {
             What::Status => value(&self.status().await?),
-            What::Leases => value(&self.leases()),
+            What::Leases => value(&self.leases().await?),
             What::Flows => value(&self.flows().await?),
             What::Neighbors => value(&self.neighbors().await?),
             What::Counters => value(&self.counters().await?),
@@ -84,22 +85,33 @@ impl Inspector {
             wan: (config.mode != Mode::LanOnly).then(|| interface(plan.interface(Config::WAN), wan_by)),
             dns_upstream: list::name_servers(&config, &self.current.borrow().addresses.borrow()),
             flows,
-            leases: self.leases().leases.len(),
+            leases: self.current.borrow().lan_hosts.leases().len(),
             ports: self.ports(ports),
             problems: self.disk.problems(),
             service_problems: self.service_problems(),
         })
     }
 
-    fn leases(&self) -> Leases {
+    async fn leases(&self) -> Result<Leases, ReportError> {
+        let stations = self.requests.put(Query::Neighbors).await?.stations;
+        let heard: BTreeMap<_, _> = stations.iter().map(|(_, station)| (station.mac, station.age)).collect();
         let lease = |host: LeasedHost| Lease {
             address: host.address,
             mac: host.mac.to_string(),
+            maker: maker(host.mac),
+            locally_administered: host.mac.is_locally_administered(),
             hostname: host.hostname,
             client_id: host.client_id.as_deref().map(hexadecimal),
+            state: host.state.name().to_owned(),
+            age_secs: host.age.as_secs(),
             expires_in_secs: host.remaining.as_secs(),
+            last_seen_secs: heard.get(&host.mac).copied().unwrap_or(host.age).min(host.age).as_secs(),
         };
-        Leases { leases: self.current.borrow().lan_hosts.leases().into_iter().map(lease).collect() }
+        let current = self.current.borrow();
+        Ok(Leases {
+            leases: current.lan_hosts.leases().into_iter().map(lease).collect(),
+            former: current.lan_hosts.former_leases(Leases::FORMER_MAX).into_iter().map(lease).collect(),
+        })
     }
 
     fn services(&self) -> Services {
@@ -231,6 +243,11 @@ impl From<RequestError> for ReportError {
     }
 }
 
+/// The organisation to which the IEEE assigned the prefix of `mac`.
+fn maker(mac: MacAddr) -> Option<String> {
+    oui_data::lookup(&mac.to_string()).map(|entry| entry.organization().to_owned())
+}
+
 fn hexadecimal(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
 }
@@ -289,5 +306,20 @@ fn neighbor_state(state: neighbor::State) -> &'static str {
         neighbor::State::Probe => "probe",
         neighbor::State::Contested => "contested",
         neighbor::State::Unreachable => "unreachable",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_assigned_prefix_names_the_maker() {
+        let made_by = |octets| maker(MacAddr(octets));
+        assert_eq!(made_by([0, 0, 0, 1, 2, 3]).as_deref(), Some("XEROX CORPORATION"));
+        // 70:B3:D5 is the registry's own, and divided into blocks of 4,096 addresses.
+        let block = made_by([0x70, 0xb3, 0xd5, 0x7e, 0x40, 1]).expect("assigned");
+        assert!(!block.contains("IEEE"), "{block}");
+        assert_eq!(made_by([2, 0, 0, 0, 0, 1]), None, "locally administered");
     }
 }

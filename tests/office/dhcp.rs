@@ -125,6 +125,9 @@ fn udhcpc_gets_renews_and_releases() {
     let lease = lease_of(office.gateway(), "anna").expect("the gateway shows the lease");
     assert_eq!(lease["address"], bound.address().to_string());
     assert_eq!(lease["mac"], "02:00:00:00:01:01");
+    assert_eq!((&lease["state"], &lease["locally_administered"]), (&"bound".into(), &true.into()), "{lease}");
+    let (age, last_seen) = (lease["age_secs"].as_u64(), lease["last_seen_secs"].as_u64());
+    assert!(age.is_some() && last_seen.is_some() && last_seen <= age, "{lease}");
     assert!(pings(office.pc(1), "", ISP));
 
     client.process.signal(Signal::SIGUSR1);
@@ -136,6 +139,8 @@ fn udhcpc_gets_renews_and_releases() {
     client.process.signal(Signal::SIGUSR2);
     client.note("deconfig", 1);
     eventually("the end of the lease", || lease_of(office.gateway(), "anna").is_none().then_some(()));
+    let former = &office.gateway().show("leases")["former"][0];
+    assert_eq!((&former["address"], &former["state"]), (&lease["address"], &"released".into()), "{former}");
     // The name ends with the lease. A static address asks now.
     office.pc(1).sh(&format!("ip address add {}/24 dev eth0", Office::address(1)));
     assert_eq!(dig(office.pc(1), &format!("anna.{DOMAIN}")), "");

@@ -17,6 +17,12 @@ impl MacAddr {
     pub const fn is_multicast(self) -> bool {
         self.0[0] & 1 != 0
     }
+
+    /// Whether its host or administrator chose it, as phones and virtual machines do, and no manufacturer. (IEEE 802,
+    /// section 8.4)
+    pub const fn is_locally_administered(self) -> bool {
+        self.0[0] & 2 != 0
+    }
 }
 
 impl fmt::Display for MacAddr {

@@ -8,16 +8,18 @@
 //! lasts. If the client of a reservation has a lease, the lease has the source of its frames.
 
 use std::cell::{Ref, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-use super::server::leases::{ClientKey, Lease, Leases};
+use super::server::leases::{ClientKey, Lease, Leases, State};
 use super::server::{Reservation, ReservedFor};
 use crate::clock::Clock;
-use crate::lan_hosts::{Holder, LanHosts, LeasedHost, LocalNames};
+use crate::lan_hosts::{Holder, LanHosts, LeaseState, LeasedHost, LocalNames};
 
 /// The lease table, which only the DHCP server changes.
 pub type SharedLeases = Rc<RefCell<Leases>>;
@@ -53,6 +55,27 @@ impl OfficeHosts {
     fn leases(&self) -> Option<Ref<'_, Leases>> {
         self.leases.as_ref().map(|leases| leases.borrow())
     }
+
+    fn host(&self, lease: &Lease) -> LeasedHost {
+        let now = self.clock.now();
+        LeasedHost {
+            address: lease.address,
+            mac: lease.mac,
+            hostname: lease.hostname.clone(),
+            client_id: match &lease.client {
+                ClientKey::Id(id) => Some(id.clone()),
+                ClientKey::Mac(_) => None,
+            },
+            state: match lease.state {
+                State::Bound if lease.is_active(now) => LeaseState::Bound,
+                State::Bound => LeaseState::Expired,
+                State::Released => LeaseState::Released,
+                State::Declined => LeaseState::Quarantined,
+            },
+            age: Duration::from_secs(self.clock.unix_time().0.saturating_sub(lease.since.0)),
+            remaining: lease.remaining(now),
+        }
+    }
 }
 
 impl LocalNames for OfficeHosts {
@@ -83,19 +106,16 @@ impl LocalNames for OfficeHosts {
 
 impl LanHosts for OfficeHosts {
     fn leases(&self) -> Vec<LeasedHost> {
-        let now = self.clock.now();
-        let host = |lease: &Lease| LeasedHost {
-            address: lease.address,
-            mac: lease.mac,
-            hostname: lease.hostname.clone(),
-            client_id: match &lease.client {
-                ClientKey::Id(id) => Some(id.clone()),
-                ClientKey::Mac(_) => None,
-            },
-            remaining: lease.remaining(now),
-        };
         let leases = self.leases();
-        leases.iter().flat_map(|leases| leases.active(now)).map(host).collect()
+        let active = leases.iter().flat_map(|leases| leases.active(self.clock.now()));
+        active.map(|lease| self.host(lease)).collect()
+    }
+
+    fn former_leases(&self, max: usize) -> Vec<LeasedHost> {
+        let leases = self.leases();
+        let mut former: Vec<_> = leases.iter().flat_map(|leases| leases.former(self.clock.now())).collect();
+        former.sort_by_key(|lease| (Reverse(lease.since), lease.address));
+        former.into_iter().take(max).map(|lease| self.host(lease)).collect()
     }
 
     fn holders(&self) -> Vec<Holder> {
@@ -147,7 +167,7 @@ mod tests {
     use std::cell::RefCell;
 
     use crate::clock::UnixTime;
-    use crate::dhcp::server::leases::Grant;
+    use crate::dhcp::server::leases::{Claimant, Grant};
     use crate::store::Memory;
     use gatepost_ground::MacAddr;
 
@@ -210,6 +230,36 @@ mod tests {
         assert_eq!(of_another.name(RESERVED.into()).as_deref(), Some("bob"));
         assert_eq!(of_another.addresses("bob"), [RESERVED]);
         assert_eq!(of_another.addresses("camera"), [RESERVED]);
+    }
+
+    #[test]
+    fn former_leases_are_those_that_ended_and_the_quarantined_the_latest_first() {
+        let names = names(Some((LEASED, Some("bob"))));
+        let active = LanHosts::leases(&names);
+        assert_eq!((active[0].state, active[0].remaining.as_secs()), (LeaseState::Bound, 60));
+        assert_eq!(names.former_leases(9), []);
+        let leases = names.leases.clone().unwrap();
+        let change = |change: &dyn Fn(&mut Leases)| {
+            let mut leases = leases.borrow_mut();
+            change(&mut leases);
+            leases.settle(Stopped.now(), Stopped.unix_time()).unwrap();
+        };
+        change(&|leases| leases.release(Stopped.now(), UnixTime(900), LEASED).unwrap());
+        let mac = MacAddr([2, 0, 0, 0, 0, 0x66]);
+        let by = || Claimant { client: ClientKey::Mac(mac), mac, source: mac };
+        change(&|leases| leases.quarantine(Stopped.now(), UnixTime(990), RESERVED, by(), 600).unwrap());
+        let told = |max| -> Vec<_> {
+            let former = names.former_leases(max).into_iter();
+            former
+                .map(|host| (host.address, host.state, host.age.as_secs(), host.remaining.as_secs()))
+                .collect()
+        };
+        let quarantined = (RESERVED, LeaseState::Quarantined, 10, 600);
+        assert_eq!(told(9), [quarantined, (LEASED, LeaseState::Released, 100, 0)]);
+        assert_eq!(told(1), [quarantined]);
+        assert_eq!(LanHosts::leases(&names), []);
+        change(&|leases| leases.forget(Stopped.now(), Stopped.unix_time(), RESERVED).unwrap());
+        assert_eq!(told(9).len(), 1, "a quarantine that is over is nothing to report");
     }
 
     #[test]

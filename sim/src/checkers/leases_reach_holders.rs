@@ -77,9 +77,14 @@ mod tests {
         let lease = Lease {
             address: ip("192.168.1.9"),
             mac: mac.to_string(),
+            maker: None,
+            locally_administered: true,
             hostname: None,
             client_id: None,
+            state: "bound".to_owned(),
+            age_secs: 0,
             expires_in_secs: 60,
+            last_seen_secs: 0,
         };
         let mut snapshot = snapshot(secs);
         snapshot.leases.leases.push(lease);

@@ -138,7 +138,7 @@ pub fn snapshot(secs: u64) -> Snapshot {
             ports: Vec::new(),
         },
         counters: Counters::default(),
-        leases: Leases { leases: Vec::new() },
+        leases: Leases { leases: Vec::new(), former: Vec::new() },
         neighbors: Neighbors { neighbors: Vec::new(), stations: Vec::new() },
         services: Services { services: Vec::new() },
         flows: None,

@@ -288,8 +288,22 @@ impl Leases {
 
     /// The active leases of the network served, by address.
     pub fn active(&self, now: Instant) -> impl Iterator<Item = &Lease> {
+        self.served().filter(move |lease| lease.is_active(now))
+    }
+
+    /// The entries of the network served that no client has: leases that have ended, and quarantined addresses.
+    pub fn former(&self, now: Instant) -> impl Iterator<Item = &Lease> {
+        let is_former = move |lease: &&Lease| match lease.state {
+            State::Bound => !lease.is_active(now),
+            State::Released => true,
+            State::Declined => lease.is_blocked(now),
+        };
+        self.served().filter(is_former)
+    }
+
+    fn served(&self) -> impl Iterator<Item = &Lease> {
         let network = self.network.network()..=self.network.broadcast();
-        self.by_address.range(network).map(|(_, lease)| lease).filter(move |lease| lease.is_active(now))
+        self.by_address.range(network).map(|(_, lease)| lease)
     }
 
     fn active_at(&self, address: Ipv4Addr, now: Instant) -> Option<&Lease> {

@@ -4,7 +4,7 @@ use gatepost::config::Config;
 use gatepost::control::report::{Flows, Interface, Leases, Neighbors, Services, Status};
 use gatepost::gateway::inspector;
 use gatepost_dataplane::Dataplane;
-use gatepost_sim::checkers::{self, Checker, Passage, Side, Snapshot, Way};
+use gatepost_sim::checkers::{self, Checker, Passage, SegmentId, Side, Snapshot, Way};
 use gatepost_sim::machine::internet::SharedTree;
 use gatepost_sim::packet::{Packet, Transport};
 use gatepost_ground::Instant;
@@ -40,6 +40,8 @@ impl Oracle {
 
     /// A frame passes a port.
     pub fn passes(&mut self, now: Instant, way: Way, side: Side, frame: &[u8]) {
+        // None of these promises depends on the segment.
+        let segment = SegmentId(0);
         let Some(packet) = Packet::parse(frame) else { return };
         if way == Way::In && !is_right(&packet) {
             self.give_up(CHECKSUMS);
@@ -48,7 +50,7 @@ impl Oracle {
         if way == Way::In && packet.ipv4().is_some_and(|ip| ip.transport == Transport::Other) {
             self.give_up(NOTHING_UNSOLICITED);
         }
-        let passage = Passage { now, way, side, packet: &packet };
+        let passage = Passage { now, way, side, segment, packet: &packet };
         for checker in &mut self.checkers {
             let kept = checker.on_passage(&passage);
             assert_eq!(kept, Ok(()), "{}: {}", checker.name(), checker.promise());

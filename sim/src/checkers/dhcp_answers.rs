@@ -14,7 +14,7 @@ use ipnet::Ipv4Net;
 
 use self::parameters::AdvertisedParameters;
 use super::observed_leases::ObservedLeases;
-use super::{Checker, Passage, Side, Snapshot, Way};
+use super::{Checker, Passage, SegmentId, Side, Snapshot, Way};
 use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp_message, dhcp_server_identifier};
 use crate::world::disk::DiskMood;
 
@@ -46,6 +46,8 @@ pub struct DhcpAnswers {
     declined: BTreeMap<Ipv4Addr, (Vec<u8>, Instant)>,
     /// When the latest DECLINEs came, as many as the server verifies at a time.
     declines: VecDeque<Instant>,
+    /// The segments of clients. The server believes a DECLINE only from the port of the lease's REQUEST.
+    segments: BTreeMap<Vec<u8>, Segments>,
     parameters: AdvertisedParameters,
     is_disk_sound: bool,
     /// The gateway has booted, or its disk has changed, since the last frame.
@@ -62,6 +64,15 @@ struct Asked {
 }
 
 /// The answer that a REQUEST must get.
+/// The segments on which a client's REQUESTs reach the gateway.
+#[derive(Default)]
+struct Segments {
+    /// The segment of the last REQUEST.
+    asked_on: Option<SegmentId>,
+    /// The segment of the last one before an ACK.
+    leased_on: Option<SegmentId>,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// A NAK. (RFC 2131, section 4.3.2)
@@ -84,6 +95,7 @@ impl DhcpAnswers {
             asked: BTreeMap::new(),
             declined: BTreeMap::new(),
             declines: VecDeque::new(),
+            segments: BTreeMap::new(),
             parameters: AdvertisedParameters::new(&config.services.dhcp),
             is_disk_sound: true,
             is_unsettled: true,
@@ -121,7 +133,7 @@ impl DhcpAnswers {
         self.is_authoritative && self.leases.is_held(address, now)
     }
 
-    fn note_client(&mut self, now: Instant, sender: MacAddr, message: &Message) {
+    fn note_client(&mut self, now: Instant, segment: SegmentId, sender: MacAddr, message: &Message) {
         let client = message.chaddr().to_vec();
         let wanted = match message.opts().get(OptionCode::RequestedIpAddress) {
             Some(DhcpOption::RequestedIpAddress(address)) => Some(*address),
@@ -130,6 +142,7 @@ impl DhcpAnswers {
         self.parameters.note_question(message);
         match message.opts().msg_type() {
             Some(MessageType::Request) => {
+                self.segments.entry(client.clone()).or_default().asked_on = Some(segment);
                 let is_selecting = dhcp_server_identifier(message).is_some();
                 let address = wanted.unwrap_or(message.ciaddr());
                 if !is_selecting {
@@ -149,7 +162,9 @@ impl DhcpAnswers {
                     return;
                 };
                 let others = self.declined.values().filter(|(by, _)| *by == client).count();
+                let leased_on = self.segments.get(&client).and_then(|segments| segments.leased_on);
                 let is_kept = may_verify
+                    && leased_on.is_none_or(|leased_on| leased_on == segment)
                     && client == sender.0
                     && others < QUARANTINES_OF_ONE_MAX
                     && self.is_settled(now)
@@ -181,6 +196,9 @@ impl DhcpAnswers {
         }
         if !matches!(kind, Some(MessageType::Ack | MessageType::Nak)) {
             return Ok(());
+        }
+        if let (Some(MessageType::Ack), Some(segments)) = (kind, self.segments.get_mut(message.chaddr())) {
+            segments.leased_on = segments.asked_on;
         }
         let Some(asked) = self.asked.remove(&(message.chaddr().to_vec(), message.xid())) else {
             return Ok(());
@@ -265,7 +283,7 @@ impl Checker for DhcpAnswers {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, segment, packet } = *passage;
         let Some((ip, from, to, payload)) = packet.udp().filter(|_| side == Side::Lan) else { return Ok(()) };
         if way == Way::Out && ip.source != self.own {
             // Another server's answer is bridged.
@@ -283,7 +301,7 @@ impl Checker for DhcpAnswers {
         let Some(message) = message else { return Ok(()) };
         let checked = match way {
             Way::In => {
-                self.note_client(now, packet.source_mac, &message);
+                self.note_client(now, segment, packet.source_mac, &message);
                 Ok(())
             }
             Way::Out => self.note_server(&message),
@@ -323,12 +341,17 @@ mod tests {
 
     /// A client asks for an address that it believes to have.
     fn ask(checker: &mut DhcpAnswers, client: [u8; 6], kind: MessageType, address: &str) {
+        let packet = from_client(client, kind, address);
+        checker.on_passage(&passage(100, Way::In, Side::Lan, &packet)).expect("clients break no promise");
+    }
+
+    fn from_client(client: [u8; 6], kind: MessageType, address: &str) -> Packet {
         let message = dhcp(&client, kind, |message| {
             message.set_xid(7).opts_mut().insert(DhcpOption::RequestedIpAddress(ip(address)));
         });
         let mut packet = packet("0.0.0.0", "255.255.255.255", udp(68, 67, message));
         packet.source_mac = MacAddr(client);
-        checker.on_passage(&passage(100, Way::In, Side::Lan, &packet)).expect("clients break no promise");
+        packet
     }
 
     fn reply(client: [u8; 6], kind: MessageType, address: &str) -> Packet {
@@ -411,6 +434,17 @@ mod tests {
         ask(&mut checker, HOLDER, MessageType::Request, ADDRESS);
         answer(&mut checker, 130, reply(HOLDER, MessageType::Ack, ADDRESS))
             .expect("its client uses it after all");
+
+        for (segment, is_believed) in [(SegmentId(0), true), (SegmentId(1), false)] {
+            let mut checker = leased(true);
+            ask(&mut checker, HOLDER, MessageType::Request, ADDRESS);
+            answer(&mut checker, 100, acknowledgement(&HOLDER, ADDRESS, 3_600)).expect("its own");
+            let declined = from_client(HOLDER, MessageType::Decline, ADDRESS);
+            let passage = passage(100, Way::In, Side::Lan, &declined);
+            checker.on_passage(&Passage { segment, ..passage }).expect("a client may decline");
+            let offered = answer(&mut checker, 130, reply(HOLDER, MessageType::Offer, ADDRESS));
+            assert_eq!(offered.is_err(), is_believed, "{segment:?}");
+        }
 
         for (others, may_be_ignored) in [(VERIFIED_MAX - 1, false), (VERIFIED_MAX, true)] {
             let mut checker = leased(true);

@@ -76,7 +76,7 @@ impl Checker for ForeignServersNamed {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         let Some((ip, from, to, payload)) = packet.udp().filter(|_| (way, side) == (Way::In, Side::Lan))
         else {
             return Ok(());

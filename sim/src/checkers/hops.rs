@@ -72,7 +72,7 @@ impl Checker for Hops {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         let Some(ip) = packet.ipv4() else { return Ok(()) };
         if way == Way::In {
             if ip.destination != self.own {

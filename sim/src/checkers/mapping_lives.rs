@@ -426,7 +426,7 @@ impl Checker for MappingLives {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         self.leases.observe(passage);
         match (&packet.content, side, way) {
             (Content::Arp { sender, target, is_request }, Side::Lan, _) => {

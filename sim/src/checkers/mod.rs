@@ -46,7 +46,8 @@
 //!         beginning: Vec::new(),
 //!     }),
 //! };
-//! let passage = Passage { now: Instant::ZERO, way: Way::Out, side: Side::Wan, packet: &packet };
+//! let segment = SegmentId(1);
+//! let passage = Passage { now: Instant::ZERO, way: Way::Out, side: Side::Wan, segment, packet: &packet };
 //! assert!(NoPrivateSource.on_passage(&passage).is_err());
 //! ```
 
@@ -98,6 +99,7 @@ use gatepost_ground::Instant;
 use crate::machine::internet::SharedTree;
 use crate::packet::Packet;
 use crate::world::disk::DiskMood;
+pub use crate::world::segment::SegmentId;
 
 /// The direction in which a frame passes a port of the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +128,8 @@ pub struct Passage<'a> {
     pub way: Way,
     /// The side of the gateway.
     pub side: Side,
+    /// The segment, on which the gateway has one port.
+    pub segment: SegmentId,
     /// The frame.
     pub packet: &'a Packet,
 }

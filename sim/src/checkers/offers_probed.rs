@@ -108,7 +108,7 @@ impl Checker for OffersProbed {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         if side != Side::Lan {
             return Ok(());
         }

@@ -127,7 +127,7 @@ impl Checker for Quotes {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         if (way, side) == (Way::In, Side::Lan) {
             self.stations.insert(packet.source_mac);
         }
@@ -153,6 +153,7 @@ mod tests {
     use etherparse::PacketBuilder;
 
     use super::*;
+    use crate::checkers::testing::passage;
     use crate::packet::Packet;
 
     const HOST: [u8; 4] = [192, 168, 1, 9];
@@ -190,7 +191,7 @@ mod tests {
         let mut checker = Quotes::default();
         let mut pass = |way, packet| {
             let now = gatepost_ground::Instant::from_secs(1);
-            checker.on_passage(&Passage { now, way, side: Side::Lan, packet: &packet })
+            checker.on_passage(&Passage { now, ..passage(0, way, Side::Lan, &packet) })
         };
         pass(Way::In, framed(STATION, GATEWAY, sent)).unwrap();
         let mut header = Ipv4HeaderSlice::from_slice(&quote).unwrap().to_header();
@@ -253,7 +254,7 @@ mod tests {
         ip.icmpv4_raw(3, 3, [0; 4]).write(&mut error, &datagram()).unwrap();
         let packet = Packet::parse(&error).unwrap();
         for way in [Way::In, Way::Out] {
-            let passage = Passage { now, way, side: Side::Lan, packet: &packet };
+            let passage = Passage { now, ..passage(0, way, Side::Lan, &packet) };
             assert_eq!(checker.on_passage(&passage), Ok(()));
         }
     }

@@ -8,7 +8,7 @@ use gatepost::config::Config;
 use gatepost::control::report::{Counters, Flow, Interface, Leases, Neighbors, Services, Status};
 use gatepost_ground::{Instant, MacAddr};
 
-use super::{Passage, Side, Snapshot, Way};
+use super::{Passage, SegmentId, Side, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Packet, Transport};
 
 /// The default configuration: the LAN is 192.168.1.0/24, the mode `nat-dmz`.
@@ -150,5 +150,5 @@ pub fn udp(source_port: u16, destination_port: u16, payload: Vec<u8>) -> Transpo
 }
 
 pub fn passage(secs: u64, way: Way, side: Side, packet: &Packet) -> Passage<'_> {
-    Passage { now: Instant::from_secs(secs), way, side, packet }
+    Passage { now: Instant::from_secs(secs), way, side, segment: SegmentId(0), packet }
 }

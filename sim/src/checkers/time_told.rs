@@ -358,7 +358,7 @@ fn parts(time: WallTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::{config, dhcp, packet, udp};
+    use crate::checkers::testing::{config, dhcp, packet, passage, udp};
     use crate::packet::Packet;
     use crate::world::clock::ClockState;
 
@@ -395,13 +395,13 @@ mod tests {
 
     fn comes(checker: &mut TimeTold, payload: Vec<u8>) {
         let packet = packet("192.168.1.9", "192.168.1.1", udp(40_000, PORT, payload));
-        let passage = Passage { now: ASKED_AT, way: Way::In, side: Side::Lan, packet: &packet };
+        let passage = Passage { now: ASKED_AT, ..passage(0, Way::In, Side::Lan, &packet) };
         checker.on_passage(&passage).expect("a question is no answer");
     }
 
     fn goes(checker: &mut TimeTold, payload: Vec<u8>) -> Result<(), String> {
         let packet = packet("192.168.1.1", "192.168.1.9", udp(PORT, 40_000, payload));
-        let passage = Passage { now: TOLD_AT, way: Way::Out, side: Side::Lan, packet: &packet };
+        let passage = Passage { now: TOLD_AT, ..passage(0, Way::Out, Side::Lan, &packet) };
         checker.on_passage(&passage)
     }
 
@@ -544,7 +544,7 @@ mod tests {
     #[test]
     fn a_lease_without_the_time_server_is_told() {
         let says = |checker: &mut TimeTold, packet: &Packet, way| {
-            checker.on_passage(&Passage { now: ASKED_AT, way, side: Side::Lan, packet })
+            checker.on_passage(&Passage { now: ASKED_AT, ..passage(0, way, Side::Lan, packet) })
         };
         let mut checker = checker(DISCIPLINED);
         let request = dhcp(&[9], MessageType::Request, |message| {

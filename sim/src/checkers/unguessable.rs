@@ -140,7 +140,7 @@ impl Checker for Unguessable {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         let Some(ip) = packet.ipv4() else { return Ok(()) };
         if way == Way::Out {
             return if self.is_own(side, ip) { self.judge(passage, ip) } else { Ok(()) };

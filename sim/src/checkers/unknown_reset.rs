@@ -259,7 +259,7 @@ fn show((address, port): Endpoint) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkers::testing::{config, packet, segment, snapshot};
+    use crate::checkers::testing::{config, packet, passage, segment, snapshot};
     use crate::packet::Packet;
 
     const PC: &str = "192.168.1.9";
@@ -292,7 +292,7 @@ mod tests {
             *sequence = number;
             *acknowledgment = acknowledgment.map(|_| number);
         }
-        checker.on_passage(&Passage { now: Instant::from_secs(secs), way, side, packet: &packet })
+        checker.on_passage(&passage(secs, way, side, &packet))
     }
 
     /// The PC sends a segment in its connection, and expects the sequence number 77.

@@ -200,7 +200,7 @@ impl Checker for WanLease {
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
-        let Passage { now, way, side, packet } = *passage;
+        let Passage { now, way, side, packet, .. } = *passage;
         if side != Side::Wan {
             return Ok(());
         }

@@ -69,6 +69,13 @@ pub struct Socket {
     pub has_super_frames: bool,
 }
 
+impl Socket {
+    /// Its side and its segment.
+    fn place(&self) -> (Side, SegmentId) {
+        (self.side, self.segment)
+    }
+}
+
 /// All that a gateway boots from.
 #[derive(Clone)]
 pub struct Setup {
@@ -187,12 +194,12 @@ impl Port for SimPort {
         let (frame, offload) = if let Some(card) = &mut self.card {
             let HandedOn { wire, frame, offload } = card.hand_on(take).ok_or(PortError::WouldBlock)?;
             for frame in &wire {
-                self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, frame);
+                self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.place(), frame);
             }
             (frame, offload)
         } else {
             let frame = take().ok_or(PortError::WouldBlock)?;
-            self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.side, &frame);
+            self.observer.borrow_mut().at_gateway(now(), Way::In, self.socket.place(), &frame);
             (frame, Offload::None)
         };
         let (first, second) = frame.split_at(frame.len().min(buffer.len()));
@@ -204,7 +211,7 @@ impl Port for SimPort {
 
     fn transmit(&mut self, frame: &[u8], offload: Offload) -> Result<(), PortError> {
         for frame in super_frames::cut(frame, offload) {
-            self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.side, &frame);
+            self.observer.borrow_mut().at_gateway(now(), Way::Out, self.socket.place(), &frame);
             self.socket.nic.borrow_mut().outward.push(now(), frame);
         }
         Ok(())

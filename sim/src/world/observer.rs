@@ -87,9 +87,9 @@ impl Observer {
     }
 
     /// A frame passes a port of the gateway's.
-    pub fn at_gateway(&mut self, now: Instant, way: Way, side: Side, frame: &[u8]) {
+    pub fn at_gateway(&mut self, now: Instant, way: Way, (side, segment): (Side, SegmentId), frame: &[u8]) {
         let Some(packet) = Packet::parse(frame) else { return };
-        let passage = Passage { now, way, side, packet: &packet };
+        let passage = Passage { now, way, side, segment, packet: &packet };
         self.check(now, |checker| checker.on_passage(&passage));
     }
 

@@ -1,4 +1,5 @@
-//! The placement of a message's options: their order and their fields. (RFC 2132, sections 9.3 and 9.8; RFC 3396)
+//! The placement of a message's options: their order and their fields. (RFC 2132, sections 9.3 and 9.8; RFC 3396,
+//! sections 5 and 6)
 
 use dhcproto::Encodable;
 use dhcproto::v4::{DhcpOptions, MIN_PACKET_SIZE};

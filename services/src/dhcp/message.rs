@@ -1,9 +1,11 @@
-//! DHCP messages: `dhcproto`'s types with a decoder that accepts any bytes. (RFC 2131; RFC 2132; RFC 3396)
+//! DHCP messages: `dhcproto`'s types with a decoder that accepts any bytes. (RFC 2131, section 2; RFC 2132; RFC 3396,
+//! sections 5 to 7)
 //!
 //! `dhcproto` decodes options one by one, stops at the first invalid one, and trusts lengths that a peer has written.
 //! Here the options are collected first: from the options field and, if option 52 says so, from `file` and `sname`;
-//! split options are joined (RFC 3396). Then the options that the gateway uses are validated and typed. Others become
-//! [`DhcpOption::Unknown`], byte for byte, so that option 82 can be returned verbatim (RFC 3046, section 2.2).
+//! split options are joined (RFC 3396, section 7). Then the options that the gateway uses are validated and typed.
+//! Others become [`DhcpOption::Unknown`], byte for byte, so that option 82 can be returned verbatim (RFC 3046, section
+//! 2.2).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -244,7 +246,7 @@ mod tests {
         bytes
     }
 
-    /// RFC 3396: Parts of an option are joined.
+    /// RFC 3396, section 7: Parts of an option are joined.
     #[test]
     fn rfc3396_parts_of_an_option_are_joined() {
         let message = decode(&with_options(&[61, 2, 1, 2, 12, 1, b'a', 61, 3, 3, 4, 5])).unwrap();
@@ -252,7 +254,7 @@ mod tests {
         assert_eq!(text_option(&message, OptionCode::Hostname), Some("a"));
     }
 
-    /// RFC 3396: A long option is split.
+    /// RFC 3396, section 6: A long option is split.
     #[test]
     fn rfc3396_a_long_option_is_split() {
         let mut message = decode(&with_options(&[])).unwrap();

@@ -21,7 +21,7 @@ pub const TFTP_SERVER_NAME: u8 = 66;
 pub const BOOT_FILE: u8 = 67;
 /// Domain Search
 pub const DOMAIN_SEARCH: u8 = 119;
-/// Classless Static Route (RFC 3442)
+/// Classless Static Route (RFC 3442, section "Classless Route Option Format")
 pub const ROUTES: u8 = 121;
 /// TFTP server addresses (RFC 5859)
 pub const TFTP_SERVERS: u8 = 150;

@@ -23,7 +23,7 @@ pub enum Kind {
     Domains,
     /// SIP servers: names or addresses. (RFC 3361, section 3)
     SipServers,
-    /// Destinations with their routers. (RFC 3442)
+    /// Destinations with their routers. (RFC 3442, section "Classless Route Option Format")
     Routes,
     /// Vendor-specific options. (RFC 2132, section 8.4)
     VendorSpecific,

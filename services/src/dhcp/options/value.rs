@@ -23,9 +23,9 @@ pub enum Value {
     SipNames(Vec<String>),
     /// SIP servers by address. (RFC 3361, section 3.2)
     SipAddresses(Vec<Ipv4Addr>),
-    /// Destinations with their routers. (RFC 3442)
+    /// Destinations with their routers. (RFC 3442, section "Classless Route Option Format")
     Routes(Vec<(Ipv4Net, Ipv4Addr)>),
-    /// Vendor-specific options, each with its code; one longer than 255 octets is split. (RFC 3396)
+    /// Vendor-specific options, each with its code; one longer than 255 octets is split. (RFC 3396, section 6)
     Encapsulated(Vec<(u8, Vec<u8>)>),
     /// Uninterpreted octets.
     Octets(Vec<u8>),
@@ -57,7 +57,7 @@ impl Value {
 }
 
 /// The length of an encoded option with a content of `len` octets: each part of 255 octets has a code and a length.
-/// (RFC 3396, section 5)
+/// (RFC 3396, section 6)
 pub fn encoded_len(len: usize) -> usize {
     len + 2 * len.div_ceil(usize::from(u8::MAX))
 }
@@ -101,7 +101,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// RFC 3442: Routes are encoded as the RFC's examples are.
+    /// RFC 3442, section "Classless Route Option Format": Routes are encoded as the RFC's examples are.
     #[test]
     fn rfc3442_routes_are_encoded_as_the_rfcs_examples_are() {
         for (to, expected) in [

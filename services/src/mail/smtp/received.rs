@@ -1,4 +1,5 @@
-//! The Received field that a message gets. (RFC 5321, section 4.4; RFC 3848 and RFC 6531, section 4.3 for `with`)
+//! The Received field that a message gets. (RFC 5321, section 4.4; for `with` RFC 3848, section 1, and
+//! RFC 6531, section 4.3)
 
 use std::net::IpAddr;
 
@@ -51,7 +52,7 @@ impl Received<'_> {
         let s = if self.is_encrypted { "S" } else { "" };
         let a = if self.is_logged_in { "A" } else { "" };
         match (self.hello, self.smtputf8) {
-            // RFC 3848 has no name for those.
+            // RFC 3848, section 1, registers no name for HELO with TLS or a login.
             (Hello::Helo, _) => "SMTP".to_owned(),
             (Hello::Ehlo, false) => format!("ESMTP{s}{a}"),
             (Hello::Ehlo, true) => format!("UTF8SMTP{s}{a}"),
@@ -133,7 +134,7 @@ mod tests {
         assert!(from("a").to_text("1;\r\nX: y", NOW).contains("id 1---X--y;"));
     }
 
-    /// RFC 3848: The protocol's name shows extensions, TLS and login.
+    /// RFC 3848, section 1: The protocol's name shows extensions, TLS and login.
     #[test]
     fn rfc3848_the_protocol_tells_of_extensions_tls_and_login() {
         let with = |hello, is_encrypted, is_logged_in, smtputf8| {

@@ -165,7 +165,8 @@ fn check_octets(read: &ReadParameters, report: &Report) {
     report.add(span.clone(), Problem::new(what, format!("write options of at most {OCTETS_MAX} octets")));
 }
 
-/// RFC 3442: clients ignore the router (option 3) in an answer with option 121.
+/// Warns of routes without a default route: a client ignores the router (option 3) in an answer with option 121. (RFC
+/// 3442, section "DHCP Client Behavior")
 fn check_default_route(read: &ReadParameters, report: &Report) {
     let routes = read.parameters.options.get(&ROUTES).filter(|routes| !routes.is_empty());
     let Some((routes, span)) = routes.zip(read.spans.get(&ROUTES)) else { return };

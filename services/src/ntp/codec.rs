@@ -13,7 +13,8 @@ pub const PORT: u16 = 123;
 /// The accepted versions: all have the same header fields. // RFC 4330, section 5
 pub const VERSIONS: std::ops::RangeInclusive<u8> = 1..=4;
 
-/// The stratum of an unsynchronised clock. // RFC 5905, section 7.3
+/// The stratum of an unsynchronised clock. The server sends it as it is (RFC 5905, figure 11); some implementations
+/// send 0 instead, which is also the stratum of a kiss-o'-death. // RFC 5905, section 7.3
 pub const STRATUM_UNSYNCHRONISED: u8 = 16;
 
 /// The kiss code that asks a client to send less often. // RFC 5905, section 7.4

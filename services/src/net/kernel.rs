@@ -138,7 +138,7 @@ impl UdpSocket for KernelUdp {
 /// Whether `accept` failed because of one connection, and not because of the listener.
 fn is_of_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
-    // accept(2) reports errors that the connection had before it was accepted; so do the calls that set it up.
+    // accept(2) returns errors that occurred on the connection before; so do the calls that set its options.
     matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
 }
 

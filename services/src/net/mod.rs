@@ -63,7 +63,7 @@ pub trait Listener: 'static {
 }
 
 /// A TCP connection. A reset by the peer reads as [`io::ErrorKind::ConnectionReset`], never as an end of file; data
-/// written before `shutdown` or drop is delivered unless the peer is gone. `flush` does not wait.
+/// written before `shutdown` or drop is delivered unless the peer no longer answers. `flush` does not wait.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {
     /// The gateway's end.
     fn local_addr(&self) -> SocketAddr;

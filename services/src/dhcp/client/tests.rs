@@ -218,7 +218,7 @@ fn rfc2131_4_4_5_renews_by_unicast_at_t1_and_by_broadcast_at_t2() {
     assert!((484.0..=500.0).contains(&host.next_frame().1), "without a probe");
 }
 
-/// RFC 2131, section 4.4.5: The servers times are kept if they make sense.
+/// RFC 2131, section 4.4.5: The client uses the server's T1 and T2 if they are consistent with the lease.
 #[test]
 fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
     for (renew, rebind, expected) in

@@ -58,11 +58,11 @@ impl Addresses {
     }
 }
 
-/// Whether `address` is a unicast address, as far as the address alone tells.
+/// Whether `address` is a unicast address. A directed broadcast counts as one, as it depends on the network.
 pub(super) fn is_unicast(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => !(address.is_multicast() || address.is_broadcast()),
-        // RFC 4291, section 2.5.5.2: a mapped address stands for one of IPv4, and no packet has it.
+        // RFC 4291, section 2.5.5.2: a mapped address represents an IPv4 address, and no packet has it.
         IpAddr::V6(address) => !address.is_multicast() && address.to_ipv4_mapped().is_none(),
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The secrets alternate: a cookie is valid for at least [`SECRET_LIFETIME`] and at most twice that. The other
-//! options of the peer's SYN are kept in the last bits of the timestamp in the SYN-ACK, and come back in the echoed
+//! options of the peer's SYN are in the last bits of the timestamp in the SYN-ACK, and the peer's segments echo that
 //! timestamp:
 //!
 //! ```text
@@ -42,7 +42,7 @@ const NOTE_MASK: u32 = (1 << 5) - 1;
 const NOTE_SACK: u32 = 1 << 4;
 const NOTE_UNSCALED: u8 = 15;
 
-/// The timestamp near `time` that answers a SYN with `options` and keeps them.
+/// The timestamp near `time` for the answer to a SYN: it carries the SYN's `options`.
 pub(super) fn note_options(time: u32, options: &Options) -> u32 {
     let shift = options.window_shift.map_or(NOTE_UNSCALED, |shift| shift.min(NOTE_UNSCALED - 1));
     let sack = if options.is_sack_permitted { NOTE_SACK } else { 0 };
@@ -146,7 +146,7 @@ mod tests {
         StdRng::seed_from_u64(4987)
     }
 
-    /// RFC 4987, section 3.6: A cookie tells the segment size and is nobody elses.
+    /// RFC 4987, section 3.6: A cookie encodes the peer's segment size, and is valid for one pair of ends only.
     #[test]
     fn rfc4987_3_6_a_cookie_tells_the_segment_size_and_is_nobody_elses() {
         let (mut cookies, mut rng) = (Cookies::default(), rng());

@@ -7,11 +7,11 @@
 //! | --- | --- |
 //! | have room | gets a place |
 //! | have [`HALF_OPEN_PER_SOURCE_MAX`] of its source | gets a cookie |
-//! | are full, and the oldest has had [`HANDSHAKE_GRACE`] | takes the place of the oldest |
+//! | are full, and the oldest is older than [`HANDSHAKE_GRACE`] | takes the place of the oldest |
 //! | are full, all of them younger | gets a cookie |
 //!
-//! While [`BACKLOG_MAX`] connections wait to be accepted, SYNs are dropped: the service does not keep up. Up to
-//! [`HALF_OPEN_MAX`] connections whose handshake had begun before can join.
+//! While [`BACKLOG_MAX`] connections wait for accept, the listener drops SYNs, as the service accepts more slowly than
+//! peers connect. Up to [`HALF_OPEN_MAX`] handshakes that began before can still end and join the queue.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -27,10 +27,10 @@ use super::tcp::SocketId;
 /// The number of connections waiting to be accepted at which a listener takes no more SYNs.
 pub const BACKLOG_MAX: usize = 128;
 
-/// The most handshakes whose state a listener keeps.
+/// The most handshakes whose state a listener stores.
 pub const HALF_OPEN_MAX: usize = 128;
 
-/// The most handshakes of one source address whose state a listener keeps.
+/// The most handshakes of one source address whose state a listener stores.
 pub const HALF_OPEN_PER_SOURCE_MAX: usize = 16;
 
 /// How long a handshake cannot be displaced: longer than the round trip to any place on Earth with one
@@ -45,7 +45,7 @@ pub(super) struct Listening {
     ready: VecDeque<SocketId>,
     /// When the last sent cookie expires.
     cookies_until: Option<Instant>,
-    /// Tells the service of connections that are ready.
+    /// Signals the service that connections are ready.
     pub(super) arrived: Rc<Notify>,
 }
 
@@ -58,7 +58,7 @@ struct Handshake {
 /// The admission of a SYN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// The SYN begins a handshake whose state is kept.
+    /// The SYN begins a handshake whose state the listener stores.
     Place,
     /// As [`Admission::Place`], and this socket's handshake is given up.
     PlaceOf(SocketId),

@@ -170,8 +170,8 @@ impl Stack {
     /// networks is the last address of the same family, so the caller passes the WAN addresses last. Addresses that no
     /// host can have, and more than eight, are left out.
     ///
-    /// Connections from an address that is gone end with [`io::ErrorKind::ConnectionAborted`]; sockets
-    /// bound to it stay and hear nothing until it is back.
+    /// Connections from a removed address end with [`io::ErrorKind::ConnectionAborted`]. Sockets bound to it stay open,
+    /// and receive nothing until the address is added again.
     pub fn set_addresses(&self, networks: &[IpNet]) {
         self.shared.engine.borrow_mut().set_addresses(networks);
         self.shared.changed.notify_one();
@@ -232,7 +232,7 @@ impl Stack {
         self.shared.changed.notify_one();
     }
 
-    /// Sends and keeps the timers, for ever. Without it nothing leaves the stack. Run it once.
+    /// Sends packets and runs the timers, for ever. Without it nothing leaves the stack. Run it once.
     pub async fn run(&self) {
         loop {
             let changed = self.shared.changed.notified();

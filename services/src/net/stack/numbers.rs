@@ -50,7 +50,7 @@ mod tests {
         (end(1, 53), end(2, port))
     }
 
-    /// RFC 9293, MUST-8: The initial number of the same ends goes with a clock of four microseconds.
+    /// RFC 9293, MUST-8: The initial sequence number of a pair of ends follows a clock of four microseconds.
     #[test]
     fn rfc9293_must8_the_initial_number_of_the_same_ends_goes_with_a_clock_of_four_microseconds() {
         let numbers = InitialNumbers::new(&mut StdRng::seed_from_u64(1));
@@ -59,7 +59,7 @@ mod tests {
         assert_eq!(at(4000).timestamp_offset, at(0).timestamp_offset);
     }
 
-    /// RFC 9293, MUST-9: Other ends and other secrets have numbers that tell nothing.
+    /// RFC 9293, MUST-9: The initial sequence numbers of other ends, or with another secret, cannot be predicted.
     #[test]
     fn rfc9293_must9_other_ends_and_other_secrets_have_numbers_that_tell_nothing() {
         let [one, other] = [1, 2].map(|seed| InitialNumbers::new(&mut StdRng::seed_from_u64(seed)));

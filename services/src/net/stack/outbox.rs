@@ -71,7 +71,8 @@ impl Outbox {
     }
 
     fn push_ipv4(&mut self, mut packet: Vec<u8>) {
-        // The step is random and not zero: consecutive identifications would tell how much the host sends (RFC 7739).
+        // The step is random and not zero: consecutive identifications would show how much the host sends (RFC 7739,
+        // section 3).
         self.identification = self.identification.wrapping_add(self.rng.random_range(1..=64));
         let mut header = Ipv4Packet::new_unchecked(&mut packet[..]);
         header.set_dont_frag(false);
@@ -239,7 +240,7 @@ mod tests {
         }
     }
 
-    /// RFC 7739, section 4: Fragments of one packet of IPv6 share an identification that tells nothing of the next.
+    /// RFC 7739, section 4: Fragments of one IPv6 packet share an identification; the next one cannot be predicted.
     #[test]
     fn rfc7739_4_fragments_of_one_packet_of_ipv6_share_an_identification_that_tells_nothing_of_the_next() {
         let mut outbox = outbox(1280);

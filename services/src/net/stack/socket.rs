@@ -1,8 +1,8 @@
 //! One TCP socket of the stack: a connection with its ends, its owner, and its time limits.
 //!
-//! The module `connection` implements the protocol. This module knows the rest: that the service has gone and the
-//! stack sends the remaining data in the background ([`Owner::Nobody`]), why a connection ended ([`Socket::error`]),
-//! and how long the stack waits for a silent peer.
+//! The module `connection` implements the protocol. This module has the rest: whether the service has dropped
+//! its stream, so that the stack sends the remaining data in the background ([`Owner::Nobody`]), why a connection ended
+//! ([`Socket::error`]), and how long the stack waits for a silent peer.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(180);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Waiting for an acknowledgement: five minutes. (RFC 9293, section 3.9.1)
 const USER_TIMEOUT: Duration = Duration::from_secs(300);
-/// Waiting in FIN-WAIT-2 for the peer's FIN after the service has gone. (Linux: `tcp_fin_timeout`)
+/// The time in FIN-WAIT-2 for the peer's FIN after the service has dropped the stream. (Linux: `tcp_fin_timeout`)
 const ORPHAN_FIN_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest that a connection outlives its service.
 const ORPHAN_LIFE_MAX: Duration = Duration::from_secs(300);
@@ -191,7 +191,7 @@ impl Socket {
         self.connection.abort();
     }
 
-    /// Notes that the service has gone: written data is still sent, received data is discarded.
+    /// Notes that the service has dropped the stream: written data is still sent, received data is discarded.
     pub(super) fn orphan(&mut self, now: Instant) {
         self.owner = Owner::Nobody(now);
         self.connection.close();

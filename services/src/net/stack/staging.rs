@@ -51,7 +51,7 @@ impl PendingBinds {
         Self { addresses, binds: RefCell::new(Some(Vec::new())) }
     }
 
-    /// Records a bind and returns the `Notify` that tells its handle of arrivals. `None` after activation.
+    /// Records a bind and returns the `Notify` that signals arrivals to its handle. `None` after activation.
     pub(super) fn bind(&self, transport: Transport, local: SocketAddr) -> io::Result<Option<Rc<Notify>>> {
         let mut binds = self.binds.borrow_mut();
         let Some(binds) = binds.as_mut() else { return Ok(None) };

@@ -152,7 +152,7 @@ impl Tcp {
         self.memory
     }
 
-    /// Opens a listener. Returns its address and the `Notify` that tells of arrivals.
+    /// Opens a listener. Returns its address and the `Notify` that signals connections.
     pub(super) fn listen(
         &mut self,
         local: SocketAddr,
@@ -169,7 +169,7 @@ impl Tcp {
 
     /// Gives a listener, which need not exist yet, to another handle, with its queues.
     pub(super) fn take_over(&mut self, listener: SocketAddr, handle: Rc<Notify>) {
-        // Only the old handle was told of what is ready.
+        // The notifications of the connections in the queue went to the old handle.
         handle.notify_one();
         self.listeners.entry((listener.port(), listener.ip())).or_default().arrived = handle;
     }
@@ -488,7 +488,7 @@ impl Tcp {
         } else if ip.outbox.is_full() {
             ip.replies_dropped += 1;
         } else if self.is_within_share(segment.tuple.1.ip(), counters) && self.has_room(counters) {
-            // The SYN, as far as the cookie, the echo of the timestamp and this segment tell.
+            // The SYN, rebuilt from the cookie, the echoed timestamp and this segment.
             let (options, timestamp_offset) = match fields.options.timestamps {
                 Some((peer, echo)) => {
                     let options = Options { timestamps: Some((peer, 0)), ..noted_options(echo) };

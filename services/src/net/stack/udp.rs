@@ -51,7 +51,7 @@ impl Udp {
         Self { sockets: BTreeMap::new(), sockets_max }
     }
 
-    /// Opens a socket. Returns its address and the `Notify` that tells of arrivals.
+    /// Opens a socket. Returns its address and the `Notify` that signals received datagrams.
     pub(super) fn bind(
         &mut self,
         local: SocketAddr,
@@ -71,7 +71,7 @@ impl Udp {
 
     /// Gives a socket, which need not exist yet, to another handle, with its received datagrams.
     pub(super) fn take_over(&mut self, local: SocketAddr, handle: Rc<Notify>) {
-        // Only the old handle was told of what has arrived.
+        // The notifications of the datagrams in the queue went to the old handle.
         handle.notify_one();
         self.sockets.entry((local.port(), local.ip())).or_default().arrived = handle;
     }
@@ -170,7 +170,7 @@ impl Udp {
         source.ok_or_else(|| io::ErrorKind::NetworkUnreachable.into())
     }
 
-    /// The socket at `local`. `None` if its handle has closed it after another one had taken it over.
+    /// The socket at `local`. `None` if another handle has taken it over and closed it.
     fn socket(&mut self, local: SocketAddr) -> Option<&mut UdpSocket> {
         self.sockets.get_mut(&(local.port(), local.ip()))
     }

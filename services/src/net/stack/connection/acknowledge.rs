@@ -119,7 +119,7 @@ impl Connection {
         self.board.in_flight().saturating_sub(arrived)
     }
 
-    /// Counts duplicate acknowledgements of a peer without SACK, each of which tells that a segment has arrived.
+    /// Counts duplicate acknowledgements of a peer without SACK. Each of them means that a segment has arrived.
     /// (RFC 6582)
     fn count_repeated(&mut self, is_repeated: bool, advanced: u64) {
         if advanced > 0 {

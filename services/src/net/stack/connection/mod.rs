@@ -243,7 +243,7 @@ pub(super) struct Connection {
     board: Scoreboard,
     congestion: Congestion,
     phase: Phase,
-    /// Whether the congestion window kept something from being sent since the last acknowledgement.
+    /// Whether the congestion window has delayed data since the last acknowledgement.
     is_limited: bool,
     /// The duplicate acknowledgements of a peer without SACK.
     repeated: u64,
@@ -463,7 +463,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection at once, by a reset if the peer knows of it.
+    /// Ends the connection at once, by a reset unless it is in SYN-SENT or TIME-WAIT. (RFC 9293, section 3.10.5)
     pub(super) fn abort(&mut self) {
         self.due.reset =
             !matches!(self.state, State::SynSent | State::TimeWait | State::Closed) || self.due.reset;
@@ -495,7 +495,7 @@ impl Connection {
         self.received.next() + i64::from(self.is_finished())
     }
 
-    /// Lets the window grow with what the service reads in a round-trip time, and tells the peer of room.
+    /// Grows the window with what the service reads in a round-trip time, and announces room to the peer.
     fn tune_window(&mut self, now: Instant, octets: usize) {
         self.reading.octets += octets;
         let period = self.rtt.smoothed().unwrap_or(READING_PERIOD).max(READING_PERIOD_MIN);

@@ -176,7 +176,7 @@ impl Scoreboard {
         let mut delivered = Delivered::default();
         while let Some(first) = self.sent.front().copied().filter(|first| first.start < acknowledged) {
             if first.end > acknowledged {
-                // The peer's window had room only for a part of the segment.
+                // The peer acknowledges a part of the segment: its window had no room for the rest.
                 let part = (acknowledged - first.start) as u64;
                 if first.status == Status::InFlight {
                     self.in_flight -= part;

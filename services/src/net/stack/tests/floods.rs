@@ -1,4 +1,4 @@
-//! Handshakes that are begun and not ended, and connections that nobody needs: they keep nobody out.
+//! Floods of handshakes that never end, and of connections without a service: other peers still connect.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::sleep;
@@ -285,7 +285,7 @@ fn a_full_table_has_a_share_for_each_source_and_a_reserve_for_the_gateway() {
         handshake(&stack, &wire, late, 4001).await.expect("there is room");
         let counters = stack.counters();
         assert_eq!((counters.connections, counters.orphans_recycled), (15, 1));
-        // What is gone counts for nobody.
+        // A recycled connection no longer counts against its source.
         assert_eq!(handshake(&stack, &wire, greedy, 4009).await, None);
         assert_eq!(stack.counters().syns_dropped_source_share, 1);
     });

@@ -196,7 +196,7 @@ fn two_machines_converse_over_ipv6() {
     }
 }
 
-/// RFC 4987, section 3.6: A SYN cookie over IPv6 makes a connection and is nobody else's.
+/// RFC 4987, section 3.6: A SYN cookie over IPv6 makes a connection, and is valid for one pair of ends only.
 #[test]
 fn rfc4987_3_6_a_syn_cookie_over_ipv6_makes_a_connection_and_is_nobody_elses() {
     let mut engine = machine(OURS, A);

@@ -30,7 +30,7 @@ const B: [u8; 4] = [192, 168, 1, 2];
 /// Longer than any test takes, in simulated time.
 const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Runs `test` in simulated time, which passes when everybody waits.
+/// Runs `test` in simulated time, which passes when all tasks wait.
 fn simulate<T>(test: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()

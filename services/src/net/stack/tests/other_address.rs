@@ -69,7 +69,7 @@ fn a_datagram_of_a_lan_host_to_the_wan_address_is_answered_from_it() {
             socket.send_to(b"me", remote).await.expect("send");
             assert_eq!(next_ends(&wire).await, Some((at(asked, 53), at(HOST, 4000))));
         }
-        // Whom nobody has asked is spoken to from where the socket is.
+        // A datagram to a peer that has sent none comes from the socket's own address.
         socket.send_to(b"hello", at(HOST, 4001)).await.expect("send");
         assert_eq!(next_ends(&wire).await, Some((at(LAN, 53), at(HOST, 4001))));
     });

@@ -118,7 +118,7 @@ fn the_peers_connections_are_bounded_over_all_listeners() {
     });
 }
 
-/// RFC 9293, section 3.10.7.1: A segment for nobody is reset and a reset is not.
+/// RFC 9293, section 3.10.7.1: A segment without a connection is answered by a reset, and a reset is not.
 #[test]
 fn rfc9293_3_10_7_1_a_segment_for_nobody_is_reset_and_a_reset_is_not() {
     simulate(async {
@@ -303,7 +303,7 @@ fn rfc1812_4_3_3_6_an_echo_request_in_fragments_is_answered() {
         let icmp = Icmpv4Packet::new_checked(&reply[..]).expect("well-formed");
         let expected = Icmpv4Repr::EchoReply { ident: 7, seq_no: 1, data: &data };
         assert_eq!(Icmpv4Repr::parse(&icmp, &checksums).expect("well-formed"), expected);
-        // Not so a reply, nor what nobody speaks.
+        // An echo reply gets no answer.
         stack.handle_packet(&ipv4(PEER, A, IpProtocol::Icmp, &reply[..64]));
         sleep(Duration::from_millis(1)).await;
         assert_eq!(wire.take(), None);

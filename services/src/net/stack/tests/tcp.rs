@@ -148,7 +148,7 @@ fn nobody_listening_is_refused_and_nobody_there_times_out() {
     });
 }
 
-/// RFC 1122, section 4.2.2.13: Data for nobody is reset.
+/// RFC 1122, section 4.2.2.13: Data for a dropped stream is answered by a reset.
 #[test]
 fn rfc1122_4_2_2_13_data_for_nobody_is_reset() {
     simulate(async {
@@ -225,7 +225,7 @@ fn a_dead_peer_holds_no_connection_for_ever() {
         client.write_all(b"hello?").await.expect("buffered");
         let error = client.read(&mut [0; 1]).await.expect_err("nobody there");
         assert_eq!((error.kind(), begun.elapsed().as_secs()), (ErrorKind::TimedOut, 300));
-        // The other end had nothing to say and finds out by itself.
+        // The other end has sent nothing; its keep-alives find that the path is cut.
         let error = server.read(&mut [0; 1]).await.expect_err("nobody there");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert!(begun.elapsed() <= StackConfig::default().keep_alive * 3);
@@ -352,7 +352,7 @@ fn a_stack_without_memory_for_buffers_slows_down_and_serves_everybody() {
                 client
             }));
         }
-        // Nobody reads, and everybody sends.
+        // All streams send, and none is read.
         sleep(Duration::from_secs(5)).await;
         for stack in [&pair.a, &pair.b] {
             let memory = stack.counters().tcp_memory as usize;
@@ -379,7 +379,7 @@ fn a_stack_without_memory_for_buffers_slows_down_and_serves_everybody() {
     });
 }
 
-/// RFC 9293, section 3.6.1: A connection in TIME-WAIT gives way to the next of the same ends.
+/// RFC 9293, section 3.6.1: A SYN from the same ends replaces a connection in TIME-WAIT.
 #[test]
 fn rfc9293_3_6_1_a_connection_in_time_wait_gives_way_to_the_next_of_the_same_ends() {
     use super::packets::{ACK, FIN, PEER, Raw, SYN, alone, next_segment};

@@ -31,7 +31,7 @@ fn a_service_that_never_reads_has_no_more_than_its_buffer_filled() {
     }
     let missing = connection.window_limit.checked_sub(connection.unread());
     assert!(missing.is_some_and(|missing| missing < 32), "{missing:?}");
-    // What is read makes room again, and the peer hears of it.
+    // Reading makes room again, and the connection announces it to the peer.
     connection.read_now(at(now), &mut [0; 60_000]);
     let edge = edge_of(&connection.sent(at(now)), connection.own_shift).expect("a window");
     assert!(edge - position > 59_000, "{edge} {position}");
@@ -64,7 +64,7 @@ fn rfc7323_5_5_after_24_days_the_peers_next_timestamp_counts() {
     assert_eq!(acknowledged(&mut connection, later.as_millis()), Some(5));
 }
 
-/// RFC 9293, section 3.10.7.4: A peer that forgot its handshake hears of it.
+/// RFC 9293, section 3.10.7.4: A new SYN from the peer of a handshake is answered by an acknowledgement.
 #[test]
 fn rfc9293_3_10_7_4_a_peer_that_forgot_its_handshake_hears_of_it() {
     let mut connection = Connection::accept(at(0), &syn(ALL), beginning(OURS), &SETTINGS);

@@ -16,7 +16,7 @@ use smoltcp::wire::TcpControl;
 use super::output::Outgoing;
 use super::*;
 
-/// Nobody waits here: whoever drives a connection looks after every step.
+/// A waker without a task: a test polls the connection after every step.
 struct Nobody;
 
 impl Wake for Nobody {

@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use super::*;
 use crate::cases;
 
-/// No conversation takes longer than the patience of those who wait.
+/// The time in which each conversation has to end.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
 /// What a pipe does, in percent, and how long it holds a segment.
@@ -237,7 +237,7 @@ fn converse(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(cases(200)))]
 
-    /// Every octet arrives once and in order, both close, nobody waits for ever, and nobody sends without end.
+    /// Every octet arrives once and in order, both ends close, and neither waits or sends for ever.
     #[test]
     fn every_octet_arrives_once_and_in_order(
         weather in any_weather(),
@@ -254,7 +254,7 @@ proptest! {
         let sent: usize = pipe.ends.iter().map(|end| end.sent).sum();
         let elapsed = pipe.now.since(Instant::ZERO).as_secs() as usize;
         prop_assert!(sent <= 20 * (octets / least + 20) + 10 * elapsed, "{sent} segments for {octets} octets");
-        // Nothing is left that would wake anybody but the end of TIME-WAIT.
+        // No timer is left.
         for end in &mut pipe.ends {
             prop_assert_eq!(end.connection.deadline(), None);
         }

@@ -174,7 +174,7 @@ fn rfc9293_3_8_6_3_a_lone_segment_is_acknowledged_within_half_a_second_and_every
     assert_eq!(acknowledged(&mut connection, 300), Some(3001));
 }
 
-/// RFC 2018, section 4: What is ahead of a gap is told at once.
+/// RFC 2018, section 4: Data beyond a gap is acknowledged by SACK at once.
 #[test]
 fn rfc2018_4_what_is_ahead_of_a_gap_is_told_at_once() {
     let mut connection = established(ALL);
@@ -189,7 +189,7 @@ fn rfc2018_4_what_is_ahead_of_a_gap_is_told_at_once() {
     assert_eq!(acknowledged(&mut connection, 210), Some(1501));
 }
 
-/// RFC 2883, section 4: What arrives twice is told.
+/// RFC 2883, section 4: Duplicate data is reported by D-SACK.
 #[test]
 fn rfc2883_4_what_arrives_twice_is_told() {
     let mut connection = established(ALL);

@@ -8,9 +8,9 @@
 //! by [`Bridge::lookup`].
 //!
 //! The table has [`Bridge::STATIONS_MAX`] slots, in sets of eight by a keyed hash, all allocated at the start. A new
-//! station takes a slot of its set that is free or has aged out, else the slot of the station heard longest ago: a
-//! station that sends is always learnt. So a flood of invented addresses causes some flooding of frames, and never
-//! keeps a real station out.
+//! station takes a slot of its set that is free or has aged out, else the slot of the station whose last frame is
+//! oldest: a station that sends is always learnt. So a flood of invented addresses causes some flooding of frames, and
+//! never prevents that a real station is learnt.
 //!
 //! The bridge does no spanning tree: the administrator must avoid loops between ports.
 
@@ -66,7 +66,7 @@ impl Bridge {
         set.heard[way] = now;
     }
 
-    /// Whether other workers have to be told that `mac` is behind `port`: the station is new or has moved, or this is
+    /// Whether other workers need a notice that `mac` is behind `port`: the station is new or has moved, or this is
     /// its first frame in the current third of the ageing time. Call this before [`Bridge::learn`].
     pub fn should_announce(&self, now: Instant, mac: MacAddr, port: PortId) -> bool {
         let third = |time: Instant| time.as_micros() / (Self::AGING.as_micros() as u64 / 3);
@@ -131,7 +131,7 @@ impl Set {
         self.stations.iter().position(|station| *station | PORT == wanted)
     }
 
-    /// A free slot, or the slot of the station heard longest ago.
+    /// A free slot, or the slot of the station whose last frame is oldest.
     #[cold]
     fn least_recently_heard(&self) -> usize {
         let heard = |way: &usize| (self.stations[*way] != EMPTY).then(|| self.heard[*way]);
@@ -290,8 +290,8 @@ mod tests {
     }
 
     proptest! {
-        /// The model: a list of who was heard where and when, in which the oldest of a full set is
-        /// looked for from end to end.
+        /// The model: a list of stations with the port and the time of their last frames, in which the oldest of a full
+        /// set is found by a search from end to end.
         #[test]
         fn agrees_with_a_list_of_who_was_heard(steps in prop::collection::vec(step(), 1..120)) {
             let mut bridge = bridge();
@@ -299,7 +299,7 @@ mod tests {
             let mut model: Vec<(MacAddr, PortId, Instant)> = Vec::new();
             let mut now = NOW;
             for step in steps {
-                now = now + Duration::from_micros(1); // nobody is as old as another
+                now = now + Duration::from_micros(1); // no two entries are of the same age
                 match step {
                     Step::Wait { secs } => now = now + Duration::from_secs(secs),
                     Step::ForgetPort(port) => {

@@ -115,8 +115,8 @@ drop_reasons! {
     ForwardSourceDenied => "forward-source-denied",
     /// From the WAN to an address of the LAN, past the NAT.
     LanNotReachable => "lan-not-reachable",
-    /// A TCP segment that fits no state of its flow; or one that has none and opens no connection, of which a LAN host
-    /// is told by a reset.
+    /// A TCP segment that fits no state of its flow; or one that has no flow and opens no connection, for which a LAN
+    /// host gets a reset.
     TcpStateInvalid => "tcp-state-invalid",
     /// A TCP segment with sequence or acknowledgment numbers that its receiver could not accept: forged, or far too
     /// late.
@@ -136,8 +136,8 @@ drop_reasons! {
     /// The external ports that are left are for hosts with few flows and for the gateway, and no unanswered or ended
     /// flow can be dropped for the new mapping.
     PortsExhausted => "ports-exhausted",
-    /// The new flow's packets or replies could not be told from those of another flow, such as one of the default
-    /// host with the same remote at a port that a mapping has.
+    /// The new flow's packets or replies could not be distinguished from those of another flow, such as one of the
+    /// default host with the same remote at a port that a mapping has.
     FlowAmbiguous => "flow-ambiguous",
     /// Too many packets wait for the neighbour's hardware address.
     NeighborQueueFull => "neighbor-queue-full",

@@ -119,8 +119,8 @@ pub(crate) fn original_datagram<'a>(frame: &'a Frame, buffer: &'a mut [u8; ORIGI
 
 /// Whether an ICMP error about `packet` may be sent. (RFC 1812, section 4.3.2.7)
 ///
-/// `packet` came in a frame to `link_destination` and has the valid `header`. `is_broadcast` tells the broadcast
-/// addresses of the gateway's networks, which look like any other address.
+/// `packet` came in a frame to `link_destination` and has the valid `header`. `is_broadcast` is true of the directed
+/// broadcast addresses of the gateway's networks.
 pub fn may_answer(
     link_destination: MacAddr,
     header: &ipv4::Header,
@@ -235,7 +235,7 @@ mod tests {
         }
     }
 
-    /// RFC 1812, section 4.3.2.7: No error to who is nobody.
+    /// RFC 1812, section 4.3.2.7: No error goes to a source address that names no single host.
     #[test]
     fn rfc1812_4_3_2_7_no_error_to_who_is_nobody() {
         for source in ["0.0.0.0", "0.1.2.3", "127.0.0.1", "224.0.0.1", "255.255.255.255", "192.168.1.255"] {

@@ -26,7 +26,7 @@ pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> 
     /// A network of the family, or an address with the prefix of its network. The default contains all addresses.
     type Net: Copy + Eq + fmt::Debug + Default + Into<IpNet>;
 
-    /// An address and an interface, packed. The default stands for none.
+    /// An address and an interface, packed. The default means no address.
     type OnInterface: Copy + Eq + Hash + Default + fmt::Debug;
 
     /// The address's bits.

@@ -12,21 +12,22 @@
 //!                    Unreachable ──5 s──▶ (absent) ◀──────────── 3 requests in vain ────────┘
 //! ```
 //!
-//! *Incomplete*: asked for by broadcast, once a second; frames for it are held. *Reachable*: known. *Stale*: known,
-//! but not heard for so long that the next use sends it a unicast request. *Probe*: asked, and still used.
-//! *Unreachable*: did not answer; frames for it are rejected at once, so that a dead neighbour costs at most three
-//! requests every eight seconds.
+//! *Incomplete*: the table sends a broadcast request once a second, and holds frames for the neighbour. *Reachable*:
+//! the hardware address is known. *Stale*: it is known, but the neighbour has sent no ARP for so long that the next use
+//! sends it a unicast request. *Probe*: the requests are under way, and the address is still used. *Unreachable*: the
+//! neighbour did not answer; frames for it are rejected at once, so that a dead neighbour costs at most three requests
+//! every eight seconds.
 //!
 //! # A neighbour that is claimed by another hardware address
 //!
 //! ```text
-//!                        ARP from another MAC             the first MAC is heard
+//!                        ARP from another MAC             ARP from the first MAC
 //!   Reachable, Stale, ───────────────────────▶ Contested ────────────────────────▶ Reachable, claim refused
 //!   Probe                                       │  ▲ │
 //!       │ contested less than a second ago      │  │ │ 3 requests in 300 ms in vain
 //!       └──▶ Doubted ── that second ends ───────┼──┘ └──────────────────────────▶ Stale at the other MAC
 //!               │                               │
-//!               └──── the first MAC is heard ───┴──▶ Reachable, claim refused
+//!               └──── ARP from the first MAC ───┴──▶ Reachable, claim refused
 //! ```
 //!
 //! ARP is not signed, so one forged packet could take any neighbour off the network. Therefore a claim alone changes
@@ -43,8 +44,8 @@
 //! repeater) is treated as if there were no lease, if the lease was requested through it: so a host that requests
 //! another host's lease does not get its packets while the holder answers.
 //!
-//! With several workers, all learn of a claim. The worker that received the claim asks first; the others ask only if
-//! no answer has come within a third of the time.
+//! With several workers, all get the claim. The worker that received it sends its requests first; the others send
+//! theirs only if no answer has come within a third of the time.
 //!
 //! # Room
 //!
@@ -119,7 +120,7 @@ pub struct Neighbor<A = IpAddr> {
     pub held: usize,
 }
 
-/// What the table has to know of an ARP packet besides its contents.
+/// The context of an ARP packet: what the table needs besides the packet's contents.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArpContext {
     /// The packet's target is the gateway's address on the interface.
@@ -139,7 +140,7 @@ pub enum Resolution {
     Known(MacAddr),
     /// The table has taken the frame, and returns it in an [`Event`].
     Held,
-    /// The neighbour is being asked for, but no more frames can be held.
+    /// Requests for the neighbour are under way, but no more frames can be held.
     QueueFull,
     /// There is no room for another neighbour.
     TableFull,
@@ -310,7 +311,7 @@ impl<A: Address> NeighborTable<A> {
     }
 
     /// Learns that the neighbour `ip` on `interface` has sent from the hardware address `sender`, and releases the
-    /// frames held for it. `asks` tells that the packet is a request.
+    /// frames held for it. `asks` is true if the packet is a request.
     ///
     /// The neighbour's address must be in a network of the interface, and not the gateway's own.
     pub fn learn(
@@ -495,7 +496,7 @@ impl<A: Address> NeighborTable<A> {
     }
 
     /// Handles a claim of `claimant` to the address of a known neighbour. With `is_copy`, another worker received the
-    /// claim and asks first.
+    /// claim and sends its requests first.
     fn contest(&mut self, now: Instant, (index, way): (usize, usize), claimant: MacAddr, is_copy: bool) {
         let entry = &mut self.sets[index].entries[way];
         if entry.is_claimed() {

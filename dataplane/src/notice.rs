@@ -9,7 +9,7 @@ use crate::flow::HostFlows;
 pub enum Notice {
     /// The number of flows that an inside host has in this dataplane.
     HostFlows(HostFlows),
-    /// This dataplane has heard a station.
+    /// This dataplane has received a frame of a station.
     Station {
         /// The interface that the station is on.
         interface: InterfaceId,

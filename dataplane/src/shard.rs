@@ -1,8 +1,8 @@
 //! The identity of one dataplane among those of a gateway.
 //!
 //! A gateway with `n` workers has `n` dataplanes, each with its [`Shard`]. The dataplanes share nothing, and any of
-//! them may receive any frame; `pipeline/steer/owners.rs` defines the owner of a packet. The shard tells a dataplane
-//! its part of what they divide: external ports, room in tables, rate limits.
+//! them may receive any frame; `pipeline/steer/owners.rs` defines the owner of a packet. The shard defines a
+//! dataplane's part of what they divide: external ports, room in tables, rate limits.
 
 /// One dataplane's index among those of a gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

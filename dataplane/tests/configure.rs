@@ -39,7 +39,7 @@ fn another_wan_address_ends_the_flows_of_the_old_one() {
     bench
         .send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer"))
         .assert_silently_dropped(DropReason::Ipv4NotForUs);
-    // The old network's neighbours are asked anew.
+    // The gateway sends new requests for neighbours of the old network.
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
     assert_eq!(outcome.verdict, Verdict::Hold);
     assert_eq!(outcome.one().ip().source(), OTHER_WAN);

@@ -1,4 +1,4 @@
-//! What LAN ports may not say to one another, where the administrator has asked for it.
+//! The frames between LAN ports that inspection drops (`lan.inspect_arp`, `lan.dhcp_snooping`).
 
 mod common;
 

@@ -125,7 +125,7 @@ fn clients_of_every_inside_interface_reach_the_dhcp_server() {
         let verdict = bench.send(host.port, &discover).verdict;
         assert_eq!(verdict, Verdict::Local(LocalClass::DhcpServer), "{host:?}");
     }
-    // Whoever has a lease asks the gateway itself, or the network.
+    // A client with a lease sends its request to the gateway's address, or to its network's broadcast address.
     for (host, own, network) in
         [(ALICE, GATEWAY_LAN, [192, 168, 1, 255]), (GUEST, GATEWAY_GUESTS, [192, 168, 2, 255])]
     {

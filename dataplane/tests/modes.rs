@@ -213,7 +213,7 @@ fn a_flood_of_unsolicited_datagrams_makes_no_flood_of_refusals() {
 fn the_gateways_own_queries_share_the_wan_with_nat() {
     let mut bench = Bench::new(Mode::NatDmz);
     let gateway = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
-    // The port is free: it is kept, and the answer is for the host.
+    // The port is free, so the query leaves from it, and the answer is for the host stack.
     let query = bench.host_sends(&udp(gateway, 50_000, SERVER.address, 53, b"q"));
     assert_eq!(query.one().ip().endpoints(), "203.0.113.10:50000 > 198.51.100.7:53");
     assert_eq!(query.one().ip().ttl(), 64, "the gateway's own packets are not forwarded");

@@ -130,7 +130,7 @@ fn rfc5382_req4_an_unsolicited_syn_is_refused_after_six_seconds() {
     assert_eq!(sent[0].ip().quoted().endpoints(), "198.51.100.66:7000 > 203.0.113.10:22");
 }
 
-/// RFC 5382, REQ-4: A SYN that the filter keeps out is refused alike.
+/// RFC 5382, REQ-4: A SYN that the mapping's filter drops is refused in the same way.
 #[test]
 fn rfc5382_req4_a_syn_that_the_filter_keeps_out_is_refused_alike() {
     let mut bench = Bench::new(Mode::Nat);

@@ -80,7 +80,7 @@ fn rfc4787_req3a_low_ports_stay_low_and_high_ports_high() {
     }
 }
 
-/// RFC 4787, REQ-4: Parity is kept.
+/// RFC 4787, REQ-4: The external port has the parity of the inside port.
 #[test]
 fn rfc4787_req4_parity_is_kept() {
     let mut bench = Bench::new(Mode::NatDmz);

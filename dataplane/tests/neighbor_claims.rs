@@ -120,7 +120,7 @@ fn a_lease_decides_without_asking() {
     // The lease goes to another machine, to which packets go at once.
     bench.dataplane.set_bindings(bench.now, lease(thief(ALICE).mac, until));
     assert_eq!(packet_for(&mut bench, ALICE).one().destination_mac(), thief(ALICE).mac);
-    // The last refused is ALICE, who answers the question that follows the packet.
+    // The last refused claim is ALICE's, whose reply answers the request that follows the packet.
     assert_eq!(bench.dataplane.counters().neighbor_claims_refused, 6);
     assert_eq!(bench.dataplane.counters().neighbor_changes, 1);
 }

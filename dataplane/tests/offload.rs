@@ -1,5 +1,5 @@
-//! Super-frames and frames without their checksum go through the dataplane as what they stand for: the
-//! segments, checksums complete. What these are is worked out by a second codec.
+//! Super-frames and frames with a partial checksum go through the dataplane like the segments, with complete checksums,
+//! that they represent. A second codec computes these segments.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot build its frames fails")]
 

@@ -114,7 +114,7 @@ fn what_came_in_by_one_interface_is_answered_by_it() {
     assert_eq!(left(&answer), (WAN, "203.0.113.10:80 > 198.51.100.66:4001".to_owned()));
 }
 
-/// RFC 4787, REQ-9a: A host that is asked at one of several addresses sees the other at the same.
+/// RFC 4787, REQ-9a: A host that is reached at one of several external addresses sees the other at the same.
 #[test]
 fn rfc4787_req9a_hairpin_at_each_address() {
     for own in [GATEWAY_WAN, GATEWAY_DSL] {
@@ -269,7 +269,8 @@ fn who_asks_at_any_address_hears_that_the_host_behind_it_does_not_answer() {
     }
 }
 
-/// A flow whose address has no way out is not sent from another interface: a provider drops what is not its own.
+/// Packets of a flow whose external address has no route do not leave by another interface: a provider drops sources
+/// that are not of its network.
 #[test]
 fn a_flow_does_not_move_to_another_interface() {
     let mut bench = bench();

@@ -1,4 +1,4 @@
-//! Pinholes: what comes from outside reaches a host that has not sent anything, for as long as was asked for.
+//! Pinholes: packets from outside reach a host that has sent none, for the requested lifetime.
 
 mod common;
 

@@ -177,7 +177,7 @@ fn owner(sent: &Sent) -> Host {
     known.unwrap_or(Host { address, ..GATEWAY })
 }
 
-/// What who got a packet answers.
+/// The answer of the host that got a packet.
 fn answer(sent: &Sent) -> Option<(Host, Vec<u8>)> {
     let (host, ip) = (owner(sent), sent.ip());
     let (to, payload) = (ip.source(), ip.payload());

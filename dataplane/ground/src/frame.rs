@@ -120,12 +120,12 @@ impl Frame {
         self.offload = offload;
     }
 
-    /// The frames without offloads that this frame stands for.
+    /// The frames without offloads that this frame represents.
     pub fn segments(&self) -> GsoSegments<'_> {
         GsoSegments::new(self.bytes(), self.offload)
     }
 
-    /// The length of the longest packet that this frame stands for, in octets, to be compared with an MTU.
+    /// The length of the longest packet that this frame represents, in octets, to be compared with an MTU.
     #[inline]
     pub fn packet_len_max(&self) -> usize {
         self.offload.frame_len_max(self.bytes()).saturating_sub(self.link_len())

@@ -119,12 +119,12 @@ impl Offload {
         }
     }
 
-    /// The number of frames that `frame`, which the offloads fit, stands for.
+    /// The number of frames that `frame`, which the offloads fit, represents.
     pub fn frames(self, frame: &[u8]) -> usize {
         self.layout(frame).map_or(1, |layout| layout.segments)
     }
 
-    /// The length of the longest frame that `frame`, which the offloads fit, stands for, in octets.
+    /// The length of the longest frame that `frame`, which the offloads fit, represents, in octets.
     #[inline]
     pub fn frame_len_max(self, frame: &[u8]) -> usize {
         match self {
@@ -270,7 +270,7 @@ fn is_whole_ipv6(packet: &[u8], start: usize) -> bool {
     packet[0] >> 4 == 6 && packet.len() == IPV6_HEADER_LEN + payload_len && start >= IPV6_HEADER_LEN
 }
 
-/// The frames without offloads that a frame stands for, first to last: its segments, or the frame itself with its
+/// The frames without offloads that a frame represents, first to last: its segments, or the frame itself with its
 /// checksum. (RFC 9293, section 3.7, as network devices do it)
 ///
 /// Each segment repeats the headers. TCP sequence numbers are consecutive, FIN and PSH are in the last segment only,
@@ -286,7 +286,7 @@ pub struct GsoSegments<'a> {
 }
 
 impl<'a> GsoSegments<'a> {
-    /// The frames that `frame` stands for; none if `offload` does not fit it.
+    /// The frames that `frame` represents; none if `offload` does not fit it.
     pub fn new(frame: &'a [u8], offload: Offload) -> Self {
         let layout = offload.layout(frame);
         let len = match (layout, offload) {

@@ -72,7 +72,7 @@ impl Config {
         numbers.zip(self.vlans.iter()).filter(|(_, vlan)| vlan.interface.index() < self.interfaces.len())
     }
 
-    /// The VLAN that the number `port` stands for; `None` if `port` is a port itself or does not exist.
+    /// The VLAN whose port number is `port`; `None` if `port` is a port itself or does not exist.
     pub fn vlan_of(&self, port: PortId) -> Option<&VlanPort> {
         self.vlans.get(usize::from(port.0).checked_sub(self.ports.len())?)
     }
@@ -173,7 +173,7 @@ impl Interface {
 }
 
 /// A VLAN of a port: frames that come in by the port with this tag belong to the interface, and frames that the
-/// interface sends there get the tag. The priority in a tag is not kept.
+/// interface sends there get the tag. A received tag's priority is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VlanPort {
     /// The port.

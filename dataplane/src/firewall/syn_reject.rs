@@ -4,9 +4,9 @@
 //! SYN at once would kill the connection just before its own host's SYN opens the mapping. So an unsolicited SYN is
 //! rejected only after [`DELAY`], and only if there is still no flow for it. (RFC 5382, REQ-4)
 //!
-//! The queue keeps the part of each SYN that a delayed ICMP error quotes, in the order of arrival, which is also the
-//! order of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. The queue does not
-//! know flows: the caller that takes an entry out checks in the flow table whether the connection has been opened
+//! The queue stores the part of each SYN that a delayed ICMP error quotes, in the order of arrival, which is also the
+//! order of the deadlines. It holds [`SYN_REJECTS_MAX`]; a SYN that finds it full is not answered. The queue has no
+//! access to flows: the caller that takes an entry out checks in the flow table whether the connection has been opened
 //! meanwhile.
 
 use core::time::Duration;
@@ -25,7 +25,7 @@ pub const SYN_REJECTS_MAX: usize = 256;
 /// The longest IPv4 header and the eight octets after it, which hold the ports. (RFC 792)
 const QUOTE_LEN_MAX: usize = 60 + 8;
 
-/// The part of a packet that is kept for a delayed ICMP error: its IPv4 header and eight octets, the least that an
+/// The part of a packet that is stored for a delayed ICMP error: its IPv4 header and eight octets, the least that an
 /// error quotes (RFC 792). Errors that are sent at once quote up to 548 octets.
 #[derive(Clone, Copy, Debug)]
 pub struct Quote {
@@ -48,12 +48,12 @@ impl Quote {
         Self::of(icmp_error::original_datagram(frame, &mut beginning))
     }
 
-    /// The octets kept.
+    /// The stored octets.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// The octets kept, to rewrite.
+    /// The stored octets, to be rewritten.
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.bytes[..self.len]
     }

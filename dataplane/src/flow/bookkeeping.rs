@@ -14,7 +14,7 @@ use crate::nat::mapping::space_of;
 use crate::table::timer::Tick;
 
 impl<A: Address> FlowTable<A> {
-    /// Has the other shards told how many flows count against `quota`, if the number has changed enough.
+    /// Queues a notice to the other shards of the number of flows that count against `quota`, if it has changed enough.
     fn announce_count(&mut self, quota: Quota<A>) {
         if !self.shard.is_sole() && !matches!(quota, Quota::Hairpin(_)) {
             self.host_quota_sync.changed(quota, self.count(quota), self.limit_of(quota));

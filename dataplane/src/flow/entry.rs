@@ -172,7 +172,7 @@ pub(super) struct Record<A> {
 
 impl<A: Address> Record<A> {
     /// A flow that no packet has used yet. `keys` has the key of each direction's packets as they arrive, `mapping`
-    /// belongs to the end that sends the direction `inside`, and `is_hairpin` tells the inbound half of a hairpin.
+    /// belongs to the end that sends the direction `inside`, and `is_hairpin` marks the inbound half of a hairpin.
     #[inline]
     pub(super) fn new(
         keys: [FlowKey<A>; 2],

@@ -10,7 +10,7 @@
 //! 3. A pending flow of any holder is recycled.
 //!
 //! So no flood takes the last room, whether its flows are answered or not; a host gets its floor unless there are
-//! very many hosts; and the gateway's own queries have ports when the office has none left.
+//! very many hosts; and the gateway's own queries have ports when the inside hosts have used up theirs.
 //!
 //! A source at its own limit takes from itself only: its oldest connection that is over is recycled for the new one,
 //! else its oldest pending flow. A connection that is over stays pending for four minutes (RFC 7857, section 2.1), in

@@ -11,7 +11,7 @@
 //!   Embryonic, Assured ─────────────▶ Answered                            TCP, when it is closed or reset
 //! ```
 //!
-//! A flow with a forged source address never gets past `Embryonic`. All flows but the `Assured` ones stand in one
+//! A flow with a forged source address never gets past `Embryonic`. All flows but the `Assured` ones are in one
 //! queue, in the order in which they entered it, and are recycled from its old end. So a flood from many sources
 //! leaves an honest client the time that the flood takes to fill the whole queue, and a flood from one source is
 //! stopped earlier: a source may have [`HalfOpen::embryonic_each_max`] unanswered flows and
@@ -20,7 +20,7 @@
 //!
 //! The inbound half of a hairpin (`Quota::Hairpin`) is no flow from outside, and no source is counted for it: an inside
 //! host opened it, by an outbound half that counts against the host. But the outbound half may be recycled, and the
-//! inbound half, perhaps in another shard, does not notice. So the inbound halves that are unanswered or over stand in
+//! inbound half, perhaps in another shard, does not notice. So the inbound halves that are unanswered or over are in
 //! a queue of their own, [`HalfOpen::hairpins_max`] at most: for the next one the oldest is recycled. No flood from
 //! outside takes their place.
 //!

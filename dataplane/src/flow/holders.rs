@@ -6,8 +6,8 @@
 //! station, which is a hardware address behind a port at an address that ARP knows it to have; or the unverified
 //! senders of a bridge port, which are all other senders behind the port together. A machine that forges addresses
 //! shares one quota with all unverified senders, however many addresses it forges. A machine that also forges another
-//! machine's hardware address counts separately if it is behind another bridge port; behind the same one it cannot be
-//! told apart.
+//! machine's hardware address counts separately if it is behind another bridge port; behind the same one it counts as
+//! the other machine.
 //!
 //! # Which flow is recycled
 //!
@@ -17,7 +17,7 @@
 //!
 //! ```text
 //!             established, or a reply seen
-//!   pending ───────────────────────────▶ (kept)  
+//!   pending ───────────────────────────▶ not recycled
 //!      ▲                                    │ closed, or reset
 //!      └────────────────────────────────────┘ at the end of the queue
 //! ```

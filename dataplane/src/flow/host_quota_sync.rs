@@ -27,7 +27,7 @@ pub struct HostFlows<A = Ipv4Addr> {
     pub(crate) count: u32,
 }
 
-/// The numbers of flows that this shard and the others have told each other.
+/// The numbers of flows that this shard and the others have sent each other.
 pub(super) struct HostQuotaSync<A> {
     shard: Shard,
     hosts: Slab<Host<A>>,

@@ -25,7 +25,7 @@
 //!
 //! There can be several external addresses, each with its own ports and mappings. The caller picks the external
 //! address of a client. If a remote uses one source port to reach one inside endpoint at two external addresses, the
-//! second flow is rejected (`Ambiguous`), as the gateway could not tell which flow the replies belong to.
+//! second flow is rejected (`Ambiguous`), as replies could belong to either flow.
 //!
 //! # Ownership
 //!
@@ -71,10 +71,10 @@
 //! | external addresses                                 | [`FlowTable::EXTERNALS_MAX`]            | `NoAddress`                  |
 //! | pinholes                                           | [`PINHOLES_MAX`],                       | `TableFull`, `HostLimit`     |
 //! |                                                    | [`PINHOLES_PER_HOST_MAX`] of one host   |                              |
-//! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | it wants to be called again  |
+//! | timers looked at in [`FlowTable::handle_timeout`]  | [`FlowTable::EXPIRIES_MAX`]             | due again at once            |
 //!
-//! With several shards, one host has at most half of a shard's room; `host_quota_sync` tells how the shards exchange
-//! the counts of hosts. The limits of a remote address hold in each shard separately.
+//! With several shards, one host has at most half of a shard's room; the shards exchange the counts of hosts
+//! (`host_quota_sync`). The limits of a remote address hold in each shard separately.
 //!
 //! A flow that the inside opened counts against its [`Source`], a machine, since an address can be forged. Three
 //! kinds of flows are recycled for new ones:
@@ -97,7 +97,7 @@
 //!
 //! # What it does not do
 //!
-//! The table parses and rewrites no packet, and knows no policy (the caller has applied it). Fragments other than the
+//! The table parses and rewrites no packet, and has no policy (the caller has applied it). Fragments other than the
 //! first carry no ports and cannot be looked up here.
 
 mod bookkeeping;

@@ -57,7 +57,7 @@ enum Step {
     Renumber { wans: &'static [Ipv4Addr] },
     /// Other ports belong to forwards and services.
     Reserve { ports: &'static [RangeInclusive<u16>] },
-    /// Something is asked of pinholes.
+    /// A command for pinholes.
     Pinhole(Ask),
 }
 

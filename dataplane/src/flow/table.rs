@@ -37,7 +37,7 @@ pub struct FlowTable<A = Ipv4Addr> {
     pub(super) hasher: RandomState,
     pub(super) wheel: Wheel,
     pub(super) mappings: Mappings<A>,
-    /// The addresses to which the inside endpoint of a mapping has sent; kept only with address-dependent filtering.
+    /// The addresses to which the inside endpoint of a mapping has sent; empty without address-dependent filtering.
     pub(super) permissions: Tally<(MappingId, A)>,
     /// The counts of inbound flows, by quota.
     pub(super) quotas: Tally<Quota<A>>,
@@ -257,7 +257,7 @@ impl<A: Address> FlowTable<A> {
     }
 }
 
-// A flow with a mapping of its own takes at most 208 octets, all told.
+// A flow takes at most 208 octets in all, with a mapping of its own.
 const _: () = assert!(
     Store::<Ipv4Addr>::TRANSLATED_OCTETS + 2 * Index::ENTRY_OCTETS + Wheel::TIMER_OCTETS + Links::ENTRY_OCTETS // the flow
         + Slab::<Mapping>::ENTRY_OCTETS + Index::ENTRY_OCTETS // the mapping

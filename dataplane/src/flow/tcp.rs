@@ -21,7 +21,7 @@
 //! # Sequence numbers
 //!
 //! An attacker who does not see a connection cannot guess its sequence numbers. So a segment must be within the
-//! receiver's window, or be a possible retransmission of data that the receiver has taken:
+//! receiver's window, or be a possible retransmission of data that the receiver has acknowledged:
 //!
 //! ```text
 //!   data:    acked − window of the receiver  ≤  last octet,   first octet  ≤  limit
@@ -262,7 +262,7 @@ impl Connection {
         }
         if !state.saw(SYN, direction) {
             // The other end of an old connection answers a SYN with a bare ACK, which has to pass so that it is
-            // answered with an RST. Data could be anybody's: no number tells.
+            // answered with an RST. Data does not pass: without the peer's number a forged segment cannot be detected.
             let is_bare = !flags.contains(Flags::FIN) && segment.data_len == 0 && !segment.is_fragmented;
             return if is_bare { Ok(Effect::PassedOn) } else { Err(Invalid::State) };
         }

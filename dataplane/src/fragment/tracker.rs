@@ -66,8 +66,8 @@ impl FragmentKey {
     }
 }
 
-/// Whether a fragment is large enough for the transport header and does not overlap it. Only an attacker who wants to
-/// get past a firewall sends other ones. (RFC 1858; RFC 3128)
+/// Whether a fragment is large enough for the transport header and does not overlap it. Other
+/// fragments are attempts to pass a firewall. (RFC 1858, sections 3 and 4; RFC 3128)
 pub fn is_sound(header: &Header) -> bool {
     let transport_len = match header.protocol {
         Protocol::TCP => tcp::Header::LEN_MIN,

@@ -64,8 +64,8 @@ pub struct Mapping<A = Ipv4Addr> {
     /// One more than the number of flows and pinholes that use it. It is never zero, so that an `Option` takes no
     /// more room.
     users: NonZeroU32,
-    /// The number of those flows that are established TCP connections. [`u16::MAX`] stands for any number from there
-    /// on, and stays.
+    /// The number of those flows that are established TCP connections. A count that
+    /// reaches [`u16::MAX`] stays there.
     connections: u16,
 }
 

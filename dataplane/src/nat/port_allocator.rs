@@ -191,8 +191,8 @@ mod tests {
         }
     }
 
-    /// RFC 4787, REQ-3a: Range and parity are kept.
-    /// RFC 4787, REQ-4: Range and parity are kept.
+    /// RFC 4787, REQ-3a: The external port is in the range of the inside port.
+    /// RFC 4787, REQ-4: The external port has the parity of the inside port.
     #[test]
     fn rfc4787_req3a_and_req4_range_and_parity_are_kept() {
         let (mut ports, mut rng) = (PortAllocator::new(Shard::SOLE), rng());

@@ -148,7 +148,7 @@ impl Entry {
             self.move_to_claimant(now, interface, ip, pool, events);
             return;
         }
-        // A neighbour that has moved silently is asked for by broadcast as soon as there is a frame for it.
+        // A neighbour may have moved without ARP: the next frame for it causes a broadcast request.
         let pause = if self.phase == Phase::Probe { Duration::ZERO } else { NeighborTable::UNREACHABLE };
         self.phase = Phase::Unreachable;
         self.deadline = now + pause;

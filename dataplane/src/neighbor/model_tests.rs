@@ -387,7 +387,7 @@ proptest! {
         let mut destinations = BTreeMap::new();
         let mut now = NOW;
         for (step, number) in steps.into_iter().zip(1..) {
-            now = now + Duration::from_micros(1); // nobody was used as long ago as another
+            now = now + Duration::from_micros(1); // no two neighbours were last used at one time
             let (mut events, mut expected) = (Vec::new(), Vec::new());
             let mut collect = |event: Event<'_>| events.push(seen(&event));
             match step {

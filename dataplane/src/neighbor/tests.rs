@@ -143,7 +143,7 @@ fn a_held_frame_goes_out_when_its_neighbour_answers() {
     assert_eq!(table.poll_timeout(), None);
 }
 
-/// RFC 1122, section 2.3.2.1: A dead neighbour is asked once a second and then left alone.
+/// RFC 1122, section 2.3.2.1: A dead neighbour gets one request a second, and then none for a time.
 #[test]
 fn rfc1122_2_3_2_1_a_dead_neighbour_is_asked_once_a_second_and_then_left_alone() {
     let mut table = table();
@@ -220,7 +220,7 @@ fn rfc826_what_was_not_asked_for_changes_only_what_is_known() {
     assert_eq!(table.lookup(NOW, LAN, HOST), Some(mac(20)), "it says what was known");
 }
 
-/// RFC 5227, section 2.1.1: A probe tells nothing.
+/// RFC 5227, section 2.1.1: A probe changes no entry.
 #[test]
 fn rfc5227_2_1_1_a_probe_tells_nothing() {
     let mut table = table();

@@ -88,8 +88,8 @@ impl Dataplane {
     }
 
     /// The hardware address to which a lease or a reservation gives the sender's address; `None` without one. `None`
-    /// also for a packet from the bridge through which the holder asked for the lease: its claim is checked by asking
-    /// the holder.
+    /// also for a packet from the bridge through which the holder requested the lease: its claim is verified by ARP
+    /// requests to the holder.
     fn holder(&self, now: Instant, role: Role, packet: &Packet) -> Option<MacAddr> {
         let (ip, sender) = (packet.sender_ip, packet.sender_mac);
         let holder = self.bindings.holder(now, ip).filter(|_| role == Role::Inside)?;

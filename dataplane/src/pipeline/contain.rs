@@ -104,7 +104,7 @@ impl Dataplane {
 
     #[cold]
     fn task_given_up(&mut self, now: Instant, task: Task) {
-        // The task may have panicked while it had taken one of the buffers.
+        // The task may have taken one of the buffers before it panicked.
         self.reserve_frames();
         self.counters.tasks_given_up += 1;
         if !matches!(task, Task::Notice | Task::Bindings | Task::Configuration | Task::Command) {
@@ -115,7 +115,7 @@ impl Dataplane {
 
 /// Gives each of `items` to `step`, in order. `true` if a step has panicked and the panic was caught: that was for the
 /// last item taken, and those behind it are still to do. A build without debug assertions catches panics whatever
-/// `catches` says, so that the packet path asks nothing there.
+/// `catches` says, so that the packet path has no branch for it.
 #[inline]
 pub(super) fn each<T>(catches: bool, items: &mut impl Iterator<Item = T>, step: impl FnMut(T)) -> bool {
     if cfg!(debug_assertions) && !catches {

@@ -72,7 +72,7 @@ impl Dataplane {
     }
 }
 
-/// The most senders told in one call that their next hop does not answer. ICMP errors are rate-limited besides.
+/// The most senders that one call informs of a next hop that does not answer. ICMP errors are rate-limited besides.
 pub(super) const UNREACHABLE_MAX: usize = 32;
 
 /// Carries out the events of the neighbour table.

@@ -58,8 +58,8 @@ impl Dataplane {
         }
     }
 
-    /// Whether stealth mode keeps an error from the outside. A sender that has to learn the path MTU is told even in
-    /// stealth mode.
+    /// Whether stealth mode suppresses an error to the outside. "Fragmentation needed" is sent even then, for path MTU
+    /// discovery.
     fn is_secret(&self, role: Role, error: IcmpError) -> bool {
         role == Role::Outside
             && firewall::is_stealthy(&self.config)
@@ -92,13 +92,13 @@ impl Dataplane {
         })
     }
 
-    /// Tells the sender of a packet, which may have been translated, that the next hop does not answer.
+    /// Sends the sender of a packet, which may have been translated, "host unreachable": the next hop does not answer.
     pub(super) fn reject_unreachable(&mut self, call: &mut Call<'_>, quote: &mut Quote) {
         self.reject_untranslated(call, quote, DeliveryError::Unreachable);
     }
 
-    /// Tells the sender of a packet, which may have been translated, why the packet was not delivered. The sender of
-    /// a hairpinned packet is told by the worker that did the outbound half.
+    /// Sends `error` to the sender of a packet, which may have been translated. For a hairpinned packet, the worker
+    /// that did the outbound half sends it.
     pub(super) fn reject_untranslated(
         &mut self,
         call: &mut Call<'_>,

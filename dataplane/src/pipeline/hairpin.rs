@@ -13,7 +13,7 @@
 //!
 //! A packet whose port no forward, mapping or default host has is for the gateway and stays unchanged. So the first
 //! packet of a flow goes out only when it is known that an inside host has the port. All workers know the forwards.
-//! For a mapping, the worker that owns the port is asked: it gets the packet and hands it back.
+//! For a mapping, the client's worker sends the packet as a query to the worker that owns the port, which returns it.
 
 use gatepost_ground::Frame;
 use gatepost_ground::wire::icmpv4::Embedded;
@@ -38,7 +38,7 @@ pub(super) enum HairpinTarget {
     Inside,
     /// The gateway itself.
     Gateway,
-    /// This worker owns the port, and has to be asked.
+    /// This worker owns the port: the packet goes there as a query.
     Ask(u8),
 }
 
@@ -115,7 +115,7 @@ impl Dataplane {
         }
     }
 
-    /// Answers the worker of a packet's sender, which asks whether a LAN host has the destination port.
+    /// Answers the query of the client's worker, whether a LAN host has the destination port.
     pub(super) fn answer_hairpin(
         &mut self,
         cx: &mut Context<'_, '_>,
@@ -146,8 +146,8 @@ impl Dataplane {
         Some(self.steering.of_hairpin(&self.config.firewall.v4, packet.header.protocol, port))
     }
 
-    /// Hands the quote of a hairpinned packet to the worker that did its outbound half, which tells the packet's
-    /// sender of `error`.
+    /// Hands the quote of a hairpinned packet to the worker that did its outbound half, which sends
+    /// `error` to the packet's sender.
     pub(super) fn return_quote(
         &mut self,
         call: &mut Call<'_>,

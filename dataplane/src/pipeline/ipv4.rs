@@ -98,7 +98,7 @@ impl Dataplane {
         };
         match role {
             Role::Inside => {
-                // The server wants to know of other servers: their broadcast answers reach it, too.
+                // The server reports other servers, so their broadcast answers go to it, too.
                 let is_for_server = datagram.destination_port == SERVER_PORT;
                 ((is_for_server || is_reply) && is_ours()).then_some(LocalClass::DhcpServer)
             }

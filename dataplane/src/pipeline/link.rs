@@ -192,7 +192,7 @@ impl Dataplane {
     }
 }
 
-/// The interface by which a frame came in, and its port or the port number that stands for a VLAN of a port.
+/// The interface by which a frame came in, and its port, or the port number of a VLAN of the port.
 type IngressPoint = (InterfaceId, PortId);
 
 /// Removes the tag of a frame that enters by a VLAN of a port.
@@ -205,7 +205,7 @@ fn enter(
         return Err(Verdict::Drop(DropReason::OffloadInvalid));
     }
     cx.ingress = Ingress::Port(ingress_point.1);
-    // A worker that gets the frame from here has to know by which VLAN it came in.
+    // The frame's VLAN goes with the frame if another worker gets it.
     cx.involves_others = true;
     Ok(ingress_point)
 }
@@ -219,14 +219,14 @@ pub(super) struct LinkTable {
     ports: PerInterface<PortSet>,
     /// A bridge for each interface, indexed by [`InterfaceId`].
     bridges: Vec<Bridge>,
-    /// Whether other workers are to be told of stations.
+    /// Whether there are other workers, which get notices of stations.
     has_others: bool,
-    /// Stations that the other workers are still to be told of.
+    /// The notices of stations that are not yet sent to the other workers.
     news: VecDeque<Notice>,
 }
 
-/// The most stations that wait to be told to the other workers. Of a station beyond that, the others learn from their
-/// own frames, or from the notice in the next third of the ageing time.
+/// The most notices of stations that wait to be sent. Of a station beyond that, the other workers learn from their own
+/// frames, or from the notice in the next third of the ageing time.
 const NEWS_MAX: usize = 256;
 
 impl LinkTable {
@@ -298,7 +298,7 @@ impl LinkTable {
         if ports.single().is_some() {
             return ports;
         }
-        // The interface may have gone since the gateway's host stack sent the frame.
+        // A new configuration may have removed the interface since the host stack sent the frame.
         let bridge = self.bridges.get(interface.index());
         let known = bridge.and_then(|bridge| bridge.lookup(now, to)).filter(|port| ports.contains(*port));
         known.map_or(ports, PortSet::only)
@@ -329,7 +329,7 @@ impl LinkTable {
         self.bridges[interface.index()].learn(now, station, port);
     }
 
-    /// Tells the other workers of a station that is about to be learnt, if they do not know it.
+    /// Queues a notice to the other workers of a station that is about to be learnt, if they do not know it.
     #[inline(never)]
     fn tell(&mut self, now: Instant, interface: InterfaceId, station: MacAddr, port: PortId) {
         let should_announce = self.bridges[interface.index()].should_announce(now, station, port);
@@ -351,7 +351,7 @@ impl LinkTable {
         }
     }
 
-    /// The next station that the other workers are to be told of.
+    /// The next notice to the other workers.
     pub(super) fn pop_notice(&mut self) -> Option<Notice> {
         self.news.pop_front()
     }

@@ -376,7 +376,7 @@ impl Dataplane {
     fn give_up(&mut self, slot: &mut Slot) {
         slot.copy_to_others = false;
         slot.verdict = Verdict::Drop(DropReason::InternalError);
-        // The stage may have panicked while it had taken one of the buffers.
+        // The stage may have taken one of the buffers before it panicked.
         self.reserve_frames();
         match slot.ingress {
             // A copy from another worker is not counted.
@@ -463,8 +463,8 @@ impl Dataplane {
         }
     }
 
-    /// Forgets the neighbours of networks that were in `old` and have gone, and those that were asked from an address
-    /// that has gone.
+    /// Forgets the neighbours of networks that were in `old` and are removed, and those to which ARP requests went from
+    /// a removed address.
     fn leave_networks(&mut self, old: &Networks) {
         let Self { neighbors, networks, counters, .. } = self;
         let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);

@@ -19,7 +19,7 @@ pub(super) struct Networks<A: Address = Ipv4Addr> {
     inside: Box<[Network<A>]>,
     /// The index range of each interface's networks in `all`.
     ranges: PerInterface<Range<u8>>,
-    /// The gateway's own addresses, and the addresses that stand for more than one host of a network.
+    /// The gateway's own addresses, and the broadcast and anycast addresses of its networks.
     special: Box<[(A, AddressFacts)]>,
     special_filter: OctetFilter,
     /// The external address of the inside on each outside interface.

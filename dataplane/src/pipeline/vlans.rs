@@ -1,4 +1,4 @@
-//! The VLANs of ports, and the port numbers that stand for them.
+//! The VLANs of ports, and their port numbers.
 
 use gatepost_ground::PortId;
 use gatepost_ground::wire::vlan::VlanId;
@@ -10,7 +10,7 @@ use crate::config::Config;
 pub(super) struct Vlans {
     /// For each port with VLANs, the port number of each VLAN id, indexed by the id so that none is searched for.
     numbers: [Option<Box<[u8; VlanId::COUNT]>>; PortId::COUNT_MAX],
-    /// The port and VLAN that a number stands for.
+    /// The port and VLAN of each number.
     numbered: [Option<(PortId, VlanId)>; PortId::COUNT_MAX],
 }
 
@@ -31,7 +31,7 @@ impl Vlans {
         vlans
     }
 
-    /// The number that stands for the VLAN id `vid` of `port`; `None` if the VLAN leads to no interface.
+    /// The port number of the VLAN `vid` of `port`; `None` if the VLAN leads to no interface.
     pub(super) fn port_of(&self, port: PortId, vid: u16) -> Option<PortId> {
         let places = self.numbers.get(usize::from(port.0))?.as_ref()?;
         let number = *places.get(usize::from(vid))?;
@@ -43,7 +43,7 @@ impl Vlans {
         self.numbers.get(usize::from(port.0)).is_some_and(Option::is_some)
     }
 
-    /// Whether the number `port` stands for the same port or VLAN in `other`.
+    /// Whether the number `port` means the same port or VLAN in `other`.
     pub(super) fn has_same(&self, port: PortId, other: &Self) -> bool {
         let vlan = |vlans: &Self| vlans.numbered.get(usize::from(port.0)).copied().flatten();
         vlan(self) == vlan(other)

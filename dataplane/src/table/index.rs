@@ -1,8 +1,8 @@
-//! A hash index: from a key's hash to the number of an entry kept elsewhere.
+//! A hash index: from a key's hash to the number of an entry in another table.
 //!
 //! Open addressing with linear probing in slots of eight octets: 32 bits of the hash and 32 bits of
 //! the entry's number. The stored hash settles nearly every comparison without a look at the entry,
-//! and tells a slot's home, so that removal shifts the rest of its run back and leaves no tombstone:
+//! and gives a slot's home position, so that removal shifts the rest of its run back and leaves no tombstone:
 //! a table that has seen a billion removals probes like a new one. Memory comes zeroed from the
 //! allocator and is not resident before it is used.
 //!

@@ -1,4 +1,4 @@
-//! A filter that tells most values from a few without comparing them with each.
+//! A filter that excludes most values from a small set without comparing them with each element.
 
 /// A set of the last six bits of a few values: a Bloom filter with one hash.
 #[derive(Clone, Copy, Debug, Default)]

@@ -311,7 +311,7 @@ impl<'a> HeaderMut<'a> {
 /// The options that name hops to be routed through: loose and strict. (RFC 791, section 3.1)
 const SOURCE_ROUTES: [u8; 2] = [131, 137];
 
-/// Whether an option of this type stands in every fragment, and not in the first alone.
+/// Whether every fragment carries an option of this type; otherwise only the first one does. (RFC 791, section 3.1)
 pub const fn is_option_copied(kind: u8) -> bool {
     kind & 0x80 != 0
 }
@@ -338,7 +338,7 @@ pub enum AddressKind {
     Reserved,
     /// 255.255.255.255.
     LimitedBroadcast,
-    /// Any other address: a unicast one, as far as can be told without knowing its subnet.
+    /// Any other address: unicast, or a directed broadcast, which depends on the network.
     Unicast,
 }
 
@@ -372,7 +372,7 @@ impl AddressKind {
     }
 
     /// Whether a packet may leave the link it came from with it as its source or destination.
-    /// Multicast routing is none of the gateway's business; RFC 3927, section 7 keeps link-local in.
+    /// The gateway does not route multicast, and link-local addresses stay on their link (RFC 3927, section 7).
     #[inline]
     pub const fn may_be_forwarded(self) -> bool {
         matches!(self, Self::Unicast)

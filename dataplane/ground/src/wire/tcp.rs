@@ -46,7 +46,7 @@ impl Flags {
 
     /// Whether a TCP sends such a segment at all: SYN, FIN and RST exclude each other, and all but
     /// a SYN and a RST acknowledge. What is not possible (nothing set, FIN alone, FIN+PSH+URG,
-    /// SYN+FIN, SYN+RST) is how scanners tell systems apart. (RFC 9293, section 3.10)
+    /// SYN+FIN, SYN+RST) is how scanners identify systems. (RFC 9293, section 3.10)
     #[inline]
     pub const fn is_possible(self) -> bool {
         let kind = self.0 & (Self::SYN.0 | Self::FIN.0 | Self::RST.0);
@@ -162,8 +162,8 @@ impl Header {
         Ok(())
     }
 
-    /// The header of the reset that tells the sender of this segment that there is no such connection: its number is
-    /// the one that the sender waits for, so the sender takes it. `None` for a reset, which is never answered, and for
+    /// The header of the reset that answers this segment of an unknown connection: its sequence number is the one that
+    /// the sender expects, so the sender accepts it. `None` for a reset, which is never answered, and for
     /// a segment that acknowledges nothing. (RFC 9293, section 3.5.2; RFC 9293, section 3.10.7.1)
     pub fn reset(&self) -> Option<Self> {
         let is_answered = self.flags.contains(Flags::ACK) && !self.flags.contains(Flags::RST);
@@ -284,8 +284,8 @@ pub fn clamp_mss(segment: &mut [u8], mss_max: u16) -> Result<(), Malformed> {
     if let Some(value) = segment.get_mut(at..at + 2) {
         value.copy_from_slice(&mss_max.to_be_bytes());
     }
-    // A value at an odd offset stands across two words of the sum, which is the same with its octets
-    // swapped. (RFC 1071, section 2)
+    // A value at an odd offset is in two words of the sum: with its octets swapped the sum is the same.
+    // (RFC 1071, section 2)
     let delta = if at.is_multiple_of(2) {
         Delta::NONE.replace_u16(mss, mss_max)
     } else {

@@ -42,8 +42,8 @@ fn is_valid_with_pseudo_header(header: &ipv4::Header, bytes: &[u8]) -> bool {
 ///
 /// # Errors
 ///
-/// [`Malformed::Truncated`] if there is no room for the checksum; [`Malformed::Unsupported`] if it is
-/// not known where it stands.
+/// [`Malformed::Truncated`] if there is no room for the checksum; [`Malformed::Unsupported`] if the
+/// position of the protocol's checksum is not known.
 pub fn fill_checksum(
     source: Ipv4Addr,
     destination: Ipv4Addr,

@@ -211,8 +211,8 @@ impl Model {
         queue.filter(|flow| self.quota(flow) == quota).map(|flow| flow.keys).take(1).collect()
     }
 
-    /// Ends the flows that the table has ended of one of the sets that `may` give way, but leaves the mapping of
-    /// `server`. The table's choice is taken over: those that it has `gone`. Whether there were any.
+    /// Ends the same one of the sets in `may` that the table has ended (`gone`), but leaves the mapping of `server`.
+    /// Returns whether there was one.
     fn recycle(
         &mut self,
         may: &[Vec<[FlowKey; 2]>],
@@ -233,7 +233,7 @@ impl Model {
 }
 
 impl Pair {
-    /// Whether there is room for a new flow, for which others may have to give way.
+    /// Whether there is room for a new flow; others may be recycled for it.
     pub(super) fn model_admit(
         &mut self,
         key: &FlowKey,

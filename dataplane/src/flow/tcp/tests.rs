@@ -144,7 +144,7 @@ fn outside_the_established_phase_only_the_inside_restarts_the_timer() {
     assert_eq!(timer(&closing, Original, ACK), Timer::Restart);
 }
 
-/// A connection between a client that begins at 1,000 and a server that begins at 5,000, who have each
+/// A connection between a client that begins at 1,000 and a server that begins at 5,000, which have each
 /// sent and acknowledged 100 octets and take 1,000 more.
 fn conversation() -> Connection {
     conversation_from(1_000, 5_000)

@@ -1,10 +1,10 @@
-//! Floods from outside, and what they leave to others.
+//! Floods of flows from outside: the limits of each source, and the room that is left to others.
 
 use super::*;
 
 const SERVER: Endpoint = Endpoint::new(Ipv4Addr::new(192, 168, 1, 20), 80);
 
-/// A table with room for 16 that are not kept, 4 of them half-open and 4 kept for each source.
+/// A table with room for 16 flows from outside that are not assured. A source may have 4 embryonic and 4 assured ones.
 fn table_of_64() -> FlowTable {
     table()
 }

@@ -99,7 +99,7 @@ fn rfc4787_req6_an_answer_to_a_flow_from_outside_prolongs_the_mapping() {
     assert_eq!((table.len(), table.mappings_len()), (0, 0));
 }
 
-/// RFC 4787, REQ-8: Endpoint independent filtering admits anybody.
+/// RFC 4787, REQ-8: Endpoint-independent filtering admits every remote.
 #[test]
 fn rfc4787_req8_endpoint_independent_filtering_admits_anybody() {
     let mut table = table_with(&nat(EndpointIndependent));

@@ -79,7 +79,7 @@ impl Dataplane {
                 }
             }
             Ok(Content::Error) => self.nat_error(cx, direction, header, frame),
-            // The host stack itself tells a LAN host that it does not speak the protocol.
+            // The host stack itself sends a LAN host "protocol unreachable".
             Err(DropReason::ProtocolUnsupported) if direction == NatDirection::HairpinOut => {
                 Verdict::Local(LocalClass::Stack)
             }
@@ -244,8 +244,8 @@ impl Dataplane {
 
     /// The action that rewrites a packet of a flow.
     ///
-    /// Many hosts behind one address may choose the same identification, and a receiver could not tell their
-    /// fragments apart. So a packet that may be fragmented gets an identification from the gateway.
+    /// Many hosts behind one address may choose the same identification, and a receiver would mix their
+    /// fragments. So a packet that may be fragmented gets an identification from the gateway.
     /// (RFC 6864, section 5.3.1)
     #[inline]
     fn rewrite_of(&mut self, translation: Translation, hop: Hop, arrival: Arrival<'_>) -> NatAction {

@@ -1,4 +1,4 @@
-//! What the gateway tells the sender of a packet that gets no flow.
+//! The gateway's ICMP errors and TCP resets to senders of packets that get no flow.
 
 use gatepost_ground::wire::{Malformed, Protocol, ethernet, ipv4, tcp, transport};
 
@@ -11,9 +11,9 @@ use crate::pipeline::context::Call;
 use crate::pipeline::nat_action::{Arrival, NatDirection};
 
 impl Dataplane {
-    /// Tells the sender that its packet got no flow: tells an inside host that a limit was reached or that its TCP
-    /// connection is unknown, and a host outside that the port is closed. A datagram that the mapping's filter drops is
-    /// not answered: the inside host may be about to send its own, which opens the filter for the next one.
+    /// Rejects a packet that got no flow: an inside host gets an ICMP error if a limit was reached, and a reset if its
+    /// TCP connection is unknown; a host outside gets the answer of a closed port. A datagram that the mapping's filter
+    /// drops is not answered: the inside host may be about to send its own, which opens the filter for the next one.
     pub(super) fn answer_flow_error(
         &mut self,
         call: &mut Call<'_>,

@@ -12,18 +12,18 @@
 //! | from outside to a forward's external port        | shard(p), p being the inside port              |
 //! | an ICMP query or its reply                       | shard(its identifier)                          |
 //! | an ICMP error                                    | as of the packet that it quotes                |
-//! | a fragment                                       | a keyed hash of its packet finds the shard     |
-//! |                                                  | that collects them; the first fragment tells   |
-//! |                                                  | it the owner                                   |
+//! | a fragment                                       | a keyed hash of its packet names the shard     |
+//! |                                                  | that collects the fragments; the owner follows |
+//! |                                                  | from the first fragment                        |
 //! | from an inside host to the external address      | shard(p), then as from outside (`hairpin`)     |
 //! | from outside to a service of the gateway         | shard(port of the service)                     |
 //! | an echo request from outside to the gateway      | the worker that receives it                    |
 //! | every packet that does not cross the WAN address | the worker that receives it                    |
 //!
 //! A shard gives inside hosts only external ports of its own. So both directions of a conversation, the mapping and
-//! the state of its filter lie in one shard. A shard asks another only whether a LAN host has a port, for the first
-//! packet of a hairpin (`hairpin`). The ports of a shard come in pairs, so
-//! that a mapping can keep the parity of the inside port. (RFC 4787, REQ-4)
+//! the state of its filter are in one shard. A shard queries another only for the first packet of a hairpin: whether a
+//! LAN host has the port (`hairpin`). The ports of a shard come in pairs, so that a mapping can have the parity of the
+//! inside port. (RFC 4787, REQ-4)
 //!
 //! If forwards with different sources send one external port to different inside ports, the remote's address decides
 //! the owner in both directions.

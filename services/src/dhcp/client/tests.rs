@@ -235,7 +235,7 @@ fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
     }
 }
 
-/// RFC 2131, section 4.4.5: An expired lease is lost and asked for again.
+/// RFC 2131, section 4.4.5: An expired lease is given up, and the client starts anew.
 #[test]
 fn rfc2131_4_4_5_an_expired_lease_is_lost_and_asked_for_again() {
     let mut host = Host::new(None);

@@ -69,7 +69,7 @@ fn what_cannot_be_is_refused() {
     assert_eq!(Header::parse(&with_checksum(ragged)), Err(Malformed::Length));
 }
 
-/// RFC 1812, section 5.2.2: A wrong checksum is told apart.
+/// RFC 1812, section 5.2.2: A wrong checksum is an error of its own.
 #[test]
 fn rfc1812_5_2_2_a_wrong_checksum_is_told_apart() {
     let mut packet = with_options(&[]);

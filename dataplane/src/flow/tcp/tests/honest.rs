@@ -22,7 +22,7 @@ enum Step {
     Finish { side: usize },
     /// One of the segments on their way arrives, at the tracker or at the other end.
     Arrive { number: usize, is_lost: bool, is_repeated: bool },
-    /// A segment that somebody invents.
+    /// A forged segment.
     Attack { direction: Direction, segment: TcpSegment },
 }
 
@@ -75,7 +75,7 @@ impl End {
         if is_at_or_after(limit, self.limit) {
             self.limit = limit;
         }
-        // What came too early is not kept.
+        // The end drops data beyond a gap.
         let len = segment.end().wrapping_sub(segment.sequence);
         if self.expected.wrapping_sub(segment.sequence) < len {
             self.expected = segment.end();

@@ -63,7 +63,7 @@ async fn serve_a_hundred_beside(impairment: Impairment, syns: impl Fn(u16) -> Ve
         for number in 0..50 {
             pair.b.handle_packet(&syns(connection * 50 + number));
         }
-        // The flood has taken the outbox's room, too; it is there for all alike.
+        // The flood has filled the outbox, too, which all sockets share.
         sleep(Duration::from_millis(250)).await;
         let mut stream = pair.a.connect(at(B, 7)).await.expect("connect");
         let sent = octets(5000, connection.into());

@@ -1,4 +1,4 @@
-//! A host of the LAN that asks at the gateway's other address.
+//! A LAN host that connects, or sends datagrams, to the gateway's other address.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;

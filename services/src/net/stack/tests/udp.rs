@@ -95,7 +95,7 @@ fn a_full_queue_drops_what_comes_last() {
     });
 }
 
-/// RFC 1122, section 4.1.3.5: The answer comes from the address that was asked.
+/// RFC 1122, section 4.1.3.5: The answer's source is the request's destination.
 #[test]
 fn rfc1122_4_1_3_5_the_answer_comes_from_the_address_that_was_asked() {
     simulate(async {

@@ -303,7 +303,7 @@ fn rfc6298_5_4_after_the_time_out_all_is_sent_again_from_one_segment_on() {
     assert_eq!(sent(&mut connection, 500), [(1001, 1000), (2001, 1000)]);
 }
 
-/// RFC 9293, section 3.8.6.1: A window without room is asked about and the questions become rarer.
+/// RFC 9293, section 3.8.6.1: A zero window is probed, at growing intervals.
 #[test]
 fn rfc9293_3_8_6_1_a_window_without_room_is_asked_about_and_the_questions_become_rarer() {
     let mut connection = established(NONE);
@@ -510,7 +510,7 @@ fn rfc9293_3_6_1_a_newer_syn_takes_the_place_of_a_connection_in_time_wait() {
     assert!(!established(ALL).gives_way_to(&newer(number_at(PEERS, 3))));
 }
 
-/// RFC 9293, section 3.8.4: An idle peer is asked and its answer is enough.
+/// RFC 9293, section 3.8.4: An idle peer gets keep-alives, and one acknowledgement keeps the connection open.
 #[test]
 fn rfc9293_3_8_4_an_idle_peer_is_asked_and_its_answer_is_enough() {
     let mut connection = established(ALL);

@@ -27,7 +27,7 @@ enum Step {
     In { from: usize, port: u16, to_port: u16, kind: Kind },
     /// Whoever got a packet last answers it.
     Answer,
-    /// He answers with an ICMP error.
+    /// The host answers with an ICMP error.
     Object { code: u8 },
     /// A datagram in fragments that come in this order.
     Fragments { outwards: bool, port: u16, to: usize, to_port: u16, order: [usize; 3] },

@@ -1,4 +1,4 @@
-//! The DHCP client: a state machine without I/O, over whole Ethernet frames. (RFC 2131, section 4.4, 5227)
+//! The DHCP client: a state machine without I/O, over whole Ethernet frames. (RFC 2131, section 4.4; RFC 5227)
 //!
 //! ```text
 //!             ┌───────────────── NAK, no answer, DECLINE ◀─────────────────────┐

@@ -17,7 +17,7 @@ fn damaged(frame: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// What may not arrive if it is damaged: from either side, of every protocol.
+/// Packets of every protocol, from either side, that the gateway drops if they are damaged.
 fn packets() -> Vec<(PortId, Vec<u8>, DropReason)> {
     use DropReason::{IcmpChecksum, TcpChecksum, UdpChecksum};
     vec![

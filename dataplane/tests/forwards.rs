@@ -1,4 +1,4 @@
-//! What the WAN may reach: services, forwards, the default host.
+//! Packets from the WAN without a flow: services, forwards, the default host.
 
 mod common;
 
@@ -195,7 +195,7 @@ fn a_flood_of_datagrams_to_the_gateways_service_starves_nobody() {
         bench.send(WAN, &udp(somebody(number), 53, GATEWAY_WAN, 53, b"?"));
     }
     assert!(bench.drops(DropReason::FlowRemoteLimit) > 900);
-    // An honest resolver asks from a new port each time.
+    // An honest resolver uses a new source port for each query.
     for port in 1..=1000 {
         assert_eq!(bench.send(WAN, &udp(SERVER, port, GATEWAY_WAN, 53, b"?")).verdict, TO_STACK);
         bench.host_sends(&udp(gateway, 53, SERVER.address, port, b"!")).one();

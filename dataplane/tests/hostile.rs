@@ -50,7 +50,7 @@ fn every_illegal_flag_combination_is_dropped() {
     for flags in (0..=255).filter(|flags| !legal(*flags)) {
         shoot(&mut bench, &segment(flags, &[]), TcpFlagsInvalid);
     }
-    // What may be sent, but opens nothing.
+    // Flags that a TCP may send, but that open no connection.
     for flags in (0..=255).filter(|flags| legal(*flags) && flags & 0x12 != 2) {
         shoot(&mut bench, &segment(flags, &[]), TcpStateInvalid);
     }

@@ -127,7 +127,7 @@ fn another_dhcp_server_is_heard_by_nobody() {
     set_fragment(&mut first, 0, true);
     bench.send(LAN1, &first).assert_silently_dropped(DropReason::DhcpServerForeign);
 
-    // What clients send, and everything else.
+    // Clients' messages and all other frames pass.
     let discover = udp_to(Host { address: Ipv4Addr::UNSPECIFIED, ..BOB }, 68, everybody, 67, &[1; 240]);
     assert!(matches!(bench.send(LAN1, &discover).verdict, Verdict::Flood { .. }));
     assert_eq!(bench.send(LAN1, &udp_to(BOB, 68, ALICE, 67, &[1; 240])).verdict, Verdict::Transmit(LAN0));

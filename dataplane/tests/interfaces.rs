@@ -159,7 +159,7 @@ fn the_mss_is_clamped_for_the_interface_that_carries_more_than_the_wan() {
     assert_eq!(mss_of(out.one().ip()), 1360);
 }
 
-/// What goes to the WAN address and in again fits the narrowest inside interface, wherever it ends.
+/// A hairpinned packet fits the smallest MTU of the inside interfaces, whichever host gets it.
 #[test]
 fn a_packet_to_the_wan_address_fits_every_inside_interface() {
     let mut config = config_with_guests(Mode::NatDmz);

@@ -24,10 +24,10 @@ fn busy(mode: Mode) -> Config {
 }
 
 /// The turns that a few frames can leave due at one instant: an error about a packet that is given up can need a
-/// neighbour, which is asked for in the next.
+/// neighbour, for which the next turn sends a request.
 const DUE_TURNS_MAX: usize = 2;
 
-/// Every way in. A port that does not exist is none.
+/// All ingresses: the existing ports, the host stack and raw frames.
 fn ingresses(mode: Mode) -> Vec<Ingress> {
     let mut ingresses =
         vec![Ingress::Port(LAN0), Ingress::Port(LAN1), Ingress::Stack, Ingress::RawFrame(LAN_SIDE)];
@@ -70,7 +70,7 @@ fn modes() -> impl Strategy<Value = Mode> {
     select(vec![Mode::LanOnly, Mode::Router, Mode::Nat, Mode::NatDmz])
 }
 
-/// Whatever comes in, the books balance (the bench checks), and what is bridged returns by no port.
+/// Whatever comes in, the counters balance (the bench checks), and no bridged frame leaves by its own port.
 fn survives(mode: Mode, frames: &[(Index, Vec<u8>)]) {
     let mut bench = Bench::with_config(busy(mode));
     let ingresses = ingresses(mode);

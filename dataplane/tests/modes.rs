@@ -1,4 +1,4 @@
-//! What each mode is to its networks, and what it gives away.
+//! The modes: what the gateway forwards and answers in each, and what stealth hides.
 
 mod common;
 

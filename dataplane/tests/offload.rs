@@ -94,7 +94,7 @@ impl Flow {
         bytes
     }
 
-    /// What goes over a wire.
+    /// The frames on a wire.
     fn segments(&self) -> Vec<Vec<u8>> {
         let chunks = self.data.chunks(self.size).enumerate();
         chunks
@@ -102,7 +102,7 @@ impl Flow {
             .collect()
     }
 
-    /// What a stack with offloads hands over.
+    /// The frame that a TCP/IP stack with offloads gives to its device.
     fn super_frame(&self) -> (Vec<u8>, Offload) {
         let mut frame = self.packet(self.ip.id, 0, &self.data);
         let checksum = self.checksum();
@@ -136,7 +136,7 @@ fn leave_checksum(
     frame[at..at + 2].copy_from_slice(&sum(&pseudo).to_be_bytes());
 }
 
-/// What is left to do in the same frame behind so many VLAN tags.
+/// The offload of the same frame with so many VLAN tags.
 fn behind_tags(offload: Offload, tags: usize) -> Offload {
     let Offload::Segmentation(segmentation) = offload else { return offload };
     let start = segmentation.checksum.start + 4 * tags as u16;
@@ -157,7 +157,7 @@ fn office(config: Config) -> Bench {
     bench
 }
 
-/// Where packets go: out through the gateway, back in, or past it on the LAN.
+/// The senders and destinations of packets: to the WAN, from the WAN, or bridged on the LAN.
 fn places(mode: Mode) -> impl Strategy<Value = (Host, MacAddr, [Ipv4Addr; 2], [u16; 2])> {
     let back = if mode.translates() { GATEWAY_WAN } else { ALICE.address };
     let bridged = (ALICE, BOB.mac, [ALICE.address, BOB.address], [PORT, 443]);
@@ -187,7 +187,7 @@ fn flows(mode: Mode) -> impl Strategy<Value = Flow> {
             if let Some(tcp) = tcp.as_mut().filter(|_| ports[0] == 443) {
                 tcp.sequence += 75;
             }
-            // What does not fit and must not be cut is another test's.
+            // Another test has packets with DF that exceed the MTU.
             let size = if dont_fragment { size.min(1500 - 24 - 32) } else { size };
             let ip = IpFields { dont_fragment, ttl, id, ecn, has_options };
             Flow { from, mac, addresses, ports, ip, tcp, data, size }
@@ -483,7 +483,7 @@ fn a_checksum_inside_of_a_packet_is_completed() {
     assert_eq!(sent.bytes[42..], complete[42..]);
 }
 
-/// What a hostile host can say of a frame, and the frame that refutes it.
+/// Virtio-net headers of a hostile host that contradict their frames.
 #[test]
 fn what_a_frame_cannot_be_is_dropped() {
     type Lie = (&'static str, fn(&mut Vec<u8>, &mut Segmentation));

@@ -210,7 +210,7 @@ fn without_one_provider_new_flows_leave_by_the_other() {
     assert_eq!(bench.dataplane.flows_len(), 0);
 }
 
-/// What the gateway itself sends may still get another address.
+/// A packet of the gateway's own may leave by another interface, with that interface's address.
 #[test]
 fn the_gateways_own_leave_by_another_interface_if_that_of_their_address_leads_nowhere() {
     let mut bench = bench();
@@ -230,7 +230,7 @@ fn of_several_addresses_the_inside_is_seen_at_that_in_the_routers_network() {
     assert_eq!(left(&out), (WAN, "203.0.113.10:5000 > 198.51.100.7:53".to_owned()));
 }
 
-/// What is clamped is clamped to the interface that the connection goes by, whichever side opens it.
+/// The MSS is clamped to the MTU of the interface that the connection uses, whichever side opens it.
 #[test]
 fn the_mss_is_clamped_to_the_interface_that_the_connection_goes_by() {
     let mut config = config_with_dsl(Mode::NatDmz);

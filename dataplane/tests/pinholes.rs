@@ -46,7 +46,7 @@ fn who_has_sent_nothing_is_reached_until_the_end_and_not_after() {
     bench.pass(MINUTE - Duration::from_secs(1));
     assert_eq!(knock(&mut bench, ISP, 5060).one().port, LAN0);
     bench.pass(Duration::from_secs(1));
-    // What is under way goes on.
+    // The open flow goes on.
     assert_eq!(knock(&mut bench, STRANGER, 5060).one().port, LAN0);
     knock(&mut bench, SERVER, 5060).assert_dropped(DropReason::Filtered);
     bench.pass(Duration::from_hours(1));
@@ -189,7 +189,7 @@ fn a_host_has_its_share_and_those_that_are_open_stay() {
     let external = open(&mut bench, &udp_to(inside(0))).external.port;
     assert_eq!(knock(&mut bench, STRANGER, external).one().port, LAN0);
     open(&mut bench, &udp_to(Endpoint::new(BOB.address, 20_000)));
-    // What was refused has taken no port.
+    // The refused pinhole has taken no port.
     let free = Endpoint { address: BOB.address, ..inside(PINHOLES_PER_HOST_MAX) };
     assert_eq!(open(&mut bench, &udp_to(free)).external.port, free.port);
 }

@@ -1,9 +1,9 @@
-//! Scenarios over frames again, of a gateway with four workers: those in which what one worker knows decides what
-//! another receives. With four, the worker that receives a fragment, the one that collects it and the one that owns
-//! its flow can all be different.
+//! Scenarios over frames again, of a gateway with four workers: those in which the state of one worker decides about
+//! frames that another receives. With four, the worker that receives a fragment, the one that collects it and the one
+//! that owns its flow can all be different.
 //!
-//! What any worker does alone (bridging, the modes, routing, malformed frames) is not repeated. That hosts see the same
-//! of 2, 3, 4 and 16 workers, `workers.rs` tests with random conversations.
+//! Work that each worker does alone (bridging, the modes, routing, malformed frames) is not repeated. `workers.rs`
+//! tests with random conversations that hosts see the same behaviour of 2, 3, 4 and 16 workers.
 
 #![allow(
     clippy::duplicate_mod,

@@ -101,7 +101,7 @@ fn a_forward_reached_by_the_wan_address_is_reset_towards_the_client() {
     let mut bench = Bench::with_config(config);
     let segment = tcp(ALICE, 40_000, GATEWAY_WAN, 80, "PA", 5_000, ACK);
     assert_reset(&bench.send(LAN0, &segment), LAN0, ALICE, "203.0.113.10:80");
-    // What the server says to the WAN address is for the gateway's host, which resets it.
+    // A segment of the server to the WAN address is for the host stack, which resets it.
     let answer = tcp(BOB, 80, GATEWAY_WAN, 7_000, "PA", 5_000, ACK);
     assert_eq!(bench.send(LAN1, &answer).verdict, TO_STACK);
 }

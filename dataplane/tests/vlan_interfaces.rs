@@ -16,7 +16,7 @@ use gatepost_ground::{InterfaceId, MacAddr, Offload, PortId, PortSet, Role};
 const GUESTS: InterfaceId = InterfaceId(2);
 const GATEWAY_GUESTS: Ipv4Addr = Ipv4Addr::new(192, 168, 2, 1);
 const VID: u16 = 10;
-/// What the VLANs of both LAN ports are taken for: the configuration has three ports.
+/// The port numbers of the VLANs of both LAN ports, after the three ports of the configuration.
 const GUESTS0: PortId = PortId(3);
 const GUESTS1: PortId = PortId(4);
 /// A guest behind each LAN port; both with tags.

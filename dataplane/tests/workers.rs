@@ -136,7 +136,7 @@ impl Office {
 
     fn send(&mut self, seen: &mut Vec<(PortId, Vec<u8>)>, by_host: bool, host: Host, frame: &[u8]) {
         let outcome = if by_host { self.bench.host_sends(frame) } else { self.bench.send(host.port, frame) };
-        // What was let go by the host's frame, and what it is itself.
+        // The frames that the host's frame released, and the frame itself.
         let delivered: Vec<_> = self.bench.delivered().map(<[u8]>::to_vec).collect();
         seen.extend(delivered.iter().map(|bytes| (HOST_STACK, comparable(bytes))));
         if let Some(bytes) = delivered.into_iter().next_back().filter(|bytes| bytes[12..14] == [8, 0]) {
@@ -170,7 +170,7 @@ fn packet(host: Host, port: u16, to: std::net::Ipv4Addr, to_port: u16, kind: Kin
     }
 }
 
-/// Who a frame came to.
+/// The host that got a frame.
 fn owner(sent: &Sent) -> Host {
     let address = sent.ip().destination();
     let known = [ALICE, BOB, SERVER, STRANGER, ISP].into_iter().find(|host| host.address == address);

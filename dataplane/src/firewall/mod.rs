@@ -229,7 +229,7 @@ mod tests {
         assert_eq!(hairpin_target(v6, Protocol::TCP, 8004), Some(Endpoint::new(camera, 84)));
         assert_eq!(external_port(v6, Protocol::TCP, Endpoint::new(camera, 84)), Some(8004));
         assert!(is_wan_service(v6, Protocol::TCP, 25) && !is_wan_service(v6, Protocol::UDP, 25));
-        // What is open to one family is not to the other.
+        // A port that is open to one family is closed to the other.
         let v4 = Ipv4Addr::inbound_rules(&firewall);
         assert_eq!(super::match_inbound(v4, Protocol::TCP, 8015, FRIEND), InboundMatch::None);
         assert_eq!(super::match_inbound(v4, Protocol::TCP, 25, STRANGER), InboundMatch::Service);

@@ -30,10 +30,10 @@ const EXTERNALS: [&[Ipv4Addr]; 4] = [&[WANS[0]], &[WANS[1]], &[WANS[0], WANS[2]]
 const EGRESS: [Egress; 2] = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
 /// Flows in all and of a host, to choose from.
 const LIMITS: [(usize, usize); 3] = [(10, 5), (4, 2), (40, 8)];
-/// What follows from any of them for one source outside.
+/// The limit of assured flows of one source outside, which follows from each of these limits.
 const ASSURED_EACH_MAX: usize = 1;
-/// Ports that belong to forwards and services, to choose from: what some client likes, one more, and all but
-/// a few.
+/// Ports that belong to forwards and services, to choose from: the preferred ports of some clients, two more, and
+/// all but a few.
 const RESERVED: [&[RangeInclusive<u16>]; 3] =
     [&[2000..=2003], &[5000..=5001], &[1..=999, 1001..=4999, 5008..=65535]];
 
@@ -80,7 +80,7 @@ struct ModelFlow {
 
 type Quota = super::entry::Quota<Ipv4Addr>;
 
-/// What was seen of a TCP connection, of each of its sides.
+/// The flags that the model has seen of each side of a TCP connection.
 #[derive(Clone, Copy, Default)]
 struct ModelTcp {
     syn: [bool; 2],

@@ -335,8 +335,7 @@ fn a_segment_that_changed_is_forgotten() {
 }
 
 proptest! {
-    /// Whatever happens in whatever order: every frame held comes out once, and a neighbour is never
-    /// asked for more often than once a second.
+    /// With events in any order, every held frame comes out once, and a neighbour gets at most one request a second.
     #[test]
     fn every_held_frame_comes_out_once(
         steps in prop::collection::vec((0u8..4, 0u16..12, 0u64..2_500), 1..300)

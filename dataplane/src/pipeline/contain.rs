@@ -220,7 +220,7 @@ mod tests {
             assert_eq!(announced, usize::from(task != Task::Announcements), "{task:?}");
             assert_eq!(dataplane.stations(now).count(), usize::from(task != Task::Notice), "{task:?}");
             assert!(dataplane.counters.balances());
-            // What is due does not keep the worker busy.
+            // Timers that are due do not make the worker spin.
             let is_timer = !matches!(task, Task::Notice | Task::Bindings | Task::Configuration);
             let due = dataplane.poll_timeout().expect("an announcement");
             assert!(!is_timer || due >= now + PAUSE, "{task:?}");

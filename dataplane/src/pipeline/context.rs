@@ -1,4 +1,4 @@
-//! What the stages share besides the tables: one call of the dataplane, and the frame that the call is working on.
+//! The state that the stages share besides the tables: one call of the dataplane, and the call's current frame.
 //!
 //! A [`Call`] lasts as long as one call of the dataplane. A [`Context`] is made for one frame, received or released
 //! from a queue, and ends with it, so that no frame sees the state of another.
@@ -18,7 +18,7 @@ pub(super) struct Call<'a> {
     pub(super) spare: SpareSlots<'a>,
 }
 
-/// What the stages know of the current frame besides its octets.
+/// The stages' state of the current frame, besides its octets.
 pub(super) struct Context<'c, 'a> {
     pub(super) call: &'c mut Call<'a>,
     /// Where the frame came from. For a frame that is handed over: how the other worker receives it.

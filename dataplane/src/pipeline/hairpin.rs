@@ -31,7 +31,7 @@ use crate::handoff::{DeliveryError, Handoff, HandoffStage, Origin};
 use crate::key::FlowKey;
 use crate::verdict::Verdict;
 
-/// What a packet from the LAN to the WAN address is for.
+/// The target of a packet from the LAN to the WAN address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HairpinTarget {
     /// A LAN host.
@@ -69,7 +69,7 @@ impl Dataplane {
         }
     }
 
-    /// What the first packet of a flow from the LAN to the WAN address is for, at this `stage` of its handoff.
+    /// The target of the first packet of a flow from the LAN to the WAN address, at this `stage` of its handoff.
     pub(super) fn resolve_hairpin(
         &self,
         stage: HandoffStage,

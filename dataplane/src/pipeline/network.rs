@@ -27,7 +27,7 @@ pub(super) struct Networks<A: Address = Ipv4Addr> {
     has_several_outside: bool,
 }
 
-/// What an address is to the gateway's networks.
+/// The role of an address in the gateway's networks.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct AddressFacts {
     /// The role of the interface whose own address it is, or whose network's Subnet-Router anycast address (RFC 4291,
@@ -87,7 +87,7 @@ impl<A: Address> Networks<A> {
         networks.iter().find(|network| network.contains(address)).or(networks.first())
     }
 
-    /// What `address` is to the gateway's networks: an own address, a broadcast address or neither.
+    /// The role of `address` in the gateway's networks: an own address, a broadcast address or neither.
     #[inline]
     pub(super) fn address_facts(&self, address: A) -> AddressFacts {
         if !self.special_filter.may_have(address.last_octet()) {

@@ -181,7 +181,7 @@ impl Bench {
         bench
     }
 
-    /// A gateway without known neighbours, whose requests are not answered.
+    /// A gateway that knows no neighbours, and whose ARP requests get no answer.
     pub fn cold(config: Config) -> Self {
         Self::cold_with_workers(workers(), 7, config)
     }
@@ -218,7 +218,7 @@ impl Bench {
     pub fn process(&mut self, ingress: Ingress, frame: &[u8]) -> Outcome {
         let outcome = self.process_unverified(ingress, frame);
         for frame in &outcome.sent {
-            // What is bridged is not looked into.
+            // Bridged frames are not verified.
             if frame.source_mac() == GATEWAY_LAN_MAC || frame.source_mac() == GATEWAY_WAN_MAC {
                 frame.verify();
             }
@@ -226,7 +226,7 @@ impl Bench {
         outcome
     }
 
-    /// For frames whose faults go through unmended.
+    /// As `send`, for frames whose faults the gateway passes on.
     pub fn send_unverified(&mut self, port: PortId, frame: &[u8]) -> Outcome {
         self.process_unverified(Ingress::Port(port), frame)
     }

@@ -1,4 +1,4 @@
-//! What the gateway sends, read by another codec than its own.
+//! The gateway's frames, read by another codec than its own.
 
 use std::net::Ipv4Addr;
 
@@ -85,7 +85,7 @@ impl<'a> Ip<'a> {
         Ipv4Addr::new(self.0[16], self.0[17], self.0[18], self.0[19])
     }
 
-    /// What follows the header.
+    /// The octets after the header.
     pub fn payload(&self) -> &'a [u8] {
         &self.0[self.header_len()..]
     }

@@ -1,6 +1,6 @@
-//! The dataplanes of a gateway with several workers, and what carries frames and notices between them.
+//! The dataplanes of a gateway with several workers, with queues that carry frames and notices between them.
 //!
-//! Each frame is received by any of them, as if their queues were drawn by lot.
+//! A random one of the workers receives each frame.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -28,11 +28,11 @@ pub fn workers() -> u8 {
 
 pub struct Team {
     workers: Vec<Worker>,
-    /// The state of the lot.
+    /// The state of the random choice.
     lot: u64,
-    /// Who gave the last verdict on a frame received.
+    /// The worker that gave the last verdict on a received frame.
     last: usize,
-    /// What the host stack got in the last run.
+    /// The frames that the host stack got in the last run.
     pub delivered: Vec<Vec<u8>>,
 }
 
@@ -46,14 +46,14 @@ struct Worker {
 struct Item {
     ingress: Ingress,
     frame: Frame,
-    /// Which frame handed in it is, if it is one.
+    /// The number of the frame among those handed in; `None` for other frames.
     number: Option<usize>,
 }
 
-/// What became of one frame handed in.
+/// The outcome of one frame that was handed in.
 pub struct Fate {
     pub verdict: Verdict,
-    /// As it is on the wire.
+    /// The sent frames, as they are on the wire.
     pub frames: Vec<Vec<u8>>,
 }
 
@@ -86,7 +86,7 @@ impl Team {
         }
     }
 
-    /// What the one worker that owns the inside port answers.
+    /// The answer of the worker that owns the inside port.
     pub fn open_pinhole(
         &mut self,
         now: Instant,
@@ -135,12 +135,12 @@ impl Team {
         self.workers.iter().map(|worker| worker.dataplane.flows_len()).sum()
     }
 
-    /// What one of the workers knows.
+    /// The stations that one of the workers knows.
     pub fn stations(&self, now: Instant) -> impl Iterator<Item = Station> {
         self.workers[self.workers.len() - 1].dataplane.stations(now)
     }
 
-    /// What one of the workers knows.
+    /// The neighbours that one of the workers knows.
     pub fn neighbors(&self, now: Instant) -> impl Iterator<Item = Neighbor> {
         self.workers[self.workers.len() - 1].dataplane.neighbors(now)
     }

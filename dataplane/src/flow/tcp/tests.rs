@@ -169,7 +169,7 @@ fn conversation_from(client: u32, server: u32) -> Connection {
     .unwrap()
 }
 
-/// What the server's segment does to [`conversation`].
+/// The effect of a segment of the server on [`conversation`].
 fn answer(flags: Flags, sequence: u32, acknowledgment: u32, data_len: u16) -> Result<Timer, Invalid> {
     let window = 1_000;
     let segment = TcpSegment { flags, sequence, acknowledgment, window, data_len, ..TcpSegment::default() };

@@ -147,7 +147,7 @@ fn a_holder_whose_flows_share_a_mapping_hides_no_flood_behind_it() {
     }
     for port in 2001..=2300 {
         assert_eq!(flood(&mut table, station(pc(2, 0).address), 2, port..=port, &UDP), 1, "{port}");
-        // What has given way comes again.
+        // The recycled flows are opened again.
         (0..70).for_each(|number| _ = decoy(&mut table, 16_384 + 70 * (port - 2000) + number));
     }
     assert!((2001..=2300).all(|port| is_open(&table, Protocol::UDP, pc(2, port))));

@@ -121,7 +121,7 @@ fn converse(table: &mut FlowTable, secs: u64, new: NewFlow) -> FlowId {
     id
 }
 
-/// What arrives from outside for a mapping: a new flow if it is let in.
+/// Opens a flow for a packet from outside to a mapping, if the filter admits it.
 fn open_to_port(
     table: &mut FlowTable,
     secs: u64,

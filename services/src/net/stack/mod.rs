@@ -244,7 +244,7 @@ impl Stack {
         }
     }
 
-    /// What was counted.
+    /// The counters.
     pub fn counters(&self) -> StackCounters {
         self.shared.engine.borrow().counters()
     }

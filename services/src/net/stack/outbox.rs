@@ -138,8 +138,8 @@ impl Outbox {
         }
     }
 
-    /// What every fragment but the last carries behind `headers_len` octets, a multiple of 8 octets (RFC 791, section
-    /// 3.2).
+    /// The length of the payload of every fragment but the last, behind `headers_len` octets: a multiple of 8. (RFC
+    /// 791, section 3.2)
     fn fragment_len(&self, headers_len: usize) -> usize {
         (self.mtu - headers_len) & !7
     }

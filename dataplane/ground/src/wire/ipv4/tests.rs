@@ -88,7 +88,7 @@ fn source_routes_are_found() {
         assert!(header.source_routed && is_option_copied(kind));
         assert_eq!(header.options(&packet), options);
     }
-    // What follows the end is padding.
+    // The octets after the end of the options are padding.
     assert!(!Header::parse(&with_options(&[0, 131, 3, 4])).expect("valid").source_routed);
 }
 

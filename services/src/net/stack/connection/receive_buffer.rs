@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(buffer.out_of_order.len(), BLOCKS_MAX - 1);
     }
 
-    /// What comes backwards, an octet at a time, is joined without moving all of it each time.
+    /// Octets that arrive in reverse order, one at a time, are joined without moving all of them each time.
     #[test]
     fn what_comes_backwards_is_joined_too() {
         let mut buffer = ReceiveBuffer::new(0);
@@ -240,7 +240,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(cases(300)))]
 
-        /// Whatever the order and the overlaps, every octet is read once and in its place.
+        /// In any order and with any overlaps, every octet is read once and in its place.
         #[test]
         fn every_octet_is_read_once_and_in_its_place(
             parts in prop::collection::vec((0..300_usize, 1..60_usize, any::<bool>()), 1..60),

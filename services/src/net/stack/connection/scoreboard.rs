@@ -72,7 +72,7 @@ pub(super) struct Scoreboard {
     reo_wnd_persist: u32,
 }
 
-/// What an acknowledgement newly acknowledged or SACKed.
+/// The octets that an acknowledgement acknowledges or SACKs for the first time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Delivered {
     /// The number of octets.

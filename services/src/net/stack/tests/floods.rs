@@ -19,7 +19,7 @@ fn syn(from_port: u16) -> Raw {
     Raw { ports: (from_port, 7), flags: SYN, window: 4000, ..Raw::default() }
 }
 
-/// What follows `syn` when `sequence` is the gateway's initial sequence number.
+/// The segment that ends the handshake of `syn`, if the gateway's initial sequence number is `sequence`.
 fn next(syn: &Raw, sequence: u32) -> Raw {
     let (sequence, acknowledgement) = (syn.sequence.wrapping_add(1), sequence.wrapping_add(1));
     Raw { sequence, acknowledgement, flags: ACK, options: Vec::new(), ..syn.clone() }

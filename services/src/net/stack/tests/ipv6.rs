@@ -49,7 +49,7 @@ fn machine(address: &str, short: [u8; 4]) -> Engine {
     engine
 }
 
-/// What `engine` has to send now.
+/// The packets that `engine` has to send now.
 fn sent(engine: &mut Engine) -> Vec<Vec<u8>> {
     engine.poll(NOW);
     from_fn(|| engine.ip.outbox.pop()).collect()

@@ -76,7 +76,7 @@ fn octets(len: usize, seed: u64) -> Vec<u8> {
     octets
 }
 
-/// What a wire does to packets, in percent, and how long it may hold one back.
+/// The faults of a wire, in percent, and the longest delay of a packet.
 #[derive(Clone, Copy, Default)]
 struct Impairment {
     loss: u32,

@@ -59,7 +59,7 @@ fn rfc7323_5_5_after_24_days_the_peers_next_timestamp_counts() {
     let answer = connection.sent(later);
     let echoed = answer[0].header.timestamp.map(|stamp| stamp.tsecr);
     assert_eq!((connection.state(), echoed), (State::CloseWait, Some(new)));
-    // From here on, that is what stragglers are measured by.
+    // From here on, segments with an earlier timestamp are dropped.
     connection.receive(later, &stamped(5, new.wrapping_sub(1), b""));
     assert_eq!(acknowledged(&mut connection, later.as_millis()), Some(5));
 }
@@ -105,7 +105,7 @@ fn while_the_stack_is_full_a_large_segment_is_taken_in_part() {
     assert_eq!(acknowledged(&mut connection, 300), Some(1 + 2 * PRESSED_LEN as i64));
 }
 
-/// What happens to a connection.
+/// An event of a connection.
 #[derive(Clone, Debug)]
 enum Step {
     Segment(Received),
@@ -124,9 +124,9 @@ enum Step {
 /// A place in the sequence numbers.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// Where a well-behaved peer is, and so much beside it.
+    /// The number that a well-behaved peer would use, plus this offset.
     Near(i64),
-    /// The end of what is possible, and so much beside it.
+    /// The last acceptable number, plus this offset.
     Edge(i64),
     Anywhere(u32),
 }
@@ -139,7 +139,7 @@ struct Received {
     flags: (bool, bool, bool),
     window: u16,
     len: usize,
-    /// How far the timestamp is from the last.
+    /// The difference of the timestamp to the last one.
     timestamp: Option<i32>,
     blocks: [Option<(Place, u32)>; 3],
 }

@@ -12,7 +12,7 @@ use crate::cases;
 /// The time in which each conversation has to end.
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 
-/// What a pipe does, in percent, and how long it holds a segment.
+/// The faults of a pipe, in percent, and the delay of a segment.
 #[derive(Clone, Copy, Debug)]
 struct Weather {
     loss: u32,

@@ -19,6 +19,8 @@ pub mod own_time;
 pub mod service;
 pub mod store;
 pub mod task;
+#[cfg(test)]
+mod test_log;
 pub mod tls;
 pub mod users;
 pub mod wait;

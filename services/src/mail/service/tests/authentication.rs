@@ -18,6 +18,7 @@ use crate::mail::service::{AUTHENTICATION_TIMEOUT, Authenticity, RelayFrom, Sett
 use crate::mail::smtp::Role;
 use crate::mail::store::JUNK;
 use crate::service::LocalFuture;
+use crate::test_log::Log;
 
 /// Names that have text; all others are not there. Those that end so are answered very late.
 struct World {

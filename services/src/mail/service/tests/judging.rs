@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::lab::{LAN, Lab, Log, PC1, filing, settings, simulate};
+use super::lab::{LAN, Lab, PC1, filing, settings, simulate};
 use crate::mail::judge::tests::{RSPAMD, start};
 use crate::mail::judge::{Address, Protocol};
 use crate::mail::service::Settings;
 use crate::mail::smtp::Role;
+use crate::test_log::Log;
 
 const MAIL: &str = "Subject: Lunch\r\n\r\nAt noon?\r\nlast\r\n";
 const END: &[u8] = b"last\r\n";

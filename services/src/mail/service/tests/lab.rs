@@ -1,11 +1,10 @@
 //! An office with its mail services, and clients, on paused time: a test reads like a transcript.
 
 use std::cell::RefCell;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, InterfaceId, Role as Side};
@@ -13,10 +12,6 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
-use tracing::field::Field;
-use tracing::span::{self, Attributes, Id};
-use tracing::subscriber::with_default;
-use tracing::{Dispatch, Event, Level, Metadata, Subscriber};
 
 use super::wire::Wire;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
@@ -48,50 +43,6 @@ pub const PC1: &str = "192.168.1.10";
 pub const STRANGER: &str = "8.8.4.4";
 pub const LAN: &str = "192.168.1.1";
 pub const WAN: &str = "203.0.113.10";
-
-/// What is logged for the administrator.
-#[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Log {
-    /// Runs `test`, and returns what was logged, and what came of it.
-    pub fn of<T>(test: impl FnOnce() -> T) -> (Vec<String>, T) {
-        // Where no subscriber exists at the first event of a place in the code, tracing may cache for that place that
-        // nobody ever wants its events. Another test, which has none, can cause that meanwhile.
-        static LISTENER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(Log::default()));
-        LazyLock::force(&LISTENER);
-        let log = Self::default();
-        let outcome = with_default(log.clone(), test);
-        let lines = std::mem::take(&mut *log.0.lock().unwrap());
-        (lines, outcome)
-    }
-}
-
-impl Subscriber for Log {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() <= Level::INFO
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut |field: &Field, value: &dyn fmt::Debug| {
-            if field.name() == "message" {
-                self.0.lock().unwrap().push(format!("{} {value:?}", event.metadata().level()));
-            }
-        });
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
 
 /// Runs `test` in simulated time, which passes when everybody waits.
 pub fn simulate<T>(test: impl Future<Output = T>) -> T {

@@ -74,7 +74,7 @@ pub use waiting::WAITING_MAX;
 
 use self::answer::Terms;
 use self::config::Reservations;
-use self::foreign_servers::ForeignServers;
+use self::foreign_servers::{ForeignServers, Sender};
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
 use self::parameters::Layers;
@@ -270,7 +270,7 @@ impl Server {
         let ciaddr = Some(request.message.ciaddr()).filter(|address| !address.is_unspecified());
         let address = asked.or(ciaddr)?;
         if let Some(server) = request.server().filter(|server| *server != self.config.server_address) {
-            self.note_foreign_server(request.now, server, None);
+            self.note_foreign_server(request.now, server, Sender::Client(request.origin));
             self.offers.withdraw(&request.client.key);
             return None;
         }

@@ -435,6 +435,10 @@ fn another_server_is_named_by_its_answers_and_by_requests_to_it() {
     let unix_now = office.unix_now();
     assert_eq!(office.server.handle_message(office.now, unix_now, pc(9), &offer), None);
     assert_eq!(named(&office), None, "a PXE server offers no address");
+    let mut relayed = with(ask(MessageType::Offer, pc(1)), DhcpOption::ServerIdentifier(SERVER));
+    relayed.set_opcode(Opcode::BootReply).set_yiaddr(host(50)).set_giaddr(RELAY);
+    assert_eq!(office.server.handle_message(office.now, unix_now, RELAY_MAC, &relayed), None);
+    assert_eq!(named(&office), None, "a relay agent broadcasts the server's own answer");
     offer.set_yiaddr(host(50));
     assert_eq!(office.server.handle_message(office.now, unix_now, pc(9), &offer), None);
     office.hear(&with(reboot(pc(1), host(2)), DhcpOption::ServerIdentifier(host(8))));

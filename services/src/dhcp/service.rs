@@ -227,7 +227,8 @@ async fn next<T>(
 
 fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incoming) -> Option<Vec<u8>> {
     if let Some(arp) = Arp::parse(&incoming.frame) {
-        server.handle_arp(clock.now(), clock.unix_time(), arp.sender, arp.sender_mac);
+        let by = Origin { mac: arp.sender_mac, port: incoming.port };
+        server.handle_arp(clock.now(), clock.unix_time(), arp.sender, by);
         return None;
     }
     // The dataplane has verified that it is for the server.

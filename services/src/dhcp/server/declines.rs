@@ -111,15 +111,12 @@ impl Server {
     ) {
         let pool = &self.config.pool;
         let mut leases = self.leases.borrow_mut();
-        let blocked: Vec<_> = leases.blocked(pool, now).collect();
-        let free = shares::pool_len(pool).saturating_sub(blocked.len());
-        let in_quarantine: Vec<_> = blocked
-            .into_iter()
-            .filter(|lease| lease.state == State::Declined && lease.address != address)
-            .filter(|lease| !leases.is_changing(lease.address))
-            .collect();
+        let free = shares::pool_len(pool).saturating_sub(leases.blocked(pool, now).count());
+        let in_quarantine: Vec<_> =
+            leases.quarantined(pool, now).filter(|lease| lease.address != address).collect();
         let is_full = in_quarantine.len() >= shares::quarantines(pool);
-        let first_to_end = in_quarantine.into_iter().min_by_key(|lease| lease.remaining(now));
+        let may_end = in_quarantine.into_iter().filter(|lease| !leases.is_changing(lease.address));
+        let first_to_end = may_end.min_by_key(|lease| lease.remaining(now));
         let gives_way = first_to_end.filter(|_| is_full).map(|lease| lease.address);
         let is_reserved = self.reservations.at(address).is_some();
         let secs_max = if is_reserved { QUARANTINE_SHORT_SECS } else { secs_max };
@@ -130,6 +127,12 @@ impl Server {
         if let Err(error) = kept {
             self.log_unkept(now, address, "quarantine", &error);
         }
+    }
+
+    /// Whether a further address can be quarantined without an end of another quarantine.
+    pub(super) fn has_room_for_quarantine(&self, now: Instant) -> bool {
+        let pool = &self.config.pool;
+        self.leases.borrow().quarantined(pool, now).count() < shares::quarantines(pool)
     }
 
     /// Whether the message comes from the port and MAC from which the lease or offer of `address` was requested.

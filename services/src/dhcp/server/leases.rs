@@ -341,6 +341,18 @@ impl Leases {
         entries.into_iter().flatten().map(|(_, lease)| lease).filter(move |lease| lease.is_blocked(now))
     }
 
+    /// The addresses of `range` in quarantine, and those that are once that is on disk.
+    pub fn quarantined(
+        &self,
+        range: &RangeInclusive<Ipv4Addr>,
+        now: Instant,
+    ) -> impl Iterator<Item = &Lease> {
+        let present = self.blocked(range, now).filter(|lease| !self.is_changing(lease.address));
+        let is_coming = move |lease: &&Lease| range.contains(&lease.address) && lease.is_blocked(now);
+        let coming = self.waiting.changes().flat_map(|change| &change.leases).filter(is_coming);
+        present.chain(coming).filter(|lease| lease.state == State::Declined)
+    }
+
     /// The addresses of `range` without an entry, in order.
     pub fn unknown(&self, range: &RangeInclusive<Ipv4Addr>) -> impl Iterator<Item = Ipv4Addr> {
         self.gaps.within(range)

@@ -38,6 +38,7 @@
 //! of its lease. Likewise, an unknown REQUEST gets no answer while a damaged journal may have held its lease.
 
 mod answer;
+mod answerers;
 mod config;
 pub mod declines;
 pub mod foreign_servers;
@@ -73,6 +74,7 @@ use tokio::sync::Notify;
 pub use waiting::WAITING_MAX;
 
 use self::answer::Terms;
+use self::answerers::Answerers;
 use self::config::Reservations;
 use self::foreign_servers::{ForeignServers, Sender};
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
@@ -109,6 +111,8 @@ pub struct Server {
     unoffered: Probes<WaitingDiscover>,
     /// The addresses to probe now.
     probes: VecDeque<Ipv4Addr>,
+    /// The machines that have answered for addresses that were to be offered.
+    answerers: Answerers,
     /// How often another machine has answered for an address that was to be offered.
     addresses_in_foreign_use: u64,
     foreign_servers: ForeignServers,
@@ -121,6 +125,8 @@ pub struct Server {
     unkept: LogLimit,
     leased: LogLimit,
     unbelieved: LogLimit,
+    foreign_use: LogLimit,
+    disbelieved: LogLimit,
 }
 
 impl Server {
@@ -135,6 +141,7 @@ impl Server {
             declines: Probes::new(declines::SCHEDULE),
             unoffered: Probes::new(unoffered::SCHEDULE),
             probes: VecDeque::new(),
+            answerers: Answerers::default(),
             addresses_in_foreign_use: 0,
             foreign_servers: ForeignServers::default(),
             ports: Ports::default(),
@@ -145,6 +152,8 @@ impl Server {
             unkept: LogLimit::default(),
             leased: LogLimit::default(),
             unbelieved: LogLimit::default(),
+            foreign_use: LogLimit::default(),
+            disbelieved: LogLimit::default(),
         }
     }
 
@@ -224,31 +233,37 @@ impl Server {
         self.probes.pop_front()
     }
 
-    /// Handles ARP of the network: the hardware address `mac` claims `address`.
-    pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, mac: MacAddr) {
-        self.declined_answered(now, unix_now, address, mac);
-        self.unoffered_answered(now, unix_now, address, mac);
+    /// Handles ARP of the network: the machine `by` claims `address`.
+    pub fn handle_arp(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr, by: impl Into<Origin>) {
+        let by = by.into();
+        self.declined_answered(now, unix_now, address, by.mac);
+        self.unoffered_answered(now, unix_now, address, by);
         self.handle_timeout(now, unix_now);
     }
 
     fn discover(&mut self, request: &Request<'_>) -> Option<Reply> {
-        let reply = self.offer(request, Attempt::FIRST);
+        let reply = self.offer(request, self.attempt_for(&request.client.key));
         self.handle_timeout(request.now, request.unix_now);
         reply
     }
 
     /// Offers the client an address, once nobody else is known to use it.
     fn offer(&mut self, request: &Request<'_>, attempt: Attempt) -> Option<Reply> {
-        if self.leases.borrow().is_unread() && self.reserved_for(request).is_none() {
+        let reserved = self.reserved_for(request).filter(|address| attempt.allows(*address));
+        if self.leases.borrow().is_unread() && reserved.is_none() {
             // No ACK could follow: leases have to be on disk first.
             return None;
         }
         let shared = if attempt.may_share { self.shared_address(request) } else { None };
-        let address = shared.or_else(|| self.address_for(request));
+        let shared = shared.filter(|address| attempt.allows(*address));
+        let address = shared.or(reserved).or_else(|| self.address_for(request, &attempt));
         if address.is_some_and(|address| !self.is_within_share(request, address)) {
             return None;
         }
         let Some(address) = address else {
+            if attempt.has_passed_over() {
+                return self.offer(request, Attempt::LAST);
+            }
             if self.exhausted.is_due(request.now) {
                 tracing::warn!(client = %request.client.key, "no address left in the pool");
             }
@@ -256,8 +271,7 @@ impl Server {
         };
         let share = self.source_share(request);
         self.offers.make(request.now, address, &request.client.key, request.origin, share);
-        if self.needs_probe(request, address) {
-            self.probe_first(request, address, attempt);
+        if self.needs_probe(request, address) && self.probe_first(request, address, &attempt) {
             return None;
         }
         let name = self.name_for(request, address);
@@ -461,9 +475,9 @@ impl Server {
         (secs > 0).then(answer)
     }
 
-    /// The address to offer.
-    fn address_for(&self, request: &Request<'_>) -> Option<Ipv4Addr> {
-        let is_free = |address: &Ipv4Addr| self.is_free_for(request, *address);
+    /// The address to offer, if none is reserved for the client.
+    fn address_for(&self, request: &Request<'_>, attempt: &Attempt) -> Option<Ipv4Addr> {
+        let is_free = |address: &Ipv4Addr| attempt.allows(*address) && self.is_free_for(request, *address);
         let asked = || message::address_option(request.message, OptionCode::RequestedIpAddress);
         let pool = &self.config.pool;
         let leases = self.leases.borrow();
@@ -471,17 +485,20 @@ impl Server {
         // Addresses that are missing in a damaged journal may be in use.
         let unused_first = || if leases.is_incomplete(request.now) { None } else { unused() };
         let oldest = || {
-            let suits = |address| self.could_be_free_for(request, address);
+            let suits = |address| attempt.allows(address) && self.could_be_free_for(request, address);
             leases.least_recently_used(pool, request.now, suits)
         };
-        self.reserved_for(request)
-            .or_else(|| leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free))
-            .or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
+        let to_evict = || {
+            let suits = |address| attempt.allows(address) && self.is_fit_for(request, address);
+            self.offers.to_evict(request.origin, suits)
+        };
+        let last = leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free);
+        last.or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
             .or_else(|| asked().filter(is_free))
             .or_else(unused_first)
             .or_else(oldest)
             .or_else(unused)
-            .or_else(|| self.offers.to_evict(request.origin, |address| self.is_fit_for(request, address)))
+            .or_else(to_evict)
     }
 
     /// The client's present or last address in the table.

@@ -27,8 +27,15 @@ struct Offer {
     /// The origin of the client's DISCOVER.
     origin: Origin,
     until: Instant,
-    /// When nobody had answered the probes of the address.
-    probed: Option<Instant>,
+    probed: Option<Probed>,
+}
+
+/// The outcome of the probes of an offered address.
+#[derive(Clone, Copy, Debug)]
+struct Probed {
+    at: Instant,
+    /// Whether the client itself has answered: the address is not free for another one.
+    is_in_use: bool,
 }
 
 impl Offers {
@@ -42,7 +49,9 @@ impl Offers {
         origin: Origin,
         share: usize,
     ) {
-        let probed = self.by_address.get(&address).and_then(|offer| offer.probed);
+        let former = self.by_address.get(&address);
+        let is_its_own = former.is_some_and(|offer| offer.client == *client);
+        let probed = former.and_then(|offer| offer.probed).filter(|probed| is_its_own || !probed.is_in_use);
         self.by_address.retain(|_, offer| now < offer.until && offer.client != *client);
         let is_of_source = |offer: &Offer| offer.origin.mac == origin.mac;
         let of_source = self.by_address.values().filter(|offer| is_of_source(offer)).count();
@@ -70,17 +79,18 @@ impl Offers {
         suitable.min_by_key(|(_, offer)| offer.until).map(|(address, _)| *address)
     }
 
-    /// Records that nobody but the client to which `address` is offered has answered for it.
-    pub fn note_probed(&mut self, now: Instant, address: Ipv4Addr) {
+    /// Records that nobody has answered for `address`; if it `is_in_use`, nobody but the client to which it is offered.
+    pub fn note_probed(&mut self, now: Instant, address: Ipv4Addr, is_in_use: bool) {
         if let Some(offer) = self.by_address.get_mut(&address) {
-            offer.probed = Some(now);
+            offer.probed = Some(Probed { at: now, is_in_use });
         }
     }
 
-    /// Whether that was recorded in the last [`OFFER_HOLD`], for the offer or for one that it has replaced.
+    /// Whether that was recorded in the last [`OFFER_HOLD`], for the offer or, if nobody had answered, for one that it
+    /// has replaced.
     pub fn is_probed(&self, now: Instant, address: Ipv4Addr) -> bool {
         let probed = self.by_address.get(&address).and_then(|offer| offer.probed);
-        probed.is_some_and(|probed| now.since(probed) < OFFER_HOLD)
+        probed.is_some_and(|probed| now.since(probed.at) < OFFER_HOLD)
     }
 
     /// Removes the offer to `client`.
@@ -172,6 +182,19 @@ mod tests {
         }
         let open: Vec<_> = offers.by_address.keys().map(|address| u32::from(*address)).collect();
         assert_eq!(open, (4..20).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn the_probe_of_an_address_that_its_client_uses_counts_for_nobody_else() {
+        for is_in_use in [false, true] {
+            let (mut offers, address) = (Offers::default(), Ipv4Addr::from(1));
+            make(&mut offers, 1, origin(1, 0));
+            offers.note_probed(NOW, address, is_in_use);
+            make(&mut offers, 1, origin(1, 0));
+            assert!(offers.is_probed(NOW, address));
+            offers.make(NOW, address, &client(2), origin(2, 1), 16);
+            assert_eq!(offers.is_probed(NOW, address), !is_in_use);
+        }
     }
 
     #[test]

@@ -80,6 +80,12 @@ impl<T> Probes<T> {
         self.by_address.remove(&address).map(|probed| probed.reason)
     }
 
+    /// Ends the probes of the first address whose reason satisfies `is_it`; returns the reason.
+    pub fn end_of(&mut self, is_it: impl Fn(&T) -> bool) -> Option<T> {
+        let (address, _) = self.by_address.iter().find(|(_, probed)| is_it(&probed.reason))?;
+        self.end(*address)
+    }
+
     /// When [`Probes::due`] has its next action.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.by_address.values().map(|probed| probed.due).min()

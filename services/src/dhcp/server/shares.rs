@@ -5,9 +5,10 @@
 //! | leases | of one source MAC 16, or a quarter of a pool that is smaller than 64; of a relay agent half of the pool | no further address; silence |
 //! | leases | of one port of several three quarters of the pool | no further address; silence |
 //! | open offers | as many as leases; [`OFFERS_MAX`](super::offers::OFFERS_MAX) in all | the source's oldest, or the oldest of the sender with the most, is evicted |
-//! | probes before offers | [`PROBED_MAX`](super::unoffered::PROBED_MAX) in all | the sender with the most gets no further one; another's takes the place of its oldest |
+//! | probes before offers | [`PROBED_MAX`](super::unoffered::PROBED_MAX) in all | the sender with the most is offered further ones unprobed; another's takes the place of its oldest |
+//! | answers to probes before offers | of one MAC for as many addresses as leases | not believed |
 //! | quarantines | of one source MAC [`SOURCE_QUARANTINES_MAX`], without those where another machine answered for the address | its DECLINE ends its lease, without a quarantine |
-//! | quarantines | of all a quarter of the pool | the one that ends first is ended |
+//! | quarantines | of all a quarter of the pool | the one that ends first is ended by a DECLINE; after a probe before an offer the address is only passed over |
 //!
 //! Renewals and reserved addresses are exempt: known clients take precedence over new ones.
 

@@ -6,9 +6,16 @@
 //! client had last, or that was probed for a recent offer: a known client waits for nothing. A relay agent's clients
 //! are in the same network, so their addresses are probed, too.
 //!
-//! At most [`PROBED_MAX`] addresses are probed at a time. Beyond it the sender with the most of them gets no further
-//! one, and others take its places.
+//! A gateway that gives no address is worse than one that gives a disputed one, for which its client sends a DECLINE.
+//! So an address is offered unprobed if
+//!
+//! - [`PASSED_OVER_MAX`] addresses, or all that are free, were passed over for one DISCOVER, or
+//! - [`PROBED_MAX`] addresses are probed already: then to a client of the sender with the most of them.
+//!
+//! A machine is [believed](super::answerers) for a share of the pool only. A quarantine counts as a change of a lease by
+//! the machine that answers, not by the client; none ends another one.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
@@ -26,25 +33,45 @@ use crate::dhcp::message;
 pub(super) const SCHEDULE: Schedule = Schedule { probes: 2, interval: Duration::from_millis(200) };
 /// The most addresses that are probed at a time.
 pub const PROBED_MAX: usize = 64;
-/// The most addresses in foreign use that are passed over for one DISCOVER. Its client retransmits.
-const PASSED_OVER_MAX: u8 = 32;
+/// The most addresses in foreign use that are passed over for one DISCOVER.
+pub const PASSED_OVER_MAX: usize = 32;
+/// The log lines about addresses in foreign use in each [`LOG_INTERVAL`](super::LOG_INTERVAL).
+const LOGGED_MAX: u32 = 8;
 
 /// What may still be tried to answer a DISCOVER.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Attempt {
-    /// How many addresses in foreign use may be passed over.
-    passes_left: u8,
+    /// The addresses in foreign use that were passed over.
+    passed_over: BTreeSet<Ipv4Addr>,
     /// Whether the client's reserved address may be tried that another identification has leased.
     pub may_share: bool,
+    /// Whether an address is probed before it is offered.
+    pub may_probe: bool,
 }
 
 impl Attempt {
     /// All may be tried.
-    pub const FIRST: Self = Self { passes_left: PASSED_OVER_MAX, may_share: true };
+    pub const FIRST: Self = Self { passed_over: BTreeSet::new(), may_share: true, may_probe: true };
+    /// Any address is offered unprobed.
+    pub const LAST: Self = Self { passed_over: BTreeSet::new(), may_share: false, may_probe: false };
 
-    /// What remains after one address was passed over; `None` if there were too many.
-    fn next(self) -> Option<Self> {
-        self.passes_left.checked_sub(1).map(|passes_left| Self { passes_left, ..self })
+    /// Whether `address` was not passed over.
+    pub fn allows(&self, address: Ipv4Addr) -> bool {
+        !self.passed_over.contains(&address)
+    }
+
+    /// Whether an address was passed over.
+    pub fn has_passed_over(&self) -> bool {
+        !self.passed_over.is_empty()
+    }
+
+    /// What remains to be tried after `address`.
+    fn after(mut self, address: Ipv4Addr) -> Self {
+        self.passed_over.insert(address);
+        if self.passed_over.len() > PASSED_OVER_MAX {
+            return Self { passed_over: self.passed_over, ..Self::LAST };
+        }
+        self
     }
 }
 
@@ -70,32 +97,48 @@ impl Server {
         !had_it && !self.offers.is_probed(request.now, address)
     }
 
+    /// What may be tried for the client's next DISCOVER: if it retransmits while one waits, what remains of that one's.
+    pub(super) fn attempt_for(&self, client: &ClientKey) -> Attempt {
+        let waiting = self.unoffered.iter().find(|waiting| waiting.client == *client);
+        waiting.map_or(Attempt::FIRST, |waiting| waiting.attempt.clone())
+    }
+
     /// Has the DISCOVER of `request` wait for the probes of `address`, which is reserved for its client by an offer.
-    pub(super) fn probe_first(&mut self, request: &Request<'_>, address: Ipv4Addr, attempt: Attempt) {
+    /// Returns whether it waits.
+    pub(super) fn probe_first(
+        &mut self,
+        request: &Request<'_>,
+        address: Ipv4Addr,
+        attempt: &Attempt,
+    ) -> bool {
+        if !attempt.may_probe {
+            return false;
+        }
         let client = &request.client.key;
         self.unoffered.retain(|probed, waiting| probed == address || waiting.client != *client);
         if self.unoffered.len() >= PROBED_MAX
             && !self.unoffered.is_pending(address)
             && !self.make_place(request)
         {
-            self.offers.withdraw(client);
-            return;
+            return false;
         }
         let waiting = WaitingDiscover {
             message: request.message.clone(),
             origin: request.origin,
             client: client.clone(),
             since: request.now,
-            attempt,
+            attempt: attempt.clone(),
         };
         match self.unoffered.reason_mut(address) {
             // The client has retransmitted, or its offer has taken the place of another one.
             Some(present) => *present = waiting,
             None => self.unoffered.begin(request.now, address, waiting),
         }
+        true
     }
 
-    /// Drops the oldest DISCOVER of the sender with the most; `false` if that is the sender of `request`.
+    /// Answers the oldest DISCOVER of the sender with the most without a further probe; `false` if that is the sender of
+    /// `request`.
     fn make_place(&mut self, request: &Request<'_>) -> bool {
         let busiest = shares::busiest(self.unoffered.iter().map(|waiting| waiting.origin));
         let Some((busiest, _)) = busiest.filter(|(busiest, _)| !busiest.is_with(&request.origin)) else {
@@ -103,21 +146,29 @@ impl Server {
         };
         let of_busiest = self.unoffered.iter().filter(|waiting| waiting.origin.is_with(&busiest));
         let oldest = of_busiest.min_by_key(|waiting| waiting.since).map(|waiting| waiting.client.clone());
-        if let Some(client) = oldest {
-            self.unoffered.retain(|_, waiting| waiting.client != client);
-            self.offers.withdraw(&client);
+        if let Some(waiting) = oldest.and_then(|client| self.unoffered.end_of(|it| it.client == client)) {
+            self.with_request(request.now, request.unix_now, &waiting, |server, request| {
+                let reply = server.offer(request, Attempt::LAST);
+                server.holding.add_ready(reply);
+            });
         }
         true
     }
 
-    /// An answer to the probe of an address that is to be offered: `mac` claims `address`.
+    /// An answer to the probe of an address that is to be offered: `by` claims `address`.
     pub(super) fn unoffered_answered(
         &mut self,
         now: Instant,
         unix_now: UnixTime,
         address: Ipv4Addr,
-        mac: MacAddr,
+        by: Origin,
     ) {
+        let mac = by.mac;
+        let Some(waiting) = self.unoffered.reason_mut(address) else { return };
+        let is_its_client = mac == waiting.origin.mac || mac == message::mac(&waiting.message);
+        if !is_its_client && !self.believes(now, address, mac) {
+            return;
+        }
         let Some(waiting) = self.unoffered.end(address) else { return };
         if !self.is_still_offered(now, address, &waiting) {
             return;
@@ -125,9 +176,9 @@ impl Server {
         if self.is_used_by_sibling(now, unix_now, address, &waiting) {
             return;
         }
-        if mac == waiting.origin.mac || mac == message::mac(&waiting.message) {
+        if is_its_client {
             // The client uses the address already, or a bridge answers for it.
-            self.offer_probed(now, unix_now, address, &waiting);
+            self.offer_probed(now, unix_now, (address, true), &waiting);
             return;
         }
         self.addresses_in_foreign_use += 1;
@@ -138,7 +189,7 @@ impl Server {
             .is_some_and(|lease| lease.state == State::Declined && lease.source == mac);
         if is_known {
             tracing::debug!(%address, %mac, "in foreign use still: it is not offered");
-        } else {
+        } else if self.foreign_use.allows(now, LOGGED_MAX) {
             tracing::warn!(
                 %address, %mac,
                 "an address of the pool is in foreign use: it is not offered; give that machine a reservation or \
@@ -146,17 +197,28 @@ impl Server {
             );
         }
         self.offers.withdraw(&waiting.client);
+        if self.has_room_for_quarantine(now) && self.writes.admit(now, by, false) {
+            let claimant = Claimant { client: ClientKey::Mac(mac), mac, source: mac };
+            self.quarantine(now, unix_now, address, claimant, QUARANTINE_SECS);
+        }
         self.with_request(now, unix_now, &waiting, |server, request| {
-            if !server.may_change(request) {
-                return;
-            }
-            let by = Claimant { client: ClientKey::Mac(mac), mac, source: mac };
-            server.quarantine(now, unix_now, address, by, QUARANTINE_SECS);
-            if let Some(attempt) = waiting.attempt.next() {
-                let reply = server.offer(request, attempt);
-                server.holding.add_ready(reply);
-            }
+            let reply = server.offer(request, waiting.attempt.clone().after(address));
+            server.holding.add_ready(reply);
         });
+    }
+
+    /// Whether to believe that the machine `mac` uses `address`.
+    fn believes(&mut self, now: Instant, address: Ipv4Addr, mac: MacAddr) -> bool {
+        let addresses_max = shares::of_source(&self.config.pool, false);
+        let is_believed = self.answerers.believe(now, mac, address, addresses_max);
+        if !is_believed && self.disbelieved.is_due(now) {
+            tracing::warn!(
+                %mac,
+                "a machine answers ARP for more addresses of the pool than one can have: its answers are not believed; \
+                 switch off its proxy ARP"
+            );
+        }
+        is_believed
     }
 
     /// Whether `address` is still reserved for the client that waits. Its offer may have made room for another, or the
@@ -179,7 +241,7 @@ impl Server {
             is_used = server.is_shared(request, address);
             if is_used {
                 server.offers.withdraw(&waiting.client);
-                let reply = server.offer(request, Attempt { may_share: false, ..waiting.attempt });
+                let reply = server.offer(request, Attempt { may_share: false, ..waiting.attempt.clone() });
                 server.holding.add_ready(reply);
             }
         });
@@ -191,25 +253,28 @@ impl Server {
         while let Some(due) = self.unoffered.due(now) {
             match due {
                 Due::Probe(address) => self.probes.push_back(address),
-                Due::Silence(address, waiting) => self.offer_probed(now, unix_now, address, &waiting),
+                Due::Silence(address, waiting) => {
+                    self.offer_probed(now, unix_now, (address, false), &waiting);
+                }
             }
         }
     }
 
-    /// Answers the DISCOVER that has waited for the probes of `address`, which is no other machine's.
+    /// Answers the DISCOVER that has waited for the probes of `address`, which no other machine uses; its client does
+    /// if it `is_in_use`.
     fn offer_probed(
         &mut self,
         now: Instant,
         unix_now: UnixTime,
-        address: Ipv4Addr,
+        (address, is_in_use): (Ipv4Addr, bool),
         waiting: &WaitingDiscover,
     ) {
         if !self.is_still_offered(now, address, waiting) {
             return;
         }
-        self.offers.note_probed(now, address);
+        self.offers.note_probed(now, address, is_in_use);
         self.with_request(now, unix_now, waiting, |server, request| {
-            let reply = server.offer(request, waiting.attempt);
+            let reply = server.offer(request, waiting.attempt.clone());
             server.holding.add_ready(reply);
         });
     }

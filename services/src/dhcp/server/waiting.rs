@@ -49,6 +49,11 @@ impl Waiting {
         self.queue.len() + self.writing.len()
     }
 
+    /// All changes.
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.queue.iter().chain(&self.writing)
+    }
+
     /// Whether a change of `address` is pending.
     pub fn concerns(&self, address: Ipv4Addr) -> bool {
         self.addresses.contains(&address)

@@ -2,7 +2,8 @@
 
 use super::attacks::{at, numbered};
 use super::*;
-use crate::dhcp::server::unoffered::PROBED_MAX;
+use crate::dhcp::server::unoffered::{PASSED_OVER_MAX, PROBED_MAX};
+use crate::test_log::Log;
 
 /// A machine with a manually configured address.
 const SQUATTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0x99]);
@@ -30,19 +31,32 @@ impl Office {
         self.server.poll_reply()
     }
 
-    /// The answer to a DISCOVER of `mac`, where `SQUATTER` answers for the addresses up to `last`.
-    fn offer_beside_squatters(&mut self, mac: MacAddr, last: Ipv4Addr) -> Option<Ipv4Addr> {
+    /// The answer to a DISCOVER of `mac`, where `answerer` has the machine that answers for an address.
+    fn offer_beside(
+        &mut self,
+        mac: MacAddr,
+        answerer: impl Fn(Ipv4Addr) -> Option<MacAddr>,
+    ) -> Option<Ipv4Addr> {
         let mut reply = self.hear_now(mac, &discover(mac));
         while reply.is_none() && self.server.unoffered.len() > 0 {
             reply = match self.server.poll_probe() {
-                Some(address) if address <= last => self.claim(address, SQUATTER),
-                Some(_) => None,
+                Some(address) => answerer(address).and_then(|answerer| self.claim(address, answerer)),
                 None => self.pass_timer(),
             };
         }
         self.write();
         Some(reply?.message.yiaddr())
     }
+
+    /// The answer to a DISCOVER of `mac`, where `SQUATTER` answers for the addresses up to `last`.
+    fn offer_beside_squatter(&mut self, mac: MacAddr, last: Ipv4Addr) -> Option<Ipv4Addr> {
+        self.offer_beside(mac, |address| (address <= last).then_some(SQUATTER))
+    }
+}
+
+/// A machine of its own for each address.
+fn own_machine(address: Ipv4Addr) -> MacAddr {
+    numbered(address.octets()[3])
 }
 
 /// RFC 2131, section 3.1: A server checks that an address is not in use before it offers it.
@@ -77,17 +91,17 @@ fn rfc2131_3_1_an_address_is_probed_before_it_is_offered() {
 #[test]
 fn rfc2131_3_1_an_address_in_foreign_use_is_offered_to_nobody() {
     let mut office = Office::new(config());
-    assert_eq!(office.offer_beside_squatters(pc(1), host(3)), Some(host(4)));
+    assert_eq!(office.offer_beside_squatter(pc(1), host(3)), Some(host(4)));
     assert_eq!(
         (office.server.counters().addresses_in_foreign_use, office.in_quarantine()),
         (2, 1),
         "of a small pool"
     );
-    assert_eq!(office.offer_beside_squatters(pc(2), host(3)), Some(host(5)));
+    assert_eq!(office.offer_beside_squatter(pc(2), host(3)), Some(host(5)));
     office.wait(u64::from(QUARANTINE_SECS));
-    assert_eq!(office.offer_beside_squatters(pc(3), host(3)), Some(host(4)), "the offer has expired");
+    assert_eq!(office.offer_beside_squatter(pc(3), host(3)), Some(host(4)), "the offer has expired");
     assert!(office.server.counters().addresses_in_foreign_use >= 2);
-    assert_eq!(office.offer_beside_squatters(SQUATTER, host(0)), Some(host(5)), "as any client");
+    assert_eq!(office.offer_beside_squatter(SQUATTER, host(0)), Some(host(5)), "as any client");
 }
 
 #[test]
@@ -133,11 +147,14 @@ fn a_client_that_retransmits_meanwhile_gets_one_answer_to_its_last_message() {
 fn one_port_that_floods_leaves_probes_to_others() {
     let mut office = Office::new(Config { pool: host(2)..=host(250), ports: 2, ..config() });
     for number in 0..100 {
-        assert_eq!(office.hear_now(at(numbered(number), 1), &discover(numbered(number))), None);
+        let offer = office.hear_now(at(numbered(number), 1), &discover(numbered(number)));
+        assert_eq!(offer.is_some(), usize::from(number) >= PROBED_MAX, "unprobed, {number}");
     }
     assert_eq!(office.server.unoffered.len(), PROBED_MAX);
     assert_eq!(office.hear_now(at(pc(1), 2), &discover(pc(1))), None);
     assert_eq!(office.server.unoffered.len(), PROBED_MAX);
+    let unprobed = office.server.poll_reply().expect("an offer to the client without a place");
+    assert_eq!(message::mac(&unprobed.message), numbered(0));
     let mut offers = std::iter::from_fn(|| {
         while office.server.poll_timeout().is_some() {
             let reply = office.pass_timer();
@@ -195,8 +212,92 @@ fn the_client_of_a_reserved_address_in_foreign_use_gets_another_meanwhile() {
 #[test]
 fn more_addresses_in_foreign_use_than_can_be_in_quarantine_are_passed_over() {
     let mut office = Office::new(Config { pool: host(2)..=host(101), ..config() });
-    let offers = (0..4).find_map(|_| office.offer_beside_squatters(pc(1), host(60)));
-    assert_eq!(offers, Some(host(61)));
+    let offers = |office: &mut Office| {
+        office.offer_beside(pc(1), |address| (address <= host(60)).then(|| own_machine(address)))
+    };
+    let disputed = offers(&mut office).expect("an offer");
+    assert!(disputed <= host(60), "{disputed}: more than are passed over for one DISCOVER");
+    office.ack(&select(pc(1), disputed));
+    office.hear(&decline(pc(1), disputed));
+    office.pass_probes();
+    assert_eq!(offers(&mut office), Some(host(61)));
+}
+
+#[test]
+fn one_machine_that_answers_every_probe_stops_no_client() {
+    let mut office = Office::new(Config { pool: host(2)..=host(101), ..config() });
+    let (log, offers) = Log::of(|| {
+        [1, 2, 3].map(|number| {
+            let offer = office.offer_beside_squatter(pc(number), host(255)).expect("an offer");
+            office.ack(&select(pc(number), offer));
+            offer
+        })
+    });
+    assert_eq!(offers, [18, 19, 20].map(host), "it is believed for as many as it could lease");
+    assert_eq!(office.in_quarantine(), 16);
+    assert_eq!(log.iter().filter(|line| line.contains("proxy ARP")).count(), 1, "{log:?}");
+}
+
+#[test]
+fn many_machines_that_answer_every_probe_stop_no_client() {
+    for pool_len in [2, 4, 100] {
+        let mut office = Office::new(Config { pool: host(2)..=host(pool_len + 1), ..config() });
+        for round in 0..20 {
+            let offer = office.offer_beside(pc(1), |address| Some(own_machine(address)));
+            let address = offer.expect("an offer");
+            office.ack(&select(pc(1), address));
+            office.hear(&release(pc(1), address));
+            office.server.leases.borrow_mut().forget(office.now, office.unix_now(), address).unwrap();
+            office.write();
+            assert!(office.in_quarantine() <= shares::quarantines(&office.server.config.pool), "{round}");
+        }
+        office.lease(pc(2));
+    }
+}
+
+#[test]
+fn a_client_that_retransmits_while_probes_are_answered_goes_on() {
+    let mut office = Office::new(Config { pool: host(2)..=host(101), ..config() });
+    let mut reply = office.hear_now(pc(1), &discover(pc(1)));
+    let mut answers = 0;
+    while reply.is_none() && answers <= PASSED_OVER_MAX {
+        let address = office.server.poll_probe().expect("a probe");
+        assert_eq!(office.hear_now(pc(1), &discover(pc(1))), None);
+        reply = office.claim(address, own_machine(address));
+        answers += 1;
+    }
+    assert!(reply.is_some());
+}
+
+#[test]
+fn an_address_that_cannot_be_quarantined_is_passed_over_once() {
+    let mut office = Office::new(config());
+    office.disk.is_full.store(true, Ordering::Relaxed);
+    assert_eq!(office.offer_beside_squatter(pc(1), host(3)), Some(host(4)));
+    assert_eq!((office.server.counters().addresses_in_foreign_use, office.in_quarantine()), (2, 0));
+}
+
+#[test]
+fn a_quarantine_is_charged_to_the_machine_that_answers() {
+    let mut office = Office::new(config());
+    let now = office.now;
+    let mut may_change = |origin: MacAddr| office.server.writes.admit(now, origin.into(), false);
+    while may_change(pc(1)) {}
+    assert_eq!(office.offer_beside_squatter(pc(1), host(3)), Some(host(4)));
+    assert_eq!(office.in_quarantine(), 1);
+    office.wait(u64::from(QUARANTINE_SECS));
+    let now = office.now;
+    while office.server.writes.admit(now, SQUATTER.into(), false) {}
+    assert_eq!(office.offer_beside_squatter(pc(2), host(3)), Some(host(4)));
+    assert_eq!(office.in_quarantine(), 0);
+}
+
+#[test]
+fn addresses_in_foreign_use_are_logged_a_few_times_a_minute() {
+    let mut office = Office::new(Config { pool: host(2)..=host(101), ..config() });
+    let (log, _) = Log::of(|| office.offer_beside(pc(1), |address| Some(own_machine(address))));
+    let count = log.iter().filter(|line| line.contains("in foreign use")).count();
+    assert_eq!((count, office.server.counters().addresses_in_foreign_use), (8, 33));
 }
 
 #[test]

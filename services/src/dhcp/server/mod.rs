@@ -22,7 +22,8 @@
 //! the configuration ignores client identifiers, which differ between the systems of one machine. It is offered, in
 //! this order: its reserved address, which it shares with the other identifications of its reservation; its
 //! present, last or offered one; its requested one; an address that was never used; the least recently used one. If
-//! there is none, the server does not answer and logs that.
+//! there is none, the server does not answer and logs that. While the pool runs low, leases to random MACs are
+//! [short](scarcity).
 //!
 //! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. An address
 //! that the client has not had is [probed](unoffered) before it is offered: if another machine answers, it is
@@ -51,6 +52,7 @@ mod parameters;
 mod pending_replies;
 mod probes;
 mod records;
+mod scarcity;
 pub mod shares;
 mod sharing;
 pub mod unoffered;
@@ -82,6 +84,7 @@ use self::offers::Offers;
 use self::parameters::Layers;
 use self::pending_replies::{PendingReplies, PendingReply};
 use self::probes::Probes;
+use self::scarcity::PoolLevel;
 use self::shares::Ports;
 use self::unoffered::{Attempt, WaitingDiscover};
 use self::writes::Writes;
@@ -117,6 +120,7 @@ pub struct Server {
     addresses_in_foreign_use: u64,
     foreign_servers: ForeignServers,
     ports: Ports,
+    pool_level: PoolLevel,
     writes: Writes,
     holding: PendingReplies,
     /// Notifies other instances of this server that the disk is free.
@@ -145,6 +149,7 @@ impl Server {
             addresses_in_foreign_use: 0,
             foreign_servers: ForeignServers::default(),
             ports: Ports::default(),
+            pool_level: PoolLevel::default(),
             writes: Writes::new(),
             holding: PendingReplies::default(),
             disk_free: Rc::default(),
@@ -167,6 +172,7 @@ impl Server {
         self.leases.borrow_mut().serve(config.prefix);
         self.reservations = Reservations::of(&config);
         self.config = config;
+        self.pool_level = PoolLevel::default();
         self.offers = Offers::default();
         // Their clients retransmit.
         self.unoffered.retain(|_, _| false);
@@ -264,9 +270,7 @@ impl Server {
             if attempt.has_passed_over() {
                 return self.offer(request, Attempt::LAST);
             }
-            if self.exhausted.is_due(request.now) {
-                tracing::warn!(client = %request.client.key, "no address left in the pool");
-            }
+            self.log_exhausted(request);
             return None;
         };
         let share = self.source_share(request);
@@ -275,7 +279,7 @@ impl Server {
             return None;
         }
         let name = self.name_for(request, address);
-        let offered = (address, self.config.lease_secs);
+        let offered = (address, self.lease_secs(request, address));
         Some(answer::lease(&self.terms(request), request, MessageType::Offer, offered, name.as_deref()))
     }
 
@@ -335,7 +339,7 @@ impl Server {
             by.source = lease.source;
         }
         let Claimant { client, mac, source } = by;
-        let lease_secs = self.config.lease_secs;
+        let lease_secs = self.lease_secs(request, address);
         let grant = Grant { address, client, mac, source, hostname: hostname.clone(), lease_secs };
         let is_renewed = self.owns(request, address);
         let is_known = is_renewed || self.reservations.at(address).is_some();

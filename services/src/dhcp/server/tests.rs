@@ -17,6 +17,7 @@ use crate::store::{Memory, Storage};
 mod attacks;
 mod disks;
 mod parameters;
+mod scarcity;
 mod sharing;
 mod unoffered;
 mod waiting;

@@ -13,7 +13,7 @@
 //! - [`PROBED_MAX`] addresses are probed already: then to a client of the sender with the most of them.
 //!
 //! A machine is [believed](super::answerers) for a share of the pool only. A quarantine counts as a change of a lease by
-//! the machine that answers, not by the client; none ends another one.
+//! the machine that answers, not by the client, and ends no other quarantine.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;

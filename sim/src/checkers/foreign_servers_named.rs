@@ -256,9 +256,9 @@ mod tests {
         assert!(!told(&mut checker, 21, Some(NAMED)), "soon");
         assert!(told(&mut checker, 23, Some(NAMED)));
         assert!(!told(&mut checker, 23, Some("192.168.1.254 (02:00:00:00:00:07)")));
-        (1..8).for_each(|number| {
-            hear(&mut checker, 30, &answer(MessageType::Offer, &format!("192.168.1.{}", 100 + number)))
-        });
+        for host in 101..108 {
+            hear(&mut checker, 30, &answer(MessageType::Offer, &format!("192.168.1.{host}")));
+        }
         assert!(told(&mut checker, 33, None));
         hear(&mut checker, 34, &answer(MessageType::Nak, "192.168.1.200"));
         assert!(!told(&mut checker, 37, None), "one of nine is forgotten");

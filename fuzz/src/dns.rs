@@ -37,6 +37,7 @@ pub fn office() -> Config {
         ],
         use_upstream: true,
         upstreams: vec![upstream(53), upstream(54)],
+        trust_ad: false,
         recursion_for: vec![lan.into()],
         rebinding_filter: true,
     }

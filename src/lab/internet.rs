@@ -146,6 +146,7 @@ impl Internet {
             records: self.records(),
             use_upstream: false,
             upstreams: Vec::new(),
+            trust_ad: false,
             recursion_for: vec![Ipv4Net::default().into()],
             rebinding_filter: false,
         };

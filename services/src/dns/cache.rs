@@ -1,8 +1,9 @@
 //! The cache of upstream servers' answers.
 //!
 //! The key of an entry is its question, or, if the answer is that the name does not exist, the name alone: it then
-//! answers for every type and for all names below it (RFC 8020). Failures are entries too (RFC 9520). Expired answers
-//! stay for a while and are served if upstream servers fail (RFC 8767).
+//! answers for every type. It says nothing of the names below: some servers deny a name that has only names below it,
+//! and without validation nothing else proves a denial (RFC 8020, section 4). Failures are entries too (RFC 9520).
+//! Expired answers stay for a while and are served if upstream servers fail (RFC 8767).
 //!
 //! The cache holds at most [`RECORDS_MAX`] records; the entry with the earliest expiry is evicted first, expired or
 //! not.
@@ -79,14 +80,9 @@ impl Cache {
     /// The cached answer to `question`, with the remaining TTLs.
     pub fn get(&self, now: Instant, question: &Question) -> Option<Answer> {
         let name = NameKey::new(&question.name);
-        let exact = key(name.as_bytes(), question, Some(question.record_type));
-        if let Some(answer) = self.get_key(now, &exact) {
-            return Some(answer);
-        }
-        // A validating client needs the proof for this very name, and not the one for a name above it.
-        let skipped = if question.dnssec_ok { name.zones().count() - 1 } else { 0 };
-        let mut zones = name.zones().skip(skipped);
-        zones.find_map(|zone| self.get_key(now, &key(zone, question, None)))
+        let of_types = [Some(question.record_type), None];
+        let mut keys = of_types.into_iter().map(|covered| key(name.as_bytes(), question, covered));
+        keys.find_map(|key| self.get_key(now, &key))
     }
 
     fn get_key(&self, now: Instant, key: &Key) -> Option<Answer> {
@@ -103,6 +99,8 @@ impl Cache {
             for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
                 record.ttl = STALE_TTL_SECS;
             }
+            // Its signatures may have expired since.
+            answer.authenticated = false;
             return Some(answer);
         }
         None
@@ -218,8 +216,8 @@ fn weight(answer: &Answer) -> usize {
 /// How long an answer may be cached, in seconds; `None` if not at all. RFC 2308, section 5: a negative answer without
 /// an SOA is not cached.
 fn time_to_live(answer: &Answer) -> Option<u32> {
-    let is_negative = !answer.authorities.is_empty();
-    if answer.code == ResponseCode::NXDomain && !is_negative {
+    let is_negative = answer.is_denial();
+    if !is_negative && (answer.code == ResponseCode::NXDomain || answer.answers.is_empty()) {
         return None;
     }
     let records = answer.answers.iter().chain(&answer.authorities);
@@ -304,21 +302,19 @@ mod tests {
         assert_eq!(cache.get(at(3_600), &www), None);
     }
 
-    /// RFC 8020, section 2: NXDOMAIN for a name is NXDOMAIN for all names below it.
+    /// RFC 8020, section 4: A denied name denies every type and nothing below it as it is not validated.
     #[test]
-    fn rfc8020_a_denied_name_denies_what_is_below_it() {
+    fn rfc8020_4_a_denied_name_denies_every_type_and_nothing_below_it_as_it_is_not_validated() {
         let mut cache = Cache::new();
-        cache.insert(at(0), &question("gone.example.", RecordType::A), &nxdomain("example.", 60), OCTETS);
-        for (below, record_type) in [("gone.example.", RecordType::MX), ("a.b.gone.example.", RecordType::A)]
-        {
-            let denied = cache.get(at(1), &question(below, record_type)).unwrap();
+        for dnssec_ok in [false, true] {
+            let asked = |owner, record_type| Question { dnssec_ok, ..question(owner, record_type) };
+            let gone = asked("gone.example.", RecordType::A);
+            cache.insert(at(0), &gone, &nxdomain("example.", 60), OCTETS);
+            let denied = cache.get(at(1), &asked("gone.example.", RecordType::MX)).unwrap();
             assert_eq!(denied.code, ResponseCode::NXDomain);
+            assert_eq!(cache.get(at(1), &asked("a.gone.example.", RecordType::A)), None);
+            assert_eq!(cache.get(at(1), &asked("begone.example.", RecordType::A)), None);
         }
-        assert_eq!(cache.get(at(1), &question("begone.example.", RecordType::A)), None);
-        let validating = |owner| Question { dnssec_ok: true, ..question(owner, RecordType::A) };
-        cache.insert(at(0), &validating("gone.example."), &nxdomain("example.", 60), OCTETS);
-        assert!(cache.get(at(1), &validating("gone.example.")).is_some());
-        assert_eq!(cache.get(at(1), &validating("a.gone.example.")), None, "the proof is for one name only");
     }
 
     /// RFC 9520, section 3.2: A failure is cached for some seconds.
@@ -444,10 +440,6 @@ mod tests {
         fn question(self) -> Question {
             Question { dnssec_ok: self.dnssec_ok, ..question(NAMES[self.name], self.record_type) }
         }
-
-        fn is_below(self, above: Self) -> bool {
-            NAMES[self.name].ends_with(&format!(".{}", NAMES[above.name]))
-        }
     }
 
     fn asked() -> impl Strategy<Value = Asked> {
@@ -524,16 +516,13 @@ mod tests {
             }
         }
 
-        /// The answers that fit the question, the best first: its own answer, then the denial of the name furthest
-        /// above it, or of itself. A validating client accepts only the last.
+        /// The answers that fit the question, the best first: its own answer, then the denial of its name.
         fn fitting(&mut self, asked: Asked) -> Vec<&mut Said> {
             let rank = |said: &Said| {
-                let is_above =
-                    asked.name == said.asked.name || asked.is_below(said.asked) && !asked.dnssec_ok;
                 match said.is_denial {
                     _ if said.asked.dnssec_ok != asked.dnssec_ok => None,
                     false => (said.asked == asked).then_some(0),
-                    true => is_above.then(|| NAMES[said.asked.name].len()),
+                    true => (said.asked.name == asked.name).then_some(1),
                 }
             };
             let mut fitting: Vec<_> = self.0.iter_mut().filter(|said| rank(said).is_some()).collect();
@@ -547,8 +536,9 @@ mod tests {
 
         /// A failure, answered with a stale answer for this very name, unless that was a failure.
         fn fail(&mut self, now: Instant, asked: Asked) -> Answer {
-            let of_name = self.fitting(asked).into_iter().filter(|said| said.asked.name == asked.name);
-            let mut usable = of_name
+            let mut usable = self
+                .fitting(asked)
+                .into_iter()
                 .filter(|said| said.answer.code != ResponseCode::ServFail && now < said.until + STALE_MAX);
             if let Some(said) = usable.next() {
                 let pause = Duration::from_secs(STALE_TTL_SECS.into());

@@ -27,6 +27,9 @@ pub struct Config {
     /// The upstream servers, in order of preference; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are
     /// used, and the gateway's own addresses are left out.
     pub upstreams: Vec<SocketAddr>,
+    /// Whether the path to the upstream servers and their validation are trusted: the AD bit of their responses is
+    /// passed on (RFC 4035, section 3.2.3).
+    pub trust_ad: bool,
     /// The networks with recursion. Other clients get only the names of `domain`.
     pub recursion_for: Vec<IpNet>,
     /// Removes private addresses, and those of the LAN, from the answers for public names, so that a foreign web page

@@ -6,9 +6,15 @@
 //! ```text
 //!  ask ──▶ attempt ──┬─ an answer ───────────────────────────▶ done
 //!             ▲      ├─ truncated: the same server over TCP
-//!             │      ├─ FORMERR: the same server without EDNS
+//!             │      ├─ FORMERR, NOTIMP, BADVERS: the same server without EDNS
 //!             └──────┴─ silence, an error, a referral: the next server ──▶ after the last: failed
 //! ```
+//!
+//! A server that has answered all queries with another error and without OPT, or was silent, may reject EDNS as well
+//! (RFC 6891, section 6.2.6; RFC 8906, section 3.2.2): after all other servers it is queried without. A server that has
+//! ever answered with EDNS is suspected of silence only in the last attempt, so that lost packets do not cost signatures.
+//! After [`EDNS_FAILURES_MIN`] exchanges that only a query without EDNS could resolve, a server is queried without for
+//! [`EDNS_PAUSE`].
 //!
 //! If a server does not answer within [`ATTEMPT_TIMEOUT`], the next one is queried, and the earlier attempts stay open:
 //! the first answer is used. There are at most [`ATTEMPTS_MAX`] attempts. Servers are queried in the configured order;
@@ -27,7 +33,8 @@ use hickory_proto::rr::RecordType;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::message::{Question, Transport};
+use super::message::{Question, QueryFlags, Transport, is_answer};
+use super::wire::ReadMessage;
 
 /// The most upstream servers that are used.
 pub const UPSTREAMS_MAX: usize = 8;
@@ -44,6 +51,12 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// How long a server that has timed out is queried last.
 pub const DOWN: Duration = Duration::from_secs(30);
+
+/// The exchanges in a row that a server answered only without EDNS, after which it is held not to support EDNS.
+pub const EDNS_FAILURES_MIN: u32 = 3;
+
+/// How long a server that does not support EDNS is queried without.
+pub const EDNS_PAUSE: Duration = Duration::from_secs(600);
 
 /// An attempt's handle, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,8 +94,15 @@ pub enum Output {
 /// The outcome of an exchange.
 #[derive(Debug)]
 pub enum Outcome {
-    /// A response with NOERROR or NXDOMAIN, and its length in octets.
-    Answered(Message, usize),
+    /// A response with NOERROR or NXDOMAIN.
+    Answered {
+        /// The response.
+        message: Message,
+        /// Its length.
+        octets: usize,
+        /// Whether the query had EDNS, and so the DO bit of the question.
+        with_edns: bool,
+    },
     /// There was no answer, and the upstream servers as a whole may have failed.
     Failed,
     /// There was no answer, although the upstream servers answered another question meanwhile.
@@ -106,6 +126,8 @@ pub struct Forwarder {
     attempts_made: u64,
     /// When an exchange was last answered.
     answered: Option<Instant>,
+    /// Whether queries have the AD bit.
+    asks_ad: bool,
     outputs: VecDeque<Output>,
     rng: StdRng,
 }
@@ -113,12 +135,23 @@ pub struct Forwarder {
 struct Upstream {
     address: SocketAddr,
     down_until: Instant,
+    edns: EdnsState,
+}
+
+/// What is known of a server's support of EDNS.
+#[derive(Default)]
+struct EdnsState {
+    /// It has answered a query with EDNS.
+    is_seen: bool,
+    /// The exchanges since then that it answered only without.
+    failures: u32,
+    /// Until then it is queried without.
+    paused_until: Instant,
 }
 
 struct Exchange {
     began: Instant,
     attempts: Vec<Attempt>,
-    with_edns: bool,
     /// When the last attempt times out.
     deadline: Instant,
 }
@@ -129,14 +162,19 @@ struct Attempt {
     server: SocketAddr,
     transport: Transport,
     message_id: u16,
+    with_edns: bool,
+    /// The server answered with an error and without OPT.
+    is_rejected: bool,
     /// It has failed or was replaced, so no response is expected.
     is_over: bool,
 }
 
 impl Forwarder {
-    /// A forwarder without servers. `rng` provides identifiers and must be unpredictable.
-    pub fn new(rng: StdRng) -> Self {
+    /// A forwarder without servers. `rng` provides identifiers and must be unpredictable. `asks_ad`: queries have the AD
+    /// bit, so that responses tell whether they were validated.
+    pub fn new(rng: StdRng, asks_ad: bool) -> Self {
         Self {
+            asks_ad,
             upstreams: Vec::new(),
             exchanges: BTreeMap::new(),
             attempts: BTreeMap::new(),
@@ -149,7 +187,8 @@ impl Forwarder {
 
     /// Replaces the servers; the first [`UPSTREAMS_MAX`] are used. Running exchanges continue with the new ones.
     pub fn set_upstreams(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        let upstream = |address| Upstream { address, down_until: Instant::ZERO };
+        let upstream =
+            |address| Upstream { address, down_until: Instant::ZERO, edns: EdnsState::default() };
         self.upstreams = addresses.into_iter().take(UPSTREAMS_MAX).map(upstream).collect();
     }
 
@@ -165,10 +204,10 @@ impl Forwarder {
         if self.exchanges.len() == EXCHANGES_MAX {
             return Err(QueryError::Full);
         }
-        let exchange = Exchange { began: now, attempts: Vec::new(), with_edns: true, deadline: now };
-        let server = self.next_server(now, &exchange, Next::Any).ok_or(QueryError::NoUpstream)?;
+        let exchange = Exchange { began: now, attempts: Vec::new(), deadline: now };
+        let next = self.next_query(now, &exchange, Next::Any).ok_or(QueryError::NoUpstream)?;
         self.exchanges.insert(question.clone(), exchange);
-        self.attempt(now, question, server, Transport::Udp);
+        self.attempt(now, question, next);
         Ok(())
     }
 
@@ -185,28 +224,27 @@ impl Forwarder {
     /// Handles a message for an attempt, from the attempt's server.
     pub fn handle_response(&mut self, now: Instant, id: AttemptId, bytes: &[u8]) {
         let Some((question, attempt)) = self.open_attempt(id) else { return };
-        let Some(response) = question.read_response(attempt.message_id, bytes) else { return };
-        for upstream in &mut self.upstreams {
-            if upstream.address == attempt.server {
-                upstream.down_until = Instant::ZERO;
-            }
+        let Some(read) = question.read_response(attempt.message_id, bytes) else { return };
+        let ReadMessage { message, has_all_answers, .. } = read;
+        for upstream in self.upstream(attempt.server) {
+            upstream.down_until = Instant::ZERO;
         }
-        if response.metadata.truncation && attempt.transport == Transport::Udp {
-            return self.replace(now, &question, attempt, Transport::Tcp);
+        let again = NextQuery::from(attempt);
+        if attempt.transport == Transport::Udp && (message.metadata.truncation || !has_all_answers) {
+            return self.replace(now, &question, id, NextQuery { transport: Transport::Tcp, ..again });
         }
-        match response.metadata.response_code {
-            ResponseCode::NoError if is_referral(&response) => self.fail(now, &question, id),
-            ResponseCode::NoError | ResponseCode::NXDomain => {
-                self.answered = Some(now);
-                self.finish(&question, Outcome::Answered(response, bytes.len()));
-            }
-            // RFC 6891, section 7: the server does not support EDNS.
-            ResponseCode::FormErr | ResponseCode::NotImp
-                if response.edns.is_none() && self.drop_edns(&question) =>
-            {
-                self.replace(now, &question, attempt, attempt.transport);
-            }
-            _ => self.fail(now, &question, id),
+        let code = message.metadata.response_code;
+        if is_answer(code) && has_all_answers && !is_referral(&message) {
+            self.answered = Some(now);
+            self.note_edns(now, &question, attempt);
+            let with_edns = attempt.with_edns;
+            self.finish(&question, Outcome::Answered { message, octets: bytes.len(), with_edns });
+        } else if attempt.with_edns && rejects_edns(code) {
+            self.replace(now, &question, id, NextQuery { with_edns: false, ..again });
+        } else {
+            let is_rejected = attempt.with_edns && !is_answer(code) && message.edns.is_none();
+            self.update(&question, id, |attempt| attempt.is_rejected = is_rejected);
+            self.fail(now, &question, id);
         }
     }
 
@@ -251,22 +289,36 @@ impl Forwarder {
     }
 
     fn mark_down(&mut self, now: Instant, server: SocketAddr) {
-        for upstream in &mut self.upstreams {
-            if upstream.address == server {
-                upstream.down_until = now + DOWN;
+        for upstream in self.upstream(server) {
+            upstream.down_until = now + DOWN;
+        }
+    }
+
+    /// The server at `address`, if it is still one.
+    fn upstream(&mut self, address: SocketAddr) -> impl Iterator<Item = &mut Upstream> {
+        self.upstreams.iter_mut().filter(move |upstream| upstream.address == address)
+    }
+
+    /// Learns of the server's support of EDNS from its answer to `attempt`.
+    fn note_edns(&mut self, now: Instant, question: &Question, attempt: Attempt) {
+        let had_failed =
+            self.exchanges.get(question).is_some_and(|exchange| exchange.asked_with_edns(attempt.server));
+        for upstream in self.upstream(attempt.server) {
+            if attempt.with_edns {
+                upstream.edns = EdnsState { is_seen: true, ..EdnsState::default() };
+            } else if had_failed {
+                upstream.edns.failures = upstream.edns.failures.saturating_add(1);
+                if upstream.edns.failures >= EDNS_FAILURES_MIN {
+                    upstream.edns = EdnsState { paused_until: now + EDNS_PAUSE, ..EdnsState::default() };
+                }
             }
         }
     }
 
-    /// Disables EDNS for the exchange; `false` if it was disabled already.
-    fn drop_edns(&mut self, question: &Question) -> bool {
-        self.exchanges.get_mut(question).is_some_and(|exchange| std::mem::take(&mut exchange.with_edns))
-    }
-
-    /// Repeats the query to the same server with other parameters.
-    fn replace(&mut self, now: Instant, question: &Question, attempt: Attempt, transport: Transport) {
-        self.close(question, attempt.id);
-        self.attempt(now, question, attempt.server, transport);
+    /// Repeats a query to the same server with other parameters.
+    fn replace(&mut self, now: Instant, question: &Question, id: AttemptId, next: NextQuery) {
+        self.close(question, id);
+        self.attempt(now, question, next);
     }
 
     /// Handles a failed attempt. Other open attempts continue; without any, the next server is queried, unless each has
@@ -281,8 +333,8 @@ impl Forwarder {
 
     fn go_on(&mut self, now: Instant, question: &Question, next: Next) {
         let Some(exchange) = self.exchanges.get(question) else { return };
-        match self.next_server(now, exchange, next) {
-            Some(server) => self.attempt(now, question, server, Transport::Udp),
+        match self.next_query(now, exchange, next) {
+            Some(next) => self.attempt(now, question, next),
             None => {
                 let began = self.exchanges.get(question).map(|exchange| exchange.began);
                 let others_answered = self.answered.is_some() && self.answered >= began;
@@ -292,36 +344,58 @@ impl Forwarder {
         }
     }
 
-    /// The server with the fewest queries in this exchange, and among those the first that is not down.
-    fn next_server(&self, now: Instant, exchange: &Exchange, next: Next) -> Option<SocketAddr> {
+    /// The query to the server with the fewest queries in this exchange, and among those the first that is not down.
+    fn next_query(&self, now: Instant, exchange: &Exchange, next: Next) -> Option<NextQuery> {
         if exchange.attempts.len() >= ATTEMPTS_MAX {
             return None;
         }
-        let asked = |upstream: &Upstream| {
-            exchange.attempts.iter().filter(|attempt| attempt.server == upstream.address).count()
+        let asked = |upstream: &Upstream| exchange.queries_to(upstream.address).count();
+        let rejects_edns = |upstream: &Upstream| {
+            let mut queries = exchange.queries_to(upstream.address);
+            queries.any(|query| query.is_rejected) && queries.all(|query| query.with_edns)
         };
         let best =
             self.upstreams.iter().min_by_key(|upstream| (asked(upstream), now < upstream.down_until))?;
-        (next == Next::Any || asked(best) == 0).then_some(best.address)
+        let server = match next {
+            _ if asked(best) == 0 => best,
+            Next::Any => best,
+            Next::Unasked => self.upstreams.iter().find(|upstream| rejects_edns(upstream))?,
+        };
+        let is_last = exchange.attempts.len() + 1 == ATTEMPTS_MAX;
+        let may_drop_edns = exchange.asked_with_edns(server.address) && (!server.edns.is_seen || is_last);
+        let with_edns = now >= server.edns.paused_until && !may_drop_edns && !rejects_edns(server);
+        Some(NextQuery { server: server.address, transport: Transport::Udp, with_edns })
     }
 
-    fn attempt(&mut self, now: Instant, question: &Question, server: SocketAddr, transport: Transport) {
+    fn attempt(&mut self, now: Instant, question: &Question, next: NextQuery) {
         let Some(exchange) = self.exchanges.get_mut(question) else { return };
+        let NextQuery { server, transport, with_edns } = next;
         self.attempts_made += 1;
         let id = AttemptId(self.attempts_made);
         let message_id = self.rng.random();
-        exchange.attempts.push(Attempt { id, server, transport, message_id, is_over: false });
+        let (is_rejected, is_over) = (false, false);
+        exchange.attempts.push(Attempt {
+            id,
+            server,
+            transport,
+            message_id,
+            with_edns,
+            is_rejected,
+            is_over,
+        });
         exchange.deadline = now + ATTEMPT_TIMEOUT;
         self.attempts.insert(id, question.clone());
-        let message = question.query(message_id, exchange.with_edns);
+        let message = question.query(message_id, QueryFlags { with_edns, authentic_data: self.asks_ad });
         self.outputs.push_back(Output::Attempt(UpstreamQuery { attempt: id, server, transport, message }));
     }
 
-    fn close(&mut self, question: &Question, id: AttemptId) {
+    fn update(&mut self, question: &Question, id: AttemptId, change: impl Fn(&mut Attempt)) {
         let attempts = self.exchanges.get_mut(question).map(|exchange| &mut exchange.attempts);
-        for attempt in attempts.into_iter().flatten().filter(|attempt| attempt.id == id) {
-            attempt.is_over = true;
-        }
+        attempts.into_iter().flatten().filter(|attempt| attempt.id == id).for_each(change);
+    }
+
+    fn close(&mut self, question: &Question, id: AttemptId) {
+        self.update(question, id, |attempt| attempt.is_over = true);
         if self.attempts.remove(&id).is_some() {
             self.outputs.push_back(Output::Close(id));
         }
@@ -335,10 +409,43 @@ impl Forwarder {
     }
 }
 
+impl Exchange {
+    fn queries_to(&self, server: SocketAddr) -> impl Iterator<Item = &Attempt> {
+        self.attempts.iter().filter(move |attempt| attempt.server == server)
+    }
+
+    fn asked_with_edns(&self, server: SocketAddr) -> bool {
+        self.queries_to(server).any(|attempt| attempt.with_edns)
+    }
+}
+
+/// RFC 6891, section 9; the codec takes it for the code of TSIG with the same number.
+const BADVERS: u16 = 16;
+
+/// The codes that tell that a server cannot read a query, or not its version of EDNS. (RFC 6891, sections 6.1.3 and 7)
+fn rejects_edns(code: ResponseCode) -> bool {
+    matches!(code, ResponseCode::FormErr | ResponseCode::NotImp) || u16::from(code) == BADVERS
+}
+
 /// Whether the response is a referral instead of an answer. (RFC 2308, section 2.2)
 fn is_referral(response: &Message) -> bool {
     let has = |kind| response.authorities.iter().any(|record| record.record_type() == kind);
     response.answers.is_empty() && has(RecordType::NS) && !has(RecordType::SOA)
+}
+
+/// A query that is sent next.
+#[derive(Clone, Copy)]
+struct NextQuery {
+    server: SocketAddr,
+    transport: Transport,
+    with_edns: bool,
+}
+
+impl From<Attempt> for NextQuery {
+    fn from(attempt: Attempt) -> Self {
+        let Attempt { server, transport, with_edns, .. } = attempt;
+        Self { server, transport, with_edns }
+    }
 }
 
 /// The servers that may be queried next.
@@ -346,7 +453,7 @@ fn is_referral(response: &Message) -> bool {
 enum Next {
     /// Servers that have timed out too, as the query may have been lost.
     Any,
-    /// Only those that have not been queried.
+    /// Only those that have not been queried, and then without EDNS those that may reject it.
     Unasked,
 }
 

@@ -6,6 +6,8 @@
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
+use super::wire::{ReadMessage, read_message};
+
 /// The largest UDP message to a client without EDNS, RFC 1035, section 4.2.1.
 pub const UDP_OCTETS_DEFAULT: u16 = 512;
 
@@ -40,6 +42,8 @@ pub struct Request {
     pub checking_disabled: bool,
     /// DO: the client requests signatures (RFC 3225).
     pub dnssec_ok: bool,
+    /// AD: the client understands AD in the response (RFC 6840, section 5.7).
+    pub authentic_data: bool,
     edns: bool,
     response_octets_max: u16,
 }
@@ -62,8 +66,10 @@ pub struct Answer {
     pub code: ResponseCode,
     /// The CNAME chain from the question's name on, and the records at its end.
     pub answers: Vec<Record>,
-    /// The SOA of a negative answer.
+    /// The SOA of a negative answer and, for clients that request signatures, proofs.
     pub authorities: Vec<Record>,
+    /// AD: a trusted upstream server has validated all of it (RFC 4035, section 3.2.3).
+    pub authenticated: bool,
     /// The chain is incomplete: the next name to look up.
     pub continues_at: Option<Name>,
 }
@@ -77,6 +83,11 @@ impl Answer {
     /// An answer with records.
     pub fn records(answers: Vec<Record>) -> Self {
         Self { answers, ..Self::default() }
+    }
+
+    /// Whether it denies the name or the type, with an SOA (RFC 2308, section 2).
+    pub fn is_denial(&self) -> bool {
+        self.authorities.iter().any(|record| record.record_type() == RecordType::SOA)
     }
 
     /// A negative answer with the SOA `soa`.
@@ -116,11 +127,13 @@ impl Request {
         }
         let question_count = u16::from_be_bytes([header[4], header[5]]);
         // RFC 9619: a query has exactly one question.
-        let parsed = if question_count == 1 { Message::from_vec(bytes).ok() } else { None };
-        let Some((message, query)) = parsed.and_then(|mut message| {
-            let query = message.queries.pop()?;
-            Some((message, query))
-        }) else {
+        let read = if question_count == 1 { read_message(bytes) } else { None };
+        let Some((message, query)) =
+            read.filter(|read| read.is_well_formed).and_then(|ReadMessage { mut message, .. }| {
+                let query = message.queries.pop()?;
+                Some((message, query))
+            })
+        else {
             return reject(Message::error_msg(id, OpCode::Query, ResponseCode::FormErr));
         };
         Self::check(&message, query, transport)
@@ -141,6 +154,7 @@ impl Request {
             recursion_desired: message.metadata.recursion_desired,
             checking_disabled: message.metadata.checking_disabled,
             dnssec_ok: edns.is_some_and(|edns| edns.flags().dnssec_ok),
+            authentic_data: message.metadata.authentic_data,
             edns: edns.is_some(),
             response_octets_max,
         };
@@ -182,6 +196,7 @@ impl Request {
         response.metadata.authoritative = flags.authoritative;
         response.metadata.recursion_available = flags.recursion_available;
         response.metadata.response_code = answer.code;
+        response.metadata.authentic_data = answer.authenticated && (self.dnssec_ok || self.authentic_data);
         response.add_query(Query::query(self.name.clone(), self.record_type));
         response.answers.clone_from(&answer.answers);
         response.authorities.clone_from(&answer.authorities);
@@ -190,6 +205,15 @@ impl Request {
         }
         response
     }
+}
+
+/// The properties of a query to an upstream server beside its question.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueryFlags {
+    /// Whether it has OPT.
+    pub with_edns: bool,
+    /// AD: the response is to tell whether the server has validated it (RFC 6840, section 5.7).
+    pub authentic_data: bool,
 }
 
 /// A question to upstream servers. It identifies an exchange: clients that differ only in spelling share one.
@@ -207,10 +231,11 @@ pub struct Question {
 
 impl Question {
     /// The query to send.
-    pub fn query(&self, id: u16, with_edns: bool) -> Vec<u8> {
+    pub fn query(&self, id: u16, QueryFlags { with_edns, authentic_data }: QueryFlags) -> Vec<u8> {
         let mut query = Message::new(id, MessageType::Query, OpCode::Query);
         query.metadata.recursion_desired = true;
         query.metadata.checking_disabled = self.checking_disabled;
+        query.metadata.authentic_data = authentic_data;
         query.add_query(Query::query(self.name.clone(), self.record_type));
         if with_edns {
             query.set_edns(edns(self.dnssec_ok));
@@ -218,23 +243,32 @@ impl Question {
         encode(&query)
     }
 
-    /// Parses a response; `None` unless it answers exactly this question with `id` (RFC 5452, section 9.1). The caller
-    /// verifies the sender.
-    pub fn read_response(&self, id: u16, bytes: &[u8]) -> Option<Message> {
+    /// Parses a response; `None` unless it answers exactly this question with `id` (RFC 5452, section 9.1). Only an
+    /// error may lack the question, since servers that cannot read a query answer so. The caller verifies the sender.
+    pub fn read_response(&self, id: u16, bytes: &[u8]) -> Option<ReadMessage> {
         let question_count = bytes.get(4..6)?;
-        if bytes.get(..2)? != id.to_be_bytes() || question_count != [0, 1] {
+        if bytes.get(..2)? != id.to_be_bytes() || ![[0, 0], [0, 1]].contains(&question_count.try_into().ok()?) {
             return None;
         }
-        let message = Message::from_vec(bytes).ok()?;
-        let Metadata { message_type, op_code, .. } = message.metadata;
-        let query = message.queries.first()?;
-        let answers_this = message_type == MessageType::Response
-            && op_code == OpCode::Query
-            && query.name == self.name
-            && query.query_type == self.record_type
-            && query.query_class == DNSClass::IN;
-        answers_this.then_some(message)
+        let read = read_message(bytes)?;
+        let Metadata { message_type, op_code, response_code, .. } = read.message.metadata;
+        let is_about_this = match read.message.queries.first() {
+            Some(query) => {
+                query.name == self.name
+                    && query.query_type == self.record_type
+                    && query.query_class == DNSClass::IN
+            }
+            None => !is_answer(response_code),
+        };
+        let answers_this =
+            message_type == MessageType::Response && op_code == OpCode::Query && is_about_this;
+        answers_this.then_some(read)
     }
+}
+
+/// Whether a response with `code` is an answer, and not an error.
+pub fn is_answer(code: ResponseCode) -> bool {
+    matches!(code, ResponseCode::NoError | ResponseCode::NXDomain)
 }
 
 fn edns(dnssec_ok: bool) -> Edns {
@@ -408,7 +442,7 @@ mod tests {
     #[test]
     fn rfc5452_a_response_matches_its_query_or_is_none() {
         let question = question("www.example.", RecordType::A);
-        let mut response = Message::from_vec(&question.query(99, true)).unwrap().into_response();
+        let mut response = Message::from_vec(&question.query(99, QueryFlags { with_edns: true, ..QueryFlags::default() })).unwrap().into_response();
         let read = |message: &Message| question.read_response(99, &message.to_vec().unwrap());
         assert!(read(&response).is_some());
         let wrongs: [fn(&mut Message); 5] = [
@@ -421,10 +455,33 @@ mod tests {
         for wrong in wrongs {
             let mut message = response.clone();
             wrong(&mut message);
-            assert_eq!(read(&message), None);
+            assert!(read(&message).is_none());
         }
         response.queries[0].name = name("WWW.EXAMPLE.");
         assert!(read(&response).is_some(), "RFC 4343: case does not matter");
+        for (code, is_response) in [(ResponseCode::FormErr, true), (ResponseCode::NXDomain, false)] {
+            let mut header = Message::response(99, OpCode::Query);
+            header.metadata.response_code = code;
+            assert_eq!(read(&header).is_some(), is_response, "only an error may lack the question: {code}");
+        }
+    }
+
+    /// RFC 4035, section 3.2.3: AD goes to those who ask for it or for signatures.
+    #[test]
+    fn rfc4035_3_2_3_ad_goes_to_those_who_ask_for_it_or_for_signatures() {
+        for (authentic_data, dnssec_ok) in [(false, false), (true, false), (false, true)] {
+            let bytes = query(7, "www.example.", RecordType::A, Some(1232));
+            let mut asked = Message::from_vec(&bytes).unwrap();
+            asked.metadata.authentic_data = authentic_data;
+            asked.edns.as_mut().unwrap().set_dnssec_ok(dnssec_ok);
+            let request = request(&asked.to_vec().unwrap(), Transport::Udp);
+            for authenticated in [true, false] {
+                let answer = Answer { authenticated, ..answer_of(1) };
+                let response = Message::from_vec(&request.respond(&answer, Flags::default())).unwrap();
+                let expected = authenticated && (authentic_data || dnssec_ok);
+                assert_eq!(response.metadata.authentic_data, expected, "{authentic_data} {dnssec_ok}");
+            }
+        }
     }
 
     proptest! {

@@ -9,7 +9,8 @@
 //!              └──────── Service: sockets, time ───────┘
 //! ```
 //!
-//! 1. [`message`] parses the query and rejects malformed ones.
+//! 1. [`message`] parses the query and rejects malformed ones; [`wire`] reads messages and passes on what this server
+//!    need not understand.
 //! 2. [`zone`] has the office's names: built-in ones, static ones and, looked up for every query, those of the LAN's
 //!    hosts ([`LocalNames`]). It also has the zones that must never leave the office: reverse zones of private
 //!    addresses and special names ([`special`]). A name in a local zone is answered from it, also with a denial.
@@ -26,7 +27,8 @@
 //!
 //! [`server::Server`] combines all of this into one state machine without I/O; [`Service`] connects it to sockets, and
 //! [`office`] makes it one of the gateway's services; other services use it through a [`resolver`]. Not supported:
-//! DNSSEC validation (signatures are passed to clients that request them, and AD is never set), zone transfers, and
+//! DNSSEC validation (signatures and proofs are passed to clients that request them, and AD is that of a trusted
+//! upstream server), zone transfers, and
 //! updates. Other services publish TXT records in it at run time ([`published`]).
 
 pub mod cache;
@@ -42,6 +44,7 @@ pub mod server;
 pub mod special;
 pub mod upstream_zone;
 pub mod waiting;
+pub mod wire;
 pub mod zone;
 
 mod config;

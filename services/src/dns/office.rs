@@ -54,6 +54,8 @@ pub struct Settings {
     pub records: Vec<StaticRecord>,
     /// The upstream servers.
     pub upstreams: Upstreams,
+    /// As [`Config::trust_ad`].
+    pub trust_ad: bool,
     /// As [`Config::rebinding_filter`].
     pub rebinding_filter: bool,
     /// Whether the service listens on the outside, too.
@@ -235,6 +237,7 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         texts: PublishedTexts::default(),
         use_upstream: settings.upstreams != Upstreams::Nobody,
         upstreams: servers(settings, addresses),
+        trust_ad: settings.trust_ad,
         recursion_for: vec![IpNet::V4(lan.trunc())],
         rebinding_filter: settings.rebinding_filter,
     })

@@ -1,6 +1,6 @@
-//! The extraction of an answer from an upstream server's response: the chain from the question's name on, and the SOA
-//! of a negative answer. All other records are ignored, so that they are neither forwarded nor cached (RFC 2181,
-//! section 5.4.1).
+//! The extraction of an answer from an upstream server's response: the chain from the question's name on, the SOA of a
+//! negative answer, and the proofs for a client that requests signatures. All other records are ignored, so that they
+//! are neither forwarded nor cached (RFC 2181, section 5.4.1).
 
 use std::net::IpAddr;
 
@@ -27,6 +27,9 @@ pub fn read_answer(
     let belongs = |record: &Record| chain.has(record) && !record.data.ip_addr().is_some_and(&is_forbidden);
     let mut answer = Answer::records(response.answers.into_iter().filter(belongs).collect());
     if chain.found {
+        // The proof that a wildcard applies to the name (RFC 4035, section 3.1.3.3).
+        let is_of_proof = |record: &Record| question.dnssec_ok && is_proof(record.record_type());
+        answer.authorities = response.authorities.into_iter().filter(is_of_proof).collect();
         return answer;
     }
     if !chain.left_to_us {
@@ -39,7 +42,7 @@ pub fn read_answer(
         answer.authorities.iter_mut().for_each(limit_negative_ttl);
         answer.code = code;
     }
-    let is_denied = answer.code == ResponseCode::NXDomain || !answer.authorities.is_empty();
+    let is_denied = answer.code == ResponseCode::NXDomain || answer.is_denial();
     if !is_denied && chain.names.len() > 1 {
         answer.continues_at = chain.names.into_iter().next_back();
     }
@@ -100,7 +103,12 @@ impl Chain {
         if record_type == self.record_type || record_type == RecordType::CNAME {
             return self.names.contains(&record.name);
         }
-        self.dnssec_ok && is_proof(record_type) && self.names.iter().any(|name| record.name.zone_of(name))
+        let mut names = self.names.iter();
+        match record_type {
+            // RFC 6672, section 3.1: it goes to all clients, with the CNAME that is made of it.
+            DNAME => names.any(|name| *name != record.name && record.name.zone_of(name)),
+            proof => self.dnssec_ok && is_proof(proof) && names.any(|name| record.name.zone_of(name)),
+        }
     }
 }
 
@@ -113,7 +121,7 @@ fn denies(record: &Record, name: &Name, dnssec_ok: bool) -> bool {
 }
 
 fn is_proof(record_type: RecordType) -> bool {
-    matches!(record_type, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3) || record_type == DNAME
+    matches!(record_type, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3)
 }
 
 /// RFC 6672
@@ -125,6 +133,7 @@ mod tests {
 
     use super::super::special::is_private;
     use super::super::testing::{a, cname, name, question, soa};
+    use super::super::wire::opaque;
     use super::*;
 
     fn response(code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) -> Message {
@@ -217,14 +226,40 @@ mod tests {
         assert_eq!(answer, Answer::default(), "and then there is no address");
     }
 
+    fn record(owner: &str, record_type: RecordType) -> Record {
+        Record::from_rdata(name(owner), 60, opaque(record_type, vec![0; 20]))
+    }
+
+    /// RFC 4035, section 3.1.3.3: The proof of a wildcard goes to those who ask for signatures.
+    #[test]
+    fn rfc4035_3_1_3_3_the_proof_of_a_wildcard_goes_to_those_who_ask_for_signatures() {
+        let www = question("www.shop.example.", RecordType::A);
+        let proof = [RecordType::NSEC, RecordType::RRSIG].map(|kind| record("shop.example.", kind)).to_vec();
+        let beside = record("shop.example.", RecordType::NS);
+        let authorities = [&proof[..], &[beside]].concat();
+        for dnssec_ok in [true, false] {
+            let asked = Question { dnssec_ok, ..www.clone() };
+            let found = vec![a("www.shop.example.", 60, "203.0.113.7")];
+            let message = response(ResponseCode::NoError, found, authorities.clone());
+            let answer = read_answer(&asked, message, |_| false, is_private);
+            assert_eq!(answer.authorities, if dnssec_ok { proof.clone() } else { vec![] });
+        }
+    }
+
+    /// RFC 6672, section 3.1: A DNAME goes along with the alias that is made of it.
+    #[test]
+    fn rfc6672_3_1_a_dname_goes_along_with_the_alias_that_is_made_of_it() {
+        let dname = record("shop.example.", DNAME);
+        let chain =
+            [cname("www.shop.example.", 60, "www.new.example."), a("www.new.example.", 60, "203.0.113.7")];
+        let whole = [&[dname][..], &chain].concat();
+        let beside = [record("else.example.", DNAME), record("www.shop.example.", DNAME)];
+        assert_eq!(read([&whole[..], &beside].concat(), vec![]).answers, whole);
+    }
+
     #[test]
     fn signatures_go_to_those_who_ask_for_them() {
-        use hickory_proto::rr::rdata::NULL;
-        let signature = Record::from_rdata(
-            name("www.shop.example."),
-            60,
-            RData::Unknown { code: RecordType::RRSIG, rdata: NULL::with(vec![0; 20]) },
-        );
+        let signature = record("www.shop.example.", RecordType::RRSIG);
         let signed = vec![a("www.shop.example.", 60, "203.0.113.7"), signature];
         let plain = question("www.shop.example.", RecordType::A);
         let validating = Question { dnssec_ok: true, ..plain.clone() };

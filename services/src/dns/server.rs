@@ -115,12 +115,13 @@ impl Server {
     ///
     /// A name or a record in `config` that DNS does not allow.
     pub fn new(config: Config, leases: Rc<dyn LocalNames>, rng: StdRng) -> Result<Self, ConfigError> {
+        let forwarder = Forwarder::new(rng, config.trust_ad);
         let mut server = Self {
             zone: Zone::new(&config, Rc::clone(&leases))?,
             config,
             leases,
             cache: Cache::new(),
-            forwarder: Forwarder::new(rng),
+            forwarder,
             waiting: WaitingTable::default(),
             failing_zones: FailingZones::default(),
             rate_limiter: RateLimiter::default(),
@@ -342,10 +343,13 @@ impl Server {
     fn go_on(&mut self, now: Instant, question: &Question, outcome: Outcome) {
         let zone = UpstreamZone::of(&NameKey::new(&question.name));
         let answer = match outcome {
-            Outcome::Answered(message, octets) => {
+            Outcome::Answered { message, octets, with_edns } => {
                 self.failing_zones.note_answer(&zone);
                 let answer = self.read_answer(question, message);
-                self.cache.insert(now, question, &answer, octets);
+                // Without EDNS it lacks the signatures that were requested.
+                if with_edns || !question.dnssec_ok {
+                    self.cache.insert(now, question, &answer, octets);
+                }
                 answer
             }
             Outcome::Failed => {
@@ -368,7 +372,9 @@ impl Server {
 
     fn read_answer(&self, question: &Question, message: Message) -> Answer {
         let is_local = |name: &Name| self.zone.lookup(name, question.record_type).is_some();
-        read_answer(question, message, is_local, |address| self.is_rebinding(address))
+        let authenticated = self.config.trust_ad && message.metadata.authentic_data;
+        let answer = read_answer(question, message, is_local, |address| self.is_rebinding(address));
+        Answer { authenticated, ..answer }
     }
 
     /// Whether an answer with this address for a public name may be DNS rebinding.
@@ -427,8 +433,10 @@ enum Progress {
 impl Waiting {
     /// Adds the answer for the current name.
     fn absorb(mut self, answer: Answer) -> Progress {
+        let is_authenticated = answer.authenticated && (self.aliases == 0 || self.so_far.authenticated);
+        self.so_far.authenticated = is_authenticated;
         self.so_far.answers.extend(answer.answers);
-        self.so_far.authorities = answer.authorities;
+        self.so_far.authorities.extend(answer.authorities);
         self.so_far.code = answer.code;
         let Some(target) = answer.continues_at else { return Progress::Finished(self) };
         self.name = target;

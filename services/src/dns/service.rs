@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
-use super::message::{Question, Transport};
+use super::message::{Question, QueryFlags, Transport};
 use super::resolver::Answerer;
 use super::server::{Client, Output, Scope, Server};
 use super::stats::Stats;
@@ -204,10 +204,10 @@ impl<N: Net> Service<N> {
             let address = SocketAddr::new(self.shared.own, 0);
             let client = Client { address, transport: Transport::Tcp, socket: place.number };
             let question = Question { name, record_type, dnssec_ok: false, checking_disabled: false };
-            let query = question.query(0, false);
+            let query = question.query(0, QueryFlags::default());
             self.shared.handle(|server, now| server.handle_query_in(scope, now, client, &query));
             let (_, response) = response.recv().await?;
-            question.read_response(0, &response)
+            Some(question.read_response(0, &response)?.message)
         })
     }
 }

@@ -22,6 +22,8 @@ pub struct Dns {
     pub upstream: Vec<Ipv4Addr>,
     /// Whether upstream servers are queried at all.
     pub use_upstream: bool,
+    /// Whether the AD bit of upstream servers is passed on.
+    pub trust_ad: bool,
     /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
 }
@@ -70,6 +72,7 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
     let upstream =
         dns.setting("upstream", Vec::new(), list(UPSTREAMS_MAX, parsed(|text| upstream(text, own))));
     let use_upstream = dns.setting("use_upstream", true, boolean);
+    let trust_ad = dns.setting("trust_ad", false, boolean);
     let records: Vec<_> = dns
         .elements("records", RECORDS_MAX)
         .iter()
@@ -88,6 +91,7 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         enabled: enabled.value,
         upstream: upstream.value,
         use_upstream: use_upstream.value,
+        trust_ad: trust_ad.value,
         records: records.into_iter().map(|read| read.record).collect(),
     }
 }

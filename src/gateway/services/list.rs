@@ -201,6 +201,7 @@ fn dns_settings(config: &Config) -> dns::Settings {
         hostname: config.system.hostname.clone(),
         records: config.services.dns.records.clone(),
         upstreams: upstreams(config),
+        trust_ad: config.services.dns.trust_ad,
         // A host on another administrator's LAN uses that LAN's name server, which has private names.
         rebinding_filter: config.mode != Mode::LanOnly,
         on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),

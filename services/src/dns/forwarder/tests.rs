@@ -9,7 +9,7 @@ const PRIMARY: &str = "203.0.113.53:53";
 const SECONDARY: &str = "203.0.113.54:53";
 
 fn forwarder(upstreams: &[&str]) -> Forwarder {
-    let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1));
+    let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), false);
     forwarder.set_upstreams(upstreams.iter().map(|address| address.parse().unwrap()));
     forwarder
 }
@@ -30,6 +30,14 @@ struct Sent {
 }
 
 impl Sent {
+    fn id(&self) -> u16 {
+        u16::from_be_bytes([self.query[0], self.query[1]])
+    }
+
+    fn has_edns(&self) -> bool {
+        Message::from_vec(&self.query).unwrap().edns.is_some()
+    }
+
     fn response(&self, code: ResponseCode) -> Message {
         let answers = (code == ResponseCode::NoError).then(|| a("www.shop.example.", 60, "203.0.113.7"));
         respond(&self.query, code, answers, [])
@@ -54,7 +62,7 @@ fn done(forwarder: &mut Forwarder) -> Option<Option<ResponseCode>> {
             Output::Done { outcome, .. } => {
                 assert!(forwarder.poll_output().is_none() && forwarder.attempts.is_empty());
                 return Some(match outcome {
-                    Outcome::Answered(message, _) => Some(message.metadata.response_code),
+                    Outcome::Answered { message, .. } => Some(message.metadata.response_code),
                     Outcome::Failed | Outcome::FailedAlone => None,
                 });
             }
@@ -223,6 +231,117 @@ fn rfc6891_a_server_without_edns_is_asked_without() {
     error.edns = None;
     answer(&mut forwarder, ms(9), &second, &error);
     assert_eq!(done(&mut forwarder), Some(None), "and not for ever");
+}
+
+/// RFC 6891, section 7: However a server rejects EDNS it is asked without.
+#[test]
+fn rfc6891_7_however_a_server_rejects_edns_it_is_asked_without() {
+    let bare = |query: &Sent, code| {
+        let mut header = Message::response(query.id(), hickory_proto::op::OpCode::Query);
+        header.metadata.response_code = code;
+        header
+    };
+    let without_opt = |query: &Sent, code| {
+        let mut response = query.response(code);
+        response.edns = None;
+        response
+    };
+    let with_opt = |query: &Sent, code: ResponseCode| {
+        let mut response = query.response(code);
+        response.edns.as_mut().unwrap().set_rcode_high(code.high());
+        response
+    };
+    type Rejection<'a> = &'a dyn Fn(&Sent, ResponseCode) -> Message;
+    let rejections: [(Rejection<'_>, ResponseCode); 8] = [
+        (&bare, ResponseCode::FormErr),
+        (&bare, ResponseCode::Refused),
+        (&without_opt, ResponseCode::FormErr),
+        (&without_opt, ResponseCode::NotImp),
+        (&without_opt, ResponseCode::ServFail),
+        (&without_opt, ResponseCode::Refused),
+        (&with_opt, ResponseCode::FormErr),
+        (&with_opt, ResponseCode::BADVERS),
+    ];
+    for (number, (reject, code)) in rejections.into_iter().enumerate() {
+        let mut forwarder = forwarder(&[PRIMARY]);
+        forwarder.ask(ms(0), &www()).unwrap();
+        let first = sent(&mut forwarder);
+        assert!(first.has_edns());
+        answer(&mut forwarder, ms(5), &first, &reject(&first, code));
+        assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))), "{number} {code}");
+        let second = sent(&mut forwarder);
+        assert!(!second.has_edns(), "{number} {code}");
+        answer(&mut forwarder, ms(9), &second, &second.response(ResponseCode::NoError));
+        assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NoError)));
+    }
+}
+
+/// RFC 8906: A server that is silent if asked with EDNS is asked without.
+#[test]
+fn rfc8906_a_server_that_is_silent_if_asked_with_edns_is_asked_without() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    let mut asks = |at: u64, answers_edns: bool| {
+        forwarder.ask(ms(at), &www()).unwrap();
+        let mut with_edns = Vec::new();
+        loop {
+            let query = sent(&mut forwarder);
+            with_edns.push(query.has_edns());
+            if answers_edns || !query.has_edns() {
+                answer(&mut forwarder, ms(at), &query, &query.response(ResponseCode::NoError));
+                assert!(done(&mut forwarder).is_some());
+                return with_edns;
+            }
+            let deadline = forwarder.poll_timeout().unwrap();
+            forwarder.handle_timeout(deadline);
+        }
+    };
+    assert_eq!(asks(0, false), [true, false]);
+    assert_eq!(asks(10_000, true), [true]);
+    for exchange in 1..=u64::from(EDNS_FAILURES_MIN) {
+        assert_eq!(asks(exchange * 20_000, false), [true, true, true, false], "packets may be lost");
+    }
+    assert_eq!(asks(100_000, false), [false], "the server does not support EDNS");
+    assert_eq!(asks(1_000_000, true), [true], "until it is tried again");
+}
+
+/// RFC 8914: A failure with OPT is no rejection of EDNS.
+#[test]
+fn rfc8914_a_failure_with_opt_is_no_rejection_of_edns() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let query = sent(&mut forwarder);
+    answer(&mut forwarder, ms(5), &query, &query.response(ResponseCode::ServFail));
+    assert_eq!(done(&mut forwarder), Some(None));
+}
+
+#[test]
+fn an_answer_that_is_cut_off_within_a_record_is_fetched_over_tcp() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.ask(ms(0), &www()).unwrap();
+    let udp = sent(&mut forwarder);
+    let mut response = udp.response(ResponseCode::NoError);
+    response.edns = None;
+    let whole = response.to_vec().unwrap();
+    forwarder.handle_response(ms(5), udp.attempt, &whole[..whole.len() - 2]);
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+    let tcp = sent(&mut forwarder);
+    assert_eq!(tcp.transport, Transport::Tcp);
+    let whole = tcp.response(ResponseCode::NoError).to_vec().unwrap();
+    // OPT has 11 octets.
+    forwarder.handle_response(ms(9), tcp.attempt, &whole[..whole.len() - 13]);
+    assert_eq!(done(&mut forwarder), Some(None));
+}
+
+/// RFC 6840, section 5.7: AD in a query asks for AD.
+#[test]
+fn rfc6840_5_7_ad_in_a_query_asks_for_ad() {
+    for asks_ad in [true, false] {
+        let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), asks_ad);
+        forwarder.set_upstreams([PRIMARY.parse().unwrap()]);
+        forwarder.ask(ms(0), &www()).unwrap();
+        let query = Message::from_vec(&sent(&mut forwarder).query).unwrap();
+        assert_eq!(query.metadata.authentic_data, asks_ad);
+    }
 }
 
 /// RFC 5452, section 9.1: A datagram that does not match the query is ignored.

@@ -4,6 +4,7 @@ use rand::SeedableRng;
 
 use super::super::config::{RecordValue, StaticRecord};
 use super::super::testing::{Leases, a, addresses, cname, name, office, query, respond, soa};
+use super::super::wire::opaque;
 use super::*;
 
 mod shares;
@@ -102,6 +103,56 @@ fn a_foreign_name_is_asked_for_once_and_then_known() {
     assert_eq!(response.answers[0].ttl, 50);
     let stats = rig.server.stats();
     assert_eq!((stats.queries, stats.forwarded, stats.cached, stats.cached_records), (2, 1, 1, 1));
+}
+
+/// RFC 4035, section 3.2.3: AD of a trusted server is passed on for what it has validated.
+#[test]
+fn rfc4035_3_2_3_ad_of_a_trusted_server_is_passed_on_for_what_it_has_validated() {
+    for trust_ad in [true, false] {
+        let mut rig = Rig::new(Config {
+            trust_ad,
+            records: vec![StaticRecord {
+                name: "alias".into(),
+                value: RecordValue::Alias("www.shop.example.".into()),
+            }],
+            ..office()
+        });
+        let mut asked = |owner: &str, upstream: bool| {
+            rig.id += 1;
+            let mut query = Message::from_vec(&query(rig.id, owner, RecordType::A, None)).unwrap();
+            query.metadata.authentic_data = true;
+            rig.server.handle_query(rig.now, Rig::client(PC), &query.to_vec().unwrap());
+            if upstream {
+                let sent = rig.sent();
+                let found = [a("www.shop.example.", 60, "203.0.113.7")];
+                let mut response = respond(&sent.query, ResponseCode::NoError, found, []);
+                response.metadata.authentic_data = true;
+                rig.server.handle_response(rig.now, sent.attempt, &response.to_vec().unwrap());
+            }
+            rig.replied().metadata.authentic_data
+        };
+        assert_eq!(asked("www.shop.example.", true), trust_ad);
+        assert_eq!(asked("www.shop.example.", false), trust_ad, "from the cache, too");
+        assert!(!asked("alias.office.example.", false), "the alias is not signed");
+    }
+}
+
+/// RFC 4035, section 3.1.3.3: The proofs of all parts of a chain are in its answer.
+#[test]
+fn rfc4035_3_1_3_3_the_proofs_of_all_parts_of_a_chain_are_in_its_answer() {
+    let mut rig = Rig::new(office());
+    let mut query = Message::from_vec(&query(1, "www.shop.example.", RecordType::A, Some(1232))).unwrap();
+    query.edns.as_mut().unwrap().set_dnssec_ok(true);
+    rig.server.handle_query(rig.now, Rig::client(PC), &query.to_vec().unwrap());
+    let proof = |zone: &str| Record::from_rdata(name(zone), 60, opaque(RecordType::NSEC, vec![0; 9]));
+    let sent = rig.sent();
+    let alias = vec![cname("www.shop.example.", 60, "w.cdn.example.")];
+    rig.upstream(&sent, ResponseCode::NoError, alias, vec![]);
+    let sent = rig.sent();
+    let found = vec![a("w.cdn.example.", 60, "203.0.113.7")];
+    rig.upstream(&sent, ResponseCode::NoError, found, vec![proof("cdn.example.")]);
+    let response = rig.replied();
+    assert_eq!((response.answers.len(), response.authorities.len()), (2, 1));
 }
 
 #[test]

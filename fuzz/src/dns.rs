@@ -40,6 +40,8 @@ pub fn office() -> Config {
         trust_ad: false,
         recursion_for: vec![lan.into()],
         rebinding_filter: true,
+        private_answers_from: Vec::new(),
+        forwards: Vec::new(),
     }
 }
 

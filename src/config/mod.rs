@@ -36,7 +36,7 @@ pub use access::Access;
 pub(crate) use address::overlap;
 pub use diagnostic::{Diagnostic, Problem, Severity};
 pub use name::Netns;
-pub use services::{Record, RecordValue, Reservation, ReservedFor, Services};
+pub use services::{DnsForward, Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
 pub use tls::Tls;

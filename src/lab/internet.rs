@@ -149,6 +149,8 @@ impl Internet {
             trust_ad: false,
             recursion_for: vec![Ipv4Net::default().into()],
             rebinding_filter: false,
+            private_answers_from: Vec::new(),
+            forwards: Vec::new(),
         };
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
         let service = dns::Service::new(Kernel, self.clock.clone(), rng, config, Rc::new(()));

@@ -518,12 +518,10 @@ mod tests {
 
         /// The answers that fit the question, the best first: its own answer, then the denial of its name.
         fn fitting(&mut self, asked: Asked) -> Vec<&mut Said> {
-            let rank = |said: &Said| {
-                match said.is_denial {
-                    _ if said.asked.dnssec_ok != asked.dnssec_ok => None,
-                    false => (said.asked == asked).then_some(0),
-                    true => (said.asked.name == asked.name).then_some(1),
-                }
+            let rank = |said: &Said| match said.is_denial {
+                _ if said.asked.dnssec_ok != asked.dnssec_ok => None,
+                false => (said.asked == asked).then_some(0),
+                true => (said.asked.name == asked.name).then_some(1),
             };
             let mut fitting: Vec<_> = self.0.iter_mut().filter(|said| rank(said).is_some()).collect();
             fitting.sort_by_key(|said| rank(said));

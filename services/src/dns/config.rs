@@ -32,10 +32,25 @@ pub struct Config {
     pub trust_ad: bool,
     /// The networks with recursion. Other clients get only the names of `domain`.
     pub recursion_for: Vec<IpNet>,
-    /// Removes private addresses, and those of the LAN, from the answers for public names, so that a foreign web page
-    /// cannot reach LAN hosts under its own name (DNS rebinding). It has to be off if upstream servers serve private
-    /// names legitimately, as in a LAN-only network with a name server of its own.
+    /// Removes private addresses, and those of the LAN, from the answers for public names; see
+    /// [`rebinding`](super::rebinding). It has to be off if upstream servers serve private names legitimately, as in a
+    /// LAN-only network with a name server of its own.
     pub rebinding_filter: bool,
+    /// The names that are exempt from the filter, with all below them.
+    pub private_answers_from: Vec<String>,
+    /// The zones with servers of their own, also if `use_upstream` is `false`. The filter does not apply to them.
+    pub forwards: Vec<ForwardZone>,
+}
+
+/// A zone that is forwarded to servers of its own, and never to the upstream servers. Static names and leases in it take
+/// precedence. The longest matching zone applies, among these and the local ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardZone {
+    /// The zone, with or without a trailing dot; not the office's domain.
+    pub zone: String,
+    /// Its servers, in order of preference; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are used, and the
+    /// gateway's own addresses are left out.
+    pub servers: Vec<SocketAddr>,
 }
 
 /// A static name.
@@ -61,6 +76,17 @@ pub enum RecordValue {
         /// Relative to the domain unless it ends with a dot.
         exchange: String,
     },
+    /// Type SRV. (RFC 2782)
+    Service {
+        /// The servers with the lowest value are used.
+        priority: u16,
+        /// The share among servers of the same priority.
+        weight: u16,
+        /// The port.
+        port: u16,
+        /// Relative to the domain unless it ends with a dot.
+        target: String,
+    },
     /// Type TXT; at most 65,000 octets.
     Text(String),
 }
@@ -72,6 +98,8 @@ pub enum ConfigError {
     Name(String),
     /// A name with a CNAME has other records too (RFC 1034, section 3.6.2), or it is the domain itself.
     AliasNotAlone(String),
+    /// The office's domain is forwarded.
+    OwnZone(String),
     /// A text too long for a record.
     TextTooLong(String),
 }
@@ -83,6 +111,7 @@ impl fmt::Display for ConfigError {
             Self::AliasNotAlone(name) => {
                 write!(f, "`{name}` is an alias (CNAME) and has other records; an alias must be alone")
             }
+            Self::OwnZone(zone) => write!(f, "`{zone}` is the office's own zone, which is not forwarded"),
             Self::TextTooLong(name) => write!(f, "the text of `{name}` is too long"),
         }
     }

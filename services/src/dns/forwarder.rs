@@ -18,7 +18,8 @@
 //!
 //! If a server does not answer within [`ATTEMPT_TIMEOUT`], the next one is queried, and the earlier attempts stay open:
 //! the first answer is used. There are at most [`ATTEMPTS_MAX`] attempts. Servers are queried in the configured order;
-//! those that have timed out within [`DOWN`] come last.
+//! those that have timed out within [`DOWN`] come last. A [forwarded zone](super::config::ForwardZone) has servers of its
+//! own, a [`Group`]; an exchange queries those of one group only.
 //!
 //! A response that does not match its query is ignored. There are at most [`EXCHANGES_MAX`] exchanges at a time;
 //! further questions are rejected.
@@ -33,7 +34,7 @@ use hickory_proto::rr::RecordType;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use super::message::{Question, QueryFlags, Transport, is_answer};
+use super::message::{QueryFlags, Question, Transport, is_answer};
 use super::wire::ReadMessage;
 
 /// The most upstream servers that are used.
@@ -118,18 +119,41 @@ pub enum QueryError {
     Full,
 }
 
+/// A set of servers: the upstream servers, or those of a forwarded zone by its place in the configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// The upstream servers.
+    Upstream,
+    /// The servers of a forwarded zone.
+    Zone(usize),
+}
+
 /// The exchanges with upstream servers.
 pub struct Forwarder {
-    upstreams: Vec<Upstream>,
+    upstreams: Servers,
+    zones: Vec<Servers>,
     exchanges: BTreeMap<Question, Exchange>,
     attempts: BTreeMap<AttemptId, Question>,
     attempts_made: u64,
-    /// When an exchange was last answered.
-    answered: Option<Instant>,
     /// Whether queries have the AD bit.
     asks_ad: bool,
     outputs: VecDeque<Output>,
     rng: StdRng,
+}
+
+/// The servers of a group.
+#[derive(Default)]
+struct Servers {
+    list: Vec<Upstream>,
+    /// When one last answered.
+    answered: Option<Instant>,
+}
+
+impl FromIterator<SocketAddr> for Servers {
+    fn from_iter<I: IntoIterator<Item = SocketAddr>>(addresses: I) -> Self {
+        let upstream = |address| Upstream { address, down_until: Instant::ZERO, edns: EdnsState::default() };
+        Self { list: addresses.into_iter().take(UPSTREAMS_MAX).map(upstream).collect(), answered: None }
+    }
 }
 
 struct Upstream {
@@ -150,6 +174,7 @@ struct EdnsState {
 }
 
 struct Exchange {
+    group: Group,
     began: Instant,
     attempts: Vec<Attempt>,
     /// When the last attempt times out.
@@ -175,11 +200,11 @@ impl Forwarder {
     pub fn new(rng: StdRng, asks_ad: bool) -> Self {
         Self {
             asks_ad,
-            upstreams: Vec::new(),
+            upstreams: Servers::default(),
+            zones: Vec::new(),
             exchanges: BTreeMap::new(),
             attempts: BTreeMap::new(),
             attempts_made: 0,
-            answered: None,
             outputs: VecDeque::new(),
             rng,
         }
@@ -187,24 +212,27 @@ impl Forwarder {
 
     /// Replaces the servers; the first [`UPSTREAMS_MAX`] are used. Running exchanges continue with the new ones.
     pub fn set_upstreams(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        let upstream =
-            |address| Upstream { address, down_until: Instant::ZERO, edns: EdnsState::default() };
-        self.upstreams = addresses.into_iter().take(UPSTREAMS_MAX).map(upstream).collect();
+        self.upstreams = addresses.into_iter().collect();
     }
 
-    /// Forwards `question`, or joins the exchange for it.
+    /// Replaces the servers of all forwarded zones, in the same way.
+    pub fn set_zones<I: IntoIterator<Item = SocketAddr>>(&mut self, zones: impl IntoIterator<Item = I>) {
+        self.zones = zones.into_iter().map(|addresses| addresses.into_iter().collect()).collect();
+    }
+
+    /// Forwards `question` to a server of `group`, or joins the exchange for it.
     ///
     /// # Errors
     ///
     /// There is no server or no room; nothing has changed.
-    pub fn ask(&mut self, now: Instant, question: &Question) -> Result<(), QueryError> {
+    pub fn ask(&mut self, now: Instant, question: &Question, group: Group) -> Result<(), QueryError> {
         if self.exchanges.contains_key(question) {
             return Ok(());
         }
         if self.exchanges.len() == EXCHANGES_MAX {
             return Err(QueryError::Full);
         }
-        let exchange = Exchange { began: now, attempts: Vec::new(), deadline: now };
+        let exchange = Exchange { group, began: now, attempts: Vec::new(), deadline: now };
         let next = self.next_query(now, &exchange, Next::Any).ok_or(QueryError::NoUpstream)?;
         self.exchanges.insert(question.clone(), exchange);
         self.attempt(now, question, next);
@@ -235,7 +263,9 @@ impl Forwarder {
         }
         let code = message.metadata.response_code;
         if is_answer(code) && has_all_answers && !is_referral(&message) {
-            self.answered = Some(now);
+            if let Some(servers) = self.servers_of(&question) {
+                servers.answered = Some(now);
+            }
             self.note_edns(now, &question, attempt);
             let with_edns = attempt.with_edns;
             self.finish(&question, Outcome::Answered { message, octets: bytes.len(), with_edns });
@@ -296,7 +326,23 @@ impl Forwarder {
 
     /// The server at `address`, if it is still one.
     fn upstream(&mut self, address: SocketAddr) -> impl Iterator<Item = &mut Upstream> {
-        self.upstreams.iter_mut().filter(move |upstream| upstream.address == address)
+        let all = std::iter::once(&mut self.upstreams).chain(&mut self.zones);
+        all.flat_map(|servers| &mut servers.list).filter(move |upstream| upstream.address == address)
+    }
+
+    fn servers(&self, group: Group) -> Option<&Servers> {
+        match group {
+            Group::Upstream => Some(&self.upstreams),
+            Group::Zone(zone) => self.zones.get(zone),
+        }
+    }
+
+    /// The servers that the exchange for `question` queries.
+    fn servers_of(&mut self, question: &Question) -> Option<&mut Servers> {
+        match self.exchanges.get(question)?.group {
+            Group::Upstream => Some(&mut self.upstreams),
+            Group::Zone(zone) => self.zones.get_mut(zone),
+        }
     }
 
     /// Learns of the server's support of EDNS from its answer to `attempt`.
@@ -336,8 +382,9 @@ impl Forwarder {
         match self.next_query(now, exchange, next) {
             Some(next) => self.attempt(now, question, next),
             None => {
-                let began = self.exchanges.get(question).map(|exchange| exchange.began);
-                let others_answered = self.answered.is_some() && self.answered >= began;
+                let (group, began) = (exchange.group, Some(exchange.began));
+                let answered = self.servers(group).and_then(|servers| servers.answered);
+                let others_answered = answered.is_some() && answered >= began;
                 let outcome = if others_answered { Outcome::FailedAlone } else { Outcome::Failed };
                 self.finish(question, outcome);
             }
@@ -354,12 +401,12 @@ impl Forwarder {
             let mut queries = exchange.queries_to(upstream.address);
             queries.any(|query| query.is_rejected) && queries.all(|query| query.with_edns)
         };
-        let best =
-            self.upstreams.iter().min_by_key(|upstream| (asked(upstream), now < upstream.down_until))?;
+        let servers = &self.servers(exchange.group)?.list;
+        let best = servers.iter().min_by_key(|upstream| (asked(upstream), now < upstream.down_until))?;
         let server = match next {
             _ if asked(best) == 0 => best,
             Next::Any => best,
-            Next::Unasked => self.upstreams.iter().find(|upstream| rejects_edns(upstream))?,
+            Next::Unasked => servers.iter().find(|upstream| rejects_edns(upstream))?,
         };
         let is_last = exchange.attempts.len() + 1 == ATTEMPTS_MAX;
         let may_drop_edns = exchange.asked_with_edns(server.address) && (!server.edns.is_seen || is_last);

@@ -247,7 +247,8 @@ impl Question {
     /// error may lack the question, since servers that cannot read a query answer so. The caller verifies the sender.
     pub fn read_response(&self, id: u16, bytes: &[u8]) -> Option<ReadMessage> {
         let question_count = bytes.get(4..6)?;
-        if bytes.get(..2)? != id.to_be_bytes() || ![[0, 0], [0, 1]].contains(&question_count.try_into().ok()?) {
+        if bytes.get(..2)? != id.to_be_bytes() || ![[0, 0], [0, 1]].contains(&question_count.try_into().ok()?)
+        {
             return None;
         }
         let read = read_message(bytes)?;
@@ -260,8 +261,7 @@ impl Question {
             }
             None => !is_answer(response_code),
         };
-        let answers_this =
-            message_type == MessageType::Response && op_code == OpCode::Query && is_about_this;
+        let answers_this = message_type == MessageType::Response && op_code == OpCode::Query && is_about_this;
         answers_this.then_some(read)
     }
 }
@@ -442,7 +442,10 @@ mod tests {
     #[test]
     fn rfc5452_a_response_matches_its_query_or_is_none() {
         let question = question("www.example.", RecordType::A);
-        let mut response = Message::from_vec(&question.query(99, QueryFlags { with_edns: true, ..QueryFlags::default() })).unwrap().into_response();
+        let mut response =
+            Message::from_vec(&question.query(99, QueryFlags { with_edns: true, ..QueryFlags::default() }))
+                .unwrap()
+                .into_response();
         let read = |message: &Message| question.read_response(99, &message.to_vec().unwrap());
         assert!(read(&response).is_some());
         let wrongs: [fn(&mut Message); 5] = [

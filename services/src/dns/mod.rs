@@ -14,6 +14,7 @@
 //! 2. [`zone`] has the office's names: built-in ones, static ones and, looked up for every query, those of the LAN's
 //!    hosts ([`LocalNames`]). It also has the zones that must never leave the office: reverse zones of private
 //!    addresses and special names ([`special`]). A name in a local zone is answered from it, also with a denial.
+//!    The names below a [`ForwardZone`] are forwarded to the servers of that zone alone.
 //! 3. [`cache`] holds upstream servers' answers and failures.
 //! 4. [`waiting`] holds the queries that wait for upstream servers, with a share for each client and each zone
 //!    ([`upstream_zone`]).
@@ -23,7 +24,8 @@
 //! UDP responses to clients on the WAN are rate limited ([`rate_limit`]), and each source has a share of the TCP
 //! connections ([`connections`]).
 //!
-//! CNAMEs between these are followed, a bounded number of times.
+//! CNAMEs between these are followed, a bounded number of times. Private addresses are removed from the answers for
+//! public names ([`rebinding`]).
 //!
 //! [`server::Server`] combines all of this into one state machine without I/O; [`Service`] connects it to sockets, and
 //! [`office`] makes it one of the gateway's services; other services use it through a [`resolver`]. Not supported:
@@ -38,6 +40,7 @@ pub mod message;
 pub mod name;
 pub mod published;
 pub mod rate_limit;
+pub mod rebinding;
 pub mod reply;
 pub mod resolver;
 pub mod server;
@@ -55,6 +58,6 @@ mod stats;
 mod testing;
 
 pub use crate::lan_hosts::LocalNames;
-pub use config::{Config, ConfigError, RecordValue, StaticRecord};
+pub use config::{Config, ConfigError, ForwardZone, RecordValue, StaticRecord};
 pub use service::Service;
 pub use stats::Stats;

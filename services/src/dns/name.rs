@@ -4,9 +4,28 @@ use std::borrow::Borrow;
 
 use hickory_proto::rr::Name;
 
+use super::config::ConfigError;
+
 /// The name in A-labels; `None` if it is invalid. (RFC 5891, section 4.4)
 pub fn a_labels(name: &str) -> Option<String> {
     Some(Name::from_utf8(name).ok()?.to_ascii())
+}
+
+/// `name` with `origin` appended unless it ends with a dot.
+///
+/// # Errors
+///
+/// It is not a domain name.
+pub(super) fn absolute(name: &str, origin: &Name) -> Result<Name, ConfigError> {
+    let parsed = match name {
+        "" => None,
+        // The second parser also accepts what is no host name, such as an underscore within a label.
+        _ => Name::parse(name, Some(origin)).ok().or_else(|| {
+            let name = Name::from_ascii(name).ok()?;
+            if name.is_fqdn() { Some(name) } else { name.append_domain(origin).ok() }
+        }),
+    };
+    parsed.ok_or_else(|| ConfigError::Name(name.to_owned()))
 }
 
 /// A name with its labels from the root down, each after its length octet and in lower case (RFC 4343). So a zone's key

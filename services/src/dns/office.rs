@@ -17,7 +17,7 @@ use hickory_proto::rr::{Name, RecordType};
 use ipnet::IpNet;
 use tracing::warn;
 
-use super::config::{Config, StaticRecord};
+use super::config::{Config, ForwardZone, StaticRecord};
 use super::published::PublishedTexts;
 use super::resolver::{Answerer, Resolver};
 use super::service::Service;
@@ -58,6 +58,10 @@ pub struct Settings {
     pub trust_ad: bool,
     /// As [`Config::rebinding_filter`].
     pub rebinding_filter: bool,
+    /// As [`Config::private_answers_from`].
+    pub private_answers_from: Vec<String>,
+    /// The zones that are forwarded, each with the addresses of its servers.
+    pub forwards: Vec<(String, Vec<IpAddr>)>,
     /// Whether the service listens on the outside, too.
     pub on_outside: bool,
 }
@@ -222,7 +226,15 @@ fn wanted(settings: &Settings, addresses: &Addresses) -> BTreeSet<SocketAddr> {
 }
 
 fn servers(settings: &Settings, addresses: &Addresses) -> Vec<SocketAddr> {
-    settings.upstreams.at(addresses).into_iter().map(|server| SocketAddr::from((server, PORT))).collect()
+    settings.upstreams.at(addresses).into_iter().map(at_port).collect()
+}
+
+fn forward_zone((zone, servers): &(String, Vec<IpAddr>)) -> ForwardZone {
+    ForwardZone { zone: zone.clone(), servers: servers.iter().copied().map(at_port).collect() }
+}
+
+fn at_port(server: IpAddr) -> SocketAddr {
+    SocketAddr::from((server, PORT))
 }
 
 /// The server's configuration; `None` without a LAN.
@@ -240,6 +252,8 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         trust_ad: settings.trust_ad,
         recursion_for: vec![IpNet::V4(lan.trunc())],
         rebinding_filter: settings.rebinding_filter,
+        private_answers_from: settings.private_answers_from.clone(),
+        forwards: settings.forwards.iter().map(forward_zone).collect(),
     })
 }
 

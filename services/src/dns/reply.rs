@@ -2,8 +2,6 @@
 //! negative answer, and the proofs for a client that requests signatures. All other records are ignored, so that they
 //! are neither forwarded nor cached (RFC 2181, section 5.4.1).
 
-use std::net::IpAddr;
-
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
@@ -14,18 +12,12 @@ const CHAIN_NAMES_MAX: usize = 16;
 
 /// Extracts the answer to `question` from `response`, whose code is NOERROR or NXDOMAIN.
 ///
-/// `is_local` names are not up to upstream servers: a chain that comes to one is continued locally. Addresses that are
-/// `is_forbidden` are left out.
-pub fn read_answer(
-    question: &Question,
-    response: Message,
-    is_local: impl Fn(&Name) -> bool,
-    is_forbidden: impl Fn(IpAddr) -> bool,
-) -> Answer {
+/// `is_local` names are not up to the server that answered: a chain that comes to one is continued elsewhere.
+pub fn read_answer(question: &Question, response: Message, is_local: impl Fn(&Name) -> bool) -> Answer {
     let chain = Chain::follow(question, &response.answers, is_local);
     let code = response.metadata.response_code;
-    let belongs = |record: &Record| chain.has(record) && !record.data.ip_addr().is_some_and(&is_forbidden);
-    let mut answer = Answer::records(response.answers.into_iter().filter(belongs).collect());
+    let answers = response.answers.into_iter().filter(|record| chain.has(record));
+    let mut answer = Answer::records(answers.collect());
     if chain.found {
         // The proof that a wildcard applies to the name (RFC 4035, section 3.1.3.3).
         let is_of_proof = |record: &Record| question.dnssec_ok && is_proof(record.record_type());
@@ -131,7 +123,6 @@ const DNAME: RecordType = RecordType::Unknown(39);
 mod tests {
     use hickory_proto::op::{MessageType, OpCode};
 
-    use super::super::special::is_private;
     use super::super::testing::{a, cname, name, question, soa};
     use super::super::wire::opaque;
     use super::*;
@@ -150,7 +141,7 @@ mod tests {
     fn read_code(code: ResponseCode, answers: Vec<Record>, authorities: Vec<Record>) -> Answer {
         let is_local = |asked: &Name| name("office.example.").zone_of(asked);
         let www = question("www.shop.example.", RecordType::A);
-        read_answer(&www, response(code, answers, authorities), is_local, is_private)
+        read_answer(&www, response(code, answers, authorities), is_local)
     }
 
     #[test]
@@ -217,15 +208,6 @@ mod tests {
         assert_eq!(read(vec![], vec![soa("bank.example.", 60, 60)]), Answer::default());
     }
 
-    #[test]
-    fn addresses_of_the_inside_are_filtered_from_public_names() {
-        let public = a("www.shop.example.", 60, "203.0.113.7");
-        let answer = read(vec![a("www.shop.example.", 60, "192.168.1.1"), public.clone()], vec![]);
-        assert_eq!(answer, Answer::records(vec![public]));
-        let answer = read(vec![a("www.shop.example.", 60, "127.0.0.1")], vec![]);
-        assert_eq!(answer, Answer::default(), "and then there is no address");
-    }
-
     fn record(owner: &str, record_type: RecordType) -> Record {
         Record::from_rdata(name(owner), 60, opaque(record_type, vec![0; 20]))
     }
@@ -241,7 +223,7 @@ mod tests {
             let asked = Question { dnssec_ok, ..www.clone() };
             let found = vec![a("www.shop.example.", 60, "203.0.113.7")];
             let message = response(ResponseCode::NoError, found, authorities.clone());
-            let answer = read_answer(&asked, message, |_| false, is_private);
+            let answer = read_answer(&asked, message, |_| false);
             assert_eq!(answer.authorities, if dnssec_ok { proof.clone() } else { vec![] });
         }
     }
@@ -265,7 +247,7 @@ mod tests {
         let validating = Question { dnssec_ok: true, ..plain.clone() };
         for (asked, records) in [(plain, 1), (validating, 2)] {
             let message = response(ResponseCode::NoError, signed.clone(), vec![]);
-            assert_eq!(read_answer(&asked, message, |_| false, is_private).answers.len(), records);
+            assert_eq!(read_answer(&asked, message, |_| false).answers.len(), records);
         }
     }
 }

@@ -21,10 +21,11 @@ use rand::rngs::StdRng;
 
 use super::cache::Cache;
 use super::config::{Config, ConfigError};
-use super::forwarder::{self, AttemptId, Forwarder, Outcome, UpstreamQuery};
+use super::forwarder::{self, AttemptId, Forwarder, Group, Outcome, UpstreamQuery};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
 use super::name::NameKey;
 use super::rate_limit::{Kind, RateLimiter, Verdict};
+use super::rebinding::RebindingFilter;
 use super::reply::read_answer;
 use super::special;
 use super::stats::Stats;
@@ -82,6 +83,7 @@ pub struct Server {
     waiting: WaitingTable<Waiting>,
     failing_zones: FailingZones,
     rate_limiter: RateLimiter,
+    rebinding: RebindingFilter,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -98,6 +100,8 @@ struct Waiting {
     aliases: usize,
     authoritative: bool,
     source: Source,
+    /// A public name is among those so far: private addresses are not meant.
+    is_public: bool,
 }
 
 /// The farthest source of an answer, for the counters.
@@ -116,6 +120,7 @@ impl Server {
     /// A name or a record in `config` that DNS does not allow.
     pub fn new(config: Config, leases: Rc<dyn LocalNames>, rng: StdRng) -> Result<Self, ConfigError> {
         let forwarder = Forwarder::new(rng, config.trust_ad);
+        let rebinding = RebindingFilter::new(config.rebinding_filter, &config.private_answers_from)?;
         let mut server = Self {
             zone: Zone::new(&config, Rc::clone(&leases))?,
             config,
@@ -125,6 +130,7 @@ impl Server {
             waiting: WaitingTable::default(),
             failing_zones: FailingZones::default(),
             rate_limiter: RateLimiter::default(),
+            rebinding,
             outputs: VecDeque::new(),
             stats: Stats::default(),
         };
@@ -167,10 +173,19 @@ impl Server {
                 let name = request.name.clone();
                 let authoritative = false;
                 let (so_far, source) = (Answer::default(), Source::Zone);
-                self.resolve(
-                    now,
-                    Waiting { client, request, name, scope, so_far, aliases: 0, authoritative, source },
-                );
+                let (aliases, is_public) = (0, false);
+                let waiting = Waiting {
+                    client,
+                    request,
+                    name,
+                    scope,
+                    so_far,
+                    aliases,
+                    authoritative,
+                    source,
+                    is_public,
+                };
+                self.resolve(now, waiting);
             }
         }
         self.drain_forwarder(now);
@@ -211,16 +226,21 @@ impl Server {
 
     /// The counters.
     pub fn stats(&self) -> Stats {
-        Stats { cached_records: u64::try_from(self.cache.len()).unwrap_or(u64::MAX), ..self.stats.clone() }
+        Stats {
+            cached_records: u64::try_from(self.cache.len()).unwrap_or(u64::MAX),
+            rebinding_filtered: self.rebinding.filtered(),
+            ..self.stats.clone()
+        }
     }
 
     fn apply_upstreams(&mut self) {
         // A query to the gateway itself would loop.
         let is_self = |ip: IpAddr| ip == self.config.lan.addr() || self.config.wan.contains(&ip);
-        let usable = |upstream: &SocketAddr| {
-            self.config.use_upstream && !is_self(upstream.ip()) && !upstream.ip().is_unspecified()
-        };
-        self.forwarder.set_upstreams(self.config.upstreams.iter().copied().filter(usable));
+        let usable = |server: &SocketAddr| !is_self(server.ip()) && !server.ip().is_unspecified();
+        let upstreams = self.config.upstreams.iter().copied();
+        self.forwarder.set_upstreams(upstreams.filter(|server| self.config.use_upstream && usable(server)));
+        let zones = self.config.forwards.iter();
+        self.forwarder.set_zones(zones.map(|zone| zone.servers.iter().copied().filter(usable)));
         self.cache.forget_failures();
         self.failing_zones.clear();
     }
@@ -231,18 +251,14 @@ impl Server {
             let may_recurse = self.may_recurse(&question.client);
             let Waiting { request, name, .. } = &question;
             let is_served = may_recurse || self.zone.is_own(name);
-            let has_zone = question.scope == Scope::All;
-            let local =
-                (is_served && has_zone).then(|| self.zone.lookup(name, request.record_type)).flatten();
-            if let Some(mut answer) = local {
+            let local = match question.scope {
+                _ if !is_served => None,
+                Scope::All => self.zone.lookup(name, request.record_type),
+                Scope::World => self.zone.lookup_special(name, request.record_type),
+            };
+            if let Some(answer) = local {
                 question.authoritative |= question.aliases == 0 && answer.code != ResponseCode::ServFail;
-                if question.source > Source::Zone {
-                    // An alias of a public name must not bypass the filter.
-                    answer
-                        .answers
-                        .retain(|record| !record.data.ip_addr().is_some_and(|ip| self.is_rebinding(ip)));
-                }
-                question = match question.absorb(answer) {
+                question = match self.absorb(question, answer) {
                     Progress::Finished(question) => return self.reply(now, question),
                     Progress::Continues(question) => question,
                 };
@@ -263,7 +279,8 @@ impl Server {
                 return self.wait(now, upstream_question, question);
             };
             question.source = question.source.max(Source::Cache);
-            question = match question.absorb(answer) {
+            question.is_public |= self.is_public(&question.name);
+            question = match self.absorb(question, answer) {
                 Progress::Finished(question) => return self.reply(now, question),
                 Progress::Continues(question) => question,
             };
@@ -309,10 +326,12 @@ impl Server {
                 return self.fail(now, question);
             }
         }
-        if self.forwarder.ask(now, &upstream_question).is_err() {
+        let group = self.zone.forward_of(&upstream_question.name).map_or(Group::Upstream, Group::Zone);
+        if self.forwarder.ask(now, &upstream_question, group).is_err() {
             return self.fail(now, question);
         }
         question.source = Source::Upstream;
+        question.is_public |= self.is_public(&question.name);
         self.waiting.insert(upstream_question, zone, asker, question);
     }
 
@@ -363,23 +382,46 @@ impl Server {
             }
         };
         for waiting in self.waiting.take(question) {
-            match waiting.absorb(answer.clone()) {
+            match self.absorb(waiting, answer.clone()) {
                 Progress::Finished(question) => self.reply(now, question),
                 Progress::Continues(question) => self.resolve(now, question),
             }
         }
     }
 
-    fn read_answer(&self, question: &Question, message: Message) -> Answer {
-        let is_local = |name: &Name| self.zone.lookup(name, question.record_type).is_some();
-        let authenticated = self.config.trust_ad && message.metadata.authentic_data;
-        let answer = read_answer(question, message, is_local, |address| self.is_rebinding(address));
-        Answer { authenticated, ..answer }
+    fn read_answer(&mut self, question: &Question, message: Message) -> Answer {
+        let forward = self.zone.forward_of(&question.name);
+        let is_elsewhere = |name: &Name| {
+            let other = self.zone.forward_of(name);
+            other.is_some() && other != forward || self.zone.lookup(name, question.record_type).is_some()
+        };
+        let is_authenticated = self.config.trust_ad && forward.is_none() && message.metadata.authentic_data;
+        let mut answer = read_answer(question, message, is_elsewhere);
+        answer.authenticated = is_authenticated;
+        if self.is_public(&question.name) {
+            self.filter(&question.name, &mut answer);
+        }
+        answer
     }
 
-    /// Whether an answer with this address for a public name may be DNS rebinding.
-    fn is_rebinding(&self, address: IpAddr) -> bool {
-        self.config.rebinding_filter && (self.zone.is_on_lan(address) || special::is_private(address))
+    /// Whether private addresses of a name that is not local are not meant.
+    fn is_public(&self, name: &Name) -> bool {
+        self.zone.forward_of(name).is_none() && !self.rebinding.exempts(&NameKey::new(name))
+    }
+
+    /// Removes addresses that a public name cannot have.
+    fn filter(&mut self, name: &Name, answer: &mut Answer) {
+        let is_private =
+            |ip| self.zone.is_on_lan(ip) || special::is_private(ip) && !special::is_blocklist_answer(ip);
+        self.rebinding.filter(name, answer, is_private);
+    }
+
+    /// Adds the answer for the current name of a query. An alias of a public name does not bypass the filter.
+    fn absorb(&mut self, question: Waiting, mut answer: Answer) -> Progress {
+        if question.is_public {
+            self.filter(&question.request.name, &mut answer);
+        }
+        question.absorb(answer)
     }
 
     fn reply(&mut self, now: Instant, question: Waiting) {

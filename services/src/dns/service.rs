@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
-use super::message::{Question, QueryFlags, Transport};
+use super::message::{QueryFlags, Question, Transport};
 use super::resolver::Answerer;
 use super::server::{Client, Output, Scope, Server};
 use super::stats::Stats;

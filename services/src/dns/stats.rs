@@ -17,6 +17,8 @@ pub struct Stats {
     pub forwarded: u64,
     /// Exchanges with upstream servers that failed.
     pub upstream_failures: u64,
+    /// Answers for public names from which the rebinding filter has removed private addresses.
+    pub rebinding_filtered: u64,
     /// Queries answered with SERVFAIL because a table was full or there is no upstream server; this includes
     /// `client_share_full` and `zone_share_full`.
     pub unanswerable: u64,

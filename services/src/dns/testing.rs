@@ -28,6 +28,8 @@ pub fn office() -> Config {
         trust_ad: false,
         recursion_for: vec!["192.168.1.0/24".parse().unwrap()],
         rebinding_filter: true,
+        private_answers_from: Vec::new(),
+        forwards: Vec::new(),
     }
 }
 

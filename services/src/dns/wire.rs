@@ -34,21 +34,21 @@ struct Layout {
 
 /// The types other than [`DECODED`] whose names may be compressed. (RFC 3597, section 4; DNAME: RFC 6672, section 2.5)
 const WITH_NAMES: [Layout; 15] = [
-    Layout::new(3, 0, 0, 1),  // MD
-    Layout::new(4, 0, 0, 1),  // MF
-    Layout::new(7, 0, 0, 1),  // MB
-    Layout::new(8, 0, 0, 1),  // MG
-    Layout::new(9, 0, 0, 1),  // MR
-    Layout::new(14, 0, 0, 2), // MINFO
-    Layout::new(17, 0, 0, 2), // RP
-    Layout::new(18, 2, 0, 1), // AFSDB
-    Layout::new(21, 2, 0, 1), // RT
+    Layout::new(3, 0, 0, 1),   // MD
+    Layout::new(4, 0, 0, 1),   // MF
+    Layout::new(7, 0, 0, 1),   // MB
+    Layout::new(8, 0, 0, 1),   // MG
+    Layout::new(9, 0, 0, 1),   // MR
+    Layout::new(14, 0, 0, 2),  // MINFO
+    Layout::new(17, 0, 0, 2),  // RP
+    Layout::new(18, 2, 0, 1),  // AFSDB
+    Layout::new(21, 2, 0, 1),  // RT
     Layout::new(24, 18, 0, 1), // SIG
-    Layout::new(26, 2, 0, 2), // PX
-    Layout::new(30, 0, 0, 1), // NXT
-    Layout::new(33, 6, 0, 1), // SRV
-    Layout::new(35, 4, 3, 1), // NAPTR
-    Layout::new(39, 0, 0, 1), // DNAME
+    Layout::new(26, 2, 0, 2),  // PX
+    Layout::new(30, 0, 0, 1),  // NXT
+    Layout::new(33, 6, 0, 1),  // SRV
+    Layout::new(35, 4, 3, 1),  // NAPTR
+    Layout::new(39, 0, 0, 1),  // DNAME
 ];
 
 impl Layout {
@@ -278,7 +278,9 @@ mod tests {
 
     #[test]
     fn a_malformed_record_is_left_out_alone() {
-        for (record_type, data) in [(1, &b"\x01\x02\x03"[..]), (28, b"\x01"), (5, b"\xc0"), (6, b"\0"), (1, b"")] {
+        for (record_type, data) in
+            [(1, &b"\x01\x02\x03"[..]), (28, b"\x01"), (5, b"\xc0"), (6, b"\0"), (1, b"")]
+        {
             let read = read_message(&response(record_type, 1, data)).unwrap();
             assert!(read.has_all_answers && read.is_well_formed && read.message.answers.is_empty());
         }

@@ -4,7 +4,7 @@
 //!
 //! - *nodes*, names with records: built-in and static ones, in the office's domain or anywhere;
 //! - *cuts*, the apexes of the zones that are answered locally. A name below a cut that has no node does not exist, or
-//!   is an empty non-terminal if there are names below it.
+//!   is an empty non-terminal if there are names below it. Zones that are forwarded are cuts, too.
 //!
 //! The names of the LAN's hosts are in neither: each query asks [`LocalNames`], and the [texts](PublishedTexts) that
 //! other services publish. A node takes precedence over both, so that no host can take the name of a server. While the
@@ -16,13 +16,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, PTR, SOA, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::Ipv4Net;
 
-use super::config::{Config, ConfigError, RecordValue, StaticRecord};
+use super::config::{Config, ConfigError, ForwardZone, RecordValue, StaticRecord};
 use super::message::Answer;
-use super::name::NameKey;
+use super::name::{NameKey, absolute};
 use super::published::{PublishedTexts, strings};
 use super::special;
 use crate::lan_hosts::LocalNames;
@@ -71,8 +71,12 @@ enum Kind {
     Localhost,
     /// Exists, without names below it.
     Empty,
+    /// Every name exists, without records.
+    Silent,
     /// Does not exist.
     Absent,
+    /// Is not local: the [`ForwardZone`](super::config::ForwardZone) with this place in the configuration.
+    Forwarded(usize),
 }
 
 /// A name that a lease can have.
@@ -104,7 +108,7 @@ impl Zone {
             leases,
             texts: config.texts.clone(),
         };
-        zone.add_cuts(config.use_upstream);
+        zone.add_cuts(config)?;
         zone.add_built_in_names()?;
         zone.add_static_names(&config.records)?;
         Ok(zone)
@@ -124,7 +128,8 @@ impl Zone {
     pub fn lookup(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
         let key = NameKey::new(name);
         let cut = self.cut_of(&key);
-        if let Some(cut) = cut.filter(|cut| cut.apex == *name && cut.kind != Kind::Absent) {
+        let has_apex = |cut: &&Cut| !matches!(cut.kind, Kind::Absent | Kind::Forwarded(_));
+        if let Some(cut) = cut.filter(has_apex).filter(|cut| cut.apex == *name) {
             match record_type {
                 RecordType::SOA => return Some(Answer::records(vec![self.soa(cut)])),
                 RecordType::NS => return Some(Answer::records(vec![self.ns(cut)])),
@@ -140,6 +145,9 @@ impl Zone {
         let lease = self.lease(&key);
         if !lease.is_empty() {
             return Some(self.answer_from(name, &key, LEASE_TTL_SECS, &lease, record_type));
+        }
+        if cut.is_some_and(|cut| matches!(cut.kind, Kind::Forwarded(_))) {
+            return None;
         }
         if self.may_be_leased(&key) {
             return Some(Answer::code(ResponseCode::ServFail));
@@ -158,6 +166,27 @@ impl Zone {
         // NODATA and not NXDOMAIN, which would deny a whole top-level domain (RFC 8020).
         let is_bare = label.is_some() && is_address(record_type);
         is_bare.then(Answer::default)
+    }
+
+    /// The answer for a special-use name, which does not leave the office whoever asks for it.
+    pub fn lookup_special(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
+        let key = NameKey::new(name);
+        let cuts = key.zones().filter_map(|zone| self.cuts.get(zone));
+        let cut = cuts.filter(|cut| cut.kind != Kind::Own).last()?;
+        match cut.kind {
+            Kind::Own | Kind::Forwarded(_) => None,
+            Kind::Localhost | Kind::Empty | Kind::Silent | Kind::Absent => {
+                Some(self.answer_from_cut(cut, name, &key, record_type))
+            }
+        }
+    }
+
+    /// The place of the forwarded zone that `name` is in, in the configuration.
+    pub fn forward_of(&self, name: &Name) -> Option<usize> {
+        match self.cut_of(&NameKey::new(name))?.kind {
+            Kind::Forwarded(zone) => Some(zone),
+            _ => None,
+        }
     }
 
     /// The answer for the bare `label`, queried as `name`, if the domain has a name with this label.
@@ -206,8 +235,8 @@ impl Zone {
         let soa = self.soa(cut);
         let is_reverse_part = || cut.kind == Kind::Own && is_reverse_part(key);
         let exists = match cut.kind {
-            Kind::Localhost => true,
-            Kind::Absent => false,
+            Kind::Localhost | Kind::Silent => true,
+            Kind::Absent | Kind::Forwarded(_) => self.has_names_below(key),
             Kind::Own | Kind::Empty => *name == cut.apex || self.has_names_below(key) || is_reverse_part(),
         };
         match record_type {
@@ -282,8 +311,12 @@ impl Zone {
                 let mailbox = self.origin.prepend_label("postmaster").unwrap_or_else(|_| nobody());
                 (&cut.apex, &self.host, mailbox, LEASE_TTL_SECS)
             }
-            Kind::Localhost | Kind::Empty => (&cut.apex, &cut.apex, nobody(), EMPTY_ZONE_TTL_SECS),
-            Kind::Absent => (&Name::root(), &Name::root(), nobody(), EMPTY_ZONE_TTL_SECS),
+            Kind::Localhost | Kind::Empty | Kind::Silent => {
+                (&cut.apex, &cut.apex, nobody(), EMPTY_ZONE_TTL_SECS)
+            }
+            Kind::Absent | Kind::Forwarded(_) => {
+                (&Name::root(), &Name::root(), nobody(), EMPTY_ZONE_TTL_SECS)
+            }
         };
         // These zones are not transferred, so serial and timers do not matter.
         let soa = SOA::new(primary.clone(), mailbox, 1, 3600, 1200, 604_800, ttl);
@@ -295,7 +328,7 @@ impl Zone {
         Record::from_rdata(cut.apex.clone(), OWN_TTL_SECS, RData::NS(NS(server.clone())))
     }
 
-    fn add_cuts(&mut self, use_upstream: bool) {
+    fn add_cuts(&mut self, config: &Config) -> Result<(), ConfigError> {
         for zone in special::empty_zones() {
             self.add_cut(Name::from_ascii(&zone).expect("a constant"), Kind::Empty);
         }
@@ -303,13 +336,23 @@ impl Zone {
             self.add_cut(Name::from_ascii(zone).expect("a constant"), Kind::Absent);
         }
         self.add_cut(Name::from_ascii("localhost.").expect("a constant"), Kind::Localhost);
-        if !use_upstream {
+        self.add_cut(Name::from_ascii(special::RESOLVER_ZONE).expect("a constant"), Kind::Silent);
+        if !config.use_upstream {
             self.add_cut(Name::root(), Kind::Own);
         }
         for zone in reverse_zones(self.lan) {
             self.add_cut(zone, Kind::Own);
         }
-        self.add_cut(self.origin.clone(), Kind::Own);
+        for (place, ForwardZone { zone, .. }) in config.forwards.iter().enumerate() {
+            self.add_cut(absolute(zone, &Name::root())?, Kind::Forwarded(place));
+        }
+        match self.cuts.get(&self.origin_key) {
+            Some(Cut { kind: Kind::Forwarded(_), .. }) => Err(ConfigError::OwnZone(config.domain.clone())),
+            _ => {
+                self.add_cut(self.origin.clone(), Kind::Own);
+                Ok(())
+            }
+        }
     }
 
     /// A later cut replaces an equal one.
@@ -336,6 +379,12 @@ impl Zone {
         self.node(&Name::from(address)).push(RData::PTR(PTR(host)));
         let localhost = Name::from_ascii("localhost.").expect("a constant");
         self.node(&Name::from(Ipv4Addr::LOCALHOST)).push(RData::PTR(PTR(localhost)));
+        let (ipv4only, addresses) = special::IPV4ONLY;
+        let ipv4only = Name::from_ascii(ipv4only).expect("a constant");
+        for address in addresses {
+            self.node(&ipv4only).push(RData::A(A(address)));
+            self.node(&Name::from(address)).push(RData::PTR(PTR(ipv4only.clone())));
+        }
         Ok(())
     }
 
@@ -399,6 +448,9 @@ impl Zone {
             RecordValue::MailExchange { preference, exchange } => {
                 RData::MX(MX::new(*preference, absolute(exchange, &self.origin)?))
             }
+            RecordValue::Service { priority, weight, port, target } => {
+                RData::SRV(SRV::new(*priority, *weight, *port, absolute(target, &self.origin)?))
+            }
             RecordValue::Text(text) => RData::TXT(text_data(name, text)?),
         })
     }
@@ -424,19 +476,6 @@ fn text_data(name: &str, text: &str) -> Result<TXT, ConfigError> {
         return Err(ConfigError::TextTooLong(name.to_owned()));
     }
     Ok(strings(text))
-}
-
-/// `name` with `origin` appended unless it ends with a dot.
-fn absolute(name: &str, origin: &Name) -> Result<Name, ConfigError> {
-    let parsed = match name {
-        "" => None,
-        // The second parser also accepts what is no host name, such as an underscore within a label.
-        _ => Name::parse(name, Some(origin)).ok().or_else(|| {
-            let name = Name::from_ascii(name).ok()?;
-            if name.is_fqdn() { Some(name) } else { name.append_domain(origin).ok() }
-        }),
-    };
-    parsed.ok_or_else(|| ConfigError::Name(name.to_owned()))
 }
 
 fn loopback(name: &Name, record_type: RecordType) -> Answer {

@@ -24,8 +24,21 @@ pub struct Dns {
     pub use_upstream: bool,
     /// Whether the AD bit of upstream servers is passed on.
     pub trust_ad: bool,
+    /// The names whose private addresses are meant, with all below them.
+    pub private_answers_from: Vec<String>,
+    /// The zones with servers of their own: `[[dns.forward]]`.
+    pub forwards: Vec<Forward>,
     /// Static names: `[[dns.records]]`.
     pub records: Vec<Record>,
+}
+
+/// A zone that is forwarded to servers of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forward {
+    /// The zone, in lower case without a trailing dot.
+    pub zone: String,
+    /// Its servers, at least one, in this order.
+    pub servers: Vec<Ipv4Addr>,
 }
 
 impl Dns {
@@ -39,7 +52,8 @@ impl Dns {
             true if has_provider => "the provider's servers".to_owned(),
             true => "nobody, as dns.upstream is empty".to_owned(),
         };
-        if self.enabled { format!("{domain}; asks {asks}") } else { "off".to_owned() }
+        let forwards: String = self.forwards.iter().map(Forward::summary).collect();
+        if self.enabled { format!("{domain}; asks {asks}{forwards}") } else { "off".to_owned() }
     }
 
     /// The static names, for people.
@@ -55,13 +69,25 @@ impl Dns {
                 RecordValue::MailExchange { preference, exchange } => {
                     format!("{name} MX {preference} {exchange}")
                 }
+                RecordValue::Service { priority, weight, port, target } => {
+                    format!("{name} SRV {priority} {weight} {port} {target}")
+                }
                 RecordValue::Text(text) => format!("{name} TXT {text:?}"),
             }
         })
     }
 }
 
+impl Forward {
+    fn summary(&self) -> String {
+        let servers: Vec<_> = self.servers.iter().map(ToString::to_string).collect();
+        format!(", about {} {}", self.zone, servers.join(", "))
+    }
+}
+
 const RECORDS_MAX: usize = 4096;
+const FORWARDS_MAX: usize = 64;
+const PRIVATE_ANSWERS_FROM_MAX: usize = 256;
 /// With one text of this length an answer still goes over UDP, unless the name is very long.
 const TEXT_OCTETS_MAX: usize = 1024;
 
@@ -73,6 +99,9 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         dns.setting("upstream", Vec::new(), list(UPSTREAMS_MAX, parsed(|text| upstream(text, own))));
     let use_upstream = dns.setting("use_upstream", true, boolean);
     let trust_ad = dns.setting("trust_ad", false, boolean);
+    let private_answers_from =
+        dns.setting("private_answers_from", Vec::new(), list(PRIVATE_ANSWERS_FROM_MAX, parsed(domain_name)));
+    let forwards = read_forwards(&mut dns, domain, own, report);
     let records: Vec<_> = dns
         .elements("records", RECORDS_MAX)
         .iter()
@@ -92,8 +121,54 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         upstream: upstream.value,
         use_upstream: use_upstream.value,
         trust_ad: trust_ad.value,
+        private_answers_from: private_answers_from.value,
+        forwards,
         records: records.into_iter().map(|read| read.record).collect(),
     }
+}
+
+/// `domain` is the office's, `own` the gateway's address.
+fn read_forwards(
+    dns: &mut Section<'_>,
+    domain: &str,
+    own: Option<Ipv4Addr>,
+    report: &Report,
+) -> Vec<Forward> {
+    let mut forwards: Vec<(Forward, Span)> = Vec::new();
+    for node in dns.elements("forward", FORWARDS_MAX) {
+        let Some(mut forward) = Section::element(node, "the forwarded zone", report) else { continue };
+        let zone = forward.required("zone", "\"corp.local\"", parsed(|text| forwarded_zone(text, domain)));
+        let example = "[\"192.168.1.51\"]";
+        let servers =
+            forward.required("servers", example, list(UPSTREAMS_MAX, parsed(|text| upstream(text, own))));
+        forward.finish();
+        let (Some((zone, span)), Some((servers, servers_span))) = (zone, servers) else { continue };
+        if servers.is_empty() {
+            let what = format!("nobody answers for {zone}");
+            report.add(servers_span, Problem::new(what, format!("write servers = {example}, or remove it")));
+        } else if let Some((_, first)) = forwards.iter().find(|(other, _)| other.zone == zone) {
+            let problem = Problem::new(format!("{zone} is forwarded twice"), "write all its servers in one");
+            report.add_again(span, Some(first.clone()), problem);
+        } else {
+            forwards.push((Forward { zone, servers }, span));
+        }
+    }
+    forwards.into_iter().map(|(forward, _)| forward).collect()
+}
+
+fn forwarded_zone(text: &str, domain: &str) -> Result<String, Problem> {
+    let zone = domain_name(text)?;
+    if zone == domain.to_ascii_lowercase() {
+        let what = format!("{zone} is the office's own domain, which the gateway answers itself");
+        return Err(Problem::new(what, "write another zone, such as one below it, or another system.domain"));
+    }
+    Ok(zone)
+}
+
+/// A domain, in lower case; its labels may have underscores.
+fn domain_name(text: &str) -> Result<String, Problem> {
+    let name = zone_name(text)?.to_ascii_lowercase();
+    Ok(name.strip_suffix('.').map(str::to_owned).unwrap_or(name))
 }
 
 fn upstream(text: &str, own: Option<Ipv4Addr>) -> Result<Ipv4Addr, Problem> {
@@ -122,6 +197,7 @@ enum RecordType {
     A,
     Cname,
     Mx,
+    Srv,
     Txt,
 }
 
@@ -130,6 +206,7 @@ fn read_record<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Opti
         ("A", RecordType::A),
         ("CNAME", RecordType::Cname),
         ("MX", RecordType::Mx),
+        ("SRV", RecordType::Srv),
         ("TXT", RecordType::Txt),
     ];
     let mut record = Section::element(node, "the record", report)?;
@@ -165,11 +242,27 @@ fn read_value(record_type: RecordType, text: &str, domain: &str) -> Result<Recor
             };
             Ok(RecordValue::MailExchange { preference, exchange: record_name(exchange, domain)? })
         }
+        RecordType::Srv => read_service(text, domain),
         RecordType::Txt if text.len() > TEXT_OCTETS_MAX => {
             let what = format!("the text has {} octets", text.len());
             Err(Problem::new(what, format!("write at most {TEXT_OCTETS_MAX}")))
         }
         RecordType::Txt => Ok(RecordValue::Text(text.to_owned())),
+    }
+}
+
+/// Priority, weight, port and target. (RFC 2782)
+fn read_service(text: &str, domain: &str) -> Result<RecordValue, Problem> {
+    let fields: Vec<_> = text.split_ascii_whitespace().collect();
+    let number = |index: usize| fields.get(index).and_then(|field| field.parse().ok());
+    match (number(0), number(1), number(2), &fields[..]) {
+        (Some(priority), Some(weight), Some(port), [_, _, _, target]) => {
+            Ok(RecordValue::Service { priority, weight, port, target: record_name(target, domain)? })
+        }
+        _ => {
+            let what = format!("{} is no priority, weight, port and host", quoted(text));
+            Err(Problem::new(what, "write all four, such as \"0 5 5060 pbx\""))
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use super::users::Polled;
 use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
-pub use dns::{Dns, Record, RecordValue};
+pub use dns::{Dns, Forward as DnsForward, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};
 pub use ntp::Ntp;
 

@@ -193,6 +193,40 @@ fn upstream_is_not_the_gateway() {
 }
 
 #[test]
+fn forwarded_zones_have_servers_and_are_not_the_office_s_own() {
+    let forward =
+        |zone: &str, servers: &str| format!("[[dns.forward]]\nzone = {zone}\nservers = {servers}\n");
+    let config = accepted(
+        &[forward("'Corp.local.'", "['192.168.1.51']"), forward("'local'", "['10.0.0.1']")].concat(),
+    );
+    let corp = DnsForward { zone: "corp.local".into(), servers: vec![ip("192.168.1.51")] };
+    assert_eq!(config.services.dns.forwards[0], corp);
+    assert_eq!(
+        accepted("dns.private_answers_from = ['Plex.direct.']").services.dns.private_answers_from,
+        ["plex.direct"]
+    );
+    assert_mistakes(
+        &[
+            forward("▸'Office.Example'", "['192.168.1.51']"),
+            forward("'corp.local'", "▸[]"),
+            forward("'corp.local'", "[▸'192.168.1.1']"),
+            forward("'ad.example'", "['192.168.1.51']"),
+            forward("▸'AD.example.'", "['192.168.1.52']"),
+            "▸[[dns.forward]]\nzone = 'corp.local'".to_owned(),
+        ]
+        .concat(),
+        &[
+            "office.example is the office's own domain, which the gateway answers itself; \
+             write another zone, such as one below it, or another system.domain",
+            "nobody answers for corp.local; write servers = [\"192.168.1.51\"], or remove it",
+            "192.168.1.1 is the gateway itself, which would ask itself; write the address of another name server",
+            "ad.example is forwarded twice (first in line 11, column 8); write all its servers in one",
+            "the forwarded zone has no servers; write servers = [\"192.168.1.51\"]",
+        ],
+    );
+}
+
+#[test]
 fn records_of_every_type() {
     let record = |name: &str, kind: &str, value: &str| {
         format!("[[dns.records]]\nname = '{name}'\ntype = '{kind}'\nvalue = '{value}'\n")
@@ -203,6 +237,7 @@ fn records_of_every_type() {
             record("files", "CNAME", "nas"),
             record("office.example.", "MX", "10 smtp.isp.example."),
             record("_dmarc", "TXT", "v=DMARC1; p=none"),
+            record("_sip._tcp", "SRV", "0 5 5060 pbx"),
         ]
         .concat(),
     );
@@ -214,6 +249,7 @@ fn records_of_every_type() {
             RecordValue::Alias("nas".into()),
             RecordValue::MailExchange { preference: 10, exchange: "smtp.isp.example.".into() },
             RecordValue::Text("v=DMARC1; p=none".into()),
+            RecordValue::Service { priority: 0, weight: 5, port: 5060, target: "pbx".into() },
         ]
     );
     let text = "x".repeat(1025);
@@ -221,6 +257,7 @@ fn records_of_every_type() {
         &[
             record("a", "A", "nas").replace("value = ", "value = ▸"),
             record("b", "MX", "smtp").replace("value = ", "value = ▸"),
+            record("b", "SRV", "0 5 pbx").replace("value = ", "value = ▸"),
             record("c", "AAAA", "::1").replace("type = ", "type = ▸"),
             record("d", "TXT", &text).replace("value = ", "value = ▸"),
             record("e..f", "A", "192.168.1.40").replace("name = ", "name = ▸"),
@@ -230,7 +267,8 @@ fn records_of_every_type() {
         &[
             "\"nas\" is no IPv4 address; write an IPv4 address such as \"192.168.1.20\"",
             "\"smtp\" is no preference and host; write both, such as \"10 smtp\"",
-            "\"AAAA\" is not possible here; write \"A\", \"CNAME\", \"MX\" or \"TXT\"",
+            "\"0 5 pbx\" is no priority, weight, port and host; write all four, such as \"0 5 5060 pbx\"",
+            "\"AAAA\" is not possible here; write \"A\", \"CNAME\", \"MX\", \"SRV\" or \"TXT\"",
             "the text has 1025 octets; write at most 1024",
             "\"\" is no label of a name; write 1 to 63 letters, digits and hyphens, no hyphen first or last",
             "the record has no name; write name = \"nas\"",

@@ -30,7 +30,7 @@ use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
 use gatepost_services::users::verifier::Cost;
 
-use crate::config::Config;
+use crate::config::{Config, DnsForward};
 use crate::gateway::identity::Identity;
 use crate::gateway::link::HostLink;
 
@@ -204,8 +204,14 @@ fn dns_settings(config: &Config) -> dns::Settings {
         trust_ad: config.services.dns.trust_ad,
         // A host on another administrator's LAN uses that LAN's name server, which has private names.
         rebinding_filter: config.mode != Mode::LanOnly,
+        private_answers_from: config.services.dns.private_answers_from.clone(),
+        forwards: config.services.dns.forwards.iter().map(forward).collect(),
         on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),
     }
+}
+
+fn forward(forward: &DnsForward) -> (String, Vec<IpAddr>) {
+    (forward.zone.clone(), forward.servers.iter().copied().map(IpAddr::V4).collect())
 }
 
 /// Whether the whole LAN is served by the time server.

@@ -78,7 +78,7 @@ fn answer(forwarder: &mut Forwarder, now: Instant, to: &Sent, response: &Message
 #[test]
 fn the_primary_is_asked_and_its_answer_ends_the_exchange() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let query = sent(&mut forwarder);
     assert_eq!((query.server.as_str(), query.transport), (PRIMARY, Transport::Udp));
     let message = Message::from_vec(&query.query).unwrap();
@@ -91,18 +91,18 @@ fn the_primary_is_asked_and_its_answer_ends_the_exchange() {
 #[test]
 fn identical_questions_share_one_exchange() {
     let mut forwarder = forwarder(&[PRIMARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
-    forwarder.ask(ms(1), &question("WWW.shop.example.", RecordType::A)).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
+    forwarder.ask(ms(1), &question("WWW.shop.example.", RecordType::A), Group::Upstream).unwrap();
     _ = sent(&mut forwarder);
     assert!(forwarder.poll_output().is_none());
-    forwarder.ask(ms(1), &question("www.shop.example.", RecordType::AAAA)).unwrap();
+    forwarder.ask(ms(1), &question("www.shop.example.", RecordType::AAAA), Group::Upstream).unwrap();
     _ = sent(&mut forwarder);
 }
 
 #[test]
 fn after_silence_the_other_server_is_asked_and_the_first_may_still_answer() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let first = sent(&mut forwarder);
     assert_eq!(forwarder.poll_timeout(), Some(ms(1_500)));
     forwarder.handle_timeout(ms(1_500));
@@ -117,7 +117,7 @@ fn after_silence_the_other_server_is_asked_and_the_first_may_still_answer() {
 #[test]
 fn when_all_are_silent_the_exchange_fails_within_six_seconds() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let mut servers = vec![sent(&mut forwarder).server];
     for _ in 1..ATTEMPTS_MAX {
         let deadline = forwarder.poll_timeout().unwrap();
@@ -135,7 +135,7 @@ fn when_all_are_silent_the_exchange_fails_within_six_seconds() {
 fn a_silent_server_is_asked_last_for_a_while() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
     let mut ask = |at: Instant| {
-        forwarder.ask(at, &www()).unwrap();
+        forwarder.ask(at, &www(), Group::Upstream).unwrap();
         let query = sent(&mut forwarder);
         let first = query.server.clone();
         if at == ms(0) {
@@ -158,7 +158,7 @@ fn a_silent_server_is_asked_last_for_a_while() {
 fn an_error_makes_the_other_server_be_asked_at_once() {
     for code in [ResponseCode::ServFail, ResponseCode::Refused] {
         let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-        forwarder.ask(ms(0), &www()).unwrap();
+        forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
         let first = sent(&mut forwarder);
         answer(&mut forwarder, ms(5), &first, &first.response(code));
         assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
@@ -176,7 +176,7 @@ fn rfc2308_a_referral_is_no_answer_and_a_denial_is_one() {
     let denial = [ns.clone(), soa("example.", 60, 60)];
     for (authorities, is_answer) in [(vec![ns], false), (vec![], true), (denial.to_vec(), true)] {
         let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-        forwarder.ask(ms(0), &www()).unwrap();
+        forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
         let first = sent(&mut forwarder);
         let empty = respond(&first.query, ResponseCode::NoError, [], authorities);
         answer(&mut forwarder, ms(5), &first, &empty);
@@ -193,7 +193,7 @@ fn rfc2308_a_referral_is_no_answer_and_a_denial_is_one() {
 #[test]
 fn rfc7766_a_truncated_answer_is_fetched_over_tcp() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let udp = sent(&mut forwarder);
     let mut truncated = udp.response(ResponseCode::NoError);
     truncated.metadata.truncation = true;
@@ -208,7 +208,7 @@ fn rfc7766_a_truncated_answer_is_fetched_over_tcp() {
 #[test]
 fn a_refused_connection_makes_the_other_server_be_asked() {
     let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let first = sent(&mut forwarder);
     forwarder.handle_failure(ms(5), first.attempt);
     assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
@@ -219,7 +219,7 @@ fn a_refused_connection_makes_the_other_server_be_asked() {
 #[test]
 fn rfc6891_a_server_without_edns_is_asked_without() {
     let mut forwarder = forwarder(&[PRIMARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let first = sent(&mut forwarder);
     let mut error = first.response(ResponseCode::FormErr);
     error.edns = None;
@@ -264,7 +264,7 @@ fn rfc6891_7_however_a_server_rejects_edns_it_is_asked_without() {
     ];
     for (number, (reject, code)) in rejections.into_iter().enumerate() {
         let mut forwarder = forwarder(&[PRIMARY]);
-        forwarder.ask(ms(0), &www()).unwrap();
+        forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
         let first = sent(&mut forwarder);
         assert!(first.has_edns());
         answer(&mut forwarder, ms(5), &first, &reject(&first, code));
@@ -281,7 +281,7 @@ fn rfc6891_7_however_a_server_rejects_edns_it_is_asked_without() {
 fn rfc8906_a_server_that_is_silent_if_asked_with_edns_is_asked_without() {
     let mut forwarder = forwarder(&[PRIMARY]);
     let mut asks = |at: u64, answers_edns: bool| {
-        forwarder.ask(ms(at), &www()).unwrap();
+        forwarder.ask(ms(at), &www(), Group::Upstream).unwrap();
         let mut with_edns = Vec::new();
         loop {
             let query = sent(&mut forwarder);
@@ -308,7 +308,7 @@ fn rfc8906_a_server_that_is_silent_if_asked_with_edns_is_asked_without() {
 #[test]
 fn rfc8914_a_failure_with_opt_is_no_rejection_of_edns() {
     let mut forwarder = forwarder(&[PRIMARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let query = sent(&mut forwarder);
     answer(&mut forwarder, ms(5), &query, &query.response(ResponseCode::ServFail));
     assert_eq!(done(&mut forwarder), Some(None));
@@ -317,7 +317,7 @@ fn rfc8914_a_failure_with_opt_is_no_rejection_of_edns() {
 #[test]
 fn an_answer_that_is_cut_off_within_a_record_is_fetched_over_tcp() {
     let mut forwarder = forwarder(&[PRIMARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let udp = sent(&mut forwarder);
     let mut response = udp.response(ResponseCode::NoError);
     response.edns = None;
@@ -338,7 +338,7 @@ fn rfc6840_5_7_ad_in_a_query_asks_for_ad() {
     for asks_ad in [true, false] {
         let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), asks_ad);
         forwarder.set_upstreams([PRIMARY.parse().unwrap()]);
-        forwarder.ask(ms(0), &www()).unwrap();
+        forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
         let query = Message::from_vec(&sent(&mut forwarder).query).unwrap();
         assert_eq!(query.metadata.authentic_data, asks_ad);
     }
@@ -348,7 +348,7 @@ fn rfc6840_5_7_ad_in_a_query_asks_for_ad() {
 #[test]
 fn rfc5452_what_does_not_match_is_as_if_it_had_not_come() {
     let mut forwarder = forwarder(&[PRIMARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     let query = sent(&mut forwarder);
     let mut forged = query.response(ResponseCode::NoError);
     forged.metadata.id ^= 1;
@@ -365,7 +365,7 @@ fn rfc5452_every_attempt_has_another_id() {
     let mut forwarder = forwarder(&[PRIMARY]);
     let mut ids = std::collections::BTreeSet::new();
     for i in 0..200 {
-        forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A)).unwrap();
+        forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A), Group::Upstream).unwrap();
         let query = sent(&mut forwarder).query;
         ids.insert([query[0], query[1]]);
     }
@@ -373,26 +373,51 @@ fn rfc5452_every_attempt_has_another_id() {
 }
 
 #[test]
+fn the_servers_of_a_zone_are_asked_alone_and_fail_alone() {
+    let mut forwarder = forwarder(&[PRIMARY]);
+    forwarder.set_zones([["192.168.1.51:53".parse().unwrap()]]);
+    forwarder.ask(ms(0), &www(), Group::Zone(0)).unwrap();
+    let query = sent(&mut forwarder);
+    assert_eq!(query.server, "192.168.1.51:53");
+    let other = question("www.else.example.", RecordType::A);
+    forwarder.ask(ms(1), &other, Group::Upstream).unwrap();
+    let public = sent(&mut forwarder);
+    assert_eq!(public.server, PRIMARY);
+    let answered = respond(&public.query, ResponseCode::NXDomain, [], []);
+    answer(&mut forwarder, ms(2), &public, &answered);
+    while forwarder.poll_output().is_some() {}
+    answer(&mut forwarder, ms(3), &query, &query.response(ResponseCode::ServFail));
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+    let outcome = forwarder.poll_output();
+    assert!(matches!(outcome, Some(Output::Done { outcome: Outcome::Failed, .. })), "{outcome:?}");
+    assert_eq!(forwarder.ask(ms(4), &www(), Group::Zone(1)), Err(QueryError::NoUpstream));
+}
+
+#[test]
 fn a_full_table_refuses() {
     let mut forwarder = forwarder(&[PRIMARY]);
     for i in 0..EXCHANGES_MAX {
-        forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A)).unwrap();
+        forwarder.ask(ms(0), &question(&format!("n{i}.example."), RecordType::A), Group::Upstream).unwrap();
     }
-    assert_eq!(forwarder.ask(ms(0), &www()), Err(QueryError::Full));
-    assert_eq!(forwarder.ask(ms(0), &question("n0.example.", RecordType::A)), Ok(()), "it is under way");
+    assert_eq!(forwarder.ask(ms(0), &www(), Group::Upstream), Err(QueryError::Full));
+    assert_eq!(
+        forwarder.ask(ms(0), &question("n0.example.", RecordType::A), Group::Upstream),
+        Ok(()),
+        "it is under way"
+    );
 }
 
 #[test]
 fn without_servers_nothing_is_asked() {
     let mut forwarder = forwarder(&[]);
-    assert_eq!(forwarder.ask(ms(0), &www()), Err(QueryError::NoUpstream));
+    assert_eq!(forwarder.ask(ms(0), &www(), Group::Upstream), Err(QueryError::NoUpstream));
     assert_eq!(forwarder.poll_timeout(), None);
 }
 
 #[test]
 fn servers_that_go_away_are_not_waited_for_for_ever() {
     let mut forwarder = forwarder(&[PRIMARY]);
-    forwarder.ask(ms(0), &www()).unwrap();
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
     _ = sent(&mut forwarder);
     forwarder.set_upstreams([]);
     forwarder.handle_timeout(ms(1_500));

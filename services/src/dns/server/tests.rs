@@ -2,7 +2,7 @@ use hickory_proto::rr::Record;
 use proptest::prelude::*;
 use rand::SeedableRng;
 
-use super::super::config::{RecordValue, StaticRecord};
+use super::super::config::{ForwardZone, RecordValue, StaticRecord};
 use super::super::testing::{Leases, a, addresses, cname, name, office, query, respond, soa};
 use super::super::wire::opaque;
 use super::*;
@@ -153,6 +153,102 @@ fn rfc4035_3_1_3_3_the_proofs_of_all_parts_of_a_chain_are_in_its_answer() {
     rig.upstream(&sent, ResponseCode::NoError, found, vec![proof("cdn.example.")]);
     let response = rig.replied();
     assert_eq!((response.answers.len(), response.authorities.len()), (2, 1));
+}
+
+/// The office with the domain controller 192.168.1.51, and with `plex.direct` exempt from the rebinding filter.
+fn with_domain_controller() -> Config {
+    let forward =
+        |zone: &str| ForwardZone { zone: zone.into(), servers: vec!["192.168.1.51:53".parse().unwrap()] };
+    Config {
+        private_answers_from: vec!["plex.direct".into()],
+        forwards: ["corp.local", "10.in-addr.arpa"].map(forward).to_vec(),
+        ..office()
+    }
+}
+
+#[test]
+fn private_addresses_of_public_names_are_removed_and_counted_unless_they_are_meant() {
+    for (owner, address, passes) in [
+        ("x.evil.example.", "10.99.0.1", false),
+        ("x.evil.example.", "192.168.1.7", false),
+        ("x.evil.example.", "127.0.0.1", false),
+        ("2.0.0.127.zen.list.example.", "127.0.0.2", true),
+        ("192-168-1-50.abc.plex.direct.", "192.168.1.50", true),
+        ("dc1.corp.local.", "192.168.1.51", true),
+    ] {
+        let mut rig = Rig::new(with_domain_controller());
+        for from_cache in [false, true] {
+            rig.send(PC, owner, RecordType::A);
+            if !(from_cache && passes) {
+                let sent = rig.sent();
+                rig.upstream(&sent, ResponseCode::NoError, vec![a(owner, 60, address)], vec![]);
+            }
+            let expected: &[&str] = if passes { &[address] } else { &[] };
+            assert_eq!(addresses(&rig.replied()), expected, "{owner} {address}");
+        }
+        assert_eq!(rig.server.stats().rebinding_filtered, if passes { 0 } else { 2 });
+    }
+}
+
+#[test]
+fn an_alias_of_a_public_name_gets_no_private_address_of_a_name_that_may_have_one() {
+    for target in ["a.plex.direct.", "dc1.corp.local."] {
+        let mut rig = Rig::new(with_domain_controller());
+        rig.send(PC, target, RecordType::A);
+        let sent = rig.sent();
+        rig.upstream(&sent, ResponseCode::NoError, vec![a(target, 60, "192.168.1.51")], vec![]);
+        assert_eq!(addresses(&rig.replied()), ["192.168.1.51"]);
+        rig.send(PC, "x.evil.example.", RecordType::A);
+        let sent = rig.sent();
+        let alias = vec![cname("x.evil.example.", 60, target)];
+        rig.upstream(&sent, ResponseCode::NoError, alias, vec![]);
+        assert_eq!(addresses(&rig.replied()), [] as [&str; 0], "{target}");
+        assert_eq!(rig.server.stats().rebinding_filtered, 1);
+    }
+}
+
+#[test]
+fn names_of_a_forwarded_zone_are_asked_of_its_servers_alone() {
+    for use_upstream in [true, false] {
+        let mut rig = Rig::new(Config { use_upstream, ..with_domain_controller() });
+        for (owner, server) in [
+            ("_ldap._tcp.dc._msdcs.corp.local.", "192.168.1.51:53"),
+            ("7.30.20.10.in-addr.arpa.", "192.168.1.51:53"),
+            ("www.shop.example.", "203.0.113.53:53"),
+        ] {
+            rig.send(PC, owner, RecordType::SRV);
+            match rig.server.poll_output() {
+                Some(Output::Attempt(query)) => assert_eq!(query.server.to_string(), server, "{owner}"),
+                other => assert!(owner.starts_with("www") && !use_upstream, "{owner} {other:?}"),
+            }
+        }
+        let denied = rig.ask(PC, "printer.local.", RecordType::A);
+        assert_eq!(denied.metadata.response_code, ResponseCode::NXDomain, "it does not leave the office");
+        let refused = rig.ask(OUTSIDE, "dc1.corp.local.", RecordType::A);
+        assert_eq!(refused.metadata.response_code, ResponseCode::Refused);
+    }
+}
+
+#[test]
+fn a_public_server_has_no_say_about_a_forwarded_zone() {
+    let mut rig = Rig::new(with_domain_controller());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    let claimed =
+        vec![cname("www.shop.example.", 60, "dc1.corp.local."), a("dc1.corp.local.", 60, "203.0.113.66")];
+    rig.upstream(&sent, ResponseCode::NoError, claimed, vec![]);
+    assert_eq!(rig.sent().name(), "dc1.corp.local.");
+}
+
+#[test]
+fn special_names_do_not_leave_the_office_for_its_own_services_either() {
+    let mut rig = Rig::new(office());
+    for owner in ["printer.local.", "1.0.0.10.in-addr.arpa."] {
+        rig.id += 1;
+        let query = query(rig.id, owner, RecordType::PTR, None);
+        rig.server.handle_query_in(Scope::World, rig.now, Rig::client(PC), &query);
+        assert_eq!(rig.replied().metadata.response_code, ResponseCode::NXDomain, "{owner}");
+    }
 }
 
 #[test]

@@ -248,6 +248,64 @@ fn rfc6761_special_names_are_answered_here() {
     }
 }
 
+/// RFC 9462, section 4: Without a designated resolver every name of its zone has no data.
+#[test]
+fn rfc9462_4_without_a_designated_resolver_every_name_of_its_zone_has_no_data() {
+    let zone = zone_of(&office());
+    let nodata = (ResponseCode::NoError, "resolver.arpa.".to_owned());
+    for owner in ["resolver.arpa.", "_dns.resolver.arpa.", "a.b.resolver.arpa."] {
+        assert_eq!(denial(&zone, owner, RecordType::Unknown(64)), nodata, "{owner}");
+    }
+}
+
+/// RFC 8880, section 7.1: The name for finding a NAT64 has its two addresses.
+#[test]
+fn rfc8880_7_1_the_name_for_finding_a_nat64_has_its_two_addresses() {
+    let zone = zone_of(&office());
+    assert_eq!(data(&zone, "ipv4only.arpa.", RecordType::A), ["192.0.0.170", "192.0.0.171"]);
+    assert_eq!(denial(&zone, "ipv4only.arpa.", RecordType::AAAA).0, ResponseCode::NoError);
+    assert_eq!(data(&zone, "171.0.0.192.in-addr.arpa.", RecordType::PTR), ["ipv4only.arpa."]);
+}
+
+#[test]
+fn a_forwarded_zone_is_not_local_and_what_is_more_exact_comes_first() {
+    let forward = |zone: &str| ForwardZone { zone: zone.into(), servers: Vec::new() };
+    let zones =
+        ["Corp.local", "local", "sub.office.example", "168.192.in-addr.arpa", "1.168.192.in-addr.arpa."];
+    let forwards = zones.map(forward).to_vec();
+    let config = Config { forwards, ..with_records(&[("host.corp.local.", address("192.168.1.40"))]) };
+    let zone = Zone::new(&config, Leases::of(&[("pc1", "192.168.1.50")])).unwrap();
+    for (owner, place) in [
+        ("corp.local.", 0),
+        ("_ldap._tcp.corp.LOCAL.", 0),
+        ("printer.local.", 1),
+        ("x.sub.office.example.", 2),
+        ("5.2.168.192.in-addr.arpa.", 3),
+        ("60.1.168.192.in-addr.arpa.", 4),
+    ] {
+        for record_type in [RecordType::A, RecordType::SOA, RecordType::PTR] {
+            assert_eq!(zone.lookup(&name(owner), record_type), None, "{owner}");
+        }
+        assert_eq!(zone.forward_of(&name(owner)), Some(place), "{owner}");
+    }
+    assert_eq!(data(&zone, "host.corp.local.", RecordType::A), ["192.168.1.40"]);
+    assert_eq!(data(&zone, "50.1.168.192.in-addr.arpa.", RecordType::PTR), ["pc1.office.example."]);
+    assert_eq!(zone.forward_of(&name("pc1.office.example.")), None);
+    let only_below = zone_of(&Config { forwards: vec![forward("corp.local")], ..office() });
+    assert_eq!(denial(&only_below, "local.", RecordType::A).0, ResponseCode::NoError, "it has a name below");
+    assert_eq!(denial(&only_below, "else.local.", RecordType::A).0, ResponseCode::NXDomain);
+    let own = Config { forwards: vec![forward("OFFICE.example")], ..office() };
+    assert_eq!(Zone::new(&own, Rc::new(())).err(), Some(ConfigError::OwnZone("office.example".into())));
+}
+
+#[test]
+fn a_service_has_a_host_and_a_port() {
+    let pbx = RecordValue::Service { priority: 0, weight: 5, port: 5060, target: "pbx".into() };
+    let zone = zone_of(&with_records(&[("_sip._tcp", pbx)]));
+    let found = data(&zone, "_sip._tcp.office.example.", RecordType::SRV);
+    assert_eq!(found, ["0 5 5060 pbx.office.example."]);
+}
+
 #[test]
 fn the_offices_own_domain_comes_before_special_names() {
     let zone = zone_of(&Config { domain: "office.local".into(), ..office() });

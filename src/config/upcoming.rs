@@ -29,10 +29,9 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("the port", &["bridge"], "bridges of the kernel's"),
     ("the port", &["vhost_user"], "virtual machines"),
     ("[firewall]", &["rules"], "firewall rules"),
-    ("[dns]", &["trust_ad", "validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
-    ("[dns]", &["private_answers_from"], "exceptions from the rebinding filter"),
+    ("[dns]", &["validate", "trust_anchors", "negative_anchors"], "DNSSEC"),
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
-    ("[dns]", &["forward", "secondaries", "keys"], "zones of other servers"),
+    ("[dns]", &["secondaries", "keys"], "zones of other servers"),
     ("[ntp]", &["set_clock"], "keeping the kernel's clock"),
     ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];

@@ -247,8 +247,7 @@ impl Question {
     /// error may lack the question, since servers that cannot read a query answer so. The caller verifies the sender.
     pub fn read_response(&self, id: u16, bytes: &[u8]) -> Option<ReadMessage> {
         let question_count = bytes.get(4..6)?;
-        if bytes.get(..2)? != id.to_be_bytes() || ![[0, 0], [0, 1]].contains(&question_count.try_into().ok()?)
-        {
+        if bytes.get(..2)? != id.to_be_bytes() || !matches!(question_count, [0, 0 | 1]) {
             return None;
         }
         let read = read_message(bytes)?;

@@ -167,8 +167,7 @@ fn forwarded_zone(text: &str, domain: &str) -> Result<String, Problem> {
 
 /// A domain, in lower case; its labels may have underscores.
 fn domain_name(text: &str) -> Result<String, Problem> {
-    let name = zone_name(text)?.to_ascii_lowercase();
-    Ok(name.strip_suffix('.').map(str::to_owned).unwrap_or(name))
+    Ok(zone_name(text)?.trim_end_matches('.').to_ascii_lowercase())
 }
 
 fn upstream(text: &str, own: Option<Ipv4Addr>) -> Result<Ipv4Addr, Problem> {

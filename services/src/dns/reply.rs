@@ -2,6 +2,8 @@
 //! negative answer, and the proofs for a client that requests signatures. All other records are ignored, so that they
 //! are neither forwarded nor cached (RFC 2181, section 5.4.1).
 
+use std::collections::BTreeSet;
+
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
@@ -16,21 +18,23 @@ const CHAIN_NAMES_MAX: usize = 16;
 pub fn read_answer(question: &Question, response: Message, is_local: impl Fn(&Name) -> bool) -> Answer {
     let chain = Chain::follow(question, &response.answers, is_local);
     let code = response.metadata.response_code;
-    let answers = response.answers.into_iter().filter(|record| chain.has(record));
-    let mut answer = Answer::records(answers.collect());
+    let answers: Vec<_> = response.answers.into_iter().filter(|record| chain.has(record)).collect();
+    let mut answer = Answer::records(match question.record_type {
+        RecordType::RRSIG => answers,
+        _ => without_lone_signatures(answers),
+    });
     if chain.found {
         // The proof that a wildcard applies to the name (RFC 4035, section 3.1.3.3).
         let is_of_proof = |record: &Record| question.dnssec_ok && is_proof(record.record_type());
-        answer.authorities = response.authorities.into_iter().filter(is_of_proof).collect();
+        let proof = response.authorities.into_iter().filter(is_of_proof).collect();
+        answer.authorities = without_lone_signatures(proof);
         return answer;
     }
     if !chain.left_to_us {
         let end = chain.end();
-        answer.authorities = response
-            .authorities
-            .into_iter()
-            .filter(|record| denies(record, end, question.dnssec_ok))
-            .collect();
+        let is_of_denial = |record: &Record| denies(record, end, question.dnssec_ok);
+        let denial = response.authorities.into_iter().filter(is_of_denial).collect();
+        answer.authorities = without_lone_signatures(denial);
         answer.authorities.iter_mut().for_each(limit_negative_ttl);
         answer.code = code;
     }
@@ -98,7 +102,7 @@ impl Chain {
         let mut names = self.names.iter();
         match record_type {
             // RFC 6672, section 3.1: it goes to all clients, with the CNAME that is made of it.
-            DNAME => names.any(|name| *name != record.name && record.name.zone_of(name)),
+            RecordType::DNAME => names.any(|name| *name != record.name && record.name.zone_of(name)),
             proof => self.dnssec_ok && is_proof(proof) && names.any(|name| record.name.zone_of(name)),
         }
     }
@@ -116,8 +120,26 @@ fn is_proof(record_type: RecordType) -> bool {
     matches!(record_type, RecordType::RRSIG | RecordType::NSEC | RecordType::NSEC3)
 }
 
-/// RFC 6672
-const DNAME: RecordType = RecordType::Unknown(39);
+/// The records without the signatures of sets that are not among them: a validator takes such a set for forged.
+fn without_lone_signatures(mut records: Vec<Record>) -> Vec<Record> {
+    let sets: BTreeSet<_> =
+        records.iter().map(|record| (record.name.clone(), record.record_type())).collect();
+    records.retain(|record| {
+        signed_type(record).is_none_or(|signed| sets.contains(&(record.name.clone(), signed)))
+    });
+    records
+}
+
+/// The type that the signature `record` covers. (RFC 4034, section 3.1.1)
+fn signed_type(record: &Record) -> Option<RecordType> {
+    match &record.data {
+        RData::Unknown { code: RecordType::RRSIG, rdata } => {
+            let octets = rdata.anything.first_chunk()?;
+            Some(RecordType::from(u16::from_be_bytes(*octets)))
+        }
+        _ => None,
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -212,13 +234,19 @@ mod tests {
         Record::from_rdata(name(owner), 60, opaque(record_type, vec![0; 20]))
     }
 
+    fn signature(owner: &str, of: RecordType) -> Record {
+        let octets = u16::from(of).to_be_bytes();
+        Record::from_rdata(name(owner), 60, opaque(RecordType::RRSIG, [&octets[..], &[0; 20]].concat()))
+    }
+
     /// RFC 4035, section 3.1.3.3: The proof of a wildcard goes to those who ask for signatures.
     #[test]
     fn rfc4035_3_1_3_3_the_proof_of_a_wildcard_goes_to_those_who_ask_for_signatures() {
         let www = question("www.shop.example.", RecordType::A);
-        let proof = [RecordType::NSEC, RecordType::RRSIG].map(|kind| record("shop.example.", kind)).to_vec();
-        let beside = record("shop.example.", RecordType::NS);
-        let authorities = [&proof[..], &[beside]].concat();
+        let proof =
+            vec![record("shop.example.", RecordType::NSEC), signature("shop.example.", RecordType::NSEC)];
+        let beside = [record("shop.example.", RecordType::NS), signature("shop.example.", RecordType::NS)];
+        let authorities = [&proof[..], &beside].concat();
         for dnssec_ok in [true, false] {
             let asked = Question { dnssec_ok, ..www.clone() };
             let found = vec![a("www.shop.example.", 60, "203.0.113.7")];
@@ -228,20 +256,41 @@ mod tests {
         }
     }
 
+    /// RFC 4035, section 3.1.1: A signature goes with the records that it is of.
+    #[test]
+    fn rfc4035_3_1_1_a_signature_goes_with_the_records_that_it_is_of() {
+        let www = Question { dnssec_ok: true, ..question("www.shop.example.", RecordType::A) };
+        let soa = soa("shop.example.", 60, 60);
+        let [of_soa, of_ns] = [RecordType::SOA, RecordType::NS].map(|of| signature("shop.example.", of));
+        let of_nothing = record("shop.example.", RecordType::RRSIG);
+        let authorities = vec![of_ns, of_nothing, soa.clone(), of_soa.clone()];
+        let message = response(ResponseCode::NXDomain, vec![], authorities);
+        assert_eq!(read_answer(&www, message, |_| false).authorities, [soa, of_soa]);
+
+        let of_a = signature("www.shop.example.", RecordType::A);
+        let of_mx = signature("www.shop.example.", RecordType::MX);
+        let found = vec![a("www.shop.example.", 60, "203.0.113.7"), of_a.clone(), of_mx.clone()];
+        let message = response(ResponseCode::NoError, found.clone(), vec![]);
+        assert_eq!(read_answer(&www, message.clone(), |_| false).answers, found[..2]);
+        // The signatures themselves were asked for.
+        let signatures = Question { record_type: RecordType::RRSIG, ..www };
+        assert_eq!(read_answer(&signatures, message, |_| false).answers, [of_a, of_mx]);
+    }
+
     /// RFC 6672, section 3.1: A DNAME goes along with the alias that is made of it.
     #[test]
     fn rfc6672_3_1_a_dname_goes_along_with_the_alias_that_is_made_of_it() {
-        let dname = record("shop.example.", DNAME);
+        let [dname, elsewhere, at_the_name] =
+            ["shop.example.", "else.example.", "www.shop.example."].map(|owner| record(owner, 39.into()));
         let chain =
             [cname("www.shop.example.", 60, "www.new.example."), a("www.new.example.", 60, "203.0.113.7")];
         let whole = [&[dname][..], &chain].concat();
-        let beside = [record("else.example.", DNAME), record("www.shop.example.", DNAME)];
-        assert_eq!(read([&whole[..], &beside].concat(), vec![]).answers, whole);
+        assert_eq!(read([&whole[..], &[elsewhere, at_the_name]].concat(), vec![]).answers, whole);
     }
 
     #[test]
     fn signatures_go_to_those_who_ask_for_them() {
-        let signature = record("www.shop.example.", RecordType::RRSIG);
+        let signature = signature("www.shop.example.", RecordType::A);
         let signed = vec![a("www.shop.example.", 60, "203.0.113.7"), signature];
         let plain = question("www.shop.example.", RecordType::A);
         let validating = Question { dnssec_ok: true, ..plain.clone() };

@@ -7,11 +7,11 @@ use crate::harness::{DOMAIN, ISP, LAN, Namespace, Office, SERVER, WAN};
 
 /// The output of dig for a whole answer.
 #[derive(Debug)]
-struct Answer {
-    status: String,
+pub struct Answer {
+    pub status: String,
     flags: Vec<String>,
-    answers: Vec<String>,
-    authority: Vec<String>,
+    pub answers: Vec<String>,
+    pub authority: Vec<String>,
 }
 
 impl Answer {
@@ -32,12 +32,13 @@ impl Answer {
         }
     }
 
-    fn has_flag(&self, flag: &str) -> bool {
+    pub fn has_flag(&self, flag: &str) -> bool {
         self.flags.iter().any(|set| set == flag)
     }
 }
 
-fn ask(office: &Office, options: &str) -> Answer {
+/// Asks the gateway from the first PC.
+pub fn ask(office: &Office, options: &str) -> Answer {
     Answer::from(office.pc(1), LAN, options)
 }
 

@@ -11,6 +11,7 @@ mod dhcp;
 mod dhcp_options;
 mod dns;
 mod dns_floods;
+mod dns_upstream;
 mod forwards;
 mod harness;
 mod hostile;

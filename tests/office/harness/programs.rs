@@ -100,12 +100,17 @@ pub fn wait_for_listener_at(namespace: &Namespace, address: Ipv4Addr, port: u16)
 
 /// dnsmasq at the provider's in the internet's namespace, on the `records` of its options.
 pub fn name_server(internet: &Namespace, records: &str) -> Background {
-    let process = internet.spawn(&format!(
+    name_server_at(internet, ISP, records)
+}
+
+/// The same at another `address`, in its namespace.
+pub fn name_server_at(namespace: &Namespace, address: Ipv4Addr, records: &str) -> Background {
+    let process = namespace.spawn(&format!(
         "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --pid-file --no-resolv --no-hosts \
-         --listen-address={ISP} --bind-interfaces --edns-packet-max=4096 --local-ttl=60 {records}"
+         --listen-address={address} --bind-interfaces --edns-packet-max=4096 --local-ttl=60 {records}"
     ));
     for protocol in ["udp", "tcp"] {
-        wait_for_listener(internet, protocol, 53);
+        wait_for_listener(namespace, protocol, 53);
     }
     process
 }

@@ -179,6 +179,12 @@ fn one_resolver_of_two_is_enough() {
     passes("resolver-vanishes");
 }
 
+/// RFC 6891, section 7; RFC 8906, section 3.2.2.
+#[test]
+fn however_resolvers_reject_edns_no_name_fails() {
+    passes("edns-rejected");
+}
+
 #[test]
 fn an_authority_answers_the_gateways_own_packets() {
     let asks_it = office()

@@ -167,6 +167,11 @@ fn resolver_vanishes_passes() {
 }
 
 #[test]
+fn edns_rejected_passes() {
+    passes("edns-rejected");
+}
+
+#[test]
 fn bad_disk_passes() {
     passes("bad-disk");
 }

@@ -53,7 +53,8 @@ pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
 use self::dhcp::DhcpServer;
 pub use self::dhcp::{DhcpMood, DhcpTerms};
 pub use self::dns::{
-    DnsMood, LONG_TEXTS, SILENT_ZONE, SharedTree, Tree, authorities, long_text, reverse, servers_called,
+    DnsMood, EdnsRejection, LONG_TEXTS, SILENT_ZONE, SharedTree, Tree, authorities, long_text, reverse,
+    servers_called,
 };
 use self::dns::{NameServers, NameService};
 use self::late::{LATE_PORT, LateServer};

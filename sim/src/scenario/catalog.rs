@@ -314,6 +314,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| names::resolver_vanishes(),
     },
     Scenario {
+        name: "edns-rejected",
+        about: "the provider's resolvers begin to reject EDNS, by FORMERR, by BADVERS or by silence",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |seed, _| names::edns_rejected(seed),
+    },
+    Scenario {
         name: "bad-disk",
         about: "the gateway's disk fills up, fails, and loses its power while it writes",
         lasting_secs: 360,

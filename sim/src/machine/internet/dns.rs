@@ -31,7 +31,7 @@ use self::resolver::{Output, Resolver};
 use super::RESOLVER_ADDRESSES;
 use super::connections::ConnectionId;
 pub use frontend::NameService;
-pub use mood::DnsMood;
+pub use mood::{DnsMood, EdnsRejection};
 pub use tree::{LONG_TEXTS, SILENT_ZONE, Tree, long_text, reverse};
 
 /// The transit time of a message between a resolver and an authority.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::secs;
-use crate::machine::internet::DnsMood;
+use crate::machine::internet::{DnsMood, EdnsRejection};
 use crate::machine::text_reader::{TextReader, TextRecord};
 use crate::scenario::action::{dhcp_silent, dns_of, name_moves};
 use crate::scenario::office::{Office, office};
@@ -62,6 +62,18 @@ pub fn resolver_vanishes() -> Office {
         .expect("every PC fetches pages all the time", |account| {
             account
                 .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 180))
+        })
+}
+
+/// The resolvers begin to reject EDNS, in a way that the seed picks.
+pub fn edns_rejected(seed: u64) -> Office {
+    let rejection = EdnsRejection::ALL[(seed % 3) as usize];
+    office()
+        .pcs(8)
+        .visiting_every(Some(secs(4)))
+        .at(secs(30), dns_of("resolvers", DnsMood::RejectingEdns(rejection)))
+        .expect("no name and no page failed", |account| {
+            account.every_pc(|diary| diary.lookups_failed == 0 && diary.pages_failed == 0)
         })
 }
 

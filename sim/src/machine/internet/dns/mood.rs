@@ -51,10 +51,23 @@ pub enum DnsMood {
     Lame,
     /// Over UDP, always that the answer is too long.
     Truncating,
+    /// Right if the question has no EDNS.
+    RejectingEdns(EdnsRejection),
+}
+
+/// The answer of a name server to a question with EDNS that it rejects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EdnsRejection {
+    /// FORMERR, without the question. (RFC 6891, section 7)
+    FormErr,
+    /// BADVERS. (RFC 6891, section 6.1.3)
+    BadVers,
+    /// None. (RFC 8906, section 3.2.2)
+    Silence,
 }
 
 impl DnsMood {
-    /// Every mood but [`Truthful`](Self::Truthful); a slow one takes `delay`.
+    /// Every mood in which names may fail; a slow one takes `delay`.
     pub fn bad(delay: Duration) -> [Self; 10] {
         [
             Self::Silent,
@@ -113,8 +126,38 @@ impl DnsMood {
                 at_once(referral)
             }
             Self::Truncating if transport == Transport::Udp => at_once(truth.truncate()),
-            Self::Truthful | Self::Truncating => at_once(truth),
+            Self::RejectingEdns(rejection) if question.edns.is_some() => rejection
+                .reply(question)
+                .map(encoded)
+                .map(|reply| (Duration::ZERO, reply))
+                .into_iter()
+                .collect(),
+            Self::Truthful | Self::Truncating | Self::RejectingEdns(_) => at_once(truth),
         }
+    }
+}
+
+impl EdnsRejection {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::FormErr, Self::BadVers, Self::Silence];
+
+    fn reply(self, question: &Message) -> Option<Message> {
+        let mut reply = response_to(question);
+        match self {
+            Self::FormErr => {
+                reply.queries.clear();
+                reply.edns = None;
+                reply.metadata.response_code = ResponseCode::FormErr;
+            }
+            Self::BadVers => {
+                reply.metadata.response_code = ResponseCode::BADVERS;
+                if let Some(edns) = &mut reply.edns {
+                    edns.set_rcode_high(ResponseCode::BADVERS.high());
+                }
+            }
+            Self::Silence => return None,
+        }
+        Some(reply)
     }
 }
 

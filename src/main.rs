@@ -69,6 +69,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Empty the DNS cache of a running gateway.
+    Flush {
+        /// Remove only the answers for this name and the names below it.
+        name: Option<String>,
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Set a user's password, which you type twice on the terminal.
     Passwd {
         /// The user, as [[users]] in the configuration calls it.
@@ -215,6 +223,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Reload { config } => {
             control::reload(&load(config)?.system.control_socket)?;
         }
+        Command::Flush { name, config } => control::flush(&load(config)?.system.control_socket, name)?,
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
             // If stdout is closed, the exit code still reports the outcome.
             _ = write!(io::stdout(), "{}", glossary::explain_drop(reason.as_deref())?);

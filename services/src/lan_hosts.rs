@@ -11,6 +11,11 @@ pub trait LocalNames {
     /// The addresses of the host `label`, which is in lower case and without the domain; none if no host has the name.
     fn addresses(&self, label: &str) -> Vec<IpAddr>;
 
+    /// The labels of all hosts with a name, each once; none if they are not enumerated.
+    fn labels(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// The host name, a single label, of `address`.
     fn name(&self, address: IpAddr) -> Option<String>;
 

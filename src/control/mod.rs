@@ -8,6 +8,8 @@
 //! - `{"mail":{...}}`: `{"report":{...}}` with the outcome of a [`mail::Request`].
 //! - `"deliver"`: `"smtp"`, and then the gateway speaks SMTP on the connection, as on port 25 to the LAN. The client
 //!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
+//! - `{"flush":{"name":"example.com"}}`: `{"flushed":3}` with the number of cached DNS answers that it removed for the name
+//!   and those below it, or of all without a name; `{"undone":{...}}` with the reason.
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //!
 //! A request about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway without mail. A request that cannot
@@ -16,6 +18,7 @@
 pub mod mail;
 pub mod mail_report;
 pub mod mailboxes;
+pub mod name_report;
 pub mod report;
 pub mod server;
 pub mod table;
@@ -36,7 +39,9 @@ use crate::error::Error;
 use crate::error::sysexits::{EX_NOPERM, EX_PROTOCOL, EX_TEMPFAIL};
 use mail_report::MailReport;
 use mailboxes::Mailboxes;
+use name_report::{Cache, Servers, Zone};
 use report::{Counters, Drops, Flows, Leases, Neighbors, Queue, Services, Status};
+use table::counted;
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -56,6 +61,14 @@ pub enum What {
     Drops,
     /// What it serves itself, and where it listens.
     Services,
+    /// The records of the office's DNS zones.
+    Zone,
+    /// The cached DNS answers.
+    Cache,
+    /// The DNS servers that it queries.
+    #[serde(rename = "dns")]
+    #[value(name = "dns")]
+    NameServers,
     /// The mail for other servers.
     Queue,
     /// The mailboxes: what is in their folders, their quotas, whether a POP3 session has them.
@@ -127,6 +140,7 @@ enum Request {
     Show(What),
     Mail(mail::Request),
     Deliver,
+    Flush { name: Option<String> },
     Reload,
 }
 
@@ -136,7 +150,7 @@ impl Request {
         match self {
             Self::Show(what) => matches!(what, What::Queue | What::Mailboxes | What::Mail),
             Self::Mail(_) | Self::Deliver => true,
-            Self::Reload => false,
+            Self::Flush { .. } | Self::Reload => false,
         }
     }
 
@@ -144,7 +158,9 @@ impl Request {
     fn answered_within(&self) -> Duration {
         match self {
             Self::Mail(mail::Request::Poll { .. }) => ASKED_WITHIN + ANSWER_WITHIN,
-            Self::Show(_) | Self::Mail(_) | Self::Deliver | Self::Reload => ANSWER_WITHIN,
+            Self::Show(_) | Self::Mail(_) | Self::Deliver | Self::Flush { .. } | Self::Reload => {
+                ANSWER_WITHIN
+            }
         }
     }
 }
@@ -156,6 +172,7 @@ enum Response {
     Report(Value),
     /// A session of SMTP follows.
     Smtp,
+    Flushed(usize),
     Reloaded(String),
     Refused(Vec<String>),
     Undone {
@@ -249,6 +266,28 @@ fn undelivered(socket: &Path, error: io::Error) -> Error {
     unasked(socket, error).with_code(if may_not { EX_NOPERM } else { EX_TEMPFAIL })
 }
 
+/// Has the gateway behind `socket` remove the cached DNS answers for `name` and the names below it, or all, and says on
+/// stdout how many these were.
+///
+/// # Errors
+///
+/// No gateway runs there, or the user may not control it, or `name` is no domain name.
+pub fn flush(socket: &Path, name: Option<String>) -> Result<(), Error> {
+    match converse(socket, &Request::Flush { name })? {
+        Response::Flushed(answers) => {
+            // If stdout is closed, the exit code still reports the outcome.
+            _ = writeln!(
+                io::stdout(),
+                "{} removed from the DNS cache",
+                counted(answers, "answer", "answers")
+            );
+            Ok(())
+        }
+        Response::Undone { why, remedy } => Err(Error::failed("the DNS cache is as it was", why, remedy)),
+        _ => Err(misunderstood(socket)),
+    }
+}
+
 /// Makes the gateway behind `socket` read its configuration again, and says so on stdout.
 ///
 /// # Errors
@@ -336,6 +375,9 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Counters => text::<Counters>(report),
         What::Drops => text::<Drops>(report),
         What::Services => text::<Services>(report),
+        What::Zone => text::<Zone>(report),
+        What::Cache => text::<Cache>(report),
+        What::NameServers => text::<Servers>(report),
         What::Queue => text::<Queue>(report),
         What::Mailboxes => text::<Mailboxes>(report),
         What::Mail => text::<MailReport>(report),
@@ -382,6 +424,8 @@ mod tests {
         let request: Request = serde_json::from_str(r#"{"show":"leases"}"#).expect("documented");
         assert_eq!(request, Request::Show(What::Leases));
         assert_eq!(serde_json::from_str::<Request>("\"reload\"").expect("documented"), Request::Reload);
+        let of_dns = serde_json::from_str::<Request>(r#"{"show":"dns"}"#).expect("documented");
+        assert_eq!(of_dns, Request::Show(What::NameServers));
         assert!(serde_json::from_str::<Request>(r#"{"show":"everything"}"#).is_err());
         let request = serde_json::from_str(r#"{"mail":{"queue":{"action":"hold","id":"12.0"}}}"#);
         let command = mail::Request::Queue { action: mail::QueueAction::Hold, id: "12.0".to_owned() };
@@ -389,6 +433,10 @@ mod tests {
         let request =
             serde_json::from_str::<Request>(r#"{"mail":{"poll":{"dry_run":true}}}"#).expect("documented");
         assert_eq!(request, Request::Mail(mail::Request::Poll { dry_run: true }));
+        let of_a_name = serde_json::from_str(r#"{"flush":{"name":"example.com"}}"#);
+        assert_eq!(of_a_name.ok(), Some(Request::Flush { name: Some("example.com".to_owned()) }));
+        let all = serde_json::from_str(r#"{"flush":{}}"#);
+        assert_eq!(all.ok(), Some(Request::Flush { name: None }));
         assert_eq!(serde_json::from_str::<Request>("\"deliver\"").expect("documented"), Request::Deliver);
         assert_eq!(serde_json::to_string(&Response::Smtp).expect("plain data"), "\"smtp\"");
         assert!(request.answered_within() > ASKED_WITHIN, "it is waited for as long as it can take");

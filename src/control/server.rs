@@ -64,6 +64,13 @@ pub trait Operations: 'static {
     /// Why no mail is accepted.
     fn deliver(&self) -> Result<Serving, Undone>;
 
+    /// Removes the cached DNS answers for `name` and the names below it, or all; returns their number.
+    ///
+    /// # Errors
+    ///
+    /// Why it does not.
+    fn flush(&self, name: Option<&str>) -> Result<usize, Undone>;
+
     /// Reloads the configuration's file. Returns the file's name.
     ///
     /// # Errors
@@ -173,6 +180,10 @@ async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::R
             }
             Err(undone) => undone.into(),
         },
+        Ok(Request::Flush { name }) => match operations.flush(name.as_deref()) {
+            Ok(answers) => Response::Flushed(answers),
+            Err(undone) => undone.into(),
+        },
         Ok(Request::Reload) => match operations.reload().await {
             Ok(file) => Response::Reloaded(file),
             Err(error) => Response::Refused(error.messages().to_vec()),
@@ -209,7 +220,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::control::{ask, reload};
+    use crate::control::{ask, flush, reload};
     use crate::error::sysexits::EX_UNAVAILABLE;
 
     struct Echo {
@@ -236,6 +247,11 @@ mod tests {
             Ok(Box::new(|mut stream| {
                 Box::pin(async move { stream.write_all(b"220 here").await.expect("the client reads") })
             }))
+        }
+
+        fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
+            let absent = || Undone { why: "it has no cache".to_owned(), remedy: "see the log".to_owned() };
+            name.map(str::len).ok_or_else(absent)
         }
 
         async fn reload(&self) -> Result<String, Error> {
@@ -298,6 +314,13 @@ mod tests {
             };
             let said = spawn_blocking(delivered).await.expect("no panic");
             assert_eq!(said.expect("it can be read"), "220 here", "all that follows the answer");
+            for (name, flushed) in [(Some("example"), None), (None, Some("the DNS cache is as it was"))] {
+                let asked = path.0.clone();
+                let name = name.map(str::to_owned);
+                let answer = spawn_blocking(move || flush(&asked, name)).await.expect("no panic");
+                let error = flushed.map(|what| Error::failed(what, "it has no cache", "see the log"));
+                assert_eq!(answer.err(), error);
+            }
             let asked = path.0.clone();
             let refused = spawn_blocking(move || reload(&asked)).await.expect("no panic");
             assert_eq!(refused, Err(Error::mistakes(["one", "two"])));

@@ -27,6 +27,7 @@ pub mod identity;
 pub mod inspector;
 mod link;
 mod mail;
+mod names;
 mod polled;
 pub mod ports;
 pub mod query;

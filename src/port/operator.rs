@@ -45,6 +45,10 @@ impl Operations for Operator {
         self.inspector.deliver()
     }
 
+    fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
+        self.inspector.flush(name)
+    }
+
     async fn reload(&self) -> Result<String, Error> {
         self.manager.reloading();
         let outcome = self.read_again().await;

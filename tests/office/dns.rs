@@ -235,3 +235,53 @@ fn the_wan_is_answered_only_where_it_may_ask() {
         assert_eq!(recursive.status, "REFUSED", "{recursive:?}");
     }
 }
+
+#[test]
+fn zones_cache_and_servers_are_shown_and_the_cache_is_emptied() {
+    let office = Office::new(
+        1,
+        &format!(
+            "dns.upstream = ['{ISP}', '203.0.113.53']\n\
+             dhcp.reservations = [{{ hostname = 'anna', mac = '02:00:00:00:01:01', address = '192.168.1.20' }}]"
+        ),
+    );
+    let address_of = |web: &str| name_server(&office.internet, &format!("--address=/web.example/{web}"));
+    let server = address_of("198.51.100.7");
+    assert_eq!(dig(office.pc(1), "web.example"), "198.51.100.7");
+    assert_eq!(dig(office.pc(1), "www.web.example"), "198.51.100.7");
+
+    let zone = office.gateway().show("zone");
+    let has = |name: &str, data: &str, origin: &str| {
+        let records = zone["records"].as_array().expect("a list");
+        records.iter().any(|it| {
+            (&it["name"], &it["data"], &it["origin"]) == (&name.into(), &data.into(), &origin.into())
+        })
+    };
+    assert!(has(&format!("anna.{DOMAIN}."), "192.168.1.20", "host"), "{zone}");
+    assert!(has("20.1.168.192.in-addr.arpa.", &format!("anna.{DOMAIN}."), "host"), "{zone}");
+    assert!(has(&format!("lan.{DOMAIN}."), &LAN.to_string(), "configuration"), "{zone}");
+
+    let cache = office.gateway().show("cache");
+    assert_eq!(cache["total"], 2, "{cache}");
+    let first = &cache["answers"][0];
+    assert_eq!(
+        (&first["name"], &first["type"], &first["records"]),
+        (&"web.example.".into(), &"A".into(), &1.into())
+    );
+    let dns = office.gateway().show("dns");
+    assert_eq!(
+        (&dns["servers"][0]["state"], &dns["servers"][0]["edns"]),
+        (&"up".into(), &"supported".into()),
+        "{dns}"
+    );
+    assert!(office.gateway().show_text("dns").contains("2 cached answers"), "{dns}");
+
+    drop(server);
+    let _server = address_of("198.51.100.8");
+    assert_eq!(dig(office.pc(1), "web.example"), "198.51.100.7", "cached");
+    assert_eq!(office.gateway().flush("WWW.web.example"), "1 answer removed from the DNS cache\n");
+    assert_eq!(dig(office.pc(1), "www.web.example"), "198.51.100.8");
+    assert_eq!(dig(office.pc(1), "web.example"), "198.51.100.7");
+    assert_eq!(office.gateway().flush(""), "2 answers removed from the DNS cache\n");
+    assert_eq!(dig(office.pc(1), "web.example"), "198.51.100.8");
+}

@@ -9,7 +9,7 @@
 
 use std::cell::{Ref, RefCell};
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::time::Duration;
@@ -82,6 +82,13 @@ impl LocalNames for OfficeHosts {
     fn addresses(&self, label: &str) -> Vec<IpAddr> {
         let leased = self.leases().and_then(|leases| leases.address_of(label, self.clock.now()));
         leased.or_else(|| self.reserved.get(label).copied()).map(IpAddr::V4).into_iter().collect()
+    }
+
+    fn labels(&self) -> Vec<String> {
+        let leases = self.leases();
+        let leased = leases.iter().flat_map(|leases| leases.names(self.clock.now())).map(str::to_owned);
+        let all: BTreeSet<_> = leased.chain(self.reserved.keys().cloned()).collect();
+        all.into_iter().collect()
     }
 
     fn name(&self, address: IpAddr) -> Option<String> {
@@ -223,12 +230,16 @@ mod tests {
     #[test]
     fn where_a_lease_says_otherwise_it_wins() {
         let elsewhere = names(Some((LEASED, Some("camera"))));
-        assert_eq!(elsewhere.addresses("camera"), [LEASED]);
+        assert_eq!(
+            (elsewhere.addresses("camera"), elsewhere.labels()),
+            (vec![LEASED.into()], vec!["camera".to_owned()])
+        );
         assert_eq!(elsewhere.name(LEASED.into()).as_deref(), Some("camera"));
         assert_eq!(elsewhere.name(RESERVED.into()).as_deref(), Some("camera"));
         let of_another = names(Some((RESERVED, Some("bob"))));
         assert_eq!(of_another.name(RESERVED.into()).as_deref(), Some("bob"));
         assert_eq!(of_another.addresses("bob"), [RESERVED]);
+        assert_eq!(of_another.labels(), ["bob", "camera"]);
         assert_eq!(of_another.addresses("camera"), [RESERVED]);
     }
 

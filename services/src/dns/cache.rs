@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Name, RecordType};
 
+use super::inspection::{CacheContent, CachedAnswer};
 use super::message::{Answer, Question};
 use super::name::NameKey;
 
@@ -149,6 +150,26 @@ impl Cache {
         failure
     }
 
+    /// The content, with `max` answers at most.
+    pub fn content(&self, now: Instant, max: usize) -> CacheContent {
+        let answer = |(key, entry): (&Key, &Entry)| {
+            let (name, record_type) = parts(key)?;
+            let (code, answers) = (entry.answer.code, entry.answer.answers.len());
+            Some(CachedAnswer { name, record_type, code, answers, remaining: entry.expires.since(now) })
+        };
+        let answers = self.entries.iter().filter_map(answer).take(max).collect();
+        CacheContent { total: self.entries.len(), records: self.records, answers }
+    }
+
+    /// Removes the answers for `zone` and the names below it; of all names for `None`. Returns their number.
+    pub fn flush(&mut self, zone: Option<&Name>) -> usize {
+        let zone = zone.map(|name| NameKey::new(name).as_bytes().to_vec()).unwrap_or_default();
+        let within = self.entries.range(zone.clone()..).take_while(|(key, _)| key.starts_with(&zone));
+        let keys: Vec<_> = within.map(|(key, _)| key.clone()).collect();
+        keys.iter().for_each(|key| self.remove(key));
+        keys.len()
+    }
+
     /// Removes the failures, as the upstream servers have changed.
     pub fn forget_failures(&mut self) {
         let failed = |entry: &Entry| entry.answer.code == ResponseCode::ServFail;
@@ -209,6 +230,23 @@ fn key(name: &[u8], question: &Question, record_type: Option<RecordType>) -> Key
     key
 }
 
+/// The name and the type of a key.
+fn parts(key: &Key) -> Option<(Name, Option<RecordType>)> {
+    let mut labels = Vec::new();
+    let mut rest = key.as_slice();
+    loop {
+        let (&len, tail) = rest.split_first()?;
+        if len == 0 {
+            let record_type = tail.get(1..3).and_then(|octets| octets.try_into().ok());
+            let record_type = record_type.map(|octets| u16::from_be_bytes(octets).into());
+            return Some((Name::from_labels(labels.into_iter().rev()).ok()?, record_type));
+        }
+        let (label, tail) = tail.split_at_checked(usize::from(len))?;
+        labels.push(label);
+        rest = tail;
+    }
+}
+
 fn weight(answer: &Answer) -> usize {
     (answer.answers.len() + answer.authorities.len()).max(1)
 }
@@ -233,7 +271,6 @@ fn believed(ttl: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::rr::Name;
     use proptest::prelude::*;
 
     use super::super::testing::{a, cname, question, soa};
@@ -267,6 +304,32 @@ mod tests {
         assert_eq!(cache.get(at(130), &www), None);
         assert_eq!(cache.get(at(100), &question("www.example.", RecordType::AAAA)), None);
         assert!(cache.get(at(100), &question("WWW.example.", RecordType::A)).is_some(), "RFC 4343");
+    }
+
+    #[test]
+    fn a_flush_removes_a_name_and_all_below_it_and_the_content_is_what_is_left() {
+        let mut cache = Cache::new();
+        for name in ["example.", "www.example.", "example2.", "gone.example."] {
+            let answer = Answer::records(vec![a(name, 60, "203.0.113.1")]);
+            let answer = if name == "gone.example." { nxdomain("example.", 60) } else { answer };
+            cache.insert(at(0), &question(name, RecordType::A), &answer, OCTETS);
+        }
+        let told = |cache: &Cache, max| {
+            let content = cache.content(at(20), max);
+            let answers = content.answers.into_iter();
+            let answers: Vec<_> = answers
+                .map(|it| (it.name.to_ascii(), it.record_type, it.answers, it.remaining.as_secs()))
+                .collect();
+            (content.total, content.records, answers)
+        };
+        let of = |name: &str, answers| (name.to_owned(), (answers > 0).then_some(RecordType::A), answers, 40);
+        let all = vec![of("example.", 1), of("www.example.", 1), of("gone.example.", 0), of("example2.", 1)];
+        assert_eq!(told(&cache, 9), (4, 4, all.clone()));
+        assert_eq!(told(&cache, 1), (4, 4, all[..1].to_vec()));
+        let zone = Name::from_ascii("EXAMPLE.").unwrap();
+        assert_eq!((cache.flush(Some(&zone)), cache.flush(Some(&zone))), (3, 0));
+        assert_eq!(told(&cache, 9), (1, 1, all[3..].to_vec()));
+        assert_eq!((cache.flush(None), cache.is_empty(), cache.len()), (1, true, 0));
     }
 
     /// RFC 2181, section 8: TTLs are bounded.

@@ -34,6 +34,7 @@ use hickory_proto::rr::RecordType;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
+use super::inspection::{Edns, ServerState};
 use super::message::{QueryFlags, Question, Transport, is_answer};
 use super::wire::ReadMessage;
 
@@ -173,6 +174,16 @@ struct EdnsState {
     paused_until: Instant,
 }
 
+impl EdnsState {
+    fn state(&self, now: Instant) -> Edns {
+        match self {
+            _ if now < self.paused_until => Edns::Avoided,
+            Self { is_seen: true, .. } => Edns::Supported,
+            Self { is_seen: false, .. } => Edns::Unknown,
+        }
+    }
+}
+
 struct Exchange {
     group: Group,
     began: Instant,
@@ -309,6 +320,21 @@ impl Forwarder {
     /// The next action.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// The states of the upstream servers, and of the servers of the forwarded zones, which are called by `zones`.
+    pub fn server_states(&self, now: Instant, zones: &[String]) -> Vec<ServerState> {
+        let of = |servers: &Servers, zone: Option<&String>| -> Vec<_> {
+            let state = |upstream: &Upstream| ServerState {
+                address: upstream.address,
+                zone: zone.cloned(),
+                down_for: upstream.down_until.since(now),
+                edns: upstream.edns.state(now),
+            };
+            servers.list.iter().map(state).collect()
+        };
+        let forwarded = self.zones.iter().zip(zones).flat_map(|(servers, zone)| of(servers, Some(zone)));
+        of(&self.upstreams, None).into_iter().chain(forwarded).collect()
     }
 
     fn open_attempt(&self, id: AttemptId) -> Option<(Question, Attempt)> {

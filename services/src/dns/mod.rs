@@ -28,7 +28,8 @@
 //! public names ([`rebinding`]).
 //!
 //! [`server::Server`] combines all of this into one state machine without I/O; [`Service`] connects it to sockets, and
-//! [`office`] makes it one of the gateway's services; other services use it through a [`resolver`]. Not supported:
+//! [`office`] makes it one of the gateway's services; other services use it through a [`resolver`], and reports through
+//! an [`inspection`]. Not supported:
 //! DNSSEC validation (signatures and proofs are passed to clients that request them, and AD is that of a trusted
 //! upstream server), zone transfers, and
 //! updates. Other services publish TXT records in it at run time ([`published`]).
@@ -36,6 +37,7 @@
 pub mod cache;
 pub mod connections;
 pub mod forwarder;
+pub mod inspection;
 pub mod message;
 pub mod name;
 pub mod published;

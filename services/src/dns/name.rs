@@ -54,6 +54,12 @@ impl NameKey {
         })
     }
 
+    /// The name, in lower case; `None` if the key is longer than a name can be.
+    pub fn to_name(&self) -> Option<Name> {
+        let labels: Vec<_> = self.labels().collect();
+        Name::from_labels(labels.into_iter().rev()).ok()
+    }
+
     /// The labels, outermost first.
     pub fn labels(&self) -> impl Iterator<Item = &[u8]> {
         labels(&self.0)
@@ -103,6 +109,13 @@ mod tests {
     fn rfc4343_keys_do_not_depend_on_case() {
         assert_eq!(key("WWW.Example."), key("www.example."));
         assert_ne!(key("www.example."), key("wwwe.xample."));
+    }
+
+    #[test]
+    fn a_key_leads_back_to_its_name() {
+        for name in [".", "Example.", "a.WWW.example."] {
+            assert_eq!(key(name).to_name(), Some(Name::from_ascii(name.to_lowercase()).unwrap()));
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use super::config::{Config, ForwardZone, StaticRecord};
+use super::inspection::{CacheContent, Inspected, Inspection, LocalZones, ServerState};
 use super::published::PublishedTexts;
 use super::resolver::{Answerer, Resolver};
 use super::service::Service;
@@ -92,6 +93,14 @@ impl Upstreams {
 #[derive(Default)]
 pub struct OfficeDns {
     totals: Rc<RefCell<Totals>>,
+    inspection: Inspection,
+}
+
+impl OfficeDns {
+    /// Access to what the running service shows of itself.
+    pub fn inspection(&self) -> Inspection {
+        self.inspection.clone()
+    }
 }
 
 /// The sum of the instances' counters.
@@ -124,7 +133,7 @@ impl<N: Net> service::Service<N> for OfficeDns {
             if !settings.enabled && !has_lan {
                 return Ok(Rc::new(Off) as Rc<dyn Instance>);
             }
-            let instance = OfficeInstance::prepare(settings, host, &self.totals).await?;
+            let instance = OfficeInstance::prepare(settings, host, self).await?;
             host.publish_resolver(Resolver::new(instance.clone()));
             Ok(instance as Rc<dyn Instance>)
         })
@@ -147,6 +156,7 @@ struct OfficeInstance<N: Net> {
     settings: Settings,
     addresses: Subscription,
     totals: Rc<RefCell<Totals>>,
+    inspection: Inspection,
     /// The addresses that are applied.
     followed: RefCell<Rc<Addresses>>,
     /// The error of binding new addresses.
@@ -158,7 +168,7 @@ impl<N: Net> OfficeInstance<N> {
     async fn prepare(
         settings: Settings,
         host: &Host<N>,
-        totals: &Rc<RefCell<Totals>>,
+        service: &OfficeDns,
     ) -> Result<Rc<Self>, Unprepared> {
         let unprepared =
             |why: String, remedy: &str| Unprepared { service: KIND.name, why, remedy: remedy.to_owned() };
@@ -181,7 +191,8 @@ impl<N: Net> OfficeInstance<N> {
             dns,
             settings,
             addresses,
-            totals: Rc::clone(totals),
+            totals: Rc::clone(&service.totals),
+            inspection: service.inspection(),
             followed: RefCell::new(now),
             trouble: RefCell::default(),
             this: Weak::clone(this),
@@ -267,6 +278,24 @@ impl<N: Net> Answerer for OfficeInstance<N> {
     }
 }
 
+impl<N: Net> Inspected for OfficeInstance<N> {
+    fn zones(&self) -> LocalZones {
+        self.dns.zones()
+    }
+
+    fn cache(&self, max: usize) -> CacheContent {
+        self.dns.cache(max)
+    }
+
+    fn servers(&self) -> Vec<ServerState> {
+        self.dns.servers()
+    }
+
+    fn flush(&self, zone: Option<&Name>) -> usize {
+        self.dns.flush(zone)
+    }
+}
+
 impl<N: Net> Counting for OfficeInstance<N> {
     fn stats(&self) -> Stats {
         self.dns.stats()
@@ -277,6 +306,7 @@ impl<N: Net> Instance for OfficeInstance<N> {
     fn activate(&self) {
         let this: Weak<dyn Counting> = self.this.clone();
         self.totals.borrow_mut().instances.push(this);
+        self.inspection.set(self.this.clone());
     }
 
     fn run(&self) -> LocalFuture<'static, ()> {

@@ -33,6 +33,11 @@ impl PublishedTexts {
         self.0.borrow().get(key).cloned()
     }
 
+    /// All records.
+    pub(super) fn all(&self) -> Vec<(NameKey, RData)> {
+        self.0.borrow().iter().map(|(key, data)| (key.clone(), data.clone())).collect()
+    }
+
     /// Whether there is a name below this key.
     pub(super) fn has_names_below(&self, key: &NameKey) -> bool {
         let after = (Excluded(key.as_bytes()), Unbounded);

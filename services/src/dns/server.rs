@@ -22,6 +22,7 @@ use rand::rngs::StdRng;
 use super::cache::Cache;
 use super::config::{Config, ConfigError};
 use super::forwarder::{self, AttemptId, Forwarder, Group, Outcome, UpstreamQuery};
+use super::inspection::{CacheContent, LocalZones, ServerState};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
 use super::name::NameKey;
 use super::rate_limit::{Kind, RateLimiter, Verdict};
@@ -231,6 +232,31 @@ impl Server {
             rebinding_filtered: self.rebinding.filtered(),
             ..self.stats.clone()
         }
+    }
+
+    /// The local zones.
+    pub fn zones(&self) -> LocalZones {
+        self.zone.content()
+    }
+
+    /// The content of the cache, with `max` answers at most.
+    pub fn cache(&self, now: Instant, max: usize) -> CacheContent {
+        self.cache.content(now, max)
+    }
+
+    /// The servers that are queried.
+    pub fn server_states(&self, now: Instant) -> Vec<ServerState> {
+        let zones: Vec<_> = self.config.forwards.iter().map(|forward| forward.zone.clone()).collect();
+        self.forwarder.server_states(now, &zones)
+    }
+
+    /// Removes the cached answers for `zone` and the names below it; of all names, and what is known of failing zones,
+    /// for `None`. Returns the number of answers.
+    pub fn flush(&mut self, zone: Option<&Name>) -> usize {
+        if zone.is_none() {
+            self.failing_zones.clear();
+        }
+        self.cache.flush(zone)
     }
 
     fn apply_upstreams(&mut self) {

@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
 use super::forwarder::{AttemptId, UpstreamQuery};
+use super::inspection::{CacheContent, Inspected, LocalZones, ServerState};
 use super::message::{QueryFlags, Question, Transport};
 use super::resolver::Answerer;
 use super::server::{Client, Output, Scope, Server};
@@ -182,6 +183,24 @@ impl<N: Net> Service<N> {
             connections_refused: state.connections_refused,
             ..state.server.stats()
         }
+    }
+}
+
+impl<N: Net> Inspected for Service<N> {
+    fn zones(&self) -> LocalZones {
+        self.shared.state.borrow().server.zones()
+    }
+
+    fn cache(&self, max: usize) -> CacheContent {
+        self.shared.state.borrow().server.cache(self.shared.clock.now(), max)
+    }
+
+    fn servers(&self) -> Vec<ServerState> {
+        self.shared.state.borrow().server.server_states(self.shared.clock.now())
+    }
+
+    fn flush(&self, zone: Option<&Name>) -> usize {
+        self.shared.state.borrow_mut().server.flush(zone)
     }
 }
 

@@ -64,6 +64,10 @@ impl LocalNames for Leases {
         self.by_label.borrow().iter().find_map(|(label, &leased)| (leased == address).then(|| label.clone()))
     }
 
+    fn labels(&self) -> Vec<String> {
+        self.by_label.borrow().keys().cloned().collect()
+    }
+
     fn is_complete(&self) -> bool {
         !self.is_unread.get()
     }

@@ -11,7 +11,7 @@
 //! leases are unknown, a name that a lease can have fails and is not denied. In stand-alone mode the root is a cut too,
 //! so that every name is local.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
@@ -21,6 +21,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::Ipv4Net;
 
 use super::config::{Config, ConfigError, ForwardZone, RecordValue, StaticRecord};
+use super::inspection::{LocalRecord, LocalZones, Origin};
 use super::message::Answer;
 use super::name::{NameKey, absolute};
 use super::published::{PublishedTexts, strings};
@@ -179,6 +180,58 @@ impl Zone {
                 Some(self.answer_from_cut(cut, name, &key, record_type))
             }
         }
+    }
+
+    /// The records of the office's domain and of its reverse zones, of static names elsewhere, and of the LAN's hosts,
+    /// as [`lookup`](Self::lookup) finds them. Special-use names are left out.
+    pub fn content(&self) -> LocalZones {
+        let is_own = |key: &NameKey| self.cut_of(key).is_none_or(|cut| cut.kind == Kind::Own);
+        let own = || self.cuts.values().filter(|cut| cut.kind == Kind::Own);
+        let mut records = Vec::new();
+        for cut in own() {
+            let apex = [self.soa(cut), self.ns(cut)].map(|record| (record.ttl, record.data));
+            records.push((NameKey::new(&cut.apex), Origin::Configuration, apex.to_vec()));
+        }
+        let with_ttl = |ttl, data: Vec<RData>| data.into_iter().map(|data| (ttl, data)).collect();
+        for (key, node) in &self.nodes {
+            records.push((key.clone(), Origin::Configuration, with_ttl(OWN_TTL_SECS, node.clone())));
+        }
+        for (key, text) in self.texts.all().into_iter().filter(|(key, _)| !self.nodes.contains_key(key)) {
+            records.push((key, Origin::Service, with_ttl(OWN_TTL_SECS, vec![text])));
+        }
+        for key in self.leased_keys() {
+            let leased = self.lease(&key);
+            records.push((key, Origin::Host, with_ttl(LEASE_TTL_SECS, leased)));
+        }
+        records.retain(|(key, ..)| is_own(key));
+        records.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        let local = |(key, origin, data): (NameKey, Origin, Vec<(u32, RData)>)| {
+            let name = key.to_name().unwrap_or_default();
+            data.into_iter().map(move |(ttl_secs, data)| LocalRecord {
+                name: name.clone(),
+                ttl_secs,
+                data,
+                origin,
+            })
+        };
+        LocalZones {
+            zones: own().map(|cut| cut.apex.clone()).collect(),
+            records: records.into_iter().flat_map(local).collect(),
+        }
+    }
+
+    /// The names that leases and reservations alone give, and the reverse names of their addresses.
+    fn leased_keys(&self) -> BTreeSet<NameKey> {
+        let labels = self.leases.labels();
+        let names = labels.iter().filter_map(|label| self.origin.prepend_label(label.as_str()).ok());
+        let mut keys = BTreeSet::new();
+        for key in names.map(|name| NameKey::new(&name)) {
+            let addresses = self.lease(&key).into_iter().filter_map(|data| data.ip_addr());
+            keys.extend(addresses.map(|address| NameKey::new(&Name::from(address))));
+            keys.insert(key);
+        }
+        keys.retain(|key| !self.nodes.contains_key(key) && self.texts.get(key).is_none());
+        keys
     }
 
     /// The place of the forwarded zone that `name` is in, in the configuration.

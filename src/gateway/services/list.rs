@@ -15,6 +15,7 @@ use gatepost_services::dhcp::inbox;
 use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
+use gatepost_services::dns::inspection::Inspection;
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
 use gatepost_services::mail::delivery::{self, DeliveryDriver, OfficeDelivery};
 use gatepost_services::mail::poll::{self, OfficePolling, Polls, Receives};
@@ -41,6 +42,7 @@ pub struct List {
     driver: Rc<DeliveryDriver<Stack>>,
     state: Rc<MailState>,
     polls: Rc<Polls<Stack>>,
+    names: Inspection,
 }
 
 /// A service and the part of the configuration that it uses.
@@ -103,9 +105,11 @@ impl List {
         let pop3 = |opening| OfficePop3::new(opening, Rc::clone(&state));
         let polls = Rc::new(Polls::<Stack>::new());
         let polling = OfficePolling::new(Rc::clone(&state), Rc::clone(&polls), Rc::clone(&driver) as _);
+        let office_dns = OfficeDns::default();
+        let names = office_dns.inspection();
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
-            Box::new(Listed { service: OfficeDns::default(), settings: dns_settings }),
+            Box::new(Listed { service: office_dns, settings: dns_settings }),
             Box::new(Listed { service: OfficeNtp::new(own_time), settings: ntp_settings }),
             Box::new(Listed { service: mail(Role::Mx), settings: |c| mail_settings(c, &SMTP) }),
             Box::new(Listed { service: mail(Role::Submission), settings: |c| mail_settings(c, &SUBMISSION) }),
@@ -115,7 +119,7 @@ impl List {
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
         ];
-        Self { entries, intake, driver, state, polls }
+        Self { entries, intake, driver, state, polls, names }
     }
 
     /// The services.
@@ -131,6 +135,11 @@ impl List {
     /// The state that the mail services share.
     pub fn mail_state(&self) -> &MailState {
         &self.state
+    }
+
+    /// Access to the DNS service.
+    pub fn names(&self) -> &Inspection {
+        &self.names
     }
 
     /// The polled accounts.

@@ -134,6 +134,13 @@ impl Gateway {
         run(gatepost(&["show", what, "--config"]).arg(self.setup().config()))
     }
 
+    /// The output of `gatepost flush NAME`; of all names if `name` is empty.
+    pub fn flush(&self, name: &str) -> String {
+        let mut command = gatepost(&["flush", "--config"]);
+        command.arg(self.setup().config()).args((!name.is_empty()).then_some(name));
+        run(&mut command)
+    }
+
     /// The drop reasons so far, with their counts.
     pub fn drops(&self) -> BTreeMap<String, u64> {
         let report = self.show("drops");

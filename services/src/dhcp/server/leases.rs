@@ -269,6 +269,13 @@ impl Leases {
             .or_else(|| unkept.find(|address| self.unkept_name(*address, now) == Some(name.as_str())))
     }
 
+    /// The names of active leases.
+    pub fn names(&self, now: Instant) -> impl Iterator<Item = &str> {
+        let kept = self.by_name.iter().filter(move |(_, address)| self.active_at(**address, now).is_some());
+        let unkept = self.unkept.keys().filter_map(move |address| self.unkept_name(*address, now));
+        kept.map(|(name, _)| name.as_str()).chain(unkept)
+    }
+
     /// The name of the active lease of `address`, one label in lower case.
     pub fn name_of(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
         let kept = self.active_at(address, now).and_then(|lease| lease.hostname.as_deref());

@@ -385,3 +385,34 @@ fn texts_are_there_as_long_as_they_are_published() {
     assert_eq!(denial(&zone, key, RecordType::TXT).0, ResponseCode::NXDomain);
     assert!(zone.lookup(&name("k1._domainkey.shop.example."), RecordType::TXT).is_none());
 }
+
+#[test]
+fn the_content_is_what_lookups_find() {
+    let config = with_records(&[
+        ("nas", address("192.168.1.40")),
+        ("www.elsewhere.example.", address("198.51.100.1")),
+    ]);
+    config.texts.set([("key._domainkey.office.example".to_owned(), "v=DKIM1".to_owned())]);
+    let zone = Zone::new(&config, Leases::of(&[("pc1", "192.168.1.50"), ("nas", "192.168.1.51")])).unwrap();
+    let content = zone.content();
+    let told = |owner: &str| -> Vec<_> {
+        let records = content.records.iter().filter(|record| record.name == name(owner));
+        records.map(|record| (record.data.to_string(), record.ttl_secs, record.origin)).collect()
+    };
+    let of = |data: &str, ttl_secs, origin| vec![(data.to_owned(), ttl_secs, origin)];
+    assert_eq!(told("pc1.office.example."), of("192.168.1.50", LEASE_TTL_SECS, Origin::Host));
+    assert_eq!(told("50.1.168.192.in-addr.arpa."), of("pc1.office.example.", LEASE_TTL_SECS, Origin::Host));
+    assert_eq!(told("nas.office.example."), of("192.168.1.40", OWN_TTL_SECS, Origin::Configuration));
+    assert_eq!(told("www.elsewhere.example."), of("198.51.100.1", OWN_TTL_SECS, Origin::Configuration));
+    let key = told("key._domainkey.office.example.");
+    assert_eq!(key.iter().map(|(_, _, origin)| *origin).collect::<Vec<_>>(), [Origin::Service]);
+    assert_eq!(told("office.example.").len(), 3, "SOA, NS and MX");
+    assert_eq!(told("1.0.0.127.in-addr.arpa."), [], "special-use names are left out");
+    assert!(content.zones.contains(&name("office.example.")));
+    for record in &content.records {
+        let found = lookup(&zone, &record.name.to_ascii(), record.data.record_type());
+        let is_found = |answer: &Record| (answer.ttl, &answer.data) == (record.ttl_secs, &record.data);
+        assert!(found.answers.iter().any(is_found), "{record:?}");
+    }
+    assert!(content.records.is_sorted_by_key(|record| NameKey::new(&record.name)));
+}

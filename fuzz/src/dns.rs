@@ -31,6 +31,7 @@ pub fn office() -> Config {
         lan,
         wan: vec![Ipv4Addr::new(203, 0, 113, 10).into()],
         texts: gatepost_services::dns::published::PublishedTexts::default(),
+        services: Vec::new(),
         records: vec![
             record("nas", RecordValue::Address(Ipv4Addr::new(192, 168, 1, 40).into())),
             record("shop", RecordValue::Alias("www.example.net.".to_owned())),

@@ -143,6 +143,7 @@ impl Internet {
             lan: prefix(NAME_SERVER, 32)?,
             wan: Vec::new(),
             texts: texts.clone(),
+            services: Vec::new(),
             records: self.records(),
             use_upstream: false,
             upstreams: Vec::new(),

@@ -18,7 +18,9 @@ pub struct Config {
     pub lan: Ipv4Net,
     /// The gateway's present addresses on the WAN.
     pub wan: Vec<IpAddr>,
-    /// Static names. A static name replaces a built-in name that equals it.
+    /// Records of services of the office, such as those that lead mail programs to their servers: built-in names, too.
+    pub services: Vec<StaticRecord>,
+    /// Static names. Their records replace built-in ones of the same name and type, an alias all of the same name.
     pub records: Vec<StaticRecord>,
     /// TXT records of the gateway's other services.
     pub texts: PublishedTexts,
@@ -87,6 +89,17 @@ pub enum RecordValue {
         /// Relative to the domain unless it ends with a dot.
         target: String,
     },
+    /// Type PTR; relative to the domain unless it ends with a dot.
+    Pointer(String),
+    /// Type CAA. (RFC 8659, section 4.1)
+    CertificationAuthority {
+        /// Whether an authority that does not know the tag must not issue a certificate.
+        is_critical: bool,
+        /// The tag, such as `issue`: letters and digits.
+        tag: String,
+        /// Its value, such as the authority's domain.
+        value: String,
+    },
     /// Type TXT; at most 65,000 octets.
     Text(String),
 }
@@ -102,6 +115,8 @@ pub enum ConfigError {
     OwnZone(String),
     /// A text too long for a record.
     TextTooLong(String),
+    /// The tag of a CAA record is empty, longer than 255 octets, or has other characters than letters and digits.
+    Tag(String),
 }
 
 impl fmt::Display for ConfigError {
@@ -112,6 +127,7 @@ impl fmt::Display for ConfigError {
                 write!(f, "`{name}` is an alias (CNAME) and has other records; an alias must be alone")
             }
             Self::OwnZone(zone) => write!(f, "`{zone}` is the office's own zone, which is not forwarded"),
+            Self::Tag(tag) => write!(f, "`{tag}` is no tag of a CAA record"),
             Self::TextTooLong(name) => write!(f, "the text of `{name}` is too long"),
         }
     }

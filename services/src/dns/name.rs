@@ -54,6 +54,11 @@ impl NameKey {
         })
     }
 
+    /// The key of one of the [`zones`](Self::zones) of a name.
+    pub fn of_zone(zone: &[u8]) -> Self {
+        Self(zone.to_vec())
+    }
+
     /// The name, in lower case; `None` if the key is longer than a name can be.
     pub fn to_name(&self) -> Option<Name> {
         let labels: Vec<_> = self.labels().collect();

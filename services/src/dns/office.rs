@@ -51,7 +51,9 @@ pub struct Settings {
     pub domain: String,
     /// The gateway's own name in it, a single label.
     pub hostname: String,
-    /// Static names.
+    /// As [`Config::services`].
+    pub services: Vec<StaticRecord>,
+    /// As [`Config::records`].
     pub records: Vec<StaticRecord>,
     /// The upstream servers.
     pub upstreams: Upstreams,
@@ -256,6 +258,7 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         hostname: settings.hostname.clone(),
         lan,
         wan: own_outside(addresses),
+        services: settings.services.clone(),
         records: settings.records.clone(),
         texts: PublishedTexts::default(),
         use_upstream: settings.upstreams != Upstreams::Nobody,

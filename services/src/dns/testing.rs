@@ -21,6 +21,7 @@ pub fn office() -> Config {
         hostname: "gatepost".into(),
         lan: "192.168.1.1/24".parse().unwrap(),
         wan: vec!["203.0.113.10".parse().unwrap()],
+        services: Vec::new(),
         records: Vec::new(),
         texts: PublishedTexts::default(),
         use_upstream: true,

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, NULL, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::Ipv4Net;
 
@@ -41,6 +41,9 @@ pub const EMPTY_ZONE_TTL_SECS: u32 = 10_800;
 
 /// Names that programs trust implicitly: a host must not get them by requesting a lease (CERT VU#598349).
 const LEASE_NAMES_REFUSED: [&str; 3] = ["wpad", "isatap", "localhost"];
+
+/// The label of a wildcard, as in a [`NameKey`].
+const WILDCARD: &[u8] = b"\x01*";
 
 /// The preference of the built-in MX.
 const MX_PREFERENCE: u16 = 10;
@@ -111,6 +114,10 @@ impl Zone {
         };
         zone.add_cuts(config)?;
         zone.add_built_in_names()?;
+        for StaticRecord { name, value } in &config.services {
+            let (owner, data) = (absolute(name, &zone.origin)?, zone.record_data(name, value)?);
+            zone.node(&owner).push(data);
+        }
         zone.add_static_names(&config.records)?;
         Ok(zone)
     }
@@ -152,6 +159,9 @@ impl Zone {
         }
         if self.may_be_leased(&key) {
             return Some(Answer::code(ResponseCode::ServFail));
+        }
+        if let Some(node) = self.wildcard(&key) {
+            return Some(self.answer_from(name, &key, OWN_TTL_SECS, node, record_type));
         }
         if let Some(cut) = cut.filter(|cut| !cut.apex.is_root()) {
             return Some(self.answer_from_cut(cut, name, &key, record_type));
@@ -281,6 +291,19 @@ impl Zone {
             return Answer { continues_at, ..Answer::records(records(RecordType::CNAME)) };
         }
         Answer::negative(ResponseCode::NoError, self.soa_for(name, key))
+    }
+
+    /// The records of the wildcard for a name without records of its own: of the wildcard below the closest name that
+    /// exists, unless the name itself exists. (RFC 4592, section 3.3.1)
+    fn wildcard(&self, key: &NameKey) -> Option<&[RData]> {
+        if self.has_names_below(key) {
+            return None;
+        }
+        let zones: Vec<_> = key.zones().map(NameKey::of_zone).collect();
+        let (_, ancestors) = zones.split_last()?;
+        let has_records = |zone: &NameKey| self.nodes.contains_key(zone) || !self.lease(zone).is_empty();
+        let closest = ancestors.iter().rev().find(|zone| has_records(zone) || self.has_names_below(zone))?;
+        self.nodes.get(&[closest.as_bytes(), WILDCARD].concat()[..]).map(Vec::as_slice)
     }
 
     /// The answer for a name without records of its own, below `cut`.
@@ -504,6 +527,10 @@ impl Zone {
             RecordValue::Service { priority, weight, port, target } => {
                 RData::SRV(SRV::new(*priority, *weight, *port, absolute(target, &self.origin)?))
             }
+            RecordValue::Pointer(target) => RData::PTR(PTR(absolute(target, &self.origin)?)),
+            RecordValue::CertificationAuthority { is_critical, tag, value } => {
+                caa_data(*is_critical, tag, value)?
+            }
             RecordValue::Text(text) => RData::TXT(text_data(name, text)?),
         })
     }
@@ -529,6 +556,20 @@ fn text_data(name: &str, text: &str) -> Result<TXT, ConfigError> {
         return Err(ConfigError::TextTooLong(name.to_owned()));
     }
     Ok(strings(text))
+}
+
+/// A CAA record. (RFC 8659, section 4.1)
+fn caa_data(is_critical: bool, tag: &str, value: &str) -> Result<RData, ConfigError> {
+    let is_tag = tag.bytes().all(|octet| octet.is_ascii_alphanumeric());
+    let tag_octets = u8::try_from(tag.len()).ok().filter(|&octets| octets > 0 && is_tag);
+    let tag_octets = tag_octets.ok_or_else(|| ConfigError::Tag(tag.to_owned()))?;
+    if value.len() > TEXT_OCTETS_MAX {
+        return Err(ConfigError::TextTooLong(tag.to_owned()));
+    }
+    let mut data = vec![u8::from(is_critical) << 7, tag_octets];
+    data.extend_from_slice(tag.as_bytes());
+    data.extend_from_slice(value.as_bytes());
+    Ok(RData::Unknown { code: RecordType::CAA, rdata: NULL::with(data) })
 }
 
 fn loopback(name: &Name, record_type: RecordType) -> Answer {

@@ -1,6 +1,6 @@
 //! `[dns]` and its records.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use gatepost_services::dns::forwarder::UPSTREAMS_MAX;
 use ipnet::Ipv4Net;
@@ -72,6 +72,10 @@ impl Dns {
                 RecordValue::Service { priority, weight, port, target } => {
                     format!("{name} SRV {priority} {weight} {port} {target}")
                 }
+                RecordValue::Pointer(target) => format!("{name} PTR {target}"),
+                RecordValue::CertificationAuthority { is_critical, tag, value } => {
+                    format!("{name} CAA {} {tag} {value:?}", u8::from(*is_critical) << 7)
+                }
                 RecordValue::Text(text) => format!("{name} TXT {text:?}"),
             }
         })
@@ -90,6 +94,8 @@ const FORWARDS_MAX: usize = 64;
 const PRIVATE_ANSWERS_FROM_MAX: usize = 256;
 /// With one text of this length an answer still goes over UDP, unless the name is very long.
 const TEXT_OCTETS_MAX: usize = 1024;
+/// RFC 8659, section 4.1.
+const CAA_TAG_OCTETS_MAX: usize = 15;
 
 /// `domain` is the gateway's.
 pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, report: &Report) -> Dns {
@@ -194,8 +200,11 @@ struct ReadRecord {
 #[derive(Clone, Copy)]
 enum RecordType {
     A,
+    Aaaa,
+    Caa,
     Cname,
     Mx,
+    Ptr,
     Srv,
     Txt,
 }
@@ -203,13 +212,16 @@ enum RecordType {
 fn read_record<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Option<ReadRecord> {
     let types = [
         ("A", RecordType::A),
+        ("AAAA", RecordType::Aaaa),
+        ("CAA", RecordType::Caa),
         ("CNAME", RecordType::Cname),
         ("MX", RecordType::Mx),
+        ("PTR", RecordType::Ptr),
         ("SRV", RecordType::Srv),
         ("TXT", RecordType::Txt),
     ];
     let mut record = Section::element(node, "the record", report)?;
-    let name = record.required("name", "\"nas\"", parsed(|text| record_name(text, domain)));
+    let name = record.required("name", "\"nas\"", parsed(|text| owner_name(text, domain)));
     let record_type = record.required("type", "\"A\"", choice(&types));
     let value = record.required("value", "\"192.168.1.40\"", text);
     record.finish();
@@ -230,6 +242,14 @@ fn read_record<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Opti
 fn read_value(record_type: RecordType, text: &str, domain: &str) -> Result<RecordValue, Problem> {
     match record_type {
         RecordType::A => address(text).map(|address| RecordValue::Address(address.into())),
+        RecordType::Aaaa => {
+            text.parse::<Ipv6Addr>().map(|address| RecordValue::Address(address.into())).map_err(|_| {
+                let what = format!("{} is no IPv6 address", quoted(text));
+                Problem::new(what, "write one such as \"2001:db8::40\"")
+            })
+        }
+        RecordType::Caa => read_authority(text),
+        RecordType::Ptr => record_name(text, domain).map(RecordValue::Pointer),
         RecordType::Cname => record_name(text, domain).map(RecordValue::Alias),
         RecordType::Mx => {
             let exchange = text
@@ -250,6 +270,31 @@ fn read_value(record_type: RecordType, text: &str, domain: &str) -> Result<Recor
     }
 }
 
+/// Flags, tag and value. (RFC 8659, section 4.1.1)
+fn read_authority(text: &str) -> Result<RecordValue, Problem> {
+    let mut fields = text.trim().splitn(3, ' ').map(str::trim);
+    let (flags, tag, value) = (fields.next(), fields.next(), fields.next());
+    let is_tag = |tag: &&str| {
+        (1..=CAA_TAG_OCTETS_MAX).contains(&tag.len()) && tag.bytes().all(|c| c.is_ascii_alphanumeric())
+    };
+    let is_critical = match flags {
+        Some("0") => Some(false),
+        Some("128") => Some(true),
+        _ => None,
+    };
+    match (is_critical, tag.filter(is_tag), value) {
+        (Some(is_critical), Some(tag), Some(value)) if value.len() <= TEXT_OCTETS_MAX => {
+            let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
+            let (tag, value) = (tag.to_owned(), value.to_owned());
+            Ok(RecordValue::CertificationAuthority { is_critical, tag, value })
+        }
+        _ => {
+            let what = format!("{} is no flags, tag and value", quoted(text));
+            Err(Problem::new(what, "write all three, such as '0 issue \"letsencrypt.org\"'"))
+        }
+    }
+}
+
 /// Priority, weight, port and target. (RFC 2782)
 fn read_service(text: &str, domain: &str) -> Result<RecordValue, Problem> {
     let fields: Vec<_> = text.split_ascii_whitespace().collect();
@@ -262,6 +307,14 @@ fn read_service(text: &str, domain: &str) -> Result<RecordValue, Problem> {
             let what = format!("{} is no priority, weight, port and host", quoted(text));
             Err(Problem::new(what, "write all four, such as \"0 5 5060 pbx\""))
         }
+    }
+}
+
+/// The name of a record, which may be a wildcard: `*` as its first label. (RFC 4592, section 2.1.1)
+fn owner_name(text: &str, domain: &str) -> Result<String, Problem> {
+    match text.strip_prefix("*.") {
+        Some(below) => Ok(format!("*.{}", record_name(below, domain)?)),
+        None => record_name(text, domain),
     }
 }
 

@@ -238,6 +238,9 @@ fn records_of_every_type() {
             record("office.example.", "MX", "10 smtp.isp.example."),
             record("_dmarc", "TXT", "v=DMARC1; p=none"),
             record("_sip._tcp", "SRV", "0 5 5060 pbx"),
+            record("*.dev", "AAAA", "2001:db8::40"),
+            record("office.example.", "CAA", "128 issue \"ca.example\""),
+            record("9.0.168.192.in-addr.arpa.", "PTR", "nas"),
         ]
         .concat(),
     );
@@ -250,6 +253,13 @@ fn records_of_every_type() {
             RecordValue::MailExchange { preference: 10, exchange: "smtp.isp.example.".into() },
             RecordValue::Text("v=DMARC1; p=none".into()),
             RecordValue::Service { priority: 0, weight: 5, port: 5060, target: "pbx".into() },
+            RecordValue::Address("2001:db8::40".parse().unwrap()),
+            RecordValue::CertificationAuthority {
+                is_critical: true,
+                tag: "issue".into(),
+                value: "ca.example".into(),
+            },
+            RecordValue::Pointer("nas".into()),
         ]
     );
     let text = "x".repeat(1025);
@@ -258,7 +268,10 @@ fn records_of_every_type() {
             record("a", "A", "nas").replace("value = ", "value = ▸"),
             record("b", "MX", "smtp").replace("value = ", "value = ▸"),
             record("b", "SRV", "0 5 pbx").replace("value = ", "value = ▸"),
-            record("c", "AAAA", "::1").replace("type = ", "type = ▸"),
+            record("c", "NS", "nas").replace("type = ", "type = ▸"),
+            record("c", "AAAA", "192.168.1.40").replace("value = ", "value = ▸"),
+            record("c", "CAA", "1 issue ca.example").replace("value = ", "value = ▸"),
+            record("a.*", "A", "192.168.1.40").replace("name = ", "name = ▸"),
             record("d", "TXT", &text).replace("value = ", "value = ▸"),
             record("e..f", "A", "192.168.1.40").replace("name = ", "name = ▸"),
             "▸[[dns.records]]\ntype = 'A'\nvalue = '192.168.1.40'".to_owned(),
@@ -268,7 +281,10 @@ fn records_of_every_type() {
             "\"nas\" is no IPv4 address; write an IPv4 address such as \"192.168.1.20\"",
             "\"smtp\" is no preference and host; write both, such as \"10 smtp\"",
             "\"0 5 pbx\" is no priority, weight, port and host; write all four, such as \"0 5 5060 pbx\"",
-            "\"AAAA\" is not possible here; write \"A\", \"CNAME\", \"MX\", \"SRV\" or \"TXT\"",
+            "\"NS\" is not possible here; write \"A\", \"AAAA\", \"CAA\", \"CNAME\", \"MX\", \"PTR\", \"SRV\" or \"TXT\"",
+            "\"192.168.1.40\" is no IPv6 address; write one such as \"2001:db8::40\"",
+            "\"1 issue ca.example\" is no flags, tag and value; write all three, such as '0 issue \"letsencrypt.org\"'",
+            "\"*\" is no label of a name; write 1 to 63 letters, digits and hyphens, no hyphen first or last",
             "the text has 1025 octets; write at most 1024",
             "\"\" is no label of a name; write 1 to 63 letters, digits and hyphens, no hyphen first or last",
             "the record has no name; write name = \"nas\"",

@@ -17,6 +17,7 @@ use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::inspection::Inspection;
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
+use gatepost_services::dns::{RecordValue, StaticRecord};
 use gatepost_services::mail::delivery::{self, DeliveryDriver, OfficeDelivery};
 use gatepost_services::mail::poll::{self, OfficePolling, Polls, Receives};
 use gatepost_services::mail::service as mail;
@@ -208,6 +209,7 @@ fn dns_settings(config: &Config) -> dns::Settings {
         enabled: config.services.dns.enabled,
         domain: config.system.domain.clone(),
         hostname: config.system.hostname.clone(),
+        services: mail_servers(config),
         records: config.services.dns.records.clone(),
         upstreams: upstreams(config),
         trust_ad: config.services.dns.trust_ad,
@@ -217,6 +219,23 @@ fn dns_settings(config: &Config) -> dns::Settings {
         forwards: config.services.dns.forwards.iter().map(forward).collect(),
         on_outside: config.wan_services().any(|kind| kind.name == dns::KIND.name),
     }
+}
+
+/// The records by which mail programs find the servers of the office. (RFC 6186, section 3; RFC 8314, section 5.1)
+fn mail_servers(config: &Config) -> Vec<StaticRecord> {
+    let mail = &config.services.mail;
+    let servers = [
+        ("_submissions._tcp", "smtp", mail.tls_port_of(SUBMISSION.name)),
+        ("_submission._tcp", "smtp", mail.port_of(SUBMISSION.name)),
+        ("_pop3s._tcp", "pop", mail.port_of(POP3S.name)),
+        ("_pop3._tcp", "pop", mail.port_of(POP3.name)),
+    ];
+    let record = |(name, target, port): (&str, &str, u16)| StaticRecord {
+        name: name.to_owned(),
+        value: RecordValue::Service { priority: 0, weight: 1, port, target: target.to_owned() },
+    };
+    let is_served = |(_, _, port): &(&str, &str, u16)| mail.enabled && *port != 0;
+    servers.into_iter().filter(is_served).map(record).collect()
 }
 
 fn forward(forward: &DnsForward) -> (String, Vec<IpAddr>) {
@@ -309,6 +328,29 @@ mod tests {
     fn the_gateway_hands_out_itself() {
         let settings = dhcp_settings(&config(""));
         assert_eq!((settings.router, settings.name_servers), (Advertised::Own, Advertised::Own));
+    }
+
+    #[test]
+    fn mail_programs_find_the_servers_that_run() {
+        let found = |text: &str| -> Vec<_> {
+            let servers = mail_servers(&config(text)).into_iter();
+            servers.map(|server| (server.name, server.value)).collect()
+        };
+        let server = |name: &str, port, target: &str| {
+            let value = RecordValue::Service { priority: 0, weight: 1, port, target: target.to_owned() };
+            (name.to_owned(), value)
+        };
+        let user = "users = [{ name = 'anna' }]";
+        let all = [
+            server("_submissions._tcp", 465, "smtp"),
+            server("_submission._tcp", 587, "smtp"),
+            server("_pop3s._tcp", 995, "pop"),
+            server("_pop3._tcp", 110, "pop"),
+        ];
+        assert_eq!(found(user), all);
+        let fewer = format!("{user}\nmail.ports = {{ submissions = 0, submission = 0, pop3 = 0 }}");
+        assert_eq!(found(&fewer), all[2..3]);
+        assert_eq!((found(""), found(&format!("{user}\nmail.enabled = false"))), (Vec::new(), Vec::new()));
     }
 
     #[test]

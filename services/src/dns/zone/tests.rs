@@ -416,3 +416,70 @@ fn the_content_is_what_lookups_find() {
     }
     assert!(content.records.is_sorted_by_key(|record| NameKey::new(&record.name)));
 }
+
+/// RFC 4592, section 3.3.1: A wildcard answers for names without records below the closest name that exists.
+#[test]
+fn rfc4592_3_3_1_a_wildcard_answers_for_names_below_the_closest_that_exists() {
+    let records = [
+        ("*", address("192.168.1.70")),
+        ("*.dev", address("192.168.1.71")),
+        ("api.dev", RecordValue::Text("here".into())),
+        ("*.elsewhere.example.", RecordValue::Alias("nas".into())),
+        ("nas", address("192.168.1.40")),
+    ];
+    let zone = Zone::new(&with_records(&records), Leases::of(&[("pc1", "192.168.1.50")])).unwrap();
+    let found = |owner: &str| data(&zone, owner, RecordType::A);
+    assert_eq!(found("anything.office.example."), ["192.168.1.70"]);
+    assert_eq!(found("a.b.office.example."), ["192.168.1.70"]);
+    assert_eq!(found("web.dev.office.example."), ["192.168.1.71"]);
+    assert_eq!(found("a.web.dev.office.example."), ["192.168.1.71"]);
+    assert_eq!(found("nas.office.example."), ["192.168.1.40"]);
+    assert_eq!(found("pc1.office.example."), ["192.168.1.50"]);
+    assert_eq!(data(&zone, "www.elsewhere.example.", RecordType::CNAME), ["nas.office.example."]);
+    let nodata = (ResponseCode::NoError, "office.example.".to_owned());
+    for owner in ["api.dev.office.example.", "dev.office.example."] {
+        assert_eq!(denial(&zone, owner, RecordType::A), nodata, "{owner} exists");
+    }
+    assert_eq!(denial(&zone, "web.dev.office.example.", RecordType::MX), nodata);
+    let nxdomain = (ResponseCode::NXDomain, "office.example.".to_owned());
+    for owner in ["a.api.dev.office.example.", "a.pc1.office.example.", "a.nas.office.example."] {
+        assert_eq!(denial(&zone, owner, RecordType::A), nxdomain, "{owner}");
+    }
+    assert_eq!(zone.lookup(&name("www.other.example."), RecordType::A), None, "not local");
+}
+
+/// RFC 6186, section 3: Mail programs find the servers of a domain by SRV records, which a static record replaces.
+#[test]
+fn rfc6186_3_services_have_srv_records_which_a_static_record_replaces() {
+    let service =
+        |port, target: &str| RecordValue::Service { priority: 0, weight: 1, port, target: target.into() };
+    let of = |name: &str, value| StaticRecord { name: name.into(), value };
+    let services = vec![of("_pop3s._tcp", service(995, "pop")), of("_submission._tcp", service(587, "smtp"))];
+    let zone = zone_of(&Config {
+        services,
+        ..with_records(&[("_submission._tcp", service(587, "mail.isp.example."))])
+    });
+    let srv = |label: &str| data(&zone, &format!("{label}._tcp.office.example."), RecordType::SRV);
+    assert_eq!(srv("_pop3s"), ["0 1 995 pop.office.example."]);
+    assert_eq!(srv("_submission"), ["0 1 587 mail.isp.example."]);
+}
+
+/// RFC 8659, section 4.1: A CAA record has flags, a tag and a value.
+#[test]
+fn rfc8659_4_1_caa_records_have_flags_a_tag_and_a_value() {
+    let caa = |tag: &str| RecordValue::CertificationAuthority {
+        is_critical: true,
+        tag: tag.into(),
+        value: "ca.example".into(),
+    };
+    let zone = zone_of(&with_records(&[("office.example.", caa("issue"))]));
+    let answer = lookup(&zone, "office.example.", RecordType::CAA);
+    let mut wire = hickory_proto::serialize::binary::BinEncodable::to_bytes(&answer.answers[0].data).unwrap();
+    assert_eq!(wire.split_off(2), b"issueca.example");
+    assert_eq!(wire, [128, 5]);
+    let refused = |tag| Zone::new(&with_records(&[("a", caa(tag))]), Rc::new(())).err();
+    assert_eq!(
+        [refused(""), refused("is-sue")],
+        ["", "is-sue"].map(|tag| Some(ConfigError::Tag(tag.into())))
+    );
+}

@@ -5,22 +5,29 @@
 //! and without validation nothing else proves a denial (RFC 8020, section 4). Failures are entries too (RFC 9520).
 //! Expired answers stay for a while and are served if upstream servers fail (RFC 8767).
 //!
-//! The cache holds at most [`RECORDS_MAX`] records; the entry with the earliest expiry is evicted first, expired or
-//! not.
+//! The cache holds at most [`OCTETS_MAX`] octets; the entry with the earliest expiry is evicted first, expired or not.
+//! A popular answer that will expire soon is [due for prefetching](Cache::take_prefetch).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gatepost_ground::Instant;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, Record, RecordType};
 
 use super::inspection::{CacheContent, CachedAnswer};
 use super::message::{Answer, Question};
 use super::name::NameKey;
 
-/// Records that are held; an entry without any counts as one.
-pub const RECORDS_MAX: usize = 16_384;
+/// The size of the cache in memory, as estimated: for each entry its message, twice its key, a record structure for each
+/// record, and the entry itself.
+pub const OCTETS_MAX: usize = 16 << 20;
+
+/// The least number of clients' queries that an answer has served when it is prefetched.
+pub const PREFETCH_HITS_MIN: u32 = 3;
+
+/// The part of an answer's TTL, at its end, in which it is prefetched: a tenth.
+const PREFETCH_PART: u32 = 10;
 
 /// The longest answer on the wire, in octets, that is cached.
 pub const ANSWER_OCTETS_MAX: usize = 4_096;
@@ -49,6 +56,7 @@ pub struct Cache {
     entries: BTreeMap<Key, Entry>,
     by_expiry: BTreeSet<(Instant, Key)>,
     records: usize,
+    octets: usize,
 }
 
 /// See [`key`].
@@ -60,6 +68,12 @@ struct Entry {
     expires: Instant,
     /// Until then the stale answer is served without a query.
     stale_until: Instant,
+    /// The octets that it counts for.
+    octets: usize,
+    /// The queries that it has served.
+    hits: u32,
+    /// Whether it was prefetched, whatever became of that.
+    is_prefetched: bool,
 }
 
 impl Cache {
@@ -114,12 +128,12 @@ impl Cache {
         let covered = if denies_name { None } else { Some(question.record_type) };
         let key = key(name.as_bytes(), question, covered);
         match time_to_live(answer) {
-            Some(ttl) if octets <= ANSWER_OCTETS_MAX && weight(answer) <= RECORDS_MAX => {
+            Some(ttl) if octets <= ANSWER_OCTETS_MAX => {
                 let mut answer = answer.clone();
                 for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
                     record.ttl = believed(record.ttl).min(TTL_MAX_SECS);
                 }
-                self.put(now, key, answer, ttl);
+                self.put(now, key, answer, ttl, octets);
             }
             // The former answer is outdated all the same.
             _ => self.remove(&key),
@@ -146,7 +160,7 @@ impl Cache {
         let failure = Answer::code(ResponseCode::ServFail);
         let earlier = self.entries.get(&exact).filter(|_| alone);
         let secs = earlier.map_or(FAILURE_SECS, |entry| entry.next_failure_secs(now));
-        self.put(now, exact, failure.clone(), secs);
+        self.put(now, exact, failure.clone(), secs, 0);
         failure
     }
 
@@ -183,14 +197,35 @@ impl Cache {
         }
     }
 
-    fn put(&mut self, now: Instant, key: Key, answer: Answer, ttl: u32) {
+    /// Whether the answer to `question` is to be fetched again before it expires, as clients often query it: once for
+    /// each answer. Called for each query that the cache answers.
+    pub fn take_prefetch(&mut self, now: Instant, question: &Question) -> bool {
+        let name = NameKey::new(&question.name);
+        let exact = key(name.as_bytes(), question, Some(question.record_type));
+        let Some(entry) = self.entries.get_mut(&exact).filter(|entry| now < entry.expires) else {
+            return false;
+        };
+        entry.hits = entry.hits.saturating_add(1);
+        let (left, all) = (entry.expires.since(now), entry.expires.since(entry.stored));
+        let is_due = entry.hits >= PREFETCH_HITS_MIN
+            && left <= all / PREFETCH_PART
+            && entry.answer.code != ResponseCode::ServFail;
+        is_due && !std::mem::replace(&mut entry.is_prefetched, true)
+    }
+
+    /// `wire_octets` is the length of the message.
+    fn put(&mut self, now: Instant, key: Key, answer: Answer, ttl: u32, wire_octets: usize) {
         self.remove(&key);
+        let octets = cost(&key, &answer, wire_octets);
+        self.octets += octets;
         let expires = now + Duration::from_secs(ttl.into());
         self.records += weight(&answer);
         self.by_expiry.insert((expires, key.clone()));
-        self.entries.insert(key, Entry { answer, stored: now, expires, stale_until: expires });
+        let (stored, stale_until, hits, is_prefetched) = (now, expires, 0, false);
+        let entry = Entry { answer, stored, expires, stale_until, octets, hits, is_prefetched };
+        self.entries.insert(key, entry);
         while let Some((soonest, key)) = self.by_expiry.first() {
-            if self.records <= RECORDS_MAX && now < *soonest + STALE_MAX {
+            if self.octets <= OCTETS_MAX && now < *soonest + STALE_MAX {
                 break;
             }
             let key = key.clone();
@@ -201,6 +236,7 @@ impl Cache {
     fn remove(&mut self, key: &Key) {
         if let Some(entry) = self.entries.remove(key) {
             self.records -= weight(&entry.answer);
+            self.octets -= entry.octets;
             let was_there = self.by_expiry.remove(&(entry.expires, key.clone()));
             debug_assert!(was_there, "every entry has its place in the order of expiry");
         }
@@ -245,6 +281,14 @@ fn parts(key: &Key) -> Option<(Name, Option<RecordType>)> {
         labels.push(label);
         rest = tail;
     }
+}
+
+/// The estimate of an entry's octets in memory.
+fn cost(key: &Key, answer: &Answer, wire_octets: usize) -> usize {
+    size_of::<Entry>()
+        + 2 * (size_of::<Key>() + key.len())
+        + weight(answer) * size_of::<Record>()
+        + wire_octets
 }
 
 fn weight(answer: &Answer) -> usize {
@@ -448,14 +492,37 @@ mod tests {
             let owner = format!("n{i}.example.");
             cache.insert(at(0), &ask(i), &Answer::records(vec![a(&owner, ttl, "203.0.113.1")]), OCTETS);
         };
-        for i in 0..RECORDS_MAX {
-            put(&mut cache, i, if i == 77 { 10 } else { 1_000 });
-        }
-        assert_eq!(cache.len(), RECORDS_MAX);
-        put(&mut cache, RECORDS_MAX, 500);
-        assert_eq!(cache.len(), RECORDS_MAX);
-        assert_eq!(cache.get(at(0), &ask(77)), None);
-        assert!(cache.get(at(0), &ask(RECORDS_MAX)).is_some());
+        // Names of one length, so that one entry makes room for another.
+        let put_next = |cache: &mut Cache, i: usize| put(cache, 10_000 + i, if i == 77 { 10 } else { 1_000 });
+        put_next(&mut cache, 0);
+        let entries_max = OCTETS_MAX / cache.octets;
+        (1..entries_max).for_each(|i| put_next(&mut cache, i));
+        assert_eq!(cache.len(), entries_max);
+        put(&mut cache, 10_000 + entries_max, 500);
+        assert_eq!(cache.len(), entries_max);
+        assert!(cache.octets <= OCTETS_MAX);
+        assert_eq!(cache.get(at(0), &ask(10_077)), None);
+        assert!(cache.get(at(0), &ask(10_000 + entries_max)).is_some());
+    }
+
+    #[test]
+    fn a_popular_answer_is_prefetched_once_in_the_last_tenth_of_its_ttl() {
+        let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
+        let answer = Answer::records(vec![a("www.example.", 100, "203.0.113.1")]);
+        cache.insert(at(0), &www, &answer, OCTETS);
+        let mut hits = |secs: &[u64]| -> Vec<bool> {
+            secs.iter().map(|&secs| cache.take_prefetch(at(secs), &www)).collect()
+        };
+        assert_eq!(hits(&[91, 92]), [false, false], "not popular");
+        assert_eq!(hits(&[93, 94]), [true, false]);
+        cache.insert(at(95), &www, &answer, OCTETS);
+        let mut hits = |secs: &[u64]| -> Vec<bool> {
+            secs.iter().map(|&secs| cache.take_prefetch(at(secs), &www)).collect()
+        };
+        assert_eq!(hits(&[96, 97, 98, 184, 185, 195]), [false, false, false, false, true, false]);
+        let failing = question("failing.example.", RecordType::A);
+        _ = cache.insert_failure(at(0), &failing, false);
+        assert_eq!([4, 4, 4].map(|secs| cache.take_prefetch(at(secs), &failing)), [false; 3]);
     }
 
     #[test]
@@ -663,6 +730,7 @@ mod tests {
                     prop_assert_eq!(cache.get(now, &asked.question()), model.get(now, asked), "{:?}", asked);
                 }
                 prop_assert_eq!(cache.by_expiry.len(), cache.entries.len());
+                prop_assert_eq!(cache.octets, cache.entries.values().map(|entry| entry.octets).sum::<usize>());
                 prop_assert_eq!(cache.len(), cache.entries.values().map(|entry| weight(&entry.answer)).sum::<usize>());
             }
         }

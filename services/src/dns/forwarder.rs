@@ -250,6 +250,11 @@ impl Forwarder {
         Ok(())
     }
 
+    /// The number of exchanges in progress.
+    pub fn exchanges_len(&self) -> usize {
+        self.exchanges.len()
+    }
+
     /// Cancels the exchange for `question`, if there is one, without an [`Output::Done`].
     pub fn give_up(&mut self, question: &Question) {
         let exchange = self.exchanges.remove(question);

@@ -21,7 +21,7 @@ use rand::rngs::StdRng;
 
 use super::cache::Cache;
 use super::config::{Config, ConfigError};
-use super::forwarder::{self, AttemptId, Forwarder, Group, Outcome, UpstreamQuery};
+use super::forwarder::{self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, UpstreamQuery};
 use super::inspection::{CacheContent, LocalZones, ServerState};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
 use super::name::NameKey;
@@ -37,6 +37,9 @@ use crate::lan_hosts::LocalNames;
 
 /// The most CNAMEs that are followed for one query, besides those within one upstream answer.
 pub const ALIASES_MAX: usize = 8;
+
+/// Answers are prefetched while fewer exchanges are in progress than the maximum divided by this.
+const PREFETCH_SHARE: usize = 4;
 
 /// The sender of a query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,6 +307,9 @@ impl Server {
             let Some(answer) = self.cache.get(now, &upstream_question) else {
                 return self.wait(now, upstream_question, question);
             };
+            if self.cache.take_prefetch(now, &upstream_question) {
+                self.prefetch(now, &upstream_question);
+            }
             question.source = question.source.max(Source::Cache);
             question.is_public |= self.is_public(&question.name);
             question = match self.absorb(question, answer) {
@@ -352,13 +358,25 @@ impl Server {
                 return self.fail(now, question);
             }
         }
-        let group = self.zone.forward_of(&upstream_question.name).map_or(Group::Upstream, Group::Zone);
-        if self.forwarder.ask(now, &upstream_question, group).is_err() {
+        if self.forwarder.ask(now, &upstream_question, self.group_of(&upstream_question)).is_err() {
             return self.fail(now, question);
         }
         question.source = Source::Upstream;
         question.is_public |= self.is_public(&question.name);
         self.waiting.insert(upstream_question, zone, asker, question);
+    }
+
+    /// Queries the upstream servers without a client that waits, while they are not busy.
+    fn prefetch(&mut self, now: Instant, question: &Question) {
+        let is_quiet = self.forwarder.exchanges_len() < EXCHANGES_MAX / PREFETCH_SHARE;
+        if is_quiet && self.forwarder.ask(now, question, self.group_of(question)).is_ok() {
+            self.stats.prefetched += 1;
+        }
+    }
+
+    /// The servers that have the name of `question`.
+    fn group_of(&self, question: &Question) -> Group {
+        self.zone.forward_of(&question.name).map_or(Group::Upstream, Group::Zone)
     }
 
     fn asker(&self, client: &Client) -> Asker {

@@ -15,6 +15,8 @@ pub struct Stats {
     pub cached: u64,
     /// Queries that waited for upstream servers.
     pub forwarded: u64,
+    /// Exchanges with upstream servers for popular answers that would expire soon.
+    pub prefetched: u64,
     /// Exchanges with upstream servers that failed.
     pub upstream_failures: u64,
     /// Answers for public names from which the rebinding filter has removed private addresses.

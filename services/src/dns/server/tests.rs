@@ -105,6 +105,34 @@ fn a_foreign_name_is_asked_for_once_and_then_known() {
     assert_eq!((stats.queries, stats.forwarded, stats.cached, stats.cached_records), (2, 1, 1, 1));
 }
 
+#[test]
+fn a_popular_answer_is_fetched_again_before_it_expires() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.7")], vec![]);
+    rig.replied();
+    rig.now = rig.now + std::time::Duration::from_secs(55);
+    for _ in 0..2 {
+        rig.ask(PC, "www.shop.example.", RecordType::A);
+        assert!(rig.is_idle());
+    }
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let (sent, response) = match (rig.server.poll_output(), rig.server.poll_output()) {
+        (Some(Output::Reply { message, .. }), Some(Output::Attempt(query)))
+        | (Some(Output::Attempt(query)), Some(Output::Reply { message, .. })) => {
+            (Sent { attempt: query.attempt, query: query.message }, Message::from_vec(&message).unwrap())
+        }
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(response.answers[0].ttl, 5, "the client does not wait");
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.8")], vec![]);
+    assert!(rig.is_idle());
+    rig.now = rig.now + std::time::Duration::from_secs(30);
+    assert_eq!(addresses(&rig.ask(PC, "www.shop.example.", RecordType::A)), ["203.0.113.8"]);
+    assert_eq!(rig.server.stats().prefetched, 1);
+}
+
 /// RFC 4035, section 3.2.3: AD of a trusted server is passed on for what it has validated.
 #[test]
 fn rfc4035_3_2_3_ad_of_a_trusted_server_is_passed_on_for_what_it_has_validated() {

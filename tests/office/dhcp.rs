@@ -1,4 +1,4 @@
-//! Addresses for real DHCP clients on the LAN: busybox udhcpc and ISC dhclient.
+//! Addresses for real DHCP clients on the LAN: busybox udhcpc, ISC dhclient, dhcpcd and systemd-networkd.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -9,7 +9,11 @@ use serde_json::Value;
 use crate::harness::programs::{dig, pings};
 use crate::harness::{Background, DOMAIN, Directory, Gateway, ISP, LAN, Namespace, Office, eventually};
 
-/// The script of both clients. It configures `eth0` and records its parameters, without touching the machine's own
+/// systemd's client. `./dev setup` unpacks it there, as the package would be this machine's init.
+const NETWORKD: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/networkd/lib/systemd/systemd-networkd");
+
+/// The script of the other clients. It configures `eth0` and records its parameters, without touching the machine's own
 /// files.
 const SCRIPT: &str = r#"
 case "${reason:-$1}" in
@@ -78,6 +82,21 @@ impl Client {
         )
     }
 
+    fn dhcpcd(pc: &Namespace, hostname: &str) -> Self {
+        let directory = Directory::new();
+        directory.script("script", SCRIPT);
+        let config = "option domain_name_servers, domain_name, routers, dhcp_lease_time\nnoarp\n";
+        fs::write(directory.join("conf"), config).expect("it can be written");
+        // It keeps its files where the machine's own would be.
+        let home = directory.path().display();
+        let line = format!(
+            "unshare -m sh -c 'mount -t tmpfs none /run && mkdir -p /var/lib/dhcpcd && mount -t tmpfs none /var/lib/dhcpcd \
+             && exec dhcpcd -B -4 --noipv4ll -h {hostname} -e NOTES={home}/notes -f {home}/conf -c {home}/script eth0' \
+             >{home}/log 2>&1"
+        );
+        Self { process: pc.spawn(&line), directory }
+    }
+
     fn notes(&self) -> Vec<Note> {
         let text = self.directory.read("notes");
         let mut notes: Vec<_> = text
@@ -144,6 +163,60 @@ fn udhcpc_gets_renews_and_releases() {
     // The name ends with the lease. A static address asks now.
     office.pc(1).sh(&format!("ip address add {}/24 dev eth0", Office::address(1)));
     assert_eq!(dig(office.pc(1), &format!("anna.{DOMAIN}")), "");
+}
+
+#[test]
+fn dhcpcd_gets_renews_and_releases() {
+    let office = Office::bare(1, "");
+    let client = Client::dhcpcd(office.pc(1), "clara");
+    let bound = client.note("bound", 0);
+    assert_complete(&bound, 86_400);
+    assert!(pings(office.pc(1), "", ISP));
+    assert_eq!(dig(office.pc(1), &format!("clara.{DOMAIN}")), bound.address().to_string());
+    // SIGUSR1 renews, and SIGALRM releases and ends.
+    client.process.signal(Signal::SIGUSR1);
+    let renewed = client.note("renew", 0);
+    assert_eq!(renewed.address(), bound.address());
+    client.process.signal(Signal::SIGALRM);
+    eventually("the end of the lease", || lease_of(office.gateway(), "clara").is_none().then_some(()));
+}
+
+#[test]
+fn systemd_networkd_gets_an_address_and_releases_it() {
+    let office = Office::bare(1, "dhcp.lease_secs = 4");
+    let directory = Directory::new();
+    // It runs as a user of its own. /sys is read-only as in a container, so that it does not wait for udev.
+    let capabilities = "+net_admin,+net_raw,+net_bind_service,+net_broadcast";
+    let script = directory.script(
+        "client",
+        &format!(
+            "mount -t tmpfs tmpfs /run\n\
+             mount -o remount,bind,ro /sys\n\
+             mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp\n\
+             printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n\
+             [DHCPv4]\nHostname=doris\n' >/run/systemd/network/office.network\n\
+             chown -R 65534:65534 /run/systemd\n\
+             export SYSTEMD_LOG_LEVEL=info SYSTEMD_LOG_TARGET=console\n\
+             exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps={capabilities} \
+             --ambient-caps={capabilities} {NETWORKD} >{} 2>&1\n",
+            directory.join("log").display()
+        ),
+    );
+    let client = office.pc(1).spawn(&format!("unshare --mount {script}"));
+    let lease = eventually("a lease", || lease_of(office.gateway(), "doris"));
+    let address = lease["address"].as_str().expect("an address");
+    let configured = || office.pc(1).sh("ip -4 -o address show dev eth0").contains(&format!("{address}/24"));
+    eventually("the client's address", || configured().then_some(()));
+    assert!(pings(office.pc(1), "", ISP), "by its default route");
+    assert_eq!(dig(office.pc(1), &format!("doris.{DOMAIN}")), address);
+    // The lease would end without renewals.
+    eventually("a renewal", || {
+        let requests = office.gateway().show("counters")["dhcp"]["to_server"].as_u64();
+        (requests >= Some(3)).then_some(())
+    });
+    assert_eq!(lease_of(office.gateway(), "doris").expect("it is renewed")["address"], address);
+    client.signal(Signal::SIGTERM);
+    eventually("the end of the lease", || lease_of(office.gateway(), "doris").is_none().then_some(()));
 }
 
 #[test]

@@ -47,6 +47,10 @@ pub const FAILURE_SECS_MAX: u32 = 300;
 /// How long after its expiry an answer may still be served. (RFC 8767, section 5)
 pub const STALE_MAX: Duration = Duration::from_secs(86_400);
 
+/// How long a client waits for upstream servers while there is a stale answer. (RFC 8767, section 5: the client response
+/// timer)
+pub const STALE_WAIT: Duration = Duration::from_millis(1_800);
+
 /// The TTL of a stale answer, and the time until upstream servers are queried again. (RFC 8767, section 5)
 pub const STALE_TTL_SECS: u32 = 30;
 
@@ -140,23 +144,42 @@ impl Cache {
         }
     }
 
+    /// The stale answer to `question`, if there is one, which is served without a query for [`STALE_TTL_SECS`] from now on.
+    pub fn serve_stale(&mut self, now: Instant, question: &Question) -> Option<Answer> {
+        let key = self.stale_key(now, question)?;
+        let entry = self.entries.get_mut(&key)?;
+        let pause = Duration::from_secs(STALE_TTL_SECS.into());
+        entry.stale_until = (now + pause).min(entry.expires + STALE_MAX);
+        self.get_key(now, &key)
+    }
+
+    /// Whether there is a stale answer to `question`.
+    pub fn has_stale(&self, now: Instant, question: &Question) -> bool {
+        self.stale_key(now, question).is_some()
+    }
+
+    fn stale_key(&self, now: Instant, question: &Question) -> Option<Key> {
+        let name = NameKey::new(&question.name);
+        let of_types = [Some(question.record_type), None];
+        let mut keys = of_types.into_iter().map(|covered| key(name.as_bytes(), question, covered));
+        keys.find(|key| {
+            let entry = self.entries.get(key);
+            let is_usable = |entry: &Entry| {
+                entry.answer.code != ResponseCode::ServFail && now < entry.expires + STALE_MAX
+            };
+            entry.is_some_and(is_usable)
+        })
+    }
+
     /// Caches the failure of `question`, and returns the answer to send: a stale one if there is one, else SERVFAIL.
     /// The failure is cached for [`FAILURE_SECS`], and if the question fails `alone`, while others are answered, for
     /// twice as long as the last time, up to [`FAILURE_SECS_MAX`].
     pub fn insert_failure(&mut self, now: Instant, question: &Question, alone: bool) -> Answer {
+        if let Some(stale) = self.serve_stale(now, question) {
+            return stale;
+        }
         let name = NameKey::new(&question.name);
         let exact = key(name.as_bytes(), question, Some(question.record_type));
-        let name_only = key(name.as_bytes(), question, None);
-        for key in [&exact, &name_only] {
-            if let Some(entry) = self.entries.get_mut(key)
-                && entry.answer.code != ResponseCode::ServFail
-                && now < entry.expires + STALE_MAX
-            {
-                let pause = Duration::from_secs(STALE_TTL_SECS.into());
-                entry.stale_until = (now + pause).min(entry.expires + STALE_MAX);
-                return self.get_key(now, key).unwrap_or_default();
-            }
-        }
         let failure = Answer::code(ResponseCode::ServFail);
         let earlier = self.entries.get(&exact).filter(|_| alone);
         let secs = earlier.map_or(FAILURE_SECS, |entry| entry.next_failure_secs(now));

@@ -10,7 +10,7 @@
 //! Clients in [`Config::recursion_for`] get every name; others get the names of the domain, and never cause upstream
 //! queries.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -19,7 +19,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RData, RecordType};
 use rand::rngs::StdRng;
 
-use super::cache::Cache;
+use super::cache::{Cache, STALE_WAIT};
 use super::config::{Config, ConfigError};
 use super::forwarder::{self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, UpstreamQuery};
 use super::inspection::{CacheContent, LocalZones, ServerState};
@@ -88,6 +88,8 @@ pub struct Server {
     failing_zones: FailingZones,
     rate_limiter: RateLimiter,
     rebinding: RebindingFilter,
+    /// The questions with a stale answer that wait for upstream servers, and when they wait no longer.
+    stale_due: BTreeMap<Question, Instant>,
     outputs: VecDeque<Output>,
     stats: Stats,
 }
@@ -135,6 +137,7 @@ impl Server {
             failing_zones: FailingZones::default(),
             rate_limiter: RateLimiter::default(),
             rebinding,
+            stale_due: BTreeMap::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
         };
@@ -211,11 +214,22 @@ impl Server {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.forwarder.handle_timeout(now);
         self.drain_forwarder(now);
+        let is_due = |due: &Instant| *due <= now;
+        let due: Vec<_> = self.stale_due.extract_if(.., |_, due| is_due(due)).collect();
+        for (question, _) in due {
+            if self.waiting.of(&question).next().is_some()
+                && let Some(answer) = self.cache.serve_stale(now, &question)
+            {
+                self.stats.stale += 1;
+                self.resume(now, &question, &answer);
+            }
+        }
+        self.drain_forwarder(now);
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) must be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.forwarder.poll_timeout()
+        self.forwarder.poll_timeout().into_iter().chain(self.stale_due.values().copied()).min()
     }
 
     /// Whether no query waits for upstream servers.
@@ -361,6 +375,9 @@ impl Server {
         if self.forwarder.ask(now, &upstream_question, self.group_of(&upstream_question)).is_err() {
             return self.fail(now, question);
         }
+        if self.cache.has_stale(now, &upstream_question) {
+            self.stale_due.entry(upstream_question.clone()).or_insert(now + STALE_WAIT);
+        }
         question.source = Source::Upstream;
         question.is_public |= self.is_public(&question.name);
         self.waiting.insert(upstream_question, zone, asker, question);
@@ -425,6 +442,12 @@ impl Server {
                 self.cache.insert_failure(now, question, true)
             }
         };
+        self.stale_due.remove(question);
+        self.resume(now, question, &answer);
+    }
+
+    /// Answers all queries that wait for the answer to `question`, or resolves them further.
+    fn resume(&mut self, now: Instant, question: &Question, answer: &Answer) {
         for waiting in self.waiting.take(question) {
             match self.absorb(waiting, answer.clone()) {
                 Progress::Finished(question) => self.reply(now, question),

@@ -17,6 +17,8 @@ pub struct Stats {
     pub forwarded: u64,
     /// Exchanges with upstream servers for popular answers that would expire soon.
     pub prefetched: u64,
+    /// Expired answers that were given to clients as upstream servers had not answered in time.
+    pub stale: u64,
     /// Exchanges with upstream servers that failed.
     pub upstream_failures: u64,
     /// Answers for public names from which the rebinding filter has removed private addresses.

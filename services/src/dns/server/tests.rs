@@ -105,6 +105,39 @@ fn a_foreign_name_is_asked_for_once_and_then_known() {
     assert_eq!((stats.queries, stats.forwarded, stats.cached, stats.cached_records), (2, 1, 1, 1));
 }
 
+/// RFC 8767, section 5: A client waits for 1.8 seconds if there is a stale answer.
+#[test]
+fn rfc8767_5_a_client_waits_for_1_8_seconds_if_there_is_a_stale_answer() {
+    let mut rig = Rig::new(office());
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.7")], vec![]);
+    rig.replied();
+    rig.now = rig.now + std::time::Duration::from_secs(100);
+    rig.send(PC, "www.shop.example.", RecordType::A);
+    let sent = rig.sent();
+    let asked = rig.now;
+    let mut stale = None;
+    while stale.is_none() {
+        rig.now = rig.server.poll_timeout().expect("upstream servers are waited for");
+        rig.server.handle_timeout(rig.now);
+        while let Some(output) = rig.server.poll_output() {
+            if let Output::Reply { message, .. } = output {
+                stale = Some(Message::from_vec(&message).unwrap());
+            }
+        }
+    }
+    let stale = stale.expect("it was waited for");
+    assert_eq!((addresses(&stale), stale.answers[0].ttl), (vec!["203.0.113.7".to_owned()], 30));
+    assert_eq!(rig.now.since(asked), std::time::Duration::from_millis(1_800));
+    // The answer that comes late is the one for others.
+    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.8")], vec![]);
+    while rig.server.poll_output().is_some() {}
+    assert_eq!(addresses(&rig.ask(PC, "www.shop.example.", RecordType::A)), ["203.0.113.8"]);
+    let stats = rig.server.stats();
+    assert_eq!((stats.stale, stats.upstream_failures), (1, 0));
+}
+
 #[test]
 fn a_popular_answer_is_fetched_again_before_it_expires() {
     let mut rig = Rig::new(office());

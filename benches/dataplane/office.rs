@@ -42,6 +42,7 @@ pub fn config(mode: Mode) -> Config {
         link: Link::Ethernet { mac },
         addresses: Some(Ipv4Net::new_assert(address, 24).into()).into(),
         gateway: Gateways { v4: gateway, v6: None },
+        routes: Bounded::new(),
         mtu: 1500,
     };
     Config {

@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use gatepost_ground::{InterfaceId, Role};
 use ipnet::IpNet;
 
-use crate::config::{Config, Family, Interface, Mode};
+use crate::config::{Config, Family, Interface, Mode, StaticRoute};
 use crate::key::Address;
 
 /// A route.
@@ -77,16 +77,17 @@ impl<A: Address> Default for Routes<A> {
 }
 
 impl<A: Family> Routes<A> {
-    /// The routes to the gateway's connected networks, and the default routes by the interfaces' routers. Default
-    /// routes of outside interfaces come before those of inside interfaces, which have an effect in [`Mode::LanOnly`]
-    /// only, where there is no outside.
+    /// The routes to the gateway's connected networks, those that an interface has besides, and the default routes by
+    /// the interfaces' routers. Default routes of outside interfaces come before those of inside interfaces, which have
+    /// an effect in [`Mode::LanOnly`] only, where there is no outside.
     pub fn of_config(config: &Config) -> Self {
         let inside = config.interfaces_of(Role::Inside);
         let outside = config.interfaces_of(Role::Outside).filter(|_| config.mode != Mode::LanOnly);
         // Inside networks come first: if the outside has the same network, the office's own hosts stay reachable.
         let connected = inside.clone().chain(outside.clone()).flat_map(connected::<A>);
+        let further = inside.clone().chain(outside.clone()).flat_map(further::<A>);
         let defaults = outside.chain(inside).filter_map(default::<A>);
-        Self::new(connected.chain(defaults))
+        Self::new(connected.chain(further).chain(defaults))
     }
 }
 
@@ -95,6 +96,18 @@ fn connected<A: Family>(
 ) -> impl Iterator<Item = (A::Net, Route<A>)> {
     let route = Route { interface: id, role: interface.role, gateway: None };
     interface.nets::<A>().map(move |net| (net, route))
+}
+
+fn further<A: Family>(
+    (id, interface): (InterfaceId, &Interface),
+) -> impl Iterator<Item = (A::Net, Route<A>)> {
+    let routes = interface.routes.iter().filter(|_| interface.nets::<A>().next().is_some());
+    routes.filter_map(move |StaticRoute { to, router }| {
+        let gateway = router.and_then(A::of_ip);
+        let is_of_family = gateway.is_some() || router.is_none();
+        let route = Route { interface: id, role: interface.role, gateway };
+        A::of_net(*to).filter(|_| is_of_family).map(|net| (net, route))
+    })
 }
 
 fn default<A: Family>((id, interface): (InterfaceId, &Interface)) -> Option<(A::Net, Route<A>)> {
@@ -149,6 +162,31 @@ mod tests {
         let routes = Routes::of_config(&config(Mode::LanOnly, "192.168.1.1/24", Some("203.0.113.10/24")));
         let default = Route { gateway: Some(LAN_GATEWAY), ..LAN };
         assert_eq!(routes.lookup(addr("203.0.113.1")), Some(default));
+    }
+
+    /// RFC 3442: A classless route goes before the default route, and one without a router is on-link.
+    #[test]
+    fn rfc3442_a_classless_route_goes_before_the_default_route() {
+        let mut config = config(Mode::Nat, "192.168.1.1/24", Some("203.0.113.10/32"));
+        let other = addr("100.64.0.1");
+        let routes = [("100.64.0.1/32", None), ("10.0.0.0/8", Some(other.into()))];
+        config.interfaces[1].routes = routes
+            .map(|(to, router)| StaticRoute { to: to.parse().expect("a network"), router })
+            .to_vec()
+            .try_into()
+            .expect("few");
+        let next_hop = |config: &Config, to: &str| {
+            let route = Routes::<Ipv4Addr>::of_config(config).lookup(addr(to))?;
+            Some((route.interface, route.next_hop(addr(to))))
+        };
+        let wan = InterfaceId(1);
+        assert_eq!(next_hop(&config, "10.1.2.3"), Some((wan, other)));
+        assert_eq!(next_hop(&config, "100.64.0.1"), Some((wan, other)));
+        assert_eq!(next_hop(&config, "198.51.100.7"), Some((wan, WAN_GATEWAY)), "outside of the network");
+        assert_eq!(next_hop(&config, "192.168.1.9"), Some((InterfaceId(0), addr("192.168.1.9"))));
+        config.interfaces[0].gateway.v4 = None;
+        config.interfaces[1].addresses.clear();
+        assert_eq!(next_hop(&config, "10.1.2.3"), None, "there is no address to speak from");
     }
 
     #[test]

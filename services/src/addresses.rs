@@ -11,6 +11,11 @@ use crate::watch;
 use gatepost_ground::{InterfaceId, Role};
 use ipnet::{IpNet, Ipv4Net};
 
+/// Whether two networks share an address.
+pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b.network()) || b.contains(&a.network())
+}
+
 /// The addresses of one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceAddresses {
@@ -24,6 +29,8 @@ pub struct InterfaceAddresses {
     pub addresses: Vec<IpNet>,
     /// The next hops beyond the networks, at most one of each family.
     pub gateways: Vec<IpAddr>,
+    /// Further networks that are reached by the interface, each with its router; `None`: its hosts are neighbours.
+    pub routes: Vec<(IpNet, Option<IpAddr>)>,
     /// The name servers that came with the addresses.
     pub name_servers: Vec<IpAddr>,
 }
@@ -151,10 +158,27 @@ mod tests {
             role,
             addresses: addresses.iter().map(|text| text.parse().expect("a network")).collect(),
             gateways: vec!["fe80::1".parse().expect("an address"), Ipv4Addr::new(203, 0, 113, 1).into()],
+            routes: Vec::new(),
             name_servers: vec![
                 "2001:db8::53".parse().expect("an address"),
                 Ipv4Addr::new(198, 51, 100, id).into(),
             ],
+        }
+    }
+
+    /// RFC 4787, REQ-7: Networks overlap when one holds the other.
+    #[test]
+    fn rfc4787_req7_networks_overlap_when_one_holds_the_other() {
+        let net = |text: &str| text.parse::<Ipv4Net>().expect("a network");
+        for (a, b, expected) in [
+            ("192.168.1.77/24", "192.168.1.1/24", true),
+            ("192.168.0.5/16", "192.168.1.1/24", true),
+            ("192.168.1.200/30", "192.168.1.1/24", true),
+            ("192.168.2.5/24", "192.168.1.1/24", false),
+            ("203.0.113.9/24", "192.168.1.1/24", false),
+        ] {
+            assert_eq!(overlap(net(a), net(b)), expected, "{a} {b}");
+            assert_eq!(overlap(net(b), net(a)), expected, "{b} {a}");
         }
     }
 

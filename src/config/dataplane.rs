@@ -61,6 +61,7 @@ impl Config {
                     link: Link::Ethernet { mac: lan_mac },
                     addresses: Some(self.lan.address.into()).into(),
                     gateway: Gateways { v4: self.lan.gateway.filter(|_| is_lan_only), v6: None },
+                    routes: Bounded::new(),
                     mtu: LAN_MTU,
                 },
                 Interface {
@@ -69,6 +70,7 @@ impl Config {
                     link: Link::Ethernet { mac: wan_mac },
                     addresses: wan_address.map(IpNet::V4).into(),
                     gateway: Gateways { v4: wan_gateway, v6: None },
+                    routes: Bounded::new(),
                     mtu: self.wan.mtu,
                 },
             ]

@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 
 use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_ground::wire::Protocol;
+use gatepost_services::addresses::overlap;
 use gatepost_services::service::{Kind, OnWan};
 use ipnet::Ipv4Net;
 
-use super::address::{address, check_lan_host, network, overlap, port};
+use super::address::{address, check_lan_host, network, port};
 use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::services::{KINDS, Services};

@@ -5,10 +5,11 @@ use std::ops::RangeInclusive;
 
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::PortId;
+use gatepost_services::addresses::overlap;
 use ipnet::Ipv4Net;
 use toml::de::DeValue;
 
-use super::address::{address, check_host_of, hosts, interface_address, is_private, overlap};
+use super::address::{address, check_host_of, hosts, interface_address, is_private};
 use super::diagnostic::{Problem, Report, Span};
 use super::name::{device, namespace};
 use super::section::Section;
@@ -20,8 +21,9 @@ const LAN_PREFIX_LEN: u8 = 24;
 /// From the largest network in private use (RFC 1918) to the smallest with two hosts besides the
 /// network and the broadcast address.
 const LAN_PREFIX_LENS: RangeInclusive<u8> = 8..=30;
-/// A provider's segment may be a point-to-point link. (RFC 3021)
-const WAN_PREFIX_LENS: RangeInclusive<u8> = 1..=31;
+/// A provider's segment may be a point-to-point link (RFC 3021), or a single address whose router is a neighbour.
+const WAN_PREFIX_LENS: RangeInclusive<u8> = 1..=HOST_PREFIX_LEN;
+const HOST_PREFIX_LEN: u8 = 32;
 /// From the size that every host accepts (RFC 791) to the largest jumbo frame in common use.
 const MTU_RANGE: RangeInclusive<u32> = 576..=9216;
 const MTU: u32 = 1500;
@@ -112,7 +114,7 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
         wan.report(span, Problem::new(what, remedy));
     }
     if let (Some(own), Some((Some(gateway), span))) = (own.known(), gateway.written())
-        && let Err(problem) = check_wan_gateway(*own, *gateway)
+        && let Err(problem) = check_wan_gateway(*own, *gateway, lan.filter(|_| mode != Mode::LanOnly))
     {
         wan.report(span, problem);
     }
@@ -124,7 +126,11 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
             let what = format!("without a gateway nothing beyond {} can be reached", own.trunc());
             let (first, last) = hosts(*own);
             let router = if first == own.addr() { last } else { first };
-            let remedy = format!("write the provider's router, such as gateway = \"{router}\"");
+            let remedy = if router == own.addr() {
+                "write the provider's router, which may be any address beside a prefix of 32".to_owned()
+            } else {
+                format!("write the provider's router, such as gateway = \"{router}\"")
+            };
             wan.warn(span, Problem::new(what, remedy));
         }
     }
@@ -142,7 +148,8 @@ fn wan_address(text: &str) -> Result<Option<Ipv4Net>, Problem> {
     if text == "dhcp" { Ok(None) } else { interface_address(text, WAN_PREFIX_LENS).map(Some) }
 }
 
-fn check_wan_gateway(own: Option<Ipv4Net>, gateway: Ipv4Addr) -> Result<(), Problem> {
+/// Checks the provider's router, which is in the network of `own`; or, beside a single address, anywhere but in the LAN.
+fn check_wan_gateway(own: Option<Ipv4Net>, gateway: Ipv4Addr, lan: Option<Ipv4Net>) -> Result<(), Problem> {
     let Some(own) = own else {
         let what = "wan.gateway is set, but wan.address is \"dhcp\"";
         return Err(Problem::new(what, "write \"\", or a static wan.address"));
@@ -151,7 +158,16 @@ fn check_wan_gateway(own: Option<Ipv4Net>, gateway: Ipv4Addr) -> Result<(), Prob
         let what = format!("{gateway} is the gateway's own address");
         return Err(Problem::new(what, "write the address of the provider's router"));
     }
-    check_host_of("WAN", own, gateway)
+    if own.prefix_len() < HOST_PREFIX_LEN {
+        return check_host_of("WAN", own, gateway);
+    }
+    match lan.filter(|lan| lan.contains(&gateway)) {
+        Some(lan) => {
+            let what = format!("{gateway} is in the LAN {}", lan.trunc());
+            Err(Problem::new(what, "write the address of the provider's router, or another lan.address"))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A usual LAN that does not overlap with `wan`.

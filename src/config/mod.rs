@@ -33,7 +33,6 @@ use gatepost_services::users::User;
 use ipnet::Ipv4Net;
 
 pub use access::Access;
-pub(crate) use address::overlap;
 pub use diagnostic::{Diagnostic, Problem, Severity};
 pub use name::Netns;
 pub use services::{DnsForward, Record, RecordValue, Reservation, ReservedFor, Services};

@@ -40,7 +40,7 @@ pub struct Status {
     /// The problems of its state directory, a sentence each.
     #[serde(default)]
     pub problems: Vec<String>,
-    /// The problems of its services, a sentence each.
+    /// The problems of its services, and of its DHCP client on the WAN, a sentence each.
     #[serde(default)]
     pub service_problems: Vec<String>,
 }

@@ -2,15 +2,14 @@
 //!
 //! The configuration and the lease from the provider's DHCP server give the current addresses. The dataplane's
 //! configuration and the host stack get them first, then they are published to subscribers: services and reports. The
-//! mere renewal of a lease changes nothing. A lease whose network overlaps the LAN is rejected, as the hosts on the
-//! two sides could not be distinguished (RFC 4787, REQ-7).
+//! mere renewal of a lease changes nothing.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use gatepost_dataplane::config::{self as dataplane, Mode};
+use gatepost_dataplane::config::{self as dataplane, Mode, StaticRoute};
 use gatepost_ground::Role;
 use gatepost_services::addresses::{Addresses, InterfaceAddresses, Publisher};
 use gatepost_services::net::stack::Stack;
@@ -18,8 +17,8 @@ use ipnet::IpNet;
 use tracing::{info, warn};
 
 use super::identity::Identity;
-use super::wan_client::Lease;
-use crate::config::{Config, WanAddress, overlap};
+use super::wan_client::{Lease, Route};
+use crate::config::{Config, WanAddress};
 
 /// Publishes the addresses of one configuration.
 pub struct AddressBook {
@@ -41,13 +40,6 @@ impl AddressBook {
     /// Applies `lease`, or the loss of it.
     pub fn apply(&self, lease: Option<&Lease>) {
         let new = addresses(&self.config, lease);
-        if let Some(lease) = lease.filter(|lease| !is_usable(&self.config, lease)) {
-            warn!(
-                "the provider's lease {} is not used: it overlaps the LAN {}; set another lan.address",
-                lease.address,
-                self.config.lan.address.trunc()
-            );
-        }
         self.change_plan(&new);
         self.stack.set_addresses(&new.for_host_stack());
         self.publisher.publish(new);
@@ -79,7 +71,13 @@ impl AddressBook {
 pub fn plan(config: &Config, identity: Identity, addresses: &Addresses) -> dataplane::Config {
     let wan = addresses.interface(Config::WAN);
     let address = wan.and_then(InterfaceAddresses::ipv4);
-    config.dataplane(identity.lan, identity.wan, address, wan.and_then(InterfaceAddresses::ipv4_gateway))
+    let gateway = wan.and_then(InterfaceAddresses::ipv4_gateway);
+    let mut plan = config.dataplane(identity.lan, identity.wan, address, gateway);
+    if let (Some(wan), Some(interface)) = (wan, plan.interfaces.get_mut(Config::WAN.index())) {
+        let routes = wan.routes.iter().map(|(to, router)| StaticRoute { to: *to, router: *router });
+        interface.routes = routes.collect::<Vec<_>>().try_into().unwrap_or_default();
+    }
+    plan
 }
 
 /// The addresses by `config` and the provider's `lease`; a static address has precedence.
@@ -96,14 +94,19 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
             .map(IpAddr::V4)
             .into_iter()
             .collect(),
+        routes: Vec::new(),
         name_servers: Vec::new(),
     };
-    let lease = lease.filter(|lease| config.mode != Mode::LanOnly && is_usable(config, lease));
+    let lease = lease.filter(|_| config.mode != Mode::LanOnly);
     let name_servers = lease.iter().flat_map(|lease| &lease.dns_servers).copied().map(IpAddr::V4).collect();
     let (address, gateway) = match config.wan.address {
         _ if config.mode == Mode::LanOnly => (None, None),
         WanAddress::Static { address, gateway } => (Some(address), gateway),
         WanAddress::Leased => (lease.map(|lease| lease.address), lease.and_then(|lease| lease.router)),
+    };
+    let routes = match config.wan.address {
+        WanAddress::Leased => lease.iter().flat_map(|lease| &lease.routes).map(route).collect(),
+        WanAddress::Static { .. } => Vec::new(),
     };
     let wan = InterfaceAddresses {
         id: Config::WAN,
@@ -111,14 +114,14 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
         role: Role::Outside,
         addresses: address.map(IpNet::V4).into_iter().collect(),
         gateways: gateway.map(IpAddr::V4).into_iter().collect(),
+        routes,
         name_servers,
     };
     Addresses { interfaces: vec![lan, wan] }
 }
 
-/// RFC 4787, REQ-7
-fn is_usable(config: &Config, lease: &Lease) -> bool {
-    !overlap(lease.address, config.lan.address)
+fn route(route: &Route) -> (IpNet, Option<IpAddr>) {
+    (route.to.into(), route.router.map(IpAddr::V4))
 }
 
 #[cfg(test)]
@@ -134,11 +137,12 @@ mod tests {
     }
 
     #[test]
-    fn a_static_address_goes_before_a_lease_and_a_lease_in_the_lan_is_none() {
+    fn a_static_address_goes_before_a_lease() {
         const ROUTER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
         let lease = |address: &str| Lease {
             address: address.parse().expect("a network"),
             router: Some(ROUTER),
+            routes: Vec::new(),
             dns_servers: vec![ROUTER],
             lease_secs: 600,
             domain: None,
@@ -153,7 +157,6 @@ mod tests {
             told("", Some(&leased)),
             (vec![lan.clone(), wan], vec![ROUTER.into()], vec![ROUTER.into()])
         );
-        assert_eq!(told("", Some(&lease("192.168.0.9/16"))), told("", None));
         assert_eq!(told("network.mode = 'lan-only'", Some(&leased)), told("", None));
         let set = "wan.address = '198.51.100.9/24'\nwan.gateway = '198.51.100.1'";
         let gateway = IpAddr::from([198, 51, 100, 1]);

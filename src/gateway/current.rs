@@ -1,5 +1,6 @@
 //! The gateway's current state.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepost_services::addresses::Subscription;
@@ -18,4 +19,6 @@ pub struct Current {
     pub lan_hosts: Rc<dyn LanHosts>,
     /// The running services, in the order of the list; none before the first configuration is in force.
     pub instances: Vec<Rc<dyn Instance>>,
+    /// Why the WAN has no lease, as far as is known; of the DHCP client, if there is one.
+    pub wan_problem: Option<Rc<RefCell<Option<String>>>>,
 }

@@ -94,8 +94,10 @@ impl Prepared {
         staged.activate();
         let lan_hosts = host.lan_hosts();
         bindings::follow(&resources.bindings, &*lan_hosts);
+        let wan_problem = wan_client.map(|client| Rc::clone(&client.problem));
+        let instances_shown = instances.clone();
         *resources.current.borrow_mut() =
-            Current { config, addresses: subscription, lan_hosts, instances: instances.clone() };
+            Current { config, addresses: subscription, lan_hosts, instances: instances_shown, wan_problem };
         let mut following = JoinSet::new();
         if let Some(tls) = &host.tls {
             tls.set_addresses(host.addresses.clone());

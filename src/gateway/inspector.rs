@@ -148,7 +148,7 @@ impl Inspector {
         Services { services: self.list.entries().map(service).collect() }
     }
 
-    /// The problems of the services; a problem of several services once.
+    /// The problems of the services and of the WAN's DHCP client; a problem of several services once.
     fn service_problems(&self) -> Vec<String> {
         let mut all: Vec<(String, String)> = Vec::new();
         for Service { name, problem, .. } in self.services().services {
@@ -158,7 +158,10 @@ impl Inspector {
                 None => all.push((name, problem)),
             }
         }
-        all.into_iter().map(|(names, problem)| format!("{names}: {problem}")).collect()
+        let current = self.current.borrow();
+        let wan = current.wan_problem.as_ref().and_then(|problem| problem.borrow().clone());
+        let wan = wan.map(|problem| ("wan".to_owned(), problem));
+        all.into_iter().chain(wan).map(|(names, problem)| format!("{names}: {problem}")).collect()
     }
 
     async fn flows(&self) -> Result<Flows, ReportError> {

@@ -138,6 +138,7 @@ pub fn build<P: Port>(
         addresses: Publisher::new(first).subscribe(),
         lan_hosts: Rc::new(()),
         instances: Vec::new(),
+        wan_problem: None,
     }));
     let inspector = Inspector {
         current: Rc::clone(&current),

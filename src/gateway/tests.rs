@@ -144,14 +144,13 @@ impl Office {
     fn plug_in_host(&mut self, name: &str) -> Rc<RefCell<Option<client::Lease>>> {
         let lease = Rc::new(RefCell::new(None));
         let known = Rc::clone(&lease);
-        let on_event = move |event| {
-            *known.borrow_mut() = match event {
-                Event::Configured(lease) => Some(lease),
-                Event::Lost => None,
-            };
+        let on_event = move |event| match event {
+            Event::Configured(lease) => *known.borrow_mut() = Some(lease),
+            Event::Lost => *known.borrow_mut() = None,
+            Event::Remarked(remark) => panic!("{remark}"),
         };
         let hostname = Some(name.to_owned());
-        let config = client::Config { mac: HOST_MAC, client_id: None, hostname, broadcast: false };
+        let config = client::Config { hostname, ..client::Config::new(HOST_MAC) };
         let port = self.plug_in(self.lan.clone(), HOST_MAC);
         let rng = StdRng::seed_from_u64(2);
         spawn_local(dhcp::run_client((config, rng), None, port, Rc::new(self.clock), on_event, pending()));
@@ -276,6 +275,9 @@ fn rfc4787_req7_a_lease_in_the_lans_own_network_is_refused() {
         let status = office.report(What::Status).await;
         assert!(status["wan"]["address"].is_null(), "{status}");
         assert_eq!(status["lan"]["address"], "192.168.1.1/24");
+        let problem = status["service_problems"][0].as_str().expect("a problem");
+        assert!(problem.starts_with("wan: DHCP server 192.168.1.254: its lease is refused"), "{problem}");
+        assert!(problem.contains("overlaps the LAN 192.168.1.0/24; set another lan.address"), "{problem}");
     });
 }
 

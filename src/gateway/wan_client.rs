@@ -1,15 +1,17 @@
 //! The DHCP client on the WAN. It outlives the services around it, so that a reload keeps the lease.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
-pub use gatepost_services::dhcp::client::Lease;
 use gatepost_services::dhcp::client::{self, Event};
+pub use gatepost_services::dhcp::client::{Lease, Route};
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::{self, LeaseFile, Port};
 use gatepost_services::watch;
 use rand::rngs::StdRng;
 use tokio::task::JoinSet;
+use tracing::{info, warn};
 
 use super::failure::{TaskEnd, first_ended};
 use super::identity::Identity;
@@ -26,6 +28,8 @@ pub struct WanClient {
     pub frames: inbox::Sender,
     /// The client's current lease.
     pub leases: watch::Receiver<Option<Lease>>,
+    /// Why there is no lease, as far as servers have given a reason.
+    pub problem: Rc<RefCell<Option<String>>>,
     /// The client's task, which ends when this is dropped.
     task: JoinSet<()>,
 }
@@ -58,17 +62,25 @@ impl WanClient {
         let transmit = move |frame: &[u8]| link.emit_frame(Config::WAN, frame);
         let port = Port { mac: resources.identity.wan, frames: received, transmit };
         let clock = Rc::clone(&resources.clock);
-        let on_event = move |event| {
-            sender.send_replace(match event {
-                Event::Configured(lease) => Some(lease),
-                Event::Lost => None,
-            });
+        let problem = Rc::new(RefCell::new(None));
+        let told = Rc::clone(&problem);
+        let on_event = move |event| match event {
+            Event::Configured(lease) => {
+                told.take();
+                _ = sender.send_replace(Some(lease));
+            }
+            Event::Lost => _ = sender.send_replace(None),
+            Event::Remarked(remark) if remark.reason.is_refusal() => {
+                warn!("WAN: {remark}");
+                *told.borrow_mut() = Some(remark.to_string());
+            }
+            Event::Remarked(remark) => info!("WAN: {remark}"),
         };
         let mut task = JoinSet::new();
         let parts = (settings.clone(), rng);
         let never = std::future::pending();
         task.spawn_local(service::run_client(parts, Some(memory), port, clock, on_event, never));
-        Self { settings, frames, leases, task }
+        Self { settings, frames, leases, problem, task }
     }
 
     /// Waits until the client has ended by itself, which it should not, and returns how.
@@ -85,9 +97,8 @@ pub fn lease_damage(content: &[u8]) -> Option<String> {
 fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
     let is_wanted = config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased;
     is_wanted.then(|| client::Config {
-        mac: identity.wan,
-        client_id: None,
         hostname: Some(config.system.hostname.clone()),
-        broadcast: false,
+        taken: vec![config.lan.address.trunc()],
+        ..client::Config::new(identity.wan)
     })
 }

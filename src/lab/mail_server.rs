@@ -154,6 +154,7 @@ fn addresses() -> Addresses {
         role,
         addresses: Ipv4Net::new(address, prefix_len).map(IpNet::V4).into_iter().collect(),
         gateways: Vec::new(),
+        routes: Vec::new(),
         name_servers: Vec::new(),
     };
     Addresses {

@@ -99,10 +99,9 @@ impl Pc {
         let device = NetDevice::new(DEVICE)?;
         let index = device::wait_for(DEVICE, &device).await?;
         let config = client::Config {
-            mac: device.hardware_address()?,
             client_id: Some(client_id(&self.name).collect()),
             hostname: Some(self.name.to_string()),
-            broadcast: false,
+            ..client::Config::new(device.hardware_address()?)
         };
         let (sender, mut leases) = watch::channel(None);
         let (stop, stopped) = oneshot::channel::<()>();
@@ -113,8 +112,8 @@ impl Pc {
             Rc::new(SystemClock::new()),
             move |event| match event {
                 Event::Configured(lease) => _ = sender.send_replace(Some(lease)),
-                // The kernel keeps the address: a PC of the lab has no use for none.
-                Event::Lost => {}
+                // The kernel keeps the address: a PC of the lab has no use for none. The lab has only its own server.
+                Event::Lost | Event::Remarked(_) => {}
             },
             async move { _ = stopped.await },
         ));

@@ -43,6 +43,7 @@ mod throughput;
 mod tls;
 mod vlan;
 mod wan;
+mod wan_providers;
 mod workers;
 
 use profile::profile;

@@ -9,20 +9,25 @@ use crate::harness::programs::{
 use crate::harness::{Background, Directory, ISP, Office, SERVER, eventually};
 
 /// A provider's DHCP server on `eth0` of the internet. It gives out one address.
-struct Provider {
+pub struct Provider {
     _process: Background,
     directory: Directory,
 }
 
 impl Provider {
     fn start(office: &Office, address: Ipv4Addr, lease_secs: u32) -> Self {
+        let options = format!("option subnet 255.255.255.0\noption router {ISP}\n");
+        Self::with_options(office, address, lease_secs, &options)
+    }
+
+    /// The same whose network and routes are these `options`.
+    pub fn with_options(office: &Office, address: Ipv4Addr, lease_secs: u32, options: &str) -> Self {
         let directory = Directory::new();
         let home = directory.path().display();
         let config = format!(
             "interface eth0\nstart {address}\nend {address}\nmin_lease 1\nmax_leases 1\nauto_time 1\n\
              lease_file {home}/leases\npidfile {home}/pid\n\
-             option lease {lease_secs}\noption subnet 255.255.255.0\noption router {ISP}\n\
-             option dns {ISP}\noption domain isp.example\n"
+             option lease {lease_secs}\n{options}option dns {ISP}\noption domain isp.example\n"
         );
         fs::write(directory.join("conf"), config).expect("it can be written");
         fs::write(directory.join("leases"), "").expect("it can be written");
@@ -40,7 +45,7 @@ impl Provider {
 }
 
 /// The gateway's WAN address, once it has one.
-fn wan_address(office: &Office) -> Option<String> {
+pub fn wan_address(office: &Office) -> Option<String> {
     office.gateway().show("status")["wan"]["address"].as_str().map(str::to_owned)
 }
 

@@ -1,6 +1,6 @@
 //! The parts of a configuration that exist for each address family.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{Firewall, InboundRules};
 use crate::key::Address;
@@ -17,6 +17,9 @@ pub struct Gateways {
 /// An address family with a part of the configuration: code that is generic over the family finds that part by this
 /// trait.
 pub trait Family: Address {
+    /// `address`, if it is of this family.
+    fn of_ip(address: IpAddr) -> Option<Self>;
+
     /// The router of this family.
     fn gateway(gateways: &Gateways) -> Option<Self>;
 
@@ -25,6 +28,13 @@ pub trait Family: Address {
 }
 
 impl Family for Ipv4Addr {
+    fn of_ip(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     fn gateway(gateways: &Gateways) -> Option<Self> {
         gateways.v4
     }
@@ -35,6 +45,13 @@ impl Family for Ipv4Addr {
 }
 
 impl Family for Ipv6Addr {
+    fn of_ip(address: IpAddr) -> Option<Self> {
+        match address {
+            IpAddr::V6(address) => Some(address),
+            IpAddr::V4(_) => None,
+        }
+    }
+
     fn gateway(gateways: &Gateways) -> Option<Self> {
         gateways.v6
     }

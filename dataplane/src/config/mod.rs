@@ -1,7 +1,7 @@
 //! The configuration of a dataplane: ports, addresses, policy. Its builder validates it, and it is swapped in as a
 //! whole.
 
-use core::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
 use gatepost_ground::wire::vlan::{Tag, VlanId};
@@ -150,6 +150,8 @@ pub struct Interface {
     pub addresses: Bounded<IpNet, { Interface::ADDRESSES_MAX }>,
     /// The default router of each family. It has no effect without an address of its family on the interface.
     pub gateway: Gateways,
+    /// Further routes by the interface. Those of a family have no effect without an address of it on the interface.
+    pub routes: Bounded<StaticRoute, { Interface::ROUTES_MAX }>,
     /// The largest IP packet that the interface carries, in octets, 576 to 65535.
     pub mtu: u16,
 }
@@ -157,6 +159,8 @@ pub struct Interface {
 impl Interface {
     /// The most addresses of one interface.
     pub const ADDRESSES_MAX: usize = 8;
+    /// The most further routes of one interface. Every packet searches them.
+    pub const ROUTES_MAX: usize = 16;
 
     /// The addresses of one family, each with the prefix of its network.
     pub fn nets<A: Address>(&self) -> impl Iterator<Item = A::Net> + Clone {
@@ -169,6 +173,23 @@ impl Interface {
         match self.link {
             Link::Ethernet { mac } => mac,
         }
+    }
+}
+
+/// A route to a network that is neither connected nor reached by the interface's default router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StaticRoute {
+    /// The network.
+    pub to: IpNet,
+    /// The router, a neighbour on the interface whether or not it is in one of the interface's networks. `None`: the
+    /// hosts of the network are neighbours themselves.
+    pub router: Option<IpAddr>,
+}
+
+impl StaticRoute {
+    /// Whether the route makes `address` a neighbour.
+    pub(crate) fn has_neighbor(&self, address: IpAddr) -> bool {
+        self.router.map_or_else(|| self.to.contains(&address), |router| router == address)
     }
 }
 
@@ -295,6 +316,7 @@ pub(crate) mod testing {
             link: Link::Ethernet { mac: MacAddr([2, 0, 0, 0, 0, number]) },
             addresses: Bounded::new(),
             gateway: Gateways::default(),
+            routes: Bounded::new(),
             mtu: 1500,
         };
         Config {

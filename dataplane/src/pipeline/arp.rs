@@ -10,6 +10,7 @@ use super::Dataplane;
 use super::context::Context;
 use super::egress::{NeighborEvents, send_arp};
 use crate::alert::Alert;
+use crate::config::Interface;
 use crate::drop_reason::DropReason;
 use crate::ingress::Ingress;
 use crate::neighbor::{ArpContext, Claim};
@@ -103,13 +104,16 @@ impl Dataplane {
         cx.involves_others |= is_copied;
     }
 
-    /// Whether `address` may belong to a station on the interface: an address in one of its networks, or its router's
-    /// if that is in none of them. A broadcast address never does.
+    /// Whether `address` may belong to a station on the interface: an address in one of its networks, or that of its
+    /// router or of a neighbour by one of its routes if that is in none of them. A broadcast address never does.
     fn is_neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
         let networks = self.networks.on(interface);
         let is_host = networks.iter().any(|network| network.contains(address))
             && !networks.iter().any(|network| network.is_broadcast(address));
-        is_host || self.config.interface(interface).gateway.v4 == Some(address)
+        let Interface { gateway, routes, .. } = self.config.interface(interface);
+        is_host
+            || gateway.v4 == Some(address)
+            || routes.iter().any(|route| route.has_neighbor(address.into()))
     }
 
     /// Whether `address` may belong to a host outside the gateway's networks.

@@ -80,7 +80,8 @@ pub fn interface(
 ) -> Interface {
     let addresses = address.map(|address| address.parse().unwrap()).into();
     let gateway = Gateways { v4: gateway, v6: None };
-    Interface { name: name.to_owned(), role, link: Link::Ethernet { mac }, addresses, gateway, mtu: 1500 }
+    let (name, link, routes) = (name.to_owned(), Link::Ethernet { mac }, Bounded::new());
+    Interface { name, role, link, addresses, gateway, routes, mtu: 1500 }
 }
 
 /// The office of these tests.

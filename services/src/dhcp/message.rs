@@ -79,6 +79,11 @@ pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     Ok(message)
 }
 
+/// The transaction identifier of a payload, even of a malformed message.
+pub fn xid(payload: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*payload.get(4..)?.first_chunk()?))
+}
+
 /// The message as a UDP payload, padded to what BOOTP relays expect (RFC 1542, section 2.1). Its options are in the
 /// order of their codes, but the relay agent's information is the last (RFC 3046, section 2.1).
 pub fn encode(message: &Message) -> Vec<u8> {

@@ -106,6 +106,7 @@ impl Office {
                 Output::Event(Event::Lost) => {
                     self.changes += usize::from(self.addresses.remove(&index).is_some());
                 }
+                Output::Event(Event::Remarked(_)) => {}
             }
         }
     }
@@ -181,10 +182,10 @@ impl Office {
 
 fn client(number: u8, rng: &mut StdRng, remembered: Option<Ipv4Addr>) -> Client {
     let config = client::Config {
-        mac: MacAddr([2, 0, 0, 0, 0, number]),
         client_id: number.is_multiple_of(2).then(|| vec![0, number]),
         hostname: Some(format!("pc{number}")),
         broadcast: number.is_multiple_of(3),
+        ..client::Config::new(MacAddr([2, 0, 0, 0, 0, number]))
     };
     Client::new(config, StdRng::seed_from_u64(rng.random()), remembered)
 }

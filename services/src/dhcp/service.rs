@@ -175,7 +175,9 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
                 }
                 Output::Transmit(_) => {}
                 Output::Event(event) => {
-                    writer.note(StoredLease::of(&event, clock.unix_time()));
+                    if !matches!(event, Event::Remarked(_)) {
+                        writer.note(StoredLease::of(&event, clock.unix_time()));
+                    }
                     on_event(event);
                 }
             }
@@ -257,7 +259,7 @@ impl StoredLease {
                 let until = unix_now.0.saturating_add((*lease_secs).into());
                 Some(Self { address: address.addr(), until })
             }
-            Event::Lost => None,
+            Event::Lost | Event::Remarked(_) => None,
         }
     }
 }

@@ -104,6 +104,27 @@ fn point_to_point_wan_has_two_hosts() {
     accepted("[wan]\naddress = '203.0.113.0/31'\ngateway = '203.0.113.1'");
 }
 
+#[test]
+fn a_single_wan_address_has_a_router_anywhere_but_in_the_lan() {
+    let config = accepted("[wan]\naddress = '203.0.113.10/32'\ngateway = '100.64.0.1'");
+    let expected = WanAddress::Static { address: net("203.0.113.10/32"), gateway: Some(ip("100.64.0.1")) };
+    assert_eq!(config.wan.address, expected);
+    assert_mistakes(
+        "[wan]\naddress = '203.0.113.10/32'\ngateway = ▸'203.0.113.10'",
+        &["203.0.113.10 is the gateway's own address; write the address of the provider's router"],
+    );
+    assert_mistakes(
+        "[wan]\naddress = '203.0.113.10/32'\ngateway = ▸'192.168.1.254'",
+        &["192.168.1.254 is in the LAN 192.168.1.0/24; \
+           write the address of the provider's router, or another lan.address"],
+    );
+    assert_warnings(
+        "wan.address = ▸'203.0.113.10/32'",
+        &["without a gateway nothing beyond 203.0.113.10/32 can be reached; \
+           write the provider's router, which may be any address beside a prefix of 32"],
+    );
+}
+
 /// RFC 4787, REQ-7: Static WAN does not overlap the LAN.
 #[test]
 fn rfc4787_req7_static_wan_does_not_overlap_the_lan() {

@@ -23,7 +23,7 @@ struct Carried {
 impl Carried {
     /// A client at `mac`; it asks for `remembered` first, if that is some.
     fn new(mac: MacAddr, remembered: Option<Ipv4Addr>) -> Self {
-        let config = client::Config { mac, client_id: None, hostname: None, broadcast: true };
+        let config = client::Config { broadcast: true, ..client::Config::new(mac) };
         let client = Client::new(config, StdRng::seed_from_u64(5), remembered);
         Self { client, now: Instant::ZERO, has_lease: false }
     }

@@ -6,10 +6,19 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 use ipnet::Ipv4Net;
 
+use super::remark::Reason;
+use super::routes::{Route, Routes};
+use crate::addresses::overlap;
 use crate::dhcp::message::{self, Message, OptionCode};
 
 /// The most name servers that are used.
 pub const DNS_SERVERS_MAX: usize = 4;
+
+/// The duration of a lease whose server tells none, in seconds: that of busybox's client.
+const LEASE_SECS_ASSUMED: u32 = 3600;
+/// The prefix length that is assumed if a server tells a router and no mask. Everything is reached by the router then,
+/// which is right in a network of any size.
+const HOST_PREFIX_LEN: u8 = 32;
 
 /// An infinite lease. (RFC 2131, section 3.3)
 const INFINITE: u32 = u32::MAX;
@@ -23,8 +32,10 @@ const DOMAIN_OCTETS_MAX: usize = 253;
 pub struct Lease {
     /// The client's address with the prefix of its network.
     pub address: Ipv4Net,
-    /// The router, inside of the prefix.
+    /// The router of the default route: a neighbour, even if it is outside of the prefix.
     pub router: Option<Ipv4Addr>,
+    /// Further routes; at most [`ROUTES_MAX`](super::ROUTES_MAX).
+    pub routes: Vec<Route>,
     /// The name servers, the preferred first; at most [`DNS_SERVERS_MAX`].
     pub dns_servers: Vec<Ipv4Addr>,
     /// The domain, in lower case and without a trailing dot.
@@ -38,22 +49,60 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Reads an OFFER or an ACK; `None` if an address, a mask, a server or a lease time is missing or invalid. Other
-    /// invalid fields are left out.
-    pub(super) fn from_message(message: &Message) -> Option<Self> {
-        let mask = message::address_option(message, OptionCode::SubnetMask)?;
-        let address = Ipv4Net::with_netmask(message.yiaddr(), mask).ok().filter(is_host)?;
-        let lease_secs = message::secs_option(message, OptionCode::AddressLeaseTime)?;
-        let server = message::address_option(message, OptionCode::ServerIdentifier)?;
-        if lease_secs == 0 || !is_unicast(server) {
-            return None;
+    /// Reads an OFFER or an ACK. `taken` are the networks of other interfaces, which the lease must not overlap. Some
+    /// servers leave out the lease time or the mask: then values are assumed, which `remarks` tell with what else of
+    /// the lease is not used. Other invalid fields are left out.
+    ///
+    /// # Errors
+    ///
+    /// Why the lease is refused: an address, a mask, a server or a lease time is invalid.
+    pub(super) fn from_message(
+        message: &Message,
+        taken: &[Ipv4Net],
+        remarks: &mut Vec<Reason>,
+    ) -> Result<Self, Reason> {
+        let server = message::address_option(message, OptionCode::ServerIdentifier);
+        let server = server.filter(|server| is_unicast(*server)).ok_or(Reason::NoServer)?;
+        let mask = message::address_option(message, OptionCode::SubnetMask);
+        let address = match mask {
+            Some(mask) => Ipv4Net::with_netmask(message.yiaddr(), mask)
+                .ok()
+                .filter(|address| address.prefix_len() > 0)
+                .ok_or(Reason::BadMask(mask))?,
+            None => Ipv4Net::new_assert(message.yiaddr(), HOST_PREFIX_LEN),
+        };
+        let mut routes = Routes::from_message(message, address, taken, remarks);
+        let address = match mask {
+            None if routes.router.is_none() => of_class(message.yiaddr()),
+            _ => address,
+        };
+        if mask.is_none() {
+            remarks.push(Reason::MaskAssumed(address));
         }
-        let routers = message::addresses_option(message, OptionCode::Router).iter().copied();
+        if !is_host(&address) {
+            return Err(Reason::NoHost(address));
+        }
+        let router = routes.router.take();
+        let router_net = router.map(|router| Ipv4Net::new_assert(router, HOST_PREFIX_LEN));
+        // RFC 4787, REQ-7
+        for used in [Some(address), router_net].into_iter().flatten() {
+            if let Some(own) = taken.iter().find(|own| overlap(**own, used)) {
+                return Err(Reason::Overlaps(used, *own));
+            }
+        }
+        let lease_secs = message::secs_option(message, OptionCode::AddressLeaseTime);
+        if lease_secs.is_none() {
+            remarks.push(Reason::TimeAssumed(LEASE_SECS_ASSUMED));
+        }
+        let lease_secs = lease_secs.unwrap_or(LEASE_SECS_ASSUMED);
+        if lease_secs == 0 {
+            return Err(Reason::NoTime);
+        }
         let dns_servers = message::addresses_option(message, OptionCode::DomainNameServer).iter().copied();
-        let mut on_link = routers.filter(|router| is_router(&address, *router));
-        Some(Self {
+        Ok(Self {
             address,
-            router: on_link.next(),
+            router,
+            routes: routes.others,
             dns_servers: dns_servers.filter(|server| is_unicast(*server)).take(DNS_SERVERS_MAX).collect(),
             domain: message::text_option(message, OptionCode::DomainName).and_then(domain),
             mtu: message::u16_option(message, OptionCode::InterfaceMtu).filter(|mtu| *mtu >= MTU_MIN),
@@ -93,7 +142,7 @@ impl Timers {
     }
 }
 
-fn is_unicast(address: Ipv4Addr) -> bool {
+pub(super) fn is_unicast(address: Ipv4Addr) -> bool {
     // 0/8 and 127/8 are no hosts of a network, 224/4 is multicast, 240/4 is reserved (RFC 6890).
     let [first, ..] = address.octets();
     (1..224).contains(&first) && first != 127
@@ -106,8 +155,15 @@ fn is_host(address: &Ipv4Net) -> bool {
     address.prefix_len() > 0 && is_unicast(address.addr()) && !(has_ends && is_end)
 }
 
-fn is_router(own: &Ipv4Net, router: Ipv4Addr) -> bool {
-    own.contains(&router) && router != own.addr() && is_unicast(router)
+/// The address with the prefix of its class. (RFC 791, section 3.2)
+fn of_class(address: Ipv4Addr) -> Ipv4Net {
+    let [first, ..] = address.octets();
+    let prefix_len = match first {
+        0..128 => 8,
+        128..192 => 16,
+        _ => 24,
+    };
+    Ipv4Net::new_assert(address, prefix_len)
 }
 
 fn domain(text: &str) -> Option<String> {

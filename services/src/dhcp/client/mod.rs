@@ -26,18 +26,24 @@
 
 mod lease;
 mod outgoing;
+mod remark;
+mod routes;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
+use ipnet::Ipv4Net;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use self::lease::Timers;
 pub use self::lease::{DNS_SERVERS_MAX, Lease};
 use self::outgoing::Transaction;
+use self::remark::Told;
+pub use self::remark::{Reason, Remark};
+pub use self::routes::{ROUTES_MAX, Route};
 use super::frame::{Arp, Datagram};
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 
@@ -71,6 +77,16 @@ pub struct Config {
     /// Asks servers to broadcast their answers, for an interface that does not receive unicast before its address is
     /// configured.
     pub broadcast: bool,
+    /// The networks of other interfaces. A lease that overlaps one is refused, as the hosts on the two sides could not
+    /// be told apart (RFC 4787, REQ-7).
+    pub taken: Vec<Ipv4Net>,
+}
+
+impl Config {
+    /// A client that servers identify by the hardware address `mac`.
+    pub fn new(mac: MacAddr) -> Self {
+        Self { mac, client_id: None, hostname: None, broadcast: false, taken: Vec::new() }
+    }
 }
 
 /// An action for the caller.
@@ -89,6 +105,8 @@ pub enum Event {
     Configured(Lease),
     /// Stop using the lease.
     Lost,
+    /// Tell the administrator, who may wonder why there is no lease. A reason is told once in ten minutes.
+    Remarked(Remark),
 }
 
 /// A DHCP client.
@@ -102,6 +120,7 @@ pub struct Client {
     began: Option<Instant>,
     /// The address that it prefers.
     remembered: Option<Ipv4Addr>,
+    told: Told,
     outputs: VecDeque<Output>,
 }
 
@@ -117,6 +136,13 @@ enum State {
     Renewing { bound: Bound, requested: Instant, next: Instant },
     Rebinding { bound: Bound, requested: Instant, next: Instant },
     Stopped,
+}
+
+/// The sender of a frame: a server, its relay agent or a router.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    mac: MacAddr,
+    address: Ipv4Addr,
 }
 
 /// Retransmissions with exponential back-off.
@@ -143,7 +169,8 @@ impl Client {
             None => State::Init { at: Instant::ZERO },
         };
         let transaction = Transaction { xid: 0, secs: 0 };
-        Self { config, rng, state, transaction, began: None, remembered, outputs: VecDeque::new() }
+        let (told, outputs) = (Told::default(), VecDeque::new());
+        Self { config, rng, state, transaction, began: None, remembered, told, outputs }
     }
 
     /// The lease in use.
@@ -220,12 +247,19 @@ impl Client {
             return;
         }
         let Some(datagram) = Datagram::parse(frame) else { return };
-        if let Ok(message) = message::decode(datagram.payload)
-            && message.opcode() == Opcode::BootReply
-            && message.xid() == self.transaction.xid
-            && message::mac(&message) == self.config.mac
-        {
-            self.handle_message(now, datagram.source_mac, &message);
+        let source = Source { mac: datagram.source_mac, address: *datagram.source.ip() };
+        match message::decode(datagram.payload) {
+            Ok(message)
+                if message.opcode() == Opcode::BootReply
+                    && message.xid() == self.transaction.xid
+                    && message::mac(&message) == self.config.mac =>
+            {
+                self.handle_message(now, source, &message);
+            }
+            Err(why) if message::xid(datagram.payload) == Some(self.transaction.xid) => {
+                self.remark(now, source.address, Reason::Malformed(why));
+            }
+            _ => {}
         }
     }
 
@@ -240,54 +274,83 @@ impl Client {
         }
     }
 
-    fn handle_message(&mut self, now: Instant, source_mac: MacAddr, message: &Message) {
+    fn handle_message(&mut self, now: Instant, source: Source, message: &Message) {
         let server = message::address_option(message, OptionCode::ServerIdentifier);
         match (message.opts().msg_type(), self.state.clone()) {
             (Some(MessageType::Offer), State::Selecting { .. }) => {
-                if let Some(offer) = Lease::from_message(message) {
-                    self.select(now, now, offer, 0);
+                let (lease, _) = self.read_lease(message);
+                match lease {
+                    Ok(offer) => self.select(now, now, offer, 0),
+                    Err(reason) => self.remark(now, server.unwrap_or(source.address), reason),
                 }
             }
-            (Some(MessageType::Ack), state) => self.handle_ack(now, source_mac, message, state),
-            (Some(MessageType::Nak), State::Requesting { offer, .. }) if server == Some(offer.server) => {
-                self.start_over(now + NAK_DELAY);
+            (Some(MessageType::Ack), state) => self.handle_ack(now, source, message, state),
+            (Some(MessageType::Nak), State::Requesting { offer, .. })
+                if server.is_some_and(|server| server != offer.server) => {}
+            (Some(MessageType::Nak), State::Requesting { .. } | State::Rebooting { .. }) => {
+                self.handle_nak(now, source, message);
             }
-            (Some(MessageType::Nak), State::Rebooting { .. }) => self.start_over(now + NAK_DELAY),
             (Some(MessageType::Nak), State::Renewing { .. } | State::Rebinding { .. }) => {
                 self.outputs.push_back(Output::Event(Event::Lost));
-                self.start_over(now + NAK_DELAY);
+                self.handle_nak(now, source, message);
             }
             _ => {}
         }
     }
 
-    fn handle_ack(&mut self, now: Instant, server_mac: MacAddr, message: &Message, state: State) {
-        let Some(lease) = Lease::from_message(message) else { return };
-        let mut bound = |requested| {
-            let fuzz = self.rng.random_range(0.0..=1.0);
-            let timers = Timers::new(requested, message, lease.lease_secs, fuzz);
-            Bound { lease: lease.clone(), timers, server_mac }
-        };
-        let is_same = |address: Ipv4Addr| lease.address.addr() == address;
-        match state {
+    fn handle_nak(&mut self, now: Instant, source: Source, message: &Message) {
+        let server = message::address_option(message, OptionCode::ServerIdentifier);
+        let reason = Reason::nak(message::text_option(message, OptionCode::Message));
+        self.remark(now, server.unwrap_or(source.address), reason);
+        self.start_over(now + NAK_DELAY);
+    }
+
+    fn handle_ack(&mut self, now: Instant, source: Source, message: &Message, state: State) {
+        let (requested_at, requested, is_new) = match &state {
             State::Requesting { requested, offer, .. }
-                if lease.server == offer.server && is_same(offer.address.addr()) =>
+                if message::address_option(message, OptionCode::ServerIdentifier) == Some(offer.server) =>
             {
-                let bound = bound(requested);
-                self.probe(now, bound, 0);
+                (*requested, offer.address.addr(), true)
             }
-            State::Rebooting { requested, address, .. } if is_same(address) => {
-                let bound = bound(requested);
-                self.probe(now, bound, 0);
+            State::Rebooting { requested, address, .. } => (*requested, *address, true),
+            State::Renewing { bound, requested, .. } | State::Rebinding { bound, requested, .. } => {
+                (*requested, bound.lease.address.addr(), false)
             }
-            State::Renewing { bound: old, requested, .. }
-            | State::Rebinding { bound: old, requested, .. }
-                if is_same(old.lease.address.addr()) =>
-            {
-                let bound = bound(requested);
-                self.bind(bound);
-            }
-            _ => {}
+            _ => return,
+        };
+        let server = message::address_option(message, OptionCode::ServerIdentifier).unwrap_or(source.address);
+        let (lease, remarks) = self.read_lease(message);
+        let is_other = |lease: &Lease| lease.address.addr() != requested;
+        let lease = match lease {
+            Ok(lease) if is_other(&lease) => Err(Reason::OtherAddress(lease.address.addr(), requested)),
+            lease => lease,
+        };
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(reason) => return self.remark(now, server, reason),
+        };
+        let fuzz = self.rng.random_range(0.0..=1.0);
+        let timers = Timers::new(requested_at, message, lease.lease_secs, fuzz);
+        let bound = Bound { lease, timers, server_mac: source.mac };
+        if is_new {
+            // A renewal would repeat them.
+            remarks.into_iter().for_each(|reason| self.remark(now, server, reason));
+            self.probe(now, bound, 0);
+        } else {
+            self.bind(bound);
+        }
+    }
+
+    /// The lease in `message`, with what there is to say of it.
+    fn read_lease(&self, message: &Message) -> (Result<Lease, Reason>, Vec<Reason>) {
+        let mut remarks = Vec::new();
+        (Lease::from_message(message, &self.config.taken, &mut remarks), remarks)
+    }
+
+    /// Tells `reason`, unless that was done a short time ago.
+    fn remark(&mut self, now: Instant, server: Ipv4Addr, reason: Reason) {
+        if self.told.is_due(now, &reason) {
+            self.outputs.push_back(Output::Event(Event::Remarked(Remark { server, reason })));
         }
     }
 
@@ -299,6 +362,7 @@ impl Client {
         if arp.sender_mac != self.config.mac && (arp.sender == address || is_probe) {
             let lease = bound.lease.clone();
             self.begin_transaction();
+            self.remark(now, lease.server, Reason::InUse(address, arp.sender_mac));
             self.transmit(outgoing::decline(&self.config, self.transaction, &lease));
             self.start_over(now + DECLINE_DELAY);
         }

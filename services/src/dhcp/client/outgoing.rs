@@ -11,8 +11,10 @@ use crate::dhcp::message::{self, DhcpOption, Flags, Message, MessageType, Option
 /// The largest message that the client accepts, as an IP packet.
 const MESSAGE_OCTETS_MAX: u16 = 1500;
 
-const PARAMETERS: [OptionCode; 5] = [
+/// RFC 3442: the classless routes come before the router.
+const PARAMETERS: [OptionCode; 6] = [
     OptionCode::SubnetMask,
+    OptionCode::ClasslessStaticRoute,
     OptionCode::Router,
     OptionCode::DomainNameServer,
     OptionCode::DomainName,

@@ -16,26 +16,45 @@ const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xb]);
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 51);
 
 fn config() -> Config {
-    Config { mac: MAC, client_id: None, hostname: Some("pc1".to_owned()), broadcast: false }
+    Config { hostname: Some("pc1".to_owned()), ..Config::new(MAC) }
 }
 
 /// A client on a segment, with its clock.
 struct Host {
     client: Client,
     now: Instant,
+    /// What it has remarked so far.
+    remarks: Vec<Reason>,
 }
 
 impl Host {
     fn new(remembered: Option<Ipv4Addr>) -> Self {
-        let client = Client::new(config(), StdRng::seed_from_u64(7), remembered);
-        Self { client, now: Instant::from_secs(1000) }
+        Self::with(config(), remembered)
+    }
+
+    fn with(config: Config, remembered: Option<Ipv4Addr>) -> Self {
+        let client = Client::new(config, StdRng::seed_from_u64(7), remembered);
+        Self { client, now: Instant::from_secs(1000), remarks: Vec::new() }
+    }
+
+    /// The next output that is no remark.
+    fn poll_output(&mut self) -> Option<Output> {
+        loop {
+            match self.client.poll_output() {
+                Some(Output::Event(Event::Remarked(remark))) => {
+                    assert_eq!(remark.server, SERVER);
+                    self.remarks.push(remark.reason);
+                }
+                output => return output,
+            }
+        }
     }
 
     /// Advances time until the client sends a frame; returns the frame and the seconds that passed.
     fn next_frame(&mut self) -> (Vec<u8>, f64) {
         let start = self.now;
         loop {
-            match self.client.poll_output() {
+            match self.poll_output() {
                 Some(Output::Transmit(frame)) => return (frame, self.now.since(start).as_secs_f64()),
                 Some(Output::Event(event)) => panic!("{event:?} before the next frame"),
                 None => self.wait(),
@@ -57,7 +76,7 @@ impl Host {
     /// Advances time until the client reports an event.
     fn next_event(&mut self) -> Event {
         loop {
-            match self.client.poll_output() {
+            match self.poll_output() {
                 Some(Output::Event(event)) => return event,
                 Some(Output::Transmit(_)) => {}
                 None => self.wait(),
@@ -77,7 +96,7 @@ impl Host {
         self.hear(&answer(&request, MessageType::Ack, secs));
         match self.next_event() {
             Event::Configured(lease) => lease,
-            Event::Lost => panic!("nothing to lose"),
+            other => panic!("{other:?}"),
         }
     }
 }
@@ -209,7 +228,8 @@ fn rfc2131_4_4_5_renews_by_unicast_at_t1_and_by_broadcast_at_t2() {
     let mut another = answer(&rebinding, MessageType::Ack, 1000);
     another.set_yiaddr(Ipv4Addr::new(192, 168, 1, 52));
     host.hear(&another);
-    assert_eq!(host.client.poll_output(), None, "not the address that is in use");
+    assert_eq!(host.poll_output(), None, "not the address that is in use");
+    assert_eq!(host.remarks, [Reason::OtherAddress(Ipv4Addr::new(192, 168, 1, 52), ADDRESS)]);
     let mut ack = answer(&rebinding, MessageType::Ack, 1000);
     ack.opts_mut().insert(DhcpOption::ServerIdentifier(Ipv4Addr::new(192, 168, 1, 2)));
     host.hear(&ack);
@@ -272,9 +292,11 @@ fn rfc2131_4_4_a_refused_renewal_starts_over() {
     let mut host = Host::new(None);
     host.bind(600);
     let renewal = host.next_message(MessageType::Request);
-    host.hear(&answer(&renewal, MessageType::Nak, 0));
+    let nak = answer(&renewal, MessageType::Nak, 0);
+    host.hear(&with(nak, DhcpOption::Message("moved".to_owned())));
     assert_eq!(host.next_event(), Event::Lost);
     let (frame, pause) = host.next_frame();
+    assert_eq!(host.remarks, [Reason::Nak(Some("moved".to_owned()))]);
     assert_eq!(pause, NAK_DELAY.as_secs_f64());
     assert_eq!(message::address_option(&message_in(&frame), OptionCode::RequestedIpAddress), None);
 }
@@ -324,6 +346,7 @@ fn rfc5227_2_1_an_address_that_is_in_use_is_declined() {
 
     host.client.handle_frame(host.now, &Arp::probe_frame(stranger, ADDRESS));
     let decline = host.next_message(MessageType::Decline);
+    assert_eq!(host.remarks, [Reason::InUse(ADDRESS, stranger)]);
     assert_eq!(message::address_option(&decline, OptionCode::RequestedIpAddress), Some(ADDRESS));
     assert_eq!(message::address_option(&decline, OptionCode::ServerIdentifier), Some(SERVER));
     let (frame, pause) = host.next_frame();
@@ -355,7 +378,7 @@ fn rfc2131_4_4_6_a_lease_is_given_back_by_unicast() {
 }
 
 #[test]
-fn answers_to_others_and_offers_that_cannot_be_are_ignored() {
+fn answers_to_others_are_ignored() {
     let mut host = Host::new(None);
     let discover = host.next_message(MessageType::Discover);
     let offer = answer(&discover, MessageType::Offer, 600);
@@ -368,28 +391,201 @@ fn answers_to_others_and_offers_that_cannot_be_are_ignored() {
         edit(&|m| _ = m.set_xid(m.xid().wrapping_add(1))),
         edit(&|m| _ = m.set_chaddr(&SERVER_MAC.0)),
         edit(&|m| _ = m.set_opcode(Opcode::BootRequest)),
-        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::UNSPECIFIED)),
-        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::new(192, 168, 1, 255))),
-        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::new(127, 0, 0, 1))),
-        edit(&|m| _ = m.set_yiaddr(Ipv4Addr::new(224, 0, 0, 9))),
-        with(offer.clone(), DhcpOption::SubnetMask(Ipv4Addr::new(255, 0, 255, 0))),
-        with(offer.clone(), DhcpOption::SubnetMask(Ipv4Addr::UNSPECIFIED)),
-        with(offer.clone(), DhcpOption::AddressLeaseTime(0)),
-        with(offer.clone(), DhcpOption::ServerIdentifier(Ipv4Addr::BROADCAST)),
-        edit(&|m| _ = m.opts_mut().remove(OptionCode::ServerIdentifier)),
-        edit(&|m| _ = m.opts_mut().remove(OptionCode::AddressLeaseTime)),
     ] {
         host.hear(&ignored);
         assert_eq!(host.client.poll_output(), None, "{ignored:?}");
     }
+}
+
+#[test]
+fn an_offer_that_cannot_be_is_refused_with_the_reason() {
+    let mut host = Host::with(Config { taken: vec!["10.0.0.0/24".parse().unwrap()], ..config() }, None);
+    let discover = host.next_message(MessageType::Discover);
+    let offer = answer(&discover, MessageType::Offer, 600);
+    let of = |address: [u8; 4], prefix_len| {
+        let mut message = offer.clone();
+        let net = Ipv4Net::new_assert(address.into(), prefix_len);
+        message.set_yiaddr(net.addr()).opts_mut().insert(DhcpOption::SubnetMask(net.netmask()));
+        (message, net)
+    };
+    let mut unnamed = offer.clone();
+    unnamed.opts_mut().remove(OptionCode::ServerIdentifier);
+    let holes = Ipv4Addr::new(255, 0, 255, 0);
+    let lan: Ipv4Net = "10.0.0.0/24".parse().unwrap();
+    let mut refusals = vec![
+        (unnamed, Reason::NoServer),
+        (with(offer.clone(), DhcpOption::ServerIdentifier(Ipv4Addr::BROADCAST)), Reason::NoServer),
+        (with(offer.clone(), DhcpOption::SubnetMask(holes)), Reason::BadMask(holes)),
+        (with(offer.clone(), DhcpOption::AddressLeaseTime(0)), Reason::NoTime),
+    ];
+    for (address, prefix_len) in [
+        ([0; 4], 24),
+        ([192, 168, 1, 255], 24),
+        ([192, 168, 1, 0], 24),
+        ([127, 0, 0, 1], 8),
+        ([224, 0, 0, 9], 24),
+    ] {
+        let (message, net) = of(address, prefix_len);
+        refusals.push((message, Reason::NoHost(net)));
+    }
+    for (address, prefix_len) in [([10, 0, 0, 77], 24), ([10, 0, 7, 1], 8)] {
+        let (message, net) = of(address, prefix_len);
+        refusals.push((message, Reason::Overlaps(net, lan)));
+    }
+    let router = Ipv4Addr::new(10, 0, 0, 254);
+    let inside = Reason::Overlaps(Ipv4Net::new_assert(router, 32), lan);
+    refusals.push((with(of([203, 0, 113, 9], 32).0, DhcpOption::Router(vec![router])), inside));
+    for (refused, reason) in refusals {
+        host.client.told = Told::default();
+        host.hear(&refused);
+        let Some(Output::Event(Event::Remarked(remark))) = host.client.poll_output() else {
+            panic!("{reason:?} is not told")
+        };
+        assert!(remark.reason == reason && reason.is_refusal(), "{remark:?} instead of {reason:?}");
+        assert_eq!(host.client.poll_output(), None);
+    }
     host.hear(&offer);
+    host.next_message(MessageType::Request);
+}
+
+#[test]
+fn an_acknowledgement_of_another_server_or_address_is_refused() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    host.hear(&answer(&discover, MessageType::Offer, 600));
     let request = host.next_message(MessageType::Request);
     let other_server = with(answer(&request, MessageType::Ack, 600), DhcpOption::ServerIdentifier(ADDRESS));
     host.hear(&other_server);
-    let mut other_address = answer(&request, MessageType::Ack, 600);
-    other_address.set_yiaddr(Ipv4Addr::new(192, 168, 1, 52));
-    host.hear(&other_address);
     assert_eq!(host.client.poll_output(), None);
+    let other = Ipv4Addr::new(192, 168, 1, 52);
+    let mut other_address = answer(&request, MessageType::Ack, 600);
+    other_address.set_yiaddr(other);
+    host.hear(&other_address);
+    assert_eq!((host.poll_output(), &host.remarks[..]), (None, &[Reason::OtherAddress(other, ADDRESS)][..]));
+}
+
+#[test]
+fn a_reason_is_told_once_in_an_interval() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    let refused = |secs| answer(&discover, MessageType::Offer, secs);
+    let holes = DhcpOption::SubnetMask(Ipv4Addr::new(255, 0, 255, 0));
+    for message in [refused(0), refused(0), with(refused(0), holes), refused(0)] {
+        host.hear(&message);
+    }
+    assert_eq!(host.poll_output(), None);
+    let holes = Reason::BadMask(Ipv4Addr::new(255, 0, 255, 0));
+    assert_eq!(host.remarks, [Reason::NoTime, holes]);
+    host.now = host.now + remark::REMARK_INTERVAL;
+    host.hear(&refused(0));
+    assert_eq!((host.poll_output(), host.remarks.len()), (None, 3));
+}
+
+#[test]
+fn an_answer_that_cannot_be_read_is_told_if_it_is_to_this_client() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    let hear = |host: &mut Host, xid: u32| {
+        let mut payload = message::encode(&answer(&discover, MessageType::Offer, 600));
+        payload[236..240].fill(0);
+        payload[4..8].copy_from_slice(&xid.to_be_bytes());
+        let datagram = Datagram {
+            source_mac: SERVER_MAC,
+            destination_mac: MAC,
+            source: SocketAddrV4::new(SERVER, SERVER_PORT),
+            destination: SocketAddrV4::new(ADDRESS, CLIENT_PORT),
+            payload: &payload,
+        };
+        host.client.handle_frame(host.now, &datagram.to_frame().unwrap());
+        assert_eq!(host.poll_output(), None);
+    };
+    hear(&mut host, discover.xid().wrapping_add(1));
+    assert_eq!(host.remarks, []);
+    hear(&mut host, discover.xid());
+    assert_eq!(host.remarks, [Reason::Malformed(message::Malformed::NoCookie)]);
+}
+
+/// The lease that a client takes from a server whose messages `edit` has changed, and the client's remarks.
+fn leased(edit: &dyn Fn(&mut Message)) -> (Lease, Vec<Reason>, Host) {
+    let mut host = Host::new(None);
+    let edited = |question: &Message, kind| {
+        let mut message = answer(question, kind, 600);
+        edit(&mut message);
+        message
+    };
+    let discover = host.next_message(MessageType::Discover);
+    host.hear(&edited(&discover, MessageType::Offer));
+    let request = host.next_message(MessageType::Request);
+    host.hear(&edited(&request, MessageType::Ack));
+    let Event::Configured(lease) = host.next_event() else { panic!("no lease") };
+    let remarks = std::mem::take(&mut host.remarks);
+    (lease, remarks, host)
+}
+
+#[test]
+fn a_lease_without_a_time_lasts_an_hour() {
+    let (lease, remarks, mut host) = leased(&|m| _ = m.opts_mut().remove(OptionCode::AddressLeaseTime));
+    assert_eq!((lease.lease_secs, remarks), (3600, vec![Reason::TimeAssumed(3600)]));
+    let (sent, secs) = host.next_frame();
+    assert!((1740.0..=1800.0).contains(&secs), "T1 is half of it: {secs}");
+    let mut renewed = answer(&message_in(&sent), MessageType::Ack, 600);
+    renewed.opts_mut().remove(OptionCode::AddressLeaseTime);
+    host.hear(&renewed);
+    assert_eq!(host.poll_output(), Some(Output::Event(Event::Configured(lease))));
+    assert_eq!(host.remarks, [], "a renewal tells nothing again");
+}
+
+#[test]
+fn without_a_mask_all_goes_by_the_router_or_else_the_class_counts() {
+    let (lease, remarks, _) = leased(&|m| _ = m.opts_mut().remove(OptionCode::SubnetMask));
+    let alone: Ipv4Net = "192.168.1.51/32".parse().unwrap();
+    assert_eq!(
+        (lease.address, lease.router, remarks),
+        (alone, Some(SERVER), vec![Reason::MaskAssumed(alone)])
+    );
+    for (address, prefix_len) in [([10, 1, 2, 3], 8), ([172, 16, 1, 2], 16), ([203, 0, 113, 9], 24)] {
+        let (lease, remarks, _) = leased(&|message| {
+            message.set_yiaddr(Ipv4Addr::from(address));
+            message.opts_mut().remove(OptionCode::SubnetMask);
+            message.opts_mut().remove(OptionCode::Router);
+        });
+        let expected = Ipv4Net::new_assert(address.into(), prefix_len);
+        assert_eq!((lease.address, lease.router), (expected, None));
+        assert_eq!(remarks, [Reason::MaskAssumed(expected)]);
+    }
+}
+
+#[test]
+fn a_router_outside_of_the_prefix_is_taken() {
+    let router = Ipv4Addr::new(100, 64, 0, 1);
+    for mask in [Ipv4Addr::BROADCAST, Ipv4Addr::new(255, 255, 255, 248)] {
+        let (lease, remarks, _) = leased(&|message| {
+            message.opts_mut().insert(DhcpOption::SubnetMask(mask));
+            message.opts_mut().insert(DhcpOption::Router(vec![router]));
+        });
+        assert_eq!((lease.address.addr(), lease.address.netmask()), (ADDRESS, mask));
+        assert_eq!((lease.router, remarks), (Some(router), vec![]));
+    }
+}
+
+/// RFC 3442: Classless routes are requested before the router, and used.
+#[test]
+fn rfc3442_classless_routes_are_requested_before_the_router_and_used() {
+    let mut host = Host::new(None);
+    let discover = host.next_message(MessageType::Discover);
+    let Some(DhcpOption::ParameterRequestList(list)) = discover.opts().get(OptionCode::ParameterRequestList)
+    else {
+        panic!("no parameter request list")
+    };
+    let place = |code| list.iter().position(|listed| *listed == code).unwrap();
+    assert!(place(OptionCode::ClasslessStaticRoute) < place(OptionCode::Router));
+    let (lease, remarks, _) = leased(&|message| {
+        let routes = vec![0, 192, 168, 1, 9, 8, 10, 192, 168, 1, 8];
+        message.opts_mut().insert(message::raw(OptionCode::ClasslessStaticRoute, routes));
+    });
+    let route = Route { to: "10.0.0.0/8".parse().unwrap(), router: Some(Ipv4Addr::new(192, 168, 1, 8)) };
+    assert_eq!((lease.router, lease.routes), (Some(Ipv4Addr::new(192, 168, 1, 9)), vec![route]));
+    assert_eq!(remarks, []);
 }
 
 #[test]

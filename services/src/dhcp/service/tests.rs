@@ -81,7 +81,7 @@ impl Lab {
         };
         let serve =
             serve(Rc::clone(&self.server), server_port, Rc::clone(&self.clock), Rc::new(AtOnce), pending());
-        let config = client::Config { mac: CLIENT_MAC, client_id: None, hostname: None, broadcast: false };
+        let config = client::Config::new(CLIENT_MAC);
         let events = Rc::clone(&self.events);
         let on_event = move |event| events.borrow_mut().push(event);
         let stop = tokio::time::sleep(duration);

@@ -6,9 +6,9 @@ use gatepost_services::dhcp::options::{Kind, Registered, Value, registered};
 use ipnet::Ipv4Net;
 use toml::de::DeValue;
 
-use super::hex;
 use crate::config::address::{address, network};
 use crate::config::diagnostic::{Problem, Report};
+use crate::config::hex;
 use crate::config::name::domain;
 use crate::config::section::Section;
 use crate::config::value::{Node, boolean, elements, integer, list, parsed, quoted};

@@ -2,9 +2,9 @@
 
 use gatepost_services::dhcp::server::{Criteria, Match, Pattern};
 
-use super::hex;
 use super::parameters::{self, For, ReadParameters};
 use crate::config::diagnostic::{Problem, Report};
+use crate::config::hex;
 use crate::config::section::Section;
 use crate::config::value::{Node, integer, parsed, quoted};
 

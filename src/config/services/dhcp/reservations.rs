@@ -6,9 +6,10 @@ use ipnet::Ipv4Net;
 use toml::de::DeValue;
 
 use super::parameters::{self, For, ReadParameters};
-use super::{Reservation, ReservedFor, hex};
+use super::{Reservation, ReservedFor};
 use crate::config::address::{address, check_lan_host, mac};
 use crate::config::diagnostic::{Problem, Report, Span};
+use crate::config::hex;
 use crate::config::name::host_name;
 use crate::config::section::{Origin, Section};
 use crate::config::value::{Node, elements, parsed, quoted};

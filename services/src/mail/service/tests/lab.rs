@@ -113,6 +113,7 @@ pub fn addresses(lan: &str, wan: &[&str]) -> Addresses {
         role,
         addresses: addresses.iter().map(|address| format!("{address}/24").parse().unwrap()).collect(),
         gateways: Vec::new(),
+        routes: Vec::new(),
         name_servers: Vec::new(),
     };
     let interfaces =

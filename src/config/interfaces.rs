@@ -12,6 +12,7 @@ use toml::de::DeValue;
 use super::address::{address, check_host_of, hosts, interface_address, is_private};
 use super::diagnostic::{Problem, Report, Span};
 use super::name::{device, namespace};
+use super::provider::{self, ReadProvider};
 use super::section::Section;
 use super::value::{Node, boolean, choice, integer, list, parsed, quoted, unless_empty};
 use super::{Driver, Lan, Netns, PortSpec, Wan, WanAddress};
@@ -102,8 +103,13 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
     let own = wan.setting("address", None, parsed(wan_address));
     let gateway = wan.setting("gateway", None, unless_empty(address));
     let mtu = wan.setting("mtu", MTU, integer(MTU_RANGE));
+    let ReadProvider { mac, dhcp_client, dhcp_only } = provider::read(&mut wan);
     let ports = read_ports(&mut wan, "gp-wan0");
 
+    if let (Some((key, span)), Some(Some(_))) = (dhcp_only, own.known()) {
+        let what = format!("wan.{key} is for the provider's DHCP server, and wan.address is static");
+        wan.warn(span, Problem::new(what, "remove it, or write address = \"dhcp\""));
+    }
     if let (Some((Some(own), span)), Some(lan)) = (own.written(), lan)
         && mode != Mode::LanOnly
         && overlap(*own, lan)
@@ -140,7 +146,7 @@ fn read_wan(mut wan: Section<'_>, mode: Mode, lan: Option<Ipv4Net>) -> (Wan, Vec
         .map_or(WanAddress::Leased, |address| WanAddress::Static { address, gateway: gateway.value });
     let specs = ports.iter().map(|port| port.spec.clone()).collect();
     let mtu = u16::try_from(mtu.value).expect("MTU_RANGE is one of u16");
-    (Wan { ports: specs, address, mtu }, ports)
+    (Wan { ports: specs, address, mac, dhcp_client, mtu }, ports)
 }
 
 /// `None` for the provider's DHCP server.

@@ -8,9 +8,11 @@ mod address;
 mod dataplane;
 mod diagnostic;
 mod firewall;
+mod hex;
 mod interfaces;
 mod name;
 mod nat;
+mod provider;
 mod section;
 pub mod services;
 mod source;
@@ -28,6 +30,7 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::config::Mode;
+use gatepost_ground::MacAddr;
 use gatepost_services::store::open_regular;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
@@ -168,8 +171,23 @@ pub struct Wan {
     pub ports: Vec<PortSpec>,
     /// The source of the gateway's WAN address.
     pub address: WanAddress,
+    /// The hardware address; `None` for the gateway's own.
+    pub mac: Option<MacAddr>,
+    /// What the provider's DHCP server is told.
+    pub dhcp_client: WanDhcp,
     /// The largest IP packet, in octets.
     pub mtu: u16,
+}
+
+/// What the provider's DHCP server is told beside what every client tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WanDhcp {
+    /// The client identifier (option 61), type octet included; `None`: none.
+    pub client_id: Option<Vec<u8>>,
+    /// The vendor class (option 60); `None`: none.
+    pub vendor_class: Option<String>,
+    /// Codes of options that are requested beside the usual ones.
+    pub request_options: Vec<u8>,
 }
 
 /// How the gateway gets its WAN address.

@@ -23,7 +23,6 @@ const SECTIONS: [(&str, &str, Option<Off>); 6] = [
 
 /// Upcoming keys of existing sections, and the feature that each belongs to.
 const KEYS: &[(&str, &[&str], &str)] = &[
-    ("[wan]", &["mac", "client_id", "vendor_class", "request_options"], "settings for providers"),
     ("[wan]", &["vlan"], "VLANs"),
     ("the port", &["nic", "take", "busy_poll"], "network cards"),
     ("the port", &["bridge"], "bridges of the kernel's"),

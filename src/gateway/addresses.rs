@@ -72,7 +72,7 @@ pub fn plan(config: &Config, identity: Identity, addresses: &Addresses) -> datap
     let wan = addresses.interface(Config::WAN);
     let address = wan.and_then(InterfaceAddresses::ipv4);
     let gateway = wan.and_then(InterfaceAddresses::ipv4_gateway);
-    let mut plan = config.dataplane(identity.lan, identity.wan, address, gateway);
+    let mut plan = config.dataplane(identity.lan, identity.wan_of(config), address, gateway);
     if let (Some(wan), Some(interface)) = (wan, plan.interfaces.get_mut(Config::WAN.index())) {
         let routes = wan.routes.iter().map(|(to, router)| StaticRoute { to: *to, router: *router });
         interface.routes = routes.collect::<Vec<_>>().try_into().unwrap_or_default();

@@ -9,6 +9,8 @@ use gatepost_services::store::{Storage, Topic, sealed};
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::config::Config;
+
 /// The file with the addresses.
 pub const FILE: &str = "identity.json";
 
@@ -84,6 +86,11 @@ impl Identity {
         };
         disk.report(Topic::Identity, problem.map(|problem| format!("hardware addresses: {problem}")));
         identity
+    }
+
+    /// The hardware address on the WAN: that of `config`, else its own.
+    pub fn wan_of(self, config: &Config) -> MacAddr {
+        config.wan.mac.unwrap_or(self.wan)
     }
 
     /// Writes the addresses. Returns the problem if that fails.

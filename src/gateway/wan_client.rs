@@ -60,7 +60,7 @@ impl WanClient {
         let (frames, received) = inbox();
         let link = Rc::clone(&resources.link);
         let transmit = move |frame: &[u8]| link.emit_frame(Config::WAN, frame);
-        let port = Port { mac: resources.identity.wan, frames: received, transmit };
+        let port = Port { mac: settings.mac, frames: received, transmit };
         let clock = Rc::clone(&resources.clock);
         let problem = Rc::new(RefCell::new(None));
         let told = Rc::clone(&problem);
@@ -97,8 +97,11 @@ pub fn lease_damage(content: &[u8]) -> Option<String> {
 fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
     let is_wanted = config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased;
     is_wanted.then(|| client::Config {
+        client_id: config.wan.dhcp_client.client_id.clone(),
+        vendor_class: config.wan.dhcp_client.vendor_class.clone(),
+        request_options: config.wan.dhcp_client.request_options.clone(),
         hostname: Some(config.system.hostname.clone()),
         taken: vec![config.lan.address.trunc()],
-        ..client::Config::new(identity.wan)
+        ..client::Config::new(identity.wan_of(config))
     })
 }

@@ -1,10 +1,10 @@
 //! The gateway as the client of providers of every kind: networks of a single address, routers outside of the network,
-//! classless routes, servers that leave out what they must not.
+//! classless routes, servers that leave out what they must not, servers that know their customer.
 
 use std::fs;
 use std::net::Ipv4Addr;
 
-use crate::harness::programs::{WebServer, curl};
+use crate::harness::programs::{WebServer, curl, wait_for_listener};
 use crate::harness::{Background, Directory, ISP, Office, SERVER, eventually};
 use crate::wan::{Provider, wan_address};
 
@@ -116,6 +116,54 @@ fn what_a_server_leaves_out_is_assumed_and_told() {
         let log = office.gateway().log();
         assert!(log.contains(told), "{log}");
     }
+}
+
+/// dnsmasq as a provider that serves [`ADDRESS`] to a client with this identifier and vendor class, and to no other.
+/// It writes what clients send to `log` in the directory.
+fn dnsmasq(office: &Office, client_id: &str, vendor_class: &str) -> (Background, Directory) {
+    let directory = Directory::new();
+    let home = directory.path().display();
+    let process = office.internet.spawn(&format!(
+        "dnsmasq --keep-in-foreground --user=root --conf-file=/dev/null --pid-file --port=0 --interface=eth0 --log-dhcp \
+         --log-facility={home}/log --dhcp-leasefile={home}/leases --dhcp-range={ADDRESS},{ADDRESS},255.255.255.0,1h \
+         --dhcp-option=option:router,{ISP} --dhcp-host=id:{client_id},{ADDRESS} --dhcp-ignore=tag:!known \
+         --dhcp-vendorclass=set:customer,{vendor_class} --dhcp-ignore=tag:!customer"
+    ));
+    wait_for_listener(&office.internet, "udp", 67);
+    (process, directory)
+}
+
+/// RFC 2132, sections 9.8, 9.13 and 9.14: A provider that serves only its customer is told who asks.
+#[test]
+fn rfc2132_9_a_provider_that_serves_only_its_customer_is_told_who_asks() {
+    let (office, _server) = office("wan.address = 'dhcp'");
+    // That of PC 1, as if the provider had known the PC before.
+    let mac = "02:00:00:00:01:01";
+    let (_provider, directory) = dnsmasq(&office, "01:02:00:00:00:01:01", "box-3");
+    eventually("a refusal", || directory.read("log").contains("ignored").then_some(()));
+    let setup = office.gateway().setup();
+    setup.edit(
+        "wan.address = 'dhcp'",
+        &format!(
+            "wan.address = 'dhcp'\nwan.mac = '{mac}'\nwan.client_id = '01:{mac}'\nwan.vendor_class = 'box-3'\n\
+             wan.request_options = [125, 90]"
+        ),
+    );
+    assert!(office.gateway().reload().status.success());
+    assert_online(&office, 24, &ISP.to_string());
+    let log = directory.read("log");
+    let acknowledged = log.lines().find(|line| line.contains("DHCPACK(eth0)")).expect("an ACK");
+    assert!(acknowledged.contains(&format!("{ADDRESS} {mac}")), "{acknowledged}");
+    assert!(log.contains("vendor class: box-3"), "{log}");
+    let requested: String = log
+        .lines()
+        .filter_map(|line| line.split_once("requested options:"))
+        .map(|(_, options)| options)
+        .collect();
+    assert!(requested.contains(" 125:") && requested.ends_with(" 90"), "{log}");
+    let neighbor = office.internet.sh(&format!("ip neighbor show {ADDRESS} dev eth0"));
+    assert!(neighbor.contains(mac), "{neighbor}");
+    assert_eq!(office.gateway().show("status")["wan"]["mac"], mac);
 }
 
 #[test]

@@ -160,8 +160,9 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
     mut on_event: impl FnMut(Event),
     stop: impl Future<Output = ()>,
 ) {
+    let identity = identity(&config);
     let stored = match &lease_file {
-        Some(lease_file) => lease_file.recall(clock.unix_time()).await,
+        Some(lease_file) => lease_file.recall(&identity, clock.unix_time()).await,
         None => None,
     };
     let mut client = Client::new(config, rng, stored);
@@ -176,7 +177,7 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
                 Output::Transmit(_) => {}
                 Output::Event(event) => {
                     if !matches!(event, Event::Remarked(_)) {
-                        writer.note(StoredLease::of(&event, clock.unix_time()));
+                        writer.note(StoredLease::of(&event, &identity, clock.unix_time()));
                     }
                     on_event(event);
                 }
@@ -249,15 +250,24 @@ struct StoredLease {
     address: Ipv4Addr,
     /// Unix seconds.
     until: u64,
+    /// The client's identity; `None` in a file of an earlier version.
+    #[serde(default)]
+    client: Option<String>,
+}
+
+/// What a server knows a client by. A lease is of no use to a client with another one.
+fn identity(config: &client::Config) -> String {
+    let id = config.client_id.iter().flatten().map(|octet| format!("{octet:02x}"));
+    [config.mac.to_string()].into_iter().chain(id).collect::<Vec<_>>().join(" ")
 }
 
 impl StoredLease {
     /// The content after `event`.
-    fn of(event: &Event, unix_now: UnixTime) -> Option<Self> {
+    fn of(event: &Event, client: &str, unix_now: UnixTime) -> Option<Self> {
         match event {
             Event::Configured(Lease { address, lease_secs, .. }) => {
                 let until = unix_now.0.saturating_add((*lease_secs).into());
-                Some(Self { address: address.addr(), until })
+                Some(Self { address: address.addr(), until, client: Some(client.to_owned()) })
             }
             Event::Lost | Event::Remarked(_) => None,
         }
@@ -301,12 +311,13 @@ impl LeaseWriter {
 }
 
 impl LeaseFile {
-    async fn recall(&self, unix_now: UnixTime) -> Option<Ipv4Addr> {
+    async fn recall(&self, client: &str, unix_now: UnixTime) -> Option<Ipv4Addr> {
         let stored = self.read().await.unwrap_or_else(|error| {
             tracing::warn!(file = self.file, %error, "the former lease is forgotten");
             None
         });
-        stored.filter(|stored| unix_now.0 < stored.until).map(|stored| stored.address)
+        let is_own = |stored: &StoredLease| stored.client.as_deref().is_none_or(|known| known == client);
+        stored.filter(|stored| unix_now.0 < stored.until && is_own(stored)).map(|stored| stored.address)
     }
 
     async fn read(&self) -> io::Result<Option<StoredLease>> {

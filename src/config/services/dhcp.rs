@@ -1,7 +1,6 @@
 //! `[dhcp]`, its reservations and its matches.
 
 mod code;
-mod hex;
 mod matches;
 mod parameters;
 mod reservations;

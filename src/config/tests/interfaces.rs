@@ -125,6 +125,58 @@ fn a_single_wan_address_has_a_router_anywhere_but_in_the_lan() {
     );
 }
 
+#[test]
+fn a_provider_knows_its_customer_by_mac_client_id_and_vendor_class() {
+    let config = accepted(
+        "[wan]\nmac = '02:00:5e:00:00:01'\nclient_id = '01:02:00:5E:00:00:01'\nvendor_class = 'sagem v2'\n\
+         request_options = [125, 90]",
+    );
+    assert_eq!(config.wan.mac, Some(MacAddr([2, 0, 0x5e, 0, 0, 1])));
+    let expected = WanDhcp {
+        client_id: Some(vec![1, 2, 0, 0x5e, 0, 0, 1]),
+        vendor_class: Some("sagem v2".to_owned()),
+        request_options: vec![125, 90],
+    };
+    assert_eq!(config.wan.dhcp_client, expected);
+    let text = accepted("wan.client_id = 'customer@isp|secret'").wan.dhcp_client.client_id;
+    assert_eq!(text.as_deref(), Some(&b"customer@isp|secret"[..]));
+    let nothing = "[wan]\nmac = ''\nclient_id = ''\nvendor_class = ''\nrequest_options = []";
+    assert_eq!((accepted(nothing).wan.mac, accepted(nothing).wan.dhcp_client), (None, WanDhcp::default()));
+
+    let long = "x".repeat(256);
+    for (mistake, told) in [
+        (
+            "mac = ▸'01:00:5e:00:00:01'",
+            "\"01:00:5e:00:00:01\" is no hardware address of a host; \
+                                        write one such as \"02:00:00:00:00:20\"",
+        ),
+        ("client_id = ▸'7'", "\"7\" has 1 octets; write 2 to 255, such as \"01:02:00:00:00:00:20\""),
+        (
+            "client_id = ▸'é1'",
+            "\"é1\" is no client identifier: it has characters other than printable ASCII; \
+                              write it as the provider names it",
+        ),
+        (
+            "vendor_class = ▸'ä'",
+            "\"ä\" is no vendor class: it has characters other than printable ASCII; \
+                               write it as the provider names it",
+        ),
+        (&format!("vendor_class = ▸'{long}'"), "the vendor class has 256 octets; write at most 255"),
+        ("request_options = [▸0]", "0 is out of range; write an integer from 1 to 254"),
+        ("request_options = [▸255]", "255 is out of range; write an integer from 1 to 254"),
+        ("request_options = [125, ▸125]", "option 125 is requested twice; remove one of them"),
+    ] {
+        assert_mistakes(&format!("[wan]\n{mistake}"), &[told]);
+    }
+    assert_warnings(
+        "[wan]\naddress = '203.0.113.10/24'\ngateway = '203.0.113.1'\nvendor_class = ▸'sagem'",
+        &["wan.vendor_class is for the provider's DHCP server, and wan.address is static; \
+           remove it, or write address = \"dhcp\""],
+    );
+    let fixed = "[wan]\naddress = '203.0.113.10/24'\ngateway = '203.0.113.1'\nmac = '02:00:5e:00:00:01'";
+    assert_warnings(fixed, &[]);
+}
+
 /// RFC 4787, REQ-7: Static WAN does not overlap the LAN.
 #[test]
 fn rfc4787_req7_static_wan_does_not_overlap_the_lan() {

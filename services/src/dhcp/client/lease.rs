@@ -133,10 +133,10 @@ impl Timers {
         }
         let lease = Duration::from_secs(lease_secs.into());
         let secs = |code| message::secs_option(message, code).map(|secs| Duration::from_secs(secs.into()));
-        let told = secs(OptionCode::Renewal).zip(secs(OptionCode::Rebinding));
-        let is_sane =
-            |(renew, rebind): &(Duration, Duration)| !renew.is_zero() && renew < rebind && *rebind < lease;
-        let (renew, rebind) = told.filter(is_sane).unwrap_or((lease / 2, lease / 8 * 7));
+        let (half, most) = (lease / 2, lease / 8 * 7);
+        let told = (secs(OptionCode::Renewal).unwrap_or(half), secs(OptionCode::Rebinding).unwrap_or(most));
+        let is_sane = !told.0.is_zero() && told.0 < told.1 && told.1 < lease;
+        let (renew, rebind) = if is_sane { told } else { (half, most) };
         let renew = renew - renew.mul_f64(fuzz.clamp(0.0, 1.0) / 32.0);
         Self { renew: requested + renew, rebind: requested + rebind, expire: requested + lease }
     }

@@ -58,7 +58,8 @@ const BACK_OFF_JITTER_MILLIS: u64 = 1000;
 const RENEW_INTERVAL_MIN: Duration = Duration::from_secs(60);
 /// RFC 2131, section 3.1: before starting over after a DECLINE.
 const DECLINE_DELAY: Duration = Duration::from_secs(10);
-/// The delay before starting over after a NAK, so that a server that rejects its own offers is not flooded.
+/// The delay before starting over after a NAK. As the delay after a DECLINE, it doubles up to that of retransmissions
+/// while there is no lease, so that a server that rejects its own offers is not flooded.
 const NAK_DELAY: Duration = Duration::from_secs(1);
 /// RFC 5227, section 1.1 probes 3 times within 4 to 9 s, too long for an office that waits to go online. A
 /// neighbour on the same Ethernet answers within milliseconds.
@@ -74,6 +75,10 @@ pub struct Config {
     pub client_id: Option<Vec<u8>>,
     /// The host name that it requests.
     pub hostname: Option<String>,
+    /// Its vendor class.
+    pub vendor_class: Option<String>,
+    /// The codes of options that it requests beside those that it uses.
+    pub request_options: Vec<u8>,
     /// Asks servers to broadcast their answers, for an interface that does not receive unicast before its address is
     /// configured.
     pub broadcast: bool,
@@ -85,7 +90,15 @@ pub struct Config {
 impl Config {
     /// A client that servers identify by the hardware address `mac`.
     pub fn new(mac: MacAddr) -> Self {
-        Self { mac, client_id: None, hostname: None, broadcast: false, taken: Vec::new() }
+        Self {
+            mac,
+            client_id: None,
+            hostname: None,
+            vendor_class: None,
+            request_options: Vec::new(),
+            broadcast: false,
+            taken: Vec::new(),
+        }
     }
 }
 
@@ -120,6 +133,8 @@ pub struct Client {
     began: Option<Instant>,
     /// The address that it prefers.
     remembered: Option<Ipv4Addr>,
+    /// How often it has started over since it had a lease.
+    failures: u32,
     told: Told,
     outputs: VecDeque<Output>,
 }
@@ -170,7 +185,7 @@ impl Client {
         };
         let transaction = Transaction { xid: 0, secs: 0 };
         let (told, outputs) = (Told::default(), VecDeque::new());
-        Self { config, rng, state, transaction, began: None, remembered, told, outputs }
+        Self { config, rng, state, transaction, began: None, remembered, failures: 0, told, outputs }
     }
 
     /// The lease in use.
@@ -302,7 +317,7 @@ impl Client {
         let server = message::address_option(message, OptionCode::ServerIdentifier);
         let reason = Reason::nak(message::text_option(message, OptionCode::Message));
         self.remark(now, server.unwrap_or(source.address), reason);
-        self.start_over(now + NAK_DELAY);
+        self.start_over(now, NAK_DELAY);
     }
 
     fn handle_ack(&mut self, now: Instant, source: Source, message: &Message, state: State) {
@@ -364,7 +379,7 @@ impl Client {
             self.begin_transaction();
             self.remark(now, lease.server, Reason::InUse(address, arp.sender_mac));
             self.transmit(outgoing::decline(&self.config, self.transaction, &lease));
-            self.start_over(now + DECLINE_DELAY);
+            self.start_over(now, DECLINE_DELAY);
         }
     }
 
@@ -372,8 +387,7 @@ impl Client {
         if sent == 0 {
             self.begin_transaction();
         }
-        let began = *self.began.get_or_insert(now);
-        self.transaction.secs = u16::try_from(now.since(began).as_secs()).unwrap_or(u16::MAX);
+        self.transaction.secs = self.secs_since_begin(now);
         self.transmit(outgoing::discover(&self.config, self.transaction, self.remembered));
         self.state = State::Selecting { retry: self.retry(now, sent) };
     }
@@ -384,13 +398,19 @@ impl Client {
         self.state = State::Requesting { retry: self.retry(now, sent), requested, offer };
     }
 
+    /// The time for which it has searched for an address.
+    fn secs_since_begin(&mut self, now: Instant) -> u16 {
+        let began = *self.began.get_or_insert(now);
+        u16::try_from(now.since(began).as_secs()).unwrap_or(u16::MAX)
+    }
+
     fn verify(&mut self, now: Instant, address: Ipv4Addr) {
-        self.began = Some(now);
         self.begin_transaction();
         self.send_verify(now, now, address, 0);
     }
 
     fn send_verify(&mut self, now: Instant, requested: Instant, address: Ipv4Addr, sent: u32) {
+        self.transaction.secs = self.secs_since_begin(now);
         self.transmit(outgoing::verify(&self.config, self.transaction, address));
         self.state = State::Rebooting { retry: self.retry(now, sent), requested, address };
     }
@@ -401,7 +421,7 @@ impl Client {
     }
 
     fn bind(&mut self, bound: Bound) {
-        self.began = None;
+        (self.began, self.failures) = (None, 0);
         self.remembered = Some(bound.lease.address.addr());
         self.outputs.push_back(Output::Event(Event::Configured(bound.lease.clone())));
         self.state = State::Bound { bound };
@@ -425,9 +445,15 @@ impl Client {
         self.discover(now, 0);
     }
 
-    fn start_over(&mut self, at: Instant) {
+    /// Searches for another address after `pause`, or later if that has failed before.
+    fn start_over(&mut self, now: Instant, pause: Duration) {
+        let pause = match self.failures {
+            0 => pause,
+            failures => self.back_off(pause.as_secs(), failures).max(pause),
+        };
+        self.failures = self.failures.saturating_add(1);
         self.remembered = None;
-        self.state = State::Init { at };
+        self.state = State::Init { at: now + pause };
     }
 
     fn begin_transaction(&mut self) {
@@ -435,11 +461,16 @@ impl Client {
     }
 
     fn retry(&mut self, now: Instant, sent: u32) -> Retry {
-        let (first, last) = BACK_OFF_SECS;
-        let millis = first.saturating_mul(1 << sent.min(8)).min(last) * 1000;
+        let (first, _) = BACK_OFF_SECS;
+        Retry { sent: sent + 1, next: now + self.back_off(first, sent) }
+    }
+
+    /// `first_secs`, at least 1 and doubled `times` times, give or take a second.
+    fn back_off(&mut self, first_secs: u64, times: u32) -> Duration {
+        let (_, last) = BACK_OFF_SECS;
+        let millis = first_secs.saturating_mul(1 << times.min(8)).min(last) * 1000;
         let jitter = self.rng.random_range(0..=2 * BACK_OFF_JITTER_MILLIS);
-        let pause = Duration::from_millis(millis - BACK_OFF_JITTER_MILLIS + jitter);
-        Retry { sent: sent + 1, next: now + pause }
+        Duration::from_millis(millis - BACK_OFF_JITTER_MILLIS + jitter)
     }
 
     fn transmit(&mut self, frame: Vec<u8>) {

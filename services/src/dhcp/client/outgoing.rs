@@ -88,8 +88,17 @@ fn question(config: &Config, transaction: Transaction, kind: MessageType) -> Mes
     if config.broadcast {
         message.set_flags(Flags::default().set_broadcast());
     }
-    message.opts_mut().insert(DhcpOption::ParameterRequestList(PARAMETERS.to_vec()));
+    let mut parameters = PARAMETERS.to_vec();
+    for code in config.request_options.iter().map(|code| OptionCode::from(*code)) {
+        if !parameters.contains(&code) {
+            parameters.push(code);
+        }
+    }
+    message.opts_mut().insert(DhcpOption::ParameterRequestList(parameters));
     message.opts_mut().insert(DhcpOption::MaxMessageSize(MESSAGE_OCTETS_MAX));
+    if let Some(class) = &config.vendor_class {
+        message.opts_mut().insert(DhcpOption::ClassIdentifier(class.clone().into_bytes()));
+    }
     if let Some(hostname) = &config.hostname {
         message.opts_mut().insert(DhcpOption::Hostname(hostname.clone()));
     }

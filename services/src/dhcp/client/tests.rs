@@ -42,7 +42,6 @@ impl Host {
         loop {
             match self.client.poll_output() {
                 Some(Output::Event(Event::Remarked(remark))) => {
-                    assert_eq!(remark.server, SERVER);
                     self.remarks.push(remark.reason);
                 }
                 output => return output,
@@ -255,6 +254,96 @@ fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
     }
 }
 
+/// RFC 2131, section 4.4.5: A server may tell one of the times alone.
+#[test]
+fn rfc2131_4_4_5_a_server_may_tell_one_of_the_times_alone() {
+    for (told, renew, rebind) in [
+        (DhcpOption::Renewal(300), 300.0, 875.0),
+        (DhcpOption::Rebinding(600), 500.0, 600.0),
+        (DhcpOption::Renewal(900), 500.0, 875.0),
+        (DhcpOption::Rebinding(400), 500.0, 875.0),
+    ] {
+        let (_, _, host) = leased(&|message| {
+            message.opts_mut().insert(DhcpOption::AddressLeaseTime(1000));
+            message.opts_mut().insert(told.clone());
+        });
+        let State::Bound { bound } = &host.client.state else { panic!("{:?}", host.client.state) };
+        let secs = |at: Instant| at.since(Instant::from_secs(1000)).as_secs_f64();
+        assert!((renew * 0.96..=renew).contains(&secs(bound.timers.renew)), "{told:?}");
+        assert_eq!((secs(bound.timers.rebind), secs(bound.timers.expire)), (rebind, 1000.0), "{told:?}");
+    }
+}
+
+/// RFC 2131, section 4.1: A server that refuses what it offers is asked less and less often.
+#[test]
+fn rfc2131_4_1_a_server_that_refuses_what_it_offers_is_asked_less_and_less_often() {
+    let mut host = Host::new(None);
+    for expected in [1.0_f64, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 64.0] {
+        let discover = host.next_message(MessageType::Discover);
+        host.hear(&answer(&discover, MessageType::Offer, 600));
+        let request = host.next_message(MessageType::Request);
+        host.hear(&answer(&request, MessageType::Nak, 0));
+        assert_eq!(host.poll_output(), None);
+        let pause = host.client.poll_timeout().unwrap().since(host.now).as_secs_f64();
+        assert!((expected - 1.0..=expected + 1.0).contains(&pause) && pause >= 1.0, "{pause}");
+    }
+    host.bind(600);
+    let renewal = host.next_message(MessageType::Request);
+    host.hear(&answer(&renewal, MessageType::Nak, 0));
+    assert_eq!(host.next_event(), Event::Lost);
+    assert_eq!(host.next_frame().1, NAK_DELAY.as_secs_f64(), "a lease ends the row");
+}
+
+/// RFC 2131, section 4.4: A NAK counts in each state in which there is a request, and in no other.
+#[test]
+fn rfc2131_4_4_a_nak_counts_in_each_state_with_a_request_and_in_no_other() {
+    let nak = |host: &mut Host, edit: &dyn Fn(&mut Message)| {
+        let none = Ipv4Addr::UNSPECIFIED;
+        let question = Message::new_with_id(host.client.transaction.xid, none, none, none, none, &MAC.0);
+        let mut nak = answer(&question, MessageType::Nak, 0);
+        edit(&mut nak);
+        host.hear(&nak);
+        while host.poll_output().is_some() {}
+        matches!(host.client.state, State::Init { .. })
+    };
+    let sound: &dyn Fn(&mut Message) = &|_| {};
+    let elsewhere: &dyn Fn(&mut Message) =
+        &|nak| _ = nak.opts_mut().insert(DhcpOption::ServerIdentifier(ADDRESS));
+    let unnamed: &dyn Fn(&mut Message) = &|nak| _ = nak.opts_mut().remove(OptionCode::ServerIdentifier);
+
+    let mut selecting = Host::new(None);
+    let discover = selecting.next_message(MessageType::Discover);
+    assert!(!nak(&mut selecting, sound), "there is no request");
+    let requesting = || {
+        let mut host = Host::new(None);
+        let discover = host.next_message(MessageType::Discover);
+        host.hear(&answer(&discover, MessageType::Offer, 600));
+        host.next_message(MessageType::Request);
+        host
+    };
+    selecting.hear(&answer(&discover, MessageType::Offer, 600));
+    assert!(!nak(&mut requesting(), elsewhere), "another server was not asked");
+    assert!(nak(&mut requesting(), sound) && nak(&mut requesting(), unnamed));
+    let mut rebooting = Host::new(Some(ADDRESS));
+    rebooting.next_message(MessageType::Request);
+    assert!(nak(&mut rebooting, elsewhere), "all servers were asked");
+    let mut bound = Host::new(None);
+    bound.bind(600);
+    assert!(!nak(&mut bound, sound), "it is answered");
+    let renewing = || {
+        let mut host = Host::new(None);
+        host.bind(600);
+        host.next_message(MessageType::Request);
+        host
+    };
+    assert!(nak(&mut renewing(), sound));
+    let mut rebinding = renewing();
+    while !matches!(rebinding.client.state, State::Rebinding { .. }) {
+        rebinding.next_message(MessageType::Request);
+    }
+    assert!(nak(&mut rebinding, elsewhere));
+}
+
 /// RFC 2131, section 4.4.5: An expired lease is given up, and the client starts anew.
 #[test]
 fn rfc2131_4_4_5_an_expired_lease_is_lost_and_asked_for_again() {
@@ -318,10 +407,10 @@ fn rfc2131_4_3_2_a_remembered_address_is_verified() {
     refused.next_message(MessageType::Discover);
 
     let mut unanswered = Host::new(Some(ADDRESS));
-    for _ in 0..REBOOT_REQUESTS_MAX {
-        unanswered.next_message(MessageType::Request);
-    }
+    let secs: Vec<_> =
+        (0..REBOOT_REQUESTS_MAX).map(|_| unanswered.next_message(MessageType::Request).secs()).collect();
     let discover = unanswered.next_message(MessageType::Discover);
+    assert!(secs[0] == 0 && secs[0] < secs[1] && secs[1] < discover.secs(), "{secs:?}");
     assert_eq!(message::address_option(&discover, OptionCode::RequestedIpAddress), Some(ADDRESS));
 }
 
@@ -442,6 +531,7 @@ fn an_offer_that_cannot_be_is_refused_with_the_reason() {
             panic!("{reason:?} is not told")
         };
         assert!(remark.reason == reason && reason.is_refusal(), "{remark:?} instead of {reason:?}");
+        assert!(remark.server == SERVER || reason == Reason::NoServer, "{remark:?}");
         assert_eq!(host.client.poll_output(), None);
     }
     host.hear(&offer);
@@ -565,6 +655,31 @@ fn a_router_outside_of_the_prefix_is_taken() {
         });
         assert_eq!((lease.address.addr(), lease.address.netmask()), (ADDRESS, mask));
         assert_eq!((lease.router, remarks), (Some(router), vec![]));
+    }
+}
+
+#[test]
+fn a_provider_is_told_what_it_knows_the_customer_by() {
+    let config = Config {
+        client_id: Some(b"customer@isp|secret".to_vec()),
+        vendor_class: Some("sagem".to_owned()),
+        request_options: vec![125, 3, 90],
+        ..config()
+    };
+    let mut host = Host::with(config, None);
+    let discover = host.next_message(MessageType::Discover);
+    host.hear(&answer(&discover, MessageType::Offer, 600));
+    let request = host.next_message(MessageType::Request);
+    for message in [&discover, &request] {
+        assert_eq!(message::client_id(message), Some(&b"customer@isp|secret"[..]));
+        assert_eq!(message::raw_option(message, OptionCode::ClassIdentifier), Some(&b"sagem"[..]));
+        let Some(DhcpOption::ParameterRequestList(list)) =
+            message.opts().get(OptionCode::ParameterRequestList)
+        else {
+            panic!("no parameter request list")
+        };
+        let codes: Vec<u8> = list.iter().map(|code| u8::from(*code)).collect();
+        assert_eq!(codes, [1, 121, 3, 6, 15, 26, 125, 90]);
     }
 }
 

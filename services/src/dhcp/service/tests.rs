@@ -126,16 +126,26 @@ async fn a_client_with_a_memory_asks_for_its_address_again() {
     };
     lab.run(Some(lease_file.clone()), Duration::from_secs(60)).await;
     assert!(matches!(lab.events.borrow()[..], [Event::Configured(_)]));
-    assert_eq!(lease_file.recall(lab.clock.unix_time()).await, Some(Ipv4Addr::new(192, 168, 1, 2)));
-    assert_eq!(lease_file.recall(UnixTime(lab.clock.unix_time().0 + 3600)).await, None, "it has ended");
+    let own = identity(&client::Config::new(CLIENT_MAC));
+    let other = identity(&client::Config { client_id: Some(vec![0, 1]), ..client::Config::new(CLIENT_MAC) });
+    let now = lab.clock.unix_time();
+    assert_eq!(lease_file.recall(&own, now).await, Some(Ipv4Addr::new(192, 168, 1, 2)));
+    assert_eq!(lease_file.recall(&other, now).await, None, "another client's");
+    assert_eq!(lease_file.recall(&own, UnixTime(now.0 + 3600)).await, None, "it has ended");
+    let former = format!("{{\"address\":\"192.168.1.7\",\"until\":{}}}", now.0 + 9);
+    let file = lease_file.file;
+    let kept = lease_file.disk.read(file).await.unwrap().unwrap();
+    lease_file.disk.replace(file, sealed::seal(former.as_bytes())).await.unwrap();
+    assert_eq!(lease_file.recall(&own, now).await, Some(Ipv4Addr::new(192, 168, 1, 7)), "an older file");
+    lease_file.disk.replace(file, kept).await.unwrap();
     lab.run(Some(lease_file.clone()), Duration::from_secs(60)).await;
     assert_eq!(lab.leases.borrow().iter().count(), 1);
     assert_eq!(lab.events.borrow()[0], lab.events.borrow()[1]);
 
     lease_file.keep(None).await;
-    assert_eq!(lease_file.recall(lab.clock.unix_time()).await, None);
+    assert_eq!(lease_file.recall(&own, lab.clock.unix_time()).await, None);
     lease_file.disk.replace(lease_file.file, b"no JSON".to_vec()).await.unwrap();
-    assert_eq!(lease_file.recall(lab.clock.unix_time()).await, None);
+    assert_eq!(lease_file.recall(&own, lab.clock.unix_time()).await, None);
 }
 
 #[tokio::test(start_paused = true)]

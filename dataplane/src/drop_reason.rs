@@ -39,7 +39,7 @@ drop_reasons! {
     /// For the gateway itself, in a VLAN (802.1Q, 802.1ad) other than 0; between LAN ports such a frame is bridged.
     /// Also a frame with more than two tags, if the first three are of VLAN 0.
     VlanTagged => "vlan-tagged",
-    /// Comes from a multicast or zero MAC address, or from the gateway's own.
+    /// Comes from a multicast or zero MAC address, or from the gateway's own on the same interface or on the LAN.
     SourceMacInvalid => "source-mac-invalid",
     /// The frame's virtio-net header asks for segmentation or for a checksum that the frame's contents do not allow;
     /// or the VLAN tag of such a frame cannot be removed.

@@ -148,6 +148,17 @@ fn no_station_has_a_hardware_address_of_the_gateways() {
     }
 }
 
+#[test]
+fn the_wan_may_have_the_hardware_address_of_a_host_of_the_lan() {
+    let mut config = config_with_guests(Mode::NatDmz);
+    config.interfaces[WAN_SIDE.index()].link = Link::Ethernet { mac: ALICE.mac };
+    let mut bench = Bench::with_config(config);
+    let query = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
+    assert_eq!(query.one().port, WAN);
+    let forged = arp_request(Host { mac: ALICE.mac, ..ISP }, GATEWAY_WAN);
+    bench.send(WAN, &forged).assert_silently_dropped(DropReason::SourceMacInvalid);
+}
+
 /// The widest inside interface decides whether there is anything to clamp.
 #[test]
 fn the_mss_is_clamped_for_the_interface_that_carries_more_than_the_wan() {

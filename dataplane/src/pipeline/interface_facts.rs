@@ -2,7 +2,7 @@
 
 use gatepost_ground::{InterfaceId, MacAddr, Role};
 
-use crate::config::{Config, Interface};
+use crate::config::Config;
 use crate::table::octet_filter::OctetFilter;
 use crate::table::per_interface::PerInterface;
 
@@ -23,9 +23,9 @@ pub(super) struct Facts {
 #[derive(Clone, Debug)]
 pub(super) struct InterfaceFacts {
     facts: PerInterface<Facts>,
-    /// The gateway's hardware addresses.
-    macs: Box<[MacAddr]>,
-    mac_filter: OctetFilter,
+    /// The gateway's hardware addresses on inside interfaces.
+    inside_macs: Box<[MacAddr]>,
+    inside_mac_filter: OctetFilter,
     /// The smallest and the largest MTU of the inside interfaces.
     inside_mtus: [u16; 2],
 }
@@ -38,11 +38,12 @@ impl InterfaceFacts {
             facts[id] = Facts { role: interface.role, mac: interface.mac(), mtu: interface.mtu };
         }
         let mtus = || config.interfaces_of(Role::Inside).map(|(_, interface)| interface.mtu);
-        let macs: Box<[_]> = config.interfaces.iter().map(Interface::mac).collect();
+        let inside_macs: Box<[_]> =
+            config.interfaces_of(Role::Inside).map(|(_, interface)| interface.mac()).collect();
         Self {
             facts,
-            mac_filter: OctetFilter::of(macs.iter().map(|mac| mac.0[5])),
-            macs,
+            inside_mac_filter: OctetFilter::of(inside_macs.iter().map(|mac| mac.0[5])),
+            inside_macs,
             inside_mtus: [mtus().min().unwrap_or(0), mtus().max().unwrap_or(0)],
         }
     }
@@ -53,10 +54,12 @@ impl InterfaceFacts {
         &self.facts[id]
     }
 
-    /// Whether `mac` is one of the gateway's hardware addresses.
+    /// Whether `mac` is the gateway's hardware address on `interface` or on an inside interface. That of an outside
+    /// interface may be a copy of a LAN host's, for a provider that serves a single hardware address.
     #[inline]
-    pub(super) fn is_own_mac(&self, mac: MacAddr) -> bool {
-        self.mac_filter.may_have(mac.0[5]) && self.macs.contains(&mac)
+    pub(super) fn is_own_mac(&self, interface: InterfaceId, mac: MacAddr) -> bool {
+        mac == self.facts[interface].mac
+            || self.inside_mac_filter.may_have(mac.0[5]) && self.inside_macs.contains(&mac)
     }
 
     /// The smallest MTU of the inside interfaces.

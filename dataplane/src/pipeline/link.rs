@@ -50,7 +50,7 @@ impl Dataplane {
         };
         if header.source.is_multicast()
             || header.source == MacAddr::ZERO
-            || self.facts.is_own_mac(header.source)
+            || self.facts.is_own_mac(interface, header.source)
         {
             return Verdict::Drop(DropReason::SourceMacInvalid);
         }
@@ -58,6 +58,9 @@ impl Dataplane {
             match self.tagged_input(cx, (interface, port), header, frame) {
                 Ok((inner, ingress_point)) => (header, (interface, port)) = (inner, ingress_point),
                 Err(verdict) => return verdict,
+            }
+            if self.facts.is_own_mac(interface, header.source) {
+                return Verdict::Drop(DropReason::SourceMacInvalid);
             }
         }
         frame.set_link_len(Header::LEN);

@@ -102,6 +102,43 @@ fn the_provider_changes_the_address() {
 }
 
 #[test]
+fn what_depends_on_the_address_follows_its_change() {
+    let settings = "wan.address = 'dhcp'\nfirewall.wan_services = ['dns']\nfirewall.stealth = false\n\
+                    firewall.forwards = [{ wan_port = '7001', to = '192.168.1.101:7001' }]";
+    let office = Office::new(1, settings);
+    let [first, second] = [77, 78].map(|host| Ipv4Addr::new(203, 0, 113, host));
+    let provider = Provider::start(&office, first, 4);
+    wait_for_wan_address(&office, first);
+    let _servers =
+        [(&office.internet, 7000), (office.pc(1), 7001)].map(|(host, port)| echo_server(host, port));
+    let (mut out, seen_as) = echo_client(office.pc(1), "", (SERVER, 7000));
+    assert!(seen_as.starts_with(&first.to_string()), "{seen_as}");
+    let (mut into, _) = echo_client(&office.internet, "", (first, 7001));
+    assert_echoes(&mut into, "before");
+
+    drop(provider);
+    let _provider = Provider::start(&office, second, 4);
+    wait_for_wan_address(&office, second);
+    out.say("anybody?");
+    assert_eq!(out.hear(), "", "the connection has ended");
+    assert!(office.gateway().show("counters")["tcp_resets_made"].as_u64() > Some(0), "by a reset");
+    let (mut into, _) = echo_client(&office.internet, "", (second, 7001));
+    assert_echoes(&mut into, "after");
+    let ask = |question: &str| {
+        office.internet.sh(&format!("dig @{second} +time=3 +tries=2 +short {question}")).trim_end().to_owned()
+    };
+    assert_eq!(ask("office.example MX"), "10 smtp.office.example.");
+    // It is at the gateway's LAN address, too.
+    let exchange = ask("smtp.office.example");
+    assert!(exchange.contains(&second.to_string()) && !exchange.contains(&first.to_string()), "{exchange}");
+    assert_eq!(dig(office.pc(1), "wan.office.example"), second.to_string());
+    assert!(
+        !office.internet.succeeds(&format!("ping -n -c 1 -W 1 {first}")),
+        "nobody has the former address"
+    );
+}
+
+#[test]
 fn without_a_provider_the_lease_ends() {
     let office = Office::new(1, "wan.address = 'dhcp'");
     let address = Ipv4Addr::new(203, 0, 113, 77);

@@ -70,6 +70,11 @@ fn provider_keeps_an_address_back_and_gives_another() {
 }
 
 #[test]
+fn leases_of_every_form_are_used() {
+    passes("lease-forms");
+}
+
+#[test]
 fn provider_names_another_resolver() {
     passes("resolver-changes");
 }

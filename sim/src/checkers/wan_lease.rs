@@ -14,6 +14,8 @@ use crate::packet::{Content, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp
 
 /// How long after a lease frames with its address may still leave the gateway.
 const UNDER_WAY_MAX: Duration = Duration::from_millis(100);
+/// How long a lease lasts whose server does not say.
+const UNTIMED_LEASE: Duration = Duration::from_secs(3600);
 /// The part of T1 by which a client may renew early, so that clients do not renew together.
 const FUZZ_DIVISOR: u32 = 32;
 
@@ -170,9 +172,9 @@ impl Lease {
             ) => Some(Duration::from_secs((*secs).into())),
             _ => None,
         };
-        let lasts = secs(OptionCode::AddressLeaseTime)?;
-        let told = secs(OptionCode::Renewal).zip(secs(OptionCode::Rebinding));
-        let (renew, rebind) = told.unwrap_or((lasts / 2, lasts / 8 * 7));
+        let lasts = secs(OptionCode::AddressLeaseTime).unwrap_or(UNTIMED_LEASE);
+        let renew = secs(OptionCode::Renewal).unwrap_or(lasts / 2);
+        let rebind = secs(OptionCode::Rebinding).unwrap_or(lasts / 8 * 7);
         let rebind = transaction.first + rebind;
         Some(Self {
             address: message.yiaddr(),
@@ -348,6 +350,23 @@ mod tests {
         wan.renew(10).expect("T1");
         wan.renew(21).expect_err("after T2");
         wan.rebind(21).expect("after T2");
+    }
+
+    #[test]
+    fn without_a_lease_time_an_hour_counts_and_each_time_alone() {
+        let leased = |times: &[DhcpOption]| {
+            let mut wan = Wan { checker: WanLease::new(&config()), xid: 1 };
+            wan.request(0, "0.0.0.0", "255.255.255.255").expect("it asks for an address");
+            wan.answer_with(0, MessageType::Ack, times);
+            wan
+        };
+        leased(&[]).renew(1_700).expect_err("long before T1");
+        let mut wan = leased(&[DhcpOption::Renewal(10)]);
+        wan.renew(10).expect("T1");
+        wan.rebind(3_100).expect_err("before T2");
+        wan.rebind(3_150).expect("T2");
+        wan.is_used(3_600).expect("within the hour");
+        wan.is_used(3_601).expect_err("after it");
     }
 
     #[test]

@@ -51,7 +51,7 @@ use self::chat::ChatServer;
 use self::connections::Syn;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
 use self::dhcp::DhcpServer;
-pub use self::dhcp::{DhcpMood, DhcpTerms};
+pub use self::dhcp::{DhcpMood, DhcpTerms, LeaseForm};
 pub use self::dns::{
     DnsMood, EdnsRejection, LONG_TEXTS, SILENT_ZONE, SharedTree, Tree, authorities, long_text, reverse,
     servers_called,
@@ -159,6 +159,13 @@ impl Internet {
     pub fn set_dhcp_mood(&mut self, mood: DhcpMood) {
         if let Some(server) = self.servers.get_mut::<DhcpServer>(DHCP) {
             server.mood = mood;
+        }
+    }
+
+    /// Sets the form of the DHCP server's leases.
+    pub fn set_lease_form(&mut self, form: LeaseForm) {
+        if let Some(server) = self.servers.get_mut::<DhcpServer>(DHCP) {
+            server.terms.form = form;
         }
     }
 

@@ -10,7 +10,7 @@ use gatepost_services::clock::LeapSecond;
 
 use super::own::Act;
 use crate::machine::attacker::Shot;
-use crate::machine::internet::{DhcpMood, DnsMood, ProviderMood};
+use crate::machine::internet::{DhcpMood, DnsMood, LeaseForm, ProviderMood};
 use crate::machine::spoofer::Trick;
 use crate::world::clock::ClockState;
 use crate::world::disk::{DiskMood, ReplaceStep};
@@ -57,6 +57,8 @@ pub enum Action {
     Renumber(String),
     /// The behaviour of the provider's DHCP server from now on.
     DhcpOfProvider(DhcpMood),
+    /// The form of the provider's leases from now on.
+    LeaseForm(LeaseForm),
     /// The provider's DHCP server sends its clients these name servers from now on.
     NameServersTold(Vec<Ipv4Addr>),
     /// The provider's machine vanishes, stops forwarding, or works again.
@@ -138,6 +140,7 @@ impl fmt::Display for Action {
             Self::PowerBack => f.write_str("the gateway's power is back"),
             Self::Renumber(network) => write!(f, "the provider renumbers to {network}"),
             Self::DhcpOfProvider(mood) => write!(f, "the provider's DHCP server is {mood:?}"),
+            Self::LeaseForm(form) => write!(f, "the provider's leases have the form {form:?}"),
             Self::NameServersTold(servers) => write!(f, "the provider's DHCP server tells of {servers:?}"),
             Self::Provider(mood) => write!(f, "the provider is {mood:?}"),
             Self::Dns { servers, mood } => write!(f, "name service of {servers}: {mood:?}"),
@@ -243,6 +246,11 @@ pub fn dhcp_silent(is_silent: bool) -> Action {
 /// The behaviour of the provider's DHCP server from now on.
 pub fn dhcp_of_provider(mood: DhcpMood) -> Action {
     Action::DhcpOfProvider(mood)
+}
+
+/// The form of the provider's leases from the next answer of its DHCP server on.
+pub fn lease_form(form: LeaseForm) -> Action {
+    Action::LeaseForm(form)
 }
 
 /// The provider's DHCP server sends its clients these name servers from its next answer on.

@@ -97,6 +97,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| leases::runs_out(),
     },
     Scenario {
+        name: "lease-forms",
+        about: "the provider leases single addresses, with and without a router option, and leases without a time",
+        lasting_secs: 300,
+        lasting_secs_min: 300,
+        build: |_, _| leases::forms(),
+    },
+    Scenario {
         name: "resolver-changes",
         about: "the provider names another resolver when the lease is renewed, and the former one dies",
         lasting_secs: 200,

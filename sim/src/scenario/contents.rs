@@ -56,6 +56,7 @@ fn kinds(action: &Action) -> BTreeSet<String> {
         Action::Link { name, .. } => BTreeSet::from([named("Link", stem(name).to_owned())]),
         Action::Dns { mood, .. } => BTreeSet::from([named("Dns", word(mood))]),
         Action::DhcpOfProvider(mood) => BTreeSet::from([named("DhcpOfProvider", word(mood))]),
+        Action::LeaseForm(form) => BTreeSet::from([named("LeaseForm", word(form))]),
         Action::Provider(mood) => BTreeSet::from([named("Provider", word(mood))]),
         Action::Disk(mood) => BTreeSet::from([named("Disk", word(mood))]),
         Action::PowerCutWhileReplacing(step) => BTreeSet::from([named("PowerCutWhileReplacing", word(step))]),

@@ -193,9 +193,9 @@ mod world;
 pub use crate::machine::identity::Identity;
 pub use action::{
     Action, act, attack, calm, clock_disciplined, clock_drifts, clock_jumps, dhcp_of_provider, dhcp_silent,
-    disk, dns, dns_of, frame, link, name_moves, name_servers_told, open_pinhole, panic, partition, port_scan,
-    power_back, power_cut, power_cut_while_replacing, power_cut_while_writing, provider, reload,
-    reload_refused, renumber, replug, reunite, sleep, spoof, wake,
+    disk, dns, dns_of, frame, lease_form, link, name_moves, name_servers_told, open_pinhole, panic,
+    partition, port_scan, power_back, power_cut, power_cut_while_replacing, power_cut_while_writing,
+    provider, reload, reload_refused, renumber, replug, reunite, sleep, spoof, wake,
 };
 pub use named::{Catalog, Scenario};
 pub use office::{Office, dhcp, fixed, office};

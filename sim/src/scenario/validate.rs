@@ -214,6 +214,7 @@ impl Office {
             action,
             Action::Renumber(_)
                 | Action::DhcpOfProvider(_)
+                | Action::LeaseForm(_)
                 | Action::NameServersTold(_)
                 | Action::Provider(_)
                 | Action::Dns { .. }

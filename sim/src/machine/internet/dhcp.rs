@@ -32,6 +32,20 @@ pub enum DhcpMood {
     MovingClients,
 }
 
+/// The form in which the provider's DHCP server sends network, router and lease time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LeaseForm {
+    /// The mask of the network, with the router in it.
+    #[default]
+    Network,
+    /// The mask of a single address. The router is outside of that network.
+    SingleAddress,
+    /// The same without the router option: the default route is a classless one. (RFC 3442)
+    RoutesOnly,
+    /// No lease time, but T1 and T2 if the server sends them otherwise.
+    WithoutTime,
+}
+
 /// The parameters that the provider's DHCP server sends besides the address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhcpTerms {
@@ -39,14 +53,21 @@ pub struct DhcpTerms {
     pub lease_secs: u32,
     /// T1 and T2, in seconds; `None`: the clients take half and seven eighths of the lease.
     pub times_secs: Option<(u32, u32)>,
+    /// The form of its leases.
+    pub form: LeaseForm,
     /// The name servers.
     pub name_servers: Vec<Ipv4Addr>,
 }
 
 impl DhcpTerms {
-    /// Leases of so many seconds, no T1 and T2, and both resolvers.
+    /// Leases of so many seconds in the usual form, no T1 and T2, and both resolvers.
     pub fn new(lease_secs: u32) -> Self {
-        Self { lease_secs, times_secs: None, name_servers: RESOLVER_ADDRESSES.to_vec() }
+        Self {
+            lease_secs,
+            times_secs: None,
+            form: LeaseForm::Network,
+            name_servers: RESOLVER_ADDRESSES.to_vec(),
+        }
     }
 }
 
@@ -155,13 +176,22 @@ impl DhcpServer {
         options.insert(DhcpOption::MessageType(kind));
         options.insert(DhcpOption::ServerIdentifier(self.router()));
         if kind != MessageType::Nak {
-            options.insert(DhcpOption::AddressLeaseTime(self.terms.lease_secs));
+            if self.terms.form != LeaseForm::WithoutTime {
+                options.insert(DhcpOption::AddressLeaseTime(self.terms.lease_secs));
+            }
             if let Some((renew_secs, rebind_secs)) = self.terms.times_secs {
                 options.insert(DhcpOption::Renewal(renew_secs));
                 options.insert(DhcpOption::Rebinding(rebind_secs));
             }
-            options.insert(DhcpOption::SubnetMask(self.network.netmask()));
-            options.insert(DhcpOption::Router(vec![self.router()]));
+            options.insert(DhcpOption::SubnetMask(match self.terms.form {
+                LeaseForm::Network | LeaseForm::WithoutTime => self.network.netmask(),
+                LeaseForm::SingleAddress | LeaseForm::RoutesOnly => Ipv4Addr::BROADCAST,
+            }));
+            options.insert(if self.terms.form == LeaseForm::RoutesOnly {
+                DhcpOption::ClasslessStaticRoute(vec![(Ipv4Net::default(), self.router())])
+            } else {
+                DhcpOption::Router(vec![self.router()])
+            });
             options.insert(DhcpOption::DomainNameServer(self.terms.name_servers.clone()));
         }
         reply.to_vec().expect("a reply can be encoded")

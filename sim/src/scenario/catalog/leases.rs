@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use super::secs;
 use crate::machine::forgotten_server::ForgottenServer;
 use crate::machine::guest::{Guest, GuestRecord};
-use crate::machine::internet::{DhcpMood, DnsMood, RESOLVER_ADDRESSES};
+use crate::machine::internet::{DhcpMood, DnsMood, LeaseForm, RESOLVER_ADDRESSES};
 use crate::machine::spoofer::Trick;
 use crate::scenario::action::{
-    calm, dhcp_of_provider, dns_of, name_servers_told, power_back, power_cut, reload, spoof,
+    calm, dhcp_of_provider, dns_of, lease_form, name_servers_told, power_back, power_cut, reload, spoof,
 };
 use crate::scenario::office::{Office, office};
 use crate::scenario::outcome::in_lines;
@@ -48,6 +48,22 @@ pub fn resolver_changes() -> Office {
         .expect("every PC fetches pages all the time", |account| {
             account
                 .every_pc(|diary| diary.pages > 15 && diary.last_page_at.is_some_and(|at| at.as_secs() > 140))
+        })
+}
+
+/// The provider's leases have every form in turn. The last one has no lease time, and is renewed by its T1.
+pub fn forms() -> Office {
+    let forms = [LeaseForm::SingleAddress, LeaseForm::RoutesOnly, LeaseForm::Network, LeaseForm::WithoutTime];
+    let office = office().pcs(6).isp_lease_secs(60).isp_times_secs(20, 40).visiting_every(Some(secs(4)));
+    (0..)
+        .zip(forms)
+        .fold(office, |office, (number, form)| office.at(secs(60 * number), lease_form(form)))
+        .expect("no page and no name failed", |account| {
+            account.every_pc(|diary| diary.pages_failed == 0 && diary.lookups_failed == 0)
+        })
+        .expect("every PC fetches pages all the time", |account| {
+            account
+                .every_pc(|diary| diary.pages > 30 && diary.last_page_at.is_some_and(|at| at.as_secs() > 280))
         })
 }
 

@@ -48,6 +48,7 @@ impl World {
             Action::Renumber(network) => self.renumber(network.parse().expect("validated")),
             Action::Provider(mood) => self.tell_internet(|it| it.set_mood(*mood)),
             Action::DhcpOfProvider(mood) => self.tell_internet(|it| it.set_dhcp_mood(*mood)),
+            Action::LeaseForm(form) => self.tell_internet(|it| it.set_lease_form(*form)),
             Action::NameServersTold(servers) => self.tell_internet(|it| it.set_name_servers_told(servers)),
             Action::Dns { servers, mood } => self.tell_internet(|it| it.set_dns_mood(servers, *mood)),
             Action::NameMoves(name) => {

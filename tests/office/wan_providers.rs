@@ -133,9 +133,9 @@ fn dnsmasq(office: &Office, client_id: &str, vendor_class: &str) -> (Background,
     (process, directory)
 }
 
-/// RFC 2132, sections 9.8, 9.13 and 9.14: A provider that serves only its customer is told who asks.
+/// RFC 2132, section 9.14: A provider that serves only its customer is told who asks.
 #[test]
-fn rfc2132_9_a_provider_that_serves_only_its_customer_is_told_who_asks() {
+fn rfc2132_9_14_a_provider_that_serves_only_its_customer_is_told_who_asks() {
     let (office, _server) = office("wan.address = 'dhcp'");
     // That of PC 1, as if the provider had known the PC before.
     let mac = "02:00:00:00:01:01";

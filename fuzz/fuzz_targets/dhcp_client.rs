@@ -95,6 +95,7 @@ impl Segment {
                     assert!(self.is_configured, "nothing to lose");
                     self.is_configured = false;
                 }
+                Output::Event(Event::Remarked(_)) => {}
             }
         }
         assert_eq!(self.client.lease().is_some(), self.is_configured);
@@ -123,5 +124,5 @@ impl Segment {
 }
 
 fn config() -> Config {
-    Config { mac: MAC, client_id: None, hostname: Some("gatepost".to_owned()), broadcast: false }
+    Config { hostname: Some("gatepost".to_owned()), ..Config::new(MAC) }
 }

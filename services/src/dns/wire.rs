@@ -1,6 +1,6 @@
 //! The reading of DNS messages, as lenient as a forwarder has to be.
 //!
-//! Only the types that this server acts on are decoded ([`DECODED`]). The data of all other types is opaque and is
+//! Only the types that this server acts on are decoded (`DECODED`). The data of all other types is opaque and is
 //! passed on octet for octet (RFC 3597, section 3); names in it that may be compressed are expanded (RFC 3597, section
 //! 4). A record of class IN that cannot be decoded is left out, alone. Of the additional section only the fixed part of
 //! OPT is read (RFC 6891, section 6.1), and none of its options.

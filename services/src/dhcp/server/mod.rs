@@ -23,7 +23,7 @@
 //! this order: its reserved address, which it shares with the other identifications of its reservation; its
 //! present, last or offered one; its requested one; an address that was never used; the least recently used one. If
 //! there is none, the server does not answer and logs that. While the pool runs low, leases to random MACs are
-//! [short](scarcity).
+//! short (`scarcity`).
 //!
 //! The server serves one network. A relay agent's message is answered if its `giaddr` is in that network. An address
 //! that the client has not had is [probed](unoffered) before it is offered: if another machine answers, it is

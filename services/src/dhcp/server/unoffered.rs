@@ -12,7 +12,7 @@
 //! - [`PASSED_OVER_MAX`] addresses, or all that are free, were passed over for one DISCOVER, or
 //! - [`PROBED_MAX`] addresses are probed already: then to a client of the sender with the most of them.
 //!
-//! A machine is [believed](super::answerers) for a share of the pool only. A quarantine counts as a change of a lease by
+//! A machine is believed (`answerers`) for a share of the pool only. A quarantine counts as a change of a lease by
 //! the machine that answers, not by the client, and ends no other quarantine.
 
 use std::collections::BTreeSet;

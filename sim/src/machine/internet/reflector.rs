@@ -17,6 +17,9 @@ pub const REFLECTOR_ADDRESS: Ipv4Addr = Ipv4Addr::new(198, 18, 81, 7);
 pub const REFLECTOR_PORT: u16 = 7;
 /// The payload of a fragment, in octets: every link has room for one.
 const PIECE_LEN: usize = 552;
+/// Wireshark joins fragments of UDP and ICMP whose identifications differ by 16, the difference of the two protocol
+/// numbers.
+const IDENTIFICATION_STEP: u16 = 32;
 const TTL: u8 = 64;
 
 /// The host.
@@ -59,7 +62,8 @@ impl Reflector {
         }
         self.cut = self.cut.wrapping_add(1);
         let order = Order::ALL[usize::from(self.cut) % Order::ALL.len()];
-        Some(cut(&Ipv4Header { identification: self.cut, ..back }, &payload, PIECE_LEN, order))
+        let identification = self.cut.wrapping_mul(IDENTIFICATION_STEP);
+        Some(cut(&Ipv4Header { identification, ..back }, &payload, PIECE_LEN, order))
     }
 }
 

@@ -190,7 +190,7 @@ fn rfc2132_9_10_the_least_wanted_is_left_out_first() {
     assert_eq!(codes_of(&with(asking(pc(1), "PC", &wanted), tiny)).1.len(), 6, "576 octets in any case");
 }
 
-/// RFC 3396: An option of more than 255 octets is split.
+/// RFC 3396, section 6: An option of more than 255 octets is split.
 #[test]
 fn rfc3396_an_option_of_more_than_255_octets_is_told_in_parts() {
     let content: Vec<u8> = (0..=255).chain(0..44).collect();

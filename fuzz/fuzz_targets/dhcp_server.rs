@@ -79,6 +79,11 @@ fn check_printed(message: &Message) {
 fn check_reply(reply: &Reply, leases: &Leases, now: Instant) {
     let frame = reply.to_frame(SERVER_MAC, SERVER).expect("an answer fits into a frame");
     let datagram = Datagram::parse(&frame).expect("an answer is a datagram");
+    if reply.message.opts().msg_type().is_none() {
+        let given = reply.message.yiaddr();
+        let mut reserved = config().reservations.into_iter().map(|reservation| reservation.address);
+        return assert!(reserved.any(|address| address == given), "{given} was given by BOOTP");
+    }
     let sent = message::decode(datagram.payload).expect("an answer is a message");
     // The options that identify client, relay agent and server are never left out, however small the client's maximum.
     let unlimited = message::decode(&message::encode(&reply.message)).expect("an answer is a message");

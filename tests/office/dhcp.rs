@@ -1,4 +1,5 @@
-//! Addresses for real DHCP clients on the LAN: busybox udhcpc, ISC dhclient, dhcpcd and systemd-networkd.
+//! Addresses for real clients on the LAN: busybox udhcpc, ISC dhclient, dhcpcd and systemd-networkd by DHCP, and bootpc by
+//! BOOTP.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -291,6 +292,34 @@ fn a_client_that_wakes_up_asks_for_what_it_had() {
     let reboot = client.note("reboot", 0);
     assert_complete(&reboot, 86_400);
     assert_eq!(reboot.address(), bound.address());
+}
+
+#[test]
+fn a_bootp_client_gets_its_reserved_address() {
+    let office = Office::bare(
+        2,
+        "dhcp.reservations = [{
+            hostname = 'plotter', mac = '02:00:00:00:01:01', address = '192.168.1.20', boot_file = 'plotter.bin' }]",
+    );
+    let ask = |pc: &Namespace| {
+        pc.sh("ip route replace default dev eth0");
+        pc.try_sh("bootpc --dev eth0 --timeoutwait 3 --returniffail --serverbcast 2>&1")
+    };
+    let answered = ask(office.pc(1));
+    let told = String::from_utf8_lossy(&answered.stdout).into_owned();
+    assert!(answered.status.success(), "{told}");
+    let (lan, domain) = (LAN.to_string(), DOMAIN.to_owned());
+    for (key, value) in [
+        ("IPADDR", "192.168.1.20"),
+        ("NETMASK", "255.255.255.0"),
+        ("GATEWAYS_1", &lan),
+        ("DNSSRVS_1", &lan),
+        ("DOMAIN", &domain),
+        ("BOOTFILE", "plotter.bin"),
+    ] {
+        assert!(told.lines().any(|line| line == format!("{key}='{value}'")), "{key}: {told}");
+    }
+    assert!(!ask(office.pc(2)).status.success(), "nothing is reserved for it");
 }
 
 #[test]

@@ -34,11 +34,11 @@ const COOKIE: std::ops::Range<usize> = 236..240;
 pub enum Malformed {
     /// Shorter than the fixed part.
     TooShort,
-    /// The magic cookie is missing: BOOTP without options, or something else.
+    /// A reply without the magic cookie.
     NoCookie,
     /// The hardware address is not that of an Ethernet interface.
     HardwareAddress,
-    /// No DHCP message type.
+    /// A reply without a DHCP message type.
     NoMessageType,
 }
 
@@ -57,25 +57,34 @@ impl std::error::Error for Malformed {}
 
 /// Reads a message from a UDP payload.
 ///
-/// An option that the gateway uses and whose length is wrong is left out.
+/// An option that the gateway uses and whose length is wrong is left out. A request without a message type is that of a
+/// BOOTP client, with or without the magic cookie (RFC 951, section 3; RFC 1497): it keeps `sname`, as options cannot be
+/// there.
 ///
 /// # Errors
 ///
 /// The payload is not a DHCP message.
 pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     let view = borrowed::Message::new(payload).map_err(|_| Malformed::TooShort)?;
-    if payload.get(COOKIE) != Some(&MAGIC) {
+    let is_request = view.opcode() == Opcode::BootRequest;
+    let has_cookie = payload.get(COOKIE) == Some(&MAGIC);
+    if !has_cookie && !is_request {
         return Err(Malformed::NoCookie);
     }
     if view.htype() != HType::Eth || usize::from(view.hlen()) != MacAddr::ZERO.0.len() {
         return Err(Malformed::HardwareAddress);
     }
     let header = payload.get(..HEADER_LEN).ok_or(Malformed::TooShort)?;
-    let mut message = Message::decode(&mut Decoder::new(header)).map_err(|_| Malformed::TooShort)?;
-    message.clear_sname();
+    let header = [header.get(..COOKIE.start).unwrap_or_default(), &MAGIC].concat();
+    let mut message = Message::decode(&mut Decoder::new(&header)).map_err(|_| Malformed::TooShort)?;
     message.clear_fname();
-    message.set_opts(gather_options(payload).into_iter().filter_map(typed).collect::<DhcpOptions>());
-    message.opts().msg_type().ok_or(Malformed::NoMessageType)?;
+    let options = if has_cookie { gather_options(payload) } else { Default::default() };
+    message.set_opts(options.into_iter().filter_map(typed).collect::<DhcpOptions>());
+    match message.opts().msg_type() {
+        Some(_) => _ = message.clear_sname(),
+        None if is_request => {}
+        None => return Err(Malformed::NoMessageType),
+    }
     Ok(message)
 }
 
@@ -308,12 +317,19 @@ mod tests {
     fn what_is_no_message_of_an_ethernet_interface_is_refused() {
         assert_eq!(decode(&[]).unwrap_err(), Malformed::TooShort);
         assert_eq!(decode(&header()[..239]).unwrap_err(), Malformed::TooShort);
-        assert_eq!(decode(&header()).unwrap_err(), Malformed::NoMessageType);
+        let reply = |mut bytes: Vec<u8>| {
+            bytes[0] = 2;
+            bytes
+        };
+        assert_eq!(decode(&reply(header())).unwrap_err(), Malformed::NoMessageType);
+        assert_eq!(decode(&header()).map(|message| message.opts().msg_type()), Ok(None), "BOOTP");
         let mut bytes = with_options(&[]);
         bytes[2] = 200;
         assert_eq!(decode(&bytes).unwrap_err(), Malformed::HardwareAddress);
+        let mut bytes = with_options(&[]);
         bytes[COOKIE][0] = 0;
-        assert_eq!(decode(&bytes).unwrap_err(), Malformed::NoCookie);
+        assert_eq!(decode(&reply(bytes.clone())).unwrap_err(), Malformed::NoCookie);
+        assert_eq!(decode(&bytes).map(|message| message.opts().msg_type()), Ok(None), "BOOTP");
     }
 
     proptest! {

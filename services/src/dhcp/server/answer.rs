@@ -16,6 +16,8 @@ use crate::dhcp::{hostname, options};
 const MESSAGE_OCTETS_MIN: u16 = 576;
 /// The capacity of one Ethernet frame.
 const MESSAGE_OCTETS_MAX: u16 = 1500;
+/// The length of a BOOTP message, as a UDP payload. (RFC 951, section 3)
+const BOOTP_OCTETS: usize = 300;
 /// Octets of the IP and UDP headers.
 const IP_UDP_LEN: u16 = 28;
 
@@ -119,6 +121,34 @@ pub(super) fn lease(
         message.opts_mut().insert(message::raw(OptionCode::ClientFQDN, answer));
     }
     laid_out(request, message, order, destination(request, address))
+}
+
+/// A reply to a BOOTP client, with `address` and the client's host name `name`. It has no options of DHCP's own, and is
+/// no longer than every client accepts. (RFC 951, section 3; RFC 1542, section 2.1)
+pub(super) fn bootp(
+    terms: &Terms<'_>,
+    request: &Request<'_>,
+    address: Ipv4Addr,
+    name: Option<&str>,
+) -> Reply {
+    let mut message = answer(terms.config, request, MessageType::Ack);
+    for code in [OptionCode::MessageType, OptionCode::ServerIdentifier] {
+        message.opts_mut().remove(code);
+    }
+    message.clear_sname();
+    message.set_yiaddr(address);
+    terms.tell(request, name, &mut message);
+    if let Some(name) = terms.parameter(name, OptionCode::Hostname) {
+        message.opts_mut().insert(name);
+    }
+    let kept = [&KEPT[..], &[OptionCode::Hostname, OptionCode::RelayAgentInformation]].concat();
+    let told: Vec<_> = message.opts().iter().map(|(code, _)| *code).collect();
+    let mut dispensable: Vec<_> = told.into_iter().filter(|code| !kept.contains(code)).collect();
+    while Layout::BY_CODE.encode(&message).len() > BOOTP_OCTETS {
+        let Some(code) = dispensable.pop() else { break };
+        message.opts_mut().remove(code);
+    }
+    Reply { message, layout: Layout::BY_CODE, destination: destination(request, address) }
 }
 
 /// An ACK without a lease, for a client that sent an INFORM.

@@ -40,6 +40,7 @@
 
 mod answer;
 mod answerers;
+mod bootp;
 mod config;
 pub mod declines;
 pub mod foreign_servers;
@@ -126,6 +127,7 @@ pub struct Server {
     /// Notifies other instances of this server that the disk is free.
     disk_free: Rc<Notify>,
     exhausted: LogLimit,
+    bootp_unanswered: LogLimit,
     unkept: LogLimit,
     leased: LogLimit,
     unbelieved: LogLimit,
@@ -154,6 +156,7 @@ impl Server {
             holding: PendingReplies::default(),
             disk_free: Rc::default(),
             exhausted: LogLimit::default(),
+            bootp_unanswered: LogLimit::default(),
             unkept: LogLimit::default(),
             leased: LogLimit::default(),
             unbelieved: LogLimit::default(),
@@ -212,7 +215,8 @@ impl Server {
         if self.reads_first(&request) {
             return None;
         }
-        match message.opts().msg_type()? {
+        let Some(kind) = message.opts().msg_type() else { return self.bootp(&request) };
+        match kind {
             MessageType::Discover => self.discover(&request),
             MessageType::Request => self.request(&request),
             MessageType::Decline => self.decline(&request),

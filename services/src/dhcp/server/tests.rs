@@ -15,6 +15,7 @@ use crate::dhcp::testing;
 use crate::store::{Memory, Storage};
 
 mod attacks;
+mod bootp;
 mod disks;
 mod parameters;
 mod scarcity;

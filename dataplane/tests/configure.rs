@@ -5,8 +5,9 @@ mod common;
 use std::time::Duration;
 
 use common::*;
-use gatepost_dataplane::config::Mode;
+use gatepost_dataplane::config::{Link, Mode};
 use gatepost_dataplane::{DropReason, Verdict};
+use gatepost_ground::MacAddr;
 use gatepost_ground::wire::Protocol;
 
 const OTHER_WAN: std::net::Ipv4Addr = std::net::Ipv4Addr::new(203, 0, 113, 77);
@@ -26,6 +27,16 @@ fn the_same_configuration_again_changes_nothing() {
     let answer = bench.send(WAN, &udp(SERVER, 53, GATEWAY_WAN, 5000, b"answer"));
     assert_eq!(answer.one().ip().destination(), ALICE.address);
     assert_eq!(bench.pass(Duration::from_secs(10)), [], "nothing new to announce");
+}
+
+#[test]
+fn another_hardware_address_is_announced() {
+    let mut bench = bench_with_flow();
+    let mac = MacAddr([2, 0, 0, 0, 9, 9]);
+    bench.configure(|config| config.interfaces[WAN_SIDE.index()].link = Link::Ethernet { mac });
+    let announced = bench.pass(Duration::from_secs(10));
+    let from: Vec<_> = announced.iter().map(|sent| (sent.port, sent.source_mac())).collect();
+    assert_eq!(from, [(WAN, mac); 2], "and not those of the LAN");
 }
 
 #[test]

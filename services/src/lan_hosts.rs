@@ -52,7 +52,8 @@ pub trait LanHosts: LocalNames {
 pub struct LeasedHost {
     /// Its address.
     pub address: Ipv4Addr,
-    /// Its hardware address.
+    /// Its hardware address; of a quarantined address, that of the machine that answers for the address or, if none
+    /// does, of the client that has declined it.
     pub mac: MacAddr,
     /// The host's name in the zone.
     pub hostname: Option<String>,

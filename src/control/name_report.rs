@@ -68,7 +68,8 @@ pub struct CachedAnswer {
     pub code: String,
     /// The number of records in the answer; 0 for a denial.
     pub records: usize,
-    /// Seconds until it expires; 0 if it has expired and is served only while no upstream server answers.
+    /// Seconds until it expires; 0 if it has expired: a stale answer is served only if no upstream server answers in time,
+    /// and a stale failure never.
     pub expires_in_secs: u64,
 }
 

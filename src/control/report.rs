@@ -151,7 +151,8 @@ impl Leases {
 pub struct Lease {
     /// The address.
     pub address: Ipv4Addr,
-    /// The hardware address of the lease's client, or of the machine that uses a quarantined address.
+    /// The hardware address of the lease's client; of a quarantined address, that of the machine that answers for the
+    /// address or, if none does, of the client that has declined it.
     pub mac: String,
     /// The organisation to which the IEEE assigned the hardware address's prefix; `null` if it is unknown.
     #[serde(default)]

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use gatepost_services::dns::inspection::{self, Inspected};
 use gatepost_services::dns::name::a_labels;
-use hickory_proto::rr::Name;
+use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::inspector::Inspector;
 use crate::control::ReportError;
@@ -26,7 +26,7 @@ impl Inspector {
             name: record.name.to_ascii(),
             ttl_secs: record.ttl_secs,
             record_type: record.data.record_type().to_string(),
-            data: record.data.to_string(),
+            data: presentation(&record.data),
             origin: record.origin.name().to_owned(),
         };
         Ok(Zone {
@@ -79,7 +79,9 @@ impl Inspector {
     pub fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
         let undone = |why: String, remedy: &str| Undone { why, remedy: remedy.to_owned() };
         let absolute = |name: &str| {
-            let parsed = a_labels(name).and_then(|name| Name::from_ascii(name).ok());
+            // A name with an underscore in a label is no host name.
+            let ascii = a_labels(name).unwrap_or_else(|| name.to_owned());
+            let parsed = Name::from_ascii(ascii).ok().filter(|_| !name.is_empty());
             let why =
                 || undone(format!("{name:?} is no domain name"), "write a name such as www.example.com");
             parsed.ok_or_else(why)
@@ -89,5 +91,45 @@ impl Inspector {
         let running =
             running.ok_or_else(|| undone(NOT_RUNNING.to_owned(), "see `gatepost show services`"))?;
         Ok(running.flush(zone.as_ref()))
+    }
+}
+
+/// Record data in presentation format. (RFC 1035, section 5.1; RFC 8659, section 4.1.1)
+fn presentation(data: &RData) -> String {
+    match data {
+        RData::TXT(texts) => texts.txt_data.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(" "),
+        RData::Unknown { code: RecordType::CAA, rdata } => match rdata.anything.as_slice() {
+            [flags, tag_len, rest @ ..] => {
+                let (tag, value) = rest.split_at(rest.len().min((*tag_len).into()));
+                format!("{flags} {} {}", String::from_utf8_lossy(tag), quoted(value))
+            }
+            _ => data.to_string(),
+        },
+        _ => data.to_string(),
+    }
+}
+
+fn quoted(text: &[u8]) -> String {
+    let escaped = text.iter().map(|octet| match octet {
+        b'"' | b'\\' => format!("\\{}", char::from(*octet)),
+        b' '..=b'~' => char::from(*octet).to_string(),
+        _ => format!("\\{octet:03}"),
+    });
+    format!("\"{}\"", escaped.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use hickory_proto::rr::rdata::{NULL, TXT};
+
+    use super::*;
+
+    #[test]
+    fn texts_and_authorities_are_written_as_in_a_zone_file() {
+        let text = RData::TXT(TXT::from_bytes(vec![b"a \"b\"", &[7, b'\\']]));
+        assert_eq!(presentation(&text), r#""a \"b\"" "\007\\""#);
+        let authority = NULL::with(b"\x80\x05issueca.example".to_vec());
+        let authority = RData::Unknown { code: RecordType::CAA, rdata: authority };
+        assert_eq!(presentation(&authority), r#"128 issue "ca.example""#);
     }
 }

@@ -72,7 +72,9 @@ impl WanClient {
             Event::Lost => _ = sender.send_replace(None),
             Event::Remarked(remark) if remark.reason.is_refusal() => {
                 warn!("WAN: {remark}");
-                *told.borrow_mut() = Some(remark.to_string());
+                if sender.borrow().is_none() {
+                    *told.borrow_mut() = Some(remark.to_string());
+                }
             }
             Event::Remarked(remark) => info!("WAN: {remark}"),
         };

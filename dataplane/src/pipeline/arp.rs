@@ -105,7 +105,7 @@ impl Dataplane {
     }
 
     /// Whether `address` may belong to a station on the interface: an address in one of its networks, or that of its
-    /// router or of a neighbour by one of its routes if that is in none of them. A broadcast address never does.
+    /// router or of a neighbour by one of its routes if that is in none of them. A network's broadcast address does not.
     fn is_neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
         let networks = self.networks.on(interface);
         let is_host = networks.iter().any(|network| network.contains(address))

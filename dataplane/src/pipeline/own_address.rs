@@ -24,6 +24,8 @@ const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OwnAddress {
     network: Network,
+    /// The interface's hardware address, which is announced.
+    mac: MacAddr,
     announcements_left: u8,
     /// When the next announcement is due.
     due: Option<Instant>,
@@ -32,9 +34,9 @@ pub(super) struct OwnAddress {
 
 impl OwnAddress {
     /// A new address, to be announced from now on if `is_announced`.
-    fn new(network: Network, now: Instant, is_announced: bool) -> Self {
+    fn new(network: Network, mac: MacAddr, now: Instant, is_announced: bool) -> Self {
         let (announcements_left, due) = if is_announced { (ANNOUNCEMENTS, Some(now)) } else { (0, None) };
-        Self { network, announcements_left, due, defended_until: now }
+        Self { network, mac, announcements_left, due, defended_until: now }
     }
 
     /// When the next announcement is due; `None` if no announcement is left.
@@ -49,13 +51,15 @@ impl OwnAddress {
 }
 
 impl Dataplane {
-    /// Takes in the gateway's current addresses. The first worker announces those that are new.
+    /// Takes in the gateway's current addresses. The first worker announces those that are new, or have got another
+    /// hardware address.
     pub(super) fn follow_own_addresses(&mut self, now: Instant) {
         let is_announced = self.shard.is_first();
         let known = core::mem::take(&mut self.own_addresses);
         let of_network = |network: &Network| {
-            let known = known.iter().find(|own| own.network == *network).copied();
-            known.unwrap_or_else(|| OwnAddress::new(*network, now, is_announced))
+            let mac = self.config.interface(network.interface()).mac();
+            let known = known.iter().find(|own| own.network == *network && own.mac == mac).copied();
+            known.unwrap_or_else(|| OwnAddress::new(*network, mac, now, is_announced))
         };
         self.own_addresses = self.networks.all().iter().map(of_network).collect();
     }

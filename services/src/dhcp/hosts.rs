@@ -60,7 +60,7 @@ impl OfficeHosts {
         let now = self.clock.now();
         LeasedHost {
             address: lease.address,
-            mac: lease.mac,
+            mac: if lease.state == State::Declined { lease.source } else { lease.mac },
             hostname: lease.hostname.clone(),
             client_id: match &lease.client {
                 ClientKey::Id(id) => Some(id.clone()),

@@ -19,8 +19,8 @@ use super::inspection::{CacheContent, CachedAnswer};
 use super::message::{Answer, Question};
 use super::name::NameKey;
 
-/// The size of the cache in memory, as estimated: for each entry its message, twice its key, a record structure for each
-/// record, and the entry itself.
+/// The size of the cache in memory, as estimated: for each entry its message, twice its key, a structure and two names
+/// for each record, and the entry itself.
 pub const OCTETS_MAX: usize = 16 << 20;
 
 /// The least number of clients' queries that an answer has served when it is prefetched.
@@ -130,6 +130,9 @@ impl Cache {
         let name = NameKey::new(&question.name);
         let denies_name = answer.code == ResponseCode::NXDomain && answer.answers.is_empty();
         let covered = if denies_name { None } else { Some(question.record_type) };
+        let other = if denies_name { Some(question.record_type) } else { None };
+        // What denied the name, or was an answer for it, is outdated.
+        self.remove(&key(name.as_bytes(), question, other));
         let key = key(name.as_bytes(), question, covered);
         match time_to_live(answer) {
             Some(ttl) if octets <= ANSWER_OCTETS_MAX => {
@@ -308,10 +311,10 @@ fn parts(key: &Key) -> Option<(Name, Option<RecordType>)> {
 
 /// The estimate of an entry's octets in memory.
 fn cost(key: &Key, answer: &Answer, wire_octets: usize) -> usize {
-    size_of::<Entry>()
-        + 2 * (size_of::<Key>() + key.len())
-        + weight(answer) * size_of::<Record>()
-        + wire_octets
+    // On the wire names are compressed; in memory each is there as a whole.
+    let names = answer.answers.iter().chain(&answer.authorities).map(|record| 2 * record.name.len());
+    let records = weight(answer) * size_of::<Record>() + names.sum::<usize>() + wire_octets;
+    size_of::<Entry>() + 2 * (size_of::<Key>() + key.len()) + records
 }
 
 fn weight(answer: &Answer) -> usize {
@@ -549,6 +552,21 @@ mod tests {
     }
 
     #[test]
+    fn of_an_answer_and_a_denial_the_later_one_is_stale_and_not_the_other() {
+        let www = question("www.example.", RecordType::A);
+        let answer = Answer::records(vec![a("www.example.", 60, "203.0.113.1")]);
+        for (first, second) in
+            [(answer.clone(), nxdomain("example.", 60)), (nxdomain("example.", 60), answer)]
+        {
+            let mut cache = Cache::new();
+            cache.insert(at(0), &www, &first, OCTETS);
+            cache.insert(at(100), &www, &second, OCTETS);
+            let stale = cache.insert_failure(at(1_000), &www, false);
+            assert_eq!(stale.code, second.code);
+        }
+    }
+
+    #[test]
     fn an_answer_that_is_too_long_is_not_kept() {
         let (mut cache, www) = (Cache::new(), question("www.example.", RecordType::A));
         let answer = Answer::records(vec![a("www.example.", 60, "203.0.113.1")]);
@@ -663,6 +681,11 @@ mod tests {
         fn say(&mut self, now: Instant, asked: Asked, answer: Answer, ttl: u32) {
             let is_denial = answer.code == ResponseCode::NXDomain;
             self.forget(asked, is_denial);
+            if is_denial {
+                self.0.retain(|said| said.is_denial || said.asked != asked);
+            } else if answer.code != ResponseCode::ServFail {
+                self.forget(asked, true);
+            }
             let until = now + Duration::from_secs(ttl.into());
             if ttl > 0 {
                 self.0.push(Said { asked, is_denial, answer, when: now, until, given_until: until });
@@ -738,6 +761,7 @@ mod tests {
                     Step::SayNothing { asked, ttl: None } => {
                         cache.insert(now, &asked.question(), &Answer::default(), OCTETS);
                         model.forget(asked, false);
+                        model.forget(asked, true);
                     }
                     Step::Fail { asked } => {
                         let answer = cache.insert_failure(now, &asked.question(), false);

@@ -250,6 +250,11 @@ impl Forwarder {
         Ok(())
     }
 
+    /// The questions of the exchanges in progress.
+    pub fn questions(&self) -> impl Iterator<Item = &Question> {
+        self.exchanges.keys()
+    }
+
     /// The number of exchanges in progress.
     pub fn exchanges_len(&self) -> usize {
         self.exchanges.len()

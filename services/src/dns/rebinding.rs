@@ -2,7 +2,8 @@
 //!
 //! A foreign web page whose name gets an address of the LAN can reach LAN hosts under that name, past the browser's
 //! same-origin policy. So private addresses, and those of the LAN, are removed from the answers for public names.
-//! Addresses from 127.0.0.2 on are no target, and pass: they are the answers of DNS blocklists (RFC 5782, section 2.1).
+//! Addresses from 127.0.0.2 on pass: they are the answers of DNS blocklists (RFC 5782, section 2.1). They lead to the host
+//! that asks, and never to another host of the LAN.
 //! The names below the configured ones are exempt, as their addresses in the office are meant.
 
 use std::collections::BTreeSet;
@@ -14,15 +15,16 @@ use tracing::warn;
 use super::config::ConfigError;
 use super::message::Answer;
 use super::name::{NameKey, absolute};
+use super::upstream_zone::UpstreamZone;
 
-/// The names whose log entry is remembered; with one more, all are forgotten.
+/// The zones whose log entry is remembered; with one more, all are forgotten.
 pub const LOGGED_MAX: usize = 1_024;
 
 /// The filter.
 pub struct RebindingFilter {
     is_on: bool,
     exempt: Vec<NameKey>,
-    logged: BTreeSet<NameKey>,
+    logged: BTreeSet<UpstreamZone>,
     filtered: u64,
 }
 
@@ -59,7 +61,7 @@ impl RebindingFilter {
         if self.logged.len() >= LOGGED_MAX {
             self.logged.clear();
         }
-        if self.logged.insert(NameKey::new(name)) {
+        if self.logged.insert(UpstreamZone::of(&NameKey::new(name))) {
             warn!(
                 "private addresses of {name} are removed; if they are meant, add it to dns.private_answers_from"
             );
@@ -79,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn private_addresses_are_removed_and_counted_and_each_name_is_remembered_once() {
+    fn private_addresses_are_removed_and_counted_and_each_zone_is_remembered_once() {
         let mut filter = RebindingFilter::new(true, &["plex.direct".to_owned()]).unwrap();
         let (evil, public) = (name("evil.example."), a("evil.example.", 60, "203.0.113.7"));
         for count in 1..=2 {
@@ -93,7 +95,7 @@ mod tests {
         filter.filter(&evil, &mut harmless, is_private);
         assert!(harmless.authenticated && filter.filtered() == 2);
         for n in 0..LOGGED_MAX {
-            let owner = format!("n{n}.example.");
+            let owner = format!("www.n{n}.example.");
             filter.filter(&name(&owner), &mut Answer::records(vec![a(&owner, 60, "10.0.0.1")]), is_private);
         }
         assert!(filter.logged.len() <= LOGGED_MAX);

@@ -21,7 +21,9 @@ use rand::rngs::StdRng;
 
 use super::cache::{Cache, STALE_WAIT};
 use super::config::{Config, ConfigError};
-use super::forwarder::{self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, UpstreamQuery};
+use super::forwarder::{
+    self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, QueryError, UpstreamQuery,
+};
 use super::inspection::{CacheContent, LocalZones, ServerState};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
 use super::name::NameKey;
@@ -359,6 +361,7 @@ impl Server {
             Ok(Some(recycled)) => {
                 self.stats.exchanges_recycled += 1;
                 self.forwarder.give_up(&recycled);
+                self.stale_due.remove(&recycled);
                 for question in self.waiting.take(&recycled) {
                     self.fail(now, question);
                 }
@@ -372,7 +375,12 @@ impl Server {
                 return self.fail(now, question);
             }
         }
-        if self.forwarder.ask(now, &upstream_question, self.group_of(&upstream_question)).is_err() {
+        let group = self.group_of(&upstream_question);
+        let mut asked = self.forwarder.ask(now, &upstream_question, group);
+        if asked == Err(QueryError::Full) && self.give_up_unawaited() {
+            asked = self.forwarder.ask(now, &upstream_question, group);
+        }
+        if asked.is_err() {
             return self.fail(now, question);
         }
         if self.cache.has_stale(now, &upstream_question) {
@@ -381,6 +389,15 @@ impl Server {
         question.source = Source::Upstream;
         question.is_public |= self.is_public(&question.name);
         self.waiting.insert(upstream_question, zone, asker, question);
+    }
+
+    /// Ends an exchange that no client waits for, as it got a stale answer, or a popular one is prefetched; `false` if
+    /// there is none.
+    fn give_up_unawaited(&mut self) -> bool {
+        let is_unawaited = |question: &&Question| self.waiting.of(question).next().is_none();
+        let unawaited = self.forwarder.questions().find(is_unawaited).cloned();
+        unawaited.iter().for_each(|question| self.forwarder.give_up(question));
+        unawaited.is_some()
     }
 
     /// Queries the upstream servers without a client that waits, while they are not busy.

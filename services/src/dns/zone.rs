@@ -301,7 +301,9 @@ impl Zone {
         }
         let zones: Vec<_> = key.zones().map(NameKey::of_zone).collect();
         let (_, ancestors) = zones.split_last()?;
-        let has_records = |zone: &NameKey| self.nodes.contains_key(zone) || !self.lease(zone).is_empty();
+        let has_records = |zone: &NameKey| {
+            self.nodes.contains_key(zone) || self.texts.get(zone).is_some() || !self.lease(zone).is_empty()
+        };
         let closest = ancestors.iter().rev().find(|zone| has_records(zone) || self.has_names_below(zone))?;
         self.nodes.get(&[closest.as_bytes(), WILDCARD].concat()[..]).map(Vec::as_slice)
     }
@@ -345,7 +347,9 @@ impl Zone {
             let address = reverse_address(key).map(IpAddr::V4).filter(|&address| self.is_on_lan(address));
             return address.map(Leasable::Address);
         };
-        let label = only(below).and_then(|label| std::str::from_utf8(label).ok());
+        // No host takes the apex of a forwarded zone, such as that of a directory service below the domain.
+        let is_apex = self.cuts.contains_key(key);
+        let label = only(below).filter(|_| !is_apex).and_then(|label| std::str::from_utf8(label).ok());
         label.filter(|label| !LEASE_NAMES_REFUSED.contains(label)).map(Leasable::Label)
     }
 
@@ -371,11 +375,11 @@ impl Zone {
             || self.texts.has_names_below(key)
     }
 
-    /// The SOA for a denial of `name`, which has a node. A static name outside of all local zones is a zone of its own.
+    /// The SOA for a denial of `name`, which has a node. A name outside of all local zones is a zone of its own.
     fn soa_for(&self, name: &Name, key: &NameKey) -> Record {
         match self.cut_of(key) {
-            Some(cut) => self.soa(cut),
-            None => self.soa(&Cut { apex: name.clone(), kind: Kind::Own }),
+            Some(cut) if !matches!(cut.kind, Kind::Forwarded(_)) => self.soa(cut),
+            _ => self.soa(&Cut { apex: name.clone(), kind: Kind::Own }),
         }
     }
 
@@ -509,7 +513,7 @@ impl Zone {
 
     /// The first name of an address on the LAN becomes its reverse name.
     fn add_reverse(&mut self, address: IpAddr, name: Name) {
-        if self.is_on_lan(address) {
+        if self.is_on_lan(address) && !name.is_wildcard() {
             let node = self.node(&Name::from(address));
             if node.is_empty() {
                 node.push(RData::PTR(PTR(name)));

@@ -63,7 +63,6 @@ struct Asked {
     verdict: Verdict,
 }
 
-/// The answer that a REQUEST must get.
 /// The segments on which a client's REQUESTs reach the gateway.
 #[derive(Default)]
 struct Segments {
@@ -73,6 +72,7 @@ struct Segments {
     leased_on: Option<SegmentId>,
 }
 
+/// The answer that a REQUEST must get.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// A NAK. (RFC 2131, section 4.3.2)

@@ -313,20 +313,26 @@ fn read_service(text: &str, domain: &str) -> Result<RecordValue, Problem> {
 /// The name of a record, which may be a wildcard: `*` as its first label. (RFC 4592, section 2.1.1)
 fn owner_name(text: &str, domain: &str) -> Result<String, Problem> {
     match text.strip_prefix("*.") {
-        Some(below) => Ok(format!("*.{}", record_name(below, domain)?)),
+        Some(below) => {
+            record_name(below, domain)?;
+            checked_len(text, domain)
+        }
         None => record_name(text, domain),
     }
 }
 
 /// A name of the zone that is not too long with the domain behind it.
 fn record_name(text: &str, domain: &str) -> Result<String, Problem> {
-    let name = zone_name(text)?;
-    let octets = full_name(&name, domain).len();
+    checked_len(&zone_name(text)?, domain)
+}
+
+fn checked_len(name: &str, domain: &str) -> Result<String, Problem> {
+    let octets = full_name(name, domain).len();
     if octets > DOMAIN_OCTETS_MAX {
-        let what = format!("{} has {octets} octets together with the domain", quoted(text));
+        let what = format!("{} has {octets} octets together with the domain", quoted(name));
         return Err(Problem::new(what, format!("write a name of at most {DOMAIN_OCTETS_MAX} in all")));
     }
-    Ok(name)
+    Ok(name.to_owned())
 }
 
 fn full_name(name: &str, domain: &str) -> String {

@@ -333,8 +333,20 @@ impl Client {
             }
             _ => return,
         };
+        let prefix_len = match &state {
+            State::Renewing { bound, .. } | State::Rebinding { bound, .. } => {
+                Some(bound.lease.address.prefix_len())
+            }
+            _ => None,
+        };
         let server = message::address_option(message, OptionCode::ServerIdentifier).unwrap_or(source.address);
-        let (lease, remarks) = self.read_lease(message);
+        let (mut lease, remarks) = self.read_lease(message);
+        // A server that prolongs a lease need not repeat the mask.
+        if let (Ok(lease), Some(prefix_len)) = (&mut lease, prefix_len)
+            && message::address_option(message, OptionCode::SubnetMask).is_none()
+        {
+            lease.address = Ipv4Net::new_assert(lease.address.addr(), prefix_len);
+        }
         let is_other = |lease: &Lease| lease.address.addr() != requested;
         let lease = match lease {
             Ok(lease) if is_other(&lease) => Err(Reason::OtherAddress(lease.address.addr(), requested)),

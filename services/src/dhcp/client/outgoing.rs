@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use gatepost_ground::MacAddr;
 
+use super::routes::CLASSLESS_ROUTES_PRIVATE;
 use super::{Bound, Config, Lease};
 use crate::dhcp::frame::{CLIENT_PORT, Datagram, SERVER_PORT};
 use crate::dhcp::message::{self, DhcpOption, Flags, Message, MessageType, OptionCode};
@@ -89,7 +90,9 @@ fn question(config: &Config, transaction: Transaction, kind: MessageType) -> Mes
         message.set_flags(Flags::default().set_broadcast());
     }
     let mut parameters = PARAMETERS.to_vec();
-    for code in config.request_options.iter().map(|code| OptionCode::from(*code)) {
+    // Some servers send classless routes by this code alone, and only on request.
+    for code in [CLASSLESS_ROUTES_PRIVATE].iter().chain(&config.request_options) {
+        let code = OptionCode::from(*code);
         if !parameters.contains(&code) {
             parameters.push(code);
         }

@@ -12,7 +12,7 @@ use crate::dhcp::message::{self, Message, OptionCode};
 pub const ROUTES_MAX: usize = 16;
 
 /// The same as option 121, by the code that was in use before it was assigned.
-const CLASSLESS_ROUTES_PRIVATE: u8 = 249;
+pub(super) const CLASSLESS_ROUTES_PRIVATE: u8 = 249;
 
 /// A route of a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,24 +48,21 @@ impl Routes {
             return Self::by_router_option(message, own);
         };
         let mut routes = Self::default();
+        let mut are_too_many = false;
         for route in all {
             let is_usable = route.router.is_none_or(|router| is_router(own, router));
             let is_default = route.to.prefix_len() == 0;
-            if is_default && is_usable && routes.router.is_none() {
-                routes.router = route.router;
-            }
-            if is_default {
-                continue;
-            }
-            if !is_usable || taken.iter().any(|taken| taken.contains(&route.to)) {
+            if is_default && is_usable && route.router.is_some() {
+                routes.router = routes.router.or(route.router);
+            } else if is_default || !is_usable || taken.iter().any(|taken| taken.contains(&route.to)) {
                 remarks.push(Reason::RouteLeftOut(route));
             } else if routes.others.len() == ROUTES_MAX {
-                remarks.push(Reason::RoutesTooMany);
-                break;
+                are_too_many = true;
             } else {
                 routes.others.push(route);
             }
         }
+        remarks.extend(are_too_many.then_some(Reason::RoutesTooMany));
         routes
     }
 
@@ -193,8 +190,36 @@ mod tests {
         assert_eq!(remarks, [Reason::RouteLeftOut(left_out)]);
 
         let many: Vec<_> = (0..20).map(|number| format!("10.{number}.0.0/16")).collect();
-        let many: Vec<_> = many.iter().map(|to| (to.as_str(), ROUTER)).collect();
-        let (routes, remarks) = read("203.0.113.9/24", &[], classless(&many));
+        let many = many.iter().map(|to| (to.as_str(), ROUTER)).chain([("0.0.0.0/0", OTHER)]);
+        let (routes, remarks) = read("203.0.113.9/24", &[], classless(&many.collect::<Vec<_>>()));
         assert_eq!((routes.others.len(), remarks), (ROUTES_MAX, vec![Reason::RoutesTooMany]));
+        assert_eq!(routes.router, Some(OTHER), "the default route does not count");
+    }
+
+    #[test]
+    fn a_default_route_that_cannot_be_used_is_told() {
+        for router in ["203.0.113.9", "224.0.0.1", "0.0.0.0"] {
+            let router: Ipv4Addr = router.parse().unwrap();
+            let (routes, remarks) = read("203.0.113.9/24", &[ROUTER], classless(&[("0.0.0.0/0", router)]));
+            let left_out = Route {
+                to: net("0.0.0.0/0"),
+                router: Some(router).filter(|router| !router.is_unspecified()),
+            };
+            assert_eq!((routes, remarks), (Routes::default(), vec![Reason::RouteLeftOut(left_out)]));
+        }
+    }
+
+    #[test]
+    fn the_code_in_use_before_121_is_read_if_that_is_absent() {
+        let of = |to: &str| classless(&[(to, ROUTER)]).unwrap();
+        for (with_121, expected) in [(false, "10.2.0.0/16"), (true, "10.1.0.0/16")] {
+            let mut message = Message::default();
+            message.opts_mut().insert(raw(OptionCode::from(CLASSLESS_ROUTES_PRIVATE), of("10.2.0.0/16")));
+            if with_121 {
+                message.opts_mut().insert(raw(OptionCode::ClasslessStaticRoute, of("10.1.0.0/16")));
+            }
+            let routes = Routes::from_message(&message, net("203.0.113.9/24"), &[], &mut Vec::new());
+            assert_eq!(routes.others, [Route { to: net(expected), router: Some(ROUTER) }]);
+        }
     }
 }

@@ -254,6 +254,25 @@ fn rfc2131_4_4_5_the_servers_times_are_kept_if_they_make_sense() {
     }
 }
 
+#[test]
+fn a_renewal_without_a_mask_keeps_the_prefix() {
+    let mut host = Host::new(None);
+    let lease = host.bind(600);
+    let request = host.next_message(MessageType::Request);
+    let mut renewal = answer(&request, MessageType::Ack, 600);
+    renewal.opts_mut().remove(OptionCode::SubnetMask);
+    host.hear(&renewal);
+    assert_eq!(host.next_event(), Event::Configured(lease.clone()));
+    let State::Bound { bound } = &host.client.state else { panic!("{:?}", host.client.state) };
+    assert_eq!(bound.lease.address, lease.address);
+    // It is still told if the address is another one.
+    let request = host.next_message(MessageType::Request);
+    let mut other = answer(&request, MessageType::Ack, 600);
+    other.set_yiaddr(SERVER).opts_mut().remove(OptionCode::SubnetMask);
+    host.hear(&other);
+    assert!(matches!(host.client.state, State::Renewing { .. }), "{:?}", host.client.state);
+}
+
 /// RFC 2131, section 4.4.5: A server may tell one of the times alone.
 #[test]
 fn rfc2131_4_4_5_a_server_may_tell_one_of_the_times_alone() {
@@ -679,7 +698,7 @@ fn a_provider_is_told_what_it_knows_the_customer_by() {
             panic!("no parameter request list")
         };
         let codes: Vec<u8> = list.iter().map(|code| u8::from(*code)).collect();
-        assert_eq!(codes, [1, 121, 3, 6, 15, 26, 125, 90]);
+        assert_eq!(codes, [1, 121, 3, 6, 15, 26, 249, 125, 90]);
     }
 }
 

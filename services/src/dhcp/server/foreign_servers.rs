@@ -32,7 +32,7 @@ pub(super) struct ForeignServers {
 
 struct ForeignServer {
     mac: Option<MacAddr>,
-    /// The origin of the last message: the server's, or that of a client which asks the server.
+    /// The origin of the server's last message or, before its first, that of a client which asks the server.
     origin: Origin,
     last: Instant,
     logged: Option<Instant>,
@@ -62,6 +62,8 @@ impl ForeignServers {
         }
         let new = ForeignServer { mac, origin, last: now, logged: None };
         let server = self.by_address.entry(address).or_insert(new);
+        // A client that names a server does not become the origin of what the server itself has sent.
+        let origin = if mac.is_none() && server.mac.is_some() { server.origin } else { origin };
         let is_due = server.logged.is_none_or(|logged| now.since(logged) >= NAMED_FOR)
             || (server.mac.is_none() && mac.is_some());
         server.mac = mac.or(server.mac);

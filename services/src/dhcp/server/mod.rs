@@ -321,7 +321,9 @@ impl Server {
             self.declines.end(address);
         }
         let reserved = self.reserved_for(request);
-        if reserved.is_some_and(|reserved| reserved != address) {
+        // An offer of another address means that the reserved one is in foreign use.
+        let is_offered = self.offers.holder(request.now, address) == Some(&request.client.key);
+        if reserved.is_some_and(|reserved| reserved != address) && !is_offered {
             return Some(answer::nak(&self.config, request, "another address is reserved for you"));
         }
         if !self.is_free_for(request, address) {

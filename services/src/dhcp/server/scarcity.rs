@@ -8,7 +8,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_ground::{Instant, MacAddr};
+use gatepost_ground::Instant;
 
 use super::{Request, Server, shares};
 
@@ -37,17 +37,12 @@ fn is_due(logged: &mut Option<Instant>, now: Instant) -> bool {
     is_due
 }
 
-/// Whether `mac` was made up, not assigned by its maker. (IEEE 802, section 8.4)
-fn is_locally_administered(mac: MacAddr) -> bool {
-    mac.0[0] & 2 != 0
-}
-
 impl Server {
     /// The duration of a lease of `address` to the client, in seconds.
     pub(super) fn lease_secs(&mut self, request: &Request<'_>, address: Ipv4Addr) -> u32 {
         let lease_secs = self.config.lease_secs;
         let is_exempt =
-            !is_locally_administered(request.client.mac) || self.reservations.at(address).is_some();
+            !request.client.mac.is_locally_administered() || self.reservation_of(request).is_some();
         if is_exempt || lease_secs <= SHORT_SECS || !self.is_pool_low(request.now) {
             return lease_secs;
         }

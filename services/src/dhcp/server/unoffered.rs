@@ -19,7 +19,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use gatepost_ground::{Instant, MacAddr};
+use gatepost_ground::Instant;
 
 use super::leases::{Claimant, ClientKey, State};
 use super::probes::{Due, Schedule};
@@ -68,7 +68,7 @@ impl Attempt {
     /// What remains to be tried after `address`.
     fn after(mut self, address: Ipv4Addr) -> Self {
         self.passed_over.insert(address);
-        if self.passed_over.len() > PASSED_OVER_MAX {
+        if self.passed_over.len() >= PASSED_OVER_MAX {
             return Self { passed_over: self.passed_over, ..Self::LAST };
         }
         self
@@ -166,7 +166,7 @@ impl Server {
         let mac = by.mac;
         let Some(waiting) = self.unoffered.reason_mut(address) else { return };
         let is_its_client = mac == waiting.origin.mac || mac == message::mac(&waiting.message);
-        if !is_its_client && !self.believes(now, address, mac) {
+        if !is_its_client && !self.believes(now, address, by) {
             return;
         }
         let Some(waiting) = self.unoffered.end(address) else { return };
@@ -207,13 +207,13 @@ impl Server {
         });
     }
 
-    /// Whether to believe that the machine `mac` uses `address`.
-    fn believes(&mut self, now: Instant, address: Ipv4Addr, mac: MacAddr) -> bool {
+    /// Whether to believe that the machine `by` uses `address`.
+    fn believes(&mut self, now: Instant, address: Ipv4Addr, by: Origin) -> bool {
         let addresses_max = shares::of_source(&self.config.pool, false);
-        let is_believed = self.answerers.believe(now, mac, address, addresses_max);
+        let is_believed = self.answerers.believe(now, by, address, addresses_max);
         if !is_believed && self.disbelieved.is_due(now) {
             tracing::warn!(
-                %mac,
+                mac = %by.mac,
                 "a machine answers ARP for more addresses of the pool than one can have: its answers are not believed; \
                  switch off its proxy ARP"
             );

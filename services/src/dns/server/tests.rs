@@ -139,6 +139,37 @@ fn rfc8767_5_a_client_waits_for_1_8_seconds_if_there_is_a_stale_answer() {
 }
 
 #[test]
+fn exchanges_that_nobody_waits_for_make_room() {
+    let mut rig = Rig::new(office());
+    let names: Vec<_> = (0..forwarder::EXCHANGES_MAX).map(|n| format!("www.shop{n}.example{n}.")).collect();
+    for name in &names {
+        rig.send(PC, name, RecordType::A);
+        let sent = rig.sent();
+        rig.upstream(&sent, ResponseCode::NoError, vec![a(name, 1, "203.0.113.7")], vec![]);
+        rig.replied();
+    }
+    let pass = |rig: &mut Rig, millis| {
+        let until = rig.now + std::time::Duration::from_millis(millis);
+        while let Some(due) = rig.server.poll_timeout().filter(|due| *due <= until) {
+            rig.now = rig.now.max(due);
+            rig.server.handle_timeout(rig.now);
+        }
+        rig.now = until;
+        while rig.server.poll_output().is_some() {}
+    };
+    pass(&mut rig, 60_000);
+    for half in names.chunks(forwarder::EXCHANGES_MAX / 2) {
+        half.iter().for_each(|name| rig.send(PC, name, RecordType::A));
+        pass(&mut rig, 1_900);
+    }
+    let stats = rig.server.stats();
+    assert_eq!((stats.stale, stats.unanswerable), (names.len() as u64, 0));
+    rig.send(PC, "www.other.example.", RecordType::A);
+    rig.sent();
+    assert_eq!(rig.server.stats().unanswerable, 0);
+}
+
+#[test]
 fn a_popular_answer_is_fetched_again_before_it_expires() {
     let mut rig = Rig::new(office());
     rig.send(PC, "www.shop.example.", RecordType::A);

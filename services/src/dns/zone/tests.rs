@@ -483,3 +483,29 @@ fn rfc8659_4_1_caa_records_have_flags_a_tag_and_a_value() {
         ["", "is-sue"].map(|tag| Some(ConfigError::Tag(tag.into())))
     );
 }
+
+#[test]
+fn no_host_takes_the_apex_of_a_forwarded_zone() {
+    let forwards = vec![ForwardZone { zone: "ad.office.example".into(), servers: Vec::new() }];
+    let records = [("host.ad", address("192.168.1.60"))];
+    let config = Config { forwards, ..with_records(&records) };
+    let zone = Zone::new(&config, Leases::of(&[("ad", "192.168.1.50"), ("pc1", "192.168.1.51")])).unwrap();
+    for record_type in [RecordType::A, RecordType::SOA] {
+        assert_eq!(zone.lookup(&name("ad.office.example."), record_type), None, "{record_type}");
+    }
+    assert_eq!(data(&zone, "pc1.office.example.", RecordType::A), ["192.168.1.51"]);
+    let nodata = (ResponseCode::NoError, "host.ad.office.example.".to_owned());
+    assert_eq!(denial(&zone, "host.ad.office.example.", RecordType::AAAA), nodata, "for a short time");
+}
+
+#[test]
+fn a_wildcard_is_no_reverse_name_and_a_published_text_is_a_name() {
+    let records = [("*.dev", address("192.168.1.50")), ("*._domainkey", RecordValue::Text("any".into()))];
+    let config = with_records(&records);
+    config.texts.set([("k1._domainkey.office.example".to_owned(), "v=DKIM1".to_owned())]);
+    let zone = Zone::new(&config, Leases::of(&[("pc1", "192.168.1.50")])).unwrap();
+    assert_eq!(data(&zone, "50.1.168.192.in-addr.arpa.", RecordType::PTR), ["pc1.office.example."]);
+    let nxdomain = (ResponseCode::NXDomain, "office.example.".to_owned());
+    assert_eq!(denial(&zone, "a.k1._domainkey.office.example.", RecordType::TXT), nxdomain);
+    assert_eq!(lookup(&zone, "k2._domainkey.office.example.", RecordType::TXT).answers.len(), 1);
+}

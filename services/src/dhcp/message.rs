@@ -81,7 +81,7 @@ pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     let options = if has_cookie { gather_options(payload) } else { Default::default() };
     message.set_opts(options.into_iter().filter_map(typed).collect::<DhcpOptions>());
     match message.opts().msg_type() {
-        Some(_) => _ = message.clear_sname(),
+        Some(_) => message.clear_sname(),
         None if is_request => {}
         None => return Err(Malformed::NoMessageType),
     }

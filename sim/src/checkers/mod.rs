@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use gatepost_ground::{Instant, MacAddr};
-//! use gatepost_sim::checkers::{Checker, Passage, Side, Way};
+//! use gatepost_sim::checkers::{Checker, Passage, SegmentId, Side, Way};
 //! use gatepost_sim::packet::{Content, Ipv4, Packet, Transport};
 //!
 //! struct NoPrivateSource;

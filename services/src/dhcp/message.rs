@@ -58,8 +58,8 @@ impl std::error::Error for Malformed {}
 /// Reads a message from a UDP payload.
 ///
 /// An option that the gateway uses and whose length is wrong is left out. A request without a message type is that of a
-/// BOOTP client, with or without the magic cookie (RFC 951, section 3; RFC 1497): it keeps `sname`, as options cannot be
-/// there.
+/// BOOTP client, with or without the magic cookie (RFC 951, section 3; RFC 1497): it keeps `sname`, and nothing of its
+/// vendor extensions.
 ///
 /// # Errors
 ///
@@ -82,7 +82,7 @@ pub fn decode(payload: &[u8]) -> Result<Message, Malformed> {
     message.set_opts(options.into_iter().filter_map(typed).collect::<DhcpOptions>());
     match message.opts().msg_type() {
         Some(_) => message.clear_sname(),
-        None if is_request => {}
+        None if is_request => _ = message.set_opts(DhcpOptions::new()),
         None => return Err(Malformed::NoMessageType),
     }
     Ok(message)

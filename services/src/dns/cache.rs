@@ -6,7 +6,7 @@
 //! Expired answers stay for a while and are served if upstream servers fail (RFC 8767).
 //!
 //! The cache holds at most [`OCTETS_MAX`] octets; the entry with the earliest expiry is evicted first, expired or not.
-//! A popular answer that will expire soon is [due for prefetching](Cache::take_prefetch).
+//! A popular answer that will expire soon is [prefetched](Cache::hit).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -96,12 +96,13 @@ impl Cache {
         self.entries.is_empty()
     }
 
-    /// The cached answer to `question`, with the remaining TTLs.
-    pub fn get(&self, now: Instant, question: &Question) -> Option<Answer> {
-        let name = NameKey::new(&question.name);
-        let of_types = [Some(question.record_type), None];
-        let mut keys = of_types.into_iter().map(|covered| key(name.as_bytes(), question, covered));
-        keys.find_map(|key| self.get_key(now, &key))
+    /// The cached answer to a client's `question`, with the remaining TTLs, and whether to fetch it again before it expires,
+    /// as clients often query it: once for each answer.
+    pub fn hit(&mut self, now: Instant, question: &Question) -> Option<(Answer, bool)> {
+        let keys = keys(question);
+        let answer = keys.iter().find_map(|key| self.get_key(now, key))?;
+        let [exact, _] = &keys;
+        Some((answer, self.take_prefetch(now, exact)))
     }
 
     fn get_key(&self, now: Instant, key: &Key) -> Option<Answer> {
@@ -127,13 +128,11 @@ impl Cache {
 
     /// Caches `answer`, from a message of `octets`, for its TTL.
     pub fn insert(&mut self, now: Instant, question: &Question, answer: &Answer, octets: usize) {
-        let name = NameKey::new(&question.name);
         let denies_name = answer.code == ResponseCode::NXDomain && answer.answers.is_empty();
-        let covered = if denies_name { None } else { Some(question.record_type) };
-        let other = if denies_name { Some(question.record_type) } else { None };
+        let [exact, name_only] = keys(question);
+        let (key, other) = if denies_name { (name_only, exact) } else { (exact, name_only) };
         // What denied the name, or was an answer for it, is outdated.
-        self.remove(&key(name.as_bytes(), question, other));
-        let key = key(name.as_bytes(), question, covered);
+        self.remove(&other);
         match time_to_live(answer) {
             Some(ttl) if octets <= ANSWER_OCTETS_MAX => {
                 let mut answer = answer.clone();
@@ -162,16 +161,9 @@ impl Cache {
     }
 
     fn stale_key(&self, now: Instant, question: &Question) -> Option<Key> {
-        let name = NameKey::new(&question.name);
-        let of_types = [Some(question.record_type), None];
-        let mut keys = of_types.into_iter().map(|covered| key(name.as_bytes(), question, covered));
-        keys.find(|key| {
-            let entry = self.entries.get(key);
-            let is_usable = |entry: &Entry| {
-                entry.answer.code != ResponseCode::ServFail && now < entry.expires + STALE_MAX
-            };
-            entry.is_some_and(is_usable)
-        })
+        let is_usable =
+            |entry: &Entry| entry.answer.code != ResponseCode::ServFail && now < entry.expires + STALE_MAX;
+        keys(question).into_iter().find(|key| self.entries.get(key).is_some_and(is_usable))
     }
 
     /// Caches the failure of `question`, and returns the answer to send: a stale one if there is one, else SERVFAIL.
@@ -181,8 +173,7 @@ impl Cache {
         if let Some(stale) = self.serve_stale(now, question) {
             return stale;
         }
-        let name = NameKey::new(&question.name);
-        let exact = key(name.as_bytes(), question, Some(question.record_type));
+        let [exact, _] = keys(question);
         let failure = Answer::code(ResponseCode::ServFail);
         let earlier = self.entries.get(&exact).filter(|_| alone);
         let secs = earlier.map_or(FAILURE_SECS, |entry| entry.next_failure_secs(now));
@@ -223,12 +214,9 @@ impl Cache {
         }
     }
 
-    /// Whether the answer to `question` is to be fetched again before it expires, as clients often query it: once for
-    /// each answer. Called for each query that the cache answers.
-    pub fn take_prefetch(&mut self, now: Instant, question: &Question) -> bool {
-        let name = NameKey::new(&question.name);
-        let exact = key(name.as_bytes(), question, Some(question.record_type));
-        let Some(entry) = self.entries.get_mut(&exact).filter(|entry| now < entry.expires) else {
+    /// Counts a query that was answered, and returns whether the answer is to be prefetched now.
+    fn take_prefetch(&mut self, now: Instant, exact: &Key) -> bool {
+        let Some(entry) = self.entries.get_mut(exact).filter(|entry| now < entry.expires) else {
             return false;
         };
         entry.hits = entry.hits.saturating_add(1);
@@ -281,10 +269,16 @@ impl Entry {
     }
 }
 
-/// The key: the name, an empty label, the flags that change the answer, and the type; no type: all of them.
-fn key(name: &[u8], question: &Question, record_type: Option<RecordType>) -> Key {
-    let mut key = Vec::with_capacity(name.len() + 4);
-    key.extend_from_slice(name);
+/// The keys of the entries that answer `question`: that of its own answer, and that of a denial of its name.
+fn keys(question: &Question) -> [Key; 2] {
+    let name = NameKey::new(&question.name);
+    [Some(question.record_type), None].map(|record_type| key(&name, question, record_type))
+}
+
+/// A key: the name, an empty label, the flags that change the answer, and the type; no type: all of them.
+fn key(name: &NameKey, question: &Question, record_type: Option<RecordType>) -> Key {
+    let mut key = Vec::with_capacity(name.as_bytes().len() + 4);
+    key.extend_from_slice(name.as_bytes());
     key.extend([0, u8::from(question.dnssec_ok) << 1 | u8::from(question.checking_disabled)]);
     if let Some(record_type) = record_type {
         key.extend(u16::from(record_type).to_be_bytes());
@@ -294,19 +288,9 @@ fn key(name: &[u8], question: &Question, record_type: Option<RecordType>) -> Key
 
 /// The name and the type of a key.
 fn parts(key: &Key) -> Option<(Name, Option<RecordType>)> {
-    let mut labels = Vec::new();
-    let mut rest = key.as_slice();
-    loop {
-        let (&len, tail) = rest.split_first()?;
-        if len == 0 {
-            let record_type = tail.get(1..3).and_then(|octets| octets.try_into().ok());
-            let record_type = record_type.map(|octets| u16::from_be_bytes(octets).into());
-            return Some((Name::from_labels(labels.into_iter().rev()).ok()?, record_type));
-        }
-        let (label, tail) = tail.split_at_checked(usize::from(len))?;
-        labels.push(label);
-        rest = tail;
-    }
+    let (name, rest) = NameKey::split(key)?;
+    let record_type = rest.get(2..4).and_then(|octets| octets.try_into().ok());
+    Some((name.to_name()?, record_type.map(|octets| u16::from_be_bytes(octets).into())))
 }
 
 /// The estimate of an entry's octets in memory.
@@ -347,6 +331,13 @@ mod tests {
     use super::*;
 
     const OCTETS: usize = 100;
+
+    impl Cache {
+        /// The answer, without a client.
+        fn get(&self, now: Instant, question: &Question) -> Option<Answer> {
+            keys(question).iter().find_map(|key| self.get_key(now, key))
+        }
+    }
 
     fn at(secs: u64) -> Instant {
         Instant::from_secs(secs)
@@ -537,18 +528,21 @@ mod tests {
         let answer = Answer::records(vec![a("www.example.", 100, "203.0.113.1")]);
         cache.insert(at(0), &www, &answer, OCTETS);
         let mut hits = |secs: &[u64]| -> Vec<bool> {
-            secs.iter().map(|&secs| cache.take_prefetch(at(secs), &www)).collect()
+            secs.iter().map(|&secs| cache.hit(at(secs), &www).is_some_and(|(_, is_due)| is_due)).collect()
         };
         assert_eq!(hits(&[91, 92]), [false, false], "not popular");
         assert_eq!(hits(&[93, 94]), [true, false]);
         cache.insert(at(95), &www, &answer, OCTETS);
         let mut hits = |secs: &[u64]| -> Vec<bool> {
-            secs.iter().map(|&secs| cache.take_prefetch(at(secs), &www)).collect()
+            secs.iter().map(|&secs| cache.hit(at(secs), &www).is_some_and(|(_, is_due)| is_due)).collect()
         };
         assert_eq!(hits(&[96, 97, 98, 184, 185, 195]), [false, false, false, false, true, false]);
         let failing = question("failing.example.", RecordType::A);
         _ = cache.insert_failure(at(0), &failing, false);
-        assert_eq!([4, 4, 4].map(|secs| cache.take_prefetch(at(secs), &failing)), [false; 3]);
+        assert_eq!(
+            [4, 4, 4].map(|secs| cache.hit(at(secs), &failing).map(|(_, is_due)| is_due)),
+            [Some(false); 3]
+        );
     }
 
     #[test]

@@ -251,13 +251,8 @@ impl Forwarder {
     }
 
     /// The questions of the exchanges in progress.
-    pub fn questions(&self) -> impl Iterator<Item = &Question> {
+    pub fn questions(&self) -> impl ExactSizeIterator<Item = &Question> {
         self.exchanges.keys()
-    }
-
-    /// The number of exchanges in progress.
-    pub fn exchanges_len(&self) -> usize {
-        self.exchanges.len()
     }
 
     /// Cancels the exchange for `question`, if there is one, without an [`Output::Done`].

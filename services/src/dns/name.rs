@@ -54,6 +54,17 @@ impl NameKey {
         })
     }
 
+    /// The key at the beginning of `octets`, and the rest, which begins with a zero octet; `None` if there is none.
+    pub fn split(octets: &[u8]) -> Option<(Self, &[u8])> {
+        let mut end = 0;
+        loop {
+            match octets.get(end)? {
+                0 => return octets.split_at_checked(end).map(|(key, rest)| (Self(key.to_vec()), rest)),
+                len => end += 1 + usize::from(*len),
+            }
+        }
+    }
+
     /// The key of one of the [`zones`](Self::zones) of a name.
     pub fn of_zone(zone: &[u8]) -> Self {
         Self(zone.to_vec())

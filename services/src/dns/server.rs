@@ -320,10 +320,10 @@ impl Server {
                 return;
             }
             let upstream_question = question.upstream_question();
-            let Some(answer) = self.cache.get(now, &upstream_question) else {
+            let Some((answer, is_due)) = self.cache.hit(now, &upstream_question) else {
                 return self.wait(now, upstream_question, question);
             };
-            if self.cache.take_prefetch(now, &upstream_question) {
+            if is_due {
                 self.prefetch(now, &upstream_question);
             }
             question.source = question.source.max(Source::Cache);
@@ -402,7 +402,7 @@ impl Server {
 
     /// Queries the upstream servers without a client that waits, while they are not busy.
     fn prefetch(&mut self, now: Instant, question: &Question) {
-        let is_quiet = self.forwarder.exchanges_len() < EXCHANGES_MAX / PREFETCH_SHARE;
+        let is_quiet = self.forwarder.questions().len() < EXCHANGES_MAX / PREFETCH_SHARE;
         if is_quiet && self.forwarder.ask(now, question, self.group_of(question)).is_ok() {
             self.stats.prefetched += 1;
         }
@@ -410,7 +410,7 @@ impl Server {
 
     /// The servers that have the name of `question`.
     fn group_of(&self, question: &Question) -> Group {
-        self.zone.forward_of(&question.name).map_or(Group::Upstream, Group::Zone)
+        self.zone.forward_of(&NameKey::new(&question.name)).map_or(Group::Upstream, Group::Zone)
     }
 
     fn asker(&self, client: &Client) -> Asker {
@@ -474,9 +474,9 @@ impl Server {
     }
 
     fn read_answer(&mut self, question: &Question, message: Message) -> Answer {
-        let forward = self.zone.forward_of(&question.name);
+        let forward = self.zone.forward_of(&NameKey::new(&question.name));
         let is_elsewhere = |name: &Name| {
-            let other = self.zone.forward_of(name);
+            let other = self.zone.forward_of(&NameKey::new(name));
             other.is_some() && other != forward || self.zone.lookup(name, question.record_type).is_some()
         };
         let is_authenticated = self.config.trust_ad && forward.is_none() && message.metadata.authentic_data;
@@ -490,7 +490,8 @@ impl Server {
 
     /// Whether private addresses of a name that is not local are not meant.
     fn is_public(&self, name: &Name) -> bool {
-        self.zone.forward_of(name).is_none() && !self.rebinding.exempts(&NameKey::new(name))
+        let key = NameKey::new(name);
+        self.zone.forward_of(&key).is_none() && !self.rebinding.exempts(&key)
     }
 
     /// Removes addresses that a public name cannot have.

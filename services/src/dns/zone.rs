@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::rc::Rc;
 
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, NULL, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, HINFO, MX, NS, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::Ipv4Net;
 
@@ -26,6 +26,7 @@ use super::message::Answer;
 use super::name::{NameKey, absolute};
 use super::published::{PublishedTexts, strings};
 use super::special;
+use super::wire::opaque;
 use crate::lan_hosts::LocalNames;
 
 /// The TTL of the office's own names: short, so that a change of the WAN address or of the configuration is effective
@@ -56,6 +57,8 @@ pub struct Zone {
     lan: Ipv4Net,
     wan: Vec<IpAddr>,
     nodes: BTreeMap<NameKey, Vec<RData>>,
+    /// Whether any node is a wildcard: without one no name is looked for closest to which there could be one.
+    has_wildcards: bool,
     cuts: BTreeMap<NameKey, Cut>,
     leases: Rc<dyn LocalNames>,
     texts: PublishedTexts,
@@ -108,6 +111,7 @@ impl Zone {
             lan: config.lan,
             wan: config.wan.clone(),
             nodes: BTreeMap::new(),
+            has_wildcards: false,
             cuts: BTreeMap::new(),
             leases,
             texts: config.texts.clone(),
@@ -119,6 +123,7 @@ impl Zone {
             zone.node(&owner).push(data);
         }
         zone.add_static_names(&config.records)?;
+        zone.has_wildcards = zone.nodes.keys().any(|key| key.labels().last() == Some(b"*"));
         Ok(zone)
     }
 
@@ -244,9 +249,9 @@ impl Zone {
         keys
     }
 
-    /// The place of the forwarded zone that `name` is in, in the configuration.
-    pub fn forward_of(&self, name: &Name) -> Option<usize> {
-        match self.cut_of(&NameKey::new(name))?.kind {
+    /// The place of the forwarded zone that the name with this key is in, in the configuration.
+    pub fn forward_of(&self, key: &NameKey) -> Option<usize> {
+        match self.cut_of(key)?.kind {
             Kind::Forwarded(zone) => Some(zone),
             _ => None,
         }
@@ -296,7 +301,7 @@ impl Zone {
     /// The records of the wildcard for a name without records of its own: of the wildcard below the closest name that
     /// exists, unless the name itself exists. (RFC 4592, section 3.3.1)
     fn wildcard(&self, key: &NameKey) -> Option<&[RData]> {
-        if self.has_names_below(key) {
+        if !self.has_wildcards || self.has_names_below(key) {
             return None;
         }
         let zones: Vec<_> = key.zones().map(NameKey::of_zone).collect();
@@ -573,7 +578,7 @@ fn caa_data(is_critical: bool, tag: &str, value: &str) -> Result<RData, ConfigEr
     let mut data = vec![u8::from(is_critical) << 7, tag_octets];
     data.extend_from_slice(tag.as_bytes());
     data.extend_from_slice(value.as_bytes());
-    Ok(RData::Unknown { code: RecordType::CAA, rdata: NULL::with(data) })
+    Ok(opaque(RecordType::CAA, data))
 }
 
 fn loopback(name: &Name, record_type: RecordType) -> Answer {

@@ -84,6 +84,14 @@ impl Rig {
         self.server.handle_response(self.now, to.attempt, &response);
     }
 
+    /// Has the server cache an address of `owner` for `ttl` seconds, as a client asks for it.
+    fn learn(&mut self, owner: &str, ttl: u32, address: &str) -> Message {
+        self.send(PC, owner, RecordType::A);
+        let sent = self.sent();
+        self.upstream(&sent, ResponseCode::NoError, vec![a(owner, ttl, address)], vec![]);
+        self.replied()
+    }
+
     fn is_idle(&mut self) -> bool {
         !matches!(self.server.poll_output(), Some(Output::Attempt(_) | Output::Reply { .. }))
     }
@@ -92,10 +100,7 @@ impl Rig {
 #[test]
 fn a_foreign_name_is_asked_for_once_and_then_known() {
     let mut rig = Rig::new(office());
-    rig.send(PC, "www.shop.example.", RecordType::A);
-    let sent = rig.sent();
-    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.7")], vec![]);
-    let response = rig.replied();
+    let response = rig.learn("www.shop.example.", 60, "203.0.113.7");
     assert_eq!(addresses(&response), ["203.0.113.7"]);
     assert!(response.metadata.recursion_available && !response.metadata.authoritative);
     rig.now = rig.now + std::time::Duration::from_secs(10);
@@ -109,10 +114,7 @@ fn a_foreign_name_is_asked_for_once_and_then_known() {
 #[test]
 fn rfc8767_5_a_client_waits_for_1_8_seconds_if_there_is_a_stale_answer() {
     let mut rig = Rig::new(office());
-    rig.send(PC, "www.shop.example.", RecordType::A);
-    let sent = rig.sent();
-    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.7")], vec![]);
-    rig.replied();
+    rig.learn("www.shop.example.", 60, "203.0.113.7");
     rig.now = rig.now + std::time::Duration::from_secs(100);
     rig.send(PC, "www.shop.example.", RecordType::A);
     let sent = rig.sent();
@@ -143,10 +145,7 @@ fn exchanges_that_nobody_waits_for_make_room() {
     let mut rig = Rig::new(office());
     let names: Vec<_> = (0..forwarder::EXCHANGES_MAX).map(|n| format!("www.shop{n}.example{n}.")).collect();
     for name in &names {
-        rig.send(PC, name, RecordType::A);
-        let sent = rig.sent();
-        rig.upstream(&sent, ResponseCode::NoError, vec![a(name, 1, "203.0.113.7")], vec![]);
-        rig.replied();
+        rig.learn(name, 1, "203.0.113.7");
     }
     let pass = |rig: &mut Rig, millis| {
         let until = rig.now + std::time::Duration::from_millis(millis);
@@ -172,10 +171,7 @@ fn exchanges_that_nobody_waits_for_make_room() {
 #[test]
 fn a_popular_answer_is_fetched_again_before_it_expires() {
     let mut rig = Rig::new(office());
-    rig.send(PC, "www.shop.example.", RecordType::A);
-    let sent = rig.sent();
-    rig.upstream(&sent, ResponseCode::NoError, vec![a("www.shop.example.", 60, "203.0.113.7")], vec![]);
-    rig.replied();
+    rig.learn("www.shop.example.", 60, "203.0.113.7");
     rig.now = rig.now + std::time::Duration::from_secs(55);
     for _ in 0..2 {
         rig.ask(PC, "www.shop.example.", RecordType::A);

@@ -286,11 +286,11 @@ fn a_forwarded_zone_is_not_local_and_what_is_more_exact_comes_first() {
         for record_type in [RecordType::A, RecordType::SOA, RecordType::PTR] {
             assert_eq!(zone.lookup(&name(owner), record_type), None, "{owner}");
         }
-        assert_eq!(zone.forward_of(&name(owner)), Some(place), "{owner}");
+        assert_eq!(zone.forward_of(&NameKey::new(&name(owner))), Some(place), "{owner}");
     }
     assert_eq!(data(&zone, "host.corp.local.", RecordType::A), ["192.168.1.40"]);
     assert_eq!(data(&zone, "50.1.168.192.in-addr.arpa.", RecordType::PTR), ["pc1.office.example."]);
-    assert_eq!(zone.forward_of(&name("pc1.office.example.")), None);
+    assert_eq!(zone.forward_of(&NameKey::new(&name("pc1.office.example."))), None);
     let only_below = zone_of(&Config { forwards: vec![forward("corp.local")], ..office() });
     assert_eq!(denial(&only_below, "local.", RecordType::A).0, ResponseCode::NoError, "it has a name below");
     assert_eq!(denial(&only_below, "else.local.", RecordType::A).0, ResponseCode::NXDomain);

@@ -83,7 +83,7 @@ impl Lease {
             return Err(Reason::NoHost(address));
         }
         let router = routes.router.take();
-        let router_net = router.map(|router| Ipv4Net::new_assert(router, HOST_PREFIX_LEN));
+        let router_net = router.map(Ipv4Net::from);
         // RFC 4787, REQ-7
         for used in [Some(address), router_net].into_iter().flatten() {
             if let Some(own) = taken.iter().find(|own| overlap(**own, used)) {

@@ -321,31 +321,25 @@ impl Client {
     }
 
     fn handle_ack(&mut self, now: Instant, source: Source, message: &Message, state: State) {
-        let (requested_at, requested, is_new) = match &state {
+        let (requested_at, requested, prolonged) = match &state {
             State::Requesting { requested, offer, .. }
                 if message::address_option(message, OptionCode::ServerIdentifier) == Some(offer.server) =>
             {
-                (*requested, offer.address.addr(), true)
+                (*requested, offer.address.addr(), None)
             }
-            State::Rebooting { requested, address, .. } => (*requested, *address, true),
+            State::Rebooting { requested, address, .. } => (*requested, *address, None),
             State::Renewing { bound, requested, .. } | State::Rebinding { bound, requested, .. } => {
-                (*requested, bound.lease.address.addr(), false)
+                (*requested, bound.lease.address.addr(), Some(bound.lease.address))
             }
             _ => return,
-        };
-        let prefix_len = match &state {
-            State::Renewing { bound, .. } | State::Rebinding { bound, .. } => {
-                Some(bound.lease.address.prefix_len())
-            }
-            _ => None,
         };
         let server = message::address_option(message, OptionCode::ServerIdentifier).unwrap_or(source.address);
         let (mut lease, remarks) = self.read_lease(message);
         // A server that prolongs a lease need not repeat the mask.
-        if let (Ok(lease), Some(prefix_len)) = (&mut lease, prefix_len)
+        if let (Ok(lease), Some(known)) = (&mut lease, prolonged)
             && message::address_option(message, OptionCode::SubnetMask).is_none()
         {
-            lease.address = Ipv4Net::new_assert(lease.address.addr(), prefix_len);
+            lease.address = Ipv4Net::new_assert(lease.address.addr(), known.prefix_len());
         }
         let is_other = |lease: &Lease| lease.address.addr() != requested;
         let lease = match lease {
@@ -359,7 +353,7 @@ impl Client {
         let fuzz = self.rng.random_range(0.0..=1.0);
         let timers = Timers::new(requested_at, message, lease.lease_secs, fuzz);
         let bound = Bound { lease, timers, server_mac: source.mac };
-        if is_new {
+        if prolonged.is_none() {
             // A renewal would repeat them.
             remarks.into_iter().for_each(|reason| self.remark(now, server, reason));
             self.probe(now, bound, 0);

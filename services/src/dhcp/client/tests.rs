@@ -123,12 +123,17 @@ fn with(mut message: Message, option: DhcpOption) -> Message {
 }
 
 fn frame(message: &Message) -> Vec<u8> {
+    frame_to(message.yiaddr(), &message::encode(message))
+}
+
+/// A datagram from the server to the client at `address`.
+fn frame_to(address: Ipv4Addr, payload: &[u8]) -> Vec<u8> {
     let datagram = Datagram {
         source_mac: SERVER_MAC,
         destination_mac: MAC,
         source: SocketAddrV4::new(SERVER, SERVER_PORT),
-        destination: SocketAddrV4::new(message.yiaddr(), CLIENT_PORT),
-        payload: &message::encode(message),
+        destination: SocketAddrV4::new(address, CLIENT_PORT),
+        payload,
     };
     datagram.to_frame().unwrap()
 }
@@ -598,14 +603,7 @@ fn an_answer_that_cannot_be_read_is_told_if_it_is_to_this_client() {
         let mut payload = message::encode(&answer(&discover, MessageType::Offer, 600));
         payload[236..240].fill(0);
         payload[4..8].copy_from_slice(&xid.to_be_bytes());
-        let datagram = Datagram {
-            source_mac: SERVER_MAC,
-            destination_mac: MAC,
-            source: SocketAddrV4::new(SERVER, SERVER_PORT),
-            destination: SocketAddrV4::new(ADDRESS, CLIENT_PORT),
-            payload: &payload,
-        };
-        host.client.handle_frame(host.now, &datagram.to_frame().unwrap());
+        host.client.handle_frame(host.now, &frame_to(ADDRESS, &payload));
         assert_eq!(host.poll_output(), None);
     };
     hear(&mut host, discover.xid().wrapping_add(1));
@@ -769,14 +767,7 @@ proptest! {
         let mut payload = message::encode(&message);
         let end = payload.iter().rposition(|byte| *byte == 255).unwrap();
         payload.splice(end..=end, options);
-        let datagram = Datagram {
-            source_mac: SERVER_MAC,
-            destination_mac: MAC,
-            source: SocketAddrV4::new(SERVER, SERVER_PORT),
-            destination: SocketAddrV4::new(ADDRESS, CLIENT_PORT),
-            payload: &payload,
-        };
-        host.client.handle_frame(host.now, &datagram.to_frame().unwrap());
+        host.client.handle_frame(host.now, &frame_to(ADDRESS, &payload));
         for _ in 0..20 {
             host.wait();
             while host.client.poll_output().is_some() {}

@@ -608,7 +608,7 @@ impl Server {
 }
 
 /// A rate limit of log lines that clients can cause.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct LogLimit {
     /// The beginning of the interval, and the lines logged since.
     since: Option<(Instant, u32)>,
@@ -622,7 +622,12 @@ impl LogLimit {
 
     /// Whether to log it now, at most `lines_max` times in each [`LOG_INTERVAL`].
     fn allows(&mut self, now: Instant, lines_max: u32) -> bool {
-        let current = self.since.filter(|(since, _)| now.since(*since) < LOG_INTERVAL);
+        self.allows_in(now, LOG_INTERVAL, lines_max)
+    }
+
+    /// Whether to log it now, at most `lines_max` times in each `interval`.
+    fn allows_in(&mut self, now: Instant, interval: Duration, lines_max: u32) -> bool {
+        let current = self.since.filter(|(since, _)| now.since(*since) < interval);
         let (since, lines) = current.unwrap_or((now, 0));
         let is_allowed = lines < lines_max;
         self.since = Some((since, lines + u32::from(is_allowed)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-use super::{Request, Server, shares};
+use super::{LogLimit, Request, Server, shares};
 
 /// The duration of leases to clients with locally administered MACs while the pool runs low.
 pub const SHORT_SECS: u32 = 600;
@@ -24,17 +24,8 @@ const EVENT_INTERVAL: Duration = Duration::from_secs(3600);
 pub(super) struct PoolLevel {
     /// When it was determined, and whether less than a quarter was free.
     last: Option<(Instant, bool)>,
-    low_logged: Option<Instant>,
-    exhausted_logged: Option<Instant>,
-}
-
-/// Whether an event that was logged at `logged` is due again; then it is logged `now`.
-fn is_due(logged: &mut Option<Instant>, now: Instant) -> bool {
-    let is_due = logged.is_none_or(|logged| now.since(logged) >= EVENT_INTERVAL);
-    if is_due {
-        *logged = Some(now);
-    }
-    is_due
+    low: LogLimit,
+    exhausted: LogLimit,
 }
 
 impl Server {
@@ -64,7 +55,7 @@ impl Server {
         let taken = self.leases.borrow().blocked(pool, now).count();
         let is_low = len.saturating_sub(taken) < len / 4;
         self.pool_level.last = Some((now, is_low));
-        if is_low && is_due(&mut self.pool_level.low_logged, now) {
+        if is_low && self.pool_level.low.allows_in(now, EVENT_INTERVAL, 1) {
             tracing::warn!(
                 taken,
                 of = len,
@@ -76,7 +67,7 @@ impl Server {
 
     /// Logs that no address is left for the client of `request`.
     pub(super) fn log_exhausted(&mut self, request: &Request<'_>) {
-        if is_due(&mut self.pool_level.exhausted_logged, request.now) {
+        if self.pool_level.exhausted.allows_in(request.now, EVENT_INTERVAL, 1) {
             tracing::warn!(
                 client = %request.client.key,
                 "no address left in the pool: enlarge dhcp.pool, or shorten dhcp.lease_secs; reserve addresses for \

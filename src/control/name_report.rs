@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::table::{Table, counted, on_one_line, or_dash, span};
+use super::table::{Table, counted, more, on_one_line, or_dash, span};
 
 /// `show zone`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -151,14 +151,6 @@ impl fmt::Display for Servers {
         }
         let cached = counted(self.cached_answers, "cached answer", "cached answers");
         writeln!(f, "{table}{cached}, {}", counted(self.local_records, "local record", "local records"))
-    }
-}
-
-/// The last line of a list that does not show all.
-fn more(f: &mut fmt::Formatter<'_>, total: usize, shown: usize) -> fmt::Result {
-    match total.saturating_sub(shown) {
-        0 => Ok(()),
-        left => writeln!(f, "and {left} more"),
     }
 }
 

@@ -9,7 +9,7 @@ use gatepost_services::net::stack::StackCounters;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::table::{Table, octets, on_one_line, or_dash, span};
+use super::table::{Table, more, octets, on_one_line, or_dash, span};
 use crate::device::LinkState;
 
 /// `show status`
@@ -272,11 +272,7 @@ impl fmt::Display for Flows {
             ]);
         }
         table.fmt(f)?;
-        let hidden = self.total.saturating_sub(self.flows.len());
-        if hidden > 0 {
-            writeln!(f, "and {hidden} more")?;
-        }
-        Ok(())
+        more(f, self.total, self.flows.len())
     }
 }
 

@@ -41,6 +41,18 @@ impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
     }
 }
 
+/// Writes the last line of a list that shows only so many of its elements.
+///
+/// # Errors
+///
+/// The writer's.
+pub fn more(f: &mut fmt::Formatter<'_>, total: usize, shown: usize) -> fmt::Result {
+    match total.saturating_sub(shown) {
+        0 => Ok(()),
+        left => writeln!(f, "and {left} more"),
+    }
+}
+
 /// A value's text, or a dash.
 pub fn or_dash<T: fmt::Display>(value: Option<&T>) -> String {
     value.map_or_else(|| "-".to_owned(), T::to_string)

@@ -75,6 +75,11 @@ fn leases_of_every_form_are_used() {
 }
 
 #[test]
+fn gateway_becomes_another_client_of_the_provider() {
+    passes("other-client");
+}
+
+#[test]
 fn provider_names_another_resolver() {
     passes("resolver-changes");
 }

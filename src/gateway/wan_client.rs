@@ -10,6 +10,7 @@ use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::{self, LeaseFile, Port};
 use gatepost_services::watch;
 use rand::rngs::StdRng;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -30,23 +31,37 @@ pub struct WanClient {
     pub leases: watch::Receiver<Option<Lease>>,
     /// Why there is no lease, as far as servers have given a reason.
     pub problem: Rc<RefCell<Option<String>>>,
-    /// The client's task, which ends when this is dropped.
+    /// Makes the client release its lease and end.
+    release: oneshot::Sender<()>,
+    /// The client's task, which ends when this is dropped. The lease stays then.
     task: JoinSet<()>,
 }
 
 impl WanClient {
-    /// The client for `config`: `current` if it fits unchanged. `None` if the configuration needs no DHCP client.
+    /// The client for `config`: `current` if it fits unchanged. `None` if the configuration needs no DHCP client. If
+    /// the lease of `current` is of no use to the new client, it is released.
     pub fn for_config(
         config: &Config,
         resources: &Resources,
         rng: StdRng,
         current: Option<Self>,
     ) -> Option<Self> {
-        let settings = settings(config, resources.identity)?;
+        let settings = settings(config, resources.identity);
         match current {
-            Some(current) if current.settings == settings => Some(current),
-            _ => Some(Self::start(settings, resources, rng)),
+            Some(current) if settings.as_ref() == Some(&current.settings) => return Some(current),
+            Some(current) if !settings.as_ref().is_some_and(|new| new.is_same_client(&current.settings)) => {
+                current.release();
+            }
+            _ => {}
         }
+        settings.map(|settings| Self::start(settings, resources, rng))
+    }
+
+    /// Releases the lease, and ends the client.
+    fn release(mut self) {
+        // The task has ended before if there is no receiver.
+        _ = self.release.send(());
+        self.task.detach_all();
     }
 
     /// Whether this client fits `config` unchanged.
@@ -80,9 +95,13 @@ impl WanClient {
         };
         let mut task = JoinSet::new();
         let parts = (settings.clone(), rng);
-        let never = std::future::pending();
-        task.spawn_local(service::run_client(parts, Some(memory), port, clock, on_event, never));
-        Self { settings, frames, leases, problem, task }
+        let (release, released) = oneshot::channel();
+        let stop = async {
+            // An error means that this is dropped, and then the task ends at once.
+            _ = released.await;
+        };
+        task.spawn_local(service::run_client(parts, Some(memory), port, clock, on_event, stop));
+        Self { settings, frames, leases, problem, release, task }
     }
 
     /// Waits until the client has ended by itself, which it should not, and returns how.

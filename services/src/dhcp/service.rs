@@ -150,8 +150,8 @@ impl Drop for Storing {
 }
 
 /// Acquires and maintains an address on the segment of `port`, and passes events to `on_event`, until `stop` is ready
-/// or all senders of its frames are gone. With `lease_file` the client remembers its lease for its next start, without
-/// it releases the lease.
+/// or all senders of its frames are gone; then it releases the lease. A client that is dropped instead keeps the lease:
+/// with `lease_file` its next start requests the same address.
 pub async fn run_client<T: Fn(&[u8]) -> bool>(
     (config, rng): (client::Config, StdRng),
     lease_file: Option<LeaseFile>,
@@ -176,7 +176,7 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
                 }
                 Output::Transmit(_) => {}
                 Output::Event(event) => {
-                    if !matches!(event, Event::Remarked(_)) {
+                    if matches!(event, Event::Configured(_) | Event::Lost) {
                         writer.note(StoredLease::of(&event, &identity, clock.unix_time()));
                     }
                     on_event(event);
@@ -194,10 +194,9 @@ pub async fn run_client<T: Fn(&[u8]) -> bool>(
         }
         drain(&mut client, &mut writer);
     }
-    if writer.lease_file.is_none() {
-        client.release();
-        drain(&mut client, &mut writer);
-    }
+    client.release();
+    drain(&mut client, &mut writer);
+    writer.finish().await;
 }
 
 enum Input<T> {
@@ -299,6 +298,14 @@ impl LeaseWriter {
         let write = self.lease_file.clone().zip(self.next.take());
         self.writing =
             write.map(|(lease_file, next)| Box::pin(async move { lease_file.keep(next).await }) as _);
+    }
+
+    /// Waits until all writes are done.
+    async fn finish(&mut self) {
+        while let Some(writing) = &mut self.writing {
+            writing.await;
+            self.go_on();
+        }
     }
 
     /// Waits until the current write is done; for ever if there is none.

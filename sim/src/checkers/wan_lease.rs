@@ -1,4 +1,5 @@
-//! The WAN's address is the provider's: the gateway uses it only while its lease lasts, and renews the lease in time.
+//! The WAN's address is the provider's: the gateway uses it only while its lease lasts, renews the lease in time, and
+//! releases it before it becomes another client.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -43,6 +44,7 @@ struct Transaction {
 
 /// A lease that the provider has acknowledged.
 struct Lease {
+    client: MacAddr,
     address: Ipv4Addr,
     /// The earliest time of a renewal: T1, or a little before.
     renew: Instant,
@@ -104,6 +106,12 @@ impl WanLease {
         to: Ipv4Addr,
         message: &Message,
     ) -> Result<(), String> {
+        if let Some(lease) = self.lease.take_if(|lease| lease.client != client) {
+            let Lease { client: former, address, .. } = lease;
+            return Err(format!(
+                "{client} asks for a lease, and that of {address} to {former} is not released"
+            ));
+        }
         match message.opts().msg_type() {
             Some(MessageType::Request) => {
                 let prolongs = !message.ciaddr().is_unspecified();
@@ -177,6 +185,7 @@ impl Lease {
         let rebind = secs(OptionCode::Rebinding).unwrap_or(lasts / 8 * 7);
         let rebind = transaction.first + rebind;
         Some(Self {
+            client: transaction.client,
             address: message.yiaddr(),
             renew: transaction.first + (renew - renew / FUZZ_DIVISOR),
             rebind,
@@ -193,8 +202,8 @@ impl Checker for WanLease {
     }
 
     fn promise(&self) -> &'static str {
-        "the gateway uses an address on the WAN while a lease of it lasts and no longer, renews the lease from T1 on and \
-         rebinds it from T2 on"
+        "the gateway uses an address on the WAN while a lease of it lasts and no longer, renews the lease from T1 on, \
+         rebinds it from T2 on, and releases it before it becomes another client"
     }
 
     fn on_boot(&mut self) {
@@ -398,6 +407,25 @@ mod tests {
         });
         wan.see(43, Way::Out, &packet(ADDRESS, "203.0.113.1", udp(68, 67, release))).expect("given back");
         wan.is_used(44).expect_err("it was given back");
+    }
+
+    #[test]
+    fn a_lease_that_is_not_released_before_another_client_asks_is_told() {
+        let other = [2, 0, 0, 0, 0, 9];
+        let message = |mac: &[u8], kind| {
+            let message = dhcp(mac, kind, |message| _ = message.set_xid(9));
+            let mut packet = packet("0.0.0.0", "255.255.255.255", udp(68, 67, message));
+            packet.source_mac = MacAddr(mac.try_into().unwrap());
+            packet
+        };
+        let mut wan = Wan::leased();
+        let asked = message(&other, MessageType::Discover);
+        wan.see(20, Way::Out, &asked).expect_err("the lease is not released");
+        wan.see(21, Way::Out, &asked).expect("told once");
+        let mut wan = Wan::leased();
+        let client = packet("0.0.0.0", "255.255.255.255", udp(68, 67, Vec::new())).source_mac;
+        wan.see(20, Way::Out, &message(&client.0, MessageType::Release)).expect("given back");
+        wan.see(21, Way::Out, &asked).expect("the lease is released");
     }
 
     #[test]

@@ -104,6 +104,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| leases::forms(),
     },
     Scenario {
+        name: "other-client",
+        about: "the WAN gets another hardware address while the gateway runs",
+        lasting_secs: 150,
+        lasting_secs_min: 150,
+        build: |_, _| leases::other_client(),
+    },
+    Scenario {
         name: "resolver-changes",
         about: "the provider names another resolver when the lease is renewed, and the former one dies",
         lasting_secs: 200,

@@ -100,6 +100,11 @@ impl Config {
             taken: Vec::new(),
         }
     }
+
+    /// Whether servers know both as the same client.
+    pub fn is_same_client(&self, other: &Self) -> bool {
+        (self.mac, &self.client_id) == (other.mac, &other.client_id)
+    }
 }
 
 /// An action for the caller.

@@ -30,6 +30,13 @@ impl Clock for Paused {
     }
 }
 
+/// The end of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Stopped,
+    Dropped,
+}
+
 /// A server, and the log of its client.
 struct Lab {
     clock: Rc<dyn Clock>,
@@ -65,8 +72,8 @@ impl Lab {
         Self { clock, leases, server, events: Rc::default() }
     }
 
-    /// Runs both for `duration` of simulated time, then stops the client and closes the wire.
-    async fn run(&self, lease_file: Option<LeaseFile>, duration: Duration) {
+    /// Runs both for `duration` of simulated time, then ends the client as `end` says, and closes the wire.
+    async fn run(&self, lease_file: Option<LeaseFile>, duration: Duration, end: End) {
         let (to_server, server_frames) = inbox();
         let (to_client, client_frames) = inbox();
         let server_port = Port {
@@ -84,13 +91,21 @@ impl Lab {
         let config = client::Config::new(CLIENT_MAC);
         let events = Rc::clone(&self.events);
         let on_event = move |event| events.borrow_mut().push(event);
-        let stop = tokio::time::sleep(duration);
+        let stop = async {
+            tokio::time::sleep(duration).await;
+            if end == End::Dropped {
+                pending::<()>().await;
+            }
+        };
         let clock = Rc::clone(&self.clock);
         let rng = StdRng::seed_from_u64(3);
         LocalSet::new()
             .run_until(async {
                 let server = tokio::task::spawn_local(serve);
-                run_client((config, rng), lease_file, client_port, clock, on_event, stop).await;
+                let client = run_client((config, rng), lease_file, client_port, clock, on_event, stop);
+                let is_cut_off =
+                    tokio::time::timeout(duration + Duration::from_secs(1), client).await.is_err();
+                assert_eq!(is_cut_off, end == End::Dropped);
                 server.await.expect("the server ends with the wire");
             })
             .await;
@@ -106,9 +121,15 @@ async fn what_is_due_goes_before_a_flood_of_frames() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_without_a_memory_renews_and_gives_its_lease_back() {
+async fn a_client_renews_its_lease_and_releases_it_when_it_is_stopped() {
     let lab = Lab::new();
-    lab.run(None, Duration::from_secs(2 * 3600)).await;
+    let lease_file = LeaseFile {
+        disk: Disk::new(Arc::new(store::Memory::new()), Rc::new(AtOnce)),
+        file: "dhcp-client.json",
+    };
+    lab.run(Some(lease_file.clone()), Duration::from_secs(2 * 3600), End::Stopped).await;
+    let own = identity(&client::Config::new(CLIENT_MAC));
+    assert_eq!(lease_file.recall(&own, lab.clock.unix_time()).await, None);
     let events = lab.events.borrow();
     let configured = events.iter().filter(|event| matches!(event, Event::Configured(_))).count();
     assert!(configured >= 4, "a lease and its renewals: {events:?}");
@@ -124,7 +145,7 @@ async fn a_client_with_a_memory_asks_for_its_address_again() {
         disk: Disk::new(Arc::new(store::Memory::new()), Rc::new(AtOnce)),
         file: "dhcp-client.json",
     };
-    lab.run(Some(lease_file.clone()), Duration::from_secs(60)).await;
+    lab.run(Some(lease_file.clone()), Duration::from_secs(60), End::Dropped).await;
     assert!(matches!(lab.events.borrow()[..], [Event::Configured(_)]));
     let own = identity(&client::Config::new(CLIENT_MAC));
     let other = identity(&client::Config { client_id: Some(vec![0, 1]), ..client::Config::new(CLIENT_MAC) });
@@ -138,7 +159,7 @@ async fn a_client_with_a_memory_asks_for_its_address_again() {
     lease_file.disk.replace(file, sealed::seal(former.as_bytes())).await.unwrap();
     assert_eq!(lease_file.recall(&own, now).await, Some(Ipv4Addr::new(192, 168, 1, 7)), "an older file");
     lease_file.disk.replace(file, kept).await.unwrap();
-    lab.run(Some(lease_file.clone()), Duration::from_secs(60)).await;
+    lab.run(Some(lease_file.clone()), Duration::from_secs(60), End::Dropped).await;
     assert_eq!(lab.leases.borrow().iter().count(), 1);
     assert_eq!(lab.events.borrow()[0], lab.events.borrow()[1]);
 

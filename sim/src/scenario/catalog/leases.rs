@@ -67,6 +67,22 @@ pub fn forms() -> Office {
         })
 }
 
+/// The administrator gives the WAN another hardware address while the gateway runs.
+pub fn other_client() -> Office {
+    office()
+        .pcs(4)
+        .isp_lease_secs(60)
+        .visiting_every(Some(secs(4)))
+        .at(secs(60), reload("[wan]\nmac = '02:00:5e:00:00:77'", true))
+        .expect("the gateway is another customer", |account| {
+            let is_other = account.customer().is_some_and(|address| address.octets()[3] == 101);
+            if is_other { Ok(()) } else { Err(format!("{:?}", account.customer())) }
+        })
+        .expect("every PC fetches pages again", |account| {
+            account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > 120))
+        })
+}
+
 /// The DHCP options of the phones, before and after the reload.
 const PHONES: &str = "[dhcp]\nnext_server = '192.168.1.9'\n\
                       options = [{ code = 150, value = ['192.168.1.9'] }, { code = 43, hex = '00' }]\n\

@@ -95,7 +95,7 @@ impl Segment {
                     assert!(self.is_configured, "nothing to lose");
                     self.is_configured = false;
                 }
-                Output::Event(Event::Remarked(_)) => {}
+                Output::Event(Event::Remarked(_) | Event::Refused(_)) => {}
             }
         }
         assert_eq!(self.client.lease().is_some(), self.is_configured);

@@ -148,6 +148,7 @@ impl Office {
             Event::Configured(lease) => *known.borrow_mut() = Some(lease),
             Event::Lost => *known.borrow_mut() = None,
             Event::Remarked(remark) => panic!("{remark}"),
+            Event::Refused(refusal) => panic!("{refusal:?}"),
         };
         let hostname = Some(name.to_owned());
         let config = client::Config { hostname, ..client::Config::new(HOST_MAC) };

@@ -78,20 +78,13 @@ impl WanClient {
         let port = Port { mac: settings.mac, frames: received, transmit };
         let clock = Rc::clone(&resources.clock);
         let problem = Rc::new(RefCell::new(None));
-        let told = Rc::clone(&problem);
+        let shown = Rc::clone(&problem);
         let on_event = move |event| match event {
-            Event::Configured(lease) => {
-                told.take();
-                _ = sender.send_replace(Some(lease));
-            }
+            Event::Configured(lease) => _ = sender.send_replace(Some(lease)),
             Event::Lost => _ = sender.send_replace(None),
-            Event::Remarked(remark) if remark.reason.is_refusal() => {
-                warn!("WAN: {remark}");
-                if sender.borrow().is_none() {
-                    *told.borrow_mut() = Some(remark.to_string());
-                }
-            }
+            Event::Remarked(remark) if remark.reason.is_refusal() => warn!("WAN: {remark}"),
             Event::Remarked(remark) => info!("WAN: {remark}"),
+            Event::Refused(refusal) => *shown.borrow_mut() = refusal.map(|refusal| refusal.to_string()),
         };
         let mut task = JoinSet::new();
         let parts = (settings.clone(), rng);

@@ -113,7 +113,7 @@ impl Pc {
             move |event| match event {
                 Event::Configured(lease) => _ = sender.send_replace(Some(lease)),
                 // The kernel keeps the address: a PC of the lab has no use for none. The lab has only its own server.
-                Event::Lost | Event::Remarked(_) => {}
+                Event::Lost | Event::Remarked(_) | Event::Refused(_) => {}
             },
             async move { _ = stopped.await },
         ));

@@ -106,7 +106,7 @@ impl Office {
                 Output::Event(Event::Lost) => {
                     self.changes += usize::from(self.addresses.remove(&index).is_some());
                 }
-                Output::Event(Event::Remarked(_)) => {}
+                Output::Event(Event::Remarked(_) | Event::Refused(_)) => {}
             }
         }
     }

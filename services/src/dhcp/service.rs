@@ -268,7 +268,7 @@ impl StoredLease {
                 let until = unix_now.0.saturating_add((*lease_secs).into());
                 Some(Self { address: address.addr(), until, client: Some(client.to_owned()) })
             }
-            Event::Lost | Event::Remarked(_) => None,
+            Event::Lost | Event::Remarked(_) | Event::Refused(_) => None,
         }
     }
 }

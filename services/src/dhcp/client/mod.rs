@@ -41,7 +41,7 @@ use rand::rngs::StdRng;
 use self::lease::Timers;
 pub use self::lease::{DNS_SERVERS_MAX, Lease};
 use self::outgoing::Transaction;
-use self::remark::Told;
+use self::remark::LogLimit;
 pub use self::remark::{Reason, Remark};
 pub use self::routes::{ROUTES_MAX, Route};
 use super::frame::{Arp, Datagram};
@@ -123,8 +123,10 @@ pub enum Event {
     Configured(Lease),
     /// Stop using the lease.
     Lost,
-    /// Tell the administrator, who may wonder why there is no lease. A reason is told once in ten minutes.
+    /// Write this to the log. A reason is logged once in ten minutes.
     Remarked(Remark),
+    /// Show the administrator from now on why there is no lease; `None`: no server has given a reason.
+    Refused(Option<Remark>),
 }
 
 /// A DHCP client.
@@ -140,7 +142,11 @@ pub struct Client {
     remembered: Option<Ipv4Addr>,
     /// How often it has started over since it had a lease.
     failures: u32,
-    told: Told,
+    log: LogLimit,
+    /// The last refusal, as long as there is no lease and each DISCOVER is followed by a refusal.
+    refusal: Option<Remark>,
+    /// Whether a refusal came since the last DISCOVER.
+    is_refused: bool,
     outputs: VecDeque<Output>,
 }
 
@@ -188,9 +194,19 @@ impl Client {
             Some(address) => State::InitReboot { address },
             None => State::Init { at: Instant::ZERO },
         };
-        let transaction = Transaction { xid: 0, secs: 0 };
-        let (told, outputs) = (Told::default(), VecDeque::new());
-        Self { config, rng, state, transaction, began: None, remembered, failures: 0, told, outputs }
+        Self {
+            config,
+            rng,
+            state,
+            transaction: Transaction { xid: 0, secs: 0 },
+            began: None,
+            remembered,
+            failures: 0,
+            log: LogLimit::default(),
+            refusal: None,
+            is_refused: false,
+            outputs: VecDeque::new(),
+        }
     }
 
     /// The lease in use.
@@ -321,8 +337,8 @@ impl Client {
     fn handle_nak(&mut self, now: Instant, source: Source, message: &Message) {
         let server = message::address_option(message, OptionCode::ServerIdentifier);
         let reason = Reason::nak(message::text_option(message, OptionCode::Message));
-        self.remark(now, server.unwrap_or(source.address), reason);
         self.start_over(now, NAK_DELAY);
+        self.remark(now, server.unwrap_or(source.address), reason);
     }
 
     fn handle_ack(&mut self, now: Instant, source: Source, message: &Message, state: State) {
@@ -373,10 +389,23 @@ impl Client {
         (Lease::from_message(message, &self.config.taken, &mut remarks), remarks)
     }
 
-    /// Tells `reason`, unless that was done a short time ago.
+    /// Logs `reason`, unless that was done a short time ago, and shows it if it is why there is no lease.
     fn remark(&mut self, now: Instant, server: Ipv4Addr, reason: Reason) {
-        if self.told.is_due(now, &reason) {
-            self.outputs.push_back(Output::Event(Event::Remarked(Remark { server, reason })));
+        let is_due = self.log.is_due(now, &reason);
+        let remark = Remark { server, reason };
+        if remark.reason.is_refusal() && self.lease().is_none() {
+            self.is_refused = true;
+            self.show_refusal(Some(remark.clone()));
+        }
+        if is_due {
+            self.outputs.push_back(Output::Event(Event::Remarked(remark)));
+        }
+    }
+
+    fn show_refusal(&mut self, refusal: Option<Remark>) {
+        if self.refusal != refusal {
+            self.refusal.clone_from(&refusal);
+            self.outputs.push_back(Output::Event(Event::Refused(refusal)));
         }
     }
 
@@ -397,6 +426,9 @@ impl Client {
     fn discover(&mut self, now: Instant, sent: u32) {
         if sent == 0 {
             self.begin_transaction();
+        }
+        if !std::mem::take(&mut self.is_refused) {
+            self.show_refusal(None);
         }
         self.transaction.secs = self.secs_since_begin(now);
         self.transmit(outgoing::discover(&self.config, self.transaction, self.remembered));
@@ -434,6 +466,7 @@ impl Client {
     fn bind(&mut self, bound: Bound) {
         (self.began, self.failures) = (None, 0);
         self.remembered = Some(bound.lease.address.addr());
+        self.show_refusal(None);
         self.outputs.push_back(Output::Event(Event::Configured(bound.lease.clone())));
         self.state = State::Bound { bound };
     }

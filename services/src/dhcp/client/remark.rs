@@ -11,7 +11,7 @@ use ipnet::Ipv4Net;
 use super::routes::{ROUTES_MAX, Route};
 use crate::dhcp::message::Malformed;
 
-/// How long a reason is not repeated.
+/// How long a reason is not logged again.
 pub(super) const REMARK_INTERVAL: Duration = Duration::from_secs(600);
 /// The longest text of a server that is repeated, in characters.
 const TEXT_CHARS_MAX: usize = 100;
@@ -122,18 +122,18 @@ impl fmt::Display for Remark {
     }
 }
 
-/// When each reason was last told; no more entries than there are reasons.
+/// When each reason was last logged; no more entries than there are reasons.
 #[derive(Debug, Default)]
-pub(super) struct Told(Vec<(Discriminant<Reason>, Instant)>);
+pub(super) struct LogLimit(Vec<(Discriminant<Reason>, Instant)>);
 
-impl Told {
-    /// Whether `reason` is to be told at `now`: for the first time, or again after [`REMARK_INTERVAL`].
+impl LogLimit {
+    /// Whether `reason` is to be logged at `now`: for the first time, or again after [`REMARK_INTERVAL`].
     pub fn is_due(&mut self, now: Instant, reason: &Reason) -> bool {
         let key = discriminant(reason);
         match self.0.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, told)) if now.since(*told) < REMARK_INTERVAL => false,
-            Some((_, told)) => {
-                *told = now;
+            Some((_, logged)) if now.since(*logged) < REMARK_INTERVAL => false,
+            Some((_, logged)) => {
+                *logged = now;
                 true
             }
             None => {

@@ -23,8 +23,10 @@ fn config() -> Config {
 struct Host {
     client: Client,
     now: Instant,
-    /// What it has remarked so far.
+    /// What it has logged so far.
     remarks: Vec<Reason>,
+    /// Why it shows that it has no lease.
+    refusal: Option<Reason>,
 }
 
 impl Host {
@@ -34,15 +36,18 @@ impl Host {
 
     fn with(config: Config, remembered: Option<Ipv4Addr>) -> Self {
         let client = Client::new(config, StdRng::seed_from_u64(7), remembered);
-        Self { client, now: Instant::from_secs(1000), remarks: Vec::new() }
+        Self { client, now: Instant::from_secs(1000), remarks: Vec::new(), refusal: None }
     }
 
-    /// The next output that is no remark.
+    /// The next output that is no remark and no refusal.
     fn poll_output(&mut self) -> Option<Output> {
         loop {
             match self.client.poll_output() {
                 Some(Output::Event(Event::Remarked(remark))) => {
                     self.remarks.push(remark.reason);
+                }
+                Some(Output::Event(Event::Refused(refusal))) => {
+                    self.refusal = refusal.map(|refusal| refusal.reason);
                 }
                 output => return output,
             }
@@ -549,12 +554,14 @@ fn an_offer_that_cannot_be_is_refused_with_the_reason() {
     let inside = Reason::Overlaps(Ipv4Net::new_assert(router, 32), lan);
     refusals.push((with(of([203, 0, 113, 9], 32).0, DhcpOption::Router(vec![router])), inside));
     for (refused, reason) in refusals {
-        host.client.told = Told::default();
+        (host.client.log, host.client.refusal) = (LogLimit::default(), None);
         host.hear(&refused);
+        let shown = host.client.poll_output();
         let Some(Output::Event(Event::Remarked(remark))) = host.client.poll_output() else {
-            panic!("{reason:?} is not told")
+            panic!("{reason:?} is not logged")
         };
         assert!(remark.reason == reason && reason.is_refusal(), "{remark:?} instead of {reason:?}");
+        assert_eq!(shown, Some(Output::Event(Event::Refused(Some(remark.clone())))));
         assert!(remark.server == SERVER || reason == Reason::NoServer, "{remark:?}");
         assert_eq!(host.client.poll_output(), None);
     }
@@ -579,7 +586,48 @@ fn an_acknowledgement_of_another_server_or_address_is_refused() {
 }
 
 #[test]
-fn a_reason_is_told_once_in_an_interval() {
+fn a_refusal_is_shown_while_it_is_true_whatever_is_logged() {
+    let mut host = Host::new(None);
+    let holes = Ipv4Addr::new(255, 0, 255, 0);
+    let show = |host: &mut Host, message: &Message| {
+        host.hear(message);
+        assert_eq!(host.poll_output(), None);
+        host.refusal.clone()
+    };
+    let discover = host.next_message(MessageType::Discover);
+    let untimed = answer(&discover, MessageType::Offer, 0);
+    let masked = with(untimed.clone(), DhcpOption::SubnetMask(holes));
+    assert_eq!(show(&mut host, &untimed), Some(Reason::NoTime));
+    assert_eq!(show(&mut host, &masked), Some(Reason::BadMask(holes)));
+    assert_eq!(show(&mut host, &untimed), Some(Reason::NoTime), "the log had it before");
+    assert_eq!(host.remarks, [Reason::NoTime, Reason::BadMask(holes)]);
+    // The next DISCOVER may be answered otherwise, and is not answered at all.
+    host.next_message(MessageType::Discover);
+    assert_eq!(host.refusal, Some(Reason::NoTime));
+    host.next_message(MessageType::Discover);
+    assert_eq!(host.refusal, None, "nobody refuses any more");
+
+    assert_eq!(show(&mut host, &untimed), Some(Reason::NoTime));
+    host.hear(&answer(&discover, MessageType::Offer, 600));
+    let request = host.next_message(MessageType::Request);
+    host.hear(&answer(&request, MessageType::Ack, 600));
+    assert!(matches!(host.next_event(), Event::Configured(_)));
+    assert_eq!(host.refusal, None, "there is a lease");
+    for logged in [1, 0] {
+        let renewal = host.next_message(MessageType::Request);
+        assert_eq!(show(&mut host, &answer(&renewal, MessageType::Ack, 0)), None, "the lease lasts");
+        let known = host.remarks.len();
+        host.hear(&answer(&renewal, MessageType::Nak, 0));
+        assert_eq!((host.next_event(), host.poll_output()), (Event::Lost, None));
+        assert_eq!(host.refusal, Some(Reason::Nak(None)), "of the lease that is lost");
+        assert_eq!(host.remarks.len() - known, logged);
+        host.bind(600);
+        assert_eq!(host.refusal, None);
+    }
+}
+
+#[test]
+fn a_reason_is_logged_once_in_an_interval() {
     let mut host = Host::new(None);
     let discover = host.next_message(MessageType::Discover);
     let refused = |secs| answer(&discover, MessageType::Offer, secs);

@@ -44,6 +44,7 @@ mod tls;
 mod vlan;
 mod wan;
 mod wan_providers;
+mod wan_servers;
 mod workers;
 
 use profile::profile;

@@ -1,6 +1,7 @@
 //! The provider and the internet behind it, as one machine: the WAN's router, and behind it a list of servers.
 //!
-//! It has all their addresses, so that for the gateway a packet to any of them goes through the router. [`server`]
+//! It has all their addresses, so that for the gateway a packet to any of them goes through the router, which forwards
+//! packets between customers, too (`internet/customers.rs`). [`server`]
 //! describes the interface of a server. Those that always exist:
 //!
 //! | name | address | purpose |
@@ -21,6 +22,7 @@
 mod addresses;
 mod chat;
 mod connections;
+mod customers;
 mod dhcp;
 mod dns;
 mod echo;
@@ -50,6 +52,7 @@ pub use self::addresses::{
 use self::chat::ChatServer;
 use self::connections::Syn;
 pub use self::connections::{CONNECTIONS_MAX, ConnectionId};
+use self::customers::Customers;
 use self::dhcp::DhcpServer;
 pub use self::dhcp::{DhcpMood, DhcpTerms, LeaseForm};
 pub use self::dns::{
@@ -93,6 +96,7 @@ pub struct Internet {
     stack: Stack,
     mood: ProviderMood,
     uplink: Uplink,
+    customers: Customers,
     servers: Servers,
     /// Echoes packets, in fragments too.
     reflector: Reflector,
@@ -119,8 +123,16 @@ impl Internet {
         stack.iface.set_any_ip(true);
         let network = network.trunc();
         let uplink = Uplink { network, routes_back: false, customer: None };
-        let (servers, reflector, answers) = (Servers::default(), Reflector::default(), Vec::new());
-        let mut this = Self { stack, mood: ProviderMood::Up, uplink, servers, reflector, answers, due: None };
+        let mut this = Self {
+            stack,
+            mood: ProviderMood::Up,
+            uplink,
+            customers: Customers::default(),
+            servers: Servers::default(),
+            reflector: Reflector::default(),
+            answers: Vec::new(),
+            due: None,
+        };
         this.take_addresses();
         let names = NameService::new(NameServers::new(tree, &mut rng));
         let name_servers = Site { hosts: dns::hosts().collect(), ..Site::default() };
@@ -233,14 +245,21 @@ impl Internet {
         self.stack.set_address(Some((self.router(), prefix_len)));
     }
 
-    /// Whether a frame is for the router or a server behind it.
+    /// Whether `address` is that of a customer's host on the segment.
+    fn is_neighbor(&self, address: Ipv4Addr) -> bool {
+        let network = self.uplink.network;
+        network.contains(&address) && ![self.router(), network.broadcast()].contains(&address)
+    }
+
+    /// Whether a frame is for the router, a server behind it, or the router to forward it to another customer.
     fn is_for_us(&self, packet: &Packet) -> bool {
         let router = self.router();
         match &packet.content {
             Content::Arp { target, .. } => *target == router,
             Content::Ipv4(ip) => {
                 let to = ip.destination;
-                to == router || to.is_broadcast() || INTERNET.contains(&to)
+                let is_to_forward = packet.destination_mac == MAC && self.is_neighbor(to);
+                to == router || to.is_broadcast() || INTERNET.contains(&to) || is_to_forward
             }
             Content::Other => false,
         }
@@ -255,6 +274,17 @@ impl Machine for Internet {
     fn handle_frame(&mut self, frame: Vec<u8>) {
         let is_taken = |packet: &Packet| self.is_for_us(packet) && self.passes(packet);
         let Some(packet) = Packet::parse(&frame).filter(is_taken) else { return };
+        if let Content::Arp { sender, .. } = packet.content
+            && self.is_neighbor(sender)
+        {
+            self.answers.extend(self.customers.note(sender, packet.source_mac));
+        }
+        if let Some(ip) = packet.ipv4()
+            && self.is_neighbor(ip.destination)
+        {
+            self.answers.extend(self.customers.forward((self.router(), MAC), &frame, ip.destination));
+            return;
+        }
         if packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.destination)) {
             if let Passed::Ends(told) = routers::pass(&frame, self.router()) {
                 self.answers.extend(told);
@@ -303,6 +333,7 @@ impl Machine for Internet {
     fn on_renumber(&mut self, network: Ipv4Net, _office: Ipv4Addr) {
         self.uplink.network = network.trunc();
         self.uplink.customer = None;
+        self.customers = Customers::default();
         self.take_addresses();
         self.servers.renumber(&mut self.stack, network);
     }

@@ -51,10 +51,12 @@ pub fn resolver_changes() -> Office {
         })
 }
 
-/// The provider's leases have every form in turn. The last one has no lease time, and is renewed by its T1.
+/// The provider's leases have every form in turn. The last one has no lease time, and is renewed by its T1. Another
+/// customer visits a server of the office's meanwhile.
 pub fn forms() -> Office {
     let forms = [LeaseForm::SingleAddress, LeaseForm::RoutesOnly, LeaseForm::Network, LeaseForm::WithoutTime];
     let office = office().pcs(6).isp_lease_secs(60).isp_times_secs(20, 40).visiting_every(Some(secs(4)));
+    let office = office.forwarded("pc-5", 8_080);
     (0..)
         .zip(forms)
         .fold(office, |office, (number, form)| office.at(secs(60 * number), lease_form(form)))
@@ -64,6 +66,11 @@ pub fn forms() -> Office {
         .expect("every PC fetches pages all the time", |account| {
             account
                 .every_pc(|diary| diary.pages > 30 && diary.last_page_at.is_some_and(|at| at.as_secs() > 280))
+        })
+        .expect("the visitor fetches pages all the time", |account| {
+            let [visits] = account.visits() else { return Err(in_lines(account.visits())) };
+            let is_served = visits.pages > 30 && visits.failed == 0;
+            if is_served { Ok(()) } else { Err(visits.to_string()) }
         })
 }
 

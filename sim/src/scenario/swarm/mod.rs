@@ -86,7 +86,8 @@ impl Picker {
         let office = self.provider_times(office, &world);
         let office = self.adsl(office, &world);
         let office = self.time(office, &world);
-        (self.time_servers(office, &world), world)
+        let office = self.time_servers(office, &world);
+        (self.lease_form(office, &world), world)
     }
 
     /// Hosts that look at the way to the internet themselves.

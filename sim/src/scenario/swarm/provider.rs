@@ -6,8 +6,8 @@ use rand::RngExt;
 
 use super::faults::RENUMBERING_LEASE_SECS_MAX;
 use super::{Picker, World};
-use crate::machine::internet::DhcpMood;
-use crate::scenario::action::dhcp_of_provider;
+use crate::machine::internet::{DhcpMood, LeaseForm};
+use crate::scenario::action::{dhcp_of_provider, lease_form};
 use crate::scenario::office::Office;
 
 /// The time by which the server is silent for longer than a lease lasts, at most.
@@ -23,6 +23,20 @@ impl Picker {
         };
         let renew_secs = self.rng.random_range(lease_secs / 4..lease_secs / 2);
         office.isp_times_secs(renew_secs, self.rng.random_range(renew_secs + 5..lease_secs - 5))
+    }
+
+    /// The form of the provider's leases. One without a lease time lasts too long for a provider that renumbers or
+    /// moves its customers.
+    pub(super) fn lease_form(&mut self, office: Office, world: &World) -> Office {
+        let Some(lease_secs) = world.isp_lease_secs.filter(|_| self.rng.random_ratio(1, 3)) else {
+            return office;
+        };
+        let form = if lease_secs > RENUMBERING_LEASE_SECS_MAX && self.rng.random() {
+            LeaseForm::WithoutTime
+        } else {
+            self.pick_of(&[LeaseForm::SingleAddress, LeaseForm::RoutesOnly])
+        };
+        office.at(Duration::ZERO, lease_form(form))
     }
 
     /// A server that is silent for a while, or, where leases are short, for longer than one lasts; or that refuses to

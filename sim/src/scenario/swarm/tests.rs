@@ -26,6 +26,7 @@ fn every_kind_of_fault_occurs_in_some_of_two_hundred_seeds() {
         "ClockJumps",
         "DhcpOfProvider",
         "Disk",
+        "LeaseForm",
         "Dns",
         "Link",
         "NameMoves",

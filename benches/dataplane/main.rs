@@ -165,7 +165,7 @@ const PACKET: Packet = Packet { transport: Transport::Udp, octets: 46 };
 fn flow_table(count: usize) -> (FlowTable, Vec<FlowKey>) {
     let nat = config(Mode::NatDmz).nat;
     let mut table = FlowTable::new(&nat, Timeouts::default(), Shard::SOLE, [7; 32]);
-    table.set_external_addresses(&[GATEWAY_WAN]);
+    table.set_external_addresses(Instant::ZERO, &[GATEWAY_WAN]);
     let egress = [Egress::To(Role::Outside), Egress::To(Role::Inside)];
     let mut keys = Vec::with_capacity(2 * count);
     for connection in (0..count).map(Connection::established) {

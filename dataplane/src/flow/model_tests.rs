@@ -267,7 +267,8 @@ impl Model {
         flow.deadline = deadline;
         flow.sent[way] = true;
         if was_established {
-            self.shorten(at);
+            let (protocol, mapped) = (self.flows[at].keys[0].protocol, self.flows[at].mapped);
+            self.shorten(protocol, mapped);
         }
         if let Some(inside) = inside.filter(|_| holds) {
             let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
@@ -282,16 +283,17 @@ impl Model {
     }
 
     /// Of a mapping without established connections, those that are opening or closing alone hold the port.
-    fn shorten(&mut self, at: usize) {
-        let protocol = self.flows[at].keys[0].protocol;
-        let mapped = self.flows[at].mapped.into_iter().flatten().next();
+    fn shorten(&mut self, protocol: Protocol, mapped: [Option<Inside>; 2]) {
+        let mapped = mapped.into_iter().flatten().next();
         let is_established = |flow: &ModelFlow| {
             let is_its = flow.keys[0].protocol == protocol && flow.mapped.contains(&mapped);
             is_its && flow.tcp.phase() == Phase::Established
         };
         if let Some(inside) = mapped.filter(|_| !self.flows.iter().any(is_established)) {
-            let mapping = self.mappings.get_mut(&(protocol, inside)).unwrap();
-            mapping.held_until = mapping.held_until.min(self.now + 240);
+            // It has ended with its last flow otherwise.
+            if let Some(mapping) = self.mappings.get_mut(&(protocol, inside)) {
+                mapping.held_until = mapping.held_until.min(self.now + 240);
+            }
         }
     }
 
@@ -390,7 +392,7 @@ struct Pair {
 impl Pair {
     fn new(filtering: Filtering) -> Self {
         let mut table = FlowTable::new(&nat(filtering, LIMITS[0]), Timeouts::default(), Shard::SOLE, [3; 32]);
-        table.set_external_addresses(EXTERNALS[0]);
+        table.set_external_addresses(Instant::ZERO, EXTERNALS[0]);
         let model = Model {
             flows: Vec::new(),
             mappings: BTreeMap::new(),
@@ -457,9 +459,14 @@ impl Pair {
             }
             Step::Remove { flow } => {
                 let Some(at) = flow.checked_rem(self.model.flows.len()) else { return };
-                let (id, _) = self.table.lookup(&self.model.flows[at].keys[0]).expect("the model's flow");
-                self.table.remove(id);
+                let ModelFlow { keys: [key, _], ref tcp, mapped, .. } = self.model.flows[at];
+                let was_established = tcp.phase() == Phase::Established;
+                let now = Instant::from_secs(self.model.now);
+                self.table.remove_where(now, |flow| flow.key(Direction::Original) == key);
                 self.model.end(|number, _| number == at);
+                if was_established {
+                    self.model.shorten(key.protocol, mapped);
+                }
             }
             Step::Wait { secs } => {
                 self.model.now += secs;
@@ -477,7 +484,7 @@ impl Pair {
                 self.model.limits = limits;
             }
             Step::Renumber { wans } => {
-                self.table.set_external_addresses(wans);
+                self.table.set_external_addresses(Instant::from_secs(self.model.now), wans);
                 let gone: Vec<_> = self.model.wans.iter().filter(|wan| !wans.contains(wan)).collect();
                 self.model
                     .end(|_, flow| flow.keys.iter().any(|key| gone.contains(&&key.destination.address)));

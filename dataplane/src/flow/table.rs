@@ -15,6 +15,7 @@ use super::holders::Holders;
 use super::host_quota_sync::HostQuotaSync;
 use super::pinholes::Pinholes;
 use super::store::{FlowId, Store};
+use super::tcp::Phase;
 use super::timeouts::Timeouts;
 use crate::config::{Filtering, Nat};
 #[cfg(test)]
@@ -123,11 +124,11 @@ impl<A: Address> FlowTable<A> {
         self.mappings.externals()
     }
 
-    /// Changes the external addresses. The flows of a removed address end; those of the others go on.
-    pub fn set_external_addresses(&mut self, addresses: &[A]) {
+    /// Changes the external addresses at `now`. The flows of a removed address end; those of the others go on.
+    pub fn set_external_addresses(&mut self, now: Instant, addresses: &[A]) {
         let gone: Vec<A> = self.external_addresses().filter(|old| !addresses.contains(old)).collect();
         if !gone.is_empty() {
-            self.remove_where(|flow| gone.iter().any(|old| flow.uses_external(*old)));
+            self.remove_where(now, |flow| gone.iter().any(|old| flow.uses_external(*old)));
             self.close_pinholes_where(|mapping| gone.contains(&mapping.external.address));
         }
         self.mappings.set_externals(addresses);
@@ -209,12 +210,20 @@ impl<A: Address> FlowTable<A> {
         self.forget(id);
     }
 
-    /// Ends the flows for which `is_ended` is true. It looks at all flows, so it is for changes of configuration
-    /// only.
-    pub fn remove_where(&mut self, mut is_ended: impl FnMut(&Flow<'_, A>) -> bool) {
+    /// Ends the flows for which `is_ended` is true at `now`. It looks at all flows, so it is for changes of
+    /// configuration only.
+    pub fn remove_where(&mut self, now: Instant, mut is_ended: impl FnMut(&Flow<'_, A>) -> bool) {
+        let latest = Tick::after(now, self.timeouts.tcp_transitory_secs());
         for number in 0..self.flows.end() {
-            if self.numbered(number).is_some_and(|flow| is_ended(&flow)) {
-                self.end_numbered(number);
+            let Some(flow) = self.numbered(number).filter(|flow| is_ended(flow)) else { continue };
+            let is_established = flow.entry.tcp.phase() == Phase::Established;
+            let connected = flow.mapping(flow.entry.inside).filter(|_| is_established);
+            // The mapping outlives the flow until it is shortened.
+            connected.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
+            self.end_numbered(number);
+            if let Some(mapping) = connected {
+                self.mappings.shorten(mapping, latest);
+                self.mappings.release(mapping);
             }
         }
     }

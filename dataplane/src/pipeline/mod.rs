@@ -186,7 +186,7 @@ impl Dataplane {
             shard,
             config,
         };
-        dataplane.configure_flows();
+        dataplane.configure_flows(now);
         dataplane.follow_own_addresses(now);
         dataplane
     }
@@ -206,7 +206,7 @@ impl Dataplane {
         self.steering.configure(&self.config.firewall.v4);
         self.leave_networks(&old);
         self.follow_own_addresses(now);
-        self.configure_flows();
+        self.configure_flows(now);
         self.neighbors.reserve_frames(self.config.frame_len_max());
         self.forget_decisions();
     }
@@ -430,15 +430,15 @@ impl Dataplane {
     }
 
     /// Brings the flow table in line with the configuration.
-    fn configure_flows(&mut self) {
+    fn configure_flows(&mut self, now: Instant) {
         let Self { config, networks, flows, .. } = self;
         flows.configure(&config.nat);
         let externals: Vec<_> = networks.externals().filter(|_| config.mode.translates()).collect();
-        flows.set_external_addresses(&externals);
+        flows.set_external_addresses(now, &externals);
         for protocol in [Protocol::TCP, Protocol::UDP] {
             flows.set_reserved_ports(protocol, reserved_ports(&config.firewall.v4, protocol));
         }
-        flows.remove_where(|flow| !is_allowed(config, flow));
+        flows.remove_where(now, |flow| !is_allowed(config, flow));
         self.close_forbidden_pinholes();
     }
 

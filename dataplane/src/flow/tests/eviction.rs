@@ -252,7 +252,7 @@ fn each_of_several_shards_keeps_its_part_of_the_reserve() {
     for index in 0..4 {
         let shard = Shard::new(index, 4).unwrap();
         let mut table = FlowTable::new(&OFFICE, Timeouts::default(), shard, [1; 32]);
-        table.set_external_addresses(&[WAN]);
+        table.set_external_addresses(at(0), &[WAN]);
         for host in 10..14 {
             flood(&mut table, station(pc(host, 0).address), host, 1024..=6000, &UDP);
         }

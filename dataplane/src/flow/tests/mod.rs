@@ -79,7 +79,7 @@ fn nat(filtering: Filtering) -> Nat {
 
 fn table_with(nat: &Nat) -> FlowTable {
     let mut table = FlowTable::new(nat, Timeouts::default(), Shard::SOLE, [1; 32]);
-    table.set_external_addresses(&[WAN]);
+    table.set_external_addresses(at(0), &[WAN]);
     table
 }
 
@@ -313,9 +313,9 @@ fn a_new_external_address_ends_what_went_through_the_old_one() {
     let (client, source) = (Client::Static(routed), station(pc(4, 0).address));
     let untouched = NewFlow::Outbound { client, remote: remote(1, 2), source };
     open(&mut table, 0, untouched, &UDP);
-    table.set_external_addresses(&[WAN]);
+    table.set_external_addresses(at(0), &[WAN]);
     assert_eq!(table.len(), 3);
-    table.set_external_addresses(&[elsewhere]);
+    table.set_external_addresses(at(0), &[elsewhere]);
     assert_eq!((table.len(), table.mappings_len()), (1, 0));
     let new = outbound(pc(2, 5000), remote(1, 443));
     assert_eq!(table.open(at(0), &new, EGRESS, &UDP), Err(FlowError::NoAddress));
@@ -327,7 +327,7 @@ fn a_new_external_address_ends_what_went_through_the_old_one() {
 fn each_external_address_has_mappings_and_ports_of_its_own() {
     let other = Ipv4Addr::new(192, 0, 2, 1);
     let mut table = table();
-    table.set_external_addresses(&[WAN, other]);
+    table.set_external_addresses(at(0), &[WAN, other]);
     for external in [WAN, other] {
         let id =
             open(&mut table, 0, outbound_by(external, pc(2, 5000), remote(external.octets()[0], 443)), &UDP);
@@ -337,7 +337,7 @@ fn each_external_address_has_mappings_and_ports_of_its_own() {
     }
     assert_eq!(table.mappings_len(), 2);
     // Which one goes makes no difference to the other.
-    table.set_external_addresses(&[other]);
+    table.set_external_addresses(at(0), &[other]);
     assert_eq!((table.len(), table.mappings_len()), (1, 1));
     assert_eq!(
         table.flows().next().map(|(_, flow)| flow.key(Reply).destination),
@@ -352,7 +352,7 @@ fn flows_of_another_family_are_tracked_and_mapped_alike() {
     let mut table =
         FlowTable::<Ipv6Addr>::new(&nat(AddressDependent), Timeouts::default(), Shard::SOLE, [1; 32]);
     let (host, external, server) = (v6(1, 2), v6(9, 9), v6(7, 7));
-    table.set_external_addresses(&[external]);
+    table.set_external_addresses(at(0), &[external]);
     let (inside, remote) = (Endpoint::new(host, 5000), Endpoint::new(server, 443));
     let binding = StaticMapping { inside, external: inside };
     let clients = [
@@ -479,7 +479,7 @@ fn what_is_reserved_is_so_on_every_external_address() {
     let other = Ipv4Addr::new(192, 0, 2, 1);
     let mut table = table();
     table.set_reserved_ports(Protocol::UDP, [5000..=5000].into_iter());
-    table.set_external_addresses(&[WAN, other]);
+    table.set_external_addresses(at(0), &[WAN, other]);
     for external in [WAN, other] {
         let id =
             open(&mut table, 0, outbound_by(external, pc(2, 5000), remote(external.octets()[0], 443)), &UDP);
@@ -492,7 +492,7 @@ fn no_more_external_addresses_are_taken_than_there_may_be() {
     let address = |last: usize| Ipv4Addr::new(192, 0, 2, last as u8);
     let addresses: Vec<_> = (0..=FlowTable::<Ipv4Addr>::EXTERNALS_MAX).map(address).collect();
     let mut table = table();
-    table.set_external_addresses(&addresses);
+    table.set_external_addresses(at(0), &addresses);
     assert_eq!(
         table.external_addresses().collect::<Vec<_>>(),
         addresses[..FlowTable::<Ipv4Addr>::EXTERNALS_MAX]
@@ -505,7 +505,7 @@ fn no_more_external_addresses_are_taken_than_there_may_be() {
 fn only_flows_of_the_address_in_question_give_way_for_its_ports() {
     let other = Ipv4Addr::new(192, 0, 2, 1);
     let mut table = table();
-    table.set_external_addresses(&[WAN, other]);
+    table.set_external_addresses(at(0), &[WAN, other]);
     table.set_reserved_ports(Protocol::UDP, [0..=4999, 5001..=65535].into_iter());
     let elsewhere = open(&mut table, 0, outbound_by(other, pc(2, 5000), remote(1, 443)), &UDP);
     let elsewhere = key(&table, elsewhere, Original);
@@ -591,7 +591,7 @@ fn flows_can_be_ended_by_what_they_are() {
     let mut table = table();
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &UDP);
     let kept = open(&mut table, 0, outbound(pc(3, 6000), remote(1, 443)), &UDP);
-    table.remove_where(|flow| flow.host() == pc(2, 0).address);
+    table.remove_where(at(0), |flow| flow.host() == pc(2, 0).address);
     assert_eq!(table.flows().map(|(id, _)| id).collect::<Vec<_>>(), [kept]);
     assert_eq!(table.mappings_len(), 1);
     expire(&mut table, 1000);

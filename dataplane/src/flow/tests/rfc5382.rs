@@ -179,6 +179,17 @@ fn a_short_lived_flow_does_not_shorten_what_a_long_one_holds() {
 }
 
 #[test]
+fn a_connection_that_a_new_configuration_ends_holds_its_mapping_no_longer() {
+    let mut table = table_with(&nat(EndpointIndependent));
+    let (_, ended) = established(&mut table);
+    open(&mut table, 10, outbound(pc(2, 5000), remote(2, 443)), &SYN);
+    table.remove_where(at(10), |flow| flow.key(Original) == ended);
+    assert_eq!((table.len(), table.mappings_len()), (1, 1));
+    assert!(open_to_port(&mut table, 249, remote(3, 1), 5000, &SYN).is_ok());
+    assert_eq!(open_to_port(&mut table, 250, remote(3, 2), 5000, &SYN), Err(FlowError::Filtered));
+}
+
+#[test]
 fn an_outsider_alone_keeps_no_connection_open() {
     let mut table = table_with(&nat(EndpointIndependent));
     open(&mut table, 0, outbound(pc(2, 5000), remote(1, 443)), &SYN);

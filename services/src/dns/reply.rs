@@ -18,7 +18,8 @@ const CHAIN_NAMES_MAX: usize = 16;
 pub fn read_answer(question: &Question, response: Message, is_local: impl Fn(&Name) -> bool) -> Answer {
     let chain = Chain::follow(question, &response.answers, is_local);
     let code = response.metadata.response_code;
-    let answers: Vec<_> = response.answers.into_iter().filter(|record| chain.has(record)).collect();
+    let mut answers: Vec<_> = response.answers.into_iter().filter(|record| chain.has(record)).collect();
+    chain.set_ttls_of_dnames(&mut answers);
     let mut answer = Answer::records(match question.record_type {
         RecordType::RRSIG => answers,
         _ => without_lone_signatures(answers),
@@ -102,10 +103,30 @@ impl Chain {
         let mut names = self.names.iter();
         match record_type {
             // RFC 6672, section 3.1: it goes to all clients, with the CNAME that is made of it.
-            RecordType::DNAME => names.any(|name| *name != record.name && record.name.zone_of(name)),
+            RecordType::DNAME => names.any(|name| redirects(record, name)),
             proof => self.dnssec_ok && is_proof(proof) && names.any(|name| record.name.zone_of(name)),
         }
     }
+
+    /// Gives a CNAME with a TTL of zero that is made of a DNAME the TTL of the DNAME: some servers send zero, with which
+    /// the answer would not be cached (RFC 6672, section 3.1).
+    fn set_ttls_of_dnames(&self, records: &mut [Record]) {
+        for name in &self.names {
+            let is_dname =
+                |record: &&Record| record.record_type() == RecordType::DNAME && redirects(record, name);
+            let Some(ttl) = records.iter().find(is_dname).map(|dname| dname.ttl) else { continue };
+            let is_alias =
+                |record: &Record| record.record_type() == RecordType::CNAME && record.name == *name;
+            for alias in records.iter_mut().filter(|record| is_alias(record) && record.ttl == 0) {
+                alias.ttl = ttl;
+            }
+        }
+    }
+}
+
+/// Whether `dname` is at a name above `name`.
+fn redirects(dname: &Record, name: &Name) -> bool {
+    dname.name != *name && dname.name.zone_of(name)
 }
 
 /// Whether `record` is the SOA of a denial of `name` or, for `dnssec_ok`, a part of its proof.
@@ -286,6 +307,19 @@ mod tests {
             [cname("www.shop.example.", 60, "www.new.example."), a("www.new.example.", 60, "203.0.113.7")];
         let whole = [&[dname][..], &chain].concat();
         assert_eq!(read([&whole[..], &[elsewhere, at_the_name]].concat(), vec![]).answers, whole);
+    }
+
+    /// RFC 6672, section 3.1: An alias with a TTL of zero has that of the DNAME that it is made of.
+    #[test]
+    fn rfc6672_3_1_an_alias_without_a_ttl_has_that_of_its_dname() {
+        let [dname, of_another] = ["shop.example.", "else.example."].map(|owner| record(owner, 39.into()));
+        let ttl_with = |dname: Record, ttl| {
+            let chain = vec![dname, cname("www.shop.example.", ttl, "www.new.example.")];
+            read(chain, vec![]).answers.pop().map(|alias| alias.ttl)
+        };
+        assert_eq!(ttl_with(dname.clone(), 0), Some(dname.ttl));
+        assert_eq!(ttl_with(dname, 7), Some(7));
+        assert_eq!(ttl_with(of_another, 0), Some(0));
     }
 
     #[test]

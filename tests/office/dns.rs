@@ -9,7 +9,7 @@ use crate::harness::{DOMAIN, ISP, LAN, Namespace, Office, SERVER, WAN};
 #[derive(Debug)]
 pub struct Answer {
     pub status: String,
-    flags: Vec<String>,
+    pub flags: Vec<String>,
     pub answers: Vec<String>,
     pub authority: Vec<String>,
 }
@@ -17,16 +17,20 @@ pub struct Answer {
 impl Answer {
     /// Asks `server` with dig, by UDP unless its `options` say otherwise.
     fn from(client: &Namespace, server: Ipv4Addr, options: &str) -> Self {
-        let text = client.sh(&format!("dig @{server} +time=3 +tries=2 {options}"));
+        Self::read(&client.sh(&format!("dig @{server} +time=3 +tries=2 {options}")))
+    }
+
+    /// Reads an answer in the output of dig or kdig.
+    pub fn read(text: &str) -> Self {
         let after = |start: &str| text.split_once(start).map(|(_, rest)| rest).unwrap_or_default();
-        let until = |rest: &str, end: char| rest.split(end).next().unwrap_or_default().to_owned();
+        let until = |rest: &str, end: &[char]| rest.split(end).next().unwrap_or_default().to_owned();
         let section = |name: &str| {
             let lines = after(&format!(";; {name} SECTION:\n")).lines();
             lines.take_while(|line| !line.is_empty()).map(|line| line.replace('\t', " ")).collect()
         };
         Self {
-            status: until(after("status: "), ','),
-            flags: until(after(";; flags: "), ';').split_whitespace().map(str::to_owned).collect(),
+            status: until(after("status: "), &[',', ';']),
+            flags: until(after("lags: "), &[';']).split_whitespace().map(str::to_owned).collect(),
             answers: section("ANSWER"),
             authority: section("AUTHORITY"),
         }

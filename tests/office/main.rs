@@ -12,6 +12,7 @@ mod dhcp_options;
 mod dns;
 mod dns_floods;
 mod dns_upstream;
+mod dns_validators;
 mod forwards;
 mod harness;
 mod hostile;

@@ -1,6 +1,7 @@
 //! The parts of the tests' offices. All of them are removed on drop.
 
 mod directory;
+mod dns_tree;
 pub mod exim;
 mod gateway;
 mod namespace;
@@ -14,6 +15,7 @@ use std::process::Command;
 use nix::poll::{PollTimeout, poll};
 
 pub use directory::Directory;
+pub use dns_tree::DnsTree;
 pub use gateway::{Gateway, Setup, gatepost};
 pub use namespace::{Background, Namespace};
 pub use office::{DOMAIN, ISP, LAN, Office, SERVER, WAN};

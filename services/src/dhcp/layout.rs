@@ -10,13 +10,15 @@ use super::message::{DhcpOption, FILE, HEADER_LEN, Message, OptionCode, SNAME};
 const OVERLOAD_LEN: usize = 3;
 const END: u8 = 255;
 
-/// Options that must not be moved to `file` or `sname`: option 52 itself, those that identify the message, and the
-/// relay agent's information, which is the last. (RFC 3046, section 2.1)
-const IN_OPTIONS: [OptionCode; 5] = [
+/// Options that must not be moved to `file` or `sname`: option 52 itself, those that identify the message, the mask,
+/// which comes before the router (RFC 2132, section 3.3), and the relay agent's information, which is the last (RFC
+/// 3046, section 2.1).
+const IN_OPTIONS: [OptionCode; 6] = [
     OptionCode::OptionOverload,
     OptionCode::MessageType,
     OptionCode::ServerIdentifier,
     OptionCode::AddressLeaseTime,
+    OptionCode::SubnetMask,
     OptionCode::RelayAgentInformation,
 ];
 
@@ -186,6 +188,13 @@ mod tests {
             };
             assert_eq!(found, Some(&content[..]), "{code:?}");
         }
+    }
+
+    /// RFC 1542, section 2.1: A message has 300 octets at least.
+    #[test]
+    fn rfc1542_2_1_a_message_has_300_octets_at_least() {
+        assert_eq!(Layout::BY_CODE.encode(&message(&[])).len(), 300);
+        assert_eq!(Layout::BY_CODE.encode(&message(&[(60, 200)])).len(), HEADER_LEN + 3 + 202 + 1);
     }
 
     #[test]

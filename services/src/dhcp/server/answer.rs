@@ -309,7 +309,10 @@ fn laid_out(
     let octets_max = usize::from(asked.clamp(MESSAGE_OCTETS_MIN, MESSAGE_OCTETS_MAX) - IP_UDP_LEN);
     let mut order = FIRST.map(u8::from).to_vec();
     let told = message.opts().iter().map(|(code, _)| *code);
-    for code in wanted.into_iter().chain(told) {
+    // RFC 2132, section 3.3: the mask comes before the router, in whatever order they are requested.
+    let mask_before = |code| (code == OptionCode::Router).then_some(OptionCode::SubnetMask);
+    let told = wanted.into_iter().chain(told).flat_map(|code| mask_before(code).into_iter().chain([code]));
+    for code in told {
         if !order.contains(&code.into()) && message.opts().contains(code) {
             order.push(code.into());
         }

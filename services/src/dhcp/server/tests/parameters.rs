@@ -96,10 +96,27 @@ fn rfc2132_9_8_the_clients_order_is_kept() {
     };
     assert_eq!(
         order(&asking(pc(1), "ubnt", &[150, 15, 6, 3, 1])),
-        [53, 54, 51, 58, 59, 150, 15, 6, 3, 1, 43]
+        [53, 54, 51, 58, 59, 150, 15, 6, 1, 3, 43]
     );
     assert_eq!(order(&asking(pc(1), "PC", &[1, 3, 43])), [53, 54, 51, 58, 59, 1, 3]);
     assert_eq!(order(&discover(pc(1))), [53, 54, 51, 58, 59, 1, 3, 6, 15, 100, 150]);
+}
+
+/// RFC 2132, section 3.3: The mask comes before the router, in whatever order they are requested.
+#[test]
+fn rfc2132_3_3_the_mask_comes_before_the_router() {
+    // In options of more octets than a message of 576 has.
+    let parameters = told(&[(43, &[0; 140]), (60, &[0; 140])]);
+    let mut office = Office::new(Config { parameters, ..config() });
+    for codes in [&[3, 1][..], &[3], &[6, 3, 15], &[43, 60, 3, 1]] {
+        let (octets, message) = sent(&mut office, &asking(pc(1), "PC", codes));
+        assert_eq!(message::addresses_option(&message, OptionCode::Router), [SERVER]);
+        let place = |option: &[u8]| octets.windows(option.len()).rposition(|window| window == option);
+        let mask = place(&[1, 4, 255, 255, 255, 0]).unwrap();
+        let router = place(&[3, 4, 192, 168, 1, 1]).unwrap();
+        assert!(router < message::HEADER_LEN || mask < router, "{codes:?}");
+        assert!(mask > message::HEADER_LEN, "read before the other fields");
+    }
 }
 
 /// RFC 2131, section 2: Boot loaders read where they boot from in the fields before the options.

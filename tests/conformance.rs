@@ -1,5 +1,5 @@
-//! `docs/conformance.md`: the requirements of the RFCs for NAT, router and SMTP, with the tests that show them, and the
-//! tests of other RFCs.
+//! `docs/conformance.md`: the requirements of the RFCs for NAT, router, DHCP and SMTP, with the tests that show them,
+//! and the tests of other RFCs.
 //!
 //! The documentation above a test names its requirements, one line for each: `RFC 4787, REQ-9a: The source of a
 //! hairpinned packet is external.` The table is generated from these lines and from the requirements below. This test
@@ -139,6 +139,71 @@ const ROUTER: &[Requirement] = &[
     ),
 ];
 
+const DHCP: &[Requirement] = &[
+    kept("RFC 2131, section 2", Must, "Boot loaders find their server and file in the fields, too."),
+    kept("RFC 2131, section 3.1", Must, "The client gets from INIT to BOUND, or begins anew."),
+    kept(
+        "RFC 2131, section 3.1 (2)",
+        Should,
+        "An address is probed before its offer, for others without delay, and an offer reserves it only briefly.",
+    ),
+    kept("RFC 2131, section 3.1 (4)", Must, "The lease is on disk before the ACK."),
+    kept("RFC 2131, section 3.3", Must, "An infinite lease has no end."),
+    kept(
+        "RFC 2131, section 4.1",
+        Must,
+        "Answers go to the relay agent, to `ciaddr`, to all by the broadcast bit, or to `yiaddr`; the client \
+         backs off, with jitter.",
+    ),
+    kept("RFC 2131, section 4.2", Must, "The client identifier comes before the hardware address."),
+    kept(
+        "RFC 2131, section 4.3.1",
+        Must,
+        "The address that a client gets, and the fields and options of every answer.",
+    ),
+    kept("RFC 2131, section 4.3.2", Must, "The client verifies the address that it remembers."),
+    kept(
+        "RFC 2131, section 4.3.2 (SELECTING)",
+        Must,
+        "An offer that is accepted, and one of another server.",
+    ),
+    kept(
+        "RFC 2131, section 4.3.2 (INIT-REBOOT)",
+        Must,
+        "A NAK for what is wrong; silence about the unknown, unless authoritative.",
+    ),
+    kept("RFC 2131, section 4.3.2 (RENEWING)", Must, "A renewal prolongs the lease."),
+    kept("RFC 2131, section 4.3.2 (REBINDING)", Must, "So does a broadcast one, of the server's own leases."),
+    kept("RFC 2131, section 4.3.3", Must, "A declined address is given to nobody."),
+    kept("RFC 2131, section 4.3.4", Must, "A released address is free, and remembered for its client."),
+    kept("RFC 2131, section 4.3.5", Must, "INFORM brings parameters: neither an address nor a lease time."),
+    kept("RFC 2131, section 4.4", Must, "A NAK has the client begin anew."),
+    kept("RFC 2131, section 4.4.5", Must, "The client renews at T1, rebinds at T2, and stops at the end."),
+    kept("RFC 2131, section 4.4.6", Should, "The client gives its lease back."),
+    kept("RFC 5227, section 2.1", Must, "The client declines an address that another machine has."),
+    kept("RFC 2132, section 3.3", Must, "The mask comes before the router."),
+    kept("RFC 2132, section 9.3", Must, "Options in `file` and `sname`."),
+    kept("RFC 2132, section 9.8", Must, "What is requested is told, in the order of the request."),
+    kept("RFC 2132, section 9.10", Must, "An answer is no longer than its client takes."),
+    kept("RFC 2132, section 9.14", Must, "The client's identifier can be set."),
+    kept("RFC 951, section 3", Must, "BOOTP: the reserved address, for good."),
+    kept("RFC 951, section 7.3", Must, "BOOTP: a request for another server is ignored."),
+    kept("RFC 1534, section 2", Must, "BOOTP: no address of the pool."),
+    kept("RFC 1542, section 2.1", Must, "A message has 300 octets at least."),
+    kept("RFC 3004, section 4", Must, "User classes."),
+    kept("RFC 3046, section 2.1", Must, "Option 82 is the last."),
+    kept("RFC 3046, section 2.2", Must, "Option 82 is returned as it came."),
+    kept("RFC 3396, section 5", Must, "Options of all fields are one text: options, `file`, `sname`."),
+    kept("RFC 3396, section 6", Must, "A long option is split."),
+    kept("RFC 3396, section 7", Must, "Parts of an option are joined."),
+    kept("RFC 3397, section 2", Must, "Search lists."),
+    kept("RFC 3442", Must, "Classless routes take precedence over the router."),
+    kept("RFC 4578, section 2.1", Must, "Architectures of boot loaders."),
+    kept("RFC 4702, section 2.3", Must, "Both encodings of the FQDN option."),
+    kept("RFC 4702, section 4", Must, "Who sends the FQDN option is told who updates the DNS."),
+    kept("RFC 6842, section 3", Must, "The client identifier is returned."),
+];
+
 const SMTP_SERVER: &[Requirement] = &[
     kept("RFC 5321, section 2.3.8", Must, "Lines end with CRLF; a bare CR or LF ends none and is not taken."),
     kept("RFC 5321, section 2.4", Must, "Commands have any case."),
@@ -225,11 +290,12 @@ const MAIL_OUT: &[Requirement] = &[
     kept("RFC 6533, section 4", Must, "Reports about addresses outside of ASCII."),
 ];
 
-const SECTIONS: [(&str, &[Requirement]); 7] = [
+const SECTIONS: [(&str, &[Requirement]); 8] = [
     ("NAT for UDP: RFC 4787", NAT_UDP),
     ("NAT for TCP: RFC 5382, RFC 7857, RFC 5961", NAT_TCP),
     ("NAT for ICMP: RFC 5508", NAT_ICMP),
     ("Router: RFC 1812 and what belongs to it", ROUTER),
+    ("DHCP, server and client: RFC 2131, RFC 2132 and what belongs to them", DHCP),
     ("SMTP, a server's session: RFC 5321 and its extensions", SMTP_SERVER),
     ("SMTP, a client's session: RFC 5321 and its extensions", SMTP_CLIENT),
     ("Mail that leaves: RFC 5321, RFC 3461, RFC 3464", MAIL_OUT),
@@ -237,7 +303,7 @@ const SECTIONS: [(&str, &[Requirement]); 7] = [
 
 const HEAD: &str = "# Conformance
 
-Each requirement on NAT, forwarding and SMTP with the tests that show it; after them, what the tests of other RFCs show.
+Each requirement on NAT, forwarding, DHCP and SMTP with the tests that show it; after them, what the tests of other RFCs show.
 `tests/conformance.rs` makes this file from the lines above each test, and fails when it is out of date:
 `GATEPOST_WRITE=1 cargo test --test conformance` writes it anew.
 ";

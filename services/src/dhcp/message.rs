@@ -284,6 +284,7 @@ mod tests {
     }
 
     /// RFC 2132, section 9.3: Overloaded fields hold options.
+    /// RFC 3396, section 5: `file` is read before `sname`.
     #[test]
     fn rfc2132_9_3_overloaded_fields_hold_options() {
         let mut bytes = with_options(&[52, 1, 3]);

@@ -18,6 +18,7 @@ mod attacks;
 mod bootp;
 mod disks;
 mod parameters;
+mod rfc2131;
 mod scarcity;
 mod sharing;
 mod unoffered;
@@ -384,9 +385,9 @@ fn rfc2131_4_1_a_relayed_answer_goes_to_the_relay_agent() {
     assert_eq!(office.hear(&message), None, "not our network");
 }
 
-/// RFC 2131, section 4.3.2: A renewal prolongs the lease.
+/// RFC 2131, section 4.3.2 (RENEWING): A renewal prolongs the lease.
 #[test]
-fn rfc2131_a_renewal_prolongs_the_lease() {
+fn rfc2131_4_3_2_a_renewal_prolongs_the_lease() {
     let mut office = Office::new(config());
     let address = office.lease(pc(1));
     for _ in 0..10 {
@@ -401,7 +402,8 @@ fn rfc2131_a_renewal_prolongs_the_lease() {
     assert_eq!(lease.until, UnixTime(unix_now.0 + 3600));
 }
 
-/// RFC 2131, section 4.3.2: Init reboot is confirmed refused or not answered.
+/// RFC 2131, section 4.3.2 (INIT-REBOOT): A remembered address is confirmed, refused if it is wrong, or not answered.
+/// RFC 2131, section 4.3.2 (REBINDING): A client of another server gets no answer, or a NAK of an authoritative server.
 #[test]
 fn rfc2131_4_3_2_init_reboot_is_confirmed_refused_or_not_answered() {
     let mut office = Office::new(Config { authoritative: false, ..config() });
@@ -417,9 +419,9 @@ fn rfc2131_4_3_2_init_reboot_is_confirmed_refused_or_not_answered() {
     office.nak(&renew(pc(2), host(3)));
 }
 
-/// RFC 2131, section 3.1: A client that chooses another server frees its offer.
+/// RFC 2131, section 4.3.2 (SELECTING): A client that chooses another server frees its offer.
 #[test]
-fn rfc2131_a_client_that_chooses_another_server_frees_its_offer() {
+fn rfc2131_4_3_2_a_client_that_chooses_another_server_frees_its_offer() {
     let mut office = Office::new(Config { pool: host(2)..=host(2), ..config() });
     assert_eq!(office.offer(&discover(pc(1))), Some(host(2)));
     assert_eq!(office.offer(&discover(pc(2))), None, "offered to another");
@@ -451,6 +453,7 @@ fn another_server_is_named_by_its_answers_and_by_requests_to_it() {
     assert_eq!(named(&office), None, "others are expected");
 }
 
+/// RFC 2131, section 3.1 (2): An offer reserves its address, but only briefly.
 #[test]
 fn an_offer_reserves_only_briefly() {
     let mut office = Office::new(Config { pool: host(2)..=host(2), ..config() });
@@ -463,6 +466,7 @@ fn an_offer_reserves_only_briefly() {
     office.ack(&select(pc(2), host(2)));
 }
 
+/// RFC 2131, section 4.3.1: A client gets its former address again, and the address unused for longest goes first.
 #[test]
 fn a_client_gets_its_address_again_and_the_longest_unused_goes_first() {
     let mut office = Office::new(config());
@@ -479,9 +483,9 @@ fn a_client_gets_its_address_again_and_the_longest_unused_goes_first() {
     assert_eq!(office.lease(pc(1)), host(2));
 }
 
-/// RFC 2131, section 3.1: A wish is granted if it can be.
+/// RFC 2131, section 4.3.1: A wish is granted if it can be.
 #[test]
-fn rfc2131_3_1_a_wish_is_granted_if_it_can_be() {
+fn rfc2131_4_3_1_a_wish_is_granted_if_it_can_be() {
     let mut office = Office::new(config());
     let wish = |mac, address| with(discover(mac), DhcpOption::RequestedIpAddress(address));
     assert_eq!(office.offer(&wish(pc(1), host(4))), Some(host(4)));
@@ -609,6 +613,7 @@ fn rfc2132_9_10_an_answer_is_no_longer_than_its_client_takes() {
     assert!(message::text_option(&long.message, OptionCode::DomainName).is_some());
 }
 
+/// RFC 2131, section 4.3.1: A reserved address takes precedence over a former one and over the pool.
 #[test]
 fn a_reservation_beats_the_pool_and_an_old_lease() {
     for client in [ReservedFor::Mac(pc(1)), ReservedFor::ClientId(vec![0, 5])] {
@@ -666,6 +671,7 @@ fn rfc2131_4_2_of_two_reservations_that_by_the_identifier_counts() {
     }
 }
 
+/// RFC 2131, section 4.2: The hardware address alone identifies the client if the configuration ignores identifiers.
 #[test]
 fn systems_of_one_machine_have_one_address_if_identifiers_are_ignored() {
     let mut office = Office::new(Config { ignore_client_id: true, ..config() });
@@ -745,6 +751,13 @@ fn rfc4702_the_fqdn_option_is_answered() {
     let answer = message::raw_option(&ack.message, OptionCode::ClientFQDN);
     assert_eq!(answer, Some(&b"\x01\xff\xffpc7.office.example"[..]));
     assert_eq!(office.leases.borrow().address_of("pc7", office.now), Some(host(2)));
+    let asked = with(discover(pc(3)), DhcpOption::ParameterRequestList(vec![OptionCode::ClientFQDN]));
+    let unsent = office.hear(&asked).unwrap();
+    assert_eq!(
+        message::raw_option(&unsent.message, OptionCode::ClientFQDN),
+        None,
+        "only who sends it gets it"
+    );
 }
 
 #[test]

@@ -59,7 +59,7 @@ fn own_machine(address: Ipv4Addr) -> MacAddr {
     numbered(address.octets()[3])
 }
 
-/// RFC 2131, section 3.1: A server checks that an address is not in use before it offers it.
+/// RFC 2131, section 3.1 (2): A server checks that an address is not in use before it offers it.
 #[test]
 fn rfc2131_3_1_an_address_is_probed_before_it_is_offered() {
     let mut office = Office::new(config());
@@ -87,7 +87,7 @@ fn rfc2131_3_1_an_address_is_probed_before_it_is_offered() {
     assert_eq!(office.server.poll_probe(), Some(host(2)));
 }
 
-/// RFC 2131, section 3.1: A server checks that an address is not in use before it offers it.
+/// RFC 2131, section 3.1 (2): An address that another machine uses is offered to nobody.
 #[test]
 fn rfc2131_3_1_an_address_in_foreign_use_is_offered_to_nobody() {
     let mut office = Office::new(config());
@@ -115,6 +115,7 @@ fn a_client_that_uses_its_address_already_is_offered_it() {
     assert_eq!(office.claim(host(3), SQUATTER).map(|offer| offer.message.yiaddr()), Some(host(3)));
 }
 
+/// RFC 2131, section 3.1 (2): The check for one client delays no other.
 #[test]
 fn others_are_served_while_a_discover_waits() {
     let mut office = Office::new(config());

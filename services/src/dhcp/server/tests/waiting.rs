@@ -34,6 +34,7 @@ fn select_offer(office: &mut Office, number: u8) -> Ipv4Addr {
     address
 }
 
+/// RFC 2131, section 3.1 (4): The lease is on disk before the ACK.
 #[test]
 fn nobody_is_told_before_the_disk_has_it_and_others_are_served_meanwhile() {
     let mut office = Office::new(config());

@@ -30,31 +30,45 @@ echo "${reason:-$1} $address $netmask ${router:-$new_routers} ${dns:-$new_domain
 "#;
 
 /// A DHCP client on `eth0` of a PC.
-struct Client {
-    process: Background,
+pub struct Client {
+    pub process: Background,
+    /// Its files, which a client that is started again finds.
     directory: Directory,
+    /// The command line.
+    line: String,
 }
 
 /// A client's record: an event, and the parameters as text.
 #[derive(Debug)]
-struct Note {
+pub struct Note {
     event: String,
     /// Address, netmask, router, DNS server, domain, lease time.
     settings: Vec<String>,
 }
 
 impl Note {
-    fn address(&self) -> Ipv4Addr {
+    pub fn address(&self) -> Ipv4Addr {
         self.settings.first().and_then(|text| text.parse().ok()).expect("an address")
     }
 }
 
 impl Client {
-    fn udhcpc(pc: &Namespace, hostname: &str) -> Self {
+    fn start(pc: &Namespace, directory: Directory, line: String) -> Self {
+        Self { process: pc.spawn(&line), directory, line }
+    }
+
+    /// The same client with its files, in place of this one.
+    pub fn again(self, pc: &Namespace) -> Self {
+        let Self { process, directory, line } = self;
+        drop(process);
+        Self::start(pc, directory, line)
+    }
+
+    pub fn udhcpc(pc: &Namespace, hostname: &str) -> Self {
         Self::udhcpc_with(pc, hostname, "")
     }
 
-    fn udhcpc_with(pc: &Namespace, hostname: &str, options: &str) -> Self {
+    pub fn udhcpc_with(pc: &Namespace, hostname: &str, options: &str) -> Self {
         let directory = Directory::new();
         let script = directory.script("script", SCRIPT);
         let notes = directory.join("notes");
@@ -63,15 +77,22 @@ impl Client {
              -s {script} 2>/dev/null",
             notes.display()
         );
-        Self { process: pc.spawn(&line), directory }
+        Self::start(pc, directory, line)
     }
 
-    fn dhclient(pc: &Namespace, hostname: &str) -> Self {
+    pub fn dhclient(pc: &Namespace, hostname: &str) -> Self {
+        Self::dhclient_with(pc, hostname, "")
+    }
+
+    /// The same with further lines of its configuration.
+    pub fn dhclient_with(pc: &Namespace, hostname: &str, lines: &str) -> Self {
         let directory = Directory::new();
         directory.script("script", SCRIPT);
-        let config = format!("send host-name \"{hostname}\"; timeout 20; retry 1; initial-interval 1;");
+        let config =
+            format!("send host-name \"{hostname}\"; timeout 20; retry 1; initial-interval 1; {lines}");
         fs::write(directory.join("conf"), config).expect("it can be written");
-        Self { process: pc.spawn(&Self::dhclient_line(&directory, "-d")), directory }
+        let line = Self::dhclient_line(&directory, "-d");
+        Self::start(pc, directory, line)
     }
 
     /// dhclient with only files of the test's own.
@@ -84,18 +105,23 @@ impl Client {
     }
 
     fn dhcpcd(pc: &Namespace, hostname: &str) -> Self {
+        Self::dhcpcd_with(pc, hostname, "noarp\n")
+    }
+
+    /// The same with these lines of its configuration. Without `noarp` it probes its address.
+    pub fn dhcpcd_with(pc: &Namespace, hostname: &str, lines: &str) -> Self {
         let directory = Directory::new();
         directory.script("script", SCRIPT);
-        let config = "option domain_name_servers, domain_name, routers, dhcp_lease_time\nnoarp\n";
+        let config = format!("option domain_name_servers, domain_name, routers, dhcp_lease_time\n{lines}");
         fs::write(directory.join("conf"), config).expect("it can be written");
         // It keeps its files where the machine's own would be.
         let home = directory.path().display();
         let line = format!(
-            "unshare -m sh -c 'mount -t tmpfs none /run && mkdir -p /var/lib/dhcpcd && mount -t tmpfs none /var/lib/dhcpcd \
-             && exec dhcpcd -B -4 --noipv4ll -h {hostname} -e NOTES={home}/notes -f {home}/conf -c {home}/script eth0' \
-             >{home}/log 2>&1"
+            "unshare -m sh -c 'mount -t tmpfs none /run && mkdir -p /var/lib/dhcpcd {home}/db \
+             && mount --bind {home}/db /var/lib/dhcpcd && exec dhcpcd -B -4 --noipv4ll -h {hostname} \
+             -e NOTES={home}/notes -f {home}/conf -c {home}/script eth0' >>{home}/log 2>&1"
         );
-        Self { process: pc.spawn(&line), directory }
+        Self::start(pc, directory, line)
     }
 
     fn notes(&self) -> Vec<Note> {
@@ -113,8 +139,20 @@ impl Client {
         notes
     }
 
+    /// Has dhclient's script refuse addresses that other hosts have.
+    pub fn refuse_conflicts(&self) {
+        let probe = "case $reason in BOUND|REBOOT)
+            busybox arping -q -D -c 2 -w 1 -I eth0 $new_ip_address || exit 1 ;; esac";
+        self.directory.script("script", &format!("{probe}\n{SCRIPT}"));
+    }
+
+    /// Its log, if it keeps one in its directory.
+    pub fn log(&self) -> String {
+        self.directory.read("log")
+    }
+
     /// Waits for note number `index` of the `event`.
-    fn note(&self, event: &str, index: usize) -> Note {
+    pub fn note(&self, event: &str, index: usize) -> Note {
         eventually(&format!("{event} number {index} of {:?}", self.directory), || {
             self.notes().into_iter().filter(|note| note.event.eq_ignore_ascii_case(event)).nth(index)
         })
@@ -130,7 +168,7 @@ fn assert_complete(note: &Note, lease_secs: u32) {
     assert_eq!(note.settings[1..], ["255.255.255.0", &lan, &lan, DOMAIN, &lease], "{note:?}");
 }
 
-fn lease_of(gateway: &Gateway, hostname: &str) -> Option<Value> {
+pub fn lease_of(gateway: &Gateway, hostname: &str) -> Option<Value> {
     let report = gateway.show("leases");
     let leases = report["leases"].as_array().expect("a list");
     leases.iter().find(|lease| lease["hostname"] == hostname).cloned()
@@ -187,25 +225,7 @@ fn dhcpcd_gets_renews_and_releases() {
 #[test]
 fn systemd_networkd_gets_an_address_and_releases_it() {
     let office = Office::bare(1, "dhcp.lease_secs = 4");
-    let directory = Directory::new();
-    // It runs as a user of its own. /sys is read-only as in a container, so that it does not wait for udev.
-    let capabilities = "+net_admin,+net_raw,+net_bind_service,+net_broadcast";
-    let script = directory.script(
-        "client",
-        &format!(
-            "mount -t tmpfs tmpfs /run\n\
-             mount -o remount,bind,ro /sys\n\
-             mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp\n\
-             printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n\
-             [DHCPv4]\nHostname=doris\n' >/run/systemd/network/office.network\n\
-             chown -R 65534:65534 /run/systemd\n\
-             export SYSTEMD_LOG_LEVEL=info SYSTEMD_LOG_TARGET=console\n\
-             exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps={capabilities} \
-             --ambient-caps={capabilities} {NETWORKD} >{} 2>&1\n",
-            directory.join("log").display()
-        ),
-    );
-    let client = office.pc(1).spawn(&format!("unshare --mount {script}"));
+    let (client, _directory) = networkd(office.pc(1), "doris");
     let lease = eventually("a lease", || lease_of(office.gateway(), "doris"));
     let address = lease["address"].as_str().expect("an address");
     let configured = || office.pc(1).sh("ip -4 -o address show dev eth0").contains(&format!("{address}/24"));
@@ -219,6 +239,29 @@ fn systemd_networkd_gets_an_address_and_releases_it() {
     assert_eq!(lease_of(office.gateway(), "doris").expect("it is renewed")["address"], address);
     client.signal(Signal::SIGTERM);
     eventually("the end of the lease", || lease_of(office.gateway(), "doris").is_none().then_some(()));
+}
+
+/// systemd-networkd on `eth0` of a PC, and the directory of its `log`.
+pub fn networkd(pc: &Namespace, hostname: &str) -> (Background, Directory) {
+    let directory = Directory::new();
+    // It runs as a user of its own. /sys is read-only as in a container, so that it does not wait for udev.
+    let capabilities = "+net_admin,+net_raw,+net_bind_service,+net_broadcast";
+    let script = directory.script(
+        "client",
+        &format!(
+            "mount -t tmpfs tmpfs /run\n\
+             mount -o remount,bind,ro /sys\n\
+             mkdir -p /run/systemd/network /run/systemd/netif/links /run/systemd/netif/leases /run/systemd/netif/lldp\n\
+             printf '[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n\
+             [DHCPv4]\nHostname={hostname}\n' >/run/systemd/network/office.network\n\
+             chown -R 65534:65534 /run/systemd\n\
+             export SYSTEMD_LOG_LEVEL=debug SYSTEMD_LOG_TARGET=console\n\
+             exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps={capabilities} \
+             --ambient-caps={capabilities} {NETWORKD} >{} 2>&1\n",
+            directory.join("log").display()
+        ),
+    );
+    (pc.spawn(&format!("unshare --mount {script}")), directory)
 }
 
 #[test]
@@ -285,11 +328,9 @@ fn a_client_that_wakes_up_asks_for_what_it_had() {
     let bound = client.note("bound", 0);
     // RFC 2131 INIT-REBOOT: dhclient remembers its lease in its file, which it writes after its script has run. Another
     // does not start while the process of the one before is there. Both are waited for.
-    let Client { process, directory } = client;
-    eventually("a lease in dhclient's file", || directory.read("leases").ends_with("}\n").then_some(()));
-    drop(process);
-    let line = Client::dhclient_line(&directory, "-d");
-    let client = Client { process: office.pc(1).spawn(&line), directory };
+    let stored = || client.directory.read("leases").ends_with("}\n").then_some(());
+    eventually("a lease in dhclient's file", stored);
+    let client = client.again(office.pc(1));
     let reboot = client.note("reboot", 0);
     assert_complete(&reboot, 86_400);
     assert_eq!(reboot.address(), bound.address());

@@ -8,6 +8,7 @@
 
 mod arp;
 mod dhcp;
+mod dhcp_life;
 mod dhcp_options;
 mod dns;
 mod dns_floods;

@@ -26,8 +26,8 @@ import sys
 import tempfile
 import time
 
-from harness import (LAN, RTR, WAN, background, cable, eventually, gatepost_runs, has_address, in_turn, ip, namespaces, plug,
-                     report, run)
+from harness import (LAN, RTR, WAN, background, busy_seconds, cable, eventually, gatepost_runs, has_address, in_turn, ip,
+                     namespaces, plug, report, run)
 
 SERVER = "203.0.113.2"
 CONNECT_PORTS = range(7000, 7016)
@@ -124,13 +124,6 @@ def pasta():
 
 
 # The measurements. Each returns numbers by name.
-
-
-def busy_seconds():
-    """What all cores have worked so far."""
-    with open("/proc/stat") as file:
-        fields = [int(field) for field in file.readline().split()[1:]]
-    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager

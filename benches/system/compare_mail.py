@@ -24,7 +24,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from harness import LAN, RTR, background, cable, eventually, gatepost_runs, in_turn, namespaces, plug, report, run
+from harness import (LAN, RTR, background, cable, eventually, gatepost_runs, in_turn, namespaces, plug, report, resident,
+                     run)
 
 SERVER = "192.168.1.1"
 MESSAGE_OCTETS = 4096
@@ -183,15 +184,6 @@ class Peers:
 def owner(user):
     uid, gid = (int(run("id", option, user)) for option in ("-u", "-g"))
     return uid, gid
-
-
-def resident(pid):
-    """MiB; of memory that several processes share each has its part."""
-    try:
-        found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    return int(found[1]) / 1024 if found else 0
 
 
 def smtp(server):

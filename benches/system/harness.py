@@ -5,11 +5,13 @@ All that is made here has the process id in its name and is removed at the end, 
 
 import contextlib
 import os
+import re
 import signal
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 PREFIX = f"gp{os.getpid()}"
 LAN, RTR, WAN = (f"{PREFIX}-{side}" for side in ("lan", "rtr", "wan"))
@@ -86,12 +88,29 @@ def cable(one, device, other, other_device):
 
 
 @contextlib.contextmanager
-def gatepost_runs(program, config):
-    """`gatepost run`, from the moment when it serves; its process."""
-    with background(program, "run", "--config", config, stdout=subprocess.PIPE) as process:
+def gatepost_runs(program, config, core=None):
+    """`gatepost run`, from the moment when it serves, perhaps on one core alone; its process."""
+    pinned = ["taskset", "-c", core] if core else []
+    with background(*pinned, program, "run", "--config", config, stdout=subprocess.PIPE) as process:
         if process.stdout.readline() != b"ready\n":
             raise RuntimeError(f"gatepost does not start; try `{program} run` yourself")
         yield process
+
+
+def busy_seconds():
+    """What all cores have worked so far."""
+    with open("/proc/stat") as file:
+        fields = [int(field) for field in file.readline().split()[1:]]
+    return (sum(fields) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def resident(pid):
+    """MiB; of memory that several processes share each has its part."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return int(found[1]) / 1024 if found else 0
 
 
 def number(value):

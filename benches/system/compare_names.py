@@ -41,6 +41,9 @@ CLIENT_CORE, SERVER_CORE = "0", str(os.cpu_count() - 1)
 # Offered exchanges a second: twice the rate before until the server falls behind, then between two rates, so many in all.
 FIRST_RATE, STEPS = 10, 15
 
+DNSMASQ = ("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--no-hosts", "--no-resolv",
+           "--bind-interfaces")
+
 
 def local_name(number):
     return f"pc{number}.office.example"
@@ -77,8 +80,8 @@ def gatepost(options, directory):
 
 
 @contextlib.contextmanager
-def behind_cables(*command, **environment):
-    """A program in a namespace between LAN and WAN."""
+def behind_cables(port, *command, **environment):
+    """A program in a namespace between LAN and WAN, from the moment when it has a UDP port."""
     with namespaces(LAN, RTR, WAN):
         cable(LAN, "eth0", RTR, "lan0")
         cable(WAN, "eth0", RTR, "wan0")
@@ -89,6 +92,7 @@ def behind_cables(*command, **environment):
         # Kea opens no socket before.
         eventually("the cable", lambda: "LOWER_UP" in ip(RTR, "link", "show", "dev", "lan0"))
         with background("taskset", "-c", SERVER_CORE, *command, netns=RTR, env=os.environ | environment) as process:
+            eventually(command[0], lambda: f"{SERVER}:{port} " in run("ss", "-Hlun", netns=RTR))
             yield process
 
 
@@ -117,14 +121,13 @@ server:
 remote-control:
   control-enable: no
 """)
-    return behind_cables(options.unbound, "-c", str(config))
+    return behind_cables(53, options.unbound, "-c", str(config))
 
 
 def dnsmasq(_options, directory):
     records = (f"--host-record={local_name(number)},{local_address(number)}" for number in range(LOCAL_NAMES))
     return behind_cables(
-        "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--no-hosts", "--no-resolv",
-        f"--listen-address={SERVER}", "--bind-interfaces", f"--server={UPSTREAM}", "--cache-size=10000", *records,
+        53, *DNSMASQ, f"--listen-address={SERVER}", f"--server={UPSTREAM}", "--cache-size=10000", *records,
         f"--dhcp-range={','.join(POOL)},255.255.0.0,86400", f"--dhcp-lease-max={2 * CLIENTS}", "--dhcp-authoritative",
         f"--dhcp-leasefile={directory}/leases", "--no-ping", "--quiet-dhcp", "--log-facility=/dev/null")
 
@@ -141,7 +144,7 @@ def kea(options, directory):
         "subnet4": [{"subnet": "10.20.0.0/16", "pools": [{"pool": " - ".join(POOL)}]}],
         "loggers": [log],
     }}))
-    return behind_cables(options.kea, "-c", str(config), KEA_PIDFILE_DIR=str(directory), KEA_LOCKFILE_DIR=str(directory))
+    return behind_cables(67, options.kea, "-c", str(config), KEA_PIDFILE_DIR=str(directory), KEA_LOCKFILE_DIR=str(directory))
 
 
 def make_leases(name, options, directory):
@@ -157,14 +160,14 @@ def make_leases(name, options, directory):
 
 SERVERS = {"gatepost": gatepost, "unbound": unbound, "dnsmasq": dnsmasq, "kea": kea}
 SERVES = {"cached": ("gatepost", "unbound", "dnsmasq"), "local": ("gatepost", "unbound", "dnsmasq"),
-          "dhcp": ("gatepost", "dnsmasq", "kea")}
+          "dhcp": ("gatepost", "dnsmasq", "kea"), "idle": ("gatepost", "kea"), "leases": ("gatepost", "kea")}
 
 
 # The measurements. Each returns numbers by name.
 
 
 def stat(pid):
-    """Parent, whether it is a thread of the kernel's, and the CPU seconds of a process and of its children that have ended."""
+    """A process: its parent, whether it is a thread of the kernel's, and its CPU seconds with those of children that ended."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     is_kernels = int(fields[6]) & 0x200000 != 0
     return int(fields[1]), is_kernels, sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
@@ -204,7 +207,8 @@ def dns(kind, names, seconds):
         queries.flush()
         command = ("dnsperf", "-s", SERVER, "-d", queries.name, "-T", "1", "-c", "8")
         run(*command, "-n", "2", "-q", "20", netns=LAN, timeout=60)
-        text, cpu = timed(*command, "-l", str(seconds), "-q", "100")
+        # As many at once as keep two threads that take turns busy.
+        text, cpu = timed(*command, "-l", str(seconds), "-q", "200")
     [completed], [lost], [rate] = (found(pattern, text) for pattern in (
         r"Queries completed: +(\d+)", r"Queries lost: +(\d+)", r"Queries per second: +([\d.]+)"))
     if f"NOERROR {completed:.0f} (100.00%)" not in text:
@@ -213,8 +217,7 @@ def dns(kind, names, seconds):
 
 
 def cached(_name, _process, seconds):
-    with background("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file=", "--no-hosts",
-                    "--no-resolv", f"--listen-address={UPSTREAM}", "--bind-interfaces", "--local-ttl=86400",
+    with background(*DNSMASQ, f"--listen-address={UPSTREAM}", "--local-ttl=86400",
                     "--address=/elsewhere.example/198.51.100.7", netns=WAN):
         eventually("the upstream server", lambda: f"{UPSTREAM}:53 " in run("ss", "-Hlun", netns=WAN))
         return dns("cached", [f"www{number}.elsewhere.example" for number in range(CACHED_NAMES)], seconds)
@@ -235,12 +238,9 @@ def exchanges(rate, seconds):
 
 
 def dhcp(name, process, seconds):
-    results = {}
-    # Every client comes once. Dnsmasq would take minutes.
-    if name != "dnsmasq":
-        before = resident(process.pid)
-        exchanges(CLIENTS // 10, 12)
-        results["10,000 clients, MiB more"] = resident(process.pid) - before
+    if name == "kea":
+        # Every client gets its lease first.
+        exchanges(CLIENTS // 10, CLIENTS // 1000 + 1)
     best, limits = (0, 0), [FIRST_RATE, None]
     for _ in range(STEPS):
         low, high = limits
@@ -248,10 +248,20 @@ def dhcp(name, process, seconds):
         *reached, share = exchanges(rate, seconds)
         best = max(best, tuple(reached))
         limits[share < 0.9] = rate
-    return results | {"exchanges/s": best[0], "exchanges/CPU s": best[1]}
+    return {"exchanges/s": best[0], "exchanges/CPU s": best[1]}
 
 
-ALL = {"cached": cached, "local": local, "dhcp": dhcp}
+def idle(_name, process, _seconds):
+    return {"resident without leases, MiB": resident(process.pid)}
+
+
+def leases(name, process, _seconds):
+    """Once every client has come, to a server that knows it or, if it can take so many at once, gives it a lease."""
+    exchanges(CLIENTS // 10, CLIENTS // 1000 + 1)
+    return {f"resident with {CLIENTS:,} leases, MiB": resident(process.pid)}
+
+
+ALL = {"cached": cached, "local": local, "dhcp": dhcp, "idle": idle, "leases": leases}
 
 
 def measure(name, options):
@@ -262,7 +272,7 @@ def measure(name, options):
             continue
         with tempfile.TemporaryDirectory(prefix="compare-names-", dir="target") as directory:
             directory = Path(directory).resolve()
-            if kind == "dhcp":
+            if kind in ("dhcp", "leases"):
                 make_leases(name, options, directory)
             try:
                 with SERVERS[name](options, directory) as process:

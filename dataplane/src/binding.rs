@@ -4,6 +4,7 @@
 //! its lease, so that a lease that is not renewed needs no publication.
 
 use core::net::Ipv4Addr;
+use std::collections::BTreeMap;
 
 use gatepost_ground::{Instant, MacAddr};
 
@@ -65,13 +66,20 @@ impl<A: Address> Bindings<A> {
 }
 
 impl<A: Address> Bindings<A> {
-    /// A copy of the table with `binding` as the binding of `ip`, or with none.
-    pub fn with(&self, ip: A, binding: Option<Binding<A>>) -> Self {
-        let at = self.sorted.partition_point(|known| known.ip < ip);
-        let (before, rest) = self.sorted.split_at(at);
-        let rest = if rest.first().is_some_and(|known| known.ip == ip) { &rest[1..] } else { rest };
-        let mut sorted = Vec::with_capacity(before.len() + rest.len() + usize::from(binding.is_some()));
-        sorted.extend(before.iter().copied().chain(binding).chain(rest.iter().copied()));
+    /// A copy of the table in which each of the addresses in `changes` has that binding, or none.
+    pub fn with(&self, changes: &BTreeMap<A, Option<Binding<A>>>) -> Self {
+        let mut sorted = Vec::with_capacity(self.sorted.len() + changes.len());
+        let mut rest = self.sorted.as_slice();
+        for (ip, binding) in changes {
+            let (before, from) = rest.split_at(rest.partition_point(|known| known.ip < *ip));
+            sorted.extend_from_slice(before);
+            sorted.extend(*binding);
+            rest = match from {
+                [known, after @ ..] if known.ip == *ip => after,
+                _ => from,
+            };
+        }
+        sorted.extend_from_slice(rest);
         Self { sorted }
     }
 }
@@ -131,17 +139,19 @@ mod tests {
     }
 
     #[test]
-    fn one_address_changes_its_holder() {
+    fn addresses_change_their_holders_together() {
         let ip = |ip| Ipv4Addr::new(192, 168, 1, ip);
+        let held = |at, mac| (ip(at), Some(binding(at, mac, Instant::FAR_FUTURE)));
         let mut bindings = Bindings::default();
-        for (at, mac) in [(20, 1), (10, 2), (30, 3), (20, 4)] {
-            bindings = bindings.with(ip(at), Some(binding(at, mac, Instant::FAR_FUTURE)));
+        for changes in [&[held(20, 1)][..], &[held(30, 3), held(10, 2)], &[held(20, 4), (ip(25), None)]] {
+            bindings = bindings.with(&changes.iter().copied().collect());
         }
         let holders =
             |bindings: &Bindings| [10, 20, 30].map(|at| bindings.holder(NOW, ip(at)).map(|mac| mac.0[5]));
         assert_eq!(holders(&bindings), [Some(2), Some(4), Some(3)]);
-        assert_eq!(holders(&bindings.with(ip(20), None)), [Some(2), None, Some(3)]);
-        assert_eq!(bindings.with(ip(15), None), bindings);
+        let changes = [(ip(20), None), held(30, 5), (ip(10), None)].into();
+        assert_eq!(holders(&bindings.with(&changes)), [None, None, Some(5)]);
+        assert_eq!(bindings.with(&[(ip(15), None)].into()), bindings);
     }
 
     #[test]
@@ -160,6 +170,6 @@ mod tests {
         assert_eq!(bindings.holder(NOW, v6(7, 20)), Some(mac));
         assert_eq!(bindings.holder(NOW, v6(7, 25)), None);
         assert!(!bindings.may_send(NOW, v6(7, 30), MacAddr([2, 0, 0, 0, 0, 2])));
-        assert_eq!(bindings.with(v6(7, 30), None).holder(NOW, v6(7, 30)), None);
+        assert_eq!(bindings.with(&[(v6(7, 30), None)].into()).holder(NOW, v6(7, 30)), None);
     }
 }

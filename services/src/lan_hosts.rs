@@ -1,5 +1,6 @@
 //! The LAN's hosts and their addresses, which the DHCP server publishes to other services.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -42,9 +43,10 @@ pub trait LanHosts: LocalNames {
     /// The holders of addresses: by a reservation permanently, by a lease until it ends; none without a DHCP server.
     fn holders(&self) -> Vec<Holder>;
 
-    /// Registers the one `observer`, replacing the former one. It is called with each address whose holder may have
-    /// changed, and with the holder, once the change is on disk and before the client gets its ACK.
-    fn observe(&self, observer: Box<dyn Fn(Ipv4Addr, Option<Holder>)>);
+    /// Registers the one `observer`, replacing the former one. It is called with the addresses whose holders may have
+    /// changed, and with these, once the changes are on disk and before the clients get their ACKs: once for all
+    /// changes that one write has put there.
+    fn observe(&self, observer: Box<dyn Fn(BTreeMap<Ipv4Addr, Option<Holder>>)>);
 }
 
 /// A host with a lease, or the last one that had it.
@@ -129,5 +131,5 @@ impl LanHosts for () {
         Vec::new()
     }
 
-    fn observe(&self, _: Box<dyn Fn(Ipv4Addr, Option<Holder>)>) {}
+    fn observe(&self, _: Box<dyn Fn(BTreeMap<Ipv4Addr, Option<Holder>>)>) {}
 }

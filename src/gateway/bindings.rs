@@ -1,8 +1,8 @@
 //! Publication of leases and reservations to the dataplanes.
 //!
-//! The table is published as a whole when services start with a configuration, and again when a holder changes:
-//! before the client learns of its lease, so that the dataplanes accept the client's first packet. A publication
-//! copies the table; a client that causes one has also caused a write to the disk, which costs more.
+//! The table is published as a whole when services start with a configuration, and again when holders change: before
+//! the clients learn of their leases, so that the dataplanes accept the clients' first packets. A publication copies
+//! the table, once for each write to the disk, however many leases the write has.
 
 use std::sync::Arc;
 
@@ -17,8 +17,9 @@ pub type SharedBindings = Arc<ArcSwap<Bindings>>;
 pub fn follow(bindings: &SharedBindings, hosts: &dyn LanHosts) {
     bindings.store(Arc::new(hosts.holders().into_iter().map(binding).collect()));
     let bindings = Arc::clone(bindings);
-    hosts.observe(Box::new(move |address, holder| {
-        bindings.store(Arc::new(bindings.load().with(address, holder.map(binding))));
+    hosts.observe(Box::new(move |holders| {
+        let changes = holders.into_iter().map(|(address, holder)| (address, holder.map(binding)));
+        bindings.store(Arc::new(bindings.load().with(&changes.collect())));
     }));
 }
 
@@ -112,6 +113,27 @@ mod tests {
         assert_eq!(holders(), [Some(9), None, None], "leases end by themselves");
         follow(&bindings, &OfficeHosts::new(None, Rc::clone(&clock), &reservations));
         assert_eq!(holders(), [None; 3]);
+    }
+
+    #[test]
+    fn one_write_is_published_once() {
+        let clock: Rc<dyn Clock> = Rc::new(Stopped(Rc::new(Cell::new(Instant::from_secs(1000)))));
+        let (now, unix_now) = (clock.now(), clock.unix_time());
+        let leases = Rc::new(RefCell::new(Leases::open(Arc::new(Memory::default()), now, unix_now)));
+        let hosts = OfficeHosts::new(Some(Rc::clone(&leases)), Rc::clone(&clock), &[]);
+        let published = Rc::new(RefCell::new(Vec::new()));
+        let observed = Rc::clone(&published);
+        hosts.observe(Box::new(move |holders| observed.borrow_mut().push(holders.len())));
+        let address = |number| Ipv4Addr::new(192, 168, 1, number);
+        for number in 1..=9 {
+            let (mac, lease_secs) = (mac(number), 60);
+            let client = ClientKey::Mac(mac);
+            let grant =
+                Grant { address: address(number), client, mac, source: mac, hostname: None, lease_secs };
+            leases.borrow_mut().bind(now, unix_now, grant).expect("nothing contradicts it");
+        }
+        leases.borrow_mut().settle(now, unix_now).expect("memory");
+        assert_eq!(*published.borrow(), [9]);
     }
 
     #[test]

@@ -134,11 +134,12 @@ impl LanHosts for OfficeHosts {
         holders.into_values().collect()
     }
 
-    fn observe(&self, observer: Box<dyn Fn(Ipv4Addr, Option<Holder>)>) {
+    fn observe(&self, observer: Box<dyn Fn(BTreeMap<Ipv4Addr, Option<Holder>>)>) {
         let Some(leases) = &self.leases else { return };
         let (holders, clock) = (Rc::clone(&self.holders), Rc::clone(&self.clock));
-        leases.borrow_mut().observe(move |lease| {
-            observer(lease.address, of_address(&holders, lease, clock.now()));
+        leases.borrow_mut().observe(move |changed| {
+            let holder = |lease: &&Lease| (lease.address, of_address(&holders, lease, clock.now()));
+            observer(changed.iter().map(holder).collect());
         });
     }
 }

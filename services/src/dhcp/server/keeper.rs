@@ -260,7 +260,11 @@ impl Leases {
     }
 
     fn written(&mut self, now: Instant, written: io::Result<()>) {
-        for change in self.waiting.finish() {
+        let finished = self.waiting.finish();
+        if written.is_ok() {
+            self.notify(finished.iter().flat_map(|change| &change.leases));
+        }
+        for change in finished {
             for lease in &change.leases {
                 let outcome = match &written {
                     Ok(()) => Ok(()),

@@ -171,8 +171,8 @@ pub struct Leases {
     observer: Option<Observer>,
 }
 
-/// A callback for each changed lease.
-type Observer = Box<dyn Fn(&Lease)>;
+/// A callback for changed leases.
+type Observer = Box<dyn Fn(&[&Lease])>;
 
 impl Leases {
     /// An empty table.
@@ -216,9 +216,7 @@ impl Leases {
             self.suspicion_ends = now + SUSPICION;
             self.suspects.extend(damages.iter().flat_map(|damage| &damage.addresses));
         }
-        if let Some(observer) = &self.observer {
-            self.by_address.values().for_each(observer);
-        }
+        self.notify(self.by_address.values());
         damages
     }
 
@@ -254,10 +252,17 @@ impl Leases {
         self.network = network;
     }
 
-    /// Sets the one `observer`, called with each lease that changes, once the change is on disk. It must not use the
-    /// table.
-    pub fn observe(&mut self, observer: impl Fn(&Lease) + 'static) {
+    /// Sets the one `observer`, called with the leases that change, once their changes are on disk; of several changes
+    /// of an address the last counts. The observer must not use the table.
+    pub fn observe(&mut self, observer: impl Fn(&[&Lease]) + 'static) {
         self.observer = Some(Box::new(observer));
+    }
+
+    /// Calls the observer with `changed` leases.
+    pub(super) fn notify<'a>(&self, changed: impl Iterator<Item = &'a Lease>) {
+        if let Some(observer) = &self.observer {
+            observer(&changed.collect::<Vec<_>>());
+        }
     }
 
     /// The address of the active lease named `name`, in any case.
@@ -495,9 +500,6 @@ impl Leases {
             self.unkept.remove(&given.address);
         }
         for lease in change.leases {
-            if let Some(observer) = &self.observer {
-                observer(&lease);
-            }
             self.suspects.remove(&lease.address);
             self.insert(lease);
         }

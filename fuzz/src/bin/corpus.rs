@@ -115,6 +115,8 @@ const CONVERSATION_OCTETS_MAX: usize = 2000;
 const DHCP_SERVER: u16 = 67;
 const DHCP_CLIENT: u16 = 68;
 const DNS: u16 = 53;
+/// Where the options of a DHCP message begin.
+const OPTIONS: usize = 240;
 
 impl Corpus {
     fn of(frames: &[Frame]) -> Self {
@@ -158,6 +160,12 @@ impl Corpus {
                 Some(TransportSlice::Udp(udp)) => {
                     let (from, to, payload) = (udp.source_port(), udp.destination_port(), udp.payload());
                     let kind = payload.iter().copied().skip(2).take(2).collect::<Vec<_>>();
+                    if from == DNS || to == DNS {
+                        corpus.add("dns_differential", kind.clone(), payload);
+                    }
+                    if to == DHCP_SERVER || to == DHCP_CLIENT {
+                        corpus.add("dhcp_differential", payload.iter().copied().skip(OPTIONS).take(3).collect(), payload);
+                    }
                     match (from, to) {
                         (DHCP_CLIENT, DHCP_SERVER) if !frame.is_wan => {
                             let conversation = mac.0.to_vec();

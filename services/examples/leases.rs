@@ -4,8 +4,8 @@
 //! cargo run --release -p gatepost-services --example leases -- DIRECTORY FIRST_ADDRESS COUNT
 //! ```
 //!
-//! The directory is made. The clients are those of perfdhcp: their hardware addresses follow 00:0c:01:02:03:04. Their leases
-//! last for a day.
+//! The directory is made. The clients are those of perfdhcp: their hardware addresses follow 00:0c:01:02:03:04. Their
+//! leases last for a day.
 
 use std::error::Error;
 use std::net::Ipv4Addr;
@@ -35,7 +35,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let address = Ipv4Addr::from(u32::from(first).checked_add(number).ok_or("too many")?);
         let mac = MacAddr(mac);
         let client = ClientKey::Mac(mac);
-        leases.bind(NOW, today, Grant { address, client, mac, source: mac, hostname: None, lease_secs: 86_400 })?;
+        leases.bind(
+            NOW,
+            today,
+            Grant { address, client, mac, source: mac, hostname: None, lease_secs: 86_400 },
+        )?;
         if number as usize % WAITING_MAX == WAITING_MAX - 1 {
             leases.settle(NOW, today)?;
         }

@@ -62,10 +62,10 @@ pub const EDNS_PAUSE: Duration = Duration::from_secs(600);
 
 /// An attempt's handle, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AttemptId(u64);
+pub struct AttemptId(pub(super) u64);
 
-/// A query to send from a fresh socket on a random port.
-#[derive(Debug)]
+/// A query to send: over UDP from a fresh socket on a random port.
+#[derive(Debug, PartialEq, Eq)]
 pub struct UpstreamQuery {
     /// The attempt, for the report of the response.
     pub attempt: AttemptId,
@@ -82,7 +82,7 @@ pub struct UpstreamQuery {
 pub enum Output {
     /// Send a query, and report its response.
     Attempt(UpstreamQuery),
-    /// Close the attempt's socket.
+    /// Close the attempt's socket; over TCP no response to it is expected any more.
     Close(AttemptId),
     /// The exchange has ended.
     Done {

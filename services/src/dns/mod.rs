@@ -18,8 +18,9 @@
 //! 3. [`cache`] holds upstream servers' answers and failures.
 //! 4. [`waiting`] holds the queries that wait for upstream servers, with a share for each client and each zone
 //!    ([`upstream_zone`]).
-//! 5. [`forwarder`] queries the upstream servers; identical questions share one exchange. [`reply`] extracts from a
-//!    response only the records that answer the question.
+//! 5. [`forwarder`] queries the upstream servers; identical questions share one exchange, and queries over TCP share
+//!    connections ([`upstream_connections`]). [`reply`] extracts from a response only the records that answer the
+//!    question.
 //!
 //! UDP responses to clients on the WAN are rate limited ([`rate_limit`]), and each source has a share of the TCP
 //! connections ([`connections`]).
@@ -47,6 +48,7 @@ pub mod reply;
 pub mod resolver;
 pub mod server;
 pub mod special;
+pub mod upstream_connections;
 pub mod upstream_zone;
 pub mod waiting;
 pub mod wire;

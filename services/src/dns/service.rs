@@ -1,8 +1,11 @@
 //! The [`Server`](super::server::Server) on sockets.
 //!
-//! Each listening address has a UDP socket and a TCP listener; each attempt has a socket of its own on a random port.
+//! Each listening address has a UDP socket and a TCP listener; each attempt over UDP has a socket of its own on a random
+//! port, and attempts over TCP share connections ([`upstream`]).
 //! Tasks pass their events to the server and perform its outputs at once; no task waits while it borrows the state.
 //! Responses go through a queue per socket or connection. One task runs the timers. All tasks end with the [`Service`].
+
+mod upstream;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +31,7 @@ use super::message::{QueryFlags, Question, Transport};
 use super::resolver::Answerer;
 use super::server::{Client, Output, Scope, Server};
 use super::stats::Stats;
+use super::upstream_connections::{self, UpstreamConnections};
 use crate::clock::Clock;
 use crate::lan_hosts::LocalNames;
 use crate::net::{Listener, Net, Stream, UdpSocket};
@@ -77,7 +81,16 @@ struct State {
     connections_recycled: u64,
     connections_refused: u64,
     listeners: BTreeMap<SocketAddr, [Task; 3]>,
+    /// The attempts over UDP.
     attempts: BTreeMap<AttemptId, Task>,
+    upstream_table: UpstreamConnections,
+    upstream_connections: BTreeMap<upstream_connections::ConnectionId, upstream::Connection>,
+}
+
+impl State {
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.server.poll_timeout().into_iter().chain(self.upstream_table.poll_timeout()).min()
+    }
 }
 
 type Replies = mpsc::Sender<(SocketAddr, Vec<u8>)>;
@@ -106,6 +119,8 @@ impl<N: Net> Service<N> {
             connections_refused: 0,
             listeners: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            upstream_table: UpstreamConnections::default(),
+            upstream_connections: BTreeMap::new(),
         });
         let shared = Rc::new(Shared {
             net,
@@ -237,6 +252,7 @@ impl<N: Net> Drop for Service<N> {
         let mut state = self.shared.state.borrow_mut();
         state.listeners.clear();
         state.attempts.clear();
+        state.upstream_connections.clear();
     }
 }
 
@@ -244,7 +260,7 @@ impl<N: Net> Shared<N> {
     /// Passes an input to the server and performs its outputs.
     fn handle(self: &Rc<Self>, tell: impl FnOnce(&mut Server, Instant)) {
         let mut state = self.state.borrow_mut();
-        let deadline = state.server.poll_timeout();
+        let deadline = state.poll_timeout();
         tell(&mut state.server, self.clock.now());
         while let Some(output) = state.server.poll_output() {
             match output {
@@ -255,14 +271,11 @@ impl<N: Net> Shared<N> {
                         state.replies_lost += u64::from(is_lost);
                     }
                 }
-                Output::Attempt(query) => {
-                    let attempt = query.attempt;
-                    state.attempts.insert(attempt, Task::spawn(Rc::clone(self).attempt(query)));
-                }
-                Output::Close(attempt) => _ = state.attempts.remove(&attempt),
+                Output::Attempt(query) => self.begin(&mut state, query),
+                Output::Close(attempt) => self.end(&mut state, attempt),
             }
         }
-        if state.server.poll_timeout() != deadline {
+        if state.poll_timeout() != deadline {
             self.deadline_moved.notify_one();
         }
         self.told.notify_waiters();
@@ -287,50 +300,18 @@ impl<N: Net> Shared<N> {
 
     async fn keep_time(self: Rc<Self>) {
         loop {
-            let deadline = self.state.borrow().server.poll_timeout();
+            let deadline = self.state.borrow().poll_timeout();
             let moved = self.deadline_moved.notified();
             match deadline {
                 None => moved.await,
                 Some(deadline) => {
                     if timeout(deadline.since(self.clock.now()), moved).await.is_err() {
                         self.handle(Server::handle_timeout);
+                        self.close_idle();
                     }
                 }
             }
         }
-    }
-
-    async fn attempt(self: Rc<Self>, query: UpstreamQuery) {
-        // Over UDP it ends only with an error, or when the server closes it.
-        _ = match query.transport {
-            Transport::Udp => self.attempt_udp(&query).await,
-            Transport::Tcp => self.attempt_tcp(&query).await,
-        };
-        self.handle(|server, now| server.handle_failure(now, query.attempt));
-    }
-
-    async fn attempt_udp(self: &Rc<Self>, query: &UpstreamQuery) -> io::Result<()> {
-        let server = query.server;
-        let any: IpAddr =
-            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = self.net.bind_udp(SocketAddr::new(any, 0)).await?;
-        socket.send_to(&query.message, server).await?;
-        let mut buffer = [0; DATAGRAM_OCTETS_MAX];
-        loop {
-            let (len, sender) = socket.recv_from(&mut buffer).await?;
-            // RFC 5452, section 9.1
-            if sender == server {
-                self.handle(|server, now| server.handle_response(now, query.attempt, &buffer[..len]));
-            }
-        }
-    }
-
-    async fn attempt_tcp(self: &Rc<Self>, query: &UpstreamQuery) -> io::Result<()> {
-        let mut stream = self.net.connect(query.server).await?;
-        write_message(&mut stream, &query.message).await?;
-        let response = read_message(&mut stream).await?;
-        self.handle(|server, now| server.handle_response(now, query.attempt, &response));
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use rand::SeedableRng;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UdpSocket as TokioUdp};
+use tokio::net::{TcpListener, TcpStream, UdpSocket as TokioUdp};
 use tokio::task::LocalSet;
 
 use super::super::config::{RecordValue, StaticRecord};
@@ -145,6 +145,80 @@ fn more_queries_than_a_connection_may_have_are_answered_in_turn() {
             let message = Message::from_vec(&read_message(&mut reader).await.unwrap()).unwrap();
             assert_eq!(addresses(&message), ["203.0.113.7"]);
         }
+    });
+}
+
+/// The sockets of an upstream server, and their address.
+async fn bind_upstream() -> (TokioUdp, TcpListener, SocketAddr) {
+    loop {
+        let udp = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let address = udp.local_addr().unwrap();
+        // The port from UDP may be in use over TCP.
+        if let Ok(tcp) = TcpListener::bind(address).await {
+            return (udp, tcp, address);
+        }
+    }
+}
+
+/// Answers a query over UDP that the answer is too long.
+async fn truncate(udp: &TokioUdp) {
+    let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+    let (len, forwarder) = udp.recv_from(&mut buffer).await.unwrap();
+    let mut response = Message::from_vec(&buffer[..len]).unwrap().into_response();
+    response.metadata.truncation = true;
+    udp.send_to(&response.to_vec().unwrap(), forwarder).await.unwrap();
+}
+
+async fn respond_empty(stream: &mut TcpStream, query: &[u8]) {
+    let response = Message::from_vec(query).unwrap().into_response();
+    write_message(stream, &response.to_vec().unwrap()).await.unwrap();
+}
+
+/// RFC 7766, section 6.2.1.1: Queries to an upstream server share a connection and are answered in any order.
+#[test]
+fn rfc7766_6_2_1_1_queries_to_an_upstream_server_share_a_connection() {
+    run(async {
+        let (udp, tcp, upstream) = bind_upstream().await;
+        let (_service, server) = start_office(upstream).await;
+        let client = TokioUdp::bind(LOOPBACK).await.unwrap();
+        let ask = async |id: u16| {
+            let query = query(id, &format!("n{id}.shop.example."), RecordType::A, None);
+            client.send_to(&query, server).await.unwrap();
+            truncate(&udp).await;
+        };
+        let answered = async || {
+            let mut buffer = [0; DATAGRAM_OCTETS_MAX];
+            let len = client.recv(&mut buffer).await.unwrap();
+            let metadata = Message::from_vec(&buffer[..len]).unwrap().metadata;
+            assert_eq!(metadata.response_code, ResponseCode::NoError);
+            metadata.id
+        };
+        ask(1).await;
+        ask(2).await;
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let first = read_message(&mut stream).await.unwrap();
+        let second = read_message(&mut stream).await.unwrap();
+        respond_empty(&mut stream, &second).await;
+        assert_eq!(answered().await, 2);
+        respond_empty(&mut stream, &first).await;
+        assert_eq!(answered().await, 1);
+
+        // The server closes the connection instead of an answer: the query goes on a new one.
+        ask(3).await;
+        let third = read_message(&mut stream).await.unwrap();
+        drop(stream);
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        assert_eq!(read_message(&mut stream).await.unwrap(), third);
+        respond_empty(&mut stream, &third).await;
+        assert_eq!(answered().await, 3);
+
+        // The server closes an idle connection.
+        drop(stream);
+        ask(4).await;
+        let (mut stream, _) = tcp.accept().await.unwrap();
+        let fourth = read_message(&mut stream).await.unwrap();
+        respond_empty(&mut stream, &fourth).await;
+        assert_eq!(answered().await, 4);
     });
 }
 

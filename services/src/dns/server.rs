@@ -4,8 +4,8 @@
 //! A query is resolved in steps: each looks the current name up, in the zone, then in the cache, and either ends the
 //! resolution or follows a CNAME to the next name. If neither has the name, the query waits for an exchange of the
 //! [`Forwarder`](super::forwarder) and continues with its outcome. The server owns the zone, the cache, the forwarder
-//! and the waiting queries ([`WaitingTable`]). A query without room is answered with SERVFAIL at once, and so are
-//! evicted ones.
+//! and the waiting queries ([`WaitingTable`]). A query without room is answered at once, with a stale answer or with
+//! SERVFAIL, and so are evicted ones.
 //!
 //! Clients in [`Config::recursion_for`] get every name; others get the names of the domain, and never cause upstream
 //! queries.
@@ -363,17 +363,10 @@ impl Server {
                 self.forwarder.give_up(&recycled);
                 self.stale_due.remove(&recycled);
                 for question in self.waiting.take(&recycled) {
-                    self.fail(now, question);
+                    self.fail(now, question, LimitReached::Table);
                 }
             }
-            Err(limit) => {
-                match limit {
-                    LimitReached::Client => self.stats.client_share_full += 1,
-                    LimitReached::Zone => self.stats.zone_share_full += 1,
-                    LimitReached::Table => {}
-                }
-                return self.fail(now, question);
-            }
+            Err(limit) => return self.fail(now, question, limit),
         }
         let group = self.group_of(&upstream_question);
         let mut asked = self.forwarder.ask(now, &upstream_question, group);
@@ -381,7 +374,7 @@ impl Server {
             asked = self.forwarder.ask(now, &upstream_question, group);
         }
         if asked.is_err() {
-            return self.fail(now, question);
+            return self.fail(now, question, LimitReached::Table);
         }
         if self.cache.has_stale(now, &upstream_question) {
             self.stale_due.entry(upstream_question.clone()).or_insert(now + STALE_WAIT);
@@ -419,8 +412,18 @@ impl Server {
         Asker { address, is_stranger: !is_known }
     }
 
-    /// Handles a query without room or without an upstream server.
-    fn fail(&mut self, now: Instant, mut question: Waiting) {
+    /// Answers a query without room or without an upstream server: with a stale answer if there is one (RFC 8767,
+    /// section 4), else with SERVFAIL.
+    fn fail(&mut self, now: Instant, mut question: Waiting, limit: LimitReached) {
+        let stale = self.cache.serve_stale(now, &question.upstream_question());
+        // An alias that continues elsewhere could evict a further query.
+        if let Some(stale) = stale.filter(|stale| stale.continues_at.is_none()) {
+            self.stats.stale += 1;
+            question.source = question.source.max(Source::Cache);
+            question.is_public |= self.is_public(&question.name);
+            let (Progress::Finished(question) | Progress::Continues(question)) = self.absorb(question, stale);
+            return self.reply(now, question);
+        }
         self.stats.unanswerable += 1;
         question.so_far = Answer::code(ResponseCode::ServFail);
         self.reply(now, question);
@@ -433,6 +436,11 @@ impl Server {
                 forwarder::Output::Close(attempt) => self.outputs.push_back(Output::Close(attempt)),
                 forwarder::Output::Done { question, outcome } => self.go_on(now, &question, outcome),
             }
+        match limit {
+            LimitReached::Client => self.stats.client_share_full += 1,
+            LimitReached::Zone => self.stats.zone_share_full += 1,
+            LimitReached::Table => {}
+        }
         }
     }
 

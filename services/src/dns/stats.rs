@@ -17,7 +17,8 @@ pub struct Stats {
     pub forwarded: u64,
     /// Exchanges with upstream servers for popular answers that would expire soon.
     pub prefetched: u64,
-    /// Questions to which expired answers were given as upstream servers had not answered in time.
+    /// Questions to which expired answers were given, as upstream servers had not answered in time, or could not be
+    /// queried.
     pub stale: u64,
     /// Exchanges with upstream servers that failed.
     pub upstream_failures: u64,

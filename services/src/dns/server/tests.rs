@@ -110,6 +110,21 @@ fn a_foreign_name_is_asked_for_once_and_then_known() {
     assert_eq!((stats.queries, stats.forwarded, stats.cached, stats.cached_records), (2, 1, 1, 1));
 }
 
+/// RFC 8767, section 4: A stale answer is better than none, also without an upstream server.
+#[test]
+fn rfc8767_4_a_stale_answer_is_given_without_an_upstream_server() {
+    let mut rig = Rig::new(office());
+    rig.learn("www.shop.example.", 60, "203.0.113.7");
+    rig.server.set_upstreams(Vec::new());
+    rig.now = rig.now + std::time::Duration::from_secs(100);
+    let stale = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!((addresses(&stale), stale.answers[0].ttl), (vec!["203.0.113.7".to_owned()], 30));
+    let other = rig.ask(PC, "other.shop.example.", RecordType::A);
+    assert_eq!(other.metadata.response_code, ResponseCode::ServFail);
+    let stats = rig.server.stats();
+    assert_eq!((stats.stale, stats.unanswerable, stats.cached), (1, 1, 1));
+}
+
 /// RFC 8767, section 5: A client waits for 1.8 seconds if there is a stale answer.
 #[test]
 fn rfc8767_5_a_client_waits_for_1_8_seconds_if_there_is_a_stale_answer() {

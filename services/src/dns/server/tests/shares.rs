@@ -23,6 +23,40 @@ fn a_client_with_its_share_of_waiting_questions_is_told_at_once() {
     assert!(rig.is_idle(), "the others wait on");
 }
 
+/// RFC 8767, section 4: A query without room gets a stale answer, and so does an evicted one.
+#[test]
+fn rfc8767_4_a_query_without_room_gets_a_stale_answer() {
+    const BUSY: &str = "192.168.1.51:4000";
+    let mut rig = Rig::new(office());
+    rig.learn("www.shop.example.", 60, "203.0.113.7");
+    rig.now = rig.now + std::time::Duration::from_secs(100);
+    // A client with its share.
+    for port in 0..WAITING_PER_CLIENT_MAX {
+        rig.send(&format!("192.168.1.50:{}", 1_024 + port), "slow.shop.example.", RecordType::A);
+    }
+    _ = rig.sent();
+    let stale = rig.ask(PC, "www.shop.example.", RecordType::A);
+    assert_eq!(addresses(&stale), ["203.0.113.7"]);
+    let stats = rig.server.stats();
+    assert_eq!((stats.stale, stats.unanswerable, stats.client_share_full), (1, 0, 0));
+
+    // A query that is evicted for the query of a less busy client.
+    let mut rig = Rig::new(office());
+    rig.learn("www.shop.example.", 60, "203.0.113.7");
+    rig.now = rig.now + std::time::Duration::from_secs(100);
+    rig.send(BUSY, "www.shop.example.", RecordType::A);
+    for n in 1..EXCHANGES_PER_ZONE_MAX {
+        rig.send(BUSY, &format!("n{n}.shop.example."), RecordType::A);
+    }
+    for _ in 0..EXCHANGES_PER_ZONE_MAX {
+        _ = rig.sent();
+    }
+    rig.send(PC, "new.shop.example.", RecordType::A);
+    assert_eq!(addresses(&rig.replied()), ["203.0.113.7"]);
+    let stats = rig.server.stats();
+    assert_eq!((stats.stale, stats.unanswerable, stats.exchanges_recycled), (1, 0, 1));
+}
+
 /// The answers for one client while another sends queries that upstream servers do not answer.
 struct Flood {
     rig: Rig,

@@ -39,6 +39,7 @@ pub fn office() -> Config {
         use_upstream: true,
         upstreams: vec![upstream(53), upstream(54)],
         trust_ad: false,
+        mixed_case: true,
         recursion_for: vec![lan.into()],
         rebinding_filter: true,
         private_answers_from: Vec::new(),

@@ -148,6 +148,7 @@ impl Internet {
             use_upstream: false,
             upstreams: Vec::new(),
             trust_ad: false,
+            mixed_case: false,
             recursion_for: vec![Ipv4Net::default().into()],
             rebinding_filter: false,
             private_answers_from: Vec::new(),

@@ -35,6 +35,9 @@ pub struct Config {
     /// The networks with recursion. Other clients get only the names of `domain`.
     pub recursion_for: Vec<IpNet>,
     /// Removes private addresses, and those of the LAN, from the answers for public names; see
+    /// Whether questions to upstream servers have letters in random case, which responses have to keep.
+    /// (draft-vixie-dnsext-dns0x20)
+    pub mixed_case: bool,
     /// [`rebinding`](super::rebinding). It has to be off if upstream servers serve private names legitimately, as in a
     /// LAN-only network with a name server of its own.
     pub rebinding_filter: bool,

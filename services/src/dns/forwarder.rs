@@ -13,8 +13,12 @@
 //! A server that has answered all queries with another error and without OPT, or was silent, may reject EDNS as well
 //! (RFC 6891, section 6.2.6; RFC 8906, section 3.2.2): after all other servers it is queried without. A server that has
 //! ever answered with EDNS is suspected of silence only in the last attempt, so that lost packets do not cost signatures.
-//! After [`EDNS_FAILURES_MIN`] exchanges that only a query without EDNS could resolve, a server is queried without for
-//! [`EDNS_PAUSE`].
+//! After [`FAILURES_MIN`] exchanges that only a query without EDNS could resolve, a server is queried without for
+//! [`PAUSE`].
+//!
+//! Questions over UDP have letters in random case ([`mixed_case`]) if the settings say so. A server that does not keep it
+//! is asked again without, with another identifier and port, so that a forger would have to guess both again. After
+//! [`FAILURES_MIN`] times in a row a server is asked without for [`PAUSE`].
 //!
 //! If a server does not answer within [`ATTEMPT_TIMEOUT`], the next one is queried, and the earlier attempts stay open:
 //! the first answer is used. There are at most [`ATTEMPTS_MAX`] attempts. Servers are queried in the configured order;
@@ -24,18 +28,20 @@
 //! A response that does not match its query is ignored. There are at most [`EXCHANGES_MAX`] exchanges at a time;
 //! further questions are rejected.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
 use hickory_proto::op::{Message, ResponseCode};
-use hickory_proto::rr::RecordType;
+use hickory_proto::rr::{Name, RecordType};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::inspection::{Edns, ServerState};
 use super::message::{QueryFlags, Question, Transport, is_answer};
+use super::mixed_case;
 use super::wire::ReadMessage;
 
 /// The most upstream servers that are used.
@@ -54,11 +60,12 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// How long a server that has timed out is queried last.
 pub const DOWN: Duration = Duration::from_secs(30);
 
-/// The exchanges in a row that a server answered only without EDNS, after which it is held not to support EDNS.
-pub const EDNS_FAILURES_MIN: u32 = 3;
+/// The exchanges in a row that a server answered only without EDNS, or without the case of the question, after which it
+/// is held not to support this.
+pub const FAILURES_MIN: u32 = 3;
 
-/// How long a server that does not support EDNS is queried without.
-pub const EDNS_PAUSE: Duration = Duration::from_secs(600);
+/// How long a server that does not support EDNS, or the case of questions, is queried without.
+pub const PAUSE: Duration = Duration::from_secs(600);
 
 /// An attempt's handle, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,6 +136,15 @@ pub enum Group {
     Zone(usize),
 }
 
+/// Properties of all queries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuerySettings {
+    /// Whether queries have the AD bit, so that responses tell whether they were validated.
+    pub asks_ad: bool,
+    /// Whether letters of questions have a random case.
+    pub mixes_case: bool,
+}
+
 /// The exchanges with upstream servers.
 pub struct Forwarder {
     upstreams: Servers,
@@ -136,8 +152,7 @@ pub struct Forwarder {
     exchanges: BTreeMap<Question, Exchange>,
     attempts: BTreeMap<AttemptId, Question>,
     attempts_made: u64,
-    /// Whether queries have the AD bit.
-    asks_ad: bool,
+    settings: QuerySettings,
     outputs: VecDeque<Output>,
     rng: StdRng,
 }
@@ -152,7 +167,12 @@ struct Servers {
 
 impl FromIterator<SocketAddr> for Servers {
     fn from_iter<I: IntoIterator<Item = SocketAddr>>(addresses: I) -> Self {
-        let upstream = |address| Upstream { address, down_until: Instant::ZERO, edns: EdnsState::default() };
+        let upstream = |address| Upstream {
+            address,
+            down_until: Instant::ZERO,
+            edns: EdnsState::default(),
+            case: Backoff::default(),
+        };
         Self { list: addresses.into_iter().take(UPSTREAMS_MAX).map(upstream).collect(), answered: None }
     }
 }
@@ -161,6 +181,32 @@ struct Upstream {
     address: SocketAddr,
     down_until: Instant,
     edns: EdnsState,
+    /// Its failures to keep the case of questions.
+    case: Backoff,
+}
+
+/// The failures of a server with a feature of queries.
+#[derive(Default)]
+struct Backoff {
+    in_a_row: u32,
+    /// Until then the server is queried without the feature.
+    paused_until: Instant,
+}
+
+impl Backoff {
+    /// Records a failure; returns whether the feature is paused.
+    fn note_failure(&mut self, now: Instant) -> bool {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        let is_paused = self.in_a_row >= FAILURES_MIN;
+        if is_paused {
+            *self = Self { in_a_row: 0, paused_until: now + PAUSE };
+        }
+        is_paused
+    }
+
+    fn is_paused(&self, now: Instant) -> bool {
+        now < self.paused_until
+    }
 }
 
 /// What is known of a server's support of EDNS.
@@ -169,15 +215,13 @@ struct EdnsState {
     /// It has answered a query with EDNS.
     is_seen: bool,
     /// The exchanges since then that it answered only without.
-    failures: u32,
-    /// Until then it is queried without.
-    paused_until: Instant,
+    backoff: Backoff,
 }
 
 impl EdnsState {
     fn state(&self, now: Instant) -> Edns {
         match self {
-            _ if now < self.paused_until => Edns::Avoided,
+            _ if self.backoff.is_paused(now) => Edns::Avoided,
             Self { is_seen: true, .. } => Edns::Supported,
             Self { is_seen: false, .. } => Edns::Unknown,
         }
@@ -192,25 +236,28 @@ struct Exchange {
     deadline: Instant,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Attempt {
     id: AttemptId,
     server: SocketAddr,
     transport: Transport,
     message_id: u16,
     with_edns: bool,
+    /// The name in random case, if the response has to keep it.
+    mixed: Option<Name>,
     /// The server answered with an error and without OPT.
     is_rejected: bool,
+    /// The server answered without the case of the question.
+    has_lost_case: bool,
     /// It has failed or was replaced, so no response is expected.
     is_over: bool,
 }
 
 impl Forwarder {
-    /// A forwarder without servers. `rng` provides identifiers and must be unpredictable. `asks_ad`: queries have the AD
-    /// bit, so that responses tell whether they were validated.
-    pub fn new(rng: StdRng, asks_ad: bool) -> Self {
+    /// A forwarder without servers. `rng` provides identifiers and must be unpredictable.
+    pub fn new(rng: StdRng, settings: QuerySettings) -> Self {
         Self {
-            asks_ad,
+            settings,
             upstreams: Servers::default(),
             zones: Vec::new(),
             exchanges: BTreeMap::new(),
@@ -268,22 +315,36 @@ impl Forwarder {
     /// Handles a message for an attempt, from the attempt's server.
     pub fn handle_response(&mut self, now: Instant, id: AttemptId, bytes: &[u8]) {
         let Some((question, attempt)) = self.open_attempt(id) else { return };
-        let Some(read) = question.read_response(attempt.message_id, bytes) else { return };
+        let restored = match &attempt.mixed {
+            Some(mixed) => mixed_case::restore(bytes, mixed, &question.name),
+            None => Cow::Borrowed(bytes),
+        };
+        let Some(read) = question.read_response(attempt.message_id, &restored) else { return };
+        if let Some(mixed) = &attempt.mixed {
+            let is_kept = mixed_case::is_kept(bytes, mixed);
+            self.note_case(now, attempt.server, is_kept);
+            if !is_kept {
+                self.update(&question, id, |attempt| attempt.has_lost_case = true);
+                let again = NextQuery { mixes_case: false, ..NextQuery::from(&attempt) };
+                return self.replace(now, &question, id, again);
+            }
+        }
         let ReadMessage { message, has_all_answers, .. } = read;
         for upstream in self.upstream(attempt.server) {
             upstream.down_until = Instant::ZERO;
         }
-        let again = NextQuery::from(attempt);
+        let again = NextQuery::from(&attempt);
         if attempt.transport == Transport::Udp && (message.metadata.truncation || !has_all_answers) {
-            return self.replace(now, &question, id, NextQuery { transport: Transport::Tcp, ..again });
+            let again = NextQuery { transport: Transport::Tcp, mixes_case: false, ..again };
+            return self.replace(now, &question, id, again);
         }
         let code = message.metadata.response_code;
         if is_answer(code) && has_all_answers && !is_referral(&message) {
             if let Some(servers) = self.servers_of(&question) {
                 servers.answered = Some(now);
             }
-            self.note_edns(now, &question, attempt);
             let with_edns = attempt.with_edns;
+            self.note_edns(now, &question, &attempt);
             self.finish(&question, Outcome::Answered { message, octets: bytes.len(), with_edns });
         } else if attempt.with_edns && rejects_edns(code) {
             self.replace(now, &question, id, NextQuery { with_edns: false, ..again });
@@ -346,7 +407,7 @@ impl Forwarder {
         let question = self.attempts.get(&id)?;
         let attempts = &self.exchanges.get(question)?.attempts;
         let attempt = attempts.iter().find(|attempt| attempt.id == id && !attempt.is_over)?;
-        Some((question.clone(), *attempt))
+        Some((question.clone(), attempt.clone()))
     }
 
     fn mark_down(&mut self, now: Instant, server: SocketAddr) {
@@ -377,17 +438,25 @@ impl Forwarder {
     }
 
     /// Learns of the server's support of EDNS from its answer to `attempt`.
-    fn note_edns(&mut self, now: Instant, question: &Question, attempt: Attempt) {
+    fn note_edns(&mut self, now: Instant, question: &Question, attempt: &Attempt) {
         let had_failed =
             self.exchanges.get(question).is_some_and(|exchange| exchange.asked_with_edns(attempt.server));
         for upstream in self.upstream(attempt.server) {
             if attempt.with_edns {
                 upstream.edns = EdnsState { is_seen: true, ..EdnsState::default() };
             } else if had_failed {
-                upstream.edns.failures = upstream.edns.failures.saturating_add(1);
-                if upstream.edns.failures >= EDNS_FAILURES_MIN {
-                    upstream.edns = EdnsState { paused_until: now + EDNS_PAUSE, ..EdnsState::default() };
-                }
+                upstream.edns.is_seen &= !upstream.edns.backoff.note_failure(now);
+            }
+        }
+    }
+
+    /// Learns whether the server keeps the case of questions.
+    fn note_case(&mut self, now: Instant, server: SocketAddr, is_kept: bool) {
+        for upstream in self.upstream(server) {
+            if is_kept {
+                upstream.case = Backoff::default();
+            } else {
+                upstream.case.note_failure(now);
             }
         }
     }
@@ -441,29 +510,37 @@ impl Forwarder {
         };
         let is_last = exchange.attempts.len() + 1 == ATTEMPTS_MAX;
         let may_drop_edns = exchange.asked_with_edns(server.address) && (!server.edns.is_seen || is_last);
-        let with_edns = now >= server.edns.paused_until && !may_drop_edns && !rejects_edns(server);
-        Some(NextQuery { server: server.address, transport: Transport::Udp, with_edns })
+        let with_edns = !server.edns.backoff.is_paused(now) && !may_drop_edns && !rejects_edns(server);
+        let mut queries = exchange.queries_to(server.address);
+        let has_lost_case = queries.any(|query| query.has_lost_case) || server.case.is_paused(now);
+        let mixes_case = self.settings.mixes_case && !has_lost_case;
+        Some(NextQuery { server: server.address, transport: Transport::Udp, with_edns, mixes_case })
     }
 
     fn attempt(&mut self, now: Instant, question: &Question, next: NextQuery) {
         let Some(exchange) = self.exchanges.get_mut(question) else { return };
-        let NextQuery { server, transport, with_edns } = next;
+        let NextQuery { server, transport, with_edns, mixes_case } = next;
         self.attempts_made += 1;
         let id = AttemptId(self.attempts_made);
         let message_id = self.rng.random();
-        let (is_rejected, is_over) = (false, false);
+        let mixed = mixes_case.then(|| mixed_case::mix(&question.name, &mut self.rng));
+        let asked =
+            Question { name: mixed.clone().unwrap_or_else(|| question.name.clone()), ..question.clone() };
         exchange.attempts.push(Attempt {
             id,
             server,
             transport,
             message_id,
             with_edns,
-            is_rejected,
-            is_over,
+            mixed,
+            is_rejected: false,
+            has_lost_case: false,
+            is_over: false,
         });
         exchange.deadline = now + ATTEMPT_TIMEOUT;
         self.attempts.insert(id, question.clone());
-        let message = question.query(message_id, QueryFlags { with_edns, authentic_data: self.asks_ad });
+        let message =
+            asked.query(message_id, QueryFlags { with_edns, authentic_data: self.settings.asks_ad });
         self.outputs.push_back(Output::Attempt(UpstreamQuery { attempt: id, server, transport, message }));
     }
 
@@ -517,12 +594,13 @@ struct NextQuery {
     server: SocketAddr,
     transport: Transport,
     with_edns: bool,
+    mixes_case: bool,
 }
 
-impl From<Attempt> for NextQuery {
-    fn from(attempt: Attempt) -> Self {
-        let Attempt { server, transport, with_edns, .. } = attempt;
-        Self { server, transport, with_edns }
+impl From<&Attempt> for NextQuery {
+    fn from(attempt: &Attempt) -> Self {
+        let Attempt { server, transport, with_edns, ref mixed, .. } = *attempt;
+        Self { server, transport, with_edns, mixes_case: mixed.is_some() }
     }
 }
 

@@ -55,6 +55,7 @@ pub mod wire;
 pub mod zone;
 
 mod config;
+mod mixed_case;
 pub mod office;
 mod service;
 mod stats;

@@ -56,6 +56,8 @@ pub struct Settings {
     /// As [`Config::records`].
     pub records: Vec<StaticRecord>,
     /// The upstream servers.
+    /// As [`Config::mixed_case`].
+    pub mixed_case: bool,
     pub upstreams: Upstreams,
     /// As [`Config::trust_ad`].
     pub trust_ad: bool,
@@ -261,6 +263,7 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         services: settings.services.clone(),
         records: settings.records.clone(),
         texts: PublishedTexts::default(),
+        mixed_case: settings.mixed_case,
         use_upstream: settings.upstreams != Upstreams::Nobody,
         upstreams: servers(settings, addresses),
         trust_ad: settings.trust_ad,

@@ -22,7 +22,7 @@ use rand::rngs::StdRng;
 use super::cache::{Cache, STALE_WAIT};
 use super::config::{Config, ConfigError};
 use super::forwarder::{
-    self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, QueryError, UpstreamQuery,
+    self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, QueryError, QuerySettings, UpstreamQuery,
 };
 use super::inspection::{CacheContent, LocalZones, ServerState};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
@@ -127,7 +127,8 @@ impl Server {
     ///
     /// A name or a record in `config` that DNS does not allow.
     pub fn new(config: Config, leases: Rc<dyn LocalNames>, rng: StdRng) -> Result<Self, ConfigError> {
-        let forwarder = Forwarder::new(rng, config.trust_ad);
+        let settings = QuerySettings { asks_ad: config.trust_ad, mixes_case: config.mixed_case };
+        let forwarder = Forwarder::new(rng, settings);
         let rebinding = RebindingFilter::new(config.rebinding_filter, &config.private_answers_from)?;
         let mut server = Self {
             zone: Zone::new(&config, Rc::clone(&leases))?,

@@ -27,6 +27,7 @@ pub fn office() -> Config {
         use_upstream: true,
         upstreams: vec!["203.0.113.53:53".parse().unwrap(), "203.0.113.54:53".parse().unwrap()],
         trust_ad: false,
+        mixed_case: false,
         recursion_for: vec!["192.168.1.0/24".parse().unwrap()],
         rebinding_filter: true,
         private_answers_from: Vec::new(),

@@ -191,7 +191,8 @@ impl<'a> RawRecord<'a> {
     }
 }
 
-fn write_name(data: &mut Vec<u8>, name: &Name) {
+/// Appends the name, uncompressed.
+pub fn write_name(data: &mut Vec<u8>, name: &Name) {
     for label in name {
         data.push(u8::try_from(label.len()).expect("a label has at most 63 octets"));
         data.extend(label);

@@ -24,6 +24,8 @@ pub struct Dns {
     pub use_upstream: bool,
     /// Whether the AD bit of upstream servers is passed on.
     pub trust_ad: bool,
+    /// Whether questions to upstream servers have letters in random case.
+    pub mixed_case: bool,
     /// The names whose private addresses are meant, with all below them.
     pub private_answers_from: Vec<String>,
     /// The zones with servers of their own: `[[dns.forward]]`.
@@ -106,6 +108,7 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
     let use_upstream = dns.setting("use_upstream", true, boolean);
     let trust_ad = dns.setting("trust_ad", false, boolean);
     let private_answers_from =
+    let mixed_case = dns.setting("mixed_case", false, boolean);
         dns.setting("private_answers_from", Vec::new(), list(PRIVATE_ANSWERS_FROM_MAX, parsed(domain_name)));
     let forwards = read_forwards(&mut dns, domain, own, report);
     let records: Vec<_> = dns
@@ -129,6 +132,7 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         trust_ad: trust_ad.value,
         private_answers_from: private_answers_from.value,
         forwards,
+        mixed_case: mixed_case.value,
         records: records.into_iter().map(|read| read.record).collect(),
     }
 }

@@ -213,6 +213,7 @@ fn dns_settings(config: &Config) -> dns::Settings {
         records: config.services.dns.records.clone(),
         upstreams: upstreams(config),
         trust_ad: config.services.dns.trust_ad,
+        mixed_case: config.services.dns.mixed_case,
         // A host on another administrator's LAN uses that LAN's name server, which has private names.
         rebinding_filter: config.mode != Mode::LanOnly,
         private_answers_from: config.services.dns.private_answers_from.clone(),

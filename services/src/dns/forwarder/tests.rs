@@ -9,7 +9,7 @@ const PRIMARY: &str = "203.0.113.53:53";
 const SECONDARY: &str = "203.0.113.54:53";
 
 fn forwarder(upstreams: &[&str]) -> Forwarder {
-    let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), false);
+    let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), QuerySettings::default());
     forwarder.set_upstreams(upstreams.iter().map(|address| address.parse().unwrap()));
     forwarder
 }
@@ -297,7 +297,7 @@ fn rfc8906_a_server_that_is_silent_if_asked_with_edns_is_asked_without() {
     };
     assert_eq!(asks(0, false), [true, false]);
     assert_eq!(asks(10_000, true), [true]);
-    for exchange in 1..=u64::from(EDNS_FAILURES_MIN) {
+    for exchange in 1..=u64::from(FAILURES_MIN) {
         assert_eq!(asks(exchange * 20_000, false), [true, true, true, false], "packets may be lost");
     }
     assert_eq!(asks(100_000, false), [false], "the server does not support EDNS");
@@ -336,7 +336,8 @@ fn an_answer_that_is_cut_off_within_a_record_is_fetched_over_tcp() {
 #[test]
 fn rfc6840_5_7_ad_in_a_query_asks_for_ad() {
     for asks_ad in [true, false] {
-        let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), asks_ad);
+        let settings = QuerySettings { asks_ad, ..QuerySettings::default() };
+        let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), settings);
         forwarder.set_upstreams([PRIMARY.parse().unwrap()]);
         forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
         let query = Message::from_vec(&sent(&mut forwarder).query).unwrap();
@@ -357,6 +358,67 @@ fn rfc5452_what_does_not_match_is_as_if_it_had_not_come() {
     assert!(forwarder.poll_output().is_none());
     answer(&mut forwarder, ms(6), &query, &query.response(ResponseCode::NXDomain));
     assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NXDomain)));
+}
+
+fn in_mixed_case(upstreams: &[&str]) -> Forwarder {
+    let settings = QuerySettings { mixes_case: true, ..QuerySettings::default() };
+    let mut forwarder = Forwarder::new(StdRng::seed_from_u64(1), settings);
+    forwarder.set_upstreams(upstreams.iter().map(|address| address.parse().unwrap()));
+    forwarder
+}
+
+#[test]
+fn a_response_has_to_keep_the_case_of_the_question() {
+    let mut forwarder = in_mixed_case(&[PRIMARY]);
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
+    let query = sent(&mut forwarder);
+    let asked = Message::from_vec(&query.query).unwrap().queries[0].name.clone();
+    assert!(asked == www().name && !asked.eq_case(&www().name), "{asked}");
+    let mut response = query.response(ResponseCode::NoError);
+    response.answers[0].name = asked;
+    answer(&mut forwarder, ms(5), &query, &response);
+    loop {
+        match forwarder.poll_output() {
+            Some(Output::Close(_)) => {}
+            Some(Output::Done { outcome: Outcome::Answered { message, .. }, .. }) => {
+                assert!(message.answers[0].name.eq_case(&www().name), "spelled as it was asked for");
+                break;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_server_that_does_not_keep_the_case_costs_no_answer() {
+    let lower = |query: &Sent| {
+        let mut response = query.response(ResponseCode::NoError);
+        response.queries[0].name = response.queries[0].name.to_lowercase();
+        response
+    };
+    let mut forwarder = in_mixed_case(&[PRIMARY, SECONDARY]);
+    let mut ask = |at: u64| {
+        forwarder.ask(ms(at), &www(), Group::Upstream).unwrap();
+        let first = sent(&mut forwarder);
+        answer(&mut forwarder, ms(at), &first, &lower(&first));
+        let again = match (forwarder.poll_output(), forwarder.poll_output()) {
+            (Some(Output::Close(_)), Some(Output::Attempt(again))) => again,
+            (Some(Output::Close(_)), Some(Output::Done { .. })) => return 1,
+            other => panic!("{other:?}"),
+        };
+        let UpstreamQuery { attempt, server, transport, message: query } = again;
+        assert_eq!((server.to_string().as_str(), transport), (PRIMARY, Transport::Udp));
+        assert_ne!(first.query[..2], query[..2], "the ID");
+        let second = Sent { attempt, server: server.to_string(), transport, query };
+        answer(&mut forwarder, ms(at), &second, &lower(&second));
+        assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NoError)));
+        2
+    };
+    for exchange in 0..u64::from(FAILURES_MIN) {
+        assert_eq!(ask(exchange * 1_000), 2);
+    }
+    assert_eq!(ask(10_000), 1, "it is asked without");
+    assert_eq!(ask(1_000_000), 2, "until it is tried again");
 }
 
 /// RFC 5452, section 9.2: Every attempt has another id.

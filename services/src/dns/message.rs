@@ -1,7 +1,8 @@
 //! DNS messages of clients and to clients. (RFC 1035, section 4; EDNS(0): RFC 6891)
 //!
 //! [`Request::parse`] accepts one well-formed question of class IN. Others are rejected with the code that the RFCs
-//! specify, or ignored if a response could start a loop.
+//! specify, or ignored if a response could start a loop. A query has no answers; one with more records than a query can
+//! have is rejected unread, so that its names cost nothing.
 
 use hickory_proto::op::{Edns, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
@@ -16,6 +17,13 @@ pub const UDP_OCTETS_DEFAULT: u16 = 512;
 pub const UDP_OCTETS_MAX: u16 = 1232;
 
 const HEADER_OCTETS: usize = 12;
+
+/// The most records of a query's authority section: the SOA of IXFR. (RFC 1995, section 3)
+const AUTHORITIES_MAX: u16 = 1;
+
+/// The most records of a query's additional section: OPT, and a signature (RFC 8945, section 5.1).
+const ADDITIONALS_MAX: u16 = 2;
+
 const FLAG_RESPONSE: u8 = 0x80;
 
 /// The transport of a message.
@@ -125,9 +133,11 @@ impl Request {
         if op_code != OpCode::Query {
             return reject(Message::error_msg(id, op_code, ResponseCode::NotImp));
         }
-        let question_count = u16::from_be_bytes([header[4], header[5]]);
+        let count = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
         // RFC 9619: a query has exactly one question.
-        let read = if question_count == 1 { read_message(bytes) } else { None };
+        let is_query =
+            count(4) == 1 && count(6) == 0 && count(8) <= AUTHORITIES_MAX && count(10) <= ADDITIONALS_MAX;
+        let read = if is_query { read_message(bytes) } else { None };
         let Some((message, query)) =
             read.filter(|read| read.is_well_formed).and_then(|ReadMessage { mut message, .. }| {
                 let query = message.queries.pop()?;
@@ -370,6 +380,22 @@ mod tests {
     /// RFC 1035, section 4.1.4: A name that points at itself is a format error.
     #[test]
     fn rfc1035_a_name_that_points_at_itself_is_a_format_error() {
+    #[test]
+    fn a_query_with_records_that_no_query_has_is_a_format_error() {
+        let root_a = b"\0\0\x01\0\x01\0\0\0\0\0\x04\x0a\0\0\x01";
+        for (place, count) in [(7, 1), (9, 2), (11, 3)] {
+            let mut bytes = query(7, "www.example.", RecordType::A, None);
+            bytes[place] = count;
+            (0..count).for_each(|_| bytes.extend(root_a));
+            assert_eq!(rejection(&bytes).metadata.response_code, ResponseCode::FormErr, "{place}");
+        }
+        let mut signed = query(7, "www.example.", RecordType::A, None);
+        signed[9] = 1;
+        signed[11] = 2;
+        (0..3).for_each(|_| signed.extend(root_a));
+        assert_eq!(request(&signed, Transport::Udp).name, name("www.example."));
+    }
+
         let mut bytes = query(7, ".", RecordType::A, None);
         bytes.splice(12..13, [0xc0, 12]);
         assert_eq!(rejection(&bytes).metadata.response_code, ResponseCode::FormErr);

@@ -1,4 +1,4 @@
-//! Domain names as keys of tables.
+//! Domain names: as text, and as keys of tables.
 
 use std::borrow::Borrow;
 
@@ -6,9 +6,32 @@ use hickory_proto::rr::Name;
 
 use super::config::ConfigError;
 
-/// The name in A-labels; `None` if it is invalid. (RFC 5891, section 4.4)
+/// Parses an absolute name. Octets are literal, without escapes; non-ASCII letters are converted by IDNA. (RFC 5891,
+/// section 5)
+pub(super) fn parse(name: &str) -> Option<Name> {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    let name = if name.is_ascii() {
+        Name::from_labels(name.split('.').map(str::as_bytes)).ok()?
+    } else {
+        let mut name = Name::from_utf8(Some(name).filter(|name| !name.contains('\\'))?).ok()?;
+        name.set_fqdn(true);
+        name
+    };
+    // RFC 1035, section 3.1
+    (name.len() <= 255).then_some(name)
+}
+
+/// The name with non-ASCII letters converted by IDNA, in lower case; `None` if it is invalid, or if IDNA maps another
+/// character to a dot. (RFC 5891, section 5)
 pub fn a_labels(name: &str) -> Option<String> {
-    Some(Name::from_utf8(name).ok()?.to_ascii())
+    let name = text(&parse(name)?);
+    Some(name).filter(|name| !name.contains('\\'))
+}
+
+/// The name in lower case without a trailing dot, with `\` before characters that are not valid in host names.
+pub(super) fn text(name: &Name) -> String {
+    let text = name.to_ascii().to_ascii_lowercase();
+    text.strip_suffix('.').map_or(text.clone(), str::to_owned)
 }
 
 /// `name` with `origin` appended unless it ends with a dot.
@@ -118,6 +141,30 @@ mod tests {
 
     fn key(name: &str) -> NameKey {
         NameKey::new(&Name::from_ascii(name).unwrap())
+    }
+
+    #[test]
+    fn names_are_absolute_and_bounded() {
+        assert_eq!(parse("WWW.Example").map(|name| text(&name)), Some("www.example".to_owned()));
+        assert_eq!(parse("www.example."), parse("www.example"));
+        assert!(parse("www.example").is_some_and(|name| name.is_fqdn()));
+        for wrong in ["", ".", "a..b", &"x".repeat(64), &"abc.".repeat(70)] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
+        assert_eq!(text(&Name::root()), "");
+    }
+
+    /// RFC 5891, section 5: A name outside of ASCII is asked for by its A-labels.
+    #[test]
+    fn rfc5891_5_a_name_outside_of_ascii_is_asked_for_by_its_a_labels() {
+        let asked = |name: &str| parse(name).map(|name| (text(&name), name.is_fqdn()));
+        for name in ["M\u{fc}nchen.example", "mu\u{308}nchen.example.", "xn--mnchen-3ya.example"] {
+            assert_eq!(asked(name), Some(("xn--mnchen-3ya.example".to_owned(), true)), "{name}");
+        }
+        let long = format!("{}.example", "\u{fc}".repeat(64));
+        for wrong in ["\u{fc}..example", "\u{fc}\\046example", "\u{fffd}.example", &long] {
+            assert_eq!(parse(wrong), None, "{wrong}");
+        }
     }
 
     /// RFC 4343, section 3: Names are compared without regard to case.

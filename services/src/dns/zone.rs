@@ -60,6 +60,8 @@ pub struct Zone {
     /// Whether any node is a wildcard: without one no name is looked for closest to which there could be one.
     has_wildcards: bool,
     cuts: BTreeMap<NameKey, Cut>,
+    /// The cuts of special-use zones that are the office's own zones, such as `local.` as its domain.
+    replaced_cuts: BTreeMap<NameKey, Cut>,
     leases: Rc<dyn LocalNames>,
     texts: PublishedTexts,
 }
@@ -113,6 +115,7 @@ impl Zone {
             nodes: BTreeMap::new(),
             has_wildcards: false,
             cuts: BTreeMap::new(),
+            replaced_cuts: BTreeMap::new(),
             leases,
             texts: config.texts.clone(),
         };
@@ -187,8 +190,9 @@ impl Zone {
     /// The answer for a special-use name, which does not leave the office whoever asks for it.
     pub fn lookup_special(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
         let key = NameKey::new(name);
-        let cuts = key.zones().filter_map(|zone| self.cuts.get(zone));
-        let cut = cuts.filter(|cut| cut.kind != Kind::Own).last()?;
+        let is_not_own = |cut: &&Cut| cut.kind != Kind::Own;
+        let cut_at = |zone| self.cuts.get(zone).filter(is_not_own).or_else(|| self.replaced_cuts.get(zone));
+        let cut = key.zones().filter_map(cut_at).last()?;
         match cut.kind {
             Kind::Own | Kind::Forwarded(_) => None,
             Kind::Localhost | Kind::Empty | Kind::Silent | Kind::Absent => {
@@ -197,10 +201,11 @@ impl Zone {
         }
     }
 
-    /// The records of the office's domain and of its reverse zones, of static names elsewhere, and of the LAN's hosts,
-    /// as [`lookup`](Self::lookup) finds them. Special-use names are left out.
+    /// The records of the office's domain and of its reverse zones, of static names elsewhere, also in forwarded zones,
+    /// and of the LAN's hosts, as [`lookup`](Self::lookup) finds them. Special-use names are left out.
     pub fn content(&self) -> LocalZones {
-        let is_own = |key: &NameKey| self.cut_of(key).is_none_or(|cut| cut.kind == Kind::Own);
+        let is_special = |cut: &Cut| !matches!(cut.kind, Kind::Own | Kind::Forwarded(_));
+        let is_shown = |key: &NameKey| !self.cut_of(key).is_some_and(is_special);
         let own = || self.cuts.values().filter(|cut| cut.kind == Kind::Own);
         let mut records = Vec::new();
         for cut in own() {
@@ -218,7 +223,7 @@ impl Zone {
             let leased = self.lease(&key);
             records.push((key, Origin::Host, with_ttl(LEASE_TTL_SECS, leased)));
         }
-        records.retain(|(key, ..)| is_own(key));
+        records.retain(|(key, ..)| is_shown(key));
         records.sort_by(|(one, ..), (other, ..)| one.cmp(other));
         let local = |(key, origin, data): (NameKey, Origin, Vec<(u32, RData)>)| {
             let name = key.to_name().unwrap_or_default();
@@ -442,7 +447,11 @@ impl Zone {
 
     /// A later cut replaces an equal one.
     fn add_cut(&mut self, apex: Name, kind: Kind) {
-        self.cuts.insert(NameKey::new(&apex), Cut { apex, kind });
+        let key = NameKey::new(&apex);
+        let replaced = self.cuts.insert(key.clone(), Cut { apex, kind });
+        if let Some(replaced) = replaced.filter(|replaced| kind == Kind::Own && replaced.kind != Kind::Own) {
+            self.replaced_cuts.insert(key, replaced);
+        }
     }
 
     fn add_built_in_names(&mut self) -> Result<(), ConfigError> {

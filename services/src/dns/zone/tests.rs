@@ -391,7 +391,10 @@ fn the_content_is_what_lookups_find() {
     let config = with_records(&[
         ("nas", address("192.168.1.40")),
         ("www.elsewhere.example.", address("198.51.100.1")),
+        ("host.corp.local.", address("192.168.1.41")),
     ]);
+    let forwards = vec![ForwardZone { zone: "corp.local".into(), servers: Vec::new() }];
+    let config = Config { forwards, ..config };
     config.texts.set([("key._domainkey.office.example".to_owned(), "v=DKIM1".to_owned())]);
     let zone = Zone::new(&config, Leases::of(&[("pc1", "192.168.1.50"), ("nas", "192.168.1.51")])).unwrap();
     let content = zone.content();
@@ -404,6 +407,7 @@ fn the_content_is_what_lookups_find() {
     assert_eq!(told("50.1.168.192.in-addr.arpa."), of("pc1.office.example.", LEASE_TTL_SECS, Origin::Host));
     assert_eq!(told("nas.office.example."), of("192.168.1.40", OWN_TTL_SECS, Origin::Configuration));
     assert_eq!(told("www.elsewhere.example."), of("198.51.100.1", OWN_TTL_SECS, Origin::Configuration));
+    assert_eq!(told("host.corp.local."), of("192.168.1.41", OWN_TTL_SECS, Origin::Configuration));
     let key = told("key._domainkey.office.example.");
     assert_eq!(key.iter().map(|(_, _, origin)| *origin).collect::<Vec<_>>(), [Origin::Service]);
     assert_eq!(told("office.example.").len(), 3, "SOA, NS and MX");
@@ -415,6 +419,18 @@ fn the_content_is_what_lookups_find() {
         assert!(found.answers.iter().any(is_found), "{record:?}");
     }
     assert!(content.records.is_sorted_by_key(|record| NameKey::new(&record.name)));
+}
+
+/// RFC 6761, section 6, and RFC 6303: Special-use names do not leave the office, also if it uses them as its own zones.
+#[test]
+fn rfc6303_special_zones_that_are_the_offices_own_do_not_leave_it() {
+    let lan = "10.0.0.1/8".parse().unwrap();
+    let zone = zone_of(&Config { domain: "local".into(), lan, ..office() });
+    assert_eq!(data(&zone, "gatepost.local.", RecordType::A), ["10.0.0.1"]);
+    let special = |owner: &str| zone.lookup_special(&name(owner), RecordType::MX).map(|answer| answer.code);
+    assert_eq!(special("host.local."), Some(ResponseCode::NXDomain));
+    assert_eq!(special("7.0.0.10.in-addr.arpa."), Some(ResponseCode::NXDomain));
+    assert_eq!(zone_of(&office()).lookup_special(&name("host.office.example."), RecordType::MX), None);
 }
 
 /// RFC 4592, section 3.3.1: A wildcard answers for names without records below the closest name that exists.

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::dns::resolver::{MailExchange, NoAnswer, a_labels};
+use crate::dns::name::a_labels;
+use crate::dns::resolver::{MailExchange, NoAnswer};
 use crate::mail::address::{DOMAIN_OCTETS_MAX, LABEL_OCTETS_MAX};
 
 /// The most records of an answer that are used.

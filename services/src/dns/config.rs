@@ -7,6 +7,9 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::published::PublishedTexts;
 
+/// The port of name servers. (RFC 1035, section 4.2)
+pub(super) const PORT: u16 = 53;
+
 /// The configuration of a [`Service`](super::Service).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -32,12 +35,12 @@ pub struct Config {
     /// Whether the path to the upstream servers and their validation are trusted: the AD bit of their responses is
     /// passed on (RFC 4035, section 3.2.3).
     pub trust_ad: bool,
-    /// The networks with recursion. Other clients get only the names of `domain`.
-    pub recursion_for: Vec<IpNet>,
-    /// Removes private addresses, and those of the LAN, from the answers for public names; see
     /// Whether questions to upstream servers have letters in random case, which responses have to keep.
     /// (draft-vixie-dnsext-dns0x20)
     pub mixed_case: bool,
+    /// The networks with recursion. Other clients get only the names of `domain`.
+    pub recursion_for: Vec<IpNet>,
+    /// Removes private addresses, and those of the LAN, from the answers for public names; see
     /// [`rebinding`](super::rebinding). It has to be off if upstream servers serve private names legitimately, as in a
     /// LAN-only network with a name server of its own.
     pub rebinding_filter: bool,
@@ -103,6 +106,9 @@ pub enum RecordValue {
         /// Its value, such as the authority's domain.
         value: String,
     },
+    /// Type NS: a server of a zone below the domain that is delegated; relative to the domain unless it ends with a dot.
+    /// Queries of clients with recursion go to the servers with an address among the static names.
+    NameServer(String),
     /// Type TXT; at most 65,000 octets.
     Text(String),
 }
@@ -116,6 +122,12 @@ pub enum ConfigError {
     AliasNotAlone(String),
     /// The office's domain is forwarded.
     OwnZone(String),
+    /// A delegated zone is not below the office's domain, or it is forwarded.
+    NotDelegable(String),
+    /// No server of a delegated zone has an address among the static names.
+    NoServerAddress(String),
+    /// A name in a delegated zone, other than the addresses of its servers.
+    InDelegatedZone(String),
     /// A text too long for a record.
     TextTooLong(String),
     /// The tag of a CAA record is empty, longer than 255 octets, or has other characters than letters and digits.
@@ -130,6 +142,14 @@ impl fmt::Display for ConfigError {
                 write!(f, "`{name}` is an alias (CNAME) and has other records; an alias must be alone")
             }
             Self::OwnZone(zone) => write!(f, "`{zone}` is the office's own zone, which is not forwarded"),
+            Self::NotDelegable(zone) => {
+                write!(
+                    f,
+                    "`{zone}` is not below the office's domain, or is forwarded: it cannot be delegated"
+                )
+            }
+            Self::NoServerAddress(zone) => write!(f, "no name server of `{zone}` has an address"),
+            Self::InDelegatedZone(name) => write!(f, "`{name}` is in a delegated zone"),
             Self::Tag(tag) => write!(f, "`{tag}` is no tag of a CAA record"),
             Self::TextTooLong(name) => write!(f, "the text of `{name}` is too long"),
         }

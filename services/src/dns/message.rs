@@ -74,8 +74,10 @@ pub struct Answer {
     pub code: ResponseCode,
     /// The CNAME chain from the question's name on, and the records at its end.
     pub answers: Vec<Record>,
-    /// The SOA of a negative answer and, for clients that request signatures, proofs.
+    /// The SOA of a negative answer, or the servers of a referral, and, for clients that request signatures, proofs.
     pub authorities: Vec<Record>,
+    /// The addresses of the servers of a referral.
+    pub additionals: Vec<Record>,
     /// AD: a trusted upstream server has validated all of it (RFC 4035, section 3.2.3).
     pub authenticated: bool,
     /// The chain is incomplete: the next name to look up.
@@ -210,6 +212,7 @@ impl Request {
         response.add_query(Query::query(self.name.clone(), self.record_type));
         response.answers.clone_from(&answer.answers);
         response.authorities.clone_from(&answer.authorities);
+        response.additionals.clone_from(&answer.additionals);
         if self.edns {
             response.set_edns(edns(self.dnssec_ok));
         }
@@ -377,9 +380,6 @@ mod tests {
         }
     }
 
-    /// RFC 1035, section 4.1.4: A name that points at itself is a format error.
-    #[test]
-    fn rfc1035_a_name_that_points_at_itself_is_a_format_error() {
     #[test]
     fn a_query_with_records_that_no_query_has_is_a_format_error() {
         let root_a = b"\0\0\x01\0\x01\0\0\0\0\0\x04\x0a\0\0\x01";
@@ -396,6 +396,9 @@ mod tests {
         assert_eq!(request(&signed, Transport::Udp).name, name("www.example."));
     }
 
+    /// RFC 1035, section 4.1.4: A name that points at itself is a format error.
+    #[test]
+    fn rfc1035_a_name_that_points_at_itself_is_a_format_error() {
         let mut bytes = query(7, ".", RecordType::A, None);
         bytes.splice(12..13, [0xc0, 12]);
         assert_eq!(rejection(&bytes).metadata.response_code, ResponseCode::FormErr);

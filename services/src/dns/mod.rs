@@ -40,6 +40,7 @@ pub mod connections;
 pub mod forwarder;
 pub mod inspection;
 pub mod message;
+pub mod mixed_case;
 pub mod name;
 pub mod published;
 pub mod rate_limit;
@@ -55,7 +56,6 @@ pub mod wire;
 pub mod zone;
 
 mod config;
-mod mixed_case;
 pub mod office;
 mod service;
 mod stats;

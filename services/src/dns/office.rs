@@ -17,7 +17,7 @@ use hickory_proto::rr::{Name, RecordType};
 use ipnet::IpNet;
 use tracing::warn;
 
-use super::config::{Config, ForwardZone, StaticRecord};
+use super::config::{Config, ForwardZone, PORT, StaticRecord};
 use super::inspection::{CacheContent, Inspected, Inspection, LocalZones, ServerState};
 use super::published::PublishedTexts;
 use super::resolver::{Answerer, Resolver};
@@ -39,9 +39,6 @@ pub const KIND: Kind = Kind {
     counters: Stats::GLOSSARY,
 };
 
-/// RFC 1035, section 4.2.
-const PORT: u16 = 53;
-
 /// The service's part of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -56,11 +53,11 @@ pub struct Settings {
     /// As [`Config::records`].
     pub records: Vec<StaticRecord>,
     /// The upstream servers.
-    /// As [`Config::mixed_case`].
-    pub mixed_case: bool,
     pub upstreams: Upstreams,
     /// As [`Config::trust_ad`].
     pub trust_ad: bool,
+    /// As [`Config::mixed_case`].
+    pub mixed_case: bool,
     /// As [`Config::rebinding_filter`].
     pub rebinding_filter: bool,
     /// As [`Config::private_answers_from`].
@@ -263,10 +260,10 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         services: settings.services.clone(),
         records: settings.records.clone(),
         texts: PublishedTexts::default(),
-        mixed_case: settings.mixed_case,
         use_upstream: settings.upstreams != Upstreams::Nobody,
         upstreams: servers(settings, addresses),
         trust_ad: settings.trust_ad,
+        mixed_case: settings.mixed_case,
         recursion_for: vec![IpNet::V4(lan.trunc())],
         rebinding_filter: settings.rebinding_filter,
         private_answers_from: settings.private_answers_from.clone(),

@@ -20,13 +20,13 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use rand::rngs::StdRng;
 
 use super::cache::{Cache, STALE_WAIT};
-use super::config::{Config, ConfigError};
+use super::config::{Config, ConfigError, PORT};
 use super::forwarder::{
     self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, QueryError, QuerySettings, UpstreamQuery,
 };
 use super::inspection::{CacheContent, LocalZones, ServerState};
 use super::message::{Answer, Flags, Parsed, Question, Request, Transport};
-use super::name::NameKey;
+use super::name::{NameKey, text};
 use super::rate_limit::{Kind, RateLimiter, Verdict};
 use super::rebinding::RebindingFilter;
 use super::reply::read_answer;
@@ -266,7 +266,9 @@ impl Server {
 
     /// The servers that are queried.
     pub fn server_states(&self, now: Instant) -> Vec<ServerState> {
-        let zones: Vec<_> = self.config.forwards.iter().map(|forward| forward.zone.clone()).collect();
+        let forwarded = self.config.forwards.iter().map(|forward| forward.zone.clone());
+        let delegated = self.zone.delegations().map(|(zone, _)| text(zone));
+        let zones: Vec<_> = forwarded.chain(delegated).collect();
         self.forwarder.server_states(now, &zones)
     }
 
@@ -285,8 +287,12 @@ impl Server {
         let usable = |server: &SocketAddr| !is_self(server.ip()) && !server.ip().is_unspecified();
         let upstreams = self.config.upstreams.iter().copied();
         self.forwarder.set_upstreams(upstreams.filter(|server| self.config.use_upstream && usable(server)));
-        let zones = self.config.forwards.iter();
-        self.forwarder.set_zones(zones.map(|zone| zone.servers.iter().copied().filter(usable)));
+        let forwarded = self.config.forwards.iter().map(|zone| zone.servers.clone());
+        let at_port =
+            |servers: Vec<IpAddr>| servers.into_iter().map(|ip| SocketAddr::new(ip, PORT)).collect();
+        let delegated = self.zone.delegations().map(|(_, servers)| at_port(servers));
+        let zones: Vec<Vec<_>> = forwarded.chain(delegated).collect();
+        self.forwarder.set_zones(zones.into_iter().map(|servers| servers.into_iter().filter(usable)));
         self.cache.forget_failures();
         self.failing_zones.clear();
     }
@@ -340,9 +346,13 @@ impl Server {
         self.config.recursion_for.iter().any(|net| net.contains(&client.address.ip()))
     }
 
-    /// Answers with the records so far, since the client has no recursion for the rest.
+    /// Answers with the records so far, and with a referral to a delegated zone, since the client has no recursion for
+    /// the rest.
     fn stop_short(&mut self, now: Instant, mut question: Waiting) {
-        if question.aliases == 0 {
+        if let Some(Answer { authorities, additionals, .. }) = self.zone.referral(&question.name) {
+            question.so_far.authorities.extend(authorities);
+            question.so_far.additionals = additionals;
+        } else if question.aliases == 0 {
             self.stats.refused += 1;
             question.so_far.code = ResponseCode::Refused;
         }
@@ -426,6 +436,11 @@ impl Server {
             return self.reply(now, question);
         }
         self.stats.unanswerable += 1;
+        match limit {
+            LimitReached::Client => self.stats.client_share_full += 1,
+            LimitReached::Zone => self.stats.zone_share_full += 1,
+            LimitReached::Table => {}
+        }
         question.so_far = Answer::code(ResponseCode::ServFail);
         self.reply(now, question);
     }
@@ -437,11 +452,6 @@ impl Server {
                 forwarder::Output::Close(attempt) => self.outputs.push_back(Output::Close(attempt)),
                 forwarder::Output::Done { question, outcome } => self.go_on(now, &question, outcome),
             }
-        match limit {
-            LimitReached::Client => self.stats.client_share_full += 1,
-            LimitReached::Zone => self.stats.zone_share_full += 1,
-            LimitReached::Table => {}
-        }
         }
     }
 

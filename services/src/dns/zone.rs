@@ -4,7 +4,9 @@
 //!
 //! - *nodes*, names with records: built-in and static ones, in the office's domain or anywhere;
 //! - *cuts*, the apexes of the zones that are answered locally. A name below a cut that has no node does not exist, or
-//!   is an empty non-terminal if there are names below it. Zones that are forwarded are cuts, too.
+//!   is an empty non-terminal if there are names below it. Zones that are forwarded are cuts, too, and so are zones
+//!   below the office's domain that it delegates: clients with recursion get the answers of their servers, others a
+//!   referral.
 //!
 //! The names of the LAN's hosts are in neither: each query asks [`LocalNames`], and the [texts](PublishedTexts) that
 //! other services publish. A node takes precedence over both, so that no host can take the name of a server. While the
@@ -62,6 +64,8 @@ pub struct Zone {
     cuts: BTreeMap<NameKey, Cut>,
     /// The cuts of special-use zones that are the office's own zones, such as `local.` as its domain.
     replaced_cuts: BTreeMap<NameKey, Cut>,
+    /// The delegated zones among those that are [forwarded](Kind::Forwarded).
+    delegations: BTreeMap<usize, Delegation>,
     leases: Rc<dyn LocalNames>,
     texts: PublishedTexts,
 }
@@ -84,8 +88,15 @@ enum Kind {
     Silent,
     /// Does not exist.
     Absent,
-    /// Is not local: the [`ForwardZone`](super::config::ForwardZone) with this place in the configuration.
+    /// Is not local: the [`ForwardZone`](super::config::ForwardZone) with this place in the configuration, or behind
+    /// these a delegated zone.
     Forwarded(usize),
+}
+
+/// A zone below the office's domain that other servers have.
+struct Delegation {
+    apex: Name,
+    servers: Vec<Name>,
 }
 
 /// A name that a lease can have.
@@ -116,6 +127,7 @@ impl Zone {
             has_wildcards: false,
             cuts: BTreeMap::new(),
             replaced_cuts: BTreeMap::new(),
+            delegations: BTreeMap::new(),
             leases,
             texts: config.texts.clone(),
         };
@@ -125,7 +137,11 @@ impl Zone {
             let (owner, data) = (absolute(name, &zone.origin)?, zone.record_data(name, value)?);
             zone.node(&owner).push(data);
         }
+        let delegations = zone.read_delegations(&config.records)?;
+        // Static names replace built-in ones, and so do delegated zones.
+        zone.nodes.retain(|key, _| !delegations.keys().any(|apex| key.is_in(apex)));
         zone.add_static_names(&config.records)?;
+        zone.add_delegations(delegations, config.forwards.len())?;
         zone.has_wildcards = zone.nodes.keys().any(|key| key.labels().last() == Some(b"*"));
         Ok(zone)
     }
@@ -144,6 +160,12 @@ impl Zone {
     pub fn lookup(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
         let key = NameKey::new(name);
         let cut = self.cut_of(&key);
+        if let Some(delegation) = cut.and_then(|cut| self.delegation_at(cut)) {
+            // RFC 4035, section 3.1.4.1: DS belongs to the delegating zone.
+            let is_ds = record_type == RecordType::DS && delegation.apex == *name;
+            let own = self.cuts.get(&self.origin_key).filter(|_| is_ds)?;
+            return Some(Answer::negative(ResponseCode::NoError, self.soa(own)));
+        }
         let has_apex = |cut: &&Cut| !matches!(cut.kind, Kind::Absent | Kind::Forwarded(_));
         if let Some(cut) = cut.filter(has_apex).filter(|cut| cut.apex == *name) {
             match record_type {
@@ -187,6 +209,42 @@ impl Zone {
         is_bare.then(Answer::default)
     }
 
+    /// The referral for a name in a delegated zone. (RFC 1034, section 4.3.2, step 3b)
+    pub fn referral(&self, name: &Name) -> Option<Answer> {
+        let delegation = self.delegation_at(self.cut_of(&NameKey::new(name))?)?;
+        let inside = delegation.servers.iter().filter(|server| self.origin.zone_of(server));
+        let glue = inside.flat_map(|server| {
+            let addresses = self.static_addresses(server);
+            addresses.map(|address| Record::from_rdata(server.clone(), OWN_TTL_SECS, address_data(address)))
+        });
+        Some(Answer {
+            authorities: delegation.ns().collect(),
+            additionals: glue.collect(),
+            ..Answer::default()
+        })
+    }
+
+    /// The delegated zones, each with the known addresses of its servers, in the order of their places behind the
+    /// forwarded zones.
+    pub fn delegations(&self) -> impl Iterator<Item = (&Name, Vec<IpAddr>)> {
+        self.delegations.values().map(|delegation| {
+            let servers = delegation.servers.iter();
+            (&delegation.apex, servers.flat_map(|server| self.static_addresses(server)).collect())
+        })
+    }
+
+    fn delegation_at(&self, cut: &Cut) -> Option<&Delegation> {
+        match cut.kind {
+            Kind::Forwarded(place) => self.delegations.get(&place),
+            _ => None,
+        }
+    }
+
+    fn static_addresses(&self, name: &Name) -> impl Iterator<Item = IpAddr> {
+        let node = self.nodes.get(&NameKey::new(name));
+        node.into_iter().flatten().filter_map(RData::ip_addr)
+    }
+
     /// The answer for a special-use name, which does not leave the office whoever asks for it.
     pub fn lookup_special(&self, name: &Name, record_type: RecordType) -> Option<Answer> {
         let key = NameKey::new(name);
@@ -202,7 +260,8 @@ impl Zone {
     }
 
     /// The records of the office's domain and of its reverse zones, of static names elsewhere, also in forwarded zones,
-    /// and of the LAN's hosts, as [`lookup`](Self::lookup) finds them. Special-use names are left out.
+    /// and of the LAN's hosts, as [`lookup`](Self::lookup) finds them; and the servers of delegated zones. Special-use
+    /// names are left out.
     pub fn content(&self) -> LocalZones {
         let is_special = |cut: &Cut| !matches!(cut.kind, Kind::Own | Kind::Forwarded(_));
         let is_shown = |key: &NameKey| !self.cut_of(key).is_some_and(is_special);
@@ -211,6 +270,10 @@ impl Zone {
         for cut in own() {
             let apex = [self.soa(cut), self.ns(cut)].map(|record| (record.ttl, record.data));
             records.push((NameKey::new(&cut.apex), Origin::Configuration, apex.to_vec()));
+        }
+        for delegation in self.delegations.values() {
+            let servers = delegation.ns().map(|record| (record.ttl, record.data)).collect();
+            records.push((NameKey::new(&delegation.apex), Origin::Configuration, servers));
         }
         let with_ttl = |ttl, data: Vec<RData>| data.into_iter().map(|data| (ttl, data)).collect();
         for (key, node) in &self.nodes {
@@ -254,7 +317,8 @@ impl Zone {
         keys
     }
 
-    /// The place of the forwarded zone that the name with this key is in, in the configuration.
+    /// The place of the forwarded zone that the name with this key is in, in the configuration, or behind these of the
+    /// delegated zone.
     pub fn forward_of(&self, key: &NameKey) -> Option<usize> {
         match self.cut_of(key)?.kind {
             Kind::Forwarded(zone) => Some(zone),
@@ -500,7 +564,8 @@ impl Zone {
 
     fn add_static_names(&mut self, records: &[StaticRecord]) -> Result<(), ConfigError> {
         let mut statics: BTreeMap<NameKey, Vec<RData>> = BTreeMap::new();
-        for StaticRecord { name, value } in records {
+        let is_own = |record: &&StaticRecord| !matches!(record.value, RecordValue::NameServer(_));
+        for StaticRecord { name, value } in records.iter().filter(is_own) {
             let owner = absolute(name, &self.origin)?;
             let data = self.record_data(name, value)?;
             let node = statics.entry(NameKey::new(&owner)).or_default();
@@ -525,6 +590,54 @@ impl Zone {
         Ok(())
     }
 
+    fn read_delegations(
+        &self,
+        records: &[StaticRecord],
+    ) -> Result<BTreeMap<NameKey, Delegation>, ConfigError> {
+        let mut delegations: BTreeMap<NameKey, Delegation> = BTreeMap::new();
+        for StaticRecord { name, value } in records {
+            let RecordValue::NameServer(server) = value else { continue };
+            let (apex, server) = (absolute(name, &self.origin)?, absolute(server, &self.origin)?);
+            let key = NameKey::new(&apex);
+            if self.cuts.contains_key(&key) || !self.is_own(&apex) || apex.is_wildcard() {
+                return Err(ConfigError::NotDelegable(name.clone()));
+            }
+            let delegation = delegations.entry(key).or_insert(Delegation { apex, servers: Vec::new() });
+            delegation.servers.push(server);
+        }
+        Ok(delegations)
+    }
+
+    /// Adds the delegated zones behind the forwarded ones, which are so many.
+    fn add_delegations(
+        &mut self,
+        delegations: BTreeMap<NameKey, Delegation>,
+        forwards: usize,
+    ) -> Result<(), ConfigError> {
+        for (key, delegation) in &delegations {
+            let is_server =
+                |other: &NameKey| delegation.servers.iter().any(|server| NameKey::new(server) == *other);
+            let is_glue = |(other, node): (&NameKey, &Vec<RData>)| {
+                is_server(other) && node.iter().all(|data| is_address(data.record_type()))
+            };
+            let mut records = self.nodes.iter().filter(|(other, _)| other.is_in(key));
+            let mut zones =
+                self.cuts.keys().chain(delegations.keys()).filter(|other| *other != key && other.is_in(key));
+            let stranger = records.find(|record| !is_glue(*record)).map(|(other, _)| other).or(zones.next());
+            if let Some(stranger) = stranger.and_then(NameKey::to_name) {
+                return Err(ConfigError::InDelegatedZone(stranger.to_ascii()));
+            }
+            if delegation.servers.iter().all(|server| self.static_addresses(server).next().is_none()) {
+                return Err(ConfigError::NoServerAddress(delegation.apex.to_ascii()));
+            }
+        }
+        for (place, delegation) in (forwards..).zip(delegations.into_values()) {
+            self.add_cut(delegation.apex.clone(), Kind::Forwarded(place));
+            self.delegations.insert(place, delegation);
+        }
+        Ok(())
+    }
+
     /// The first name of an address on the LAN becomes its reverse name.
     fn add_reverse(&mut self, address: IpAddr, name: Name) {
         if self.is_on_lan(address) && !name.is_wildcard() {
@@ -545,12 +658,22 @@ impl Zone {
             RecordValue::Service { priority, weight, port, target } => {
                 RData::SRV(SRV::new(*priority, *weight, *port, absolute(target, &self.origin)?))
             }
+            RecordValue::NameServer(server) => RData::NS(NS(absolute(server, &self.origin)?)),
             RecordValue::Pointer(target) => RData::PTR(PTR(absolute(target, &self.origin)?)),
             RecordValue::CertificationAuthority { is_critical, tag, value } => {
                 caa_data(*is_critical, tag, value)?
             }
             RecordValue::Text(text) => RData::TXT(text_data(name, text)?),
         })
+    }
+}
+
+impl Delegation {
+    fn ns(&self) -> impl Iterator<Item = Record> {
+        let record = |server: &Name| {
+            Record::from_rdata(self.apex.clone(), OWN_TTL_SECS, RData::NS(NS(server.clone())))
+        };
+        self.servers.iter().map(record)
     }
 }
 

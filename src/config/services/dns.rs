@@ -74,6 +74,7 @@ impl Dns {
                 RecordValue::Service { priority, weight, port, target } => {
                     format!("{name} SRV {priority} {weight} {port} {target}")
                 }
+                RecordValue::NameServer(server) => format!("{name} NS {server}"),
                 RecordValue::Pointer(target) => format!("{name} PTR {target}"),
                 RecordValue::CertificationAuthority { is_critical, tag, value } => {
                     format!("{name} CAA {} {tag} {value:?}", u8::from(*is_critical) << 7)
@@ -107,8 +108,8 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         dns.setting("upstream", Vec::new(), list(UPSTREAMS_MAX, parsed(|text| upstream(text, own))));
     let use_upstream = dns.setting("use_upstream", true, boolean);
     let trust_ad = dns.setting("trust_ad", false, boolean);
-    let private_answers_from =
     let mixed_case = dns.setting("mixed_case", false, boolean);
+    let private_answers_from =
         dns.setting("private_answers_from", Vec::new(), list(PRIVATE_ANSWERS_FROM_MAX, parsed(domain_name)));
     let forwards = read_forwards(&mut dns, domain, own, report);
     let records: Vec<_> = dns
@@ -118,6 +119,7 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         .collect();
 
     check_aliases(&records, domain, report);
+    check_delegations(&records, &forwards, domain, report);
     if let (Some((upstream, span)), Some(false)) = (upstream.written(), use_upstream.known())
         && !upstream.is_empty()
     {
@@ -130,9 +132,9 @@ pub(super) fn read(mut dns: Section<'_>, domain: &str, lan: Option<Ipv4Net>, rep
         upstream: upstream.value,
         use_upstream: use_upstream.value,
         trust_ad: trust_ad.value,
+        mixed_case: mixed_case.value,
         private_answers_from: private_answers_from.value,
         forwards,
-        mixed_case: mixed_case.value,
         records: records.into_iter().map(|read| read.record).collect(),
     }
 }
@@ -208,6 +210,7 @@ enum RecordType {
     Caa,
     Cname,
     Mx,
+    Ns,
     Ptr,
     Srv,
     Txt,
@@ -220,6 +223,7 @@ fn read_record<'a>(node: &'a Node<'a>, domain: &str, report: &'a Report) -> Opti
         ("CAA", RecordType::Caa),
         ("CNAME", RecordType::Cname),
         ("MX", RecordType::Mx),
+        ("NS", RecordType::Ns),
         ("PTR", RecordType::Ptr),
         ("SRV", RecordType::Srv),
         ("TXT", RecordType::Txt),
@@ -253,6 +257,7 @@ fn read_value(record_type: RecordType, text: &str, domain: &str) -> Result<Recor
             })
         }
         RecordType::Caa => read_authority(text),
+        RecordType::Ns => record_name(text, domain).map(RecordValue::NameServer),
         RecordType::Ptr => record_name(text, domain).map(RecordValue::Pointer),
         RecordType::Cname => record_name(text, domain).map(RecordValue::Alias),
         RecordType::Mx => {
@@ -368,4 +373,50 @@ fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
             report.add_again(later.span.clone(), first, problem);
         }
     }
+}
+
+/// Checks that each delegated zone is below the domain, that one of its servers has an address, and that the gateway has
+/// no other name in it.
+fn check_delegations(records: &[ReadRecord], forwards: &[Forward], domain: &str, report: &Report) {
+    let domain = domain.to_ascii_lowercase();
+    let server_of = |read: &ReadRecord| match &read.record.value {
+        RecordValue::NameServer(server) => Some(full_name(server, &domain)),
+        _ => None,
+    };
+    let has_address = |server: &String| {
+        let is_address = |read: &&ReadRecord| matches!(read.record.value, RecordValue::Address(_));
+        records.iter().filter(is_address).any(|read| read.full_name == *server)
+    };
+    for delegation in records.iter().filter(|read| server_of(read).is_some()) {
+        let zone = &delegation.full_name;
+        let others = || records.iter().filter(|read| read.full_name == *zone);
+        let servers: Vec<_> = others().filter_map(server_of).collect();
+        let is_first = others().next().is_some_and(|first| std::ptr::eq(first, delegation));
+        let is_glue = |read: &ReadRecord| {
+            servers.contains(&read.full_name) && matches!(read.record.value, RecordValue::Address(_))
+        };
+        let is_forwarded = forwards.iter().any(|forward| is_in(&forward.zone, zone));
+        if !is_in(zone, &domain) || *zone == domain || zone.starts_with("*.") || is_forwarded {
+            let what = format!("{zone} cannot be delegated");
+            let remedy = format!("write NS for a name below {domain} without a zone in dns.forward");
+            report.add(delegation.span.clone(), Problem::new(what, remedy));
+            continue;
+        }
+        if is_first && !servers.iter().any(has_address) {
+            let what = format!("no name server of {zone} has an address");
+            report.add(delegation.span.clone(), Problem::new(what, "write an A record for one of them"));
+        }
+        let strangers = records.iter().filter(|read| is_in(&read.full_name, zone) && !is_glue(read));
+        let strangers = strangers.filter(|read| read.full_name != *zone || server_of(read).is_none());
+        for stranger in strangers.filter(|_| is_first) {
+            let what = format!("{} is in the delegated zone {zone}", stranger.full_name);
+            let problem = Problem::new(what, "remove it: the zone's own servers answer for it");
+            report.add_again(stranger.span.clone(), Some(delegation.span.clone()), problem);
+        }
+    }
+}
+
+/// Whether `name` is `zone` or below it; both in lower case.
+fn is_in(name: &str, zone: &str) -> bool {
+    name.strip_suffix(zone).is_some_and(|below| below.is_empty() || below.ends_with('.'))
 }

@@ -227,6 +227,50 @@ fn forwarded_zones_have_servers_and_are_not_the_office_s_own() {
 }
 
 #[test]
+fn delegated_zones_have_servers_and_nothing_else() {
+    let record = |name: &str, kind: &str, value: &str| {
+        format!("[[dns.records]]\nname = {name}\ntype = '{kind}'\nvalue = '{value}'\n")
+    };
+    let config = accepted(
+        &[
+            record("'branch'", "NS", "ns.Branch"),
+            record("'branch'", "NS", "ns.elsewhere.example."),
+            record("'ns.branch'", "A", "192.168.1.60"),
+        ]
+        .concat(),
+    );
+    let values: Vec<_> = config.services.dns.records.into_iter().map(|record| record.value).collect();
+    assert_eq!(values[0], RecordValue::NameServer("ns.Branch".into()));
+    assert_mistakes(
+        &[
+            record("▸'office.example.'", "NS", "ns"),
+            record("▸'shop.example.'", "NS", "ns"),
+            record("▸'*.lab'", "NS", "ns"),
+            record("▸'corp'", "NS", "ns"),
+            record("▸'far'", "NS", "ns.elsewhere.example."),
+            record("'branch'", "NS", "ns"),
+            record("▸'pc.branch'", "A", "192.168.1.61"),
+            record("'ns'", "A", "192.168.1.60"),
+            "[[dns.forward]]\nzone = 'corp.office.example'\nservers = ['192.168.1.51']\n".to_owned(),
+        ]
+        .concat(),
+        &[
+            "office.example cannot be delegated; \
+             write NS for a name below office.example without a zone in dns.forward",
+            "shop.example cannot be delegated; \
+             write NS for a name below office.example without a zone in dns.forward",
+            "*.lab.office.example cannot be delegated; \
+             write NS for a name below office.example without a zone in dns.forward",
+            "corp.office.example cannot be delegated; \
+             write NS for a name below office.example without a zone in dns.forward",
+            "no name server of far.office.example has an address; write an A record for one of them",
+            "pc.branch.office.example is in the delegated zone branch.office.example (first in line 22, column 8); \
+             remove it: the zone's own servers answer for it",
+        ],
+    );
+}
+
+#[test]
 fn records_of_every_type() {
     let record = |name: &str, kind: &str, value: &str| {
         format!("[[dns.records]]\nname = '{name}'\ntype = '{kind}'\nvalue = '{value}'\n")
@@ -268,7 +312,7 @@ fn records_of_every_type() {
             record("a", "A", "nas").replace("value = ", "value = ▸"),
             record("b", "MX", "smtp").replace("value = ", "value = ▸"),
             record("b", "SRV", "0 5 pbx").replace("value = ", "value = ▸"),
-            record("c", "NS", "nas").replace("type = ", "type = ▸"),
+            record("c", "SOA", "nas").replace("type = ", "type = ▸"),
             record("c", "AAAA", "192.168.1.40").replace("value = ", "value = ▸"),
             record("c", "CAA", "1 issue ca.example").replace("value = ", "value = ▸"),
             record("a.*", "A", "192.168.1.40").replace("name = ", "name = ▸"),
@@ -281,7 +325,7 @@ fn records_of_every_type() {
             "\"nas\" is no IPv4 address; write an IPv4 address such as \"192.168.1.20\"",
             "\"smtp\" is no preference and host; write both, such as \"10 smtp\"",
             "\"0 5 pbx\" is no priority, weight, port and host; write all four, such as \"0 5 5060 pbx\"",
-            "\"NS\" is not possible here; write \"A\", \"AAAA\", \"CAA\", \"CNAME\", \"MX\", \"PTR\", \"SRV\" or \"TXT\"",
+            "\"SOA\" is not possible here; write \"A\", \"AAAA\", \"CAA\", \"CNAME\", \"MX\", \"NS\", \"PTR\", \"SRV\" or \"TXT\"",
             "\"192.168.1.40\" is no IPv6 address; write one such as \"2001:db8::40\"",
             "\"1 issue ca.example\" is no flags, tag and value; write all three, such as '0 issue \"letsencrypt.org\"'",
             "\"*\" is no label of a name; write 1 to 63 letters, digits and hyphens, no hyphen first or last",

@@ -634,3 +634,43 @@ proptest! {
         prop_assert_eq!(replies, 1, "the client is answered whatever comes");
     }
 }
+
+/// RFC 1034, section 4.3.2: Clients without recursion get a referral to the servers of a delegated zone.
+#[test]
+fn rfc1034_4_3_2_a_delegated_zone_is_asked_for_the_lan_and_referred_to_for_the_wan() {
+    let record = |name: &str, value| StaticRecord { name: name.into(), value };
+    let records = vec![
+        record("branch", RecordValue::NameServer("ns.branch".into())),
+        record("ns.branch", RecordValue::Address("192.168.1.60".parse().unwrap())),
+        record("alias", RecordValue::Alias("pc.branch".into())),
+    ];
+    let mut rig = Rig::new(Config { records, ..office() });
+    rig.send(PC, "pc.branch.office.example.", RecordType::A);
+    let query = loop {
+        match rig.server.poll_output() {
+            Some(Output::Attempt(query)) => break query,
+            other => assert!(matches!(other, Some(Output::Close(_))), "{other:?}"),
+        }
+    };
+    assert_eq!(query.server, "192.168.1.60:53".parse().unwrap());
+    let sent = Sent { attempt: query.attempt, query: query.message };
+    let found = a("pc.branch.office.example.", 60, "192.168.1.61");
+    rig.upstream(&sent, ResponseCode::NoError, vec![found], vec![]);
+    assert_eq!(addresses(&rig.replied()), ["192.168.1.61"]);
+
+    for (owner, aliases) in [("pc.branch.office.example.", 0), ("alias.office.example.", 1)] {
+        let referral = rig.ask(OUTSIDE, owner, RecordType::A);
+        assert_eq!(referral.metadata.response_code, ResponseCode::NoError);
+        assert_eq!(referral.metadata.authoritative, aliases > 0);
+        assert!(!referral.metadata.recursion_available);
+        assert_eq!(referral.answers.len(), aliases);
+        let [server] = &referral.authorities[..] else { panic!("{referral:?}") };
+        assert_eq!(server.data.to_string(), "ns.branch.office.example.");
+        let [glue] = &referral.additionals[..] else { panic!("{referral:?}") };
+        assert_eq!(
+            (glue.name.clone(), glue.data.to_string()),
+            (name("ns.branch.office.example."), "192.168.1.60".into())
+        );
+    }
+    assert_eq!(rig.server.stats().refused, 0);
+}

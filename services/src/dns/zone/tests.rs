@@ -421,7 +421,7 @@ fn the_content_is_what_lookups_find() {
     assert!(content.records.is_sorted_by_key(|record| NameKey::new(&record.name)));
 }
 
-/// RFC 6761, section 6, and RFC 6303: Special-use names do not leave the office, also if it uses them as its own zones.
+/// RFC 6303, section 3: Special-use names do not leave the office, also if it uses them as its own zones.
 #[test]
 fn rfc6303_special_zones_that_are_the_offices_own_do_not_leave_it() {
     let lan = "10.0.0.1/8".parse().unwrap();
@@ -524,4 +524,70 @@ fn a_wildcard_is_no_reverse_name_and_a_published_text_is_a_name() {
     let nxdomain = (ResponseCode::NXDomain, "office.example.".to_owned());
     assert_eq!(denial(&zone, "a.k1._domainkey.office.example.", RecordType::TXT), nxdomain);
     assert_eq!(lookup(&zone, "k2._domainkey.office.example.", RecordType::TXT).answers.len(), 1);
+}
+
+fn name_server(server: &str) -> RecordValue {
+    RecordValue::NameServer(server.into())
+}
+
+/// RFC 1034, section 4.3.2: A delegated zone is not answered from this one, and a referral names its servers.
+#[test]
+fn rfc1034_4_3_2_a_referral_names_the_servers_of_a_delegated_zone() {
+    let config = with_records(&[
+        ("branch", name_server("ns.branch")),
+        ("branch", name_server("ns2")),
+        ("branch", name_server("ns.elsewhere.example.")),
+        ("ns.branch", address("192.168.1.60")),
+        ("ns2", address("192.168.1.61")),
+        ("*", address("192.168.1.70")),
+        ("corp", name_server("ns2")),
+    ]);
+    let forwards = vec![ForwardZone { zone: "corp.local".into(), servers: Vec::new() }];
+    let zone = Zone::new(&Config { forwards, ..config }, Leases::of(&[("branch", "192.168.1.50")])).unwrap();
+    for owner in ["branch.office.example.", "pc.Branch.office.example.", "ns.branch.office.example."] {
+        assert_eq!(zone.lookup(&name(owner), RecordType::A), None, "{owner}");
+        assert_eq!(zone.forward_of(&NameKey::new(&name(owner))), Some(2));
+        let referral = zone.referral(&name(owner)).unwrap();
+        let servers: Vec<_> = referral.authorities.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!(servers, ["ns.branch.office.example.", "ns2.office.example.", "ns.elsewhere.example."]);
+        assert!(referral.authorities.iter().all(|record| record.name == name("branch.office.example.")));
+        let glue: Vec<_> = referral.additionals.iter().map(|record| record.data.to_string()).collect();
+        assert_eq!(glue, ["192.168.1.60", "192.168.1.61"]);
+    }
+    assert_eq!(zone.lookup(&name("corp.office.example."), RecordType::A), None, "a built-in name");
+    // RFC 4035, section 3.1.4.1
+    let own = (ResponseCode::NoError, "office.example.".to_owned());
+    assert_eq!(denial(&zone, "branch.office.example.", RecordType::DS), own);
+    assert_eq!(zone.lookup(&name("pc.branch.office.example."), RecordType::DS), None);
+    assert_eq!(data(&zone, "ns2.office.example.", RecordType::A), ["192.168.1.61"]);
+    assert_eq!(zone.referral(&name("other.office.example.")), None);
+    assert_eq!(zone.referral(&name("pc.corp.local.")), None);
+    let content = zone.content();
+    let shown = content.records.iter().filter(|record| record.data.record_type() == RecordType::NS);
+    assert_eq!(shown.filter(|record| record.name == name("branch.office.example.")).count(), 3);
+}
+
+#[test]
+fn a_delegation_that_cannot_be_is_an_error() {
+    let error = |records: &[(&str, RecordValue)]| {
+        let forwards = vec![ForwardZone { zone: "corp.office.example".into(), servers: Vec::new() }];
+        let config = Config { forwards, ..with_records(records) };
+        Zone::new(&config, Rc::new(())).err()
+    };
+    let ns = ("ns", address("192.168.1.60"));
+    for zone in ["office.example.", "shop.example.", "*.branch", "corp"] {
+        let expected = Some(ConfigError::NotDelegable(zone.to_owned()));
+        assert_eq!(error(&[(zone, name_server("ns")), ns.clone()]), expected);
+    }
+    let unknown = Some(ConfigError::NoServerAddress("branch.office.example.".to_owned()));
+    assert_eq!(error(&[("branch", name_server("ns.elsewhere.example."))]), unknown);
+    let branch = ("branch", name_server("ns"));
+    for inside in [("pc.branch", address("192.168.1.61")), ("branch", RecordValue::Text("here".into()))] {
+        let found = error(&[branch.clone(), ns.clone(), inside]);
+        assert!(matches!(found, Some(ConfigError::InDelegatedZone(_))), "{found:?}");
+    }
+    let nested = ("sub.branch", name_server("ns"));
+    let found = error(&[branch.clone(), nested, ns.clone()]);
+    assert_eq!(found, Some(ConfigError::InDelegatedZone("sub.branch.office.example.".to_owned())));
+    assert_eq!(error(&[branch, ns]), None);
 }

@@ -165,6 +165,7 @@ impl Dns {
             use_upstream: true,
             upstreams: vec![SocketAddr::from(([203, 0, 113, 53], 53))],
             trust_ad: false,
+            mixed_case: false,
             recursion_for: vec![lan().into()],
             rebinding_filter: true,
             private_answers_from: Vec::new(),

@@ -173,7 +173,11 @@ const DHCP: &[Requirement] = &[
         "A NAK for what is wrong; silence about the unknown, unless authoritative.",
     ),
     kept("RFC 2131, section 4.3.2 (RENEWING)", Must, "A renewal prolongs the lease."),
-    kept("RFC 2131, section 4.3.2 (REBINDING)", Must, "So does a broadcast one, of the server's own leases."),
+    kept(
+        "RFC 2131, section 4.3.2 (REBINDING)",
+        Must,
+        "A broadcast request prolongs a lease of this server's.",
+    ),
     kept("RFC 2131, section 4.3.3", Must, "A declined address is given to nobody."),
     kept("RFC 2131, section 4.3.4", Must, "A released address is free, and remembered for its client."),
     kept("RFC 2131, section 4.3.5", Must, "INFORM brings parameters: neither an address nor a lease time."),

@@ -49,12 +49,18 @@ impl WanClient {
         let settings = settings(config, resources.identity);
         match current {
             Some(current) if settings.as_ref() == Some(&current.settings) => return Some(current),
-            Some(current) if !settings.as_ref().is_some_and(|new| new.is_same_client(&current.settings)) => {
+            Some(current) if !settings.as_ref().is_some_and(|new| current.leases_to(new)) => {
                 current.release();
             }
             _ => {}
         }
         settings.map(|settings| Self::start(settings, resources, rng))
+    }
+
+    /// Whether a client with the settings `new` can have this one's lease.
+    fn leases_to(&self, new: &client::Config) -> bool {
+        let overlaps = self.leases.borrow().as_ref().is_some_and(|lease| lease.overlaps(&new.taken));
+        new.is_same_client(&self.settings) && !overlaps
     }
 
     /// Releases the lease, and ends the client.

@@ -142,7 +142,7 @@ impl Client {
     /// Has dhclient's script refuse addresses that other hosts have.
     pub fn refuse_conflicts(&self) {
         let probe = "case $reason in BOUND|REBOOT)
-            busybox arping -q -D -c 2 -w 1 -I eth0 $new_ip_address || exit 1 ;; esac";
+            busybox arping -q -D -c 3 -w 5 -I eth0 $new_ip_address || exit 1 ;; esac";
         self.directory.script("script", &format!("{probe}\n{SCRIPT}"));
     }
 

@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 
 use crate::dhcp::{Client, lease_of, networkd};
 use crate::harness::{Directory, ISP, LAN, Namespace, Office, eventually};
-use crate::wan::{Provider, wan_address};
+use crate::wan::{Provider, wait_for_wan_address};
 
 /// The address that [`reserve`] reserves for PC 1.
 const RESERVED: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 20);
@@ -71,7 +71,7 @@ fn dhclient_rebinds_and_starts_over_after_a_refusal() {
 /// RFC 2131, section 4.3.2 (REBINDING): dhcpcd keeps its address by broadcasts, and gives it up after a NAK.
 #[test]
 fn dhcpcd_rebinds_and_starts_over_after_a_refusal() {
-    let office = Office::bare(1, "dhcp.lease_secs = 8");
+    let office = Office::bare(1, "dhcp.lease_secs = 16");
     let client = Client::dhcpcd_with(office.pc(1), "clara", "noarp\n");
     let address = client.note("bound", 0).address();
     lose_unicast(office.pc(1));
@@ -104,7 +104,7 @@ fn systemd_networkd_rebinds_and_starts_over_after_a_refusal() {
 }
 
 /// RFC 2131, section 4.3.2 (INIT-REBOOT): dhcpcd that starts again is confirmed the address that it remembers.
-/// RFC 2131, section 4.3.3: It declines the address once another host has it, and gets another.
+/// RFC 2131, section 4.3.3: dhcpcd declines the address once another host has it, and gets another.
 #[test]
 fn dhcpcd_starts_again_and_declines() {
     let office = Office::bare(2, "");
@@ -168,6 +168,9 @@ while True:
     if heard == {2: 0, 5: 0}: print(taken, flush=True)
 "#;
 
+/// Of the pool's addresses.
+const THREE_QUARTERS: &str = "12";
+
 #[test]
 fn a_port_that_takes_all_the_addresses_it_can_leaves_some_to_others() {
     let office = Office::bare(
@@ -181,7 +184,9 @@ fn a_port_that_takes_all_the_addresses_it_can_leaves_some_to_others() {
     fs::write(directory.join("starve.py"), STARVE).expect("it can be written");
     let mut attacker =
         office.pc(2).spawn(&format!("/usr/bin/python3 {}", directory.join("starve.py").display()));
-    assert_eq!(attacker.hear(), "12", "three quarters of the pool");
+    // A busy gateway may have been silent for a while before.
+    assert!((0..10).any(|_| attacker.hear() == THREE_QUARTERS));
+    assert_eq!(attacker.hear(), THREE_QUARTERS);
 
     known.process.signal(Signal::SIGUSR1);
     assert_eq!(known.note("renew", 0).address(), address);
@@ -201,8 +206,7 @@ fn rfc5227_2_1_the_gateway_declines_what_another_has_and_udhcpd_gives_another() 
     office.internet.sh(&format!("ip address add {taken}/32 dev lo"));
     let options = format!("end {free}\nmax_leases 2\noption subnet 255.255.255.0\noption router {ISP}\n");
     let _provider = Provider::with_options(&office, taken, 3600, &options);
-    let expected = format!("{free}/24");
-    eventually(&format!("the WAN address {expected}"), || (wan_address(&office)? == expected).then_some(()));
+    wait_for_wan_address(&office, free);
     let log = office.gateway().log();
     assert!(log.contains(&format!("its lease is declined: {taken} is in use by 02:00:00:00:02:01")), "{log}");
 }

@@ -1,16 +1,18 @@
 """Prints the DHCP messages on eth0, a line each, as they pass.
 
 A client's: its type, "unicast" or "broadcast", and "of ADDRESS" if it has that one. A server's: its type, and the address
-that it gives. It ends after a minute without any.
+that it gives. It ends after a minute and a half without any.
 """
-import ipaddress, socket
+import ipaddress, socket, time
 
 TYPES = "? DISCOVER OFFER REQUEST DECLINE ACK NAK RELEASE INFORM".split()
 wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
 wire.bind(("eth0", 0))
-wire.settimeout(60)
+SILENCE_SECS_MAX = 90
 print("listening", flush=True)
-while True:
+end = time.monotonic() + SILENCE_SECS_MAX
+while (left := end - time.monotonic()) > 0:
+    wire.settimeout(left)
     try:
         frame = wire.recv(65536)
     except TimeoutError:
@@ -22,6 +24,7 @@ while True:
     message = udp[8:]
     if int.from_bytes(udp[2:4], "big") not in (67, 68) or message[236:240] != b"\x63\x82\x53\x63":
         continue
+    end = time.monotonic() + SILENCE_SECS_MAX
     options, kind = message[240:], 0
     while options and options[0] != 255:
         if options[0] == 53:

@@ -49,7 +49,8 @@ pub fn wan_address(office: &Office) -> Option<String> {
     office.gateway().show("status")["wan"]["address"].as_str().map(str::to_owned)
 }
 
-fn wait_for_wan_address(office: &Office, address: Ipv4Addr) {
+/// Waits for a WAN address in a /24.
+pub fn wait_for_wan_address(office: &Office, address: Ipv4Addr) {
     let expected = format!("{address}/24");
     eventually(&format!("the WAN address {expected}"), || (wan_address(office)? == expected).then_some(()));
 }

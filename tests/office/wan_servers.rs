@@ -1,11 +1,12 @@
 //! The whole life of a lease from servers that providers run: ISC dhcpd, Kea and dnsmasq.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::net::Ipv4Addr;
 
 use crate::harness::programs::{WebServer, curl, wait_for_listener};
 use crate::harness::{Background, Directory, ISP, Namespace, Office, SERVER, eventually};
-use crate::wan::wan_address;
+use crate::wan::wait_for_wan_address;
 
 /// ISC's server. `./dev setup` unpacks it and Kea there, as their packages would start services.
 const DHCPD: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/clients/dhcpd/usr/sbin/dhcpd");
@@ -79,7 +80,7 @@ impl Kind {
                 }});
                 fs::write(home.join("conf"), config.to_string()).expect("it can be written");
                 format!(
-                    "env LD_LIBRARY_PATH={KEA}/lib/x86_64-linux-gnu KEA_PIDFILE_DIR={path} KEA_LOCKFILE_DIR={path} \
+                    "env LD_LIBRARY_PATH={KEA}/lib/{ARCH}-linux-gnu KEA_PIDFILE_DIR={path} KEA_LOCKFILE_DIR={path} \
                      {KEA}/sbin/kea-dhcp4 -c {path}/conf >>{path}/output"
                 )
             }
@@ -132,8 +133,7 @@ impl Wire {
 
 /// Waits for the WAN's address, and fetches a page by it.
 fn assert_online(office: &Office, address: Ipv4Addr) {
-    let expected = format!("{address}/24");
-    eventually(&expected, || (wan_address(office)? == expected).then_some(()));
+    wait_for_wan_address(office, address);
     assert_eq!(curl(office.pc(1), "", (SERVER, 80)), Ok(address));
 }
 
@@ -150,6 +150,8 @@ fn assert_a_lease_has_its_whole_life(kind: Kind) {
     wire.hear(&["REQUEST unicast of 203.0.113.77", "ACK 203.0.113.77"]);
     // The server is away at T1, and is back at T2.
     drop(server);
+    // Renewals that were answered are on the former one.
+    let mut wire = Wire::listen(&office.internet);
     wire.hear(&["REQUEST unicast of 203.0.113.77"]);
     let server = kind.start(&office.internet, &home, first);
     wire.hear(&["REQUEST broadcast of 203.0.113.77", "ACK 203.0.113.77"]);

@@ -48,7 +48,18 @@ pub struct Lease {
     pub lease_secs: u32,
 }
 
+/// The network of a lease, or its router, that overlaps one of `taken`, and that one. (RFC 4787, REQ-7)
+fn overlapping(address: Ipv4Net, router: Option<Ipv4Addr>, taken: &[Ipv4Net]) -> Option<(Ipv4Net, Ipv4Net)> {
+    let used = [Some(address), router.map(Ipv4Net::from)].into_iter().flatten();
+    used.flat_map(|used| taken.iter().map(move |own| (used, *own))).find(|(used, own)| overlap(*used, *own))
+}
+
 impl Lease {
+    /// Whether the lease overlaps one of `taken`, the networks of other interfaces.
+    pub fn overlaps(&self, taken: &[Ipv4Net]) -> bool {
+        overlapping(self.address, self.router, taken).is_some()
+    }
+
     /// Reads an OFFER or an ACK. `taken` are the networks of other interfaces, which the lease must not overlap. Some
     /// servers leave out the lease time or the mask: then values are assumed, which `remarks` tell with what else of
     /// the lease is not used. Other invalid fields are left out.
@@ -83,12 +94,8 @@ impl Lease {
             return Err(Reason::NoHost(address));
         }
         let router = routes.router.take();
-        let router_net = router.map(Ipv4Net::from);
-        // RFC 4787, REQ-7
-        for used in [Some(address), router_net].into_iter().flatten() {
-            if let Some(own) = taken.iter().find(|own| overlap(**own, used)) {
-                return Err(Reason::Overlaps(used, *own));
-            }
+        if let Some((used, own)) = overlapping(address, router, taken) {
+            return Err(Reason::Overlaps(used, own));
         }
         let lease_secs = message::secs_option(message, OptionCode::AddressLeaseTime);
         if lease_secs.is_none() {

@@ -101,7 +101,7 @@ impl Config {
         }
     }
 
-    /// Whether servers know both as the same client.
+    /// Whether both have the same hardware address and client identifier: some servers look at both.
     pub fn is_same_client(&self, other: &Self) -> bool {
         (self.mac, &self.client_id) == (other.mac, &other.client_id)
     }
@@ -116,7 +116,7 @@ pub enum Output {
     Event(Event),
 }
 
-/// A change of the lease.
+/// A change of the lease, or what the administrator should know about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Use this lease. Each renewal repeats the event, even without a change.
@@ -125,7 +125,7 @@ pub enum Event {
     Lost,
     /// Write this to the log. A reason is logged once in ten minutes.
     Remarked(Remark),
-    /// Show the administrator from now on why there is no lease; `None`: no server has given a reason.
+    /// Show the administrator from now on why there is no lease; `None`: there is one, or servers give no reason any more.
     Refused(Option<Remark>),
 }
 
@@ -303,9 +303,16 @@ impl Client {
     pub fn release(&mut self) {
         self.begin_transaction();
         let state = std::mem::replace(&mut self.state, State::Stopped);
-        if let State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. } = state
-        {
-            self.transmit(outgoing::release(&self.config, self.transaction, &bound));
+        let (bound, is_in_use) = match state {
+            State::Bound { bound } | State::Renewing { bound, .. } | State::Rebinding { bound, .. } => {
+                (bound, true)
+            }
+            // The server's ACK has made the lease.
+            State::Probing { bound, .. } => (bound, false),
+            _ => return,
+        };
+        self.transmit(outgoing::release(&self.config, self.transaction, &bound));
+        if is_in_use {
             self.outputs.push_back(Output::Event(Event::Lost));
         }
     }

@@ -92,12 +92,17 @@ impl Host {
         self.client.handle_frame(self.now, &frame(message));
     }
 
-    /// From INIT to BOUND, with a lease of `secs`.
-    fn bind(&mut self, secs: u32) -> Lease {
+    /// From INIT to the ACK of a lease of `secs`.
+    fn acknowledge(&mut self, secs: u32) {
         let discover = self.next_message(MessageType::Discover);
         self.hear(&answer(&discover, MessageType::Offer, secs));
         let request = self.next_message(MessageType::Request);
         self.hear(&answer(&request, MessageType::Ack, secs));
+    }
+
+    /// From INIT to BOUND, with a lease of `secs`.
+    fn bind(&mut self, secs: u32) -> Lease {
+        self.acknowledge(secs);
         match self.next_event() {
             Event::Configured(lease) => lease,
             other => panic!("{other:?}"),
@@ -493,6 +498,16 @@ fn rfc2131_4_4_6_a_lease_is_given_back_by_unicast() {
     assert_eq!(release.ciaddr(), ADDRESS);
     assert_eq!(host.client.poll_output(), Some(Output::Event(Event::Lost)));
     assert_eq!((host.client.poll_timeout(), host.client.poll_output()), (None, None));
+
+    // Also while the client still probes the address that the server has acknowledged.
+    let mut host = Host::new(None);
+    host.acknowledge(600);
+    host.client.release();
+    let released = std::iter::from_fn(|| host.client.poll_output()).find_map(|output| match output {
+        Output::Transmit(frame) => Datagram::parse(&frame).map(|_| message_in(&frame)),
+        Output::Event(event) => panic!("it was not in use: {event:?}"),
+    });
+    assert_eq!(released.expect("a RELEASE").opts().msg_type(), Some(MessageType::Release));
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn rfc2131_4_3_2_the_ack_of_an_offer_says_what_the_offer_has_said() {
 }
 
 /// RFC 3046, section 2.1: The relay agent's information is the last option of every answer.
-/// RFC 3046, section 2.2: It is returned as it came.
+/// RFC 3046, section 2.2: The relay agent's option is returned as it came.
 #[test]
 fn rfc3046_2_1_the_relay_agents_information_is_the_last_option_of_every_answer() {
     let mut office = leased();

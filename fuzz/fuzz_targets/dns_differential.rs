@@ -7,6 +7,8 @@
 //! - The server refuses a name with a pointer to octets that are not before the labels that the pointer ends, or with
 //!   labels that reach from there into these (RFC 1035, section 4.1.4: a prior occurrence). Such a name is refused here
 //!   too.
+//! - The server refuses a query with more than one question, an answer, more than the SOA of IXFR as authority, or more
+//!   additional records than OPT and a signature.
 //! - The server leaves out a malformed record of the types on whose data it acts, and those of other classes.
 //! - The server passes on the data of other types as it is, malformed or not (RFC 3597, section 3). Where names in it
 //!   may be compressed, nothing is said of malformed data, nor of the types that the other codec does not know.
@@ -244,7 +246,6 @@ fn check_query(bytes: &[u8], theirs: Option<&Theirs>) {
     if flags >> 3 & 0xf != 0 {
         return check_rejection(bytes, &parsed, NOTIMP, 0);
     }
-    // One question, no answer, the SOA of IXFR, OPT and a signature: the server reads no message with more records.
     let counts = [4, 6, 8, 10].map(|at| u16::from_be_bytes([header[at], header[at + 1]]));
     let is_query = matches!(counts, [1, 0, 0..=1, 0..=2]);
     let asked = theirs.filter(|read| is_query && read.is_whole());

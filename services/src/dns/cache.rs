@@ -80,6 +80,21 @@ struct Entry {
     is_prefetched: bool,
 }
 
+impl Entry {
+    /// The answer with the remaining TTLs or, if it has expired, as a stale one.
+    fn answer_at(&self, now: Instant) -> Answer {
+        let mut answer = self.answer.clone();
+        let is_stale = now >= self.expires;
+        let age = u32::try_from(now.since(self.stored).as_secs()).unwrap_or(u32::MAX);
+        for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
+            record.ttl = if is_stale { STALE_TTL_SECS } else { record.ttl.saturating_sub(age) };
+        }
+        // Its signatures may have expired since.
+        answer.authenticated &= !is_stale;
+        answer
+    }
+}
+
 impl Cache {
     /// An empty cache.
     pub fn new() -> Self {
@@ -107,23 +122,7 @@ impl Cache {
 
     fn get_key(&self, now: Instant, key: &Key) -> Option<Answer> {
         let entry = self.entries.get(key)?;
-        let mut answer = entry.answer.clone();
-        if now < entry.expires {
-            let age = u32::try_from(now.since(entry.stored).as_secs()).unwrap_or(u32::MAX);
-            for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
-                record.decrement_ttl(age);
-            }
-            return Some(answer);
-        }
-        if now < entry.stale_until {
-            for record in answer.answers.iter_mut().chain(&mut answer.authorities) {
-                record.ttl = STALE_TTL_SECS;
-            }
-            // Its signatures may have expired since.
-            answer.authenticated = false;
-            return Some(answer);
-        }
-        None
+        (now < entry.expires || now < entry.stale_until).then(|| entry.answer_at(now))
     }
 
     /// Caches `answer`, from a message of `octets`, for its TTL.
@@ -144,6 +143,12 @@ impl Cache {
             // The former answer is outdated all the same.
             _ => self.remove(&key),
         }
+    }
+
+    /// The stale answer to `question`, if there is one.
+    pub fn stale(&self, now: Instant, question: &Question) -> Option<Answer> {
+        let key = self.stale_key(now, question)?;
+        self.entries.get(&key).map(|entry| entry.answer_at(now))
     }
 
     /// The stale answer to `question`, if there is one, which is served without a query for [`STALE_TTL_SECS`] from now on.

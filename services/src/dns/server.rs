@@ -426,7 +426,8 @@ impl Server {
     /// Answers a query without room or without an upstream server: with a stale answer if there is one (RFC 8767,
     /// section 4), else with SERVFAIL.
     fn fail(&mut self, now: Instant, mut question: Waiting, limit: LimitReached) {
-        let stale = self.cache.serve_stale(now, &question.upstream_question());
+        // Nothing was tried, so the next query for the name may go out. (RFC 8767, section 5)
+        let stale = self.cache.stale(now, &question.upstream_question());
         // An alias that continues elsewhere could evict a further query.
         if let Some(stale) = stale.filter(|stale| stale.continues_at.is_none()) {
             self.stats.stale += 1;

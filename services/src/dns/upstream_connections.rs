@@ -3,8 +3,8 @@
 //! Queries share a connection and are answered in any order (RFC 7766, section 6.2.1.1): up to [`QUERIES_MAX`] at a time,
 //! no two with the same ID (RFC 7766, section 6.2.1). A connection without queries is closed after [`IDLE_MAX`].
 //!
-//! If the server closes a connection, its queries move to a new connection, each once. So a server that closes idle
-//! connections, or restarts, costs no answer. A connection gets no further query while a query has waited for
+//! If the server closes a connection, its queries move to a new connection: each once, and again whenever the closed
+//! connection has brought an answer. So a server that closes idle connections, or one after each answer, costs none. A connection gets no further query while a query has waited for
 //! [`ATTEMPT_TIMEOUT`] and nothing has come: the server may have forgotten the connection.
 
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub struct UpstreamConnections {
 struct Connection {
     server: SocketAddr,
     is_established: bool,
+    /// A query was answered on it.
+    has_answered: bool,
     queries: Vec<Query>,
     /// When a query last began or ended.
     active: Instant,
@@ -115,6 +117,7 @@ impl UpstreamConnections {
         let connection = self.connections.get_mut(&id)?;
         let answered = connection.queries.iter().find(|query| message_id(message) == query.id());
         let attempt = answered.map(|query| query.query.attempt);
+        connection.has_answered |= attempt.is_some();
         let others_wait = connection.queries.iter().any(|query| Some(query.query.attempt) != attempt);
         connection.waits_since = others_wait.then_some(now);
         attempt
@@ -133,10 +136,9 @@ impl UpstreamConnections {
 
     /// Removes a connection that the server has closed, or that could not be opened.
     pub fn close(&mut self, now: Instant, id: ConnectionId) -> Closed {
-        let Some(Connection { server, is_established, queries, .. }) = self.connections.remove(&id) else {
-            return Closed::default();
-        };
-        let is_repeatable = |query: &Query| is_established && !query.is_repeated;
+        let Some(closed) = self.connections.remove(&id) else { return Closed::default() };
+        let Connection { server, is_established, has_answered, queries, .. } = closed;
+        let is_repeatable = |query: &Query| is_established && (has_answered || !query.is_repeated);
         let (repeated, failed): (Vec<_>, Vec<_>) = queries.into_iter().partition(is_repeatable);
         let failed = failed.into_iter().map(|query| query.query.attempt).collect();
         if repeated.is_empty() {
@@ -165,8 +167,14 @@ impl UpstreamConnections {
     fn open(&mut self, now: Instant, server: SocketAddr) -> ConnectionId {
         self.opened += 1;
         let id = ConnectionId(self.opened);
-        let (is_established, queries, waits_since) = (false, Vec::new(), None);
-        let connection = Connection { server, is_established, queries, active: now, waits_since };
+        let connection = Connection {
+            server,
+            is_established: false,
+            has_answered: false,
+            queries: Vec::new(),
+            active: now,
+            waits_since: None,
+        };
         self.connections.insert(id, connection);
         id
     }
@@ -264,6 +272,22 @@ mod tests {
         assert!(closed.opens.is_some());
         assert_eq!(closed.failed, [AttemptId(1), AttemptId(2)]);
         assert_eq!(connections.close(secs(3), second), Closed::default());
+    }
+
+    #[test]
+    fn a_server_that_closes_after_each_answer_answers_all() {
+        let mut connections = UpstreamConnections::default();
+        let mut id = opened(&mut connections, secs(0), query(1, 1));
+        (2..=5).for_each(|number| assert_eq!(connections.add(secs(0), query(number, 1)).unwrap().id, id));
+        for number in 1..=4 {
+            assert_eq!(connections.receive(secs(0), id, &[0, number]), Some(AttemptId(number.into())));
+            connections.end(secs(0), AttemptId(number.into()));
+            let closed = connections.close(secs(0), id);
+            assert!(closed.failed.is_empty(), "{closed:?}");
+            id = closed.opens.unwrap().0;
+            connections.establish(id);
+        }
+        assert_eq!(connections.close(secs(0), id).failed, [AttemptId(5)], "it closes without an answer");
     }
 
     #[test]

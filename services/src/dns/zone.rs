@@ -229,7 +229,7 @@ impl Zone {
     pub fn delegations(&self) -> impl Iterator<Item = (&Name, Vec<IpAddr>)> {
         self.delegations.values().map(|delegation| {
             let servers = delegation.servers.iter();
-            (&delegation.apex, servers.flat_map(|server| self.static_addresses(server)).collect())
+            (&delegation.apex, servers.flat_map(|server| self.queried_addresses(server)).collect())
         })
     }
 
@@ -238,6 +238,11 @@ impl Zone {
             Kind::Forwarded(place) => self.delegations.get(&place),
             _ => None,
         }
+    }
+
+    /// The addresses of a name server by which the gateway, which speaks IPv4 alone, can query it.
+    fn queried_addresses(&self, name: &Name) -> impl Iterator<Item = IpAddr> {
+        self.static_addresses(name).filter(IpAddr::is_ipv4)
     }
 
     fn static_addresses(&self, name: &Name) -> impl Iterator<Item = IpAddr> {
@@ -627,7 +632,7 @@ impl Zone {
             if let Some(stranger) = stranger.and_then(NameKey::to_name) {
                 return Err(ConfigError::InDelegatedZone(stranger.to_ascii()));
             }
-            if delegation.servers.iter().all(|server| self.static_addresses(server).next().is_none()) {
+            if delegation.servers.iter().all(|server| self.queried_addresses(server).next().is_none()) {
                 return Err(ConfigError::NoServerAddress(delegation.apex.to_ascii()));
             }
         }

@@ -1,6 +1,6 @@
 //! `[dns]` and its records.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gatepost_services::dns::forwarder::UPSTREAMS_MAX;
 use ipnet::Ipv4Net;
@@ -375,7 +375,7 @@ fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
     }
 }
 
-/// Checks that each delegated zone is below the domain, that one of its servers has an address, and that the gateway has
+/// Checks that each delegated zone is below the domain, that one of its servers has an IPv4 address, and that the gateway has
 /// no other name in it.
 fn check_delegations(records: &[ReadRecord], forwards: &[Forward], domain: &str, report: &Report) {
     let domain = domain.to_ascii_lowercase();
@@ -384,14 +384,16 @@ fn check_delegations(records: &[ReadRecord], forwards: &[Forward], domain: &str,
         _ => None,
     };
     let has_address = |server: &String| {
-        let is_address = |read: &&ReadRecord| matches!(read.record.value, RecordValue::Address(_));
+        let is_address =
+            |read: &&ReadRecord| matches!(read.record.value, RecordValue::Address(IpAddr::V4(_)));
         records.iter().filter(is_address).any(|read| read.full_name == *server)
     };
     for delegation in records.iter().filter(|read| server_of(read).is_some()) {
         let zone = &delegation.full_name;
         let others = || records.iter().filter(|read| read.full_name == *zone);
         let servers: Vec<_> = others().filter_map(server_of).collect();
-        let is_first = others().next().is_some_and(|first| std::ptr::eq(first, delegation));
+        let first = others().find(|read| server_of(read).is_some());
+        let is_first = first.is_some_and(|first| std::ptr::eq(first, delegation));
         let is_glue = |read: &ReadRecord| {
             servers.contains(&read.full_name) && matches!(read.record.value, RecordValue::Address(_))
         };

@@ -248,6 +248,7 @@ fn delegated_zones_have_servers_and_nothing_else() {
             record("▸'*.lab'", "NS", "ns"),
             record("▸'corp'", "NS", "ns"),
             record("▸'far'", "NS", "ns.elsewhere.example."),
+            record("▸'branch'", "TXT", "here"),
             record("'branch'", "NS", "ns"),
             record("▸'pc.branch'", "A", "192.168.1.61"),
             record("'ns'", "A", "192.168.1.60"),
@@ -264,7 +265,9 @@ fn delegated_zones_have_servers_and_nothing_else() {
             "corp.office.example cannot be delegated; \
              write NS for a name below office.example without a zone in dns.forward",
             "no name server of far.office.example has an address; write an A record for one of them",
-            "pc.branch.office.example is in the delegated zone branch.office.example (first in line 22, column 8); \
+            "branch.office.example is in the delegated zone branch.office.example (first in line 26, column 8); \
+             remove it: the zone's own servers answer for it",
+            "pc.branch.office.example is in the delegated zone branch.office.example (first in line 26, column 8); \
              remove it: the zone's own servers answer for it",
         ],
     );

@@ -37,6 +37,8 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "DECLINE", "it comes from another MAC or port");
+        } else if self.declines.is_pending(address) {
+            // A former DECLINE is being verified. A pending end of the lease would prevent the quarantine.
         } else if self.defer(address, request) {
             // A change is pending, so the address may belong to another client afterwards.
         } else if !self.may_change(request) {
@@ -44,7 +46,7 @@ impl Server {
         } else if self.has_quarantine_share(request) {
             self.log_unbelieved(request, address, "DECLINE", "its sender has declined others");
             self.forget_declined(request, address);
-        } else if self.declines.len() >= DECLINES_MAX && !self.declines.is_pending(address) {
+        } else if self.declines.len() >= DECLINES_MAX {
             self.log_unbelieved(request, address, "DECLINE", "too many DECLINEs are being verified");
             self.forget_declined(request, address);
         } else {

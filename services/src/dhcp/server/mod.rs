@@ -419,6 +419,8 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
+        } else if self.declines.is_pending(address) {
+            // The client has declined the address. A pending end of its lease would prevent the quarantine.
         } else if self.defer(address, request) {
             // A change is pending, so the address may belong to another client afterwards.
         } else if self.may_change(request) {

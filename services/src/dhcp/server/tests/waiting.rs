@@ -108,6 +108,25 @@ fn a_release_meanwhile_is_dealt_with_after_it() {
 }
 
 #[test]
+fn no_end_of_its_lease_meanwhile_prevents_the_quarantine_of_a_declined_address() {
+    // A second DECLINE ends the lease if its sender has declined as many addresses as it may.
+    for (ends, declined) in [(release as fn(_, _) -> _, 1), (decline, shares::SOURCE_QUARANTINES_MAX)] {
+        let mut office = Office::new(config());
+        let mut address = Ipv4Addr::UNSPECIFIED;
+        for _ in 0..declined {
+            address = office.lease(pc(1));
+            assert_eq!(office.hear_only(&decline(pc(1), address)), None);
+        }
+        assert_eq!(office.hear_only(&ends(pc(1), address)), None);
+        let unix_now = office.unix_now();
+        office.server.handle_arp(office.now, unix_now, address, pc(9));
+        office.write();
+        let is_in_quarantine = office.leases.borrow().at(address).is_some_and(|it| it.is_blocked(office.now));
+        assert!(is_in_quarantine, "{declined} declined");
+    }
+}
+
+#[test]
 fn who_asks_again_after_a_release_meanwhile_keeps_its_lease() {
     let mut office = Office::new(config());
     let address = office.lease(pc(1));

@@ -30,7 +30,8 @@ const COPY_MAX: Duration = Duration::from_secs(60);
 /// The gateway may leave unanswered: names and connections while its ARP requests for the client fail, renewals while
 /// its disk fails (a slow disk prolongs the time for the answer), and every request during a change of configuration.
 /// It may also ignore a copy of the SYN of an open connection, and the renewal of a client that has lost its lease to a
-/// slow disk and looks for another one.
+/// slow disk and looks for another one. It may refuse a renewal if another address is reserved for the client: while
+/// the reserved address was declined or in foreign use, the client got one of the pool.
 pub struct BystandersServed {
     gateway_address: Ipv4Addr,
     /// The gateway's hardware address on the LAN, once it is known.
@@ -85,7 +86,7 @@ impl BystandersServed {
             gateway_address: config.lan.address.addr(),
             gateway_mac: None,
             domain: format!(".{}.", config.system.domain),
-            leases: ObservedLeases::default(),
+            leases: ObservedLeases::of_config(config),
             waiting: BTreeMap::new(),
             unresolved: BTreeSet::new(),
             accepted: BTreeMap::new(),
@@ -206,7 +207,11 @@ impl BystandersServed {
             }
             Some(DhcpKind::Nak) => {
                 self.waiting.remove(&asked);
-                Err(format!("{} is refused to {}, who holds its lease", asked.address(), MacAddr(client)))
+                let (address, client) = (asked.address(), MacAddr(client));
+                if self.leases.is_to_move_from(address, client) {
+                    return Ok(());
+                }
+                Err(format!("{address} is refused to {client}, who holds its lease"))
             }
             _ => Ok(()),
         }
@@ -234,7 +239,7 @@ impl Checker for BystandersServed {
     }
 
     fn on_boot(&mut self) {
-        self.leases = ObservedLeases::default();
+        self.leases.forget();
         self.waiting.clear();
         self.unresolved.clear();
         self.accepted.clear();

@@ -117,8 +117,7 @@ impl DhcpAnswers {
             return Verdict::Either;
         }
         if self.leases.is_held_by(address, mac, now) {
-            // Another address can be the client's own again.
-            if self.leases.has_reservation(mac) { Verdict::Either } else { Verdict::NoNak }
+            if self.leases.is_to_move_from(address, mac) { Verdict::Either } else { Verdict::NoNak }
         } else if self.leases.holds_another(address, mac, now) || self.is_anothers(address, now) {
             Verdict::Nak
         } else if !self.is_authoritative && !self.leases.is_known(client) {
@@ -329,7 +328,11 @@ mod tests {
     fn leased(is_authoritative: bool) -> DhcpAnswers {
         let mut config = config();
         config.services.dhcp.authoritative = is_authoritative;
-        let mut checker = DhcpAnswers::new(&config, true);
+        leased_by(&config)
+    }
+
+    fn leased_by(config: &Config) -> DhcpAnswers {
+        let mut checker = DhcpAnswers::new(config, true);
         checker.on_snapshot(&snapshot(0)).expect("nothing has happened");
         answer(&mut checker, 100, acknowledgement(&HOLDER, ADDRESS, 3_600)).expect("a lease");
         checker
@@ -398,6 +401,18 @@ mod tests {
             ask(&mut checker, client, MessageType::Request, address);
             let told = answer(&mut checker, 100, reply(client, MessageType::Nak, "0.0.0.0")).is_err();
             assert_eq!(told, is_wrong, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_nak_may_move_a_client_to_its_reserved_address_and_not_away_from_it() {
+        for (reserved, is_wrong) in [(ADDRESS, true), ("192.168.1.200", false)] {
+            let mac = MacAddr(HOLDER);
+            let text = format!("[[dhcp.reservations]]\nmac = '{mac}'\naddress = '{reserved}'");
+            let mut checker = leased_by(&Config::parse("test", &text).expect("a configuration"));
+            ask(&mut checker, HOLDER, MessageType::Request, ADDRESS);
+            let told = answer(&mut checker, 100, reply(HOLDER, MessageType::Nak, "0.0.0.0")).is_err();
+            assert_eq!(told, is_wrong, "{reserved} is reserved");
         }
     }
 

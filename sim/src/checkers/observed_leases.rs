@@ -74,6 +74,12 @@ impl ObservedLeases {
         Self { given_names: given_names.collect(), reserved_for: reserved_for.collect(), ..Self::default() }
     }
 
+    /// Forgets all but what the configuration says.
+    pub fn forget(&mut self) {
+        let Self { given_names, reserved_for, .. } = std::mem::take(self);
+        *self = Self { given_names, reserved_for, ..Self::default() };
+    }
+
     /// Observes a frame. If it is an ACK: the address, and the lease before.
     pub fn observe(&mut self, passage: &Passage<'_>) -> Option<(Ipv4Addr, Lease, Option<Lease>)> {
         let (_, source_port, destination_port, payload) = passage.packet.udp()?;
@@ -118,9 +124,10 @@ impl ObservedLeases {
         self.reserved_for.contains_key(&address)
     }
 
-    /// Whether the configuration reserves an address for the client.
-    pub fn has_reservation(&self, client: MacAddr) -> bool {
-        self.reserved_for.values().any(|reserved| reserved[..] == client.0)
+    /// Whether the configuration reserves another address than `address` for the client. The gateway may refuse to renew
+    /// a lease of `address`, so that the client moves to the reserved one.
+    pub fn is_to_move_from(&self, address: Ipv4Addr, client: MacAddr) -> bool {
+        self.reserved_for.iter().any(|(reserved, holder)| *reserved != address && holder[..] == client.0)
     }
 
     /// How many leases last at `now`.

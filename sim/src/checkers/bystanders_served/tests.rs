@@ -18,7 +18,11 @@ struct World(BystandersServed);
 
 impl World {
     fn new() -> Self {
-        let mut this = Self(BystandersServed::new(&config()));
+        Self::of(&config())
+    }
+
+    fn of(config: &Config) -> Self {
+        let mut this = Self(BystandersServed::new(config));
         this.0.on_snapshot(&snapshot(0)).expect("nothing was asked");
         this.says(0, &dhcp(DhcpKind::Ack)).expect("a lease begins");
         this
@@ -138,6 +142,22 @@ fn a_lease_that_is_refused_to_its_holder_is_told() {
     assert!(world.says(9, &dhcp(DhcpKind::Nak)).is_ok(), "to nobody's question");
     world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
     assert!(world.says(10, &dhcp(DhcpKind::Nak)).is_err());
+}
+
+#[test]
+fn a_lease_may_be_refused_to_a_client_that_has_another_address_reserved() {
+    for (reserved, boots, is_reported) in
+        [("192.168.1.200", false, false), ("192.168.1.200", true, false), (HOST, false, true)]
+    {
+        let text = format!("[[dhcp.reservations]]\nmac = '{CLIENT}'\naddress = '{reserved}'");
+        let mut world = World::of(&Config::parse("test", &text).expect("a configuration"));
+        if boots {
+            world.0.on_boot();
+            world.says(0, &dhcp(DhcpKind::Ack)).expect("a lease begins");
+        }
+        world.asks(10, CLIENT, &dhcp(DhcpKind::Request));
+        assert_eq!(world.says(10, &dhcp(DhcpKind::Nak)).is_err(), is_reported, "{reserved} is reserved");
+    }
 }
 
 #[test]

@@ -129,6 +129,7 @@ impl MappingLives {
             self.may_prolong(ip, now);
             return;
         };
+        self.may_reach_hairpinned(kind, (from, to), &ip.transport, now);
         // The default host's ports are also the same external ports, besides its mappings.
         if Some(ip.source) == self.dmz_host || is_echo_reply(ip) {
             return;
@@ -141,6 +142,25 @@ impl MappingLives {
         let (content, may_be_recycled) = (ip.content, false);
         let waiting = Waiting { kind, content, inside: from, remote: to, at: now, may_be_recycled };
         self.leaving.push(now, (kind, content), waiting);
+    }
+
+    /// A segment from the LAN host `from` to `to`, the external endpoint of another LAN host. The gateway may have handled
+    /// it for the connection of that host, and dropped it later: it does not know the host's hardware address.
+    fn may_reach_hairpinned(
+        &mut self,
+        kind: Kind,
+        (from, to): (Endpoint, Endpoint),
+        transport: &Transport,
+        now: Instant,
+    ) {
+        let Some(inside) = self.owners.get(&(kind, to)).copied().filter(|_| kind == Kind::Tcp) else {
+            return;
+        };
+        let mapped = self.mappings.get(&(kind, from)).map(|mapping| mapping.external);
+        let remote = mapped.unwrap_or((to.0, from.1));
+        if let Some(conversation) = self.conversation_mut(kind, inside, remote) {
+            conversation.may_hear_outside(transport, now);
+        }
     }
 
     /// A fragment from the LAN, of which only the gateway knows the flow, may prolong each flow between its hosts.

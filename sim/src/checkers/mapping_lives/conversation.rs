@@ -26,7 +26,7 @@ pub enum Kind {
 }
 
 /// The state of an inside endpoint and one remote endpoint.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Conversation {
     /// The mapping has to exist before this moment.
     pub must_until: Instant,
@@ -56,6 +56,15 @@ impl Conversation {
     /// The inside sends at `now`, and the packet may get lost: the mapping may live on, unless it was reset.
     pub fn may_live_on(&mut self, kind: Kind, now: Instant) {
         self.may_until = self.may_until.max(now + self.tcp.life(kind) + SLACK);
+    }
+
+    /// A segment of a hairpinned connection comes from the other LAN host at `now`, and may not reach the inside: the
+    /// mapping may end as if it had, or as if it had not.
+    pub fn may_hear_outside(&mut self, transport: &Transport, now: Instant) {
+        let mut heard = *self;
+        heard.hear_outside(transport, now);
+        self.must_until = self.must_until.min(heard.must_until);
+        self.may_until = self.may_until.max(heard.may_until);
     }
 
     /// Whether the gateway may recycle it: it is unanswered or over.

@@ -374,3 +374,46 @@ fn a_hairpinned_connection_lives_as_its_segments_on_the_lan_say() {
     assert_eq!(office.checker.check_reported(&flow, Instant::from_secs(1_243)), Ok(()));
     assert!(office.checker.check_reported(&flow, Instant::from_secs(1_244)).is_err());
 }
+
+/// A connection of [`PC`] to port 8000 of the WAN address, which leads to port 80 of [`OTHER_PC`], is established at 0 s.
+/// That host sends a reset at `reset_at`, which does not reach the PC.
+fn hairpinned(reset_at: Option<u64>) -> Office {
+    let mut office = Office::new();
+    office.out(0, PC, 1_001, query()).unwrap();
+    let mut passes = |source, target, inward, outward| {
+        office.content += 1;
+        office.pass(0, Way::In, Side::Lan, packet(source, WAN, inward)).unwrap();
+        office.pass(0, Way::Out, Side::Lan, packet(WAN, target, outward)).unwrap();
+    };
+    passes(PC, OTHER_PC, segment(1_000, 8_000, "S"), segment(1_001, 80, "S"));
+    passes(OTHER_PC, PC, segment(80, 1_001, "SA"), segment(8_000, 1_000, "SA"));
+    passes(PC, OTHER_PC, segment(1_000, 8_000, "A"), segment(1_001, 80, "A"));
+    if let Some(secs) = reset_at {
+        office.content += 1;
+        let reset = at(2, segment(80, 1_001, "R"));
+        office.pass(secs, Way::In, Side::Lan, packet(OTHER_PC, WAN, reset)).unwrap();
+    }
+    office
+}
+
+#[test]
+fn a_hairpinned_reset_that_does_not_reach_its_host_may_end_the_connection() {
+    for (reset_at, may_be_over) in [(Some(100), true), (None, false)] {
+        let reused = hairpinned(reset_at).out(400, PC, 1_002, segment(1_000, 80, "S"));
+        assert_eq!(reused.is_ok(), may_be_over, "{reused:?}");
+    }
+}
+
+#[test]
+fn a_hairpinned_reset_that_does_not_reach_its_host_may_prolong_the_connection() {
+    let flow = Flow {
+        protocol: "tcp".to_owned(),
+        ..flow("192.168.1.9:1000", "203.0.113.100:1001", "203.0.113.100:8000")
+    };
+    for (reset_at, may_live_on) in [(Some(7_400), true), (None, false)] {
+        let office = hairpinned(reset_at);
+        let reported = office.checker.check_reported(&flow, Instant::from_secs(7_600));
+        assert_eq!(reported.is_ok(), may_live_on, "{reported:?}");
+        assert!(office.checker.check_reported(&flow, Instant::from_secs(7_644)).is_err());
+    }
+}

@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net};
 
 use super::observed_leases::{LEASE_END_GRACE, ObservedLeases};
 use super::{Checker, Passage, Side, Way};
+use crate::machine::attacker::FORGED_TTL;
 use crate::machine::internet::{INTERNET, SharedTree};
 use crate::packet::{Ipv4, Transport};
 use crate::world::disk::DiskMood;
@@ -276,7 +277,9 @@ impl NamesTrue {
     }
 
     fn note_packet(&mut self, passage: &Passage<'_>) {
-        let from_internet = passage.packet.ipv4().is_some_and(|ip| INTERNET.contains(&ip.source));
+        // A forged packet needs no path from the internet: its sender is a neighbour of the gateway.
+        let is_from_internet = |ip: &Ipv4| INTERNET.contains(&ip.source) && ip.ttl != FORGED_TTL;
+        let from_internet = passage.packet.ipv4().is_some_and(is_from_internet);
         if from_internet && (passage.way, passage.side) == (Way::In, Side::Wan) {
             if passage.now.since(self.heard) >= CUT_OFF_MIN {
                 self.heard_again = passage.now;
@@ -389,6 +392,7 @@ mod tests {
     use super::*;
     use crate::checkers::testing::{acknowledgement, config, dhcp, ip, packet, passage, tcp, udp};
     use crate::machine::internet::{Tree, WEB_ADDRESSES};
+    use crate::packet::Content;
 
     fn name(text: &str) -> Name {
         Name::from_ascii(text).unwrap()
@@ -477,6 +481,23 @@ mod tests {
         }
         // Cut off; online and has not asked; has asked, long ago, and again; was told better.
         assert_eq!(verdicts, [true, false, true, false, true, false]);
+    }
+
+    #[test]
+    fn a_forged_packet_does_not_show_that_the_internet_is_reachable() {
+        for (ttl, is_passed) in [(FORGED_TTL, true), (63, false)] {
+            let (mut checker, tree) = checker();
+            tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
+            for secs in 0..300 {
+                let mut page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
+                if let Content::Ipv4(ip) = &mut page.content {
+                    ip.ttl = ttl;
+                }
+                checker.on_passage(&passage(secs, Way::In, Side::Wan, &page)).unwrap();
+            }
+            let stale = reported("site-0.example.", 30, WEB_ADDRESSES[0]);
+            assert_eq!(on_lan(&mut checker, 300, &stale).is_ok(), is_passed, "{ttl}");
+        }
     }
 
     #[test]

@@ -61,9 +61,30 @@ pub struct NamesTrue {
     tree: SharedTree,
     /// The gateway's queries to its resolvers without a good answer so far.
     unanswered: BTreeMap<Name, Unanswered>,
-    /// The time of the latest packet from the internet, and of the latest after a long silence.
-    heard: Instant,
-    heard_again: Instant,
+    /// The packets from the internet, and those to it: without an address on the WAN the gateway sends none, and has no
+    /// upstream server, whatever still arrives.
+    internet: [Traffic; 2],
+}
+
+/// The packets of a direction: the time of the latest, and of the latest after a long silence.
+#[derive(Clone, Copy, Default)]
+struct Traffic {
+    latest: Instant,
+    resumed: Instant,
+}
+
+impl Traffic {
+    fn note(&mut self, now: Instant) {
+        if now.since(self.latest) >= CUT_OFF_MIN {
+            self.resumed = now;
+        }
+        self.latest = now;
+    }
+
+    /// Whether there is none at `now`, or there was none a short time ago.
+    fn may_be_cut_off(&self, now: Instant) -> bool {
+        now.since(self.latest) >= CUT_OFF_MIN || now.since(self.resumed) < STALE_AFTER_QUESTION_MAX
+    }
 }
 
 #[derive(Default)]
@@ -91,8 +112,7 @@ impl NamesTrue {
             domain: format!(".{}.", config.system.domain),
             tree,
             unanswered: BTreeMap::new(),
-            heard: Instant::ZERO,
-            heard_again: Instant::ZERO,
+            internet: Default::default(),
         }
     }
 
@@ -233,8 +253,7 @@ impl NamesTrue {
     }
 
     fn may_be_stale(&self, answer: &Message, now: Instant) -> bool {
-        let is_cut_off = now.since(self.heard) >= CUT_OFF_MIN;
-        if is_cut_off || now.since(self.heard_again) < STALE_AFTER_QUESTION_MAX {
+        if self.internet.iter().any(|traffic| traffic.may_be_cut_off(now)) {
             return true;
         }
         let asked = answer.queries.iter().map(Query::name);
@@ -277,14 +296,13 @@ impl NamesTrue {
     }
 
     fn note_packet(&mut self, passage: &Passage<'_>) {
-        // A forged packet needs no path from the internet: its sender is a neighbour of the gateway.
-        let is_from_internet = |ip: &Ipv4| INTERNET.contains(&ip.source) && ip.ttl != FORGED_TTL;
-        let from_internet = passage.packet.ipv4().is_some_and(is_from_internet);
-        if from_internet && (passage.way, passage.side) == (Way::In, Side::Wan) {
-            if passage.now.since(self.heard) >= CUT_OFF_MIN {
-                self.heard_again = passage.now;
-            }
-            self.heard = passage.now;
+        let Some(ip) = passage.packet.ipv4().filter(|_| passage.side == Side::Wan) else { return };
+        let [from, to] = &mut self.internet;
+        match passage.way {
+            // A forged packet needs no path from the internet: its sender is a neighbour of the gateway.
+            Way::In if INTERNET.contains(&ip.source) && ip.ttl != FORGED_TTL => from.note(passage.now),
+            Way::Out if INTERNET.contains(&ip.destination) => to.note(passage.now),
+            Way::In | Way::Out => {}
         }
     }
 
@@ -421,9 +439,16 @@ mod tests {
         checker.on_passage(&passage(secs, Way::Out, Side::Lan, &answer))
     }
 
+    /// A packet comes from the internet, and one goes there.
     fn hear(checker: &mut NamesTrue, secs: u64) {
         let page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
         checker.on_passage(&passage(secs, Way::In, Side::Wan, &page)).unwrap();
+        send(checker, secs);
+    }
+
+    fn send(checker: &mut NamesTrue, secs: u64) {
+        let question = packet("203.0.113.100", "198.18.80.1", tcp(1_025, 80));
+        checker.on_passage(&passage(secs, Way::Out, Side::Wan, &question)).unwrap();
     }
 
     #[test]
@@ -484,6 +509,24 @@ mod tests {
     }
 
     #[test]
+    fn a_gateway_that_can_send_nothing_may_tell_what_is_too_old() {
+        for (sends, is_passed) in [(false, true), (true, false)] {
+            let (mut checker, tree) = checker();
+            tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
+            (0..250).for_each(|secs| hear(&mut checker, secs));
+            for secs in 250..300 {
+                let page = packet("198.18.80.1", "203.0.113.100", tcp(80, 1_025));
+                checker.on_passage(&passage(secs, Way::In, Side::Wan, &page)).unwrap();
+                if sends {
+                    send(&mut checker, secs);
+                }
+            }
+            let stale = reported("site-0.example.", 30, WEB_ADDRESSES[0]);
+            assert_eq!(on_lan(&mut checker, 300, &stale).is_ok(), is_passed);
+        }
+    }
+
+    #[test]
     fn a_forged_packet_does_not_show_that_the_internet_is_reachable() {
         for (ttl, is_passed) in [(FORGED_TTL, true), (63, false)] {
             let (mut checker, tree) = checker();
@@ -494,6 +537,7 @@ mod tests {
                     ip.ttl = ttl;
                 }
                 checker.on_passage(&passage(secs, Way::In, Side::Wan, &page)).unwrap();
+                send(&mut checker, secs);
             }
             let stale = reported("site-0.example.", 30, WEB_ADDRESSES[0]);
             assert_eq!(on_lan(&mut checker, 300, &stale).is_ok(), is_passed, "{ttl}");

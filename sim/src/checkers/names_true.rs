@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use dhcproto::v4::{CLIENT_PORT, MessageType as DhcpKind};
 use gatepost::config::Config;
 use gatepost_ground::Instant;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
@@ -14,7 +15,7 @@ use super::observed_leases::{LEASE_END_GRACE, ObservedLeases};
 use super::{Checker, Passage, Side, Way};
 use crate::machine::attacker::FORGED_TTL;
 use crate::machine::internet::{INTERNET, SharedTree};
-use crate::packet::{Ipv4, Transport};
+use crate::packet::{Ipv4, Transport, dhcp_message};
 use crate::world::disk::DiskMood;
 
 const DNS_PORT: u16 = 53;
@@ -301,6 +302,8 @@ impl NamesTrue {
         match passage.way {
             // A forged packet needs no path from the internet: its sender is a neighbour of the gateway.
             Way::In if INTERNET.contains(&ip.source) && ip.ttl != FORGED_TTL => from.note(passage.now),
+            // The gateway has no address until it sends again.
+            Way::In if is_nak(passage) => *to = Traffic::default(),
             Way::Out if INTERNET.contains(&ip.destination) => to.note(passage.now),
             Way::In | Way::Out => {}
         }
@@ -395,6 +398,13 @@ fn says(answer: &Message) -> bool {
 
 fn is_about(until: Instant, now: Instant) -> bool {
     until.since(now).max(now.since(until)) < LEASE_END_GRACE
+}
+
+/// Whether it is a DHCP server's NAK to a client.
+fn is_nak(passage: &Passage<'_>) -> bool {
+    let of_server = passage.packet.udp().filter(|(_, _, port, _)| *port == CLIENT_PORT);
+    let message = of_server.and_then(|(.., payload)| dhcp_message(payload));
+    message.is_some_and(|message| message.opts().msg_type() == Some(DhcpKind::Nak))
 }
 
 #[cfg(test)]
@@ -521,6 +531,22 @@ mod tests {
                     send(&mut checker, secs);
                 }
             }
+            let stale = reported("site-0.example.", 30, WEB_ADDRESSES[0]);
+            assert_eq!(on_lan(&mut checker, 300, &stale).is_ok(), is_passed);
+        }
+    }
+
+    #[test]
+    fn a_gateway_whose_lease_is_refused_may_tell_what_is_too_old() {
+        for (kind, is_passed) in [(v4::MessageType::Nak, true), (v4::MessageType::Ack, false)] {
+            let (mut checker, tree) = checker();
+            tree.borrow_mut().move_name(Instant::from_secs(100), "site-0.example");
+            (0..300).for_each(|secs| hear(&mut checker, secs));
+            let mut message = v4::Message::default();
+            message.opts_mut().insert(DhcpOption::MessageType(kind));
+            let datagram = udp(67, 68, dhcproto::Encodable::to_vec(&message).unwrap());
+            let answer = packet("203.0.113.1", "255.255.255.255", datagram);
+            checker.on_passage(&passage(300, Way::In, Side::Wan, &answer)).unwrap();
             let stale = reported("site-0.example.", 30, WEB_ADDRESSES[0]);
             assert_eq!(on_lan(&mut checker, 300, &stale).is_ok(), is_passed);
         }

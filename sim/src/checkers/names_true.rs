@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dhcproto::v4::{CLIENT_PORT, MessageType as DhcpKind};
+use dhcproto::v4::{CLIENT_PORT, DhcpOption, MessageType as DhcpKind, OptionCode};
 use gatepost::config::Config;
 use gatepost_ground::Instant;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
@@ -17,6 +17,9 @@ use crate::machine::attacker::FORGED_TTL;
 use crate::machine::internet::{INTERNET, SharedTree};
 use crate::packet::{Ipv4, Transport, dhcp_message};
 use crate::world::disk::DiskMood;
+
+/// A lease lasts from its request on, and the checker knows the time of the answer.
+const WAN_LEASE_SLACK: Duration = Duration::from_secs(5);
 
 const DNS_PORT: u16 = 53;
 /// The longest time from an authority's answer to its arrival at the host: slow name servers, lost frames.
@@ -65,6 +68,8 @@ pub struct NamesTrue {
     /// The packets from the internet, and those to it: without an address on the WAN the gateway sends none, and has no
     /// upstream server, whatever still arrives.
     internet: [Traffic; 2],
+    /// When the provider's lease ends, if it is known.
+    wan_lease_ends: Option<Instant>,
 }
 
 /// The packets of a direction: the time of the latest, and of the latest after a long silence.
@@ -114,6 +119,7 @@ impl NamesTrue {
             tree,
             unanswered: BTreeMap::new(),
             internet: Default::default(),
+            wan_lease_ends: None,
         }
     }
 
@@ -254,7 +260,8 @@ impl NamesTrue {
     }
 
     fn may_be_stale(&self, answer: &Message, now: Instant) -> bool {
-        if self.internet.iter().any(|traffic| traffic.may_be_cut_off(now)) {
+        let is_without_lease = self.wan_lease_ends.is_some_and(|ends| now + WAN_LEASE_SLACK >= ends);
+        if is_without_lease || self.internet.iter().any(|traffic| traffic.may_be_cut_off(now)) {
             return true;
         }
         let asked = answer.queries.iter().map(Query::name);
@@ -302,8 +309,13 @@ impl NamesTrue {
         match passage.way {
             // A forged packet needs no path from the internet: its sender is a neighbour of the gateway.
             Way::In if INTERNET.contains(&ip.source) && ip.ttl != FORGED_TTL => from.note(passage.now),
-            // The gateway has no address until it sends again.
-            Way::In if is_nak(passage) => *to = Traffic::default(),
+            Way::In if let Some(ends) = lease_end(passage) => {
+                if self.wan_lease_ends.is_some_and(|former| passage.now + WAN_LEASE_SLACK >= former) {
+                    // The gateway had no address, and begins to send anew.
+                    *to = Traffic::default();
+                }
+                self.wan_lease_ends = Some(ends);
+            }
             Way::Out if INTERNET.contains(&ip.destination) => to.note(passage.now),
             Way::In | Way::Out => {}
         }
@@ -400,11 +412,17 @@ fn is_about(until: Instant, now: Instant) -> bool {
     until.since(now).max(now.since(until)) < LEASE_END_GRACE
 }
 
-/// Whether it is a DHCP server's NAK to a client.
-fn is_nak(passage: &Passage<'_>) -> bool {
-    let of_server = passage.packet.udp().filter(|(_, _, port, _)| *port == CLIENT_PORT);
-    let message = of_server.and_then(|(.., payload)| dhcp_message(payload));
-    message.is_some_and(|message| message.opts().msg_type() == Some(DhcpKind::Nak))
+/// When the client of a DHCP server has no lease any more, if it is an ACK or a NAK.
+fn lease_end(passage: &Passage<'_>) -> Option<Instant> {
+    let (.., payload) = passage.packet.udp().filter(|(_, _, port, _)| *port == CLIENT_PORT)?;
+    let message = dhcp_message(payload)?;
+    match (message.opts().msg_type()?, message.opts().get(OptionCode::AddressLeaseTime)) {
+        (DhcpKind::Ack, Some(DhcpOption::AddressLeaseTime(secs))) => {
+            Some(passage.now + Duration::from_secs((*secs).into()))
+        }
+        (DhcpKind::Nak, _) => Some(passage.now),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -412,7 +430,7 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use dhcproto::v4::{self, DhcpOption};
+    use dhcproto::v4;
     use gatepost_ground::MacAddr;
     use hickory_proto::op::OpCode;
     use hickory_proto::rr::rdata::{A, PTR, SOA};

@@ -18,7 +18,7 @@ use gatepost_services::clock::UnixTime;
 use gatepost_services::dhcp::message;
 use gatepost_services::dhcp::server as dhcp_server;
 use gatepost_services::dhcp::server::leases::{ClientKey, Grant, Leases};
-use gatepost_services::dhcp::server::{Parameters, Reply, WAITING_MAX};
+use gatepost_services::dhcp::server::{Reply, WAITING_MAX};
 use gatepost_services::dns;
 use gatepost_services::dns::message::Transport;
 use gatepost_services::dns::server::{Client, Output};
@@ -32,6 +32,7 @@ const SERVER: Ipv4Addr = Ipv4Addr::new(10, 20, 0, 1);
 const SERVER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 1, 1]);
 const POOL_START: Ipv4Addr = Ipv4Addr::new(10, 20, 16, 0);
 const LEASE_SECS: u32 = 86_400;
+const DOMAIN: &str = "office.example";
 const NAMES: u16 = 1_000;
 
 fn lan() -> Ipv4Net {
@@ -61,21 +62,10 @@ impl Dhcp {
         }
         leases.settle(now, unix_time(now)).expect("a disk in memory");
         let config = dhcp_server::Config {
-            server_address: SERVER,
-            prefix: lan(),
-            pool: POOL_START..=Ipv4Addr::new(10, 20, 79, 255),
             lease_secs: LEASE_SECS,
-            authoritative: true,
-            ignore_client_id: false,
-            router: Some(SERVER),
-            dns_servers: vec![SERVER],
-            domain: "office.example".to_owned(),
+            domain: DOMAIN.to_owned(),
             ntp_servers: vec![SERVER],
-            parameters: Parameters::default(),
-            matches: Vec::new(),
-            mtu: None,
-            ports: 1,
-            reservations: Vec::new(),
+            ..dhcp_server::Config::new(lan(), POOL_START..=Ipv4Addr::new(10, 20, 79, 255))
         };
         let server = dhcp_server::Server::new(config, Rc::new(RefCell::new(leases)));
         Self { server, clients, now, exchanges: 0 }
@@ -89,9 +79,9 @@ impl Dhcp {
         if number == 0 {
             self.now = self.now + Duration::from_secs(10);
         }
-        let offer = self.hear(number, &discover(number)).expect("an OFFER at once");
+        let offer = self.handle(number, &discover(number)).expect("an OFFER at once");
         black_box(offer.to_frame(SERVER_MAC, SERVER));
-        let unsynced = self.hear(number, &request(number, offer.message.yiaddr()));
+        let unsynced = self.handle(number, &request(number, offer.message.yiaddr()));
         assert!(unsynced.is_none(), "an ACK before the lease is on the disk");
         let disk_request = self.server.poll_request(self.now).expect("a change");
         self.server.handle_done(self.now, unix_time(self.now), Ok(disk_request.perform()));
@@ -102,7 +92,7 @@ impl Dhcp {
         }
     }
 
-    fn hear(&mut self, number: u32, octets: &[u8]) -> Option<Reply> {
+    fn handle(&mut self, number: u32, octets: &[u8]) -> Option<Reply> {
         let message = message::decode(octets).expect("a message");
         self.server.handle_message(self.now, unix_time(self.now), mac(number), &message)
     }
@@ -155,21 +145,9 @@ impl Dns {
             StaticRecord { name: format!("pc{number}"), value }
         };
         let config = dns::Config {
-            domain: "office.example".to_owned(),
-            hostname: "gatepost".to_owned(),
-            lan: lan(),
-            wan: Vec::new(),
-            texts: dns::published::PublishedTexts::default(),
-            services: Vec::new(),
             records: (0..NAMES).map(record).collect(),
-            use_upstream: true,
             upstreams: vec![SocketAddr::from(([203, 0, 113, 53], 53))],
-            trust_ad: false,
-            mixed_case: false,
-            recursion_for: vec![lan().into()],
-            rebinding_filter: true,
-            private_answers_from: Vec::new(),
-            forwards: Vec::new(),
+            ..dns::Config::new(DOMAIN, "gatepost", lan())
         };
         let rng = StdRng::from_seed([7; 32]);
         let server = dns::server::Server::new(config, Rc::new(NoLeases), rng).expect("a valid configuration");

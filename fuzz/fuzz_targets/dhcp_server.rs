@@ -111,26 +111,18 @@ fn is_ours_to_give(address: Ipv4Addr) -> bool {
 
 fn config() -> Config {
     Config {
-        server_address: SERVER,
-        prefix: ipnet::Ipv4Net::new_assert(SERVER, 24),
-        pool: SERVER..=Ipv4Addr::new(192, 168, 1, 5),
-        lease_secs: 3600,
-        authoritative: true,
-        ignore_client_id: false,
-        router: Some(SERVER),
-        dns_servers: vec![SERVER],
         domain: "office.example".to_owned(),
         ntp_servers: vec![SERVER],
         parameters: Parameters { next_server: Some(TFTP), ..told(&[(67, b"pxelinux.0"), (150, &TFTP.octets()), (6, b"")]) },
         matches: matches(),
         mtu: Some(1500),
-        ports: 1,
         reservations: vec![Reservation {
             hostname: Some("printer".to_owned()),
             clients: vec![ReservedFor::Mac(PRINTER_MAC)],
             address: Ipv4Addr::new(192, 168, 1, 20),
             parameters: Parameters::default(),
         }],
+        ..Config::new(ipnet::Ipv4Net::new_assert(SERVER, 24), SERVER..=Ipv4Addr::new(192, 168, 1, 5))
     }
 }
 

@@ -26,24 +26,14 @@ pub fn office() -> Config {
     let upstream = |n| SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, n), 53).into();
     let record = |name: &str, value| StaticRecord { name: name.to_owned(), value };
     Config {
-        domain: "office.example".to_owned(),
-        hostname: "gatepost".to_owned(),
-        lan,
         wan: vec![Ipv4Addr::new(203, 0, 113, 10).into()],
-        texts: gatepost_services::dns::published::PublishedTexts::default(),
-        services: Vec::new(),
         records: vec![
             record("nas", RecordValue::Address(Ipv4Addr::new(192, 168, 1, 40).into())),
             record("shop", RecordValue::Alias("www.example.net.".to_owned())),
         ],
-        use_upstream: true,
         upstreams: vec![upstream(53), upstream(54)],
-        trust_ad: false,
         mixed_case: true,
-        recursion_for: vec![lan.into()],
-        rebinding_filter: true,
-        private_answers_from: Vec::new(),
-        forwards: Vec::new(),
+        ..Config::new("office.example", "gatepost", lan)
     }
 }
 

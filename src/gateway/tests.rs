@@ -161,22 +161,10 @@ impl Office {
     /// A provider whose DHCP server gives out addresses of `network`, which is a /24.
     fn plug_in_provider(&mut self, [a, b, c]: [u8; 3]) {
         let own = Ipv4Addr::new(a, b, c, 254);
+        let pool = Ipv4Addr::new(a, b, c, 50)..=Ipv4Addr::new(a, b, c, 60);
         let config = server::Config {
-            server_address: own,
-            prefix: ipnet::Ipv4Net::new_assert(own, 24).trunc(),
-            pool: Ipv4Addr::new(a, b, c, 50)..=Ipv4Addr::new(a, b, c, 60),
             lease_secs: 600,
-            authoritative: true,
-            ignore_client_id: false,
-            router: Some(own),
-            dns_servers: vec![own],
-            domain: String::new(),
-            ntp_servers: Vec::new(),
-            parameters: server::Parameters::default(),
-            matches: Vec::new(),
-            mtu: None,
-            ports: 1,
-            reservations: Vec::new(),
+            ..server::Config::new(ipnet::Ipv4Net::new_assert(own, 24), pool)
         };
         let disk: Arc<dyn Storage> = Arc::new(Memory::new());
         let leases = Leases::open(disk, self.clock.now(), self.clock.unix_time());

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gatepost_services::clock::Clock;
 use gatepost_services::dhcp::server::leases::Leases;
-use gatepost_services::dhcp::server::{Config as DhcpConfig, Parameters, Server};
+use gatepost_services::dhcp::server::{Config as DhcpConfig, Server};
 use gatepost_services::dhcp::service;
 use gatepost_services::dns;
 use gatepost_services::dns::published::PublishedTexts;
@@ -107,22 +107,10 @@ impl Internet {
     /// Assigns the customer its address.
     fn serve_dhcp(&self, index: u32, device: &NetDevice) -> io::Result<()> {
         let provider = &self.provider;
+        let own = self.segment()?;
         let config = DhcpConfig {
-            server_address: provider.address,
-            prefix: self.segment()?,
-            pool: provider.customer..=provider.customer,
-            lease_secs: 3600,
-            authoritative: true,
-            ignore_client_id: false,
-            router: Some(provider.address),
             dns_servers: provider.name_servers.clone(),
-            domain: String::new(),
-            ntp_servers: Vec::new(),
-            parameters: Parameters::default(),
-            matches: Vec::new(),
-            mtu: None,
-            ports: 1,
-            reservations: Vec::new(),
+            ..DhcpConfig::new(own, provider.customer..=provider.customer)
         };
         let (now, unix_now) = (self.clock.now(), self.clock.unix_time());
         let leases = Leases::open(Arc::new(Memory::new()), now, unix_now);
@@ -138,21 +126,12 @@ impl Internet {
     async fn serve_names_and_mail(&mut self) -> io::Result<()> {
         let texts = PublishedTexts::default();
         let config = dns::Config {
-            domain: mail_server::DOMAIN.to_owned(),
-            hostname: "ns".to_owned(),
-            lan: prefix(NAME_SERVER, 32)?,
-            wan: Vec::new(),
             texts: texts.clone(),
-            services: Vec::new(),
             records: self.records(),
             use_upstream: false,
-            upstreams: Vec::new(),
-            trust_ad: false,
-            mixed_case: false,
             recursion_for: vec![Ipv4Net::default().into()],
             rebinding_filter: false,
-            private_answers_from: Vec::new(),
-            forwards: Vec::new(),
+            ..dns::Config::new(mail_server::DOMAIN, "ns", prefix(NAME_SERVER, 32)?)
         };
         let rng = StdRng::try_from_rng(&mut SysRng).map_err(io::Error::other)?;
         let service = dns::Service::new(Kernel, self.clock.clone(), rng, config, Rc::new(()));

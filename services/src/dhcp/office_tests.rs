@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
+use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -42,23 +43,9 @@ struct Office {
 
 impl Office {
     fn new(seed: u64, clients: u8, lease_secs: u32) -> Self {
-        let config = server::Config {
-            server_address: SERVER,
-            prefix: "192.168.1.0/24".parse().unwrap(),
-            pool: Ipv4Addr::new(192, 168, 1, 1)..=Ipv4Addr::new(192, 168, 1, clients + 1),
-            lease_secs,
-            authoritative: true,
-            ignore_client_id: false,
-            router: Some(SERVER),
-            dns_servers: vec![SERVER],
-            domain: String::new(),
-            ntp_servers: vec![],
-            parameters: server::Parameters::default(),
-            matches: Vec::new(),
-            mtu: None,
-            ports: 1,
-            reservations: vec![],
-        };
+        let own = Ipv4Net::new_assert(SERVER, 24);
+        let pool = Ipv4Addr::new(192, 168, 1, 1)..=Ipv4Addr::new(192, 168, 1, clients + 1);
+        let config = server::Config { lease_secs, ..server::Config::new(own, pool) };
         let disk = Arc::new(Memory::new());
         let mut rng = StdRng::seed_from_u64(seed);
         let clients = (0..clients).map(|number| client(number, &mut rng, None)).collect();

@@ -10,6 +10,11 @@ use super::published::PublishedTexts;
 /// The port of name servers. (RFC 1035, section 4.2)
 pub(super) const PORT: u16 = 53;
 
+/// The name server at this address.
+pub(super) fn at_port(server: IpAddr) -> SocketAddr {
+    SocketAddr::new(server, PORT)
+}
+
 /// The configuration of a [`Service`](super::Service).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -50,14 +55,39 @@ pub struct Config {
     pub forwards: Vec<ForwardZone>,
 }
 
-/// A zone that is forwarded to servers of its own, and never to the upstream servers. Static names and leases in it take
-/// precedence. The longest matching zone applies, among these and the local ones.
+impl Config {
+    /// The configuration for `domain` with the gateway `hostname` at `lan`: its clients on the LAN have recursion,
+    /// private addresses are removed from public names, and there are no names besides the built-in ones. Upstream
+    /// servers may be queried, but none is known yet.
+    pub fn new(domain: &str, hostname: &str, lan: Ipv4Net) -> Self {
+        Self {
+            domain: domain.to_owned(),
+            hostname: hostname.to_owned(),
+            lan,
+            wan: Vec::new(),
+            services: Vec::new(),
+            records: Vec::new(),
+            texts: PublishedTexts::default(),
+            use_upstream: true,
+            upstreams: Vec::new(),
+            trust_ad: false,
+            mixed_case: false,
+            recursion_for: vec![lan.trunc().into()],
+            rebinding_filter: true,
+            private_answers_from: Vec::new(),
+            forwards: Vec::new(),
+        }
+    }
+}
+
+/// A zone that is forwarded to servers of its own, and never to the upstream servers. Static names and leases in it
+/// take precedence. The longest matching zone applies, among these and the local ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardZone {
     /// The zone, with or without a trailing dot; not the office's domain.
     pub zone: String,
-    /// Its servers, in order of preference; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are used, and the
-    /// gateway's own addresses are left out.
+    /// Its servers, in order of preference; at most [`UPSTREAMS_MAX`](super::forwarder::UPSTREAMS_MAX) are used, and
+    /// the gateway's own addresses are left out.
     pub servers: Vec<SocketAddr>,
 }
 
@@ -106,8 +136,8 @@ pub enum RecordValue {
         /// Its value, such as the authority's domain.
         value: String,
     },
-    /// Type NS: a server of a zone below the domain that is delegated; relative to the domain unless it ends with a dot.
-    /// Queries of clients with recursion go to the servers with an address among the static names.
+    /// Type NS: a server of a zone below the domain that is delegated; relative to the domain unless it ends with a
+    /// dot. Queries of clients with recursion go to the servers with an address among the static names.
     NameServer(String),
     /// Type TXT; at most 65,000 octets.
     Text(String),

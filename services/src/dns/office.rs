@@ -14,12 +14,10 @@ use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
-use ipnet::IpNet;
 use tracing::warn;
 
-use super::config::{Config, ForwardZone, PORT, StaticRecord};
+use super::config::{Config, ForwardZone, PORT, StaticRecord, at_port};
 use super::inspection::{CacheContent, Inspected, Inspection, LocalZones, ServerState};
-use super::published::PublishedTexts;
 use super::resolver::{Answerer, Resolver};
 use super::service::Service;
 use super::stats::Stats;
@@ -245,29 +243,21 @@ fn forward_zone((zone, servers): &(String, Vec<IpAddr>)) -> ForwardZone {
     ForwardZone { zone: zone.clone(), servers: servers.iter().copied().map(at_port).collect() }
 }
 
-fn at_port(server: IpAddr) -> SocketAddr {
-    SocketAddr::from((server, PORT))
-}
-
 /// The server's configuration; `None` without a LAN.
 fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
     let lan = addresses.ipv4(Role::Inside).next()?;
     Some(Config {
-        domain: settings.domain.clone(),
-        hostname: settings.hostname.clone(),
-        lan,
         wan: own_outside(addresses),
         services: settings.services.clone(),
         records: settings.records.clone(),
-        texts: PublishedTexts::default(),
         use_upstream: settings.upstreams != Upstreams::Nobody,
         upstreams: servers(settings, addresses),
         trust_ad: settings.trust_ad,
         mixed_case: settings.mixed_case,
-        recursion_for: vec![IpNet::V4(lan.trunc())],
         rebinding_filter: settings.rebinding_filter,
         private_answers_from: settings.private_answers_from.clone(),
         forwards: settings.forwards.iter().map(forward_zone).collect(),
+        ..Config::new(&settings.domain, &settings.hostname, lan)
     })
 }
 

@@ -20,7 +20,7 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use rand::rngs::StdRng;
 
 use super::cache::{Cache, STALE_WAIT};
-use super::config::{Config, ConfigError, PORT};
+use super::config::{Config, ConfigError, at_port};
 use super::forwarder::{
     self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, QueryError, QuerySettings, UpstreamQuery,
 };
@@ -288,9 +288,8 @@ impl Server {
         let upstreams = self.config.upstreams.iter().copied();
         self.forwarder.set_upstreams(upstreams.filter(|server| self.config.use_upstream && usable(server)));
         let forwarded = self.config.forwards.iter().map(|zone| zone.servers.clone());
-        let at_port =
-            |servers: Vec<IpAddr>| servers.into_iter().map(|ip| SocketAddr::new(ip, PORT)).collect();
-        let delegated = self.zone.delegations().map(|(_, servers)| at_port(servers));
+        let delegations = self.zone.delegations();
+        let delegated = delegations.map(|(_, servers)| servers.into_iter().map(at_port).collect());
         let zones: Vec<Vec<_>> = forwarded.chain(delegated).collect();
         self.forwarder.set_zones(zones.into_iter().map(|servers| servers.into_iter().filter(usable)));
         self.cache.forget_failures();

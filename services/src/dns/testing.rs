@@ -11,27 +11,14 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use super::config::Config;
 use super::message::Question;
-use super::published::PublishedTexts;
 use crate::lan_hosts::LocalNames;
 
 /// The office `office.example` at 192.168.1.1/24 with the WAN address 203.0.113.10.
 pub fn office() -> Config {
     Config {
-        domain: "office.example".into(),
-        hostname: "gatepost".into(),
-        lan: "192.168.1.1/24".parse().unwrap(),
         wan: vec!["203.0.113.10".parse().unwrap()],
-        services: Vec::new(),
-        records: Vec::new(),
-        texts: PublishedTexts::default(),
-        use_upstream: true,
         upstreams: vec!["203.0.113.53:53".parse().unwrap(), "203.0.113.54:53".parse().unwrap()],
-        trust_ad: false,
-        mixed_case: false,
-        recursion_for: vec!["192.168.1.0/24".parse().unwrap()],
-        rebinding_filter: true,
-        private_answers_from: Vec::new(),
-        forwards: Vec::new(),
+        ..Config::new("office.example", "gatepost", "192.168.1.1/24".parse().unwrap())
     }
 }
 

@@ -49,6 +49,28 @@ pub struct Config {
 }
 
 impl Config {
+    /// The configuration of the only server of `own`'s network, at this address: it leases the addresses of `pool` for
+    /// an hour, and is itself the clients' router and name server. There are no reservations and no further parameters.
+    pub fn new(own: Ipv4Net, pool: RangeInclusive<Ipv4Addr>) -> Self {
+        Self {
+            server_address: own.addr(),
+            prefix: own.trunc(),
+            pool,
+            lease_secs: 3600,
+            authoritative: true,
+            ignore_client_id: false,
+            router: Some(own.addr()),
+            dns_servers: vec![own.addr()],
+            domain: String::new(),
+            ntp_servers: Vec::new(),
+            mtu: None,
+            parameters: Parameters::default(),
+            matches: Vec::new(),
+            ports: 1,
+            reservations: Vec::new(),
+        }
+    }
+
     /// Whether `address` can be a client's.
     pub(super) fn is_host(&self, address: Ipv4Addr) -> bool {
         let is_end = address == self.prefix.network() || address == self.prefix.broadcast();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
+use ipnet::Ipv4Net;
 use rand::SeedableRng;
 use tokio::task::LocalSet;
 
@@ -51,22 +52,10 @@ impl Lab {
         let disk = Arc::new(store::Memory::new());
         let leases = Leases::open(disk, clock.now(), clock.unix_time());
         let leases = Rc::new(RefCell::new(leases));
+        let own = Ipv4Net::new_assert(SERVER, 24);
         let config = server::Config {
-            server_address: SERVER,
-            prefix: "192.168.1.0/24".parse().unwrap(),
-            pool: SERVER..=Ipv4Addr::new(192, 168, 1, 9),
-            lease_secs: 3600,
-            authoritative: true,
-            ignore_client_id: false,
-            router: Some(SERVER),
             dns_servers: vec![],
-            domain: String::new(),
-            ntp_servers: vec![],
-            parameters: server::Parameters::default(),
-            matches: Vec::new(),
-            mtu: None,
-            ports: 1,
-            reservations: vec![],
+            ..server::Config::new(own, SERVER..=Ipv4Addr::new(192, 168, 1, 9))
         };
         let server = Rc::new(RefCell::new(Server::new(config, Rc::clone(&leases))));
         Self { clock, leases, server, events: Rc::default() }

@@ -9,6 +9,7 @@ pub mod hosts;
 pub mod inbox;
 pub mod intake;
 mod layout;
+mod log_limit;
 pub mod message;
 pub mod office;
 #[cfg(test)]

@@ -41,7 +41,7 @@ use rand::rngs::StdRng;
 use self::lease::Timers;
 pub use self::lease::{DNS_SERVERS_MAX, Lease};
 use self::outgoing::Transaction;
-use self::remark::LogLimit;
+use self::remark::ReasonLimits;
 pub use self::remark::{Reason, Remark};
 pub use self::routes::{ROUTES_MAX, Route};
 use super::frame::{Arp, Datagram};
@@ -125,7 +125,8 @@ pub enum Event {
     Lost,
     /// Write this to the log. A reason is logged once in ten minutes.
     Remarked(Remark),
-    /// Show the administrator from now on why there is no lease; `None`: there is one, or servers give no reason any more.
+    /// Show the administrator from now on why there is no lease; `None`: there is one, or servers give no reason any
+    /// more.
     Refused(Option<Remark>),
 }
 
@@ -142,7 +143,7 @@ pub struct Client {
     remembered: Option<Ipv4Addr>,
     /// How often it has started over since it had a lease.
     failures: u32,
-    log: LogLimit,
+    log: ReasonLimits,
     /// The last refusal, as long as there is no lease and each DISCOVER is followed by a refusal.
     refusal: Option<Remark>,
     /// Whether a refusal came since the last DISCOVER.
@@ -202,7 +203,7 @@ impl Client {
             began: None,
             remembered,
             failures: 0,
-            log: LogLimit::default(),
+            log: ReasonLimits::default(),
             refusal: None,
             is_refused: false,
             outputs: VecDeque::new(),

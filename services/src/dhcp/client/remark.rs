@@ -9,6 +9,7 @@ use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::routes::{ROUTES_MAX, Route};
+use crate::dhcp::log_limit::LogLimit;
 use crate::dhcp::message::Malformed;
 
 /// How long a reason is not logged again.
@@ -122,25 +123,19 @@ impl fmt::Display for Remark {
     }
 }
 
-/// When each reason was last logged; no more entries than there are reasons.
+/// The rate limits of the reasons; no more entries than there are reasons.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit(Vec<(Discriminant<Reason>, Instant)>);
+pub(super) struct ReasonLimits(Vec<(Discriminant<Reason>, LogLimit)>);
 
-impl LogLimit {
+impl ReasonLimits {
     /// Whether `reason` is to be logged at `now`: for the first time, or again after [`REMARK_INTERVAL`].
     pub fn is_due(&mut self, now: Instant, reason: &Reason) -> bool {
         let key = discriminant(reason);
-        match self.0.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, logged)) if now.since(*logged) < REMARK_INTERVAL => false,
-            Some((_, logged)) => {
-                *logged = now;
-                true
-            }
-            None => {
-                self.0.push((key, now));
-                true
-            }
+        if !self.0.iter().any(|(known, _)| *known == key) {
+            self.0.push((key, LogLimit::default()));
         }
+        let mut limits = self.0.iter_mut().filter(|(known, _)| *known == key);
+        limits.any(|(_, limit)| limit.allows_in(now, REMARK_INTERVAL, 1))
     }
 }
 

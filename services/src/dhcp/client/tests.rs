@@ -569,7 +569,7 @@ fn an_offer_that_cannot_be_is_refused_with_the_reason() {
     let inside = Reason::Overlaps(Ipv4Net::new_assert(router, 32), lan);
     refusals.push((with(of([203, 0, 113, 9], 32).0, DhcpOption::Router(vec![router])), inside));
     for (refused, reason) in refusals {
-        (host.client.log, host.client.refusal) = (LogLimit::default(), None);
+        (host.client.log, host.client.refusal) = (ReasonLimits::default(), None);
         host.hear(&refused);
         let shown = host.client.poll_output();
         let Some(Output::Event(Event::Remarked(remark))) = host.client.poll_output() else {

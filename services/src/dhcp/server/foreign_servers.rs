@@ -11,7 +11,8 @@ use std::time::Duration;
 use gatepost_ground::{Instant, MacAddr};
 
 use super::shares::{self, Origin};
-use super::{LogLimit, Message, MessageType, Server};
+use super::{Message, MessageType, Server};
+use crate::dhcp::log_limit::LogLimit;
 use crate::dhcp::message::{self, OptionCode};
 
 /// The most servers that are named. With one more, the one that was heard least recently is forgotten, of the sender
@@ -19,7 +20,7 @@ use crate::dhcp::message::{self, OptionCode};
 pub const SERVERS_MAX: usize = 8;
 /// How long a server is named after its last message, and the interval of its log lines.
 const NAMED_FOR: Duration = Duration::from_secs(3600);
-/// The log lines in each [`LOG_INTERVAL`](super::LOG_INTERVAL).
+/// The log lines in each [`LOG_INTERVAL`](crate::dhcp::log_limit::LOG_INTERVAL).
 const LOGGED_MAX: u32 = 8;
 
 /// The other servers that were noticed in the last hour.
@@ -48,8 +49,8 @@ pub(super) enum Sender {
 }
 
 impl ForeignServers {
-    /// Records a message of the server `address`, or to it. Returns whether to log the server: once in an hour, and when
-    /// its hardware address becomes known.
+    /// Records a message of the server `address`, or to it. Returns whether to log the server: once in an hour, and
+    /// when its hardware address becomes known.
     fn note(&mut self, now: Instant, address: Ipv4Addr, sender: Sender) -> bool {
         self.messages += 1;
         let (origin, mac) = match sender {

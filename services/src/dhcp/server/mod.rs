@@ -91,16 +91,15 @@ use self::unoffered::{Attempt, WaitingDiscover};
 use self::writes::Writes;
 use super::hostname;
 use super::intake::DhcpCounters;
+use super::log_limit::LogLimit;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
 
 /// The duration of leases of reserved addresses while leases cannot be recorded.
 const UNKEPT_SECS: u32 = 600;
 
-/// The interval of repeated log lines that clients can cause.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
-
-/// New leases that the log names in each [`LOG_INTERVAL`]: more than an office's morning has, and no flood of them.
+/// New leases that the log names in each [`LOG_INTERVAL`](super::log_limit::LOG_INTERVAL): more than an office's
+/// morning has, and no flood of them.
 const LEASES_LOGGED_MAX: u32 = 100;
 
 /// A DHCP server.
@@ -606,34 +605,6 @@ impl Server {
             let Origin { mac, port } = request.origin;
             tracing::warn!(%address, %mac, port = port.map(|port| port.0), "ignored a {what}: {why}");
         }
-    }
-}
-
-/// A rate limit of log lines that clients can cause.
-#[derive(Debug, Default)]
-struct LogLimit {
-    /// The beginning of the interval, and the lines logged since.
-    since: Option<(Instant, u32)>,
-}
-
-impl LogLimit {
-    /// Whether to log it now: once in each [`LOG_INTERVAL`].
-    fn is_due(&mut self, now: Instant) -> bool {
-        self.allows(now, 1)
-    }
-
-    /// Whether to log it now, at most `lines_max` times in each [`LOG_INTERVAL`].
-    fn allows(&mut self, now: Instant, lines_max: u32) -> bool {
-        self.allows_in(now, LOG_INTERVAL, lines_max)
-    }
-
-    /// Whether to log it now, at most `lines_max` times in each `interval`.
-    fn allows_in(&mut self, now: Instant, interval: Duration, lines_max: u32) -> bool {
-        let current = self.since.filter(|(since, _)| now.since(*since) < interval);
-        let (since, lines) = current.unwrap_or((now, 0));
-        let is_allowed = lines < lines_max;
-        self.since = Some((since, lines + u32::from(is_allowed)));
-        is_allowed
     }
 }
 

@@ -1,16 +1,17 @@
 //! Short leases while the pool runs low, and one clear event when it is exhausted.
 //!
-//! Phones make up a MAC for each network, some for each visit, and leave without a RELEASE: a hundred of them would keep
-//! the pool from others for the rest of their leases. So while less than a quarter of the pool is free, a client with a
-//! locally administered MAC and without a reservation gets a lease of [`SHORT_SECS`]; if it has a longer one, the rest of
-//! that. Its renewals are short until the pool has recovered.
+//! Phones make up a MAC for each network, some for each visit, and leave without a RELEASE: a hundred of them would
+//! keep the pool from others for the rest of their leases. So while less than a quarter of the pool is free, a client
+//! with a locally administered MAC and without a reservation gets a lease of [`SHORT_SECS`]; if it has a longer one,
+//! the rest of that. Its renewals are short until the pool has recovered.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
 
-use super::{LogLimit, Request, Server, shares};
+use super::{Request, Server, shares};
+use crate::dhcp::log_limit::LogLimit;
 
 /// The duration of leases to clients with locally administered MACs while the pool runs low.
 pub const SHORT_SECS: u32 = 600;

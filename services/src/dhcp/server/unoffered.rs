@@ -35,7 +35,7 @@ pub(super) const SCHEDULE: Schedule = Schedule { probes: 2, interval: Duration::
 pub const PROBED_MAX: usize = 64;
 /// The most addresses in foreign use that are passed over for one DISCOVER.
 pub const PASSED_OVER_MAX: usize = 32;
-/// The log lines about addresses in foreign use in each [`LOG_INTERVAL`](super::LOG_INTERVAL).
+/// The log lines about addresses in foreign use in each [`LOG_INTERVAL`](crate::dhcp::log_limit::LOG_INTERVAL).
 const LOGGED_MAX: u32 = 8;
 
 /// What may still be tried to answer a DISCOVER.
@@ -137,8 +137,8 @@ impl Server {
         true
     }
 
-    /// Answers the oldest DISCOVER of the sender with the most without a further probe; `false` if that is the sender of
-    /// `request`.
+    /// Answers the oldest DISCOVER of the sender with the most without a further probe; `false` if that is the sender
+    /// of `request`.
     fn make_place(&mut self, request: &Request<'_>) -> bool {
         let busiest = shares::busiest(self.unoffered.iter().map(|waiting| waiting.origin));
         let Some((busiest, _)) = busiest.filter(|(busiest, _)| !busiest.is_with(&request.origin)) else {

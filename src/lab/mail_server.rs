@@ -12,6 +12,7 @@ use std::sync::Arc;
 use gatepost_ground::{InterfaceId, Role as Side};
 use gatepost_services::addresses::{Addresses, InterfaceAddresses, Publisher};
 use gatepost_services::clock::Clock;
+use gatepost_services::dns::name::is_within;
 use gatepost_services::dns::published::PublishedTexts;
 use gatepost_services::dns::resolver::Resolver;
 use gatepost_services::mail::address::Mailbox;
@@ -127,8 +128,7 @@ async fn start<S: Service<Kernel>>(
 
 /// Whether `domain` is a name of the server's own domain.
 pub fn is_of_its_domain(domain: &str) -> bool {
-    let domain = domain.to_lowercase();
-    domain.strip_suffix(DOMAIN).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    is_within(domain, DOMAIN)
 }
 
 /// The account by which the mailbox that answers is looked into, from the server's own host.

@@ -34,6 +34,15 @@ pub(super) fn text(name: &Name) -> String {
     text.strip_suffix('.').map_or(text.clone(), str::to_owned)
 }
 
+/// Whether `name` is `zone` or below it, without regard to case and trailing dots. `zone` is not the root.
+pub fn is_within(name: &str, zone: &str) -> bool {
+    let [name, zone] = [name, zone].map(|name| name.strip_suffix('.').unwrap_or(name));
+    let parts = name.len().checked_sub(zone.len()).and_then(|middle| name.split_at_checked(middle));
+    parts.is_some_and(|(before, end)| {
+        end.eq_ignore_ascii_case(zone) && (before.is_empty() || before.ends_with('.'))
+    })
+}
+
 /// `name` with `origin` appended unless it ends with a dot.
 ///
 /// # Errors
@@ -152,6 +161,16 @@ mod tests {
             assert_eq!(parse(wrong), None, "{wrong}");
         }
         assert_eq!(text(&Name::root()), "");
+    }
+
+    #[test]
+    fn a_text_is_within_a_zone_at_a_label() {
+        for name in ["office.example", "A.Office.Example", "b.a.office.example."] {
+            assert!(is_within(name, "office.EXAMPLE") && is_within(name, "office.example."), "{name}");
+        }
+        for name in ["myoffice.example", "example", "", "office.example.net", "\u{fc}ffice.example"] {
+            assert!(!is_within(name, "office.example"), "{name}");
+        }
     }
 
     /// RFC 5891, section 5: A name outside of ASCII is asked for by its A-labels.

@@ -1,8 +1,10 @@
 //! `[dns]` and its records.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use gatepost_services::dns::forwarder::UPSTREAMS_MAX;
+use gatepost_services::dns::name::is_within;
 use ipnet::Ipv4Net;
 
 use crate::config::address::address;
@@ -375,50 +377,62 @@ fn check_aliases(records: &[ReadRecord], domain: &str, report: &Report) {
     }
 }
 
-/// Checks that each delegated zone is below the domain, that one of its servers has an IPv4 address, and that the gateway has
-/// no other name in it.
+/// Checks that each delegated zone is below the domain, that one of its servers has an IPv4 address, and that the
+/// gateway has no other name in it.
 fn check_delegations(records: &[ReadRecord], forwards: &[Forward], domain: &str, report: &Report) {
     let domain = domain.to_ascii_lowercase();
-    let server_of = |read: &ReadRecord| match &read.record.value {
-        RecordValue::NameServer(server) => Some(full_name(server, &domain)),
-        _ => None,
-    };
     let has_address = |server: &String| {
         let is_address =
             |read: &&ReadRecord| matches!(read.record.value, RecordValue::Address(IpAddr::V4(_)));
         records.iter().filter(is_address).any(|read| read.full_name == *server)
     };
-    for delegation in records.iter().filter(|read| server_of(read).is_some()) {
-        let zone = &delegation.full_name;
-        let others = || records.iter().filter(|read| read.full_name == *zone);
-        let servers: Vec<_> = others().filter_map(server_of).collect();
-        let first = others().find(|read| server_of(read).is_some());
-        let is_first = first.is_some_and(|first| std::ptr::eq(first, delegation));
-        let is_glue = |read: &ReadRecord| {
-            servers.contains(&read.full_name) && matches!(read.record.value, RecordValue::Address(_))
-        };
-        let is_forwarded = forwards.iter().any(|forward| is_in(&forward.zone, zone));
-        if !is_in(zone, &domain) || *zone == domain || zone.starts_with("*.") || is_forwarded {
+    for (zone, Delegation { servers, spans }) in delegations(records, &domain) {
+        let is_forwarded = forwards.iter().any(|forward| is_within(&forward.zone, zone));
+        if !is_within(zone, &domain) || *zone == domain || zone.starts_with("*.") || is_forwarded {
             let what = format!("{zone} cannot be delegated");
             let remedy = format!("write NS for a name below {domain} without a zone in dns.forward");
-            report.add(delegation.span.clone(), Problem::new(what, remedy));
+            for span in spans {
+                report.add(span.clone(), Problem::new(what.clone(), remedy.clone()));
+            }
             continue;
         }
-        if is_first && !servers.iter().any(has_address) {
+        let Some(first) = spans.first() else { continue };
+        if !servers.iter().any(has_address) {
             let what = format!("no name server of {zone} has an address");
-            report.add(delegation.span.clone(), Problem::new(what, "write an A record for one of them"));
+            report.add((*first).clone(), Problem::new(what, "write an A record for one of them"));
         }
-        let strangers = records.iter().filter(|read| is_in(&read.full_name, zone) && !is_glue(read));
-        let strangers = strangers.filter(|read| read.full_name != *zone || server_of(read).is_none());
-        for stranger in strangers.filter(|_| is_first) {
+        let is_of_zone = |read: &&ReadRecord| match read.record.value {
+            RecordValue::NameServer(_) => read.full_name == zone,
+            RecordValue::Address(_) => servers.contains(&read.full_name),
+            _ => false,
+        };
+        let within = records.iter().filter(|read| is_within(&read.full_name, zone));
+        for stranger in within.filter(|read| !is_of_zone(read)) {
             let what = format!("{} is in the delegated zone {zone}", stranger.full_name);
             let problem = Problem::new(what, "remove it: the zone's own servers answer for it");
-            report.add_again(stranger.span.clone(), Some(delegation.span.clone()), problem);
+            report.add_again(stranger.span.clone(), Some((*first).clone()), problem);
         }
     }
 }
 
-/// Whether `name` is `zone` or below it; both in lower case.
-fn is_in(name: &str, zone: &str) -> bool {
-    name.strip_suffix(zone).is_some_and(|below| below.is_empty() || below.ends_with('.'))
+/// The NS records of a zone.
+#[derive(Default)]
+struct Delegation<'a> {
+    /// The full names of its servers.
+    servers: Vec<String>,
+    /// Where they are written, the first one first.
+    spans: Vec<&'a Span>,
+}
+
+/// The delegated zones by their full names.
+fn delegations<'a>(records: &'a [ReadRecord], domain: &str) -> BTreeMap<&'a str, Delegation<'a>> {
+    let mut delegations: BTreeMap<_, Delegation<'_>> = BTreeMap::new();
+    for read in records {
+        if let RecordValue::NameServer(server) = &read.record.value {
+            let delegation = delegations.entry(read.full_name.as_str()).or_default();
+            delegation.servers.push(full_name(server, domain));
+            delegation.spans.push(&read.span);
+        }
+    }
+    delegations
 }

@@ -27,6 +27,7 @@ mod tests;
 use std::fmt;
 
 use super::known::{self, Answer, Known, Open, Question, Step, normal};
+use crate::dns::name::is_within;
 use crate::dns::resolver::NoAnswer;
 pub use authors::Authors;
 pub use record::Policy;
@@ -303,9 +304,4 @@ fn policy_record<'a, 'b>(
     let of = |domain: &str| walk.iter().find(|(at, _)| *at == domain);
     let suffix = || walk.iter().find(|(_, record)| record.psd == Psd::Yes);
     of(author).or_else(|| of(organization)).or_else(suffix)
-}
-
-/// Whether `name` is `domain` or within it.
-fn is_within(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

@@ -23,6 +23,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::known::{self, Answer, Known, Open, Question, Step, normal};
+use crate::dns::name::is_within;
 use crate::dns::resolver::NoAnswer;
 use crate::mail::address::{Domain, Mailbox, ReversePath};
 use macros::{Letter, MacroString, dotted};
@@ -333,11 +334,4 @@ fn is_in(client: IpAddr, network: IpAddr, length: u8) -> bool {
         _ => return false,
     };
     differs.leading_zeros() >= u32::from(length)
-}
-
-/// Whether `name` is `domain` or within it.
-fn is_within(name: &str, domain: &str) -> bool {
-    let (name, domain) = (name.to_ascii_lowercase(), domain.to_ascii_lowercase());
-    let domain = domain.strip_suffix('.').unwrap_or(&domain);
-    name.strip_suffix(domain).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use super::driver::Active;
 use crate::clock::sleep_until;
+use crate::dns::name::is_within;
 use crate::dns::resolver::{MailExchange, NoAnswer, Resolver};
 use crate::dns::special::is_private;
 use crate::mail::mx::HOSTS_MAX;
@@ -49,7 +50,7 @@ pub(super) enum Finding {
 pub(super) fn domains_to_ask(domains: &[MailDomain]) -> Vec<&str> {
     let Some(office) = domains.first() else { return Vec::new() };
     let is_host = |domain: &&MailDomain| {
-        let is_below = domain.name.strip_suffix(&office.name).is_some_and(|rest| rest.ends_with('.'));
+        let is_below = domain.name != office.name && is_within(&domain.name, &office.name);
         domain.same_as.as_deref() == Some(office.name.as_str()) && is_below
     };
     let asked = domains.iter().filter(|domain| !is_host(domain));

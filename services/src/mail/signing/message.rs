@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use data_encoding::BASE64;
 
-use super::is_at;
 use super::keys::{Key, Keys};
 use crate::crypto::Sha256Digest;
+use crate::dns::name::is_within;
 use crate::mail::address::Domain;
 use crate::mail::auth::dkim::{BodyDigest, Canonicalization, Header, HeaderReader, signed_octets};
 use crate::mail::header::addresses;
@@ -108,7 +108,7 @@ impl Unsigned {
         let first = addresses(&value).into_iter().next()?;
         let Domain::Name(author) = first.domain else { return None };
         let author = author.to_lowercase();
-        let own = domains.iter().filter(|domain| is_at(&author, domain));
+        let own = domains.iter().filter(|domain| is_within(&author, domain));
         own.max_by_key(|domain| domain.len()).map(String::as_str)
     }
 

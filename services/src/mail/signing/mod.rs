@@ -25,17 +25,13 @@ pub use keys::{Key, Keys, Record};
 pub use message::{Reading, SIGNED_FIELDS, SIGNED_FIELDS_MAX, Unsigned};
 
 use super::service::directory::MailDomain;
+use crate::dns::name::is_within;
 
 /// The domains that sign: those of the office, without names of servers below one that means the same.
 pub fn signing_domains(domains: &[MailDomain]) -> Vec<String> {
     let is_of_another = |domain: &&MailDomain| {
-        domain.same_as.as_ref().is_some_and(|other| is_at(&domain.name, other) && domain.name != *other)
+        domain.same_as.as_ref().is_some_and(|other| is_within(&domain.name, other) && domain.name != *other)
     };
     let own = domains.iter().filter(|domain| !is_of_another(domain));
     own.map(|domain| domain.name.to_lowercase()).collect()
-}
-
-/// Whether `name` is `domain` or below it; both in lower case.
-fn is_at(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

@@ -3,6 +3,7 @@
 use super::canonical::Canonicalization;
 use super::tags::{self, Tags};
 use crate::clock::UnixTime;
+use crate::dns::name::is_within;
 use crate::mail::auth::known::normal;
 
 /// The longest field that is read, in octets.
@@ -118,8 +119,7 @@ impl Signature {
             Some(identity) => {
                 let of_identity = identity.rsplit_once('@').and_then(|(_, domain)| normal(domain));
                 let of_identity = of_identity.ok_or(Unreadable("i= is no address"))?;
-                let is_within = of_identity.strip_suffix(&domain);
-                if !is_within.is_some_and(|before| before.is_empty() || before.ends_with('.')) {
+                if !is_within(&of_identity, &domain) {
                     return Err(Unreadable("i= is not within d="));
                 }
                 Some(of_identity).filter(|other| *other != domain)

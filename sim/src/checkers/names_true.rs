@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use dhcproto::v4::{CLIENT_PORT, DhcpOption, MessageType as DhcpKind, OptionCode};
+use dhcproto::v4::{CLIENT_PORT, MessageType as DhcpKind};
 use gatepost::config::Config;
 use gatepost_ground::Instant;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
@@ -12,7 +12,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::{IpNet, Ipv4Net};
 
 use super::observed_leases::{LEASE_END_GRACE, ObservedLeases};
-use super::{Checker, Passage, Side, Way};
+use super::{Checker, Passage, Side, Way, wan_lease};
 use crate::machine::attacker::FORGED_TTL;
 use crate::machine::internet::{INTERNET, SharedTree};
 use crate::packet::{Ipv4, Transport, dhcp_message};
@@ -416,11 +416,9 @@ fn is_about(until: Instant, now: Instant) -> bool {
 fn lease_end(passage: &Passage<'_>) -> Option<Instant> {
     let (.., payload) = passage.packet.udp().filter(|(_, _, port, _)| *port == CLIENT_PORT)?;
     let message = dhcp_message(payload)?;
-    match (message.opts().msg_type()?, message.opts().get(OptionCode::AddressLeaseTime)) {
-        (DhcpKind::Ack, Some(DhcpOption::AddressLeaseTime(secs))) => {
-            Some(passage.now + Duration::from_secs((*secs).into()))
-        }
-        (DhcpKind::Nak, _) => Some(passage.now),
+    match message.opts().msg_type()? {
+        DhcpKind::Ack => Some(passage.now + wan_lease::duration(&message)),
+        DhcpKind::Nak => Some(passage.now),
         _ => None,
     }
 }
@@ -430,7 +428,7 @@ mod tests {
     use std::cell::RefCell;
     use std::rc::Rc;
 
-    use dhcproto::v4;
+    use dhcproto::v4::{self, DhcpOption};
     use gatepost_ground::MacAddr;
     use hickory_proto::op::OpCode;
     use hickory_proto::rr::rdata::{A, PTR, SOA};

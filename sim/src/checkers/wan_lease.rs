@@ -174,15 +174,9 @@ impl Lease {
     /// The lease by an ACK at `now`, counted from its REQUEST. If the ACK comes after T2, there is no time for a
     /// renewal.
     fn granted(transaction: &Transaction, message: &Message, now: Instant) -> Option<Self> {
-        let secs = |code| match message.opts().get(code) {
-            Some(
-                DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs),
-            ) => Some(Duration::from_secs((*secs).into())),
-            _ => None,
-        };
-        let lasts = secs(OptionCode::AddressLeaseTime).unwrap_or(UNTIMED_LEASE);
-        let renew = secs(OptionCode::Renewal).unwrap_or(lasts / 2);
-        let rebind = secs(OptionCode::Rebinding).unwrap_or(lasts / 8 * 7);
+        let lasts = duration(message);
+        let renew = time(message, OptionCode::Renewal).unwrap_or(lasts / 2);
+        let rebind = time(message, OptionCode::Rebinding).unwrap_or(lasts / 8 * 7);
         let rebind = transaction.first + rebind;
         Some(Self {
             client: transaction.client,
@@ -193,6 +187,21 @@ impl Lease {
             is_renewal_sent: rebind <= now,
             is_rebinding_sent: false,
         })
+    }
+}
+
+/// How long the lease of an ACK lasts.
+pub(super) fn duration(ack: &Message) -> Duration {
+    time(ack, OptionCode::AddressLeaseTime).unwrap_or(UNTIMED_LEASE)
+}
+
+/// One of the times of a lease, if the server tells it.
+fn time(ack: &Message, code: OptionCode) -> Option<Duration> {
+    match ack.opts().get(code) {
+        Some(
+            DhcpOption::AddressLeaseTime(secs) | DhcpOption::Renewal(secs) | DhcpOption::Rebinding(secs),
+        ) => Some(Duration::from_secs((*secs).into())),
+        _ => None,
     }
 }
 

@@ -47,8 +47,8 @@ pub const FAILURE_SECS_MAX: u32 = 300;
 /// How long after its expiry an answer may still be served. (RFC 8767, section 5)
 pub const STALE_MAX: Duration = Duration::from_secs(86_400);
 
-/// How long a client waits for upstream servers while there is a stale answer. (RFC 8767, section 5: the client response
-/// timer)
+/// How long a client waits for upstream servers while there is a stale answer. (RFC 8767, section 5: the client
+/// response timer)
 pub const STALE_WAIT: Duration = Duration::from_millis(1_800);
 
 /// The TTL of a stale answer, and the time until upstream servers are queried again. (RFC 8767, section 5)
@@ -111,8 +111,8 @@ impl Cache {
         self.entries.is_empty()
     }
 
-    /// The cached answer to a client's `question`, with the remaining TTLs, and whether to fetch it again before it expires,
-    /// as clients often query it: once for each answer.
+    /// The cached answer to a client's `question`, with the remaining TTLs, and whether to fetch it again before it
+    /// expires, as clients often query it: once for each answer.
     pub fn hit(&mut self, now: Instant, question: &Question) -> Option<(Answer, bool)> {
         let keys = keys(question);
         let answer = keys.iter().find_map(|key| self.get_key(now, key))?;
@@ -151,13 +151,14 @@ impl Cache {
         self.entries.get(&key).map(|entry| entry.answer_at(now))
     }
 
-    /// The stale answer to `question`, if there is one, which is served without a query for [`STALE_TTL_SECS`] from now on.
+    /// The stale answer to `question`, if there is one, which is served without a query for [`STALE_TTL_SECS`] from now
+    /// on.
     pub fn serve_stale(&mut self, now: Instant, question: &Question) -> Option<Answer> {
         let key = self.stale_key(now, question)?;
         let entry = self.entries.get_mut(&key)?;
         let pause = Duration::from_secs(STALE_TTL_SECS.into());
         entry.stale_until = (now + pause).min(entry.expires + STALE_MAX);
-        self.get_key(now, &key)
+        Some(entry.answer_at(now))
     }
 
     /// Whether there is a stale answer to `question`.

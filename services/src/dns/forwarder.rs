@@ -12,18 +12,18 @@
 //!
 //! A server that has answered all queries with another error and without OPT, or was silent, may reject EDNS as well
 //! (RFC 6891, section 6.2.6; RFC 8906, section 3.2.2): after all other servers it is queried without. A server that has
-//! ever answered with EDNS is suspected of silence only in the last attempt, so that lost packets do not cost signatures.
-//! After [`FAILURES_MIN`] exchanges that only a query without EDNS could resolve, a server is queried without for
-//! [`PAUSE`].
+//! ever answered with EDNS is suspected of silence only in the last attempt, so that lost packets do not cost
+//! signatures. After [`FAILURES_MIN`] exchanges that only a query without EDNS could resolve, a server is queried
+//! without for [`PAUSE`].
 //!
-//! Questions over UDP have letters in random case ([`mixed_case`]) if the settings say so. A server that does not keep it
-//! is asked again without, with another identifier and port, so that a forger would have to guess both again. After
+//! Questions over UDP have letters in random case ([`mixed_case`]) if the settings say so. A server that does not keep
+//! it is asked again without, with another identifier and port, so that a forger would have to guess both again. After
 //! [`FAILURES_MIN`] times in a row a server is asked without for [`PAUSE`].
 //!
 //! If a server does not answer within [`ATTEMPT_TIMEOUT`], the next one is queried, and the earlier attempts stay open:
 //! the first answer is used. There are at most [`ATTEMPTS_MAX`] attempts. Servers are queried in the configured order;
-//! those that have timed out within [`DOWN`] come last. A [forwarded zone](super::config::ForwardZone) has servers of its
-//! own, a [`Group`]; an exchange queries those of one group only.
+//! those that have timed out within [`DOWN`] come last. A [forwarded zone](super::config::ForwardZone) has servers of
+//! its own, a [`Group`]; an exchange queries those of one group only.
 //!
 //! A response that does not match its query is ignored. There are at most [`EXCHANGES_MAX`] exchanges at a time;
 //! further questions are rejected.
@@ -370,9 +370,11 @@ impl Forwarder {
         };
         let questions: Vec<_> = self.exchanges.iter().filter_map(due).collect();
         for question in questions {
-            let attempts = self.exchanges.get(&question).map(|exchange| exchange.attempts.clone());
-            for silent in attempts.iter().flatten().filter(|attempt| !attempt.is_over) {
-                self.mark_down(now, silent.server);
+            let attempts = self.exchanges.get(&question).into_iter().flat_map(|exchange| &exchange.attempts);
+            let is_open = |attempt: &&Attempt| !attempt.is_over;
+            let silent: Vec<_> = attempts.filter(is_open).map(|attempt| attempt.server).collect();
+            for server in silent {
+                self.mark_down(now, server);
             }
             self.go_on(now, &question, Next::Any);
         }
@@ -524,8 +526,7 @@ impl Forwarder {
         let id = AttemptId(self.attempts_made);
         let message_id = self.rng.random();
         let mixed = mixes_case.then(|| mixed_case::mix(&question.name, &mut self.rng));
-        let asked =
-            Question { name: mixed.clone().unwrap_or_else(|| question.name.clone()), ..question.clone() };
+        let asked = Question { name: mixed.as_ref().unwrap_or(&question.name).clone(), ..*question };
         exchange.attempts.push(Attempt {
             id,
             server,

@@ -63,8 +63,8 @@ pub struct CachedAnswer {
     pub code: ResponseCode,
     /// The number of records in the answer section.
     pub answers: usize,
-    /// The time until it expires; zero if it has expired: a stale answer is served only if no upstream server answers in
-    /// time, and a stale failure never.
+    /// The time until it expires; zero if it has expired: a stale answer is served only if no upstream server answers
+    /// in time, and a stale failure never.
     pub remaining: Duration,
 }
 

@@ -1,7 +1,7 @@
 //! Questions in mixed case, against forged responses. (draft-vixie-dnsext-dns0x20, sections 2 and 5)
 //!
-//! Most servers copy the question into the response as it is. A sender that does not see the query has to guess the case
-//! of each letter in addition to identifier and port.
+//! Most servers copy the question into the response as it is. A sender that does not see the query has to guess the
+//! case of each letter in addition to identifier and port.
 
 use std::borrow::Cow;
 

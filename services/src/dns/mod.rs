@@ -30,10 +30,9 @@
 //!
 //! [`server::Server`] combines all of this into one state machine without I/O; [`Service`] connects it to sockets, and
 //! [`office`] makes it one of the gateway's services; other services use it through a [`resolver`], and reports through
-//! an [`inspection`]. Not supported:
-//! DNSSEC validation (signatures and proofs are passed to clients that request them, and AD is that of a trusted
-//! upstream server), zone transfers, and
-//! updates. Other services publish TXT records in it at run time ([`published`]).
+//! an [`inspection`]. Not supported: DNSSEC validation (signatures and proofs are passed to clients that request them,
+//! and AD is that of a trusted upstream server), zone transfers, and updates. Other services publish TXT records in it
+//! at run time ([`published`]).
 
 pub mod cache;
 pub mod connections;

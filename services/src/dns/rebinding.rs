@@ -2,11 +2,10 @@
 //!
 //! A foreign web page whose name gets an address of the LAN can reach LAN hosts under that name, past the browser's
 //! same-origin policy. So private addresses, and those of the LAN, are removed from the answers for public names.
-//! Addresses from 127.0.0.2 on pass: they are the answers of DNS blocklists (RFC 5782, section 2.1). They lead to the host
-//! that asks, and never to another host of the LAN.
-//! HTTPS and SVCB records with such an address as a hint (RFC 9460, section 7.3) are removed, too: a browser connects to
-//! the hint as to an address record.
-//! The names below the configured ones are exempt, as their addresses in the office are meant.
+//! Addresses from 127.0.0.2 on pass: they are the answers of DNS blocklists (RFC 5782, section 2.1). They lead to the
+//! host that asks, and never to another host of the LAN. HTTPS and SVCB records with such an address as a hint
+//! (RFC 9460, section 7.3) are removed, too: a browser connects to the hint as to an address record. The names below
+//! the configured ones are exempt, as their addresses in the office are meant.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;

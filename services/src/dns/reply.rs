@@ -108,8 +108,8 @@ impl Chain {
         }
     }
 
-    /// Gives a CNAME with a TTL of zero that is made of a DNAME the TTL of the DNAME: some servers send zero, with which
-    /// the answer would not be cached (RFC 6672, section 3.1).
+    /// Gives a CNAME with a TTL of zero that is made of a DNAME the TTL of the DNAME: some servers send zero, with
+    /// which the answer would not be cached (RFC 6672, section 3.1).
     fn set_ttls_of_dnames(&self, records: &mut [Record]) {
         for name in &self.names {
             let is_dname =

@@ -1,16 +1,16 @@
 //! The [`Server`](super::server::Server) on sockets.
 //!
-//! Each listening address has a UDP socket and a TCP listener; each attempt over UDP has a socket of its own on a random
-//! port, and attempts over TCP share connections ([`upstream`]).
-//! Tasks pass their events to the server and perform its outputs at once; no task waits while it borrows the state.
-//! Responses go through a queue per socket or connection. One task runs the timers. All tasks end with the [`Service`].
+//! Each listening address has a UDP socket and a TCP listener; each attempt over UDP has a socket of its own on a
+//! random port, and attempts over TCP share connections ([`upstream`]). Tasks pass their events to the server and
+//! perform its outputs at once; no task waits while it borrows the state. Responses go through a queue per socket or
+//! connection. One task runs the timers. All tasks end with the [`Service`].
 
 mod upstream;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use tokio::time::timeout;
 
 use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
-use super::forwarder::{AttemptId, UpstreamQuery};
+use super::forwarder::AttemptId;
 use super::inspection::{CacheContent, Inspected, LocalZones, ServerState};
 use super::message::{QueryFlags, Question, Transport};
 use super::resolver::Answerer;

@@ -1,11 +1,12 @@
 //! The TCP connections to upstream servers.
 //!
-//! Queries share a connection and are answered in any order (RFC 7766, section 6.2.1.1): up to [`QUERIES_MAX`] at a time,
-//! no two with the same ID (RFC 7766, section 6.2.1). A connection without queries is closed after [`IDLE_MAX`].
+//! Queries share a connection and are answered in any order (RFC 7766, section 6.2.1.1): up to [`QUERIES_MAX`] at a
+//! time, no two with the same ID (RFC 7766, section 6.2.1). A connection without queries is closed after [`IDLE_MAX`].
 //!
 //! If the server closes a connection, its queries move to a new connection: each once, and again whenever the closed
-//! connection has brought an answer. So a server that closes idle connections, or one after each answer, costs none. A connection gets no further query while a query has waited for
-//! [`ATTEMPT_TIMEOUT`] and nothing has come: the server may have forgotten the connection.
+//! connection has brought an answer. So a server that closes idle connections, or one after each answer, costs none. A
+//! connection gets no further query while a query has waited for [`ATTEMPT_TIMEOUT`] and nothing has come: the server
+//! may have forgotten the connection.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -64,7 +64,8 @@ impl Layout {
 /// A message that was read.
 #[derive(Debug)]
 pub struct ReadMessage {
-    /// The header, the questions, the records of class IN of the sections Answer and Authority, and OPT without options.
+    /// The header, the questions, the records of class IN of the sections Answer and Authority, and OPT without
+    /// options.
     pub message: Message,
     /// Whether the answer section could be read to its end.
     pub has_all_answers: bool,

@@ -1,8 +1,8 @@
 //! BOOTP clients, which know no leases. (RFC 951; RFC 1534, section 2)
 //!
-//! A BOOTP client keeps its address for good, and says nothing when it leaves. So it gets the address that a reservation
-//! has for it, and without one no answer, which leaves it to another server. Nothing is written: the reservation is the
-//! record.
+//! A BOOTP client keeps its address for good, and says nothing when it leaves. So it gets the address that a
+//! reservation has for it, and without one no answer, which leaves it to another server. Nothing is written: the
+//! reservation is the record.
 
 use super::{Reply, Request, Server, answer};
 

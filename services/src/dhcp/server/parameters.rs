@@ -38,8 +38,8 @@ pub(super) struct Layers<'a> {
 }
 
 impl<'a> Layers<'a> {
-    /// The layers for the client that sent `message`. `reserved` are the parameters of its reservation, `general` those of
-    /// all clients.
+    /// The layers for the client that sent `message`. `reserved` are the parameters of its reservation, `general` those
+    /// of all clients.
     pub fn of(
         general: &'a Parameters,
         matches: &'a [Match],

@@ -1,5 +1,7 @@
 //! Tests over the loopback interface; the upstream server is a stand-alone instance of the service.
 
+use std::net::Ipv4Addr;
+
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
 use rand::SeedableRng;

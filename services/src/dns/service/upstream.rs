@@ -1,12 +1,18 @@
 //! The sockets of queries to upstream servers: one for each query over UDP, shared connections over TCP.
 
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+
 use tokio::sync::Notify;
 
-use super::super::upstream_connections::{Closed, ConnectionId, Placement};
-use super::{
-    AttemptId, DATAGRAM_OCTETS_MAX, IpAddr, Ipv4Addr, Ipv6Addr, Net, Rc, Shared, SocketAddr, State, Task,
-    Transport, UdpSocket, UpstreamQuery, first_of, io, read_message, write_message,
-};
+use super::{DATAGRAM_OCTETS_MAX, Shared, State, read_message, write_message};
+use crate::dns::forwarder::{AttemptId, UpstreamQuery};
+use crate::dns::message::Transport;
+use crate::dns::upstream_connections::{Closed, ConnectionId, Placement};
+use crate::net::{Net, UdpSocket};
+use crate::task::Task;
+use crate::wait::first_of;
 
 /// A TCP connection to an upstream server.
 pub(super) struct Connection {

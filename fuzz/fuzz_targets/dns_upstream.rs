@@ -73,7 +73,7 @@ impl Exchange {
         let attempt = *attempt;
         match kind & 3 {
             0 => self.server.handle_failure(now, attempt),
-            1 => self.server.handle_response(now, attempt, chunk),
+            1 => _ = self.server.handle_response(now, attempt, chunk),
             _ => {
                 let response = response_to(query, chunk);
                 self.server.handle_response(now, attempt, &response);

@@ -312,46 +312,61 @@ impl Forwarder {
         }
     }
 
-    /// Handles a message for an attempt, from the attempt's server.
-    pub fn handle_response(&mut self, now: Instant, id: AttemptId, bytes: &[u8]) {
-        let Some((question, attempt)) = self.open_attempt(id) else { return };
+    /// Handles a message for an attempt, from the attempt's server. Returns whether it is a response to the attempt's
+    /// query, whatever it says.
+    pub fn handle_response(&mut self, now: Instant, id: AttemptId, bytes: &[u8]) -> bool {
+        let Some((question, attempt)) = self.open_attempt(id) else { return false };
         let restored = match &attempt.mixed {
             Some(mixed) => mixed_case::restore(bytes, mixed, &question.name),
             None => Cow::Borrowed(bytes),
         };
-        let Some(read) = question.read_response(attempt.message_id, &restored) else { return };
-        if let Some(mixed) = &attempt.mixed {
-            let is_kept = mixed_case::is_kept(bytes, mixed);
+        let Some(read) = question.read_response(attempt.message_id, &restored) else { return false };
+        let is_case_kept = attempt.mixed.as_ref().map(|mixed| mixed_case::is_kept(bytes, mixed));
+        if let Some(is_kept) = is_case_kept {
             self.note_case(now, attempt.server, is_kept);
-            if !is_kept {
-                self.update(&question, id, |attempt| attempt.has_lost_case = true);
-                let again = NextQuery { mixes_case: false, ..NextQuery::from(&attempt) };
-                return self.replace(now, &question, id, again);
-            }
         }
-        let ReadMessage { message, has_all_answers, .. } = read;
+        if is_case_kept == Some(false) {
+            self.update(&question, id, |attempt| attempt.has_lost_case = true);
+            let again = NextQuery { mixes_case: false, ..NextQuery::from(&attempt) };
+            self.replace(now, &question, id, again);
+        } else {
+            self.evaluate(now, &question, &attempt, read, bytes.len());
+        }
+        true
+    }
+
+    /// Evaluates a response of `octets` to an attempt.
+    fn evaluate(
+        &mut self,
+        now: Instant,
+        question: &Question,
+        attempt: &Attempt,
+        response: ReadMessage,
+        octets: usize,
+    ) {
+        let (id, ReadMessage { message, has_all_answers, .. }) = (attempt.id, response);
         for upstream in self.upstream(attempt.server) {
             upstream.down_until = Instant::ZERO;
         }
-        let again = NextQuery::from(&attempt);
+        let again = NextQuery::from(attempt);
         if attempt.transport == Transport::Udp && (message.metadata.truncation || !has_all_answers) {
             let again = NextQuery { transport: Transport::Tcp, mixes_case: false, ..again };
-            return self.replace(now, &question, id, again);
+            return self.replace(now, question, id, again);
         }
         let code = message.metadata.response_code;
         if is_answer(code) && has_all_answers && !is_referral(&message) {
-            if let Some(servers) = self.servers_of(&question) {
+            if let Some(servers) = self.servers_of(question) {
                 servers.answered = Some(now);
             }
             let with_edns = attempt.with_edns;
-            self.note_edns(now, &question, &attempt);
-            self.finish(&question, Outcome::Answered { message, octets: bytes.len(), with_edns });
+            self.note_edns(now, question, attempt);
+            self.finish(question, Outcome::Answered { message, octets, with_edns });
         } else if attempt.with_edns && rejects_edns(code) {
-            self.replace(now, &question, id, NextQuery { with_edns: false, ..again });
+            self.replace(now, question, id, NextQuery { with_edns: false, ..again });
         } else {
             let is_rejected = attempt.with_edns && !is_answer(code) && message.edns.is_none();
-            self.update(&question, id, |attempt| attempt.is_rejected = is_rejected);
-            self.fail(now, &question, id);
+            self.update(question, id, |attempt| attempt.is_rejected = is_rejected);
+            self.fail(now, question, id);
         }
     }
 
@@ -359,6 +374,13 @@ impl Forwarder {
     pub fn handle_failure(&mut self, now: Instant, id: AttemptId) {
         if let Some((question, attempt)) = self.open_attempt(id) {
             self.mark_down(now, attempt.server);
+            self.fail(now, &question, id);
+        }
+    }
+
+    /// Handles that there was no room for an attempt, which says nothing of its server.
+    pub fn handle_no_room(&mut self, now: Instant, id: AttemptId) {
+        if let Some((question, _)) = self.open_attempt(id) {
             self.fail(now, &question, id);
         }
     }

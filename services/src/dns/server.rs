@@ -201,15 +201,23 @@ impl Server {
         self.drain_forwarder(now);
     }
 
-    /// Handles a message for an attempt, from the attempt's server.
-    pub fn handle_response(&mut self, now: Instant, attempt: AttemptId, bytes: &[u8]) {
-        self.forwarder.handle_response(now, attempt, bytes);
+    /// Handles a message for an attempt, from the attempt's server. Returns whether it is a response to the attempt's
+    /// query.
+    pub fn handle_response(&mut self, now: Instant, attempt: AttemptId, bytes: &[u8]) -> bool {
+        let is_response = self.forwarder.handle_response(now, attempt, bytes);
         self.drain_forwarder(now);
+        is_response
     }
 
     /// Handles the failure of an attempt, such as a refused or reset connection.
     pub fn handle_failure(&mut self, now: Instant, attempt: AttemptId) {
         self.forwarder.handle_failure(now, attempt);
+        self.drain_forwarder(now);
+    }
+
+    /// Handles that there was no room for an attempt, which says nothing of its server.
+    pub fn handle_no_room(&mut self, now: Instant, attempt: AttemptId) {
+        self.forwarder.handle_no_room(now, attempt);
         self.drain_forwarder(now);
     }
 

@@ -5,8 +5,8 @@
 //!
 //! If the server closes a connection, its queries move to a new connection: each once, and again whenever the closed
 //! connection has brought an answer. So a server that closes idle connections, or one after each answer, costs none. A
-//! connection gets no further query while a query has waited for [`ATTEMPT_TIMEOUT`] and nothing has come: the server
-//! may have forgotten the connection.
+//! connection gets no further query while a query has waited for [`ATTEMPT_TIMEOUT`] and no response has come: the server
+//! may have forgotten the connection. A message that has the ID of a query and is no response to it does not count.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -113,15 +113,24 @@ impl UpstreamConnections {
         Some(unsent.query.message.clone())
     }
 
-    /// Records a message from the server; returns the attempt whose query has its ID.
+    /// The attempt whose query has the ID of a message from the server; see [`note_response`](Self::note_response). A
+    /// message with another ID may be a late response, so that the connection works.
     pub fn receive(&mut self, now: Instant, id: ConnectionId, message: &[u8]) -> Option<AttemptId> {
         let connection = self.connections.get_mut(&id)?;
-        let answered = connection.queries.iter().find(|query| message_id(message) == query.id());
-        let attempt = answered.map(|query| query.query.attempt);
-        connection.has_answered |= attempt.is_some();
-        let others_wait = connection.queries.iter().any(|query| Some(query.query.attempt) != attempt);
-        connection.waits_since = others_wait.then_some(now);
+        let asked = connection.queries.iter().find(|query| message_id(message) == query.id());
+        let attempt = asked.map(|query| query.query.attempt);
+        if attempt.is_none() {
+            connection.note_life(now);
+        }
         attempt
+    }
+
+    /// Records that a message on the connection was a response to one of its queries, which has ended.
+    pub fn note_response(&mut self, now: Instant, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.has_answered = true;
+            connection.note_life(now);
+        }
     }
 
     /// Ends a query that was answered or given up.
@@ -188,6 +197,11 @@ impl Connection {
             && self.queries.len() < QUERIES_MAX
             && self.waits_since.is_none_or(|since| now < since + ATTEMPT_TIMEOUT)
             && self.queries.iter().all(|other| other.id() != message_id(&query.message))
+    }
+
+    /// Records that something came from the server.
+    fn note_life(&mut self, now: Instant) {
+        self.waits_since = (!self.queries.is_empty()).then_some(now);
     }
 
     fn idle_until(&self) -> Option<Instant> {
@@ -283,6 +297,7 @@ mod tests {
         for number in 1..=4 {
             assert_eq!(connections.receive(secs(0), id, &[0, number]), Some(AttemptId(number.into())));
             connections.end(secs(0), AttemptId(number.into()));
+            connections.note_response(secs(0), id);
             let closed = connections.close(secs(0), id);
             assert!(closed.failed.is_empty(), "{closed:?}");
             id = closed.opens.unwrap().0;
@@ -323,6 +338,25 @@ mod tests {
         // Something comes after all.
         connections.receive(secs(3), silent, &[0, 1]);
         assert_eq!(connections.add(secs(4), query(3, 1)).unwrap().id, silent);
+    }
+
+    #[test]
+    fn a_message_that_is_no_response_does_not_show_that_a_connection_works() {
+        let mut connections = UpstreamConnections::default();
+        let wrong = opened(&mut connections, secs(0), query(1, 1));
+        // It has the ID of the query and another question.
+        assert_eq!(connections.receive(secs(1), wrong, &[0, 1, 7]), Some(AttemptId(1)));
+        let fresh = opened(&mut connections, secs(2), query(2, 1));
+        assert_ne!(fresh, wrong);
+        let closed = connections.close(secs(2), wrong);
+        let (repeated, _) = closed.opens.unwrap();
+        connections.establish(repeated);
+        assert_eq!(connections.receive(secs(2), repeated, &[0, 1, 7]), Some(AttemptId(1)));
+        let closed = connections.close(secs(2), repeated);
+        assert_eq!(closed, Closed { opens: None, failed: vec![AttemptId(1)] }, "it has brought no answer");
+        connections.end(secs(3), AttemptId(2));
+        connections.note_response(secs(3), fresh);
+        assert_eq!(connections.add(secs(6), query(3, 1)).unwrap().id, fresh);
     }
 
     #[test]

@@ -353,10 +353,15 @@ fn rfc5452_what_does_not_match_is_as_if_it_had_not_come() {
     let query = sent(&mut forwarder);
     let mut forged = query.response(ResponseCode::NoError);
     forged.metadata.id ^= 1;
-    answer(&mut forwarder, ms(5), &query, &forged);
-    forwarder.handle_response(ms(5), query.attempt, b"garbage");
+    let mut elsewhere = query.response(ResponseCode::NoError);
+    elsewhere.queries[0].name = name("www.else.example.");
+    for forged in [forged, elsewhere] {
+        assert!(!forwarder.handle_response(ms(5), query.attempt, &forged.to_vec().unwrap()));
+    }
+    assert!(!forwarder.handle_response(ms(5), query.attempt, b"garbage"));
     assert!(forwarder.poll_output().is_none());
-    answer(&mut forwarder, ms(6), &query, &query.response(ResponseCode::NXDomain));
+    let response = query.response(ResponseCode::NXDomain).to_vec().unwrap();
+    assert!(forwarder.handle_response(ms(6), query.attempt, &response));
     assert_eq!(done(&mut forwarder), Some(Some(ResponseCode::NXDomain)));
 }
 
@@ -453,6 +458,26 @@ fn the_servers_of_a_zone_are_asked_alone_and_fail_alone() {
     let outcome = forwarder.poll_output();
     assert!(matches!(outcome, Some(Output::Done { outcome: Outcome::Failed, .. })), "{outcome:?}");
     assert_eq!(forwarder.ask(ms(4), &www(), Group::Zone(1)), Err(QueryError::NoUpstream));
+}
+
+#[test]
+fn a_lack_of_room_says_nothing_of_the_server() {
+    let mut forwarder = forwarder(&[PRIMARY, SECONDARY]);
+    forwarder.ask(ms(0), &www(), Group::Upstream).unwrap();
+    let udp = sent(&mut forwarder);
+    let mut truncated = udp.response(ResponseCode::NoError);
+    truncated.metadata.truncation = true;
+    answer(&mut forwarder, ms(5), &udp, &truncated);
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+    let tcp = sent(&mut forwarder);
+    assert_eq!((tcp.server.as_str(), tcp.transport), (PRIMARY, Transport::Tcp));
+    forwarder.handle_no_room(ms(6), tcp.attempt);
+    assert!(matches!(forwarder.poll_output(), Some(Output::Close(_))));
+    assert_eq!(sent(&mut forwarder).server, SECONDARY, "the exchange goes on with the next server");
+    let states = forwarder.server_states(ms(6), &[]);
+    assert!(states.iter().all(|server| server.down_for.is_zero()), "{states:?}");
+    forwarder.ask(ms(7), &question("www.else.example.", RecordType::A), Group::Upstream).unwrap();
+    assert_eq!(sent(&mut forwarder).server, PRIMARY, "it is still preferred");
 }
 
 #[test]

@@ -65,7 +65,7 @@ impl<N: Net> Shared<N> {
             let (len, sender) = socket.recv_from(&mut buffer).await?;
             // RFC 5452, section 9.1
             if sender == server {
-                self.handle(|server, now| server.handle_response(now, query.attempt, &buffer[..len]));
+                self.handle(|server, now| _ = server.handle_response(now, query.attempt, &buffer[..len]));
             }
         }
     }
@@ -73,7 +73,7 @@ impl<N: Net> Shared<N> {
     fn begin_tcp(self: &Rc<Self>, state: &mut State, query: UpstreamQuery) {
         let (attempt, server, now) = (query.attempt, query.server, self.clock.now());
         let Some(Placement { id, is_new, closes }) = state.upstream_table.add(now, query) else {
-            return state.server.handle_failure(now, attempt);
+            return state.server.handle_no_room(now, attempt);
         };
         if let Some(closed) = closes {
             state.upstream_connections.remove(&closed);
@@ -123,8 +123,11 @@ impl<N: Net> Shared<N> {
                 let response = read_message(&mut reader).await?;
                 let now = self.clock.now();
                 let attempt = self.state.borrow_mut().upstream_table.receive(now, id, &response);
-                if let Some(attempt) = attempt {
-                    self.handle(|server, now| server.handle_response(now, attempt, &response));
+                let Some(attempt) = attempt else { continue };
+                let mut is_response = false;
+                self.handle(|server, now| is_response = server.handle_response(now, attempt, &response));
+                if is_response {
+                    self.state.borrow_mut().upstream_table.note_response(now, id);
                 }
             }
         };

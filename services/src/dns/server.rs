@@ -157,8 +157,11 @@ impl Server {
     /// Sets the gateway's addresses on the WAN.
     pub fn set_wan_addresses(&mut self, wan: Vec<IpAddr>) {
         self.config.wan = wan;
-        let zone = Zone::new(&self.config, Rc::clone(&self.leases));
-        self.zone = zone.expect("an address makes no name wrong");
+        // The names of the configuration were read before, and none of them depends on these addresses.
+        match Zone::new(&self.config, Rc::clone(&self.leases)) {
+            Ok(zone) => self.zone = zone,
+            Err(error) => tracing::error!(%error, "the names of the WAN's former addresses are still served"),
+        }
         self.apply_upstreams();
     }
 

@@ -141,7 +141,7 @@ impl Zone {
         // Static names replace built-in ones, and so do delegated zones.
         zone.nodes.retain(|key, _| !delegations.keys().any(|apex| key.is_in(apex)));
         zone.add_static_names(&config.records)?;
-        zone.add_delegations(delegations, config.forwards.len())?;
+        zone.add_delegations(delegations, config)?;
         zone.has_wildcards = zone.nodes.keys().any(|key| key.labels().last() == Some(b"*"));
         Ok(zone)
     }
@@ -613,12 +613,19 @@ impl Zone {
         Ok(delegations)
     }
 
-    /// Adds the delegated zones behind the forwarded ones, which are so many.
+    /// Adds the delegated zones behind the forwarded ones.
     fn add_delegations(
         &mut self,
         delegations: BTreeMap<NameKey, Delegation>,
-        forwards: usize,
+        config: &Config,
     ) -> Result<(), ConfigError> {
+        // Built-in names do not count: whether they have addresses depends on the WAN.
+        let has_address =
+            |record: &&StaticRecord| matches!(record.value, RecordValue::Address(IpAddr::V4(_)));
+        let addressed = config.records.iter().filter(has_address);
+        let addressed: BTreeSet<NameKey> = addressed
+            .map(|record| Ok(NameKey::new(&absolute(&record.name, &self.origin)?)))
+            .collect::<Result<_, ConfigError>>()?;
         for (key, delegation) in &delegations {
             let is_server =
                 |other: &NameKey| delegation.servers.iter().any(|server| NameKey::new(server) == *other);
@@ -632,11 +639,11 @@ impl Zone {
             if let Some(stranger) = stranger.and_then(NameKey::to_name) {
                 return Err(ConfigError::InDelegatedZone(stranger.to_ascii()));
             }
-            if delegation.servers.iter().all(|server| self.queried_addresses(server).next().is_none()) {
+            if !delegation.servers.iter().any(|server| addressed.contains(&NameKey::new(server))) {
                 return Err(ConfigError::NoServerAddress(delegation.apex.to_ascii()));
             }
         }
-        for (place, delegation) in (forwards..).zip(delegations.into_values()) {
+        for (place, delegation) in (config.forwards.len()..).zip(delegations.into_values()) {
             self.add_cut(delegation.apex.clone(), Kind::Forwarded(place));
             self.delegations.insert(place, delegation);
         }

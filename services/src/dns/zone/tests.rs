@@ -581,6 +581,8 @@ fn a_delegation_that_cannot_be_is_an_error() {
     }
     let unknown = Some(ConfigError::NoServerAddress("branch.office.example.".to_owned()));
     assert_eq!(error(&[("branch", name_server("ns.elsewhere.example."))]), unknown);
+    let own = Some(ConfigError::NoServerAddress("branch.office.example.".to_owned()));
+    assert_eq!(error(&[("branch", name_server("www"))]), own, "the gateway's WAN address changes");
     let branch = ("branch", name_server("ns"));
     for inside in [("pc.branch", address("192.168.1.61")), ("branch", RecordValue::Text("here".into()))] {
         let found = error(&[branch.clone(), ns.clone(), inside]);

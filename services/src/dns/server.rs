@@ -436,6 +436,11 @@ impl Server {
     /// Answers a query without room or without an upstream server: with a stale answer if there is one (RFC 8767,
     /// section 4), else with SERVFAIL.
     fn fail(&mut self, now: Instant, mut question: Waiting, limit: LimitReached) {
+        match limit {
+            LimitReached::Client => self.stats.client_share_full += 1,
+            LimitReached::Zone => self.stats.zone_share_full += 1,
+            LimitReached::Table => {}
+        }
         // Nothing was tried, so the next query for the name may go out. (RFC 8767, section 5)
         let stale = self.cache.stale(now, &question.upstream_question());
         // An alias that continues elsewhere could evict a further query.
@@ -447,11 +452,6 @@ impl Server {
             return self.reply(now, question);
         }
         self.stats.unanswerable += 1;
-        match limit {
-            LimitReached::Client => self.stats.client_share_full += 1,
-            LimitReached::Zone => self.stats.zone_share_full += 1,
-            LimitReached::Table => {}
-        }
         question.so_far = Answer::code(ResponseCode::ServFail);
         self.reply(now, question);
     }

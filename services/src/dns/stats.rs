@@ -24,12 +24,11 @@ pub struct Stats {
     pub upstream_failures: u64,
     /// Answers for public names from which the rebinding filter has removed private addresses.
     pub rebinding_filtered: u64,
-    /// Queries answered with SERVFAIL because a table was full or there is no upstream server; this includes
-    /// `client_share_full` and `zone_share_full`.
+    /// Queries answered with SERVFAIL because a table or a share was full, or there is no upstream server.
     pub unanswerable: u64,
-    /// Queries answered with SERVFAIL because their client had its share of waiting queries.
+    /// Queries answered with SERVFAIL or an expired answer because their client had its share of waiting queries.
     pub client_share_full: u64,
-    /// Queries answered with SERVFAIL because their zone had its share of exchanges.
+    /// Queries answered with SERVFAIL or an expired answer because their zone had its share of exchanges.
     pub zone_share_full: u64,
     /// Exchanges with upstream servers that were cancelled for the query of a less busy client.
     pub exchanges_recycled: u64,

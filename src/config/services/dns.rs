@@ -96,6 +96,7 @@ impl Forward {
 
 const RECORDS_MAX: usize = 4096;
 const FORWARDS_MAX: usize = 64;
+const DELEGATIONS_MAX: usize = 64;
 const PRIVATE_ANSWERS_FROM_MAX: usize = 256;
 /// With one text of this length an answer still goes over UDP, unless the name is very long.
 const TEXT_OCTETS_MAX: usize = 1024;
@@ -386,7 +387,14 @@ fn check_delegations(records: &[ReadRecord], forwards: &[Forward], domain: &str,
             |read: &&ReadRecord| matches!(read.record.value, RecordValue::Address(IpAddr::V4(_)));
         records.iter().filter(is_address).any(|read| read.full_name == *server)
     };
-    for (zone, Delegation { servers, spans }) in delegations(records, &domain) {
+    let delegations = delegations(records, &domain);
+    let firsts = delegations.values().filter_map(|delegation| delegation.spans.first());
+    let last = firsts.max_by_key(|span| span.start).filter(|_| delegations.len() > DELEGATIONS_MAX);
+    if let Some(span) = last {
+        let what = format!("{} zones are delegated", delegations.len());
+        report.add((*span).clone(), Problem::new(what, format!("write at most {DELEGATIONS_MAX}")));
+    }
+    for (zone, Delegation { servers, spans }) in delegations {
         let is_forwarded = forwards.iter().any(|forward| is_within(&forward.zone, zone));
         if !is_within(zone, &domain) || *zone == domain || zone.starts_with("*.") || is_forwarded {
             let what = format!("{zone} cannot be delegated");

@@ -274,6 +274,20 @@ fn delegated_zones_have_servers_and_nothing_else() {
 }
 
 #[test]
+fn so_many_zones_are_delegated_at_most() {
+    let record = |name: &str, kind: &str, value: &str| {
+        format!("[[dns.records]]\nname = {name}\ntype = '{kind}'\nvalue = '{value}'\n")
+    };
+    let delegated = |count: u32| -> String {
+        let zones = (1..=count).map(|zone| record(&format!("'zone{zone}'"), "NS", "ns"));
+        zones.chain([record("'zone1'", "NS", "ns2"), record("'ns'", "A", "192.168.1.60")]).collect()
+    };
+    accepted(&delegated(64));
+    let marked = delegated(65).replace("'zone65'", "▸'zone65'");
+    assert_mistakes(&marked, &["65 zones are delegated; write at most 64"]);
+}
+
+#[test]
 fn records_of_every_type() {
     let record = |name: &str, kind: &str, value: &str| {
         format!("[[dns.records]]\nname = '{name}'\ntype = '{kind}'\nvalue = '{value}'\n")

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 
 use super::super::config::{ForwardZone, RecordValue, StaticRecord};
+use super::super::forwarder::UPSTREAMS_MAX;
 use super::super::testing::{Leases, a, addresses, cname, name, office, query, respond, soa};
 use super::super::wire::opaque;
 use super::*;
@@ -673,4 +674,20 @@ fn rfc1034_4_3_2_a_delegated_zone_is_asked_for_the_lan_and_referred_to_for_the_w
         );
     }
     assert_eq!(rig.server.stats().refused, 0);
+}
+
+#[test]
+fn the_first_addresses_of_a_delegated_zones_servers_are_queried() {
+    let record = |name: &str, value| StaticRecord { name: name.into(), value };
+    let mut records = vec![record("branch", RecordValue::NameServer("ns".into()))];
+    let address = |number: usize| IpAddr::from([192, 168, 1, 60 + u8::try_from(number).unwrap()]);
+    records.extend((0..=UPSTREAMS_MAX).map(|number| record("ns", RecordValue::Address(address(number)))));
+    let mut rig = Rig::new(Config { records, ..office() });
+    rig.server.set_wan_addresses(Vec::new());
+    let states = rig.server.server_states(rig.now);
+    let queried = states.iter().filter(|server| server.zone.as_deref() == Some("branch.office.example"));
+    let queried: Vec<_> = queried.map(|server| server.address.ip()).collect();
+    assert_eq!(queried, (0..UPSTREAMS_MAX).map(address).collect::<Vec<_>>());
+    let referral = rig.ask(OUTSIDE, "pc.branch.office.example.", RecordType::A);
+    assert_eq!(referral.additionals.len(), UPSTREAMS_MAX + 1, "a referral has all of them");
 }

@@ -26,6 +26,14 @@ pub const DECLINES_MAX: usize = 64;
 /// 2131, section 3.1)
 pub(super) const SCHEDULE: Schedule = Schedule { probes: 3, interval: Duration::from_millis(300) };
 
+/// A DECLINE under verification.
+#[derive(Debug)]
+pub(super) struct Declined {
+    by: Claimant,
+    /// Whether the client has released the address since.
+    is_released: bool,
+}
+
 impl Server {
     /// Handles a DECLINE: verifies it if its sender may send one.
     pub(super) fn decline(&mut self, request: &Request<'_>) -> Option<Reply> {
@@ -50,7 +58,11 @@ impl Server {
             self.log_unbelieved(request, address, "DECLINE", "too many DECLINEs are being verified");
             self.forget_declined(request, address);
         } else {
-            self.declines.begin(request.now, address, request.claimant());
+            self.declines.begin(
+                request.now,
+                address,
+                Declined { by: request.claimant(), is_released: false },
+            );
             self.offers.withdraw(&request.client.key);
             self.handle_timeout(request.now, request.unix_now);
         }
@@ -70,6 +82,13 @@ impl Server {
         }
     }
 
+    /// Notes a RELEASE of an address whose DECLINE is being verified; `false` if none is. The lease ends only after the
+    /// verification: a pending end would prevent the quarantine.
+    pub(super) fn release_declined(&mut self, address: Ipv4Addr) -> bool {
+        let declined = self.declines.reason_mut(address);
+        declined.map(|declined| declined.is_released = true).is_some()
+    }
+
     /// Another machine's or the sender's answer to the probe of a declined address: `mac` claims it.
     pub(super) fn declined_answered(
         &mut self,
@@ -78,9 +97,12 @@ impl Server {
         address: Ipv4Addr,
         mac: MacAddr,
     ) {
-        let Some(by) = self.declines.end(address) else { return };
+        let Some(Declined { by, is_released }) = self.declines.end(address) else { return };
         if mac == by.mac || mac == by.source {
-            tracing::info!(%address, %mac, "the declining client itself answers: no conflict, and its lease stays");
+            tracing::info!(%address, %mac, "the declining client itself answers: there is no conflict");
+            if is_released {
+                self.end_lease(now, unix_now, address);
+            }
         } else {
             tracing::warn!(%address, %mac, client = %by.client, "declined: another host uses the address");
             self.quarantine(now, unix_now, address, Claimant { source: mac, ..by }, QUARANTINE_SECS);
@@ -92,10 +114,12 @@ impl Server {
         while let Some(due) = self.declines.due(now) {
             match due {
                 Due::Probe(address) => self.probes.push_back(address),
-                Due::Silence(address, by) => {
+                Due::Silence(address, Declined { by, is_released }) => {
                     tracing::info!(%address, client = %by.client, "declined, and nobody answers for the address");
                     if self.reservations.at(address).is_none() {
                         self.quarantine(now, unix_now, address, by, QUARANTINE_SHORT_SECS);
+                    } else if is_released {
+                        self.end_lease(now, unix_now, address);
                     }
                 }
             }
@@ -157,7 +181,8 @@ impl Server {
         let is_in_quarantine =
             |lease: &&Lease| lease.state == State::Declined && lease.is_blocked(request.now);
         let in_quarantine = leases.of_source(request.origin.mac).filter(is_in_quarantine).count();
-        let pending = self.declines.iter().filter(|by| by.source == request.origin.mac).count();
+        let pending =
+            self.declines.iter().filter(|declined| declined.by.source == request.origin.mac).count();
         in_quarantine + pending >= SOURCE_QUARANTINES_MAX
     }
 }

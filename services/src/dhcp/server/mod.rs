@@ -79,6 +79,7 @@ pub use waiting::WAITING_MAX;
 use self::answer::Terms;
 use self::answerers::Answerers;
 use self::config::Reservations;
+use self::declines::Declined;
 use self::foreign_servers::{ForeignServers, Sender};
 use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
 use self::offers::Offers;
@@ -109,7 +110,7 @@ pub struct Server {
     leases: Rc<RefCell<Leases>>,
     offers: Offers,
     /// The declined addresses that are probed.
-    declines: Probes<Claimant>,
+    declines: Probes<Declined>,
     /// The addresses that are probed before they are offered.
     unoffered: Probes<WaitingDiscover>,
     /// The addresses to probe now.
@@ -418,17 +419,22 @@ impl Server {
         }
         if !self.is_from_holder(request, address) {
             self.log_unbelieved(request, address, "RELEASE", "it comes from another MAC or port");
-        } else if self.declines.is_pending(address) {
-            // The client has declined the address. A pending end of its lease would prevent the quarantine.
+        } else if self.release_declined(address) {
+            // The lease ends after the verification of its client's DECLINE.
         } else if self.defer(address, request) {
             // A change is pending, so the address may belong to another client afterwards.
         } else if self.may_change(request) {
-            let released = self.leases.borrow_mut().release(request.now, request.unix_now, address);
-            if let Err(error) = released {
-                self.log_unkept(request.now, address, "release", &error);
-            }
+            self.end_lease(request.now, request.unix_now, address);
         }
         None
+    }
+
+    /// Ends the lease that its client has released.
+    fn end_lease(&mut self, now: Instant, unix_now: UnixTime, address: Ipv4Addr) {
+        let released = self.leases.borrow_mut().release(now, unix_now, address);
+        if let Err(error) = released {
+            self.log_unkept(now, address, "release", &error);
+        }
     }
 
     fn inform(&self, request: &Request<'_>) -> Option<Reply> {

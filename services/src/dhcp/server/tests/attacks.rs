@@ -219,6 +219,26 @@ fn a_forged_decline_costs_a_reserved_host_nothing() {
 }
 
 #[test]
+fn a_lease_that_is_released_while_its_decline_is_verified_ends_afterwards() {
+    for (reserved, answers) in [(false, true), (true, true), (true, false)] {
+        let reservations = reserved.then(|| reservation(ReservedFor::Mac(pc(1)), host(4)));
+        let mut office = Office::new(Config { reservations: reservations.into_iter().collect(), ..config() });
+        let address = office.lease(pc(1));
+        office.hear(&decline(pc(1), address));
+        office.hear(&release(pc(1), address));
+        assert!(office.leases.borrow().at(address).unwrap().is_active(office.now), "it may be in use");
+        if answers {
+            office.answer_probe(address, pc(1));
+        } else {
+            office.pass_probes();
+        }
+        office.write();
+        let state = office.leases.borrow().at(address).map(|lease| lease.state);
+        assert_eq!((state, office.in_quarantine()), (Some(State::Released), 0), "{reserved} {answers}");
+    }
+}
+
+#[test]
 fn a_renewal_ends_the_doubt_about_an_address() {
     let mut office = office(10);
     let address = office.lease(pc(1));

@@ -19,6 +19,8 @@ pub const OFFERS_MAX: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Offers {
     by_address: BTreeMap<Ipv4Addr, Offer>,
+    /// Each client's address: the same offers.
+    by_client: BTreeMap<ClientKey, Ipv4Addr>,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,9 @@ impl Offers {
         let former = self.by_address.get(&address);
         let is_its_own = former.is_some_and(|offer| offer.client == *client);
         let probed = former.and_then(|offer| offer.probed).filter(|probed| is_its_own || !probed.is_in_use);
-        self.by_address.retain(|_, offer| now < offer.until && offer.client != *client);
+        self.withdraw(client);
+        let ended = self.by_address.extract_if(.., |_, offer| now >= offer.until);
+        ended.for_each(|(_, offer)| _ = self.by_client.remove(&offer.client));
         let is_of_source = |offer: &Offer| offer.origin.mac == origin.mac;
         let of_source = self.by_address.values().filter(|offer| is_of_source(offer)).count();
         let gives_way = if of_source >= share {
@@ -62,11 +66,14 @@ impl Offers {
         } else {
             None
         };
-        if let Some(address) = gives_way {
-            self.by_address.remove(&address);
+        for replaced in gives_way.into_iter().chain([address]) {
+            if let Some(offer) = self.by_address.remove(&replaced) {
+                self.by_client.remove(&offer.client);
+            }
         }
         let offer = Offer { client: client.clone(), origin, until: now + OFFER_HOLD, probed };
         self.by_address.insert(address, offer);
+        self.by_client.insert(client.clone(), address);
     }
 
     /// The offered address to reuse for `origin` if no other is left: the oldest that `suits`, of the sender with the
@@ -95,7 +102,9 @@ impl Offers {
 
     /// Removes the offer to `client`.
     pub fn withdraw(&mut self, client: &ClientKey) {
-        self.by_address.retain(|_, offer| offer.client != *client);
+        if let Some(address) = self.by_client.remove(client) {
+            self.by_address.remove(&address);
+        }
     }
 
     /// The client to which `address` is offered.
@@ -110,8 +119,8 @@ impl Offers {
 
     /// The address that `client` is offered.
     pub fn of_client(&self, now: Instant, client: &ClientKey) -> Option<Ipv4Addr> {
-        let mut open = self.by_address.iter().filter(|(_, offer)| now < offer.until);
-        open.find(|(_, offer)| offer.client == *client).map(|(address, _)| *address)
+        let address = *self.by_client.get(client)?;
+        self.holder(now, address).is_some().then_some(address)
     }
 
     fn oldest(&self, counts: impl Fn(&Offer) -> bool) -> Option<Ipv4Addr> {
@@ -172,6 +181,29 @@ mod tests {
         assert!(offers.holder(NOW, Ipv4Addr::from(5000)).is_some(), "another port's");
         assert!(offers.holder(NOW, Ipv4Addr::from(max + 9)).is_some());
         assert_eq!(offers.holder(NOW, Ipv4Addr::from(0)), None);
+    }
+
+    #[test]
+    fn a_client_has_one_offer_and_an_address_one_client() {
+        let mut offers = Offers::default();
+        let [first, second] = [1, 2].map(Ipv4Addr::from);
+        let all = |offers: &Offers| {
+            let open = offers.by_address.iter().map(|(address, offer)| (offer.client.clone(), *address));
+            assert_eq!(open.collect::<BTreeMap<_, _>>(), offers.by_client, "the same offers");
+            [1, 2].map(|number| offers.of_client(NOW, &client(number)))
+        };
+        offers.make(NOW, first, &client(1), origin(1, 0), 16);
+        offers.make(NOW, second, &client(1), origin(1, 0), 16);
+        assert_eq!(all(&offers), [Some(second), None]);
+        offers.make(NOW, second, &client(2), origin(2, 0), 16);
+        assert_eq!(all(&offers), [None, Some(second)]);
+        offers.make(NOW, first, &client(1), origin(2, 0), 1);
+        assert_eq!(all(&offers), [Some(first), None], "the oldest of the source gave way");
+        offers.withdraw(&client(1));
+        assert_eq!(all(&offers), [None, None]);
+        offers.make(NOW, first, &client(1), origin(1, 0), 16);
+        offers.make(NOW + OFFER_HOLD, second, &client(2), origin(2, 0), 16);
+        assert_eq!(all(&offers), [None, Some(second)], "the former has ended");
     }
 
     #[test]

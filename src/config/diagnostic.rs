@@ -1,6 +1,6 @@
 //! Mistakes in a configuration file, with their positions and remedies.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Range;
 
@@ -23,6 +23,8 @@ pub struct Diagnostic {
     pub severity: Severity,
     /// For a duplicate: the line and column of the first occurrence.
     pub first: Option<(usize, usize)>,
+    /// Whether it is about one key or one value alone, so that no change elsewhere can remedy it.
+    pub is_local: bool,
 }
 
 /// The severity of a problem.
@@ -36,7 +38,7 @@ pub enum Severity {
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { file, line, column, problem: Problem { what, remedy }, severity, first } = self;
+        let Self { file, line, column, problem: Problem { what, remedy }, severity, first, .. } = self;
         write!(f, "{file}:{line}:{column}: ")?;
         if *severity == Severity::Warning {
             f.write_str("warning: ")?;
@@ -78,6 +80,8 @@ pub(super) type Span = Range<usize>;
 #[derive(Debug, Default)]
 pub(super) struct Report {
     problems: RefCell<Vec<Noted>>,
+    /// Whether a key or a value is read for itself.
+    is_local: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -86,25 +90,35 @@ struct Noted {
     problem: Problem,
     severity: Severity,
     first: Option<Span>,
+    is_local: bool,
 }
 
 impl Report {
     /// Notes `problem`.
     pub fn add(&self, span: Span, problem: Problem) {
-        self.note(Noted { span, problem, severity: Severity::Error, first: None });
+        self.note(span, problem, Severity::Error, None);
+    }
+
+    /// Does `read`, which reads one key or one value for itself.
+    pub fn locally<T>(&self, read: impl FnOnce() -> T) -> T {
+        let before = self.is_local.replace(true);
+        let read = read();
+        self.is_local.set(before);
+        read
     }
 
     /// Notes `problem` with a duplicate at `span` of what is at `first`.
     pub fn add_again(&self, span: Span, first: Option<Span>, problem: Problem) {
-        self.note(Noted { span, problem, severity: Severity::Error, first });
+        self.note(span, problem, Severity::Error, first);
     }
 
     /// Notes `problem` as a warning.
     pub fn warn(&self, span: Span, problem: Problem) {
-        self.note(Noted { span, problem, severity: Severity::Warning, first: None });
+        self.note(span, problem, Severity::Warning, None);
     }
 
-    fn note(&self, noted: Noted) {
+    fn note(&self, span: Span, problem: Problem, severity: Severity, first: Option<Span>) {
+        let noted = Noted { span, problem, severity, first, is_local: self.is_local.get() };
         self.problems.borrow_mut().push(noted);
     }
 
@@ -112,10 +126,10 @@ impl Report {
     pub fn into_diagnostics(self, name: &str, text: &str) -> Vec<Diagnostic> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|noted| noted.span.start);
-        let diagnostic = |Noted { span, problem, severity, first }| {
+        let diagnostic = |Noted { span, problem, severity, first, is_local }| {
             let (line, column) = line_and_column(text, span.start);
             let first = first.map(|span| line_and_column(text, span.start));
-            Diagnostic { file: name.to_owned(), line, column, problem, severity, first }
+            Diagnostic { file: name.to_owned(), line, column, problem, severity, first, is_local }
         };
         problems.into_iter().map(diagnostic).collect()
     }

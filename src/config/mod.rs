@@ -7,6 +7,7 @@ mod access;
 mod address;
 mod dataplane;
 mod diagnostic;
+pub mod edit;
 mod firewall;
 mod hex;
 mod interfaces;

@@ -113,7 +113,7 @@ impl<'a> Section<'a> {
         let Some(node) = self.node(key) else {
             return Setting { value: default, origin: Origin::Default };
         };
-        match read(node, self.report) {
+        match self.report.locally(|| read(node, self.report)) {
             Some(value) => Setting { value, origin: Origin::Written(node.span()) },
             None => Setting { value: default, origin: Origin::Invalid },
         }
@@ -131,7 +131,8 @@ impl<'a> Section<'a> {
             self.report(self.span.clone(), Problem::new(what, format!("write {key} = {example}")));
             return None;
         };
-        read(node, self.report).map(|value| (value, node.span()))
+        let value = self.report.locally(|| read(node, self.report));
+        value.map(|value| (value, node.span()))
     }
 
     /// The elements of the array under `key`, at most `count_max`; none if it is absent.
@@ -174,14 +175,15 @@ impl<'a> Section<'a> {
     pub fn finish(self) {
         for (key, span) in self.unknown() {
             if let Some(problem) = upcoming::key_problem(&self.heading, key) {
-                self.report(span, problem);
+                self.report.locally(|| self.report(span, problem));
                 continue;
             }
             let remedy = match nearest(key, self.known.iter().copied()) {
                 Some(meant) => format!("write {meant:?}"),
                 None => format!("remove it, or write {}", value::alternatives(&self.known)),
             };
-            self.report(span, Problem::new(format!("unknown key {key:?} in {}", self.heading), remedy));
+            let problem = Problem::new(format!("unknown key {key:?} in {}", self.heading), remedy);
+            self.report.locally(|| self.report(span, problem));
         }
     }
 

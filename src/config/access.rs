@@ -18,13 +18,27 @@ const SOURCES_MAX: usize = 64;
 /// The networks that may use each service. A service without an entry admits all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
-    sources: BTreeMap<&'static str, Vec<Ipv4Net>>,
+    sources: BTreeMap<&'static str, Sources>,
+}
+
+/// The networks that may use one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sources {
+    networks: Vec<Ipv4Net>,
+    /// Whether they are written with "lan", whose network is among them.
+    has_lan: bool,
 }
 
 impl Access {
     /// The networks that may use the service named `name`; `None` if all may.
     pub fn to(&self, name: &str) -> Option<&[Ipv4Net]> {
-        self.sources.get(name).map(Vec::as_slice)
+        self.sources.get(name).map(|sources| sources.networks.as_slice())
+    }
+
+    /// Admits `network` wherever "lan" is written.
+    pub(super) fn admit_as_lan(&mut self, network: Ipv4Net) {
+        let of_lan = self.sources.values_mut().filter(|sources| sources.has_lan);
+        of_lan.for_each(|sources| sources.networks.push(network));
     }
 
     /// The services with an entry, with the networks that they admit.
@@ -38,8 +52,8 @@ pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Repor
     for kind in KINDS.into_iter().filter(|kind| kind.is_limited_by_network) {
         let read =
             access.setting(kind.name, None, |node, report| read_service(kind, node, lan, report).map(Some));
-        if let Some(from) = read.value {
-            sources.insert(kind.name, from);
+        if let Some(of_kind) = read.value {
+            sources.insert(kind.name, of_kind);
         }
     }
     for kind in KINDS.into_iter().filter(|kind| !kind.is_limited_by_network) {
@@ -69,13 +83,12 @@ fn read_service<'a>(
     node: &'a Node<'a>,
     lan: Option<Ipv4Net>,
     report: &'a Report,
-) -> Option<Vec<Ipv4Net>> {
+) -> Option<Sources> {
     let mut service = Section::element(node, &format!("the access to {}", quoted(kind.name)), report)?;
     let source = |text: &str| match text {
-        "any" => Ok(Ipv4Net::default()),
-        // A mistake in the LAN is reported already.
-        "lan" => Ok(lan.map_or_else(Ipv4Net::default, |lan| lan.trunc())),
-        text => network(text).map_err(|_| {
+        "any" => Ok(Some(Ipv4Net::default())),
+        "lan" => Ok(None),
+        text => network(text).map(Some).map_err(|_| {
             let what = format!("{} is no network", quoted(text));
             Problem::new(what, "write \"lan\", \"any\", or a network such as \"198.51.100.0/24\"")
         }),
@@ -92,5 +105,9 @@ fn read_service<'a>(
         service.report(span.clone(), Problem::new(what, remedy));
     }
     service.finish();
-    from.map(|(from, _)| from)
+    let (from, _) = from?;
+    // A mistake in the LAN is reported already.
+    let lan = lan.map_or_else(Ipv4Net::default, |lan| lan.trunc());
+    let has_lan = from.contains(&None);
+    Some(Sources { networks: from.into_iter().map(|network| network.unwrap_or(lan)).collect(), has_lan })
 }

@@ -91,6 +91,7 @@ fn read_lan(mut lan: Section<'_>, mode: Mode) -> (ReadLan, Vec<ReadPort>) {
     let known_address = own.known().copied();
     let lan = Lan {
         address: own.value,
+        former_address: None,
         ports: ports.iter().map(|port| port.spec.clone()).collect(),
         gateway: gateway.value,
         inspect_arp: inspect_arp.value,

@@ -110,6 +110,18 @@ impl Config {
         validate::parse(name, text).map(|(config, _)| config)
     }
 
+    /// The same configuration on a gateway that had the address `former` on the LAN before, and answers there as well:
+    /// see [`Lan::former_address`]. The former network counts as the LAN in `[access]`. Unchanged if `former` is the
+    /// present address.
+    #[must_use]
+    pub fn with_former_lan(mut self, former: Ipv4Net) -> Self {
+        if former != self.lan.address {
+            self.lan.former_address = Some(former);
+            self.access.admit_as_lan(former.trunc());
+        }
+        self
+    }
+
     /// Why mail is disabled; `None` if it is enabled.
     pub fn mail_off(&self) -> Option<services::Off> {
         self.services.mail.off(&self.users)
@@ -155,6 +167,9 @@ pub struct System {
 pub struct Lan {
     /// The gateway's address on the LAN, with the LAN's prefix.
     pub address: Ipv4Net,
+    /// The address with its prefix that the gateway had before a change that waits for confirmation, and at which it
+    /// answers as well until then. Never in the file; `None` if no such change waits.
+    pub former_address: Option<Ipv4Net>,
     /// The ports of the LAN's switch; at least one.
     pub ports: Vec<PortSpec>,
     /// The router that DHCP clients get in [`Mode::LanOnly`].

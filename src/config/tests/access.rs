@@ -44,6 +44,24 @@ fn access_names_networks_and_the_dataplane_is_told() {
 }
 
 #[test]
+fn a_former_network_of_the_lan_is_admitted_where_the_lan_is() {
+    let text = "lan.address = '10.1.2.3/24'\naccess.dns.from = ['198.51.100.0/24', 'lan']\n\
+                access.ntp.from = ['10.1.2.0/24']";
+    let config = accepted(text).with_former_lan(net("192.168.1.1/24"));
+    let former = ["198.51.100.0/24", "10.1.2.0/24", "192.168.1.0/24"].map(net);
+    assert_eq!(config.lan.former_address, Some(net("192.168.1.1/24")));
+    assert_eq!(config.access.to("dns"), Some(&former[..]));
+    assert_eq!(
+        config.access.to("ntp"),
+        Some(&former[1..2]),
+        "a network that is written is no more than that"
+    );
+    assert_eq!(config.access.to("pop3"), None);
+    let present = accepted(text);
+    assert_eq!(present.clone().with_former_lan(present.lan.address), present);
+}
+
+#[test]
 fn access_that_cannot_be_is_told() {
     for (text, told) in [
         (

@@ -15,3 +15,4 @@ pub mod mail;
 pub mod pcapng;
 pub mod port;
 pub mod tls;
+pub mod transaction;

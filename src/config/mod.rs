@@ -5,6 +5,7 @@
 
 mod access;
 mod address;
+pub mod change;
 mod dataplane;
 mod diagnostic;
 pub mod edit;
@@ -120,6 +121,15 @@ impl Config {
             self.access.admit_as_lan(former.trunc());
         }
         self
+    }
+
+    /// As [`Config::parse`], with the warnings in the order of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::parse`].
+    pub fn parse_with_warnings(name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
+        validate::parse(name, text)
     }
 
     /// Why mail is disabled; `None` if it is enabled.

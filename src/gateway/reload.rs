@@ -74,7 +74,7 @@ impl Reloader {
 /// # Errors
 ///
 /// The settings that need a restart.
-pub(super) fn check(old: &Config, new: &Config) -> Result<(), ReloadError> {
+pub fn check(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let fixed = [
         ("system.state_dir", old.system.state_dir == new.system.state_dir),
         ("system.control_socket", old.system.control_socket == new.system.control_socket),

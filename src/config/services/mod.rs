@@ -28,6 +28,7 @@ use super::section::Section;
 use super::users::Polled;
 use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
+pub(super) use dhcp::reserved;
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Forward as DnsForward, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};

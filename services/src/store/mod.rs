@@ -7,11 +7,13 @@
 //!
 //! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] wraps another storage and
 //! remembers its problems, [`DeferredFiles`] is a directory that cannot be opened yet, [`ReadOnlyFiles`] one that is
-//! only read. [`replace_beside`] is for another process than the owner of the directory. Stored records are [`sealed`]
+//! only read. [`replace_beside`] is for another process than the owner of the directory, [`replace_file`] for a file
+//! elsewhere. Stored records are [`sealed`]
 //! by checksums.
 
 mod beside;
 mod disk;
+mod file;
 mod files;
 mod key;
 mod memory;
@@ -27,6 +29,7 @@ use std::io;
 
 pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
+pub use file::{StagedFile, replace_file};
 pub use files::{DeferredFiles, Files, OpenError, open_regular, read_file};
 pub use key::{KEY_OCTETS, kept_key};
 pub use memory::Memory;

@@ -75,6 +75,16 @@ impl Error {
         Self::of(ErrorKind::Usage, mistakes.into_iter().map(|mistake| mistake.to_string()).collect())
     }
 
+    /// The work failed for these reasons, a message each: exit code 1.
+    pub fn several(messages: Vec<String>) -> Self {
+        Self::of(ErrorKind::Failed, messages)
+    }
+
+    /// Whether the command line or the configuration is wrong.
+    pub fn is_usage(&self) -> bool {
+        self.kind == ErrorKind::Usage
+    }
+
     fn of(kind: ErrorKind, messages: Vec<String>) -> Self {
         Self { kind, messages, is_reported: false }
     }

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use gatepost::config::{Config, Source};
+use gatepost::control::transaction::What as ConfigRequest;
 use gatepost::control::{self, Question};
 use gatepost::error::Error;
 use gatepost::error::sysexits::EX_USAGE;
@@ -69,6 +70,59 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Set a setting in the candidate for the next configuration of a running gateway.
+    Set {
+        /// The setting, such as firewall.forwards.camera.wan_port; an element of a list is called by its name.
+        key: String,
+        /// The value: TOML, or else a text.
+        #[arg(allow_hyphen_values = true)]
+        value: String,
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// Remove a setting or an element of a list from the candidate.
+    Unset {
+        /// The setting, which has its default then, or an element, such as firewall.forwards.camera.
+        key: String,
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// Drop all changes in the candidate.
+    Discard {
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// Show what the candidate would change, in words, and what is wrong with it.
+    Diff {
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// Put the candidate in force and in the file.
+    Apply {
+        #[command(flatten)]
+        applying: Applying,
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// Keep the change that waits for its confirmation.
+    Confirm {
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// End the change that waits for its confirmation at once; without one, go back to a former version.
+    Rollback {
+        /// The version, as `gatepost history` numbers it; without it, the one before the last.
+        version: Option<u64>,
+        #[command(flatten)]
+        applying: Applying,
+        #[command(flatten)]
+        candidate: Candidate,
+    },
+    /// List the last versions of the configuration: when, by whom, why, and what changed.
+    History {
+        #[command(flatten)]
+        candidate: Candidate,
+    },
     /// Empty the DNS cache of a running gateway.
     Flush {
         /// Remove only the answers for this name and the names below it.
@@ -126,6 +180,34 @@ enum Command {
     /// Run the gateway of the lab; the lab starts it.
     #[command(name = lab::GATEWAY_SUBCOMMAND, hide = true)]
     LabGateway { config: PathBuf, lab: u32 },
+}
+
+/// The gateway whose configuration is changed, and the form of the answer.
+#[derive(Debug, clap::Args)]
+struct Candidate {
+    /// Print JSON, for programs; what fails is {"errors":["...", ...]}.
+    #[arg(long)]
+    json: bool,
+    /// The running gateway's configuration, which names its control socket.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Candidate {
+    fn ask(self, what: ConfigRequest) -> Result<(), Error> {
+        control::transaction::ask(&load(self.config)?.system.control_socket, what, self.json)
+    }
+}
+
+/// How a change is applied.
+#[derive(Debug, clap::Args)]
+struct Applying {
+    /// Roll the change back after so many seconds unless `gatepost confirm` comes before; the file changes only then.
+    #[arg(long, value_name = "SECS")]
+    confirm: Option<u64>,
+    /// The reason, for the history.
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    why: String,
 }
 
 #[derive(Debug, Subcommand)]
@@ -199,6 +281,14 @@ impl Command {
             Self::Show { question, .. } => question.is_for_programs(),
             Self::Lab(arguments) => arguments.is_for_programs(),
             Self::Mail(command) => command.is_for_programs(),
+            Self::Set { candidate, .. }
+            | Self::Unset { candidate, .. }
+            | Self::Discard { candidate }
+            | Self::Diff { candidate }
+            | Self::Apply { candidate, .. }
+            | Self::Confirm { candidate }
+            | Self::Rollback { candidate, .. }
+            | Self::History { candidate } => candidate.json,
             _ => false,
         }
     }
@@ -223,6 +313,18 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Reload { config } => {
             control::reload(&load(config)?.system.control_socket)?;
         }
+        Command::Set { key, value, candidate } => candidate.ask(ConfigRequest::Set { key, value })?,
+        Command::Unset { key, candidate } => candidate.ask(ConfigRequest::Unset { key })?,
+        Command::Discard { candidate } => candidate.ask(ConfigRequest::Discard)?,
+        Command::Diff { candidate } => candidate.ask(ConfigRequest::Diff)?,
+        Command::Apply { applying: Applying { confirm, why }, candidate } => {
+            candidate.ask(ConfigRequest::Apply { confirm_secs: confirm, why })?;
+        }
+        Command::Confirm { candidate } => candidate.ask(ConfigRequest::Confirm)?,
+        Command::Rollback { version, applying: Applying { confirm, why }, candidate } => {
+            candidate.ask(ConfigRequest::Rollback { version, confirm_secs: confirm, why })?;
+        }
+        Command::History { candidate } => candidate.ask(ConfigRequest::History)?,
         Command::Flush { name, config } => control::flush(&load(config)?.system.control_socket, name)?,
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
             // If stdout is closed, the exit code still reports the outcome.

@@ -11,7 +11,6 @@ use gatepost_dataplane::config::Mode;
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Flat, Stored};
-use super::services::reserved;
 use super::{Config, Forward, WanAddress};
 
 /// The most changes that are told; of more, the last line has the number.
@@ -139,10 +138,7 @@ impl Told {
     }
 
     fn reservations(&mut self, old: &Config, new: &Config) {
-        let by_address = |config: &Config| -> BTreeMap<_, _> {
-            let reservations = config.services.dhcp.reservations.iter();
-            reservations.map(|reservation| (reservation.address, reserved(reservation))).collect()
-        };
+        let by_address = |config: &Config| -> BTreeMap<_, _> { config.services.reservations().collect() };
         let (before, after) = (by_address(old), by_address(new));
         let what = |text: &str| text.split_once(' ').map_or_else(String::new, |(_, what)| what.to_owned());
         for (address, text) in &before {
@@ -192,11 +188,10 @@ impl Told {
     fn services(&mut self, old: &Config, new: &Config) {
         self.cover(&["firewall.wan_services"]);
         let states = |config: &Config| {
-            let services = &config.services;
-            [services.dhcp.enabled, services.dns.enabled, services.ntp.enabled, config.mail_off().is_none()]
+            let mail = ("mail", "mail", config.mail_off().is_none());
+            config.services.switches().into_iter().chain([mail])
         };
-        let names = [("dhcp", "DHCP"), ("dns", "DNS"), ("ntp", "NTP"), ("mail", "mail")];
-        for ((section, name), (before, after)) in names.iter().zip(states(old).into_iter().zip(states(new))) {
+        for ((section, name, before), (_, _, after)) in states(old).zip(states(new)) {
             self.topics.push(format!("{section}.enabled"));
             if before != after {
                 let state = if after { "on" } else { "off" };
@@ -280,7 +275,8 @@ mod tests {
 
     #[test]
     fn people_addresses_and_services_are_told_by_what_they_mean() {
-        let printer = "[[dhcp.reservations]]\nhostname = 'printer'\nmac = '02:00:00:00:00:20'\naddress = '192.168.1.20'\n";
+        let printer = "[[dhcp.reservations]]\nhostname = 'printer'\nmac = '02:00:00:00:00:20'\n\
+                       address = '192.168.1.20'\n";
         assert_eq!(told("", printer), ["192.168.1.20 is reserved for printer (02:00:00:00:00:20)"]);
         assert_eq!(told(printer, ""), ["192.168.1.20 is no longer reserved for printer (02:00:00:00:00:20)"]);
         let alice = "mail.enabled = false\n[[users]]\nname = 'alice'\n";

@@ -37,6 +37,23 @@ impl Source {
         self.file().map_or_else(|| Ok((Config::default(), Vec::new())), Config::load_with_warnings)
     }
 
+    /// As [`Source::load`], with the text of the file; `None` without one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Config::load`].
+    pub fn load_with_text(&self) -> Result<(Config, Vec<Diagnostic>, Option<String>), Error> {
+        let Some(file) = self.file() else { return Ok((Config::default(), Vec::new(), None)) };
+        let (name, text) = super::read(file)?;
+        let (config, warnings) = Config::parse_with_warnings(&name, &text).map_err(Error::mistakes)?;
+        Ok((config, warnings, Some(text)))
+    }
+
+    /// The file that is written: the one that was named, else [`Source::DEFAULT_FILE`]; and whether it may be missing.
+    pub fn written(&self) -> (&Path, bool) {
+        self.named.as_deref().map_or((self.default.as_path(), true), |named| (named, false))
+    }
+
     /// The option, with a space before it, that makes another command read the same configuration; empty for none.
     pub fn option(&self) -> String {
         self.named.as_ref().map_or_else(String::new, |file| format!(" --config {}", file.display()))

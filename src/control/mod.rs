@@ -1,4 +1,4 @@
-//! `gatepost show` and `gatepost reload`: reports of a running gateway and requests to it, over its control socket.
+//! The commands that ask a running gateway, such as `gatepost show`, over its control socket.
 //!
 //! The socket is a Unix stream socket that only its owner may use. A client sends one line and gets one
 //! line back; then the gateway closes the connection.
@@ -11,6 +11,9 @@
 //! - `{"flush":{"name":"example.com"}}`: `{"flushed":3}` with the number of cached DNS answers that it removed for the name
 //!   and those below it, or of all without a name; `{"undone":{...}}` with the reason.
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
+//! - `{"config":{"do":"set","key":"lan.inspect_arp","value":"true"}}` and so on: `{"report":{...}}` with the outcome of
+//!   a [`transaction::Request`]; `{"refused":[...]}` with what is wrong in it or in the candidate, `{"failed":[...]}`
+//!   with other reasons.
 //!
 //! A request about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway without mail. A request that cannot
 //! be answered gets `{"error":"..."}`.
@@ -22,6 +25,7 @@ pub mod name_report;
 pub mod report;
 pub mod server;
 pub mod table;
+pub mod transaction;
 mod watch;
 
 use std::fmt;
@@ -142,6 +146,7 @@ enum Request {
     Deliver,
     Flush { name: Option<String> },
     Reload,
+    Config(transaction::Request),
 }
 
 impl Request {
@@ -150,7 +155,7 @@ impl Request {
         match self {
             Self::Show(what) => matches!(what, What::Queue | What::Mailboxes | What::Mail),
             Self::Mail(_) | Self::Deliver => true,
-            Self::Flush { .. } | Self::Reload => false,
+            Self::Flush { .. } | Self::Reload | Self::Config(_) => false,
         }
     }
 
@@ -158,6 +163,7 @@ impl Request {
     fn answered_within(&self) -> Duration {
         match self {
             Self::Mail(mail::Request::Poll { .. }) => ASKED_WITHIN + ANSWER_WITHIN,
+            Self::Config(request) => request.what.answered_within(),
             Self::Show(_) | Self::Mail(_) | Self::Deliver | Self::Flush { .. } | Self::Reload => {
                 ANSWER_WITHIN
             }
@@ -175,6 +181,7 @@ enum Response {
     Flushed(usize),
     Reloaded(String),
     Refused(Vec<String>),
+    Failed(Vec<String>),
     Undone {
         why: String,
         remedy: String,

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::table::{Table, more, octets, on_one_line, or_dash, span};
 use crate::device::LinkState;
+use crate::transaction::Window;
 
 /// `show status`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Status {
     pub flows: usize,
     /// The number of leases.
     pub leases: usize,
+    /// The change of the configuration that waits for its confirmation; `null` if none does.
+    #[serde(default)]
+    pub unconfirmed: Option<Window>,
     /// Its ports.
     pub ports: Vec<Port>,
     /// The problems of its state directory, a sentence each.
@@ -108,6 +112,7 @@ impl fmt::Display for Status {
         let upstream: Vec<_> = self.dns_upstream.iter().map(IpAddr::to_string).collect();
         let upstream = if upstream.is_empty() { "-".to_owned() } else { upstream.join(", ") };
         writeln!(f, "{} flows, {} leases, dns upstream {upstream}", self.flows, self.leases)?;
+        self.unconfirmed.iter().try_for_each(|window| write!(f, "{window}"))?;
         let mut problems = self.problems.iter().chain(&self.service_problems);
         problems.try_for_each(|problem| writeln!(f, "problem: {problem}"))
     }

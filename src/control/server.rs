@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use gatepost_services::mail::service::local::Serving;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::User;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
@@ -23,8 +24,10 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::mail::{self, Undone};
+use super::transaction;
 use super::{ReportError, Request, Response, What};
 use crate::error::Error;
+use crate::transaction::Editor;
 
 /// Clients that are served at a time.
 pub const CLIENTS_MAX: usize = 8;
@@ -32,8 +35,8 @@ pub const CLIENTS_MAX: usize = 8;
 /// How long a client may take to ask, and then to read its answer.
 pub const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// The longest request, in octets.
-const REQUEST_LEN_MAX: u64 = 1024;
+/// The longest request, in octets: the longest value of a setting, escaped.
+const REQUEST_LEN_MAX: u64 = 256 << 10;
 
 /// How long to wait before accepting again after the kernel had no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
@@ -71,12 +74,19 @@ pub trait Operations: 'static {
     /// Why it does not.
     fn flush(&self, name: Option<&str>) -> Result<usize, Undone>;
 
-    /// Reloads the configuration's file. Returns the file's name.
+    /// Reloads the configuration's file for `by`. Returns the file's name.
     ///
     /// # Errors
     ///
     /// Why nothing has changed.
-    fn reload(&self) -> impl Future<Output = Result<String, Error>>;
+    fn reload(&self, by: &Editor) -> impl Future<Output = Result<String, Error>>;
+
+    /// Carries out a request of `by` about the configuration; returns the outcome.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing has changed.
+    fn config(&self, by: &Editor, what: transaction::What) -> impl Future<Output = Result<Value, Error>>;
 }
 
 /// The control socket, listening. Dropping it removes it from the file system.
@@ -184,13 +194,31 @@ async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::R
             Ok(answers) => Response::Flushed(answers),
             Err(undone) => undone.into(),
         },
-        Ok(Request::Reload) => match operations.reload().await {
+        Ok(Request::Reload) => match operations.reload(&peer(&stream, None)?).await {
             Ok(file) => Response::Reloaded(file),
             Err(error) => Response::Refused(error.messages().to_vec()),
         },
+        Ok(Request::Config(transaction::Request { what, by })) => {
+            match operations.config(&peer(&stream, by)?, what).await {
+                Ok(report) => Response::Report(report),
+                Err(error) if error.is_usage() => Response::Refused(error.messages().to_vec()),
+                Err(error) => Response::Failed(error.messages().to_vec()),
+            }
+        }
         Err(error) => Response::Error(format!("not a request: {error}")),
     };
     answer(&mut stream, &response).await
+}
+
+/// The user at the other end. A process of root may work for another user, `by`.
+fn peer(stream: &UnixStream, by: Option<String>) -> io::Result<Editor> {
+    let uid = stream.peer_cred()?.uid();
+    let user = User::from_uid(uid.into()).ok().flatten();
+    let name = user.map_or_else(|| format!("user {uid}"), |user| user.name);
+    Ok(Editor::new(&match by.filter(|_| uid == 0) {
+        Some(by) => format!("{by} (as {name})"),
+        None => name,
+    }))
 }
 
 async fn answer(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
@@ -254,8 +282,16 @@ mod tests {
             name.map(str::len).ok_or_else(absent)
         }
 
-        async fn reload(&self) -> Result<String, Error> {
+        async fn reload(&self, _: &Editor) -> Result<String, Error> {
             Err(Error::mistakes(["one", "two"]))
+        }
+
+        async fn config(&self, by: &Editor, what: transaction::What) -> Result<Value, Error> {
+            match what {
+                transaction::What::Diff => Ok(json!({ "by": by.name() })),
+                transaction::What::Confirm => Err(Error::several(vec!["too late".to_owned()])),
+                _ => Err(Error::mistakes(["wrong"])),
+            }
         }
     }
 
@@ -321,6 +357,15 @@ mod tests {
                 let error = flushed.map(|what| Error::failed(what, "it has no cache", "see the log"));
                 assert_eq!(answer.err(), error);
             }
+            let asked = path.0.clone();
+            let config = move |what| transaction::request(&asked, what);
+            let answers = spawn_blocking(move || {
+                [transaction::What::Diff, transaction::What::Confirm, transaction::What::Discard].map(config)
+            });
+            let [told, failed, wrong] = answers.await.expect("no panic");
+            assert!(told.expect("it is answered")["by"].is_string(), "the peer is known");
+            assert_eq!(failed, Err(Error::several(vec!["too late".to_owned()])));
+            assert_eq!(wrong, Err(Error::mistakes(["wrong"])));
             let asked = path.0.clone();
             let refused = spawn_blocking(move || reload(&asked)).await.expect("no panic");
             assert_eq!(refused, Err(Error::mistakes(["one", "two"])));

@@ -89,6 +89,7 @@ impl Inspector {
             dns_upstream: list::name_servers(&config, &self.current.borrow().addresses.borrow()),
             flows,
             leases: self.current.borrow().lan_hosts.leases().len(),
+            unconfirmed: None,
             ports: self.ports(ports),
             problems: self.disk.problems(),
             service_problems: self.service_problems(),

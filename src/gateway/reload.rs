@@ -6,12 +6,13 @@
 //! has changed. Then the new services take over the sockets with the waiting packets, and the old ones finish what
 //! they have begun. The provider's lease and the leases of the office stay; caches start empty.
 
-use gatepost_services::service::Unprepared;
+use gatepost_services::service::{LocalFuture, Unprepared};
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::ServicesError;
 use crate::config::Config;
 use crate::error::Error;
+use crate::transaction::Takes;
 
 /// The most reloads that wait for one in progress.
 pub const RELOADS_MAX: usize = 8;
@@ -69,12 +70,43 @@ impl Reloader {
     }
 }
 
+impl Takes for Reloader {
+    fn check(&self, old: &Config, new: &Config) -> Result<(), Error> {
+        check_change(old, new)
+    }
+
+    fn take(&self, config: Config) -> LocalFuture<'_, Result<(), Error>> {
+        Box::pin(async move { self.reload(config).await.map_err(unapplied) })
+    }
+}
+
+/// Checks that a candidate `new` can follow `old` while the gateway runs.
+///
+/// # Errors
+///
+/// What needs a restart, with the remedy for the candidate's editor.
+pub fn check_change(old: &Config, new: &Config) -> Result<(), Error> {
+    check(old, new).map_err(unapplied)
+}
+
+/// Why a candidate is not taken.
+fn unapplied(error: ReloadError) -> Error {
+    match error {
+        ReloadError::NeedsRestart(changed) => Error::failed(
+            "the change is not applied",
+            format_args!("{} cannot change while the gateway runs", changed.join(" and ")),
+            "edit the file and restart the gateway, or take that out of the candidate",
+        ),
+        error => error.into(),
+    }
+}
+
 /// Checks that a gateway with the configuration `old` can load `new`.
 ///
 /// # Errors
 ///
 /// The settings that need a restart.
-pub fn check(old: &Config, new: &Config) -> Result<(), ReloadError> {
+pub(super) fn check(old: &Config, new: &Config) -> Result<(), ReloadError> {
     let fixed = [
         ("system.state_dir", old.system.state_dir == new.system.state_dir),
         ("system.control_socket", old.system.control_socket == new.system.control_socket),

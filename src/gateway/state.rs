@@ -13,6 +13,7 @@ use gatepost_services::users::passwords;
 use super::identity::{self, Identity};
 use super::services::list;
 use super::wan_client::{WAN_LEASE_FILE, lease_damage};
+use crate::transaction;
 
 /// The damage under `state_dir`: a line for each damaged file or record. A gateway may be running there. A missing
 /// directory or file is not damaged.
@@ -44,6 +45,9 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
         .map(|(name, damage)| format!("{}: {damage}", state_dir.join(name).display()));
     let of_tls = of_file(keeper::OWN_FILE, &|content| keeper::damage(content).into_iter().collect());
     let of_dkim = of_file(signing::FILE, &|content| signing::damage(content).into_iter().collect());
+    let of_history = history(state_dir)
+        .into_iter()
+        .flat_map(|name| of_file(&name, &|content| transaction::damage(content).into_iter().collect()));
     let of_mail = mail_damages(state_dir);
     own.into_iter()
         .chain(of_tls)
@@ -51,8 +55,19 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
         .chain(of_services)
         .chain(of_client)
         .chain(of_users)
+        .chain(of_history)
         .chain(of_mail)
         .collect()
+}
+
+/// The files of the configuration's history, in order.
+fn history(state_dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(state_dir.join(transaction::DIRECTORY)).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let numbered = names.filter(|name| name.parse::<u64>().is_ok());
+    let mut files: Vec<_> = numbered.map(|name| format!("{}/{name}", transaction::DIRECTORY)).collect();
+    files.sort();
+    files
 }
 
 fn mail_damages(state_dir: &Path) -> Vec<String> {
@@ -70,7 +85,23 @@ fn unreadable(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use gatepost_services::clock::UnixTime;
+
     use super::*;
+    use crate::transaction::{Entry, Kind};
+
+    #[test]
+    fn a_damaged_version_of_the_configuration_is_told() {
+        let path = std::env::temp_dir().join(format!("gatepost-history-{}", std::process::id()));
+        let directory = path.join(transaction::DIRECTORY);
+        fs::create_dir_all(&directory).expect("a free path");
+        let sound = Entry::new(Kind::Found, UnixTime(1), "# a file\n", Vec::new());
+        fs::write(directory.join("00000001"), sound.encode()).expect("it can be written");
+        fs::write(directory.join("00000002"), "2 00000000 {}\n").expect("it can be written");
+        let told = damages(&path);
+        fs::remove_dir_all(&path).expect("it is there");
+        assert_eq!(told, [format!("{}/00000002: its checksum is wrong", directory.display())]);
+    }
 
     #[test]
     fn a_directory_that_cannot_be_entered_is_told_of_once() {

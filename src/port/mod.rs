@@ -2,6 +2,7 @@
 //! that change a gateway's environment.
 
 pub mod clock;
+mod config_file;
 pub mod event_loop;
 pub mod log;
 pub mod netdevice;

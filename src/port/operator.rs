@@ -1,6 +1,5 @@
 //! The administrator's requests to the running process.
 
-use std::path::Path;
 use std::rc::Rc;
 
 use gatepost_services::mail::service::local::Serving;
@@ -8,22 +7,20 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::notify::Manager;
-use crate::config::Source;
 use crate::control::mail::{Off, Request as MailRequest, Undone};
 use crate::control::server::Operations;
+use crate::control::transaction::{self, What as ConfigRequest};
 use crate::control::{ReportError, What};
 use crate::error::Error;
 use crate::gateway::inspector::Inspector;
-use crate::gateway::reload::Reloader;
+use crate::transaction::{Editor, Keeper};
 
-/// A running gateway and the source of its configuration.
+/// A running gateway and the keeper of its configuration.
 pub struct Operator {
     /// The reports.
     pub inspector: Inspector,
     /// Changes its configuration.
-    pub reloader: Reloader,
-    /// The file, or what there is without one.
-    pub source: Source,
+    pub keeper: Rc<Keeper>,
     /// Notified of reloads.
     pub manager: Rc<Manager>,
 }
@@ -34,7 +31,12 @@ impl Operations for Operator {
     }
 
     async fn report(&self, what: What) -> Result<Value, ReportError> {
-        self.inspector.report(what).await
+        let mut report = self.inspector.report(what).await?;
+        if let (What::Status, Some(status)) = (what, report.as_object_mut()) {
+            let window = serde_json::to_value(self.keeper.window()).map_err(ReportError::Unprintable)?;
+            status.insert("unconfirmed".to_owned(), window);
+        }
+        Ok(report)
     }
 
     async fn mail(&self, request: MailRequest) -> Result<Value, Undone> {
@@ -49,27 +51,25 @@ impl Operations for Operator {
         self.inspector.flush(name)
     }
 
-    async fn reload(&self) -> Result<String, Error> {
+    async fn reload(&self, by: &Editor) -> Result<String, Error> {
         self.manager.reloading();
-        let outcome = self.read_again().await;
+        let outcome = self.read_again(by).await;
         self.manager.ready();
         outcome
+    }
+
+    async fn config(&self, by: &Editor, what: ConfigRequest) -> Result<Value, Error> {
+        transaction::carry_out(&self.keeper, by, what).await
     }
 }
 
 impl Operator {
-    async fn read_again(&self) -> Result<String, Error> {
-        let Some(file) = self.source.file().map(Path::to_owned) else {
-            let why = "it runs on the built-in configuration";
-            let remedy = format!("write {}, or start it with `--config FILE`", Source::DEFAULT_FILE);
-            return Err(Error::failed("there is nothing to reload", why, remedy));
-        };
-        let (config, warnings) = self.source.load()?;
-        let details = config.details();
-        self.reloader.reload(config).await?;
+    async fn read_again(&self, by: &Editor) -> Result<String, Error> {
+        let (config, warnings) = self.keeper.reload(by).await?;
+        let file = self.keeper.file_name();
         warnings.iter().for_each(|warning| warn!("{warning}"));
-        info!("{} is in force", file.display());
-        details.iter().for_each(|detail| info!("{}: {}", detail.topic, detail.text));
-        Ok(file.display().to_string())
+        info!("{file} is in force");
+        config.details().iter().for_each(|detail| info!("{}: {}", detail.topic, detail.text));
+        Ok(file)
     }
 }

@@ -22,7 +22,7 @@ use gatepost_services::clock::Clock as _;
 use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::store::{DeferredFiles, Files, OpenError, Storage};
 use gatepost_services::wait::first_of;
-use gatepost_services::work::Threads;
+use gatepost_services::work::{Threads, Work};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 use tokio::runtime;
@@ -32,6 +32,7 @@ use tokio::task::LocalSet;
 use tracing::{error, info, warn};
 
 use super::clock::SystemClock;
+use super::config_file::RealFile;
 use super::event_loop::{EventLoop, Handle};
 use super::log::{self, LogLevel};
 use super::notify::Manager;
@@ -44,25 +45,26 @@ use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
+use crate::transaction::{Archive, Editor, Keeper};
 
 /// Runs the gateway until SIGTERM or SIGINT. Logs to stderr, as `level` says; prints `ready` on stdout once every port
 /// and service answers, and notifies the service manager. At SIGHUP and `gatepost reload` it changes to what `source`
-/// says then.
+/// says then; `gatepost apply` changes the file, too.
 ///
 /// # Errors
 ///
 /// One sentence with the remedy: the part that could not be set up, of which nothing is left then, or the part that
 /// broke down later.
 pub fn run(source: Source, level: Option<LogLevel>) -> Result<(), Error> {
-    let (config, warnings) = source.load()?;
+    let (config, warnings, text) = source.load_with_text()?;
     log::to_stderr(level);
     panics::limit_messages();
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
-    LocalSet::new().block_on(&runtime, serve(config, source))
+    LocalSet::new().block_on(&runtime, serve(config, text, source))
 }
 
-async fn serve(config: Config, source: Source) -> Result<(), Error> {
+async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(), Error> {
     let manager = Rc::new(Manager::from_environment());
     let mut stop = StopSignals::new().map_err(no_resources)?;
     let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
@@ -78,10 +80,13 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     let handles: Vec<_> = event_loops.iter().map(EventLoop::handle).collect();
     let wakers = handles.clone();
     let clock = SystemClock::new();
+    let work: Rc<dyn Work> = Rc::new(Threads::start().map_err(no_resources)?);
+    let (path, may_be_missing) = source.written();
+    let file = RealFile::new(path, may_be_missing, Rc::clone(&work));
     let environment = Environment {
         clock: Rc::new(clock),
         storage,
-        work: Rc::new(Threads::start().map_err(no_resources)?),
+        work,
         rng: StdRng::try_from_rng(&mut SysRng).map_err(no_resources)?,
         keys: KeySource::System,
         wake_worker: Arc::new(move |worker| {
@@ -92,18 +97,18 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     };
     let remaining = remaining_ports(&specs);
     let summary = summary(&config, &ports, &source);
+    let confirmed = (text, config.clone());
     let (workers, services) = gateway::build(config, ports, environment);
     // Devices become persistent only now, so that a failed start leaves none.
     for (spec, (_, tap)) in specs.iter().zip(workers.iter().take(1).flat_map(|worker| worker.ports().iter()))
     {
         spec.keep(tap);
     }
-    let operator = Rc::new(Operator {
-        inspector: services.inspector(),
-        reloader: services.reloader(),
-        source,
-        manager: Rc::clone(&manager),
-    });
+    let reloader = Box::new(services.reloader());
+    let archive = Archive::new(services.disk());
+    let keeper = Rc::new(Keeper::new(Box::new(file), confirmed, reloader, services.clock(), archive));
+    let (inspector, keeper_of_operator) = (services.inspector(), Rc::clone(&keeper));
+    let operator = Rc::new(Operator { inspector, keeper: keeper_of_operator, manager: Rc::clone(&manager) });
     let supervisors = PortSupervisor::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
     for (event_loop, (worker, supervisor)) in
@@ -116,7 +121,8 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
         Ok(())
     };
     let serving = async {
-        first_of(control.serve(Rc::clone(&operator)), reload_at(hangups, &operator)).await;
+        let requests = first_of(control.serve(Rc::clone(&operator)), reload_at(hangups, &operator));
+        first_of(keeper.run(), requests).await;
         Ok(())
     };
     let ready = || {
@@ -132,7 +138,7 @@ async fn serve(config: Config, source: Source) -> Result<(), Error> {
     let outcome = first_of(served, first_of(dataplane_ended, serving)).await;
     let ended = outcome.and(dataplane.stop());
     if !remaining.is_empty() {
-        let config = operator.source.option();
+        let config = source.option();
         info!("{remaining} stay for the next start; `gatepost ports remove{config}` takes them away");
     }
     ended
@@ -207,7 +213,7 @@ fn no_resources(error: impl fmt::Display) -> Error {
 /// Reads the configuration again at every signal. Never returns.
 async fn reload_at(mut signals: Signal, operator: &Operator) {
     while signals.recv().await.is_some() {
-        if let Err(refusal) = operator.reload().await {
+        if let Err(refusal) = operator.reload(&Editor::new("SIGHUP")).await {
             refusal.messages().iter().for_each(|message| error!("{message}"));
             error!("nothing has changed");
         }

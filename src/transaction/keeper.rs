@@ -14,8 +14,9 @@ use tracing::{error, info, warn};
 
 use super::archive::Archive;
 use super::history::{Entry, History};
+use super::plan::{Plan, Request};
 use super::report::{Applied, Diff, Edited, Versions, Window};
-use super::state::{Plan, Request, Transaction, too_late};
+use super::state::{Transaction, too_late};
 use super::{ConfigFile, Editor, PutError, Takes};
 use crate::config::Config;
 use crate::error::Error;
@@ -78,7 +79,7 @@ impl Keeper {
         self.unstored.borrow_mut().clear();
         self.is_restored.set(true);
         self.store(added).await;
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     async fn keep_deadlines(&self) {
@@ -88,7 +89,7 @@ impl Keeper {
             if self.state.borrow().due(self.clock.now()) {
                 let _turn = self.turn.lock().await;
                 if self.state.borrow().due(self.clock.now()) {
-                    self.roll_back(&Editor::new("the deadline")).await.unwrap_or_else(|problem| {
+                    self.roll_back(None).await.unwrap_or_else(|problem| {
                         error!("the change that was not confirmed cannot be rolled back: {problem}; it is tried again");
                     });
                 }
@@ -97,12 +98,13 @@ impl Keeper {
     }
 
     /// Takes the configuration again that was confirmed last.
-    async fn roll_back(&self, by: &Editor) -> Result<(), Error> {
+    async fn roll_back(&self, by: Option<&Editor>) -> Result<(), Error> {
         let config = self.state.borrow().config().clone();
         match self.gateway.take(config).await {
             Ok(()) => {
                 self.state.borrow_mut().ended(by);
-                info!("the change that was not confirmed is rolled back ({})", by.name());
+                let by = by.map_or("as nobody has confirmed it", Editor::name);
+                info!("the change that was not confirmed is rolled back ({by})");
                 Ok(())
             }
             Err(problem) => {
@@ -186,7 +188,7 @@ impl Keeper {
         let _turn = self.turn.lock().await;
         let window = self.window();
         if let (Some(_), None) = (window, number) {
-            self.roll_back(by).await?;
+            self.roll_back(Some(by)).await?;
             self.changed.notify_one();
             return Ok(self.told(Vec::new(), None, None, Vec::new()));
         }
@@ -223,6 +225,7 @@ impl Keeper {
         }
         let added = self.state.borrow_mut().applied(plan, self.clock.unix_time());
         let number = added.last().map(|entry| entry.number);
+        info!("version {} of the configuration is in force and in {}", number.unwrap_or(0), self.file.name());
         let warnings = warnings.into_iter().chain(self.store(added).await).collect();
         Ok(self.told(changes, number, None, warnings))
     }

@@ -22,6 +22,7 @@ mod archive;
 mod candidate;
 mod history;
 mod keeper;
+mod plan;
 mod report;
 mod seen;
 mod state;
@@ -33,15 +34,15 @@ use gatepost_services::service::LocalFuture;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::gateway::reload::{ReloadError, Reloader};
 
 pub use archive::{Archive, DIRECTORY, damage};
 pub use candidate::{Candidate, EDITS_MAX};
 pub use history::{Entry, HISTORY_MAX, History, Kind, TEXT_OCTETS_MAX};
 pub use keeper::Keeper;
+pub use plan::{Plan, Request};
 pub use report::{Applied, Diff, Edited, Pending, Version, Versions, Window};
 pub use seen::{CHANGES_SEEN_MAX, EDITORS_MAX};
-pub use state::{Plan, Request, Transaction};
+pub use state::Transaction;
 
 /// The shortest and the longest time for a confirmation.
 pub const CONFIRM_WITHIN: std::ops::RangeInclusive<Duration> =
@@ -134,24 +135,5 @@ pub trait Takes {
     fn take(&self, config: Config) -> LocalFuture<'_, Result<(), Error>>;
 }
 
-impl Takes for Reloader {
-    fn check(&self, old: &Config, new: &Config) -> Result<(), Error> {
-        crate::gateway::reload::check(old, new).map_err(told)
-    }
-
-    fn take(&self, config: Config) -> LocalFuture<'_, Result<(), Error>> {
-        Box::pin(async move { self.reload(config).await.map_err(told) })
-    }
-}
-
-/// Why a candidate is not taken, with the remedy for its editor.
-fn told(error: ReloadError) -> Error {
-    match error {
-        ReloadError::NeedsRestart(changed) => Error::failed(
-            "the change is not applied",
-            format_args!("{} cannot change while the gateway runs", changed.join(" and ")),
-            "edit the file and restart the gateway, or take that out of the candidate",
-        ),
-        error => error.into(),
-    }
-}
+#[cfg(test)]
+mod tests;

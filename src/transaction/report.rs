@@ -3,11 +3,11 @@
 use std::fmt;
 
 use gatepost_services::mail::transfer::date;
+use gatepost_services::words::counted;
 use serde::{Deserialize, Serialize};
 
 use super::history::{Entry, Kind};
 use crate::config::change::Change;
-use crate::control::table::{Table, counted, on_one_line};
 
 /// The answer to `set`, `unset` and `discard`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,16 +94,11 @@ pub struct Window {
 
 impl fmt::Display for Window {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let why = if self.why.is_empty() { String::new() } else { format!(" ({})", on_one_line(&self.why)) };
+        let why = if self.why.is_empty() { String::new() } else { format!(" ({})", self.why) };
+        write!(f, "a change of {}{why} ", self.who)?;
         match &self.problem {
-            Some(problem) => {
-                writeln!(f, "a change of {}{why} cannot be rolled back yet: {problem}", self.who)?
-            }
-            None => writeln!(
-                f,
-                "a change of {}{why} is rolled back in {} s unless it is confirmed",
-                self.who, self.remaining_secs
-            )?,
+            Some(problem) => writeln!(f, "cannot be rolled back yet: {problem}")?,
+            None => writeln!(f, "is rolled back in {} s unless it is confirmed", self.remaining_secs)?,
         }
         self.changes.iter().try_for_each(|change| writeln!(f, "  {change}"))
     }
@@ -166,7 +161,7 @@ impl From<&Entry> for Version {
     }
 }
 
-/// The answer to `history`: the versions, the latest first.
+/// The answer to `history`: the versions, the latest first, with times in UTC.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Versions {
     /// The versions.
@@ -177,7 +172,6 @@ pub struct Versions {
 
 impl fmt::Display for Versions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut table = Table::new(["version", "time (UTC)", "by", "what"]);
         for Version { number, at, who, why, kind, changes } in &self.versions {
             let what = match kind {
                 Kind::Found => "the file as it was found",
@@ -185,14 +179,11 @@ impl fmt::Display for Versions {
                 Kind::Edited => "the file was edited",
                 Kind::RolledBack => "rolled back",
             };
-            let why = if why.is_empty() { String::new() } else { format!(": {}", on_one_line(why)) };
-            let who = if who.is_empty() { "-" } else { who };
-            table.row([number.to_string(), date::write(*at), who.to_owned(), format!("{what}{why}")]);
-            for change in changes {
-                table.row([String::new(), String::new(), String::new(), format!("  {change}")]);
-            }
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            let who = if who.is_empty() { "somebody" } else { who };
+            writeln!(f, "{number:>4}  {}  {who}: {what}{why}", date::write(*at))?;
+            changes.iter().try_for_each(|change| writeln!(f, "      {change}"))?;
         }
-        write!(f, "{table}")?;
         self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))
     }
 }

@@ -1,10 +1,10 @@
 //! The state of the transaction, without I/O.
 //!
 //! | state | what changes it |
-//! |---|---|
-//! | no window | `set`, `unset`, `discard` change the candidate; a [`Plan`] is [applied](Transaction::applied), or [opens](Transaction::opened) a window |
-//! | window | [confirmed](Transaction::confirmed) before the deadline, or [ended](Transaction::ended) |
-//! | window past its deadline | the configuration that was confirmed last is taken again, every [`RETRY_AFTER`] until it succeeds |
+//! | --- | --- |
+//! | no window | edits of the candidate; a [`Plan`] that is applied, or opens a window |
+//! | window | the confirmation before the deadline, or the end |
+//! | window past its deadline | what was confirmed last is taken again; tried every half second until it succeeds |
 //!
 //! The caller passes the text of the file with each request, and the time. [`Transaction::poll_timeout`] tells when
 //! [`Transaction::due`] has something to roll back.
@@ -16,6 +16,7 @@ use gatepost_services::clock::UnixTime;
 
 use super::candidate::Candidate;
 use super::history::{Entry, History, Kind, TEXT_OCTETS_MAX};
+use super::plan::{Plan, Request};
 use super::report::{Diff, Edited, Pending, Version, Versions, Window};
 use super::seen::Seen;
 use super::{CONFIRM_WITHIN, Editor, WHY_OCTETS_MAX};
@@ -25,62 +26,6 @@ use crate::error::Error;
 
 /// The time between two tries of a roll back that does not succeed.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-/// How a change is applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Request {
-    /// The time for a confirmation; `None`: the change is final.
-    pub confirm: Option<Duration>,
-    /// The reason, for the history.
-    pub why: String,
-}
-
-/// A change that is about to be applied.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    kind: Kind,
-    by: Editor,
-    why: String,
-    confirm: Option<Duration>,
-    /// The text of the file, on which the change is based.
-    base: Option<String>,
-    text: String,
-    config: Config,
-    changes: Vec<Change>,
-    warnings: Vec<String>,
-}
-
-impl Plan {
-    /// The new text of the file.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The text that the file must have now; `None`: there is no file.
-    pub fn base(&self) -> Option<&str> {
-        self.base.as_deref()
-    }
-
-    /// The configuration, once the change is final.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
-    /// The time for a confirmation.
-    pub fn confirm(&self) -> Option<Duration> {
-        self.confirm
-    }
-
-    /// The differences to the configuration in force.
-    pub fn changes(&self) -> &[Change] {
-        &self.changes
-    }
-
-    /// The warnings of the file.
-    pub fn warnings(&self) -> &[String] {
-        &self.warnings
-    }
-}
 
 #[derive(Clone, Debug)]
 struct OpenWindow {
@@ -335,6 +280,7 @@ impl Transaction {
                 "the reason is too long; write at most {WHY_OCTETS_MAX} octets"
             )));
         }
+        let why = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let (config, warnings) = self.parse(&text).map_err(Error::mistakes)?;
         let changes = changes((self.text(), &self.config), (&text, &config));
         let base = file.map(str::to_owned);
@@ -408,10 +354,13 @@ impl Transaction {
         self.window.take().map_or_else(Vec::new, |window| self.applied(window.plan, now))
     }
 
-    /// The gateway has the configuration again that was confirmed last. The candidate is as it was before the window.
-    pub fn ended(&mut self, by: &Editor) {
+    /// The gateway has the configuration again that was confirmed last: at the request of `by`, or at the deadline. The
+    /// candidate is as it was before the window.
+    pub fn ended(&mut self, by: Option<&Editor>) {
         self.window = None;
-        self.seen.note(by, "the change that waited for its confirmation was rolled back".to_owned());
+        if let Some(by) = by {
+            self.seen.note(by, "the change that waited for its confirmation was rolled back".to_owned());
+        }
     }
 
     /// The gateway has taken the file, which has this text, at the request of `by`.

@@ -43,6 +43,7 @@ mod switch;
 mod taps;
 mod throughput;
 mod tls;
+mod transaction;
 mod vlan;
 mod wan;
 mod wan_providers;

@@ -3,11 +3,11 @@
 //!
 //! `toml_edit` tells the places of keys and values in the text, and edits the inside of inline tables and lists. The
 //! text itself is spliced, not written anew, so that line endings, indentation, comments and the order of scattered
-//! keys survive. Each result is read again: whatever the file's layout is, either exactly the wanted setting differs, or
+//! keys survive. Each result is read again: whatever the file's layout is, either the wanted setting alone differs, or
 //! the edit is refused.
 //!
 //! An element of a list is called by its name: a forward by its `name`, a reservation by its `hostname`
-//! ([`label`]); one without a name, or with the name of an earlier one, by its position, from 1.
+//! (`label.rs`); one without a name, or with the name of an earlier one, by its position, from 1.
 
 mod flat;
 mod insert;

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn edit(key: &str, value: Option<&str>) -> Edit {
@@ -174,6 +176,20 @@ fn scattered_dotted_keys_and_inline_values_keep_their_order() {
 }
 
 #[test]
+fn a_list_of_tables_takes_nothing_else() {
+    let inline = "users = [{ name = 'anna' }]\ndhcp.options = [{ code = 150, value = 'x' }]\n";
+    for (text, key) in [
+        (inline, "users.anna"),
+        (inline, "users.bert"),
+        (inline, "dhcp.options.150"),
+        (FILE, "users.bob"),
+        ("", "users.a"),
+    ] {
+        assert_eq!(edit(key, Some("'text'")).apply(text), Err(EditError::NoTable), "{key}");
+    }
+}
+
+#[test]
 fn line_ends_and_a_missing_last_one_are_as_the_file_has_them() {
     let file = "\u{feff}[lan]\r\n  address = '192.168.1.1/24'\r\n# end\r\n[dns]\r\nenabled = true";
     assert_eq!(
@@ -215,4 +231,54 @@ fn a_value_is_toml_or_else_a_string() {
     assert_eq!(values(" [1, 2] # no"), ["\" [1, 2] # no\""]);
     assert_eq!(values("a \"b\""), ["'a \"b\"'"]);
     assert_eq!(values("")[0], "\"\"");
+}
+
+/// The lines of `old` that are not in `new`, apart from a common beginning and end.
+fn lost<'a>(old: &'a str, new: &str) -> Vec<&'a str> {
+    let (old, new): (Vec<_>, Vec<_>) = (old.lines().collect(), new.lines().collect());
+    let same = |(one, other): &(&&str, &&str)| one == other;
+    let first = old.iter().zip(&new).take_while(same).count();
+    let last = old[first..].iter().rev().zip(new[first..].iter().rev()).take_while(same).count();
+    old[first..old.len() - last].to_vec()
+}
+
+proptest! {
+    /// Any edits, one after the other: each loses the line of its own setting only, and a setting that was added and is
+    /// removed again leaves the text as it was.
+    #[test]
+    fn all_other_lines_stay(
+        edits in proptest::collection::vec((0..10_usize, proptest::option::of(0..4_usize)), 1..12),
+        is_crlf in any::<bool>(),
+        indent in "[ \\t]{0,3}",
+    ) {
+        let keys = [
+            "lan.address", "lan.inspect_arp", "firewall.forwards.camera.wan_port", "firewall.forwards.9000.protocol",
+            "firewall.forwards.door.to", "users.bob.quota", "users.carol.role", "mail.limits.wan_connections",
+            "users.alice.poll.other.every_secs", "system.workers",
+        ];
+        let values = ["1", "true", "'a # b'", "[1, 2]"];
+        let breaks = if is_crlf { "\r\n" } else { "\n" };
+        let mut text: String = FILE.lines().map(|line| format!("{indent}{line}{breaks}")).collect();
+        for (key, value) in edits {
+            let edit = Edit { key: Key::parse(keys[key]).expect("a key"), value: value.map(|n| values[n].to_owned()) };
+            let Ok(edited) = edit.apply(&text) else {
+                prop_assert!(edit.value.is_none(), "{} in {}", edit, text);
+                continue;
+            };
+            prop_assert!(lost(&text, &edited).len() <= 1, "{}: {} {}", edit, text, edited);
+            prop_assert_eq!(edited.matches('\r').count(), if is_crlf { edited.matches('\n').count() } else { 0 });
+            let stored = Stored::read(&text).expect("TOML");
+            let parts = edit.key.parts();
+            let table = Key::parse(&key::dotted(&parts[..parts.len() - 1])).expect("a key");
+            // A key that is added to a table that was there.
+            if stored.get(&edit.key).is_none() && stored.get(&table).is_some() {
+                let back = Edit { value: None, ..edit.clone() }.apply(&edited);
+                prop_assert_eq!(back.as_deref(), Ok(text.as_str()));
+            }
+            text = edited;
+        }
+        for comment in ["# The office's gateway.", "# since 2019", "# in the yard", "# The second one.", "# The end."] {
+            prop_assert!(text.contains(comment) || comment == "# since 2019", "{}", comment);
+        }
+    }
 }

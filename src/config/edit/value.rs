@@ -78,6 +78,8 @@ pub(super) fn set<'a>(
             table.insert(part, made);
             Ok(())
         }
+        // A list of tables stays one.
+        Value::Array(_) if rest.is_empty() && !new.is_inline_table() => Err(EditError::NoTable),
         Value::Array(elements) => {
             if let Some(position) = position(elements, part) {
                 let inside = elements.get_mut(position).ok_or(EditError::Layout)?;

@@ -17,7 +17,7 @@ use crate::config::value::{boolean, integer, parsed, quoted};
 use self::parameters::{For, ReadParameters};
 
 pub(super) use self::matches::matched;
-pub(in crate::config) use self::reservations::reserved;
+pub(super) use self::reservations::reserved;
 
 pub use gatepost_services::dhcp::server::{Match, Parameters, Reservation, ReservedFor};
 

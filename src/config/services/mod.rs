@@ -28,7 +28,6 @@ use super::section::Section;
 use super::users::Polled;
 use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
-pub(super) use dhcp::reserved;
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Forward as DnsForward, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};
@@ -116,6 +115,21 @@ impl Services {
                 && (OUTWARD_KINDS.iter().any(|kind| kind.name == name)
                     || self.mail.port_of(name) != 0
                     || self.mail.tls_port_of(name) != 0)
+    }
+
+    /// The services that a section switches on or off: the section, the service's name for people, whether it is on.
+    pub(super) fn switches(&self) -> [(&'static str, &'static str, bool); 3] {
+        [
+            ("dhcp", "DHCP", self.dhcp.enabled),
+            ("dns", "DNS", self.dns.enabled),
+            ("ntp", "NTP", self.ntp.enabled),
+        ]
+    }
+
+    /// The reserved addresses, with the text of each reservation for people.
+    pub(super) fn reservations(&self) -> impl Iterator<Item = (Ipv4Addr, String)> {
+        let reservations = self.dhcp.reservations.iter();
+        reservations.map(|reservation| (reservation.address, dhcp::reserved(reservation)))
     }
 
     /// Whether one of them speaks TLS.

@@ -11,6 +11,7 @@ use gatepost_dataplane::config::{self as dataplane, Mode};
 use gatepost_services::clock::Clock;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::service::Unprepared;
+use gatepost_services::store::Disk;
 use gatepost_services::wait::first_of;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -51,6 +52,16 @@ impl Services {
     /// The commander of the running gateway's workers.
     pub fn commander(&self) -> Commander {
         self.commander.clone()
+    }
+
+    /// The clock of the running gateway.
+    pub fn clock(&self) -> Rc<dyn Clock> {
+        Rc::clone(&self.resources.clock)
+    }
+
+    /// The state directory, shared with the services.
+    pub fn disk(&self) -> Disk {
+        self.resources.disk.clone()
     }
 
     /// The reloader of the running gateway.

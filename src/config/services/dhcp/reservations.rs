@@ -173,7 +173,7 @@ pub(super) fn check_router(reservations: &[ReadReservation], router: Option<Ipv4
 }
 
 /// A reservation for people.
-pub(in crate::config) fn reserved(reservation: &Reservation) -> String {
+pub(in crate::config::services) fn reserved(reservation: &Reservation) -> String {
     let Reservation { hostname, clients, address, .. } = reservation;
     let client = |client: &ReservedFor| match client {
         ReservedFor::Mac(mac) => mac.to_string(),

@@ -6,12 +6,13 @@
 //! - `hit`: TCP segments of established flows through NAT, both ways, in random order of the flows;
 //! - `miss`: SYNs from the LAN, each of which opens a flow with a mapping and a port of its own;
 //! - `route`: segments both ways through a gateway that only routes;
-//! - `bridge`: segments from one LAN port to another.
+//! - `bridge`: segments from one LAN port to another;
+//! - `drop`: segments from the WAN that belong to no flow.
 //!
 //! `growth` is `hit` and `miss` in batches of 32 among up to four million flows; `benches/growth.py` plots it.
 //!
 //! All times are per packet. Filling the batches is not counted, and the clock is read once for 32 frames
-//! at least. That no frame was dropped is checked after every sample.
+//! at least. That no frame was dropped, or every one in `drop`, is checked after every sample.
 
 mod frames;
 mod office;
@@ -103,6 +104,13 @@ fn process(c: &mut Criterion) {
             });
         }
     }
+    let office = LazyCell::new(|| RefCell::new(Office::new(Mode::NatDmz, 0)));
+    let mut frames = Frames::shuffled(unsolicited(1_000));
+    for len in BATCH_LENS {
+        group.bench_function(format!("drop/batch {len}"), |b| {
+            b.iter_custom(|packets| office.borrow_mut().time_drops(packets, len, &mut frames));
+        });
+    }
     without_flows(&mut group, "route", Mode::Router, routed(1_000));
     without_flows(&mut group, "bridge", Mode::NatDmz, (0..HOSTS).map(between_hosts).collect());
 }
@@ -135,6 +143,11 @@ fn without_flows(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, mode: Mod
 fn both_ways(connections: usize, external: Ipv4Addr) -> Vec<Prepared> {
     let connections = (0..connections).map(Connection::established);
     connections.flat_map(|one| [one.out(Flags::ACK), one.back(external, Flags::ACK)]).collect()
+}
+
+/// A segment from the server of every connection, none of which is open.
+fn unsolicited(connections: usize) -> Vec<Prepared> {
+    (0..connections).map(|number| Connection::established(number).back(GATEWAY_WAN, Flags::ACK)).collect()
 }
 
 /// One segment each way of every connection, without NAT.

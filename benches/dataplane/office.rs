@@ -106,6 +106,20 @@ impl Office {
         })
     }
 
+    /// As [`Office::time`], for packets that are dropped.
+    pub fn time_drops(&mut self, packets: u64, batch_len: usize, frames: &mut Frames) -> Duration {
+        let mut handed_in = 0;
+        let before = self.dataplane.counters().drops.total();
+        let total = self.time_whole_rounds(packets, batch_len, |office, len| {
+            handed_in += len as u64;
+            for batch in office.round(batch_len) {
+                refill(batch, batch_len, || *frames.next());
+            }
+        });
+        assert_eq!(self.dataplane.counters().drops.total() - before, handed_in);
+        total
+    }
+
     /// As [`Office::time`], for packets that each open a connection.
     pub fn time_newcomers(&mut self, packets: u64, batch_len: usize) -> Duration {
         let mut newcomers = self.newcomers;
@@ -127,9 +141,21 @@ impl Office {
         total
     }
 
+    /// As [`Office::time_whole_rounds`]. No packet may be dropped.
+    fn time_rounds(
+        &mut self,
+        packets: u64,
+        batch_len: usize,
+        fill: impl FnMut(&mut Self, usize),
+    ) -> Duration {
+        let total = self.time_whole_rounds(packets, batch_len, fill);
+        self.assert_nothing_dropped();
+        total
+    }
+
     /// Whole rounds only; the time is that of `packets` of them. `fill` fills the batches of a round, and
     /// gets the number of frames for that.
-    fn time_rounds(
+    fn time_whole_rounds(
         &mut self,
         packets: u64,
         batch_len: usize,
@@ -143,7 +169,6 @@ impl Office {
             total += self.time_round(batch_len);
             self.pass(PACKET_TIME * round_len as u32);
         }
-        self.assert_nothing_dropped();
         total.mul_f64(packets as f64 / (rounds * round_len as u64) as f64)
     }
 

@@ -42,7 +42,7 @@ impl Alert {
 }
 
 /// The alerts that wait for the log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Alerts {
     waiting: VecDeque<Alert>,
     moves: RateLimit,

@@ -20,7 +20,7 @@ use ahash::RandomState;
 use gatepost_ground::{Instant, MacAddr, PortId};
 
 /// The stations of one interface.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Bridge {
     sets: Box<[Set]>,
     hasher: RandomState,

@@ -101,17 +101,19 @@ impl Counters {
     }
 
     /// Counts a frame that the caller dropped for `reason`: it could not carry out a counted verdict, or
-    /// ([`Verdict::Pending`]) could not hand the frame in.
-    pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
+    /// ([`Verdict::Pending`]) could not hand the frame in. Returns `false`, and counts nothing, for a verdict that
+    /// leaves nothing to carry out.
+    pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) -> bool {
         match verdict {
             Verdict::Transmit(_) => self.transmitted -= 1,
             Verdict::Flood { .. } => self.flooded -= 1,
             Verdict::Local(_) => self.local -= 1,
             Verdict::HandOver(_) => self.handed_over -= 1,
             Verdict::Pending => self.received += 1,
-            Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return,
+            Verdict::Consumed | Verdict::Hold | Verdict::Drop(_) => return false,
         }
         self.drops.count(reason);
+        true
     }
 
     /// Whether every frame received is accounted for.

@@ -9,14 +9,15 @@ use core::mem;
 
 use gatepost_ground::Frame;
 
+use crate::table::memory::{Memory, Own, Shadow, ShadowCells};
+
 /// The buffers, with a note `T` for each held frame.
-#[derive(Debug)]
-pub(crate) struct FramePool<T> {
-    slots: Box<[Slot<T>]>,
+pub(crate) struct FramePool<T: Copy + 'static, M: Memory = Own> {
+    slots: M::Cells<Slot<T>>,
     spare: FrameQueue,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot<T> {
     frame: Frame,
     note: T,
@@ -24,7 +25,7 @@ struct Slot<T> {
 }
 
 /// Held frames, in the order of arrival.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct FrameQueue {
     len: u16,
     first: u16,
@@ -38,7 +39,7 @@ impl FrameQueue {
     }
 }
 
-impl<T: Copy> FramePool<T> {
+impl<T: Copy + 'static> FramePool<T> {
     /// A pool of `frames` buffers, of `frame_capacity` octets each; spare ones have `note`.
     pub(crate) fn new(frames: u16, frame_capacity: usize, note: T) -> Self {
         let slot = |_| Slot { frame: Frame::with_capacity(frame_capacity), note, next: 0 };
@@ -54,6 +55,13 @@ impl<T: Copy> FramePool<T> {
         self.slots.iter_mut().for_each(|slot| slot.frame.reserve(frame_capacity));
     }
 
+    /// A view of the pool.
+    pub(crate) fn shadow(&self) -> FramePool<T, Shadow<'_>> {
+        FramePool { slots: ShadowCells::of(&self.slots), spare: self.spare.clone() }
+    }
+}
+
+impl<T: Copy + 'static, M: Memory> FramePool<T, M> {
     /// Whether a frame can be held.
     pub(crate) fn has_spare(&self) -> bool {
         self.spare.len > 0

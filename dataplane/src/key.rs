@@ -14,7 +14,7 @@ mod ipv6;
 
 /// An address of one family, with the operations that tables, policy and the gateway's networks need. Tables are
 /// generic over it. With IPv4, a flow's key takes 14 octets and a neighbour's 8.
-pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> {
+pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> + 'static {
     /// The bits of an address; a network's prefix is the first ones.
     type Bits: Copy
         + Eq

@@ -71,17 +71,17 @@ use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr};
 
 use crate::hold::FramePool;
 use crate::key::Address;
+use crate::table::memory::{Memory, Own, Shadow, ShadowCells};
 
 mod entry;
 
 use entry::{Entry, Phase, Set, WAYS};
 
 /// The neighbours on all interfaces.
-#[derive(Debug)]
-pub struct NeighborTable<A: Address = Ipv4Addr> {
-    sets: Box<[Set<A>]>,
+pub struct NeighborTable<A: Address = Ipv4Addr, M: Memory = Own> {
+    sets: M::Cells<Set<A>>,
     hasher: RandomState,
-    pool: FramePool<()>,
+    pool: FramePool<(), M>,
     /// The slots of all neighbours with a timer. A neighbour that no longer has one may still be listed.
     timer_list: Vec<u16>,
     /// The earliest deadline of a neighbour in a timed phase, or earlier.
@@ -233,7 +233,9 @@ impl NeighborTable {
     pub const CONTEST_INTERVAL: Duration = Duration::from_secs(1);
     /// How long a neighbour that did not answer is not asked again.
     pub const UNREACHABLE: Duration = Duration::from_secs(5);
+}
 
+impl<M: Memory> NeighborTable<Ipv4Addr, M> {
     /// Learns from an ARP packet that came in on `interface`: see [`NeighborTable::learn`].
     pub fn handle_arp(
         &mut self,
@@ -265,105 +267,6 @@ impl<A: Address> NeighborTable<A> {
     /// Makes room for frames of up to `frame_capacity` octets.
     pub fn reserve_frames(&mut self, frame_capacity: usize) {
         self.pool.reserve_frames(frame_capacity);
-    }
-
-    /// The hardware address of a neighbour that is known and needs no verification: the fast path.
-    #[inline]
-    pub fn lookup(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
-        let key = ip.on(interface);
-        let set = &self.sets[self.index(key)];
-        let entry = &set.entries[set.find(key)?];
-        matches!(entry.state(now), State::Reachable | State::Probe).then_some(entry.mac)
-    }
-
-    /// The current or last hardware address of a neighbour, for answers to it. Sends no request.
-    pub fn last_known(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
-        let key = ip.on(interface);
-        let set = &self.sets[self.index(key)];
-        let entry = &set.entries[set.find(key)?];
-        entry.state(now).has_address().then_some(entry.mac)
-    }
-
-    /// Resolves the hardware address for `frame` to `ip`. If it is not known yet, the table takes the frame and
-    /// leaves an empty buffer instead.
-    pub fn resolve(&mut self, now: Instant, interface: InterfaceId, ip: A, frame: &mut Frame) -> Resolution {
-        let key = ip.on(interface);
-        let index = self.index(key);
-        let Some(way) = self.find_or_insert(now, index, key) else { return Resolution::TableFull };
-        let entry = &mut self.sets[index].entries[way];
-        entry.used = now;
-        match entry.state(now) {
-            State::Reachable | State::Probe => Resolution::Known(entry.mac),
-            State::Stale => {
-                let mac = entry.mac;
-                self.ask(now, index, way, Phase::Probe);
-                Resolution::Known(mac)
-            }
-            State::Unreachable => Resolution::Unreachable,
-            State::Incomplete | State::Contested if entry.held.len() == NeighborTable::HELD_EACH_MAX => {
-                Resolution::QueueFull
-            }
-            State::Incomplete | State::Contested => {
-                let is_held = self.pool.hold(&mut entry.held, frame, ());
-                if is_held { Resolution::Held } else { Resolution::QueueFull }
-            }
-        }
-    }
-
-    /// Learns that the neighbour `ip` on `interface` has sent from the hardware address `sender`, and releases the
-    /// frames held for it. `asks` is true if the packet is a request.
-    ///
-    /// The neighbour's address must be in a network of the interface, and not the gateway's own.
-    pub fn learn(
-        &mut self,
-        now: Instant,
-        interface: InterfaceId,
-        (ip, sender): (A, MacAddr),
-        asks: bool,
-        context: ArpContext,
-        events: &mut impl FnMut(Event<'_, A>),
-    ) {
-        if ip.is_unspecified() {
-            return;
-        }
-        if let Some(holder) = context.holder.filter(|holder| *holder != sender) {
-            if !context.is_copy {
-                events(Event::ClaimRefused(Claim { interface, ip, known: holder, claimant: sender }));
-            }
-            return;
-        }
-        let key = ip.on(interface);
-        let index = self.index(key);
-        let asks_us = context.is_for_us && asks;
-        let way = match self.sets[index].find(key) {
-            Some(way) => Some(way),
-            None if asks_us => self.insert(now, index, key),
-            None => None,
-        };
-        let Some(way) = way else { return };
-        let entry = &mut self.sets[index].entries[way];
-        let is_claim = entry.state(now).has_address() && entry.mac != sender;
-        if is_claim && context.holder.is_none() {
-            self.contest(now, (index, way), sender, context.is_copy);
-            return;
-        }
-        let claim = |known, claimant| Claim { interface, ip, known, claimant };
-        if is_claim && !context.is_copy {
-            events(Event::Moved(claim(entry.mac, sender)));
-        } else if !is_claim && entry.is_claimed() && !entry.is_copy {
-            events(Event::ClaimRefused(claim(sender, entry.claimant)));
-        }
-        let is_confirmed = context.is_for_us || !matches!(entry.phase, Phase::Known | Phase::Unreachable);
-        if is_confirmed {
-            entry.deadline = now + NeighborTable::REACHABLE;
-        } else if entry.mac != sender {
-            entry.deadline = now; // verified when it is next used
-        }
-        entry.phase = Phase::Known;
-        entry.mac = sender;
-        while let Some((frame, ())) = self.pool.release(&mut entry.held) {
-            events(Event::Release { interface, mac: sender, frame });
-        }
     }
 
     /// When [`NeighborTable::handle_timeout`] next has something to do.
@@ -461,6 +364,118 @@ impl<A: Address> NeighborTable<A> {
             let mac = state.has_address().then_some(entry.mac);
             Some(Neighbor { interface, ip, mac, state, held: entry.held.len() })
         })
+    }
+
+    /// A view of the table.
+    pub(crate) fn shadow(&self) -> NeighborTable<A, Shadow<'_>> {
+        NeighborTable {
+            sets: ShadowCells::of(&self.sets),
+            hasher: self.hasher.clone(),
+            pool: self.pool.shadow(),
+            timer_list: self.timer_list.clone(),
+            timeout: self.timeout,
+        }
+    }
+}
+
+impl<A: Address, M: Memory> NeighborTable<A, M> {
+    /// The hardware address of a neighbour that is known and needs no verification: the fast path.
+    #[inline]
+    pub fn lookup(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
+        let key = ip.on(interface);
+        let set = &self.sets[self.index(key)];
+        let entry = &set.entries[set.find(key)?];
+        matches!(entry.state(now), State::Reachable | State::Probe).then_some(entry.mac)
+    }
+
+    /// The current or last hardware address of a neighbour, for answers to it. Sends no request.
+    pub fn last_known(&self, now: Instant, interface: InterfaceId, ip: A) -> Option<MacAddr> {
+        let key = ip.on(interface);
+        let set = &self.sets[self.index(key)];
+        let entry = &set.entries[set.find(key)?];
+        entry.state(now).has_address().then_some(entry.mac)
+    }
+
+    /// Resolves the hardware address for `frame` to `ip`. If it is not known yet, the table takes the frame and
+    /// leaves an empty buffer instead.
+    pub fn resolve(&mut self, now: Instant, interface: InterfaceId, ip: A, frame: &mut Frame) -> Resolution {
+        let key = ip.on(interface);
+        let index = self.index(key);
+        let Some(way) = self.find_or_insert(now, index, key) else { return Resolution::TableFull };
+        let entry = &mut self.sets[index].entries[way];
+        entry.used = now;
+        match entry.state(now) {
+            State::Reachable | State::Probe => Resolution::Known(entry.mac),
+            State::Stale => {
+                let mac = entry.mac;
+                self.ask(now, index, way, Phase::Probe);
+                Resolution::Known(mac)
+            }
+            State::Unreachable => Resolution::Unreachable,
+            State::Incomplete | State::Contested if entry.held.len() == NeighborTable::HELD_EACH_MAX => {
+                Resolution::QueueFull
+            }
+            State::Incomplete | State::Contested => {
+                let is_held = self.pool.hold(&mut entry.held, frame, ());
+                if is_held { Resolution::Held } else { Resolution::QueueFull }
+            }
+        }
+    }
+
+    /// Learns that the neighbour `ip` on `interface` has sent from the hardware address `sender`, and releases the
+    /// frames held for it. `asks` is true if the packet is a request.
+    ///
+    /// The neighbour's address must be in a network of the interface, and not the gateway's own.
+    pub fn learn(
+        &mut self,
+        now: Instant,
+        interface: InterfaceId,
+        (ip, sender): (A, MacAddr),
+        asks: bool,
+        context: ArpContext,
+        events: &mut impl FnMut(Event<'_, A>),
+    ) {
+        if ip.is_unspecified() {
+            return;
+        }
+        if let Some(holder) = context.holder.filter(|holder| *holder != sender) {
+            if !context.is_copy {
+                events(Event::ClaimRefused(Claim { interface, ip, known: holder, claimant: sender }));
+            }
+            return;
+        }
+        let key = ip.on(interface);
+        let index = self.index(key);
+        let asks_us = context.is_for_us && asks;
+        let way = match self.sets[index].find(key) {
+            Some(way) => Some(way),
+            None if asks_us => self.insert(now, index, key),
+            None => None,
+        };
+        let Some(way) = way else { return };
+        let entry = &mut self.sets[index].entries[way];
+        let is_claim = entry.state(now).has_address() && entry.mac != sender;
+        if is_claim && context.holder.is_none() {
+            self.contest(now, (index, way), sender, context.is_copy);
+            return;
+        }
+        let claim = |known, claimant| Claim { interface, ip, known, claimant };
+        if is_claim && !context.is_copy {
+            events(Event::Moved(claim(entry.mac, sender)));
+        } else if !is_claim && entry.is_claimed() && !entry.is_copy {
+            events(Event::ClaimRefused(claim(sender, entry.claimant)));
+        }
+        let is_confirmed = context.is_for_us || !matches!(entry.phase, Phase::Known | Phase::Unreachable);
+        if is_confirmed {
+            entry.deadline = now + NeighborTable::REACHABLE;
+        } else if entry.mac != sender {
+            entry.deadline = now; // verified when it is next used
+        }
+        entry.phase = Phase::Known;
+        entry.mac = sender;
+        while let Some((frame, ())) = self.pool.release(&mut entry.held) {
+            events(Event::Release { interface, mac: sender, frame });
+        }
     }
 
     /// The slot of the neighbour. A neighbour that does not exist, or has been unreachable long enough, is created,

@@ -15,7 +15,7 @@ use crate::rate_limit::RateLimit;
 use crate::time::Instant;
 
 /// Limits echo replies by destination and in all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EchoLimit {
     all: RateLimit,
     destinations: Box<[RateLimit]>,

@@ -13,6 +13,7 @@ use core::net::Ipv4Addr;
 use gatepost_ground::wire::Protocol;
 
 use crate::config::{Config, Forward, InboundRules, Mode, WanService};
+use crate::explain::Rule;
 use crate::key::{Address, Endpoint};
 
 /// The rule that matches a packet which arrived at the WAN address without a flow.
@@ -33,23 +34,26 @@ pub enum InboundMatch<A = Ipv4Addr> {
 /// Matches a packet from `source` on the WAN to `port` of the WAN address.
 ///
 /// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards
-/// of that port exist and none admits it.
+/// of that port exist and none admits it. Returns the service or the forward that has decided, too: the last forward
+/// that denied the source, if all have.
 pub fn match_inbound<A: Address>(
     rules: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
     source: A,
-) -> InboundMatch<A> {
-    if let Some(service) = wan_service(rules, protocol, port) {
+) -> (InboundMatch<A>, Option<Rule>) {
+    if let Some((index, service)) = wan_service(rules, protocol, port) {
         let is_admitted = service.from.iter().any(|net| source.is_in(net));
-        return if is_admitted { InboundMatch::Service } else { InboundMatch::ServiceDenied };
+        let found = if is_admitted { InboundMatch::Service } else { InboundMatch::ServiceDenied };
+        return (found, Some(Rule::Service(index as u16)));
     }
-    let mut found = InboundMatch::None;
-    for forward in forwards_of(rules, protocol, port) {
+    let mut found = (InboundMatch::None, None);
+    for (index, forward) in forwards_of(rules, protocol, port) {
+        let rule = Some(Rule::Forward(index as u16));
         if forward.from.iter().any(|net| source.is_in(net)) {
-            return InboundMatch::Forward(target(forward, port));
+            return (InboundMatch::Forward(target(forward, port)), rule);
         }
-        found = InboundMatch::ForwardDenied;
+        found = (InboundMatch::ForwardDenied, rule);
     }
     found
 }
@@ -60,7 +64,17 @@ pub fn hairpin_target<A: Address>(
     protocol: Protocol,
     port: u16,
 ) -> Option<Endpoint<A>> {
-    forwards_of(rules, protocol, port).next().map(|forward| target(forward, port))
+    hairpin_forward(rules, protocol, port).map(|(target, _)| target)
+}
+
+/// As [`hairpin_target`], with the forward.
+pub fn hairpin_forward<A: Address>(
+    rules: &InboundRules<A>,
+    protocol: Protocol,
+    port: u16,
+) -> Option<(Endpoint<A>, Rule)> {
+    let first = forwards_of(rules, protocol, port).next();
+    first.map(|(index, forward)| (target(forward, port), Rule::Forward(index as u16)))
 }
 
 /// The external port of a forward to a LAN host's port, if there is one. Packets that the host sends from its port
@@ -83,8 +97,13 @@ pub fn is_wan_service<A: Address>(rules: &InboundRules<A>, protocol: Protocol, p
     wan_service(rules, protocol, port).is_some()
 }
 
-fn wan_service<A: Address>(rules: &InboundRules<A>, protocol: Protocol, port: u16) -> Option<&WanService<A>> {
-    rules.wan_services.iter().find(|service| service.protocol == protocol && service.port == port)
+fn wan_service<A: Address>(
+    rules: &InboundRules<A>,
+    protocol: Protocol,
+    port: u16,
+) -> Option<(usize, &WanService<A>)> {
+    let mut services = rules.wan_services.iter().enumerate();
+    services.find(|(_, service)| service.protocol == protocol && service.port == port)
 }
 
 /// Whether the gateway sends no echo replies, TCP resets and ICMP errors to the outside, except "fragmentation needed".
@@ -96,8 +115,9 @@ fn forwards_of<A: Address>(
     rules: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
-) -> impl Iterator<Item = &Forward<A>> {
-    rules.forwards.iter().filter(move |f| f.protocol == protocol && f.wan_ports.contains(&port))
+) -> impl Iterator<Item = (usize, &Forward<A>)> {
+    let forwards = rules.forwards.iter().enumerate();
+    forwards.filter(move |(_, f)| f.protocol == protocol && f.wan_ports.contains(&port))
 }
 
 /// The target of a forward that contains `port`. A range that would run past port 65535 ends there.
@@ -150,28 +170,28 @@ mod tests {
     fn a_service_admits_whom_it_names_and_is_no_forwards_for_others() {
         let mut rules = rules();
         rules.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
-        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, FRIEND), InboundMatch::Service);
-        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, STRANGER), InboundMatch::ServiceDenied);
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, FRIEND).0, InboundMatch::Service);
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, STRANGER).0, InboundMatch::ServiceDenied);
     }
 
     #[test]
     fn a_service_comes_before_a_forward() {
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 25, STRANGER), InboundMatch::Service);
-        assert_eq!(match_inbound(&rules(), Protocol::UDP, 25, STRANGER), InboundMatch::None);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 25, STRANGER).0, InboundMatch::Service);
+        assert_eq!(match_inbound(&rules(), Protocol::UDP, 25, STRANGER).0, InboundMatch::None);
     }
 
     #[test]
     fn a_range_keeps_its_order() {
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8000, FRIEND), to_camera(80));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8010, FRIEND), to_camera(90));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8011, FRIEND), InboundMatch::None);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8000, FRIEND).0, to_camera(80));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8010, FRIEND).0, to_camera(90));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8011, FRIEND).0, InboundMatch::None);
     }
 
     #[test]
     fn the_first_forward_that_admits_the_source_wins() {
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, FRIEND), to_camera(85));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8004, STRANGER), InboundMatch::ForwardDenied);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, FRIEND).0, to_camera(85));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, STRANGER).0, to_camera(9000));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8004, STRANGER).0, InboundMatch::ForwardDenied);
     }
 
     #[test]
@@ -212,7 +232,7 @@ mod tests {
         };
         let firewall = Firewall { stealth: true, v4: rules(), v6 };
         let v6 = Ipv6Addr::inbound_rules(&firewall);
-        let match_inbound = |port, source| match_inbound(v6, Protocol::TCP, port, source);
+        let match_inbound = |port, source| match_inbound(v6, Protocol::TCP, port, source).0;
         let to_camera = |port| InboundMatch::Forward(Endpoint::new(camera, port));
         assert_eq!(
             (match_inbound(25, friend), match_inbound(25, stranger)),
@@ -231,8 +251,8 @@ mod tests {
         assert!(is_wan_service(v6, Protocol::TCP, 25) && !is_wan_service(v6, Protocol::UDP, 25));
         // A port that is open to one family is closed to the other.
         let v4 = Ipv4Addr::inbound_rules(&firewall);
-        assert_eq!(super::match_inbound(v4, Protocol::TCP, 8015, FRIEND), InboundMatch::None);
-        assert_eq!(super::match_inbound(v4, Protocol::TCP, 25, STRANGER), InboundMatch::Service);
+        assert_eq!(super::match_inbound(v4, Protocol::TCP, 8015, FRIEND).0, InboundMatch::None);
+        assert_eq!(super::match_inbound(v4, Protocol::TCP, 25, STRANGER).0, InboundMatch::Service);
     }
 
     #[test]
@@ -241,6 +261,6 @@ mod tests {
             forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")],
             ..InboundRules::default()
         };
-        assert_eq!(match_inbound(&rules, Protocol::TCP, 65535, STRANGER), to_camera(65535));
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 65535, STRANGER).0, to_camera(65535));
     }
 }

@@ -60,7 +60,7 @@ impl Quote {
 }
 
 /// The SYNs that wait for their rejection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct SynRejects {
     waiting: VecDeque<(Instant, Quote)>,
 }

@@ -11,9 +11,10 @@ use super::tcp::Phase;
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
+use crate::table::memory::Memory;
 use crate::table::timer::Tick;
 
-impl<A: Address> FlowTable<A> {
+impl<A: Address, M: Memory> FlowTable<A, M> {
     /// Queues a notice to the other shards of the number of flows that count against `quota`, if it has changed enough.
     fn announce_count(&mut self, quota: Quota<A>) {
         if !self.shard.is_sole() && !matches!(quota, Quota::Hairpin(_)) {

@@ -31,6 +31,7 @@ use super::new::NewFlow;
 use super::table::FlowTable;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
+use crate::table::memory::Memory;
 
 /// How far a new flow may use the reserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -109,7 +110,7 @@ pub(super) struct Search {
     has_recycled_own: bool,
 }
 
-impl<A: Address> FlowTable<A> {
+impl<A: Address, M: Memory> FlowTable<A, M> {
     /// Makes room for a flow of `protocol` that was rejected with `error`. Returns whether another attempt is
     /// worthwhile: there are at most three each for the table and the ports, and one for a limit.
     pub(super) fn evict_for(

@@ -31,6 +31,7 @@ use core::hash::Hash;
 use ahash::RandomState;
 
 use crate::table::list::{Links, List};
+use crate::table::memory::{Memory, Own, Shadow, ShadowCells};
 
 /// How far a flow from outside has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,22 +51,22 @@ pub(super) enum InboundState {
 }
 
 /// The queue of the flows from outside that may be recycled, and the counts of each source.
-pub(super) struct HalfOpen {
+pub(super) struct HalfOpen<M: Memory = Own> {
     /// The queue's links, by the flow's number.
-    links: Links,
+    links: Links<M>,
     /// The flows that may be recycled, the oldest first.
     queue: List,
     /// The inbound halves of hairpins that may be recycled, the oldest first.
     hairpins: List,
-    embryonic: Buckets,
-    assured: Buckets,
+    embryonic: Buckets<M>,
+    assured: Buckets<M>,
     hasher: RandomState,
     flows_max: u32,
     flows_per_host_max: u32,
 }
 
 /// For each bucket of sources, the number of flows in one state.
-struct Buckets(Vec<u16>);
+struct Buckets<M: Memory = Own>(M::Cells<u16>);
 
 /// A power of two.
 const BUCKETS: usize = 1 << 14;
@@ -95,6 +96,23 @@ impl HalfOpen {
         self.links.reserve(flows_max as usize);
     }
 
+    /// A view of the queues and counts.
+    pub(super) fn shadow(&self) -> HalfOpen<Shadow<'_>> {
+        let Self { ref links, queue, hairpins, ref embryonic, ref assured, ref hasher, .. } = *self;
+        HalfOpen {
+            links: links.shadow(),
+            queue,
+            hairpins,
+            embryonic: Buckets(ShadowCells::of(&embryonic.0)),
+            assured: Buckets(ShadowCells::of(&assured.0)),
+            hasher: hasher.clone(),
+            flows_max: self.flows_max,
+            flows_per_host_max: self.flows_per_host_max,
+        }
+    }
+}
+
+impl<M: Memory> HalfOpen<M> {
     /// The most flows in the queue: a quarter of the table.
     pub(super) fn queued_max(&self) -> u32 {
         (self.flows_max / 4).max(1)

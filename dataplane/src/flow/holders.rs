@@ -44,6 +44,7 @@ use gatepost_ground::{MacAddr, PortId};
 
 use crate::table::index::Index;
 use crate::table::list::{Links, List};
+use crate::table::memory::{Memory, Own, Shadow};
 use crate::table::slab::Slab;
 
 /// The inside machine that opens a flow.
@@ -78,16 +79,17 @@ pub(super) struct HolderId(NonZeroU16);
 pub(super) const SPACES: usize = 3;
 
 /// All sources with flows.
-pub(super) struct Holders {
-    holders: Slab<Holder>,
-    index: Index,
+pub(super) struct Holders<M: Memory = Own> {
+    holders: Slab<Holder, M>,
+    index: Index<M>,
     hasher: RandomState,
     /// The queues' links, by flow.
-    pending: Links,
+    pending: Links<M>,
     /// For each space, the holders with pending flows, by the number of binary digits of their queue's length.
-    ranks: [Ranks; SPACES],
+    ranks: [Ranks<M>; SPACES],
 }
 
+#[derive(Clone)]
 struct Holder {
     source: Source,
     /// The number of flows of each space.
@@ -103,10 +105,13 @@ struct Count {
     pending: u32,
 }
 
-struct Ranks {
-    links: Links,
+struct Ranks<M: Memory = Own> {
+    links: Links<M>,
     lists: [List; RANKS],
 }
+
+/// The most holders whose flows are examined for a port.
+const CANDIDATES_MAX: usize = 8;
 
 /// The number of ranks: the binary digits that a queue's length can have, and zero.
 const RANKS: usize = u32::BITS as usize + 1;
@@ -114,9 +119,6 @@ const RANKS: usize = u32::BITS as usize + 1;
 impl Holders {
     /// The most stations that are distinguished, besides the gateway and the unverified senders of each port.
     pub(super) const STATIONS_MAX: usize = 4096;
-
-    /// The most holders whose flows are examined for a port.
-    const CANDIDATES_MAX: usize = 8;
 
     const HOLDERS_MAX: usize = Self::STATIONS_MAX + PortId::COUNT_MAX + 1;
 
@@ -138,12 +140,28 @@ impl Holders {
         self.pending.reserve(flows_max);
     }
 
+    /// A view of the holders.
+    pub(super) fn shadow(&self) -> Holders<Shadow<'_>> {
+        Holders {
+            holders: self.holders.shadow(),
+            index: self.index.shadow(),
+            hasher: self.hasher.clone(),
+            pending: self.pending.shadow(),
+            ranks: self
+                .ranks
+                .each_ref()
+                .map(|Ranks { links, lists }| Ranks { links: links.shadow(), lists: *lists }),
+        }
+    }
+}
+
+impl<M: Memory> Holders<M> {
     /// The source that a flow of `source` counts against: the unverified senders of its port if there is no room for
     /// another station.
     pub(super) fn resolve(&self, source: Source) -> Source {
         match source {
             Source::Station(_, port)
-                if self.holders.len() >= Self::STATIONS_MAX && self.find(source).is_none() =>
+                if self.holders.len() >= Holders::STATIONS_MAX && self.find(source).is_none() =>
             {
                 Source::Unverified(port)
             }
@@ -214,13 +232,13 @@ impl Holders {
         source: Source,
         space: usize,
         least: u32,
-    ) -> [Option<HolderId>; Self::CANDIDATES_MAX] {
+    ) -> [Option<HolderId>; CANDIDATES_MAX] {
         let count = |id: HolderId| {
             let holder = &self.holders[id.slot()];
             Count { flows: holder.flows[space], pending: holder.queues[space].len() }
         };
-        let ranked = self.most_pending(space).take(Self::CANDIDATES_MAX);
-        let mut candidates = [None; Self::CANDIDATES_MAX];
+        let ranked = self.most_pending(space).take(CANDIDATES_MAX);
+        let mut candidates = [None; CANDIDATES_MAX];
         let found = self.candidates_of(ranked, self.find(source), least, count);
         candidates.iter_mut().zip(found).for_each(|(place, id)| *place = Some(id));
         candidates
@@ -321,7 +339,7 @@ impl HolderId {
 // A holder's number has 16 bits.
 const _: () = assert!(Holders::HOLDERS_MAX < 1 << 16);
 
-impl Ranks {
+impl<M: Memory> Ranks<M> {
     /// Moves the holder `id` from one rank to another.
     #[inline]
     fn change(&mut self, id: HolderId, before: usize, after: usize) {

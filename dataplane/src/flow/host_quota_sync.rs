@@ -18,6 +18,7 @@ use ahash::RandomState;
 use super::entry::Quota;
 use crate::shard::Shard;
 use crate::table::index::Index;
+use crate::table::memory::{Memory, Own, Shadow};
 use crate::table::slab::Slab;
 
 /// A notice between shards: the number of one shard's flows that count against one limit of an inside host.
@@ -28,15 +29,16 @@ pub struct HostFlows<A = Ipv4Addr> {
 }
 
 /// The numbers of flows that this shard and the others have sent each other.
-pub(super) struct HostQuotaSync<A> {
+pub(super) struct HostQuotaSync<A: Copy + 'static, M: Memory = Own> {
     shard: Shard,
-    hosts: Slab<Host<A>>,
-    index: Index,
+    hosts: Slab<Host<A>, M>,
+    index: Index<M>,
     /// The hosts whose number is still to be sent to the other shards, each once.
     pending: VecDeque<u32>,
     hasher: RandomState,
 }
 
+#[derive(Clone)]
 struct Host<A> {
     quota: Quota<A>,
     /// The number that each other shard sent last.
@@ -46,7 +48,7 @@ struct Host<A> {
     is_pending: bool,
 }
 
-impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
+impl<A: Copy + Eq + Hash + 'static> HostQuotaSync<A> {
     /// The most hosts that are known, counted separately as clients and as servers.
     pub(super) const HOSTS_MAX: usize = 4096;
 
@@ -59,6 +61,19 @@ impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
         Self { shard, hosts, index, pending: VecDeque::with_capacity(hosts_max), hasher }
     }
 
+    /// A view of the numbers.
+    pub(super) fn shadow(&self) -> HostQuotaSync<A, Shadow<'_>> {
+        HostQuotaSync {
+            shard: self.shard,
+            hosts: self.hosts.shadow(),
+            index: self.index.shadow(),
+            pending: self.pending.clone(),
+            hasher: self.hasher.clone(),
+        }
+    }
+}
+
+impl<A: Copy + Eq + Hash + 'static, M: Memory> HostQuotaSync<A, M> {
     /// The number of flows that count against `quota` in the other shards.
     pub(super) fn remote_count(&self, quota: Quota<A>) -> u32 {
         if self.shard.is_sole() {
@@ -109,7 +124,7 @@ impl<A: Copy + Eq + Hash> HostQuotaSync<A> {
     }
 
     fn insert(&mut self, quota: Quota<A>) -> Option<u32> {
-        if self.hosts.len() == Self::HOSTS_MAX {
+        if self.hosts.len() == HostQuotaSync::<A>::HOSTS_MAX {
             return None;
         }
         let id = self.hosts.insert(Host {

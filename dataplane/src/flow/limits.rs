@@ -7,12 +7,13 @@ use super::new::NewFlow;
 use super::table::FlowTable;
 use crate::config::Nat;
 use crate::key::Address;
+use crate::table::memory::Memory;
 use crate::table::tally::Tally;
 
 /// The part of a host's limit that the unverified senders of a port share.
 const UNVERIFIED_PART: u32 = 4;
 
-impl<A: Address> FlowTable<A> {
+impl<A: Address, M: Memory> FlowTable<A, M> {
     /// Whether `quota` is used up. With several shards, one host may use at most half of a shard, so that a host that
     /// sends from a single port leaves room for others.
     pub(super) fn is_used_up(&self, quota: Quota<A>) -> bool {
@@ -79,7 +80,7 @@ impl<A: Address> FlowTable<A> {
 
 /// The number of flows that count against `quota`.
 #[inline]
-fn count<A: Address>(holders: &Holders, quotas: &Tally<Quota<A>>, quota: Quota<A>) -> u32 {
+fn count<A: Address, M: Memory>(holders: &Holders<M>, quotas: &Tally<Quota<A>, M>, quota: Quota<A>) -> u32 {
     match quota {
         Quota::Client(source) => holders.count(source),
         Quota::Server(_) | Quota::Hairpin(_) => quotas.count(quota),

@@ -5,12 +5,13 @@ use core::num::NonZeroU32;
 use super::store::FlowId;
 use super::table::FlowTable;
 use crate::key::{Address, Direction, FlowKey};
+use crate::table::memory::Memory;
 
 /// The hash of a [`FlowKey`] with one table's secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyHash(pub(super) u32);
 
-impl<A: Address> FlowTable<A> {
+impl<A: Address, M: Memory> FlowTable<A, M> {
     /// The hash of `key`, for the look-ups below.
     #[inline]
     pub fn hash(&self, key: &FlowKey<A>) -> KeyHash {

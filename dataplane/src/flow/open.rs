@@ -14,9 +14,10 @@ use super::tcp;
 use crate::config::Filtering;
 use crate::key::{Address, Direction, Endpoint, FlowKey};
 use crate::nat::{Mapping, MappingId};
+use crate::table::memory::Memory;
 use crate::table::timer::Tick;
 
-impl<A: Address> FlowTable<A> {
+impl<A: Address, M: Memory> FlowTable<A, M> {
     /// Opens a flow for `packet`, its first packet, for which [`FlowTable::lookup`] found none. `egress` has the
     /// destination of each direction's packets.
     ///

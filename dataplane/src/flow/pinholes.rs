@@ -53,6 +53,7 @@ pub struct Opened<A = core::net::Ipv4Addr> {
 }
 
 /// The pinholes of a flow table.
+#[derive(Clone)]
 pub(super) struct Pinholes<A> {
     by_mapping: BTreeMap<MappingId, Open<A>>,
     /// The mappings of pinholes, by the pinholes' ends.
@@ -61,6 +62,7 @@ pub(super) struct Pinholes<A> {
     pub(super) limits: [usize; 2],
 }
 
+#[derive(Clone)]
 struct Open<A> {
     host: A,
     remote: Option<A>,

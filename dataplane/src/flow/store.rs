@@ -8,6 +8,7 @@
 
 use super::entry::{Entry, Flow, Nat, Record};
 use crate::key::{Address, Direction, FlowKey};
+use crate::table::memory::{Memory, Own, Shadow};
 use crate::table::slab::Slab;
 
 /// Where a flow is stored. The value is valid until the flow ends, and is reused then.
@@ -18,17 +19,18 @@ pub struct FlowId(
 );
 
 /// A translated flow.
+#[derive(Clone)]
 struct Translated<A> {
     entry: Entry<A>,
     nat: Nat<A>,
 }
 
 /// The flows of a table.
-pub(super) struct Store<A> {
-    tracked: Slab<Entry<A>>,
-    translated: Slab<Translated<A>>,
+pub(super) struct Store<A: Address, M: Memory = Own> {
+    tracked: Slab<Entry<A>, M>,
+    translated: Slab<Translated<A>, M>,
     /// The flows by their numbers.
-    numbered: Slab<FlowId>,
+    numbered: Slab<FlowId, M>,
 }
 
 impl FlowId {
@@ -73,6 +75,17 @@ impl<A: Address> Store<A> {
         self.numbered.reserve(flows_max);
     }
 
+    /// A view of the flows.
+    pub(super) fn shadow(&self) -> Store<A, Shadow<'_>> {
+        Store {
+            tracked: self.tracked.shadow(),
+            translated: self.translated.shadow(),
+            numbered: self.numbered.shadow(),
+        }
+    }
+}
+
+impl<A: Address, M: Memory> Store<A, M> {
     /// Adds a flow and gives it a number.
     ///
     /// # Panics

@@ -26,26 +26,27 @@ use crate::nat::{Mapping, MappingId};
 use crate::shard::Shard;
 use crate::table::index::Index;
 use crate::table::list::Links;
+use crate::table::memory::{Memory, Own, Shadow};
 use crate::table::slab::Slab;
 use crate::table::tally::Tally;
 use crate::table::timer::{Tick, Wheel};
 
 /// The flow table, with the mappings and ports that its flows use.
-pub struct FlowTable<A = Ipv4Addr> {
-    pub(super) flows: Store<A>,
+pub struct FlowTable<A: Address = Ipv4Addr, M: Memory = Own> {
+    pub(super) flows: Store<A, M>,
     /// Both keys of every flow.
-    pub(super) index: Index,
+    pub(super) index: Index<M>,
     pub(super) hasher: RandomState,
-    pub(super) wheel: Wheel,
-    pub(super) mappings: Mappings<A>,
+    pub(super) wheel: Wheel<M>,
+    pub(super) mappings: Mappings<A, M>,
     /// The addresses to which the inside endpoint of a mapping has sent; empty without address-dependent filtering.
-    pub(super) permissions: Tally<(MappingId, A)>,
+    pub(super) permissions: Tally<(MappingId, A), M>,
     /// The counts of inbound flows, by quota.
-    pub(super) quotas: Tally<Quota<A>>,
+    pub(super) quotas: Tally<Quota<A>, M>,
     /// The counts and queues of the flows that the inside opened.
-    pub(super) holders: Holders,
-    pub(super) host_quota_sync: HostQuotaSync<A>,
-    pub(super) half_open: HalfOpen,
+    pub(super) holders: Holders<M>,
+    pub(super) host_quota_sync: HostQuotaSync<A, M>,
+    pub(super) half_open: HalfOpen<M>,
     pub(super) pinholes: Pinholes<A>,
     pub(super) shard: Shard,
     pub(super) timeouts: Timeouts,
@@ -119,11 +120,6 @@ impl<A: Address> FlowTable<A> {
     /// The most external addresses. Further ones are ignored, and have no mappings.
     pub const EXTERNALS_MAX: usize = EXTERNALS_MAX;
 
-    /// The external addresses of mappings.
-    pub fn external_addresses(&self) -> impl Iterator<Item = A> {
-        self.mappings.externals()
-    }
-
     /// Changes the external addresses at `now`. The flows of a removed address end; those of the others go on.
     pub fn set_external_addresses(&mut self, now: Instant, addresses: &[A]) {
         let gone: Vec<A> = self.external_addresses().filter(|old| !addresses.contains(old)).collect();
@@ -149,6 +145,37 @@ impl<A: Address> FlowTable<A> {
             }
         }
         self.end_reserved_pinholes();
+    }
+
+    /// A view of the table: a copy that reads the table's memory, and keeps to itself what it writes.
+    pub(crate) fn shadow(&self) -> FlowTable<A, Shadow<'_>> {
+        FlowTable {
+            flows: self.flows.shadow(),
+            index: self.index.shadow(),
+            hasher: self.hasher.clone(),
+            wheel: self.wheel.shadow(),
+            mappings: self.mappings.shadow(),
+            permissions: self.permissions.shadow(),
+            quotas: self.quotas.shadow(),
+            holders: self.holders.shadow(),
+            host_quota_sync: self.host_quota_sync.shadow(),
+            half_open: self.half_open.shadow(),
+            pinholes: self.pinholes.clone(),
+            shard: self.shard,
+            timeouts: self.timeouts,
+            nat: self.nat,
+            flows_max: self.flows_max,
+            recycled: self.recycled,
+            #[cfg(test)]
+            evicted: self.evicted.clone(),
+        }
+    }
+}
+
+impl<A: Address, M: Memory> FlowTable<A, M> {
+    /// The external addresses of mappings.
+    pub fn external_addresses(&self) -> impl Iterator<Item = A> {
+        self.mappings.externals()
     }
 
     /// The flow `id`.
@@ -210,6 +237,20 @@ impl<A: Address> FlowTable<A> {
         self.forget(id);
     }
 
+    /// The flow with this number, if it exists.
+    pub(super) fn numbered(&self, number: u32) -> Option<Flow<'_, A>> {
+        Some(self.flows.get(self.flows.numbered(number)?))
+    }
+
+    /// Ends the flow with this number, if it exists.
+    pub(super) fn end_numbered(&mut self, number: u32) {
+        if let Some(id) = self.flows.numbered(number) {
+            self.remove(id);
+        }
+    }
+}
+
+impl<A: Address> FlowTable<A> {
     /// Ends the flows for which `is_ended` is true at `now`. It looks at all flows, so it is for changes of
     /// configuration only.
     pub fn remove_where(&mut self, now: Instant, mut is_ended: impl FnMut(&Flow<'_, A>) -> bool) {
@@ -225,18 +266,6 @@ impl<A: Address> FlowTable<A> {
                 self.mappings.shorten(mapping, latest);
                 self.mappings.release(mapping);
             }
-        }
-    }
-
-    /// The flow with this number, if it exists.
-    pub(super) fn numbered(&self, number: u32) -> Option<Flow<'_, A>> {
-        Some(self.flows.get(self.flows.numbered(number)?))
-    }
-
-    /// Ends the flow with this number, if it exists.
-    pub(super) fn end_numbered(&mut self, number: u32) {
-        if let Some(id) = self.flows.numbered(number) {
-            self.remove(id);
         }
     }
 

@@ -12,9 +12,10 @@ use super::tcp::{Phase, Timer};
 use crate::config::Filtering;
 use crate::key::{Address, Direction};
 use crate::nat::mapping::space_of;
+use crate::table::memory::Memory;
 use crate::table::timer::Tick;
 
-impl<A: Address> FlowTable<A> {
+impl<A: Address, M: Memory> FlowTable<A, M> {
     /// Tracks a packet of `direction` of the flow `id`, which was just looked up.
     ///
     /// # Errors
@@ -103,7 +104,12 @@ impl<A: Address> FlowTable<A> {
 }
 
 /// Updates whether a flow that `holder` opened from the inside is pending after a packet of `direction`.
-fn advance<A: Address>(holders: &mut Holders, holder: HolderId, flow: &mut Entry<A>, direction: Direction) {
+fn advance<A: Address, M: Memory>(
+    holders: &mut Holders<M>,
+    holder: HolderId,
+    flow: &mut Entry<A>,
+    direction: Direction,
+) {
     let (state, space) = (flow.pending_after(direction, InboundState::Pending), space_of(flow.key.protocol));
     match (core::mem::replace(&mut flow.inbound_state, state), state) {
         (InboundState::Pending, InboundState::None) => holders.dequeue(holder, space, flow.number),

@@ -42,6 +42,7 @@ use gatepost_ground::{Frame, Instant, InterfaceId};
 use crate::hold::{FramePool, FrameQueue};
 use crate::ingress::Ingress;
 use crate::key::Address;
+use crate::table::memory::{Memory, Own, Shadow, ShadowCells};
 
 /// The identity of the packet that a fragment belongs to. (RFC 791, section 3.2)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -91,11 +92,10 @@ pub enum LaterFragment<T> {
 }
 
 /// The packets whose fragments are tracked.
-#[derive(Debug)]
-pub struct FragmentTracker<T, A = Ipv4Addr> {
-    sets: Box<[[Entry<T, A>; WAYS]]>,
+pub struct FragmentTracker<T: Copy + 'static, A: Address = Ipv4Addr, M: Memory = Own> {
+    sets: M::Cells<[Entry<T, A>; WAYS]>,
     hasher: RandomState,
-    pool: FramePool<Ingress>,
+    pool: FramePool<Ingress, M>,
     /// The slots of all packets that wait for their first fragment, oldest first.
     waiting: Vec<usize>,
 }
@@ -103,7 +103,7 @@ pub struct FragmentTracker<T, A = Ipv4Addr> {
 /// The slots of a set.
 const WAYS: usize = 8;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<T, A> {
     key: Option<FragmentKey<A>>,
     /// `None` while the packet waits for its first fragment.
@@ -114,7 +114,7 @@ struct Entry<T, A> {
 }
 
 /// The limits, the same for any family.
-impl<T> FragmentTracker<T> {
+impl<T: Copy + 'static> FragmentTracker<T> {
     /// The most packets tracked at one time.
     pub const PACKETS_MAX: usize = 4096;
     /// The most fragments held at one time.
@@ -127,7 +127,7 @@ impl<T> FragmentTracker<T> {
     pub const KNOWN: Duration = Duration::from_secs(15);
 }
 
-impl<T: Copy, A: Address> FragmentTracker<T, A> {
+impl<T: Copy + 'static, A: Address> FragmentTracker<T, A> {
     /// An empty tracker that holds frames of up to `frame_capacity` octets. The `seeds` keep a peer
     /// from choosing packets of one set.
     pub fn new(seeds: [u64; 4], frame_capacity: usize) -> Self {
@@ -142,6 +142,18 @@ impl<T: Copy, A: Address> FragmentTracker<T, A> {
         }
     }
 
+    /// A view of the tracker.
+    pub(crate) fn shadow(&self) -> FragmentTracker<T, A, Shadow<'_>> {
+        FragmentTracker {
+            sets: ShadowCells::of(&self.sets),
+            hasher: self.hasher.clone(),
+            pool: self.pool.shadow(),
+            waiting: self.waiting.clone(),
+        }
+    }
+}
+
+impl<T: Copy + 'static, A: Address, M: Memory> FragmentTracker<T, A, M> {
     /// Stores `value`, the decision on a packet's first fragment. The caller then
     /// [releases](FragmentTracker::release) the fragments that waited for it.
     ///

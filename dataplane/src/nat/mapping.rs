@@ -29,10 +29,12 @@ use gatepost_ground::InterfaceId;
 use gatepost_ground::wire::Protocol;
 use rand::rngs::StdRng;
 
+use super::draws::Draws;
 use super::port_allocator::PortAllocator;
 use crate::key::{Address, Endpoint};
 use crate::shard::Shard;
 use crate::table::index::Index;
+use crate::table::memory::{Memory, Own, Shadow, ShadowCells};
 use crate::table::slab::Slab;
 use crate::table::timer::Tick;
 
@@ -85,35 +87,43 @@ pub(crate) enum MappingError {
 }
 
 /// The mappings and the ports that they own.
-pub(crate) struct Mappings<A> {
-    mappings: Slab<Mapping<A>>,
-    by_inside: Index,
-    externals: Vec<External<A>>,
+pub(crate) struct Mappings<A: Address, M: Memory = Own> {
+    mappings: Slab<Mapping<A>, M>,
+    by_inside: Index<M>,
+    externals: Vec<External<A, M>>,
     /// For each protocol, the allocator that a new external address gets a copy of: no mapping owns a port.
     blank: [PortAllocator; SPACES],
     /// The most flows that may use mappings.
     flows_max: usize,
     hasher: RandomState,
-    rng: StdRng,
+    draws: Draws,
 }
 
 /// An external address, with its ports.
-struct External<A> {
+struct External<A, M: Memory = Own> {
     address: A,
-    spaces: [PortSpace; SPACES],
+    spaces: [PortSpace<M>; SPACES],
 }
 
 /// The external ports, or query identifiers, of one protocol.
-struct PortSpace {
+struct PortSpace<M: Memory = Own> {
     allocator: PortAllocator,
     /// The number of the mapping that owns each port.
-    owners: Vec<Option<NonZeroU32>>,
+    owners: M::Cells<Option<NonZeroU32>>,
 }
 
 impl<A: Address> External<A> {
     fn new(address: A, blank: &[PortAllocator; SPACES]) -> Self {
         let space = |ports: &PortAllocator| PortSpace { allocator: ports.blank(), owners: vec![None; PORTS] };
         Self { address, spaces: blank.each_ref().map(space) }
+    }
+
+    fn shadow<'a>(&'a self) -> External<A, Shadow<'a>> {
+        let space = |space: &'a PortSpace| PortSpace {
+            allocator: space.allocator.clone(),
+            owners: ShadowCells::of(&space.owners),
+        };
+        External { address: self.address, spaces: self.spaces.each_ref().map(space) }
     }
 }
 
@@ -127,7 +137,7 @@ impl<A: Address> Mappings<A> {
             blank: core::array::from_fn(|_| PortAllocator::new(shard)),
             flows_max: 0,
             hasher,
-            rng,
+            draws: Draws::new(rng),
         }
     }
 
@@ -140,9 +150,17 @@ impl<A: Address> Mappings<A> {
         self.by_inside.reserve(mappings_max);
     }
 
-    /// The external addresses.
-    pub(crate) fn externals(&self) -> impl Iterator<Item = A> {
-        self.externals.iter().map(|external| external.address)
+    /// A view of the mappings.
+    pub(crate) fn shadow(&self) -> Mappings<A, Shadow<'_>> {
+        Mappings {
+            mappings: self.mappings.shadow(),
+            by_inside: self.by_inside.shadow(),
+            externals: self.externals.iter().map(External::shadow).collect(),
+            blank: self.blank.clone(),
+            flows_max: self.flows_max,
+            hasher: self.hasher.clone(),
+            draws: self.draws.shadow(),
+        }
     }
 
     /// Sets the external addresses, [`EXTERNALS_MAX`] of them at most. There must be no mappings of a removed
@@ -163,10 +181,6 @@ impl<A: Address> Mappings<A> {
         self.reserve(self.flows_max);
     }
 
-    fn external(&self, address: A) -> Option<&External<A>> {
-        self.externals.iter().find(|external| external.address == address)
-    }
-
     /// Sets the ports of `protocol` that no mapping gets, of any external address.
     pub(crate) fn set_reserved(
         &mut self,
@@ -177,6 +191,17 @@ impl<A: Address> Mappings<A> {
         let blank = &mut self.blank[space];
         blank.set_reserved(ports);
         self.externals.iter_mut().for_each(|external| external.spaces[space].allocator.reserve_as(blank));
+    }
+}
+
+impl<A: Address, M: Memory> Mappings<A, M> {
+    /// The external addresses.
+    pub(crate) fn externals(&self) -> impl Iterator<Item = A> {
+        self.externals.iter().map(|external| external.address)
+    }
+
+    fn external(&self, address: A) -> Option<&External<A, M>> {
+        self.externals.iter().find(|external| external.address == address)
     }
 
     /// Whether the mapping has a port that is now reserved.
@@ -204,7 +229,7 @@ impl<A: Address> Mappings<A> {
         }
         let space = space_mut(&mut self.externals, protocol, external).ok_or(MappingError::NoAddress)?;
         let kept_free = keep_free(space.allocator.len());
-        let port = space.allocator.allocate(inside.port, kept_free, &mut self.rng);
+        let port = space.allocator.allocate(inside.port, kept_free, &mut self.draws);
         let port = port.ok_or(MappingError::PortsExhausted)?;
         let id = MappingId::new(self.mappings.insert(Mapping {
             protocol,
@@ -233,7 +258,7 @@ impl<A: Address> Mappings<A> {
         }
         let address = mapping.external.address;
         let Some(space) = space_mut(&mut self.externals, mapping.protocol, address) else { return false };
-        let Some(port) = space.allocator.allocate(mapping.inside.port, 0, &mut self.rng) else {
+        let Some(port) = space.allocator.allocate(mapping.inside.port, 0, &mut self.draws) else {
             return false;
         };
         let old = core::mem::replace(&mut mapping.external.port, port);
@@ -319,7 +344,7 @@ impl<A: Address> Mappings<A> {
     }
 }
 
-impl<A> core::ops::Index<MappingId> for Mappings<A> {
+impl<A: Address, M: Memory> core::ops::Index<MappingId> for Mappings<A, M> {
     type Output = Mapping<A>;
 
     fn index(&self, id: MappingId) -> &Mapping<A> {
@@ -328,11 +353,11 @@ impl<A> core::ops::Index<MappingId> for Mappings<A> {
 }
 
 /// The ports of `protocol` of the external address `address`.
-fn space_mut<A: Address>(
-    externals: &mut [External<A>],
+fn space_mut<A: Address, M: Memory>(
+    externals: &mut [External<A, M>],
     protocol: Protocol,
     address: A,
-) -> Option<&mut PortSpace> {
+) -> Option<&mut PortSpace<M>> {
     let external = externals.iter_mut().find(|external| external.address == address)?;
     Some(&mut external.spaces[space_of(protocol)])
 }

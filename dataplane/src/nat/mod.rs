@@ -2,6 +2,7 @@
 //!
 //! [`FlowTable`](crate::flow::FlowTable) drives all of it; a translated flow is an entry there.
 
+mod draws;
 pub mod icmp;
 pub(crate) mod mapping;
 mod port_allocator;

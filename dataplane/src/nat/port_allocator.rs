@@ -14,6 +14,7 @@ use rand::{Rng, RngExt};
 use crate::shard::Shard;
 
 /// One shard's external ports of one protocol and address.
+#[derive(Clone)]
 pub(crate) struct PortAllocator {
     shard: Shard,
     owned: Bitmap,
@@ -138,6 +139,7 @@ const EVEN: u64 = 0x5555_5555_5555_5555;
 const ODD: u64 = !EVEN;
 
 /// A set of ports.
+#[derive(Clone)]
 struct Bitmap(Vec<u64>);
 
 impl Default for Bitmap {

@@ -7,12 +7,13 @@ use gatepost_ground::{Instant, InterfaceId, MacAddr};
 use super::{Claim, Event, NeighborTable, State};
 use crate::hold::{FramePool, FrameQueue};
 use crate::key::Address;
+use crate::table::memory::Memory;
 
 /// The slots of a set.
 pub(super) const WAYS: usize = 8;
 
 /// The slots for neighbours of one hash. The keys fill a cache line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(align(64))]
 pub(super) struct Set<A: Address> {
     /// The neighbours; the default is a free slot.
@@ -48,7 +49,7 @@ impl<A: Address> Set<A> {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Entry {
     pub(super) mac: MacAddr,
     /// The hardware address that claims a doubted or contested neighbour's address.
@@ -120,12 +121,12 @@ impl Entry {
         self.phase == Phase::Unreachable && now >= self.deadline
     }
 
-    pub(super) fn handle_timeout<A: Address>(
+    pub(super) fn handle_timeout<A: Address, M: Memory>(
         &mut self,
         now: Instant,
         interface: InterfaceId,
         ip: A,
-        pool: &mut FramePool<()>,
+        pool: &mut FramePool<(), M>,
         events: &mut impl FnMut(Event<'_, A>),
     ) {
         if now < self.deadline || !self.phase.is_timed() {
@@ -175,12 +176,12 @@ impl Entry {
 
     /// The neighbour did not answer: its hardware address becomes the claimant's, which is verified when it is next
     /// used.
-    fn move_to_claimant<A: Address>(
+    fn move_to_claimant<A: Address, M: Memory>(
         &mut self,
         now: Instant,
         interface: InterfaceId,
         ip: A,
-        pool: &mut FramePool<()>,
+        pool: &mut FramePool<(), M>,
         events: &mut impl FnMut(Event<'_, A>),
     ) {
         let (known, claimant) = (self.mac, self.claimant);

@@ -12,11 +12,12 @@ use super::egress::{NeighborEvents, send_arp};
 use crate::alert::Alert;
 use crate::config::Interface;
 use crate::drop_reason::DropReason;
+use crate::explain::Run;
 use crate::ingress::Ingress;
 use crate::neighbor::{ArpContext, Claim};
 use crate::verdict::{LocalClass, Verdict};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Takes a frame that carries ARP from the interface `id`. The frame must not be changed, as other ports and the
     /// other workers may get it too. All workers learn from it; the worker that received it answers, and the first
     /// worker defends the gateway's addresses.
@@ -73,8 +74,10 @@ impl Dataplane {
         let packet = Packet { operation, ..packet };
         let holder = self.holder(cx.call.now, interface.role, &packet);
         let context = ArpContext { is_for_us, is_copy: !is_first, holder };
-        let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
-        let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
+        let Self { config, networks, counters, drops, flows, links, neighbors, unreachable, alerts, .. } =
+            self;
+        let mut events =
+            NeighborEvents { config, networks, counters, drops, flows, links, unreachable, alerts };
         // A router with addresses in several networks may ask from any of them. The request is answered, and nothing
         // is learnt from it.
         if is_on_link {

@@ -42,7 +42,7 @@ pub(super) enum Task {
 }
 
 /// Whether panics are caught, and until when timers wait since one was.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Containment {
     catches: bool,
     paused_until: Instant,

@@ -9,6 +9,7 @@ use gatepost_ground::{Frame, InterfaceId, MacAddr};
 
 use super::Dataplane;
 use super::context::Call;
+use super::errors::dropped_as_sent;
 use super::fragments::send_fragmented;
 use super::interface_facts::Facts;
 use super::link::LinkTable;
@@ -16,13 +17,17 @@ use super::network::Networks;
 use crate::alert::{Alert, Alerts};
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::drop_log::DropLog;
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Run, Step};
 use crate::firewall::syn_reject::Quote;
+use crate::flow::FlowTable;
 use crate::neighbor::{Event, Resolution};
 use crate::route::Route;
+use crate::table::memory::Memory;
 use crate::verdict::Verdict;
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Sends the packet in `frame` to `destination` by `route`.
     #[inline]
     pub(super) fn egress(
@@ -34,6 +39,7 @@ impl Dataplane {
     ) -> Verdict {
         let next_hop = route.next_hop(destination);
         let known = self.neighbors.lookup(call.now, route.interface, next_hop);
+        self.observer.note(|| Step::NextHop { interface: route.interface, address: next_hop, mac: known });
         let mac = match known {
             Some(mac) => mac,
             None => match self.neighbors.resolve(call.now, route.interface, next_hop, frame) {
@@ -60,11 +66,15 @@ impl Dataplane {
             Err(reason) => Verdict::Drop(reason),
         }
     }
+}
 
+impl Dataplane {
     /// Carries out what is due in the neighbour table.
     pub(super) fn neighbor_timeout(&mut self, call: &mut Call<'_>) {
-        let Self { config, networks, counters, links, neighbors, unreachable, alerts, .. } = self;
-        let mut events = NeighborEvents { config, networks, counters, links, unreachable, alerts };
+        let Self { config, networks, counters, drops, flows, links, neighbors, unreachable, alerts, .. } =
+            self;
+        let mut events =
+            NeighborEvents { config, networks, counters, drops, flows, links, unreachable, alerts };
         neighbors.handle_timeout(call.now, &mut |event| events.handle(call, event));
         while let Some(mut quote) = self.unreachable.pop() {
             self.reject_unreachable(call, &mut quote);
@@ -76,10 +86,12 @@ impl Dataplane {
 pub(super) const UNREACHABLE_MAX: usize = 32;
 
 /// Carries out the events of the neighbour table.
-pub(super) struct NeighborEvents<'a> {
+pub(super) struct NeighborEvents<'a, M: Memory> {
     pub(super) config: &'a Config,
     pub(super) networks: &'a Networks,
     pub(super) counters: &'a mut Counters,
+    pub(super) drops: &'a mut DropLog,
+    pub(super) flows: &'a FlowTable<Ipv4Addr, M>,
     pub(super) links: &'a LinkTable,
     /// Dropped packets whose senders are to get an ICMP error.
     pub(super) unreachable: &'a mut Vec<Quote>,
@@ -87,7 +99,7 @@ pub(super) struct NeighborEvents<'a> {
     pub(super) alerts: &'a mut Alerts,
 }
 
-impl NeighborEvents<'_> {
+impl<M: Memory> NeighborEvents<'_, M> {
     pub(super) fn handle(&mut self, call: &mut Call<'_>, event: Event<'_>) {
         match event {
             Event::SendRequest { interface, ip, unicast_to } => self.ask(call, interface, ip, unicast_to),
@@ -95,11 +107,11 @@ impl NeighborEvents<'_> {
                 write_link_header(self.config.interface(interface).mac(), mac, frame);
                 match self.release(call, interface, mac, frame) {
                     Ok(()) => self.counters.held_transmitted(),
-                    Err(reason) => self.counters.held_dropped(reason),
+                    Err(reason) => self.drop_held(reason, frame),
                 }
             }
             Event::Expired { frame, .. } => {
-                self.counters.held_dropped(DropReason::NeighborUnreachable);
+                self.drop_held(DropReason::NeighborUnreachable, frame);
                 if self.unreachable.len() < UNREACHABLE_MAX {
                     self.unreachable.push(Quote::of_frame(frame));
                 } else {
@@ -115,6 +127,12 @@ impl NeighborEvents<'_> {
                 self.alerts.raise(call.now, Alert::NeighborClaimRefused(claim.of_any_family()));
             }
         }
+    }
+
+    /// Counts and remembers a held frame that is dropped.
+    fn drop_held(&mut self, reason: DropReason, frame: &Frame) {
+        self.counters.held_dropped(reason);
+        self.drops.push(reason, None, (None, None), dropped_as_sent(self.flows, frame));
     }
 
     fn release(

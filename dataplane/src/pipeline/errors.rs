@@ -1,5 +1,7 @@
 //! ICMP errors: those that the gateway sends about packets that it drops (`reject_*`), and those that NAT translates.
 
+use core::net::Ipv4Addr;
+
 use gatepost_ground::wire::icmpv4::Embedded;
 use gatepost_ground::wire::ipv4::Header;
 use gatepost_ground::wire::{Malformed, checksum, ethernet};
@@ -9,15 +11,19 @@ use super::Dataplane;
 use super::context::{Call, Context};
 use super::nat_action::{Arrival, NatDirection};
 use super::network::Network;
+use crate::drop_log::{self, DroppedPacket};
 use crate::drop_reason::DropReason;
+use crate::explain::Run;
 use crate::firewall::{self, syn_reject::Quote};
+use crate::flow::FlowTable;
 use crate::handoff::DeliveryError;
 use crate::icmp_error::{IcmpError, ORIGINAL_LEN_MAX, may_answer, original_datagram};
 use crate::ingress::Ingress;
 use crate::nat::{icmp, rewrite};
+use crate::table::memory::Memory;
 use crate::verdict::{LocalClass, Verdict};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Sends `error` to the sender of the unchanged packet in `frame`, which came in by `ingress`, unless an error
     /// must not be sent or the rate limit is reached.
     pub(super) fn reject(
@@ -105,7 +111,7 @@ impl Dataplane {
         quote: &mut Quote,
         error: DeliveryError,
     ) {
-        if !self.is_hairpinned(quote.bytes()) && self.undo_translation(quote.bytes_mut()).is_none() {
+        if !self.is_hairpinned(quote.bytes()) && undo_translation(&self.flows, quote.bytes_mut()).is_none() {
             return;
         }
         if self.is_hairpinned(quote.bytes()) {
@@ -121,7 +127,7 @@ impl Dataplane {
 
     /// As [`Dataplane::reject_untranslated`], for a hairpinned packet whose outbound half this worker did.
     pub(super) fn reject_hairpinned(&mut self, call: &mut Call<'_>, quote: &mut Quote, error: DeliveryError) {
-        if self.undo_translation(quote.bytes_mut()).is_some() {
+        if undo_translation(&self.flows, quote.bytes_mut()).is_some() {
             self.reject_quoted(call, quote, error);
         }
     }
@@ -154,20 +160,6 @@ impl Dataplane {
             Some(route) => self.reject_packet(call, route.interface, header, packet, error),
             None => self.counters.made_suppressed += 1,
         }
-    }
-
-    /// Restores a packet that may have been translated to what it was when it came in. `None` if its flow cannot be
-    /// looked up.
-    fn undo_translation(&self, packet: &mut [u8]) -> Option<()> {
-        if self.flows.is_empty() {
-            return Some(());
-        }
-        let header = Header::parse_embedded(packet).ok()?;
-        let quoted = Embedded::of_packet(packet).ok()?;
-        if let Some((id, direction)) = self.flows.lookup(&icmp::reply_key(&quoted)) {
-            rewrite::undo(packet, &header, &self.flows.flow(id).translation(direction));
-        }
-        Some(())
     }
 
     /// Translates an ICMP error that crosses the WAN address in `direction`. (RFC 5508, REQ-3 to REQ-7)
@@ -227,4 +219,31 @@ impl Dataplane {
         Header::parse_embedded(packet)
             .is_ok_and(|header| is_outer(header.source) && is_outer(header.destination))
     }
+}
+
+/// Restores a packet that may have been translated to what it was when it came in. `None` if its flow cannot be looked
+/// up.
+pub(super) fn undo_translation<M: Memory>(flows: &FlowTable<Ipv4Addr, M>, packet: &mut [u8]) -> Option<()> {
+    if flows.is_empty() {
+        return Some(());
+    }
+    let header = Header::parse_embedded(packet).ok()?;
+    let quoted = Embedded::of_packet(packet).ok()?;
+    if let Some((id, direction)) = flows.lookup(&icmp::reply_key(&quoted)) {
+        rewrite::undo(packet, &header, &flows.flow(id).translation(direction));
+    }
+    Some(())
+}
+
+/// The packet in a dropped `frame`, which may have been translated, as its sender sent it.
+pub(super) fn dropped_as_sent<M: Memory>(
+    flows: &FlowTable<Ipv4Addr, M>,
+    frame: &Frame,
+) -> Option<DroppedPacket> {
+    let mut quote = Quote::of_frame(frame);
+    // The outbound half of a hairpin is undone after the inbound one.
+    for _ in 0..2 {
+        undo_translation(flows, quote.bytes_mut())?;
+    }
+    drop_log::packet(quote.bytes())
 }

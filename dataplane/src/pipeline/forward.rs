@@ -9,11 +9,12 @@ use super::nat_action::NatDirection;
 use super::packet::decrement_ttl;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Rule, Run, Step};
 use crate::icmp_error::IcmpError;
 use crate::ingress::Ingress;
 use crate::verdict::Verdict;
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Forwards a packet that came from an interface of this `role` and is not for the gateway.
     #[inline]
     pub(super) fn forward(
@@ -24,6 +25,7 @@ impl Dataplane {
         frame: &mut Frame,
     ) -> Verdict {
         if self.config.mode == Mode::LanOnly {
+            self.observer.note(|| Step::Rule(Rule::Mode));
             return Verdict::Drop(DropReason::Ipv4NotForUs);
         }
         if !AddressKind::of(header.destination).may_be_forwarded() {
@@ -33,12 +35,14 @@ impl Dataplane {
             && self.config.mode.translates()
             && self.networks.is_inside(header.destination)
         {
+            self.observer.note(|| Step::Rule(Rule::Mode));
             return Verdict::Drop(DropReason::LanNotReachable);
         }
         let Some(route) = self.routes.lookup(header.destination) else {
             self.reject(cx.call, cx.ingress, header, frame, IcmpError::NetUnreachable);
             return Verdict::Drop(DropReason::NoRoute);
         };
+        self.observer.note(|| Step::route(header.destination, route));
         // The gateway forwards nothing from one outside interface to another: the office is no transit network.
         if (role, route.role) == (Role::Outside, Role::Outside) {
             return Verdict::Drop(DropReason::Ipv4NotForUs);

@@ -15,12 +15,14 @@ use super::context::{Call, Context};
 use super::nat_action::{Arrival, NatAction, NatDirection, Rewrite};
 use super::packet;
 use crate::batch::Output;
+use crate::drop_log;
 use crate::drop_reason::DropReason;
+use crate::explain::Run;
 use crate::fragment::{FragmentKey, Fragments, LaterFragment, is_sound};
 use crate::handoff::HandoffStage;
 use crate::verdict::{LocalClass, Verdict};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Translates a fragment that crosses the WAN address in `direction`.
     pub(super) fn nat_fragment(
         &mut self,
@@ -75,8 +77,11 @@ impl Dataplane {
 
     /// Drops, for `reason`, the held fragments whose time is over at `now`.
     pub(super) fn drop_held_fragments(&mut self, now: Instant, reason: DropReason) {
-        let Self { fragments, fragment_owners, counters, .. } = self;
-        let mut expire = |_, _: &mut Frame| counters.held_dropped(reason);
+        let Self { fragments, fragment_owners, counters, drops, .. } = self;
+        let mut expire = |_, frame: &mut Frame| {
+            counters.held_dropped(reason);
+            drops.push(reason, None, (None, None), drop_log::packet(frame.packet()));
+        };
         fragments.handle_timeout(now, &mut expire);
         fragment_owners.iter_mut().for_each(|owners| owners.handle_timeout(now, &mut expire));
     }
@@ -131,31 +136,50 @@ impl Dataplane {
 
     /// Carries out the verdict on a released frame.
     pub(super) fn release(&mut self, cx: &mut Context<'_, '_>, verdict: Verdict, frame: &mut Frame) {
+        if let Err(reason) = self.release_to(cx, verdict, frame) {
+            self.counters.held_dropped(reason);
+            self.remember_drop(cx.ingress, reason, frame);
+        }
+    }
+
+    /// Carries out the verdict on a released frame, unless the frame is to be dropped for the returned reason.
+    fn release_to(
+        &mut self,
+        cx: &mut Context<'_, '_>,
+        verdict: Verdict,
+        frame: &mut Frame,
+    ) -> Result<(), DropReason> {
         let counters = &mut self.counters;
         let ports = match verdict {
             Verdict::Transmit(port) => PortSet::only(port),
             Verdict::Flood { ports, .. } => ports,
             // The frame now waits for a neighbour.
-            Verdict::Hold => return,
-            Verdict::Drop(reason) => return counters.held_dropped(reason),
+            Verdict::Hold => return Ok(()),
+            Verdict::Drop(reason) => return Err(reason),
             Verdict::Local(_) if cx.call.spare.add(cx.ingress, verdict, frame) => {
-                return counters.held_delivered();
+                counters.held_delivered();
+                return Ok(());
             }
             Verdict::HandOver(_) if cx.call.spare.add(cx.ingress, verdict, frame) => {
-                return counters.held_handed_over();
+                counters.held_handed_over();
+                return Ok(());
             }
-            Verdict::Local(_) | Verdict::HandOver(_) => return counters.held_dropped(DropReason::OutputFull),
+            Verdict::Local(_) | Verdict::HandOver(_) => return Err(DropReason::OutputFull),
             // The frame's fragments went out.
-            Verdict::Consumed => return counters.held_transmitted(),
+            Verdict::Consumed => {
+                counters.held_transmitted();
+                return Ok(());
+            }
             Verdict::Pending => {
                 debug_assert!(false, "no stage returns Verdict::Pending");
-                return counters.held_dropped(DropReason::InternalError);
+                return Err(DropReason::InternalError);
             }
         };
         if cx.call.output.release(ports, frame) {
             counters.held_transmitted();
+            Ok(())
         } else {
-            counters.held_dropped(DropReason::OutputFull);
+            Err(DropReason::OutputFull)
         }
     }
 }

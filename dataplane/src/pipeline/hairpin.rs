@@ -25,6 +25,7 @@ use super::context::{Call, Context};
 use super::nat_action::{Arrival, NatDirection};
 use super::packet::{self, Content};
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Run, Step};
 use crate::firewall::{self, syn_reject::Quote};
 use crate::flow::{Egress, Server};
 use crate::handoff::{DeliveryError, Handoff, HandoffStage, Origin};
@@ -42,7 +43,7 @@ pub(super) enum HairpinTarget {
     Ask(u8),
 }
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Lets a packet from the LAN, rewritten and now addressed to `port` of the WAN address, come in again at the
     /// worker that owns the port.
     #[cold]
@@ -63,6 +64,7 @@ impl Dataplane {
 
     /// The inbound half of a hairpin.
     pub(super) fn hairpin_input(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
+        self.observer.note(|| Step::Hairpin);
         match packet::parse(frame) {
             Ok(header) => self.nat(cx, NatDirection::HairpinIn, &header, frame),
             Err(reason) => Verdict::Drop(reason),
@@ -71,7 +73,7 @@ impl Dataplane {
 
     /// The target of the first packet of a flow from the LAN to the WAN address, at this `stage` of its handoff.
     pub(super) fn resolve_hairpin(
-        &self,
+        &mut self,
         stage: HandoffStage,
         arrival: Arrival<'_>,
         key: &FlowKey,
@@ -83,7 +85,8 @@ impl Dataplane {
         {
             return HairpinTarget::Gateway;
         }
-        if firewall::hairpin_target(rules, key.protocol, port).is_some() {
+        if let Some((_, rule)) = firewall::hairpin_forward(rules, key.protocol, port) {
+            self.observer.note(|| Step::Rule(rule));
             return HairpinTarget::Inside;
         }
         match stage {

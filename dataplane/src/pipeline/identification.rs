@@ -3,7 +3,7 @@
 use crate::shard::Shard;
 
 /// IPv4 identifications that no other dataplane of the gateway gives. (RFC 6864, section 4.3)
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Identifications {
     /// The first identification of this shard, and their number.
     first: u16,

@@ -15,9 +15,10 @@ use super::context::Context;
 use crate::alert::Alert;
 use crate::config::Inspection;
 use crate::drop_reason::DropReason;
+use crate::explain::Run;
 use crate::neighbor::Claim;
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// The reason to drop a frame that came in by a port of `interface`; `None` if inspection lets it pass.
     #[inline]
     pub(super) fn inspect(

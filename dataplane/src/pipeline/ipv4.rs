@@ -16,9 +16,10 @@ use super::network::AddressFacts;
 use super::packet::reason;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Rule, Run, Step};
 use crate::verdict::{LocalClass, Verdict};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Takes a frame that carries IPv4 from `interface`, which has this `role`.
     #[inline]
     pub(super) fn ipv4_input(
@@ -61,6 +62,7 @@ impl Dataplane {
         match (role, own_role) {
             (_, None) => self.forward(cx, role, header, frame),
             (Role::Outside, Some(Role::Inside)) if self.config.mode.translates() => {
+                self.observer.note(|| Step::Rule(Rule::Mode));
                 Verdict::Drop(DropReason::LanNotReachable)
             }
             (Role::Outside, Some(Role::Outside)) if self.config.mode.translates() => {

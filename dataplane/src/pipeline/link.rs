@@ -14,6 +14,7 @@ use super::vlans::Vlans;
 use crate::bridge::{Bridge, Station};
 use crate::config::Config;
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Run, Step};
 use crate::ingress::Ingress;
 use crate::notice::Notice;
 use crate::shard::Shard;
@@ -29,7 +30,7 @@ pub(super) enum Cast {
     Group,
 }
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Takes a frame that came in by `port`.
     #[inline]
     pub(super) fn link_input(
@@ -71,6 +72,7 @@ impl Dataplane {
             return Verdict::Drop(reason);
         }
         self.links.learn(cx.call.now, interface, header.source, port);
+        self.observer.note(|| Step::Entered { interface, port });
 
         let Facts { role, mac, .. } = *self.facts.of(interface);
         if header.destination == mac {
@@ -214,7 +216,7 @@ fn enter(
 }
 
 /// The ports of each interface, and the bridges that know the stations behind them.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct LinkTable {
     /// The interface of each port; [`NOWHERE`] if the port does not exist.
     interfaces: [InterfaceId; PortId::COUNT_MAX],

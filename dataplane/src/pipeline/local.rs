@@ -10,9 +10,10 @@ use super::nat_action::NatDirection;
 use super::packet;
 use crate::config::Mode;
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Run, Step};
 use crate::verdict::{LocalClass, Verdict};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Takes a packet for an address of the gateway. An unfragmented echo request is answered here, in place; every
     /// other packet goes to the host stack.
     pub(super) fn local_input(
@@ -31,6 +32,7 @@ impl Dataplane {
         let Some(route) = self.route_of_host(header.destination, header.source) else {
             return Verdict::Drop(DropReason::NoRoute);
         };
+        self.observer.note(|| Step::route(header.source, route));
         // The source may be forged outside. Inside, `spoofed-source` drops forged ones.
         if route.role == Role::Outside && !self.echo_limit.admit(cx.call.now, header.source) {
             return Verdict::Drop(DropReason::EchoLimited);
@@ -65,6 +67,7 @@ impl Dataplane {
             let is_waiting = self.config.mode != Mode::LanOnly && self.networks.externals().next().is_none();
             return Verdict::Drop(if is_waiting { DropReason::NoAddress } else { DropReason::NoRoute });
         };
+        self.observer.note(|| Step::route(header.destination, route));
         if self.networks.own_role(header.source).is_none() {
             return Verdict::Drop(DropReason::SpoofedSource);
         }

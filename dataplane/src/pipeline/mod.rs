@@ -59,7 +59,7 @@ mod pinholes;
 mod steer;
 mod vlans;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use gatepost_ground::wire::Protocol;
@@ -70,6 +70,7 @@ use rand::{RngExt, SeedableRng};
 
 use self::contain::{Containment, Task};
 use self::context::{Call, Context};
+use self::errors::dropped_as_sent;
 use self::identification::Identifications;
 use self::interface_facts::InterfaceFacts;
 use self::link::LinkTable;
@@ -84,7 +85,10 @@ use crate::binding::Bindings;
 use crate::bridge::Station;
 use crate::config::Config;
 use crate::counters::Counters;
+use crate::drop_log::{self, DropLog, DropsPart};
 use crate::drop_reason::DropReason;
+use crate::explain::{Explanation, Recorder, Run, Unobserved};
+use crate::firewall;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::syn_reject::{Quote, SynRejects};
 use crate::flow::{FlowTable, KeyHash, State, Timeouts, Traffic};
@@ -97,6 +101,7 @@ use crate::neighbor::{Neighbor, NeighborTable};
 use crate::notice::Notice;
 use crate::route::Routes;
 use crate::shard::Shard;
+use crate::table::memory::{Own, Shadow};
 use crate::table::per_interface::PerInterface;
 use crate::verdict::Verdict;
 
@@ -116,22 +121,23 @@ pub struct FlowInfo {
 }
 
 /// The packet path of one worker: takes batches of received frames, and decides on, rewrites and makes frames.
-pub struct Dataplane {
+pub struct Dataplane<M: Run = Own> {
     config: Arc<Config>,
     shard: Shard,
     steering: Steering,
     counters: Counters,
+    drops: DropLog,
     links: LinkTable,
     facts: InterfaceFacts,
     networks: Networks,
     routes: Routes,
-    neighbors: NeighborTable,
+    neighbors: NeighborTable<Ipv4Addr, M>,
     /// The leases and reservations of LAN addresses.
     bindings: Arc<Bindings>,
-    flows: FlowTable,
-    fragments: FragmentTracker<NatAction>,
+    flows: FlowTable<Ipv4Addr, M>,
+    fragments: FragmentTracker<NatAction, Ipv4Addr, M>,
     /// The owners of the packets whose fragments this worker collects; `None` with a single worker.
-    fragment_owners: Option<FragmentTracker<u8>>,
+    fragment_owners: Option<FragmentTracker<u8, Ipv4Addr, M>>,
     /// The buffers of a fragment while it is released, and while it is handed to its owner.
     released: Frame,
     fragment_owner_frame: Frame,
@@ -148,6 +154,7 @@ pub struct Dataplane {
     identifications: Identifications,
     containment: Containment,
     rng: StdRng,
+    observer: M::Observer,
 }
 
 /// The frames of a batch whose flows are prefetched before the first of them is processed: enough to wait for memory
@@ -162,6 +169,7 @@ impl Dataplane {
         let frame_capacity = config.frame_len_max();
         let mut dataplane = Self {
             counters: Counters::default(),
+            drops: DropLog::new(shard.count()),
             links: LinkTable::new(&config, shard, || rng.random()),
             facts: InterfaceFacts::of_config(&config),
             networks: Networks::of_config(&config),
@@ -183,6 +191,7 @@ impl Dataplane {
             fragment_owner_frame: Frame::with_capacity(if shard.is_sole() { 0 } else { frame_capacity }),
             steering: Steering::new(shard, &config.firewall.v4, seed),
             rng,
+            observer: Unobserved,
             shard,
             config,
         };
@@ -209,6 +218,7 @@ impl Dataplane {
         self.configure_flows(now);
         self.neighbors.reserve_frames(self.config.frame_len_max());
         self.forget_decisions();
+        self.drops.forget_rules();
     }
 
     /// Takes in the current leases and reservations of LAN addresses.
@@ -239,29 +249,59 @@ impl Dataplane {
     /// Decides on every frame of `batch`, rewrites the frames in place, and adds frames that the gateway makes.
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, spare, output) = batch.split();
+        self.drops.begin(now);
         let mut call = Call { now, output, spare };
-        for chunk in slots.chunks_mut(PREFETCH_CHUNK) {
-            let hashes = self.fetch_flows(chunk);
-            let mut done = 0;
-            while done < chunk.len() {
-                let mut rest = chunk[done..].iter_mut().zip(&hashes[done..]);
-                let has_failed = contain::each(self.containment.catches(), &mut rest, |(slot, hash)| {
-                    #[cfg(test)]
-                    self.containment.check(slot.frame.bytes());
-                    self.slot(&mut call, *hash, slot);
-                });
-                let left = rest.len();
-                done = chunk.len() - left;
-                if has_failed {
-                    self.give_up(&mut chunk[done - 1]);
-                }
-            }
-        }
+        self.decide_all(&mut call, slots);
         // The first request for a new neighbour is sent at once.
         if self.neighbors.poll_timeout().is_some_and(|due| self.containment.defer(due) <= now) {
             self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
         }
         debug_assert!(self.counters.balances(), "{:?}", self.counters);
+    }
+
+    /// What would become of the frame in `batch` if [`Dataplane::process`] got it now. Rewrites the frame and sets its
+    /// verdict in the same way, and changes nothing else. Of several frames, only the first two are certain to get the
+    /// same ports.
+    ///
+    /// The cost does not depend on the number of flows: the stages run over a view of the tables.
+    pub fn explain(&self, now: Instant, batch: &mut Batch) -> Explanation {
+        let mut view = self.shadow();
+        let (slots, spare, output) = batch.split();
+        view.decide_all(&mut Call { now, output, spare }, slots);
+        Explanation { steps: view.observer.into_steps(), made: view.counters.made - self.counters.made }
+    }
+
+    /// A view of the dataplane, whose stages are observed.
+    fn shadow(&self) -> Dataplane<Shadow<'_>> {
+        Dataplane {
+            config: Arc::clone(&self.config),
+            shard: self.shard,
+            steering: self.steering.clone(),
+            counters: self.counters.clone(),
+            drops: DropLog::none(),
+            links: self.links.clone(),
+            facts: self.facts.clone(),
+            networks: self.networks.clone(),
+            routes: self.routes.clone(),
+            neighbors: self.neighbors.shadow(),
+            bindings: Arc::clone(&self.bindings),
+            flows: self.flows.shadow(),
+            fragments: self.fragments.shadow(),
+            fragment_owners: self.fragment_owners.as_ref().map(FragmentTracker::shadow),
+            released: self.released.clone(),
+            fragment_owner_frame: self.fragment_owner_frame.clone(),
+            own_addresses: self.own_addresses.clone(),
+            error_limits: self.error_limits,
+            echo_limit: self.echo_limit.clone(),
+            syn_rejects: self.syn_rejects.clone(),
+            unreachable: Vec::with_capacity(egress::UNREACHABLE_MAX),
+            alerts: self.alerts.clone(),
+            identifications: self.identifications.clone(),
+            containment: self.containment.clone(),
+            // No stage draws from it.
+            rng: StdRng::from_seed([0; 32]),
+            observer: Recorder::default(),
+        }
     }
 
     /// When [`Dataplane::handle_timeout`] has to be called; `None` if no timer runs. After a task has failed, no
@@ -287,6 +327,7 @@ impl Dataplane {
     /// Does what is due. `batch`, which has no received frames, takes the frames to be sent.
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, spare, output) = batch.split();
+        self.drops.begin(now);
         let mut call = Call { now, output, spare };
         self.contained(now, Task::Flows, |dataplane| dataplane.flows.handle_timeout(now));
         self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
@@ -304,7 +345,19 @@ impl Dataplane {
     /// Counts a frame that the caller dropped for `reason`: the caller could not carry out the `verdict` that
     /// `process` gave, or could not hand the frame in ([`Verdict::Pending`]).
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
-        self.counters.undeliverable(verdict, reason);
+        if self.counters.undeliverable(verdict, reason) {
+            self.drops.push(reason, None, (None, None), None);
+        }
+    }
+
+    /// At most `count_max` of the last drops, from the number `from` on.
+    pub fn drops(&self, from: u64, count_max: usize) -> DropsPart {
+        self.drops.part(from, count_max)
+    }
+
+    /// The number of the next drop.
+    pub fn drops_end(&self) -> u64 {
+        self.drops.total()
     }
 
     /// The next alert for the administrator. The number of waiting alerts is bounded.
@@ -353,72 +406,6 @@ impl Dataplane {
         self.links.stations(now)
     }
 
-    /// Decides on the frame in `slot`.
-    #[inline]
-    fn slot(&mut self, call: &mut Call<'_>, key_hash: Option<KeyHash>, slot: &mut Slot) {
-        let mut cx = Context::new(call, slot.ingress, key_hash);
-        if matches!(slot.ingress, Ingress::HandedOver(_) | Ingress::ArpCopy(_))
-            && !self.accept_handoff(&mut cx, slot)
-        {
-            return;
-        }
-        let verdict = self.frame(&mut cx, &mut slot.frame);
-        // The verdict is counted before it is stored, so that it is not read back from memory.
-        self.counters.count(verdict);
-        slot.verdict = verdict;
-        if cx.involves_others {
-            self.finish_handoff(&cx, slot);
-        }
-    }
-
-    /// Drops the frame in `slot`, on which a stage has panicked.
-    #[cold]
-    fn give_up(&mut self, slot: &mut Slot) {
-        slot.copy_to_others = false;
-        slot.verdict = Verdict::Drop(DropReason::InternalError);
-        // The stage may have taken one of the buffers before it panicked.
-        self.reserve_frames();
-        match slot.ingress {
-            // A copy from another worker is not counted.
-            Ingress::ArpCopy(_) => slot.verdict = Verdict::Consumed,
-            Ingress::HandedOver(handoff) => {
-                slot.ingress = handoff.origin.into();
-                self.counters.count(slot.verdict);
-                self.counters.was_taken_over();
-            }
-            Ingress::Port(_) | Ingress::Stack | Ingress::RawFrame(_) => self.counters.count(slot.verdict),
-        }
-    }
-
-    /// Computes the flow keys of a chunk of frames, and prefetches their flows.
-    #[inline]
-    fn fetch_flows(&self, chunk: &[Slot]) -> [Option<KeyHash>; PREFETCH_CHUNK] {
-        let mut hashes = [None; PREFETCH_CHUNK];
-        if self.flows.is_empty() {
-            return hashes;
-        }
-        for (slot, hash) in chunk.iter().zip(&mut hashes) {
-            *hash = packet::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
-            hash.iter().for_each(|hash| self.flows.prefetch(*hash));
-        }
-        hashes.iter().flatten().for_each(|hash| self.flows.prefetch_flow(*hash));
-        hashes
-    }
-
-    /// Sends a received frame through the stages.
-    #[inline]
-    fn frame(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
-        match cx.ingress {
-            Ingress::Port(port) => self.link_input(cx, port, frame),
-            Ingress::Stack => self.host_packet(cx, frame),
-            Ingress::RawFrame(interface) => self.host_frame(cx.call, interface, frame),
-            Ingress::HandedOver(_) | Ingress::ArpCopy(_) => {
-                debug_assert!(false, "accept_handoff has replaced this ingress");
-                Verdict::Drop(DropReason::InternalError)
-            }
-        }
-    }
-
     /// Rejects the unsolicited SYNs that have waited long enough and for which no flow has been opened meanwhile.
     fn syn_reject_timeout(&mut self, call: &mut Call<'_>) {
         while let Some(quote) = self.syn_rejects.pop_due(call.now) {
@@ -454,6 +441,152 @@ impl Dataplane {
         self.reserve_frames();
     }
 
+    /// Forgets the neighbours of networks that were in `old` and are removed, and those to which ARP requests went from
+    /// a removed address.
+    fn leave_networks(&mut self, old: &Networks) {
+        let Self { neighbors, networks, counters, drops, flows, .. } = self;
+        let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);
+        neighbors.forget(is_gone, &mut |event| {
+            if let crate::neighbor::Event::Expired { frame, .. } = event {
+                counters.held_dropped(DropReason::Reconfigured);
+                drops.push(DropReason::Reconfigured, None, (None, None), dropped_as_sent(flows, frame));
+            }
+        });
+    }
+}
+
+/// What the stages need on the packet path and in an explanation.
+impl<M: Run> Dataplane<M> {
+    /// Decides on every frame in `slots`.
+    #[inline]
+    fn decide_all(&mut self, call: &mut Call<'_>, slots: &mut [Slot]) {
+        for chunk in slots.chunks_mut(PREFETCH_CHUNK) {
+            let hashes = self.fetch_flows(chunk);
+            let mut done = 0;
+            while done < chunk.len() {
+                let mut rest = chunk[done..].iter_mut().zip(&hashes[done..]);
+                let has_failed = contain::each(self.containment.catches(), &mut rest, |(slot, hash)| {
+                    #[cfg(test)]
+                    self.containment.check(slot.frame.bytes());
+                    self.slot(call, *hash, slot);
+                });
+                let left = rest.len();
+                done = chunk.len() - left;
+                if has_failed {
+                    self.give_up(&mut chunk[done - 1]);
+                }
+            }
+        }
+    }
+
+    /// Decides on the frame in `slot`.
+    #[inline]
+    fn slot(&mut self, call: &mut Call<'_>, key_hash: Option<KeyHash>, slot: &mut Slot) {
+        let mut cx = Context::new(call, slot.ingress, key_hash);
+        if matches!(slot.ingress, Ingress::HandedOver(_) | Ingress::ArpCopy(_))
+            && !self.accept_handoff(&mut cx, slot)
+        {
+            return;
+        }
+        let verdict = self.frame(&mut cx, &mut slot.frame);
+        // The verdict is counted before it is stored, so that it is not read back from memory.
+        self.count(&cx, verdict, &slot.frame);
+        slot.verdict = verdict;
+        if cx.involves_others {
+            self.finish_handoff(&cx, slot);
+        }
+    }
+
+    /// Counts the verdict on a frame, and remembers a drop.
+    #[inline]
+    fn count(&mut self, cx: &Context<'_, '_>, verdict: Verdict, frame: &Frame) {
+        self.counters.count(verdict);
+        if let Verdict::Drop(reason) = verdict {
+            self.remember_drop(cx.ingress, reason, frame);
+        }
+    }
+
+    /// Remembers a drop of a frame that came in by `ingress`.
+    #[cold]
+    #[inline(never)]
+    fn remember_drop(&mut self, ingress: Ingress, reason: DropReason, frame: &Frame) {
+        let interface = self.ingress_interface(ingress);
+        let (station, packet) = match interface {
+            Some(_) => drop_log::received(frame),
+            None => (None, drop_log::packet(frame.packet())),
+        };
+        // At the last stage the packet is rewritten already.
+        let packet = match reason {
+            DropReason::NeighborQueueFull
+            | DropReason::NeighborTableFull
+            | DropReason::NeighborUnreachable
+            | DropReason::OutputFull
+            | DropReason::PortDown => dropped_as_sent(&self.flows, frame).or(packet),
+            _ => packet,
+        };
+        let rules = &self.config.firewall.v4;
+        let rule = match (reason, packet) {
+            (DropReason::ServiceSourceDenied | DropReason::ForwardSourceDenied, Some(packet)) => {
+                let drop_log::DroppedPacket { protocol, source, destination } = packet;
+                firewall::match_inbound(rules, protocol, destination.port, source.address).1
+            }
+            _ => None,
+        };
+        self.drops.push(reason, rule, (interface, station), packet);
+    }
+
+    /// Drops the frame in `slot`, on which a stage has panicked.
+    #[cold]
+    fn give_up(&mut self, slot: &mut Slot) {
+        slot.copy_to_others = false;
+        slot.verdict = Verdict::Drop(DropReason::InternalError);
+        // The stage may have taken one of the buffers before it panicked.
+        self.reserve_frames();
+        match slot.ingress {
+            // A copy from another worker is not counted.
+            Ingress::ArpCopy(_) => slot.verdict = Verdict::Consumed,
+            Ingress::HandedOver(handoff) => {
+                slot.ingress = handoff.origin.into();
+                self.counters.count(slot.verdict);
+                self.counters.was_taken_over();
+                self.remember_drop(slot.ingress, DropReason::InternalError, &slot.frame);
+            }
+            Ingress::Port(_) | Ingress::Stack | Ingress::RawFrame(_) => {
+                self.counters.count(slot.verdict);
+                self.remember_drop(slot.ingress, DropReason::InternalError, &slot.frame);
+            }
+        }
+    }
+
+    /// Computes the flow keys of a chunk of frames, and prefetches their flows.
+    #[inline]
+    fn fetch_flows(&self, chunk: &[Slot]) -> [Option<KeyHash>; PREFETCH_CHUNK] {
+        let mut hashes = [None; PREFETCH_CHUNK];
+        if self.flows.is_empty() {
+            return hashes;
+        }
+        for (slot, hash) in chunk.iter().zip(&mut hashes) {
+            *hash = packet::likely_key(&slot.frame).map(|key| self.flows.hash(&key));
+            hash.iter().for_each(|hash| self.flows.prefetch(*hash));
+        }
+        hashes.iter().flatten().for_each(|hash| self.flows.prefetch_flow(*hash));
+        hashes
+    }
+
+    /// Sends a received frame through the stages.
+    #[inline]
+    fn frame(&mut self, cx: &mut Context<'_, '_>, frame: &mut Frame) -> Verdict {
+        match cx.ingress {
+            Ingress::Port(port) => self.link_input(cx, port, frame),
+            Ingress::Stack => self.host_packet(cx, frame),
+            Ingress::RawFrame(interface) => self.host_frame(cx.call, interface, frame),
+            Ingress::HandedOver(_) | Ingress::ArpCopy(_) => {
+                debug_assert!(false, "accept_handoff has replaced this ingress");
+                Verdict::Drop(DropReason::InternalError)
+            }
+        }
+    }
+
     /// Makes room for the longest frame in the buffers through which released fragments go.
     fn reserve_frames(&mut self) {
         let frame_capacity = self.config.frame_len_max();
@@ -461,17 +594,5 @@ impl Dataplane {
         if self.fragment_owners.is_some() {
             self.fragment_owner_frame.reserve(frame_capacity);
         }
-    }
-
-    /// Forgets the neighbours of networks that were in `old` and are removed, and those to which ARP requests went from
-    /// a removed address.
-    fn leave_networks(&mut self, old: &Networks) {
-        let Self { neighbors, networks, counters, .. } = self;
-        let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);
-        neighbors.forget(is_gone, &mut |event| {
-            if let crate::neighbor::Event::Expired { .. } = event {
-                counters.held_dropped(DropReason::Reconfigured);
-            }
-        });
     }
 }

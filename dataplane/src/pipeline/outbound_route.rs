@@ -7,10 +7,11 @@ use gatepost_ground::Role;
 
 use super::Dataplane;
 use super::network::Networks;
+use crate::explain::Run;
 use crate::key::Address;
 use crate::route::{Route, Routes};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// The route to `destination` of a packet that leaves with the address `source`.
     #[inline]
     pub(super) fn route_from(&self, source: Ipv4Addr, destination: Ipv4Addr) -> Option<Route> {

@@ -11,6 +11,7 @@ use super::Dataplane;
 use super::context::Call;
 use super::egress::send_arp;
 use super::network::Network;
+use crate::explain::Run;
 
 /// The least time between two answers to a conflict, DEFEND_INTERVAL. (RFC 5227, section 1.1)
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
@@ -50,7 +51,7 @@ impl OwnAddress {
     }
 }
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Takes in the gateway's current addresses. The first worker announces those that are new, or have got another
     /// hardware address.
     pub(super) fn follow_own_addresses(&mut self, now: Instant) {

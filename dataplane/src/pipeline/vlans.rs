@@ -6,7 +6,7 @@ use gatepost_ground::wire::vlan::VlanId;
 use crate::config::Config;
 
 /// The VLANs of all ports.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Vlans {
     /// For each port with VLANs, the port number of each VLAN id, indexed by the id so that none is searched for.
     numbers: [Option<Box<[u8; VlanId::COUNT]>>; PortId::COUNT_MAX],

@@ -10,13 +10,14 @@
 
 use core::num::NonZeroU32;
 
+use super::memory::{Cells, Memory, Own, Shadow, ShadowCells};
 use super::{huge_pages, prefetch};
 
 /// The index. It holds a bounded number of entries and never allocates between calls of
 /// [`Index::reserve`].
-pub(crate) struct Index {
+pub(crate) struct Index<M: Memory = Own> {
     /// `hash << 32 | value`; 0 is an empty slot. A power of two of them.
-    slots: Vec<u64>,
+    slots: M::Cells<u64>,
     len: usize,
 }
 
@@ -43,6 +44,19 @@ impl Index {
         }
     }
 
+    /// Removes everything.
+    pub(crate) fn clear(&mut self) {
+        self.slots.fill(0);
+        self.len = 0;
+    }
+
+    /// A view of the index.
+    pub(crate) fn shadow(&self) -> Index<Shadow<'_>> {
+        Index { slots: ShadowCells::of(&self.slots), len: self.len }
+    }
+}
+
+impl<M: Memory> Index<M> {
     /// The value stored under `hash` for which `is_match` is true.
     #[inline]
     pub(crate) fn find(&self, hash: u32, mut is_match: impl FnMut(NonZeroU32) -> bool) -> Option<NonZeroU32> {
@@ -104,12 +118,6 @@ impl Index {
         }
         self.slots[hole] = 0;
         self.len -= 1;
-    }
-
-    /// Removes everything.
-    pub(crate) fn clear(&mut self) {
-        self.slots.fill(0);
-        self.len = 0;
     }
 
     fn place(&mut self, slot: u64) {

@@ -3,8 +3,10 @@
 //! The numbers are those of a [`Slab`](super::slab::Slab). An entry is in one list of a set of lists at a
 //! time, so that the set needs one pair of links for each entry, however many lists there are.
 
+use super::memory::{Cells, Memory, Own, Shadow, ShadowCells};
+
 /// The links of all entries of a set of lists. Memory that no entry has used yet is not resident.
-pub(crate) struct Links(Vec<Link>);
+pub(crate) struct Links<M: Memory = Own>(M::Cells<Link>);
 
 #[derive(Clone, Copy)]
 struct Link {
@@ -36,13 +38,20 @@ impl Links {
         self.0.reserve_exact(entries_max.saturating_sub(self.0.len()));
     }
 
+    /// A view of the links.
+    pub(crate) fn shadow(&self) -> Links<Shadow<'_>> {
+        Links(ShadowCells::of(&self.0))
+    }
+}
+
+impl<M: Memory> Links<M> {
     /// Appends the entry `id`, which is in no list of the set, to `list`.
     pub(crate) fn push(&mut self, list: &mut List, id: u32) {
         let link = Link { previous: list.last, next: NONE };
         if let Some(place) = self.0.get_mut(id as usize) {
             *place = link;
         } else {
-            self.0.resize(id as usize + 1, link);
+            self.0.extend_to(id as usize + 1, link);
         }
         match self.0.get_mut(list.last as usize) {
             Some(last) => last.next = id,

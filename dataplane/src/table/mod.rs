@@ -5,6 +5,7 @@
 mod huge_pages;
 pub(crate) mod index;
 pub(crate) mod list;
+pub(crate) mod memory;
 pub(crate) mod octet_filter;
 pub(crate) mod per_interface;
 mod prefetch;

@@ -2,18 +2,20 @@
 
 use core::ops::{Index, IndexMut};
 
+use super::memory::{Cells, Memory, Own, Shadow, ShadowCells};
 use super::{huge_pages, prefetch};
 
 /// A bounded store of entries under small numbers, which are reused after a removal. It allocates only in
 /// [`Slab::reserve`]; memory that no entry has used yet is not resident.
-pub(crate) struct Slab<T> {
-    slots: Vec<Slot<T>>,
+pub(crate) struct Slab<T: Clone + 'static, M: Memory = Own> {
+    slots: M::Cells<Slot<T>>,
     /// The slot that was freed last, or [`NONE`].
     free: u32,
     len: usize,
     capacity: usize,
 }
 
+#[derive(Clone)]
 enum Slot<T> {
     Used(T),
     /// The slot that was freed before this one, or [`NONE`].
@@ -22,7 +24,7 @@ enum Slot<T> {
 
 const NONE: u32 = u32::MAX;
 
-impl<T> Slab<T> {
+impl<T: Clone + 'static> Slab<T> {
     /// The octets of an entry.
     pub(crate) const ENTRY_OCTETS: usize = size_of::<Slot<T>>();
 
@@ -40,6 +42,21 @@ impl<T> Slab<T> {
         }
     }
 
+    /// Removes all entries.
+    pub(crate) fn clear(&mut self) {
+        self.slots.clear();
+        self.free = NONE;
+        self.len = 0;
+    }
+
+    /// A view of the entries.
+    pub(crate) fn shadow(&self) -> Slab<T, Shadow<'_>> {
+        let Self { ref slots, free, len, capacity } = *self;
+        Slab { slots: ShadowCells::of(slots), free, len, capacity }
+    }
+}
+
+impl<T: Clone + 'static, M: Memory> Slab<T, M> {
     /// Stores `entry` and returns its number.
     ///
     /// # Panics
@@ -87,13 +104,6 @@ impl<T> Slab<T> {
         prefetch::read(&self.slots[id as usize]);
     }
 
-    /// Removes all entries.
-    pub(crate) fn clear(&mut self) {
-        self.slots.clear();
-        self.free = NONE;
-        self.len = 0;
-    }
-
     /// The number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -106,7 +116,7 @@ impl<T> Slab<T> {
 
     /// The entries by number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.slots).filter_map(|(id, slot)| Some((id, slot.entry()?)))
+        (0..).zip(self.slots.iter()).filter_map(|(id, slot)| Some((id, slot.entry()?)))
     }
 }
 
@@ -120,7 +130,7 @@ impl<T> Slot<T> {
     }
 }
 
-impl<T> Index<u32> for Slab<T> {
+impl<T: Clone + 'static, M: Memory> Index<u32> for Slab<T, M> {
     type Output = T;
 
     #[inline]
@@ -129,7 +139,7 @@ impl<T> Index<u32> for Slab<T> {
     }
 }
 
-impl<T> IndexMut<u32> for Slab<T> {
+impl<T: Clone + 'static, M: Memory> IndexMut<u32> for Slab<T, M> {
     #[inline]
     fn index_mut(&mut self, id: u32) -> &mut T {
         match &mut self.slots[id as usize] {

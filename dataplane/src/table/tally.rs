@@ -6,21 +6,23 @@ use core::num::NonZeroU32;
 use ahash::RandomState;
 
 use super::index::Index;
+use super::memory::{Memory, Own, Shadow};
 use super::slab::Slab;
 
 /// A bounded number of keys with their counts. A key exists while its count is above zero.
-pub(crate) struct Tally<K> {
-    entries: Slab<Entry<K>>,
-    index: Index,
+pub(crate) struct Tally<K: Copy + 'static, M: Memory = Own> {
+    entries: Slab<Entry<K>, M>,
+    index: Index<M>,
     hasher: RandomState,
 }
 
+#[derive(Clone)]
 struct Entry<K> {
     key: K,
     count: u32,
 }
 
-impl<K: Copy + Eq + Hash> Tally<K> {
+impl<K: Copy + Eq + Hash + 'static> Tally<K> {
     /// An empty tally without room.
     pub(crate) fn new(hasher: RandomState) -> Self {
         Self { entries: Slab::new(), index: Index::new(), hasher }
@@ -32,6 +34,19 @@ impl<K: Copy + Eq + Hash> Tally<K> {
         self.index.reserve(keys_max);
     }
 
+    /// Removes all keys.
+    pub(crate) fn clear(&mut self) {
+        self.entries.clear();
+        self.index.clear();
+    }
+
+    /// A view of the counts.
+    pub(crate) fn shadow(&self) -> Tally<K, Shadow<'_>> {
+        Tally { entries: self.entries.shadow(), index: self.index.shadow(), hasher: self.hasher.clone() }
+    }
+}
+
+impl<K: Copy + Eq + Hash + 'static, M: Memory> Tally<K, M> {
     /// The count of `key`.
     pub(crate) fn count(&self, key: K) -> u32 {
         self.find(self.hash(key), key).map_or(0, |value| self.entries[value.get() - 1].count)
@@ -62,12 +77,6 @@ impl<K: Copy + Eq + Hash> Tally<K> {
             self.entries.remove(value.get() - 1);
             self.index.remove(hash, value);
         }
-    }
-
-    /// Removes all keys.
-    pub(crate) fn clear(&mut self) {
-        self.entries.clear();
-        self.index.clear();
     }
 
     fn find(&self, hash: u32, key: K) -> Option<NonZeroU32> {

@@ -14,6 +14,7 @@ use std::time::Duration;
 use gatepost_dataplane::config::{
     Bounded, Config, Filtering, Firewall, Forward, Gateways, Inspection, Interface, Link, Mode, Nat,
 };
+use gatepost_dataplane::explain::Step;
 use gatepost_dataplane::{DropReason, Ingress, LocalClass, Verdict};
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{Frame, Instant, InterfaceId, MacAddr, Offload, PortId, PortSet, Role};
@@ -252,6 +253,16 @@ impl Bench {
         sent.extend(made);
         sent.extend(answers);
         Outcome { verdict: *verdict, sent, local: is_local.then(|| frames.concat()) }
+    }
+
+    /// What would become of a frame, and the decisions of the stages.
+    pub fn explain(&self, port: PortId, frame: &[u8]) -> (Verdict, Vec<Step>) {
+        self.explain_from(Ingress::Port(port), frame)
+    }
+
+    /// As [`Bench::explain`], for a frame that comes in by `ingress`.
+    pub fn explain_from(&self, ingress: Ingress, frame: &[u8]) -> (Verdict, Vec<Step>) {
+        self.dataplane.explain(self.now, 0, ingress, frame)
     }
 
     /// The last frame that the host stack got.

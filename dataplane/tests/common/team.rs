@@ -1,6 +1,8 @@
 //! The dataplanes of a gateway with several workers, with queues that carry frames and notices between them.
 //!
-//! A random one of the workers receives each frame.
+//! A random one of the workers receives each frame. The first frames of a batch are explained before it is processed, of
+//! all batches in most tests, and the explanation must be what comes of them: so each test of the packet path is one of
+//! explanations, too.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -10,6 +12,8 @@ use std::time::Duration;
 use gatepost_dataplane::alert::Alert;
 use gatepost_dataplane::binding::Bindings;
 use gatepost_dataplane::bridge::Station;
+use gatepost_dataplane::drop_log::Drop;
+use gatepost_dataplane::explain::Step;
 use gatepost_dataplane::flow::{Opened, Pinhole};
 use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::neighbor::Neighbor;
@@ -32,6 +36,8 @@ pub struct Team {
     lot: u64,
     /// The worker that gave the last verdict on a received frame.
     last: usize,
+    /// The number of batches so far.
+    batches: usize,
     /// The frames that the host stack got in the last run.
     pub delivered: Vec<Vec<u8>>,
 }
@@ -39,6 +45,8 @@ pub struct Team {
 struct Worker {
     dataplane: Dataplane,
     batch: Batch,
+    /// The batch whose frames are explained.
+    explained: Batch,
     queue: VecDeque<Item>,
 }
 
@@ -63,9 +71,15 @@ impl Team {
         let worker = |index| {
             let shard = Shard::new(index, count).expect("no more than there may be");
             let dataplane = Dataplane::new(Arc::clone(&config), shard, [7; 32], now);
-            Worker { dataplane, batch: Batch::new(2048), queue: VecDeque::new() }
+            Worker { dataplane, batch: Batch::new(2048), explained: Batch::new(2048), queue: VecDeque::new() }
         };
-        Self { workers: (0..count).map(worker).collect(), lot: lot | 1, last: 0, delivered: Vec::new() }
+        Self {
+            workers: (0..count).map(worker).collect(),
+            lot: lot | 1,
+            last: 0,
+            batches: 0,
+            delivered: Vec::new(),
+        }
     }
 
     pub fn config(&self) -> &Config {
@@ -124,6 +138,8 @@ impl Team {
             sum += worker.dataplane.counters();
         }
         assert_eq!(sum.handed_over, sum.taken_over, "nothing is under way");
+        let logged: u64 = self.workers.iter().map(|worker| worker.dataplane.drops_end()).sum();
+        assert_eq!(logged, sum.drops.total(), "each drop is remembered");
         sum
     }
 
@@ -147,6 +163,30 @@ impl Team {
 
     pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
         self.workers[self.last].dataplane.undeliverable(verdict, reason);
+    }
+
+    /// What the worker with this number would do with a frame.
+    pub fn explain(
+        &self,
+        now: Instant,
+        worker: usize,
+        ingress: Ingress,
+        bytes: &[u8],
+    ) -> (Verdict, Vec<Step>) {
+        let mut batch = Batch::new(2048);
+        let copy = |buffer: &mut [u8]| {
+            buffer[..bytes.len()].copy_from_slice(bytes);
+            Ok::<_, Infallible>(bytes.len())
+        };
+        let Ok(is_taken) = batch.receive(ingress, copy);
+        assert!(is_taken);
+        let steps = self.workers[worker].dataplane.explain(now, &mut batch).steps;
+        (batch.slots()[0].verdict, steps)
+    }
+
+    /// The drops that the workers remember.
+    pub fn drops(&self) -> Vec<Drop> {
+        self.workers.iter().flat_map(|worker| worker.dataplane.drops(0, usize::MAX).drops).collect()
     }
 
     /// Processes frames as one batch of one worker, and whatever comes of them; returns their fates in order,
@@ -197,7 +237,8 @@ impl Team {
     fn work(&mut self, now: Instant, fates: &mut [Fate], made: &mut Vec<Sent>) {
         while self.workers.iter().any(|worker| !worker.queue.is_empty()) {
             let at = self.draw();
-            let Worker { dataplane, batch, queue } = &mut self.workers[at];
+            let explained_max = self.explained_max();
+            let Worker { dataplane, batch, explained, queue } = &mut self.workers[at];
             let mut numbers = Vec::new();
             while !batch.is_full()
                 && let Some(item) = queue.pop_front()
@@ -209,11 +250,20 @@ impl Team {
                     rest[..second.len()].copy_from_slice(second);
                     Ok::<_, Infallible>((bytes.len(), item.frame.offload()))
                 };
-                let Ok(is_taken) = batch.receive_offloaded(item.ingress, copy);
-                assert!(is_taken);
+                for (batch, len_max) in [(&mut *batch, usize::MAX), (&mut *explained, explained_max)] {
+                    if batch.len() < len_max {
+                        let Ok(is_taken) = batch.receive_offloaded(item.ingress, copy);
+                        assert!(is_taken);
+                    }
+                }
                 numbers.push(item.number);
             }
+            if !explained.is_empty() {
+                dataplane.explain(now, explained);
+            }
             dataplane.process(now, batch);
+            assert_explained(explained, batch, numbers.len());
+            explained.clear();
             self.carry_out(now, at, &numbers, fates, made);
         }
     }
@@ -270,12 +320,42 @@ impl Team {
         }
     }
 
+    /// The most frames of the next batch that are explained: a flood need not be explained frame by frame.
+    fn explained_max(&mut self) -> usize {
+        self.batches += 1;
+        let is_explained = self.batches < 300 || self.batches.is_multiple_of(67);
+        if is_explained { EXPLAINED_MAX } else { 0 }
+    }
+
     fn draw(&mut self) -> usize {
         // xorshift64
         self.lot ^= self.lot << 13;
         self.lot ^= self.lot >> 7;
         self.lot ^= self.lot << 17;
         usize::try_from(self.lot % self.workers.len() as u64).expect("few workers")
+    }
+}
+
+/// The most frames of a batch that are explained. A frame draws eight of the 16 random numbers that are known ahead.
+const EXPLAINED_MAX: usize = 2;
+
+/// Asserts that the frames of the batch `explained` are as the first ones of `processed`, which had `received` frames.
+fn assert_explained(explained: &Batch, processed: &Batch, received: usize) {
+    let count = received.min(EXPLAINED_MAX);
+    if explained.is_empty() {
+        return;
+    }
+    let of_processed = processed.slots()[..count].iter().chain(&processed.slots()[received..]);
+    for (explained, processed) in explained.slots().iter().zip(of_processed) {
+        assert_eq!(explained.verdict, processed.verdict);
+        assert_eq!(explained.frame.bytes(), processed.frame.bytes());
+        assert_eq!(explained.ingress, processed.ingress);
+        assert_eq!(explained.copy_to_others, processed.copy_to_others);
+    }
+    let mut processed = processed.output().iter();
+    for (ports, frame) in explained.output().iter() {
+        let (sent_by, sent) = processed.next().expect("each frame of the explanation is sent");
+        assert_eq!((ports, frame.bytes()), (sent_by, sent.bytes()));
     }
 }
 

@@ -36,14 +36,15 @@ use super::context::{Call, Context};
 use super::nat_action::{Arrival, Hop, NatAction, NatDirection, Rewrite};
 use super::packet::{self, Content};
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Run, Step};
 use crate::flow::{Egress, Packet};
 use crate::handoff::{Handoff, HandoffStage, Origin};
 use crate::ingress::Ingress;
-use crate::key::{Endpoint, FlowKey};
+use crate::key::{Direction, Endpoint, FlowKey};
 use crate::nat::rewrite::{self, Coverage, Translation};
 use crate::verdict::{LocalClass, Verdict};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Translates a packet that crosses the WAN address in `direction`.
     #[inline]
     pub(in crate::pipeline) fn nat(
@@ -72,7 +73,14 @@ impl Dataplane {
                     &key,
                     &packet,
                 ) {
-                    NatAction::Pass(rewrite) => self.pass(cx, direction, &rewrite, header, frame),
+                    NatAction::Pass(rewrite) => {
+                        self.observer.note(|| Step::Nat {
+                            protocol: key.protocol,
+                            before: [key.source, key.destination],
+                            after: [rewrite.translation.source, rewrite.translation.destination],
+                        });
+                        self.pass(cx, direction, &rewrite, header, frame)
+                    }
                     NatAction::Local => self.local_input(cx, header, frame),
                     NatAction::Drop(reason) => Verdict::Drop(reason),
                     NatAction::Ask(worker) => cx.hand_over(worker, HandoffStage::HairpinQuery),
@@ -164,7 +172,11 @@ impl Dataplane {
         let hop = match egress {
             Egress::Stack => return Ok(Hop::Stack),
             Egress::Hairpin => Hop::Hairpin,
-            Egress::To(_) => Hop::To(self.route_from(source, destination).ok_or(DropReason::NoRoute)?),
+            Egress::To(_) => {
+                let route = self.route_from(source, destination).ok_or(DropReason::NoRoute)?;
+                self.observer.note(|| Step::route(destination, route));
+                Hop::To(route)
+            }
         };
         self.check_route(call, arrival, hop)?;
         Ok(hop)
@@ -230,6 +242,12 @@ impl Dataplane {
             return self.decide_new(cx, arrival, key, packet);
         };
         let flow = self.flows.flow(id);
+        self.observer.note(|| Step::Flow {
+            original: flow.key(Direction::Original),
+            reply: flow.key(Direction::Reply),
+            state: flow.state(),
+            direction,
+        });
         let (translation, egress) = (flow.translation(direction), flow.egress(direction));
         let addresses = [translation.source.address, translation.destination.address];
         let hop = match self.route_out(cx.call, arrival, egress, addresses) {

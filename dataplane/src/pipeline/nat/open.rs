@@ -6,6 +6,7 @@ use gatepost_ground::Role;
 use gatepost_ground::wire::{Protocol, ethernet};
 
 use crate::drop_reason::DropReason;
+use crate::explain::{Observer, Rule, Run, Step};
 use crate::firewall::{self, InboundMatch};
 use crate::flow::{Client, Egress, NewFlow, Packet, Server, Source, StaticMapping};
 use crate::ingress::Ingress;
@@ -16,7 +17,7 @@ use crate::pipeline::hairpin::HairpinTarget;
 use crate::pipeline::nat_action::{Arrival, NatAction, NatDirection};
 use crate::pipeline::packet;
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Decides what NAT does with a packet that belongs to no flow.
     pub(super) fn decide_new(
         &mut self,
@@ -56,20 +57,32 @@ impl Dataplane {
     }
 
     /// The server that a packet from the WAN is for, and the egress of its flow; else what NAT does with the packet.
-    fn server_for_input(&self, arrival: Arrival<'_>, key: &FlowKey) -> Result<(Server, Egress), NatAction> {
+    fn server_for_input(
+        &mut self,
+        arrival: Arrival<'_>,
+        key: &FlowKey,
+    ) -> Result<(Server, Egress), NatAction> {
         if packet::is_echo_request(arrival.header, arrival.frame) {
             let is_silent = firewall::is_stealthy(&self.config);
+            self.observer.note(|| Step::Rule(Rule::Stealth));
             return Err(if is_silent { NatAction::Drop(DropReason::Unsolicited) } else { NatAction::Local });
         }
         let (remote, external) = (key.source.address, key.destination);
-        match firewall::match_inbound(&self.config.firewall.v4, key.protocol, external.port, remote) {
+        let (found, rule) =
+            firewall::match_inbound(&self.config.firewall.v4, key.protocol, external.port, remote);
+        rule.into_iter().for_each(|rule| self.observer.note(|| Step::Rule(rule)));
+        match found {
             InboundMatch::Service => Ok((Server::static_mapping(external, external), Egress::Stack)),
             InboundMatch::Forward(target) => {
                 Ok((Server::static_mapping(target, external), Egress::To(Role::Inside)))
             }
             InboundMatch::ServiceDenied => Err(NatAction::Drop(DropReason::ServiceSourceDenied)),
             InboundMatch::ForwardDenied => Err(NatAction::Drop(DropReason::ForwardSourceDenied)),
-            InboundMatch::None => self.mapped_or_default(key).ok_or(NatAction::Drop(DropReason::Unsolicited)),
+            InboundMatch::None => {
+                let found = self.mapped_or_default(key);
+                self.observer.note(|| Step::Rule(rule_of(found.as_ref())));
+                found.ok_or(NatAction::Drop(DropReason::Unsolicited))
+            }
         }
     }
 
@@ -94,10 +107,16 @@ impl Dataplane {
         self.counters.flows_recycled = self.flows.recycled();
         match opened {
             Ok(id) => {
+                let flow = self.flows.flow(id);
+                self.observer.note(|| Step::Opened {
+                    original: flow.key(Direction::Original),
+                    reply: flow.key(Direction::Reply),
+                });
                 let translation = self.flows.flow(id).translation(Direction::Original);
                 self.rewrite_of(translation, hop, arrival)
             }
             Err(error) => {
+                self.observer.note(|| Step::Refused(error));
                 self.answer_flow_error(call, arrival, packet, error);
                 NatAction::Drop(error.into())
             }
@@ -166,5 +185,14 @@ impl Dataplane {
         let host = self.config.firewall.v4.dmz_host.filter(|_| key.protocol != Protocol::ICMP)?;
         let target = Endpoint::new(host, key.destination.port);
         Some((Server::static_mapping(target, key.destination), Egress::To(Role::Inside)))
+    }
+}
+
+/// The rule by which a packet is for this server.
+fn rule_of(server: Option<&(Server, Egress)>) -> Rule {
+    match server {
+        Some((Server::Mapped(_), _)) => Rule::Mapping,
+        Some((Server::Static(_), _)) => Rule::DefaultHost,
+        None => Rule::Nothing,
     }
 }

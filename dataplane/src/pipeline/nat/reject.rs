@@ -2,6 +2,7 @@
 
 use gatepost_ground::wire::{Malformed, Protocol, ethernet, ipv4, tcp, transport};
 
+use crate::explain::Run;
 use crate::firewall::{self, syn_reject::Quote};
 use crate::flow::{FlowError, Packet, Transport};
 use crate::handoff::DeliveryError;
@@ -10,7 +11,7 @@ use crate::pipeline::Dataplane;
 use crate::pipeline::context::Call;
 use crate::pipeline::nat_action::{Arrival, NatDirection};
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// Rejects a packet that got no flow: an inside host gets an ICMP error if a limit was reached, and a reset if its
     /// TCP connection is unknown; a host outside gets the answer of a closed port. A datagram that the mapping's filter
     /// drops is not answered: the inside host may be about to send its own, which opens the filter for the next one.

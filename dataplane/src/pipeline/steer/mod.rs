@@ -15,6 +15,7 @@ use super::nat_action::NatDirection;
 use super::packet;
 use crate::batch::Slot;
 use crate::drop_reason::DropReason;
+use crate::explain::Run;
 use crate::firewall::syn_reject::Quote;
 use crate::fragment::{FragmentKey, LaterFragment, is_sound};
 use crate::handoff::HandoffStage;
@@ -23,7 +24,7 @@ use crate::key::{Endpoint, FlowKey};
 use crate::nat::icmp;
 use crate::verdict::Verdict;
 
-impl Dataplane {
+impl<M: Run> Dataplane<M> {
     /// The verdict on a packet in `direction` that this worker hands over or has dealt with; `None` if this worker
     /// goes on with the packet.
     #[inline(never)]
@@ -69,7 +70,7 @@ impl Dataplane {
                     }
                     _ => return true,
                 };
-                self.counters.count(verdict);
+                self.count(cx, verdict, &slot.frame);
                 slot.verdict = verdict;
                 self.finish_handoff(cx, slot);
             }

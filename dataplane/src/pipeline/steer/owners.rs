@@ -45,6 +45,7 @@ use crate::key::{Address, Endpoint, FlowKey};
 use crate::shard::Shard;
 
 /// The owners of one address family's packets, computed from a configuration.
+#[derive(Clone)]
 pub(in crate::pipeline) struct Steering<A = Ipv4Addr> {
     shard: Shard,
     /// The owners of the external ports of TCP and UDP; empty with a single worker.
@@ -89,7 +90,7 @@ impl<A: Address> Steering<A> {
         port: u16,
         remote: A,
     ) -> u8 {
-        self.of_target(protocol, port, || match match_inbound(rules, protocol, port, remote) {
+        self.of_target(protocol, port, || match match_inbound(rules, protocol, port, remote).0 {
             InboundMatch::Forward(target) => Some(target),
             // A denied source may still get replies to what the forward's host sends it.
             InboundMatch::ForwardDenied => hairpin_target(rules, protocol, port),

@@ -10,6 +10,8 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use gatepost::config::{Config, Source};
+use gatepost::control::explain::Asked;
+use gatepost::control::follow::{Watched, follow};
 use gatepost::control::transaction::What as ConfigRequest;
 use gatepost::control::{self, Question};
 use gatepost::error::Error;
@@ -60,6 +62,17 @@ enum Command {
     Show {
         #[command(flatten)]
         question: Question,
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print events of a running gateway as they happen, with their reasons, until Ctrl-C.
+    Watch {
+        /// What to watch.
+        what: Watched,
+        /// Print JSON, a line for each event.
+        #[arg(long)]
+        json: bool,
         /// The running gateway's configuration, which names its control socket.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -142,15 +155,24 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Explain a drop reason.
-    #[command(arg_required_else_help = false)]
+    /// Tell what would become of a packet, stage by stage, or what a drop reason means.
+    ///
+    /// Exit code 0: the packet passes, or is held until its neighbour answers; 1: it is dropped; 2: the question makes
+    /// no sense; 3: nobody answers. Nothing is sent and nothing changes.
+    #[command(arg_required_else_help = false, args_conflicts_with_subcommands = true)]
     Explain {
-        /// The packet's sender.
-        #[arg(long, hide = true)]
+        /// The packet's sender: an address of the LAN, of the internet, or of the gateway itself.
+        #[arg(long, value_name = "ADDRESS[:PORT]", requires = "to")]
         from: Option<String>,
-        /// The packet's destination.
-        #[arg(long, hide = true)]
+        /// The packet's destination, with tcp, udp or icmp as the protocol.
+        #[arg(long, value_name = "HOST[:PORT]/PROTOCOL", requires = "from")]
         to: Option<String>,
+        /// Print JSON, for programs; what fails is {"errors":["...", ...]}.
+        #[arg(long)]
+        json: bool,
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(subcommand)]
         what: Option<Explained>,
     },
@@ -279,6 +301,7 @@ impl Command {
     fn is_for_programs(&self) -> bool {
         match self {
             Self::Show { question, .. } => question.is_for_programs(),
+            Self::Explain { json, .. } | Self::Watch { json, .. } => *json,
             Self::Lab(arguments) => arguments.is_for_programs(),
             Self::Mail(command) => command.is_for_programs(),
             Self::Set { candidate, .. }
@@ -330,10 +353,18 @@ fn run(command: Command) -> Result<bool, Error> {
             // If stdout is closed, the exit code still reports the outcome.
             _ = write!(io::stdout(), "{}", glossary::explain_drop(reason.as_deref())?);
         }
+        Command::Explain { what: None, from: Some(from), to: Some(to), json, config } => {
+            let asked = Asked::parse(&from, &to)?;
+            return control::explain(&load(config)?.system.control_socket, asked, json);
+        }
         Command::Explain { what: None, .. } => {
             return Err(Error::usage(
-                "what becomes of a packet cannot be explained yet; write `gatepost explain drop REASON`",
+                "no packet was given; write `gatepost explain --from ADDRESS --to HOST:PORT/tcp`, or `gatepost explain \
+                 drop REASON`",
             ));
+        }
+        Command::Watch { what, json, config } => {
+            follow(&load(config)?.system.control_socket, what, json)?;
         }
         Command::Mail(command) => return command.run(),
         Command::Tls(command) => command.run()?,

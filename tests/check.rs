@@ -137,8 +137,9 @@ fn a_drop_reason_is_explained_and_one_that_is_none_is_told_with_what_is_near() {
             "gatepost: there is no drop reason \"martain\"; did you mean martian?\n",
         ),
         (
-            &["explain", "--from", "192.168.1.10", "--to", "198.51.100.1:80/tcp"][..],
-            "gatepost: what becomes of a packet cannot be explained yet; write `gatepost explain drop REASON`\n",
+            &["explain", "--from", "192.168.1.10", "--to", "198.51.100.1:80"][..],
+            "gatepost: --to \"198.51.100.1:80\" is not understood: it has no protocol; write --to \
+             www.example.net:443/tcp, or --to 192.0.2.1/icmp\n",
         ),
     ] {
         let told = gatepost(arguments);

@@ -9,8 +9,8 @@ use super::address::network;
 use super::diagnostic::{Problem, Report};
 use super::section::Section;
 use super::services::{KINDS, switched_off};
-use super::upcoming;
 use super::value::{Node, alternatives, boolean, list, parsed, quoted};
+use super::{Decisive, upcoming};
 
 /// The most networks: they are searched linearly for each packet.
 const SOURCES_MAX: usize = 64;
@@ -52,6 +52,7 @@ pub(super) fn read(mut access: Section<'_>, lan: Option<Ipv4Net>, report: &Repor
     for kind in KINDS.into_iter().filter(|kind| kind.is_limited_by_network) {
         let read =
             access.setting(kind.name, None, |node, report| read_service(kind, node, lan, report).map(Some));
+        read.written().into_iter().for_each(|(_, span)| report.note_place(Decisive::Access(kind.name), span));
         if let Some(of_kind) = read.value {
             sources.insert(kind.name, of_kind);
         }

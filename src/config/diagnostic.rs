@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
+use super::places::Decisive;
 use super::value::quoted;
 
 /// An error or a warning in a configuration file. It prints as `FILE:LINE:COLUMN: PROBLEM; REMEDY`.
@@ -82,6 +83,7 @@ pub(super) struct Report {
     problems: RefCell<Vec<Noted>>,
     /// Whether a key or a value is read for itself.
     is_local: Cell<bool>,
+    decisive: RefCell<Vec<(Decisive, Span)>>,
 }
 
 #[derive(Debug)]
@@ -115,6 +117,16 @@ impl Report {
     /// Notes `problem` as a warning.
     pub fn warn(&self, span: Span, problem: Problem) {
         self.note(span, problem, Severity::Warning, None);
+    }
+
+    /// Notes where a setting that decides about packets is written.
+    pub fn note_place(&self, setting: Decisive, span: Span) {
+        self.decisive.borrow_mut().push((setting, span));
+    }
+
+    /// The settings that decide about packets, with their places.
+    pub fn take_places(&self) -> Vec<(Decisive, Span)> {
+        self.decisive.take()
     }
 
     fn note(&self, span: Span, problem: Problem, severity: Severity, first: Option<Span>) {
@@ -246,7 +258,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
 }
 
 /// The line and the column of an octet of `text`, both from 1.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(offset)];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)

@@ -14,7 +14,7 @@ use super::diagnostic::{Problem, Report, Span};
 use super::section::Section;
 use super::services::{KINDS, Services};
 use super::value::{Node, alternatives, boolean, choice, list, parsed, quoted, text, unless_empty};
-use super::{Config, Firewall, Forward, upcoming};
+use super::{Config, Decisive, Firewall, Forward, upcoming};
 
 /// The most forwards: they are searched linearly for each new flow from the WAN.
 const FORWARDS_MAX: usize = 256;
@@ -62,6 +62,15 @@ pub(super) fn read(
         let what = "in mode \"lan-only\" there is no WAN to serve";
         firewall.warn(span, Problem::new(what, "remove it, or write another mode"));
     }
+    let places = [
+        (Decisive::Stealth, stealth.written().map(|(_, span)| span)),
+        (Decisive::WanServices, services.written().map(|(_, span)| span)),
+        (Decisive::DmzHost, dmz_host.written().map(|(_, span)| span)),
+    ];
+    let written = places.into_iter().filter_map(|(setting, span)| Some((setting, span?)));
+    let of_forwards =
+        forwards.iter().enumerate().map(|(at, read)| (Decisive::Forward(at), read.span.clone()));
+    written.chain(of_forwards).for_each(|(setting, span)| report.note_place(setting, span));
     firewall.finish();
     Firewall {
         stealth: stealth.value,

@@ -14,6 +14,7 @@ mod hex;
 mod interfaces;
 mod name;
 mod nat;
+mod places;
 mod provider;
 mod section;
 pub mod services;
@@ -40,6 +41,7 @@ use ipnet::Ipv4Net;
 pub use access::Access;
 pub use diagnostic::{Diagnostic, Problem, Severity};
 pub use name::Netns;
+pub use places::{Decisive, Places};
 pub use services::{DnsForward, Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;
@@ -70,6 +72,8 @@ pub struct Config {
     pub tls: Tls,
     /// The people of the office.
     pub users: Vec<User>,
+    /// Where the settings that decide about packets are written.
+    pub places: Places,
 }
 
 impl Config {

@@ -9,7 +9,7 @@ use super::diagnostic::{Diagnostic, Report, Severity, note_syntax_error};
 use super::section::Section;
 use super::services::{self, Surroundings};
 use super::value::choice;
-use super::{Config, access, firewall, interfaces, nat, system, tls, upcoming, users};
+use super::{Config, Decisive, Places, access, firewall, interfaces, nat, system, tls, upcoming, users};
 
 /// Reads `text`, the content of the file called `name`; warnings come with the configuration.
 pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>), Vec<Diagnostic>> {
@@ -22,7 +22,8 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
         return Err(report.into_diagnostics(name, text));
     }
     let folder = Path::new(name).parent().unwrap_or_else(|| Path::new(""));
-    let config = read(Section::file(document.get_ref(), &report), folder, &report);
+    let mut config = read(Section::file(document.get_ref(), &report), folder, &report);
+    config.places = Places::new(name, text, report.take_places());
     let is_error = |diagnostic: &Diagnostic| diagnostic.severity == Severity::Error;
     let (errors, warnings): (Vec<_>, Vec<_>) =
         report.into_diagnostics(name, text).into_iter().partition(is_error);
@@ -32,7 +33,7 @@ pub(super) fn parse(name: &str, text: &str) -> Result<(Config, Vec<Diagnostic>),
 /// Relative paths start at `folder`.
 fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config {
     let system = system::read(file.section("system"));
-    let mode = read_mode(file.section("network"));
+    let mode = read_mode(file.section("network"), report);
     let (lan, wan) = interfaces::read(file.section("lan"), file.section("wan"), mode, report);
     let of_firewall = file.section("firewall");
     let nat = nat::read(file.section("nat"));
@@ -54,11 +55,24 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
     let access = access::read(file.section("access"), lan.known_address, report);
     upcoming::refuse_sections(&mut file);
     file.finish();
-    Config { system, mode, lan: lan.lan, wan, firewall, nat, services, access, tls, users }
+    Config {
+        system,
+        mode,
+        lan: lan.lan,
+        wan,
+        firewall,
+        nat,
+        services,
+        access,
+        tls,
+        users,
+        places: Places::default(),
+    }
 }
 
-fn read_mode(mut network: Section<'_>) -> Mode {
+fn read_mode(mut network: Section<'_>, report: &Report) -> Mode {
     let mode = network.setting("mode", Mode::NatDmz, choice(&Mode::ALL.map(|mode| (mode.name(), mode))));
     network.finish();
+    mode.written().into_iter().for_each(|(_, span)| report.note_place(Decisive::Mode, span));
     mode.value
 }

@@ -10,6 +10,10 @@
 //!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
 //! - `{"flush":{"name":"example.com"}}`: `{"flushed":3}` with the number of cached DNS answers that it removed for the name
 //!   and those below it, or of all without a name; `{"undone":{...}}` with the reason.
+//! - `{"explain":{...}}`: `{"report":{...}}` with the outcome for a packet; `{"undone":{...}}` if nobody knows it, or
+//!   `{"refused":["...", ...]}` if the packet makes no sense.
+//! - `"recent"`: `{"report":{...}}` with the last drops.
+//! - `{"watch":"drops"}`: a line for each [event](follow::Event), until the client closes the connection.
 //! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //! - `{"config":{"do":"set","key":"lan.inspect_arp","value":"true"}}` and so on: `{"report":{...}}` with the outcome of
 //!   a [`transaction::Request`]; `{"refused":[...]}` with what is wrong in it or in the candidate, `{"failed":[...]}`
@@ -18,6 +22,9 @@
 //! A request about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway without mail. A request that cannot
 //! be answered gets `{"error":"..."}`.
 
+pub mod drops;
+pub mod explain;
+pub mod follow;
 pub mod mail;
 pub mod mail_report;
 pub mod mailboxes;
@@ -41,6 +48,8 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::error::sysexits::{EX_NOPERM, EX_PROTOCOL, EX_TEMPFAIL};
+use drops::RecentDrops;
+use explain::{Asked, EX_UNANSWERED, Explained};
 use mail_report::MailReport;
 use mailboxes::Mailboxes;
 use name_report::{Cache, Servers, Zone};
@@ -92,6 +101,9 @@ pub struct Question {
     /// Ask again every second until Ctrl-C: in place on a terminal; with --json a line each.
     #[arg(long)]
     watch: bool,
+    /// With drops: the last dropped frames themselves, up to 10,000, each with its reason, rule and ends.
+    #[arg(long, conflicts_with = "watch")]
+    recent: bool,
 }
 
 impl Question {
@@ -106,6 +118,12 @@ impl Question {
     ///
     /// No gateway runs there, it is not ours to ask, or it does not answer in its protocol.
     pub fn ask(&self, socket: &Path) -> Result<(), Error> {
+        if self.recent {
+            return match self.what {
+                What::Drops => recent(socket, self.json),
+                _ => Err(Error::usage("--recent is for drops only; write `gatepost show drops --recent`")),
+            };
+        }
         let show = if self.watch { watch::watch } else { show };
         show(socket, self.what, self.json)
     }
@@ -145,6 +163,9 @@ enum Request {
     Mail(mail::Request),
     Deliver,
     Flush { name: Option<String> },
+    Explain(explain::Asked),
+    Recent,
+    Watch(follow::Watched),
     Reload,
     Config(transaction::Request),
 }
@@ -155,7 +176,12 @@ impl Request {
         match self {
             Self::Show(what) => matches!(what, What::Queue | What::Mailboxes | What::Mail),
             Self::Mail(_) | Self::Deliver => true,
-            Self::Flush { .. } | Self::Reload | Self::Config(_) => false,
+            Self::Flush { .. }
+            | Self::Explain(_)
+            | Self::Recent
+            | Self::Watch(_)
+            | Self::Reload
+            | Self::Config(_) => false,
         }
     }
 
@@ -164,9 +190,14 @@ impl Request {
         match self {
             Self::Mail(mail::Request::Poll { .. }) => ASKED_WITHIN + ANSWER_WITHIN,
             Self::Config(request) => request.what.answered_within(),
-            Self::Show(_) | Self::Mail(_) | Self::Deliver | Self::Flush { .. } | Self::Reload => {
-                ANSWER_WITHIN
-            }
+            Self::Explain(_) => RESOLVED_WITHIN + ANSWER_WITHIN,
+            Self::Show(_)
+            | Self::Mail(_)
+            | Self::Deliver
+            | Self::Flush { .. }
+            | Self::Recent
+            | Self::Watch(_)
+            | Self::Reload => ANSWER_WITHIN,
         }
     }
 }
@@ -194,6 +225,9 @@ enum Response {
 /// The timeout of an answer, besides the time that the gateway itself waits for.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// The time that the gateway may take for a name, with a few aliases.
+const RESOLVED_WITHIN: Duration = Duration::from_secs(30);
+
 /// An answer longer than this is not read, in octets.
 const RESPONSE_LEN_MAX: u64 = 64 << 20;
 
@@ -202,7 +236,40 @@ const ANSWER_LEN_MAX: usize = 64 << 10;
 
 fn show(socket: &Path, what: What, json: bool) -> Result<(), Error> {
     let report = ask(socket, what)?;
-    let text = if json { format!("{report}\n") } else { render(what, report)? };
+    print(&if json { format!("{report}\n") } else { render(what, report)? })
+}
+
+/// Prints the last drops.
+fn recent(socket: &Path, json: bool) -> Result<(), Error> {
+    let Response::Report(report) = converse(socket, &Request::Recent)? else {
+        return Err(misunderstood(socket));
+    };
+    print(&if json { format!("{report}\n") } else { text::<RecentDrops>(report)? })
+}
+
+/// Prints what would become of a packet, by the gateway behind `socket`. Returns whether the packet passes.
+///
+/// # Errors
+///
+/// The packet makes no sense: exit code 2. Nobody answers, no gateway or no DNS server: [`EX_UNANSWERED`].
+pub fn explain(socket: &Path, asked: Asked, json: bool) -> Result<bool, Error> {
+    let response =
+        converse(socket, &Request::Explain(asked)).map_err(|error| error.with_code(EX_UNANSWERED))?;
+    let report = match response {
+        Response::Report(report) => report,
+        Response::Refused(mistakes) => return Err(Error::mistakes(mistakes)),
+        Response::Undone { why, remedy } => {
+            return Err(Error::failed("nobody knows it", why, remedy).with_code(EX_UNANSWERED));
+        }
+        _ => return Err(misunderstood(socket).with_code(EX_UNANSWERED)),
+    };
+    let passes = report.get("passes").and_then(Value::as_bool).unwrap_or(false);
+    print(&if json { format!("{report}\n") } else { text::<Explained>(report)? })?;
+    Ok(passes)
+}
+
+/// Prints a report on stdout. A closed stdout is no error.
+fn print(text: &str) -> Result<(), Error> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unprintable(error)),

@@ -23,6 +23,9 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::drops::{Cursor, NewDrops, RecentDrops};
+use super::explain::{Asked, Explained, Unexplained};
+use super::follow::{Event, Watched};
 use super::mail::{self, Undone};
 use super::transaction;
 use super::{ReportError, Request, Response, What};
@@ -31,6 +34,12 @@ use crate::transaction::Editor;
 
 /// Clients that are served at a time.
 pub const CLIENTS_MAX: usize = 8;
+
+/// The watchers among them, so that others are served, too.
+pub const WATCHERS_MAX: usize = 4;
+
+/// How often a watcher gets what is new.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long a client may take to ask, and then to read its answer.
 pub const CLIENT_PATIENCE: Duration = Duration::from_secs(10);
@@ -66,6 +75,34 @@ pub trait Operations: 'static {
     ///
     /// Why no mail is accepted.
     fn deliver(&self) -> Result<Serving, Undone>;
+
+    /// What would become of a packet.
+    ///
+    /// # Errors
+    ///
+    /// The packet makes no sense, or nobody knows it.
+    fn explain(&self, asked: Asked) -> impl Future<Output = Result<Explained, Unexplained>>;
+
+    /// The last drops.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    fn recent_drops(&self) -> impl Future<Output = Result<RecentDrops, ReportError>>;
+
+    /// A cursor behind the last drop.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    fn drops_end(&self) -> impl Future<Output = Result<Cursor, ReportError>>;
+
+    /// The drops since `cursor`, which moves on.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    fn new_drops(&self, cursor: &mut Cursor) -> impl Future<Output = Result<NewDrops, ReportError>>;
 
     /// Removes the cached DNS answers for `name` and the names below it, or all; returns their number.
     ///
@@ -122,6 +159,7 @@ impl ControlSocket {
     /// Serves clients for ever. It must be called in a [`tokio::task::LocalSet`].
     pub async fn serve(&self, operations: Rc<impl Operations>) {
         let places = Arc::new(Semaphore::new(CLIENTS_MAX));
+        let watchers = Rc::new(Semaphore::new(WATCHERS_MAX));
         loop {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             let stream = match self.listener.accept().await {
@@ -132,9 +170,9 @@ impl ControlSocket {
                     continue;
                 }
             };
-            let operations = Rc::clone(&operations);
+            let (operations, watchers) = (Rc::clone(&operations), Rc::clone(&watchers));
             spawn_local(async move {
-                if let Err(error) = converse(stream, &*operations).await {
+                if let Err(error) = converse(stream, &*operations, &watchers).await {
                     debug!("control client: {error}");
                 }
                 drop(place);
@@ -163,7 +201,11 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// One request and its answer. A session of SMTP continues in a task of its own, and does not count among the clients.
-async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
+async fn converse(
+    mut stream: UnixStream,
+    operations: &impl Operations,
+    watchers: &Semaphore,
+) -> io::Result<()> {
     let mut line = String::new();
     let mut reader = BufReader::new((&mut stream).take(REQUEST_LEN_MAX));
     timeout(CLIENT_PATIENCE, reader.read_line(&mut line)).await??;
@@ -194,6 +236,24 @@ async fn converse(mut stream: UnixStream, operations: &impl Operations) -> io::R
             Ok(answers) => Response::Flushed(answers),
             Err(undone) => undone.into(),
         },
+        Ok(Request::Explain(asked)) => match operations.explain(asked).await {
+            Ok(explained) => serde_json::to_value(explained)
+                .map_or_else(|error| Response::Error(error.to_string()), Response::Report),
+            Err(Unexplained::Unanswered(undone)) => undone.into(),
+            Err(Unexplained::Wrong(mistake)) => Response::Refused(vec![mistake]),
+        },
+        Ok(Request::Recent) => match operations.recent_drops().await {
+            Ok(drops) => serde_json::to_value(drops)
+                .map_or_else(|error| Response::Error(error.to_string()), Response::Report),
+            Err(error) => Response::Error(error.to_string()),
+        },
+        Ok(Request::Watch(Watched::Drops)) => {
+            let Ok(_place) = watchers.try_acquire() else {
+                let why = format!("{WATCHERS_MAX} watch already; end one of them");
+                return answer(&mut stream, &Response::Error(why)).await;
+            };
+            return watch_drops(stream, operations).await;
+        }
         Ok(Request::Reload) => match operations.reload(&peer(&stream, None)?).await {
             Ok(file) => Response::Reloaded(file),
             Err(error) => Response::Refused(error.messages().to_vec()),
@@ -221,6 +281,43 @@ fn peer(stream: &UnixStream, by: Option<String>) -> io::Result<Editor> {
     }))
 }
 
+/// Sends the client each drop from now on, until it closes the connection.
+///
+/// The client's place in the workers' logs is all that is kept for it. While the client does not read, the gateway
+/// waits, and the logs go on.
+async fn watch_drops(stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
+    let (mut from, mut to) = stream.into_split();
+    let unanswered = |error: ReportError| Event::Error(error.to_string());
+    let mut cursor = match operations.drops_end().await {
+        Ok(cursor) => cursor,
+        Err(error) => return to.write_all(&line(&unanswered(error))?).await,
+    };
+    loop {
+        // A client sends nothing more, and closes the connection when it has seen enough.
+        if timeout(WATCH_INTERVAL, from.read(&mut [0])).await.is_ok() {
+            return Ok(());
+        }
+        let events = match operations.new_drops(&mut cursor).await {
+            Ok(NewDrops { drops, missed }) => {
+                let missed = (missed > 0).then_some(Event::Missed(missed));
+                missed.into_iter().chain(drops.into_iter().map(Event::Drop)).collect::<Vec<_>>()
+            }
+            // Others ask, too. The drops stay in the logs meanwhile.
+            Err(ReportError::TooManyAsk) => Vec::new(),
+            Err(error) => return to.write_all(&line(&unanswered(error))?).await,
+        };
+        for event in &events {
+            to.write_all(&line(event)?).await?;
+        }
+    }
+}
+
+fn line(event: &Event) -> io::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    Ok(line)
+}
+
 async fn answer(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
     let mut line = serde_json::to_vec(response)?;
     line.push(b'\n');
@@ -237,7 +334,7 @@ impl From<Undone> for Response {
 mod tests {
     #![expect(clippy::disallowed_methods, reason = "a client is another process, which waits for its answer")]
 
-    use std::io::Read;
+    use std::io::{BufRead, Read, Write};
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener as StdUnixListener;
     use std::process::ExitCode;
@@ -248,6 +345,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::control::drops::RecentDrop;
     use crate::control::{ask, flush, reload};
     use crate::error::sysexits::EX_UNAVAILABLE;
 
@@ -275,6 +373,26 @@ mod tests {
             Ok(Box::new(|mut stream| {
                 Box::pin(async move { stream.write_all(b"220 here").await.expect("the client reads") })
             }))
+        }
+
+        async fn explain(&self, _: Asked) -> Result<Explained, Unexplained> {
+            Err(Unexplained::Wrong("it makes no sense".to_owned()))
+        }
+
+        async fn recent_drops(&self) -> Result<RecentDrops, ReportError> {
+            Ok(RecentDrops { total: 3, drops: Vec::new() })
+        }
+
+        async fn drops_end(&self) -> Result<Cursor, ReportError> {
+            Ok(Cursor(vec![7]))
+        }
+
+        /// One drop at each call, of which every other was missed.
+        async fn new_drops(&self, cursor: &mut Cursor) -> Result<NewDrops, ReportError> {
+            let [next] = &mut cursor.0[..] else { panic!("one worker") };
+            let drop = RecentDrop { age_ms: *next, ..RecentDrop::default() };
+            *next += 2;
+            Ok(NewDrops { drops: vec![drop], missed: 1 })
         }
 
         fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
@@ -372,6 +490,44 @@ mod tests {
             server.abort();
             assert!(server.await.expect_err("aborted").is_cancelled());
             assert!(!path.0.exists());
+        });
+    }
+
+    #[test]
+    fn a_watcher_gets_what_is_new_and_leaves_room_for_others() {
+        let path = SocketPath::new("watch");
+        run(async {
+            let socket = ControlSocket::bind(&path.0).expect("a free path");
+            let server = spawn_local(async move { socket.serve(Rc::new(Echo { has_mail: true })).await });
+            let asked = path.0.clone();
+            let watch = move || {
+                let mut stream = StdUnixStream::connect(&asked).expect("it listens");
+                stream.write_all(b"{\"watch\":\"drops\"}\n").expect("it reads");
+                let mut lines = std::io::BufReader::new(stream);
+                let mut next = move || {
+                    let mut line = String::new();
+                    lines.read_line(&mut line).expect("it answers");
+                    serde_json::from_str::<Event>(&line).expect("an event")
+                };
+                (next(), next)
+            };
+            let others = path.0.clone();
+            spawn_blocking(move || {
+                let mut watchers: Vec<_> = (0..WATCHERS_MAX).map(|_| watch()).collect();
+                let (first, next) = &mut watchers[0];
+                assert_eq!(*first, Event::Missed(1));
+                for age_ms in [7, 9] {
+                    assert_eq!(next(), Event::Drop(RecentDrop { age_ms, ..RecentDrop::default() }));
+                    assert_eq!(next(), Event::Missed(1));
+                }
+                assert!(matches!(watch().0, Event::Error(why) if why.contains("watch already")));
+                assert!(ask(&others, What::Status).is_ok(), "others are served");
+                watchers.clear();
+                while matches!(watch().0, Event::Error(_)) {}
+            })
+            .await
+            .expect("no panic");
+            server.abort();
         });
     }
 

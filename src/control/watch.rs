@@ -30,7 +30,7 @@ const END: &str = "\x1b[?25h\n";
 ///
 /// As [`Question::ask`](super::Question::ask), at once or later.
 pub fn watch(socket: &Path, what: What, json: bool) -> Result<(), Error> {
-    let stop = stop_signals()?;
+    let stop = stop_signals("do without --watch")?;
     let is_in_place = !json && terminal::is_there();
     let _cursor = is_in_place.then(HiddenCursor::hide);
     loop {
@@ -62,9 +62,9 @@ fn is_stopped(stop: &SignalFd) -> bool {
     }
 }
 
-/// A descriptor that is readable once SIGINT or SIGTERM has come.
-fn stop_signals() -> Result<SignalFd, Error> {
-    let unwatchable = |error: Errno| Error::failed("cannot watch for signals", error, "do without --watch");
+/// A descriptor that is readable once SIGINT or SIGTERM has come; `remedy` is for a machine without.
+pub(super) fn stop_signals(remedy: &str) -> Result<SignalFd, Error> {
+    let unwatchable = |error: Errno| Error::failed("cannot watch for signals", error, remedy);
     let mut signals = SigSet::empty();
     signals.add(Signal::SIGINT);
     signals.add(Signal::SIGTERM);

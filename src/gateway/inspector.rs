@@ -221,6 +221,11 @@ impl Inspector {
         Ok(Drops { total: counters.drops.total(), drops: counters.drops.iter().map(drop).collect() })
     }
 
+    /// The number of workers.
+    pub(super) fn workers(&self) -> usize {
+        self.requests.queues.len()
+    }
+
     pub(super) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.current.borrow().config)
     }

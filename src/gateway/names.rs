@@ -1,13 +1,16 @@
-//! The administrator's view of the DNS service, and the request to empty its cache.
+//! The administrator's view of the DNS service, the request to empty its cache, and names in other requests.
 
+use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost_services::dns::inspection::{self, Inspected};
 use gatepost_services::dns::name::a_labels;
+use gatepost_services::dns::resolver::{NoAnswer, Resolver};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::inspector::Inspector;
 use crate::control::ReportError;
+use crate::control::explain::Unexplained;
 use crate::control::mail::Undone;
 use crate::control::name_report::{Cache, CachedAnswer, LocalRecord, Server, Servers, Zone};
 
@@ -69,6 +72,27 @@ impl Inspector {
             cached_answers: running.cache(0).total,
             local_records: running.zones().records.len(),
         })
+    }
+
+    /// The address of a destination that is written as an address or a name.
+    pub(super) async fn resolve(&self, host: &str) -> Result<Ipv4Addr, Unexplained> {
+        if let Ok(address) = host.parse() {
+            return Ok(address);
+        }
+        let unanswered = |why: String| {
+            let remedy = "write an address, or see `gatepost show dns`".to_owned();
+            Unexplained::Unanswered(Undone { why, remedy })
+        };
+        let Some(running) = self.list.names().running() else {
+            return Err(unanswered(NOT_RUNNING.to_owned()));
+        };
+        match Resolver::new(running).ipv4(host).await {
+            Ok(addresses) => {
+                addresses.first().copied().ok_or_else(|| unanswered(format!("{host} has no address")))
+            }
+            Err(NoAnswer::Unavailable) => Err(unanswered(format!("{host}: {}", NoAnswer::Unavailable))),
+            Err(error) => Err(Unexplained::Wrong(format!("--to {host}: {error}; write another name"))),
+        }
     }
 
     /// Removes the cached answers for `name` and the names below it, or all; returns their number.

@@ -2,8 +2,10 @@
 //! the delay of frames.
 
 use gatepost_dataplane::bridge::Station;
+use gatepost_dataplane::drop_log::DropsPart;
+use gatepost_dataplane::explain::Explanation;
 use gatepost_dataplane::neighbor::{Neighbor, State};
-use gatepost_dataplane::{Counters, Dataplane, FlowInfo};
+use gatepost_dataplane::{Batch, Counters, Dataplane, FlowInfo};
 use gatepost_ground::{Instant, InterfaceId};
 use tokio::sync::oneshot;
 
@@ -20,6 +22,38 @@ pub enum Query {
     Flows(usize, oneshot::Sender<FlowsAnswer>),
     /// The machines on the interfaces' networks.
     Neighbors(oneshot::Sender<NeighborsAnswer>),
+    /// The last drops.
+    Drops {
+        /// From the drop with this number on.
+        from: u64,
+        /// At most this number of them.
+        count_max: usize,
+        /// The channel for the answer.
+        reply: oneshot::Sender<DropsAnswer>,
+    },
+    /// What would become of the frame in a batch. The caller provides the batch, so that the worker need not.
+    Explain {
+        /// The batch.
+        batch: Box<Batch>,
+        /// The channel for the answer.
+        reply: oneshot::Sender<ExplanationAnswer>,
+    },
+}
+
+/// The last drops of each worker, in the order of the workers.
+#[derive(Debug, Default)]
+pub struct DropsAnswer {
+    /// The drops.
+    pub by_worker: Vec<DropsPart>,
+}
+
+/// One worker's explanation of a frame.
+#[derive(Debug, Default)]
+pub struct ExplanationAnswer {
+    /// The decisions of the stages.
+    pub explanation: Explanation,
+    /// The batch with the frame, as it would be after the stages, and its verdict.
+    pub batch: Option<Box<Batch>>,
 }
 
 /// The counters.
@@ -75,6 +109,12 @@ impl Merge for CountersAnswer {
     }
 }
 
+impl Merge for DropsAnswer {
+    fn merge(&mut self, other: Self) {
+        self.by_worker.extend(other.by_worker);
+    }
+}
+
 impl Merge for FlowsAnswer {
     fn merge(&mut self, other: Self) {
         self.total += other.total;
@@ -123,6 +163,13 @@ impl Query {
             Self::Flows(count_max, reply) => {
                 let flows = dataplane.flows().take(count_max).collect();
                 _ = reply.send(FlowsAnswer { total: dataplane.flows_len(), by_worker: vec![flows] });
+            }
+            Self::Drops { from, count_max, reply } => {
+                _ = reply.send(DropsAnswer { by_worker: vec![dataplane.drops(from, count_max)] });
+            }
+            Self::Explain { mut batch, reply } => {
+                let explanation = dataplane.explain(now, &mut batch);
+                _ = reply.send(ExplanationAnswer { explanation, batch: Some(batch) });
             }
             Self::Neighbors(reply) => {
                 let interface = |station: &Station| dataplane.config().interface_of(station.port);

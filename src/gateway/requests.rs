@@ -69,6 +69,23 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    /// Sends a request to the worker with this number, and returns its answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Requests::put`].
+    pub async fn put_to<T, R: Into<Request>>(
+        &self,
+        worker: usize,
+        request: impl FnOnce(oneshot::Sender<T>) -> R,
+    ) -> Result<T, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let queue = self.queues.get(worker).ok_or(RequestError::Stopping)?;
+        queue.try_send(request(reply).into()).map_err(|_| RequestError::TooMany)?;
+        (self.wake_workers)();
+        answer.await.map_err(|_| RequestError::Stopping)
+    }
+
     /// Sends the same request to every worker, each with its own channel for the answer, and merges the answers.
     ///
     /// # Errors

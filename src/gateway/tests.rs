@@ -36,6 +36,7 @@ use crate::control::{ReportError, What};
 use crate::device::{Abilities, Port, PortError, Received};
 
 mod endings;
+mod explain;
 mod lease_shares;
 mod mail;
 mod pinholes;

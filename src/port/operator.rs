@@ -7,6 +7,8 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::notify::Manager;
+use crate::control::drops::{Cursor, NewDrops, RecentDrops};
+use crate::control::explain::{Asked, Explained, Unexplained};
 use crate::control::mail::{Off, Request as MailRequest, Undone};
 use crate::control::server::Operations;
 use crate::control::transaction::{self, What as ConfigRequest};
@@ -45,6 +47,22 @@ impl Operations for Operator {
 
     fn deliver(&self) -> Result<Serving, Undone> {
         self.inspector.deliver()
+    }
+
+    async fn explain(&self, asked: Asked) -> Result<Explained, Unexplained> {
+        self.inspector.explain(&asked).await
+    }
+
+    async fn recent_drops(&self) -> Result<RecentDrops, ReportError> {
+        self.inspector.recent_drops().await
+    }
+
+    async fn drops_end(&self) -> Result<Cursor, ReportError> {
+        self.inspector.drops_end().await
+    }
+
+    async fn new_drops(&self, cursor: &mut Cursor) -> Result<NewDrops, ReportError> {
+        self.inspector.new_drops(cursor).await
     }
 
     fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {

@@ -14,6 +14,7 @@ mod dns;
 mod dns_floods;
 mod dns_upstream;
 mod dns_validators;
+mod explain;
 mod forwards;
 mod harness;
 mod hostile;

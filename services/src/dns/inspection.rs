@@ -8,6 +8,8 @@ use std::time::Duration;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
 
+use super::resolver::Answerer;
+
 /// A record of the office's zones.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalRecord {
@@ -115,7 +117,7 @@ impl Edns {
 }
 
 /// What a running DNS service shows of itself.
-pub trait Inspected {
+pub trait Inspected: Answerer {
     /// The local zones.
     fn zones(&self) -> LocalZones;
 

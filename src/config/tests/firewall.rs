@@ -190,3 +190,37 @@ fn dataplane_of_lan_only_has_no_wan() {
     assert_eq!((wan.nets::<Ipv4Addr>().next(), wan.gateway.v4), (None, None));
     assert_eq!(told.interface(Config::LAN).gateway.v4, Some(ip("192.168.1.254")));
 }
+
+#[test]
+fn settings_that_decide_about_packets_know_their_lines() {
+    let text = "
+[network]
+mode = 'nat'
+
+[firewall]
+stealth = false
+dmz_host = '192.168.1.9'
+
+[[firewall.forwards]]
+name = 'camera'
+wan_port = '8443'
+to = '192.168.1.20:443'
+
+[access]
+ntp = { from = ['lan'] }
+";
+    let config = Config::parse("office.toml", text).expect("a valid configuration");
+    let lines = [
+        (Decisive::Mode, Some(3)),
+        (Decisive::Stealth, Some(6)),
+        (Decisive::DmzHost, Some(7)),
+        (Decisive::Forward(0), Some(11)),
+        (Decisive::Access("ntp"), Some(15)),
+        (Decisive::WanServices, None),
+    ];
+    for (setting, line) in lines {
+        assert_eq!(config.places.of(setting), line.map(|line| format!("office.toml:{line}")), "{setting:?}");
+    }
+    let moved = Config::parse("office.toml", &format!("\n{text}")).expect("a valid configuration");
+    assert_eq!(moved, config, "a setting that is written elsewhere is the same one");
+}

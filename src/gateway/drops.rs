@@ -1,0 +1,129 @@
+//! The last drops of all workers.
+
+use std::cell::Cell;
+
+use gatepost_dataplane::drop_log::{DROPS_MAX, Drop, DropsPart};
+use gatepost_dataplane::explain::Rule;
+use gatepost_ground::Instant;
+
+use super::inspector::Inspector;
+use super::query::Query;
+use super::requests::RequestError;
+use crate::config::{Config, Decisive};
+use crate::control::ReportError;
+use crate::control::drops::{Cursor, NewDrops, RecentDrop, RecentDrops};
+
+/// The most drops of one worker in an answer to a watcher.
+const WATCHED_MAX: usize = 500;
+
+impl Inspector {
+    /// The last drops that the workers remember.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    pub async fn recent_drops(&self) -> Result<RecentDrops, ReportError> {
+        let parts = self.drops_from(&Cursor::default(), DROPS_MAX).await?;
+        let total = parts.iter().map(|part| part.first + part.drops.len() as u64).sum();
+        Ok(RecentDrops { total, drops: self.report_drops(&parts) })
+    }
+
+    /// A cursor behind the last drop.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    pub async fn drops_end(&self) -> Result<Cursor, ReportError> {
+        let parts = self.drops_from(&Cursor(vec![u64::MAX; self.workers()]), 0).await?;
+        Ok(Cursor(parts.iter().map(|part| part.first).collect()))
+    }
+
+    /// The drops since `cursor`, which moves on. A part of them, if there are many: the next call returns the others.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    pub async fn new_drops(&self, cursor: &mut Cursor) -> Result<NewDrops, ReportError> {
+        let parts = self.drops_from(cursor, WATCHED_MAX).await?;
+        let missed = parts.iter().zip(&cursor.0).map(|(part, next)| part.first.saturating_sub(*next)).sum();
+        *cursor = Cursor(parts.iter().map(|part| part.first + part.drops.len() as u64).collect());
+        Ok(NewDrops { drops: self.report_drops(&parts), missed })
+    }
+
+    /// The parts of all workers' logs, in the order of the workers.
+    async fn drops_from(&self, cursor: &Cursor, count_max: usize) -> Result<Vec<DropsPart>, RequestError> {
+        let worker = Cell::new(0);
+        let query = |reply| {
+            let at = worker.replace(worker.get() + 1);
+            Query::Drops { from: cursor.0.get(at).copied().unwrap_or(0), count_max, reply }
+        };
+        Ok(self.requests.put(query).await?.by_worker)
+    }
+
+    fn report_drops(&self, parts: &[DropsPart]) -> Vec<RecentDrop> {
+        let mut drops: Vec<_> = parts.iter().flat_map(|part| &part.drops).collect();
+        drops.sort_by_key(|drop| drop.at);
+        let (config, now) = (self.config(), self.clock.now());
+        drops.into_iter().map(|drop| report(drop, &config, now)).collect()
+    }
+}
+
+fn report(drop: &Drop, config: &Config, now: Instant) -> RecentDrop {
+    let rule = drop.rule.map(|rule| describe(rule, config));
+    RecentDrop {
+        age_ms: now.since(drop.at).as_millis().try_into().unwrap_or(u64::MAX),
+        reason: drop.reason.name().to_owned(),
+        meaning: drop.reason.meaning().to_owned(),
+        place: rule.as_ref().and_then(|rule| rule.place.clone()),
+        rule: rule.map(|rule| rule.name),
+        interface: drop.interface.map(|id| Config::interface_name(id).to_owned()),
+        mac: drop.station.map(|mac| mac.to_string()),
+        protocol: drop.packet.map(|packet| packet.protocol.to_string().to_lowercase()),
+        source: drop.packet.map(|packet| packet.source.to_string()),
+        destination: drop.packet.map(|packet| packet.destination.to_string()),
+    }
+}
+
+/// A rule of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct NamedRule {
+    /// Its name, in words.
+    pub name: String,
+    /// Where it is written, as `FILE:LINE`; `None` if it is not.
+    pub place: Option<String>,
+}
+
+/// The name and the place of a rule of the dataplane that `config` has become.
+pub(super) fn describe(rule: Rule, config: &Config) -> NamedRule {
+    let place = |setting| config.places.of(setting);
+    let (name, place) = match rule {
+        Rule::Mode => (format!("mode \"{}\"", config.mode.name()), place(Decisive::Mode)),
+        Rule::Service(index) => {
+            let kinds = config.wan_services();
+            let mut rules =
+                kinds.flat_map(|kind| config.services.ports_of(kind).into_iter().map(move |_| kind));
+            let kind = rules.nth(index.into());
+            let setting = match kind {
+                Some(kind) if config.access.to(kind.name).is_some() => Decisive::Access(kind.name),
+                _ => Decisive::WanServices,
+            };
+            (format!("the service {}", kind.map_or("", |kind| kind.name)), place(setting))
+        }
+        Rule::Forward(index) => {
+            let forwards = config.firewall.forwards.iter().enumerate();
+            let mut rules =
+                forwards.flat_map(|(at, forward)| forward.rules.iter().map(move |_| (at, forward)));
+            match rules.nth(index.into()) {
+                Some((at, forward)) => {
+                    (format!("the forward \"{}\"", forward.name), place(Decisive::Forward(at)))
+                }
+                None => ("a forward".to_owned(), None),
+            }
+        }
+        Rule::Mapping => ("the mapping or pinhole of a LAN host".to_owned(), None),
+        Rule::DefaultHost => ("the default host".to_owned(), place(Decisive::DmzHost)),
+        Rule::Stealth => (format!("stealth {}", config.firewall.stealth), place(Decisive::Stealth)),
+        Rule::Nothing => ("nothing has this port".to_owned(), None),
+    };
+    NamedRule { name, place }
+}

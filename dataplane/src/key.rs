@@ -17,7 +17,7 @@ mod ipv6;
 pub trait Address: Copy + Ord + Hash + fmt::Debug + fmt::Display + Into<IpAddr> + 'static {
     /// The bits of an address; a network's prefix is the first ones.
     type Bits: Copy
-        + Eq
+        + Ord
         + fmt::Debug
         + BitAnd<Output = Self::Bits>
         + BitOr<Output = Self::Bits>

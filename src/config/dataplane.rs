@@ -59,7 +59,13 @@ impl Config {
                     name: Self::interface_name(Self::LAN).to_owned(),
                     role: Role::Inside,
                     link: Link::Ethernet { mac: lan_mac },
-                    addresses: Some(self.lan.address.into()).into(),
+                    addresses: self
+                        .lan
+                        .addresses()
+                        .map(IpNet::V4)
+                        .collect::<Vec<_>>()
+                        .try_into()
+                        .unwrap_or_default(),
                     gateway: Gateways { v4: self.lan.gateway.filter(|_| is_lan_only), v6: None },
                     routes: Bounded::new(),
                     mtu: LAN_MTU,

@@ -194,6 +194,13 @@ pub struct Lan {
     pub dhcp_snooping: bool,
 }
 
+impl Lan {
+    /// The gateway's addresses on the LAN with their prefixes, the present one first.
+    pub fn addresses(&self) -> impl Iterator<Item = Ipv4Net> {
+        [self.address].into_iter().chain(self.former_address)
+    }
+}
+
 /// `[wan]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wan {

@@ -86,7 +86,7 @@ pub fn addresses(config: &Config, lease: Option<&Lease>) -> Addresses {
         id: Config::LAN,
         name: Config::interface_name(Config::LAN),
         role: Role::Inside,
-        addresses: vec![config.lan.address.into()],
+        addresses: config.lan.addresses().map(IpNet::V4).collect(),
         gateways: config
             .lan
             .gateway

@@ -110,11 +110,8 @@ impl<M: Run> Dataplane<M> {
     /// Whether `address` may belong to a station on the interface: an address in one of its networks, or that of its
     /// router or of a neighbour by one of its routes if that is in none of them. A network's broadcast address does not.
     fn is_neighbor(&self, interface: InterfaceId, address: Ipv4Addr) -> bool {
-        let networks = self.networks.on(interface);
-        let is_host = networks.iter().any(|network| network.contains(address))
-            && !networks.iter().any(|network| network.is_broadcast(address));
         let Interface { gateway, routes, .. } = self.config.interface(interface);
-        is_host
+        self.networks.may_be_host(interface, address)
             || gateway.v4 == Some(address)
             || routes.iter().any(|route| route.has_neighbor(address.into()))
     }

@@ -445,7 +445,7 @@ impl Dataplane {
     /// a removed address.
     fn leave_networks(&mut self, old: &Networks) {
         let Self { neighbors, networks, counters, drops, flows, .. } = self;
-        let is_gone = |id, ip| old.towards(id, ip) != networks.towards(id, ip);
+        let is_gone = |id, ip| old.towards(id, ip).is_some_and(|network| !networks.on(id).contains(network));
         neighbors.forget(is_gone, &mut |event| {
             if let crate::neighbor::Event::Expired { frame, .. } = event {
                 counters.held_dropped(DropReason::Reconfigured);

@@ -51,7 +51,9 @@ impl<A: Family> Networks<A> {
         }
         let facts = |address| AddressFacts {
             own: all.iter().find(|network: &&Network<A>| network.is_own(address)).map(|network| network.role),
-            is_broadcast: all.iter().any(|network| network.is_broadcast(address)),
+            is_broadcast: all
+                .chunk_by(|a, b| a.interface == b.interface)
+                .any(|on| is_broadcast_of(on, address)),
         };
         let special: Box<[_]> =
             all.iter().flat_map(Network::special).map(|address| (address, facts(address))).collect();
@@ -81,10 +83,19 @@ impl<A: Address> Networks<A> {
     }
 
     /// The network on the interface `id` whose own address the gateway uses towards the neighbour `address`: the
-    /// network that contains the neighbour, else the first. `None` if the gateway has no address on the interface.
+    /// smallest network that contains the neighbour, as its address is on-link for the hosts of larger ones, too; else
+    /// the first. `None` if the gateway has no address on the interface.
     pub(super) fn towards(&self, id: InterfaceId, address: A) -> Option<&Network<A>> {
         let networks = self.on(id);
-        networks.iter().find(|network| network.contains(address)).or(networks.first())
+        let around = networks.iter().filter(|network| network.contains(address));
+        around.reduce(|best, other| if other.mask > best.mask { other } else { best }).or(networks.first())
+    }
+
+    /// Whether a host on the interface `id` can have `address`: it is in one of the networks there, and no broadcast
+    /// address.
+    pub(super) fn may_be_host(&self, id: InterfaceId, address: A) -> bool {
+        let networks = self.on(id);
+        networks.iter().any(|network| network.contains(address)) && !is_broadcast_of(networks, address)
     }
 
     /// The role of `address` in the gateway's networks: an own address, a broadcast address or neither.
@@ -150,6 +161,14 @@ impl<A: Address> Networks<A> {
     pub(super) fn is_broadcast(&self, address: A) -> bool {
         self.address_facts(address).is_broadcast
     }
+}
+
+/// Whether `address` is a broadcast address on an interface with `networks`, the preferred first. Of networks that share
+/// the address the first decides, and an own address is none.
+fn is_broadcast_of<A: Address>(networks: &[Network<A>], address: A) -> bool {
+    let is_own = networks.iter().any(|network| network.own == address);
+    let first = networks.iter().find(|network| network.contains(address));
+    !is_own && first.is_some_and(|network| network.is_broadcast(address))
 }
 
 /// The external address of the inside on the interface `id`, if that is outside: the gateway's address in the network
@@ -267,6 +286,37 @@ mod tests {
         }
         assert!(network("10.0.0.1/32").contains(address("10.0.0.1")));
         assert!(!network("10.0.0.1/32").contains(address("10.0.0.2")));
+    }
+
+    /// Of networks that overlap, the first decides on broadcast addresses, and the smallest on the gateway's address.
+    #[test]
+    fn networks_of_one_interface_may_overlap() {
+        let id = InterfaceId(0);
+        let networks = |nets: [&str; 2]| {
+            let mut config = testing::config(Mode::Nat);
+            config.interfaces[0].addresses = nets.map(|net| net.parse().expect("a network")).into();
+            Networks::<Ipv4Addr>::of_config(&config)
+        };
+        let own = |networks: &Networks, to| networks.towards(id, address(to)).map(Network::own_address);
+        let larger = networks(["192.168.0.1/16", "192.168.1.1/24"]);
+        assert_eq!(own(&larger, "192.168.1.20"), Some(address("192.168.1.1")));
+        assert_eq!(own(&larger, "192.168.7.20"), Some(address("192.168.0.1")));
+        let smaller = networks(["192.168.1.1/24", "192.168.0.1/16"]);
+        assert_eq!(own(&smaller, "192.168.1.20"), Some(address("192.168.1.1")));
+        for (networks, is_broadcast) in [(&larger, false), (&smaller, true)] {
+            let edge = address("192.168.1.255");
+            assert_eq!(
+                (networks.is_broadcast(edge), networks.may_be_host(id, edge)),
+                (is_broadcast, !is_broadcast)
+            );
+            assert!(networks.is_broadcast(address("192.168.255.255")));
+            assert_eq!(networks.own_role(address("192.168.1.1")), Some(Role::Inside));
+        }
+        let same = networks(["192.168.1.254/24", "192.168.1.1/24"]);
+        assert_eq!(own(&same, "192.168.1.20"), Some(address("192.168.1.254")), "the first of equal ones");
+        let edge = networks(["192.168.1.1/24", "192.168.1.255/16"]);
+        assert_eq!(edge.own_role(address("192.168.1.255")), Some(Role::Inside));
+        assert!(!edge.is_broadcast(address("192.168.1.255")), "it is the gateway's");
     }
 
     #[test]

@@ -80,13 +80,13 @@ impl Dhcp {
             self.now = self.now + Duration::from_secs(10);
         }
         let offer = self.handle(number, &discover(number)).expect("an OFFER at once");
-        black_box(offer.to_frame(SERVER_MAC, SERVER));
+        black_box(offer.to_frame(SERVER_MAC));
         let unsynced = self.handle(number, &request(number, offer.message.yiaddr()));
         assert!(unsynced.is_none(), "an ACK before the lease is on the disk");
         let disk_request = self.server.poll_request(self.now).expect("a change");
         self.server.handle_done(self.now, unix_time(self.now), Ok(disk_request.perform()));
         let ack = self.server.poll_reply().expect("an ACK");
-        black_box(ack.to_frame(SERVER_MAC, SERVER));
+        black_box(ack.to_frame(SERVER_MAC));
         while let Some(further) = self.server.poll_request(self.now) {
             self.server.handle_done(self.now, unix_time(self.now), Ok(further.perform()));
         }

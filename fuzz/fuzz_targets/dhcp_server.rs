@@ -77,7 +77,7 @@ fn check_printed(message: &Message) {
 }
 
 fn check_reply(reply: &Reply, leases: &Leases, now: Instant) {
-    let frame = reply.to_frame(SERVER_MAC, SERVER).expect("an answer fits into a frame");
+    let frame = reply.to_frame(SERVER_MAC).expect("an answer fits into a frame");
     let datagram = Datagram::parse(&frame).expect("an answer is a datagram");
     if reply.message.opts().msg_type().is_none() {
         let given = reply.message.yiaddr();

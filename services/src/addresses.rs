@@ -44,12 +44,6 @@ impl InterfaceAddresses {
         })
     }
 
-    /// The preferred addresses, one of each family.
-    fn preferred(&self) -> impl Iterator<Item = IpNet> {
-        let ipv6 = self.addresses.iter().copied().find(|address| matches!(address, IpNet::V6(_)));
-        self.ipv4().map(IpNet::V4).into_iter().chain(ipv6)
-    }
-
     /// The next hop for IPv4.
     pub fn ipv4_gateway(&self) -> Option<Ipv4Addr> {
         self.gateways.iter().find_map(|gateway| match gateway {
@@ -82,20 +76,29 @@ impl Addresses {
         self.of(role).filter_map(InterfaceAddresses::ipv4)
     }
 
+    /// All IPv4 addresses of the interfaces of `role`, the preferred one of each interface first.
+    pub fn all_ipv4(&self, role: Role) -> impl Iterator<Item = Ipv4Net> {
+        let addresses = self.of(role).flat_map(|interface| &interface.addresses);
+        addresses.filter_map(|address| match address {
+            IpNet::V4(address) => Some(*address),
+            IpNet::V6(_) => None,
+        })
+    }
+
     /// The addresses and ports at which a service of `ports` listens: those of the inside's IPv4 addresses and, if it
     /// is `on_outside`, of the outside's.
     pub fn places(&self, ports: &[u16], on_outside: bool) -> BTreeSet<SocketAddr> {
-        let outside = self.ipv4(Role::Outside).filter(|_| on_outside);
-        let networks = self.ipv4(Role::Inside).chain(outside);
+        let outside = self.all_ipv4(Role::Outside).filter(|_| on_outside);
+        let networks = self.all_ipv4(Role::Inside).chain(outside);
         let at = |network: Ipv4Net| ports.iter().map(move |port| SocketAddr::from((network.addr(), *port)));
         networks.flat_map(at).collect()
     }
 
-    /// The preferred addresses of each interface, one of each family, in the order that the host stack needs: for a
-    /// destination without a network of its own the stack uses the last address of the family, so those of the outside
-    /// come last.
+    /// All addresses in the order that the host stack needs: for a destination without a network of its own the stack
+    /// uses the last address of the family, so those of the outside come last, and of each interface the preferred.
     pub fn for_host_stack(&self) -> Vec<IpNet> {
-        self.of(Role::Inside).chain(self.of(Role::Outside)).flat_map(InterfaceAddresses::preferred).collect()
+        let interfaces = self.of(Role::Inside).chain(self.of(Role::Outside));
+        interfaces.flat_map(|interface| interface.addresses.iter().rev().copied()).collect()
     }
 
     /// Whether `address` is in a network of the inside. The dataplane has verified that a packet with this source came
@@ -185,10 +188,14 @@ mod tests {
     #[test]
     fn the_outside_comes_last_and_offers_name_servers() {
         let outside = interface(0, Role::Outside, &["2001:db8::1/64", "203.0.113.10/24", "203.0.113.11/24"]);
-        let inside = interface(1, Role::Inside, &["192.168.1.1/24"]);
+        let inside = interface(1, Role::Inside, &["192.168.1.1/24", "10.0.0.1/24"]);
         let addresses = Addresses { interfaces: vec![outside, inside] };
         let networks: Vec<_> = addresses.for_host_stack().iter().map(ToString::to_string).collect();
-        assert_eq!(networks, ["192.168.1.1/24", "203.0.113.10/24", "2001:db8::1/64"]);
+        let expected =
+            ["10.0.0.1/24", "192.168.1.1/24", "203.0.113.11/24", "203.0.113.10/24", "2001:db8::1/64"];
+        assert_eq!(networks, expected);
+        let places = |on_outside| addresses.places(&[53], on_outside).len();
+        assert_eq!((places(false), places(true)), (2, 4));
         let offered: Vec<_> = addresses.offered_name_servers().map(|server| server.to_string()).collect();
         assert_eq!(offered, ["2001:db8::53", "198.51.100.0"]);
         let gateway = addresses.interfaces[0].ipv4_gateway();

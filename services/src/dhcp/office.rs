@@ -5,6 +5,7 @@
 //! successor from the activation on.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -13,13 +14,15 @@ use std::sync::Arc;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{MacAddr, Role};
+use ipnet::Ipv4Net;
 
 use super::frame::SERVER_PORT;
 use super::hosts::{OfficeHosts, SharedLeases};
 use super::inbox::{self, inbox};
 use super::intake::{DhcpCounters, Intake};
+use super::server::former::UNCONFIRMED_SECS;
 use super::server::leases::Leases;
-use super::server::{Config, Match, Parameters, Reservation, Server};
+use super::server::{Config, FormerNetwork, FormerParameters, Match, Parameters, Reservation, Server};
 use super::service::{Port, serve};
 use tokio::sync::Notify;
 
@@ -106,7 +109,11 @@ impl OfficeDhcp {
         settings: Settings,
         host: &Host<N>,
     ) -> Result<Rc<dyn Instance>, Unprepared> {
-        let own = host.addresses.borrow().ipv4(Role::Inside).next();
+        let (own, former) = {
+            let addresses = host.addresses.borrow();
+            let mut inside = addresses.all_ipv4(Role::Inside);
+            (inside.next(), inside.next())
+        };
         let known = self.server.borrow().as_ref().map(|(_, leases)| Rc::clone(leases));
         let leases = match known {
             _ if !settings.enabled => None,
@@ -120,7 +127,7 @@ impl OfficeDhcp {
             (Some(leases), Some(own)) => {
                 let (sender, frames) = inbox();
                 let (sender, frames) = (RefCell::new(Some(sender)), RefCell::new(Some(frames)));
-                let config = server_config(settings, own);
+                let config = server_config(settings, own, former);
                 Some(Active {
                     config,
                     leases,
@@ -183,25 +190,41 @@ async fn read_leases<N: Net>(host: &Host<N>) -> Leases {
     }
 }
 
-fn server_config(settings: Settings, own: ipnet::Ipv4Net) -> Config {
-    let servers = |told| match told {
+/// The server's configuration on a gateway with the address `own` on the LAN, and `former` if a change of that waits for
+/// confirmation.
+fn server_config(settings: Settings, own: Ipv4Net, former: Option<Ipv4Net>) -> Config {
+    let servers = |told: &_, own: Ipv4Net| match told {
         Advertised::Own => vec![own.addr()],
-        Advertised::Other(servers) => servers,
+        Advertised::Other(servers) => Vec::clone(servers),
     };
+    let router = |own: Ipv4Net| match settings.router {
+        Advertised::Own => Some(own.addr()),
+        Advertised::Other(router) => router,
+    };
+    let former = former.map(|former| {
+        // The former router is unknown, if it was another machine.
+        let is_known = |router: Option<Ipv4Addr>| router.is_none_or(|router| former.contains(&router));
+        let parameters =
+            Some(router(former)).filter(|router| is_known(*router)).map(|router| FormerParameters {
+                router,
+                dns_servers: servers(&settings.name_servers, former),
+                ntp_servers: servers(&settings.time_servers, former),
+            });
+        FormerNetwork { server_address: former.addr(), prefix: former.trunc(), parameters }
+    });
+    let longest = if former.is_some() { UNCONFIRMED_SECS } else { u32::MAX };
     Config {
         server_address: own.addr(),
         prefix: own.trunc(),
         pool: settings.pool,
-        lease_secs: settings.lease_secs,
+        lease_secs: settings.lease_secs.min(longest),
         authoritative: settings.authoritative,
         ignore_client_id: settings.ignore_client_id,
-        router: match settings.router {
-            Advertised::Own => Some(own.addr()),
-            Advertised::Other(router) => router,
-        },
-        dns_servers: servers(settings.name_servers),
+        router: router(own),
+        dns_servers: servers(&settings.name_servers, own),
         domain: settings.domain,
-        ntp_servers: servers(settings.time_servers),
+        ntp_servers: servers(&settings.time_servers, own),
+        former,
         parameters: settings.parameters,
         matches: settings.matches,
         mtu: None,
@@ -305,9 +328,13 @@ impl Instance for OfficeInstance {
     }
 
     fn listens(&self) -> Vec<Listening> {
-        let local = |active: &Active| SocketAddr::from((active.config.server_address, SERVER_PORT));
+        let own = |active: &Active| {
+            let former = active.config.former.as_ref().map(|former| former.server_address);
+            [active.config.server_address].into_iter().chain(former).collect::<BTreeSet<_>>()
+        };
         let server = self.server.as_ref().as_ref();
-        server.map(|active| Listening { protocol: Protocol::UDP, local: local(active) }).into_iter().collect()
+        let at = |own| Listening { protocol: Protocol::UDP, local: SocketAddr::from((own, SERVER_PORT)) };
+        server.into_iter().flat_map(own).map(at).collect()
     }
 
     fn stop(&self) -> LocalFuture<'static, ()> {

@@ -119,7 +119,7 @@ impl Office {
         while let Some(request) = self.server.poll_request(self.now) {
             self.server.handle_done(self.now, unix_now, Ok(request.perform()));
         }
-        reply.or_else(|| self.server.poll_reply())?.to_frame(SERVER_MAC, SERVER)
+        reply.or_else(|| self.server.poll_reply())?.to_frame(SERVER_MAC)
     }
 
     /// The server does what is due. Nobody answers its probes.
@@ -128,7 +128,7 @@ impl Office {
         self.server.handle_timeout(self.now, unix_now);
         while self.server.poll_probe().is_some() {}
         while let Some(reply) = self.server.poll_reply() {
-            let answer = reply.to_frame(SERVER_MAC, SERVER).expect("a frame");
+            let answer = reply.to_frame(SERVER_MAC).expect("a frame");
             for client in &mut self.clients {
                 if !self.rng.random_bool(self.loss) {
                     client.handle_frame(self.now, &answer);

@@ -88,9 +88,8 @@ pub async fn serve<T: Fn(&[u8]) -> bool>(
                 None
             }
         };
-        let own = server.borrow().config().server_address;
         let replies = std::iter::from_fn(|| server.borrow_mut().poll_reply());
-        let replies: Vec<_> = replies.filter_map(|reply| reply.to_frame(port.mac, own)).collect();
+        let replies: Vec<_> = replies.filter_map(|reply| reply.to_frame(port.mac)).collect();
         let probes = std::iter::from_fn(|| server.borrow_mut().poll_probe());
         let probes = probes.map(|address| Arp::probe_frame(port.mac, address));
         for frame in answer.into_iter().chain(replies).chain(probes) {
@@ -240,7 +239,7 @@ fn answer(server: &mut Server, mac: MacAddr, clock: &dyn Clock, incoming: &Incom
         .ok()?;
     let origin = Origin { mac: datagram.source_mac, port: incoming.port };
     let reply = server.handle_message(clock.now(), clock.unix_time(), origin, &message)?;
-    reply.to_frame(mac, server.config().server_address)
+    reply.to_frame(mac)
 }
 
 /// The content of a client's file; `null` if there is no lease.

@@ -24,6 +24,9 @@ pub struct Config {
     pub hostname: String,
     /// The gateway's address on the LAN, with the LAN's prefix, whose reverse names are served.
     pub lan: Ipv4Net,
+    /// The gateway's further addresses on the LAN, with the prefixes of their networks, whose reverse names are served,
+    /// too.
+    pub further_lans: Vec<Ipv4Net>,
     /// The gateway's present addresses on the WAN.
     pub wan: Vec<IpAddr>,
     /// Records of services of the office, such as those that lead mail programs to their servers: built-in names, too.
@@ -64,6 +67,7 @@ impl Config {
             domain: domain.to_owned(),
             hostname: hostname.to_owned(),
             lan,
+            further_lans: Vec::new(),
             wan: Vec::new(),
             services: Vec::new(),
             records: Vec::new(),
@@ -77,6 +81,16 @@ impl Config {
             private_answers_from: Vec::new(),
             forwards: Vec::new(),
         }
+    }
+
+    /// The gateway's addresses on the LAN with the prefixes of their networks, the preferred first.
+    pub(super) fn lans(&self) -> impl Iterator<Item = Ipv4Net> {
+        [self.lan].into_iter().chain(self.further_lans.iter().copied())
+    }
+
+    /// Whether `address` is one of them.
+    pub(super) fn is_own_on_lan(&self, address: IpAddr) -> bool {
+        self.lans().any(|lan| lan.addr() == address)
     }
 }
 

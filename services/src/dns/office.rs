@@ -14,6 +14,7 @@ use gatepost_ground::Role;
 use gatepost_ground::wire::Protocol;
 use hickory_proto::op::Message;
 use hickory_proto::rr::{Name, RecordType};
+use ipnet::IpNet;
 use tracing::warn;
 
 use super::config::{Config, ForwardZone, PORT, StaticRecord, at_port};
@@ -245,8 +246,10 @@ fn forward_zone((zone, servers): &(String, Vec<IpAddr>)) -> ForwardZone {
 
 /// The server's configuration; `None` without a LAN.
 fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
-    let lan = addresses.ipv4(Role::Inside).next()?;
+    let mut lans = addresses.all_ipv4(Role::Inside);
+    let lan = lans.next()?;
     Some(Config {
+        further_lans: lans.collect(),
         wan: own_outside(addresses),
         services: settings.services.clone(),
         records: settings.records.clone(),
@@ -254,6 +257,7 @@ fn config(settings: &Settings, addresses: &Addresses) -> Option<Config> {
         upstreams: servers(settings, addresses),
         trust_ad: settings.trust_ad,
         mixed_case: settings.mixed_case,
+        recursion_for: addresses.all_ipv4(Role::Inside).map(|lan| IpNet::V4(lan.trunc())).collect(),
         rebinding_filter: settings.rebinding_filter,
         private_answers_from: settings.private_answers_from.clone(),
         forwards: settings.forwards.iter().map(forward_zone).collect(),

@@ -294,7 +294,7 @@ impl Server {
 
     fn apply_upstreams(&mut self) {
         // A query to the gateway itself would loop.
-        let is_self = |ip: IpAddr| ip == self.config.lan.addr() || self.config.wan.contains(&ip);
+        let is_self = |ip: IpAddr| self.config.is_own_on_lan(ip) || self.config.wan.contains(&ip);
         let usable = |server: &SocketAddr| !is_self(server.ip()) && !server.ip().is_unspecified();
         let upstreams = self.config.upstreams.iter().copied();
         self.forwarder.set_upstreams(upstreams.filter(|server| self.config.use_upstream && usable(server)));
@@ -429,7 +429,7 @@ impl Server {
 
     fn asker(&self, client: &Client) -> Asker {
         let address = client.address.ip();
-        let is_known = address == self.config.lan.addr() || self.leases.is_known(address);
+        let is_known = self.config.is_own_on_lan(address) || self.leases.is_known(address);
         Asker { address, is_stranger: !is_known }
     }
 

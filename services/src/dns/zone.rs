@@ -56,7 +56,7 @@ pub struct Zone {
     origin: Name,
     origin_key: NameKey,
     host: Name,
-    lan: Ipv4Net,
+    lans: Vec<Ipv4Net>,
     wan: Vec<IpAddr>,
     nodes: BTreeMap<NameKey, Vec<RData>>,
     /// Whether any node is a wildcard: without one no name is looked for closest to which there could be one.
@@ -121,7 +121,7 @@ impl Zone {
             origin_key: NameKey::new(&origin),
             origin,
             host,
-            lan: config.lan,
+            lans: config.lans().collect(),
             wan: config.wan.clone(),
             nodes: BTreeMap::new(),
             has_wildcards: false,
@@ -132,7 +132,7 @@ impl Zone {
             texts: config.texts.clone(),
         };
         zone.add_cuts(config)?;
-        zone.add_built_in_names()?;
+        zone.add_built_in_names(config)?;
         for StaticRecord { name, value } in &config.services {
             let (owner, data) = (absolute(name, &zone.origin)?, zone.record_data(name, value)?);
             zone.node(&owner).push(data);
@@ -153,7 +153,7 @@ impl Zone {
 
     /// Whether `address` is on the LAN.
     pub fn is_on_lan(&self, address: IpAddr) -> bool {
-        matches!(address, IpAddr::V4(address) if self.lan.contains(&address))
+        matches!(address, IpAddr::V4(address) if self.lans.iter().any(|lan| lan.contains(&address)))
     }
 
     /// The answer for a local name; `None` if the name is not local, and upstream servers are to be queried.
@@ -499,7 +499,7 @@ impl Zone {
         if !config.use_upstream {
             self.add_cut(Name::root(), Kind::Own);
         }
-        for zone in reverse_zones(self.lan) {
+        for zone in config.lans().flat_map(reverse_zones) {
             self.add_cut(zone, Kind::Own);
         }
         for (place, ForwardZone { zone, .. }) in config.forwards.iter().enumerate() {
@@ -523,8 +523,8 @@ impl Zone {
         }
     }
 
-    fn add_built_in_names(&mut self) -> Result<(), ConfigError> {
-        let lan = [IpAddr::V4(self.lan.addr())];
+    fn add_built_in_names(&mut self, config: &Config) -> Result<(), ConfigError> {
+        let lan = [IpAddr::V4(config.lan.addr())];
         let wan = self.wan.clone();
         for label in ["corp", "admin", "lan"] {
             self.add_addresses(label, lan)?;
@@ -535,11 +535,13 @@ impl Zone {
         for label in ["smtp", "pop"] {
             self.add_addresses(label, lan.into_iter().chain(wan.iter().copied()))?;
         }
-        let (host, address) = (self.host.clone(), self.lan.addr());
-        self.node(&host).push(RData::A(A(address)));
+        let host = self.host.clone();
+        self.node(&host).push(RData::A(A(config.lan.addr())));
         let exchange = absolute("smtp", &self.origin)?;
         self.node(&self.origin.clone()).push(RData::MX(MX::new(MX_PREFERENCE, exchange)));
-        self.node(&Name::from(address)).push(RData::PTR(PTR(host)));
+        for address in config.lans().map(|lan| lan.addr()) {
+            self.node(&Name::from(address)).push(RData::PTR(PTR(host.clone())));
+        }
         let localhost = Name::from_ascii("localhost.").expect("a constant");
         self.node(&Name::from(Ipv4Addr::LOCALHOST)).push(RData::PTR(PTR(localhost)));
         let (ipv4only, addresses) = special::IPV4ONLY;

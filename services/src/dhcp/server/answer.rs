@@ -59,6 +59,8 @@ pub struct Reply {
     pub message: Message,
     /// The order of its options, and its maximum size.
     pub layout: Layout,
+    /// The server's address, from which it is sent.
+    pub source: Ipv4Addr,
     /// Its destination.
     pub destination: Destination,
 }
@@ -73,12 +75,12 @@ pub struct Destination {
 }
 
 impl Reply {
-    /// The answer as a frame from the hardware address `mac` and the address `server`.
-    pub fn to_frame(&self, mac: MacAddr, server: Ipv4Addr) -> Option<Vec<u8>> {
+    /// The answer as a frame from the hardware address `mac`.
+    pub fn to_frame(&self, mac: MacAddr) -> Option<Vec<u8>> {
         let datagram = Datagram {
             source_mac: mac,
             destination_mac: self.destination.mac,
-            source: SocketAddrV4::new(server, SERVER_PORT),
+            source: SocketAddrV4::new(self.source, SERVER_PORT),
             destination: self.destination.address,
             payload: &self.layout.encode(&self.message),
         };
@@ -120,7 +122,7 @@ pub(super) fn lease(
         let answer = hostname::fqdn_answer(fqdn, name, &terms.config.domain);
         message.opts_mut().insert(message::raw(OptionCode::ClientFQDN, answer));
     }
-    laid_out(request, message, order, destination(request, address))
+    laid_out(terms.config, request, message, order, destination(request, address))
 }
 
 /// A reply to a BOOTP client, with `address` and the client's host name `name`. It has no options of DHCP's own, and is
@@ -148,7 +150,8 @@ pub(super) fn bootp(
         let Some(code) = dispensable.pop() else { break };
         message.opts_mut().remove(code);
     }
-    Reply { message, layout: Layout::BY_CODE, destination: destination(request, address) }
+    let source = terms.config.server_address;
+    Reply { message, layout: Layout::BY_CODE, source, destination: destination(request, address) }
 }
 
 /// An ACK without a lease, for a client that sent an INFORM.
@@ -160,7 +163,7 @@ pub(super) fn parameters(terms: &Terms<'_>, request: &Request<'_>) -> Reply {
     let is_relayed = !request.message.giaddr().is_unspecified();
     let mac = if is_relayed { request.origin.mac } else { request.client.mac };
     let address = SocketAddrV4::new(request.message.ciaddr(), CLIENT_PORT);
-    laid_out(request, message, order, Destination { mac, address })
+    laid_out(terms.config, request, message, order, Destination { mac, address })
 }
 
 /// A NAK with the reason `why`.
@@ -169,11 +172,11 @@ pub(super) fn nak(config: &Config, request: &Request<'_>, why: &str) -> Reply {
     let mut message = answer(config, request, MessageType::Nak);
     message.opts_mut().insert(DhcpOption::Message(why.to_owned()));
     if request.message.giaddr().is_unspecified() {
-        return laid_out(request, message, Vec::new(), BROADCAST);
+        return laid_out(config, request, message, Vec::new(), BROADCAST);
     }
     // RFC 2131, section 4.3.2: the relay agent broadcasts it, for the client's address is wrong.
     message.set_flags(request.message.flags().set_broadcast());
-    laid_out(request, message, Vec::new(), destination(request, Ipv4Addr::UNSPECIFIED))
+    laid_out(config, request, message, Vec::new(), destination(request, Ipv4Addr::UNSPECIFIED))
 }
 
 const BROADCAST: Destination =
@@ -299,6 +302,7 @@ fn is_url(file: &[u8]) -> bool {
 /// not fit are left out, the last first.
 // RFC 2132, sections 9.8 and 9.10.
 fn laid_out(
+    config: &Config,
     request: &Request<'_>,
     mut message: Message,
     wanted: Vec<OptionCode>,
@@ -324,5 +328,5 @@ fn laid_out(
         let Some(least) = layout.order.iter().rposition(|code| !kept.contains(code)) else { break };
         message.opts_mut().remove(layout.order.remove(least).into());
     }
-    Reply { message, layout, destination }
+    Reply { message, layout, source: config.server_address, destination }
 }

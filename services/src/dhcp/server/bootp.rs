@@ -25,6 +25,6 @@ impl Server {
             return None;
         };
         let name = self.name_for(request, address);
-        Some(answer::bootp(&self.terms(request), request, address, name.as_deref()))
+        Some(answer::bootp(&self.terms(request, address), request, address, name.as_deref()))
     }
 }

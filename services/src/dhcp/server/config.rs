@@ -8,6 +8,7 @@ use std::rc::Rc;
 use gatepost_ground::MacAddr;
 use ipnet::Ipv4Net;
 
+use super::former::FormerNetwork;
 use super::leases::{ClientKey, Lease};
 use super::parameters::{Match, Parameters};
 use crate::dhcp::hostname;
@@ -19,6 +20,8 @@ pub struct Config {
     pub server_address: Ipv4Addr,
     /// The network of its clients.
     pub prefix: Ipv4Net,
+    /// The former network, while a change of the above waits for confirmation.
+    pub former: Option<FormerNetwork>,
     /// The addresses for clients without a reservation. The server's, the router's, the network's and its
     /// broadcast address, those reserved and those outside of `prefix` are skipped.
     pub pool: RangeInclusive<Ipv4Addr>,
@@ -55,6 +58,7 @@ impl Config {
         Self {
             server_address: own.addr(),
             prefix: own.trunc(),
+            former: None,
             pool,
             lease_secs: 3600,
             authoritative: true,
@@ -71,12 +75,17 @@ impl Config {
         }
     }
 
+    /// The networks that the server serves.
+    pub(super) fn networks(&self) -> Vec<Ipv4Net> {
+        [self.prefix].into_iter().chain(self.former.as_ref().map(|former| former.prefix)).collect()
+    }
+
     /// Whether `address` can be a client's.
     pub(super) fn is_host(&self, address: Ipv4Addr) -> bool {
         let is_end = address == self.prefix.network() || address == self.prefix.broadcast();
         self.prefix.contains(&address)
             && (!is_end || self.prefix.prefix_len() > 30)
-            && address != self.server_address
+            && !self.is_own(address)
             && Some(address) != self.router
     }
 }

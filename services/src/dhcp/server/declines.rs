@@ -40,7 +40,7 @@ impl Server {
         let address = message::address_option(request.message, OptionCode::RequestedIpAddress)?;
         let is_its_own = self.owns(request, address)
             || self.offers.holder(request.now, address) == Some(&request.client.key);
-        if request.server() != Some(self.config.server_address) || !is_its_own {
+        if !request.server().is_some_and(|server| self.config.is_own(server)) || !is_its_own {
             return None;
         }
         if !self.is_from_holder(request, address) {

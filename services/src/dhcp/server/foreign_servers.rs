@@ -111,7 +111,7 @@ impl Server {
             !message.yiaddr().is_unspecified() || message.opts().msg_type() == Some(MessageType::Nak);
         // A relay agent broadcasts this server's own answers.
         if let Some(server) = message::address_option(message, OptionCode::ServerIdentifier)
-            && server != self.config.server_address
+            && !self.config.is_own(server)
             && gives_or_refuses
         {
             self.note_foreign_server(now, server, Sender::Server(origin));

@@ -10,7 +10,7 @@
 //! been stepped ahead meanwhile: until the whole granted duration has passed once more, such a lease is doubtful, and
 //! its address is the last choice for other clients.
 //!
-//! Once the table [serves](Leases::serve) a network, leases of other networks, from before a renumbering, are neither
+//! Once the table [serves](Leases::serve) certain networks, leases of other networks, from before a renumbering, are neither
 //! shown nor in DNS. They stay in the table and in the journal, for an office that returns to its former network.
 //!
 //! Limits: [`LEASES_MAX`] entries. When the table is full, the least recently used entry is removed; if all are in use,
@@ -155,8 +155,8 @@ pub struct Leases {
     by_source: BTreeMap<MacAddr, BTreeSet<Ipv4Addr>>,
     gaps: Gaps,
     ages: Ages,
-    /// The network served.
-    network: Ipv4Net,
+    /// The networks served, which may overlap.
+    networks: Vec<Ipv4Net>,
     /// The addresses for which a damaged journal may have had more changes.
     suspects: BTreeSet<Ipv4Addr>,
     /// When these, and addresses without an entry, stop being suspect.
@@ -184,7 +184,7 @@ impl Leases {
             by_source: BTreeMap::new(),
             gaps: Gaps::default(),
             ages: Ages::default(),
-            network: Ipv4Net::default(),
+            networks: vec![Ipv4Net::default()],
             suspects: BTreeSet::new(),
             suspicion_ends: Instant::ZERO,
             unkept: BTreeMap::new(),
@@ -246,10 +246,15 @@ impl Leases {
         self.turned_away
     }
 
-    /// Sets the served network; before the first call, every network is. Leases of other networks are neither
+    /// Sets the served networks; before the first call, every network is. Leases of other networks are neither
     /// [active](Self::active) nor found by name.
-    pub fn serve(&mut self, network: Ipv4Net) {
-        self.network = network;
+    pub fn serve(&mut self, networks: Vec<Ipv4Net>) {
+        self.networks = networks;
+    }
+
+    /// Whether `address` is in a served network.
+    fn serves(&self, address: Ipv4Addr) -> bool {
+        self.networks.iter().any(|network| network.contains(&address))
     }
 
     /// Sets the one `observer`, called with the leases that change, once their changes are on disk; of several changes
@@ -288,7 +293,7 @@ impl Leases {
     }
 
     fn unkept_name(&self, address: Ipv4Addr, now: Instant) -> Option<&str> {
-        let (name, ends) = self.unkept.get(&address).filter(|_| self.network.contains(&address))?;
+        let (name, ends) = self.unkept.get(&address).filter(|_| self.serves(address))?;
         (*ends > now).then_some(name.as_str())
     }
 
@@ -298,12 +303,12 @@ impl Leases {
         self.unkept.insert(address, (name, ends));
     }
 
-    /// The active leases of the network served, by address.
+    /// The active leases of the networks served, by address.
     pub fn active(&self, now: Instant) -> impl Iterator<Item = &Lease> {
         self.served().filter(move |lease| lease.is_active(now))
     }
 
-    /// The entries of the network served that no client has: leases that have ended, and quarantined addresses.
+    /// The entries of the networks served that no client has: leases that have ended, and quarantined addresses.
     pub fn former(&self, now: Instant) -> impl Iterator<Item = &Lease> {
         let is_former = move |lease: &&Lease| match lease.state {
             State::Bound => !lease.is_active(now),
@@ -314,12 +319,11 @@ impl Leases {
     }
 
     fn served(&self) -> impl Iterator<Item = &Lease> {
-        let network = self.network.network()..=self.network.broadcast();
-        self.by_address.range(network).map(|(_, lease)| lease)
+        self.by_address.values().filter(|lease| self.serves(lease.address))
     }
 
     fn active_at(&self, address: Ipv4Addr, now: Instant) -> Option<&Lease> {
-        self.at(address).filter(|lease| lease.is_active(now) && self.network.contains(&address))
+        self.at(address).filter(|lease| lease.is_active(now) && self.serves(address))
     }
 
     /// All entries, by address, including expired and released leases and those of other networks.
@@ -516,7 +520,7 @@ impl Leases {
         let everywhere = Ipv4Addr::UNSPECIFIED..=Ipv4Addr::BROADCAST;
         let unused = self.least_recently_used(&everywhere, now, may_go);
         let ends = || [self.by_address.keys().next(), self.by_address.keys().next_back()];
-        let is_foreign = |end: &Ipv4Addr| !self.network.contains(end) && may_go(*end);
+        let is_foreign = |end: &Ipv4Addr| !self.serves(*end) && may_go(*end);
         let foreign = || ends().into_iter().flatten().copied().find(is_foreign);
         let removed = unused.or_else(foreign).and_then(|address| self.remove(address));
         removed.map(drop).ok_or_else(|| {

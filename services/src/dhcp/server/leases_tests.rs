@@ -448,7 +448,7 @@ fn a_full_table_makes_room_with_leases_of_another_network() {
     for number in 0..u32::try_from(LEASES_MAX).unwrap() {
         leases.insert(lease_of(nth(number)));
     }
-    leases.serve("192.168.1.0/24".parse().unwrap());
+    leases.serve(vec!["192.168.1.0/24".parse().unwrap()]);
     leases.bind_now(Instant::ZERO, UNIX, grant(2, 1, 600)).unwrap();
     assert_eq!(leases.iter().count(), LEASES_MAX);
     assert_eq!(leases.active(Instant::ZERO).map(|lease| lease.address).collect::<Vec<_>>(), [address(2)]);

@@ -44,6 +44,7 @@ mod bootp;
 mod config;
 pub mod declines;
 pub mod foreign_servers;
+pub mod former;
 mod index;
 mod journal;
 mod keeper;
@@ -69,6 +70,7 @@ use std::time::Duration;
 
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
+pub use former::{FormerNetwork, FormerParameters};
 use gatepost_ground::{Instant, MacAddr};
 pub use keeper::{Completion, Request as DiskRequest};
 pub use parameters::{Criteria, Match, Parameters, Pattern};
@@ -76,14 +78,12 @@ pub use shares::{Origin, QUARANTINE_SECS};
 use tokio::sync::Notify;
 pub use waiting::WAITING_MAX;
 
-use self::answer::Terms;
 use self::answerers::Answerers;
 use self::config::Reservations;
 use self::declines::Declined;
 use self::foreign_servers::{ForeignServers, Sender};
-use self::leases::{Claimant, ClientKey, Grant, Lease, Leases};
+use self::leases::{Claimant, ClientKey, Grant, Lease, Leases, State};
 use self::offers::Offers;
-use self::parameters::Layers;
 use self::pending_replies::{PendingReplies, PendingReply};
 use self::probes::Probes;
 use self::scarcity::PoolLevel;
@@ -106,6 +106,8 @@ const LEASES_LOGGED_MAX: u32 = 100;
 /// A DHCP server.
 pub struct Server {
     config: Config,
+    /// The same for clients of the former network, if there is one.
+    former_config: Option<Config>,
     reservations: Reservations,
     leases: Rc<RefCell<Leases>>,
     offers: Offers,
@@ -138,9 +140,10 @@ pub struct Server {
 impl Server {
     /// A server that grants `leases` by `config`. There is one server for a lease table.
     pub fn new(config: Config, leases: Rc<RefCell<Leases>>) -> Self {
-        leases.borrow_mut().serve(config.prefix);
+        leases.borrow_mut().serve(config.networks());
         Self {
             reservations: Reservations::of(&config),
+            former_config: config.of_former(),
             config,
             leases,
             offers: Offers::default(),
@@ -172,8 +175,9 @@ impl Server {
 
     /// Sets the configuration. Leases that it does not allow are rejected at their next renewal.
     pub fn set_config(&mut self, config: Config) {
-        self.leases.borrow_mut().serve(config.prefix);
+        self.leases.borrow_mut().serve(config.networks());
         self.reservations = Reservations::of(&config);
+        self.former_config = config.of_former();
         self.config = config;
         self.pool_level = PoolLevel::default();
         self.offers = Offers::default();
@@ -284,14 +288,20 @@ impl Server {
         }
         let name = self.name_for(request, address);
         let offered = (address, self.lease_secs(request, address));
-        Some(answer::lease(&self.terms(request), request, MessageType::Offer, offered, name.as_deref()))
+        Some(answer::lease(
+            &self.terms(request, address),
+            request,
+            MessageType::Offer,
+            offered,
+            name.as_deref(),
+        ))
     }
 
     fn request(&mut self, request: &Request<'_>) -> Option<Reply> {
         let asked = message::address_option(request.message, OptionCode::RequestedIpAddress);
         let ciaddr = Some(request.message.ciaddr()).filter(|address| !address.is_unspecified());
         let address = asked.or(ciaddr)?;
-        if let Some(server) = request.server().filter(|server| *server != self.config.server_address) {
+        if let Some(server) = request.server().filter(|server| !self.config.is_own(*server)) {
             self.note_foreign_server(request.now, server, Sender::Client(request.origin));
             self.offers.withdraw(&request.client.key);
             return None;
@@ -302,8 +312,14 @@ impl Server {
         }
         match request.server() {
             // RFC 2131, section 4.3.2: it answers our offer.
-            Some(_) => {}
+            Some(server) if server == self.config.server_address => {}
+            Some(_) => return Some(answer::nak(&self.config, request, "the server has another address now")),
             // It has a lease, or believes so: INIT-REBOOT, RENEWING or REBINDING.
+            None if self.extends_former(request, address) => {
+                self.former_config.as_ref()?;
+                self.declines.end(address);
+                return self.acknowledge(request, address);
+            }
             None if !self.config.prefix.contains(&address) => {
                 return Some(answer::nak(&self.config, request, "wrong network"));
             }
@@ -413,7 +429,7 @@ impl Server {
 
     fn release(&mut self, request: &Request<'_>) -> Option<Reply> {
         let address = request.message.ciaddr();
-        let is_for_us = request.server().is_none_or(|server| server == self.config.server_address);
+        let is_for_us = request.server().is_none_or(|server| self.config.is_own(server));
         if !is_for_us || !self.owns(request, address) {
             return None;
         }
@@ -438,16 +454,10 @@ impl Server {
     }
 
     fn inform(&self, request: &Request<'_>) -> Option<Reply> {
-        let is_configured = self.config.prefix.contains(&request.message.ciaddr());
-        is_configured.then(|| answer::parameters(&self.terms(request), request))
-    }
-
-    /// The client's parameters.
-    fn terms(&self, request: &Request<'_>) -> Terms<'_> {
-        let reservation = self.reservation_of(request).map(|reservation| &reservation.parameters);
-        let Config { parameters, matches, .. } = &self.config;
-        let layers = Layers::of(parameters, matches, request.message, reservation);
-        Terms { config: &self.config, layers }
+        let address = request.message.ciaddr();
+        let configs = [Some(&self.config), self.former_config.as_ref()];
+        let is_configured = configs.into_iter().flatten().any(|config| config.prefix.contains(&address));
+        is_configured.then(|| answer::parameters(&self.terms(request, address), request))
     }
 
     /// Whether an unknown sender's change may be written now.
@@ -469,7 +479,8 @@ impl Server {
         let left_secs = u32::try_from(lease.remaining(request.now).as_secs()).unwrap_or(u32::MAX);
         let given = (address, left_secs.min(self.config.lease_secs));
         let name = lease.hostname.as_deref();
-        (left_secs > 0).then(|| answer::lease(&self.terms(request), request, MessageType::Ack, given, name))
+        let answer = || answer::lease(&self.terms(request, address), request, MessageType::Ack, given, name);
+        (left_secs > 0).then(answer)
     }
 
     /// Acknowledges without a write: the remaining time of a lease on disk, or for a short time an address that the
@@ -487,7 +498,8 @@ impl Server {
             self.leases.borrow_mut().note_unkept(address, name.clone(), ends);
         }
         let answer = || {
-            answer::lease(&self.terms(request), request, MessageType::Ack, (address, secs), name.as_deref())
+            let terms = self.terms(request, address);
+            answer::lease(&terms, request, MessageType::Ack, (address, secs), name.as_deref())
         };
         (secs > 0).then(answer)
     }
@@ -510,7 +522,17 @@ impl Server {
             self.offers.to_evict(request.origin, suits)
         };
         let last = leases.of_client(&request.client.key).map(|lease| lease.address).filter(is_free);
-        last.or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
+        // A client that has had an address of another network since had one of this network before.
+        let had = || {
+            let of_machine = leases.of_source(request.origin.mac);
+            let own = of_machine
+                .filter(|lease| lease.client == request.client.key && lease.state != State::Declined);
+            own.filter(|lease| is_free(&lease.address))
+                .max_by_key(|lease| lease.until)
+                .map(|lease| lease.address)
+        };
+        last.or_else(had)
+            .or_else(|| self.offers.of_client(request.now, &request.client.key).filter(is_free))
             .or_else(|| asked().filter(is_free))
             .or_else(unused_first)
             .or_else(oldest)

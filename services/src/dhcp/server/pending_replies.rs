@@ -175,6 +175,6 @@ impl Server {
             tracing::debug!(%address, %mac, hostname = %name, client = %request.client.key, "leased");
         }
         let given = (address, held.lease_secs);
-        Some(answer::lease(&self.terms(&request), &request, MessageType::Ack, given, hostname))
+        Some(answer::lease(&self.terms(&request, address), &request, MessageType::Ack, given, hostname))
     }
 }

@@ -19,6 +19,7 @@ use crate::store::{Memory, Storage};
 mod attacks;
 mod bootp;
 mod disks;
+mod former;
 mod parameters;
 mod rfc2131;
 mod scarcity;

@@ -578,11 +578,15 @@ fn a_foreign_name_does_not_borrow_an_address_of_the_inside() {
 
 #[test]
 fn the_lan_is_filtered_even_with_public_addresses() {
-    let mut rig = Rig::new(Config { lan: "198.51.100.1/24".parse().unwrap(), ..office() });
-    rig.send(PC, "evil.shop.example.", RecordType::A);
-    let sent = rig.sent();
-    rig.upstream(&sent, ResponseCode::NoError, vec![a("evil.shop.example.", 60, "198.51.100.20")], vec![]);
-    assert!(addresses(&rig.replied()).is_empty());
+    let public = "198.51.100.1/24".parse().unwrap();
+    for config in [Config { lan: public, ..office() }, Config { further_lans: vec![public], ..office() }] {
+        let mut rig = Rig::new(config);
+        rig.send(PC, "evil.shop.example.", RecordType::A);
+        let sent = rig.sent();
+        let answer = vec![a("evil.shop.example.", 60, "198.51.100.20")];
+        rig.upstream(&sent, ResponseCode::NoError, answer, vec![]);
+        assert!(addresses(&rig.replied()).is_empty());
+    }
 }
 
 /// RFC 8482, section 4.2: A query of type ANY is not forwarded.

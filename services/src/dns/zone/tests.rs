@@ -218,6 +218,21 @@ fn rfc8020_a_name_with_names_below_it_exists() {
     assert_eq!(denial(&zone_of(&config), "9.16.172.in-addr.arpa.", RecordType::PTR).0, ResponseCode::NoError);
 }
 
+#[test]
+fn each_network_of_the_lan_has_reverse_names() {
+    let config = Config { further_lans: vec!["10.0.7.1/24".parse().unwrap()], ..office() };
+    let zone = zone_of(&config);
+    assert!(["192.168.1.50", "10.0.7.50"].iter().all(|host| zone.is_on_lan(host.parse().unwrap())));
+    assert!(!zone.is_on_lan("10.0.8.50".parse().unwrap()));
+    for owner in ["1.1.168.192.in-addr.arpa.", "1.7.0.10.in-addr.arpa."] {
+        assert_eq!(data(&zone, owner, RecordType::PTR), ["gatepost.office.example."]);
+    }
+    assert_eq!(data(&zone, "gatepost.office.example.", RecordType::A), ["192.168.1.1"], "the preferred one");
+    assert_eq!(denial(&zone, "9.7.0.10.in-addr.arpa.", RecordType::PTR).1, "7.0.10.in-addr.arpa.");
+    let leased = Zone::new(&config, Leases::of(&[("pc1", "10.0.7.50")])).unwrap();
+    assert_eq!(data(&leased, "50.7.0.10.in-addr.arpa.", RecordType::PTR), ["pc1.office.example."]);
+}
+
 /// RFC 6303, section 4.1: Reverse zones of private addresses are not leaked.
 #[test]
 fn rfc6303_reverse_zones_of_private_addresses_are_not_leaked() {

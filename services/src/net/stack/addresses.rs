@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// The addresses with their networks. The last one of each family is the source for destinations outside these
-/// networks.
+/// The addresses with their networks, the preferred last. The last one of each family is the source for destinations
+/// outside these networks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Addresses {
     networks: Vec<IpNet>,
@@ -32,12 +32,18 @@ impl Addresses {
         self.networks.iter().any(|network| network.addr() == address)
     }
 
-    /// Whether `address` is the limited broadcast address or that of an own network. IPv6 has none.
+    /// Whether `address` is the limited broadcast address or that of an own network; if several networks contain it,
+    /// of the last one. IPv6 has none.
     pub(super) fn is_broadcast(&self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else { return false };
+        let networks = self.networks.iter().filter_map(|network| match network {
+            IpNet::V4(network) => Some(*network),
+            IpNet::V6(_) => None,
+        });
+        let last = networks.filter(|network| network.contains(&address)).last();
         // A network of one or two addresses has no broadcast address. (RFC 3021, section 2.1)
-        let has_it = |network: &IpNet| matches!(network, IpNet::V4(network) if network.prefix_len() < 31 && network.broadcast() == address);
-        address.is_broadcast() || self.networks.iter().any(has_it)
+        address.is_broadcast()
+            || last.is_some_and(|network| network.prefix_len() < 31 && network.broadcast() == address)
     }
 
     /// The source address for packets to `remote`: the own address in its network, else the last of its family.
@@ -52,9 +58,10 @@ impl Addresses {
         self.near(remote).filter(|near| *near != asked && self.contains(asked))
     }
 
-    /// The own address in the network of `remote`.
+    /// The own address in the smallest network of `remote`; of equal ones, in the last.
     fn near(&self, remote: IpAddr) -> Option<IpAddr> {
-        self.networks.iter().find(|network| network.contains(&remote)).map(IpNet::addr)
+        let around = self.networks.iter().filter(|network| network.contains(&remote));
+        around.max_by_key(|network| network.prefix_len()).map(IpNet::addr)
     }
 }
 
@@ -125,6 +132,23 @@ mod tests {
         assert_eq!(stand_in([255; 4], host), None, "it is no own address");
         assert_eq!(stand_in(wan, [8, 8, 8, 8]), None, "a stranger");
         assert_eq!(stand_in(wan, [203, 0, 113, 1]), None, "a neighbour outside");
+    }
+
+    #[test]
+    fn of_networks_that_overlap_the_smallest_speaks_and_the_last_is_preferred() {
+        let (host, far) = ([192, 168, 1, 77], [192, 168, 7, 77]);
+        for (list, near, others) in [
+            (["192.168.1.1/24", "192.168.0.1/16"], [192, 168, 1, 1], [192, 168, 0, 1]),
+            (["192.168.0.1/16", "192.168.1.1/24"], [192, 168, 1, 1], [192, 168, 0, 1]),
+            (["192.168.1.1/24", "192.168.1.254/24"], [192, 168, 1, 254], [192, 168, 1, 254]),
+        ] {
+            let addresses = networks(&list);
+            assert_eq!(addresses.source_for(host.into()), Some(near.into()), "{list:?}");
+            assert_eq!(addresses.source_for(far.into()), Some(others.into()), "{list:?}");
+        }
+        let is_broadcast = |list| networks(list).is_broadcast([192, 168, 1, 255].into());
+        assert!(is_broadcast(&["192.168.0.1/16", "192.168.1.1/24"]));
+        assert!(!is_broadcast(&["192.168.1.1/24", "192.168.0.1/16"]), "it is a host's");
     }
 
     /// RFC 3021, section 2.1: A network of two has no broadcast address.

@@ -26,7 +26,7 @@ fn asking(mac: MacAddr, class: &str, codes: &[u8]) -> Message {
 /// The message as it is sent, and as it is read again.
 fn sent(office: &mut Office, message: &Message) -> (Vec<u8>, Message) {
     let reply = office.hear(message).unwrap();
-    let frame = reply.to_frame(MacAddr([2, 0, 0, 0, 1, 1]), SERVER).unwrap();
+    let frame = reply.to_frame(MacAddr([2, 0, 0, 0, 1, 1])).unwrap();
     let payload = crate::dhcp::frame::Datagram::parse(&frame).unwrap().payload.to_vec();
     let read = message::decode(&payload).unwrap();
     (payload, read)

@@ -37,6 +37,7 @@ use crate::device::{Abilities, Port, PortError, Received};
 
 mod endings;
 mod explain;
+mod former_address;
 mod lease_shares;
 mod mail;
 mod pinholes;

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
+use gatepost_services::dhcp::client::Taken;
 use gatepost_services::dhcp::client::{self, Event};
 pub use gatepost_services::dhcp::client::{Lease, Route};
 use gatepost_services::dhcp::inbox::{self, inbox};
@@ -38,8 +39,8 @@ pub struct WanClient {
 }
 
 impl WanClient {
-    /// The client for `config`: `current` if it fits unchanged. `None` if the configuration needs no DHCP client. If
-    /// the lease of `current` is of no use to the new client, it is released.
+    /// The client for `config`: `current` if it fits. `None` if the configuration needs no DHCP client. If the lease of
+    /// `current` is of no use to the new client, it is released.
     pub fn for_config(
         config: &Config,
         resources: &Resources,
@@ -48,7 +49,10 @@ impl WanClient {
     ) -> Option<Self> {
         let settings = settings(config, resources.identity);
         match current {
-            Some(current) if settings.as_ref() == Some(&current.settings) => return Some(current),
+            Some(current) if settings.as_ref().is_some_and(|new| current.fits(new)) => {
+                settings.iter().for_each(|new| current.settings.taken.follow(&new.taken));
+                return Some(current);
+            }
             Some(current) if !settings.as_ref().is_some_and(|new| current.leases_to(new)) => {
                 current.release();
             }
@@ -70,9 +74,18 @@ impl WanClient {
         self.task.detach_all();
     }
 
-    /// Whether this client fits `config` unchanged.
+    /// Whether this client goes on under `config`.
     pub fn serves(&self, config: &Config, resources: &Resources) -> bool {
-        settings(config, resources.identity).is_some_and(|settings| settings == self.settings)
+        settings(config, resources.identity).is_some_and(|settings| self.fits(&settings))
+    }
+
+    /// Whether this client fits the settings `new`. Another network of the LAN does not matter to a client with a lease
+    /// apart from it, so that flows through the WAN survive a change of the LAN's address.
+    fn fits(&self, new: &client::Config) -> bool {
+        let lease = self.leases.borrow();
+        let keeps_lease = lease.as_ref().is_some_and(|lease| lease.suits(&new.taken));
+        let taken = if keeps_lease { self.settings.taken.clone() } else { new.taken.clone() };
+        client::Config { taken, ..new.clone() } == self.settings
     }
 
     fn start(settings: client::Config, resources: &Resources, rng: StdRng) -> Self {
@@ -121,7 +134,7 @@ fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
         vendor_class: config.wan.dhcp_client.vendor_class.clone(),
         request_options: config.wan.dhcp_client.request_options.clone(),
         hostname: Some(config.system.hostname.clone()),
-        taken: vec![config.lan.address.trunc()],
+        taken: Taken::new(config.lan.addresses().map(|lan| lan.trunc()).collect()),
         ..client::Config::new(identity.wan_of(config))
     })
 }

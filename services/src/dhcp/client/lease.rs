@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 
 use super::remark::Reason;
 use super::routes::{Route, Routes};
+use super::taken::Taken;
 use crate::addresses::overlap;
 use crate::dhcp::message::{self, Message, OptionCode};
 
@@ -56,8 +57,15 @@ fn overlapping(address: Ipv4Net, router: Option<Ipv4Addr>, taken: &[Ipv4Net]) ->
 
 impl Lease {
     /// Whether the lease overlaps one of `taken`, the networks of other interfaces.
-    pub fn overlaps(&self, taken: &[Ipv4Net]) -> bool {
-        overlapping(self.address, self.router, taken).is_some()
+    pub fn overlaps(&self, taken: &Taken) -> bool {
+        overlapping(self.address, self.router, &taken.networks()).is_some()
+    }
+
+    /// Whether a client with the networks `taken` on other interfaces can use the lease as it is: it does not overlap
+    /// them, and has no route into them.
+    pub fn suits(&self, taken: &Taken) -> bool {
+        let leads_there = |route: &Route| taken.networks().iter().any(|taken| taken.contains(&route.to));
+        !self.overlaps(taken) && !self.routes.iter().any(leads_there)
     }
 
     /// Reads an OFFER or an ACK. `taken` are the networks of other interfaces, which the lease must not overlap. Some

@@ -28,6 +28,7 @@ mod lease;
 mod outgoing;
 mod remark;
 mod routes;
+mod taken;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -44,6 +45,7 @@ use self::outgoing::Transaction;
 use self::remark::ReasonLimits;
 pub use self::remark::{Reason, Remark};
 pub use self::routes::{ROUTES_MAX, Route};
+pub use self::taken::Taken;
 use super::frame::{Arp, Datagram};
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 
@@ -84,7 +86,7 @@ pub struct Config {
     pub broadcast: bool,
     /// The networks of other interfaces. A lease that overlaps one is refused, as the hosts on the two sides could not
     /// be told apart (RFC 4787, REQ-7).
-    pub taken: Vec<Ipv4Net>,
+    pub taken: Taken,
 }
 
 impl Config {
@@ -97,7 +99,7 @@ impl Config {
             vendor_class: None,
             request_options: Vec::new(),
             broadcast: false,
-            taken: Vec::new(),
+            taken: Taken::default(),
         }
     }
 
@@ -394,7 +396,7 @@ impl Client {
     /// The lease in `message`, with what there is to say of it.
     fn read_lease(&self, message: &Message) -> (Result<Lease, Reason>, Vec<Reason>) {
         let mut remarks = Vec::new();
-        (Lease::from_message(message, &self.config.taken, &mut remarks), remarks)
+        (Lease::from_message(message, &self.config.taken.networks(), &mut remarks), remarks)
     }
 
     /// Logs `reason`, unless that was done a short time ago, and shows it if it is why there is no lease.

@@ -532,7 +532,8 @@ fn answers_to_others_are_ignored() {
 
 #[test]
 fn an_offer_that_cannot_be_is_refused_with_the_reason() {
-    let mut host = Host::with(Config { taken: vec!["10.0.0.0/24".parse().unwrap()], ..config() }, None);
+    let mut host =
+        Host::with(Config { taken: Taken::new(vec!["10.0.0.0/24".parse().unwrap()]), ..config() }, None);
     let discover = host.next_message(MessageType::Discover);
     let offer = answer(&discover, MessageType::Offer, 600);
     let of = |address: [u8; 4], prefix_len| {

@@ -183,3 +183,38 @@ fn the_bindings_of_a_stage_are_bounded() {
         stage.bind_udp(at(B, 53)).await.expect("there is room again");
     });
 }
+
+/// As when the LAN's address changes, and a page is open that wants to know whether it has.
+#[test]
+fn a_connection_at_an_address_that_stays_beside_a_new_one_goes_on_and_both_are_served() {
+    const NEW: [u8; 4] = [10, 0, 0, 1];
+    simulate(async {
+        let pair = Pair::perfect();
+        let former = pair.b.listen(at(B, 7)).await.expect("listen");
+        let mut client = connect(&pair).await;
+        let mut server = accept(&former).await.expect("a connection");
+        let mut exchange = async |octet: u8| {
+            client.write_all(&[octet]).await.expect("write");
+            assert_eq!(server.read_u8().await.expect("read"), octet);
+            server.write_all(&[octet]).await.expect("write");
+            assert_eq!(client.read_u8().await.expect("read"), octet);
+        };
+        exchange(1).await;
+        let both = [network(B), network(NEW)];
+        let stage = pair.b.stage(&both);
+        let listeners = [B, NEW].map(|own| at(own, 7));
+        let listeners = [stage.listen(listeners[0]).await, stage.listen(listeners[1]).await];
+        pair.b.set_addresses(&both);
+        stage.activate();
+        drop(former);
+        exchange(2).await;
+        for (own, listener) in [B, NEW].into_iter().zip(listeners) {
+            let _client = pair.a.connect(at(own, 7)).await.expect("connect");
+            let stream = accept(&listener.expect("listen")).await.expect("a connection");
+            assert_eq!(stream.local_addr(), at(own, 7));
+        }
+        pair.b.set_addresses(&[network(B)]);
+        exchange(3).await;
+        assert!(timeout(SOON, pair.a.connect(at(NEW, 7))).await.is_err(), "nobody is there any more");
+    });
+}

@@ -36,11 +36,11 @@ impl Addresses {
     /// of the last one. IPv6 has none.
     pub(super) fn is_broadcast(&self, address: IpAddr) -> bool {
         let IpAddr::V4(address) = address else { return false };
-        let networks = self.networks.iter().filter_map(|network| match network {
+        let mut networks = self.networks.iter().filter_map(|network| match network {
             IpNet::V4(network) => Some(*network),
             IpNet::V6(_) => None,
         });
-        let last = networks.filter(|network| network.contains(&address)).last();
+        let last = networks.rfind(|network| network.contains(&address));
         // A network of one or two addresses has no broadcast address. (RFC 3021, section 2.1)
         address.is_broadcast()
             || last.is_some_and(|network| network.prefix_len() < 31 && network.broadcast() == address)

@@ -246,6 +246,11 @@ fn lan_only_has_addresses_and_names() {
 }
 
 #[test]
+fn what_an_administrator_does_not_confirm_is_undone() {
+    passes_once("administrator");
+}
+
+#[test]
 fn a_host_with_hardly_any_flows_can_in_two_hours_as_at_first() {
     passes_once("quiet-hours");
 }

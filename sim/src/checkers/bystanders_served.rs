@@ -9,6 +9,7 @@ use dhcproto::v4::{MessageType as DhcpKind, OptionCode};
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 use hickory_proto::op::{Message, MessageType};
+use ipnet::Ipv4Net;
 
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
@@ -33,7 +34,8 @@ const COPY_MAX: Duration = Duration::from_secs(60);
 /// slow disk and looks for another one. It may refuse a renewal if another address is reserved for the client: while
 /// the reserved address was declined or in foreign use, the client got one of the pool.
 pub struct BystandersServed {
-    gateway_address: Ipv4Addr,
+    /// The gateway's present addresses; empty while they change.
+    own: Vec<Ipv4Net>,
     /// The gateway's hardware address on the LAN, once it is known.
     gateway_mac: Option<String>,
     /// With a dot before and after.
@@ -83,7 +85,7 @@ impl BystandersServed {
     /// For the addresses and the domain of `config`.
     pub fn new(config: &Config) -> Self {
         Self {
-            gateway_address: config.lan.address.addr(),
+            own: own_of(config),
             gateway_mac: None,
             domain: format!(".{}.", config.system.domain),
             leases: ObservedLeases::of_config(config),
@@ -103,6 +105,10 @@ impl BystandersServed {
         now.since(since) > answer_max
     }
 
+    fn is_own(&self, address: Ipv4Addr) -> bool {
+        self.own.iter().any(|net| net.addr() == address)
+    }
+
     /// The request in a frame to the gateway, if it needs an answer.
     fn asked(&self, passage: &Passage<'_>) -> Option<Asked> {
         let ip = passage.packet.ipv4()?;
@@ -118,9 +124,9 @@ impl BystandersServed {
                 destination_port: DHCP_SERVER_PORT,
                 payload,
                 ..
-            } => renewal(ip, payload),
+            } if ip.destination.is_broadcast() || self.is_own(ip.destination) => renewal(ip, payload),
             Transport::Udp { source_port, destination_port: DNS_PORT, payload, .. }
-                if ip.destination == self.gateway_address =>
+                if self.is_own(ip.destination) =>
             {
                 let message = Message::from_vec(payload).ok()?;
                 let name = message.queries.first()?.name().to_ascii().to_lowercase();
@@ -129,7 +135,7 @@ impl BystandersServed {
                 is_of_office.then_some(Asked::Name { address: ip.source, port: *source_port, id })
             }
             Transport::Tcp { source_port, destination_port: DNS_PORT, is_opening: true, .. }
-                if ip.destination == self.gateway_address =>
+                if self.is_own(ip.destination) =>
             {
                 Some(Asked::Connection { address: ip.source, port: *source_port })
             }
@@ -208,7 +214,9 @@ impl BystandersServed {
             Some(DhcpKind::Nak) => {
                 self.waiting.remove(&asked);
                 let (address, client) = (asked.address(), MacAddr(client));
-                if self.leases.is_to_move_from(address, client) {
+                // A client of a network that the gateway has left has to move, too.
+                let is_served = self.own.iter().any(|net| net.contains(&address));
+                if !is_served || self.leases.is_to_move_from(address, client) {
                     return Ok(());
                 }
                 Err(format!("{address} is refused to {client}, who holds its lease"))
@@ -229,6 +237,11 @@ fn renewal(ip: &Ipv4, payload: &[u8]) -> Option<Asked> {
     (is_request && is_renewal && message.ciaddr() == ip.source).then_some(asked)
 }
 
+/// The gateway's addresses on the LAN.
+fn own_of(config: &Config) -> Vec<Ipv4Net> {
+    config.lan.addresses().collect()
+}
+
 impl Checker for BystandersServed {
     fn name(&self) -> &'static str {
         "bystanders-served"
@@ -245,11 +258,13 @@ impl Checker for BystandersServed {
         self.accepted.clear();
     }
 
-    fn on_reload(&mut self, _config: &Config) {
+    fn on_reload(&mut self, config: &Config) {
+        self.own.retain(|own| own_of(config).contains(own));
         self.waiting.clear();
     }
 
-    fn on_configure(&mut self, _config: &Config) {
+    fn on_configure(&mut self, config: &Config) {
+        self.own = own_of(config);
         self.waiting.clear();
     }
 

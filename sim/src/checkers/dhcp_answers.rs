@@ -13,6 +13,7 @@ use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use self::parameters::AdvertisedParameters;
+use super::lan::Lan;
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, SegmentId, Side, Snapshot, Way};
 use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp_message, dhcp_server_identifier};
@@ -34,7 +35,8 @@ const VERIFIED_FOR: Duration = Duration::from_secs(2);
 
 /// Compares the server's answers with the leases it has acknowledged.
 pub struct DhcpAnswers {
-    own: Ipv4Addr,
+    lan: Lan,
+    /// The LAN's network, in which an address is as good as its lease.
     network: Ipv4Net,
     is_authoritative: bool,
     /// Whether the gateway always knows which leases last.
@@ -87,7 +89,7 @@ impl DhcpAnswers {
     /// For the server that `config` asks for. The leases are compared if the gateway `knows_leases`.
     pub fn new(config: &Config, knows_leases: bool) -> Self {
         Self {
-            own: config.lan.address.addr(),
+            lan: Lan::of(config),
             network: config.lan.address.trunc(),
             is_authoritative: config.services.dhcp.authoritative,
             knows_leases,
@@ -111,7 +113,8 @@ impl DhcpAnswers {
     fn verdict(&self, client: &[u8], address: Ipv4Addr, now: Instant) -> Verdict {
         let Ok(mac) = <[u8; 6]>::try_from(client).map(MacAddr) else { return Verdict::Either };
         if !self.network.contains(&address) {
-            return Verdict::Nak;
+            // A client of a former network keeps its lease until the change is confirmed.
+            return if self.lan.contains(&address) { Verdict::Either } else { Verdict::Nak };
         }
         if !self.knows_leases {
             return Verdict::Either;
@@ -267,11 +270,16 @@ impl Checker for DhcpAnswers {
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
         self.parameters.may_be(&config.services.dhcp);
     }
 
     fn on_configure(&mut self, config: &Config) {
         self.parameters.is(&config.services.dhcp);
+        if self.network != config.lan.address.trunc() {
+            self.network = config.lan.address.trunc();
+            self.is_unsettled = true;
+        }
     }
 
     fn on_disk(&mut self, mood: DiskMood) {
@@ -284,7 +292,7 @@ impl Checker for DhcpAnswers {
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, segment, packet } = *passage;
         let Some((ip, from, to, payload)) = packet.udp().filter(|_| side == Side::Lan) else { return Ok(()) };
-        if way == Way::Out && ip.source != self.own {
+        if way == Way::Out && !self.lan.is_own(ip.source) {
             // Another server's answer is bridged.
             return Ok(());
         }

@@ -9,6 +9,7 @@ use dhcproto::v4::{MessageType, Opcode};
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp_message, dhcp_server_identifier};
 
@@ -21,7 +22,8 @@ const SERVERS_MAX: usize = 8;
 
 /// Compares the report's note on DHCP with the offers of other servers.
 pub struct ForeignServersNamed {
-    own: Ipv4Addr,
+    /// `None` before the first configuration.
+    lan: Option<Lan>,
     /// Whether the file has the gateway report others, and not block them.
     is_watching: bool,
     /// Whether the server ran at the last report.
@@ -45,7 +47,7 @@ impl ForeignServersNamed {
     /// For the server that `config` asks for.
     pub fn new(config: &Config) -> Self {
         let mut checker = Self {
-            own: Ipv4Addr::UNSPECIFIED,
+            lan: None,
             is_watching: false,
             is_running: false,
             offering: BTreeMap::new(),
@@ -89,9 +91,13 @@ impl Checker for ForeignServersNamed {
         self.heard.clear();
     }
 
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.iter_mut().for_each(|lan| lan.follow(config));
+    }
+
     fn on_configure(&mut self, config: &Config) {
         let dhcp = &config.services.dhcp;
-        self.own = config.lan.address.addr();
+        self.lan.get_or_insert_with(|| Lan::of(config)).follow(config);
         self.is_watching = dhcp.enabled && dhcp.authoritative && !config.lan.dhcp_snooping;
         if !self.is_watching {
             self.offering.clear();
@@ -106,7 +112,9 @@ impl Checker for ForeignServersNamed {
         };
         let Some(message) = dhcp_message(payload) else { return Ok(()) };
         // A relay agent broadcasts the gateway's own answers.
-        let Some(server) = dhcp_server_identifier(&message).filter(|server| *server != self.own) else {
+        let Some(server) = dhcp_server_identifier(&message)
+            .filter(|server| !self.lan.as_ref().is_some_and(|lan| lan.is_own(*server)))
+        else {
             return Ok(());
         };
         self.note_heard(server);

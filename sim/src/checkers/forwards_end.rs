@@ -8,8 +8,8 @@ use gatepost_dataplane::config::Forward;
 use gatepost_dataplane::flow::Pinhole;
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Transport;
 
@@ -20,7 +20,7 @@ const FORMER_MAX: usize = 1_024;
 
 /// Records the targets of present and former forwards.
 pub struct ForwardsEnd {
-    lan: Ipv4Net,
+    lan: Lan,
     in_force: Targets,
     /// The targets of the configuration that a reload activates, until it is in force.
     upcoming: Option<Targets>,
@@ -44,12 +44,7 @@ struct Former {
 impl ForwardsEnd {
     /// For the LAN and the forwards of `config`.
     pub fn new(config: &Config) -> Self {
-        Self {
-            lan: config.lan.address.trunc(),
-            in_force: Targets::of(config),
-            upcoming: None,
-            former: Vec::new(),
-        }
+        Self { lan: Lan::of(config), in_force: Targets::of(config), upcoming: None, former: Vec::new() }
     }
 
     /// Whether any configuration that may be in force leads there.
@@ -90,6 +85,7 @@ impl Checker for ForwardsEnd {
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
         self.upcoming = Some(Targets::of(config));
     }
 

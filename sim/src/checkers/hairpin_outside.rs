@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 
 use gatepost::config::Config;
 use gatepost_ground::MacAddr;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 
 /// Looks at the source of every packet that the gateway itself sends to the LAN.
 pub struct HairpinOutside {
-    lan: Ipv4Net,
+    lan: Lan,
     /// The stations heard on the LAN: the gateway only bridges their frames.
     stations: BTreeSet<MacAddr>,
 }
@@ -19,7 +19,7 @@ pub struct HairpinOutside {
 impl HairpinOutside {
     /// For the LAN of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { lan: config.lan.address, stations: BTreeSet::new() }
+        Self { lan: Lan::of(config), stations: BTreeSet::new() }
     }
 }
 
@@ -32,6 +32,10 @@ impl Checker for HairpinOutside {
         "a packet that the gateway forwards from one LAN host to another does not have a LAN address as its source"
     }
 
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
+    }
+
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { way, side: Side::Lan, packet, .. } = *passage else { return Ok(()) };
         if way == Way::In {
@@ -41,7 +45,7 @@ impl Checker for HairpinOutside {
         let Some(ip) = packet.ipv4().filter(|_| !self.stations.contains(&packet.source_mac)) else {
             return Ok(());
         };
-        if self.lan.contains(&ip.source) && ip.source != self.lan.addr() {
+        if self.lan.contains(&ip.source) && !self.lan.is_own(ip.source) {
             return Err(format!("{} is seen on the LAN behind the gateway: {packet:?}", ip.source));
         }
         Ok(())

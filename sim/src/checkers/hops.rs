@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use gatepost::config::Config;
 use gatepost_ground::MacAddr;
 
+use super::lan::Lan;
 use super::recent::{Recent, WAIT_MAX};
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Ipv4, Packet};
@@ -17,7 +18,7 @@ const ARRIVALS_MAX: usize = 1 << 16;
 /// Packets that the gateway has fragmented or sent itself are not found.
 pub struct Hops {
     /// The gateway's address on the LAN: it does not forward packets to it.
-    own: Ipv4Addr,
+    lan: Lan,
     arrivals: Recent<u64, Arrival>,
 }
 
@@ -54,7 +55,7 @@ impl Arrival {
 impl Hops {
     /// For the LAN of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { own: config.lan.address.addr(), arrivals: Recent::new(WAIT_MAX, ARRIVALS_MAX) }
+        Self { lan: Lan::of(config), arrivals: Recent::new(WAIT_MAX, ARRIVALS_MAX) }
     }
 }
 
@@ -71,11 +72,15 @@ impl Checker for Hops {
         "the gateway decrements the TTL of a forwarded packet by one, and does not change that of a bridged one"
     }
 
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
+    }
+
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
         let Passage { now, way, side, packet, .. } = *passage;
         let Some(ip) = packet.ipv4() else { return Ok(()) };
         if way == Way::In {
-            if ip.destination != self.own {
+            if !self.lan.is_own(ip.destination) {
                 let (macs, source, destination, ttl) = (macs(packet), ip.source, ip.destination, ip.ttl);
                 let arrival = Arrival { side, macs, source, destination, ttl };
                 self.arrivals.push(now, ip.content, arrival);

@@ -3,20 +3,20 @@
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
 /// Looks into every frame to the WAN, the packets quoted in ICMP errors included.
 pub struct LanHidden {
-    lan: Ipv4Net,
+    lan: Lan,
 }
 
 impl LanHidden {
     /// For the LAN of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { lan: config.lan.address.trunc() }
+        Self { lan: Lan::of(config) }
     }
 
     fn shows(&self, ip: &Ipv4) -> Option<Ipv4Addr> {
@@ -36,6 +36,14 @@ impl Checker for LanHidden {
 
     fn promise(&self) -> &'static str {
         "no address of the LAN ever appears on the WAN, not even in a packet that an ICMP error quotes"
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.lan.settle(config);
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

@@ -17,10 +17,10 @@ use gatepost::config::Config;
 use gatepost::control::report::Flow;
 use gatepost_dataplane::config::{Filtering, Forward};
 use gatepost_ground::{Instant, MacAddr};
-use ipnet::Ipv4Net;
 
 use self::conversation::{Conversation, Kind, SLACK, Tcp};
 use self::neighbor::Neighbor;
+use super::lan::Lan;
 use super::observed_leases::ObservedLeases;
 use super::recent::{Recent, WAIT_MAX};
 use super::{Checker, Passage, Side, Snapshot, Way};
@@ -35,7 +35,7 @@ type Endpoint = (Ipv4Addr, u16);
 
 /// Records every mapping.
 pub struct MappingLives {
-    lan: Ipv4Net,
+    lan: Lan,
     /// The laxest filtering since the start, as mappings that it admitted may still exist.
     filtering: Filtering,
     forwards: Vec<Forward>,
@@ -78,7 +78,7 @@ impl MappingLives {
     pub fn new(config: &Config) -> Self {
         let forwards = forwards(config);
         Self {
-            lan: config.lan.address.trunc(),
+            lan: Lan::of(config),
             filtering: config.nat.filtering,
             reachable: forwards.iter().map(|rule| rule.to).chain(config.firewall.dmz_host).collect(),
             forwards,
@@ -434,6 +434,7 @@ impl Checker for MappingLives {
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
         self.forget_changed(config);
         if config.nat.filtering != Filtering::AddressAndPortDependent {
             self.filtering = config.nat.filtering;
@@ -443,6 +444,10 @@ impl Checker for MappingLives {
     fn on_configure(&mut self, config: &Config) {
         self.on_reload(config);
         self.forwards = forwards(config);
+        self.lan.settle(config);
+        let Self { lan, mappings, owners, .. } = self;
+        mappings.retain(|(_, inside), _| lan.contains(&inside.0));
+        owners.retain(|_, inside| lan.contains(&inside.0));
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

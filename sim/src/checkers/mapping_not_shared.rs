@@ -5,20 +5,20 @@ use std::net::{IpAddr, SocketAddr};
 
 use gatepost::config::Config;
 use gatepost::control::report::Flow;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Snapshot};
 
 /// Compares the flows that the gateway reports with each other.
 pub struct MappingNotShared {
-    lan: Ipv4Net,
+    lan: Lan,
 }
 
 /// A mapping: the inside endpoint and the external one.
 pub type Mapping = (SocketAddr, SocketAddr);
 
 /// The mapping that a flow from the network `lan` uses, if it uses one.
-pub fn mapping(lan: Ipv4Net, flow: &Flow) -> Option<Mapping> {
+pub fn mapping(lan: &Lan, flow: &Flow) -> Option<Mapping> {
     let inside: SocketAddr = flow.client.parse().ok()?;
     let outside: SocketAddr = flow.client_seen_as.parse().ok()?;
     let is_inside = |address| matches!(address, IpAddr::V4(address) if lan.contains(&address));
@@ -28,14 +28,14 @@ pub fn mapping(lan: Ipv4Net, flow: &Flow) -> Option<Mapping> {
 impl MappingNotShared {
     /// For the LAN of `config`.
     pub fn new(config: &Config) -> Self {
-        Self { lan: config.lan.address.trunc() }
+        Self { lan: Lan::of(config) }
     }
 
     fn check(&self, flows: &[Flow]) -> Result<(), String> {
         let mut insides = BTreeMap::new();
         let mut outsides = BTreeMap::new();
         for flow in flows {
-            let Some((inside, outside)) = mapping(self.lan, flow) else { continue };
+            let Some((inside, outside)) = mapping(&self.lan, flow) else { continue };
             let protocol = flow.protocol.as_str();
             let owner = *insides.entry((protocol, outside)).or_insert(inside);
             if owner != inside {
@@ -58,6 +58,10 @@ impl Checker for MappingNotShared {
 
     fn promise(&self) -> &'static str {
         "an external endpoint belongs to one inside endpoint, and an inside endpoint has one external endpoint"
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {

@@ -53,6 +53,7 @@
 
 mod bystanders_served;
 mod checksums;
+mod configuration_in_force;
 mod dhcp_answers;
 mod foreign_servers_named;
 mod forwards_end;
@@ -60,6 +61,7 @@ mod frames_balance;
 mod hairpin_outside;
 mod hops;
 mod icmp_calm;
+mod lan;
 mod lan_hidden;
 pub mod leases_durable;
 mod leases_reach_holders;
@@ -89,6 +91,7 @@ mod unknown_reset;
 mod wan_lease;
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use gatepost::config::{Config, WanAddress};
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Services, Status};
@@ -162,6 +165,21 @@ pub enum Sleeper {
     Services,
 }
 
+/// A step of a change of the configuration.
+#[derive(Clone, Copy, Debug)]
+pub enum Step<'a> {
+    /// The gateway is asked for this configuration: for good, or unless it is confirmed within a time.
+    Applies(&'a Config, Option<Duration>),
+    /// Whether it has it, and the time for the confirmation runs.
+    Applied(bool),
+    /// The gateway is asked to make the change final.
+    Confirms,
+    /// Whether it is final.
+    Confirmed(bool),
+    /// The gateway is asked to undo the change.
+    Undoes,
+}
+
 /// Watches one promise. An error is a sentence that describes the violation.
 pub trait Checker {
     /// A short name.
@@ -178,6 +196,9 @@ pub trait Checker {
 
     /// The gateway has booted with `config`, or has changed to it.
     fn on_configure(&mut self, _config: &Config) {}
+
+    /// A change of the configuration goes on.
+    fn on_transaction(&mut self, _now: Instant, _step: &Step<'_>) {}
 
     /// The gateway gets a request for a pinhole: from now on, and until `until` at the latest, it may admit the
     /// pinhole's packets.
@@ -238,6 +259,7 @@ pub fn for_config(
 ) -> Vec<Box<dyn Checker>> {
     let mut checkers: Vec<Box<dyn Checker>> = vec![
         Box::new(frames_balance::FramesBalance),
+        Box::new(configuration_in_force::ConfigurationInForce::new(config)),
         Box::new(tables_bounded::TablesBounded::new(config)),
         Box::new(icmp_calm::IcmpCalm::default()),
         Box::new(hops::Hops::new(config)),

@@ -9,8 +9,9 @@ use gatepost::config::Config;
 use gatepost_ground::Instant;
 use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::IpNet;
 
+use super::lan::Lan;
 use super::observed_leases::{LEASE_END_GRACE, ObservedLeases};
 use super::{Checker, Passage, Side, Way, wan_lease};
 use crate::machine::attacker::FORGED_TTL;
@@ -59,7 +60,7 @@ pub struct NamesTrue {
     asked_at: BTreeMap<(Ipv4Addr, u16, u16), Instant>,
     /// Whether the gateway always knows which leases last.
     knows_leases: bool,
-    lan: Ipv4Net,
+    lan: Lan,
     /// With a dot before and after.
     domain: String,
     tree: SharedTree,
@@ -114,7 +115,7 @@ impl NamesTrue {
             disk_broken_at: None,
             asked_at: BTreeMap::new(),
             knows_leases,
-            lan: config.lan.address.trunc(),
+            lan: Lan::of(config),
             domain: format!(".{}.", config.system.domain),
             tree,
             unanswered: BTreeMap::new(),
@@ -161,7 +162,9 @@ impl NamesTrue {
         }
         let known = |at: Instant| {
             let leased = lease.filter(|(_, lease, since)| *since <= at && at < lease.until);
-            leased.map(|(address, ..)| address).or_else(|| self.reserved.get(label).copied())
+            let known = leased.map(|(address, ..)| address).or_else(|| self.reserved.get(label).copied());
+            // What has an address of a former network has no name by it.
+            known.filter(|address| self.lan.contains(address))
         };
         let until = lease.map_or(Instant::ZERO, |(_, lease, _)| lease.until);
         let told = answer.answers.iter().find_map(|record| match &record.data {
@@ -365,6 +368,14 @@ impl Checker for NamesTrue {
 
     fn on_disk(&mut self, mood: DiskMood) {
         self.is_disk_broken = !matches!(mood, DiskMood::Sound | DiskMood::Slow);
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
+    }
+
+    fn on_configure(&mut self, config: &Config) {
+        self.lan.settle(config);
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

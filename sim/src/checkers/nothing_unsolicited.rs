@@ -8,14 +8,14 @@ use gatepost_dataplane::config::{Filtering, Forward};
 use gatepost_dataplane::flow::Pinhole;
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::{Instant, MacAddr};
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Content, Ipv4, Transport};
 
 /// Records the destinations that each LAN host has sent to.
 pub struct NothingUnsolicited {
-    lan: Ipv4Net,
+    lan: Lan,
     /// The rules in force; more than one set while the gateway changes its configuration.
     rules: Vec<Rules>,
     /// The gateway's own address on the WAN, through which LAN hosts reach each other.
@@ -66,7 +66,7 @@ impl NothingUnsolicited {
     /// For the LAN, the filtering and the forwards of `config`.
     pub fn new(config: &Config) -> Self {
         Self {
-            lan: config.lan.address.trunc(),
+            lan: Lan::of(config),
             rules: vec![Rules::new(config)],
             own: None,
             asked: BTreeSet::new(),
@@ -219,6 +219,7 @@ impl Checker for NothingUnsolicited {
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
         self.rules.push(Rules::new(config));
     }
 

@@ -15,6 +15,7 @@ use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 
 use self::former_clients::FormerClients;
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::{Content, DHCP_SERVER_PORT, Packet, dhcp_message, dhcp_server_identifier};
 use crate::world::disk::DiskMood;
@@ -46,7 +47,7 @@ const REMEMBERED_MAX: usize = 4096;
 
 /// Compares each offer with the probes of its address and their answers.
 pub struct OffersProbed {
-    own: Ipv4Addr,
+    lan: Lan,
     pool: (Ipv4Addr, Ipv4Addr),
     clients: FormerClients,
     /// The sources of the clients' last DISCOVERs: bridges and relay agents may answer for their clients.
@@ -71,7 +72,7 @@ impl OffersProbed {
     /// For the server that `config` asks for.
     pub fn new(config: &Config) -> Self {
         Self {
-            own: config.lan.address.addr(),
+            lan: Lan::of(config),
             pool: config.services.dhcp.pool,
             clients: FormerClients::default(),
             senders: BTreeMap::new(),
@@ -166,7 +167,7 @@ impl OffersProbed {
                     Some(DhcpOption::RequestedIpAddress(address)) => *address,
                     _ => message.ciaddr(),
                 };
-                if dhcp_server_identifier(&message).is_none_or(|server| server == self.own) {
+                if dhcp_server_identifier(&message).is_none_or(|server| self.lan.is_own(server)) {
                     self.clients.note_request(address, &message);
                 }
             }
@@ -176,7 +177,9 @@ impl OffersProbed {
 
     fn note_server(&mut self, now: Instant, packet: &Packet) -> Result<(), String> {
         let Some((ip, DHCP_SERVER_PORT, _, payload)) = packet.udp() else { return Ok(()) };
-        let Some(message) = dhcp_message(payload).filter(|_| ip.source == self.own) else { return Ok(()) };
+        let Some(message) = dhcp_message(payload).filter(|_| self.lan.is_own(ip.source)) else {
+            return Ok(());
+        };
         match message.opts().msg_type() {
             Some(MessageType::Offer) => self.check(now, &message),
             Some(MessageType::Ack) if !message.yiaddr().is_unspecified() => {
@@ -199,12 +202,16 @@ impl Checker for OffersProbed {
     }
 
     fn on_configure(&mut self, config: &Config) {
-        self.own = config.lan.address.addr();
+        self.lan.follow(config);
         self.pool = config.services.dhcp.pool;
     }
 
     fn on_disk(&mut self, mood: DiskMood) {
         self.is_disk_unsure |= mood == DiskMood::LosesWrites;
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use gatepost::config::Config;
 use gatepost::control::report::Flow;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::mapping_not_shared::mapping;
 use super::{Checker, Snapshot};
 
@@ -19,7 +19,7 @@ const SHORT_WHEN_TAKEN: usize = 4;
 
 /// Checks the mappings of the flows that the gateway reports.
 pub struct PortsAlike {
-    lan: Ipv4Net,
+    lan: Lan,
     workers: usize,
     /// Hosts that are or were the targets of rules: their external ports are those of the rules.
     ruled: BTreeSet<IpAddr>,
@@ -33,7 +33,7 @@ impl PortsAlike {
     /// For the LAN and the rules of `config`.
     pub fn new(config: &Config) -> Self {
         let mut this = Self {
-            lan: config.lan.address.trunc(),
+            lan: Lan::of(config),
             workers: config.system.workers.into(),
             ruled: BTreeSet::new(),
             known: BTreeSet::new(),
@@ -55,7 +55,7 @@ impl PortsAlike {
             .iter()
             .filter(|flow| ["tcp", "udp"].contains(&flow.protocol.as_str()))
             .filter_map(|flow| {
-                mapping(self.lan, flow).map(|(inside, outside)| (flow.protocol.clone(), inside, outside))
+                mapping(&self.lan, flow).map(|(inside, outside)| (flow.protocol.clone(), inside, outside))
             })
             .collect();
         let is_short = self.is_short(&mappings);
@@ -104,6 +104,10 @@ impl Checker for PortsAlike {
 
     fn on_configure(&mut self, config: &Config) {
         self.heed_rules_of(config);
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
     }
 
     fn on_snapshot(&mut self, snapshot: &Snapshot) -> Result<(), String> {

@@ -5,22 +5,22 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::Content;
 
 /// Checks the source of every packet to the WAN. The gateway's own addresses there are the senders of its ARP requests.
 pub struct SourcesTrue {
     /// The other networks whose addresses may appear: the LAN in a mode without NAT.
-    lan: Option<Ipv4Net>,
+    lan: Option<Lan>,
     own: BTreeSet<Ipv4Addr>,
 }
 
 impl SourcesTrue {
     /// For the mode and the LAN of `config`.
     pub fn new(config: &Config) -> Self {
-        let lan = config.lan.address.trunc();
+        let lan = Lan::of(config);
         Self { lan: (!config.mode.translates()).then_some(lan), own: BTreeSet::new() }
     }
 }
@@ -32,6 +32,10 @@ impl Checker for SourcesTrue {
 
     fn promise(&self) -> &'static str {
         "a packet to the WAN has the gateway's own address as its source, or in mode router a LAN address"
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.iter_mut().for_each(|lan| lan.follow(config));
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -48,7 +52,7 @@ impl Checker for SourcesTrue {
                 // A DHCP client has no address yet.
                 let is_true = source.is_unspecified()
                     || self.own.contains(&source)
-                    || self.lan.is_some_and(|lan| lan.contains(&source));
+                    || self.lan.as_ref().is_some_and(|lan| lan.contains(&source));
                 if is_true {
                     Ok(())
                 } else {

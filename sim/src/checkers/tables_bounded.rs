@@ -8,8 +8,8 @@ use gatepost::config::Config;
 use gatepost_dataplane::bridge::Bridge;
 use gatepost_dataplane::fragment::FragmentTracker;
 use gatepost_dataplane::neighbor::NeighborTable;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Snapshot};
 
 /// One on each side of the gateway.
@@ -22,7 +22,7 @@ const FLOWS_UNDER_WAY: usize = 2;
 
 /// Compares the sizes that the gateway reports with its limits.
 pub struct TablesBounded {
-    lan: Ipv4Net,
+    lan: Lan,
     workers: usize,
     flows: Limit,
     flows_per_host: Limit,
@@ -61,7 +61,7 @@ impl TablesBounded {
         let pool = (last.to_bits() - first.to_bits()) as usize + 1;
         let [flows_max, flows_per_host_max] = flows_max(config);
         Self {
-            lan: config.lan.address.trunc(),
+            lan: Lan::of(config),
             workers: config.system.workers.into(),
             flows: Limit::new(flows_max),
             flows_per_host: Limit::new(flows_per_host_max),
@@ -116,6 +116,7 @@ impl Checker for TablesBounded {
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
         let [flows_max, flows_per_host_max] = flows_max(config);
         self.flows.configure(flows_max);
         self.flows_per_host.configure(flows_per_host_max);

@@ -16,8 +16,10 @@ use gatepost::config::services::{Dhcp, Ntp};
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Discipline, LeapSecond, WallTime};
 use gatepost_services::ntp::asking::Source;
+use ipnet::Ipv4Net;
 
 use super::dhcp_answers::parameters::Layers;
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Way};
 use crate::packet::dhcp_message;
 use crate::world::clock::{TimeOfDay, right_time};
@@ -51,7 +53,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 /// Compares answers with the gateway's clock.
 pub struct TimeTold {
     clock: Rc<TimeOfDay>,
-    own: Ipv4Addr,
+    lan: Lan,
     /// The configuration in force, and the one that a reload may activate.
     wanted: Vec<Wanted>,
     /// Unanswered requests, the oldest first.
@@ -76,9 +78,11 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(config: &Config) -> Self {
-        let (ntp, dhcp) = (config.services.ntp.clone(), config.services.dhcp.clone());
-        Self { ntp, dhcp, own: config.lan.address.addr() }
+    /// The settings for the clients at each of the gateway's addresses.
+    fn of(config: &Config) -> Vec<Self> {
+        let (ntp, dhcp) = (&config.services.ntp, &config.services.dhcp);
+        let at = |lan: Ipv4Net| Self { ntp: ntp.clone(), dhcp: dhcp.clone(), own: lan.addr() };
+        config.lan.addresses().map(at).collect()
     }
 
     /// The content of the option for time servers (RFC 2132, section 8.3) in answers to `question`; empty: no option.
@@ -105,8 +109,8 @@ impl TimeTold {
     pub fn new(config: &Config, clock: Rc<TimeOfDay>) -> Self {
         Self {
             clock,
-            own: config.lan.address.addr(),
-            wanted: vec![Wanted::of(config)],
+            lan: Lan::of(config),
+            wanted: Wanted::of(config),
             asked: VecDeque::new(),
             told: BTreeMap::new(),
             told_too_often: BTreeSet::new(),
@@ -312,13 +316,14 @@ impl Checker for TimeTold {
     }
 
     fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
         self.found_at = None;
-        self.wanted.push(Wanted::of(config));
+        self.wanted.extend(Wanted::of(config));
     }
 
     fn on_configure(&mut self, config: &Config) {
         self.found_at = None;
-        self.wanted = vec![Wanted::of(config)];
+        self.wanted = Wanted::of(config);
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {
@@ -330,14 +335,14 @@ impl Checker for TimeTold {
             _ if [source_port, destination_port].contains(&DHCP_SERVER) => {
                 dhcp_message(payload).map_or(Ok(()), |message| self.lease(&message))
             }
-            Way::In if ip.destination == self.own && destination_port == PORT => {
+            Way::In if self.lan.is_own(ip.destination) && destination_port == PORT => {
                 // Others than clients and symmetric active peers are not answered.
                 if payload.len() >= PACKET_LEN && [1, 3].contains(&(payload[0] & 7)) {
                     self.ask(passage.now, (ip.source, source_port), payload);
                 }
                 Ok(())
             }
-            Way::Out if ip.source == self.own && source_port == PORT => {
+            Way::Out if self.lan.is_own(ip.source) && source_port == PORT => {
                 self.answer(passage.now, (ip.destination, destination_port), payload)
             }
             _ => Ok(()),

@@ -9,6 +9,7 @@ use std::net::Ipv4Addr;
 
 use gatepost::config::Config;
 
+use super::lan::Lan;
 use super::recent::{Recent, WAIT_MAX};
 use super::{Checker, Passage, Side, Way};
 use crate::machine::internet::DNS_PORT;
@@ -33,7 +34,7 @@ const REMEMBERED_MAX: usize = 1 << 12;
 /// Judges the gateway's own packets.
 pub struct Unguessable {
     /// The gateway's address on the LAN.
-    own: Ipv4Addr,
+    lan: Lan,
     /// Packets of LAN hosts, which the gateway forwards.
     from_lan: Recent<u64, ()>,
     /// The initial sequence numbers seen, to recognise a retransmitted SYN.
@@ -47,7 +48,7 @@ impl Unguessable {
     /// For a gateway with `config`.
     pub fn new(config: &Config) -> Self {
         Self {
-            own: config.lan.address.addr(),
+            lan: Lan::of(config),
             from_lan: Recent::new(WAIT_MAX, usize::MAX),
             begun: Recent::new(10 * WAIT_MAX, REMEMBERED_MAX),
             identifiers: Values::default(),
@@ -59,7 +60,7 @@ impl Unguessable {
     /// Whether a packet that leaves is the gateway's own.
     fn is_own(&self, side: Side, ip: &Ipv4) -> bool {
         match side {
-            Side::Lan => ip.source == self.own,
+            Side::Lan => self.lan.is_own(ip.source),
             Side::Wan => self.from_lan.alike(&ip.content).next().is_none(),
         }
     }
@@ -137,6 +138,10 @@ impl Checker for Unguessable {
 
     fn promise(&self) -> &'static str {
         "an outsider cannot predict the identifiers and ports of the gateway's DNS queries, and its initial sequence numbers"
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use gatepost::config::Config;
 use gatepost_ground::Instant;
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{Content, Ipv4, Transport};
@@ -36,7 +36,7 @@ type Endpoint = (Ipv4Addr, u16);
 
 /// Records every connection between the LAN and the outside.
 pub struct UnknownReset {
-    lan: Ipv4Net,
+    lan: Lan,
     /// By the LAN host's endpoint and the remote one.
     connections: BTreeMap<(Endpoint, Endpoint), Connection>,
     /// The connections opened on the WAN since the last boot, by the gateway's endpoint and the remote one.
@@ -66,7 +66,7 @@ impl UnknownReset {
     /// For the LAN of `config`.
     pub fn new(config: &Config) -> Self {
         Self {
-            lan: config.lan.address.trunc(),
+            lan: Lan::of(config),
             connections: BTreeMap::new(),
             opened_outside: BTreeMap::new(),
             leases: ObservedLeases::of_config(config),
@@ -183,6 +183,10 @@ impl Checker for UnknownReset {
         self.opened_outside.clear();
         self.has_address = false;
         self.is_full = false;
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.lan.follow(config);
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

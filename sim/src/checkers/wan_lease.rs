@@ -8,8 +8,8 @@ use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
 use gatepost::config::Config;
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::{Instant, MacAddr};
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{Content, DHCP_CLIENT_PORT, DHCP_SERVER_PORT, Transport, dhcp_message};
 
@@ -23,7 +23,7 @@ const FUZZ_DIVISOR: u32 = 32;
 /// Compares the gateway's packets to the WAN with the lease by the provider's answers.
 pub struct WanLease {
     /// The LAN's network in a mode without NAT.
-    routed: Option<Ipv4Net>,
+    routed: Option<Lan>,
     transaction: Option<Transaction>,
     lease: Option<Lease>,
     /// The address of the lease before, and when that ended.
@@ -58,7 +58,7 @@ struct Lease {
 impl WanLease {
     /// For a gateway whose WAN address comes from the provider.
     pub fn new(config: &Config) -> Self {
-        let routed = (config.mode == Mode::Router).then(|| config.lan.address.trunc());
+        let routed = (config.mode == Mode::Router).then(|| Lan::of(config));
         Self { routed, transaction: None, lease: None, former: None }
     }
 
@@ -95,7 +95,7 @@ impl WanLease {
             |(former, ended): (Ipv4Addr, Instant)| former == address && now.since(ended) <= UNDER_WAY_MAX;
         self.lease.as_ref().is_some_and(|lease| lease.address == address)
             || self.former.is_some_and(is_former)
-            || self.routed.is_some_and(|lan| lan.contains(&address))
+            || self.routed.as_ref().is_some_and(|lan| lan.contains(&address))
     }
 
     /// Observes a message of the gateway's DHCP client.
@@ -217,6 +217,10 @@ impl Checker for WanLease {
 
     fn on_boot(&mut self) {
         (self.transaction, self.lease, self.former) = (None, None, None);
+    }
+
+    fn on_reload(&mut self, config: &Config) {
+        self.routed.iter_mut().for_each(|lan| lan.follow(config));
     }
 
     fn on_passage(&mut self, passage: &Passage<'_>) -> Result<(), String> {

@@ -54,6 +54,7 @@
 //! }
 //! ```
 
+pub mod administrator;
 pub(crate) mod asker;
 pub mod attacker;
 mod fetch;

@@ -1,5 +1,6 @@
 //! The named scenarios.
 
+pub(super) mod administrator;
 mod attacks;
 mod floods;
 mod leases;
@@ -291,6 +292,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: quiet_hours::LASTING_SECS,
         lasting_secs_min: quiet_hours::LASTING_SECS,
         build: |seed, _| quiet_hours::quiet_hours(seed),
+    },
+    Scenario {
+        name: "administrator",
+        about: "an administrator changes the configuration, confirms or does not, while power and disk fail",
+        lasting_secs: administrator::LASTING_SECS,
+        lasting_secs_min: administrator::LASTING_SECS,
+        build: |seed, _| administrator::administrator(seed),
     },
     Scenario {
         name: "mapping-lives",

@@ -41,7 +41,12 @@ impl Office {
         self.config_of(&rules.config, rules.has_forwards)
     }
 
-    fn config_of(&self, extra: &str, has_forwards: bool) -> Result<Config, String> {
+    /// The text of that configuration.
+    pub(super) fn gateway_text(&self) -> Result<String, String> {
+        self.text_of(&self.extra_config, true)
+    }
+
+    fn text_of(&self, extra: &str, has_forwards: bool) -> Result<String, String> {
         let extra = extra.parse::<Table>().map_err(|mistake| format!("the scenario's lines:\n{mistake}"))?;
         let mut table =
             self.own_config(has_forwards).parse::<Table>().map_err(|mistake| mistake.to_string())?;
@@ -54,7 +59,11 @@ impl Office {
             );
         }
         merge(&mut table, extra);
-        let text = table.to_string();
+        Ok(table.to_string())
+    }
+
+    fn config_of(&self, extra: &str, has_forwards: bool) -> Result<Config, String> {
+        let text = self.text_of(extra, has_forwards)?;
         let mut config = Config::parse("the gateway's configuration", &text).map_err(|mistakes| {
             let mistakes: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
             format!("{}\n{text}", mistakes.join("\n"))

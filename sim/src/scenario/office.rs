@@ -15,11 +15,13 @@ use super::outcome::Account;
 use super::own::{OwnChecker, OwnMachine, OwnServer};
 use crate::checkers::Checker;
 use crate::machine::Machine;
+use crate::machine::administrator::Administrator;
 use crate::machine::identity::Identity;
 use crate::machine::internet::Site;
 use crate::machine::internet::server::Server as InternetServer;
 use crate::machine::prober::Prober;
 use crate::mistake::Line;
+use crate::world::administration::Desk;
 use crate::world::link::Link;
 use crate::world::segment::TICK;
 
@@ -73,6 +75,8 @@ pub struct Office {
     pub(super) expectations: Vec<Expectation>,
     pub(super) extra_config: String,
     pub(super) mail: Option<Mail>,
+    /// The administrator's desk, if there is one.
+    pub(super) desk: Option<Rc<Desk>>,
     pub(super) own_machines: Vec<OwnMachine>,
     pub(super) own_servers: Vec<OwnServer>,
     pub(super) own_checkers: Vec<OwnChecker>,
@@ -150,6 +154,7 @@ pub fn office() -> Office {
         expectations: Vec::new(),
         extra_config: String::new(),
         mail: None,
+        desk: None,
         own_machines: Vec::new(),
         own_servers: Vec::new(),
         own_checkers: Vec::new(),
@@ -339,6 +344,15 @@ impl Office {
         self
     }
 
+    /// A machine called `administrator` at `lan0`, which changes the gateway's configuration by the product's own
+    /// transaction: [`act`](super::action::act) on an [`Administrator`]. The office has no mail, and no other reloads.
+    #[track_caller]
+    pub fn administered(mut self) -> Self {
+        let desk = Rc::new(Desk::new());
+        self.desk = Some(Rc::clone(&desk));
+        self.machine("administrator", "lan0", move |identity| Administrator::new(identity, Rc::clone(&desk)))
+    }
+
     /// So many more hosts at `lan0`, from `prober-0` on, which trace the route to the internet, discover the path MTU,
     /// and send packets in fragments.
     #[track_caller]
@@ -394,6 +408,11 @@ impl Office {
     pub fn expect(mut self, what: &str, check: impl Fn(&Account) -> Result<(), String> + 'static) -> Self {
         self.expectations.push((what.to_owned(), Box::new(check)));
         self
+    }
+
+    /// Whether the gateway's rules change by a reload.
+    pub(super) fn has_reloads(&self) -> bool {
+        self.actions.iter().any(|(_, action, _)| matches!(action, Action::Reload(_) | Action::ReloadRefused))
     }
 
     /// Whether a PC serves the world by a forward.

@@ -20,17 +20,21 @@ use gatepost::control::What;
 use gatepost::device::{Abilities, Port, PortError, Received};
 use gatepost::error::Error;
 use gatepost::gateway::inspector::Inspector;
+use gatepost::gateway::reload::Reloader;
 use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
 use gatepost_ground::{Instant, Offload, PortId};
 use gatepost_services::clock::Clock;
 use gatepost_services::crypto::tls::KeySource;
+use gatepost_services::service::LocalFuture;
+use gatepost_services::store::Disk;
 use gatepost_services::wait::first_of;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::de::DeserializeOwned;
 
+use super::administration::{self, Desk, Place};
 use super::clock::{SimClock, TimeOfDay, now, sleep_until};
 use super::config_file::{self, ConfigFile};
 use super::disk::SimDisk;
@@ -91,6 +95,8 @@ pub struct Setup {
     pub power: Power,
     /// The pinholes that it is to open.
     pub pinholes: Rc<PinholeWishes>,
+    /// The administrator's desk, which then has the configuration file in place of `file`.
+    pub desk: Option<Rc<Desk>>,
     /// Its time of day.
     pub time_of_day: Rc<TimeOfDay>,
     /// Whether the gateway's code panics when it next has something to send.
@@ -110,21 +116,46 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     setup.observer.borrow_mut().on_boot();
     let clock = Rc::new(SimClock::boot(Rc::clone(&setup.time_of_day)));
     setup.pinholes.clear();
-    let config = setup.file.read();
+    let config = match &setup.desk {
+        Some(desk) => desk.boot()?,
+        None => setup.file.read(),
+    };
     let wakeups = Arc::new(Wakeups::new(config.system.workers));
     let (workers, services, queues) = boot(&setup, config.clone(), &clock, &wakeups);
     setup.observer.borrow_mut().on_configure(&config);
     let (inspector, reloader) = (services.inspector(), services.reloader());
     let commander = services.commander();
     let wires = plug_in(&setup, queues).await?;
+    let administering = administer(&setup, &clock, reloader.clone(), config);
     let Setup { power, observer, file, pinholes, .. } = setup;
     let audit = audit(inspector, power.clone(), Rc::clone(&observer));
     let openings = pinholes::open(commander, pinholes, Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
     let mut driver = Driver::new(workers, clock, wakeups, wires, power, observer);
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
-    first_of(serving, first_of(driver.drive(), first_of(reload, first_of(audit, openings)))).await?;
+    first_of(
+        serving,
+        first_of(driver.drive(), first_of(reload, first_of(administering, first_of(audit, openings)))),
+    )
+    .await?;
     Ok(())
+}
+
+/// Carries out the requests of the administrator, if there is one.
+fn administer(
+    setup: &Setup,
+    clock: &Rc<SimClock>,
+    reloader: Reloader,
+    booted: Config,
+) -> LocalFuture<'static, Result<(), Error>> {
+    let storage = Arc::clone(&setup.disk);
+    let disk = Disk::new(Arc::clone(&storage) as _, Rc::new(SimWork::new(storage)));
+    let place = Place { reloader, clock: Rc::clone(clock) as _, disk, booted };
+    let (desk, observer) = (setup.desk.clone(), Rc::clone(&setup.observer));
+    match desk {
+        Some(desk) => Box::pin(administration::administer(desk, place, observer)),
+        None => Box::pin(std::future::pending()),
+    }
 }
 
 fn boot(

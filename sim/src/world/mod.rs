@@ -1,6 +1,7 @@
 //! The lower parts of the simulated office: segments on turmoil's network, impaired links, the gateway's ports, clock
 //! and disk, and the racks of machines.
 
+pub mod administration;
 pub(crate) mod capture;
 pub(crate) mod clock;
 pub(crate) mod config_file;

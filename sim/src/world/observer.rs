@@ -15,7 +15,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 use super::capture::Capture;
 use super::disk::DiskMood;
 use super::segment::SegmentId;
-use crate::checkers::{Checker, Passage, Side, Sleeper, Snapshot, Way};
+use crate::checkers::{Checker, Passage, Side, Sleeper, Snapshot, Step, Way};
 use crate::packet::Packet;
 
 /// The largest number of recorded violations of a promise; one is enough to fail.
@@ -116,6 +116,11 @@ impl Observer {
     /// A configuration is in force, and no other.
     pub fn on_configure(&mut self, config: &Config) {
         self.checkers.iter_mut().for_each(|checker| checker.on_configure(config));
+    }
+
+    /// A change of the configuration goes on.
+    pub fn on_transaction(&mut self, now: Instant, step: &Step<'_>) {
+        self.checkers.iter_mut().for_each(|checker| checker.on_transaction(now, step));
     }
 
     /// The gateway is asked for a pinhole, which is closed at `until`.

@@ -149,6 +149,9 @@ impl World {
         let sockets = sockets(&office, cable_seed);
         let panics = Arc::new(AtomicBool::new(false));
         let file = Rc::new(ConfigFile::new(config));
+        if let Some(desk) = &office.desk {
+            desk.write(office.gateway_text()?);
+        }
         let pinholes = Rc::new(PinholeWishes::default());
         let setup = Setup {
             file: Rc::clone(&file),
@@ -157,6 +160,7 @@ impl World {
             disk: Arc::clone(&disk),
             power: power.clone(),
             pinholes: Rc::clone(&pinholes),
+            desk: office.desk.clone(),
             time_of_day: Rc::clone(&clock),
             rng: Rc::new(RefCell::new(StdRng::from_rng(&mut rng))),
             panics: Arc::clone(&panics),

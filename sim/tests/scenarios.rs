@@ -191,6 +191,11 @@ fn one_resolver_of_two_is_enough() {
 
 /// RFC 6891, section 7; RFC 8906, section 3.2.2.
 #[test]
+fn names_of_every_zone_are_answered_over_shared_connections() {
+    passes("zones");
+}
+
+#[test]
 fn however_resolvers_reject_edns_no_name_fails() {
     passes("edns-rejected");
 }

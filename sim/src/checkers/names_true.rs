@@ -1,4 +1,7 @@
-//! Names are true: every DNS answer to the LAN is right at its time, for leases and for the internet.
+//! Names are true: every DNS answer to the LAN is right at its time, for leases, for zones with servers of their own and
+//! for the internet.
+
+mod zones;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -11,6 +14,7 @@ use hickory_proto::op::{Message, MessageType, Query, ResponseCode};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use ipnet::IpNet;
 
+use self::zones::Zones;
 use super::lan::Lan;
 use super::observed_leases::{LEASE_END_GRACE, ObservedLeases};
 use super::{Checker, Passage, Side, Way, wan_lease};
@@ -63,6 +67,7 @@ pub struct NamesTrue {
     lan: Lan,
     /// With a dot before and after.
     domain: String,
+    zones: Zones,
     tree: SharedTree,
     /// The gateway's queries to its resolvers without a good answer so far.
     unanswered: BTreeMap<Name, Unanswered>,
@@ -117,6 +122,7 @@ impl NamesTrue {
             knows_leases,
             lan: Lan::of(config),
             domain: format!(".{}.", config.system.domain),
+            zones: Zones::of_config(config),
             tree,
             unanswered: BTreeMap::new(),
             internet: Default::default(),
@@ -127,6 +133,9 @@ impl NamesTrue {
     /// Checks an answer to a query of the time `asked_at`.
     fn check(&self, answer: &Message, asked_at: Instant, now: Instant) -> Result<(), String> {
         let Some(query) = answer.queries.first() else { return Ok(()) };
+        if let Some(zone) = self.zones.of(query.name()) {
+            return zones::check(zone, query.name(), query.query_type(), answer);
+        }
         let text = query.name().to_ascii().to_lowercase();
         if let Some(label) = text.strip_suffix(&self.domain) {
             return if query.query_type() == RecordType::A {
@@ -356,7 +365,7 @@ impl Checker for NamesTrue {
 
     fn promise(&self) -> &'static str {
         "the office's names and addresses resolve by lease, otherwise by reservation, and other names as their zone says \
-         or has said within the TTL"
+         or has said within the TTL; only the servers of a zone are asked for its names"
     }
 
     fn on_boot(&mut self) {
@@ -395,7 +404,11 @@ impl Checker for NamesTrue {
                 return self.check(&message, asked_at, passage.now);
             }
             (Way::In, Side::Lan) if !is_answer => self.note_asked(ip, source_port, &message, passage.now),
-            (Way::Out, Side::Wan) if !is_answer => self.note_question(&message, passage.now),
+            (Way::Out, Side::Wan) if !is_answer => {
+                self.note_question(&message, passage.now);
+                let asked = message.queries.first().map(Query::name);
+                return asked.map_or(Ok(()), |name| self.zones.check_query(name, ip.destination));
+            }
             (Way::In, Side::Wan) if is_answer => self.note_answer(&message, passage.now),
             _ => {}
         }

@@ -56,8 +56,8 @@ use self::customers::Customers;
 use self::dhcp::DhcpServer;
 pub use self::dhcp::{DhcpMood, DhcpTerms, LeaseForm};
 pub use self::dns::{
-    DnsMood, EdnsRejection, LONG_TEXTS, SILENT_ZONE, SharedTree, Tree, authorities, long_text, reverse,
-    servers_called,
+    DnsMood, EdnsRejection, LONG_TEXTS, OfficeZone, SILENT_ZONE, SharedTree, TcpManner, Tree, ZoneManner,
+    ZoneServer, ZoneService, authorities, long_text, reverse, servers_called, take_message,
 };
 use self::dns::{NameServers, NameService};
 use self::late::{LATE_PORT, LateServer};

@@ -79,6 +79,8 @@ pub mod text_reader;
 mod time_client;
 pub mod tls;
 pub mod visitor;
+pub mod zone_asker;
+pub mod zone_host;
 
 use std::any::Any;
 use std::fmt::Debug;

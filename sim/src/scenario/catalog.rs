@@ -336,6 +336,13 @@ const SCENARIOS: &[Scenario] = &[
         build: |_, _| names::resolver_vanishes(),
     },
     Scenario {
+        name: "zones",
+        about: "a delegated and a conditional zone, in mixed case, whose servers close connections or answer out of order",
+        lasting_secs: 120,
+        lasting_secs_min: 120,
+        build: |seed, _| names::zones(seed),
+    },
+    Scenario {
         name: "edns-rejected",
         about: "the provider's resolvers begin to reject EDNS, by FORMERR, by BADVERS or by silence",
         lasting_secs: 120,

@@ -58,6 +58,10 @@ impl Office {
                     .map_err(|mistake: toml::de::Error| mistake.to_string())?,
             );
         }
+        let names = self.names.config(|machine| {
+            self.reserved().find(|reserved| reserved.name == machine).map(|reserved| reserved.address)
+        });
+        merge(&mut table, names.parse().map_err(|mistake: toml::de::Error| mistake.to_string())?);
         merge(&mut table, extra);
         Ok(table.to_string())
     }
@@ -213,7 +217,11 @@ fn merge(base: &mut Table, extra: Table) {
 
 #[cfg(test)]
 mod tests {
+    use gatepost::config::RecordValue;
+
     use super::*;
+    use crate::machine::internet::{OfficeZone, TcpManner, ZoneManner};
+    use crate::scenario::names::Home;
     use crate::scenario::office::office;
 
     #[test]
@@ -237,6 +245,28 @@ mod tests {
         let reserved: Vec<_> =
             config.services.dhcp.reservations.iter().map(|reservation| reservation.address).collect();
         assert_eq!(reserved, [Ipv4Addr::new(10, 20, 0, 200), Ipv4Addr::new(10, 20, 0, 201)]);
+    }
+
+    #[test]
+    fn zones_have_the_servers_of_the_office_or_of_the_internet() {
+        let manner = ZoneManner { keeps_case: true, truncates: false, over_tcp: TcpManner::InOrder };
+        let office = office()
+            .mixed_case()
+            .zone(OfficeZone::Conditional, Home::Lan("lan0".to_owned()), manner)
+            .zone(OfficeZone::Delegated, Home::Internet, manner);
+        let rules = Rules { config: String::new(), has_forwards: true };
+        let reloaded = office.config_with(&rules).expect("the gateway accepts it");
+        for config in [office.gateway_config().expect("the gateway accepts it"), reloaded] {
+            let dns = config.services.dns;
+            assert!(dns.mixed_case);
+            assert_eq!(dns.forwards[0].zone, "corp.example");
+            assert_eq!(dns.forwards[0].servers, [Ipv4Addr::new(192, 168, 1, 200)]);
+            let servers = dns.records.iter().filter_map(|record| match record.value {
+                RecordValue::Address(address) => Some(address.to_string()),
+                _ => None,
+            });
+            assert_eq!(servers.collect::<Vec<_>>(), ["198.18.60.1", "198.18.60.2"]);
+        }
     }
 
     #[test]

@@ -34,6 +34,7 @@
 //! | `internet`, `attacker`, `visitor` | on the WAN |
 //! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |
 //! | `mx-0` and so on, `pop` | [mail servers](Office::mail_servers), with TLS or without, and a remote [mailbox](Office::polling) |
+//! | `lab-ns`, `corp-ns`, `asker` | name servers of [zones](Office::zone), and a host that [looks up names](Office::looking_up) |
 //! | `resolver-0`, `resolver-1`, `resolvers`, `a.root` and so on, `authorities` | name servers, for [`dns_of`] |
 //!
 //! A name that does not exist, an invalid number and a time after the end are rejected before the run, with the line of
@@ -181,6 +182,7 @@ mod layout;
 pub mod mail;
 mod members;
 mod named;
+pub mod names;
 mod office;
 pub mod outcome;
 mod own;

@@ -11,6 +11,7 @@ use ipnet::Ipv4Net;
 
 use super::action::Action;
 use super::mail::Mail;
+use super::names::OfficeNames;
 use super::outcome::Account;
 use super::own::{OwnChecker, OwnMachine, OwnServer};
 use crate::checkers::Checker;
@@ -77,6 +78,7 @@ pub struct Office {
     pub(super) mail: Option<Mail>,
     /// The administrator's desk, if there is one.
     pub(super) desk: Option<Rc<Desk>>,
+    pub(super) names: OfficeNames,
     pub(super) own_machines: Vec<OwnMachine>,
     pub(super) own_servers: Vec<OwnServer>,
     pub(super) own_checkers: Vec<OwnChecker>,
@@ -155,6 +157,7 @@ pub fn office() -> Office {
         extra_config: String::new(),
         mail: None,
         desk: None,
+        names: OfficeNames::default(),
         own_machines: Vec::new(),
         own_servers: Vec::new(),
         own_checkers: Vec::new(),

@@ -13,8 +13,11 @@
 mod authority;
 mod frontend;
 mod mood;
+mod office_zones;
 mod resolver;
 mod tree;
+mod zone_server;
+mod zone_service;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -30,9 +33,12 @@ use rand::{RngExt, SeedableRng};
 use self::resolver::{Output, Resolver};
 use super::RESOLVER_ADDRESSES;
 use super::connections::ConnectionId;
-pub use frontend::NameService;
+pub use frontend::{NameService, take_message};
 pub use mood::{DnsMood, EdnsRejection};
+pub use office_zones::OfficeZone;
 pub use tree::{LONG_TEXTS, SILENT_ZONE, Tree, long_text, reverse};
+pub use zone_server::ZoneServer;
+pub use zone_service::{TcpManner, ZoneManner, ZoneService};
 
 /// The transit time of a message between a resolver and an authority.
 pub const HOP: Duration = Duration::from_millis(5);
@@ -48,7 +54,7 @@ const UDP_OCTETS_MAX: u16 = 1_232;
 pub type SharedTree = Rc<RefCell<Tree>>;
 
 /// Where the answer to a customer's question goes.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Caller {
     /// Back over UDP.
     Datagram {

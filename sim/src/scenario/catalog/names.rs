@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::secs;
-use crate::machine::internet::{DnsMood, EdnsRejection};
+use crate::machine::internet::{DnsMood, EdnsRejection, OfficeZone, TcpManner, ZoneManner};
 use crate::machine::text_reader::{TextReader, TextRecord};
 use crate::scenario::action::{dhcp_silent, dns_of, name_moves};
+use crate::scenario::names::{Home, every_zone};
 use crate::scenario::office::{Office, office};
 use crate::world::link::loss;
 
@@ -74,6 +75,33 @@ pub fn edns_rejected(seed: u64) -> Office {
         .at(secs(30), dns_of("resolvers", DnsMood::RejectingEdns(rejection)))
         .expect("no name and no page failed", |account| {
             account.every_pc(|diary| diary.lookups_failed == 0 && diary.pages_failed == 0)
+        })
+}
+
+/// The least answers of each zone: there are bursts of some names every second or so.
+const ANSWERS_MIN: u64 = 50;
+
+/// One zone has servers on the internet and the other one on the LAN; both truncate, and the seed picks how they answer
+/// over TCP. One resolver loses the case of questions, and an attacker who cannot see it forges answers of the other.
+pub fn zones(seed: u64) -> Office {
+    let manners = [TcpManner::ClosesAfterAnswer, TcpManner::OutOfOrder, TcpManner::Silent];
+    let of = |number: u64| ZoneManner {
+        keeps_case: !(seed + number).is_multiple_of(2),
+        truncates: true,
+        over_tcp: manners[((seed + number) % 3) as usize],
+    };
+    let homes = [Home::Internet, Home::Lan("lan0".to_owned())];
+    let [delegated, conditional] = [0, 1].map(|number| homes[((seed + number) % 2) as usize].clone());
+    office()
+        .pcs(3)
+        .mixed_case()
+        .zone(OfficeZone::Delegated, delegated, of(0))
+        .zone(OfficeZone::Conditional, conditional, of(1))
+        .looking_up("lan0")
+        .at(Duration::ZERO, dns_of("resolver-0", DnsMood::ForgedInLowerCase))
+        .at(Duration::ZERO, dns_of("resolver-1", DnsMood::LosingCase))
+        .expect("names of every zone are answered, and none failed", |account| {
+            every_zone(account, |asked| asked.answered > ANSWERS_MIN && asked.failed == 0)
         })
 }
 

@@ -14,6 +14,7 @@ mod mail;
 mod names;
 mod provider;
 mod time;
+mod zones;
 
 use std::time::Duration;
 
@@ -44,7 +45,7 @@ pub fn office_of(seed: u64, lasting: Duration) -> Office {
         ends_at_secs: lasting.as_secs(),
     };
     let (office, world) = picker.pick();
-    let office = mail::expect_mail(office, since)
+    let office = zones::expect_zones(mail::expect_mail(office, since), since)
         .at(calm_at, calm())
         .expect("every PC has an address", |account| account.every_pc(|diary| diary.address.is_some()));
     let office = office
@@ -89,6 +90,7 @@ impl Picker {
         let office = self.time(office, &world);
         let office = self.time_servers(office, &world);
         let office = self.lease_form(office, &world);
+        let office = self.zones(office, &world);
         (self.administrators(office), world)
     }
 

@@ -22,11 +22,13 @@ pub struct NameService {
 
 /// The state of a connection.
 #[derive(Default)]
-struct Stream {
+pub(super) struct Stream {
     unread: Vec<u8>,
     unsent: Vec<u8>,
     /// The octets of it that go alone; the rest goes when their acknowledgement has come.
     first: usize,
+    /// Nothing more is read, and the connection is closed when all is sent.
+    has_ended: bool,
 }
 
 impl NameService {
@@ -46,8 +48,7 @@ impl Server for NameService {
         }
         wire.each_connection(|connection| {
             let stream = streams.entry(connection.id()).or_default();
-            connection.receive(&mut stream.unread);
-            while let Some(message) = take_message(&mut stream.unread) {
+            for message in stream.receive(connection) {
                 let caller = Caller::Connection(connection.id());
                 names.ask(now, caller, *connection.local().ip(), Transport::Tcp, message);
             }
@@ -57,12 +58,7 @@ impl Server for NameService {
             Caller::Datagram { customer, server } => wire.send(server, customer, &answer),
             Caller::Connection(id) => {
                 if let (Some(mut connection), Some(stream)) = (wire.connection(id), streams.get_mut(&id)) {
-                    let len = u16::try_from(answer.len()).expect("an answer is that long at most");
-                    stream.unsent.extend(len.to_be_bytes());
-                    if stream.unsent.len() == LENGTH_OCTETS && answer.len() > LONG_OCTETS {
-                        stream.first = 1;
-                    }
-                    stream.unsent.extend(answer);
+                    stream.push(&answer);
                     stream.send(&mut connection);
                 }
             }
@@ -88,19 +84,44 @@ impl Server for NameService {
 }
 
 impl Stream {
-    /// Sends what can be sent, and closes if the client has closed.
-    fn send(&mut self, connection: &mut Connection<'_>) {
+    /// The messages that have come.
+    pub fn receive(&mut self, connection: &mut Connection<'_>) -> Vec<Vec<u8>> {
+        connection.receive(&mut self.unread);
+        if self.has_ended {
+            self.unread.clear();
+        }
+        std::iter::from_fn(|| take_message(&mut self.unread)).collect()
+    }
+
+    /// Adds an answer to what is to be sent.
+    pub fn push(&mut self, answer: &[u8]) {
+        let len = u16::try_from(answer.len()).expect("an answer is that long at most");
+        self.unsent.extend(len.to_be_bytes());
+        if self.unsent.len() == LENGTH_OCTETS && answer.len() > LONG_OCTETS {
+            self.first = 1;
+        }
+        self.unsent.extend(answer);
+    }
+
+    /// Closes the connection after the last answer so far.
+    pub fn end(&mut self) {
+        self.has_ended = true;
+    }
+
+    /// Sends what can be sent, and closes if the client has closed, or after the last answer.
+    pub fn send(&mut self, connection: &mut Connection<'_>) {
         let part = if self.first > 0 { self.first } else { self.unsent.len() };
         let len = connection.send(&self.unsent[..part]);
         self.unsent.drain(..len);
         self.first = self.first.saturating_sub(len);
-        if self.unsent.is_empty() && connection.is_half_closed() {
+        if self.unsent.is_empty() && (self.has_ended || connection.is_half_closed()) {
             connection.close();
         }
     }
 }
 
-fn take_message(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
+/// The next whole message of `unread`, without its length.
+pub fn take_message(unread: &mut Vec<u8>) -> Option<Vec<u8>> {
     let len = usize::from(u16::from_be_bytes(*unread.first_chunk::<LENGTH_OCTETS>()?));
     let message = unread.get(LENGTH_OCTETS..LENGTH_OCTETS + len)?.to_vec();
     unread.drain(..LENGTH_OCTETS + len);

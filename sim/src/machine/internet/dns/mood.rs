@@ -53,6 +53,11 @@ pub enum DnsMood {
     Truncating,
     /// Right if the question has no EDNS.
     RejectingEdns(EdnsRejection),
+    /// Right, but the question of the answer is in lower case.
+    LosingCase,
+    /// Right, but an off-path attacker is quicker, who guesses everything but the case of the question. A question
+    /// without a capital letter is answered by the server alone.
+    ForgedInLowerCase,
 }
 
 /// The answer of a name server to a question with EDNS that it rejects.
@@ -112,6 +117,19 @@ impl DnsMood {
                 let lie = is_another.then(|| (Duration::ZERO, encoded(lie)));
                 lie.into_iter().chain([(FORGERY_LEAD, encoded(truth))]).collect()
             }
+            Self::ForgedInLowerCase => {
+                let mut lie = claim(question, LIE);
+                in_lower_case(&mut lie);
+                let is_mixed =
+                    question.queries.iter().zip(&lie.queries).any(|(q, l)| !q.name.eq_case(&l.name));
+                let lie = is_mixed.then(|| (Duration::ZERO, encoded(lie)));
+                lie.into_iter().chain([(FORGERY_LEAD, encoded(truth))]).collect()
+            }
+            Self::LosingCase => {
+                let mut truth = truth;
+                in_lower_case(&mut truth);
+                at_once(truth)
+            }
             Self::Poisoned => at_once(poisoned(question, truth)),
             Self::Rebinding => at_once(claim(question, INSIDE)),
             Self::ServFail => {
@@ -161,8 +179,13 @@ impl EdnsRejection {
     }
 }
 
+/// Spells the questions of a message in lower case.
+pub(super) fn in_lower_case(message: &mut Message) {
+    message.queries.iter_mut().for_each(|query| query.name = query.name.to_lowercase());
+}
+
 /// An answer that every name asked for has `address`.
-fn claim(question: &Message, address: Ipv4Addr) -> Message {
+pub(super) fn claim(question: &Message, address: Ipv4Addr) -> Message {
     let mut answer = response_to(question);
     answer.metadata.authoritative = true;
     let lies = question.queries.iter().map(|query| lie(query.name.clone(), address));

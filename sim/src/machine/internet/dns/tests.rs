@@ -85,6 +85,41 @@ fn a_name_that_moves_is_old_until_its_ttl_is_over() {
     assert_eq!(world.address("site-0.example."), Some(new));
 }
 
+/// What `resolver-0`, in `mood`, answers to a question in this spelling, in the order of arrival.
+fn answers_to(mood: DnsMood, asked: &str) -> Vec<Message> {
+    let mut world = World::new();
+    world.ask("site-0.example.", RecordType::A).expect("the cache has the answer from now on");
+    world.servers.set_mood("resolver-0", mood);
+    let mut question = Message::new(7, MessageType::Query, OpCode::Query);
+    question.add_query(Query::query(name(asked), RecordType::A));
+    let server = SocketAddrV4::new(RESOLVER_ADDRESSES[0], DNS_PORT);
+    let caller = Caller::Datagram { customer: server, server };
+    world.servers.ask(world.now, caller, *server.ip(), Transport::Udp, question.to_vec().unwrap());
+    let mut answers = Vec::new();
+    for _ in 0..50 {
+        world.servers.poll(world.now, |_, answer| answers.push(Message::from_vec(&answer).unwrap()));
+        world.now = world.now + Duration::from_millis(1);
+    }
+    answers
+}
+
+#[test]
+fn the_case_of_a_question_is_kept_lost_or_unknown_to_a_forger() {
+    let spelled = |mood, asked| {
+        let answers = answers_to(mood, asked);
+        let spelled = answers.iter().map(|answer| {
+            let is_kept = answer.queries[0].name.eq_case(&name(asked));
+            (is_kept, answer.answers[0].data.ip_addr() == Some(WEB_ADDRESSES[0].into()))
+        });
+        spelled.collect::<Vec<_>>()
+    };
+    let mixed = "sITe-0.exAMple.";
+    assert_eq!(spelled(DnsMood::Truthful, mixed), [(true, true)]);
+    assert_eq!(spelled(DnsMood::LosingCase, mixed), [(false, true)]);
+    assert_eq!(spelled(DnsMood::ForgedInLowerCase, mixed), [(false, false), (true, true)]);
+    assert_eq!(spelled(DnsMood::ForgedInLowerCase, "site-0.example."), [(true, true)]);
+}
+
 #[test]
 fn one_bad_authority_of_two_does_no_harm() {
     for mood in DnsMood::bad(Duration::from_secs(2)) {

@@ -136,6 +136,7 @@ pub fn snapshot(secs: u64) -> Snapshot {
             flows: 0,
             leases: 0,
             ports: Vec::new(),
+            unconfirmed: None,
         },
         counters: Counters::default(),
         leases: Leases { leases: Vec::new(), former: Vec::new() },

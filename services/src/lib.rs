@@ -16,6 +16,7 @@ pub mod mail;
 pub mod net;
 pub mod ntp;
 pub mod own_time;
+mod places;
 pub mod service;
 pub mod store;
 pub mod task;

@@ -28,6 +28,7 @@ use gatepost_services::mail::store;
 use gatepost_services::net::kernel::Kernel;
 use gatepost_services::service::{Host, Instance, Service};
 use gatepost_services::store::{Disk, Memory, Storage};
+use gatepost_services::users::office::OfficeLogins;
 use gatepost_services::users::verifier::Cost;
 use gatepost_services::users::{self, User, passwords};
 use gatepost_services::work::{Threads, Work};
@@ -92,7 +93,7 @@ impl MailServer {
             checkpoint_octets: SEGMENT_OCTETS,
             ..store::Settings::default()
         };
-        let state = Rc::new(MailState::new(store, Cost::LEAST));
+        let state = Rc::new(MailState::new(store, Rc::new(OfficeLogins::new(Cost::LEAST))));
         let driver = Rc::new(DeliveryDriver::<Kernel>::new());
         let smtp = OfficeMail::new(Role::Mx, Rc::clone(&state), Rc::clone(&driver) as _);
         let delivery = OfficeDelivery::new(Rc::clone(&state), driver);

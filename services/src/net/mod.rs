@@ -4,6 +4,7 @@
 //! machine's. Everything is single-threaded: nothing here needs to be `Send`.
 
 pub mod kernel;
+pub(crate) mod listeners;
 pub mod stack;
 
 use std::future::Future;

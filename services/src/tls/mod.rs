@@ -15,7 +15,6 @@
 //! [`WRITE_BUFFER_OCTETS`] each of encrypted and of unencrypted data.
 
 pub mod authority;
-mod handshakes;
 mod identity;
 pub mod keeper;
 mod peer;
@@ -44,19 +43,27 @@ use rustls::{ClientConfig, ServerConfig};
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub use handshakes::{HANDSHAKES_MAX, HANDSHAKES_OUTSIDE_MAX, HANDSHAKES_PER_SOURCE_MAX};
 pub use identity::{CHAIN_MAX, Identity, IdentityError};
 pub use peer::{AUTHORITIES_MAX, Authorities, NoAuthority, Peer};
 pub use stream::{Protection, TlsStream};
 
-use self::handshakes::Handshakes;
 pub use self::time::SharedTime;
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::net::Stream;
+use crate::places::{Places, PlacesMax};
 
 /// The timeout of a handshake: several times what its three flights need on a bad path.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(30);
+
+/// The most concurrent handshakes of servers. One holds up to 64 KiB of an incomplete message.
+pub const HANDSHAKES_MAX: usize = 256;
+
+/// Of these, the most from sources that are not on the LAN: half, so that these cannot exclude the LAN.
+pub const HANDSHAKES_OUTSIDE_MAX: usize = 128;
+
+/// The most concurrent handshakes of one source (an IPv4 address, an IPv6 /64).
+pub const HANDSHAKES_PER_SOURCE_MAX: usize = 16;
 
 /// The most octets that a connection buffers for a slow peer: two records. (RFC 8446, section 5.1)
 pub const WRITE_BUFFER_OCTETS: usize = 32 * 1024;
@@ -72,7 +79,7 @@ pub struct Tls {
     server: RefCell<Option<Arc<ServerConfig>>>,
     opportunistic: Arc<ClientConfig>,
     authenticating: RefCell<Arc<ClientConfig>>,
-    handshakes: Rc<Handshakes>,
+    handshakes: Rc<Places>,
     /// The gateway's addresses, which identify the LAN.
     addresses: RefCell<Option<Subscription>>,
     /// The office's own authorities, loaded on demand.
@@ -164,7 +171,11 @@ impl Tls {
             server: RefCell::default(),
             opportunistic,
             authenticating: RefCell::new(authenticating),
-            handshakes: Rc::default(),
+            handshakes: Rc::new(Places::new(PlacesMax {
+                all: HANDSHAKES_MAX,
+                outside: HANDSHAKES_OUTSIDE_MAX,
+                source: HANDSHAKES_PER_SOURCE_MAX,
+            })),
             addresses: RefCell::default(),
             own: RefCell::default(),
             own_lock: tokio::sync::Mutex::default(),
@@ -230,7 +241,7 @@ impl Tls {
     pub async fn accept<S: Stream>(&self, stream: S) -> Result<TlsStream<S>, HandshakeError> {
         let config = self.server.borrow().clone().ok_or(HandshakeError::NoIdentity)?;
         let peer = stream.peer_addr().ip().to_canonical();
-        let Some(place) = self.handshakes.begin(peer, self.is_lan(peer)) else {
+        let Some(place) = self.handshakes.take(peer, self.is_lan(peer)) else {
             self.count(|stats| stats.refused += 1);
             return Err(HandshakeError::TooMany);
         };

@@ -2,10 +2,11 @@
 //!
 //! The configuration lists the users ([`User`]). The verifiers of their passwords are files in the state directory
 //! ([`passwords`]), one for each user, which the gateway only reads. [`logins`] checks passwords; [`limit`] limits
-//! failures.
+//! failures; [`office`] has the one state that all services use.
 
 pub mod limit;
 pub mod logins;
+pub mod office;
 pub mod password;
 pub mod passwords;
 pub mod verifier;

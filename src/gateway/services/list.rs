@@ -30,6 +30,7 @@ use gatepost_services::net::stack::Stack;
 use gatepost_services::ntp::office::{self as ntp, OfficeNtp};
 use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Service, Unprepared};
+use gatepost_services::users::office::OfficeLogins;
 use gatepost_services::users::verifier::Cost;
 
 use crate::config::{Config, DnsForward};
@@ -99,7 +100,7 @@ impl List {
         let link = Rc::clone(link);
         let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
         let dhcp = OfficeDhcp::new(Rc::clone(&intake), identity.lan, transmit);
-        let state = Rc::new(MailState::new(store::Settings::default(), Cost::FULL));
+        let state = Rc::new(MailState::new(store::Settings::default(), Rc::new(OfficeLogins::new(Cost::FULL))));
         let driver = Rc::new(DeliveryDriver::<Stack>::new());
         let mail = |role| OfficeMail::new(role, Rc::clone(&state), Rc::clone(&driver) as _);
         let delivery = OfficeDelivery::new(Rc::clone(&state), Rc::clone(&driver));

@@ -4,26 +4,24 @@
 //! each client finish its current command, including a message, and then closes the connection; the store, the logins
 //! and the counters survive.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role as Side;
-use gatepost_ground::wire::Protocol;
 use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
-use tracing::{error, warn};
 
 use super::connection::{self, Dialogue};
 use super::settings::Settings;
 use super::state::{MailState, Opener};
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
+use crate::net::listeners::{Failure, Listeners};
 use crate::net::{Listener, Net, Stream};
 use crate::service::{Host, Instance, Listening, LocalFuture, State, Unprepared};
-use crate::task::Task;
 use crate::tls::Tls;
 use crate::wait::first_of;
 use crate::watch;
@@ -87,18 +85,9 @@ pub(super) struct ServerInstance<N: Net, S> {
     net: N,
     /// The parameters for opening the store, if it is not open.
     opener: RefCell<Option<Opener>>,
-    listeners: RefCell<BTreeMap<SocketAddr, Bound>>,
+    listeners: Listeners,
     addresses: Subscription,
-    /// The error of binding new addresses.
-    trouble: RefCell<Option<String>>,
     this: Weak<Self>,
-}
-
-/// A listening address.
-struct Bound {
-    task: Task,
-    /// Whether the network has removed the address.
-    has_failed: Rc<Cell<bool>>,
 }
 
 impl<N: Net, S: Server> ServerInstance<N, S> {
@@ -121,9 +110,8 @@ impl<N: Net, S: Server> ServerInstance<N, S> {
             shared,
             net: host.net.clone(),
             opener: RefCell::new(Some(Opener::of(host))),
-            listeners: RefCell::default(),
+            listeners: Listeners::new("mail service"),
             addresses,
-            trouble: RefCell::default(),
             this: Weak::clone(this),
         });
         for local in instance.wanted(&now) {
@@ -144,35 +132,13 @@ impl<N: Net, S: Server> ServerInstance<N, S> {
     }
 
     async fn listen(&self, local: SocketAddr) -> io::Result<()> {
-        let listener = self.net.listen(local).await?;
-        let has_failed = Rc::default();
-        let accepting = accept::<N, S>(Rc::clone(&self.shared), listener, Rc::clone(&has_failed));
-        let bound = Bound { task: Task::spawn(accepting), has_failed };
-        self.listeners.borrow_mut().insert(local, bound);
-        Ok(())
+        self.listeners.listen(&self.net, local, self.accepting()).await
     }
 
-    /// Applies `new` addresses. Connections at removed ones end.
-    async fn follow(&self, new: &Addresses) {
-        let wanted = self.wanted(new);
-        // One that has failed is tried again.
-        self.listeners.borrow_mut().retain(|_, bound| !bound.has_failed.get());
-        let bound: BTreeSet<_> = self.listeners.borrow().keys().copied().collect();
-        for gone in bound.difference(&wanted) {
-            let bound = self.listeners.borrow_mut().remove(gone);
-            if let Some(bound) = bound {
-                bound.task.end().await;
-            }
-        }
-        let mut trouble = None;
-        for local in wanted.difference(&bound) {
-            if let Err(error) = self.listen(*local).await {
-                let what = format!("no mail service on {local}: {error}");
-                warn!("{what}");
-                trouble = Some(what);
-            }
-        }
-        *self.trouble.borrow_mut() = trouble;
+    /// What is done with a listener.
+    fn accepting(&self) -> impl Fn(N::Listener, Failure) -> LocalFuture<'static, ()> + use<N, S> {
+        let shared = Rc::clone(&self.shared);
+        move |listener, failure| Box::pin(accept::<N, S>(Rc::clone(&shared), listener, failure))
     }
 }
 
@@ -196,7 +162,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
             let following = async {
                 while addresses.changed().await.is_ok() {
                     let new = Rc::clone(&addresses.borrow_and_update());
-                    this.follow(&new).await;
+                    this.listeners.follow(&this.net, &this.wanted(&new), this.accepting()).await;
                 }
             };
             let providing = async {
@@ -212,15 +178,8 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     }
 
     fn state(&self) -> State {
-        let listeners = self.listeners.borrow();
-        let failed = listeners.iter().find(|(_, bound)| bound.has_failed.get());
-        let failed = failed.map(|(local, _)| format!("no mail service on {local}: the network has failed"));
-        let trouble = self
-            .shared
-            .state()
-            .trouble(self.shared.clock().now())
-            .or(failed)
-            .or_else(|| self.trouble.borrow().clone());
+        let trouble = self.shared.state().trouble(self.shared.clock().now());
+        let trouble = trouble.or_else(|| self.listeners.trouble());
         match trouble {
             Some(trouble) => State::Impaired(trouble),
             None if self.shared.port().or(self.shared.tls_port()).is_none() => State::Off,
@@ -229,9 +188,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
     }
 
     fn listens(&self) -> Vec<Listening> {
-        let listeners = self.listeners.borrow();
-        let serving = listeners.iter().filter(|(_, bound)| !bound.has_failed.get());
-        serving.map(|(local, _)| Listening { protocol: Protocol::TCP, local: *local }).collect()
+        self.listeners.listens()
     }
 
     fn stop(&self) -> LocalFuture<'static, ()> {
@@ -239,10 +196,7 @@ impl<N: Net, S: Server> Instance for ServerInstance<N, S> {
         Box::pin(async move {
             let Some(this) = this else { return };
             this.shared.finish().send_replace(true);
-            let listeners = std::mem::take(&mut *this.listeners.borrow_mut());
-            for bound in listeners.into_values() {
-                bound.task.ended().await;
-            }
+            this.listeners.ended().await;
         })
     }
 }
@@ -267,7 +221,7 @@ async fn begun(
 }
 
 /// Accepts connections until the service stops, and waits for the last of them to end.
-async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_failed: Rc<Cell<bool>>) {
+async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, failure: Failure) {
     let mut served = JoinSet::new();
     let begins_with_tls = server.tls_port() == Some(listener.local_addr().port());
     loop {
@@ -279,8 +233,7 @@ async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, has_fai
             None => break,
             Some(Ok(stream)) => stream,
             Some(Err(error)) => {
-                error!("no mail service on {} any more: {error}", listener.local_addr());
-                has_failed.set(true);
+                failure.report(&listener, &error);
                 break;
             }
         };

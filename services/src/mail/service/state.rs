@@ -30,10 +30,9 @@ use crate::net::Net;
 use crate::service::Host;
 use crate::store::{Disk, SILENT, Storage, kept_key};
 use crate::task::Task;
-use crate::users::limit::Limits;
+use crate::users::User;
 use crate::users::logins::{Logins, Scram};
-use crate::users::verifier::Cost;
-use crate::users::{User, passwords};
+use crate::users::office::OfficeLogins;
 use crate::wait::first_of;
 use crate::watch;
 use crate::work::{self, Work};
@@ -65,10 +64,8 @@ const DAMAGED: &str = "the mail store is damaged; `gatepost mail check` says wha
 /// The state that the mail services share.
 pub struct MailState {
     settings: store::Settings,
-    cost: Cost,
+    logins: Rc<OfficeLogins>,
     progress: Rc<watch::Sender<Progress>>,
-    /// The users for logins, and the domains that login names may have, until there are logins.
-    users: Rc<RefCell<(Vec<User>, Vec<String>)>>,
     opens: RefCell<Option<Task>>,
     pub(super) connections: Rc<Connections>,
     pub(super) inboxes: Rc<OpenInboxes>,
@@ -115,18 +112,11 @@ impl Opener {
         }
     }
 
-    async fn open(&mut self, settings: store::Settings, cost: Cost) -> Result<Opened, String> {
+    async fn open(&mut self, settings: store::Settings, logins: &OfficeLogins) -> Result<Opened, String> {
         let Self { storage, disk, work, clock, rng } = self;
-        let of_job = Arc::clone(storage);
-        // The key's own randomness, so that a job can have it.
-        let mut for_key = StdRng::from_rng(rng);
-        let key = work::run(&**work, move || passwords::decoy_key(&*of_job, &mut for_key)).await;
-        let key = key.map_err(|error| error.to_string())?;
-        let key = key.map_err(|error| format!("a key cannot be stored: {error}"))?;
+        let logins = logins.open(storage, work, clock, rng).await?;
         let srs = Self::srs(storage, &**work, rng).await?;
         let storage = || Arc::clone(storage);
-        let logins =
-            Logins::new(storage(), Rc::clone(work), Rc::clone(clock), (Limits::default(), cost), key, rng);
         let rng = StdRng::from_rng(rng);
         let opened = MailStore::open(storage(), Rc::clone(work), Rc::clone(clock), settings, rng).await;
         let (store, report) = opened.map_err(|error| format!("the mail store cannot be read: {error}"))?;
@@ -169,14 +159,13 @@ impl Opener {
 }
 
 impl MailState {
-    /// Nothing is opened yet. `cost` is that of passwords.
-    pub fn new(settings: store::Settings, cost: Cost) -> Self {
+    /// Nothing is opened yet. Users log in by `logins`.
+    pub fn new(settings: store::Settings, logins: Rc<OfficeLogins>) -> Self {
         let rates = Rates::new(Shares::default().wan_messages_a_minute);
         Self {
             settings,
-            cost,
+            logins,
             progress: Rc::new(watch::Sender::new(Progress::Closed)),
-            users: Rc::default(),
             opens: RefCell::default(),
             connections: Rc::default(),
             inboxes: Rc::default(),
@@ -215,13 +204,9 @@ impl MailState {
         timeout(READY_WITHIN, ready).await.ok().flatten()
     }
 
-    /// Sets the users that can log in, as [`Logins::set_users`] does.
+    /// Sets the users that can log in, as [`OfficeLogins::set_users`] does.
     pub(super) fn set_users(&self, users: &[User], domains: &[&str]) {
-        let domains = domains.iter().copied().map(str::to_owned).collect();
-        *self.users.borrow_mut() = (users.to_vec(), domains);
-        if let Some(opened) = self.opened() {
-            opened.set_users(&self.users.borrow());
-        }
+        self.logins.set_users(users, domains);
     }
 
     /// Opens the store in a task of its own, with retries, if it is not open.
@@ -230,14 +215,13 @@ impl MailState {
         if opens.is_some() {
             return;
         }
-        let (settings, cost) = (self.settings, self.cost);
-        let (progress, users) = (Rc::clone(&self.progress), Rc::clone(&self.users));
+        let (settings, logins) = (self.settings, Rc::clone(&self.logins));
+        let progress = Rc::clone(&self.progress);
         progress.send_replace(Progress::Reading(opener.clock.now()));
         *opens = Some(Task::spawn(async move {
             loop {
-                match opener.open(settings, cost).await {
+                match opener.open(settings, &logins).await {
                     Ok(opened) => {
-                        opened.set_users(&users.borrow());
                         let before = progress.send_replace(Progress::Open(Rc::new(opened)));
                         if matches!(before, Progress::Failed(_)) {
                             info!("the mail store is open");
@@ -295,7 +279,7 @@ pub struct Opened {
     /// The mail store.
     pub store: MailStore,
     /// The logins.
-    pub logins: Logins,
+    pub logins: Rc<Logins>,
     /// The rewriting of return paths of forwarded mail.
     pub srs: Srs,
     /// Vacation answers being stored: user and addressee.
@@ -325,11 +309,6 @@ impl Opened {
         let short = || self.is_short.get().then(|| SHORT.to_owned());
         let is_damaged = self.is_damaged || self.store.look(store::State::is_damaged);
         refused.or_else(short).or_else(|| is_damaged.then(|| DAMAGED.to_owned()))
-    }
-
-    fn set_users(&self, (users, domains): &(Vec<User>, Vec<String>)) {
-        let domains: Vec<_> = domains.iter().map(String::as_str).collect();
-        self.logins.set_users(users, &domains);
     }
 
     /// Whether the disk has room for `octets` besides the `reserve`. If its free space is unknown, the store will find

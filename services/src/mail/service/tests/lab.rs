@@ -31,6 +31,7 @@ use crate::net::Stream;
 use crate::service::{Host, Instance, Service, State, Unprepared};
 use crate::store::{Disk, Storage};
 use crate::tls::{HandshakeError, Peer, Tls, testing};
+use crate::users::office::OfficeLogins;
 use crate::users::password::Prepared;
 use crate::users::verifier::{Cost, Verifiers};
 use crate::users::{self, User, passwords};
@@ -170,7 +171,8 @@ impl Lab {
         let rng = StdRng::seed_from_u64(1);
         let host = Host::new(wire.clone(), disks, work, clock, publisher.subscribe(), rng);
         let host = host.with_keys(KeySource::Seed);
-        let state = Rc::new(MailState::new(store::Settings::default(), Cost::LEAST));
+        let state =
+            Rc::new(MailState::new(store::Settings::default(), Rc::new(OfficeLogins::new(Cost::LEAST))));
         let service = OfficeMail::new(role, Rc::clone(&state), remote);
         let running = RefCell::default();
         Self { wire, disk: Arc::clone(disk), gate, state, service, publisher, host, running }

@@ -5,11 +5,13 @@
 //! on one thread, in production and in simulation alike.
 
 pub mod addresses;
+pub mod admin;
 pub(crate) mod calendar;
 pub mod clock;
 pub mod crypto;
 pub mod dhcp;
 pub mod dns;
+pub mod http;
 pub mod lan_hosts;
 mod limits;
 pub mod mail;

@@ -1,0 +1,183 @@
+//! The administration with one configuration: its listeners, and their connections.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+
+use gatepost_ground::Role as Side;
+use tokio::task::JoinSet;
+
+use super::site::AdminSite;
+use super::{KIND, Settings, State};
+use crate::addresses::{Addresses, Subscription};
+use crate::http::{Conditions, End, serve};
+use crate::net::listeners::{Failure, Listeners};
+use crate::net::{Listener, Net, Stream};
+use crate::service::{Host, Instance, Listening, LocalFuture, State as Condition, Unprepared};
+use crate::wait::first_of;
+use crate::watch;
+
+/// The administration by one configuration.
+pub(super) struct AdminInstance<N: Net> {
+    site: Rc<AdminSite>,
+    conditions: Conditions,
+    finish: watch::Sender<bool>,
+    net: N,
+    listeners: Listeners,
+    addresses: Subscription,
+    this: Weak<Self>,
+}
+
+impl<N: Net> AdminInstance<N> {
+    /// Binds the gateway's addresses on the LAN.
+    ///
+    /// # Errors
+    ///
+    /// An address cannot be bound, there is none, or there is no certificate.
+    pub async fn prepare(
+        state: Rc<State>,
+        settings: Settings,
+        host: &Host<N>,
+    ) -> Result<Rc<Self>, Unprepared> {
+        let service = KIND.name;
+        let mut addresses = host.addresses.clone();
+        let now = Rc::clone(&addresses.borrow_and_update());
+        if now.of(Side::Inside).next().is_none() {
+            return Err(Unprepared::without_address(service));
+        }
+        let Some(tls) = host.tls.clone() else {
+            let (why, remedy) = ("there is no certificate".to_owned(), "see the log".to_owned());
+            return Err(Unprepared { service, why, remedy });
+        };
+        let finish = watch::Sender::new(false);
+        let conditions =
+            Conditions { tls: Rc::clone(&tls), clock: Rc::clone(&host.clock), finishing: finish.subscribe() };
+        let site = Rc::new(AdminSite {
+            state,
+            settings,
+            tls,
+            clock: Rc::clone(&host.clock),
+            addresses: host.addresses.clone(),
+            storage: std::sync::Arc::clone(&host.storage),
+            work: Rc::clone(&host.work),
+            rng: RefCell::new(host.rng()),
+            nobody: Cell::new(None),
+        });
+        let instance = Rc::new_cyclic(|this| Self {
+            site,
+            conditions,
+            finish,
+            net: host.net.clone(),
+            listeners: Listeners::new("administration"),
+            addresses,
+            this: Weak::clone(this),
+        });
+        for local in instance.wanted(&now) {
+            let listening = instance.listeners.listen(&instance.net, local, instance.accepting());
+            listening.await.map_err(|error| Unprepared {
+                service,
+                why: format!("it cannot listen on {local}: {error}"),
+                remedy: "write another admin.port, or see the log".to_owned(),
+            })?;
+        }
+        Ok(instance)
+    }
+
+    /// Where it listens while the gateway has `addresses`.
+    fn wanted(&self, addresses: &Addresses) -> BTreeSet<SocketAddr> {
+        addresses.places(&[self.site.settings.port], false)
+    }
+
+    /// What is done with a listener.
+    fn accepting(&self) -> impl Fn(N::Listener, Failure) -> LocalFuture<'static, ()> + use<N> {
+        let (site, conditions) = (Rc::clone(&self.site), self.conditions.clone());
+        move |listener, failure| {
+            Box::pin(accept::<N>(Rc::clone(&site), conditions.clone(), listener, failure))
+        }
+    }
+}
+
+impl<N: Net> Instance for AdminInstance<N> {
+    fn activate(&self) {
+        let Settings { users, domains, .. } = &self.site.settings;
+        let domains: Vec<_> = domains.iter().map(String::as_str).collect();
+        self.site.state.logins.set_users(users, &domains);
+    }
+
+    fn run(&self) -> LocalFuture<'static, ()> {
+        let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
+        let mut addresses = self.addresses.clone();
+        Box::pin(async move {
+            while addresses.changed().await.is_ok() {
+                let new = Rc::clone(&addresses.borrow_and_update());
+                this.listeners.follow(&this.net, &this.wanted(&new), this.accepting()).await;
+            }
+            // The publisher is gone: another configuration is in force.
+            std::future::pending::<()>().await;
+        })
+    }
+
+    fn state(&self) -> Condition {
+        self.listeners.trouble().map_or(Condition::Running, Condition::Impaired)
+    }
+
+    fn listens(&self) -> Vec<Listening> {
+        self.listeners.listens()
+    }
+
+    fn stop(&self) -> LocalFuture<'static, ()> {
+        let this = self.this.upgrade();
+        Box::pin(async move {
+            let Some(this) = this else { return };
+            this.finish.send_replace(true);
+            this.listeners.ended().await;
+        })
+    }
+}
+
+/// Accepts connections until the service stops, and waits for the last of them to end.
+async fn accept<N: Net>(
+    site: Rc<AdminSite>,
+    conditions: Conditions,
+    listener: N::Listener,
+    failure: Failure,
+) {
+    let mut served = JoinSet::new();
+    let mut finishing = conditions.finishing.clone();
+    loop {
+        let stopped = async {
+            // A closed sender means the same.
+            _ = finishing.wait_for(|is_finishing| *is_finishing).await;
+            None
+        };
+        let stream = match first_of(stopped, async { Some(listener.accept().await) }).await {
+            None => break,
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                failure.report(&listener, &error);
+                break;
+            }
+        };
+        while served.try_join_next().is_some() {}
+        let peer = stream.peer_addr().ip().to_canonical();
+        let is_lan = site.addresses.borrow().is_inside(peer);
+        let Some(place) = site.state.places.take(peer, is_lan) else {
+            site.state.count(|stats| stats.connections_refused += 1);
+            continue;
+        };
+        site.state.count(|stats| stats.connections += 1);
+        let (site, conditions) = (Rc::clone(&site), conditions.clone());
+        served.spawn_local(async move {
+            let end = serve(stream, &*site, &conditions).await;
+            site.state.count(|stats| match end {
+                End::Closed => {}
+                End::TimedOut => stats.connections_timed_out += 1,
+                End::Lost => stats.connections_lost += 1,
+            });
+            drop(place);
+        });
+    }
+    drop(listener);
+    while served.join_next().await.is_some() {}
+}

@@ -1,0 +1,156 @@
+//! The administration: pages for those who run the office's gateway.
+//!
+//! This is the service: its port, sign-in, sessions and the checks of forms. What the pages say and how they look is the
+//! gateway's ([`Pages`]), as this crate knows no gateway.
+//!
+//! | path | method | what |
+//! | --- | --- | --- |
+//! | `/sign-in` | GET, POST | the form, and a login |
+//! | `/sign-out` | POST | ends the session |
+//! | `/sessions/end` | POST | ends another session |
+//! | `/authority.crt` | GET | the certificate of the office's own authority |
+//! | others | GET | files of [`Pages`] for everybody, pages for viewers |
+//!
+//! Only the LAN reaches the port. A form counts if its Origin is the page's own host and, within a session, if it has the
+//! session's token; the session's cookie is not sent to or by other sites (SameSite=Strict). A login ends the former
+//! session of the same browser.
+
+mod instance;
+mod pages;
+mod sessions;
+mod site;
+mod stats;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use gatepost_ground::wire::Protocol;
+
+use crate::net::Net;
+use crate::places::{Places, PlacesMax};
+use crate::service::{Host, Instance, Kind, LocalFuture, Off, OnWan, Service, Unprepared};
+use crate::users::User;
+use crate::users::office::OfficeLogins;
+
+pub use pages::{Failure, Nobody, Pages, Refusal, SessionInfo, SignIn, Visit, Visitor};
+pub use sessions::{SESSION_TIME_MAX, SESSIONS_MAX, SESSIONS_OF_USER_MAX};
+pub use stats::Stats;
+
+/// The port by default.
+pub const PORT: u16 = 8080;
+
+/// The most connections.
+pub const CONNECTIONS_MAX: usize = 128;
+
+/// Of these, the most from networks other than the LAN, which `[access]` may admit.
+pub const CONNECTIONS_OUTSIDE_MAX: usize = 64;
+
+/// The most connections of one source; a browser opens six.
+pub const CONNECTIONS_PER_SOURCE_MAX: usize = 24;
+
+/// The path of the sign-in form.
+pub const SIGN_IN: &str = "/sign-in";
+/// The path to which the sign-out form goes.
+pub const SIGN_OUT: &str = "/sign-out";
+/// The path to which the forms go that end a session; the field `session` has its number.
+pub const END_SESSION: &str = "/sessions/end";
+/// The path of the page of sessions.
+pub const SESSIONS: &str = "/sessions";
+/// The path of the own authority's certificate.
+pub const AUTHORITY: &str = "/authority.crt";
+/// The field of forms that has the session's token.
+pub const TOKEN_FIELD: &str = "token";
+
+/// The static description of the administration.
+pub const KIND: Kind = Kind {
+    name: "admin",
+    ports: &[(Protocol::TCP, PORT)],
+    on_wan: OnWan::Never,
+    is_limited_by_network: true,
+    has_logins: true,
+    about: "Pages for those who run the gateway",
+    counters: Stats::GLOSSARY,
+};
+
+/// The settings of the administration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whether it serves.
+    pub enabled: bool,
+    /// Its port.
+    pub port: u16,
+    /// The names by which browsers may call it, in lower case, the one to use first. Its addresses on the LAN count,
+    /// too.
+    pub names: Vec<String>,
+    /// The people of the office.
+    pub users: Vec<User>,
+    /// The domains that login names may have.
+    pub domains: Vec<String>,
+}
+
+/// The administration, over all configurations.
+pub struct OfficeAdmin {
+    state: Rc<State>,
+}
+
+/// What survives a reload.
+struct State {
+    pages: Rc<dyn Pages>,
+    logins: Rc<OfficeLogins>,
+    sessions: RefCell<sessions::Sessions>,
+    places: Rc<Places>,
+    stats: RefCell<Stats>,
+}
+
+impl State {
+    fn count(&self, change: impl FnOnce(&mut Stats)) {
+        change(&mut self.stats.borrow_mut());
+    }
+}
+
+impl OfficeAdmin {
+    /// The administration by `pages`, where users sign in by `logins`.
+    pub fn new(pages: Rc<dyn Pages>, logins: Rc<OfficeLogins>) -> Self {
+        let places = PlacesMax {
+            all: CONNECTIONS_MAX,
+            outside: CONNECTIONS_OUTSIDE_MAX,
+            source: CONNECTIONS_PER_SOURCE_MAX,
+        };
+        let state = State {
+            pages,
+            logins,
+            sessions: RefCell::default(),
+            places: Rc::new(Places::new(places)),
+            stats: RefCell::default(),
+        };
+        Self { state: Rc::new(state) }
+    }
+}
+
+impl<N: Net> Service<N> for OfficeAdmin {
+    type Settings = Settings;
+
+    fn kind(&self) -> &'static Kind {
+        &KIND
+    }
+
+    fn prepare<'a>(
+        &'a self,
+        settings: Settings,
+        host: &'a Host<N>,
+    ) -> LocalFuture<'a, Result<Rc<dyn Instance>, Unprepared>> {
+        Box::pin(async move {
+            if !settings.enabled {
+                return Ok(Rc::new(Off) as Rc<dyn Instance>);
+            }
+            Ok(instance::AdminInstance::prepare(Rc::clone(&self.state), settings, host).await?
+                as Rc<dyn Instance>)
+        })
+    }
+
+    fn counters(&self) -> Vec<(&'static str, u64)> {
+        self.state.stats.borrow().iter().collect()
+    }
+}

@@ -1,0 +1,173 @@
+//! The sessions of browsers.
+//!
+//! A session is known by its token, of which only a digest is kept. It lasts [`SESSION_TIME_MAX`] from its login,
+//! whatever is done in it. All sessions end with the process.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use data_encoding::BASE64URL_NOPAD;
+use gatepost_ground::Instant;
+use rand::{Rng, RngExt};
+
+use crate::crypto::{self, Sha256Digest};
+
+/// The most sessions; with one more, the one that was unused for longest ends.
+pub const SESSIONS_MAX: usize = 256;
+
+/// The most sessions of one user; with one more, the one that was unused for longest ends.
+pub const SESSIONS_OF_USER_MAX: usize = 16;
+
+/// How long a session lasts.
+pub const SESSION_TIME_MAX: Duration = Duration::from_secs(12 * 3600);
+
+/// The random octets of a token.
+const TOKEN_OCTETS: usize = 32;
+
+/// A session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Session {
+    /// Its number since the gateway started, by which it is listed.
+    pub number: u64,
+    /// The user's name.
+    pub user: String,
+    /// The token that forms have.
+    pub form_token: String,
+    /// The client that has logged in.
+    pub source: IpAddr,
+    /// When it began.
+    pub began: Instant,
+    /// When its last request came.
+    pub used: Instant,
+}
+
+/// All sessions.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    by_token: BTreeMap<Sha256Digest, Session>,
+    last: u64,
+}
+
+impl Sessions {
+    /// Begins a session, and returns the browser's token for it and the number of sessions that had to end for it.
+    pub fn begin(&mut self, now: Instant, user: &str, source: IpAddr, rng: &mut impl Rng) -> (String, u64) {
+        self.forget_ended(now);
+        let mut displaced = 0;
+        while self.of(user) >= SESSIONS_OF_USER_MAX {
+            displaced += u64::from(self.end_unused(|session| session.user == user));
+        }
+        while self.by_token.len() >= SESSIONS_MAX {
+            displaced += u64::from(self.end_unused(|_| true));
+        }
+        self.last += 1;
+        let token = token(rng);
+        let session = Session {
+            number: self.last,
+            user: user.to_owned(),
+            form_token: self::token(rng),
+            source,
+            began: now,
+            used: now,
+        };
+        self.by_token.insert(crypto::sha256(token.as_bytes()), session);
+        (token, displaced)
+    }
+
+    /// The session of `token`, which is used now.
+    pub fn find(&mut self, now: Instant, token: &str) -> Option<Session> {
+        self.forget_ended(now);
+        let session = self.by_token.get_mut(&crypto::sha256(token.as_bytes()))?;
+        session.used = now;
+        Some(session.clone())
+    }
+
+    /// Ends the session `number` if `may_end` admits it; `false` if there is none that it admits.
+    pub fn end(&mut self, number: u64, may_end: impl Fn(&Session) -> bool) -> bool {
+        let before = self.by_token.len();
+        self.by_token.retain(|_, session| session.number != number || !may_end(session));
+        self.by_token.len() < before
+    }
+
+    /// The sessions that `is_shown` admits, the latest first.
+    pub fn list(&mut self, now: Instant, is_shown: impl Fn(&Session) -> bool) -> Vec<Session> {
+        self.forget_ended(now);
+        let mut shown: Vec<_> = self.by_token.values().filter(|session| is_shown(session)).cloned().collect();
+        shown.sort_by_key(|session| std::cmp::Reverse(session.number));
+        shown
+    }
+
+    fn of(&self, user: &str) -> usize {
+        self.by_token.values().filter(|session| session.user == user).count()
+    }
+
+    fn forget_ended(&mut self, now: Instant) {
+        self.by_token.retain(|_, session| now.since(session.began) < SESSION_TIME_MAX);
+    }
+
+    /// Ends the session that was unused for longest among those that `may_end` admits.
+    fn end_unused(&mut self, may_end: impl Fn(&Session) -> bool) -> bool {
+        let admitted = self.by_token.iter().filter(|(_, session)| may_end(session));
+        let first =
+            admitted.min_by_key(|(_, session)| (session.used, session.number)).map(|(token, _)| *token);
+        first.and_then(|token| self.by_token.remove(&token)).is_some()
+    }
+}
+
+fn token(rng: &mut impl Rng) -> String {
+    BASE64URL_NOPAD.encode(&rng.random::<[u8; TOKEN_OCTETS]>())
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    const DESK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 10));
+
+    fn at(secs: u64) -> Instant {
+        Instant::from_secs(1000 + secs)
+    }
+
+    #[test]
+    fn a_session_is_found_by_its_token_alone_until_it_ends() {
+        let (mut sessions, mut rng) = (Sessions::default(), StdRng::seed_from_u64(1));
+        let (anna, _) = sessions.begin(at(0), "anna", DESK, &mut rng);
+        let (berta, _) = sessions.begin(at(1), "berta", DESK, &mut rng);
+        let found = sessions.find(at(2), &anna).expect("a session");
+        assert_eq!((found.user.as_str(), found.used), ("anna", at(2)));
+        assert!(anna != berta && found.form_token != anna && anna.len() == 43);
+        for wrong in ["", "x", &anna[1..], &found.form_token] {
+            assert_eq!(sessions.find(at(2), wrong), None);
+        }
+        let kept = format!("{sessions:?}");
+        assert!(!kept.contains(&anna) && !kept.contains(&berta), "no token is kept");
+        assert!(!sessions.end(found.number, |session| session.user == "berta"));
+        assert!(sessions.end(found.number, |_| true) && sessions.find(at(3), &anna).is_none());
+        let end = SESSION_TIME_MAX.as_secs();
+        assert!(sessions.find(at(end), &berta).is_some());
+        assert_eq!(sessions.find(at(end + 1), &berta), None, "it ends although it is used");
+        assert!(sessions.by_token.is_empty());
+    }
+
+    #[test]
+    fn sessions_are_bounded_and_the_one_unused_for_longest_ends() {
+        let (mut sessions, mut rng) = (Sessions::default(), StdRng::seed_from_u64(1));
+        let (first, _) = sessions.begin(at(0), "anna", DESK, &mut rng);
+        let (second, _) = sessions.begin(at(0), "anna", DESK, &mut rng);
+        for _ in 2..SESSIONS_OF_USER_MAX {
+            assert_eq!(sessions.begin(at(1), "anna", DESK, &mut rng).1, 0);
+        }
+        assert!(sessions.find(at(2), &first).is_some());
+        assert_eq!(sessions.begin(at(3), "anna", DESK, &mut rng).1, 1);
+        assert!(sessions.find(at(3), &first).is_some() && sessions.find(at(3), &second).is_none());
+        let displaced: u64 = (0..SESSIONS_MAX)
+            .map(|number| sessions.begin(at(4), &format!("user{number}"), DESK, &mut rng).1)
+            .sum();
+        assert_eq!(displaced, u64::try_from(SESSIONS_OF_USER_MAX).expect("few"));
+        assert_eq!(sessions.list(at(5), |_| true).len(), SESSIONS_MAX);
+        assert!(sessions.find(at(5), &first).is_none());
+    }
+}

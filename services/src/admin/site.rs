@@ -1,0 +1,275 @@
+//! The answers to requests: sign-in, sessions, forms, and the way to the pages.
+
+use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_ground::{Instant, Role as Side};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::pages::{Failure, Nobody, Refusal, SessionInfo, SignIn, Visit, Visitor};
+use super::sessions::{SESSION_TIME_MAX, Session};
+use super::{AUTHORITY, END_SESSION, SESSIONS, SIGN_IN, SIGN_OUT, Settings, State, TOKEN_FIELD};
+use crate::addresses::Subscription;
+use crate::clock::Clock;
+use crate::crypto;
+use crate::http::form::Form;
+use crate::http::header::{CONTENT_DISPOSITION, ORIGIN, RETRY_AFTER, SET_COOKIE};
+use crate::http::{Checked, Host, Method, Request, Response, Site, StatusCode};
+use crate::store::Storage;
+use crate::tls::Tls;
+use crate::users::logins::Outcome;
+use crate::users::{Role, User, passwords};
+use crate::work::{self, Work};
+
+/// The session's cookie. Browsers take the prefix from this host alone, for all of its paths, under TLS.
+const COOKIE: &str = "__Host-session";
+
+/// How long it is believed that nobody can sign in; a disk is read to find out.
+const NOBODY_BELIEVED_FOR: Duration = Duration::from_secs(2);
+
+/// The administration with one configuration.
+pub(super) struct AdminSite {
+    pub state: Rc<State>,
+    pub settings: Settings,
+    pub tls: Rc<Tls>,
+    pub clock: Rc<dyn Clock>,
+    pub addresses: Subscription,
+    pub storage: Arc<dyn Storage>,
+    pub work: Rc<dyn Work>,
+    pub rng: RefCell<StdRng>,
+    /// Whether somebody can sign in, and until when that is believed.
+    pub nobody: Cell<Option<(Option<Nobody>, Instant)>>,
+}
+
+/// The permissions that the pages need.
+fn may_see_pages(user: &User) -> bool {
+    user.role != Role::User
+}
+
+impl Site for AdminSite {
+    fn is_called(&self, name: &str) -> bool {
+        let addresses = self.addresses.borrow();
+        let mut own = addresses.of(Side::Inside).flat_map(|inside| &inside.addresses);
+        self.settings.names.iter().any(|known| known == name)
+            || name.parse::<IpAddr>().is_ok_and(|address| own.any(|network| network.addr() == address))
+    }
+
+    fn canonical(&self) -> String {
+        let name = self.settings.names.first().cloned().unwrap_or_default();
+        Host { name, port: Some(self.settings.port) }.to_string()
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        self.state.count(|stats| stats.requests += 1);
+        if request.method != Method::POST
+            && let Some(file) = self.file(&request)
+        {
+            return file;
+        }
+        let visitor = self.visitor(&request);
+        let visit = self.visit(&request, visitor.as_ref());
+        match (&request.method, request.path.as_str()) {
+            (&Method::POST, path) => match self.form(&request, visitor.as_ref()) {
+                Ok(form) => self.submitted(visit, path, &form).await,
+                Err(failure) => {
+                    self.state.count(|stats| stats.forms_refused += 1);
+                    self.state.pages.failure(visit, failure)
+                }
+            },
+            (_, SIGN_IN) if visitor.is_none() => {
+                let state = SignIn { nobody: self.nobody().await, ..SignIn::default() };
+                self.state.pages.sign_in(visit, &state)
+            }
+            (_, SIGN_IN) => Response::see_other("/"),
+            _ => match &visitor {
+                None => Response::see_other(SIGN_IN),
+                Some(Visitor { user, .. }) if !may_see_pages(user) => {
+                    self.state.pages.failure(visit, Failure::NotAllowed)
+                }
+                Some(visitor) => match self.state.pages.page(visit, visitor).await {
+                    Some(page) => page,
+                    None => self.state.pages.failure(visit, Failure::NotFound),
+                },
+            },
+        }
+    }
+
+    fn count(&self, checked: Checked) {
+        self.state.count(|stats| match checked {
+            Checked::Redirected => stats.redirected += 1,
+            Checked::WrongHost => stats.wrong_host += 1,
+            Checked::Refused => stats.requests_refused += 1,
+        });
+    }
+}
+
+impl AdminSite {
+    fn visit<'a>(&self, request: &'a Request, visitor: Option<&'a Visitor>) -> Visit<'a> {
+        Visit { request, visitor, has_authority: self.tls.own_authority().is_some() }
+    }
+
+    /// The file for everybody at the request's path.
+    fn file(&self, request: &Request) -> Option<Response> {
+        if request.path != AUTHORITY {
+            return self.state.pages.file(request);
+        }
+        let certificate = self.tls.own_authority()?;
+        let response = Response::new(StatusCode::OK, "application/x-x509-ca-cert", certificate);
+        Some(response.with(CONTENT_DISPOSITION, "attachment; filename=\"gatepost-authority.crt\""))
+    }
+
+    /// The user whose session the request belongs to, as long as the configuration has the user.
+    fn visitor(&self, request: &Request) -> Option<Visitor> {
+        let now = self.clock.now();
+        let session = self.session(request)?;
+        let user = self.settings.users.iter().find(|user| user.name == session.user)?.clone();
+        let is_owner = user.role == Role::Owner;
+        let is_shown = |shown: &Session| is_owner || shown.user == session.user;
+        let sessions = self.state.sessions.borrow_mut().list(now, is_shown);
+        let sessions = sessions.into_iter().map(|shown| SessionInfo {
+            number: shown.number,
+            user: shown.user,
+            source: shown.source,
+            age: now.since(shown.began),
+            unused: now.since(shown.used),
+        });
+        let sessions = sessions.collect();
+        Some(Visitor { user, session: session.number, form_token: session.form_token, sessions })
+    }
+
+    fn session(&self, request: &Request) -> Option<Session> {
+        self.state.sessions.borrow_mut().find(self.clock.now(), request.cookie(COOKIE)?)
+    }
+
+    /// The form of `request`, if it comes from a page of this site's and, in a session, of this session's.
+    fn form(&self, request: &Request, visitor: Option<&Visitor>) -> Result<Form, Failure> {
+        if request.field(ORIGIN) != Some(&format!("https://{}", request.host)) {
+            return Err(Failure::ForeignForm);
+        }
+        let form = Form::of(request).map_err(|_| Failure::BrokenForm)?;
+        // Whoever signs in has no token yet, or one of an earlier session.
+        let Some(visitor) = visitor.filter(|_| request.path != SIGN_IN) else { return Ok(form) };
+        let token = form.get(TOKEN_FIELD).unwrap_or_default();
+        if crypto::are_equal(token.as_bytes(), visitor.form_token.as_bytes()) {
+            Ok(form)
+        } else {
+            Err(Failure::StaleForm)
+        }
+    }
+
+    /// Does what a form asks for.
+    async fn submitted(&self, visit: Visit<'_>, path: &str, form: &Form) -> Response {
+        let may_end = |session: &Session| {
+            let visitor = visit.visitor.map(|visitor| &visitor.user);
+            visitor.is_some_and(|user| user.role == Role::Owner || user.name == session.user)
+        };
+        match (path, visit.visitor) {
+            (SIGN_IN, _) => self.sign_in(visit, form).await,
+            (_, None) => Response::see_other(SIGN_IN),
+            (SIGN_OUT, Some(visitor)) => {
+                self.state.sessions.borrow_mut().end(visitor.session, may_end);
+                let gone = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
+                Response::see_other(SIGN_IN).with(SET_COOKIE, &gone)
+            }
+            (END_SESSION, Some(visitor)) if may_see_pages(&visitor.user) => {
+                let Some(number) = form.get("session").and_then(|number| number.parse().ok()) else {
+                    return self.state.pages.failure(visit, Failure::BrokenForm);
+                };
+                // It may have ended by itself meanwhile.
+                self.state.sessions.borrow_mut().end(number, may_end);
+                Response::see_other(SESSIONS)
+            }
+            (_, Some(_)) => self.state.pages.failure(visit, Failure::NotFound),
+        }
+    }
+
+    /// Checks name and password, and begins a session in place of the browser's former one.
+    async fn sign_in(&self, visit: Visit<'_>, form: &Form) -> Response {
+        let (Some(name), Some(password)) = (form.get("name"), form.get("password")) else {
+            return self.state.pages.failure(visit, Failure::BrokenForm);
+        };
+        let peer = visit.request.peer;
+        let (refusal, status) = match self.login(peer, name.to_owned(), password.to_owned()).await {
+            Outcome::Accepted { user } => {
+                self.state.count(|stats| stats.logins += 1);
+                return self.began(visit, &user);
+            }
+            Outcome::Refused => {
+                self.state.count(|stats| stats.logins_failed += 1);
+                (Refusal::Wrong, StatusCode::FORBIDDEN)
+            }
+            Outcome::TooMany(too_many) => {
+                self.state.count(|stats| stats.logins_limited += 1);
+                (Refusal::TooMany(too_many.wait), StatusCode::TOO_MANY_REQUESTS)
+            }
+            Outcome::Unavailable => {
+                self.state.count(|stats| stats.logins_failed += 1);
+                (Refusal::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
+            }
+        };
+        let state = SignIn { name: name.to_owned(), refusal: Some(refusal), nobody: self.nobody().await };
+        let mut response = self.state.pages.sign_in(visit, &state);
+        response.status = status;
+        match refusal {
+            Refusal::TooMany(wait) => response.with(RETRY_AFTER, &wait.as_secs().max(1).to_string()),
+            Refusal::Wrong | Refusal::Unavailable => response,
+        }
+    }
+
+    fn began(&self, visit: Visit<'_>, user: &str) -> Response {
+        let former = self.session(visit.request);
+        let mut sessions = self.state.sessions.borrow_mut();
+        if let Some(former) = former {
+            sessions.end(former.number, |_| true);
+        }
+        let mut rng = self.rng.borrow_mut();
+        let (token, displaced) = sessions.begin(self.clock.now(), user, visit.request.peer, &mut *rng);
+        self.state.count(|stats| stats.sessions_displaced += displaced);
+        let age = SESSION_TIME_MAX.as_secs();
+        let cookie = format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}");
+        Response::see_other("/").with(SET_COOKIE, &cookie)
+    }
+
+    /// Checks a password. The check goes on although the browser is gone: what is dropped would count as a failure.
+    async fn login(&self, peer: IpAddr, name: String, password: String) -> Outcome {
+        let mut rng = StdRng::from_rng(&mut *self.rng.borrow_mut());
+        let (storage, work, clock) = (&self.storage, &self.work, &self.clock);
+        match self.state.logins.open(storage, work, clock, &mut rng).await {
+            Ok(logins) => {
+                let checking = async move { logins.password(peer, &name, &password).await };
+                tokio::task::spawn_local(checking).await.unwrap_or(Outcome::Unavailable)
+            }
+            Err(why) => {
+                tracing::warn!("nobody can sign in to the administration: {why}");
+                Outcome::Unavailable
+            }
+        }
+    }
+
+    /// Why nobody can sign in; `None` if somebody can, or it is unknown.
+    async fn nobody(&self) -> Option<Nobody> {
+        let now = self.clock.now();
+        if let Some((nobody, until)) = self.nobody.get()
+            && now < until
+        {
+            return nobody;
+        }
+        let users = self.settings.users.iter().filter(|user| may_see_pages(user));
+        let names: Vec<_> = users.map(|user| user.name.clone()).collect();
+        let nobody = if names.is_empty() {
+            Some(Nobody::NoUser)
+        } else {
+            let storage = Arc::clone(&self.storage);
+            // A file that cannot be read may be a password's; the login will tell.
+            let has_password = move |name: &String| !matches!(passwords::read(&*storage, name), Ok(None));
+            let some = work::run(&*self.work, move || names.iter().any(has_password)).await;
+            if some.unwrap_or(true) { None } else { Some(Nobody::NoPassword) }
+        };
+        self.nobody.set(Some((nobody, now + NOBODY_BELIEVED_FOR)));
+        nobody
+    }
+}

@@ -1,0 +1,339 @@
+//! Sign-in, sessions and forms, as octets under TLS.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gatepost_ground::{InterfaceId, Role as Side};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::time::sleep;
+
+use super::site::AdminSite;
+use super::*;
+use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
+use crate::http::testing::{CANONICAL, Lab, Simulated, simulate};
+use crate::http::{Request, Response, StatusCode};
+use crate::store::{Memory, Storage};
+use crate::users::limit::Limits;
+use crate::users::password::Prepared;
+use crate::users::verifier::{Cost, Verifiers};
+use crate::users::{Role, passwords};
+use crate::work::AtOnce;
+
+const PASSWORD: &str = "blue harbour 47";
+
+/// Pages that say what they were told.
+struct Plain;
+
+impl Pages for Plain {
+    fn file(&self, request: &Request) -> Option<Response> {
+        (request.path == "/style.css").then(|| Response::text(StatusCode::OK, "style"))
+    }
+
+    fn sign_in(&self, visit: Visit<'_>, state: &SignIn) -> Response {
+        Response::text(StatusCode::OK, &format!("{state:?} {}", visit.visitor.is_some()))
+    }
+
+    fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>> {
+        Box::pin(async move {
+            let Visitor { user, form_token, sessions, .. } = visitor;
+            let sessions: Vec<_> = sessions.iter().map(|it| format!("{}:{}", it.number, it.user)).collect();
+            let line = format!("page of {} token={form_token} sessions={}", user.name, sessions.join(","));
+            (visit.request.path == "/").then(|| Response::text(StatusCode::OK, &line))
+        })
+    }
+
+    fn failure(&self, _: Visit<'_>, failure: Failure) -> Response {
+        Response::text(StatusCode::FORBIDDEN, &format!("{failure:?}"))
+    }
+}
+
+fn user(name: &str, role: Role) -> User {
+    User { name: name.to_owned(), full_name: String::new(), role, quota: 1 << 20 }
+}
+
+/// Olga owns, Vera views, Ute is a user, and all have the same password, except for Otto, who has none.
+fn people() -> Vec<User> {
+    [("olga", Role::Owner), ("vera", Role::Viewer), ("ute", Role::User), ("otto", Role::Owner)]
+        .map(|(name, role)| user(name, role))
+        .to_vec()
+}
+
+fn site(users: Vec<User>, clock: &Rc<dyn crate::clock::Clock>) -> Rc<AdminSite> {
+    let storage = Arc::new(Memory::default());
+    let mut rng = StdRng::seed_from_u64(1);
+    let verifiers = Verifiers::of(&Prepared::new(PASSWORD).expect("a password"), Cost::LEAST, &mut rng);
+    let file = verifiers.expect("cost").to_file().expect("a file");
+    for name in ["olga", "vera", "ute"] {
+        storage.replace(&passwords::file_of(name), &file).expect("room");
+    }
+    let inside = InterfaceAddresses {
+        id: InterfaceId(0),
+        name: "lan",
+        role: Side::Inside,
+        addresses: vec!["192.168.1.1/24".parse().expect("a network")],
+        gateways: Vec::new(),
+        routes: Vec::new(),
+        name_servers: Vec::new(),
+    };
+    let addresses = Publisher::new(Addresses { interfaces: vec![inside] }).subscribe();
+    let logins = Rc::new(OfficeLogins::new(Cost::LEAST));
+    logins.set_users(&users, &[]);
+    let tls = Rc::new(crate::tls::testing::pair(clock).0);
+    Rc::new(AdminSite {
+        state: Rc::clone(&OfficeAdmin::new(Rc::new(Plain), logins).state),
+        settings: Settings {
+            enabled: true,
+            port: 465,
+            names: vec!["admin.office.example".to_owned()],
+            users,
+            domains: Vec::new(),
+        },
+        tls,
+        clock: Rc::clone(clock),
+        addresses,
+        storage,
+        work: Rc::new(AtOnce),
+        rng: RefCell::new(rng),
+        nobody: Cell::new(None),
+    })
+}
+
+fn lab() -> Lab<AdminSite> {
+    lab_of(people())
+}
+
+fn lab_of(users: Vec<User>) -> Lab<AdminSite> {
+    let clock = Simulated::clock();
+    Lab::new(site(users, &clock), clock)
+}
+
+/// A request of a browser's; `None` for no field.
+#[derive(Clone, Default)]
+struct Browser {
+    cookie: Option<String>,
+    origin: Option<String>,
+}
+
+impl Browser {
+    fn new() -> Self {
+        Self { cookie: None, origin: Some(format!("https://{CANONICAL}")) }
+    }
+
+    fn fields(&self) -> String {
+        let cookie = self.cookie.iter().map(|cookie| format!("Cookie: a=b; {cookie}\r\n"));
+        let origin = self.origin.iter().map(|origin| format!("Origin: {origin}\r\n"));
+        cookie.chain(origin).collect()
+    }
+
+    async fn get(&self, lab: &Lab<AdminSite>, path: &str) -> String {
+        let fields = self.fields();
+        lab.ask(&format!("GET {path} HTTP/1.1\r\nHost: {CANONICAL}\r\n{fields}Connection: close\r\n\r\n"))
+            .await
+    }
+
+    async fn post(&self, lab: &Lab<AdminSite>, path: &str, form: &str) -> String {
+        let fields = self.fields();
+        lab.ask(&format!(
+            "POST {path} HTTP/1.1\r\nHost: {CANONICAL}\r\n{fields}Content-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\nConnection: close\r\n\r\n{form}",
+            form.len()
+        ))
+        .await
+    }
+
+    /// Signs in, and keeps the cookie.
+    async fn sign_in(&mut self, lab: &Lab<AdminSite>, name: &str, password: &str) -> String {
+        let form = format!("name={name}&password={}", password.replace(' ', "+"));
+        let answer = self.post(lab, SIGN_IN, &form).await;
+        if let Some((_, cookie)) = answer.split_once("set-cookie: ") {
+            self.cookie = cookie.split_once(';').map(|(cookie, _)| cookie.to_owned());
+        }
+        answer
+    }
+
+    /// The token of its session's forms.
+    async fn token(&self, lab: &Lab<AdminSite>) -> String {
+        let page = self.get(lab, "/").await;
+        let (_, token) = page.split_once("token=").expect("a page");
+        token.split(' ').next().expect("a token").to_owned()
+    }
+}
+
+async fn signed_in(lab: &Lab<AdminSite>, name: &str) -> Browser {
+    let mut browser = Browser::new();
+    let answer = browser.sign_in(lab, name, PASSWORD).await;
+    assert!(answer.starts_with("HTTP/1.1 303") && answer.contains("location: /\r\n"), "{answer}");
+    browser
+}
+
+#[test]
+fn a_viewer_signs_in_sees_the_pages_and_signs_out() {
+    simulate(async {
+        let lab = lab();
+        let stranger = Browser::new();
+        for path in ["/", "/clients", "/none"] {
+            assert!(stranger.get(&lab, path).await.contains("location: /sign-in\r\n"));
+        }
+        assert!(stranger.get(&lab, "/style.css").await.ends_with("style\n"));
+        assert!(stranger.get(&lab, SIGN_IN).await.contains("refusal: None, nobody: None"));
+        let mut browser = Browser::new();
+        let answer = browser.sign_in(&lab, "vera", PASSWORD).await;
+        let cookie = answer.lines().find(|line| line.starts_with("set-cookie")).expect("a cookie");
+        assert!(cookie.starts_with("set-cookie: __Host-session=") && cookie.ends_with("; Max-Age=43200"));
+        assert!(
+            ["Path=/", "Secure", "HttpOnly", "SameSite=Strict"].iter().all(|it| cookie.contains(it)),
+            "{cookie}"
+        );
+        assert!(browser.get(&lab, "/").await.contains("page of vera"));
+        assert!(browser.get(&lab, "/none").await.contains("NotFound"));
+        let token = browser.token(&lab).await;
+        let answer = browser.post(&lab, SIGN_OUT, &format!("token={token}")).await;
+        assert!(answer.contains("location: /sign-in\r\n") && answer.contains("Max-Age=0"), "{answer}");
+        assert!(browser.get(&lab, "/").await.contains("location: /sign-in\r\n"));
+    });
+}
+
+#[test]
+fn a_login_rotates_the_session() {
+    simulate(async {
+        let lab = lab();
+        let before = signed_in(&lab, "vera").await;
+        let mut browser = before.clone();
+        browser.sign_in(&lab, "vera", PASSWORD).await;
+        assert_ne!(browser.cookie, before.cookie);
+        assert!(before.get(&lab, "/").await.contains("/sign-in"), "the former session is over");
+        assert!(browser.get(&lab, "/").await.contains("sessions=2:vera\n"));
+        // A cookie that somebody else has set is no session.
+        let mut fixed = Browser { cookie: Some("__Host-session=fixed".to_owned()), ..Browser::new() };
+        assert!(fixed.get(&lab, "/").await.contains("/sign-in"));
+        fixed.sign_in(&lab, "vera", PASSWORD).await;
+        assert_ne!(fixed.cookie.as_deref(), Some("__Host-session=fixed"));
+        sleep(SESSION_TIME_MAX).await;
+        assert!(browser.get(&lab, "/").await.contains("/sign-in"), "12 hours are over");
+    });
+}
+
+#[test]
+fn wrong_logins_are_refused_and_limited() {
+    simulate(async {
+        let lab = lab();
+        let mut browser = Browser::new();
+        for (name, password) in [("vera", "wrong"), ("nobody", PASSWORD), ("otto", PASSWORD), ("", "")] {
+            let answer = browser.sign_in(&lab, name, password).await;
+            assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("Some(Wrong)"), "{answer}");
+            assert_eq!(browser.cookie, None);
+        }
+        for number in 0..Limits::default().user.burst {
+            browser.sign_in(&lab, "vera", &format!("wrong {number}")).await;
+        }
+        let answer = browser.sign_in(&lab, "vera", PASSWORD).await;
+        assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: "), "{answer}");
+        let stats = lab.site.state.stats.borrow().clone();
+        assert!(stats.logins_failed >= 10 && stats.logins_limited >= 1, "{stats:?}");
+        sleep(Duration::from_secs(3600)).await;
+        signed_in(&lab, "vera").await;
+    });
+}
+
+#[test]
+fn forms_from_elsewhere_or_without_the_token_do_nothing() {
+    simulate(async {
+        let lab = lab();
+        let browser = signed_in(&lab, "vera").await;
+        let token = browser.token(&lab).await;
+        for origin in
+            [None, Some("https://evil.example"), Some("null"), Some("http://admin.office.example:465")]
+        {
+            let forged = Browser { origin: origin.map(str::to_owned), ..browser.clone() };
+            for path in [SIGN_OUT, SIGN_IN] {
+                let form = format!("token={token}&name=vera&password=x");
+                assert!(forged.post(&lab, path, &form).await.contains("ForeignForm"), "{origin:?}");
+            }
+        }
+        let other = signed_in(&lab, "vera").await.token(&lab).await;
+        for form in
+            ["", "token=", "token=x", &format!("token={other}"), &format!("token={token}&token={token}")]
+        {
+            assert!(browser.post(&lab, SIGN_OUT, form).await.contains("StaleForm"), "{form}");
+        }
+        assert!(browser.post(&lab, SIGN_OUT, "token=%zz").await.contains("BrokenForm"));
+        assert!(browser.post(&lab, "/none", &format!("token={token}")).await.contains("NotFound"));
+        assert!(browser.get(&lab, SIGN_OUT).await.contains("NotFound"), "a link signs nobody out");
+        assert!(browser.get(&lab, "/").await.contains("page of vera"), "the session goes on");
+        assert_eq!(lab.site.state.stats.borrow().forms_refused, 14);
+    });
+}
+
+#[test]
+fn a_user_without_a_role_sees_no_page_and_may_sign_out() {
+    simulate(async {
+        let lab = lab();
+        let browser = signed_in(&lab, "ute").await;
+        for path in ["/", "/clients", SESSIONS] {
+            assert!(browser.get(&lab, path).await.contains("NotAllowed"));
+        }
+        let session = lab.site.state.sessions.borrow_mut().list(lab.conditions.clock.now(), |_| true);
+        let token = &session[0].form_token;
+        let end = format!("token={token}&session=1");
+        assert!(browser.post(&lab, END_SESSION, &end).await.contains("NotFound"));
+        assert!(browser.post(&lab, SIGN_OUT, &format!("token={token}")).await.contains("/sign-in"));
+    });
+}
+
+#[test]
+fn owners_end_every_session_and_others_their_own() {
+    simulate(async {
+        let lab = lab();
+        let (olga, vera) = (signed_in(&lab, "olga").await, signed_in(&lab, "vera").await);
+        let again = signed_in(&lab, "vera").await;
+        assert!(olga.get(&lab, "/").await.contains("sessions=3:vera,2:vera,1:olga"));
+        assert!(vera.get(&lab, "/").await.contains("sessions=3:vera,2:vera\n"));
+        let end = async |browser: &Browser, number: u64| {
+            let token = browser.token(&lab).await;
+            browser.post(&lab, END_SESSION, &format!("token={token}&session={number}")).await
+        };
+        assert!(end(&vera, 1).await.contains("location: /sessions\r\n"));
+        assert!(olga.get(&lab, "/").await.contains("page of olga"), "it is not Vera's");
+        end(&vera, 3).await;
+        assert!(again.get(&lab, "/").await.contains("/sign-in"));
+        end(&olga, 2).await;
+        assert!(vera.get(&lab, "/").await.contains("/sign-in"));
+    });
+}
+
+#[test]
+fn a_removed_user_s_session_is_over() {
+    simulate(async {
+        let lab = lab();
+        let browser = signed_in(&lab, "vera").await;
+        let clock = Rc::clone(&lab.conditions.clock);
+        let mut site = Rc::into_inner(site(vec![user("olga", Role::Owner)], &clock)).expect("one");
+        site.state = Rc::clone(&lab.site.state);
+        let after = Lab::new(Rc::new(site), clock);
+        assert!(browser.get(&after, "/").await.contains("/sign-in"));
+    });
+}
+
+#[test]
+fn the_form_says_why_nobody_can_sign_in() {
+    simulate(async {
+        let told = async |users: Vec<User>| Browser::new().get(&lab_of(users), SIGN_IN).await;
+        assert!(told(Vec::new()).await.contains("Some(NoUser)"));
+        assert!(told(vec![user("ute", Role::User)]).await.contains("Some(NoUser)"));
+        assert!(told(vec![user("otto", Role::Owner)]).await.contains("Some(NoPassword)"));
+        assert!(told(people()).await.contains("nobody: None"));
+    });
+}
+
+#[test]
+fn addresses_and_names_of_the_gateway_are_the_site_s() {
+    simulate(async {
+        let lab = lab();
+        let called = |name: &str| crate::http::Site::is_called(&*lab.site, name);
+        assert!(called("admin.office.example") && called("192.168.1.1"));
+        assert!(!called("192.168.1.2") && !called("office.example") && !called("") && !called("127.0.0.1"));
+    });
+}

@@ -1,0 +1,112 @@
+//! One request and its answer: the checks before the site sees it.
+
+use std::net::IpAddr;
+
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::{Body, Bytes, Incoming};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION, TRANSFER_ENCODING};
+use hyper::{Method, StatusCode, Uri};
+
+use super::{BODY_OCTETS_MAX, Checked, Host, Request, Response, Site};
+
+/// The circumstances of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Context {
+    /// The client's address.
+    pub peer: IpAddr,
+    /// The site's port.
+    pub port: u16,
+    /// Whether the connection is under TLS.
+    pub is_encrypted: bool,
+    /// Whether the connection shall close after the answer.
+    pub is_last: bool,
+}
+
+/// Answers `request`.
+pub(super) async fn exchange<H: Site>(
+    request: hyper::Request<Incoming>,
+    site: &H,
+    context: Context,
+) -> hyper::Response<Full<Bytes>> {
+    let (response, closes) = match checked(request, site, context).await {
+        Ok(request) => (site.answer(request).await, context.is_last),
+        // The rest of a refused request is not looked at.
+        Err((checked, response)) => {
+            site.count(checked);
+            (response, true)
+        }
+    };
+    let mut response = response.whole();
+    if closes {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// The request for the site, or the answer that it gets from the checks.
+async fn checked<H: Site>(
+    request: hyper::Request<Incoming>,
+    site: &H,
+    context: Context,
+) -> Result<Request, (Checked, Response)> {
+    let refused = |status, line: &str| (Checked::Refused, Response::text(status, line));
+    // RFC 9112, section 6.1: with both framings a server may refuse; a browser's forms have a length.
+    if request.headers().contains_key(TRANSFER_ENCODING) {
+        let line = "A request's length is told by Content-Length here.";
+        return Err(refused(StatusCode::LENGTH_REQUIRED, line));
+    }
+    // RFC 9110, section 9.1: what a method is for is known before its target.
+    if ![Method::GET, Method::HEAD, Method::POST].contains(request.method()) {
+        let (checked, response) = refused(StatusCode::METHOD_NOT_ALLOWED, "Use GET, HEAD or POST.");
+        return Err((checked, response.with(ALLOW, "GET, HEAD, POST")));
+    }
+    let canonical = || format!("https://{}/", site.canonical());
+    let Some(host) = Host::of(&request) else {
+        let line = format!("A request needs one host, such as {}", canonical());
+        return Err((Checked::WrongHost, Response::text(StatusCode::BAD_REQUEST, &line)));
+    };
+    // The port of a scheme is left out. (RFC 9110, section 4.2)
+    let default_port = if context.is_encrypted { 443 } else { 80 };
+    if !site.is_called(&host.name) || host.port.unwrap_or(default_port) != context.port {
+        let line = format!("This is {}", canonical());
+        return Err((Checked::WrongHost, Response::text(StatusCode::MISDIRECTED_REQUEST, &line)));
+    }
+    let path = match request.uri().path() {
+        path if path.starts_with('/') => path.to_owned(),
+        _ => return Err(refused(StatusCode::BAD_REQUEST, "A request's target begins with a slash.")),
+    };
+    let query = request.uri().query().map(str::to_owned);
+    if !context.is_encrypted {
+        return Err(match *request.method() {
+            Method::POST => refused(StatusCode::FORBIDDEN, &format!("Go to {}", canonical())),
+            _ => (Checked::Redirected, redirect(&host, request.uri())),
+        });
+    }
+    let method = request.method().clone();
+    let length_max = if method == Method::POST { BODY_OCTETS_MAX } else { 0 };
+    let too_long = || {
+        let line = format!("The body is longer than {length_max} octets.");
+        refused(StatusCode::PAYLOAD_TOO_LARGE, &line)
+    };
+    // No POST of a browser's is without a length.
+    if method == Method::POST && !request.headers().contains_key(CONTENT_LENGTH) {
+        return Err(refused(StatusCode::LENGTH_REQUIRED, "A form needs a Content-Length."));
+    }
+    let (head, body) = request.into_parts();
+    if body.size_hint().lower() > length_max as u64 {
+        return Err(too_long());
+    }
+    let body = match Limited::new(body, length_max).collect().await {
+        Ok(body) => body.to_bytes().to_vec(),
+        Err(error) if error.is::<LengthLimitError>() => return Err(too_long()),
+        Err(_) => return Err(refused(StatusCode::BAD_REQUEST, "The body is incomplete.")),
+    };
+    Ok(Request { method, path, query, host, fields: head.headers, body, peer: context.peer })
+}
+
+/// The same target at the same host, under TLS. A permanent redirect would outlive a change of the port.
+fn redirect(host: &Host, target: &Uri) -> Response {
+    let target = target.path_and_query().map_or("/", |target| target.as_str());
+    let location = format!("https://{host}{target}");
+    Response::text(StatusCode::TEMPORARY_REDIRECT, &format!("Go to {location}")).with(LOCATION, &location)
+}

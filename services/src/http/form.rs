@@ -1,0 +1,111 @@
+//! Forms as browsers send them: `application/x-www-form-urlencoded`. (WHATWG URL, section 5.1)
+
+use std::fmt;
+
+use hyper::header::CONTENT_TYPE;
+
+use super::Request;
+
+/// The most fields of a form.
+pub const FORM_FIELDS_MAX: usize = 32;
+
+/// The fields of a form, in their order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form(Vec<(String, String)>);
+
+/// The body of a request is no form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrokenForm;
+
+impl fmt::Display for BrokenForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("this is no form of a browser's")
+    }
+}
+
+impl std::error::Error for BrokenForm {}
+
+impl Form {
+    /// The form in the body of `request`.
+    ///
+    /// # Errors
+    ///
+    /// The body has another type, more than [`FORM_FIELDS_MAX`] fields, a broken percent sign, or is not UTF-8.
+    pub fn of(request: &Request) -> Result<Self, BrokenForm> {
+        let kind = request.field(CONTENT_TYPE).ok_or(BrokenForm)?;
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+            return Err(BrokenForm);
+        }
+        let pairs = request.body.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty());
+        let mut fields = Vec::new();
+        for pair in pairs {
+            if fields.len() >= FORM_FIELDS_MAX {
+                return Err(BrokenForm);
+            }
+            let mut halves = pair.splitn(2, |octet| *octet == b'=');
+            let mut half = || decoded(halves.next().unwrap_or_default());
+            fields.push((half()?, half()?));
+        }
+        Ok(Self(fields))
+    }
+
+    /// The value of the field `name`, if there is exactly one.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let value = values.next()?;
+        if values.next().is_some() { None } else { Some(value) }
+    }
+}
+
+/// `octets` without their encoding.
+fn decoded(octets: &[u8]) -> Result<String, BrokenForm> {
+    let mut text = Vec::with_capacity(octets.len());
+    let mut rest = octets.iter();
+    while let Some(octet) = rest.next() {
+        text.push(match octet {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || rest.next().and_then(|digit| char::from(*digit).to_digit(16));
+                let (high, low) = (digit().ok_or(BrokenForm)?, digit().ok_or(BrokenForm)?);
+                u8::try_from(high * 16 + low).map_err(|_| BrokenForm)?
+            }
+            octet => *octet,
+        });
+    }
+    String::from_utf8(text).map_err(|_| BrokenForm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::request;
+
+    fn form(body: &str) -> Result<Form, BrokenForm> {
+        let mut request = request("POST", "/");
+        request.fields.insert(
+            CONTENT_TYPE,
+            "application/x-www-form-urlencoded; charset=utf-8".parse().expect("a value"),
+        );
+        request.body = body.as_bytes().to_vec();
+        Form::of(&request)
+    }
+
+    #[test]
+    fn fields_are_decoded() {
+        let form = form("name=anna&password=a%2Bb+%C3%A4%26&empty=&alone&&twice=1&twice=2").expect("a form");
+        let fields = ["name", "password", "empty", "alone", "twice", "none"].map(|name| form.get(name));
+        assert_eq!(fields, [Some("anna"), Some("a+b \u{e4}&"), Some(""), Some(""), None, None]);
+    }
+
+    #[test]
+    fn what_is_no_form_is_refused() {
+        for body in ["a=%", "a=%4", "a=%+1", "a=%zz", "a=%ff"] {
+            assert_eq!(form(body), Err(BrokenForm), "{body}");
+        }
+        let fields = |count: usize| form(&vec!["a=1"; count].join("&"));
+        assert!(fields(FORM_FIELDS_MAX).is_ok());
+        assert_eq!(fields(FORM_FIELDS_MAX + 1), Err(BrokenForm));
+        assert_eq!(Form::of(&request("POST", "/")), Err(BrokenForm), "of no type");
+    }
+}

@@ -1,0 +1,342 @@
+//! Octets of connections, and what a site makes of them.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use proptest::prelude::*;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::testing::{CANONICAL, Lab, Simulated, simulate, talk};
+use super::*;
+use crate::cases;
+
+/// A site that answers what it was asked.
+#[derive(Default)]
+struct Echo {
+    checked: RefCell<Vec<Checked>>,
+}
+
+impl Site for Echo {
+    fn is_called(&self, name: &str) -> bool {
+        ["admin.office.example", "192.168.1.1"].contains(&name)
+    }
+
+    fn canonical(&self) -> String {
+        CANONICAL.to_owned()
+    }
+
+    async fn answer(&self, request: Request) -> Response {
+        if request.path == "/slow" {
+            std::future::pending::<()>().await;
+        }
+        let Request { method, path, query, body, .. } = &request;
+        let query = query.as_deref().unwrap_or("-");
+        Response::text(StatusCode::OK, &format!("{method} {path} {query} {}", String::from_utf8_lossy(body)))
+    }
+
+    fn count(&self, checked: Checked) {
+        self.checked.borrow_mut().push(checked);
+    }
+}
+
+fn lab() -> Lab<Echo> {
+    Lab::new(Rc::default(), Simulated::clock())
+}
+
+/// A request with these lines after the Host field.
+fn request(line: &str, more: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: {CANONICAL}\r\n{more}\r\n")
+}
+
+fn status_of(answer: &str) -> u16 {
+    answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
+}
+
+#[test]
+fn a_request_under_tls_is_answered_with_the_fields_that_protect_the_page() {
+    simulate(async {
+        let answer = lab().ask(&request("GET /a/b?c=d%20e", "Connection: close\r\n")).await.to_lowercase();
+        assert_eq!(status_of(&answer), 200, "{answer}");
+        assert!(answer.ends_with("\r\n\r\nget /a/b c=d%20e \n"), "{answer}");
+        for field in [
+            "content-security-policy: default-src 'none'; style-src 'self'",
+            "x-content-type-options: nosniff",
+            "x-frame-options: deny",
+            "referrer-policy: same-origin",
+            "cache-control: no-store",
+            "content-length: ",
+        ] {
+            assert!(answer.contains(field), "no {field}: {answer}");
+        }
+        assert!(!answer.contains("\ndate:") && !answer.contains("unsafe-inline"), "{answer}");
+    });
+}
+
+#[test]
+fn several_requests_use_one_connection_and_head_has_no_body() {
+    simulate(async {
+        let lab = lab();
+        let form = "Content-Length: 3\r\nConnection: close\r\n";
+        let both = format!("{}{}a=b", request("HEAD /x", ""), request("POST /y", form));
+        let answer = lab.ask(&both).await;
+        assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 2, "{answer}");
+        assert!(!answer.contains("HEAD /x") && answer.ends_with("POST /y - a=b\n"), "{answer}");
+        assert!(lab.site.checked.borrow().is_empty());
+    });
+}
+
+#[test]
+fn a_request_in_clear_is_sent_to_https_on_the_same_host_and_port() {
+    simulate(async {
+        let lab = lab();
+        let answer = lab.ask_in_clear(&request("GET /clients?sort=name", "")).await;
+        assert_eq!(status_of(&answer), 307, "{answer}");
+        assert!(
+            answer.contains("location: https://admin.office.example:465/clients?sort=name\r\n"),
+            "{answer}"
+        );
+        assert_eq!(*lab.site.checked.borrow(), [Checked::Redirected]);
+        // A password in clear is answered, but not passed on.
+        let answer = lab.ask_in_clear(&request("POST /sign-in", "Content-Length: 3\r\n")).await;
+        assert_eq!(status_of(&answer), 403, "{answer}");
+        let host = "GET / HTTP/1.1\r\nHost: evil.example:465\r\n\r\n";
+        let answer = lab.ask_in_clear(host).await;
+        assert!(status_of(&answer) == 421 && !answer.contains("location"), "{answer}");
+    });
+}
+
+#[test]
+fn hosts_that_are_not_the_site_s_are_refused() {
+    simulate(async {
+        let lab = lab();
+        let asked =
+            async |lines: &str| status_of(&lab.ask(&format!("{lines}Connection: close\r\n\r\n")).await);
+        for host in ["evil.example:465", "admin.office.example", "admin.office.example:8081", "10.0.0.1:465"]
+        {
+            assert_eq!(asked(&format!("GET / HTTP/1.1\r\nHost: {host}\r\n")).await, 421, "{host}");
+        }
+        for lines in [
+            "GET / HTTP/1.1\r\n",
+            "GET / HTTP/1.0\r\n",
+            "GET / HTTP/1.1\r\nHost:\r\n",
+            "GET / HTTP/1.1\r\nHost: admin.office.example:465\r\nHost: evil.example:465\r\n",
+            "GET / HTTP/1.1\r\nHost: admin.office.example:465\r\nHost: admin.office.example:465\r\n",
+            "GET https://evil.example:465/ HTTP/1.1\r\nHost: admin.office.example:465\r\n",
+            "GET https://admin.office.example:465/ HTTP/1.1\r\nHost: evil.example:465\r\n",
+            "GET / HTTP/1.1\r\nHost: user@admin.office.example:465\r\n",
+        ] {
+            assert_eq!(asked(lines).await, 400, "{lines}");
+        }
+        assert!(lab.site.checked.borrow().iter().all(|checked| *checked == Checked::WrongHost));
+        let absolute =
+            "GET https://Admin.Office.example:465/x HTTP/1.1\r\nHost: ADMIN.office.example:465\r\n";
+        assert_eq!(asked(absolute).await, 200);
+        assert_eq!(asked("GET /x HTTP/1.0\r\nHost: 192.168.1.1:465\r\n").await, 200);
+    });
+}
+
+#[test]
+fn nothing_is_smuggled_behind_a_request() {
+    simulate(async {
+        let behind = request("GET /behind", "");
+        for fields in [
+            "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: chunked\r\nContent-Length: 4\r\n",
+            "Transfer-Encoding: chunked\r\n",
+            "Transfer-Encoding: identity\r\n",
+            "Transfer-Encoding: xchunked\r\n",
+            "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+            "Transfer-Encoding : chunked\r\n",
+            "Content-Length: 4\r\nContent-Length: 5\r\n",
+            "Content-Length: +4\r\n",
+            "Content-Length: 4, 5\r\n",
+            "Content-Length: 0x4\r\n",
+            " Content-Length: 4\r\n",
+        ] {
+            let answer = lab().ask(&format!("{}0\r\n\r\n{behind}", request("POST /", fields))).await;
+            assert!([400, 411].contains(&status_of(&answer)), "{fields}: {answer}");
+            assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{fields}: {answer}");
+        }
+        // Without a length there is no form; a body of GET's is not looked at.
+        let answer = lab().ask(&format!("{}{behind}", request("POST /", ""))).await;
+        assert!(status_of(&answer) == 411 && !answer.contains("behind"), "{answer}");
+        let answer = lab().ask(&format!("{}abc{behind}", request("GET /", "Content-Length: 3\r\n"))).await;
+        assert!(status_of(&answer) == 413 && !answer.contains("behind"), "{answer}");
+    });
+}
+
+#[test]
+fn heads_and_bodies_are_bounded() {
+    simulate(async {
+        let with_field =
+            |octets: usize| request("GET /", &format!("X: {}\r\nConnection: close\r\n", "x".repeat(octets)));
+        assert_eq!(status_of(&lab().ask(&with_field(HEAD_OCTETS_MAX - 200)).await), 200);
+        assert_eq!(status_of(&lab().ask(&with_field(HEAD_OCTETS_MAX)).await), 431);
+        let with_fields =
+            |count: usize| request("GET /", &format!("{}Connection: close\r\n", "X: y\r\n".repeat(count)));
+        assert_eq!(status_of(&lab().ask(&with_fields(FIELDS_MAX - 2)).await), 200);
+        assert_eq!(status_of(&lab().ask(&with_fields(FIELDS_MAX - 1)).await), 431);
+        let long = format!("GET /{} HTTP/1.1\r\n", "x".repeat(70_000));
+        assert!([400, 414, 431].contains(&status_of(&lab().ask(&long).await)));
+        let with_body = |octets: usize| {
+            let head = request("POST /", &format!("Content-Length: {octets}\r\nConnection: close\r\n"));
+            format!("{head}{}", "x".repeat(octets))
+        };
+        assert_eq!(status_of(&lab().ask(&with_body(BODY_OCTETS_MAX)).await), 200);
+        assert_eq!(status_of(&lab().ask(&with_body(BODY_OCTETS_MAX + 1)).await), 413);
+        let told = "Content-Length: 18446744073709551615\r\n";
+        assert_eq!(status_of(&lab().ask(&request("POST /", told)).await), 431, "hyper answers");
+    });
+}
+
+#[test]
+fn methods_and_targets_that_no_page_has_are_refused() {
+    simulate(async {
+        for method in ["PUT", "DELETE", "TRACE", "OPTIONS", "PROPFIND", "CONNECT"] {
+            let answer = lab().ask(&request(&format!("{method} /"), "Connection: close\r\n")).await;
+            assert!([400, 405].contains(&status_of(&answer)), "{method}: {answer}");
+        }
+        for target in ["*", "admin.office.example:465", "x", "\\", "/\u{1}"] {
+            let answer = lab().ask(&request(&format!("GET {target}"), "Connection: close\r\n")).await;
+            assert!([400, 405].contains(&status_of(&answer)), "{target}: {answer}");
+        }
+        for target in ["/../../etc/passwd", "/%2e%2e/", "//evil.example/", "/a/./b"] {
+            let answer = lab().ask(&request(&format!("GET {target}"), "Connection: close\r\n")).await;
+            assert!(answer.ends_with(&format!("GET {target} - \n")), "as it was sent: {answer}");
+        }
+        let answer = lab().ask_in_clear(&request("GET //evil.example/", "")).await;
+        assert!(answer.contains("location: https://admin.office.example:465//evil.example/\r\n"), "{answer}");
+    });
+}
+
+/// How long the server keeps a connection on which this was sent in clear, in seconds, and how it ends.
+async fn patience(lab: &Lab<Echo>, octets: &str) -> (u64, End) {
+    let began = tokio::time::Instant::now();
+    let (mut stream, task) = lab.connect();
+    stream.write_all(octets.as_bytes()).await.expect("room");
+    let end = task.await.expect("it ends");
+    (began.elapsed().as_secs(), end)
+}
+
+#[test]
+fn slow_clients_are_given_up() {
+    simulate(async {
+        let lab = lab();
+        let head = HEAD_TIME_MAX.as_secs();
+        assert_eq!(patience(&lab, "").await, (head, End::TimedOut));
+        assert_eq!(patience(&lab, "GET / HT").await, (head, End::TimedOut));
+        // A beginning of TLS alone: the handshake's time counts.
+        assert_eq!(patience(&lab, "\u{16}").await, (crate::tls::HANDSHAKE_TIME_MAX.as_secs(), End::TimedOut));
+
+        // An octet now and then brings no more time.
+        let began = tokio::time::Instant::now();
+        let (mut stream, task) = lab.connect();
+        let dripping = tokio::task::spawn_local(async move {
+            for octet in request("GET /", "").bytes().cycle() {
+                if stream.write_all(&[octet]).await.is_err() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_secs(2)).await;
+            }
+        });
+        assert_eq!(task.await.expect("it ends"), End::TimedOut);
+        assert!(began.elapsed() <= HEAD_TIME_MAX + Duration::from_secs(1));
+        dripping.abort();
+    });
+}
+
+#[test]
+fn slow_bodies_and_slow_answers_are_given_up_and_idle_connections_closed() {
+    simulate(async {
+        let lab = lab();
+        for (octets, expected) in [
+            (request("POST /", "Content-Length: 10\r\n"), ANSWER_TIME_MAX),
+            (request("GET /slow", ""), ANSWER_TIME_MAX),
+            (request("GET /", ""), IDLE_TIME_MAX),
+        ] {
+            let (mut stream, task) = lab.connect_tls().await;
+            let began = tokio::time::Instant::now();
+            stream.write_all(octets.as_bytes()).await.expect("room");
+            stream.flush().await.expect("it goes");
+            assert_eq!(task.await.expect("it ends"), End::TimedOut, "{octets}");
+            assert_eq!(began.elapsed().as_secs(), expected.as_secs(), "{octets}");
+        }
+    });
+}
+
+#[test]
+fn a_connection_that_asks_for_ever_is_closed_in_the_end() {
+    simulate(async {
+        let lab = lab();
+        let (mut stream, task) = lab.connect_tls().await;
+        let began = tokio::time::Instant::now();
+        let mut heard = [0; 4096];
+        let mut answers = 0;
+        loop {
+            if stream.write_all(request("GET /", "").as_bytes()).await.is_err()
+                || stream.flush().await.is_err()
+            {
+                break;
+            }
+            match stream.read(&mut heard).await {
+                Ok(count) if count > 0 => answers += 1,
+                _ => break,
+            }
+            tokio::time::sleep(Duration::from_secs(30)).await;
+        }
+        assert_eq!(task.await.expect("it ends"), End::Closed);
+        assert!(
+            answers >= 20 && began.elapsed() <= CONNECTION_TIME_MAX + Duration::from_secs(60),
+            "{answers}"
+        );
+    });
+}
+
+#[test]
+fn a_site_that_stops_finishes_the_request_at_hand() {
+    simulate(async {
+        let lab = lab();
+        let (mut idle, idle_task) = lab.connect_tls().await;
+        let (mut half, half_task) = lab.connect_tls().await;
+        half.write_all(request("POST /", "Content-Length: 4\r\n").as_bytes()).await.expect("room");
+        half.flush().await.expect("it goes");
+        let (_silent, silent_task) = lab.connect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        lab.finish.send_replace(true);
+        assert_eq!(talk(&mut idle, "").await, "");
+        let answer = talk(&mut half, "a=bc").await;
+        assert!(answer.ends_with("POST / - a=bc\n"), "{answer}");
+        for task in [idle_task, half_task, silent_task] {
+            assert_eq!(task.await.expect("it ends"), End::Closed);
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases(256)))]
+
+    #[test]
+    fn any_octets_have_an_end(octets in proptest::collection::vec(any::<u8>(), 0..600), under_tls: bool) {
+        simulate(async {
+            let lab = lab();
+            let (end, task) = if under_tls {
+                let (mut stream, task) = lab.connect_tls().await;
+                _ = stream.write_all(&octets).await;
+                _ = stream.flush().await;
+                let mut heard = Vec::new();
+                _ = stream.read_to_end(&mut heard).await;
+                (heard, task)
+            } else {
+                let (mut stream, task) = lab.connect();
+                _ = stream.write_all(&octets).await;
+                let mut heard = Vec::new();
+                _ = stream.read_to_end(&mut heard).await;
+                (heard, task)
+            };
+            task.await.expect("no panic");
+            assert!(end.len() < 100_000);
+        });
+    }
+}

@@ -60,7 +60,7 @@ pub(crate) fn authority(system: &System, state_dir: &Path) -> Result<String, Err
     };
     found.ok_or_else(|| {
         let why = format!("there is none for {}.{}", names.hostname, names.domain);
-        Error::failed(WHAT, why, "start the gateway with a user in its file, whose mail makes it")
+        Error::failed(WHAT, why, "start the gateway with admin.enabled = true, or with a user in its file")
     })
 }
 

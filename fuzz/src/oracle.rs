@@ -98,7 +98,14 @@ fn is_right(packet: &Packet) -> bool {
 fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
     let counters = dataplane.counters();
     let flows: Vec<_> = dataplane.flows().map(|info| inspector::flow(&info, now)).collect();
-    let nobody = Interface { mac: String::new(), address: None, gateway: None, configured_by: String::new() };
+    let nobody = Interface {
+        mac: String::new(),
+        address: None,
+        gateway: None,
+        configured_by: String::new(),
+        since_secs: None,
+        lease: None,
+    };
     Snapshot {
         now,
         status: Status {
@@ -115,6 +122,7 @@ fn snapshot(now: Instant, dataplane: &Dataplane) -> Snapshot {
             flows: flows.len(),
             leases: 0,
             ports: Vec::new(),
+            unconfirmed: None,
         },
         counters: inspector::counters(counters, Vec::new()),
         leases: Leases { leases: Vec::new(), former: Vec::new() },

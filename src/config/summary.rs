@@ -133,6 +133,7 @@ mod tests {
                 "DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
                 "DNS              office.example; asks 203.0.113.53",
                 "NTP              the machine\'s time; at stratum 10 while its clock is unsynchronised",
+                "pages            https://admin.office.example:8080, from the LAN",
                 "mail             off, as there is nobody to have any",
                 "reservation      192.168.1.20 camera (02:00:00:00:00:20)",
                 "reservation      192.168.1.21 (client 01:ab)",
@@ -154,6 +155,7 @@ mod tests {
                 "DHCP             off",
                 "DNS              off",
                 "NTP              the machine\'s time; at stratum 10 while its clock is unsynchronised",
+                "pages            https://admin.office.example:8080, from the LAN",
                 "mail             off, as there is nobody to have any"
             ]
         );
@@ -192,8 +194,11 @@ mod tests {
             let details = config(&format!("network.mode = '{mode}'\n{text}")).details();
             details.iter().map(|detail| detail.topic).collect::<Vec<_>>()
         };
-        assert_eq!(told("router"), ["WAN router", "DHCP", "DNS", "NTP", "mail", "WAN service", "name"]);
-        assert_eq!(told("lan-only"), ["DHCP", "DNS", "NTP", "mail", "name"]);
+        assert_eq!(
+            told("router"),
+            ["WAN router", "DHCP", "DNS", "NTP", "pages", "mail", "WAN service", "name"]
+        );
+        assert_eq!(told("lan-only"), ["DHCP", "DNS", "NTP", "pages", "mail", "name"]);
     }
 
     #[test]

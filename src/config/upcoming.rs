@@ -8,7 +8,7 @@ use super::diagnostic::Problem;
 use super::section::Section;
 
 /// Upcoming sections, the feature that each belongs to, and the setting that turns it off, if there is one.
-const SECTIONS: [(&str, &str, Option<Off>); 6] = [
+const SECTIONS: [(&str, &str, Option<Off>); 5] = [
     (
         "ipv6",
         "IPv6",
@@ -18,7 +18,6 @@ const SECTIONS: [(&str, &str, Option<Off>); 6] = [
     ("routes", "static routes", None),
     ("uplinks", "several uplinks", None),
     ("web", "the web server", None),
-    ("admin", "the administration pages", Some(Off::ENABLED)),
 ];
 
 /// Upcoming keys of existing sections, and the feature that each belongs to.
@@ -32,6 +31,7 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
     ("[dns]", &["secondaries", "keys"], "zones of other servers"),
     ("[ntp]", &["set_clock"], "keeping the kernel's clock"),
+    ("[admin]", &["confirm_secs"], "pages that change the configuration"),
     ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];
 
@@ -40,11 +40,6 @@ struct Off {
     key: &'static str,
     is: fn(&DeValue<'_>) -> bool,
     written: &'static str,
-}
-
-impl Off {
-    const ENABLED: Self =
-        Self { key: "enabled", is: |value| value.as_bool() == Some(false), written: "enabled = false" };
 }
 
 /// Rejects the upcoming sections of `file`, unless they disable their features.
@@ -98,8 +93,7 @@ fn keys() -> impl Iterator<Item = &'static (&'static str, &'static [&'static str
 }
 
 /// Upcoming services, and the feature that each belongs to.
-pub(super) const SERVICES: [(&str, &str); 3] =
-    [("imaps", "IMAP"), ("http", "the web server"), ("admin", "the administration pages")];
+pub(super) const SERVICES: [(&str, &str); 2] = [("imaps", "IMAP"), ("http", "the web server")];
 
 /// The problem of naming the upcoming service `name`, of `feature`; `others` are the valid names.
 pub(super) fn service_problem(name: &str, feature: &str, others: &str) -> Problem {

@@ -60,6 +60,25 @@ pub struct Interface {
     pub gateway: Option<IpAddr>,
     /// `static` or `dhcp`.
     pub configured_by: String,
+    /// Seconds since its DHCP client has this address; `null` without one.
+    #[serde(default)]
+    pub since_secs: Option<u64>,
+    /// What the provider's DHCP server has told; `null` without a lease.
+    #[serde(default)]
+    pub lease: Option<WanLease>,
+}
+
+/// The answer of the provider's DHCP server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WanLease {
+    /// The server.
+    pub server: Ipv4Addr,
+    /// How long a grant lasts, in seconds.
+    pub lease_secs: u32,
+    /// The DNS servers that it offers.
+    pub name_servers: Vec<Ipv4Addr>,
+    /// The domain that it tells.
+    pub domain: Option<String>,
 }
 
 /// A port and the frames that passed there.

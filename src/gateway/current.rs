@@ -7,6 +7,7 @@ use gatepost_services::addresses::Subscription;
 use gatepost_services::lan_hosts::LanHosts;
 use gatepost_services::service::Instance;
 
+use super::wan_client::Standing;
 use crate::config::Config;
 
 /// The state that a reload or the provider can change, shared by services and reports.
@@ -21,4 +22,6 @@ pub struct Current {
     pub instances: Vec<Rc<dyn Instance>>,
     /// Why the WAN has no lease, as far as is known; of the DHCP client, if there is one.
     pub wan_problem: Option<Rc<RefCell<Option<String>>>>,
+    /// The lease of the WAN's DHCP client, if there is one.
+    pub wan_standing: Option<Rc<RefCell<Option<Standing>>>>,
 }

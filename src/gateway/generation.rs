@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_services::addresses::{Addresses, Publisher};
+use gatepost_services::admin;
 use gatepost_services::net::stack::{AccessRule, Stack};
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Unprepared};
 use gatepost_services::store::Topic;
@@ -95,9 +96,15 @@ impl Prepared {
         let lan_hosts = host.lan_hosts();
         bindings::follow(&resources.bindings, &*lan_hosts);
         let wan_problem = wan_client.map(|client| Rc::clone(&client.problem));
-        let instances_shown = instances.clone();
-        *resources.current.borrow_mut() =
-            Current { config, addresses: subscription, lan_hosts, instances: instances_shown, wan_problem };
+        let wan_standing = wan_client.map(|client| Rc::clone(&client.standing));
+        *resources.current.borrow_mut() = Current {
+            config,
+            addresses: subscription,
+            lan_hosts,
+            instances: instances.clone(),
+            wan_problem,
+            wan_standing,
+        };
         let mut following = JoinSet::new();
         if let Some(tls) = &host.tls {
             tls.set_addresses(host.addresses.clone());
@@ -149,7 +156,11 @@ fn access_rules(config: &Config) -> Vec<AccessRule> {
             from: from.clone(),
         })
     };
-    config.access.limited().flat_map(of_service).collect()
+    // In mode `router` the WAN reaches the gateway's address on the LAN, too.
+    let lan = [config.lan.address.trunc()];
+    let pages = (&admin::KIND, &lan[..]);
+    let pages = config.access.to(admin::KIND.name).is_none().then_some(pages);
+    config.access.limited().chain(pages).flat_map(of_service).collect()
 }
 
 /// Running services.

@@ -27,7 +27,7 @@ use super::services::list::{self, List};
 use crate::config::{Config, WanAddress};
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port,
-    Service, Services, Station, Status,
+    Service, Services, Station, Status, WanLease,
 };
 use crate::control::{ReportError, What};
 use crate::device::LinkState;
@@ -69,7 +69,8 @@ impl Inspector {
         }
     }
 
-    async fn status(&self) -> Result<Status, ReportError> {
+    /// `show status`.
+    pub(crate) async fn status(&self) -> Result<Status, ReportError> {
         let CountersAnswer { ports, .. } = self.requests.put(Query::Counters).await?;
         let flows = self.requests.put(|reply| Query::Flows(0, reply)).await?.total;
         let plan = self.plan.load();
@@ -78,6 +79,17 @@ impl Inspector {
             WanAddress::Leased => "dhcp",
             WanAddress::Static { .. } => "static",
         };
+        let wan = || {
+            let standing = self.current.borrow().wan_standing.as_ref().and_then(|it| it.borrow().clone());
+            let since_secs = standing.as_ref().map(|it| self.clock.now().since(it.since).as_secs());
+            let lease = standing.map(|it| WanLease {
+                server: it.lease.server,
+                lease_secs: it.lease.lease_secs,
+                name_servers: it.lease.dns_servers,
+                domain: it.lease.domain,
+            });
+            Interface { since_secs, lease, ..interface(plan.interface(Config::WAN), wan_by) }
+        };
         Ok(Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             hostname: config.system.hostname.clone(),
@@ -85,7 +97,7 @@ impl Inspector {
             mode: config.mode.name().to_owned(),
             uptime_secs: self.clock.now().since(self.began).as_secs(),
             lan: interface(plan.interface(Config::LAN), "static"),
-            wan: (config.mode != Mode::LanOnly).then(|| interface(plan.interface(Config::WAN), wan_by)),
+            wan: (config.mode != Mode::LanOnly).then(wan),
             dns_upstream: list::name_servers(&config, &self.current.borrow().addresses.borrow()),
             flows,
             leases: self.current.borrow().lan_hosts.leases().len(),
@@ -96,7 +108,8 @@ impl Inspector {
         })
     }
 
-    async fn leases(&self) -> Result<Leases, ReportError> {
+    /// `show leases`.
+    pub(crate) async fn leases(&self) -> Result<Leases, ReportError> {
         let stations = self.requests.put(Query::Neighbors).await?.stations;
         let heard: BTreeMap<_, _> = stations.iter().map(|(_, station)| (station.mac, station.age)).collect();
         let lease = |host: LeasedHost| Lease {
@@ -118,7 +131,8 @@ impl Inspector {
         })
     }
 
-    fn services(&self) -> Services {
+    /// `show services`.
+    pub(crate) fn services(&self) -> Services {
         let current = self.current.borrow();
         let mut instances = current.instances.iter();
         let service = |entry: &dyn list::Entry| {
@@ -165,14 +179,16 @@ impl Inspector {
         all.into_iter().chain(wan).map(|(names, problem)| format!("{names}: {problem}")).collect()
     }
 
-    async fn flows(&self) -> Result<Flows, ReportError> {
+    /// `show flows`.
+    pub(crate) async fn flows(&self) -> Result<Flows, ReportError> {
         let answer = self.requests.put(|reply| Query::Flows(Flows::SHOWN_MAX, reply)).await?;
         let (now, total) = (self.clock.now(), answer.total);
         let shown = answer.fair_part(Flows::SHOWN_MAX);
         Ok(Flows { total, flows: shown.iter().map(|info| flow(info, now)).collect() })
     }
 
-    async fn neighbors(&self) -> Result<Neighbors, ReportError> {
+    /// `show neighbors`.
+    pub(crate) async fn neighbors(&self) -> Result<Neighbors, ReportError> {
         let answer = self.requests.put(Query::Neighbors).await?;
         let ports: Vec<_> = self.config().ports().map(|(_, port)| port.to_string()).collect();
         let neighbor = |neighbor: &neighbor::Neighbor| Neighbor {
@@ -226,7 +242,8 @@ impl Inspector {
         self.requests.queues.len()
     }
 
-    pub(super) fn config(&self) -> Rc<Config> {
+    /// The configuration in force.
+    pub(crate) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.current.borrow().config)
     }
 
@@ -274,6 +291,8 @@ fn interface(interface: &dataplane::Interface, configured_by: &str) -> Interface
         address: interface.addresses.first().copied(),
         gateway: interface.gateway.v4.map(IpAddr::V4),
         configured_by: configured_by.to_owned(),
+        since_secs: None,
+        lease: None,
     }
 }
 

@@ -62,6 +62,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::mpsc;
 
+use crate::admin::AdminPages;
 use crate::config::Config;
 use crate::device::Port;
 use bindings::SharedBindings;
@@ -135,15 +136,17 @@ pub fn build<P: Port>(
     let requests = Requests { queues, wake_workers: Arc::clone(&wake_workers) };
     let link = Rc::new(host_link);
     let stack = services::stack(&plan, &link, &clock, StdRng::from_rng(&mut rng));
-    let list = Rc::new(List::new(identity, &link, own_time));
+    let pages = Rc::new(AdminPages::default());
+    let list = Rc::new(List::new(identity, &link, own_time, Rc::clone(&pages) as _));
     let current = Rc::new(RefCell::new(Current {
         config: Rc::new(config),
         addresses: Publisher::new(first).subscribe(),
         lan_hosts: Rc::new(()),
         instances: Vec::new(),
         wan_problem: None,
+        wan_standing: None,
     }));
-    let inspector = Inspector {
+    let inspector = Rc::new(Inspector {
         current: Rc::clone(&current),
         list: Rc::clone(&list),
         stack: stack.clone(),
@@ -152,7 +155,8 @@ pub fn build<P: Port>(
         disk: monitored,
         clock: Rc::clone(&clock),
         requests: requests.clone(),
-    };
+    });
+    pages.show(Rc::downgrade(&inspector));
     let commander = Commander { requests };
     let resources = Resources {
         identity,

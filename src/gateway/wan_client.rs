@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
+use gatepost_ground::Instant;
 use gatepost_services::dhcp::client::Taken;
 use gatepost_services::dhcp::client::{self, Event};
 pub use gatepost_services::dhcp::client::{Lease, Route};
@@ -23,6 +24,15 @@ use crate::config::{Config, WanAddress};
 /// The file that keeps the WAN's address over a restart.
 pub(super) const WAN_LEASE_FILE: &str = "wan-lease.json";
 
+/// A lease, and since when.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    /// The lease as its server told it last.
+    pub lease: Lease,
+    /// When the client got its address.
+    pub since: Instant,
+}
+
 /// A running client.
 pub struct WanClient {
     settings: client::Config,
@@ -30,6 +40,8 @@ pub struct WanClient {
     pub frames: inbox::Sender,
     /// The client's current lease.
     pub leases: watch::Receiver<Option<Lease>>,
+    /// The current lease, and since when the client has its address.
+    pub standing: Rc<RefCell<Option<Standing>>>,
     /// Why there is no lease, as far as servers have given a reason.
     pub problem: Rc<RefCell<Option<String>>>,
     /// Makes the client release its lease and end.
@@ -98,9 +110,19 @@ impl WanClient {
         let clock = Rc::clone(&resources.clock);
         let problem = Rc::new(RefCell::new(None));
         let shown = Rc::clone(&problem);
+        let standing = Rc::new(RefCell::new(None::<Standing>));
+        let (stands, time) = (Rc::clone(&standing), Rc::clone(&clock));
         let on_event = move |event| match event {
-            Event::Configured(lease) => _ = sender.send_replace(Some(lease)),
-            Event::Lost => _ = sender.send_replace(None),
+            Event::Configured(lease) => {
+                let same = stands.borrow().clone().filter(|former| former.lease.address == lease.address);
+                let since = same.map_or_else(|| time.now(), |former| former.since);
+                *stands.borrow_mut() = Some(Standing { lease: lease.clone(), since });
+                sender.send_replace(Some(lease));
+            }
+            Event::Lost => {
+                *stands.borrow_mut() = None;
+                sender.send_replace(None);
+            }
             Event::Remarked(remark) if remark.reason.is_refusal() => warn!("WAN: {remark}"),
             Event::Remarked(remark) => info!("WAN: {remark}"),
             Event::Refused(refusal) => *shown.borrow_mut() = refusal.map(|refusal| refusal.to_string()),
@@ -113,7 +135,7 @@ impl WanClient {
             _ = released.await;
         };
         task.spawn_local(service::run_client(parts, Some(memory), port, clock, on_event, stop));
-        Self { settings, frames, leases, problem, release, task }
+        Self { settings, frames, leases, standing, problem, release, task }
     }
 
     /// Waits until the client has ended by itself, which it should not, and returns how.

@@ -197,11 +197,11 @@ fn a_router_hides_nothing() {
 }
 
 #[test]
-fn a_lan_only_gateway_is_a_host_with_a_name_and_a_time_service() {
+fn a_lan_only_gateway_is_a_host_with_a_name_a_time_service_and_pages() {
     let office = Office::new(1, "network.mode = 'lan-only'");
     let lan = LAN.to_string();
     let states = scan(office.pc(1), "-sS", TCP_PORTS, &lan);
-    assert_eq!(states, expected(TCP_PORTS, "closed", &[(53, "open")]));
+    assert_eq!(states, expected(TCP_PORTS, "closed", &[(53, "open"), (8080, "open")]));
     let states = scan(office.pc(1), "-sU --scan-delay 300ms", "53,123,161", &lan);
     assert_eq!(states, expected("53,123,161", "closed", &[(53, "open"), (123, "open")]));
 }

@@ -104,7 +104,7 @@ fn on_a_read_only_state_directory_it_routes_and_known_clients_keep_what_they_hav
 
 #[test]
 fn without_a_state_directory_it_routes_and_leases_come_with_it() {
-    let mut office = Office::bare(1, "");
+    let mut office = Office::bare(1, "admin.enabled = false");
     let (_, setup) = office.stop(Signal::SIGTERM);
     fs::remove_dir_all(setup.directory().join("state")).expect("it is there");
     fs::write(setup.directory().join("state"), "a file").expect("it can be written");

@@ -119,6 +119,8 @@ pub fn snapshot(secs: u64) -> Snapshot {
         address: Some(address.parse().expect("a network")),
         gateway: None,
         configured_by: "static".to_owned(),
+        since_secs: None,
+        lease: None,
     };
     Snapshot {
         now: Instant::from_secs(secs),

@@ -80,7 +80,7 @@ impl Office {
         let ports: Vec<_> = (0..self.lan_ports).map(|port| format!("{{ tap = 'lan{port}' }}")).collect();
         let (pool_first, pool_last) = POOL;
         format!(
-            "network.mode = '{}'\nsystem.workers = {}\n[dhcp]\npool = '{}-{}'\nlease_secs = {}\n\
+            "network.mode = '{}'\nsystem.workers = {}\nadmin.enabled = false\n[dhcp]\npool = '{}-{}'\nlease_secs = {}\n\
              [lan]\naddress = '{}/{}'\nports = [{}]\n{}\n{}",
             self.mode,
             self.workers,

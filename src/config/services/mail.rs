@@ -201,12 +201,13 @@ pub(super) struct People<'a, 'file> {
     pub vacations: &'a BTreeMap<String, String>,
 }
 
-/// Relative paths start at `folder`.
+/// Relative paths start at `folder`. `taken` is the port of a service that can be moved, too; 0 if it has none.
 pub(super) fn read<'a>(
     mut mail: Section<'a>,
     own: Names<'_>,
     people: &People<'_, 'a>,
     folder: &Path,
+    taken: (&'static str, Setting<u32>),
     report: &'a Report,
 ) -> Mail {
     let users = people.users;
@@ -219,7 +220,7 @@ pub(super) fn read<'a>(
     let plaintext_login = mail.setting("plaintext_login", false, choice(&[("never", false), ("lan", true)]));
     let authenticity = mail.setting("authentication", Authenticity::Report, choice(&AUTHENTICATION));
     let disk_reserve = mail.setting("disk_reserve", DISK_RESERVE, size(1 << 20));
-    let ports = read_ports(mail.section("ports"), report);
+    let ports = read_ports(mail.section("ports"), taken, report);
     let shares = read_shares(mail.section("limits"));
     let domains = read_domains(&mut mail, &own, users, report);
     let aliases = aliases::read(&mut mail, own.domain, report);
@@ -390,7 +391,7 @@ fn relay(text: &str) -> Result<Option<ipnet::Ipv4Net>, Problem> {
     Ok(Some(network))
 }
 
-fn read_ports(mut ports: Section<'_>, report: &Report) -> MailPorts {
+fn read_ports(mut ports: Section<'_>, taken: (&'static str, Setting<u32>), report: &Report) -> MailPorts {
     let mut port = |name, default: u32| (name, ports.setting(name, default, integer(PORTS)));
     let all = [
         port(SMTP.name, 25),
@@ -401,8 +402,10 @@ fn read_ports(mut ports: Section<'_>, report: &Report) -> MailPorts {
         port(POP3S.name, 995),
     ];
     ports.finish();
+    let [smtp, submission, submissions, lmtp, pop3, pop3s] = all;
+    let all = [smtp, submission, submissions, lmtp, pop3, pop3s, taken];
     check_ports(&all, report);
-    let [smtp, submission, submissions, lmtp, pop3, pop3s] =
+    let [smtp, submission, submissions, lmtp, pop3, pop3s, _] =
         all.map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
     MailPorts { smtp, submission, submissions, lmtp, pop3, pop3s }
 }
@@ -410,7 +413,8 @@ fn read_ports(mut ports: Section<'_>, report: &Report) -> MailPorts {
 /// Checks that every port belongs to one service at most.
 fn check_ports(all: &[(&str, Setting<u32>)], report: &Report) {
     let is_of_mail = |kind: &&&Kind| MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name);
-    let others = KINDS.iter().filter(|kind| !is_of_mail(kind));
+    let is_moved = |kind: &&&Kind| all.iter().any(|(name, _)| *name == kind.name);
+    let others = KINDS.iter().filter(|kind| !is_of_mail(kind) && !is_moved(kind));
     let fixed =
         others.flat_map(|kind| kind.ports.iter().map(|(protocol, port)| (kind.name, *protocol, *port)));
     let tcp = fixed.filter(|(_, protocol, _)| *protocol == Protocol::TCP);

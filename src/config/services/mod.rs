@@ -1,5 +1,6 @@
 //! The gateway's own services in the file: the section of each, and checks across them.
 
+mod admin;
 mod aliases;
 mod dhcp;
 mod dns;
@@ -14,6 +15,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use gatepost_ground::wire::Protocol;
+use gatepost_services::admin as admin_service;
 use gatepost_services::dhcp::office as dhcp_service;
 use gatepost_services::dns::office as dns_service;
 use gatepost_services::mail::delivery::KIND as DELIVERY;
@@ -28,14 +30,24 @@ use super::section::Section;
 use super::users::Polled;
 use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
+pub use admin::Admin;
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Forward as DnsForward, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};
 pub use ntp::Ntp;
 
 /// The kinds of services that listen on ports.
-pub const KINDS: [&Kind; 8] =
-    [&dhcp_service::KIND, &dns_service::KIND, &ntp_service::KIND, &SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
+pub const KINDS: [&Kind; 9] = [
+    &dhcp_service::KIND,
+    &dns_service::KIND,
+    &ntp_service::KIND,
+    &SMTP,
+    &SUBMISSION,
+    &LMTP,
+    &POP3,
+    &POP3S,
+    &admin_service::KIND,
+];
 
 /// The kinds of services that have no port and only connect to others.
 pub const OUTWARD_KINDS: [&Kind; 2] = [&DELIVERY, &POLLING];
@@ -51,6 +63,8 @@ pub struct Services {
     pub ntp: Ntp,
     /// Mail.
     pub mail: Mail,
+    /// The administration's pages.
+    pub admin: Admin,
 }
 
 /// The other parts of the file that the checks of services need.
@@ -85,10 +99,12 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
     let ntp = ntp::read(file.section("ntp"), lan.map(|lan| lan.addr()));
+    let (admin, admin_port) = admin::read(file.section("admin"));
     let names = mail::Names { hostname, domain };
     let people = mail::People { users, polled, vacations };
-    let mail = mail::read(file.section("mail"), names, &people, folder, report);
-    Services { dhcp, dns, ntp, mail }
+    let taken = (admin_service::KIND.name, admin_port);
+    let mail = mail::read(file.section("mail"), names, &people, folder, taken, report);
+    Services { dhcp, dns, ntp, mail, admin }
 }
 
 /// The setting that switches a service off.
@@ -109,6 +125,7 @@ impl Services {
             (&dhcp_service::KIND, self.dhcp.enabled),
             (&dns_service::KIND, self.dns.enabled),
             (&ntp_service::KIND, self.ntp.enabled),
+            (&admin_service::KIND, self.admin.enabled),
         ];
         states.iter().any(|(kind, is_enabled)| kind.name == name && *is_enabled)
             || self.mail.enabled
@@ -134,11 +151,14 @@ impl Services {
 
     /// Whether one of them speaks TLS.
     pub fn speak_tls(&self) -> bool {
-        self.mail.enabled
+        self.mail.enabled || self.admin.enabled
     }
 
     /// The ports that a service is served on.
     pub fn ports_of(&self, kind: &Kind) -> Vec<(Protocol, u16)> {
+        if kind.name == admin_service::KIND.name {
+            return vec![(Protocol::TCP, self.admin.port)];
+        }
         if !MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) {
             return kind.ports.to_vec();
         }
@@ -154,7 +174,9 @@ impl Services {
         has_provider: bool,
     ) -> impl Iterator<Item = (&'static str, String)> {
         let dns = self.dns.summary(domain, has_provider);
-        [("DHCP", self.dhcp.summary()), ("DNS", dns), ("NTP", self.ntp.summary())].into_iter()
+        let admin = self.admin.summary(domain);
+        [("DHCP", self.dhcp.summary()), ("DNS", dns), ("NTP", self.ntp.summary()), ("pages", admin)]
+            .into_iter()
     }
 
     /// The names that are certain before any host has come; none without a name service.

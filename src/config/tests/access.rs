@@ -67,12 +67,12 @@ fn access_that_cannot_be_is_told() {
         (
             "access.http = ▸{ from = ['lan'] }",
             "\"http\" comes with the web server, which this version does not have yet; remove it, \
-             or write \"dns\", \"ntp\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
+             or write \"dns\", \"ntp\", \"smtp\", \"submission\", \"lmtp\", \"pop3\", \"pop3s\" or \"admin\"",
         ),
         (
             "[access]\n▸gopher = { from = ['lan'] }",
             "unknown key \"gopher\" in [access]; remove it, \
-             or write \"dns\", \"ntp\", \"smtp\", \"submission\", \"lmtp\", \"pop3\" or \"pop3s\"",
+             or write \"dns\", \"ntp\", \"smtp\", \"submission\", \"lmtp\", \"pop3\", \"pop3s\" or \"admin\"",
         ),
         (
             "access.dhcp = ▸{ from = ['lan'] }",

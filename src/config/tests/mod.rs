@@ -158,7 +158,7 @@ fn all_mistakes_are_told_at_once() {
             "there is no port; write at least one, such as [{ tap = \"gp-lan0\" }]",
             "a text instead of an integer; write 1500",
             "unknown key \"vpn\" in the file; remove it, or write \"system\", \"network\", \"lan\", \"wan\", \
-             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\", \"ntp\", \"mail\", \"tls\" or \"access\"",
+             \"firewall\", \"nat\", \"users\", \"dhcp\", \"dns\", \"ntp\", \"admin\", \"mail\", \"tls\" or \"access\"",
         ],
     );
 }
@@ -258,15 +258,13 @@ fn wrong_lan_brings_no_errors_that_only_follow() {
 
 #[test]
 fn features_of_later_versions_can_only_be_off() {
-    assert_eq!(accepted("admin.enabled = false\nmail.enabled = false\nipv6.mode = 'off'"), Config::default());
+    assert_eq!(accepted("mail.enabled = false\nipv6.mode = 'off'"), Config::default());
     assert_mistakes(
-        "▸[admin]\nport = 8080\n[[admin.pages]]\nname = 'status'",
-        &["[admin] comes with the administration pages, which this version does not have yet; \
-             remove the section, or write only enabled = false"],
-    );
-    assert_mistakes(
-        "[admin]\nenabled = false\n▸port = 8080",
-        &["port comes with the administration pages, which this version does not have yet; remove the key"],
+        "[admin]\n▸confirm_secs = 60",
+        &[
+            "\"confirm_secs\" in [admin] comes with pages that change the configuration, which this version does not \
+             have yet; remove it",
+        ],
     );
     assert_mistakes(
         "[wan]\n▸vlan = 7\n▸[ipv6]\nmode = 'on'\n▸[[networks]]\nname = 'guest'\n[[networks]]\n▸[web]",

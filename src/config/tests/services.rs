@@ -1,6 +1,7 @@
 //! `[dhcp]` and `[dns]`.
 
 use super::*;
+use crate::config::services::{Admin, KINDS};
 
 #[test]
 fn pool_follows_the_lan() {
@@ -373,4 +374,28 @@ fn rfc1034_3_6_2_alias_is_alone_at_its_name() {
             "the domain itself cannot be a CNAME; write an A record, or another name",
         ],
     );
+}
+
+#[test]
+fn the_administration_has_a_port_that_is_no_other_service_s_and_is_for_the_lan() {
+    let admin = |text: &str| accepted(text).services.admin;
+    assert_eq!(admin(""), Admin { enabled: true, port: 8080 });
+    assert_eq!(admin("admin = { enabled = false, port = 8081 }"), Admin { enabled: false, port: 8081 });
+    assert!(accepted("").services.speak_tls() && !accepted("admin.enabled = false").services.speak_tls());
+    let kind = KINDS.iter().find(|kind| kind.name == "admin").expect("it is listed");
+    assert_eq!(accepted("admin.port = 8081").services.ports_of(kind), [(Protocol::TCP, 8081)]);
+    for mode in ["nat", "router"] {
+        let open = accepted(&format!("network.mode = '{mode}'"));
+        assert!(open.wan_services().all(|kind| kind.name != "admin"));
+    }
+    assert_mistakes(
+        "firewall.wan_services = [▸'admin']",
+        &["there is no service \"admin\" for the WAN; remove it, or write \"dns\", \"ntp\", \"smtp\", \
+             \"submission\" or \"pop3s\""],
+    );
+    assert_mistakes("admin.port = ▸53", &["port 53 is that of dns; write another one"]);
+    assert_mistakes("admin.port = ▸25", &["port 25 is that of smtp; write another one"]);
+    assert_mistakes("mail.ports.lmtp = ▸8080", &["port 8080 is that of admin; write another one"]);
+    accepted("admin.enabled = false\nmail.ports.lmtp = 8080");
+    assert_mistakes("admin.port = ▸0", &["0 is out of range; write an integer from 1 to 65535"]);
 }

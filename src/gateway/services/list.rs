@@ -11,6 +11,7 @@ use gatepost_dataplane::LocalClass;
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::PortId;
 use gatepost_services::addresses::Addresses;
+use gatepost_services::admin::{self, OfficeAdmin};
 use gatepost_services::dhcp::inbox;
 use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
@@ -94,13 +95,20 @@ pub const STORED: [(&str, Damages); 1] =
     [(JOURNAL_FILE, |content| Leases::damages(content).iter().map(ToString::to_string).collect())];
 
 impl List {
-    /// All services, which send whole frames by `link`. Their clock is `own_time`.
-    pub fn new(identity: Identity, link: &Rc<HostLink>, own_time: Rc<OwnTime>) -> Self {
+    /// All services, which send whole frames by `link`. Their clock is `own_time`; `pages` are those of the
+    /// administration.
+    pub fn new(
+        identity: Identity,
+        link: &Rc<HostLink>,
+        own_time: Rc<OwnTime>,
+        pages: Rc<dyn admin::Pages>,
+    ) -> Self {
         let intake = Rc::new(Intake::default());
         let link = Rc::clone(link);
         let transmit = Rc::new(move |frame: &[u8]| link.emit_frame(Config::LAN, frame));
         let dhcp = OfficeDhcp::new(Rc::clone(&intake), identity.lan, transmit);
-        let state = Rc::new(MailState::new(store::Settings::default(), Rc::new(OfficeLogins::new(Cost::FULL))));
+        let logins = Rc::new(OfficeLogins::new(Cost::FULL));
+        let state = Rc::new(MailState::new(store::Settings::default(), Rc::clone(&logins)));
         let driver = Rc::new(DeliveryDriver::<Stack>::new());
         let mail = |role| OfficeMail::new(role, Rc::clone(&state), Rc::clone(&driver) as _);
         let delivery = OfficeDelivery::new(Rc::clone(&state), Rc::clone(&driver));
@@ -120,6 +128,7 @@ impl List {
             Box::new(Listed { service: polling, settings: polling_settings }),
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
+            Box::new(Listed { service: OfficeAdmin::new(pages, logins), settings: admin_settings }),
         ];
         Self { entries, intake, driver, state, polls, names }
     }
@@ -257,6 +266,18 @@ fn ntp_settings(config: &Config) -> ntp::Settings {
         local_stratum: config.services.ntp.local_stratum,
         on_outside: config.wan_services().any(|kind| kind.name == ntp::KIND.name),
         sources: config.services.ntp.servers.clone(),
+    }
+}
+
+fn admin_settings(config: &Config) -> admin::Settings {
+    let (hostname, domain) = (config.system.hostname.to_lowercase(), config.system.domain.to_lowercase());
+    let of_all = config.services.mail.domains.iter().filter(|domain| domain.users.is_none());
+    admin::Settings {
+        enabled: config.services.admin.enabled,
+        port: config.services.admin.port,
+        names: vec![format!("admin.{domain}"), format!("{hostname}.{domain}"), hostname],
+        users: config.users.clone(),
+        domains: of_all.map(|domain| domain.name.clone()).collect(),
     }
 }
 

@@ -36,7 +36,8 @@ pub const FORMER_MAX: usize = 4;
 /// The services, ready to run.
 pub struct Services {
     pub(super) resources: Resources,
-    pub(super) inspector: Inspector,
+    /// The pages of the administration observe it.
+    pub(super) inspector: Rc<Inspector>,
     pub(super) commander: Commander,
     pub(super) reloader: Reloader,
     pub(super) reloads: mpsc::Receiver<Request>,
@@ -46,7 +47,7 @@ pub struct Services {
 impl Services {
     /// The inspector of the running gateway.
     pub fn inspector(&self) -> Inspector {
-        self.inspector.clone()
+        Inspector::clone(&self.inspector)
     }
 
     /// The commander of the running gateway's workers.

@@ -5,6 +5,7 @@ use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;
+use crate::admin::AdminPages;
 use crate::gateway::generation::{CUT_SHORT_AFTER, STOP_WITHIN};
 use crate::gateway::services::list::{Entry, List};
 use crate::gateway::services::{FORMER_MAX, ServicesError, TaskEnd};
@@ -112,7 +113,8 @@ impl Instance for Scripted {
 fn office(services: impl IntoIterator<Item = Scripted>) -> (Office, Services) {
     let (office, mut all) = Office::new("");
     let own_time = Rc::new(OwnTime::new(Rc::clone(&all.resources.clock)));
-    let mut list = List::new(all.resources.identity, &all.resources.link, own_time);
+    let mut list =
+        List::new(all.resources.identity, &all.resources.link, own_time, Rc::<AdminPages>::default());
     services.into_iter().for_each(|service| list.push(Box::new(service)));
     all.resources.list = Rc::new(list);
     (office, all)

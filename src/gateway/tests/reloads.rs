@@ -8,6 +8,7 @@ use gatepost_services::own_time::OwnTime;
 use gatepost_services::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, State, Unprepared};
 
 use super::*;
+use crate::admin::AdminPages;
 use crate::gateway::reload::{ReloadError, Reloader};
 use crate::gateway::services::list::{Entry, List};
 
@@ -110,10 +111,15 @@ impl Asked {
     async fn new(settings: &str) -> Self {
         let (office, mut services) = Office::new(settings);
         let own_time = Rc::new(OwnTime::new(Rc::clone(&services.resources.clock)));
-        let mut list = List::new(services.resources.identity, &services.resources.link, own_time);
+        let mut list = List::new(
+            services.resources.identity,
+            &services.resources.link,
+            own_time,
+            Rc::<AdminPages>::default(),
+        );
         list.push(Box::new(Picky));
         services.resources.list = Rc::new(list);
-        services.inspector.list = Rc::clone(&services.resources.list);
+        Rc::make_mut(&mut services.inspector).list = Rc::clone(&services.resources.list);
         let (reloader, inspector) = (services.reloader(), services.inspector());
         spawn_local(services.run(|| (), pending()));
         let mut asked = Self { office: Office { inspector, ..office }, reloader, answered: BTreeSet::new() };
@@ -315,14 +321,18 @@ fn services_tell_where_they_listen_and_those_that_are_off_are_told_too() {
             told,
             "dhcp running udp 192.168.1.1:67; dns running udp 192.168.1.1:53 tcp 192.168.1.1:53 \
              udp 203.0.113.10:53 tcp 203.0.113.10:53; ntp running udp 192.168.1.1:123; \
-             smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
+             smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; \
+             admin running tcp 192.168.1.1:8080; picky running "
         );
-        asked.reload(&format!("{STATIC_WAN}dhcp.enabled = false\ndns.enabled = false\nntp.enabled = false"));
+        asked.reload(&format!(
+            "{STATIC_WAN}dhcp.enabled = false\ndns.enabled = false\nntp.enabled = false\nadmin.enabled = false"
+        ));
         asked.pass(20).await;
         let told = states(&asked.office.report(What::Services).await);
         assert_eq!(
             told,
-            "dhcp off ; dns off ; ntp off ; smtp off ; submission off ; lmtp off ; delivery off ; polling off ; pop3 off ; pop3s off ; picky running "
+            "dhcp off ; dns off ; ntp off ; smtp off ; submission off ; lmtp off ; delivery off ; polling off ; \
+             pop3 off ; pop3s off ; admin off ; picky running "
         );
     });
 }

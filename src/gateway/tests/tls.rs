@@ -10,7 +10,7 @@ const MAIL: &str = "users = [{ name = 'anna' }]\n";
 #[test]
 fn an_authority_is_made_for_the_first_service_that_speaks_tls_and_files_that_are_no_good_refuse_a_reload() {
     simulate(async {
-        let (mut office, services) = Office::new("");
+        let (mut office, services) = Office::new("admin.enabled = false");
         let (reloader, storage) = (services.reloader(), Arc::clone(&services.resources.storage));
         spawn_local(services.run(|| (), pending()));
         office.pass(Duration::from_millis(20)).await;

@@ -1,0 +1,182 @@
+//! The office's devices.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use maud::{Markup, html};
+
+use super::Scene;
+use super::layout::{badge, table};
+use super::texts::{Texts, fill};
+use super::words::{ago, span};
+use crate::control::ReportError;
+use crate::control::report::{Flows, Lease, Leases, Neighbor, Neighbors};
+
+/// The most devices on the page; `gatepost show leases` has all.
+pub const SHOWN_MAX: usize = 1000;
+
+/// The most former devices on the page.
+pub const FORMER_SHOWN_MAX: usize = 50;
+
+/// A device heard this many seconds ago or less is there now.
+const NOW_SECS: u64 = 60;
+
+/// The content, from the reports of `gatepost show leases`, `neighbors` and `flows`.
+pub async fn content(scene: &Scene<'_>) -> Result<Markup, ReportError> {
+    let (leases, neighbors) = (scene.inspector.leases().await?, scene.inspector.neighbors().await?);
+    Ok(of(scene.texts, &leases, &neighbors, &scene.inspector.flows().await?))
+}
+
+/// The content that tells these reports.
+pub fn of(texts: &Texts, leases: &Leases, neighbors: &Neighbors, flows: &Flows) -> Markup {
+    let words = &texts.clients;
+    let connections = Connections::of(flows);
+    let by_hand = without_lease(leases, neighbors);
+    let header = [
+        &words.name,
+        &words.address,
+        &words.connections,
+        &words.seen,
+        &words.lease_until,
+        &words.maker,
+        &words.hardware,
+    ]
+    .map(String::as_str);
+    let leased = leases.leases.iter().map(|lease| leased(texts, lease, &connections));
+    let by_hand = by_hand.iter().map(|neighbor| unleased(texts, neighbor, neighbors, &connections));
+    let mut rows: Vec<_> = leased.chain(by_hand).collect();
+    let left = rows.len().saturating_sub(SHOWN_MAX);
+    rows.truncate(SHOWN_MAX);
+    html! {
+        p .lead { (words.lead) }
+        section .card {
+            @if rows.is_empty() { p { (words.none) } } @else { (table(&words.title, header, &rows)) }
+            @if left > 0 { p { (fill(&words.more, &[("n", &left.to_string())])) } }
+        }
+        @if !leases.former.is_empty() { (former(texts, &leases.former)) }
+    }
+}
+
+fn leased(texts: &Texts, lease: &Lease, connections: &Connections) -> [Markup; 7] {
+    let words = &texts.clients;
+    [
+        name(texts, lease),
+        html! { (lease.address) },
+        html! { (connections.count(texts, lease.address.into())) },
+        seen(texts, Some(lease.last_seen_secs)),
+        html! { (span(texts, lease.expires_in_secs)) },
+        html! {
+            @match &lease.maker {
+                Some(maker) => (maker),
+                None if lease.locally_administered => (words.private_address),
+                None => (texts.common.no_value),
+            }
+        },
+        html! { code { (lease.mac) } },
+    ]
+}
+
+/// A machine with an address of its own.
+fn unleased(
+    texts: &Texts,
+    neighbor: &Neighbor,
+    neighbors: &Neighbors,
+    connections: &Connections,
+) -> [Markup; 7] {
+    let words = &texts.clients;
+    let mac = neighbor.mac.as_deref().unwrap_or_default();
+    let station = neighbors.stations.iter().find(|station| station.mac == mac);
+    [
+        html! { (words.unnamed) },
+        html! { (neighbor.address) },
+        html! { (connections.count(texts, neighbor.address)) },
+        seen(texts, station.map(|station| station.age_secs)),
+        html! { (words.no_lease) },
+        html! { (texts.common.no_value) },
+        html! { code { (mac) } },
+    ]
+}
+
+fn name(texts: &Texts, lease: &Lease) -> Markup {
+    html! { strong { (lease.hostname.as_deref().unwrap_or(&texts.clients.unnamed)) } }
+}
+
+fn seen(texts: &Texts, secs: Option<u64>) -> Markup {
+    match secs {
+        Some(secs) if secs <= NOW_SECS => badge("good", &texts.clients.now),
+        Some(secs) => html! { (ago(texts, secs)) },
+        None => html! { (texts.common.no_value) },
+    }
+}
+
+fn former(texts: &Texts, former: &[Lease]) -> Markup {
+    let words = &texts.clients;
+    let header =
+        [&words.name, &words.address, &words.ended, &words.seen, &words.hardware].map(String::as_str);
+    let rows: Vec<_> = former
+        .iter()
+        .take(FORMER_SHOWN_MAX)
+        .map(|lease| {
+            let end = match lease.state.as_str() {
+                "released" => &words.released,
+                "quarantined" => &words.quarantined,
+                _ => &words.expired,
+            };
+            [
+                name(texts, lease),
+                html! { (lease.address) },
+                html! { (end) },
+                html! { (ago(texts, lease.last_seen_secs)) },
+                html! { code { (lease.mac) } },
+            ]
+        })
+        .collect();
+    let left = former.len() - rows.len();
+    html! {
+        section .card {
+            h2 { (words.former) }
+            p { (words.former_about) }
+            (table(&words.former, header, &rows))
+            @if left > 0 { p { (fill(&words.more, &[("n", &left.to_string())])) } }
+        }
+    }
+}
+
+/// The machines on the LAN that the gateway knows, and whose addresses are not leased.
+fn without_lease<'a>(leases: &Leases, neighbors: &'a Neighbors) -> Vec<&'a Neighbor> {
+    let leased: BTreeSet<_> = leases.leases.iter().map(|lease| IpAddr::V4(lease.address)).collect();
+    let is_shown = |neighbor: &&Neighbor| {
+        neighbor.segment == "lan"
+            && neighbor.mac.is_some()
+            && neighbor.state != "unreachable"
+            && !leased.contains(&neighbor.address)
+    };
+    neighbors.neighbors.iter().filter(is_shown).collect()
+}
+
+/// How many connections each machine has.
+struct Connections {
+    by_address: BTreeMap<IpAddr, usize>,
+    /// Whether the report has all.
+    is_complete: bool,
+}
+
+impl Connections {
+    fn of(flows: &Flows) -> Self {
+        let mut by_address = BTreeMap::new();
+        let host = |endpoint: &str| endpoint.parse::<SocketAddr>().ok().map(|endpoint| endpoint.ip());
+        for flow in &flows.flows {
+            let ends: BTreeSet<_> =
+                [&flow.client, &flow.server].into_iter().filter_map(|end| host(end)).collect();
+            for end in ends {
+                *by_address.entry(end).or_default() += 1;
+            }
+        }
+        Self { by_address, is_complete: flows.flows.len() == flows.total }
+    }
+
+    fn count(&self, texts: &Texts, address: IpAddr) -> String {
+        let count = self.by_address.get(&address).copied().unwrap_or(0).to_string();
+        if self.is_complete { count } else { fill(&texts.clients.at_least, &[("n", &count)]) }
+    }
+}

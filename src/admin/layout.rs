@@ -1,0 +1,154 @@
+//! What is around the content of every page.
+
+use gatepost_services::admin::{AUTHORITY, SIGN_OUT, TOKEN_FIELD, Visit, Visitor};
+use gatepost_services::users::Role;
+use maud::{DOCTYPE, Markup, html};
+
+use super::PAGES;
+use super::style::{ICON, STYLE};
+use super::texts::{Texts, fill};
+
+/// The menu of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Menu {
+    /// The page has none: its visitor sees no other page.
+    None,
+    /// The menu, in which this path is the current page.
+    At(&'static str),
+}
+
+/// A page without its content.
+pub struct Frame<'a> {
+    /// The texts in the visitor's language.
+    pub texts: &'static Texts,
+    /// The gateway's full name.
+    pub office: String,
+    /// The page's title.
+    pub title: &'a str,
+    /// The request.
+    pub visit: Visit<'a>,
+    /// The menu.
+    pub menu: Menu,
+}
+
+impl Frame<'_> {
+    /// The whole page around `content`.
+    pub fn page(&self, content: &Markup) -> String {
+        let Self { texts, office, title, visit, menu } = self;
+        let common = &texts.common;
+        let page = html! {
+            (DOCTYPE)
+            html lang=(texts.language) {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    title { (title) " \u{b7} " (office) }
+                    link rel="icon" type="image/svg+xml" href=(ICON.path);
+                    link rel="stylesheet" href=(STYLE.path);
+                }
+                body {
+                    a .skip href="#content" { (common.skip) }
+                    header {
+                        div .bar {
+                            p .brand { img src=(ICON.path) alt="" width="28" height="28"; span { (office) } }
+                            @if let Some(visitor) = visit.visitor { (account(texts, visitor)) }
+                        }
+                        @if let Menu::At(current) = menu { (navigation(texts, current)) }
+                    }
+                    main #content tabindex="-1" {
+                        h1 { (title) }
+                        (content)
+                    }
+                    @if visit.has_authority {
+                        footer {
+                            p { a href=(AUTHORITY) download="" { (common.authority) } }
+                            p { (common.authority_about) }
+                        }
+                    }
+                }
+            }
+        };
+        page.into_string()
+    }
+}
+
+/// Who has signed in, and the button to sign out.
+fn account(texts: &Texts, visitor: &Visitor) -> Markup {
+    let name = if visitor.user.full_name.is_empty() { &visitor.user.name } else { &visitor.user.full_name };
+    let who = fill(&texts.common.signed_in_as, &[("name", name), ("role", role(texts, visitor.user.role))]);
+    html! {
+        form .account method="post" action=(SIGN_OUT) {
+            span { (who) }
+            (token(visitor))
+            button .quiet type="submit" { (texts.common.sign_out) }
+        }
+    }
+}
+
+fn navigation(texts: &Texts, current: &str) -> Markup {
+    html! {
+        nav aria-label=(texts.common.menu) {
+            ul {
+                @for page in &PAGES {
+                    li { a href=(page.path) aria-current=[(page.path == current).then_some("page")] { ((page.name)(texts)) } }
+                }
+            }
+        }
+    }
+}
+
+fn role(texts: &Texts, role: Role) -> &str {
+    match role {
+        Role::User => &texts.roles.user,
+        Role::Viewer => &texts.roles.viewer,
+        Role::Operator => &texts.roles.operator,
+        Role::Owner => &texts.roles.owner,
+    }
+}
+
+/// The field by which a form proves that it is of this visitor's page.
+pub fn token(visitor: &Visitor) -> Markup {
+    html! { input type="hidden" name=(TOKEN_FIELD) value=(visitor.form_token); }
+}
+
+/// A box with a heading.
+pub fn card(title: &str, content: &Markup) -> Markup {
+    html! { section .card { h2 { (title) } (content) } }
+}
+
+/// Names and values.
+pub fn facts(facts: &[(&str, String)]) -> Markup {
+    html! {
+        dl { @for (name, value) in facts { div { dt { (name) } dd { (value) } } } }
+    }
+}
+
+/// A table that a narrow screen shows as a list: its roles are written, as such a style takes them away.
+pub fn table<const COLUMNS: usize>(
+    caption: &str,
+    header: [&str; COLUMNS],
+    rows: &[[Markup; COLUMNS]],
+) -> Markup {
+    html! {
+        table role="table" aria-label=(caption) {
+            thead role="rowgroup" {
+                tr role="row" { @for name in &header { th role="columnheader" scope="col" { (name) } } }
+            }
+            tbody role="rowgroup" {
+                @for row in rows {
+                    tr role="row" {
+                        @for (name, cell) in header.iter().zip(row) {
+                            td role="cell" data-label=(name) { span { (cell) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A word with a colour that repeats what it says.
+pub fn badge(kind: &'static str, word: &str) -> Markup {
+    html! { span class={ "badge " (kind) } { (word) } }
+}

@@ -1,0 +1,298 @@
+//! The pages as text.
+
+use std::net::Ipv4Addr;
+
+use gatepost_services::admin::{Failure, Nobody, Refusal, SessionInfo, SignIn, Visit, Visitor};
+use gatepost_services::http::{HeaderMap, Host, Method, Request};
+use gatepost_services::users::{Role, User};
+
+use super::layout::{Frame, Menu};
+use super::texts::Texts;
+use super::{clients, failure, services, sign_in, status, style};
+use crate::control::report::{
+    Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
+    Status,
+};
+
+/// A browser's request that prefers no language.
+pub fn request(path: &str) -> Request {
+    Request {
+        method: Method::GET,
+        path: path.to_owned(),
+        query: None,
+        host: Host { name: "admin.office.example".to_owned(), port: Some(8080) },
+        fields: HeaderMap::new(),
+        body: Vec::new(),
+        peer: [192, 168, 1, 10].into(),
+    }
+}
+
+fn english() -> &'static Texts {
+    Texts::of(&request("/"))
+}
+
+fn interface(address: Option<&str>) -> Interface {
+    Interface {
+        mac: "02:00:00:00:00:01".to_owned(),
+        address: address.map(|address| address.parse().expect("a network")),
+        gateway: None,
+        configured_by: "dhcp".to_owned(),
+        since_secs: address.map(|_| 90_000),
+        lease: None,
+    }
+}
+
+fn port(name: &str, state: &str) -> Port {
+    Port {
+        name: name.to_owned(),
+        segment: "lan".to_owned(),
+        up: state != "down",
+        state: state.to_owned(),
+        received: 1,
+        transmitted: 2,
+        backpressure: 0,
+        down: 0,
+        refused: 0,
+    }
+}
+
+fn status() -> Status {
+    Status {
+        version: "0.1.0".to_owned(),
+        hostname: "gatepost".to_owned(),
+        domain: "office.example".to_owned(),
+        mode: "nat-dmz".to_owned(),
+        uptime_secs: 60,
+        lan: interface(Some("192.168.1.1/24")),
+        wan: Some(interface(Some("203.0.113.77/24"))),
+        dns_upstream: Vec::new(),
+        flows: 3,
+        leases: 1,
+        ports: vec![port("gp-lan0", "up")],
+        problems: Vec::new(),
+        service_problems: Vec::new(),
+        unconfirmed: None,
+    }
+}
+
+fn lease(number: u8, hostname: &str) -> Lease {
+    Lease {
+        address: Ipv4Addr::new(192, 168, 1, number),
+        mac: format!("02:00:00:00:00:{number:02x}"),
+        maker: None,
+        locally_administered: true,
+        hostname: Some(hostname.to_owned()),
+        client_id: None,
+        state: "bound".to_owned(),
+        age_secs: 100,
+        expires_in_secs: 3600,
+        last_seen_secs: 300,
+    }
+}
+
+fn flow(client: &str, server: &str) -> Flow {
+    Flow {
+        protocol: "tcp".to_owned(),
+        client: client.to_owned(),
+        destination: server.to_owned(),
+        server: server.to_owned(),
+        client_seen_as: client.to_owned(),
+        state: "established".to_owned(),
+        packets_sent: 0,
+        packets_received: 0,
+        octets_sent: 0,
+        octets_received: 0,
+        expires_in_secs: 1,
+    }
+}
+
+/// The text of each row of the first table, cells separated by bars.
+fn rows(page: &str) -> Vec<String> {
+    let body = page.split("<tbody").nth(1).and_then(|rest| rest.split("</tbody>").next()).unwrap_or_default();
+    let text = |cell: &str| {
+        let inside = cell.split_once('>').map_or("", |(_, inside)| inside);
+        inside.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect::<String>()
+    };
+    let rows = body.split("<tr").skip(1);
+    rows.map(|row| row.split("<td").skip(1).map(text).collect::<Vec<_>>().join("|")).collect()
+}
+
+#[test]
+fn what_is_wrong_is_told_with_what_to_do() {
+    let fine = status::of(english(), &status()).into_string();
+    assert!(
+        fine.contains("Everything works") && fine.contains("<dd>203.0.113.77/24 (from the provider)</dd>")
+    );
+    assert!(fine.contains("<dt>Address held for</dt><dd>1 d 1 h</dd>"), "{fine}");
+    let wrong = Status {
+        wan: Some(interface(None)),
+        ports: vec![port("gp-lan0", "unattached"), port("gp-wan0", "down")],
+        problems: vec!["the disk is full: delete something".to_owned()],
+        service_problems: vec!["dns: no server answers".to_owned()],
+        ..status()
+    };
+    let wrong = status::of(english(), &wrong).into_string();
+    for told in [
+        "Needs attention",
+        "Check the cable to the provider",
+        "ip link set gp-lan0 master BRIDGE",
+        "gp-wan0 is down: check its cable",
+        "<li lang=\"en\">the disk is full: delete something</li>",
+        "<li lang=\"en\">dns: no server answers</li>",
+    ] {
+        assert!(wrong.contains(told), "no {told}: {wrong}");
+    }
+    assert!(!wrong.contains("Everything works"));
+    let lan_only = status::of(english(), &Status { wan: None, ..status() }).into_string();
+    assert!(lan_only.contains("no line to the internet") && lan_only.contains("Everything works"));
+}
+
+#[test]
+fn devices_have_their_connections_and_those_without_a_lease_are_listed_too() {
+    let leases =
+        Leases { leases: vec![lease(20, "printer"), lease(21, "laptop")], former: vec![lease(22, "gone")] };
+    let neighbor = |address: &str, segment: &str, state: &str| Neighbor {
+        segment: segment.to_owned(),
+        address: address.parse().expect("an address"),
+        mac: Some("02:00:00:00:00:99".to_owned()),
+        state: state.to_owned(),
+        held: 0,
+    };
+    let neighbors = Neighbors {
+        neighbors: vec![
+            neighbor("192.168.1.20", "lan", "reachable"),
+            neighbor("192.168.1.99", "lan", "stale"),
+            neighbor("192.168.1.98", "lan", "unreachable"),
+            neighbor("203.0.113.1", "wan", "reachable"),
+        ],
+        stations: vec![Station { mac: "02:00:00:00:00:99".to_owned(), port: String::new(), age_secs: 5 }],
+    };
+    let flows = vec![
+        flow("192.168.1.20:40000", "198.51.100.80:80"),
+        flow("192.168.1.20:40001", "192.168.1.21:80"),
+        flow("192.168.1.21:1", "192.168.1.21:2"),
+    ];
+    let told = |total: usize| {
+        let flows = Flows { total, flows: flows.clone() };
+        clients::of(english(), &leases, &neighbors, &flows).into_string()
+    };
+    let hidden = "hidden (random address)";
+    assert_eq!(
+        rows(&told(3)),
+        [
+            format!("printer|192.168.1.20|2|5 min ago|1 h|{hidden}|02:00:00:00:00:14"),
+            format!("laptop|192.168.1.21|2|5 min ago|1 h|{hidden}|02:00:00:00:00:15"),
+            "unnamed|192.168.1.99|0|now|set by hand|none|02:00:00:00:00:99".to_owned(),
+        ]
+    );
+    assert!(rows(&told(4))[0].contains("|at least 2|"), "the report has not all flows");
+    assert!(told(3).contains("Earlier devices") && told(3).contains("gone"));
+}
+
+#[test]
+fn long_lists_are_cut_and_say_so() {
+    let many = vec![lease(20, "printer"); clients::SHOWN_MAX + 7];
+    let leases = Leases { leases: many, former: vec![lease(22, "gone"); clients::FORMER_SHOWN_MAX + 3] };
+    let neighbors = Neighbors { neighbors: Vec::new(), stations: Vec::new() };
+    let flows = Flows { total: 0, flows: Vec::new() };
+    let page = clients::of(english(), &leases, &neighbors, &flows).into_string();
+    assert_eq!(rows(&page).len(), clients::SHOWN_MAX);
+    assert!(page.contains("and 7 more") && page.contains("and 3 more"));
+}
+
+#[test]
+fn what_others_have_written_is_text() {
+    let name = "<script>alert(1)</script>\"'&";
+    let leases = Leases { leases: vec![lease(20, name)], former: Vec::new() };
+    let neighbors = Neighbors { neighbors: Vec::new(), stations: Vec::new() };
+    let page =
+        clients::of(english(), &leases, &neighbors, &Flows { total: 0, flows: Vec::new() }).into_string();
+    assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
+    let state = SignIn { name: name.to_owned(), refusal: Some(Refusal::Wrong), nobody: None };
+    let form = sign_in::content(english(), &state).into_string();
+    assert!(form.contains("value=\"&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;\""), "{form}");
+}
+
+#[test]
+fn services_are_told_with_their_state_and_place() {
+    let service = |name: &str, state: &str, problem: Option<&str>| Service {
+        name: name.to_owned(),
+        state: state.to_owned(),
+        problem: problem.map(str::to_owned),
+        note: None,
+        listens: vec![Listening { protocol: "udp".to_owned(), address: [192, 168, 1, 1].into(), port: 53 }],
+        counters: serde_json::from_str("{}").expect("no counters"),
+    };
+    let services = vec![service("dns", "running", None), service("smtp", "impaired", Some("no disk"))];
+    let page = services::of(english(), &Services { services }).into_string();
+    assert_eq!(
+        rows(&page),
+        [
+            "Names dns|works|192.168.1.1:53 UDP|\u{2013}",
+            "Mail from other servers smtp|needs attention|192.168.1.1:53 UDP|no disk"
+        ]
+    );
+}
+
+#[test]
+fn the_form_is_there_if_somebody_can_use_it() {
+    let page = |state: SignIn| sign_in::content(english(), &state).into_string();
+    let form = page(SignIn::default());
+    assert!(form.contains("action=\"/sign-in\"") && !form.contains("role=\"alert\""), "{form}");
+    let wait = std::time::Duration::from_secs(90);
+    let limited = page(SignIn { refusal: Some(Refusal::TooMany(wait)), ..SignIn::default() });
+    assert!(limited.contains("Wait 1 min 31 s"), "{limited}");
+    let nobody = |nobody| page(SignIn { nobody: Some(nobody), ..SignIn::default() });
+    let without_user = nobody(Nobody::NoUser);
+    assert!(without_user.contains("[[users]]") && without_user.contains("gatepost reload"), "{without_user}");
+    let without_password = nobody(Nobody::NoPassword);
+    assert!(without_password.contains("gatepost passwd NAME") && !without_password.contains("<form"));
+}
+
+#[test]
+fn a_page_is_small_and_offers_what_its_visitor_may_use() {
+    let request = request("/");
+    let user = User { name: "ute".to_owned(), full_name: String::new(), role: Role::User, quota: 0 };
+    let session = SessionInfo {
+        number: 1,
+        user: "ute".to_owned(),
+        source: request.peer,
+        age: std::time::Duration::ZERO,
+        unused: std::time::Duration::ZERO,
+    };
+    let visitor = Visitor { user, session: 1, form_token: "secret".to_owned(), sessions: vec![session] };
+    let page = |visitor: Option<&Visitor>, menu, has_authority| {
+        let visit = Visit { request: &request, visitor, has_authority };
+        let office = "gatepost.office.example".to_owned();
+        Frame { texts: english(), office, title: "Status", visit, menu }
+            .page(&status::of(english(), &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() }))
+    };
+    let whole = page(Some(&visitor), Menu::At("/"), true);
+    let css = style::file(&style::STYLE.path).expect("the style").body.len();
+    let icon = style::file(&style::ICON.path).expect("the icon").body.len();
+    assert!(whole.len() + css + icon <= 100 * 1024, "{} {css} {icon}", whole.len());
+    assert!(whole.contains("<a href=\"/\" aria-current=\"page\">") && whole.contains("/authority.crt"));
+    assert!(
+        whole.contains("name=\"token\" value=\"secret\"")
+            && whole.starts_with("<!DOCTYPE html><html lang=\"en\">")
+    );
+    assert!(!whole.contains("style=") && !whole.contains("<script") && !whole.contains("onclick"));
+    let bare = page(None, Menu::None, false);
+    assert!(!bare.contains("<nav") && !bare.contains("<form") && !bare.contains("/authority.crt"));
+    assert!(style::file("/style.css").is_none() && style::file("/../style.css").is_none());
+}
+
+#[test]
+fn failures_say_what_to_do() {
+    for failure in [
+        Failure::NotFound,
+        Failure::NotAllowed,
+        Failure::ForeignForm,
+        Failure::StaleForm,
+        Failure::BrokenForm,
+    ] {
+        let (status, title, content) = failure::content(english(), failure);
+        assert!(status.is_client_error() && !title.is_empty());
+        assert_eq!(content.into_string().contains("href=\"/\""), failure != Failure::NotAllowed);
+    }
+}

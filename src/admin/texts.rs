@@ -1,0 +1,188 @@
+//! The texts of the pages in each language.
+//!
+//! `texts/NAME.toml` has all texts of one language; a missing or an unknown key fails the test below. In braces stand
+//! values: `{name}`.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use gatepost_services::http::{Request, header};
+use serde::Deserialize;
+
+/// The languages, the one for browsers that ask for none of them first.
+static LANGUAGES: LazyLock<[Texts; 2]> =
+    LazyLock::new(|| [include_str!("texts/en.toml"), include_str!("texts/de.toml")].map(Texts::parse));
+
+/// The most languages of a browser that are looked at.
+const ACCEPTED_MAX: usize = 16;
+
+macro_rules! texts {
+    ($($group:ident: $Group:ident { $($key:ident),* $(,)? })*) => {
+        /// All texts of one language.
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Texts {
+            /// The language's tag. (BCP 47)
+            pub language: String,
+            /// What people call the services.
+            pub service_names: BTreeMap<String, String>,
+            $(pub $group: $Group,)*
+        }
+        $(
+            /// One group of texts.
+            #[derive(Debug, Deserialize)]
+            #[serde(deny_unknown_fields)]
+            pub struct $Group {
+                $(pub $key: String,)*
+            }
+        )*
+    };
+}
+
+texts! {
+    common: Common {
+        menu, skip, signed_in_as, sign_out, authority, authority_about, no_value, ago, days, hours, minutes, seconds,
+        unavailable, unavailable_remedy
+    }
+    roles: Roles { user, viewer, operator, owner }
+    sign_in: SignInTexts {
+        title, lead, name, password, submit, wrong, too_many, unavailable, nobody, no_user, no_password, then
+    }
+    status: StatusTexts {
+        title, fine, fine_about, problems, problems_about, internet, lan, address, gateway, since, provider,
+        provider_about, lease, domain, name_servers, by_dhcp, fixed, no_address, no_address_about, lan_only, running,
+        mode, mode_lan_only, mode_router, mode_nat, mode_nat_dmz, connections, clients, ports, port, state, received,
+        sent, network, up, down, unattached, unattached_remedy, down_remedy, version
+    }
+    clients: ClientsTexts {
+        title, lead, none, name, maker, address, hardware, connections, seen, lease_until, private_address, unnamed,
+        now, no_lease, former, former_about, ended, at_least, expired, released, quarantined, more
+    }
+    services: ServicesTexts { title, lead, service, state, listens, running, impaired, off, note }
+    sessions: SessionsTexts { title, lead, user, source, since, used, end, end_short, end_column, this, ends }
+    failure: FailureTexts {
+        not_found, not_found_about, not_allowed, not_allowed_about, foreign_form, foreign_form_about, stale_form,
+        stale_form_about, broken_form, broken_form_about, back
+    }
+}
+
+impl Texts {
+    fn parse(file: &str) -> Self {
+        toml::from_str(file).expect("the tests read the same files")
+    }
+
+    /// The texts in the language that the browser prefers. (RFC 9110, section 12.5.4)
+    pub fn of(request: &Request) -> &'static Self {
+        let languages = &*LANGUAGES;
+        let accepted = request.field(header::ACCEPT_LANGUAGE).unwrap_or_default();
+        let mut best: Option<(u32, &Self)> = None;
+        for range in accepted.split(',').take(ACCEPTED_MAX) {
+            let mut parts = range.split(';');
+            let tag = parts.next().unwrap_or_default().trim();
+            let primary = tag.split('-').next().unwrap_or_default();
+            let Some(texts) = languages.iter().find(|it| it.language.eq_ignore_ascii_case(primary)) else {
+                continue;
+            };
+            let weight = parts.find_map(|part| part.trim().strip_prefix("q=")).map_or(1000, weight);
+            if weight > best.map_or(0, |(best, _)| best) {
+                best = Some((weight, texts));
+            }
+        }
+        best.map_or(&languages[0], |(_, texts)| texts)
+    }
+}
+
+/// A weight in thousandths; 0 for what is none.
+fn weight(text: &str) -> u32 {
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let digits = format!("{part:0<3}");
+    let thousandths = digits.get(..3).and_then(|digits| digits.parse::<u32>().ok());
+    match (whole, thousandths) {
+        ("1", _) => 1000,
+        ("0", Some(thousandths)) => thousandths,
+        _ => 0,
+    }
+}
+
+/// `text` with values in place of `{name}`.
+pub fn fill(text: &str, values: &[(&str, &str)]) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('{') {
+        filled.push_str(before);
+        let (name, after) = after.split_once('}').unwrap_or((after, ""));
+        filled.push_str(values.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value));
+        rest = after;
+    }
+    filled + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::request;
+    use crate::config::services::{KINDS, OUTWARD_KINDS};
+
+    fn language(accepted: &str) -> &'static str {
+        let mut request = request("/");
+        request.fields.insert(header::ACCEPT_LANGUAGE, accepted.parse().expect("a value"));
+        &Texts::of(&request).language
+    }
+
+    #[test]
+    fn the_browser_s_language_is_spoken() {
+        for (accepted, expected) in [
+            ("de", "de"),
+            ("de-AT,de;q=0.9,en;q=0.8", "de"),
+            ("en-GB,en;q=0.9,de;q=0.8", "en"),
+            ("fr, en;q=0.3, de;q=0.7", "de"),
+            ("fr", "en"),
+            ("*", "en"),
+            ("DE;q=0.001,en;q=0", "de"),
+            ("de;q=nan,en;q=9", "en"),
+            ("", "en"),
+        ] {
+            assert_eq!(language(accepted), expected, "{accepted}");
+        }
+        assert_eq!(Texts::of(&request("/")).language, "en");
+    }
+
+    #[test]
+    fn values_are_put_in() {
+        assert_eq!(fill("{a} of {b}{c}", &[("a", "1"), ("b", "{a}")]), "1 of {a}");
+        assert_eq!(fill("no end {a", &[("a", "1")]), "no end 1");
+    }
+
+    /// The names in braces of every text.
+    fn names(file: &str) -> BTreeMap<String, Vec<String>> {
+        let table: toml::Table = file.parse().expect("TOML");
+        let mut names = BTreeMap::new();
+        for (group, texts) in table.iter().filter_map(|(group, texts)| Some((group, texts.as_table()?))) {
+            for (key, text) in texts {
+                let text = text.as_str().expect("a text");
+                assert!(!text.trim().is_empty() && !text.contains('<'), "{group}.{key}");
+                let mut inside: Vec<_> = text
+                    .split('{')
+                    .skip(1)
+                    .map(|part| part.split('}').next().unwrap_or("").to_owned())
+                    .collect();
+                inside.sort_unstable();
+                names.insert(format!("{group}.{key}"), inside);
+            }
+        }
+        names
+    }
+
+    #[test]
+    fn every_language_has_all_texts_with_the_same_values() {
+        let [english, german] = &*LANGUAGES;
+        assert_eq!([&english.language, &german.language], ["en", "de"]);
+        assert_eq!(names(include_str!("texts/en.toml")), names(include_str!("texts/de.toml")));
+        for texts in &*LANGUAGES {
+            let named: Vec<_> = texts.service_names.keys().map(String::as_str).collect();
+            let mut kinds: Vec<_> = KINDS.iter().chain(&OUTWARD_KINDS).map(|kind| kind.name).collect();
+            kinds.sort_unstable();
+            assert_eq!(named, kinds, "{}", texts.language);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Values in the words of a language.
+
+use super::texts::{Texts, fill};
+
+/// A time span: its two largest units.
+pub fn span(texts: &Texts, secs: u64) -> String {
+    let common = &texts.common;
+    let units = [
+        (secs / 86_400, &common.days),
+        (secs / 3_600 % 24, &common.hours),
+        (secs / 60 % 60, &common.minutes),
+        (secs % 60, &common.seconds),
+    ];
+    let first = units.iter().position(|(count, _)| *count > 0).unwrap_or(units.len() - 1);
+    let shown = units.iter().skip(first).take(2).filter(|(count, _)| *count > 0 || secs == 0);
+    let shown: Vec<_> = shown.map(|(count, unit)| fill(unit, &[("n", &count.to_string())])).collect();
+    shown.join(" ")
+}
+
+/// A time in the past.
+pub fn ago(texts: &Texts, secs: u64) -> String {
+    fill(&texts.common.ago, &[("time", &span(texts, secs))])
+}
+
+/// The texts of values, or the word for none.
+pub fn list(texts: &Texts, values: &[impl ToString]) -> String {
+    let values: Vec<_> = values.iter().map(ToString::to_string).collect();
+    if values.is_empty() { texts.common.no_value.clone() } else { values.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::tests::request;
+
+    #[test]
+    fn spans_have_their_two_largest_units() {
+        let texts = Texts::of(&request("/"));
+        for (secs, expected) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (61, "1 min 1 s"),
+            (3_600, "1 h"),
+            (90_061, "1 d 1 h"),
+            (86_400 + 59, "1 d"),
+        ] {
+            assert_eq!(span(texts, secs), expected);
+        }
+        assert_eq!(ago(texts, 5), "5 s ago");
+        assert_eq!((list(texts, &[1, 2]), list(texts, &[0; 0])), ("1, 2".to_owned(), "none".to_owned()));
+    }
+}

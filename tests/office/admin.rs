@@ -1,0 +1,184 @@
+//! The administration's pages, as a browser on the LAN gets them.
+
+use std::fs;
+
+use crate::harness::programs::curl as reach;
+use crate::harness::{LAN, Office, WAN, gatepost, run};
+
+const SETTINGS: &str = "users = [{ name = 'olga', role = 'owner' }, { name = 'ute' }]\nmail.enabled = false";
+const PASSWORD: &str = "blue harbour 47";
+const SITE: &str = "https://admin.office.example:8080";
+
+/// An office with a person who may see the pages, and her PC's browser.
+struct Browser {
+    office: Office,
+    /// The options that every request has.
+    options: String,
+    jar: String,
+}
+
+impl Browser {
+    fn new() -> Self {
+        let office = Office::new(1, SETTINGS);
+        let setup = office.gateway().setup();
+        setup.set_password("olga", PASSWORD);
+        setup.set_password("ute", PASSWORD);
+        let authority = setup.directory().join("authority.pem");
+        let shown = run(gatepost(&["tls", "ca", "--config"]).arg(setup.config()));
+        fs::write(&authority, shown).expect("a file");
+        let jar = setup.directory().join("jar").display().to_string();
+        let names =
+            ["admin", "gatepost", "evil"].map(|name| format!("--resolve {name}.office.example:8080:{LAN}"));
+        let options = format!("-sS --max-time 20 {} --cacert {}", names.join(" "), authority.display());
+        Self { office, options, jar }
+    }
+
+    /// What curl prints of a request with these options: the head and the body of the answer.
+    fn ask(&self, options: &str) -> String {
+        self.office.pc(1).sh(&format!("curl {} -i -b {1} -c {1} {options}", self.options, self.jar))
+    }
+
+    /// The answer to a form with these fields from a page of the site's own.
+    fn submit(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        let fields = fields.iter().map(|(name, value)| format!("--data-urlencode '{name}={value}'"));
+        let fields: Vec<_> = fields.collect();
+        self.ask(&format!("-H 'Origin: {SITE}' {} {SITE}{path}", fields.join(" ")))
+    }
+
+    fn sign_in(&self, name: &str) -> String {
+        self.submit("/sign-in", &[("name", name), ("password", PASSWORD)])
+    }
+
+    /// The token of a page's forms.
+    fn token(&self) -> String {
+        let page = self.ask(&format!("{SITE}/"));
+        let (_, token) = page.split_once("name=\"token\" value=\"").expect("a page with a form");
+        token.split('"').next().expect("its end").to_owned()
+    }
+}
+
+fn status_of(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or_default()
+}
+
+#[test]
+fn an_owner_signs_in_and_sees_what_show_shows() {
+    let browser = Browser::new();
+    let plain = browser.ask("http://admin.office.example:8080/clients");
+    assert_eq!(status_of(&plain), "307", "{plain}");
+    assert!(plain.contains(&format!("location: {SITE}/clients\r\n")), "{plain}");
+    for path in ["/", "/clients", "/services", "/sessions"] {
+        let answer = browser.ask(&format!("{SITE}{path}"));
+        assert!(status_of(&answer) == "303" && answer.contains("location: /sign-in\r\n"), "{answer}");
+    }
+    let form = browser.ask(&format!("{SITE}/sign-in"));
+    assert!(form.contains("<h1>Sign in</h1>") && form.contains("type=\"password\""), "{form}");
+    assert!(
+        form.contains("content-security-policy: default-src 'none'") && !form.contains("<script"),
+        "{form}"
+    );
+
+    let signed_in = browser.sign_in("olga");
+    assert!(status_of(&signed_in) == "303" && signed_in.contains("SameSite=Strict"), "{signed_in}");
+    let gateway = browser.office.gateway();
+    let page = browser.ask(&format!("{SITE}/"));
+    let status = gateway.show("status");
+    assert_eq!(status_of(&page), "200", "{page}");
+    assert!(page.contains(&format!("<dd>{WAN}/24 (fixed)</dd>")) && page.contains("olga, owner"), "{page}");
+    assert!(
+        page.contains(&format!("<dd>{}</dd>", status["lan"]["address"].as_str().expect("text"))),
+        "{page}"
+    );
+    assert!(page.len() < 100_000 && page.contains("Everything works"), "{page}");
+    let clients = browser.ask(&format!("{SITE}/clients"));
+    assert!(clients.contains(&Office::address(1).to_string()), "a PC without a lease: {clients}");
+    let services = browser.ask(&format!("{SITE}/services"));
+    for service in gateway.show("services")["services"].as_array().expect("a list") {
+        let name = service["name"].as_str().expect("text");
+        assert!(services.contains(&format!("<small>{name}</small>")), "{name}: {services}");
+    }
+    let shown = gateway.show_text("services");
+    assert!(shown.lines().any(|line| line.starts_with("admin") && line.contains("8080")), "{shown}");
+    let german = browser.ask(&format!("-H 'Accept-Language: de-DE,de;q=0.9,en;q=0.5' {SITE}/"));
+    assert!(german.contains("<html lang=\"de\">") && german.contains("Alles funktioniert"), "{german}");
+
+    let sessions = browser.ask(&format!("{SITE}/sessions"));
+    assert!(
+        sessions.contains("this browser") && sessions.contains(&Office::address(1).to_string()),
+        "{sessions}"
+    );
+    assert_eq!(status_of(&browser.ask(&format!("{SITE}/none"))), "404");
+    let token = browser.token();
+    let gone = browser.submit("/sign-out", &[("token", &token)]);
+    assert!(gone.contains("location: /sign-in\r\n"), "{gone}");
+    assert_eq!(status_of(&browser.ask(&format!("{SITE}/"))), "303");
+    let log = gateway.log();
+    assert!(!log.contains(PASSWORD) && !log.contains(&token), "{log}");
+}
+
+#[test]
+fn what_a_page_must_not_accept_is_refused() {
+    let browser = Browser::new();
+    let wrong = browser.submit("/sign-in", &[("name", "olga"), ("password", "wrong")]);
+    assert!(status_of(&wrong) == "403" && wrong.contains("Name or password are wrong"), "{wrong}");
+    browser.sign_in("olga");
+    let token = browser.token();
+    let foreign = browser.ask(&format!("-H 'Origin: https://evil.example' -d token={token} {SITE}/sign-out"));
+    assert!(status_of(&foreign) == "403" && foreign.contains("another page"), "{foreign}");
+    let stale = browser.submit("/sign-out", &[("token", "x")]);
+    assert!(status_of(&stale) == "403" && stale.contains("too old"), "{stale}");
+    let rebound = browser.ask("https://evil.office.example:8080/");
+    assert!(status_of(&rebound) == "421" && !rebound.contains("olga"), "{rebound}");
+    assert_eq!(status_of(&browser.ask(&format!("{SITE}/"))), "200", "nobody was signed out");
+    assert_eq!(status_of(&browser.ask("https://gatepost.office.example:8080/")), "303", "no session there");
+    let address = browser.ask(&format!("https://{LAN}:8080/sign-in"));
+    assert_eq!(status_of(&address), "200", "the certificate names the address: {address}");
+
+    browser.sign_in("ute");
+    let refused = browser.ask(&format!("{SITE}/clients"));
+    assert!(status_of(&refused) == "403" && refused.contains("Sign out"), "{refused}");
+    assert!(!refused.contains("Devices"), "{refused}");
+    for number in 0..12 {
+        browser.submit("/sign-in", &[("name", "olga"), ("password", &format!("wrong {number}"))]);
+    }
+    let limited = browser.sign_in("olga");
+    assert!(status_of(&limited) == "429" && limited.contains("retry-after: "), "{limited}");
+    let counters = browser.office.gateway().show("counters")["admin"].clone();
+    assert!(counters["forms_refused"] == 2 && counters["wrong_host"] == 1, "{counters}");
+}
+
+#[test]
+fn every_page_offers_the_certificate_and_the_form_tells_how_to_begin() {
+    let office = Office::new(1, "");
+    let ask = |path: &str| office.pc(1).sh(&format!("curl -sSk --max-time 20 https://{LAN}:8080{path}"));
+    let offered = ask("/authority.crt");
+    assert_eq!(offered, run(gatepost(&["tls", "ca", "--config"]).arg(office.gateway().setup().config())));
+    let form = ask("/sign-in");
+    assert!(form.contains("href=\"/authority.crt\"") && form.contains("gatepost passwd anna"), "{form}");
+    assert!(!form.contains("<form"), "nobody could use it: {form}");
+}
+
+#[test]
+fn the_wan_does_not_reach_the_pages_and_a_moved_port_is_served() {
+    for mode in ["nat-dmz", "nat", "router"] {
+        let office = Office::new(1, &format!("network.mode = '{mode}'\nadmin.port = 8443"));
+        let open = |at: &str| {
+            office.internet.succeeds(&format!("curl -sk --max-time 2 -o /dev/null https://{at}:8443/sign-in"))
+        };
+        office.internet.sh(&format!("ip route replace {LAN}/32 via {WAN}"));
+        assert!(!open(&WAN.to_string()) && !open(&LAN.to_string()), "{mode}");
+        let page = office.pc(1).sh(&format!("curl -sSk --max-time 20 https://{LAN}:8443/sign-in"));
+        assert!(page.contains("</html>"), "{page}");
+        assert!(reach(office.pc(1), "", (LAN, 8080)).is_err());
+    }
+}
+
+#[test]
+fn a_client_that_says_nothing_is_let_go_while_others_are_served() {
+    let office = Office::new(1, SETTINGS);
+    let closed = "exec 3<>/dev/tcp/192.168.1.1/8080; printf 'GET / HTTP/1.1\\r\\n' >&3; cat <&3; echo closed";
+    let mut silent = office.pc(1).spawn(&format!("bash -c \"{closed}\""));
+    let form = office.pc(1).sh(&format!("curl -sSk --max-time 20 https://{LAN}:8080/sign-in"));
+    assert!(form.contains("</html>"), "{form}");
+    assert_eq!(silent.hear(), "closed");
+}

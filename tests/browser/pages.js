@@ -1,0 +1,127 @@
+// Every page of the administration in Chromium: signed in by hand, with and without JavaScript, wide and on a phone, light
+// and dark, in both languages. axe-core must find nothing; no page may scroll sideways; the console must stay empty.
+//
+// node pages.js CHROMIUM [FOLDER]: with a folder, pictures of all pages are put there.
+
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const [executablePath, pictures] = process.argv.slice(2);
+const site = "https://admin.office.example:8080";
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const password = "blue harbour 47";
+const wide = { width: 1280, height: 900 };
+const phone = { width: 375, height: 812 };
+const problems = [];
+
+function expect(holds, what) {
+  if (!holds) problems.push(what);
+}
+
+const browser = await chromium.launch({
+  executablePath,
+  args: ["--no-sandbox", "--host-resolver-rules=MAP *.office.example 192.168.1.1"],
+});
+
+// A window whose pages report what goes wrong in them.
+async function open(name, options) {
+  const context = await browser.newContext({ ignoreHTTPSErrors: true, locale: "en-GB", ...options });
+  const page = await context.newPage();
+  page.on("console", (message) => problems.push(`${name}: the console says: ${message.text()}`));
+  page.on("pageerror", (error) => problems.push(`${name}: ${error}`));
+  return { name, page, close: () => context.close() };
+}
+
+async function signIn({ page }) {
+  await page.goto(site);
+  // By the keyboard alone: the name has no focus yet.
+  await page.locator("#name").focus();
+  await page.keyboard.type("olga");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type(password);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${site}/`);
+}
+
+// Looks at the page that is open.
+async function inspect({ name, page }, what) {
+  const title = `${name} ${what}`;
+  const { scroll, width } = await page.evaluate(() => ({
+    scroll: document.documentElement.scrollWidth,
+    width: document.documentElement.clientWidth,
+  }));
+  expect(scroll <= width, `${title}: it is ${scroll} wide and scrolls in ${width}`);
+  if (pictures) await page.screenshot({ path: `${pictures}/${title.replaceAll(" ", "-")}.png`, fullPage: true });
+}
+
+async function audit({ name, page }, what) {
+  // The page's own policy forbids scripts of others: the protocol's evaluation is not a page's script.
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run());
+  for (const { id, help, nodes } of violations) {
+    problems.push(`${name} ${what}: ${id}: ${help}: ${nodes.map((node) => node.html).join(" ")}`);
+  }
+}
+
+const paths = ["/", "/clients", "/services", "/sessions", "/none"];
+for (const [name, options] of [
+  ["wide light", { viewport: wide, colorScheme: "light" }],
+  ["wide dark", { viewport: wide, colorScheme: "dark" }],
+  ["phone light", { viewport: phone, colorScheme: "light", hasTouch: true, isMobile: true }],
+  ["phone dark", { viewport: phone, colorScheme: "dark", hasTouch: true, isMobile: true }],
+  ["german phone", { viewport: phone, colorScheme: "light", locale: "de-DE" }],
+]) {
+  const window = await open(name, options);
+  const { page } = window;
+  await page.goto(site);
+  await inspect(window, "sign-in");
+  await audit(window, "sign-in");
+  await signIn(window);
+  for (const path of paths) {
+    if (path === "/none") page.removeAllListeners("console"); // A missing page is told there, and meant.
+    await page.goto(`${site}${path}`);
+    const what = path === "/" ? "status" : path.slice(1);
+    await inspect(window, what);
+    await audit(window, what);
+  }
+  const language = name.startsWith("german") ? "de" : "en";
+  expect((await page.getAttribute("html", "lang")) === language, `${name}: the page is not in ${language}`);
+  await window.close();
+}
+
+// Without JavaScript: the menu, a session ended, and signed out.
+const plain = await open("plain", { viewport: phone, javaScriptEnabled: false });
+await signIn(plain);
+for (const link of ["Devices", "Services", "Sessions"]) {
+  await plain.page.getByRole("link", { name: link }).click();
+  await plain.page.getByRole("heading", { level: 1, name: link }).waitFor();
+}
+const rows = plain.page.getByRole("row");
+const before = await rows.count();
+expect(before > 2, "plain: the sessions of the other windows are listed");
+await rows.nth(before - 1).getByRole("button").click();
+await plain.page.waitForURL(`${site}/sessions`);
+expect((await rows.count()) === before - 1, "plain: a session can be ended");
+await plain.page.getByRole("button", { name: "Sign out" }).click();
+await plain.page.waitForURL(`${site}/sign-in`);
+await plain.close();
+
+// What a wrong password is answered.
+const wrong = await open("wrong", { viewport: phone, javaScriptEnabled: true });
+await wrong.page.goto(site);
+wrong.page.removeAllListeners("console"); // The refusal's status is told there.
+await wrong.page.fill("#name", "olga");
+await wrong.page.fill("#password", "wrong");
+await wrong.page.getByRole("button").click();
+await wrong.page.getByRole("alert").waitFor();
+await inspect(wrong, "password");
+await audit(wrong, "password");
+expect((await wrong.page.inputValue("#name")) === "olga", "wrong: the name is kept");
+expect((await wrong.page.inputValue("#password")) === "", "wrong: the password is not");
+await wrong.close();
+
+await browser.close();
+for (const problem of problems) console.error(`browser: ${problem}`);
+if (problems.length > 0) process.exit(1);
+console.log("browser: every page is right");

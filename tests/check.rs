@@ -34,8 +34,9 @@ fn valid_file_is_summed_up_with_what_it_sets_up() {
         "  DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
         "  DNS              office.example; asks the provider's servers",
         "  NTP              the machine's time; at stratum 10 while its clock is unsynchronised",
-        "  pages            https://admin.office.example:8080, from the LAN",
+        "  pages            https://admin.office.example:8080",
         "  mail             off, as there is nobody to have any",
+        "  access           admin from 192.168.1.0/24",
         "  name             gatepost.office.example 192.168.1.1",
     ];
     assert_eq!(lines.collect::<Vec<_>>(), details);

@@ -62,7 +62,7 @@ impl Config {
         for user in &self.users {
             tell("user", format!("{} ({})", user.name, user.role.name()));
         }
-        for (kind, from) in self.access.limited() {
+        for (kind, from) in self.limited_services() {
             let from: Vec<_> = from.iter().map(ToString::to_string).collect();
             tell("access", format!("{} from {}", kind.name, from.join(", ")));
         }
@@ -133,7 +133,7 @@ mod tests {
                 "DHCP             192.168.1.1 to 192.168.1.100, for 86400 s",
                 "DNS              office.example; asks 203.0.113.53",
                 "NTP              the machine\'s time; at stratum 10 while its clock is unsynchronised",
-                "pages            https://admin.office.example:8080, from the LAN",
+                "pages            https://admin.office.example:8080",
                 "mail             off, as there is nobody to have any",
                 "reservation      192.168.1.20 camera (02:00:00:00:00:20)",
                 "reservation      192.168.1.21 (client 01:ab)",
@@ -143,6 +143,7 @@ mod tests {
                 "forward          8000-8010: tcp+udp 8000-8010 to 192.168.1.21:9000-9010 from 198.51.100.0/24",
                 "default host     192.168.1.30",
                 "WAN service      dns",
+                "access           admin from 192.168.1.0/24",
                 "name             gatepost.office.example 192.168.1.1",
                 "name             camera.office.example 192.168.1.20",
                 "name             nas.office.example 192.168.1.40",
@@ -155,8 +156,9 @@ mod tests {
                 "DHCP             off",
                 "DNS              off",
                 "NTP              the machine\'s time; at stratum 10 while its clock is unsynchronised",
-                "pages            https://admin.office.example:8080, from the LAN",
-                "mail             off, as there is nobody to have any"
+                "pages            https://admin.office.example:8080",
+                "mail             off, as there is nobody to have any",
+                "access           admin from 192.168.1.0/24"
             ]
         );
     }
@@ -196,9 +198,9 @@ mod tests {
         };
         assert_eq!(
             told("router"),
-            ["WAN router", "DHCP", "DNS", "NTP", "pages", "mail", "WAN service", "name"]
+            ["WAN router", "DHCP", "DNS", "NTP", "pages", "mail", "WAN service", "access", "name"]
         );
-        assert_eq!(told("lan-only"), ["DHCP", "DNS", "NTP", "pages", "mail", "name"]);
+        assert_eq!(told("lan-only"), ["DHCP", "DNS", "NTP", "pages", "mail", "access", "name"]);
     }
 
     #[test]

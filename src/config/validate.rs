@@ -52,7 +52,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
     let services = services::read(&mut file, around, report);
     let firewall = firewall::read(of_firewall, mode, lan.known_address, &services, report);
     let tls = tls::read(file.section("tls"), folder);
-    let access = access::read(file.section("access"), lan.known_address, report);
+    let access = access::read(file.section("access"), mode, lan.known_address, report);
     upcoming::refuse_sections(&mut file);
     file.finish();
     Config {

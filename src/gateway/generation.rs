@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_services::addresses::{Addresses, Publisher};
-use gatepost_services::admin;
 use gatepost_services::net::stack::{AccessRule, Stack};
 use gatepost_services::service::{Host, Instance, Kind, LocalFuture, Unprepared};
 use gatepost_services::store::Topic;
@@ -156,11 +155,7 @@ fn access_rules(config: &Config) -> Vec<AccessRule> {
             from: from.clone(),
         })
     };
-    // In mode `router` the WAN reaches the gateway's address on the LAN, too.
-    let lan = [config.lan.address.trunc()];
-    let pages = (&admin::KIND, &lan[..]);
-    let pages = config.access.to(admin::KIND.name).is_none().then_some(pages);
-    config.access.limited().chain(pages).flat_map(of_service).collect()
+    config.limited_services().flat_map(of_service).collect()
 }
 
 /// Running services.
@@ -199,5 +194,26 @@ impl Generation {
         });
         all_of(stopping.collect()).await;
         self.tasks.shutdown().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_are_open_to_both_networks_of_the_lan_and_their_port_is_no_concern_if_they_are_off() {
+        let config = |text: &str| Config::parse("test", text).expect("a valid configuration");
+        let sources = |config: &Config| {
+            let rules = access_rules(config);
+            let pages = rules.into_iter().find(|rule| rule.port == 8080)?;
+            Some(pages.from.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(sources(&config("")), Some(vec!["192.168.1.0/24".to_owned()]));
+        let former = "192.168.1.1/24".parse().expect("a network");
+        let moved = config("lan.address = '10.1.2.3/24'").with_former_lan(former);
+        assert_eq!(sources(&moved), Some(vec!["10.1.2.0/24".to_owned(), "192.168.1.0/24".to_owned()]));
+        let other = "admin.enabled = false\nusers = [{ name = 'anna' }]\nmail.ports.smtp = 8080";
+        assert_eq!(sources(&config(other)), None, "another service has the port");
     }
 }

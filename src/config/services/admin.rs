@@ -18,7 +18,7 @@ impl Admin {
     /// The settings in a line for people, with the office's `domain`.
     pub(super) fn summary(&self, domain: &str) -> String {
         let Self { enabled, port } = self;
-        if *enabled { format!("https://admin.{domain}:{port}, from the LAN") } else { "off".to_owned() }
+        if *enabled { format!("https://admin.{domain}:{port}") } else { "off".to_owned() }
     }
 }
 

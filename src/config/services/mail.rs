@@ -5,7 +5,6 @@ use std::net::Ipv4Addr;
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use gatepost_ground::wire::Protocol;
 use gatepost_services::mail::delivery::Login;
 use gatepost_services::mail::judge::{Address as Judge, JUDGES_MAX, Protocol as JudgeProtocol};
 use gatepost_services::mail::mx::{Host as MailHost, SMTP_PORT, Server as MailServer};
@@ -30,7 +29,7 @@ pub use gatepost_services::mail::service::office::{LMTP, SMTP, SUBMISSION};
 pub use gatepost_services::mail::service::pop3::{POP3, POP3S};
 pub use gatepost_services::mail::service::{Authenticity, KeepDays, RelayFrom, Shares};
 
-use super::{KINDS, aliases, polled, rules, smarthost};
+use super::{aliases, polled, rules, smarthost};
 
 /// The static descriptions of the mail services.
 pub(super) const MAIL_KINDS: [&Kind; 5] = [&SMTP, &SUBMISSION, &LMTP, &POP3, &POP3S];
@@ -183,6 +182,9 @@ const AUTHENTICATION: [(&str, Authenticity); 3] = [
 pub(super) const SUBMISSIONS: &str = "submissions";
 const PORTS: RangeInclusive<u32> = 0..=65_535;
 
+/// The ports in the file with the names of their services; 0: nowhere.
+pub(super) type WrittenPorts = [(&'static str, Setting<u32>); 6];
+
 /// The gateway's own names, by which its mailboxes can be called, too.
 pub(super) struct Names<'a> {
     /// Its host name.
@@ -201,15 +203,14 @@ pub(super) struct People<'a, 'file> {
     pub vacations: &'a BTreeMap<String, String>,
 }
 
-/// Relative paths start at `folder`. `taken` is the port of a service that can be moved, too; 0 if it has none.
+/// The section, and its ports for the check across all services. Relative paths start at `folder`.
 pub(super) fn read<'a>(
     mut mail: Section<'a>,
     own: Names<'_>,
     people: &People<'_, 'a>,
     folder: &Path,
-    taken: (&'static str, Setting<u32>),
     report: &'a Report,
-) -> Mail {
+) -> (Mail, WrittenPorts) {
     let users = people.users;
     let enabled = mail.setting("enabled", !users.is_empty(), boolean);
     let hostname = mail.setting("hostname", None, unless_empty(domain_name));
@@ -220,7 +221,7 @@ pub(super) fn read<'a>(
     let plaintext_login = mail.setting("plaintext_login", false, choice(&[("never", false), ("lan", true)]));
     let authenticity = mail.setting("authentication", Authenticity::Report, choice(&AUTHENTICATION));
     let disk_reserve = mail.setting("disk_reserve", DISK_RESERVE, size(1 << 20));
-    let ports = read_ports(mail.section("ports"), taken, report);
+    let (ports, written_ports) = read_ports(mail.section("ports"));
     let shares = read_shares(mail.section("limits"));
     let domains = read_domains(&mut mail, &own, users, report);
     let aliases = aliases::read(&mut mail, own.domain, report);
@@ -258,7 +259,7 @@ pub(super) fn read<'a>(
     let aliases = aliases.check(users, &all, report);
     let polled = polled.check(users, &all, &aliases, report);
     let rules = Rules { vacations: people.vacations.clone(), ..rules.check(users, &all, &aliases, report) };
-    Mail {
+    let mail = Mail {
         enabled: enabled.value,
         hostname,
         message_octets_max: message_octets_max.value,
@@ -277,7 +278,8 @@ pub(super) fn read<'a>(
         polled,
         rules,
         keep_days: keep_days.value,
-    }
+    };
+    (mail, written_ports)
 }
 
 /// The names by which this server is called, in lower case.
@@ -391,9 +393,9 @@ fn relay(text: &str) -> Result<Option<ipnet::Ipv4Net>, Problem> {
     Ok(Some(network))
 }
 
-fn read_ports(mut ports: Section<'_>, taken: (&'static str, Setting<u32>), report: &Report) -> MailPorts {
+fn read_ports(mut ports: Section<'_>) -> (MailPorts, WrittenPorts) {
     let mut port = |name, default: u32| (name, ports.setting(name, default, integer(PORTS)));
-    let all = [
+    let written = [
         port(SMTP.name, 25),
         port(SUBMISSION.name, 587),
         port(SUBMISSIONS, 465),
@@ -402,33 +404,9 @@ fn read_ports(mut ports: Section<'_>, taken: (&'static str, Setting<u32>), repor
         port(POP3S.name, 995),
     ];
     ports.finish();
-    let [smtp, submission, submissions, lmtp, pop3, pop3s] = all;
-    let all = [smtp, submission, submissions, lmtp, pop3, pop3s, taken];
-    check_ports(&all, report);
-    let [smtp, submission, submissions, lmtp, pop3, pop3s, _] =
-        all.map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
-    MailPorts { smtp, submission, submissions, lmtp, pop3, pop3s }
-}
-
-/// Checks that every port belongs to one service at most.
-fn check_ports(all: &[(&str, Setting<u32>)], report: &Report) {
-    let is_of_mail = |kind: &&&Kind| MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name);
-    let is_moved = |kind: &&&Kind| all.iter().any(|(name, _)| *name == kind.name);
-    let others = KINDS.iter().filter(|kind| !is_of_mail(kind) && !is_moved(kind));
-    let fixed =
-        others.flat_map(|kind| kind.ports.iter().map(|(protocol, port)| (kind.name, *protocol, *port)));
-    let tcp = fixed.filter(|(_, protocol, _)| *protocol == Protocol::TCP);
-    let mut taken: Vec<_> = tcp.map(|(name, _, port)| (u32::from(port), name, None)).collect();
-    let (written, defaults): (Vec<_>, Vec<_>) = all.iter().partition(|(_, port)| port.written().is_some());
-    for (name, port) in defaults.into_iter().chain(written).filter(|(_, port)| port.value != 0) {
-        let span = port.written().map(|(_, span)| span);
-        let rival = taken.iter().find(|(of, _, _)| *of == port.value);
-        if let (Some((_, other, first)), Some(span)) = (rival, &span) {
-            let what = format!("port {} is that of {other}", port.value);
-            report.add_again(span.clone(), first.clone(), Problem::new(what, "write another one"));
-        }
-        taken.push((port.value, name, span));
-    }
+    let [smtp, submission, submissions, lmtp, pop3, pop3s] =
+        written.each_ref().map(|(_, port)| u16::try_from(port.value).unwrap_or_default());
+    (MailPorts { smtp, submission, submissions, lmtp, pop3, pop3s }, written)
 }
 
 fn read_shares(mut limits: Section<'_>) -> Shares {

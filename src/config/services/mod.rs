@@ -7,6 +7,7 @@ mod dns;
 mod mail;
 mod ntp;
 mod polled;
+mod ports;
 mod rules;
 mod smarthost;
 
@@ -102,8 +103,9 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
     let (admin, admin_port) = admin::read(file.section("admin"));
     let names = mail::Names { hostname, domain };
     let people = mail::People { users, polled, vacations };
-    let taken = (admin_service::KIND.name, admin_port);
-    let mail = mail::read(file.section("mail"), names, &people, folder, taken, report);
+    let (mail, mail_ports) = mail::read(file.section("mail"), names, &people, folder, report);
+    let moved = mail_ports.into_iter().chain([(admin_service::KIND.name, admin_port)]);
+    ports::check_ports(&moved.collect::<Vec<_>>(), report);
     Services { dhcp, dns, ntp, mail, admin }
 }
 

@@ -62,8 +62,43 @@ fn a_former_network_of_the_lan_is_admitted_where_the_lan_is() {
 }
 
 #[test]
+fn the_pages_are_for_the_lan_alone_and_for_the_former_one() {
+    let admitted = |config: &Config| config.access.to("admin").map(<[_]>::to_vec);
+    assert_eq!(admitted(&accepted("")), Some(vec![net("192.168.1.0/24")]));
+    let moved = accepted("lan.address = '10.1.2.3/24'").with_former_lan(net("192.168.1.1/24"));
+    assert_eq!(admitted(&moved), Some(vec![net("10.1.2.0/24"), net("192.168.1.0/24")]));
+    for mode in ["lan-only", "nat", "nat-dmz"] {
+        accepted(&format!("network.mode = '{mode}'\naccess.admin.from = ['198.51.100.0/24']"));
+    }
+    accepted("network.mode = 'router'\naccess.admin.from = ['lan', '192.168.1.64/26']");
+    accepted("network.mode = 'router'\naccess.dns.from = ['any']");
+}
+
+#[test]
+fn a_service_that_is_off_limits_nothing() {
+    let limited = |text: &str| {
+        let config = accepted(text);
+        config.limited_services().map(|(kind, _)| kind.name).collect::<Vec<_>>()
+    };
+    let text = "access.dns.from = ['lan']";
+    assert_eq!(limited(text), ["dns", "admin"]);
+    assert_eq!(limited(&format!("admin.enabled = false\n{text}")), ["dns"]);
+    assert_eq!(limited(&format!("dns.enabled = false\nadmin.enabled = false\n{text}")), [] as [&str; 0]);
+}
+
+#[test]
 fn access_that_cannot_be_is_told() {
     for (text, told) in [
+        (
+            "network.mode = 'router'\naccess.admin.from = ['lan', ▸'198.51.100.0/24']",
+            "in mode \"router\" the WAN would reach the administration from 198.51.100.0/24; \
+             write \"lan\", or networks of the LAN's alone",
+        ),
+        (
+            "network.mode = 'router'\naccess.admin.from = [▸'any']",
+            "in mode \"router\" the WAN would reach the administration from 0.0.0.0/0; \
+             write \"lan\", or networks of the LAN's alone",
+        ),
         (
             "access.http = ▸{ from = ['lan'] }",
             "\"http\" comes with the web server, which this version does not have yet; remove it, \

@@ -105,7 +105,7 @@ fn the_wan_and_networks_have_the_ports_that_mail_is_served_on() {
         assert_eq!(open.map(|(_, port)| port).collect::<Vec<_>>(), expected, "{written}");
     }
     assert_eq!(config.access.to("smtp"), Some(&[net("198.51.100.0/24")][..]));
-    assert_eq!(config.access.limited().map(|(kind, _)| kind.name).collect::<Vec<_>>(), ["smtp"]);
+    assert_eq!(config.limited_services().map(|(kind, _)| kind.name).collect::<Vec<_>>(), ["smtp", "admin"]);
     let text = format!("{USERS}network.mode = 'nat'");
     let open: Vec<_> = accepted(&text).wan_services().map(|kind| kind.name).collect();
     assert_eq!(open, ["dns", "smtp", "submission", "pop3s"]);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use gatepost_services::clock::Clock;
 use gatepost_services::store::read_file;
-use gatepost_services::tls::authority::Names;
+use gatepost_services::tls::authority::{Names, fingerprint};
 use gatepost_services::tls::keeper::{OWN_FILE, authority_in};
 
 use crate::config::{Source, System};
@@ -15,7 +15,8 @@ use crate::port::clock::SystemClock;
 /// The commands of `gatepost tls`.
 #[derive(Debug, clap::Subcommand)]
 pub enum Tls {
-    /// Print the certificate of the office's own authority, which everybody may have and install.
+    /// Print the certificate of the office's own authority, which everybody may have and install; to stderr,
+    /// its SHA-256 fingerprint.
     Ca {
         /// The configuration, which names the state directory.
         #[arg(long, value_name = "FILE")]
@@ -33,6 +34,10 @@ impl Tls {
         let Self::Ca { config } = self;
         let (config, _) = Source::new(config).load()?;
         let certificate = authority(&config.system, &config.system.state_dir)?;
+        // Beside the certificate, which is often written to a file.
+        if let Some(fingerprint) = fingerprint(&certificate) {
+            _ = writeln!(io::stderr(), "SHA-256 fingerprint: {fingerprint}");
+        }
         // If stdout is closed, the exit code still reports the outcome.
         _ = write!(io::stdout(), "{certificate}");
         Ok(())
@@ -70,6 +75,15 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+
+    #[test]
+    fn fingerprints_are_written_as_browsers_do() {
+        let pem = "-----BEGIN CERTIFICATE-----\nYWJj\n-----END CERTIFICATE-----\n";
+        let of_abc =
+            "BA:78:16:BF:8F:01:CF:EA:41:41:40:DE:5D:AE:22:23:B0:03:61:A3:96:17:7A:9C:B4:10:FF:61:F2:00:15:AD";
+        assert_eq!(fingerprint(pem).as_deref(), Some(of_abc));
+        assert_eq!(fingerprint("no certificate"), None);
+    }
 
     #[test]
     fn what_is_not_there_or_damaged_is_said() {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use gatepost_services::addresses::Subscription;
 use gatepost_services::lan_hosts::LanHosts;
 use gatepost_services::service::Instance;
+use gatepost_services::tls::Tls;
 
 use super::wan_client::Standing;
 use crate::config::Config;
@@ -24,4 +25,6 @@ pub struct Current {
     pub wan_problem: Option<Rc<RefCell<Option<String>>>>,
     /// The lease of the WAN's DHCP client, if there is one.
     pub wan_standing: Option<Rc<RefCell<Option<Standing>>>>,
+    /// The TLS of the services, if one uses it.
+    pub tls: Option<Rc<Tls>>,
 }

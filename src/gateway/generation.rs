@@ -103,6 +103,7 @@ impl Prepared {
             instances: instances.clone(),
             wan_problem,
             wan_standing,
+            tls: host.tls.clone(),
         };
         let mut following = JoinSet::new();
         if let Some(tls) = &host.tls {

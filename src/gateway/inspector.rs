@@ -16,6 +16,7 @@ use gatepost_services::lan_hosts::LeasedHost;
 use gatepost_services::net::stack::Stack;
 use gatepost_services::service::{self, State};
 use gatepost_services::store::Monitored;
+use gatepost_services::tls::authority::fingerprint;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -245,6 +246,12 @@ impl Inspector {
     /// The configuration in force.
     pub(crate) fn config(&self) -> Rc<Config> {
         Rc::clone(&self.current.borrow().config)
+    }
+
+    /// The SHA-256 fingerprint of the certificate of the office's own authority; `None` if it has not signed the
+    /// services' certificate.
+    pub(crate) fn authority_fingerprint(&self) -> Option<String> {
+        fingerprint(&self.current.borrow().tls.as_ref()?.own_authority()?)
     }
 
     fn ports(&self, ports: Vec<PortStatus>) -> Vec<Port> {

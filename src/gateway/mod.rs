@@ -145,6 +145,7 @@ pub fn build<P: Port>(
         instances: Vec::new(),
         wan_problem: None,
         wan_standing: None,
+        tls: None,
     }));
     let inspector = Rc::new(Inspector {
         current: Rc::clone(&current),

@@ -23,12 +23,14 @@ use rcgen::{
     date_time_ymd,
 };
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, DnsName, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
 use super::{Identity, IdentityError};
 use crate::calendar::DAY;
 use crate::clock::UnixTime;
+use crate::crypto::sha256;
 use crate::crypto::signing::{KeyKind, generate};
 
 /// How long an authority's certificate is valid: longer than the gateway's hardware lasts.
@@ -358,6 +360,13 @@ fn key_pair(pkcs8: &[u8]) -> Result<KeyPair, SigningError> {
 }
 
 /// `der` in the textual encoding. (RFC 7468, section 2)
+/// The SHA-256 fingerprint of the first certificate in `pem`, as browsers and `openssl x509` show it; `None` without one.
+pub fn fingerprint(pem: &str) -> Option<String> {
+    let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let octets: Vec<_> = sha256(&certificate).iter().map(|octet| format!("{octet:02X}")).collect();
+    Some(octets.join(":"))
+}
+
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");

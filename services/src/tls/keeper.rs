@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 
 use super::Tls;
-use super::authority::{Authority, Leaf, Names, SigningError};
+use super::authority::{Authority, Leaf, Names, SigningError, fingerprint};
 use super::identity::{Day, Identity};
 use crate::calendar::DAY;
 use crate::clock::{Clock, UnixTime};
@@ -281,7 +281,14 @@ impl Environment {
             .filter(|place| kept.entries[*place].authority.lasts(now) || !Authority::would_last(now));
         let (authority, leaf) = match serving.map(|place| kept.entries.remove(place)) {
             Some(own) => (own.authority, Some(own.leaf)),
-            None => (Authority::make(self.kind, names, now, rng)?, None),
+            None => {
+                let authority = Authority::make(self.kind, names, now, rng)?;
+                let fingerprint = fingerprint(&authority.certificate_pem()).unwrap_or_default();
+                tracing::info!(
+                    "made a certificate authority for the office: SHA-256 fingerprint {fingerprint}"
+                );
+                (authority, None)
+            }
         };
         let leaf = match leaf.filter(|leaf| !leaf.is_due(names, now)) {
             Some(leaf) => leaf,

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use maud::{Markup, html};
 
 use super::Scene;
-use super::layout::{badge, table};
+use super::layout::{badge, nothing, table};
 use super::texts::{Texts, fill};
 use super::words::{ago, span};
 use crate::control::ReportError;
@@ -43,10 +43,12 @@ pub fn of(texts: &Texts, leases: &Leases, neighbors: &Neighbors, flows: &Flows) 
     ]
     .map(String::as_str);
     let leased = leases.leases.iter().map(|lease| leased(texts, lease, &connections));
-    let by_hand = by_hand.iter().map(|neighbor| unleased(texts, neighbor, neighbors, &connections));
-    let mut rows: Vec<_> = leased.chain(by_hand).collect();
-    let left = rows.len().saturating_sub(SHOWN_MAX);
-    rows.truncate(SHOWN_MAX);
+    let stations = &neighbors.stations;
+    let ages: BTreeMap<_, _> =
+        stations.iter().map(|station| (station.mac.as_str(), station.age_secs)).collect();
+    let unleased = by_hand.iter().map(|neighbor| unleased(texts, neighbor, &ages, &connections));
+    let rows: Vec<_> = leased.chain(unleased).take(SHOWN_MAX).collect();
+    let left = leases.leases.len() + by_hand.len() - rows.len();
     html! {
         p .lead { (words.lead) }
         section .card {
@@ -69,30 +71,29 @@ fn leased(texts: &Texts, lease: &Lease, connections: &Connections) -> [Markup; 7
             @match &lease.maker {
                 Some(maker) => (maker),
                 None if lease.locally_administered => (words.private_address),
-                None => (texts.common.no_value),
+                None => (nothing(texts)),
             }
         },
         html! { code { (lease.mac) } },
     ]
 }
 
-/// A machine with an address of its own.
+/// A machine with an address of its own. `ages` says how long ago each hardware address was heard, in seconds.
 fn unleased(
     texts: &Texts,
     neighbor: &Neighbor,
-    neighbors: &Neighbors,
+    ages: &BTreeMap<&str, u64>,
     connections: &Connections,
 ) -> [Markup; 7] {
     let words = &texts.clients;
     let mac = neighbor.mac.as_deref().unwrap_or_default();
-    let station = neighbors.stations.iter().find(|station| station.mac == mac);
     [
         html! { (words.unnamed) },
         html! { (neighbor.address) },
         html! { (connections.count(texts, neighbor.address)) },
-        seen(texts, station.map(|station| station.age_secs)),
+        seen(texts, ages.get(mac).copied()),
         html! { (words.no_lease) },
-        html! { (texts.common.no_value) },
+        nothing(texts),
         html! { code { (mac) } },
     ]
 }
@@ -105,7 +106,7 @@ fn seen(texts: &Texts, secs: Option<u64>) -> Markup {
     match secs {
         Some(secs) if secs <= NOW_SECS => badge("good", &texts.clients.now),
         Some(secs) => html! { (ago(texts, secs)) },
-        None => html! { (texts.common.no_value) },
+        None => nothing(texts),
     }
 }
 

@@ -29,12 +29,14 @@ pub struct Frame<'a> {
     pub visit: Visit<'a>,
     /// The menu.
     pub menu: Menu,
+    /// The SHA-256 fingerprint of the certificate of the office's authority, if it has one.
+    pub fingerprint: Option<String>,
 }
 
 impl Frame<'_> {
     /// The whole page around `content`.
     pub fn page(&self, content: &Markup) -> String {
-        let Self { texts, office, title, visit, menu } = self;
+        let Self { texts, office, title, visit, menu, fingerprint } = self;
         let common = &texts.common;
         let page = html! {
             (DOCTYPE)
@@ -64,6 +66,7 @@ impl Frame<'_> {
                         footer {
                             p { a href=(AUTHORITY) download="" { (common.authority) } }
                             p { (common.authority_about) }
+                            @if let Some(fingerprint) = fingerprint { p { "SHA-256: " code { (fingerprint) } } }
                         }
                     }
                 }
@@ -151,4 +154,9 @@ pub fn table<const COLUMNS: usize>(
 /// A word with a colour that repeats what it says.
 pub fn badge(kind: &'static str, word: &str) -> Markup {
     html! { span class={ "badge " (kind) } { (word) } }
+}
+
+/// A cell without a value: a dash, which is read aloud as words.
+pub fn nothing(texts: &Texts) -> Markup {
+    html! { span aria-hidden="true" { "\u{2013}" } span .unseen { (texts.common.no_value) } }
 }

@@ -94,7 +94,8 @@ impl AdminPages {
     }
 
     fn frame<'a>(&self, visit: Visit<'a>, title: &'a str, menu: Menu) -> Frame<'a> {
-        Frame { texts: Texts::of(visit.request), office: self.office(), title, visit, menu }
+        let fingerprint = self.inspector().and_then(|inspector| inspector.authority_fingerprint());
+        Frame { texts: Texts::of(visit.request), office: self.office(), title, visit, menu, fingerprint }
     }
 }
 
@@ -106,7 +107,8 @@ impl Pages for AdminPages {
     fn sign_in(&self, visit: Visit<'_>, state: &SignIn) -> Response {
         let texts = Texts::of(visit.request);
         let frame = self.frame(visit, &texts.sign_in.title, Menu::None);
-        Response::html(StatusCode::OK, frame.page(&sign_in::content(texts, state)))
+        let has_users = self.inspector().is_some_and(|inspector| !inspector.config().users.is_empty());
+        Response::html(StatusCode::OK, frame.page(&sign_in::content(texts, state, has_users)))
     }
 
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>> {

@@ -3,13 +3,10 @@
 use maud::{Markup, html};
 
 use super::Scene;
-use super::layout::{badge, table};
+use super::layout::{badge, nothing, table};
 use super::texts::Texts;
 use crate::control::ReportError;
 use crate::control::report::{Service, Services};
-
-/// What stands in a cell without a value.
-const NOTHING: &str = "\u{2013}";
 
 /// The content, from the report of `gatepost show services`.
 #[expect(clippy::unused_async, reason = "as the other pages")]
@@ -44,13 +41,13 @@ fn row(texts: &Texts, service: &Service) -> [Markup; 4] {
         html! { strong { (texts.service_names.get(&service.name).unwrap_or(&service.name)) } " " small { (service.name) } },
         badge(kind, state),
         html! {
-            @if listens.is_empty() { (NOTHING) }
+            @if listens.is_empty() { (nothing(texts)) }
             @for at in listens { span .line { (at) } }
         },
         html! {
             @match remark {
                 Some(remark) => span lang="en" { (remark) },
-                None => (NOTHING),
+                None => (nothing(texts)),
             }
         },
     ]

@@ -67,7 +67,6 @@ fn health(texts: &Texts, status: &Status) -> Markup {
 /// The facts of an interface.
 fn line(texts: &Texts, interface: &Interface, is_wan: bool) -> Markup {
     let words = &texts.status;
-    let none = || texts.common.no_value.clone();
     let by = if interface.configured_by == "dhcp" { &words.by_dhcp } else { &words.fixed };
     let address = interface.address.map_or_else(
         || words.no_address.clone(),
@@ -75,8 +74,7 @@ fn line(texts: &Texts, interface: &Interface, is_wan: bool) -> Markup {
     );
     let mut told = vec![(words.address.as_str(), address)];
     if is_wan {
-        let gateway = interface.gateway.map_or_else(none, |gateway| gateway.to_string());
-        told.push((&words.gateway, gateway));
+        told.extend(interface.gateway.map(|gateway| (words.gateway.as_str(), gateway.to_string())));
     }
     if let Some(secs) = interface.since_secs {
         told.push((&words.since, span(texts, secs)));

@@ -9,6 +9,7 @@ use gatepost_services::users::{Role, User};
 use super::layout::{Frame, Menu};
 use super::texts::Texts;
 use super::{clients, failure, services, sign_in, status, style};
+use crate::config::Config;
 use crate::control::report::{
     Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
     Status,
@@ -121,7 +122,7 @@ fn rows(page: &str) -> Vec<String> {
 fn what_is_wrong_is_told_with_what_to_do() {
     let fine = status::of(english(), &status()).into_string();
     assert!(
-        fine.contains("Everything works") && fine.contains("<dd>203.0.113.77/24 (from the provider)</dd>")
+        fine.contains("No known problem") && fine.contains("<dd>203.0.113.77/24 (from the provider)</dd>")
     );
     assert!(fine.contains("<dt>Address held for</dt><dd>1 d 1 h</dd>"), "{fine}");
     let wrong = Status {
@@ -142,9 +143,9 @@ fn what_is_wrong_is_told_with_what_to_do() {
     ] {
         assert!(wrong.contains(told), "no {told}: {wrong}");
     }
-    assert!(!wrong.contains("Everything works"));
+    assert!(!wrong.contains("No known problem"));
     let lan_only = status::of(english(), &Status { wan: None, ..status() }).into_string();
-    assert!(lan_only.contains("no line to the internet") && lan_only.contains("Everything works"));
+    assert!(lan_only.contains("no line to the internet") && lan_only.contains("No known problem"));
 }
 
 #[test]
@@ -182,7 +183,7 @@ fn devices_have_their_connections_and_those_without_a_lease_are_listed_too() {
         [
             format!("printer|192.168.1.20|2|5 min ago|1 h|{hidden}|02:00:00:00:00:14"),
             format!("laptop|192.168.1.21|2|5 min ago|1 h|{hidden}|02:00:00:00:00:15"),
-            "unnamed|192.168.1.99|0|now|set by hand|none|02:00:00:00:00:99".to_owned(),
+            "unnamed|192.168.1.99|0|now|not from the gateway|\u{2013}no value|02:00:00:00:00:99".to_owned(),
         ]
     );
     assert!(rows(&told(4))[0].contains("|at least 2|"), "the report has not all flows");
@@ -201,6 +202,23 @@ fn long_lists_are_cut_and_say_so() {
 }
 
 #[test]
+fn a_long_list_of_leases_leaves_no_room_for_others() {
+    let leases = Leases { leases: vec![lease(20, "printer"); clients::SHOWN_MAX - 1], former: Vec::new() };
+    let neighbor = |number: u8| Neighbor {
+        segment: "lan".to_owned(),
+        address: [192, 168, 1, number].into(),
+        mac: Some(format!("02:00:00:00:00:{number:02x}")),
+        state: "reachable".to_owned(),
+        held: 0,
+    };
+    let neighbors = Neighbors { neighbors: vec![neighbor(30), neighbor(31)], stations: Vec::new() };
+    let flows = Flows { total: 0, flows: Vec::new() };
+    let page = clients::of(english(), &leases, &neighbors, &flows).into_string();
+    assert_eq!(rows(&page).len(), clients::SHOWN_MAX);
+    assert!(page.contains("192.168.1.30") && !page.contains("192.168.1.31") && page.contains("and 1 more"));
+}
+
+#[test]
 fn what_others_have_written_is_text() {
     let name = "<script>alert(1)</script>\"'&";
     let leases = Leases { leases: vec![lease(20, name)], former: Vec::new() };
@@ -209,7 +227,7 @@ fn what_others_have_written_is_text() {
         clients::of(english(), &leases, &neighbors, &Flows { total: 0, flows: Vec::new() }).into_string();
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     let state = SignIn { name: name.to_owned(), refusal: Some(Refusal::Wrong), nobody: None };
-    let form = sign_in::content(english(), &state).into_string();
+    let form = sign_in::content(english(), &state, false).into_string();
     assert!(form.contains("value=\"&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;\""), "{form}");
 }
 
@@ -228,7 +246,7 @@ fn services_are_told_with_their_state_and_place() {
     assert_eq!(
         rows(&page),
         [
-            "Names dns|works|192.168.1.1:53 UDP|\u{2013}",
+            "Names dns|works|192.168.1.1:53 UDP|\u{2013}no value",
             "Mail from other servers smtp|needs attention|192.168.1.1:53 UDP|no disk"
         ]
     );
@@ -236,17 +254,38 @@ fn services_are_told_with_their_state_and_place() {
 
 #[test]
 fn the_form_is_there_if_somebody_can_use_it() {
-    let page = |state: SignIn| sign_in::content(english(), &state).into_string();
+    let page = |state: SignIn| sign_in::content(english(), &state, false).into_string();
     let form = page(SignIn::default());
     assert!(form.contains("action=\"/sign-in\"") && !form.contains("role=\"alert\""), "{form}");
     let wait = std::time::Duration::from_secs(90);
     let limited = page(SignIn { refusal: Some(Refusal::TooMany(wait)), ..SignIn::default() });
     assert!(limited.contains("Wait 1 min 31 s"), "{limited}");
+    assert!(!limited.contains("aria-invalid"), "the name and the password may be right: {limited}");
+    let wrong = page(SignIn { refusal: Some(Refusal::Wrong), ..SignIn::default() });
+    assert_eq!(wrong.matches("aria-describedby=\"refusal\" aria-invalid=\"true\"").count(), 2, "{wrong}");
+    assert!(wrong.contains("id=\"refusal\"") && !form.contains("refusal"), "{wrong}");
     let nobody = |nobody| page(SignIn { nobody: Some(nobody), ..SignIn::default() });
     let without_user = nobody(Nobody::NoUser);
     assert!(without_user.contains("[[users]]") && without_user.contains("gatepost reload"), "{without_user}");
+    let state = SignIn { nobody: Some(Nobody::NoUser), ..SignIn::default() };
+    let without_role = sign_in::content(english(), &state, true).into_string();
+    assert!(without_role.contains("give one of them a role") && !without_role.contains("[[users]]"));
     let without_password = nobody(Nobody::NoPassword);
     assert!(without_password.contains("gatepost passwd NAME") && !without_password.contains("<form"));
+}
+
+#[test]
+fn what_is_written_for_the_first_owner_opens_nothing_on_the_wan() {
+    for mode in ["lan-only", "nat-dmz", "nat", "router"] {
+        let config = |more: &str| {
+            let text = format!("network.mode = '{mode}'\n{more}");
+            Config::parse("test", &text).expect("a valid configuration")
+        };
+        let open = |config: &Config| config.wan_services().map(|kind| kind.name).collect::<Vec<_>>();
+        let with_owner = config(sign_in::NO_USER);
+        assert_eq!(with_owner.users.len(), 1);
+        assert_eq!(open(&with_owner), open(&config("")), "{mode}");
+    }
 }
 
 #[test]
@@ -264,8 +303,15 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
     let page = |visitor: Option<&Visitor>, menu, has_authority| {
         let visit = Visit { request: &request, visitor, has_authority };
         let office = "gatepost.office.example".to_owned();
-        Frame { texts: english(), office, title: "Status", visit, menu }
-            .page(&status::of(english(), &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() }))
+        Frame {
+            texts: english(),
+            office,
+            title: "Status",
+            visit,
+            menu,
+            fingerprint: Some("AB:CD".to_owned()),
+        }
+        .page(&status::of(english(), &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() }))
     };
     let whole = page(Some(&visitor), Menu::At("/"), true);
     let css = style::file(&style::STYLE.path).expect("the style").body.len();
@@ -277,6 +323,7 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
             && whole.starts_with("<!DOCTYPE html><html lang=\"en\">")
     );
     assert!(!whole.contains("style=") && !whole.contains("<script") && !whole.contains("onclick"));
+    assert!(whole.contains("SHA-256: <code>AB:CD</code>"), "{whole}");
     let bare = page(None, Menu::None, false);
     assert!(!bare.contains("<nav") && !bare.contains("<form") && !bare.contains("/authority.crt"));
     assert!(style::file("/style.css").is_none() && style::file("/../style.css").is_none());

@@ -41,12 +41,12 @@ macro_rules! texts {
 
 texts! {
     common: Common {
-        menu, skip, signed_in_as, sign_out, authority, authority_about, no_value, ago, days, hours, minutes, seconds,
-        unavailable, unavailable_remedy
+        menu, skip, signed_in_as, sign_out, authority, authority_about, none, no_value, ago, days, hours, minutes,
+        seconds, unavailable, unavailable_remedy
     }
     roles: Roles { user, viewer, operator, owner }
     sign_in: SignInTexts {
-        title, lead, name, password, submit, wrong, too_many, unavailable, nobody, no_user, no_password, then
+        title, lead, name, password, submit, wrong, too_many, unavailable, nobody, no_user, no_role, no_password, then
     }
     status: StatusTexts {
         title, fine, fine_about, problems, problems_about, internet, lan, address, gateway, since, provider,

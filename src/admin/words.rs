@@ -25,7 +25,7 @@ pub fn ago(texts: &Texts, secs: u64) -> String {
 /// The texts of values, or the word for none.
 pub fn list(texts: &Texts, values: &[impl ToString]) -> String {
     let values: Vec<_> = values.iter().map(ToString::to_string).collect();
-    if values.is_empty() { texts.common.no_value.clone() } else { values.join(", ") }
+    if values.is_empty() { texts.common.none.clone() } else { values.join(", ") }
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub(crate) struct Place {
 }
 
 impl Places {
-    /// All places are free.
+    /// Places of which none is in use.
     pub fn new(max: PlacesMax) -> Self {
         Self { max, by_source: RefCell::default() }
     }

@@ -28,7 +28,7 @@ const HANDSHAKE: u8 = 22;
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// One side closed it between two requests.
+    /// One side closed it between two requests, or it was idle for too long.
     Closed,
     /// The client was too slow.
     TimedOut,
@@ -119,7 +119,8 @@ async fn converse<S: Stream, H: Site>(
         if let Poll::Ready(ended) = connection.as_mut().poll(context) {
             return Poll::Ready(if ended.is_ok() { End::Closed } else { End::Lost });
         }
-        alarm.poll(progress.deadline(), context).map(|()| End::TimedOut)
+        let end = if progress.is_idle() { End::Closed } else { End::TimedOut };
+        alarm.poll(progress.deadline(), context).map(|()| end)
     })
     .await
 }

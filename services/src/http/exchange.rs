@@ -79,7 +79,10 @@ async fn checked<H: Site>(
     if !context.is_encrypted {
         return Err(match *request.method() {
             Method::POST => refused(StatusCode::FORBIDDEN, &format!("Go to {}", canonical())),
-            _ => (Checked::Redirected, redirect(&host, request.uri())),
+            _ => match redirect(host.name, context.port, request.uri()) {
+                Some(response) => (Checked::Redirected, response),
+                None => refused(StatusCode::BAD_REQUEST, "A request's target is visible ASCII."),
+            },
         });
     }
     let method = request.method().clone();
@@ -104,9 +107,14 @@ async fn checked<H: Site>(
     Ok(Request { method, path, query, host, fields: head.headers, body, peer: context.peer })
 }
 
-/// The same target at the same host, under TLS. A permanent redirect would outlive a change of the port.
-fn redirect(host: &Host, target: &Uri) -> Response {
+/// The same target at the same host, under TLS, with the site's port: https has another default than http. `None` if
+/// the target has octets that no URL has. A permanent redirect would outlive a change of the port.
+fn redirect(name: String, port: u16, target: &Uri) -> Option<Response> {
     let target = target.path_and_query().map_or("/", |target| target.as_str());
-    let location = format!("https://{host}{target}");
-    Response::text(StatusCode::TEMPORARY_REDIRECT, &format!("Go to {location}")).with(LOCATION, &location)
+    if !target.bytes().all(|octet| octet.is_ascii_graphic()) {
+        return None;
+    }
+    let location = format!("https://{}{target}", Host { name, port: Some(port) });
+    let response = Response::text(StatusCode::TEMPORARY_REDIRECT, &format!("Go to {location}"));
+    Some(response.with(LOCATION, &location))
 }

@@ -9,6 +9,9 @@ use hyper::header::HOST;
 /// The longest host, in octets: the longest name of DNS and a port.
 const HOST_OCTETS_MAX: usize = 260;
 
+/// The port of https.
+const HTTPS: u16 = 443;
+
 /// The host and port of a request's target. (RFC 9110, section 7.2)
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
@@ -52,6 +55,13 @@ impl Host {
         Some(Self { name, port })
     }
 
+    /// Whether `origin`, as in an Origin field, is this host under TLS. (RFC 6454, section 6.2)
+    pub fn is_origin(&self, origin: &str) -> bool {
+        let named = origin.strip_prefix("https://").and_then(Self::parse);
+        let with_port = |host: &Self| host.port.unwrap_or(HTTPS);
+        named.is_some_and(|named| named.name == self.name && with_port(&named) == with_port(self))
+    }
+
     /// The host of `request`: that of its one Host field, which an absolute target must repeat. (RFC 9112, section 3.2)
     pub(super) fn of<B>(request: &Request<B>) -> Option<Self> {
         let mut fields = request.headers().get_all(HOST).iter();
@@ -80,6 +90,31 @@ impl fmt::Display for Host {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_is_the_host_with_or_without_a_final_dot_and_the_default_port() {
+        let is_origin = |host: &str, origin: &str| Host::parse(host).expect("a host").is_origin(origin);
+        for (host, origin) in [
+            ("a.example:8080", "https://a.example:8080"),
+            ("a.example:8080", "https://a.example.:8080"),
+            ("a.example.:8080", "https://A.example.:8080"),
+            ("a.example", "https://a.example"),
+            ("a.example:443", "https://a.example"),
+            ("[fd00::1]:8080", "https://[fd00::1]:8080"),
+        ] {
+            assert!(is_origin(host, origin), "{host} {origin}");
+        }
+        for origin in [
+            "null",
+            "",
+            "http://a.example",
+            "https://b.example",
+            "https://a.example:8080",
+            "https://a.example/",
+        ] {
+            assert!(!is_origin("a.example", origin), "{origin}");
+        }
+    }
 
     #[test]
     fn names_and_addresses_with_and_without_a_port() {

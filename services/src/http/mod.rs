@@ -56,6 +56,9 @@ pub const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long a client may take to read what fills its window.
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// How long a client may take to read a whole answer.
+pub const READ_TIME_MAX: Duration = Duration::from_secs(60);
+
 /// How long a connection may be idle between two requests.
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(60);
 

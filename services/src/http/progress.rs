@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use gatepost_ground::Instant;
 
-use super::{ANSWER_TIME_MAX, CONNECTION_TIME_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, WRITE_TIME_MAX};
+use super::{
+    ANSWER_TIME_MAX, CONNECTION_TIME_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, READ_TIME_MAX, WRITE_TIME_MAX,
+};
 use crate::clock::Clock;
 
 /// What a connection is doing.
@@ -27,13 +29,17 @@ pub(super) struct Progress {
     began: Instant,
     phase: Cell<Phase>,
     deadline: Cell<Instant>,
+    /// When the answer at hand must have been written, however often its client reads a little.
+    written_by: Cell<Instant>,
 }
 
 impl Progress {
     /// A connection that begins now, whose client has to send a request soon.
     pub fn new(clock: Rc<dyn Clock>) -> Self {
         let began = clock.now();
-        Self { clock, began, phase: Cell::new(Phase::Head), deadline: Cell::new(began + HEAD_TIME_MAX) }
+        let deadline = Cell::new(began + HEAD_TIME_MAX);
+        let written_by = Cell::new(began + HEAD_TIME_MAX);
+        Self { clock, began, phase: Cell::new(Phase::Head), deadline, written_by }
     }
 
     fn enter(&self, phase: Phase) {
@@ -61,13 +67,16 @@ impl Progress {
 
     /// The connection has taken octets of an answer.
     pub fn wrote(&self) {
-        if matches!(self.phase.get(), Phase::Writing | Phase::Idle) {
-            self.enter(Phase::Writing);
+        match self.phase.get() {
+            Phase::Writing => self.enter(Phase::Writing),
+            Phase::Idle => self.answered(),
+            Phase::Head | Phase::Answering => {}
         }
     }
 
     /// An answer is about to be written.
     pub fn answered(&self) {
+        self.written_by.set(self.clock.now() + READ_TIME_MAX);
         self.enter(Phase::Writing);
     }
 
@@ -83,13 +92,18 @@ impl Progress {
         self.clock.now().since(self.began) >= CONNECTION_TIME_MAX
     }
 
+    /// Whether the connection waits for a request.
+    pub fn is_idle(&self) -> bool {
+        self.phase.get() == Phase::Idle
+    }
+
     /// When the connection ends unless the client does something.
     pub fn deadline(&self) -> Instant {
         let deadline = self.deadline.get();
-        if self.phase.get() == Phase::Idle {
-            deadline.min(self.began + CONNECTION_TIME_MAX)
-        } else {
-            deadline
+        match self.phase.get() {
+            Phase::Idle => deadline.min(self.began + CONNECTION_TIME_MAX),
+            Phase::Writing => deadline.min(self.written_by.get()),
+            Phase::Head | Phase::Answering => deadline,
         }
     }
 }

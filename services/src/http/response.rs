@@ -8,9 +8,9 @@ use hyper::header::{
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
-/// What a page may load: the site's own style, pictures and scripts from files; and where its forms may go.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; script-src 'self'; connect-src 'self'; \
-                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+/// What a page may load: the site's own style and pictures from files; and where its forms may go. No page has a script.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
+                      frame-ancestors 'none'";
 
 /// The fields of every answer, unless the answer has its own.
 const COMMON: [(HeaderName, &str); 7] = [

@@ -49,7 +49,7 @@ pub(crate) fn simulate<T>(test: impl Future<Output = T>) -> T {
 pub(crate) struct Simulated(tokio::time::Instant);
 
 impl Simulated {
-    /// It begins now.
+    /// A clock that shows 1000 s at the call, and from then on runs with tokio's time.
     pub fn clock() -> Rc<dyn Clock> {
         Rc::new(Self(tokio::time::Instant::now()))
     }

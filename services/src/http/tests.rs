@@ -31,6 +31,9 @@ impl Site for Echo {
         if request.path == "/slow" {
             std::future::pending::<()>().await;
         }
+        if request.path == "/large" {
+            return Response::text(StatusCode::OK, &"x".repeat(1 << 20));
+        }
         let Request { method, path, query, body, .. } = &request;
         let query = query.as_deref().unwrap_or("-");
         Response::text(StatusCode::OK, &format!("{method} {path} {query} {}", String::from_utf8_lossy(body)))
@@ -98,12 +101,28 @@ fn a_request_in_clear_is_sent_to_https_on_the_same_host_and_port() {
             "{answer}"
         );
         assert_eq!(*lab.site.checked.borrow(), [Checked::Redirected]);
+        // What no URL has would be missing from the redirect.
+        let answer = lab.ask_in_clear(&request("GET /\u{fc}", "")).await;
+        assert!(status_of(&answer) == 400 && !answer.contains("location"), "{answer}");
+        assert_eq!(lab.site.checked.borrow()[1..], [Checked::Refused]);
         // A password in clear is answered, but not passed on.
         let answer = lab.ask_in_clear(&request("POST /sign-in", "Content-Length: 3\r\n")).await;
         assert_eq!(status_of(&answer), 403, "{answer}");
         let host = "GET / HTTP/1.1\r\nHost: evil.example:465\r\n\r\n";
         let answer = lab.ask_in_clear(host).await;
         assert!(status_of(&answer) == 421 && !answer.contains("location"), "{answer}");
+    });
+}
+
+#[test]
+fn a_site_at_the_port_of_http_is_sent_to_https_on_that_port() {
+    simulate(async {
+        let lab = lab();
+        let (mut stream, server) = crate::tls::testing::pipe_to(80, 4096);
+        let (site, conditions) = (Rc::clone(&lab.site), lab.conditions.clone());
+        tokio::task::spawn_local(async move { serve(server, &*site, &conditions).await });
+        let answer = talk(&mut stream, "GET /x HTTP/1.1\r\nHost: admin.office.example\r\n\r\n").await;
+        assert!(answer.contains("location: https://admin.office.example:80/x\r\n"), "{answer}");
     });
 }
 
@@ -251,18 +270,39 @@ fn slow_clients_are_given_up() {
 fn slow_bodies_and_slow_answers_are_given_up_and_idle_connections_closed() {
     simulate(async {
         let lab = lab();
-        for (octets, expected) in [
-            (request("POST /", "Content-Length: 10\r\n"), ANSWER_TIME_MAX),
-            (request("GET /slow", ""), ANSWER_TIME_MAX),
-            (request("GET /", ""), IDLE_TIME_MAX),
+        for (octets, expected, how) in [
+            (request("POST /", "Content-Length: 10\r\n"), ANSWER_TIME_MAX, End::TimedOut),
+            (request("GET /slow", ""), ANSWER_TIME_MAX, End::TimedOut),
+            (request("GET /large", ""), WRITE_TIME_MAX, End::TimedOut),
+            (request("GET /", ""), IDLE_TIME_MAX, End::Closed),
         ] {
             let (mut stream, task) = lab.connect_tls().await;
             let began = tokio::time::Instant::now();
             stream.write_all(octets.as_bytes()).await.expect("room");
             stream.flush().await.expect("it goes");
-            assert_eq!(task.await.expect("it ends"), End::TimedOut, "{octets}");
+            assert_eq!(task.await.expect("it ends"), how, "{octets}");
             assert_eq!(began.elapsed().as_secs(), expected.as_secs(), "{octets}");
         }
+    });
+}
+
+#[test]
+fn a_client_that_reads_now_and_then_is_given_up() {
+    simulate(async {
+        let lab = lab();
+        let (mut stream, task) = lab.connect_tls().await;
+        let began = tokio::time::Instant::now();
+        stream.write_all(request("GET /large", "").as_bytes()).await.expect("room");
+        stream.flush().await.expect("it goes");
+        let reading = tokio::task::spawn_local(async move {
+            let mut heard = vec![0; 40_000];
+            while stream.read_exact(&mut heard).await.is_ok() {
+                tokio::time::sleep(WRITE_TIME_MAX / 2).await;
+            }
+        });
+        assert_eq!(task.await.expect("it ends"), End::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), READ_TIME_MAX.as_secs());
+        reading.abort();
     });
 }
 

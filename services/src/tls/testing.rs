@@ -100,9 +100,16 @@ pub const PORTION_MAX: usize = 4096;
 
 /// Both ends of a connection, the client's first, with at most `portion` octets for each read.
 pub fn pipe(portion: usize) -> (Pipe, Pipe) {
+    pipe_to(465, portion)
+}
+
+/// The same to a server at `port`.
+pub fn pipe_to(port: u16, portion: usize) -> (Pipe, Pipe) {
     // rustls does not read while it has handshake data to write: there is room for a whole flight.
     let (client, server) = tokio::io::duplex(1 << 14);
-    let [at_client, at_server] = ["192.168.1.50:40000", "192.168.1.1:465"].map(|text| text.parse().unwrap());
+    let [at_client, mut at_server] =
+        ["192.168.1.50:40000", "192.168.1.1:465"].map(|text| text.parse::<SocketAddr>().unwrap());
+    at_server.set_port(port);
     (
         Pipe { stream: client, portion, local: at_client, peer: at_server },
         Pipe { stream: server, portion, local: at_server, peer: at_client },

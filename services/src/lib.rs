@@ -14,6 +14,7 @@ pub mod dns;
 pub mod http;
 pub mod lan_hosts;
 mod limits;
+mod log_limit;
 pub mod mail;
 pub mod net;
 pub mod ntp;

@@ -9,7 +9,6 @@ pub mod hosts;
 pub mod inbox;
 pub mod intake;
 mod layout;
-mod log_limit;
 pub mod message;
 pub mod office;
 #[cfg(test)]

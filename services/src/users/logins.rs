@@ -26,6 +26,7 @@ use super::passwords::{self, ReadError};
 use super::verifier::{Cost, ScramVerifier, Verifiers};
 use crate::clock::Clock;
 use crate::crypto::{self, Sha256Digest};
+use crate::log_limit::LogLimit;
 use crate::store::Storage;
 use crate::work::{self, Work};
 
@@ -39,6 +40,10 @@ pub const WRONG_CACHED_FOR: Duration = Duration::from_secs(3600);
 pub const CHECKS: usize = 2;
 /// The most logins in progress, including those that wait for a check. Further ones are rejected as unavailable.
 pub const LOGINS_MAX: usize = 128;
+/// The most characters of a login name in a log line.
+const LOGGED_NAME_CHARS_MAX: usize = 64;
+/// The most log lines about passwords that cannot be checked, in each [`LOG_INTERVAL`](crate::log_limit::LOG_INTERVAL).
+const WARNINGS_MAX: u32 = 10;
 
 /// The result of a login.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +87,7 @@ pub struct Logins {
     refused: RefCell<PasswordCache>,
     checks: Arc<Semaphore>,
     login_permits: Arc<Semaphore>,
+    log_limit: RefCell<LogLimit>,
     /// The key and the cost of decoys.
     decoys: (Sha256Digest, Cost),
     storage: Arc<dyn Storage>,
@@ -109,6 +115,7 @@ impl Logins {
             refused: RefCell::new(PasswordCache { key: rng.random(), until: BTreeMap::new() }),
             checks: Arc::new(Semaphore::new(CHECKS)),
             login_permits: Arc::new(Semaphore::new(LOGINS_MAX)),
+            log_limit: RefCell::default(),
             decoys: (decoy_key, cost),
             storage,
             work,
@@ -147,22 +154,34 @@ impl Logins {
     /// If the future is dropped, the login counts as failed, and its job goes on. So a service keeps the future
     /// although the client has disconnected.
     pub async fn password(&self, source: IpAddr, name: &str, password: &str) -> Outcome {
+        self.marked_password(source, name, password).await.0
+    }
+
+    /// As [`Self::password`], with the mark of the verifiers by which the password was checked
+    /// ([`Verifiers::mark`]), for what shall end with that password; `None` unless the login is accepted.
+    pub async fn marked_password(
+        &self,
+        source: IpAddr,
+        name: &str,
+        password: &str,
+    ) -> (Outcome, Option<Sha256Digest>) {
         let user = self.known_as(name);
         if let Err(too_many) = self.failures.borrow_mut().begin(self.clock.now(), source, &user) {
-            return Outcome::TooMany(too_many);
+            return (Outcome::TooMany(too_many), None);
         }
         let Ok(login) = Arc::clone(&self.login_permits).try_acquire_owned() else {
             self.credit(source, &user);
-            return Outcome::Unavailable;
+            return (Outcome::Unavailable, None);
         };
+        let mut mark = None;
         let (outcome, is_guess) = match Prepared::new(password) {
-            Ok(password) => self.check(&user, password, &Arc::new(login)).await,
+            Ok(password) => self.check(&user, password, &Arc::new(login), &mut mark).await,
             Err(_) => (Outcome::Refused, true),
         };
         if outcome != Outcome::Refused || !is_guess {
             self.credit(source, &user);
         }
-        outcome
+        (outcome, mark)
     }
 
     /// The verifier for a client at `source` with the login name `name`. The login counts as failed until
@@ -191,11 +210,19 @@ impl Logins {
         self.user(name).map_or(Outcome::Refused, |user| Outcome::Accepted { user: user.name })
     }
 
-    /// The result of a login, and whether the password was not in the cache of wrong ones.
-    async fn check(&self, name: &str, password: Prepared, login: &LoginPermit) -> (Outcome, bool) {
+    /// The result of a login, and whether the password was not in the cache of wrong ones. If the login is accepted,
+    /// `mark` becomes that of its verifiers.
+    async fn check(
+        &self,
+        name: &str,
+        password: Prepared,
+        login: &LoginPermit,
+        mark: &mut Option<Sha256Digest>,
+    ) -> (Outcome, bool) {
         let Some((verifiers, is_decoy)) = self.verifiers(name, login).await else {
             return (Outcome::Unavailable, true);
         };
+        let mark_of_file = verifiers.mark();
         let tag = self.remembered.borrow().tag(name, &verifiers, &password);
         let wrong_tag = self.refused.borrow().tag(name, &verifiers, &password);
         let is_remembered = self.remembered.borrow_mut().has(self.clock.now(), &tag);
@@ -226,6 +253,7 @@ impl Logins {
         if !is_remembered {
             self.remembered.borrow_mut().add(self.clock.now() + CORRECT_CACHED_FOR, tag);
         }
+        *mark = Some(mark_of_file);
         (Outcome::Accepted { user: user.name }, true)
     }
 
@@ -234,8 +262,7 @@ impl Logins {
     async fn verifiers(&self, name: &str, login: &LoginPermit) -> Option<(Verifiers, bool)> {
         let user = self.user(name).map_or_else(|| passwords::NOBODY.to_owned(), |user| user.name);
         let read = self.read(&user, login).await;
-        let read =
-            read.inspect_err(|why| tracing::warn!("the password of {name} cannot be checked: {why}")).ok()?;
+        let read = read.inspect_err(|why| self.warn(name, why)).ok()?;
         let (key, cost) = &self.decoys;
         let decoy = Verifiers::decoy(*cost, key, name);
         let is_decoy = read.is_none();
@@ -252,6 +279,15 @@ impl Logins {
         let read = work::run(&*self.work, job).await;
         let read = read.map_err(|error| error.to_string())?;
         read.map_err(|error: ReadError| error.to_string())
+    }
+
+    /// Says that the password of the login name `name` cannot be checked: what anybody enters as a name is cut, and all
+    /// names share the limit.
+    fn warn(&self, name: &str, why: &str) {
+        if self.log_limit.borrow_mut().allows(self.clock.now(), WARNINGS_MAX) {
+            let name: String = name.chars().take(LOGGED_NAME_CHARS_MAX).collect();
+            tracing::warn!("the password of {name:?} cannot be checked: {why}");
+        }
     }
 
     fn credit(&self, source: IpAddr, user: &str) {

@@ -36,11 +36,12 @@ impl OfficeLogins {
     /// Sets the users that can log in, as [`Logins::set_users`] does.
     pub fn set_users(&self, users: &[User], domains: &[&str]) {
         *self.users.borrow_mut() = (users.to_vec(), domains.iter().copied().map(str::to_owned).collect());
-        self.tell_users();
+        if let Some(logins) = self.made.get() {
+            self.tell_users(logins);
+        }
     }
 
-    fn tell_users(&self) {
-        let Some(logins) = self.made.get() else { return };
+    fn tell_users(&self, logins: &Logins) {
         let (users, domains) = &*self.users.borrow();
         let domains: Vec<_> = domains.iter().map(String::as_str).collect();
         logins.set_users(users, &domains);
@@ -66,17 +67,10 @@ impl OfficeLogins {
             let key = key.map_err(|error| error.to_string())?;
             let key = key.map_err(|error| format!("a key cannot be stored: {error}"))?;
             let (storage, work, clock) = (Arc::clone(storage), Rc::clone(work), Rc::clone(clock));
-            Ok::<_, String>(Rc::new(Logins::new(
-                storage,
-                work,
-                clock,
-                (Limits::default(), self.cost),
-                key,
-                rng,
-            )))
+            let logins = Logins::new(storage, work, clock, (Limits::default(), self.cost), key, rng);
+            self.tell_users(&logins);
+            Ok::<_, String>(Rc::new(logins))
         });
-        let made = Rc::clone(made.await?);
-        self.tell_users();
-        Ok(made)
+        made.await.map(Rc::clone)
     }
 }

@@ -190,6 +190,13 @@ impl Verifiers {
         derived.is_ok_and(|derived| crypto::are_equal(&derived, hash))
     }
 
+    /// A digest that tells these verifiers from those of any other setting of a password, even of the same one, as each
+    /// has salts of its own.
+    pub fn mark(&self) -> Sha256Digest {
+        let scram = &self.scram;
+        crypto::sha256(&[&scram.stored_key[..], &scram.server_key, &scram.salt].concat())
+    }
+
     /// The verifier for SCRAM-SHA-256.
     pub fn scram(&self) -> &ScramVerifier {
         &self.scram

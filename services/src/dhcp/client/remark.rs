@@ -9,8 +9,8 @@ use gatepost_ground::{Instant, MacAddr};
 use ipnet::Ipv4Net;
 
 use super::routes::{ROUTES_MAX, Route};
-use crate::dhcp::log_limit::LogLimit;
 use crate::dhcp::message::Malformed;
+use crate::log_limit::LogLimit;
 
 /// How long a reason is not logged again.
 pub(super) const REMARK_INTERVAL: Duration = Duration::from_secs(600);

@@ -12,15 +12,15 @@ use gatepost_ground::{Instant, MacAddr};
 
 use super::shares::{self, Origin};
 use super::{Message, MessageType, Server};
-use crate::dhcp::log_limit::LogLimit;
 use crate::dhcp::message::{self, OptionCode};
+use crate::log_limit::LogLimit;
 
 /// The most servers that are named. With one more, the one that was heard least recently is forgotten, of the sender
 /// with the most: one that forges many hides no other.
 pub const SERVERS_MAX: usize = 8;
 /// How long a server is named after its last message, and the interval of its log lines.
 const NAMED_FOR: Duration = Duration::from_secs(3600);
-/// The log lines in each [`LOG_INTERVAL`](crate::dhcp::log_limit::LOG_INTERVAL).
+/// The log lines in each [`LOG_INTERVAL`](crate::log_limit::LOG_INTERVAL).
 const LOGGED_MAX: u32 = 8;
 
 /// The other servers that were noticed in the last hour.

@@ -92,14 +92,14 @@ use self::unoffered::{Attempt, WaitingDiscover};
 use self::writes::Writes;
 use super::hostname;
 use super::intake::DhcpCounters;
-use super::log_limit::LogLimit;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
+use crate::log_limit::LogLimit;
 
 /// The duration of leases of reserved addresses while leases cannot be recorded.
 const UNKEPT_SECS: u32 = 600;
 
-/// New leases that the log names in each [`LOG_INTERVAL`](super::log_limit::LOG_INTERVAL): more than an office's
+/// New leases that the log names in each [`LOG_INTERVAL`](crate::log_limit::LOG_INTERVAL): more than an office's
 /// morning has, and no flood of them.
 const LEASES_LOGGED_MAX: u32 = 100;
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 use super::{Request, Server, shares};
-use crate::dhcp::log_limit::LogLimit;
+use crate::log_limit::LogLimit;
 
 /// The duration of leases to clients with locally administered MACs while the pool runs low.
 pub const SHORT_SECS: u32 = 600;

@@ -35,7 +35,7 @@ pub(super) const SCHEDULE: Schedule = Schedule { probes: 2, interval: Duration::
 pub const PROBED_MAX: usize = 64;
 /// The most addresses in foreign use that are passed over for one DISCOVER.
 pub const PASSED_OVER_MAX: usize = 32;
-/// The log lines about addresses in foreign use in each [`LOG_INTERVAL`](crate::dhcp::log_limit::LOG_INTERVAL).
+/// The log lines about addresses in foreign use in each [`LOG_INTERVAL`](crate::log_limit::LOG_INTERVAL).
 const LOGGED_MAX: u32 = 8;
 
 /// What may still be tried to answer a DISCOVER.

@@ -133,6 +133,39 @@ async fn another_password_counts_at_once_and_the_former_no_more() {
 }
 
 #[tokio::test]
+async fn the_mark_of_a_login_changes_with_the_password() {
+    let office = Office::new();
+    let home = HOME.parse().unwrap();
+    let login = async |password| office.logins.marked_password(home, "anna", password).await;
+    let (outcome, before) = login("blue harbour 47").await;
+    assert!(outcome == accepted("anna") && before.is_some());
+    assert_eq!(login("blue harbour 47").await.1, before);
+    assert_eq!(login("red harbour 48").await, (Outcome::Refused, None));
+    office.set_password("anna", "blue harbour 47", 3);
+    let (outcome, after) = login("blue harbour 47").await;
+    assert!(outcome == accepted("anna") && after.is_some() && after != before, "the same one, set again");
+}
+
+#[test]
+fn names_that_strangers_enter_are_cut_in_the_log_and_their_lines_limited() {
+    let (lines, ()) = crate::test_log::Log::of(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let office = Office::new();
+            office.storage.replace(&passwords::file_of(passwords::NOBODY), b"damaged").unwrap();
+            for number in 0..50 {
+                office.clock.0.set(1000 + number);
+                let name = format!("a\n\u{1b}[2J{}", "x".repeat(200));
+                let outcome = office.logins.password([192, 168, 1, number as u8].into(), &name, "b").await;
+                assert_eq!(outcome, Outcome::Unavailable);
+            }
+        });
+    });
+    assert_eq!(lines.len(), usize::try_from(WARNINGS_MAX).unwrap(), "{lines:?}");
+    assert!(lines.iter().all(|line| line.len() < 200 && !line.contains(['\n', '\u{1b}'])), "{lines:?}");
+}
+
+#[tokio::test]
 async fn who_is_not_among_the_users_is_refused_after_a_check_like_others() {
     let office = Office::new();
     assert_eq!(office.login("berta", "blue harbour 47").await, (Outcome::Refused, 2), "she has no password");

@@ -5,11 +5,11 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 
 /// The interval of repeated log lines, unless another one is given.
-pub(super) const LOG_INTERVAL: Duration = Duration::from_secs(60);
+pub(crate) const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The rate limit of one kind of log line.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit {
+pub(crate) struct LogLimit {
     /// The beginning of the interval, and the lines logged since.
     since: Option<(Instant, u32)>,
 }

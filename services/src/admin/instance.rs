@@ -1,6 +1,6 @@
 //! The administration with one configuration: its listeners, and their connections.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
@@ -8,6 +8,7 @@ use std::rc::{Rc, Weak};
 use gatepost_ground::Role as Side;
 use tokio::task::JoinSet;
 
+use super::seats::Guest;
 use super::site::AdminSite;
 use super::{KIND, Settings, State};
 use crate::addresses::{Addresses, Subscription};
@@ -58,21 +59,13 @@ impl<N: Net> AdminInstance<N> {
             settings,
             tls,
             clock: Rc::clone(&host.clock),
-            addresses: host.addresses.clone(),
+            addresses: addresses.clone(),
             storage: std::sync::Arc::clone(&host.storage),
             work: Rc::clone(&host.work),
             rng: RefCell::new(host.rng()),
-            nobody: Cell::new(None),
+            nobody: std::sync::Arc::default(),
         });
-        let instance = Rc::new_cyclic(|this| Self {
-            site,
-            conditions,
-            finish,
-            net: host.net.clone(),
-            listeners: Listeners::new("administration"),
-            addresses,
-            this: Weak::clone(this),
-        });
+        let instance = Self::of(site, conditions, finish, host.net.clone());
         for local in instance.wanted(&now) {
             let listening = instance.listeners.listen(&instance.net, local, instance.accepting());
             listening.await.map_err(|error| Unprepared {
@@ -82,6 +75,21 @@ impl<N: Net> AdminInstance<N> {
             })?;
         }
         Ok(instance)
+    }
+
+    /// It listens nowhere yet.
+    pub fn of(site: Rc<AdminSite>, conditions: Conditions, finish: watch::Sender<bool>, net: N) -> Rc<Self> {
+        let addresses = site.addresses.clone();
+        let listeners = Listeners::new("administration");
+        Rc::new_cyclic(|this| Self {
+            site,
+            conditions,
+            finish,
+            net,
+            listeners,
+            addresses,
+            this: Weak::clone(this),
+        })
     }
 
     /// Where it listens while the gateway has `addresses`.
@@ -103,6 +111,7 @@ impl<N: Net> Instance for AdminInstance<N> {
         let Settings { users, domains, .. } = &self.site.settings;
         let domains: Vec<_> = domains.iter().map(String::as_str).collect();
         self.site.state.logins.set_users(users, &domains);
+        self.site.end_strangers();
     }
 
     fn run(&self) -> LocalFuture<'static, ()> {
@@ -162,20 +171,26 @@ async fn accept<N: Net>(
         while served.try_join_next().is_some() {}
         let peer = stream.peer_addr().ip().to_canonical();
         let is_lan = site.addresses.borrow().is_inside(peer);
-        let Some(place) = site.state.places.take(peer, is_lan) else {
+        let Some((seat, is_other_ended)) = site.state.seats.take(peer, is_lan) else {
             site.state.count(|stats| stats.connections_refused += 1);
             continue;
         };
-        site.state.count(|stats| stats.connections += 1);
-        let (site, conditions) = (Rc::clone(&site), conditions.clone());
+        site.state.count(|stats| {
+            stats.connections += 1;
+            stats.connections_displaced += u64::from(is_other_ended);
+        });
+        let (guest, conditions) = (Guest { site: Rc::clone(&site), seat }, conditions.clone());
         served.spawn_local(async move {
-            let end = serve(stream, &*site, &conditions).await;
-            site.state.count(|stats| match end {
+            let displaced = async {
+                guest.seat.lost().await;
+                End::Closed
+            };
+            let end = first_of(displaced, serve(stream, &guest, &conditions)).await;
+            guest.site.state.count(|stats| match end {
                 End::Closed => {}
                 End::TimedOut => stats.connections_timed_out += 1,
                 End::Lost => stats.connections_lost += 1,
             });
-            drop(place);
         });
     }
     drop(listener);

@@ -13,10 +13,12 @@
 //!
 //! Only the LAN reaches the port. A form counts if its Origin is the page's own host and, within a session, if it has the
 //! session's token; the session's cookie is not sent to or by other sites (SameSite=Strict). A login ends the former
-//! session of the same browser.
+//! session of the same browser. A session ends once its user has another password, is gone, or may no longer
+//! see the pages.
 
 mod instance;
 mod pages;
+mod seats;
 mod sessions;
 mod site;
 mod stats;
@@ -28,8 +30,8 @@ use std::rc::Rc;
 
 use gatepost_ground::wire::Protocol;
 
+use crate::log_limit::LogLimit;
 use crate::net::Net;
-use crate::places::{Places, PlacesMax};
 use crate::service::{Host, Instance, Kind, LocalFuture, Off, OnWan, Service, Unprepared};
 use crate::users::User;
 use crate::users::office::OfficeLogins;
@@ -100,8 +102,17 @@ struct State {
     pages: Rc<dyn Pages>,
     logins: Rc<OfficeLogins>,
     sessions: RefCell<sessions::Sessions>,
-    places: Rc<Places>,
+    seats: Rc<seats::Seats>,
     stats: RefCell<Stats>,
+    logs: RefCell<Logs>,
+}
+
+/// The limits of the log lines that clients can cause.
+#[derive(Default)]
+struct Logs {
+    began: LogLimit,
+    failed: LogLimit,
+    unavailable: LogLimit,
 }
 
 impl State {
@@ -113,17 +124,13 @@ impl State {
 impl OfficeAdmin {
     /// The administration by `pages`, where users sign in by `logins`.
     pub fn new(pages: Rc<dyn Pages>, logins: Rc<OfficeLogins>) -> Self {
-        let places = PlacesMax {
-            all: CONNECTIONS_MAX,
-            outside: CONNECTIONS_OUTSIDE_MAX,
-            source: CONNECTIONS_PER_SOURCE_MAX,
-        };
         let state = State {
             pages,
             logins,
             sessions: RefCell::default(),
-            places: Rc::new(Places::new(places)),
+            seats: Rc::new(seats::Seats::new()),
             stats: RefCell::default(),
+            logs: RefCell::default(),
         };
         Self { state: Rc::new(state) }
     }

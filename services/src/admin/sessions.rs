@@ -32,6 +32,10 @@ pub(super) struct Session {
     pub number: u64,
     /// The user's name.
     pub user: String,
+    /// The mark of the password by which the user has logged in (`Verifiers::mark`).
+    pub mark: Sha256Digest,
+    /// When the user's password was last known to have this mark.
+    pub checked: Instant,
     /// The token that forms have.
     pub form_token: String,
     /// The client that has logged in.
@@ -50,8 +54,15 @@ pub(super) struct Sessions {
 }
 
 impl Sessions {
-    /// Begins a session, and returns the browser's token for it and the number of sessions that had to end for it.
-    pub fn begin(&mut self, now: Instant, user: &str, source: IpAddr, rng: &mut impl Rng) -> (String, u64) {
+    /// Begins a session of `user`, whose password has this mark, and returns the browser's token for it and the number
+    /// of sessions that had to end for it.
+    pub fn begin(
+        &mut self,
+        now: Instant,
+        (user, mark): (&str, Sha256Digest),
+        source: IpAddr,
+        rng: &mut impl Rng,
+    ) -> (String, u64) {
         self.forget_ended(now);
         let mut displaced = 0;
         while self.of(user) >= SESSIONS_OF_USER_MAX {
@@ -65,6 +76,8 @@ impl Sessions {
         let session = Session {
             number: self.last,
             user: user.to_owned(),
+            mark,
+            checked: now,
             form_token: self::token(rng),
             source,
             began: now,
@@ -87,6 +100,21 @@ impl Sessions {
         let before = self.by_token.len();
         self.by_token.retain(|_, session| session.number != number || !may_end(session));
         self.by_token.len() < before
+    }
+
+    /// Ends all sessions but those of users that `stays` admits.
+    pub fn end_of_users(&mut self, stays: impl Fn(&str) -> bool) {
+        self.by_token.retain(|_, session| stays(&session.user));
+    }
+
+    /// The password of `user` had the mark `current` at the time `read`, or there was none: ends the sessions of other
+    /// marks, unless they are known to be right since.
+    pub fn password_was(&mut self, read: Instant, user: &str, current: Option<Sha256Digest>) {
+        let is_due = |session: &Session| session.user == user && session.checked < read;
+        self.by_token.retain(|_, session| !is_due(session) || Some(session.mark) == current);
+        for session in self.by_token.values_mut().filter(|session| is_due(session)) {
+            session.checked = read;
+        }
     }
 
     /// The sessions that `is_shown` admits, the latest first.
@@ -125,6 +153,7 @@ mod tests {
 
     use super::*;
 
+    const MARK: Sha256Digest = [1; 32];
     const DESK: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 168, 1, 10));
 
     fn at(secs: u64) -> Instant {
@@ -134,8 +163,8 @@ mod tests {
     #[test]
     fn a_session_is_found_by_its_token_alone_until_it_ends() {
         let (mut sessions, mut rng) = (Sessions::default(), StdRng::seed_from_u64(1));
-        let (anna, _) = sessions.begin(at(0), "anna", DESK, &mut rng);
-        let (berta, _) = sessions.begin(at(1), "berta", DESK, &mut rng);
+        let (anna, _) = sessions.begin(at(0), ("anna", MARK), DESK, &mut rng);
+        let (berta, _) = sessions.begin(at(1), ("berta", MARK), DESK, &mut rng);
         let found = sessions.find(at(2), &anna).expect("a session");
         assert_eq!((found.user.as_str(), found.used), ("anna", at(2)));
         assert!(anna != berta && found.form_token != anna && anna.len() == 43);
@@ -153,18 +182,35 @@ mod tests {
     }
 
     #[test]
+    fn sessions_end_with_their_password_and_their_user() {
+        let (mut sessions, mut rng) = (Sessions::default(), StdRng::seed_from_u64(1));
+        let (anna, _) = sessions.begin(at(0), ("anna", MARK), DESK, &mut rng);
+        let (berta, _) = sessions.begin(at(0), ("berta", MARK), DESK, &mut rng);
+        sessions.password_was(at(5), "anna", Some(MARK));
+        assert_eq!(sessions.find(at(5), &anna).expect("a session").checked, at(5));
+        let (later, _) = sessions.begin(at(6), ("anna", [2; 32]), DESK, &mut rng);
+        sessions.password_was(at(6), "anna", Some([3; 32]));
+        assert!(sessions.find(at(6), &anna).is_none() && sessions.find(at(6), &berta).is_some());
+        assert!(sessions.find(at(6), &later).is_some(), "it began after the file was read");
+        sessions.password_was(at(7), "anna", None);
+        assert!(sessions.find(at(7), &later).is_none(), "there is no password");
+        sessions.end_of_users(|user| user != "berta");
+        assert!(sessions.by_token.is_empty());
+    }
+
+    #[test]
     fn sessions_are_bounded_and_the_one_unused_for_longest_ends() {
         let (mut sessions, mut rng) = (Sessions::default(), StdRng::seed_from_u64(1));
-        let (first, _) = sessions.begin(at(0), "anna", DESK, &mut rng);
-        let (second, _) = sessions.begin(at(0), "anna", DESK, &mut rng);
+        let (first, _) = sessions.begin(at(0), ("anna", MARK), DESK, &mut rng);
+        let (second, _) = sessions.begin(at(0), ("anna", MARK), DESK, &mut rng);
         for _ in 2..SESSIONS_OF_USER_MAX {
-            assert_eq!(sessions.begin(at(1), "anna", DESK, &mut rng).1, 0);
+            assert_eq!(sessions.begin(at(1), ("anna", MARK), DESK, &mut rng).1, 0);
         }
         assert!(sessions.find(at(2), &first).is_some());
-        assert_eq!(sessions.begin(at(3), "anna", DESK, &mut rng).1, 1);
+        assert_eq!(sessions.begin(at(3), ("anna", MARK), DESK, &mut rng).1, 1);
         assert!(sessions.find(at(3), &first).is_some() && sessions.find(at(3), &second).is_none());
         let displaced: u64 = (0..SESSIONS_MAX)
-            .map(|number| sessions.begin(at(4), &format!("user{number}"), DESK, &mut rng).1)
+            .map(|number| sessions.begin(at(4), (&format!("user{number}"), MARK), DESK, &mut rng).1)
             .sum();
         assert_eq!(displaced, u64::try_from(SESSIONS_OF_USER_MAX).expect("few"));
         assert_eq!(sessions.list(at(5), |_| true).len(), SESSIONS_MAX);

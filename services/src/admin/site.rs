@@ -1,6 +1,6 @@
 //! The answers to requests: sign-in, sessions, forms, and the way to the pages.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -9,13 +9,14 @@ use std::time::Duration;
 use gatepost_ground::{Instant, Role as Side};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::sync::Mutex;
 
 use super::pages::{Failure, Nobody, Refusal, SessionInfo, SignIn, Visit, Visitor};
 use super::sessions::{SESSION_TIME_MAX, Session};
 use super::{AUTHORITY, END_SESSION, SESSIONS, SIGN_IN, SIGN_OUT, Settings, State, TOKEN_FIELD};
 use crate::addresses::Subscription;
 use crate::clock::Clock;
-use crate::crypto;
+use crate::crypto::{self, Sha256Digest};
 use crate::http::form::Form;
 use crate::http::header::{CONTENT_DISPOSITION, ORIGIN, RETRY_AFTER, SET_COOKIE};
 use crate::http::{Checked, Host, Method, Request, Response, Site, StatusCode};
@@ -25,11 +26,31 @@ use crate::users::logins::Outcome;
 use crate::users::{Role, User, passwords};
 use crate::work::{self, Work};
 
-/// The session's cookie. Browsers take the prefix from this host alone, for all of its paths, under TLS.
+/// The session's cookie. A browser takes a cookie of a name with this prefix only under TLS, with `Secure`, with
+/// `Path=/` and without `Domain`: no other host can set it. (RFC 6265bis, section 4.1.3.2)
 const COOKIE: &str = "__Host-session";
 
 /// How long it is believed that nobody can sign in; a disk is read to find out.
 const NOBODY_BELIEVED_FOR: Duration = Duration::from_secs(2);
+
+/// How long a session's password is believed to be the one in force; a disk is read to find out.
+const PASSWORD_BELIEVED_FOR: Duration = Duration::from_secs(2);
+
+/// The most log lines in each [`LOG_INTERVAL`](crate::log_limit::LOG_INTERVAL): about logins, and as many about wrong
+/// ones.
+const LOGINS_LOGGED_MAX: u32 = 20;
+
+/// What is known about who can sign in, and until when that is believed.
+pub(super) type NobodyKnown = Option<(Option<Nobody>, Instant)>;
+
+/// The result of a login.
+struct Login {
+    outcome: Outcome,
+    /// The user whom the entered name means.
+    known: Option<User>,
+    /// If it is accepted: the mark of the password.
+    mark: Option<Sha256Digest>,
+}
 
 /// The administration with one configuration.
 pub(super) struct AdminSite {
@@ -41,8 +62,8 @@ pub(super) struct AdminSite {
     pub storage: Arc<dyn Storage>,
     pub work: Rc<dyn Work>,
     pub rng: RefCell<StdRng>,
-    /// Whether somebody can sign in, and until when that is believed.
-    pub nobody: Cell<Option<(Option<Nobody>, Instant)>>,
+    /// Whether somebody can sign in; locked while that is being found out.
+    pub nobody: Arc<Mutex<NobodyKnown>>,
 }
 
 /// The permissions that the pages need.
@@ -70,15 +91,12 @@ impl Site for AdminSite {
         {
             return file;
         }
-        let visitor = self.visitor(&request);
+        let visitor = self.visitor(&request).await;
         let visit = self.visit(&request, visitor.as_ref());
         match (&request.method, request.path.as_str()) {
             (&Method::POST, path) => match self.form(&request, visitor.as_ref()) {
                 Ok(form) => self.submitted(visit, path, &form).await,
-                Err(failure) => {
-                    self.state.count(|stats| stats.forms_refused += 1);
-                    self.state.pages.failure(visit, failure)
-                }
+                Err(failure) => self.form_refused(visit, failure),
             },
             (_, SIGN_IN) if visitor.is_none() => {
                 let state = SignIn { nobody: self.nobody().await, ..SignIn::default() };
@@ -87,9 +105,6 @@ impl Site for AdminSite {
             (_, SIGN_IN) => Response::see_other("/"),
             _ => match &visitor {
                 None => Response::see_other(SIGN_IN),
-                Some(Visitor { user, .. }) if !may_see_pages(user) => {
-                    self.state.pages.failure(visit, Failure::NotAllowed)
-                }
                 Some(visitor) => match self.state.pages.page(visit, visitor).await {
                     Some(page) => page,
                     None => self.state.pages.failure(visit, Failure::NotFound),
@@ -122,11 +137,26 @@ impl AdminSite {
         Some(response.with(CONTENT_DISPOSITION, "attachment; filename=\"gatepost-authority.crt\""))
     }
 
-    /// The user whose session the request belongs to, as long as the configuration has the user.
-    fn visitor(&self, request: &Request) -> Option<Visitor> {
-        let now = self.clock.now();
+    /// Ends the sessions of all who may not see the pages by this configuration: who comes back signs in again.
+    pub fn end_strangers(&self) {
+        let stays = |name: &str| self.viewer(name).is_some();
+        self.state.sessions.borrow_mut().end_of_users(stays);
+    }
+
+    /// The user `name` of the configuration, who may see the pages.
+    fn viewer(&self, name: &str) -> Option<&User> {
+        self.settings.users.iter().find(|user| user.name == name && may_see_pages(user))
+    }
+
+    /// The user whose session the request belongs to, as long as the user may see the pages and has the password of the
+    /// login.
+    async fn visitor(&self, request: &Request) -> Option<Visitor> {
         let session = self.session(request)?;
-        let user = self.settings.users.iter().find(|user| user.name == session.user)?.clone();
+        let user = self.viewer(&session.user)?.clone();
+        if self.clock.now().since(session.checked) >= PASSWORD_BELIEVED_FOR {
+            self.check_password(&session.user).await;
+        }
+        let (session, now) = (self.session(request)?, self.clock.now());
         let is_owner = user.role == Role::Owner;
         let is_shown = |shown: &Session| is_owner || shown.user == session.user;
         let sessions = self.state.sessions.borrow_mut().list(now, is_shown);
@@ -141,13 +171,29 @@ impl AdminSite {
         Some(Visitor { user, session: session.number, form_token: session.form_token, sessions })
     }
 
+    /// Ends the sessions of the user `name` that are of another password than the one in force. A password that cannot
+    /// be read, as of a disk that fails, ends none: nobody could sign in to see what is wrong.
+    async fn check_password(&self, name: &str) {
+        let (began, storage, of_job) = (self.clock.now(), Arc::clone(&self.storage), name.to_owned());
+        let read = work::run(&*self.work, move || passwords::read(&*storage, &of_job)).await;
+        if let Ok(Ok(verifiers)) = read {
+            let mark = verifiers.map(|verifiers| verifiers.mark());
+            self.state.sessions.borrow_mut().password_was(began, name, mark);
+        }
+    }
+
+    /// Whether the request belongs to a session.
+    pub fn has_session(&self, request: &Request) -> bool {
+        self.session(request).is_some()
+    }
+
     fn session(&self, request: &Request) -> Option<Session> {
         self.state.sessions.borrow_mut().find(self.clock.now(), request.cookie(COOKIE)?)
     }
 
     /// The form of `request`, if it comes from a page of this site's and, in a session, of this session's.
     fn form(&self, request: &Request, visitor: Option<&Visitor>) -> Result<Form, Failure> {
-        if request.field(ORIGIN) != Some(&format!("https://{}", request.host)) {
+        if !request.field(ORIGIN).is_some_and(|origin| request.host.is_origin(origin)) {
             return Err(Failure::ForeignForm);
         }
         let form = Form::of(request).map_err(|_| Failure::BrokenForm)?;
@@ -159,6 +205,12 @@ impl AdminSite {
         } else {
             Err(Failure::StaleForm)
         }
+    }
+
+    /// The answer to a form that does nothing.
+    fn form_refused(&self, visit: Visit<'_>, failure: Failure) -> Response {
+        self.state.count(|stats| stats.forms_refused += 1);
+        self.state.pages.failure(visit, failure)
     }
 
     /// Does what a form asks for.
@@ -175,9 +227,9 @@ impl AdminSite {
                 let gone = format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0");
                 Response::see_other(SIGN_IN).with(SET_COOKIE, &gone)
             }
-            (END_SESSION, Some(visitor)) if may_see_pages(&visitor.user) => {
+            (END_SESSION, Some(_)) => {
                 let Some(number) = form.get("session").and_then(|number| number.parse().ok()) else {
-                    return self.state.pages.failure(visit, Failure::BrokenForm);
+                    return self.form_refused(visit, Failure::BrokenForm);
                 };
                 // It may have ended by itself meanwhile.
                 self.state.sessions.borrow_mut().end(number, may_end);
@@ -190,13 +242,19 @@ impl AdminSite {
     /// Checks name and password, and begins a session in place of the browser's former one.
     async fn sign_in(&self, visit: Visit<'_>, form: &Form) -> Response {
         let (Some(name), Some(password)) = (form.get("name"), form.get("password")) else {
-            return self.state.pages.failure(visit, Failure::BrokenForm);
+            return self.form_refused(visit, Failure::BrokenForm);
         };
         let peer = visit.request.peer;
-        let (refusal, status) = match self.login(peer, name.to_owned(), password.to_owned()).await {
+        let login = self.login(peer, name.to_owned(), password.to_owned()).await;
+        self.log(peer, &login);
+        let (refusal, status) = match login.outcome {
             Outcome::Accepted { user } => {
                 self.state.count(|stats| stats.logins += 1);
-                return self.began(visit, &user);
+                // Without a session: those could displace the sessions of who may see something.
+                let Some((user, mark)) = self.viewer(&user).zip(login.mark) else {
+                    return self.state.pages.failure(Visit { visitor: None, ..visit }, Failure::NotAllowed);
+                };
+                return self.began(visit, &user.name, mark);
             }
             Outcome::Refused => {
                 self.state.count(|stats| stats.logins_failed += 1);
@@ -215,19 +273,38 @@ impl AdminSite {
         let mut response = self.state.pages.sign_in(visit, &state);
         response.status = status;
         match refusal {
-            Refusal::TooMany(wait) => response.with(RETRY_AFTER, &wait.as_secs().max(1).to_string()),
+            // A whole second more: what is told is never too early.
+            Refusal::TooMany(wait) => {
+                response.with(RETRY_AFTER, &wait.as_secs().saturating_add(1).to_string())
+            }
             Refusal::Wrong | Refusal::Unavailable => response,
         }
     }
 
-    fn began(&self, visit: Visit<'_>, user: &str) -> Response {
+    /// Logs a login from `peer`, with the name of the user alone: what else was entered may be a password.
+    fn log(&self, peer: IpAddr, login: &Login) {
+        let (now, mut logs) = (self.clock.now(), self.state.logs.borrow_mut());
+        let user = login.known.as_ref().map_or("an unknown user", |user| &user.name);
+        match login.outcome {
+            Outcome::Accepted { .. } if logs.began.allows(now, LOGINS_LOGGED_MAX) => {
+                tracing::info!("{user} has signed in to the administration from {peer}");
+            }
+            Outcome::Refused if logs.failed.allows(now, LOGINS_LOGGED_MAX) => {
+                tracing::info!("a login of {user} to the administration from {peer} was wrong");
+            }
+            _ => {}
+        }
+    }
+
+    fn began(&self, visit: Visit<'_>, user: &str, mark: Sha256Digest) -> Response {
         let former = self.session(visit.request);
         let mut sessions = self.state.sessions.borrow_mut();
         if let Some(former) = former {
             sessions.end(former.number, |_| true);
         }
         let mut rng = self.rng.borrow_mut();
-        let (token, displaced) = sessions.begin(self.clock.now(), user, visit.request.peer, &mut *rng);
+        let (token, displaced) =
+            sessions.begin(self.clock.now(), (user, mark), visit.request.peer, &mut *rng);
         self.state.count(|stats| stats.sessions_displaced += displaced);
         let age = SESSION_TIME_MAX.as_secs();
         let cookie = format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}");
@@ -235,41 +312,52 @@ impl AdminSite {
     }
 
     /// Checks a password. The check goes on although the browser is gone: what is dropped would count as a failure.
-    async fn login(&self, peer: IpAddr, name: String, password: String) -> Outcome {
+    async fn login(&self, peer: IpAddr, name: String, password: String) -> Login {
+        let unavailable = || Login { outcome: Outcome::Unavailable, known: None, mark: None };
         let mut rng = StdRng::from_rng(&mut *self.rng.borrow_mut());
         let (storage, work, clock) = (&self.storage, &self.work, &self.clock);
         match self.state.logins.open(storage, work, clock, &mut rng).await {
             Ok(logins) => {
-                let checking = async move { logins.password(peer, &name, &password).await };
-                tokio::task::spawn_local(checking).await.unwrap_or(Outcome::Unavailable)
+                let checking = async move {
+                    let (outcome, mark) = logins.marked_password(peer, &name, &password).await;
+                    Login { outcome, known: logins.user(&name), mark }
+                };
+                tokio::task::spawn_local(checking).await.unwrap_or_else(|_| unavailable())
             }
             Err(why) => {
-                tracing::warn!("nobody can sign in to the administration: {why}");
-                Outcome::Unavailable
+                if self.state.logs.borrow_mut().unavailable.is_due(clock.now()) {
+                    tracing::warn!("nobody can sign in to the administration: {why}");
+                }
+                unavailable()
             }
         }
     }
 
-    /// Why nobody can sign in; `None` if somebody can, or it is unknown.
+    /// Why nobody can sign in; `None` if somebody can, or it is unknown. Whoever asks while that is being found out
+    /// waits for the same result, and the search goes on although the browser that caused it is gone.
     async fn nobody(&self) -> Option<Nobody> {
-        let now = self.clock.now();
-        if let Some((nobody, until)) = self.nobody.get()
-            && now < until
+        let mut known = Arc::clone(&self.nobody).lock_owned().await;
+        if let Some((nobody, until)) = *known
+            && self.clock.now() < until
         {
             return nobody;
         }
         let users = self.settings.users.iter().filter(|user| may_see_pages(user));
         let names: Vec<_> = users.map(|user| user.name.clone()).collect();
-        let nobody = if names.is_empty() {
-            Some(Nobody::NoUser)
-        } else {
-            let storage = Arc::clone(&self.storage);
-            // A file that cannot be read may be a password's; the login will tell.
-            let has_password = move |name: &String| !matches!(passwords::read(&*storage, name), Ok(None));
-            let some = work::run(&*self.work, move || names.iter().any(has_password)).await;
-            if some.unwrap_or(true) { None } else { Some(Nobody::NoPassword) }
+        let (storage, work, clock) =
+            (Arc::clone(&self.storage), Rc::clone(&self.work), Rc::clone(&self.clock));
+        let search = async move {
+            let nobody = if names.is_empty() {
+                Some(Nobody::NoUser)
+            } else {
+                // A file that cannot be read may be a password's; the login will tell.
+                let has_password = move |name: &String| !matches!(passwords::read(&*storage, name), Ok(None));
+                let some = work::run(&*work, move || names.iter().any(has_password)).await;
+                if some.unwrap_or(true) { None } else { Some(Nobody::NoPassword) }
+            };
+            *known = Some((nobody, clock.now() + NOBODY_BELIEVED_FOR));
+            nobody
         };
-        self.nobody.set(Some((nobody, now + NOBODY_BELIEVED_FOR)));
-        nobody
+        tokio::task::spawn_local(search).await.unwrap_or(None)
     }
 }

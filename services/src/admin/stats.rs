@@ -7,6 +7,8 @@ pub struct Stats {
     pub connections: u64,
     /// Connections that were rejected: their source had reached its share, or there were too many.
     pub connections_refused: u64,
+    /// Connections that were closed to make room for new ones, when there were too many.
+    pub connections_displaced: u64,
     /// Connections that were closed because their client was too slow.
     pub connections_timed_out: u64,
     /// Connections that were broken off, or on which came neither TLS nor HTTP.
@@ -19,7 +21,7 @@ pub struct Stats {
     pub wrong_host: u64,
     /// Requests that were refused for another reason, such as their method or length.
     pub requests_refused: u64,
-    /// Forms that were refused: they came from another site, or had no valid token.
+    /// Forms that were refused: they came from another site, had no valid token, or were broken.
     pub forms_refused: u64,
     /// Logins that were right.
     pub logins: u64,

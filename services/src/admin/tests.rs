@@ -1,6 +1,7 @@
 //! Sign-in, sessions and forms, as octets under TLS.
 
 use std::cell::{Cell, RefCell};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +11,13 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::sleep;
 
+use super::instance::AdminInstance;
 use super::site::AdminSite;
 use super::*;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::http::testing::{CANONICAL, Lab, Simulated, simulate};
 use crate::http::{Request, Response, StatusCode};
+use crate::net::kernel::Kernel;
 use crate::store::{Memory, Storage};
 use crate::users::limit::Limits;
 use crate::users::password::Prepared;
@@ -61,13 +64,18 @@ fn people() -> Vec<User> {
         .to_vec()
 }
 
-fn site(users: Vec<User>, clock: &Rc<dyn crate::clock::Clock>) -> Rc<AdminSite> {
-    let storage = Arc::new(Memory::default());
-    let mut rng = StdRng::seed_from_u64(1);
+fn set_password(storage: &dyn Storage, name: &str, seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
     let verifiers = Verifiers::of(&Prepared::new(PASSWORD).expect("a password"), Cost::LEAST, &mut rng);
     let file = verifiers.expect("cost").to_file().expect("a file");
+    storage.replace(&passwords::file_of(name), &file).expect("room");
+}
+
+fn site(users: Vec<User>, clock: &Rc<dyn crate::clock::Clock>) -> Rc<AdminSite> {
+    let storage = Arc::new(Memory::default());
+    let rng = StdRng::seed_from_u64(1);
     for name in ["olga", "vera", "ute"] {
-        storage.replace(&passwords::file_of(name), &file).expect("room");
+        set_password(&*storage, name, 1);
     }
     let inside = InterfaceAddresses {
         id: InterfaceId(0),
@@ -97,7 +105,7 @@ fn site(users: Vec<User>, clock: &Rc<dyn crate::clock::Clock>) -> Rc<AdminSite> 
         storage,
         work: Rc::new(AtOnce),
         rng: RefCell::new(rng),
-        nobody: Cell::new(None),
+        nobody: Arc::default(),
     })
 }
 
@@ -230,7 +238,12 @@ fn wrong_logins_are_refused_and_limited() {
             browser.sign_in(&lab, "vera", &format!("wrong {number}")).await;
         }
         let answer = browser.sign_in(&lab, "vera", PASSWORD).await;
-        assert!(answer.starts_with("HTTP/1.1 429") && answer.contains("retry-after: "), "{answer}");
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+        let told = answer.split_once("retry-after: ").and_then(|(_, rest)| rest.split_once('\r'));
+        let told: u64 = told.expect("a time").0.parse().expect("seconds");
+        let (_, wait) = answer.split_once("TooMany(").expect("a time");
+        let whole: f64 = wait.split_once("s)").expect("seconds").0.parse().expect("seconds");
+        assert!(told as f64 > whole, "{answer}");
         let stats = lab.site.state.stats.borrow().clone();
         assert!(stats.logins_failed >= 10 && stats.logins_limited >= 1, "{stats:?}");
         sleep(Duration::from_secs(3600)).await;
@@ -263,23 +276,27 @@ fn forms_from_elsewhere_or_without_the_token_do_nothing() {
         assert!(browser.post(&lab, "/none", &format!("token={token}")).await.contains("NotFound"));
         assert!(browser.get(&lab, SIGN_OUT).await.contains("NotFound"), "a link signs nobody out");
         assert!(browser.get(&lab, "/").await.contains("page of vera"), "the session goes on");
-        assert_eq!(lab.site.state.stats.borrow().forms_refused, 14);
+        assert!(browser.post(&lab, SIGN_IN, "name=vera").await.contains("BrokenForm"));
+        assert!(browser.post(&lab, END_SESSION, &format!("token={token}")).await.contains("BrokenForm"));
+        assert_eq!(lab.site.state.stats.borrow().forms_refused, 16);
+        // A browser that was given the name with its final dot sends it so.
+        let dotted = Browser { origin: Some("https://admin.office.example.:465".to_owned()), ..browser };
+        assert!(dotted.post(&lab, SIGN_OUT, &format!("token={token}")).await.contains("location: /sign-in"));
     });
 }
 
 #[test]
-fn a_user_without_a_role_sees_no_page_and_may_sign_out() {
+fn a_user_who_may_see_nothing_gets_no_session() {
     simulate(async {
         let lab = lab();
-        let browser = signed_in(&lab, "ute").await;
-        for path in ["/", "/clients", SESSIONS] {
-            assert!(browser.get(&lab, path).await.contains("NotAllowed"));
-        }
-        let session = lab.site.state.sessions.borrow_mut().list(lab.conditions.clock.now(), |_| true);
-        let token = &session[0].form_token;
-        let end = format!("token={token}&session=1");
-        assert!(browser.post(&lab, END_SESSION, &end).await.contains("NotFound"));
-        assert!(browser.post(&lab, SIGN_OUT, &format!("token={token}")).await.contains("/sign-in"));
+        let mut ute = Browser::new();
+        let answer = ute.sign_in(&lab, "ute", PASSWORD).await;
+        assert!(answer.contains("NotAllowed") && !answer.contains("set-cookie"), "{answer}");
+        assert!(lab.site.state.sessions.borrow_mut().list(lab.conditions.clock.now(), |_| true).is_empty());
+        // Whoever loses the role loses the session with it.
+        let vera = signed_in(&lab, "vera").await;
+        let after = after_reload(&lab, vec![user("vera", Role::User)]);
+        assert!(vera.get(&after, "/").await.contains("/sign-in"));
     });
 }
 
@@ -304,17 +321,115 @@ fn owners_end_every_session_and_others_their_own() {
     });
 }
 
+/// The administration with other users, in force.
+fn after_reload(lab: &Lab<AdminSite>, users: Vec<User>) -> Lab<AdminSite> {
+    let clock = Rc::clone(&lab.conditions.clock);
+    let mut site = Rc::into_inner(site(users, &clock)).expect("one");
+    site.state = Rc::clone(&lab.site.state);
+    site.storage = Arc::clone(&lab.site.storage);
+    let after = Lab::new(Rc::new(site), clock);
+    let (site, conditions) = (Rc::clone(&after.site), after.conditions.clone());
+    let instance = AdminInstance::of(site, conditions, crate::watch::Sender::new(false), Kernel);
+    instance.activate();
+    after
+}
+
 #[test]
-fn a_removed_user_s_session_is_over() {
+fn a_removed_user_s_session_is_over_and_does_not_return_with_the_name() {
     simulate(async {
         let lab = lab();
-        let browser = signed_in(&lab, "vera").await;
-        let clock = Rc::clone(&lab.conditions.clock);
-        let mut site = Rc::into_inner(site(vec![user("olga", Role::Owner)], &clock)).expect("one");
-        site.state = Rc::clone(&lab.site.state);
-        let after = Lab::new(Rc::new(site), clock);
-        assert!(browser.get(&after, "/").await.contains("/sign-in"));
+        let (vera, olga) = (signed_in(&lab, "vera").await, signed_in(&lab, "olga").await);
+        let without = after_reload(&lab, vec![user("olga", Role::Owner)]);
+        let again = after_reload(&without, people());
+        assert!(vera.get(&again, "/").await.contains("/sign-in"));
+        assert!(olga.get(&again, "/").await.contains("page of olga"));
+        signed_in(&again, "vera").await;
     });
+}
+
+#[test]
+fn a_session_ends_with_its_password() {
+    simulate(async {
+        let lab = lab();
+        let (vera, other) = (signed_in(&lab, "vera").await, signed_in(&lab, "vera").await);
+        let olga = signed_in(&lab, "olga").await;
+        sleep(Duration::from_secs(5)).await;
+        assert!(vera.get(&lab, "/").await.contains("page of vera"), "the password is the same");
+        set_password(&*lab.site.storage, "vera", 2);
+        sleep(Duration::from_secs(5)).await;
+        assert!(vera.get(&lab, "/").await.contains("/sign-in"));
+        assert!(!olga.get(&lab, "/").await.contains(":vera"), "her other one, too");
+        assert!(other.get(&lab, "/").await.contains("/sign-in"));
+        let vera = signed_in(&lab, "vera").await;
+        sleep(Duration::from_secs(5)).await;
+        assert!(vera.get(&lab, "/").await.contains("page of vera"));
+        // A disk that fails, or a damaged file, ends no session.
+        lab.site.storage.replace(&passwords::file_of("vera"), b"damaged").expect("room");
+        sleep(Duration::from_secs(5)).await;
+        assert!(vera.get(&lab, "/").await.contains("page of vera"));
+        lab.site.storage.remove(&passwords::file_of("vera")).expect("it goes");
+        assert!(vera.get(&lab, "/").await.contains("/sign-in"), "there is no password");
+    });
+}
+
+/// Counts the jobs, which take a while.
+#[derive(Default)]
+struct Slow(Cell<usize>);
+
+impl crate::work::Work for Slow {
+    fn start(&self, job: crate::work::Job) -> Pin<Box<dyn Future<Output = ()>>> {
+        self.0.set(self.0.get() + 1);
+        Box::pin(async move {
+            sleep(Duration::from_millis(500)).await;
+            job();
+        })
+    }
+}
+
+#[test]
+fn one_search_answers_all_who_ask_for_the_form() {
+    simulate(async {
+        let clock = Simulated::clock();
+        let work = Rc::new(Slow::default());
+        let mut site = Rc::into_inner(site(people(), &clock)).expect("one");
+        site.work = Rc::clone(&work) as Rc<dyn crate::work::Work>;
+        let lab = Rc::new(Lab::new(Rc::new(site), clock));
+        // A browser that is gone.
+        let gone = {
+            let lab = Rc::clone(&lab);
+            tokio::task::spawn_local(async move { Browser::new().get(&lab, SIGN_IN).await })
+        };
+        sleep(Duration::from_millis(100)).await;
+        gone.abort();
+        let asking = (0..8).map(|_| {
+            let lab = Rc::clone(&lab);
+            tokio::task::spawn_local(async move { Browser::new().get(&lab, SIGN_IN).await })
+        });
+        for answer in asking.collect::<Vec<_>>() {
+            assert!(answer.await.expect("an answer").contains("nobody: None"));
+        }
+        assert_eq!(work.0.get(), 1);
+    });
+}
+
+#[test]
+fn logins_are_logged_with_known_names_alone_and_so_many_lines() {
+    let (lines, ()) = crate::test_log::Log::of(|| {
+        simulate(async {
+            let lab = lab();
+            signed_in(&lab, "vera").await;
+            Browser::new().sign_in(&lab, "Vera", "wrong").await;
+            Browser::new().sign_in(&lab, "my+secret%0a", "wrong").await;
+            for _ in 0..100 {
+                signed_in(&lab, "olga").await;
+            }
+        });
+    });
+    let of = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(of("vera has signed in to the administration from 192.168.1.50"), 1, "{lines:?}");
+    assert_eq!(of("a login of vera to the administration from 192.168.1.50 was wrong"), 1, "{lines:?}");
+    assert_eq!(of("a login of an unknown user to"), 1, "{lines:?}");
+    assert_eq!((of("secret"), of("has signed in")), (0, 20), "{lines:?}");
 }
 
 #[test]

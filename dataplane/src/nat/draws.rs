@@ -1,7 +1,9 @@
 //! Random numbers for the choice of ports, the next of which are known in advance.
 //!
 //! An explanation of a packet names the port that the packet would get. The random numbers cannot be copied with
-//! their generator, as a generator for secrets is not to be copied. So a few of them are drawn ahead.
+//! their generator, as a generator for secrets is not to be copied. So a few of them are drawn ahead. If nearly all
+//! ports are in use, a search for a free one may take more numbers than are known, and the packet then gets another
+//! port than the one named.
 
 use core::convert::Infallible;
 
@@ -16,9 +18,9 @@ pub(crate) struct Draws {
     rng: StdRng,
 }
 
-/// The numbers that are drawn ahead: a search for a port takes one or two in each of four classes of ports, and a
-/// packet causes two searches at most.
-const AHEAD: usize = 16;
+/// The numbers that are drawn ahead: a search for a port takes one or two in each of four classes of ports, and more
+/// where a draw is rejected; a packet causes two searches at most.
+const AHEAD: usize = 64;
 
 impl Draws {
     /// The numbers of `rng`, in its order.

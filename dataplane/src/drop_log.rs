@@ -18,17 +18,20 @@ use crate::key::Endpoint;
 pub struct Drop {
     /// When the frame was dropped.
     pub at: Instant,
-    /// Why.
+    /// The drop reason.
     pub reason: DropReason,
     /// The forward or the service whose sources do not include the sender; `None` if no rule decided, or if the
     /// configuration has changed since.
     pub rule: Option<Rule>,
     /// The interface that the frame came from; `None` for a frame of the gateway itself, and for a frame that waited
-    /// for a neighbour.
+    /// for a neighbour, a first fragment or a port.
     pub interface: Option<InterfaceId>,
-    /// The hardware address that the frame came from; `None` for a packet of the gateway itself.
+    /// The hardware address that the frame came from; `None` for a packet of the gateway itself, for a frame that
+    /// waited, and for a routed frame that could not be sent.
     pub station: Option<MacAddr>,
-    /// The packet in the frame, as its sender sent it; `None` if the frame carries no IPv4 packet.
+    /// The packet in the frame, as its sender sent it; `None` if the frame carries no IPv4 packet, and for a frame that
+    /// waited for a port or could not be read. NAT is not undone for an ICMP error, for a further fragment, and for a
+    /// hairpinned packet that another worker than its sender's has dropped.
     pub packet: Option<DroppedPacket>,
 }
 

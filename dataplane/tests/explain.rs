@@ -9,6 +9,7 @@ use gatepost_dataplane::explain::{Rule, Step};
 use gatepost_dataplane::flow::{FlowError, State};
 use gatepost_dataplane::key::Endpoint;
 use gatepost_dataplane::{DropReason, Ingress, Verdict};
+use gatepost_ground::Frame;
 use gatepost_ground::wire::Protocol;
 
 const WEB: u16 = 80;
@@ -151,11 +152,83 @@ fn a_drop_after_nat_is_remembered_as_its_sender_sent_it() {
 #[test]
 fn what_cannot_be_carried_out_is_remembered_too() {
     let mut bench = Bench::new(Mode::NatDmz);
+    let query = udp(ALICE, 5000, SERVER.address, 53, b"?");
+    let bridged = udp(ALICE, 5000, BOB.address, 53, b"?");
+    let cases = [
+        // The frame that is lost is routed: its packet is translated, and its link header the gateway's.
+        (query, None, endpoint(SERVER, 53)),
+        (bridged, Some(ALICE.mac), endpoint(BOB, 53)),
+    ];
+    for (number, (frame, station, destination)) in cases.into_iter().enumerate() {
+        let mut frame = frame;
+        if station.is_some() {
+            frame[..6].copy_from_slice(&BOB.mac.0);
+        }
+        let sent = bench.send(LAN0, &frame);
+        let on_the_wire = &sent.one().bytes;
+        let mut lost = Frame::with_capacity(on_the_wire.len());
+        lost.buffer_mut().copy_from_slice(on_the_wire);
+        lost.set_len(on_the_wire.len());
+        bench.now = bench.now + std::time::Duration::from_secs(1);
+        let slot = Some((Ingress::Port(LAN0), &lost));
+        bench.dataplane.undeliverable(bench.now, sent.verdict, DropReason::PortBackpressure, slot);
+        bench.dataplane.undeliverable(bench.now, Verdict::Hold, DropReason::PortBackpressure, slot);
+        let drops = bench.dataplane.drops();
+        let drop = drops.get(number).expect("it is remembered");
+        assert_eq!(drops.len(), number + 1);
+        assert_eq!((drop.at, drop.reason), (bench.now, DropReason::PortBackpressure));
+        assert_eq!((drop.interface, drop.station), (Some(LAN_SIDE), station));
+        let packet = drop.packet.expect("IPv4");
+        assert_eq!((packet.source, packet.destination), (endpoint(ALICE, 5000), destination));
+    }
     let sent = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"?"));
-    bench.dataplane.undeliverable(sent.verdict, DropReason::PortBackpressure);
-    bench.dataplane.undeliverable(Verdict::Hold, DropReason::PortBackpressure);
-    let reasons: Vec<_> = bench.dataplane.drops().iter().map(|drop| drop.reason).collect();
-    assert_eq!(reasons, [DropReason::PortBackpressure]);
+    bench.dataplane.undeliverable(bench.now, sent.verdict, DropReason::PortDown, None);
+    let last = bench.dataplane.drops()[2];
+    assert_eq!((last.reason, last.interface, last.packet), (DropReason::PortDown, None, None));
+}
+
+#[test]
+fn a_drop_by_a_new_configuration_has_its_time() {
+    let mut bench = Bench::cold(forwarding());
+    bench.hosts_answer(false);
+    let sent = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"?"));
+    assert_eq!(sent.verdict, Verdict::Hold);
+    bench.now = bench.now + std::time::Duration::from_millis(500);
+    bench.configure(|config| {
+        config.interfaces[WAN_SIDE.index()].addresses = Default::default();
+    });
+    let drops = bench.dataplane.drops();
+    let [drop] = drops[..] else { panic!("{drops:?}") };
+    assert_eq!((drop.at, drop.reason), (bench.now, DropReason::Reconfigured));
+}
+
+#[test]
+fn a_hairpin_drop_is_remembered_as_its_sender_sent_it() {
+    // With one worker: another one cannot undo what the sender's worker has done.
+    let mut bench = Bench::with_workers(1, 1, config(Mode::NatDmz));
+    bench.send(LAN1, &udp(BOB, 6000, SERVER.address, 3478, b"stun")).one();
+    // The client gets another port than its own, and the inbound half finds that the server has not called it.
+    bench.send(LAN1, &udp(BOB, 5000, SERVER.address, 3478, b"stun")).one();
+    let filtered = bench.send(LAN0, &udp(ALICE, 5000, GATEWAY_WAN, 6000, b"there"));
+    assert_eq!(filtered.verdict, Verdict::Drop(DropReason::Filtered));
+    let drops = bench.dataplane.drops();
+    let [drop] = drops[..] else { panic!("{drops:?}") };
+    let packet = drop.packet.expect("IPv4");
+    assert_eq!((packet.source, packet.destination), (endpoint(ALICE, 5000), gateway(6000)));
+}
+
+#[test]
+fn what_the_gateway_itself_cannot_send_is_remembered_as_it_sent_it() {
+    let mut bench = Bench::new(Mode::NatDmz);
+    bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"?")).one();
+    let own = Host { port: WAN, mac: GATEWAY_WAN_MAC, address: GATEWAY_WAN };
+    let mut long = udp(own, 5000, SERVER.address, 53, &[7; 1600]);
+    set_dont_fragment(&mut long, true);
+    assert_eq!(bench.host_sends(&long).verdict, Verdict::Drop(DropReason::MtuExceeded));
+    let drops = bench.dataplane.drops();
+    let [drop] = drops[..] else { panic!("{drops:?}") };
+    let packet = drop.packet.expect("IPv4");
+    assert_eq!((packet.source, packet.destination), (gateway(5000), endpoint(SERVER, 53)));
 }
 
 #[test]

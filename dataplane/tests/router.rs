@@ -176,7 +176,7 @@ fn what_cannot_be_made_for_want_of_room_is_counted() {
 fn a_caller_that_cannot_deliver_says_so() {
     let mut bench = Bench::new(Mode::Router);
     let outcome = bench.send(LAN0, &udp(ALICE, 5000, SERVER.address, 53, b"query"));
-    bench.dataplane.undeliverable(outcome.verdict, DropReason::PortBackpressure);
+    bench.dataplane.undeliverable(bench.now, outcome.verdict, DropReason::PortBackpressure, None);
     assert_eq!(bench.drops(DropReason::PortBackpressure), 1);
     assert!(bench.dataplane.counters().balances());
 }

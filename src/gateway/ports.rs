@@ -89,8 +89,9 @@ impl PortStatus {
     }
 }
 
-/// A callback that gets each frame's verdict that could not be carried out, and the reason.
-pub type Undeliverable<'a> = &'a mut dyn FnMut(Verdict, DropReason);
+/// A callback that gets each frame's verdict that could not be carried out, and the reason; and the frame with its
+/// ingress, unless it waited for the port or was never read.
+pub type Undeliverable<'a> = &'a mut dyn FnMut(Verdict, DropReason, Option<(Ingress, &Frame)>);
 
 impl<P: Port> Ports<P> {
     /// The ports for each of `count` workers. Each port has a name and a device for each worker.
@@ -192,7 +193,7 @@ impl<P: Port> Ports<P> {
     /// dataplane made.
     pub fn transmit(&mut self, batch: &Batch, undeliverable: Undeliverable<'_>) {
         for slot in batch.slots() {
-            self.carry_out(slot.verdict, &slot.frame, undeliverable);
+            self.carry_out(slot.ingress, slot.verdict, &slot.frame, undeliverable);
         }
         for (ports, frame) in batch.output().iter() {
             for id in ports.iter() {
@@ -202,11 +203,17 @@ impl<P: Port> Ports<P> {
         }
     }
 
-    fn carry_out(&mut self, verdict: Verdict, frame: &Frame, undeliverable: Undeliverable<'_>) {
+    fn carry_out(
+        &mut self,
+        ingress: Ingress,
+        verdict: Verdict,
+        frame: &Frame,
+        undeliverable: Undeliverable<'_>,
+    ) {
         match verdict {
             Verdict::Transmit(id) => {
                 if let Err(reason) = self.send(id, frame, true, undeliverable) {
-                    undeliverable(verdict, reason);
+                    undeliverable(verdict, reason, Some((ingress, frame)));
                 }
             }
             Verdict::Flood { ports, local } => {
@@ -219,7 +226,7 @@ impl<P: Port> Ports<P> {
                     }
                 }
                 if let (false, Some(reason)) = (arrived, obstacle) {
-                    undeliverable(verdict, reason);
+                    undeliverable(verdict, reason, Some((ingress, frame)));
                 }
             }
             Verdict::Local(_)
@@ -376,7 +383,7 @@ impl<P: Port> PortSlot<P> {
                     self.refused_left -= 1;
                     self.counters.received += 1;
                     self.counters.refused += 1;
-                    undeliverable(Verdict::Pending, DropReason::OffloadInvalid);
+                    undeliverable(Verdict::Pending, DropReason::OffloadInvalid, None);
                 }
                 Err(PortError::WouldBlock | PortError::Down) => {
                     self.readable = false;
@@ -443,7 +450,7 @@ impl<P: Port> PortSlot<P> {
         while let Some(waiting) = self.backlog.pop_front() {
             match self.write(id, &waiting.frame, waiting.offload, undeliverable) {
                 Err(DropReason::PortBackpressure) => return self.backlog.push_front(waiting),
-                Err(reason) if waiting.sole => undeliverable(Verdict::Transmit(id), reason),
+                Err(reason) if waiting.sole => undeliverable(Verdict::Transmit(id), reason, None),
                 Ok(()) | Err(_) => {}
             }
         }
@@ -501,7 +508,7 @@ impl<P: Port> PortSlot<P> {
         for waiting in self.backlog.drain(..) {
             self.counters.down += 1;
             if waiting.sole {
-                undeliverable(Verdict::Transmit(id), DropReason::PortDown);
+                undeliverable(Verdict::Transmit(id), DropReason::PortDown, None);
             }
         }
     }
@@ -580,7 +587,10 @@ mod tests {
         PortError::Gone(io::Error::other("unplugged"))
     }
 
-    fn unexpected(verdict: Verdict, reason: DropReason) {
+    /// Where the frames of a test came in.
+    const FROM: Ingress = Ingress::Port(PortId(0));
+
+    fn unexpected(verdict: Verdict, reason: DropReason, _: Option<(Ingress, &Frame)>) {
         panic!("{verdict:?} was dropped: {reason}");
     }
 
@@ -619,7 +629,7 @@ mod tests {
         let bytes = [&[2; 12][..], &[8, 0, 1, 2, 3]].concat();
         let frame = frame_of(&bytes);
         let all = PortSet::from_iter([0, 2, 3].map(PortId));
-        ports.carry_out(Verdict::Flood { ports: all, local: None }, &frame, &mut unexpected);
+        ports.carry_out(FROM, Verdict::Flood { ports: all, local: None }, &frame, &mut unexpected);
         let tagged = |vid: [u8; 2]| [&[2; 12][..], &[0x81, 0], &vid, &[8, 0, 1, 2, 3]].concat();
         let written: Vec<_> = ports.iter().map(|(_, port)| port.written.clone()).collect();
         assert_eq!(written, [vec![bytes.clone(), tagged([0x01, 0x23])], vec![tagged([0, 10])]]);
@@ -672,7 +682,7 @@ mod tests {
         }
         let mut lost = Vec::new();
         ports.slots[0].port.as_mut().expect("open").failure = Some(gone);
-        ports.set_writable(PortId(0), &mut |verdict, reason| lost.push((verdict, reason)));
+        ports.set_writable(PortId(0), &mut |verdict, reason, _| lost.push((verdict, reason)));
         assert_eq!(lost, [(Verdict::Transmit(PortId(0)), DropReason::PortDown); 2]);
         assert_eq!(ports.status()[0].counters.down, 3);
         assert_eq!(ports.gone().collect::<Vec<_>>(), [PortId(0)]);
@@ -786,7 +796,7 @@ mod tests {
         let mut ports = ports([FakePort { to_read: 3, spoilt: 2, ..Default::default() }]);
         let mut batch = Batch::new(64);
         let mut lost = Vec::new();
-        ports.receive(&mut batch, &mut |verdict, reason| lost.push((verdict, reason)));
+        ports.receive(&mut batch, &mut |verdict, reason, _| lost.push((verdict, reason)));
         assert_eq!(batch.len(), 3);
         assert_eq!(lost, [(Verdict::Pending, DropReason::OffloadInvalid); 2]);
         let counters = ports.status()[0].counters;
@@ -803,7 +813,7 @@ mod tests {
             ports.set_readable(PortId(1));
             batch.clear();
             let mut lost = 0;
-            ports.receive(&mut batch, &mut |_, _| lost += 1);
+            ports.receive(&mut batch, &mut |_, _, _| lost += 1);
             assert_eq!(lost, REFUSED_MAX);
             assert_eq!(batch.slots()[0].ingress, Ingress::Port(PortId(1)));
             let received: Vec<_> = ports.status().iter().map(|status| status.counters.received).collect();
@@ -830,12 +840,12 @@ mod tests {
             FakePort { failure: Some(gone), ..Default::default() },
         ]);
         let flood = Verdict::Flood { ports: all, local: None };
-        ports.carry_out(flood, &empty(), &mut unexpected);
+        ports.carry_out(FROM, flood, &empty(), &mut unexpected);
         ports.close(PortId(0), "test", &mut unexpected);
         let local = Some(LocalClass::DhcpServer);
-        ports.carry_out(Verdict::Flood { ports: all, local }, &empty(), &mut unexpected);
+        ports.carry_out(FROM, Verdict::Flood { ports: all, local }, &empty(), &mut unexpected);
         let mut lost = Vec::new();
-        ports.carry_out(flood, &empty(), &mut |verdict, reason| lost.push((verdict, reason)));
+        ports.carry_out(FROM, flood, &empty(), &mut |verdict, reason, _| lost.push((verdict, reason)));
         assert_eq!(lost, [(flood, DropReason::PortDown)]);
     }
 }

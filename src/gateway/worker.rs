@@ -84,11 +84,12 @@ impl<P: Port> Worker<P> {
         self.take_config(now);
         if self.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.dataplane.handle_timeout(now, &mut self.batch);
-            self.carry_out();
+            self.carry_out(now);
         }
         self.take_over(now);
         let Self { dataplane, ports, batch, .. } = self;
-        ports.receive(batch, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
+        ports
+            .receive(batch, &mut |verdict, reason, slot| dataplane.undeliverable(now, verdict, reason, slot));
         self.process(now);
         if let Some(output) = &self.from_host {
             output.take(&mut self.batch);
@@ -150,15 +151,18 @@ impl<P: Port> Worker<P> {
     }
 
     /// Notes that the port with this number may take frames again.
-    pub fn set_writable(&mut self, id: PortId) {
+    pub fn set_writable(&mut self, now: Instant, id: PortId) {
         let Self { dataplane, ports, .. } = self;
-        ports.set_writable(id, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
+        ports.set_writable(id, &mut |verdict, reason, slot| {
+            dataplane.undeliverable(now, verdict, reason, slot)
+        });
     }
 
     /// Closes the port with this number, which is gone.
-    pub fn close_port(&mut self, id: PortId, why: &str) {
+    pub fn close_port(&mut self, now: Instant, id: PortId, why: &str) {
         let Self { dataplane, ports, .. } = self;
-        ports.close(id, why, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
+        ports
+            .close(id, why, &mut |verdict, reason, slot| dataplane.undeliverable(now, verdict, reason, slot));
     }
 
     /// Logs the number of frames and tasks lost to internal faults each time that it has doubled.
@@ -199,27 +203,30 @@ impl<P: Port> Worker<P> {
     fn process(&mut self, now: Instant) {
         if !self.batch.is_empty() {
             self.dataplane.process(now, &mut self.batch);
-            self.carry_out();
+            self.carry_out(now);
         }
     }
 
     /// Carries the batch's verdicts out and empties it.
-    fn carry_out(&mut self) {
-        self.hand_over();
-        self.deliver();
+    fn carry_out(&mut self, now: Instant) {
+        self.hand_over(now);
+        self.deliver(now);
         let Self { dataplane, ports, batch, .. } = self;
-        ports.transmit(batch, &mut |verdict, reason| dataplane.undeliverable(verdict, reason));
+        ports.transmit(batch, &mut |verdict, reason, slot| {
+            dataplane.undeliverable(now, verdict, reason, slot)
+        });
         batch.clear();
     }
 
     /// Leaves frames of the batch for their owners, and copies of ARP frames for all workers.
-    fn hand_over(&mut self) {
+    fn hand_over(&mut self, now: Instant) {
         let Self { dataplane, handover, batch, .. } = self;
         for slot in batch.slots() {
             if let Verdict::HandOver(worker) = slot.verdict
                 && !handover.offer(worker, slot.ingress, &slot.frame)
             {
-                dataplane.undeliverable(slot.verdict, DropReason::WorkerRingFull);
+                let lost = Some((slot.ingress, &slot.frame));
+                dataplane.undeliverable(now, slot.verdict, DropReason::WorkerRingFull, lost);
             }
             if let (true, Ingress::Port(port)) = (slot.copy_to_others, slot.ingress) {
                 // A lost copy is not the only one of its frame: a worker that has not learnt from it sends a request.
@@ -232,7 +239,7 @@ impl<P: Port> Worker<P> {
     }
 
     /// Hands the batch's local frames to the host stack.
-    fn deliver(&mut self) {
+    fn deliver(&mut self, now: Instant) {
         let mut delivered = false;
         for slot in self.batch.slots() {
             let (Verdict::Local(class) | Verdict::Flood { local: Some(class), .. }) = slot.verdict else {
@@ -254,7 +261,8 @@ impl<P: Port> Worker<P> {
                 delivered = true;
                 while deliver() {}
             } else if matches!(slot.verdict, Verdict::Local(_)) {
-                self.dataplane.undeliverable(slot.verdict, DropReason::HostRingFull);
+                let lost = Some((slot.ingress, &slot.frame));
+                self.dataplane.undeliverable(now, slot.verdict, DropReason::HostRingFull, lost);
             }
         }
         if delivered {

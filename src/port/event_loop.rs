@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use gatepost_ground::PortId;
+use gatepost_ground::{Instant, PortId};
 use gatepost_services::clock::Clock;
 use mio::{Events, Poll, Token, Waker};
 use tracing::warn;
@@ -105,7 +105,7 @@ impl EventLoop {
                     deadlines.into_iter().flatten().min().map(|deadline| deadline.since(now))
                 };
                 self.wait(&mut events, timeout)?;
-                note(&events, &mut worker, &mut supervisor);
+                note(clock.now(), &events, &mut worker, &mut supervisor);
             }
             let now = clock.now();
             supervisor.supervise(now, &mut watch, &mut worker);
@@ -135,7 +135,7 @@ impl EventLoop {
 }
 
 /// Tells the worker and its supervisor what the kernel reports of the ports.
-fn note(events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
+fn note(now: Instant, events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervisor) {
     for event in events.iter().filter(|event| event.token() != WAKE) {
         let Ok(number) = u8::try_from(event.token().0) else { continue };
         // A device that is gone reports an error. A read returns the error, now or soon.
@@ -146,7 +146,7 @@ fn note(events: &Events, worker: &mut Worker<Tap>, supervisor: &mut PortSupervis
             supervisor.suspect(PortId(number));
         }
         if event.is_writable() {
-            worker.set_writable(PortId(number));
+            worker.set_writable(now, PortId(number));
         }
     }
 }

@@ -150,7 +150,7 @@ impl PortSupervisor {
     pub fn supervise(&mut self, now: Instant, watch: &mut Watch, worker: &mut Worker<Tap>) {
         let has_update = &self.mailbox.has_update[self.number];
         if has_update.load(Ordering::Relaxed) && has_update.swap(false, Ordering::AcqRel) {
-            self.apply_updates(watch, worker);
+            self.apply_updates(now, watch, worker);
         }
         if now < self.due {
             return;
@@ -160,7 +160,7 @@ impl PortSupervisor {
             worker.ports_mut().set_readable(id);
         }
         if self.number == OPENER {
-            close_orphans(worker);
+            close_orphans(now, worker);
             self.report_losses(worker);
             self.reopen(watch, worker);
         } else {
@@ -179,11 +179,11 @@ impl PortSupervisor {
         needs_upkeep.then_some(self.due)
     }
 
-    fn apply_updates(&mut self, watch: &mut Watch, worker: &mut Worker<Tap>) {
+    fn apply_updates(&mut self, now: Instant, watch: &mut Watch, worker: &mut Worker<Tap>) {
         if self.number == OPENER {
             for (port, (known, lost)) in self.known.iter().zip(&self.mailbox.lost).enumerate() {
                 if lost.load(Ordering::Acquire) >= known.opening {
-                    close(worker, port);
+                    close(now, worker, port);
                 }
             }
             return self.report_losses(worker);
@@ -191,7 +191,7 @@ impl PortSupervisor {
         for (port, (known, slot)) in self.known.iter_mut().zip(&self.mailbox.updates[self.number]).enumerate()
         {
             let Some(PortUpdate { opening, tap }) = slot.pop() else { continue };
-            close(worker, port);
+            close(now, worker, port);
             *known = Known { opening, is_loss_reported: tap.is_none() };
             if let Some(tap) = tap {
                 open(watch, worker, port, tap);
@@ -292,18 +292,18 @@ fn open(watch: &mut Watch, worker: &mut Worker<Tap>, port: usize, tap: Tap) {
     }
 }
 
-fn close(worker: &mut Worker<Tap>, port: usize) {
+fn close(now: Instant, worker: &mut Worker<Tap>, port: usize) {
     if let Ok(number) = u8::try_from(port) {
-        worker.close_port(PortId(number), "another worker has found it so");
+        worker.close_port(now, PortId(number), "another worker has found it so");
     }
 }
 
 /// Closes the ports whose network namespace is gone.
-fn close_orphans(worker: &mut Worker<Tap>) {
+fn close_orphans(now: Instant, worker: &mut Worker<Tap>) {
     let orphaned: Vec<_> =
         worker.ports().iter().filter(|(_, tap)| tap.is_orphaned()).map(|(id, _)| id).collect();
     for id in orphaned {
-        worker.close_port(id, "its network namespace is gone");
+        worker.close_port(now, id, "its network namespace is gone");
     }
 }
 

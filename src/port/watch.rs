@@ -53,10 +53,10 @@ impl Watch {
         }
         for id in busy.iter() {
             worker.ports_mut().set_readable(id);
-            worker.set_writable(id);
+            worker.set_writable(now, id);
         }
         if let Some((id, error)) = refused {
-            worker.close_port(id, &format!("it cannot be watched: {error}"));
+            worker.close_port(now, id, &format!("it cannot be watched: {error}"));
         }
         !busy.is_empty()
     }

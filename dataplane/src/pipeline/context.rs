@@ -29,6 +29,8 @@ pub(super) struct Context<'c, 'a> {
     pub(super) stage: HandoffStage,
     /// Whether the other workers get a copy of the frame to learn from.
     pub(super) copy_to_others: bool,
+    /// Whether NAT has rewritten the packet, here or at the worker that handed it over.
+    pub(super) is_rewritten: bool,
     /// Whether another worker sent the frame, or other workers get it.
     pub(super) involves_others: bool,
 }
@@ -43,6 +45,7 @@ impl<'c, 'a> Context<'c, 'a> {
             key_hash,
             stage: HandoffStage::Direct,
             copy_to_others: false,
+            is_rewritten: false,
             involves_others: false,
         }
     }

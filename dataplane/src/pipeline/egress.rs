@@ -132,7 +132,7 @@ impl<M: Memory> NeighborEvents<'_, M> {
     /// Counts and remembers a held frame that is dropped.
     fn drop_held(&mut self, reason: DropReason, frame: &Frame) {
         self.counters.held_dropped(reason);
-        self.drops.push(reason, None, (None, None), dropped_as_sent(self.flows, frame));
+        self.drops.push(reason, None, (None, None), dropped_as_sent(self.flows, self.networks, frame));
     }
 
     fn release(

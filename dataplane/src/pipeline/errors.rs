@@ -10,7 +10,7 @@ use gatepost_ground::{Frame, InterfaceId, Role};
 use super::Dataplane;
 use super::context::{Call, Context};
 use super::nat_action::{Arrival, NatDirection};
-use super::network::Network;
+use super::network::{Network, Networks};
 use crate::drop_log::{self, DroppedPacket};
 use crate::drop_reason::DropReason;
 use crate::explain::Run;
@@ -111,10 +111,12 @@ impl<M: Run> Dataplane<M> {
         quote: &mut Quote,
         error: DeliveryError,
     ) {
-        if !self.is_hairpinned(quote.bytes()) && undo_translation(&self.flows, quote.bytes_mut()).is_none() {
+        if !is_hairpinned(&self.networks, quote.bytes())
+            && undo_translation(&self.flows, quote.bytes_mut()).is_none()
+        {
             return;
         }
-        if self.is_hairpinned(quote.bytes()) {
+        if is_hairpinned(&self.networks, quote.bytes()) {
             match self.hairpin_sender(quote.bytes()) {
                 Some(worker) if worker == self.shard.index() => self.reject_hairpinned(call, quote, error),
                 Some(worker) => self.return_quote(call, worker, quote, error),
@@ -212,13 +214,12 @@ impl<M: Run> Dataplane<M> {
         }
         self.send_translated(cx, direction, hop, quoted.header.protocol, destination, frame)
     }
+}
 
-    /// Whether a packet is in the inbound half of a hairpin: its source and destination are both the gateway's.
-    fn is_hairpinned(&self, packet: &[u8]) -> bool {
-        let is_outer = |address| self.networks.own_role(address) == Some(Role::Outside);
-        Header::parse_embedded(packet)
-            .is_ok_and(|header| is_outer(header.source) && is_outer(header.destination))
-    }
+/// Whether a packet is in the inbound half of a hairpin: its source and destination are both the gateway's.
+fn is_hairpinned(networks: &Networks, packet: &[u8]) -> bool {
+    let is_outer = |address| networks.own_role(address) == Some(Role::Outside);
+    Header::parse_embedded(packet).is_ok_and(|header| is_outer(header.source) && is_outer(header.destination))
 }
 
 /// Restores a packet that may have been translated to what it was when it came in. `None` if its flow cannot be looked
@@ -238,11 +239,14 @@ pub(super) fn undo_translation<M: Memory>(flows: &FlowTable<Ipv4Addr, M>, packet
 /// The packet in a dropped `frame`, which may have been translated, as its sender sent it.
 pub(super) fn dropped_as_sent<M: Memory>(
     flows: &FlowTable<Ipv4Addr, M>,
+    networks: &Networks,
     frame: &Frame,
 ) -> Option<DroppedPacket> {
     let mut quote = Quote::of_frame(frame);
+    let had_inbound_half = !is_hairpinned(networks, quote.bytes());
+    undo_translation(flows, quote.bytes_mut())?;
     // The outbound half of a hairpin is undone after the inbound one.
-    for _ in 0..2 {
+    if had_inbound_half && is_hairpinned(networks, quote.bytes()) {
         undo_translation(flows, quote.bytes_mut())?;
     }
     drop_log::packet(quote.bytes())

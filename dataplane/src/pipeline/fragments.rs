@@ -138,7 +138,7 @@ impl<M: Run> Dataplane<M> {
     pub(super) fn release(&mut self, cx: &mut Context<'_, '_>, verdict: Verdict, frame: &mut Frame) {
         if let Err(reason) = self.release_to(cx, verdict, frame) {
             self.counters.held_dropped(reason);
-            self.remember_drop(cx.ingress, reason, frame);
+            self.remember_drop(cx.ingress, cx.is_rewritten, reason, frame);
         }
     }
 

@@ -64,7 +64,7 @@ use std::sync::Arc;
 
 use gatepost_ground::wire::Protocol;
 use gatepost_ground::wire::icmpv4::Embedded;
-use gatepost_ground::{EchoLimit, Frame, Instant, RateLimit, Role};
+use gatepost_ground::{EchoLimit, Frame, Instant, MacAddr, RateLimit, Role};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -203,6 +203,7 @@ impl Dataplane {
     /// Takes in a new configuration as a whole. Flows that it still allows go on.
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         self.config = config;
+        self.drops.begin(now);
         self.contained(now, Task::Configuration, |dataplane| dataplane.follow_config(now));
     }
 
@@ -263,15 +264,15 @@ impl Dataplane {
     /// verdict in the same way, and changes nothing else. Of several frames, only the first two are certain to get the
     /// same ports.
     ///
-    /// The cost does not depend on the number of flows: the stages run over a view of the tables.
+    /// The cost does not depend on the number of flows: the stages run over a shadow of the tables.
     pub fn explain(&self, now: Instant, batch: &mut Batch) -> Explanation {
-        let mut view = self.shadow();
+        let mut shadow = self.shadow();
         let (slots, spare, output) = batch.split();
-        view.decide_all(&mut Call { now, output, spare }, slots);
-        Explanation { steps: view.observer.into_steps(), made: view.counters.made - self.counters.made }
+        shadow.decide_all(&mut Call { now, output, spare }, slots);
+        Explanation { steps: shadow.observer.into_steps(), made: shadow.counters.made - self.counters.made }
     }
 
-    /// A view of the dataplane, whose stages are observed.
+    /// A shadow of the dataplane, whose stages are observed.
     fn shadow(&self) -> Dataplane<Shadow<'_>> {
         Dataplane {
             config: Arc::clone(&self.config),
@@ -343,11 +344,42 @@ impl Dataplane {
     }
 
     /// Counts a frame that the caller dropped for `reason`: the caller could not carry out the `verdict` that
-    /// `process` gave, or could not hand the frame in ([`Verdict::Pending`]).
-    pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
-        if self.counters.undeliverable(verdict, reason) {
-            self.drops.push(reason, None, (None, None), None);
+    /// `process` gave, or could not hand the frame in ([`Verdict::Pending`]). `slot` has the frame, with the ingress
+    /// after `process`, if the caller still has it.
+    pub fn undeliverable(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        reason: DropReason,
+        slot: Option<(Ingress, &Frame)>,
+    ) {
+        if !self.counters.undeliverable(verdict, reason) {
+            return;
         }
+        self.drops.begin(now);
+        match slot {
+            Some((ingress, frame)) => self.remember_undeliverable(ingress, verdict, reason, frame),
+            None => self.drops.push(reason, None, (None, None), None),
+        }
+    }
+
+    /// Remembers the drop of a frame after `process`, which came in by `ingress`.
+    fn remember_undeliverable(
+        &mut self,
+        ingress: Ingress,
+        verdict: Verdict,
+        reason: DropReason,
+        frame: &Frame,
+    ) {
+        let interface = self.ingress_interface(ingress);
+        let (station, packet) = drop_log::received(frame);
+        let is_own = |mac: &MacAddr| self.config.interfaces.iter().any(|interface| interface.mac() == *mac);
+        // A routed frame has the gateway's hardware address, and a frame of the host stack may have none.
+        let station = station.filter(|mac| interface.is_some() && !is_own(mac));
+        let is_bridged = station.is_some() && matches!(verdict, Verdict::Transmit(_) | Verdict::Flood { .. });
+        let as_sent = if is_bridged { None } else { dropped_as_sent(&self.flows, &self.networks, frame) };
+        let packet = as_sent.filter(|_| packet.is_some() || interface.is_none()).or(packet);
+        self.drops.push(reason, None, (interface, station), packet);
     }
 
     /// At most `count_max` of the last drops, from the number `from` on.
@@ -449,7 +481,12 @@ impl Dataplane {
         neighbors.forget(is_gone, &mut |event| {
             if let crate::neighbor::Event::Expired { frame, .. } = event {
                 counters.held_dropped(DropReason::Reconfigured);
-                drops.push(DropReason::Reconfigured, None, (None, None), dropped_as_sent(flows, frame));
+                drops.push(
+                    DropReason::Reconfigured,
+                    None,
+                    (None, None),
+                    dropped_as_sent(flows, networks, frame),
+                );
             }
         });
     }
@@ -502,27 +539,23 @@ impl<M: Run> Dataplane<M> {
     fn count(&mut self, cx: &Context<'_, '_>, verdict: Verdict, frame: &Frame) {
         self.counters.count(verdict);
         if let Verdict::Drop(reason) = verdict {
-            self.remember_drop(cx.ingress, reason, frame);
+            self.remember_drop(cx.ingress, cx.is_rewritten, reason, frame);
         }
     }
 
-    /// Remembers a drop of a frame that came in by `ingress`.
+    /// Remembers a drop of a frame that came in by `ingress`, and whose packet NAT has rewritten already or not.
     #[cold]
     #[inline(never)]
-    fn remember_drop(&mut self, ingress: Ingress, reason: DropReason, frame: &Frame) {
+    fn remember_drop(&mut self, ingress: Ingress, is_rewritten: bool, reason: DropReason, frame: &Frame) {
         let interface = self.ingress_interface(ingress);
         let (station, packet) = match interface {
             Some(_) => drop_log::received(frame),
             None => (None, drop_log::packet(frame.packet())),
         };
-        // At the last stage the packet is rewritten already.
-        let packet = match reason {
-            DropReason::NeighborQueueFull
-            | DropReason::NeighborTableFull
-            | DropReason::NeighborUnreachable
-            | DropReason::OutputFull
-            | DropReason::PortDown => dropped_as_sent(&self.flows, frame).or(packet),
-            _ => packet,
+        let packet = if is_rewritten {
+            dropped_as_sent(&self.flows, &self.networks, frame).or(packet)
+        } else {
+            packet
         };
         let rules = &self.config.firewall.v4;
         let rule = match (reason, packet) {
@@ -549,11 +582,11 @@ impl<M: Run> Dataplane<M> {
                 slot.ingress = handoff.origin.into();
                 self.counters.count(slot.verdict);
                 self.counters.was_taken_over();
-                self.remember_drop(slot.ingress, DropReason::InternalError, &slot.frame);
+                self.remember_drop(slot.ingress, false, DropReason::InternalError, &slot.frame);
             }
             Ingress::Port(_) | Ingress::Stack | Ingress::RawFrame(_) => {
                 self.counters.count(slot.verdict);
-                self.remember_drop(slot.ingress, DropReason::InternalError, &slot.frame);
+                self.remember_drop(slot.ingress, false, DropReason::InternalError, &slot.frame);
             }
         }
     }

@@ -1,8 +1,8 @@
 //! The dataplanes of a gateway with several workers, with queues that carry frames and notices between them.
 //!
-//! A random one of the workers receives each frame. The first frames of a batch are explained before it is processed, of
-//! all batches in most tests, and the explanation must be what comes of them: so each test of the packet path is one of
-//! explanations, too.
+//! A random one of the workers receives each frame. The first frames of a batch are explained before it is processed,
+//! of all batches in most tests, and the explanation must be what comes of them: so each test of the packet path is one
+//! of explanations, too.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -161,8 +161,14 @@ impl Team {
         self.workers[self.workers.len() - 1].dataplane.neighbors(now)
     }
 
-    pub fn undeliverable(&mut self, verdict: Verdict, reason: DropReason) {
-        self.workers[self.last].dataplane.undeliverable(verdict, reason);
+    pub fn undeliverable(
+        &mut self,
+        now: Instant,
+        verdict: Verdict,
+        reason: DropReason,
+        slot: Option<(Ingress, &Frame)>,
+    ) {
+        self.workers[self.last].dataplane.undeliverable(now, verdict, reason, slot);
     }
 
     /// What the worker with this number would do with a frame.
@@ -258,11 +264,19 @@ impl Team {
                 }
                 numbers.push(item.number);
             }
-            if !explained.is_empty() {
-                dataplane.explain(now, explained);
-            }
+            let explanation = (!explained.is_empty()).then(|| dataplane.explain(now, explained));
+            let is_timer_due = dataplane.poll_timeout().is_some_and(|due| due <= now);
+            let made_before = dataplane.counters().made;
             dataplane.process(now, batch);
-            assert_explained(explained, batch, numbers.len());
+            if let Some(explanation) = explanation {
+                assert_explained(explained, batch, numbers.len());
+                // A timer that was due makes frames, too.
+                if explained.len() == numbers.len() && !is_timer_due {
+                    let made_by_packets = dataplane.counters().made - made_before;
+                    let requests = assert_only_requests_follow(explained, batch);
+                    assert_eq!(explanation.made + requests, made_by_packets, "{:?}", explanation.steps);
+                }
+            }
             explained.clear();
             self.carry_out(now, at, &numbers, fates, made);
         }
@@ -336,7 +350,7 @@ impl Team {
     }
 }
 
-/// The most frames of a batch that are explained. A frame draws eight of the 16 random numbers that are known ahead.
+/// The most frames of a batch that are explained. A frame draws a few of the 64 random numbers that are known ahead.
 const EXPLAINED_MAX: usize = 2;
 
 /// Asserts that the frames of the batch `explained` are as the first ones of `processed`, which had `received` frames.
@@ -357,6 +371,14 @@ fn assert_explained(explained: &Batch, processed: &Batch, received: usize) {
         let (sent_by, sent) = processed.next().expect("each frame of the explanation is sent");
         assert_eq!((ports, frame.bytes()), (sent_by, sent.bytes()));
     }
+}
+
+/// Asserts that `processed` sends the frames of `explained`, of the same frames received, and then only ARP requests
+/// for the neighbours that hold frames, which are no part of an explanation. Returns the number of these.
+fn assert_only_requests_follow(explained: &Batch, processed: &Batch) -> u64 {
+    let requests = processed.output().iter().skip(explained.output().iter().count());
+    let is_request = |frame: &Frame| frame.bytes()[12..14] == [8, 6] && frame.bytes()[20..22] == [0, 1];
+    requests.inspect(|(_, frame)| assert!(is_request(frame), "{frame:?} is not explained")).count() as u64
 }
 
 /// The ports of a verdict, and whether it is for the host stack.

@@ -126,6 +126,7 @@ impl<M: Run> Dataplane<M> {
         };
         let packet = frame.packet_mut();
         rewrite::packet(packet, header, coverage, &rewrite.translation);
+        cx.is_rewritten = true;
         if let (Some(id), Ok(mut ip)) = (rewrite.identification, HeaderMut::new(packet)) {
             ip.set_id(id);
         }

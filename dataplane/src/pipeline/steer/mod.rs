@@ -63,7 +63,10 @@ impl<M: Run> Dataplane<M> {
                 cx.stage = handoff.stage;
                 cx.involves_others = true;
                 let verdict = match handoff.stage {
-                    HandoffStage::HairpinIn => self.hairpin_input(cx, &mut slot.frame),
+                    HandoffStage::HairpinIn => {
+                        cx.is_rewritten = true;
+                        self.hairpin_input(cx, &mut slot.frame)
+                    }
                     HandoffStage::ErrorBack(error) => {
                         self.reject_hairpinned(cx.call, &mut Quote::of_frame(&slot.frame), error);
                         Verdict::Consumed

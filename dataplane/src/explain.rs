@@ -1,8 +1,8 @@
 //! Explanations: the stages decide on a packet as on any other, note their decisions, and change nothing.
 //!
-//! [`Dataplane::explain`](crate::Dataplane::explain) runs the stages over a view of the tables. The stages are generic
-//! over what they run for ([`Run`]): on the packet path the observer has no size and its method no code, so that the
-//! compiler makes the machine code of stages without an observer.
+//! [`Dataplane::explain`](crate::Dataplane::explain) runs the stages over a shadow of the tables. The stages are
+//! generic over what they run for ([`Run`]): on the packet path the observer has no size and its method no code, so
+//! that the compiler makes the machine code of stages without an observer.
 
 use core::net::Ipv4Addr;
 
@@ -16,7 +16,7 @@ use crate::table::memory::{Memory, Own, Shadow};
 
 /// What the stages run for.
 pub trait Run: Memory {
-    /// Who observes the stages.
+    /// The observer of the stages.
     type Observer: Observer;
 }
 
@@ -162,6 +162,7 @@ pub enum Rule {
 pub struct Explanation {
     /// The stages' decisions, in their order.
     pub steps: Vec<Step>,
-    /// The frames that the gateway would send because of the frame: ICMP errors, resets, fragments, ARP.
+    /// The frames that the gateway would make at once because of the frame: ICMP errors, echo replies, resets,
+    /// fragments, ARP replies. The ARP request for an unknown neighbour is not among them.
     pub made: u64,
 }

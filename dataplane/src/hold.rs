@@ -55,7 +55,7 @@ impl<T: Copy + 'static> FramePool<T> {
         self.slots.iter_mut().for_each(|slot| slot.frame.reserve(frame_capacity));
     }
 
-    /// A view of the pool.
+    /// A shadow of the pool.
     pub(crate) fn shadow(&self) -> FramePool<T, Shadow<'_>> {
         FramePool { slots: ShadowCells::of(&self.slots), spare: self.spare.clone() }
     }

@@ -366,7 +366,7 @@ impl<A: Address> NeighborTable<A> {
         })
     }
 
-    /// A view of the table.
+    /// A shadow of the table.
     pub(crate) fn shadow(&self) -> NeighborTable<A, Shadow<'_>> {
         NeighborTable {
             sets: ShadowCells::of(&self.sets),

@@ -96,7 +96,7 @@ impl HalfOpen {
         self.links.reserve(flows_max as usize);
     }
 
-    /// A view of the queues and counts.
+    /// A shadow of the queues and counts.
     pub(super) fn shadow(&self) -> HalfOpen<Shadow<'_>> {
         let Self { ref links, queue, hairpins, ref embryonic, ref assured, ref hasher, .. } = *self;
         HalfOpen {

@@ -140,7 +140,7 @@ impl Holders {
         self.pending.reserve(flows_max);
     }
 
-    /// A view of the holders.
+    /// A shadow of the holders.
     pub(super) fn shadow(&self) -> Holders<Shadow<'_>> {
         Holders {
             holders: self.holders.shadow(),

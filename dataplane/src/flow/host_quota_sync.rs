@@ -61,7 +61,7 @@ impl<A: Copy + Eq + Hash + 'static> HostQuotaSync<A> {
         Self { shard, hosts, index, pending: VecDeque::with_capacity(hosts_max), hasher }
     }
 
-    /// A view of the numbers.
+    /// A shadow of the numbers.
     pub(super) fn shadow(&self) -> HostQuotaSync<A, Shadow<'_>> {
         HostQuotaSync {
             shard: self.shard,

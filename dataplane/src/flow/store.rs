@@ -75,7 +75,7 @@ impl<A: Address> Store<A> {
         self.numbered.reserve(flows_max);
     }
 
-    /// A view of the flows.
+    /// A shadow of the flows.
     pub(super) fn shadow(&self) -> Store<A, Shadow<'_>> {
         Store {
             tracked: self.tracked.shadow(),

@@ -147,7 +147,7 @@ impl<A: Address> FlowTable<A> {
         self.end_reserved_pinholes();
     }
 
-    /// A view of the table: a copy that reads the table's memory, and keeps to itself what it writes.
+    /// A shadow of the table: a copy that reads the table's memory, and keeps to itself what it writes.
     pub(crate) fn shadow(&self) -> FlowTable<A, Shadow<'_>> {
         FlowTable {
             flows: self.flows.shadow(),

@@ -142,7 +142,7 @@ impl<T: Copy + 'static, A: Address> FragmentTracker<T, A> {
         }
     }
 
-    /// A view of the tracker.
+    /// A shadow of the tracker.
     pub(crate) fn shadow(&self) -> FragmentTracker<T, A, Shadow<'_>> {
         FragmentTracker {
             sets: ShadowCells::of(&self.sets),

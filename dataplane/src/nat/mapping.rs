@@ -150,7 +150,7 @@ impl<A: Address> Mappings<A> {
         self.by_inside.reserve(mappings_max);
     }
 
-    /// A view of the mappings.
+    /// A shadow of the mappings.
     pub(crate) fn shadow(&self) -> Mappings<A, Shadow<'_>> {
         Mappings {
             mappings: self.mappings.shadow(),

@@ -50,7 +50,7 @@ impl Index {
         self.len = 0;
     }
 
-    /// A view of the index.
+    /// A shadow of the index.
     pub(crate) fn shadow(&self) -> Index<Shadow<'_>> {
         Index { slots: ShadowCells::of(&self.slots), len: self.len }
     }

@@ -38,7 +38,7 @@ impl Links {
         self.0.reserve_exact(entries_max.saturating_sub(self.0.len()));
     }
 
-    /// A view of the links.
+    /// A shadow of the links.
     pub(crate) fn shadow(&self) -> Links<Shadow<'_>> {
         Links(ShadowCells::of(&self.0))
     }

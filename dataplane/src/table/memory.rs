@@ -1,4 +1,4 @@
-//! The memory of the tables: their own, or a copy-on-write view of another table's.
+//! The memory of the tables: their own, or a copy-on-write shadow of another table's.
 //!
 //! A table is generic over its [`Memory`]. The packet path uses [`Own`]: the cells are a `Vec`, and the compiler makes
 //! the code of a `Vec` of them. An explanation of a packet uses a [`Shadow`]: it reads the cells of the tables in use,
@@ -93,7 +93,7 @@ pub struct ShadowCells<'a, T> {
 }
 
 impl<'a, T> ShadowCells<'a, T> {
-    /// A view of `below` that nothing has written to.
+    /// A shadow of `below` that nothing has written to.
     pub(crate) fn of(below: &'a [T]) -> Self {
         Self { below, written: BTreeMap::new(), len: below.len() }
     }

@@ -49,7 +49,7 @@ impl<T: Clone + 'static> Slab<T> {
         self.len = 0;
     }
 
-    /// A view of the entries.
+    /// A shadow of the entries.
     pub(crate) fn shadow(&self) -> Slab<T, Shadow<'_>> {
         let Self { ref slots, free, len, capacity } = *self;
         Slab { slots: ShadowCells::of(slots), free, len, capacity }

@@ -40,7 +40,7 @@ impl<K: Copy + Eq + Hash + 'static> Tally<K> {
         self.index.clear();
     }
 
-    /// A view of the counts.
+    /// A shadow of the counts.
     pub(crate) fn shadow(&self) -> Tally<K, Shadow<'_>> {
         Tally { entries: self.entries.shadow(), index: self.index.shadow(), hasher: self.hasher.clone() }
     }

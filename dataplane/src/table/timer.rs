@@ -80,7 +80,7 @@ impl Wheel {
         huge_pages::advise(&mut self.nodes);
     }
 
-    /// A view of the timers.
+    /// A shadow of the timers.
     pub(crate) fn shadow(&self) -> Wheel<Shadow<'_>> {
         let Self { ref heads, occupied, ref nodes, current } = *self;
         Wheel { heads: ShadowCells::of(heads), occupied, nodes: ShadowCells::of(nodes), current }

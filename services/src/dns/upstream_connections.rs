@@ -5,8 +5,9 @@
 //!
 //! If the server closes a connection, its queries move to a new connection: each once, and again whenever the closed
 //! connection has brought an answer. So a server that closes idle connections, or one after each answer, costs none. A
-//! connection gets no further query while a query has waited for [`ATTEMPT_TIMEOUT`] and no response has come: the server
-//! may have forgotten the connection. A message that has the ID of a query and is no response to it does not count.
+//! connection gets no further query while a query has waited for [`ATTEMPT_TIMEOUT`] and no response has come: the
+//! server may have forgotten the connection. A message that has the ID of a query and is no response to it does not
+//! count.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use gatepost::config::Config;
 use ipnet::Ipv4Net;
 
-/// The gateway's addresses on the LAN. A checker that only follows the changes knows all that the gateway has had: a host
-/// keeps an address of a former network as long as its lease lasts, and a packet of it may be under way.
+/// The gateway's addresses on the LAN. A checker that only follows the changes knows all that the gateway has had: a
+/// host keeps an address of a former network as long as its lease lasts, and a packet of it may be under way.
 #[derive(Clone, Debug)]
 pub(super) struct Lan {
     addresses: BTreeSet<Ipv4Net>,

@@ -1,7 +1,7 @@
 //! The administrator's desk: changes of the gateway's file by the product's own transaction.
 //!
-//! The file is on a disk of its own, which is replaced at one instant; what is staged beside it, and the history, are on
-//! the gateway's disk, with its moods and its power cuts.
+//! The file is on a disk of its own, which is replaced at one instant; what is staged beside it, and the history, are
+//! on the gateway's disk, with its moods and its power cuts.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use gatepost_ground::Instant;
 use tokio::time::sleep;
 
+use crate::calendar::{Date, MONTHS};
+
 /// Seconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UnixTime(pub u64);
@@ -17,6 +19,21 @@ pub struct WallTime {
     pub secs: UnixTime,
     /// The nanoseconds since the last whole second, less than 1,000,000,000.
     pub nanos: u32,
+}
+
+impl WallTime {
+    /// The time in milliseconds since 1970.
+    pub fn millis(self) -> u64 {
+        self.secs.0.saturating_mul(1_000).saturating_add(u64::from(self.nanos / 1_000_000))
+    }
+
+    /// The time in milliseconds since 1970 as text in UTC, such as `1970-01-01T00:00:00.000Z`. (RFC 3339)
+    pub fn text_of_millis(millis: u64) -> String {
+        let Date { year, month, day, hour, minute, second, .. } = Date::after_1970(millis / 1_000);
+        let month = MONTHS.iter().take_while(|name| **name != month).count() + 1;
+        let millis = millis % 1_000;
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
+    }
 }
 
 /// What the program that disciplines the time of day, such as an NTP client of this machine, reports of it. By default

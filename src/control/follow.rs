@@ -3,8 +3,8 @@
 //! The gateway keeps nothing for a watcher but its place in the ring of events. A watcher that reads too slowly falls
 //! behind the ring, and is told how many events it has missed.
 
-use std::io::{self, BufRead, BufReader, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -48,38 +48,90 @@ pub fn follow(socket: &Path, what: Watched, json: bool) -> Result<(), Error> {
     let begin = || {
         let mut stream = UnixStream::connect(socket)?;
         send(&mut stream, &Request::Watch(what))?;
-        Ok(BufReader::new(stream))
+        Ok(Lines { stream, pending: Vec::new() })
     };
-    let mut reader = begin().map_err(|error| unasked(socket, error))?;
-    let mut line = String::new();
-    loop {
-        if reader.buffer().is_empty() {
-            let mut watched = [
-                PollFd::new(stop.as_fd(), PollFlags::POLLIN),
-                PollFd::new(reader.get_ref().as_fd(), PollFlags::POLLIN),
-            ];
-            match poll(&mut watched, PollTimeout::NONE) {
-                Err(Errno::EINTR) => continue,
-                Err(error) => return Err(unasked(socket, error.into())),
-                Ok(_) if watched[0].any().unwrap_or(true) => return Ok(()),
-                Ok(_) => {}
-            }
-        }
-        line.clear();
-        if reader.read_line(&mut line).map_err(|error| unasked(socket, error))? == 0 {
-            return Err(unasked(socket, io::Error::other("it has ended")));
-        }
-        let text = match serde_json::from_str(&line).map_err(|_| misunderstood(socket))? {
+    let mut lines = begin().map_err(|error| unasked(socket, error))?;
+    while let Some(line) = lines.next(stop.as_fd()).map_err(|error| unasked(socket, error))? {
+        let text = match serde_json::from_slice(&line).map_err(|_| misunderstood(socket))? {
             Event::Error(why) => return Err(unasked(socket, io::Error::other(why))),
-            _ if json => std::mem::take(&mut line),
-            Event::Drop(drop) => format!("{drop}\n"),
-            Event::Missed(count) => format!("missed {count} drops\n"),
+            _ if json => line,
+            Event::Drop(drop) => format!("{drop}\n").into_bytes(),
+            Event::Missed(count) => format!("missed {count} drops\n").into_bytes(),
         };
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(&text).and_then(|()| stdout.flush()) {
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             Err(error) => return Err(unprintable(error)),
             Ok(()) => {}
         }
+    }
+    Ok(())
+}
+
+/// The longest line, in octets.
+const LINE_LEN_MAX: usize = 64 << 10;
+
+/// The lines of a gateway.
+struct Lines {
+    stream: UnixStream,
+    /// What was read and not returned yet.
+    pending: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line with its end; `None` once `stop` is readable.
+    fn next(&mut self, stop: BorrowedFd<'_>) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|octet| *octet == b'\n') {
+                return Ok(Some(self.pending.drain(..=end).collect()));
+            }
+            if self.pending.len() > LINE_LEN_MAX {
+                return Err(io::Error::other("its line is too long"));
+            }
+            let mut watched =
+                [PollFd::new(stop, PollFlags::POLLIN), PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut watched, PollTimeout::NONE) {
+                Err(Errno::EINTR) => continue,
+                Err(error) => return Err(error.into()),
+                Ok(_) if watched[0].any().unwrap_or(true) => return Ok(None),
+                Ok(_) => {}
+            }
+            let mut chunk = [0; 8 << 10];
+            match self.stream.read(&mut chunk)? {
+                0 => return Err(io::Error::other("it has ended")),
+                len => self.pending.extend_from_slice(&chunk[..len]),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_followed_in_the_midst_of_a_line() {
+        let pair = || UnixStream::pair().expect("a pair");
+        let ((mut gateway, stream), (mut signal, stop)) = (pair(), pair());
+        let mut lines = Lines { stream, pending: Vec::new() };
+        gateway.write_all(b"one\ntwo\nthr").expect("room");
+        for expected in ["one\n", "two\n"] {
+            let line = lines.next(stop.as_fd()).expect("it can be read");
+            assert_eq!(line.as_deref(), Some(expected.as_bytes()));
+        }
+        signal.write_all(b"!").expect("room");
+        assert_eq!(lines.next(stop.as_fd()).expect("it can be read"), None);
+    }
+
+    #[test]
+    fn a_line_without_an_end_is_not_read_for_ever() {
+        let (mut gateway, stream) = UnixStream::pair().expect("a pair");
+        let (_signal, stop) = UnixStream::pair().expect("a pair");
+        let mut lines = Lines { stream, pending: vec![b'x'; LINE_LEN_MAX] };
+        gateway.write_all(b"x").expect("room");
+        assert!(lines.next(stop.as_fd()).is_err());
+        drop(gateway);
+        lines.pending.clear();
+        assert!(lines.next(stop.as_fd()).is_err(), "it has ended");
     }
 }

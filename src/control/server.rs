@@ -15,8 +15,9 @@ use std::time::Duration;
 use gatepost_services::mail::service::local::Serving;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::User;
+use serde::Serialize;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_local;
@@ -213,7 +214,7 @@ async fn converse(
     if request.as_ref().is_ok_and(Request::is_of_mail)
         && let Some(off) = operations.mail_off()
     {
-        return answer(&mut stream, &Response::Off(off)).await;
+        return tell(&mut stream, &Response::Off(off)).await;
     }
     let response = match request {
         Ok(Request::Show(what)) => match operations.report(what).await {
@@ -226,7 +227,7 @@ async fn converse(
         },
         Ok(Request::Deliver) => match operations.deliver() {
             Ok(serving) => {
-                answer(&mut stream, &Response::Smtp).await?;
+                tell(&mut stream, &Response::Smtp).await?;
                 spawn_local(serving(Box::new(stream)));
                 return Ok(());
             }
@@ -237,20 +238,18 @@ async fn converse(
             Err(undone) => undone.into(),
         },
         Ok(Request::Explain(asked)) => match operations.explain(asked).await {
-            Ok(explained) => serde_json::to_value(explained)
-                .map_or_else(|error| Response::Error(error.to_string()), Response::Report),
+            Ok(explained) => report(&explained),
             Err(Unexplained::Unanswered(undone)) => undone.into(),
             Err(Unexplained::Wrong(mistake)) => Response::Refused(vec![mistake]),
         },
         Ok(Request::Recent) => match operations.recent_drops().await {
-            Ok(drops) => serde_json::to_value(drops)
-                .map_or_else(|error| Response::Error(error.to_string()), Response::Report),
+            Ok(drops) => report(&drops),
             Err(error) => Response::Error(error.to_string()),
         },
         Ok(Request::Watch(Watched::Drops)) => {
             let Ok(_place) = watchers.try_acquire() else {
                 let why = format!("{WATCHERS_MAX} watch already; end one of them");
-                return answer(&mut stream, &Response::Error(why)).await;
+                return tell(&mut stream, &Response::Error(why)).await;
             };
             return watch_drops(stream, operations).await;
         }
@@ -267,7 +266,12 @@ async fn converse(
         }
         Err(error) => Response::Error(format!("not a request: {error}")),
     };
-    answer(&mut stream, &response).await
+    tell(&mut stream, &response).await
+}
+
+/// The answer with this report.
+fn report(report: &impl Serialize) -> Response {
+    serde_json::to_value(report).map_or_else(|error| Response::Error(error.to_string()), Response::Report)
 }
 
 /// The user at the other end. A process of root may work for another user, `by`.
@@ -284,13 +288,13 @@ fn peer(stream: &UnixStream, by: Option<String>) -> io::Result<Editor> {
 /// Sends the client each drop from now on, until it closes the connection.
 ///
 /// The client's place in the workers' logs is all that is kept for it. While the client does not read, the gateway
-/// waits, and the logs go on.
+/// waits, and the logs go on; after [`CLIENT_PATIENCE`] the client loses its place among the watchers.
 async fn watch_drops(stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
     let (mut from, mut to) = stream.into_split();
     let unanswered = |error: ReportError| Event::Error(error.to_string());
     let mut cursor = match operations.drops_end().await {
         Ok(cursor) => cursor,
-        Err(error) => return to.write_all(&line(&unanswered(error))?).await,
+        Err(error) => return tell(&mut to, &unanswered(error)).await,
     };
     loop {
         // A client sends nothing more, and closes the connection when it has seen enough.
@@ -304,24 +308,19 @@ async fn watch_drops(stream: UnixStream, operations: &impl Operations) -> io::Re
             }
             // Others ask, too. The drops stay in the logs meanwhile.
             Err(ReportError::TooManyAsk) => Vec::new(),
-            Err(error) => return to.write_all(&line(&unanswered(error))?).await,
+            Err(error) => return tell(&mut to, &unanswered(error)).await,
         };
         for event in &events {
-            to.write_all(&line(event)?).await?;
+            tell(&mut to, event).await?;
         }
     }
 }
 
-fn line(event: &Event) -> io::Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(event)?;
+/// Sends the client a line.
+async fn tell(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(what)?;
     line.push(b'\n');
-    Ok(line)
-}
-
-async fn answer(stream: &mut UnixStream, response: &Response) -> io::Result<()> {
-    let mut line = serde_json::to_vec(response)?;
-    line.push(b'\n');
-    timeout(CLIENT_PATIENCE, stream.write_all(&line)).await?
+    timeout(CLIENT_PATIENCE, to.write_all(&line)).await?
 }
 
 impl From<Undone> for Response {
@@ -528,6 +527,19 @@ mod tests {
             .await
             .expect("no panic");
             server.abort();
+        });
+    }
+
+    #[test]
+    fn a_watcher_that_does_not_read_loses_its_place() {
+        let paused = || runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+        let runtime = paused().expect("a runtime");
+        LocalSet::new().block_on(&runtime, async {
+            let (ours, theirs) = UnixStream::pair().expect("a pair");
+            let watching = watch_drops(ours, &Echo { has_mail: true });
+            let ended = timeout(Duration::from_secs(24 * 60 * 60), watching).await.expect("it ends");
+            assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+            drop(theirs);
         });
     }
 

@@ -95,10 +95,22 @@ impl Requests {
         &self,
         request: impl Fn(oneshot::Sender<T>) -> R,
     ) -> Result<T, RequestError> {
+        self.put_each(|_, reply| request(reply)).await
+    }
+
+    /// As [`Requests::put`], with the request that `request` makes for the worker with this number.
+    ///
+    /// # Errors
+    ///
+    /// As [`Requests::put`].
+    pub async fn put_each<T: Merge, R: Into<Request>>(
+        &self,
+        request: impl Fn(usize, oneshot::Sender<T>) -> R,
+    ) -> Result<T, RequestError> {
         let mut answers = Vec::with_capacity(self.queues.len());
-        for queue in &self.queues {
+        for (worker, queue) in self.queues.iter().enumerate() {
             let (reply, answer) = oneshot::channel();
-            queue.try_send(request(reply).into()).map_err(|_| RequestError::TooMany)?;
+            queue.try_send(request(worker, reply).into()).map_err(|_| RequestError::TooMany)?;
             answers.push(answer);
         }
         (self.wake_workers)();

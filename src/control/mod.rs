@@ -8,8 +8,8 @@
 //! - `{"mail":{...}}`: `{"report":{...}}` with the outcome of a [`mail::Request`].
 //! - `"deliver"`: `"smtp"`, and then the gateway speaks SMTP on the connection, as on port 25 to the LAN. The client
 //!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
-//! - `{"flush":{"name":"example.com"}}`: `{"flushed":3}` with the number of cached DNS answers that it removed for the name
-//!   and those below it, or of all without a name; `{"undone":{...}}` with the reason.
+//! - `{"flush":{"name":"example.com"}}`: `{"flushed":3}` with the number of cached DNS answers that it removed for the
+//!   name and those below it, or of all without a name; `{"undone":{...}}` with the reason.
 //! - `{"explain":{...}}`: `{"report":{...}}` with the outcome for a packet; `{"undone":{...}}` if nobody knows it, or
 //!   `{"refused":["...", ...]}` if the packet makes no sense.
 //! - `"recent"`: `{"report":{...}}` with the last drops.
@@ -251,7 +251,8 @@ fn recent(socket: &Path, json: bool) -> Result<(), Error> {
 ///
 /// # Errors
 ///
-/// The packet makes no sense: exit code 2. Nobody answers, no gateway or no DNS server: [`EX_UNANSWERED`].
+/// The packet makes no sense, or its name has no address: exit code 2. No gateway or no DNS server answers, the workers
+/// disagree, or the answer cannot be printed: [`EX_UNANSWERED`].
 pub fn explain(socket: &Path, asked: Asked, json: bool) -> Result<bool, Error> {
     let response =
         converse(socket, &Request::Explain(asked)).map_err(|error| error.with_code(EX_UNANSWERED))?;
@@ -263,14 +264,29 @@ pub fn explain(socket: &Path, asked: Asked, json: bool) -> Result<bool, Error> {
         }
         _ => return Err(misunderstood(socket).with_code(EX_UNANSWERED)),
     };
-    let passes = report.get("passes").and_then(Value::as_bool).unwrap_or(false);
-    print(&if json { format!("{report}\n") } else { text::<Explained>(report)? })?;
-    Ok(passes)
+    explained_to(&mut io::stdout().lock(), report, json)
+}
+
+/// Prints an explanation on `stdout`. Returns whether the packet passes.
+fn explained_to(stdout: &mut impl Write, report: Value, json: bool) -> Result<bool, Error> {
+    print_explained(stdout, report, json).map_err(|error| error.with_code(EX_UNANSWERED))
+}
+
+fn print_explained(stdout: &mut impl Write, report: Value, json: bool) -> Result<bool, Error> {
+    let passes = report.get("passes").and_then(Value::as_bool);
+    write_to(stdout, &if json { format!("{report}\n") } else { text::<Explained>(report)? })?;
+    let unsaid = "it does not say whether the packet passes";
+    passes
+        .ok_or_else(|| Error::failed("cannot read the gateway's report", unsaid, "use the version that runs"))
 }
 
 /// Prints a report on stdout. A closed stdout is no error.
 fn print(text: &str) -> Result<(), Error> {
-    let mut stdout = BufWriter::new(io::stdout().lock());
+    write_to(&mut io::stdout().lock(), text)
+}
+
+fn write_to(stdout: &mut impl Write, text: &str) -> Result<(), Error> {
+    let mut stdout = BufWriter::new(stdout);
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unprintable(error)),
         _ => Ok(()),
@@ -491,6 +507,28 @@ mod tests {
         ] {
             assert_eq!(undelivered(Path::new("x"), error).exit_code(), ExitCode::from(code));
         }
+    }
+
+    #[test]
+    fn an_explanation_that_cannot_be_printed_is_no_dropped_packet() {
+        struct Full;
+        impl Write for Full {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::StorageFull.into())
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let report = |passes: bool| serde_json::json!({ "passes": passes });
+        for (json, passes) in [(true, true), (true, false), (false, true)] {
+            let error = explained_to(&mut Full, report(passes), json).expect_err("it cannot be printed");
+            assert_eq!(error.exit_code(), ExitCode::from(EX_UNANSWERED), "{error}");
+        }
+        let error = explained_to(&mut Vec::new(), serde_json::json!({}), true).expect_err("it says nothing");
+        assert_eq!(error.exit_code(), ExitCode::from(EX_UNANSWERED), "{error}");
+        assert_eq!(explained_to(&mut Vec::new(), report(false), true), Ok(false));
     }
 
     #[test]

@@ -12,9 +12,10 @@ use gatepost_dataplane::key::{Endpoint, FlowKey};
 use gatepost_dataplane::{Batch, DropReason, Ingress, Verdict};
 use gatepost_ground::wire::{Protocol, ethernet};
 use gatepost_ground::{InterfaceId, MacAddr, PortId, Role};
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
-use super::drops::{NamedRule, describe};
+use super::drops::{NamedRule, describe, shown};
 use super::inspector::Inspector;
 use super::probe;
 use super::query::{ExplanationAnswer, Query};
@@ -26,9 +27,9 @@ use crate::control::mail::Undone;
 /// The port of a client that is not given: the first of the range for clients. (RFC 6335, section 6)
 const CLIENT_PORT: u16 = 49_152;
 
-/// The most workers that a packet goes through: the receiver, the owner, the owner of a hairpin's port and back, and
-/// the receiver of the hairpin.
-const LEGS_MAX: usize = 6;
+/// The most stages of a packet's handoff: with the receiver, the owner, the owner of a hairpin's port, the owner again,
+/// and the receiver of the hairpin. One is to spare.
+pub(super) const HANDOFF_STAGES_MAX: usize = 6;
 
 /// The hardware address of a sender that is not known; the first octet says that nobody has assigned it.
 const UNKNOWN_SENDER: MacAddr = MacAddr([0x02, 0, 0, 0, 0, 0xfe]);
@@ -51,8 +52,18 @@ impl Inspector {
     ///
     /// # Errors
     ///
-    /// The workers do not answer, or DNS does not, or there is no such name.
+    /// The workers do not answer, or hand the packet over to each other without an end. DNS does not answer, or knows
+    /// no address for the name.
     pub async fn explain(&self, asked: &Asked) -> Result<Explained, Unexplained> {
+        self.explain_within(asked, HANDOFF_STAGES_MAX).await
+    }
+
+    /// As [`Inspector::explain`], for a packet that is decided on after at most `stages_max` stages of its handoff.
+    pub(super) async fn explain_within(
+        &self,
+        asked: &Asked,
+        stages_max: usize,
+    ) -> Result<Explained, Unexplained> {
         let to = self.resolve(&asked.to).await?;
         let protocol = match asked.protocol {
             Transport::Tcp => Protocol::TCP,
@@ -73,15 +84,15 @@ impl Inspector {
             stages.push(stage("interface", "the gateway itself sends it", []));
         }
         let (mut worker, mut ingress, mut octets) = (0, ingress, octets);
-        let (mut verdict, mut made) = (Verdict::Drop(DropReason::InternalError), 0);
-        for _ in 0..LEGS_MAX {
+        let (mut verdict, mut made) = (Verdict::Pending, 0);
+        for _ in 0..stages_max {
             let ExplanationAnswer { explanation, batch } = self
                 .requests
                 .put_to(worker, |reply| Query::Explain { batch: batch_of(ingress, &octets), reply })
                 .await?;
             made += explanation.made;
             stages.extend(explanation.steps.iter().map(|step| self.stage_of(step, &config)));
-            let Some(slot) = batch.as_deref().and_then(|batch| batch.slots().first()) else { break };
+            let Some(slot) = batch.slots().first() else { break };
             verdict = slot.verdict;
             let Verdict::HandOver(owner) = verdict else { break };
             stages.push(stage(
@@ -93,7 +104,11 @@ impl Inspector {
         }
         let ends = [source, destination].map(|end| Endpoint::new(*end.ip(), end.port()));
         let [from, to] = ends.map(|end| shown(protocol, end));
-        let (name, meaning) = self.outcome(verdict, &stages);
+        // A change of the configuration reaches the workers one after the other.
+        let (name, meaning) = self.outcome(verdict, &stages).ok_or_else(|| {
+            let (why, remedy) = ("the workers disagree".to_owned(), "ask again".to_owned());
+            Unexplained::Unanswered(Undone { why, remedy })
+        })?;
         Ok(Explained {
             protocol: protocol.to_string().to_lowercase(),
             from,
@@ -149,9 +164,11 @@ impl Inspector {
         let source = sender.and_then(mac_of).unwrap_or(UNKNOWN_SENDER);
         let station = answer.stations.iter().find(|(of, station)| *of == id && station.mac == source);
         let first = plan.ports_of(id).iter().next().unwrap_or(PortId(0));
-        // Neighbours of one network send each other frames, which a bridge carries.
-        let is_neighbors = inside.is_some() && net_of(to, Role::Inside) == Some(id) && !is_own(to);
-        let destination = Some(to).filter(|_| is_neighbors).and_then(mac_of);
+        // Neighbours of one network send each other frames, which a bridge carries. An interface may have two networks,
+        // and the gateway routes between them.
+        let has_both = |net: &IpNet| [from, to].iter().all(|address| net.contains(&IpAddr::V4(*address)));
+        let are_neighbors = inside.is_some() && interface.addresses.iter().any(has_both) && !is_own(to);
+        let destination = Some(to).filter(|_| are_neighbors).and_then(mac_of);
         Ok(Entry {
             ingress: Ingress::Port(station.map_or(first, |(_, station)| station.port)),
             source,
@@ -222,15 +239,15 @@ impl Inspector {
         }
     }
 
-    /// The name and the meaning of a verdict.
-    fn outcome(&self, verdict: Verdict, stages: &[Stage]) -> (&'static str, String) {
+    /// The name and the meaning of a verdict; `None` if it decides nothing.
+    fn outcome(&self, verdict: Verdict, stages: &[Stage]) -> Option<(&'static str, String)> {
         let port = |id: PortId| {
             let config = self.config();
             let port = config.ports().nth(id.0.into()).map(|(_, port)| port.to_string());
             port.unwrap_or_else(|| "a port".to_owned())
         };
         let passed_nothing = !stages.iter().any(|stage| stage.stage == "neighbor");
-        match verdict {
+        Some(match verdict {
             Verdict::Transmit(id) if passed_nothing => {
                 ("transmitted", format!("bridged, out by {}", port(id)))
             }
@@ -240,10 +257,8 @@ impl Inspector {
             Verdict::Consumed => ("consumed", "passes; the gateway has dealt with it".to_owned()),
             Verdict::Hold => ("held", "passes if the neighbour answers; until then it is held".to_owned()),
             Verdict::Drop(reason) => ("dropped", format!("dropped, {reason}: {}", reason.meaning())),
-            Verdict::Pending | Verdict::HandOver(_) => {
-                ("dropped", "dropped: the workers disagree; ask again".to_owned())
-            }
-        }
+            Verdict::Pending | Verdict::HandOver(_) => return None,
+        })
     }
 }
 
@@ -266,11 +281,6 @@ const FRAME_CAPACITY: usize = 1514;
 fn stage<const N: usize>(name: &str, text: impl Into<String>, details: [(&str, Value); N]) -> Stage {
     let details: Map<_, _> = details.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
     Stage { stage: name.to_owned(), text: text.into(), details }
-}
-
-/// An end of a packet; a ping has no ports.
-fn shown(protocol: Protocol, end: Endpoint) -> String {
-    if protocol == Protocol::ICMP { end.address.to_string() } else { end.to_string() }
 }
 
 /// Both directions of a flow.

@@ -87,9 +87,9 @@ impl Inspector {
             return Err(unanswered(NOT_RUNNING.to_owned()));
         };
         match Resolver::new(running).ipv4(host).await {
-            Ok(addresses) => {
-                addresses.first().copied().ok_or_else(|| unanswered(format!("{host} has no address")))
-            }
+            Ok(addresses) => addresses.first().copied().ok_or_else(|| {
+                Unexplained::Wrong(format!("--to {host}: it has no IPv4 address; write another name"))
+            }),
             Err(NoAnswer::Unavailable) => Err(unanswered(format!("{host}: {}", NoAnswer::Unavailable))),
             Err(error) => Err(Unexplained::Wrong(format!("--to {host}: {error}; write another name"))),
         }

@@ -48,12 +48,12 @@ pub struct DropsAnswer {
 }
 
 /// One worker's explanation of a frame.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ExplanationAnswer {
     /// The decisions of the stages.
     pub explanation: Explanation,
     /// The batch with the frame, as it would be after the stages, and its verdict.
-    pub batch: Option<Box<Batch>>,
+    pub batch: Box<Batch>,
 }
 
 /// The counters.
@@ -169,7 +169,7 @@ impl Query {
             }
             Self::Explain { mut batch, reply } => {
                 let explanation = dataplane.explain(now, &mut batch);
-                _ = reply.send(ExplanationAnswer { explanation, batch: Some(batch) });
+                _ = reply.send(ExplanationAnswer { explanation, batch });
             }
             Self::Neighbors(reply) => {
                 let interface = |station: &Station| dataplane.config().interface_of(station.port);

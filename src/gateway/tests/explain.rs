@@ -3,9 +3,11 @@
 use gatepost_ground::wire::{Protocol, arp, ethernet};
 use rand::RngExt;
 
+use super::super::explain::HANDOFF_STAGES_MAX;
 use super::super::probe;
 use super::*;
 use crate::control::explain::{Asked, Explained, Transport, Unexplained};
+use crate::control::mail::Undone;
 
 const WAN: &str = "wan.address = '203.0.113.10/24'\nwan.gateway = '203.0.113.254'\n";
 const FORWARDS: &str = "
@@ -22,8 +24,17 @@ to = '192.168.1.21:53'
 
 /// The explanation, while the workers turn.
 async fn explain(office: &mut Office, asked: Asked) -> Result<Explained, Unexplained> {
+    explain_within(office, asked, HANDOFF_STAGES_MAX).await
+}
+
+/// The explanation of a packet that is decided on after at most `stages_max` stages of its handoff.
+async fn explain_within(
+    office: &mut Office,
+    asked: Asked,
+    stages_max: usize,
+) -> Result<Explained, Unexplained> {
     let inspector = office.inspector.clone();
-    let explained = spawn_local(async move { inspector.explain(&asked).await });
+    let explained = spawn_local(async move { inspector.explain_within(&asked, stages_max).await });
     // Each worker that the packet goes through is asked after the one before it.
     while !explained.is_finished() {
         office.pass(Duration::from_millis(1)).await;
@@ -152,6 +163,58 @@ fn the_way_between_workers_is_told_and_a_rule_has_its_line() {
         let stranger = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 200), 50_000);
         let denied = explain(&mut office, asked(Transport::Tcp, stranger, to(8000))).await.expect("it is");
         assert_eq!(denied.reason.as_deref(), Some("forward-source-denied"));
+    });
+}
+
+#[test]
+fn what_the_workers_do_not_agree_on_is_not_reported_as_dropped() {
+    simulate(async {
+        let (mut office, _services) = Office::new(&format!("{WAN}system.workers = 3\n{FORWARDS}"));
+        let from = SocketAddrV4::new(Ipv4Addr::new(198, 51, 100, 7), 50_000);
+        let mut undecided = 0;
+        for port in 8000..8004 {
+            let to = SocketAddrV4::new(Ipv4Addr::new(203, 0, 113, 10), port);
+            let within = explain_within(&mut office, asked(Transport::Tcp, from, to), 1).await;
+            let whole = explain(&mut office, asked(Transport::Tcp, from, to)).await.expect("it is decided");
+            if whole.stages.iter().any(|stage| stage.stage == "worker") {
+                let (why, remedy) = ("the workers disagree".to_owned(), "ask again".to_owned());
+                assert_eq!(within, Err(Unexplained::Unanswered(Undone { why, remedy })));
+                undecided += 1;
+            } else {
+                assert_eq!(within, Ok(whole));
+            }
+        }
+        assert!(undecided > 0, "no port is another worker's");
+    });
+}
+
+#[test]
+fn the_gateway_routes_between_the_former_network_and_the_new_one() {
+    simulate(async {
+        let former: ipnet::Ipv4Net = "192.168.1.1/24".parse().expect("a network");
+        let (mut office, services) = Office::new(&format!("{WAN}lan.address = '10.0.0.1/24'"));
+        let config = office.inspector.config().as_ref().clone().with_former_lan(former);
+        let reloader = services.reloader();
+        spawn_local(services.run(|| (), std::future::pending()));
+        let reload = spawn_local(async move { reloader.reload(config).await });
+        office.pass(Duration::from_millis(10)).await;
+        reload.await.expect("no panic").expect("it is taken");
+        let (old, new, mate) =
+            (Ipv4Addr::new(192, 168, 1, 20), Ipv4Addr::new(10, 0, 0, 20), Ipv4Addr::new(10, 0, 0, 21));
+        for (address, own) in
+            [(old, former.addr()), (new, Ipv4Addr::new(10, 0, 0, 1)), (mate, Ipv4Addr::new(10, 0, 0, 1))]
+        {
+            let mac = MacAddr([2, 0, 0, 0, 1, address.octets()[3] ^ address.octets()[0]]);
+            office.lan.send(&arp::Packet::request(mac, address, own).to_frame(MacAddr::BROADCAST));
+        }
+        office.pass(Duration::from_millis(2)).await;
+        for (from, is_routed) in [(old, true), (mate, false)] {
+            let ends = [from, new].map(|address| SocketAddrV4::new(address, 80));
+            let explained =
+                explain(&mut office, asked(Transport::Udp, ends[0], ends[1])).await.expect("it is");
+            let routes = explained.stages.iter().filter(|stage| stage.stage == "route").count();
+            assert_eq!(routes > 0, is_routed, "{explained}");
+        }
     });
 }
 

@@ -6,10 +6,11 @@
 //!
 //! | a client | while the change waits | after it is undone | after it is confirmed |
 //! | --- | --- | --- | --- |
-//! | renews its lease of the former network | keeps it | keeps it | gets a NAK at its next broadcast |
-//! | is new, or discovers again | gets an address of the present network | gets a NAK at its next broadcast | keeps it |
+//! | renews its lease of the former network | keeps it | keeps it | gets a NAK |
+//! | is new, or discovers again | gets an address of the present network | gets a NAK | keeps it |
 //!
-//! A NAK leads to a DISCOVER, which gives the client the address back that it had in this network.
+//! The NAK comes at the client's next broadcast. It leads to a DISCOVER, which gives the client the address back that
+//! it had in this network.
 
 use std::net::Ipv4Addr;
 

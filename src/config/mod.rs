@@ -28,7 +28,7 @@ mod validate;
 mod value;
 
 use std::fmt;
-use std::io::Read;
+use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -142,12 +142,31 @@ impl Config {
     }
 }
 
+/// The longest file, in octets.
+pub const FILE_OCTETS_MAX: usize = 1 << 20;
+
+/// The text of the file at `path`.
+///
+/// # Errors
+///
+/// It cannot be read, is too long, or is no UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    open_regular(path)?.take(FILE_OCTETS_MAX as u64 + 1).read_to_string(&mut text)?;
+    if text.len() > FILE_OCTETS_MAX {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it has more than {FILE_OCTETS_MAX} octets"),
+        ));
+    }
+    Ok(text)
+}
+
 /// The name of the file at `path`, and its text.
 fn read(path: &Path) -> Result<(String, String), Error> {
     let name = path.display().to_string();
-    let mut text = String::new();
-    match open_regular(path).and_then(|mut file| file.read_to_string(&mut text)) {
-        Ok(_) => Ok((name, text)),
+    match read_text(path) {
+        Ok(text) => Ok((name, text)),
         Err(error) => Err(Error::usage(format!(
             "{name}: {error}; give a configuration that can be read, as UTF-8 text"
         ))),

@@ -14,7 +14,7 @@
 //!   `{"refused":["...", ...]}` if the packet makes no sense.
 //! - `"recent"`: `{"report":{...}}` with the last drops.
 //! - `{"watch":"drops"}`: a line for each [event](follow::Event), until the client closes the connection.
-//! - `"reload"`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
+//! - `{"reload":{}}`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //! - `{"config":{"do":"set","key":"lan.inspect_arp","value":"true"}}` and so on: `{"report":{...}}` with the outcome of
 //!   a [`transaction::Request`]; `{"refused":[...]}` with what is wrong in it or in the candidate, `{"failed":[...]}`
 //!   with other reasons.
@@ -162,11 +162,17 @@ enum Request {
     Show(What),
     Mail(mail::Request),
     Deliver,
-    Flush { name: Option<String> },
+    Flush {
+        name: Option<String>,
+    },
     Explain(explain::Asked),
     Recent,
     Watch(follow::Watched),
-    Reload,
+    Reload {
+        /// The user who has become root, as `sudo` tells.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     Config(transaction::Request),
 }
 
@@ -180,7 +186,7 @@ impl Request {
             | Self::Explain(_)
             | Self::Recent
             | Self::Watch(_)
-            | Self::Reload
+            | Self::Reload { .. }
             | Self::Config(_) => false,
         }
     }
@@ -197,7 +203,7 @@ impl Request {
             | Self::Flush { .. }
             | Self::Recent
             | Self::Watch(_)
-            | Self::Reload => ANSWER_WITHIN,
+            | Self::Reload { .. } => ANSWER_WITHIN,
         }
     }
 }
@@ -385,7 +391,7 @@ pub fn flush(socket: &Path, name: Option<String>) -> Result<(), Error> {
 /// No gateway runs there, or the user may not control it, or it continues as before: what is wrong with its
 /// configuration.
 pub fn reload(socket: &Path) -> Result<(), Error> {
-    match converse(socket, &Request::Reload)? {
+    match converse(socket, &Request::Reload { by: by_sudo() })? {
         Response::Reloaded(file) => {
             // If stdout is closed, the exit code still reports the outcome.
             _ = writeln!(io::stdout(), "{file} is in force");
@@ -394,6 +400,11 @@ pub fn reload(socket: &Path) -> Result<(), Error> {
         Response::Refused(mistakes) => Err(Error::mistakes(mistakes)),
         _ => Err(misunderstood(socket)),
     }
+}
+
+/// The user who has become root by `sudo`. It counts for root only, who could be anybody anyway.
+fn by_sudo() -> Option<String> {
+    std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty() && name != "root")
 }
 
 fn converse(socket: &Path, request: &Request) -> Result<Response, Error> {
@@ -535,7 +546,13 @@ mod tests {
     fn the_lines_are_as_documented() {
         let request: Request = serde_json::from_str(r#"{"show":"leases"}"#).expect("documented");
         assert_eq!(request, Request::Show(What::Leases));
-        assert_eq!(serde_json::from_str::<Request>("\"reload\"").expect("documented"), Request::Reload);
+        for (line, by) in
+            [(r#"{"reload":{}}"#, None), (r#"{"reload":{"by":"anna"}}"#, Some("anna".to_owned()))]
+        {
+            let request = Request::Reload { by };
+            assert_eq!(serde_json::from_str::<Request>(line).expect("documented"), request);
+            assert_eq!(serde_json::to_string(&request).expect("plain data"), line);
+        }
         let of_dns = serde_json::from_str::<Request>(r#"{"show":"dns"}"#).expect("documented");
         assert_eq!(of_dns, Request::Show(What::NameServers));
         assert!(serde_json::from_str::<Request>(r#"{"show":"everything"}"#).is_err());

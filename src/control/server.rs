@@ -253,7 +253,7 @@ async fn converse(
             };
             return watch_drops(stream, operations).await;
         }
-        Ok(Request::Reload) => match operations.reload(&peer(&stream, None)?).await {
+        Ok(Request::Reload { by }) => match operations.reload(&peer(&stream, by)?).await {
             Ok(file) => Response::Reloaded(file),
             Err(error) => Response::Refused(error.messages().to_vec()),
         },

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ANSWER_WITHIN, Request as Asked, Response, converse, misunderstood, unprintable};
+use super::{ANSWER_WITHIN, Request as Asked, Response, by_sudo, converse, misunderstood, unprintable};
 use crate::error::Error;
 use crate::transaction::{Applied, Diff, Edited, Editor, Keeper, Request as Applying, Versions};
 
@@ -109,9 +109,7 @@ fn report(answer: &impl Serialize) -> Result<Value, Error> {
 ///
 /// No gateway runs there, or the user may not control it, or why nothing has changed.
 pub fn request(socket: &Path, what: What) -> Result<Value, Error> {
-    // What sudo tells counts for root only, who could be anybody anyway.
-    let by = std::env::var("SUDO_USER").ok().filter(|name| !name.is_empty() && name != "root");
-    match converse(socket, &Asked::Config(Request { what, by }))? {
+    match converse(socket, &Asked::Config(Request { what, by: by_sudo() }))? {
         Response::Report(report) => Ok(report),
         Response::Failed(messages) => Err(Error::several(messages)),
         Response::Refused(messages) => Err(Error::mistakes(messages)),

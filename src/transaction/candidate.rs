@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::Editor;
-use crate::config::Config;
 use crate::config::edit::{Edit, EditError, Key, Stored, VALUE_OCTETS_MAX, values};
+use crate::config::{Config, FILE_OCTETS_MAX};
 use crate::error::Error;
 
 /// The most edits that wait to be applied.
@@ -23,6 +23,19 @@ pub(super) struct Pended {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Candidate {
     pub(super) edits: Vec<Pended>,
+    /// What became of the edits in the file as it was last, so that a further edit is the only one that is applied.
+    merged: Option<Merged>,
+}
+
+/// The edits in a file.
+#[derive(Clone, Debug, PartialEq)]
+struct Merged {
+    /// The text of the file.
+    file: String,
+    /// The text with the edits that are in no conflict.
+    text: String,
+    /// The edits whose settings have changed in the file since, a sentence each.
+    conflicts: Vec<String>,
 }
 
 impl Candidate {
@@ -36,11 +49,27 @@ impl Candidate {
     /// # Errors
     ///
     /// The edits whose settings have changed in the file since, a sentence each.
-    pub fn text(&self, file: &str) -> Result<String, Vec<String>> {
-        let stored = Stored::read(file).map_err(|error| {
-            vec![format!("the file is no TOML any more: {}; correct it", error.message().replace('\n', " "))]
-        })?;
+    pub fn text(&mut self, file: &str) -> Result<String, Vec<String>> {
+        let merged = self.merged(file);
+        let merged = self.merged.insert(merged);
+        if merged.conflicts.is_empty() { Ok(merged.text.clone()) } else { Err(merged.conflicts.clone()) }
+    }
+
+    fn merged(&self, file: &str) -> Merged {
+        let known = self.merged.as_ref().filter(|merged| merged.file == file);
+        known.cloned().unwrap_or_else(|| self.replayed(file))
+    }
+
+    fn replayed(&self, file: &str) -> Merged {
         let (mut text, mut conflicts) = (file.to_owned(), Vec::new());
+        let stored = match Stored::read(file) {
+            Ok(stored) => stored,
+            Err(error) => {
+                let why = error.message().replace('\n', " ");
+                conflicts.push(format!("the file is no TOML any more: {why}; correct it"));
+                return Merged { file: file.to_owned(), text, conflicts };
+            }
+        };
         for Pended { edit, base, .. } in &self.edits {
             let now = stored.get(&edit.key);
             let edited = edit.apply(&text);
@@ -61,7 +90,7 @@ impl Candidate {
                 Err(error) => conflicts.push(format!("{}: {error}", edit.key)),
             }
         }
-        if conflicts.is_empty() { Ok(text) } else { Err(conflicts) }
+        Merged { file: file.to_owned(), text, conflicts }
     }
 
     /// Sets `key` to the first meaning of `value` that is possible there. Returns the edit.
@@ -100,38 +129,40 @@ impl Candidate {
         Ok(edit)
     }
 
-    /// This candidate with one more edit of the file of this name and text.
-    fn with(&self, by: &Editor, (name, text): (&str, &str), edit: Edit) -> Result<Self, Error> {
+    /// This candidate with one more edit of the file of this name and text. The edit takes the place of those at its
+    /// key or below it, with their conflicts.
+    fn with(&self, by: &Editor, (name, file): (&str, &str), edit: Edit) -> Result<Self, Error> {
         let refused = |error: EditError| Error::usage(format!("{}: {error}", edit.key));
-        let before = self.text(text).map_err(Error::mistakes)?;
-        let after = edit.apply(&before).map_err(refused)?;
+        let not_noted = |why, remedy| Error::failed("the change is not noted", why, remedy);
+        let mut candidate = self.clone();
+        candidate.edits.retain(|pended| !pended.edit.key.parts().starts_with(edit.key.parts()));
+        let replaces = candidate.edits.len() < self.edits.len();
+        let mut merged = if replaces { candidate.replayed(file) } else { self.merged(file) };
+        let after = match edit.apply(&merged.text) {
+            // Only the candidate had it.
+            Err(EditError::Absent) if replaces => merged.text.clone(),
+            edited => edited.map_err(refused)?,
+        };
+        if after.len() > FILE_OCTETS_MAX {
+            let why = format!("the file would have more than {FILE_OCTETS_MAX} octets");
+            return Err(not_noted(why, "remove what nobody needs first"));
+        }
         let wrong = local_mistakes(name, &after);
-        let known = local_mistakes(name, &before);
+        let known = local_mistakes(name, &merged.text);
         let mut new = wrong.difference(&known).peekable();
         if new.peek().is_some() {
             return Err(Error::mistakes(new.map(|mistake| format!("{}: {mistake}", edit.key))));
         }
-        let is_within = |other: &Edit| other.key.parts().starts_with(edit.key.parts());
-        let mut candidate = self.clone();
-        // The base of a setting that is edited again is that of its first edit.
-        let former = candidate.edits.iter().find(|pended| pended.edit.key == edit.key);
-        let base = match former {
-            Some(former) => former.base.clone(),
-            None => Stored::read(text).ok().and_then(|stored| stored.get(&edit.key).cloned()),
-        };
-        candidate.edits.retain(|pended| !is_within(&pended.edit));
-        candidate.edits.push(Pended { edit: edit.clone(), by: by.clone(), base });
         // An edit without an effect on the file is none.
-        let same = |text: &str| Stored::read(text).ok();
-        let without = Self { edits: candidate.edits.iter().rev().skip(1).rev().cloned().collect() };
-        if let (Ok(without), Ok(with)) = (without.text(text), candidate.text(text))
-            && same(&without) == same(&with)
-        {
-            candidate.edits.pop();
+        if Stored::read(&merged.text).ok() != Stored::read(&after).ok() {
+            let base = Stored::read(file).ok().and_then(|stored| stored.get(&edit.key).cloned());
+            candidate.edits.push(Pended { edit, by: by.clone(), base });
+            merged.text = after;
         }
+        candidate.merged = Some(merged);
         if candidate.edits.len() > EDITS_MAX {
             let why = format!("{EDITS_MAX} changes wait already");
-            return Err(Error::failed("the change is not noted", why, "apply or discard them first"));
+            return Err(not_noted(why, "apply or discard them first"));
         }
         Ok(candidate)
     }
@@ -156,4 +187,81 @@ fn conflict(edit: &Edit, base: Option<&toml::Value>, now: Option<&toml::Value>) 
         told(now),
         told(base)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAME: &str = "gatepost.toml";
+    const FILE: &str = "[dhcp]\nlease_secs = 600 # s\n\n[firewall]\nstealth = true\n";
+
+    fn anna() -> Editor {
+        Editor::new("anna")
+    }
+
+    #[test]
+    fn the_kept_text_is_that_of_all_edits_one_after_the_other() {
+        let mut candidate = Candidate::default();
+        for (key, value) in [
+            ("firewall.stealth", Some("false")),
+            ("dhcp.lease_secs", Some("700")),
+            ("lan.inspect_arp", Some("true")),
+            ("dhcp.lease_secs", Some("800")),
+            ("lan", None),
+            ("dhcp.lease_secs", Some("600")),
+            ("firewall.stealth", None),
+        ] {
+            let edited = match value {
+                Some(value) => candidate.set(&anna(), (NAME, FILE), key, value),
+                None => candidate.unset(&anna(), (NAME, FILE), key),
+            };
+            edited.expect(key);
+            assert_eq!(candidate.merged, Some(candidate.replayed(FILE)), "{key}");
+        }
+        assert_eq!(candidate.edits.len(), 1);
+    }
+
+    #[test]
+    fn each_conflict_is_resolved_by_setting_or_unsetting_its_key() {
+        let edited = FILE.replace("600", "650").replace("true", "false");
+        for (set, text) in [(Some("900"), "lease_secs = 900"), (None, "[dhcp]")] {
+            let mut candidate = Candidate::default();
+            candidate.set(&anna(), (NAME, FILE), "dhcp.lease_secs", "700").expect("valid");
+            candidate.unset(&anna(), (NAME, FILE), "firewall.stealth").expect("valid");
+            assert_eq!(candidate.text(&edited).expect_err("both").len(), 2);
+            match set {
+                Some(value) => candidate.set(&anna(), (NAME, &edited), "dhcp.lease_secs", value),
+                None => candidate.unset(&anna(), (NAME, &edited), "dhcp.lease_secs"),
+            }
+            .expect("it resolves the conflict");
+            let left = candidate.text(&edited).expect_err("one is left");
+            assert!(left.len() == 1 && left[0].starts_with("firewall.stealth: "), "{left:?}");
+            candidate.unset(&anna(), (NAME, &edited), "firewall.stealth").expect("it resolves the other");
+            let merged = candidate.text(&edited).expect("none is left");
+            assert!(
+                merged.contains(text) && !merged.contains("650") && !merged.contains("stealth"),
+                "{merged}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_edit_of_what_was_removed_in_the_file_is_withdrawn_by_unsetting_it() {
+        let mut candidate = Candidate::default();
+        candidate.set(&anna(), (NAME, FILE), "dhcp.lease_secs", "700").expect("valid");
+        let edited = FILE.replace("lease_secs = 600 # s\n", "");
+        candidate.text(&edited).expect_err("a conflict");
+        candidate.unset(&anna(), (NAME, &edited), "dhcp.lease_secs").expect("it resolves the conflict");
+        assert!(candidate.is_empty());
+        assert_eq!(candidate.text(&edited), Ok(edited));
+    }
+
+    #[test]
+    fn a_file_that_would_be_too_long_is_refused() {
+        let long = format!("{FILE}#{}\n", "-".repeat(FILE_OCTETS_MAX - FILE.len() - 10));
+        let error = Candidate::default().set(&anna(), (NAME, &long), "system.hostname", "\"office\"");
+        let error = error.expect_err("too long").to_string();
+        assert!(error.contains("more than 1048576 octets") && error.contains("remove"), "{error}");
+    }
 }

@@ -37,11 +37,6 @@ impl Key {
     pub fn parts(&self) -> &[String] {
         &self.parts
     }
-
-    /// Whether this is the setting `other`, or contains it, or is in it.
-    pub fn overlaps(&self, other: &Self) -> bool {
-        self.parts.iter().zip(&other.parts).all(|(own, others)| own == others)
-    }
 }
 
 impl fmt::Display for Key {

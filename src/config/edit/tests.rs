@@ -219,9 +219,6 @@ fn keys_are_toml_keys() {
     for wrong in ["", ".", "a..b", "a b", "a.\"\"", "a=1", &"a.".repeat(300), "a.b.c.d.e.f.g.h.i"] {
         assert!(Key::parse(wrong).is_err(), "{wrong}");
     }
-    let overlap =
-        |one: &str, other: &str| Key::parse(one).expect("a key").overlaps(&Key::parse(other).expect("a key"));
-    assert!(overlap("lan", "lan.address") && overlap("lan.address", "lan") && !overlap("lan.a", "lan.b"));
 }
 
 #[test]

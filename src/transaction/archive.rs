@@ -38,6 +38,7 @@ impl Archive {
             self.disk.list(DIRECTORY).await?.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
         let excess = numbers.len().saturating_sub(FILES_MAX);
+        let highest = numbers.last().copied().unwrap_or(0);
         let (mut entries, mut problems) = (Vec::new(), Vec::new());
         for number in numbers.into_iter().skip(excess) {
             let name = file(number);
@@ -49,7 +50,7 @@ impl Archive {
             }
         }
         problems.iter().for_each(|problem| warn!("the history of the configuration: {problem}"));
-        Ok((History::new(entries), problems))
+        Ok((History::new(entries, highest), problems))
     }
 
     async fn entry(&self, name: &str) -> Result<Option<Entry>, String> {

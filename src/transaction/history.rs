@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use gatepost_services::clock::UnixTime;
+use gatepost_services::crypto::sha256;
 use gatepost_services::store::sealed;
 use serde::{Deserialize, Serialize};
 
@@ -35,7 +36,7 @@ pub struct Entry {
     pub number: u64,
     /// The time in seconds since 1970.
     pub at: u64,
-    /// The editor; empty if nobody knows.
+    /// The editor; empty if unknown.
     pub who: String,
     /// The reason that the editor gave; it may be empty.
     pub why: String,
@@ -45,13 +46,26 @@ pub struct Entry {
     pub changes: Vec<Change>,
     /// The text; `None` if it is too long to be kept.
     pub text: Option<String>,
+    /// The SHA-256 of a text that is too long, in hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
 }
 
 impl Entry {
     /// A version of this kind; the history numbers it.
     pub fn new(kind: Kind, at: UnixTime, text: &str, changes: Vec<Change>) -> Self {
-        let text = (text.len() <= TEXT_OCTETS_MAX).then(|| text.to_owned());
-        Self { number: 0, at: at.0, who: String::new(), why: String::new(), kind, changes, text }
+        let is_long = text.len() > TEXT_OCTETS_MAX;
+        let digest = is_long.then(|| digest(text));
+        let text = (!is_long).then(|| text.to_owned());
+        Self { number: 0, at: at.0, who: String::new(), why: String::new(), kind, changes, text, digest }
+    }
+
+    /// Whether this version has this text.
+    pub fn is_of(&self, text: &str) -> bool {
+        match &self.text {
+            Some(own) => own == text,
+            None => self.digest.as_ref().is_some_and(|own| *own == digest(text)),
+        }
     }
 
     /// This version with its editor and the reason.
@@ -79,22 +93,31 @@ impl Entry {
     }
 }
 
+fn digest(text: &str) -> String {
+    sha256(text.as_bytes()).iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
 /// The last versions, the oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     entries: VecDeque<Entry>,
+    /// The highest number that a version has or had.
+    highest: u64,
 }
 
 impl History {
-    /// The history of these versions, which are in order; of many the last.
-    pub fn new(entries: Vec<Entry>) -> Self {
+    /// The history of these versions, which are in order; of many the last. No version of a number up to `highest` is
+    /// added, as there may be one that cannot be read.
+    pub fn new(entries: Vec<Entry>, highest: u64) -> Self {
         let excess = entries.len().saturating_sub(HISTORY_MAX);
-        Self { entries: entries.into_iter().skip(excess).collect() }
+        let highest = entries.last().map_or(0, |last| last.number).max(highest);
+        Self { entries: entries.into_iter().skip(excess).collect(), highest }
     }
 
     /// Adds a version with the next number, which is returned; the oldest of too many is dropped.
     pub fn push(&mut self, entry: Entry) -> u64 {
-        let number = self.entries.back().map_or(1, |last| last.number.saturating_add(1));
+        self.highest = self.highest.saturating_add(1);
+        let number = self.highest;
         if self.entries.len() >= HISTORY_MAX {
             self.entries.pop_front();
         }

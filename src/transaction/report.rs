@@ -144,7 +144,7 @@ pub struct Version {
     pub number: u64,
     /// The time in seconds since 1970.
     pub at: u64,
-    /// The editor; empty if nobody knows.
+    /// The editor; empty if unknown.
     pub who: String,
     /// The editor's reason; it may be empty.
     pub why: String,

@@ -31,7 +31,7 @@ impl Seen {
         self.changes.push_back((self.revision, by.clone(), what));
     }
 
-    /// Whoever comes first has seen all so far.
+    /// An editor without an entry has seen all changes up to now.
     pub fn begin(&mut self) {
         self.began = self.revision;
     }

@@ -85,7 +85,7 @@ impl Transaction {
             return since.entries().cloned().filter_map(|entry| self.record(entry)).collect();
         }
         let (last, text) = (self.history.last(), self.text());
-        if last.is_some_and(|last| last.text.as_deref() == Some(text)) {
+        if last.is_some_and(|last| last.is_of(text)) {
             return Vec::new();
         }
         let kind = if last.is_none() { Kind::Found } else { Kind::Edited };

@@ -83,6 +83,7 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     let work: Rc<dyn Work> = Rc::new(Threads::start().map_err(no_resources)?);
     let (path, may_be_missing) = source.written();
     let file = RealFile::new(path, may_be_missing, Rc::clone(&work));
+    file.sweep();
     let environment = Environment {
         clock: Rc::new(clock),
         storage,

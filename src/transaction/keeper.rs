@@ -1,25 +1,41 @@
 //! Drives the [`Transaction`]: reads and writes the file, has the gateway take configurations, keeps the deadline.
 //!
-//! One request after the other has its turn, and so has the deadline. A confirmation that is written when the deadline
-//! comes gives way to it: until the new file is put in the place of the old one, the change is not confirmed. While a
-//! deadline runs, no other request waits for the file's disk.
+//! One request after the other has its turn, and so has the deadline. A confirmation gives way to the deadline until the
+//! rename begins that puts the new file in the place of the old one: a disk that hangs while the new file is written, or
+//! the old one is compared, does not delay the roll back, and a job that comes back later finds its [`Gate`] closed.
+//! While a deadline runs, no other request waits for the file's disk. A request waits [`TURN_WITHIN`] for its turn and
+//! [`DISK_WITHIN`] for the disk, and is refused then.
 
 use std::cell::{Cell, RefCell};
+use std::future::ready;
+use std::io;
+use std::pin::pin;
 use std::rc::Rc;
+use std::time::Duration;
 
+use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, sleep_until};
 use gatepost_services::wait::first_of;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tracing::{error, info, warn};
 
 use super::archive::Archive;
-use super::history::{Entry, History};
+use super::history::{Entry, HISTORY_MAX};
 use super::plan::{Plan, Request};
 use super::report::{Applied, Diff, Edited, Versions, Window};
 use super::state::{Transaction, too_late};
-use super::{ConfigFile, Editor, PutError, Takes};
+use super::{ConfigFile, Editor, Gate, PutError, Takes};
 use crate::config::Config;
 use crate::error::Error;
+
+/// How long a request waits for its turn. With [`DISK_WITHIN`] it is less than a client waits for the answer.
+pub const TURN_WITHIN: Duration = Duration::from_secs(4);
+
+/// How long a request waits for the disk to read or to stage the file.
+pub const DISK_WITHIN: Duration = Duration::from_secs(4);
+
+/// The time between two tries to read the stored history.
+const RESTORED_AGAIN: Duration = Duration::from_secs(10);
 
 /// The configuration of a running gateway as a transaction.
 pub struct Keeper {
@@ -28,7 +44,7 @@ pub struct Keeper {
     problems: RefCell<Vec<String>>,
     /// Whether the stored history is read. Nothing is stored before.
     is_restored: Cell<bool>,
-    /// Versions that are not stored yet, the oldest first.
+    /// Versions that are not stored yet, the oldest first; at most [`HISTORY_MAX`].
     unstored: RefCell<Vec<Entry>>,
     /// The turn of one request, or of the deadline.
     turn: Mutex<()>,
@@ -70,13 +86,22 @@ impl Keeper {
     }
 
     async fn restore(&self) {
-        let (history, problems) = self.archive.read().await.unwrap_or_else(|error| {
-            warn!("the history of the configuration cannot be read: {error}");
-            (History::default(), vec![format!("the history cannot be read: {error}")])
-        });
+        let (history, problems) = loop {
+            match self.archive.read().await {
+                Ok(read) => break read,
+                // Without the stored versions nobody knows the number of the next one.
+                Err(error) => {
+                    let problem = format!("the history cannot be read: {error}; it is tried again");
+                    let former = self.problems.replace(vec![problem.clone()]);
+                    if former.first() != Some(&problem) {
+                        warn!("{problem}");
+                    }
+                }
+            }
+            sleep_until(&*self.clock, Some(self.clock.now() + RESTORED_AGAIN)).await;
+        };
         *self.problems.borrow_mut() = problems;
         let added = self.state.borrow_mut().restore(history, self.clock.unix_time());
-        self.unstored.borrow_mut().clear();
         self.is_restored.set(true);
         self.store(added).await;
         std::future::pending::<()>().await;
@@ -121,7 +146,7 @@ impl Keeper {
     ///
     /// What is wrong with the key or the value, or why it cannot be noted. The candidate is as before.
     pub async fn set(&self, by: &Editor, key: &str, value: &str) -> Result<Edited, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         self.state.borrow().refuse_in_window("the change is not noted")?;
         let file = self.read().await?;
         self.state.borrow_mut().set(by, file.as_deref(), key, value)
@@ -133,7 +158,7 @@ impl Keeper {
     ///
     /// As [`Keeper::set`].
     pub async fn unset(&self, by: &Editor, key: &str) -> Result<Edited, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         self.state.borrow().refuse_in_window("the change is not noted")?;
         let file = self.read().await?;
         self.state.borrow_mut().unset(by, file.as_deref(), key)
@@ -145,7 +170,7 @@ impl Keeper {
     ///
     /// Others have changed it since the editor looked last, or a window is open.
     pub async fn discard(&self, by: &Editor) -> Result<Edited, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         self.state.borrow_mut().discard(by)
     }
 
@@ -155,7 +180,7 @@ impl Keeper {
     ///
     /// The file cannot be read.
     pub async fn diff(&self, by: &Editor) -> Result<Diff, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         let file = if self.window().is_some() { None } else { self.read().await? };
         let check = |old: &Config, new: &Config| self.gateway.check(old, new);
         Ok(self.state.borrow_mut().diff(by, file.as_deref(), self.clock.now(), check))
@@ -167,7 +192,7 @@ impl Keeper {
     ///
     /// Why nothing has changed.
     pub async fn apply(&self, by: &Editor, request: Request) -> Result<Applied, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         self.state.borrow().refuse_in_window("the change is not applied")?;
         let file = self.read().await?;
         let plan = self.state.borrow_mut().plan(by, file.as_deref(), request)?;
@@ -185,7 +210,7 @@ impl Keeper {
         number: Option<u64>,
         request: Request,
     ) -> Result<Applied, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         let window = self.window();
         if let (Some(_), None) = (window, number) {
             self.roll_back(Some(by)).await?;
@@ -211,22 +236,25 @@ impl Keeper {
             return Ok(self.told(changes, None, Some(within.as_secs()), warnings));
         }
         // A full disk is noticed here, before anything has changed.
-        self.file.stage(plan.text().to_owned()).await.map_err(|error| self.unwritten(&error))?;
+        self.stage(&plan).await?;
         if let Err(error) = self.gateway.take(plan.config().clone()).await {
             self.file.forget().await;
             return Err(error);
         }
-        if let Err(error) = self.put(&plan).await {
-            if let Err(problem) = self.gateway.take(former).await {
-                self.state.borrow_mut().stuck(plan, self.clock.now(), problem.to_string());
-                self.changed.notify_one();
+        let unsynced = match self.put(&plan, Gate::default()).await {
+            Ok(unsynced) => unsynced,
+            Err(error) => {
+                if let Err(problem) = self.gateway.take(former).await {
+                    self.state.borrow_mut().stuck(plan, self.clock.now(), problem.to_string());
+                    self.changed.notify_one();
+                }
+                return Err(error);
             }
-            return Err(error);
-        }
+        };
         let added = self.state.borrow_mut().applied(plan, self.clock.unix_time());
         let number = added.last().map(|entry| entry.number);
         info!("version {} of the configuration is in force and in {}", number.unwrap_or(0), self.file.name());
-        let warnings = warnings.into_iter().chain(self.store(added).await).collect();
+        let warnings = warnings.into_iter().chain(unsynced).chain(self.store(added).await).collect();
         Ok(self.told(changes, number, None, warnings))
     }
 
@@ -236,28 +264,33 @@ impl Keeper {
     ///
     /// None waits, or it is too late, or the file cannot be written: the window is as before then.
     pub async fn confirm(&self, by: &Editor) -> Result<Applied, Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         let (plan, deadline, has_former) = {
             let state = self.state.borrow();
             let plan = state.to_confirm(self.clock.now())?.clone();
             let has_former = state.config_in_window(&plan).lan.former_address.is_some();
             (plan, state.poll_timeout(), has_former)
         };
-        let staged = async { Some(self.file.stage(plan.text().to_owned()).await) };
-        let late = async {
-            sleep_until(&*self.clock, deadline).await;
-            None
-        };
-        match first_of(staged, late).await {
-            Some(staged) => staged.map_err(|error| self.unwritten(&error))?,
-            None => return Err(too_late()),
+        self.before(deadline, self.stage(&plan)).await.ok_or_else(too_late)??;
+        // The disk may have answered, and this have its turn, only at the deadline.
+        if self.state.borrow().due(self.clock.now()) {
+            // The removal begins, and the roll back does not wait for its end.
+            first_of(self.file.forget(), ready(())).await;
+            return Err(too_late());
         }
-        self.put(&plan).await?;
+        let gate = Gate::default();
+        let mut put = pin!(self.put(&plan, gate.clone()));
+        let unsynced = match self.before(deadline, put.as_mut()).await {
+            Some(put) => put?,
+            None if gate.close() => return Err(too_late()),
+            // The rename has begun in time.
+            None => put.await?,
+        };
         let added = self.state.borrow_mut().confirmed(self.clock.unix_time());
         self.changed.notify_one();
         info!("the change is confirmed ({})", by.name());
         let number = added.last().map(|entry| entry.number);
-        let mut warnings = plan.warnings().to_vec();
+        let mut warnings: Vec<_> = plan.warnings().iter().cloned().chain(unsynced).collect();
         // In the window the gateway had the former address of the LAN, too.
         if has_former && let Err(error) = self.gateway.take(plan.config().clone()).await {
             warnings.push(format!("the LAN's former address stays for now: {error}; `gatepost reload`"));
@@ -271,11 +304,6 @@ impl Keeper {
         Versions { problems: self.problems.borrow().clone(), ..self.state.borrow().versions() }
     }
 
-    /// The version of this number, with its text.
-    pub fn version(&self, number: u64) -> Option<Entry> {
-        self.state.borrow().history().get(number).cloned()
-    }
-
     /// The open window.
     pub fn window(&self) -> Option<Window> {
         self.state.borrow().window(self.clock.now())
@@ -287,7 +315,7 @@ impl Keeper {
     ///
     /// Why nothing has changed: a window is open, or the file is wrong.
     pub async fn reload(&self, by: &Editor) -> Result<(Config, Vec<String>), Error> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn().await?;
         self.state.borrow().refuse_in_window("the file is not taken")?;
         let Some(text) = self.read().await? else {
             let why = "it runs on the built-in configuration";
@@ -308,37 +336,95 @@ impl Keeper {
         self.file.name()
     }
 
+    /// The turn of a request.
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, Error> {
+        let due = self.clock.now() + TURN_WITHIN;
+        self.before(Some(due), self.turn.lock()).await.ok_or_else(|| {
+            let why = "another request has not ended yet; its disk or a service does not answer";
+            Error::failed("nothing has changed", why, "look at the disk of the configuration, and repeat it")
+        })
+    }
+
+    /// What `work` returns, if it does before `due`.
+    async fn before<T>(&self, due: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+        let late = async {
+            sleep_until(&*self.clock, due).await;
+            None
+        };
+        first_of(async { Some(work.await) }, late).await
+    }
+
+    /// What the file's disk answers, or that it does not.
+    async fn of_disk<T>(&self, work: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let due = self.clock.now() + DISK_WITHIN;
+        self.before(Some(due), work).await.unwrap_or_else(|| {
+            let why = format!("its disk does not answer within {} s", DISK_WITHIN.as_secs());
+            Err(io::Error::new(io::ErrorKind::TimedOut, why))
+        })
+    }
+
     async fn read(&self) -> Result<Option<String>, Error> {
-        self.file.read().await.map_err(|error| {
-            let remedy = "give a configuration that can be read, as UTF-8 text";
-            Error::usage(format!("{}: {error}; {remedy}", self.file.name()))
-        })
-    }
-
-    async fn put(&self, plan: &Plan) -> Result<(), Error> {
-        self.file.put(plan.base().map(str::to_owned)).await.map_err(|error| match error {
-            PutError::Edited => Error::failed(
-                format!("{} is as it was", self.file.name()),
-                "it was edited by hand in the meantime",
-                "see `gatepost diff`, and apply again",
+        let name = self.file.name();
+        self.of_disk(self.file.read()).await.map_err(|error| match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy => Error::failed(
+                "nothing has changed",
+                format!("{name}: {error}"),
+                "look at the disk, and repeat it",
             ),
-            PutError::Io(error) => self.unwritten(&error),
+            _ => {
+                Error::usage(format!("{name}: {error}; give a configuration that can be read, as UTF-8 text"))
+            }
         })
     }
 
-    fn unwritten(&self, error: &std::io::Error) -> Error {
+    async fn stage(&self, plan: &Plan) -> Result<(), Error> {
+        self.of_disk(self.file.stage(plan.text().to_owned())).await.map_err(|error| self.unwritten(&error))
+    }
+
+    /// Puts what is staged in the place of the file. Returns a warning if that is not durable yet.
+    async fn put(&self, plan: &Plan, gate: Gate) -> Result<Option<String>, Error> {
+        let what = || format!("{} is as it was", self.file.name());
+        let why = "it was edited by hand in the meantime";
+        match self.file.put(plan.base().map(str::to_owned), gate).await {
+            Ok(unsynced) => Ok(unsynced.map(|error| {
+                let name = self.file.name();
+                let warning =
+                    format!("{name} is new, but may be lost at a power cut: {error}; look at its disk");
+                warn!("{warning}");
+                warning
+            })),
+            Err(PutError::Edited) if plan.confirm().is_some() => {
+                Err(Error::failed(what(), why, "`gatepost rollback`, see `gatepost diff`, and apply again"))
+            }
+            Err(PutError::Edited) => Err(Error::failed(what(), why, "see `gatepost diff`, and apply again")),
+            Err(PutError::Late) => Err(too_late()),
+            Err(PutError::Io(error)) => Err(self.unwritten(&error)),
+        }
+    }
+
+    fn unwritten(&self, error: &io::Error) -> Error {
         let what = format!("{} is as it was", self.file.name());
-        Error::failed(
-            what,
-            format_args!("the new one cannot be written: {error}"),
-            "make room there, or allow it, and repeat it",
-        )
+        let remedy = match error.kind() {
+            io::ErrorKind::TimedOut | io::ErrorKind::ResourceBusy => "look at the disk, and repeat it",
+            io::ErrorKind::PermissionDenied => "allow it, and repeat it",
+            _ => "make room there, or allow it, and repeat it",
+        };
+        Error::failed(what, format_args!("the new one cannot be written: {error}"), remedy)
     }
 
     /// Stores versions. Returns what is wrong.
     async fn store(&self, added: Vec<Entry>) -> Option<String> {
-        self.unstored.borrow_mut().extend(added);
-        while self.is_restored.get() {
+        if !self.is_restored.get() {
+            // They are in the history, and stored with it.
+            return None;
+        }
+        {
+            let mut unstored = self.unstored.borrow_mut();
+            unstored.extend(added);
+            let excess = unstored.len().saturating_sub(HISTORY_MAX);
+            unstored.drain(..excess);
+        }
+        loop {
             let entry = self.unstored.borrow().first().cloned()?;
             if let Err(error) = self.archive.store(&entry).await {
                 let problem = format!(
@@ -349,7 +435,6 @@ impl Keeper {
             }
             self.unstored.borrow_mut().retain(|other| other.number != entry.number);
         }
-        None
     }
 
     fn told(

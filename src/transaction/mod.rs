@@ -20,6 +20,7 @@
 
 mod archive;
 mod candidate;
+mod gate;
 mod history;
 mod keeper;
 mod plan;
@@ -37,6 +38,7 @@ use crate::error::Error;
 
 pub use archive::{Archive, DIRECTORY, damage};
 pub use candidate::{Candidate, EDITS_MAX};
+pub use gate::Gate;
 pub use history::{Entry, HISTORY_MAX, History, Kind, TEXT_OCTETS_MAX};
 pub use keeper::Keeper;
 pub use plan::{Plan, Request};
@@ -85,19 +87,23 @@ pub trait ConfigFile {
     /// It cannot be read as text.
     fn read(&self) -> LocalFuture<'_, io::Result<Option<String>>>;
 
-    /// Writes `text` durably beside the file, in place of what was written so before. The file is as before.
+    /// Writes `text` durably beside the file, in place of what was written so before. The file is as before. If the
+    /// future is dropped, nothing is staged, even if the disk answers later.
     ///
     /// # Errors
     ///
     /// An error of the file system, such as a full disk. Nothing stays beside the file.
     fn stage(&self, text: String) -> LocalFuture<'_, io::Result<()>>;
 
-    /// Puts what is staged in the place of the file, if the file still has the text `former`; atomically and durably.
+    /// Puts what is staged in the place of the file, if the file still has the text `former` and `gate` is open;
+    /// atomically. Passes the gate just before. Returns why the new file may be lost at a power cut; `None` if it
+    /// is durable.
     ///
     /// # Errors
     ///
     /// Why the file is as before. Nothing is staged then.
-    fn put(&self, former: Option<String>) -> LocalFuture<'_, Result<(), PutError>>;
+    fn put(&self, former: Option<String>, gate: Gate)
+    -> LocalFuture<'_, Result<Option<io::Error>, PutError>>;
 
     /// Removes what is staged.
     fn forget(&self) -> LocalFuture<'_, ()>;
@@ -108,6 +114,8 @@ pub trait ConfigFile {
 pub enum PutError {
     /// The file has another text now.
     Edited,
+    /// The gate was closed.
+    Late,
     /// An error of the file system.
     Io(io::Error),
 }

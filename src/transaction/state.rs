@@ -73,11 +73,6 @@ impl Transaction {
         self.text.as_deref().unwrap_or_default()
     }
 
-    /// The history.
-    pub fn history(&self) -> &History {
-        &self.history
-    }
-
     /// Takes over the stored history. If the file is not its last version, the file is the next one, which is returned.
     pub fn restore(&mut self, stored: History, now: UnixTime) -> Vec<Entry> {
         let since = std::mem::replace(&mut self.history, stored);

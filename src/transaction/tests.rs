@@ -2,16 +2,18 @@
 //! that the test passes.
 
 use std::cell::{Cell, RefCell};
+use std::fs;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::Instant;
 use gatepost_services::clock::{Clock, UnixTime};
-use gatepost_services::store::{Disk, Memory, Storage};
+use gatepost_services::store::{DeferredFiles, Disk, Files, Memory, Storage};
 use gatepost_services::work::AtOnce;
 use proptest::prelude::*;
 use tokio::runtime;
+use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::sleep;
 
@@ -38,7 +40,13 @@ struct Paper {
     staged: RefCell<Option<String>>,
     is_full: Cell<bool>,
     is_hung: Cell<bool>,
+    stage_takes: Cell<Duration>,
     cannot_be_put: Cell<bool>,
+    /// Hangs while the former text is compared.
+    compares_forever: Cell<bool>,
+    /// Hangs in the rename until this is notified.
+    renames_slowly: RefCell<Option<Rc<Notify>>>,
+    is_unsynced: Cell<bool>,
 }
 
 impl ConfigFile for Rc<Paper> {
@@ -60,6 +68,7 @@ impl ConfigFile for Rc<Paper> {
             if self.is_hung.get() {
                 std::future::pending::<()>().await;
             }
+            sleep(self.stage_takes.get()).await;
             if self.is_full.get() {
                 return Err(io::ErrorKind::StorageFull.into());
             }
@@ -68,17 +77,31 @@ impl ConfigFile for Rc<Paper> {
         })
     }
 
-    fn put(&self, former: Option<String>) -> LocalFuture<'_, Result<(), PutError>> {
+    fn put(
+        &self,
+        former: Option<String>,
+        gate: Gate,
+    ) -> LocalFuture<'_, Result<Option<io::Error>, PutError>> {
         Box::pin(async move {
             let staged = self.staged.take();
+            if self.compares_forever.get() {
+                std::future::pending::<()>().await;
+            }
             if self.cannot_be_put.get() {
                 return Err(PutError::Io(io::ErrorKind::ReadOnlyFilesystem.into()));
             }
             if *self.text.borrow() != former {
                 return Err(PutError::Edited);
             }
+            if !gate.pass() {
+                return Err(PutError::Late);
+            }
+            let slowly = self.renames_slowly.take();
+            if let Some(goes_on) = slowly {
+                goes_on.notified().await;
+            }
             *self.text.borrow_mut() = staged;
-            Ok(())
+            Ok(self.is_unsynced.get().then(|| io::ErrorKind::QuotaExceeded.into()))
         })
     }
 
@@ -125,17 +148,17 @@ impl Clock for Paused {
 struct Desk {
     paper: Rc<Paper>,
     gateway: Rc<Gateway>,
-    storage: Arc<Memory>,
+    storage: Arc<dyn Storage>,
     keeper: Rc<Keeper>,
 }
 
 impl Desk {
     /// A gateway that starts on what is there.
-    async fn start(paper: Rc<Paper>, storage: Arc<Memory>) -> Self {
+    async fn start(paper: Rc<Paper>, storage: Arc<dyn Storage>) -> Self {
         let text = paper.text.borrow().clone();
         let config = config(text.as_deref().unwrap_or_default());
         let gateway = Rc::new(Gateway { in_force: RefCell::new(config.clone()), refuses: Cell::new(false) });
-        let disk = Disk::new(Arc::clone(&storage) as Arc<dyn Storage>, Rc::new(AtOnce));
+        let disk = Disk::new(Arc::clone(&storage), Rc::new(AtOnce));
         let keeper = Rc::new(Keeper::new(
             Box::new(Rc::clone(&paper)),
             (text, config),
@@ -420,13 +443,122 @@ fn a_disk_that_does_not_answer_does_not_delay_the_deadline() {
         let desk = Desk::new(Some(FILE)).await;
         desk.set("firewall.stealth", "false").await;
         desk.apply(Some(10)).await.expect("it is valid");
+        pass(8).await;
         desk.paper.is_hung.set(true);
+        let keeper = Rc::clone(&desk.keeper);
+        let confirming = spawn_local(async move { keeper.confirm(&anna()).await });
+        pass(3).await;
+        assert_eq!((desk.in_force(), desk.keeper.window()), (config(FILE), None));
+        let error = confirming.await.expect("no panic").expect_err("too late").to_string();
+        assert!(error.contains("the time for it is over"), "{error}");
+    });
+}
+
+#[test]
+fn a_confirmation_that_hangs_before_the_rename_gives_way_to_the_deadline() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.apply(Some(10)).await.expect("it is valid");
+        desk.paper.compares_forever.set(true);
         let keeper = Rc::clone(&desk.keeper);
         let confirming = spawn_local(async move { keeper.confirm(&anna()).await });
         pass(11).await;
         assert_eq!((desk.in_force(), desk.keeper.window()), (config(FILE), None));
         let error = confirming.await.expect("no panic").expect_err("too late").to_string();
         assert!(error.contains("the time for it is over"), "{error}");
+        assert_eq!(desk.file(), FILE);
+    });
+}
+
+#[test]
+fn a_confirmation_that_is_staged_only_at_the_deadline_is_too_late() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.apply(Some(10)).await.expect("it is valid");
+        pass(7).await;
+        desk.paper.stage_takes.set(Duration::from_secs(3));
+        let error = desk.keeper.confirm(&anna()).await.expect_err("too late").to_string();
+        assert!(error.contains("the time for it is over"), "{error}");
+        pass(1).await;
+        assert_eq!((desk.in_force(), desk.file().as_str()), (config(FILE), FILE));
+        assert_eq!((desk.keeper.window(), desk.paper.staged.take()), (None, None));
+    });
+}
+
+#[test]
+fn a_confirmation_whose_rename_has_begun_is_final() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.apply(Some(10)).await.expect("it is valid");
+        let goes_on = Rc::new(Notify::new());
+        desk.paper.renames_slowly.replace(Some(Rc::clone(&goes_on)));
+        let keeper = Rc::clone(&desk.keeper);
+        let confirming = spawn_local(async move { keeper.confirm(&anna()).await });
+        pass(11).await;
+        goes_on.notify_one();
+        confirming.await.expect("no panic").expect("it was in time");
+        assert_eq!((desk.in_force(), desk.keeper.window()), (config(&desk.file()), None));
+        assert!(desk.file().contains("stealth = false"));
+    });
+}
+
+#[test]
+fn a_file_that_may_be_lost_at_a_power_cut_is_new_and_told() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.paper.is_unsynced.set(true);
+        for (confirm, value) in [(None, "false"), (Some(10), "true")] {
+            desk.set("firewall.stealth", value).await;
+            let mut applied = desk.apply(confirm).await.expect("it is valid");
+            if confirm.is_some() {
+                applied = desk.keeper.confirm(&anna()).await.expect("in time");
+            }
+            let warned =
+                applied.warnings.iter().any(|warning| warning.contains("may be lost at a power cut"));
+            assert!(warned, "{applied:?}");
+            assert!(desk.file().contains(&format!("stealth = {value}")));
+            assert_eq!((desk.in_force(), desk.keeper.window()), (config(&desk.file()), None));
+        }
+    });
+}
+
+#[test]
+fn a_request_does_not_wait_forever_for_the_disk_or_for_its_turn() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.paper.is_hung.set(true);
+        let error = desk.keeper.diff(&anna()).await.expect_err("the disk hangs").to_string();
+        assert!(
+            error.contains("does not answer within 4 s") && error.contains("look at the disk"),
+            "{error}"
+        );
+        desk.paper.is_hung.set(false);
+        desk.paper.compares_forever.set(true);
+        let keeper = Rc::clone(&desk.keeper);
+        let applying = spawn_local(async move { keeper.apply(&anna(), request(None)).await });
+        pass(1).await;
+        let error = desk.keeper.diff(&anna()).await.expect_err("it is not its turn").to_string();
+        assert!(error.contains("another request has not ended yet"), "{error}");
+        applying.abort();
+    });
+}
+
+#[test]
+fn an_edit_by_hand_within_a_window_is_told_with_the_way_out() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.apply(Some(10)).await.expect("it is valid");
+        desk.edit_by_hand("# The end.", "# The very end.");
+        let error = desk.keeper.confirm(&anna()).await.expect_err("it was edited").to_string();
+        assert!(error.contains("edited by hand") && error.contains("`gatepost rollback`, see"), "{error}");
+        desk.keeper.rollback(&anna(), None, request(None)).await.expect("the window ends");
+        desk.apply(None).await.expect("it is merged");
+        assert!(desk.file().contains("# The very end.") && desk.file().contains("stealth = false"));
     });
 }
 
@@ -539,7 +671,78 @@ fn the_history_keeps_the_last_fifty_and_skips_what_is_damaged() {
         let history = desk.keeper.history();
         assert_eq!(history.versions.len(), HISTORY_MAX - 1);
         assert!(history.problems[0].contains("00000050: its checksum is wrong"), "{history:?}");
-        assert_eq!(desk.keeper.version(56).and_then(|entry| entry.text), Some(desk.file()));
+        assert_eq!(history.versions[0].number, 56);
+    });
+}
+
+#[test]
+fn a_history_that_cannot_be_read_yet_is_not_overwritten() {
+    run(async {
+        let path = std::env::temp_dir().join(format!("gatepost-history-{}", std::process::id()));
+        let (aside, place) = (path.join("aside"), path.join("state"));
+        fs::create_dir_all(&path).expect("a free path");
+        {
+            let files = Arc::new(Files::open(&aside).expect("there is room"));
+            let archive = Archive::new(Disk::new(Arc::clone(&files) as Arc<dyn Storage>, Rc::new(AtOnce)));
+            let entry = Entry::new(Kind::Found, UnixTime(1_700_000_000), LAN, Vec::new());
+            archive.store(&Entry { number: 7, ..entry }).await.expect("there is room");
+            files.write(&format!("{DIRECTORY}/00000009"), b"damaged").expect("there is room");
+        }
+        fs::write(&place, "no directory").expect("there is room");
+        let paper = Paper { text: RefCell::new(Some(FILE.to_owned())), ..Paper::default() };
+        let desk = Desk::start(Rc::new(paper), Arc::new(DeferredFiles::new(&place))).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.apply(None).await.expect("it is valid");
+        let problems = desk.keeper.history().problems;
+        assert!(
+            problems[0].contains("cannot be read") && problems[0].contains("tried again"),
+            "{problems:?}"
+        );
+        fs::remove_file(&place).expect("it is there");
+        fs::rename(&aside, &place).expect("it is there");
+        pass(11).await;
+        let history = desk.keeper.history();
+        let numbers: Vec<_> = history.versions.iter().map(|version| version.number).collect();
+        assert_eq!(numbers, [10, 7], "{history:?}");
+        assert!(history.problems.iter().all(|problem| problem.contains("00000009")), "{history:?}");
+        let stored = desk.storage.list(DIRECTORY).expect("they are there");
+        assert!(stored.iter().any(|name| name == "00000007") && stored.iter().any(|name| name == "00000010"));
+        fs::remove_dir_all(&path).expect("it is there");
+    });
+}
+
+#[test]
+fn a_text_that_is_too_long_to_be_kept_is_one_version_whatever_starts() {
+    run(async {
+        let long = format!("{FILE}#{}\n", "-".repeat(TEXT_OCTETS_MAX));
+        let mut desk = Desk::new(Some(&long)).await;
+        for _ in 0..3 {
+            desk = Desk::start(desk.paper, desk.storage).await;
+            assert_eq!(desk.kinds(), [Kind::Found]);
+        }
+        desk.edit_by_hand("8443", "8444");
+        desk = Desk::start(desk.paper, desk.storage).await;
+        assert_eq!(desk.kinds(), [Kind::Found, Kind::Edited]);
+    });
+}
+
+#[test]
+fn a_conflict_is_resolved_by_setting_or_unsetting_its_key() {
+    run(async {
+        for value in [Some("900"), None] {
+            let desk = Desk::new(Some("[dhcp]\nlease_secs = 600\n")).await;
+            desk.set("dhcp.lease_secs", "700").await;
+            desk.edit_by_hand("600", "800");
+            let error = desk.apply(None).await.expect_err("a conflict").to_string();
+            assert!(error.contains("set or unset it again"), "{error}");
+            match value {
+                Some(value) => desk.set("dhcp.lease_secs", value).await,
+                None => desk.keeper.unset(&anna(), "dhcp.lease_secs").await.expect("it is there"),
+            };
+            desk.apply(None).await.expect("the conflict is resolved");
+            assert_eq!(desk.file().contains("lease_secs = 900"), value.is_some());
+            assert!(!desk.file().contains("800"));
+        }
     });
 }
 

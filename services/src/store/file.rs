@@ -4,13 +4,21 @@
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::private::{if_there, make_directory_durably, sync_directory};
+use super::private::{make_directory_durably, sync_directory};
 
 /// The mode of a file that did not exist.
 const NEW_FILE_MODE: u32 = 0o644;
+
+/// What the names of staged files end with.
+const SUFFIX: &str = ".new";
+
+/// The number of files that this process has staged.
+static STAGED: AtomicU64 = AtomicU64::new(0);
 
 /// A new content of a file, written durably beside it. Dropping this removes it.
 #[derive(Debug)]
@@ -22,8 +30,9 @@ pub struct StagedFile {
 }
 
 impl StagedFile {
-    /// Writes `content` beside the file `path`: `.NAME.new`, with the mode and the owner of the file. If `path` is a
-    /// symbolic link, the file to which it leads is meant. Missing directories are made.
+    /// Writes `content` beside the file `path`, with the mode and the owner of the file, under a name that no other
+    /// staged file has: `.NAME.PROCESS-NUMBER.new`. If `path` is a symbolic link, the file to which it leads is meant.
+    /// Missing directories are made.
     ///
     /// # Errors
     ///
@@ -43,23 +52,23 @@ impl StagedFile {
             }
             Err(error) => return Err(error),
         };
-        let name = file.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut hidden = OsString::from(".");
-        hidden.push(name);
-        hidden.push(".new");
         if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
             make_directory_durably(directory)?;
         }
-        let staged = Self { new: file.with_file_name(hidden), file, is_put: false };
-        if_there(fs::remove_file(&staged.new))?;
-        let mut new = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&staged.new)?;
+        let mut hidden = prefix(&file)?;
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        hidden.push(format!("{}-{number}{SUFFIX}", std::process::id()));
+        let path_of_new = file.with_file_name(hidden);
+        let mut new = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path_of_new)?;
+        // From here on the new file is this one's to remove.
+        let staged = Self { new: path_of_new, file, is_put: false };
         new.write_all(content)?;
         let mode = former.as_ref().map_or(NEW_FILE_MODE, |former| former.mode() & 0o7777);
         if let Some(former) = former {
             let (user, group) = (former.uid(), former.gid());
             let own = new.metadata()?;
             if (own.uid(), own.gid()) != (user, group) {
-                fchown(&new, Some(user), Some(group))?;
+                fchown(&new, Some(user), Some(group)).map_err(|error| foreign(error, user, group))?;
             }
         }
         new.set_permissions(Permissions::from_mode(mode))?;
@@ -67,41 +76,65 @@ impl StagedFile {
         Ok(staged)
     }
 
-    /// The file that is replaced.
-    pub fn file(&self) -> &Path {
-        &self.file
-    }
-
-    /// Puts the new content in the place of the file, atomically and durably.
+    /// Puts the new content in the place of the file, atomically. Returns why that is not durable yet, if the sync of
+    /// the directory has failed: after a power cut the file may have its old content.
     ///
     /// # Errors
     ///
-    /// An error of the file system. The file has its old content; but if only the last step has failed, the sync of
-    /// the directory, it has the new one, and either after a power cut.
-    pub fn put(mut self) -> io::Result<()> {
+    /// An error of the file system. The file has its old content.
+    pub fn put(self) -> io::Result<Option<io::Error>> {
+        self.put_with(sync_directory)
+    }
+
+    fn put_with(mut self, sync: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<Option<io::Error>> {
         fs::rename(&self.new, &self.file)?;
         self.is_put = true;
-        sync_directory(self.file.parent().unwrap_or_else(|| Path::new("")))
+        Ok(sync(self.file.parent().unwrap_or_else(|| Path::new(""))).err())
     }
+
+    /// Removes what a process that has ended has staged for the file `path`. No process may stage one now.
+    pub fn sweep(path: &Path) {
+        let Ok(file) = fs::canonicalize(path) else { return };
+        let (Ok(prefix), Some(directory)) = (prefix(&file), file.parent()) else { return };
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let number = name.as_bytes().strip_prefix(prefix.as_bytes());
+            let number = number.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+            if number.is_some_and(|number| number.iter().all(|c| c.is_ascii_digit() || *c == b'-')) {
+                // A file that cannot be removed disturbs nobody.
+                _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// What the names of all files begin with that are staged for `file`.
+fn prefix(file: &Path) -> io::Result<OsString> {
+    let mut hidden = OsString::from(".");
+    hidden.push(file.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+    hidden.push(".");
+    Ok(hidden)
+}
+
+/// The error of a file whose owner the process must not give to another file.
+fn foreign(error: io::Error, user: u32, group: u32) -> io::Error {
+    if error.kind() != io::ErrorKind::PermissionDenied {
+        return error;
+    }
+    let why = format!(
+        "it belongs to user {user} and group {group}, and the gateway must not give a file to them ({error}); \
+         `chown` it to the gateway's user and group"
+    );
+    io::Error::new(io::ErrorKind::PermissionDenied, why)
 }
 
 impl Drop for StagedFile {
     fn drop(&mut self) {
         if !self.is_put {
-            // The next one replaces it.
+            // The next start sweeps it up.
             _ = fs::remove_file(&self.new);
         }
     }
-}
-
-/// Replaces the content of the file `path` by `content`, atomically and durably: at any time, also after a power cut,
-/// it has the old content or the new. Mode, owner and symbolic links stay.
-///
-/// # Errors
-///
-/// As [`StagedFile::write`] and [`StagedFile::put`].
-pub fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
-    StagedFile::write(path, content)?.put()
 }
 
 #[cfg(test)]
@@ -126,6 +159,11 @@ mod tests {
             names.sort();
             names
         }
+    }
+
+    fn replace_file(path: &Path, content: &[u8]) -> io::Result<()> {
+        assert!(StagedFile::write(path, content)?.put()?.is_none());
+        Ok(())
     }
 
     impl Drop for Folder {
@@ -154,12 +192,56 @@ mod tests {
         let path = folder.0.join("a.toml");
         fs::write(&path, "old").unwrap();
         let staged = StagedFile::write(&path, b"new").unwrap();
-        assert_eq!((fs::read(&path).unwrap(), staged.file()), (b"old".to_vec(), path.as_path()));
+        assert_eq!(fs::read(&path).unwrap(), b"old");
         drop(staged);
         assert_eq!(folder.names(), ["a.toml"]);
-        fs::write(folder.0.join(".a.toml.new"), "left behind").unwrap();
-        StagedFile::write(&path, b"new").unwrap().put().unwrap();
+    }
+
+    #[test]
+    fn two_staged_files_do_not_touch_each_other() {
+        let folder = Folder::new("two");
+        let path = folder.0.join("a.toml");
+        fs::write(&path, "old").unwrap();
+        let first = StagedFile::write(&path, b"first").unwrap();
+        let second = StagedFile::write(&path, b"second").unwrap();
+        drop(first);
+        assert!(second.put().unwrap().is_none());
+        assert_eq!(
+            (fs::read(&path).unwrap(), folder.names()),
+            (b"second".to_vec(), vec!["a.toml".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_a_former_process_has_staged_is_swept_up_and_nothing_else() {
+        let folder = Folder::new("sweep");
+        let (path, link) = (folder.0.join("a.toml"), folder.0.join("link.toml"));
+        let others = [".a.toml.mine.new", ".a.toml.swp", ".b.toml.7-0.new", "a.toml"];
+        for name in others.into_iter().chain([".a.toml.7-0.new", ".a.toml.18-3.new"]) {
+            fs::write(folder.0.join(name), "text").unwrap();
+        }
+        symlink("a.toml", &link).unwrap();
+        StagedFile::sweep(&link);
+        assert_eq!(folder.names(), others.into_iter().chain(["link.toml"]).collect::<Vec<_>>());
+        assert_eq!(fs::read(&path).unwrap(), b"text");
+    }
+
+    #[test]
+    fn after_the_rename_the_file_is_new_even_if_that_is_not_durable() {
+        let folder = Folder::new("unsynced");
+        let path = folder.0.join("a.toml");
+        fs::write(&path, "old").unwrap();
+        let staged = StagedFile::write(&path, b"new").unwrap();
+        let unsynced = staged.put_with(|_| Err(io::ErrorKind::QuotaExceeded.into())).unwrap();
+        assert_eq!(unsynced.map(|error| error.kind()), Some(io::ErrorKind::QuotaExceeded));
         assert_eq!((fs::read(&path).unwrap(), folder.names()), (b"new".to_vec(), vec!["a.toml".to_owned()]));
+    }
+
+    #[test]
+    fn an_owner_that_cannot_be_kept_is_told_with_the_remedy() {
+        let error = foreign(io::Error::from_raw_os_error(1), 7, 8).to_string();
+        assert!(error.contains("user 7 and group 8") && error.contains("`chown` it"), "{error}");
+        assert_eq!(foreign(io::ErrorKind::StorageFull.into(), 7, 8).kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

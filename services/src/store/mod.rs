@@ -7,9 +7,8 @@
 //!
 //! [`Files`] is a directory of the file system, [`Memory`] is in memory, [`Monitored`] wraps another storage and
 //! remembers its problems, [`DeferredFiles`] is a directory that cannot be opened yet, [`ReadOnlyFiles`] one that is
-//! only read. [`replace_beside`] is for another process than the owner of the directory, [`replace_file`] for a file
-//! elsewhere. Stored records are [`sealed`]
-//! by checksums.
+//! only read. [`replace_beside`] is for another process than the owner of the directory, [`StagedFile`] for a file
+//! elsewhere. Stored records are [`sealed`] by checksums.
 
 mod beside;
 mod disk;
@@ -29,7 +28,7 @@ use std::io;
 
 pub use beside::replace_beside;
 pub use disk::{Disk, REQUESTS_MAX};
-pub use file::{StagedFile, replace_file};
+pub use file::StagedFile;
 pub use files::{DeferredFiles, Files, OpenError, open_regular, read_file};
 pub use key::{KEY_OCTETS, kept_key};
 pub use memory::Memory;

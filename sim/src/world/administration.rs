@@ -12,7 +12,7 @@ use std::time::Duration;
 use gatepost::config::Config;
 use gatepost::error::Error;
 use gatepost::gateway::reload::Reloader;
-use gatepost::transaction::{Archive, ConfigFile, Editor, Keeper, PutError, Request, Takes};
+use gatepost::transaction::{Archive, ConfigFile, Editor, Gate, Keeper, PutError, Request, Takes};
 use gatepost_services::clock::Clock;
 use gatepost_services::service::LocalFuture;
 use gatepost_services::store::Disk;
@@ -275,14 +275,21 @@ impl ConfigFile for File {
         })
     }
 
-    fn put(&self, former: Option<String>) -> LocalFuture<'_, Result<(), PutError>> {
+    fn put(
+        &self,
+        former: Option<String>,
+        gate: Gate,
+    ) -> LocalFuture<'_, Result<Option<io::Error>, PutError>> {
         Box::pin(async move {
             if former.as_ref() != Some(&*self.desk.text.borrow()) {
                 return Err(PutError::Edited);
             }
             let staged = self.staged.take().ok_or_else(|| io::Error::other("nothing is staged"))?;
+            if !gate.pass() {
+                return Err(PutError::Late);
+            }
             self.desk.text.replace(staged);
-            Ok(())
+            Ok(None)
         })
     }
 

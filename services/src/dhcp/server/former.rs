@@ -7,6 +7,7 @@
 //! | a client | while the change waits | after it is undone | after it is confirmed |
 //! | --- | --- | --- | --- |
 //! | renews its lease of the former network | keeps it | keeps it | gets a NAK |
+//! | renews an address that is the server's now | gets a NAK | gets it back | keeps its new address |
 //! | is new, or discovers again | gets an address of the present network | gets a NAK | keeps it |
 //!
 //! The NAK comes at the client's next broadcast. It leads to a DISCOVER, which gives the client the address back that
@@ -64,13 +65,14 @@ impl Config {
 
 impl Server {
     /// Whether the client extends a lease that it has of `address` in the former network: it renews it, or verifies it
-    /// after a restart.
+    /// after a restart. An address that is the server's since the change is not extended: it would be in use twice.
     pub(super) fn extends_former(&self, request: &Request<'_>, address: Ipv4Addr) -> bool {
         let former = self.config.former.as_ref().filter(|former| former.prefix.contains(&address));
         let kind = request.message.opts().msg_type();
         former.is_some()
             && kind == Some(MessageType::Request)
             && request.server().is_none()
+            && !self.config.is_own(address)
             && self.owns(request, address)
     }
 

@@ -136,6 +136,22 @@ fn within_one_network_a_client_that_renews_keeps_its_router() {
 }
 
 #[test]
+fn a_client_with_the_address_that_the_server_has_now_gets_another_one() {
+    let near = Config { server_address: host(2), router: Some(host(2)), ..before() };
+    let mut office = Office::new(before());
+    let address = office.lease(pc(1));
+    assert_eq!(address, host(2));
+    office.server.set_config(waiting(near.clone()));
+    for request in [renew(pc(1), address), reboot(pc(1), address)] {
+        office.nak(&request);
+    }
+    let other = office.offer(&discover(pc(1))).unwrap();
+    assert_eq!(other, host(3));
+    office.server.set_config(before());
+    assert_eq!(office.offer(&discover(pc(1))), Some(address), "it is free again");
+}
+
+#[test]
 fn a_client_whose_former_router_is_unknown_keeps_its_lease_as_it_is() {
     let mut office = Office::new(before());
     let address = office.lease(pc(1));

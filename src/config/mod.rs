@@ -72,6 +72,9 @@ pub struct Config {
     pub tls: Tls,
     /// The people of the office.
     pub users: Vec<User>,
+    /// Whether this is a change that is undone unless it is confirmed: see [`Config::until_confirmed`]. Never in the
+    /// file.
+    pub is_unconfirmed: bool,
     /// Where the settings that decide about packets are written.
     pub places: Places,
 }
@@ -115,11 +118,12 @@ impl Config {
         validate::parse(name, text).map(|(config, _)| config)
     }
 
-    /// The same configuration on a gateway that had the address `former` on the LAN before, and answers there as well:
-    /// see [`Lan::former_address`]. The former network counts as the LAN in `[access]`. Unchanged if `former` is the
-    /// present address.
+    /// The same configuration while it waits for its confirmation, on a gateway that had the address `former` on the LAN
+    /// before. If that is another one, the gateway answers there as well: see [`Lan::former_address`]. The former network
+    /// counts as the LAN in `[access]`.
     #[must_use]
-    pub fn with_former_lan(mut self, former: Ipv4Net) -> Self {
+    pub fn until_confirmed(mut self, former: Ipv4Net) -> Self {
+        self.is_unconfirmed = true;
         if former != self.lan.address {
             self.lan.former_address = Some(former);
             self.access.admit_as_lan(former.trunc());

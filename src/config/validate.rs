@@ -66,6 +66,7 @@ fn read<'a>(mut file: Section<'a>, folder: &Path, report: &'a Report) -> Config 
         access,
         tls,
         users,
+        is_unconfirmed: false,
         places: Places::default(),
     }
 }

@@ -52,7 +52,8 @@ pub struct WanClient {
 
 impl WanClient {
     /// The client for `config`: `current` if it fits. `None` if the configuration needs no DHCP client. If the lease of
-    /// `current` is of no use to the new client, it is released.
+    /// `current` is of no use to the new client, it is released: not while `config` waits for its confirmation, as the
+    /// lease is needed again if it is undone; but at once if it overlaps the LAN. (RFC 4787, REQ-7)
     pub fn for_config(
         config: &Config,
         resources: &Resources,
@@ -66,7 +67,10 @@ impl WanClient {
                 return Some(current);
             }
             Some(current) if !settings.as_ref().is_some_and(|new| current.leases_to(new)) => {
-                current.release();
+                let overlaps = current.overlaps(&taken(config));
+                if !config.is_unconfirmed || overlaps {
+                    current.release();
+                }
             }
             _ => {}
         }
@@ -75,8 +79,12 @@ impl WanClient {
 
     /// Whether a client with the settings `new` can have this one's lease.
     fn leases_to(&self, new: &client::Config) -> bool {
-        let overlaps = self.leases.borrow().as_ref().is_some_and(|lease| lease.overlaps(&new.taken));
-        new.is_same_client(&self.settings) && !overlaps
+        new.is_same_client(&self.settings) && !self.overlaps(&new.taken)
+    }
+
+    /// Whether the lease overlaps the networks `taken`.
+    fn overlaps(&self, taken: &Taken) -> bool {
+        self.leases.borrow().as_ref().is_some_and(|lease| lease.overlaps(taken))
     }
 
     /// Releases the lease, and ends the client.
@@ -149,6 +157,11 @@ pub fn lease_damage(content: &[u8]) -> Option<String> {
     LeaseFile::damage(content)
 }
 
+/// The networks that the lease must not overlap.
+fn taken(config: &Config) -> Taken {
+    Taken::new(config.lan.addresses().map(|lan| lan.trunc()).collect())
+}
+
 fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
     let is_wanted = config.mode != Mode::LanOnly && config.wan.address == WanAddress::Leased;
     is_wanted.then(|| client::Config {
@@ -156,7 +169,7 @@ fn settings(config: &Config, identity: Identity) -> Option<client::Config> {
         vendor_class: config.wan.dhcp_client.vendor_class.clone(),
         request_options: config.wan.dhcp_client.request_options.clone(),
         hostname: Some(config.system.hostname.clone()),
-        taken: Taken::new(config.lan.addresses().map(|lan| lan.trunc()).collect()),
+        taken: taken(config),
         ..client::Config::new(identity.wan_of(config))
     })
 }

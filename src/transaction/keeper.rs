@@ -265,11 +265,9 @@ impl Keeper {
     /// None waits, or it is too late, or the file cannot be written: the window is as before then.
     pub async fn confirm(&self, by: &Editor) -> Result<Applied, Error> {
         let _turn = self.turn().await?;
-        let (plan, deadline, has_former) = {
+        let (plan, deadline) = {
             let state = self.state.borrow();
-            let plan = state.to_confirm(self.clock.now())?.clone();
-            let has_former = state.config_in_window(&plan).lan.former_address.is_some();
-            (plan, state.poll_timeout(), has_former)
+            (state.to_confirm(self.clock.now())?.clone(), state.poll_timeout())
         };
         self.before(deadline, self.stage(&plan)).await.ok_or_else(too_late)??;
         // The disk may have answered, and this have its turn, only at the deadline.
@@ -291,9 +289,10 @@ impl Keeper {
         info!("the change is confirmed ({})", by.name());
         let number = added.last().map(|entry| entry.number);
         let mut warnings: Vec<_> = plan.warnings().iter().cloned().chain(unsynced).collect();
-        // In the window the gateway had the former address of the LAN, too.
-        if has_former && let Err(error) = self.gateway.take(plan.config().clone()).await {
-            warnings.push(format!("the LAN's former address stays for now: {error}; `gatepost reload`"));
+        // In the window DHCP leases are short, and the gateway has the former address of the LAN, too.
+        if let Err(error) = self.gateway.take(plan.config().clone()).await {
+            let what = "DHCP leases stay short for now, and a former address of the LAN stays";
+            warnings.push(format!("{what}: {error}; `gatepost reload`"));
         }
         warnings.extend(self.store(added).await);
         Ok(self.told(plan.changes().to_vec(), number, None, warnings))

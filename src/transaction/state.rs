@@ -11,8 +11,10 @@
 
 use std::time::Duration;
 
+use gatepost_dataplane::config::Mode;
 use gatepost_ground::Instant;
 use gatepost_services::clock::UnixTime;
+use ipnet::Ipv4Net;
 
 use super::candidate::Candidate;
 use super::history::{Entry, History, Kind, TEXT_OCTETS_MAX};
@@ -21,7 +23,7 @@ use super::report::{Diff, Edited, Pending, Version, Versions, Window};
 use super::seen::Seen;
 use super::{CONFIRM_WITHIN, Editor, WHY_OCTETS_MAX};
 use crate::config::change::{Change, changes};
-use crate::config::{Config, Diagnostic};
+use crate::config::{Config, Diagnostic, WanAddress};
 use crate::error::Error;
 
 /// The time between two tries of a roll back that does not succeed.
@@ -277,6 +279,9 @@ impl Transaction {
         }
         let why = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         let (config, warnings) = self.parse(&text).map_err(Error::mistakes)?;
+        if confirm.is_some() {
+            self.refuse_overlap(&config)?;
+        }
         let changes = changes((self.text(), &self.config), (&text, &config));
         let base = file.map(str::to_owned);
         Ok(Plan {
@@ -292,9 +297,29 @@ impl Transaction {
         })
     }
 
+    /// Refuses a window in which the WAN of `config` and the LAN's former network, which the gateway has, too, would
+    /// overlap. (RFC 4787, REQ-7)
+    fn refuse_overlap(&self, config: &Config) -> Result<(), Error> {
+        let former = self.config.lan.address;
+        let WanAddress::Static { address, gateway } = config.wan.address else { return Ok(()) };
+        let has_wan = config.mode != Mode::LanOnly && config.lan.address != former;
+        let overlaps = |wan: Ipv4Net| wan.contains(&former.network()) || former.contains(&wan.network());
+        let is_behind_lan = gateway.is_some_and(|gateway| former.contains(&gateway));
+        if !has_wan || !(overlaps(address) || is_behind_lan) {
+            return Ok(());
+        }
+        let (wan, lan) = (address.trunc(), former.trunc());
+        let why = format!(
+            "until the confirmation the gateway has the LAN's former network {lan}, too, and the WAN {wan} \
+                           or its router is in it"
+        );
+        let remedy = "apply lan.address first, or all without a confirmation";
+        Err(Error::failed("the change is not applied", why, remedy))
+    }
+
     /// The configuration that the gateway has while `plan` waits for its confirmation.
     pub fn config_in_window(&self, plan: &Plan) -> Config {
-        plan.config.clone().with_former_lan(self.config.lan.address)
+        plan.config.clone().until_confirmed(self.config.lan.address)
     }
 
     /// The gateway has taken the configuration of `plan`, which waits for its confirmation since `now`.

@@ -298,6 +298,39 @@ fn what_is_confirmed_stays_and_the_former_address_goes() {
 }
 
 #[test]
+fn whatever_changes_the_gateway_knows_that_a_confirmation_is_awaited_and_when_it_has_come() {
+    run(async {
+        for confirms in [false, true] {
+            let desk = Desk::new(Some(FILE)).await;
+            desk.set("firewall.stealth", "false").await;
+            desk.apply(Some(30)).await.expect("it is valid");
+            assert!(desk.in_force().is_unconfirmed);
+            match confirms {
+                true => desk.keeper.confirm(&anna()).await.map(drop).expect("in time"),
+                false => pass(31).await,
+            }
+            assert_eq!(desk.in_force(), config(&desk.file()), "without the mark");
+        }
+    });
+}
+
+#[test]
+fn a_window_in_which_the_wan_would_overlap_the_former_lan_is_refused() {
+    run(async {
+        for (wan, gateway) in [("192.168.0.10/16", "192.168.0.1"), ("203.0.113.7/32", "192.168.1.254")] {
+            let desk = Desk::new(Some(LAN)).await;
+            desk.set("lan.address", "10.0.0.1/24").await;
+            desk.set("wan.address", wan).await;
+            desk.set("wan.gateway", gateway).await;
+            let refused = desk.apply(Some(30)).await.expect_err("both networks are there").to_string();
+            assert!(refused.contains("the LAN's former network 192.168.1.0/24"), "{refused}");
+            assert_eq!((desk.in_force(), desk.keeper.window()), (config(LAN), None));
+            desk.apply(None).await.expect("it is valid without a window");
+        }
+    });
+}
+
+#[test]
 fn within_a_window_nothing_else_is_done() {
     run(async {
         let desk = Desk::new(Some(FILE)).await;
@@ -358,10 +391,10 @@ fn a_roll_back_goes_to_any_version_and_is_one_itself() {
             (Some(4), FILE.replace("stealth = true", "stealth = false"))
         );
         desk.keeper.rollback(&anna(), Some(1), request(Some(10))).await.expect("the first");
-        assert_eq!(desk.in_force(), config(FILE));
+        assert_eq!(desk.in_force(), Config { is_unconfirmed: true, ..config(FILE) });
         assert!(desk.file().contains("stealth = false"));
         desk.keeper.confirm(&anna()).await.expect("in time");
-        assert_eq!(desk.file(), FILE);
+        assert_eq!((desk.in_force(), desk.file().as_str()), (config(FILE), FILE));
         desk.keeper.rollback(&anna(), Some(3), request(None)).await.expect("the third");
         assert_eq!(desk.file(), third);
         let error =

@@ -51,6 +51,8 @@ pub struct Settings {
     pub pool: RangeInclusive<Ipv4Addr>,
     /// The duration of a lease.
     pub lease_secs: u32,
+    /// Whether these settings may be undone at any moment: then no lease is longer than [`UNCONFIRMED_SECS`].
+    pub is_unconfirmed: bool,
     /// Whether this is the LAN's only server.
     pub authoritative: bool,
     /// Whether clients are identified by their hardware addresses alone.
@@ -212,7 +214,7 @@ fn server_config(settings: Settings, own: Ipv4Net, former: Option<Ipv4Net>) -> C
             });
         FormerNetwork { server_address: former.addr(), prefix: former.trunc(), parameters }
     });
-    let longest = if former.is_some() { UNCONFIRMED_SECS } else { u32::MAX };
+    let longest = if settings.is_unconfirmed { UNCONFIRMED_SECS } else { u32::MAX };
     Config {
         server_address: own.addr(),
         prefix: own.trunc(),

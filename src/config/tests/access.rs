@@ -47,7 +47,7 @@ fn access_names_networks_and_the_dataplane_is_told() {
 fn a_former_network_of_the_lan_is_admitted_where_the_lan_is() {
     let text = "lan.address = '10.1.2.3/24'\naccess.dns.from = ['198.51.100.0/24', 'lan']\n\
                 access.ntp.from = ['10.1.2.0/24']";
-    let config = accepted(text).with_former_lan(net("192.168.1.1/24"));
+    let config = accepted(text).until_confirmed(net("192.168.1.1/24"));
     let former = ["198.51.100.0/24", "10.1.2.0/24", "192.168.1.0/24"].map(net);
     assert_eq!(config.lan.former_address, Some(net("192.168.1.1/24")));
     assert_eq!(config.access.to("dns"), Some(&former[..]));
@@ -58,7 +58,8 @@ fn a_former_network_of_the_lan_is_admitted_where_the_lan_is() {
     );
     assert_eq!(config.access.to("pop3"), None);
     let present = accepted(text);
-    assert_eq!(present.clone().with_former_lan(present.lan.address), present);
+    let waiting = present.clone().until_confirmed(present.lan.address);
+    assert_eq!(waiting, Config { is_unconfirmed: true, ..present });
 }
 
 #[test]

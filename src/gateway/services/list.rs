@@ -201,6 +201,7 @@ fn dhcp_settings(config: &Config) -> dhcp::Settings {
         enabled: config.services.dhcp.enabled,
         pool: config.services.dhcp.pool.0..=config.services.dhcp.pool.1,
         lease_secs: config.services.dhcp.lease_secs,
+        is_unconfirmed: config.is_unconfirmed,
         authoritative: config.services.dhcp.authoritative,
         ignore_client_id: config.services.dhcp.ignore_client_id,
         router: if is_lan_only { Advertised::Other(config.lan.gateway) } else { Advertised::Own },

@@ -97,7 +97,7 @@ fn services_answer_at_both_addresses_until_the_change_is_confirmed_or_undone() {
             let (mut it, lease) = Renumbered::new().await;
             let (host, before) = (lease.address.addr(), Renumbered::config("192.168.1.1/24"));
             assert_eq!(it.resolve(host, FORMER).await, Some((FORMER, FORMER)));
-            it.take(Renumbered::config(&new.to_string()).with_former_lan(before.lan.address)).await;
+            it.take(Renumbered::config(&new.to_string()).until_confirmed(before.lan.address)).await;
             for own in [FORMER, new.addr()] {
                 assert_eq!(it.resolve(host, own).await, Some((own, new.addr())), "{new}");
             }
@@ -108,7 +108,7 @@ fn services_answer_at_both_addresses_until_the_change_is_confirmed_or_undone() {
             it.take(before).await;
             assert_eq!(it.resolve(host, FORMER).await, Some((FORMER, FORMER)), "{new}");
             assert_eq!(it.resolve(host, new.addr()).await, None, "{new}");
-            it.take(Renumbered::config(&new.to_string()).with_former_lan(lease.address)).await;
+            it.take(Renumbered::config(&new.to_string()).until_confirmed(lease.address)).await;
             it.take(Renumbered::config(&new.to_string())).await;
             assert_eq!(it.resolve(host, FORMER).await, None, "{new}");
         });
@@ -124,7 +124,7 @@ fn a_change_of_the_lan_and_back_costs_neither_the_wans_lease_nor_a_flow() {
         let (seen_as, mut packets) = it.send_outside(host).await;
         let before = Renumbered::config("192.168.1.1/24");
         for new in NEW {
-            let changed = Renumbered::config(new).with_former_lan(before.lan.address);
+            let changed = Renumbered::config(new).until_confirmed(before.lan.address);
             for config in [changed, before.clone()] {
                 it.take(config).await;
                 packets += 1;
@@ -140,8 +140,61 @@ fn a_change_of_the_lan_and_back_costs_neither_the_wans_lease_nor_a_flow() {
 fn rfc4787_req7_a_lease_that_overlaps_the_new_network_is_given_up() {
     simulate(async {
         let (mut it, lease) = Renumbered::new().await;
-        let overlapping = Renumbered::config("203.0.113.1/24").with_former_lan(lease.address);
+        let overlapping = Renumbered::config("203.0.113.1/24").until_confirmed(lease.address);
         it.take(overlapping).await;
         assert!(it.office.report(What::Status).await["wan"]["address"].is_null());
+    });
+}
+
+#[test]
+fn leases_are_short_in_every_window_until_its_end() {
+    simulate(async {
+        let settings = |text: &str| Config::parse("test", text).expect("a valid configuration");
+        let before = settings("dhcp.lease_secs = 600");
+        let after = settings("dhcp.lease_secs = 600\nsystem.domain = 'other.example'");
+        for end in [&before, &after] {
+            let (mut office, services) = Office::new("dhcp.lease_secs = 600");
+            let reloader = services.reloader();
+            spawn_local(services.run(|| (), pending()));
+            office.pass(Duration::from_millis(20)).await;
+            reloader.reload(after.clone().until_confirmed(before.lan.address)).await.expect("it is taken");
+            let lease = office.plug_in_host("alice");
+            office.pass(Duration::from_secs(20)).await;
+            let secs = |lease: &Option<client::Lease>| lease.as_ref().map(|lease| lease.lease_secs);
+            assert_eq!(secs(&lease.borrow()), Some(60));
+            reloader.reload(end.clone()).await.expect("it is taken");
+            office.pass(Duration::from_secs(60)).await;
+            assert_eq!(secs(&lease.borrow()), Some(600));
+        }
+    });
+}
+
+#[test]
+fn the_providers_lease_is_not_released_before_the_change_is_confirmed() {
+    simulate(async {
+        let (mut it, _) = Renumbered::new().await;
+        let address = it.office.report(What::Status).await["wan"]["address"].clone();
+        let before = Renumbered::config("192.168.1.1/24");
+        let fixed = "wan.address = '198.51.100.10/24'\nwan.gateway = '198.51.100.1'";
+        let fixed = Config::parse("test", fixed).expect("a valid configuration");
+        let mut shown = Vec::new();
+        for (config, releases) in
+            [(fixed.clone().until_confirmed(before.lan.address), false), (before, false), (fixed, true)]
+        {
+            let provider = it.office.peers.clone();
+            it.office.peers.clear();
+            it.take(config).await;
+            let frames: Vec<_> = it.office.wan.from_gateway.borrow_mut().drain(..).collect();
+            let is_release = |datagram: Datagram<'_>| {
+                datagram.destination.port() == 67
+                    && datagram.payload.windows(3).any(|octets| octets == [53, 1, 7])
+            };
+            let released = frames.iter().filter_map(|frame| Datagram::parse(frame)).any(is_release);
+            assert_eq!(released, releases);
+            it.office.peers = provider;
+            it.office.pass(Duration::from_secs(30)).await;
+            shown.push(it.office.report(What::Status).await["wan"]["address"].clone());
+        }
+        assert_eq!(shown[1], address, "it is the client's again after the roll back");
     });
 }

@@ -21,8 +21,9 @@ use super::answer::Terms;
 use super::parameters::Layers;
 use super::{Config, MessageType, Request, Server};
 
-/// The longest lease until the change is confirmed: the longest time, too, that a client is left with an address of the
-/// network that is given up.
+/// The longest lease that is granted or renewed while a change waits for confirmation. If the change is undone, no client
+/// is left with an address or parameters of it for longer. If it is confirmed, a client with an older lease that has not
+/// been renewed meanwhile keeps the former ones until it rebinds.
 pub const UNCONFIRMED_SECS: u32 = 60;
 
 /// The former network of the clients, which the server serves besides the present one.

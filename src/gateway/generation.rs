@@ -97,7 +97,7 @@ impl Prepared {
         let wan_problem = wan_client.map(|client| Rc::clone(&client.problem));
         let wan_standing = wan_client.map(|client| Rc::clone(&client.standing));
         *resources.current.borrow_mut() = Current {
-            config,
+            config: Rc::clone(&config),
             addresses: subscription,
             lan_hosts,
             instances: instances.clone(),
@@ -109,6 +109,7 @@ impl Prepared {
         if let Some(tls) = &host.tls {
             tls.set_addresses(host.addresses.clone());
         }
+        resources.tls.activated(kept.as_ref(), config.is_unconfirmed);
         match kept {
             Some(Kept { certificate, trust }) => {
                 certificate.activate();

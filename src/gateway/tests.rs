@@ -19,7 +19,7 @@ use gatepost_services::dhcp::server::leases::Leases;
 use gatepost_services::dhcp::server::{self, Server};
 use gatepost_services::dhcp::service as dhcp;
 use gatepost_services::store::{Memory, Storage};
-use gatepost_services::work::AtOnce;
+use gatepost_services::work::{AtOnce, Work};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::Value;
@@ -110,6 +110,11 @@ impl Office {
 
     /// The same with a disk.
     fn on(storage: Arc<dyn Storage>, settings: &str) -> (Self, Services) {
+        Self::with(storage, Rc::new(AtOnce), settings)
+    }
+
+    /// The same with an executor of long work, such as that of the disk.
+    fn with(storage: Arc<dyn Storage>, work: Rc<dyn Work>, settings: &str) -> (Self, Services) {
         let clock = SimulatedClock(tokio::time::Instant::now());
         let (lan, lan2, wan) = (Cable::default(), Cable::default(), Cable::default());
         let config = Config::parse("test", settings).expect("a valid configuration");
@@ -125,7 +130,7 @@ impl Office {
         let environment = Environment {
             clock: Rc::new(clock),
             storage,
-            work: Rc::new(AtOnce),
+            work,
             rng: StdRng::seed_from_u64(1),
             keys: KeySource::Seed,
             wake_worker: Arc::new(|_| ()),

@@ -10,12 +10,14 @@
 //! reloads changed files, as written by ACME clients. If the new files are unusable, the status says so, and the former
 //! certificate stays in use.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
@@ -102,11 +104,17 @@ pub struct Environment {
     pub kind: KeyKind,
 }
 
-/// The certificate of one configuration.
+/// The certificate of one configuration. It can be activated again, after that of another configuration: without the
+/// disk, and with what it was last.
 pub struct Certificate {
     environment: Environment,
     source: Source,
-    rng: StdRng,
+    rng: RefCell<StdRng>,
+    made: RefCell<Made>,
+}
+
+/// The present state of a certificate.
+struct Made {
     identity: Identity,
     /// The authority's certificate in PEM, if it is the own one.
     authority: Option<String>,
@@ -154,18 +162,25 @@ impl Certificate {
                 }
                 Err(no_good) => return Err(no_good),
             };
-        Ok(Self { environment, source, rng, identity, authority, problem, is_fallback })
+        let made = RefCell::new(Made { identity, authority, problem, is_fallback });
+        Ok(Self { environment, source, rng: RefCell::new(rng), made })
+    }
+
+    /// Whether it is what `source` asks for.
+    pub fn is_of(&self, source: &Source) -> bool {
+        self.source == *source
     }
 
     /// Uses the certificate from now on.
     pub fn activate(&self) {
-        self.environment.tls.set_identity(&self.identity);
-        *self.environment.tls.own_authority.borrow_mut() = self.authority.clone();
+        let Made { identity, authority, .. } = &*self.made.borrow();
+        self.environment.tls.set_identity(identity);
+        *self.environment.tls.own_authority.borrow_mut() = authority.clone();
         self.report();
     }
 
     /// Renews and reloads the certificate. It never returns.
-    pub async fn run(mut self) {
+    pub async fn run(self: Rc<Self>) {
         loop {
             sleep(CHECK_INTERVAL).await;
             self.look().await;
@@ -173,43 +188,50 @@ impl Certificate {
     }
 
     /// Replaces the certificate if it is due.
-    pub(super) async fn look(&mut self) {
-        let (made, problem) = match self.environment.identity(&self.source, &mut self.rng).await {
+    pub(super) async fn look(&self) {
+        let mut rng = StdRng::from_rng(&mut *self.rng.borrow_mut());
+        let is_fallback = self.made.borrow().is_fallback;
+        let (made, problem) = match self.environment.identity(&self.source, &mut rng).await {
             Ok(made) => {
-                self.is_fallback = false;
+                self.made.borrow_mut().is_fallback = false;
                 (Some(made), None)
             }
-            Err(no_good) if self.is_fallback => {
+            Err(no_good) if is_fallback => {
                 let problem = no_good.with_fallback();
                 // The own authority's certificate expires, too.
-                (self.environment.of_own(&self.source.names, &mut self.rng).await.ok(), Some(problem))
+                (self.environment.of_own(&self.source.names, &mut rng).await.ok(), Some(problem))
             }
             Err(CertificateError { why, remedy }) => {
                 (None, Some(format!("{why}; the certificate that was there is still shown; {remedy}")))
             }
         };
-        self.problem = problem;
-        if let Some((identity, authority)) = made {
-            let is_new = identity.certified.cert != self.identity.certified.cert;
-            (self.identity, self.authority) = (identity, authority);
-            if is_new {
-                return self.activate();
-            }
-        }
-        self.report();
+        let is_new = self.made.borrow_mut().take(made, problem);
+        if is_new { self.activate() } else { self.report() }
     }
 
     /// Reports the current or the coming problem.
     fn report(&self) {
-        let (now, end) = (self.environment.clock.unix_time(), self.identity.not_after());
+        let made = self.made.borrow();
+        let (now, end) = (self.environment.clock.unix_time(), made.identity.not_after());
         let ends_soon = || {
             let files = self.source.files.as_ref()?;
             let is_near = now.0.saturating_add(WARNING_DAYS_LEFT * DAY) > end.0;
             let file = files.certificate.display();
             is_near.then(|| format!("the certificate in {file} ends on {}; renew it", Day(end)))
         };
-        let problem = self.problem.clone().or_else(ends_soon);
+        let problem = made.problem.clone().or_else(ends_soon);
         self.environment.disk.report(Topic::Certificate, problem);
+    }
+}
+
+impl Made {
+    /// Takes what was made, if it was, with the problem. Returns whether the certificate is another one now.
+    fn take(&mut self, made: Option<(Identity, Option<String>)>, problem: Option<String>) -> bool {
+        self.problem = problem;
+        let Some((identity, authority)) = made else { return false };
+        let is_new = identity.certified.cert != self.identity.certified.cert;
+        (self.identity, self.authority) = (identity, authority);
+        is_new
     }
 }
 

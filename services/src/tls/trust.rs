@@ -7,9 +7,11 @@
 //! Without the system's file only the administrator's authorities are trusted, and without that none: then no password
 //! is sent to a remote server. All else works without authorities.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use tokio::time::sleep;
 use tracing::debug;
@@ -37,13 +39,14 @@ pub struct Trusted {
     pub own: Option<PathBuf>,
 }
 
-/// The trusted authorities of one configuration.
+/// The trusted authorities of one configuration. They can be activated again, after those of another configuration:
+/// without the disk, and with what they were last.
 pub struct Trust {
     environment: Environment,
     trusted: Trusted,
-    read: Read,
+    read: RefCell<Read>,
     /// The problem with the administrator's file.
-    problem: Option<String>,
+    problem: RefCell<Option<String>>,
 }
 
 /// The content of the files.
@@ -64,31 +67,36 @@ impl Trust {
     pub async fn prepare(trusted: Trusted, environment: Environment) -> Result<Self, CertificateError> {
         let has_begun = environment.tls.has_identity();
         match read(&environment, &trusted).await {
-            Ok(read) => Ok(Self { environment, trusted, read, problem: None }),
+            Ok(read) => Ok(Self::new(environment, trusted, read, None)),
             Err(no_good) if has_begun => Err(no_good),
             Err(no_good) => {
                 let of_system = Trusted { own: None, ..trusted.clone() };
                 let read = read(&environment, &of_system).await?;
-                Ok(Self {
-                    environment,
-                    trusted,
-                    read,
-                    problem: Some(sentence(&no_good, "only the system's authorities are trusted")),
-                })
+                let problem = sentence(&no_good, "only the system's authorities are trusted");
+                Ok(Self::new(environment, trusted, read, Some(problem)))
             }
         }
     }
 
+    fn new(environment: Environment, trusted: Trusted, read: Read, problem: Option<String>) -> Self {
+        Self { environment, trusted, read: RefCell::new(read), problem: RefCell::new(problem) }
+    }
+
+    /// Whether they are those of the files `trusted`.
+    pub fn is_of(&self, trusted: &Trusted) -> bool {
+        self.trusted == *trusted
+    }
+
     /// Uses the authorities from now on.
     pub fn activate(&self) {
-        let count = self.read.authorities.count();
-        debug!("{count} authorities are trusted for remote servers");
-        self.environment.tls.set_authorities(&self.read.authorities);
+        let authorities = &self.read.borrow().authorities;
+        debug!("{} authorities are trusted for remote servers", authorities.count());
+        self.environment.tls.set_authorities(authorities);
         self.report();
     }
 
     /// Reloads changed files. It never returns.
-    pub async fn run(mut self) {
+    pub async fn run(self: Rc<Self>) {
         loop {
             sleep(CHECK_INTERVAL).await;
             self.look().await;
@@ -96,22 +104,23 @@ impl Trust {
     }
 
     /// Reloads the files if they have changed.
-    pub(super) async fn look(&mut self) {
-        self.problem = match read(&self.environment, &self.trusted).await {
+    pub(super) async fn look(&self) {
+        let problem = match read(&self.environment, &self.trusted).await {
             Ok(read) => {
-                if read.digest != self.read.digest {
-                    self.read = read;
+                if read.digest != self.read.borrow().digest {
+                    self.read.replace(read);
                     self.activate();
                 }
                 None
             }
             Err(no_good) => Some(sentence(&no_good, "what was trusted before still is")),
         };
+        self.problem.replace(problem);
         self.report();
     }
 
     fn report(&self) {
-        self.environment.disk.report(Topic::Authorities, self.problem.clone());
+        self.environment.disk.report(Topic::Authorities, self.problem.borrow().clone());
     }
 }
 

@@ -98,7 +98,7 @@ async fn an_authority_is_made_once_and_is_there_after_a_restart() {
 #[tokio::test]
 async fn a_certificate_is_renewed_thirty_days_before_its_end_and_its_authority_is_not() {
     let gateway = Gateway::new();
-    let mut certificate = gateway.activate(&own(), 1).await;
+    let certificate = gateway.activate(&own(), 1).await;
     let authority = gateway.own_authority();
     let first = gateway.stored();
     gateway.clock.0.set(UnixTime(NOW.0 + 60 * DAY - 1));
@@ -123,7 +123,7 @@ async fn a_certificate_of_a_wrong_clock_is_made_anew_and_its_authority_stays() {
     for wrong in [0, NOW.0 + 30 * 365 * DAY] {
         let gateway = Gateway::new();
         gateway.clock.0.set(UnixTime(wrong));
-        let mut certificate = gateway.activate(&own(), 1).await;
+        let certificate = gateway.activate(&own(), 1).await;
         let authority = gateway.own_authority();
         assert!(gateway.accepts(&authority).await);
         gateway.clock.0.set(NOW);
@@ -141,7 +141,7 @@ async fn a_clock_that_is_wrong_for_a_while_takes_the_authority_away_for_no_longe
     let authority = gateway.own_authority();
     gateway.clock.0.set(UnixTime(NOW.0 + 30 * 365 * DAY));
     let restarted = gateway.restarted();
-    let mut certificate = restarted.activate(&own(), 2).await;
+    let certificate = restarted.activate(&own(), 2).await;
     assert!(restarted.own_authority() != authority, "it has ended");
     restarted.clock.0.set(NOW);
     certificate.look().await;
@@ -157,7 +157,7 @@ async fn a_clock_that_is_wrong_for_a_while_takes_the_authority_away_for_no_longe
 #[tokio::test]
 async fn a_clock_beyond_what_any_authority_lasts_pushes_none_out() {
     let gateway = Gateway::new();
-    let mut certificate = gateway.activate(&own(), 1).await;
+    let certificate = gateway.activate(&own(), 1).await;
     let authority = gateway.own_authority();
     gateway.clock.0.set(UnixTime(NOW.0 + 124 * 365 * DAY));
     certificate.look().await;
@@ -168,7 +168,7 @@ async fn a_clock_beyond_what_any_authority_lasts_pushes_none_out() {
     assert!(gateway.stored() == stored, "it is written once");
     // A gateway that starts then has no better certificate.
     let restarted = gateway.restarted();
-    let mut certificate = restarted.activate(&own(), 2).await;
+    let certificate = restarted.activate(&own(), 2).await;
     assert_eq!(restarted.own_authority(), authority);
     restarted.clock.0.set(NOW);
     certificate.look().await;
@@ -210,7 +210,7 @@ async fn other_addresses_take_another_certificate_and_another_domain_an_authorit
 #[tokio::test]
 async fn a_configuration_that_is_refused_elsewhere_takes_nothing_away() {
     let gateway = Gateway::new();
-    let mut certificate = gateway.activate(&own(), 1).await;
+    let certificate = gateway.activate(&own(), 1).await;
     let authority = gateway.own_authority();
     gateway.prepare(&of_domain("other.example"), 2).await.expect("prepared, and dropped");
     assert_eq!(gateway.own_authority(), authority);
@@ -256,7 +256,7 @@ fn breakable() -> (Arc<Breakable>, Gateway) {
 async fn an_authority_that_cannot_be_written_serves_and_is_written_as_soon_as_it_can_be() {
     let (disk, gateway) = breakable();
     disk.is_broken.store(true, Ordering::Relaxed);
-    let mut certificate = gateway.activate(&own(), 1).await;
+    let certificate = gateway.activate(&own(), 1).await;
     let authority = gateway.own_authority();
     assert!(gateway.problems().contains("there will be another authority after a restart"));
     certificate.look().await;
@@ -276,7 +276,7 @@ async fn an_authority_that_cannot_be_read_is_not_overwritten_and_serves_again_wh
     let authority = gateway.own_authority();
     disk.is_unreadable.store(true, Ordering::Relaxed);
     let restarted = gateway.restarted();
-    let mut certificate = restarted.activate(&own(), 2).await;
+    let certificate = restarted.activate(&own(), 2).await;
     let meanwhile = restarted.own_authority();
     assert!(meanwhile != authority && restarted.accepts(&meanwhile).await);
     assert!(gateway.problems().contains("tls/own.json cannot be read"), "{}", gateway.problems());
@@ -366,7 +366,7 @@ async fn files_that_change_are_taken_within_a_minute_if_they_are_good() {
     tokio::time::pause();
     let (gateway, directory) = (Gateway::new(), Directory::new("changed"));
     let first = directory.issue(1, NOW);
-    let mut certificate = gateway.activate(&directory.source(), 1).await;
+    let certificate = gateway.activate(&directory.source(), 1).await;
     let second = directory.issue(2, NOW);
     assert!(gateway.accepts(&first).await && !gateway.accepts(&second).await);
     fs::write(directory.0.join("key.pem"), "half of").unwrap();
@@ -378,7 +378,7 @@ async fn files_that_change_are_taken_within_a_minute_if_they_are_good() {
             .contains("key.pem: there is no key that can be read; the certificate that was there")
     );
     let third = directory.issue(3, NOW);
-    let ran = timeout(CHECK_INTERVAL + Duration::from_secs(1), certificate.run()).await;
+    let ran = timeout(CHECK_INTERVAL + Duration::from_secs(1), Rc::new(certificate).run()).await;
     ran.expect_err("it never ends");
     assert!(gateway.accepts(&third).await && !gateway.accepts(&first).await);
     assert_eq!(gateway.problems(), "");
@@ -388,7 +388,7 @@ async fn files_that_change_are_taken_within_a_minute_if_they_are_good() {
 async fn a_certificate_that_nobody_renews_is_told_of_two_weeks_before_its_end() {
     let (gateway, directory) = (Gateway::new(), Directory::new("warned"));
     directory.issue(1, NOW);
-    let mut certificate = gateway.activate(&directory.source(), 1).await;
+    let certificate = gateway.activate(&directory.source(), 1).await;
     gateway.clock.0.set(UnixTime(NOW.0 + 76 * DAY));
     certificate.look().await;
     assert_eq!(gateway.problems(), "");
@@ -408,7 +408,7 @@ async fn at_the_start_the_own_authority_stands_in_for_files_that_are_no_good() {
     let (gateway, directory) = (Gateway::new(), Directory::new("stood-in"));
     let theirs = directory.issue(1, NOW);
     gateway.clock.0.set(UnixTime(NOW.0 + 91 * DAY));
-    let mut certificate = gateway.activate(&directory.source(), 1).await;
+    let certificate = gateway.activate(&directory.source(), 1).await;
     assert!(gateway.accepts(&gateway.own_authority()).await);
     let problems = gateway.problems();
     assert!(

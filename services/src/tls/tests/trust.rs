@@ -58,7 +58,7 @@ async fn the_systems_authorities_and_the_administrators_are_believed_and_changes
     assert!(!is_believed(&gateway, &server).await);
 
     files.write("system", &authority().certificate_pem());
-    let mut of_system = prepare(false).await.expect("the system's");
+    let of_system = prepare(false).await.expect("the system's");
     assert!(!is_believed(&gateway, &server).await, "not before it is in force");
     of_system.activate();
     assert!(is_believed(&gateway, &server).await && !is_believed(&gateway, &other).await);
@@ -68,7 +68,7 @@ async fn the_systems_authorities_and_the_administrators_are_believed_and_changes
     assert!(!is_believed(&gateway, &server).await && is_believed(&gateway, &other).await);
 
     files.write("own", &authority().certificate_pem());
-    let mut both = prepare(true).await.expect("both");
+    let both = prepare(true).await.expect("both");
     both.activate();
     assert!(is_believed(&gateway, &server).await && is_believed(&gateway, &other).await);
     assert_eq!(gateway.problems(), "");

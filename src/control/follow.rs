@@ -30,7 +30,7 @@ pub enum Watched {
 #[serde(rename_all = "lowercase")]
 pub enum Event {
     /// A frame was dropped.
-    Drop(RecentDrop),
+    Drop(Box<RecentDrop>),
     /// So many events were forgotten before the watcher read them.
     Missed(u64),
     /// The gateway does not let the watcher go on, for this reason.

@@ -304,7 +304,10 @@ async fn watch_drops(stream: UnixStream, operations: &impl Operations) -> io::Re
         let events = match operations.new_drops(&mut cursor).await {
             Ok(NewDrops { drops, missed }) => {
                 let missed = (missed > 0).then_some(Event::Missed(missed));
-                missed.into_iter().chain(drops.into_iter().map(Event::Drop)).collect::<Vec<_>>()
+                missed
+                    .into_iter()
+                    .chain(drops.into_iter().map(|drop| Event::Drop(Box::new(drop))))
+                    .collect::<Vec<_>>()
             }
             // Others ask, too. The drops stay in the logs meanwhile.
             Err(ReportError::TooManyAsk) => Vec::new(),
@@ -516,7 +519,7 @@ mod tests {
                 let (first, next) = &mut watchers[0];
                 assert_eq!(*first, Event::Missed(1));
                 for age_ms in [7, 9] {
-                    assert_eq!(next(), Event::Drop(RecentDrop { age_ms, ..RecentDrop::default() }));
+                    assert_eq!(next(), Event::Drop(Box::new(RecentDrop { age_ms, ..RecentDrop::default() })));
                     assert_eq!(next(), Event::Missed(1));
                 }
                 assert!(matches!(watch().0, Event::Error(why) if why.contains("watch already")));

@@ -213,7 +213,7 @@ mod tests {
         };
         assert_eq!(sources(&config("")), Some(vec!["192.168.1.0/24".to_owned()]));
         let former = "192.168.1.1/24".parse().expect("a network");
-        let moved = config("lan.address = '10.1.2.3/24'").with_former_lan(former);
+        let moved = config("lan.address = '10.1.2.3/24'").until_confirmed(former);
         assert_eq!(sources(&moved), Some(vec!["10.1.2.0/24".to_owned(), "192.168.1.0/24".to_owned()]));
         let other = "admin.enabled = false\nusers = [{ name = 'anna' }]\nmail.ports.smtp = 8080";
         assert_eq!(sources(&config(other)), None, "another service has the port");

@@ -154,7 +154,7 @@ impl<P: Port> Worker<P> {
     pub fn set_writable(&mut self, now: Instant, id: PortId) {
         let Self { dataplane, ports, .. } = self;
         ports.set_writable(id, &mut |verdict, reason, slot| {
-            dataplane.undeliverable(now, verdict, reason, slot)
+            dataplane.undeliverable(now, verdict, reason, slot);
         });
     }
 
@@ -213,7 +213,7 @@ impl<P: Port> Worker<P> {
         self.deliver(now);
         let Self { dataplane, ports, batch, .. } = self;
         ports.transmit(batch, &mut |verdict, reason, slot| {
-            dataplane.undeliverable(now, verdict, reason, slot)
+            dataplane.undeliverable(now, verdict, reason, slot);
         });
         batch.clear();
     }

@@ -199,7 +199,8 @@ impl Keeper {
         self.carry_out(plan).await
     }
 
-    /// Ends the open window; without one goes back to the version `number`, or to the one before the last.
+    /// Ends the open window; without one goes back to the version `number`, or to the one before the last. A window that
+    /// ends while the request waits for its turn is rolled back, and nothing else.
     ///
     /// # Errors
     ///
@@ -210,9 +211,13 @@ impl Keeper {
         number: Option<u64>,
         request: Request,
     ) -> Result<Applied, Error> {
+        let ends_window = number.is_none() && self.window().is_some();
         let _turn = self.turn().await?;
-        let window = self.window();
-        if let (Some(_), None) = (window, number) {
+        if ends_window {
+            if self.window().is_none() {
+                let why = "the change was confirmed or rolled back meanwhile";
+                return Err(Error::failed("nothing is rolled back", why, "see `gatepost history`"));
+            }
             self.roll_back(Some(by)).await?;
             self.changed.notify_one();
             return Ok(self.told(Vec::new(), None, None, Vec::new()));

@@ -539,6 +539,29 @@ fn a_confirmation_whose_rename_has_begun_is_final() {
 }
 
 #[test]
+fn a_roll_back_of_a_window_that_ends_meanwhile_goes_to_no_former_version() {
+    run(async {
+        let desk = Desk::new(Some(FILE)).await;
+        desk.set("firewall.stealth", "false").await;
+        desk.apply(Some(10)).await.expect("it is valid");
+        let goes_on = Rc::new(Notify::new());
+        desk.paper.renames_slowly.replace(Some(Rc::clone(&goes_on)));
+        let keeper = Rc::clone(&desk.keeper);
+        let confirming = spawn_local(async move { keeper.confirm(&anna()).await });
+        pass(1).await;
+        let keeper = Rc::clone(&desk.keeper);
+        let rolling_back = spawn_local(async move { keeper.rollback(&anna(), None, request(None)).await });
+        pass(1).await;
+        goes_on.notify_one();
+        confirming.await.expect("no panic").expect("it was in time");
+        let error = rolling_back.await.expect("no panic").expect_err("no window").to_string();
+        assert!(error.contains("confirmed or rolled back meanwhile"), "{error}");
+        assert_eq!(desk.in_force(), config(&desk.file()));
+        assert!(desk.file().contains("stealth = false"));
+    });
+}
+
+#[test]
 fn a_file_that_may_be_lost_at_a_power_cut_is_new_and_told() {
     run(async {
         let desk = Desk::new(Some(FILE)).await;

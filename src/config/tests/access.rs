@@ -66,7 +66,7 @@ fn a_former_network_of_the_lan_is_admitted_where_the_lan_is() {
 fn the_pages_are_for_the_lan_alone_and_for_the_former_one() {
     let admitted = |config: &Config| config.access.to("admin").map(<[_]>::to_vec);
     assert_eq!(admitted(&accepted("")), Some(vec![net("192.168.1.0/24")]));
-    let moved = accepted("lan.address = '10.1.2.3/24'").with_former_lan(net("192.168.1.1/24"));
+    let moved = accepted("lan.address = '10.1.2.3/24'").until_confirmed(net("192.168.1.1/24"));
     assert_eq!(admitted(&moved), Some(vec![net("10.1.2.0/24"), net("192.168.1.0/24")]));
     for mode in ["lan-only", "nat", "nat-dmz"] {
         accepted(&format!("network.mode = '{mode}'\naccess.admin.from = ['198.51.100.0/24']"));

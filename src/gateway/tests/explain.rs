@@ -193,7 +193,7 @@ fn the_gateway_routes_between_the_former_network_and_the_new_one() {
     simulate(async {
         let former: ipnet::Ipv4Net = "192.168.1.1/24".parse().expect("a network");
         let (mut office, services) = Office::new(&format!("{WAN}lan.address = '10.0.0.1/24'"));
-        let config = office.inspector.config().as_ref().clone().with_former_lan(former);
+        let config = office.inspector.config().as_ref().clone().until_confirmed(former);
         let reloader = services.reloader();
         spawn_local(services.run(|| (), std::future::pending()));
         let reload = spawn_local(async move { reloader.reload(config).await });

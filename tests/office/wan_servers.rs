@@ -62,7 +62,7 @@ impl Kind {
                 let config = serde_json::json!({ "Dhcp4": {
                     "authoritative": true,
                     "interfaces-config": { "interfaces": ["eth0"] },
-                    "lease-database": { "type": "memfile", "name": format!("{path}/leases") },
+                    "lease-database": { "type": "memfile", "name": format!("{path}/leases"), "lfc-interval": 0 },
                     "valid-lifetime": lease,
                     "renew-timer": t1,
                     "rebind-timer": t2,

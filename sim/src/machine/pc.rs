@@ -178,6 +178,12 @@ impl Pc {
             dhcpv4::Event::Deconfigured => None,
         };
         let address = configured.map(|(address, ..)| net(address));
+        // A renewal may bring another router and name server.
+        let (router, dns_server) = configured.map_or((None, None), |(_, router, dns)| (router, dns));
+        self.stack.set_router(router);
+        if std::mem::replace(&mut self.dns_server, dns_server) != dns_server {
+            self.stack.drop_queued_udp(self.resolver);
+        }
         if address == self.diary.address {
             return;
         }
@@ -188,10 +194,7 @@ impl Pc {
         self.diary.address = address;
         self.diary.first_address = self.diary.first_address.or(address);
         self.diary.address_since = address.map(|_| now);
-        let (router, dns_server) = configured.map_or((None, None), |(_, router, dns)| (router, dns));
-        self.dns_server = dns_server;
         self.stack.set_address(address.map(|net| (net.addr(), net.prefix_len())));
-        self.stack.set_router(router);
         self.errand = Errand::Pausing { until: now + self.pause() };
     }
 

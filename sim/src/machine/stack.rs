@@ -131,6 +131,15 @@ impl Stack {
         _ = self.udp(handle).send_slice(payload, (*to.ip(), to.port()));
     }
 
+    /// Drops the datagrams that the socket has queued. smoltcp sends the first of them only once its neighbour has
+    /// answered ARP, so a neighbour that is gone would hold up all others.
+    pub fn drop_queued_udp(&mut self, handle: SocketHandle) {
+        let socket = self.udp(handle);
+        let endpoint = socket.endpoint();
+        socket.close();
+        socket.bind(endpoint).expect("the port that it had");
+    }
+
     /// The next datagram of a UDP socket, with its sender.
     pub fn receive_udp(&mut self, handle: SocketHandle) -> Option<(SocketAddrV4, Vec<u8>)> {
         let (payload, from) = self.udp(handle).recv().ok()?;

@@ -413,6 +413,11 @@ impl Office {
         self
     }
 
+    /// Whether the gateway's rules change by a reload.
+    pub(super) fn has_reloads(&self) -> bool {
+        self.actions.iter().any(|(_, action, _)| matches!(action, Action::Reload(_) | Action::ReloadRefused))
+    }
+
     /// Whether a PC serves the world by a forward.
     pub(super) fn has_forward(&self) -> bool {
         self.servers.iter().any(|server| server.port.is_some())

@@ -5,6 +5,7 @@
 //! fetched a page since, or a colleague's name where there is no internet. A seed leaves many features out, on purpose:
 //! bugs hide where one fault covers up for another.
 
+mod administrators;
 mod config;
 mod faults;
 mod floods;
@@ -89,7 +90,8 @@ impl Picker {
         let office = self.time(office, &world);
         let office = self.time_servers(office, &world);
         let office = self.lease_form(office, &world);
-        (self.zones(office, &world), world)
+        let office = self.zones(office, &world);
+        (self.administrators(office), world)
     }
 
     /// Hosts that look at the way to the internet themselves.

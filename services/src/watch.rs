@@ -150,6 +150,13 @@ impl<T> Receiver<T> {
     }
 }
 
+impl Receiver<bool> {
+    /// Waits until the value is true, or the sender is gone.
+    pub async fn raised(&mut self) {
+        _ = self.wait_for(|is_raised| *is_raised).await;
+    }
+}
+
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
         Self { shared: Rc::clone(&self.shared), seen: self.seen }

@@ -6,15 +6,14 @@ use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role as Side;
-use tokio::task::JoinSet;
 
 use super::seats::Guest;
 use super::site::AdminSite;
 use super::{KIND, Settings, State};
-use crate::addresses::{Addresses, Subscription};
+use crate::addresses::Addresses;
 use crate::http::{Conditions, End, serve};
-use crate::net::listeners::{Failure, Listeners};
-use crate::net::{Listener, Net, Stream};
+use crate::net::listeners::{self, Failure, Listeners};
+use crate::net::{Net, Stream};
 use crate::service::{Host, Instance, Listening, LocalFuture, State as Condition, Unprepared};
 use crate::wait::first_of;
 use crate::watch;
@@ -26,7 +25,6 @@ pub(super) struct AdminInstance<N: Net> {
     finish: watch::Sender<bool>,
     net: N,
     listeners: Listeners,
-    addresses: Subscription,
     this: Weak<Self>,
 }
 
@@ -79,17 +77,8 @@ impl<N: Net> AdminInstance<N> {
 
     /// It listens nowhere yet.
     pub fn of(site: Rc<AdminSite>, conditions: Conditions, finish: watch::Sender<bool>, net: N) -> Rc<Self> {
-        let addresses = site.addresses.clone();
         let listeners = Listeners::new("administration");
-        Rc::new_cyclic(|this| Self {
-            site,
-            conditions,
-            finish,
-            net,
-            listeners,
-            addresses,
-            this: Weak::clone(this),
-        })
+        Rc::new_cyclic(|this| Self { site, conditions, finish, net, listeners, this: Weak::clone(this) })
     }
 
     /// Where it listens while the gateway has `addresses`.
@@ -116,7 +105,7 @@ impl<N: Net> Instance for AdminInstance<N> {
 
     fn run(&self) -> LocalFuture<'static, ()> {
         let Some(this) = self.this.upgrade() else { return Box::pin(std::future::pending()) };
-        let mut addresses = self.addresses.clone();
+        let mut addresses = self.site.addresses.clone();
         Box::pin(async move {
             while addresses.changed().await.is_ok() {
                 let new = Rc::clone(&addresses.borrow_and_update());
@@ -145,42 +134,27 @@ impl<N: Net> Instance for AdminInstance<N> {
     }
 }
 
-/// Accepts connections until the service stops, and waits for the last of them to end.
+/// Serves the connections that `listener` accepts until the service stops.
 async fn accept<N: Net>(
     site: Rc<AdminSite>,
     conditions: Conditions,
     listener: N::Listener,
     failure: Failure,
 ) {
-    let mut served = JoinSet::new();
-    let mut finishing = conditions.finishing.clone();
-    loop {
-        let stopped = async {
-            // A closed sender means the same.
-            _ = finishing.wait_for(|is_finishing| *is_finishing).await;
-            None
-        };
-        let stream = match first_of(stopped, async { Some(listener.accept().await) }).await {
-            None => break,
-            Some(Ok(stream)) => stream,
-            Some(Err(error)) => {
-                failure.report(&listener, &error);
-                break;
-            }
-        };
-        while served.try_join_next().is_some() {}
+    let finishing = conditions.finishing.clone();
+    listeners::accept(listener, failure, finishing, async |stream| {
         let peer = stream.peer_addr().ip().to_canonical();
         let is_lan = site.addresses.borrow().is_inside(peer);
         let Some((seat, is_other_ended)) = site.state.seats.take(peer, is_lan) else {
             site.state.count(|stats| stats.connections_refused += 1);
-            continue;
+            return None;
         };
         site.state.count(|stats| {
             stats.connections += 1;
             stats.connections_displaced += u64::from(is_other_ended);
         });
         let (guest, conditions) = (Guest { site: Rc::clone(&site), seat }, conditions.clone());
-        served.spawn_local(async move {
+        Some(async move {
             let displaced = async {
                 guest.seat.lost().await;
                 End::Closed
@@ -191,8 +165,7 @@ async fn accept<N: Net>(
                 End::TimedOut => stats.connections_timed_out += 1,
                 End::Lost => stats.connections_lost += 1,
             });
-        });
-    }
-    drop(listener);
-    while served.join_next().await.is_some() {}
+        })
+    })
+    .await;
 }

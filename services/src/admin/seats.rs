@@ -91,9 +91,7 @@ impl Seats {
 impl Seat {
     /// Returns once the seat is another connection's.
     pub async fn lost(&self) {
-        let mut ended = self.ended.clone();
-        // A closed sender means the same.
-        _ = ended.wait_for(|is_ended| *is_ended).await;
+        self.ended.clone().raised().await;
     }
 
     fn set_needed(&self, is_needed: bool) {

@@ -283,8 +283,7 @@ impl<N: Net> Shared<N> {
 
     /// Waits until the service accepts no more queries.
     async fn finishing(&self) {
-        // It cannot fail: `self` has the sender.
-        _ = self.finishing.subscribe().wait_for(|is_finishing| *is_finishing).await;
+        self.finishing.subscribe().raised().await;
     }
 
     /// Waits until no query waits for upstream servers.

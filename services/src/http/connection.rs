@@ -51,8 +51,7 @@ pub struct Conditions {
 pub async fn serve<S: Stream, H: Site>(stream: S, site: &H, conditions: &Conditions) -> End {
     let mut finishing = conditions.finishing.clone();
     let stopped = async {
-        // A closed sender means the same.
-        _ = finishing.wait_for(|is_finishing| *is_finishing).await;
+        finishing.raised().await;
         Err(End::Closed)
     };
     let begun = async {
@@ -108,7 +107,7 @@ async fn converse<S: Stream, H: Site>(
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let mut finishing = conditions.finishing.clone();
-    let mut stopped = pin!(async move { _ = finishing.wait_for(|is_finishing| *is_finishing).await });
+    let mut stopped = pin!(finishing.raised());
     let mut is_stopping = false;
     let mut alarm = Alarm::new(&*conditions.clock);
     poll_fn(|context| {

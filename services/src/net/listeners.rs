@@ -7,11 +7,14 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use gatepost_ground::wire::Protocol;
+use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::{Listener, Net};
 use crate::service::Listening;
 use crate::task::Task;
+use crate::wait::first_of;
+use crate::watch;
 
 /// The listeners of one service with one configuration.
 pub(crate) struct Listeners {
@@ -41,6 +44,37 @@ impl Failure {
         error!("no {} on {} any more: {error}", self.what, listener.local_addr());
         self.has_failed.set(true);
     }
+}
+
+/// Accepts connections until `finishing`, or until `listener` fails, and waits for the last of them to end. `admit`
+/// returns what a connection is served by; `None` refuses it.
+pub(crate) async fn accept<L: Listener, F: Future<Output = ()> + 'static>(
+    listener: L,
+    failure: Failure,
+    mut finishing: watch::Receiver<bool>,
+    mut admit: impl AsyncFnMut(L::Stream) -> Option<F>,
+) {
+    let mut served = JoinSet::new();
+    loop {
+        let stopped = async {
+            finishing.raised().await;
+            None
+        };
+        let stream = match first_of(stopped, async { Some(listener.accept().await) }).await {
+            None => break,
+            Some(Ok(stream)) => stream,
+            Some(Err(error)) => {
+                failure.report(&listener, &error);
+                break;
+            }
+        };
+        while served.try_join_next().is_some() {}
+        if let Some(connection) = admit(stream).await {
+            served.spawn_local(connection);
+        }
+    }
+    drop(listener);
+    while served.join_next().await.is_some() {}
 }
 
 impl Listeners {

@@ -267,8 +267,7 @@ async fn serve<U: UdpSocket>(shared: Rc<Shared>, socket: U) {
     let mut buffer = [0; DATAGRAM_OCTETS_MAX];
     loop {
         let finished = async {
-            // This cannot fail: the sender is in `Shared`.
-            _ = finishing.wait_for(|is_finishing| *is_finishing).await;
+            finishing.raised().await;
             None
         };
         let received = async { socket.recv_from(&mut buffer).await.ok() };

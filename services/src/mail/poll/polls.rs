@@ -139,9 +139,7 @@ impl<N: Net> Active<N> {
     }
 
     async fn ending(&self) {
-        let mut is_ending = self.is_ending.subscribe();
-        // It cannot fail: the sender is here.
-        _ = is_ending.wait_for(|is_ending| *is_ending).await;
+        self.is_ending.subscribe().raised().await;
     }
 
     /// The office, once its store accepts messages; `None` if it does not.

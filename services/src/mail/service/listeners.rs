@@ -12,14 +12,13 @@ use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role as Side;
 use tokio::io::AsyncWriteExt;
-use tokio::task::JoinSet;
 
 use super::connection::{self, Dialogue};
 use super::settings::Settings;
 use super::state::{MailState, Opener};
 use crate::addresses::{Addresses, Subscription};
 use crate::clock::Clock;
-use crate::net::listeners::{Failure, Listeners};
+use crate::net::listeners::{self, Failure, Listeners};
 use crate::net::{Listener, Net, Stream};
 use crate::service::{Host, Instance, Listening, LocalFuture, State, Unprepared};
 use crate::tls::Tls;
@@ -64,8 +63,7 @@ pub(super) trait Server: 'static {
 
     /// Waits until the service shall take nothing new.
     async fn finishing(&self) {
-        // It cannot fail: the sender is here.
-        _ = self.finish().subscribe().wait_for(|is_finishing| *is_finishing).await;
+        self.finish().subscribe().raised().await;
     }
 }
 
@@ -220,24 +218,11 @@ async fn begun(
     }
 }
 
-/// Accepts connections until the service stops, and waits for the last of them to end.
+/// Serves the connections that `listener` accepts until the service stops.
 async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, failure: Failure) {
-    let mut served = JoinSet::new();
     let begins_with_tls = server.tls_port() == Some(listener.local_addr().port());
-    loop {
-        let stopped = async {
-            server.finishing().await;
-            None
-        };
-        let mut stream = match first_of(stopped, async { Some(listener.accept().await) }).await {
-            None => break,
-            Some(Ok(stream)) => stream,
-            Some(Err(error)) => {
-                failure.report(&listener, &error);
-                break;
-            }
-        };
-        while served.try_join_next().is_some() {}
+    let finishing = server.finish().subscribe();
+    listeners::accept(listener, failure, finishing, async |mut stream| {
         let peer = stream.peer_addr().ip().to_canonical();
         let (is_lan, shares) = (server.is_lan(peer), server.settings().shares);
         let share = if is_lan { shares.lan_connections } else { shares.wan_connections };
@@ -249,19 +234,18 @@ async fn accept<N: Net, S: Server>(server: Rc<S>, listener: N::Listener, failure
             if !begins_with_tls {
                 first_of(told, std::future::ready(())).await;
             }
-            continue;
+            return None;
         };
         server.count(Counted::Served);
         let server = Rc::clone(&server);
-        served.spawn_local(async move {
+        Some(async move {
             if let Ok(stream) = begun(&*server, stream, begins_with_tls).await {
                 let dialogue = S::dialogue(&server, peer, begins_with_tls);
                 connection::serve(server, stream, dialogue, admitted).await;
             } else {
                 server.count(Counted::Lost);
             }
-        });
-    }
-    drop(listener);
-    while served.join_next().await.is_some() {}
+        })
+    })
+    .await;
 }

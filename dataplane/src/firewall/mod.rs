@@ -34,9 +34,19 @@ pub enum InboundMatch<A = Ipv4Addr> {
 /// Matches a packet from `source` on the WAN to `port` of the WAN address.
 ///
 /// A service comes before every forward. The first forward that admits the source wins; it is denied only if forwards
-/// of that port exist and none admits it. Returns the service or the forward that has decided, too: the last forward
-/// that denied the source, if all have.
+/// of that port exist and none admits it.
 pub fn match_inbound<A: Address>(
+    rules: &InboundRules<A>,
+    protocol: Protocol,
+    port: u16,
+    source: A,
+) -> InboundMatch<A> {
+    decide_inbound(rules, protocol, port, source).0
+}
+
+/// As [`match_inbound`], with the service or the forward that has decided: the last forward that denied the source, if
+/// all have.
+pub fn decide_inbound<A: Address>(
     rules: &InboundRules<A>,
     protocol: Protocol,
     port: u16,
@@ -170,28 +180,28 @@ mod tests {
     fn a_service_admits_whom_it_names_and_is_no_forwards_for_others() {
         let mut rules = rules();
         rules.wan_services[0].from = vec!["203.0.113.0/24".parse().expect("a network")];
-        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, FRIEND).0, InboundMatch::Service);
-        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, STRANGER).0, InboundMatch::ServiceDenied);
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, FRIEND), InboundMatch::Service);
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 25, STRANGER), InboundMatch::ServiceDenied);
     }
 
     #[test]
     fn a_service_comes_before_a_forward() {
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 25, STRANGER).0, InboundMatch::Service);
-        assert_eq!(match_inbound(&rules(), Protocol::UDP, 25, STRANGER).0, InboundMatch::None);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 25, STRANGER), InboundMatch::Service);
+        assert_eq!(match_inbound(&rules(), Protocol::UDP, 25, STRANGER), InboundMatch::None);
     }
 
     #[test]
     fn a_range_keeps_its_order() {
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8000, FRIEND).0, to_camera(80));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8010, FRIEND).0, to_camera(90));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8011, FRIEND).0, InboundMatch::None);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8000, FRIEND), to_camera(80));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8010, FRIEND), to_camera(90));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8011, FRIEND), InboundMatch::None);
     }
 
     #[test]
     fn the_first_forward_that_admits_the_source_wins() {
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, FRIEND).0, to_camera(85));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, STRANGER).0, to_camera(9000));
-        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8004, STRANGER).0, InboundMatch::ForwardDenied);
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, FRIEND), to_camera(85));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8005, STRANGER), to_camera(9000));
+        assert_eq!(match_inbound(&rules(), Protocol::TCP, 8004, STRANGER), InboundMatch::ForwardDenied);
     }
 
     #[test]
@@ -232,7 +242,7 @@ mod tests {
         };
         let firewall = Firewall { stealth: true, v4: rules(), v6 };
         let v6 = Ipv6Addr::inbound_rules(&firewall);
-        let match_inbound = |port, source| match_inbound(v6, Protocol::TCP, port, source).0;
+        let match_inbound = |port, source| match_inbound(v6, Protocol::TCP, port, source);
         let to_camera = |port| InboundMatch::Forward(Endpoint::new(camera, port));
         assert_eq!(
             (match_inbound(25, friend), match_inbound(25, stranger)),
@@ -251,8 +261,8 @@ mod tests {
         assert!(is_wan_service(v6, Protocol::TCP, 25) && !is_wan_service(v6, Protocol::UDP, 25));
         // A port that is open to one family is closed to the other.
         let v4 = Ipv4Addr::inbound_rules(&firewall);
-        assert_eq!(super::match_inbound(v4, Protocol::TCP, 8015, FRIEND).0, InboundMatch::None);
-        assert_eq!(super::match_inbound(v4, Protocol::TCP, 25, STRANGER).0, InboundMatch::Service);
+        assert_eq!(super::match_inbound(v4, Protocol::TCP, 8015, FRIEND), InboundMatch::None);
+        assert_eq!(super::match_inbound(v4, Protocol::TCP, 25, STRANGER), InboundMatch::Service);
     }
 
     #[test]
@@ -261,6 +271,6 @@ mod tests {
             forwards: vec![forward(1..=65535, 65535, "0.0.0.0/0")],
             ..InboundRules::default()
         };
-        assert_eq!(match_inbound(&rules, Protocol::TCP, 65535, STRANGER).0, to_camera(65535));
+        assert_eq!(match_inbound(&rules, Protocol::TCP, 65535, STRANGER), to_camera(65535));
     }
 }

@@ -46,7 +46,7 @@ fn is_end_allowed<A: Family>(config: &Config, flow: &Flow<'_, A>, direction: Dir
             let (protocol, outside) = (flow.key(direction).protocol, flow.key(direction.opposite()).source);
             is_own(config, inside.address)
                 && (is_mapped
-                    || match_inbound(rules, protocol, external.port, outside.address).0
+                    || match_inbound(rules, protocol, external.port, outside.address)
                         == InboundMatch::Service)
         }
         Egress::To(Role::Inside) => {
@@ -78,7 +78,7 @@ fn is_admitted<A: Address>(
     }
     let is_from_wan = flow.egress(Direction::Reply) == Egress::To(Role::Outside);
     let target = if is_from_wan {
-        match match_inbound(rules, protocol, external.port, flow.key(Direction::Original).source.address).0 {
+        match match_inbound(rules, protocol, external.port, flow.key(Direction::Original).source.address) {
             InboundMatch::Forward(target) => Some(target),
             InboundMatch::None => None,
             InboundMatch::Service | InboundMatch::ServiceDenied | InboundMatch::ForwardDenied => {

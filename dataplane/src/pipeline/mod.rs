@@ -561,7 +561,7 @@ impl<M: Run> Dataplane<M> {
         let rule = match (reason, packet) {
             (DropReason::ServiceSourceDenied | DropReason::ForwardSourceDenied, Some(packet)) => {
                 let drop_log::DroppedPacket { protocol, source, destination } = packet;
-                firewall::match_inbound(rules, protocol, destination.port, source.address).1
+                firewall::decide_inbound(rules, protocol, destination.port, source.address).1
             }
             _ => None,
         };

@@ -69,7 +69,7 @@ impl<M: Run> Dataplane<M> {
         }
         let (remote, external) = (key.source.address, key.destination);
         let (found, rule) =
-            firewall::match_inbound(&self.config.firewall.v4, key.protocol, external.port, remote);
+            firewall::decide_inbound(&self.config.firewall.v4, key.protocol, external.port, remote);
         rule.into_iter().for_each(|rule| self.observer.note(|| Step::Rule(rule)));
         match found {
             InboundMatch::Service => Ok((Server::static_mapping(external, external), Egress::Stack)),
@@ -112,7 +112,7 @@ impl<M: Run> Dataplane<M> {
                     original: flow.key(Direction::Original),
                     reply: flow.key(Direction::Reply),
                 });
-                let translation = self.flows.flow(id).translation(Direction::Original);
+                let translation = flow.translation(Direction::Original);
                 self.rewrite_of(translation, hop, arrival)
             }
             Err(error) => {

@@ -90,7 +90,7 @@ impl<A: Address> Steering<A> {
         port: u16,
         remote: A,
     ) -> u8 {
-        self.of_target(protocol, port, || match match_inbound(rules, protocol, port, remote).0 {
+        self.of_target(protocol, port, || match match_inbound(rules, protocol, port, remote) {
             InboundMatch::Forward(target) => Some(target),
             // A denied source may still get replies to what the forward's host sends it.
             InboundMatch::ForwardDenied => hairpin_target(rules, protocol, port),

@@ -94,7 +94,8 @@ impl AdminPages {
     }
 
     fn frame<'a>(&self, visit: Visit<'a>, title: &'a str, menu: Menu) -> Frame<'a> {
-        let fingerprint = self.inspector().and_then(|inspector| inspector.authority_fingerprint());
+        let inspector = self.inspector().filter(|_| visit.has_authority);
+        let fingerprint = inspector.and_then(|inspector| inspector.authority_fingerprint());
         Frame { texts: Texts::of(visit.request), office: self.office(), title, visit, menu, fingerprint }
     }
 }

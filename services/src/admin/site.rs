@@ -124,7 +124,7 @@ impl Site for AdminSite {
 
 impl AdminSite {
     fn visit<'a>(&self, request: &'a Request, visitor: Option<&'a Visitor>) -> Visit<'a> {
-        Visit { request, visitor, has_authority: self.tls.own_authority().is_some() }
+        Visit { request, visitor, has_authority: self.tls.has_own_authority() }
     }
 
     /// The file for everybody at the request's path.
@@ -151,12 +151,13 @@ impl AdminSite {
     /// The user whose session the request belongs to, as long as the user may see the pages and has the password of the
     /// login.
     async fn visitor(&self, request: &Request) -> Option<Visitor> {
-        let session = self.session(request)?;
+        let mut session = self.session(request)?;
         let user = self.viewer(&session.user)?.clone();
         if self.clock.now().since(session.checked) >= PASSWORD_BELIEVED_FOR {
             self.check_password(&session.user).await;
+            session = self.session(request)?;
         }
-        let (session, now) = (self.session(request)?, self.clock.now());
+        let now = self.clock.now();
         let is_owner = user.role == Role::Owner;
         let is_shown = |shown: &Session| is_owner || shown.user == session.user;
         let sessions = self.state.sessions.borrow_mut().list(now, is_shown);

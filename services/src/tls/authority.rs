@@ -359,7 +359,6 @@ fn key_pair(pkcs8: &[u8]) -> Result<KeyPair, SigningError> {
     Ok(KeyPair::try_from(pkcs8)?)
 }
 
-/// `der` in the textual encoding. (RFC 7468, section 2)
 /// The SHA-256 fingerprint of the first certificate in `pem`, as browsers and `openssl x509` show it; `None` without one.
 pub fn fingerprint(pem: &str) -> Option<String> {
     let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
@@ -367,6 +366,7 @@ pub fn fingerprint(pem: &str) -> Option<String> {
     Some(octets.join(":"))
 }
 
+/// `der` in the textual encoding. (RFC 7468, section 2)
 pub(super) fn pem(label: &str, der: &[u8]) -> String {
     let text = BASE64.encode(der);
     let mut pem = format!("-----BEGIN {label}-----\n");

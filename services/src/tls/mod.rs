@@ -227,6 +227,11 @@ impl Tls {
         self.own_authority.borrow().clone()
     }
 
+    /// Whether there is an own authority: see [`Tls::own_authority`].
+    pub fn has_own_authority(&self) -> bool {
+        self.own_authority.borrow().is_some()
+    }
+
     /// Sets the authorities that clients trust.
     pub fn set_authorities(&self, trusted: &Authorities) {
         *self.authenticating.borrow_mut() = peer::authenticating(&self.provider, &self.time, trusted);

@@ -131,11 +131,13 @@ impl ReasonLimits {
     /// Whether `reason` is to be logged at `now`: for the first time, or again after [`REMARK_INTERVAL`].
     pub fn is_due(&mut self, now: Instant, reason: &Reason) -> bool {
         let key = discriminant(reason);
-        if !self.0.iter().any(|(known, _)| *known == key) {
-            self.0.push((key, LogLimit::default()));
+        if let Some((_, limit)) = self.0.iter_mut().find(|(known, _)| *known == key) {
+            return limit.allows_in(now, REMARK_INTERVAL, 1);
         }
-        let mut limits = self.0.iter_mut().filter(|(known, _)| *known == key);
-        limits.any(|(_, limit)| limit.allows_in(now, REMARK_INTERVAL, 1))
+        let mut limit = LogLimit::default();
+        let is_due = limit.allows_in(now, REMARK_INTERVAL, 1);
+        self.0.push((key, limit));
+        is_due
     }
 }
 

@@ -15,6 +15,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -184,6 +185,11 @@ impl Unprepared {
     pub fn without_address(service: &'static str) -> Self {
         let (why, remedy) = ("there is no address on the LAN".to_owned(), "write lan.address".to_owned());
         Self { service, why, remedy }
+    }
+
+    /// The error of a service that cannot listen on `local`.
+    pub fn not_listening(service: &'static str, local: SocketAddr, error: &io::Error, remedy: &str) -> Self {
+        Self { service, why: format!("it cannot listen on {local}: {error}"), remedy: remedy.to_owned() }
     }
 }
 

@@ -66,11 +66,8 @@ impl<N: Net> AdminInstance<N> {
         let instance = Self::of(site, conditions, finish, host.net.clone());
         for local in instance.wanted(&now) {
             let listening = instance.listeners.listen(&instance.net, local, instance.accepting());
-            listening.await.map_err(|error| Unprepared {
-                service,
-                why: format!("it cannot listen on {local}: {error}"),
-                remedy: "write another admin.port, or see the log".to_owned(),
-            })?;
+            let remedy = "write another admin.port, or see the log";
+            listening.await.map_err(|error| Unprepared::not_listening(service, local, &error, remedy))?;
         }
         Ok(instance)
     }

@@ -170,8 +170,6 @@ impl<N: Net> OfficeInstance<N> {
         host: &Host<N>,
         service: &OfficeDns,
     ) -> Result<Rc<Self>, Unprepared> {
-        let unprepared =
-            |why: String, remedy: &str| Unprepared { service: KIND.name, why, remedy: remedy.to_owned() };
         let mut addresses = host.addresses.clone();
         let now = Rc::clone(&addresses.borrow_and_update());
         let Some(config) = config(&settings, &now) else {
@@ -179,13 +177,16 @@ impl<N: Net> OfficeInstance<N> {
         };
         let config = Config { texts: host.texts.clone(), ..config };
         let names: Rc<dyn LocalNames> = host.lan_hosts();
-        let dns = Service::new(host.net.clone(), Rc::clone(&host.clock), host.rng(), config, names)
-            .map_err(|error| unprepared(error.to_string(), "correct [system] and [dns]"))?;
+        let dns = Service::new(host.net.clone(), Rc::clone(&host.clock), host.rng(), config, names).map_err(
+            |error| Unprepared {
+                service: KIND.name,
+                why: error.to_string(),
+                remedy: "correct [system] and [dns]".to_owned(),
+            },
+        )?;
         for local in wanted(&settings, &now) {
-            let bound = dns.listen(local).await;
-            bound.map_err(|error| {
-                unprepared(format!("it cannot listen on {local}: {error}"), "see the log")
-            })?;
+            let told = |error| Unprepared::not_listening(KIND.name, local, &error, "see the log");
+            dns.listen(local).await.map_err(told)?;
         }
         Ok(Rc::new_cyclic(|this| Self {
             dns,

@@ -218,11 +218,8 @@ impl<N: Net> OfficeInstance<N> {
             this: Weak::clone(this),
         });
         for local in now.places(&[PORT], on_outside) {
-            instance.listen(local).await.map_err(|error| Unprepared {
-                service: KIND.name,
-                why: format!("it cannot listen on {local}: {error}"),
-                remedy: "see the log".to_owned(),
-            })?;
+            let told = |error| Unprepared::not_listening(KIND.name, local, &error, "see the log");
+            instance.listen(local).await.map_err(told)?;
         }
         Ok(instance)
     }

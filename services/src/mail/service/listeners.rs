@@ -113,11 +113,8 @@ impl<N: Net, S: Server> ServerInstance<N, S> {
             this: Weak::clone(this),
         });
         for local in instance.wanted(&now) {
-            instance.listen(local).await.map_err(|error| Unprepared {
-                service,
-                why: format!("it cannot listen on {local}: {error}"),
-                remedy: "see the log".to_owned(),
-            })?;
+            let told = |error| Unprepared::not_listening(service, local, &error, "see the log");
+            instance.listen(local).await.map_err(told)?;
         }
         Ok(instance)
     }

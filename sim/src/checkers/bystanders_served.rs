@@ -9,8 +9,8 @@ use dhcproto::v4::{MessageType as DhcpKind, OptionCode};
 use gatepost::config::Config;
 use gatepost_ground::{Instant, MacAddr};
 use hickory_proto::op::{Message, MessageType};
-use ipnet::Ipv4Net;
 
+use super::lan::Lan;
 use super::observed_leases::ObservedLeases;
 use super::{Checker, Passage, Side, Snapshot, Way};
 use crate::packet::{
@@ -34,8 +34,8 @@ const COPY_MAX: Duration = Duration::from_secs(60);
 /// slow disk and looks for another one. It may refuse a renewal if another address is reserved for the client: while
 /// the reserved address was declined or in foreign use, the client got one of the pool.
 pub struct BystandersServed {
-    /// The gateway's present addresses; empty while they change.
-    own: Vec<Ipv4Net>,
+    /// The gateway's present addresses; while they change, those that it keeps.
+    lan: Lan,
     /// The gateway's hardware address on the LAN, once it is known.
     gateway_mac: Option<String>,
     /// With a dot before and after.
@@ -85,7 +85,7 @@ impl BystandersServed {
     /// For the addresses and the domain of `config`.
     pub fn new(config: &Config) -> Self {
         Self {
-            own: own_of(config),
+            lan: Lan::of(config),
             gateway_mac: None,
             domain: format!(".{}.", config.system.domain),
             leases: ObservedLeases::of_config(config),
@@ -105,10 +105,6 @@ impl BystandersServed {
         now.since(since) > answer_max
     }
 
-    fn is_own(&self, address: Ipv4Addr) -> bool {
-        self.own.iter().any(|net| net.addr() == address)
-    }
-
     /// The request in a frame to the gateway, if it needs an answer.
     fn asked(&self, passage: &Passage<'_>) -> Option<Asked> {
         let ip = passage.packet.ipv4()?;
@@ -124,9 +120,9 @@ impl BystandersServed {
                 destination_port: DHCP_SERVER_PORT,
                 payload,
                 ..
-            } if ip.destination.is_broadcast() || self.is_own(ip.destination) => renewal(ip, payload),
+            } if ip.destination.is_broadcast() || self.lan.is_own(ip.destination) => renewal(ip, payload),
             Transport::Udp { source_port, destination_port: DNS_PORT, payload, .. }
-                if self.is_own(ip.destination) =>
+                if self.lan.is_own(ip.destination) =>
             {
                 let message = Message::from_vec(payload).ok()?;
                 let name = message.queries.first()?.name().to_ascii().to_lowercase();
@@ -135,7 +131,7 @@ impl BystandersServed {
                 is_of_office.then_some(Asked::Name { address: ip.source, port: *source_port, id })
             }
             Transport::Tcp { source_port, destination_port: DNS_PORT, is_opening: true, .. }
-                if self.is_own(ip.destination) =>
+                if self.lan.is_own(ip.destination) =>
             {
                 Some(Asked::Connection { address: ip.source, port: *source_port })
             }
@@ -215,8 +211,7 @@ impl BystandersServed {
                 self.waiting.remove(&asked);
                 let (address, client) = (asked.address(), MacAddr(client));
                 // A client of a network that the gateway has left has to move, too.
-                let is_served = self.own.iter().any(|net| net.contains(&address));
-                if !is_served || self.leases.is_to_move_from(address, client) {
+                if !self.lan.contains(&address) || self.leases.is_to_move_from(address, client) {
                     return Ok(());
                 }
                 Err(format!("{address} is refused to {client}, who holds its lease"))
@@ -237,11 +232,6 @@ fn renewal(ip: &Ipv4, payload: &[u8]) -> Option<Asked> {
     (is_request && is_renewal && message.ciaddr() == ip.source).then_some(asked)
 }
 
-/// The gateway's addresses on the LAN.
-fn own_of(config: &Config) -> Vec<Ipv4Net> {
-    config.lan.addresses().collect()
-}
-
 impl Checker for BystandersServed {
     fn name(&self) -> &'static str {
         "bystanders-served"
@@ -259,12 +249,12 @@ impl Checker for BystandersServed {
     }
 
     fn on_reload(&mut self, config: &Config) {
-        self.own.retain(|own| own_of(config).contains(own));
+        self.lan.narrow(config);
         self.waiting.clear();
     }
 
     fn on_configure(&mut self, config: &Config) {
-        self.own = own_of(config);
+        self.lan.settle(config);
         self.waiting.clear();
     }
 

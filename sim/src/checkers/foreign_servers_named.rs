@@ -22,8 +22,7 @@ const SERVERS_MAX: usize = 8;
 
 /// Compares the report's note on DHCP with the offers of other servers.
 pub struct ForeignServersNamed {
-    /// `None` before the first configuration.
-    lan: Option<Lan>,
+    lan: Lan,
     /// Whether the file has the gateway report others, and not block them.
     is_watching: bool,
     /// Whether the server ran at the last report.
@@ -47,7 +46,7 @@ impl ForeignServersNamed {
     /// For the server that `config` asks for.
     pub fn new(config: &Config) -> Self {
         let mut checker = Self {
-            lan: None,
+            lan: Lan::default(),
             is_watching: false,
             is_running: false,
             offering: BTreeMap::new(),
@@ -92,12 +91,12 @@ impl Checker for ForeignServersNamed {
     }
 
     fn on_reload(&mut self, config: &Config) {
-        self.lan.iter_mut().for_each(|lan| lan.follow(config));
+        self.lan.follow(config);
     }
 
     fn on_configure(&mut self, config: &Config) {
         let dhcp = &config.services.dhcp;
-        self.lan.get_or_insert_with(|| Lan::of(config)).follow(config);
+        self.lan.follow(config);
         self.is_watching = dhcp.enabled && dhcp.authoritative && !config.lan.dhcp_snooping;
         if !self.is_watching {
             self.offering.clear();
@@ -112,9 +111,7 @@ impl Checker for ForeignServersNamed {
         };
         let Some(message) = dhcp_message(payload) else { return Ok(()) };
         // A relay agent broadcasts the gateway's own answers.
-        let Some(server) = dhcp_server_identifier(&message)
-            .filter(|server| !self.lan.as_ref().is_some_and(|lan| lan.is_own(*server)))
-        else {
+        let Some(server) = dhcp_server_identifier(&message).filter(|server| !self.lan.is_own(*server)) else {
             return Ok(());
         };
         self.note_heard(server);

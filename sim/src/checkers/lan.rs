@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 
 /// The gateway's addresses on the LAN. A checker that only follows the changes knows all that the gateway has had: a
 /// host keeps an address of a former network as long as its lease lasts, and a packet of it may be under way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Lan {
     addresses: BTreeSet<Ipv4Net>,
 }
@@ -21,6 +21,11 @@ impl Lan {
     /// `config` may be in force from now on, too.
     pub(super) fn follow(&mut self, config: &Config) {
         self.addresses.extend(config.lan.addresses());
+    }
+
+    /// `config` may be in force from now on: only the addresses stay that it has, too.
+    pub(super) fn narrow(&mut self, config: &Config) {
+        self.addresses.retain(|address| config.lan.addresses().any(|other| other == *address));
     }
 
     /// `config` is in force, and no other.

@@ -41,8 +41,8 @@ enum Phase {
     Waiting(Ipv4Net, Instant),
     /// The candidate is in force, and may be confirmed at any moment until this time.
     Confirming(Ipv4Net, Instant),
-    /// Either is in force, as the change is undone.
-    Undoing(Ipv4Net),
+    /// Either is in force, as the change is undone; if that fails, the candidate until this time.
+    Undoing(Ipv4Net, Instant),
     /// Either, by what the file says: the gateway has lost its power while it wrote the file.
     Unsure(Ipv4Net),
 }
@@ -65,13 +65,13 @@ impl ConfigurationInForce {
     fn possible(&self, now: Instant) -> Vec<Ipv4Net> {
         let both = |candidate| vec![candidate, self.confirmed];
         match self.phase {
-            Phase::Applying(candidate, _) | Phase::Undoing(candidate) | Phase::Unsure(candidate) => {
-                both(candidate)
-            }
+            Phase::Applying(candidate, _)
+            | Phase::Confirming(candidate, _)
+            | Phase::Undoing(candidate, _)
+            | Phase::Unsure(candidate) => both(candidate),
             Phase::Waiting(candidate, deadline) if now < deadline => vec![candidate],
             Phase::Waiting(candidate, deadline) if now <= deadline + UNDONE_WITHIN => both(candidate),
             Phase::Settled | Phase::Waiting(..) => vec![self.confirmed],
-            Phase::Confirming(candidate, _) => both(candidate),
         }
     }
 
@@ -128,17 +128,17 @@ impl Checker for ConfigurationInForce {
             }
             (Step::Applied(true), Phase::Applying(candidate, None))
             | (Step::Confirmed(true), Phase::Confirming(candidate, _)) => {
-                let phase = Phase::Settled;
-                self.go_over_to(now, phase);
+                self.go_over_to(now, Phase::Settled);
                 self.confirmed = candidate;
                 return;
             }
             (Step::Confirms, Phase::Waiting(candidate, deadline)) => Phase::Confirming(candidate, deadline),
-            (Step::Confirmed(false), Phase::Confirming(candidate, deadline)) => {
+            (Step::Confirmed(false), Phase::Confirming(candidate, deadline))
+            | (Step::Undone(false), Phase::Undoing(candidate, deadline)) => {
                 Phase::Waiting(candidate, deadline)
             }
-            (Step::Undoes, Phase::Waiting(candidate, _)) => Phase::Undoing(candidate),
-            (Step::Applied(false), _) => Phase::Settled,
+            (Step::Undoes, Phase::Waiting(candidate, deadline)) => Phase::Undoing(candidate, deadline),
+            (Step::Applied(false), _) | (Step::Undone(true), Phase::Undoing(..)) => Phase::Settled,
             (_, phase) => phase,
         };
         self.go_over_to(now, phase);
@@ -215,6 +215,23 @@ mod tests {
         let mut checker = waiting();
         assert!(passes(&mut checker, 15, CANDIDATE) && !passes(&mut checker, 15, FORMER));
         assert!(passes(&mut checker, 20, CANDIDATE) && passes(&mut checker, 20, FORMER));
+        assert!(passes(&mut checker, 22, FORMER) && !passes(&mut checker, 22, CANDIDATE));
+    }
+
+    #[test]
+    fn what_is_undone_is_not_in_force_and_what_is_not_undone_has_its_deadline() {
+        let undone = |is_undone| {
+            let mut checker = waiting();
+            checker.on_transaction(at(12), &Step::Undoes);
+            assert!(passes(&mut checker, 13, CANDIDATE) && passes(&mut checker, 13, FORMER));
+            checker.on_transaction(at(13), &Step::Undone(is_undone));
+            checker
+        };
+        let mut checker = undone(true);
+        assert!(passes(&mut checker, 13, CANDIDATE), "under way");
+        assert!(passes(&mut checker, 14, FORMER) && !passes(&mut checker, 14, CANDIDATE));
+        let mut checker = undone(false);
+        assert!(passes(&mut checker, 14, CANDIDATE) && !passes(&mut checker, 14, FORMER));
         assert!(passes(&mut checker, 22, FORMER) && !passes(&mut checker, 22, CANDIDATE));
     }
 

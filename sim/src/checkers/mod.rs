@@ -178,6 +178,8 @@ pub enum Step<'a> {
     Confirmed(bool),
     /// The gateway is asked to undo the change.
     Undoes,
+    /// Whether it is undone.
+    Undone(bool),
 }
 
 /// Watches one promise. An error is a sentence that describes the violation.

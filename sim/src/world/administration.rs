@@ -208,7 +208,9 @@ async fn carry_out(keeper: &Keeper, desk: &Desk, observer: &Shared) -> Result<()
             }
             Wish::Undo => {
                 tell(Step::Undoes);
-                keeper.rollback(&by, None, Request::default()).await.is_ok()
+                let is_undone = keeper.rollback(&by, None, Request::default()).await.is_ok();
+                tell(Step::Undone(is_undone));
+                is_undone
             }
         };
         desk.outcome.set(if is_done { Outcome::Done } else { Outcome::Refused });

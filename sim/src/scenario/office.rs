@@ -351,7 +351,7 @@ impl Office {
     /// transaction: [`act`](super::action::act) on an [`Administrator`]. The office has no mail, and no other reloads.
     #[track_caller]
     pub fn administered(mut self) -> Self {
-        let desk = Rc::new(Desk::new());
+        let desk = Rc::new(Desk::default());
         self.desk = Some(Rc::clone(&desk));
         self.machine("administrator", "lan0", move |identity| Administrator::new(identity, Rc::clone(&desk)))
     }

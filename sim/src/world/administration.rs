@@ -31,7 +31,7 @@ const STAGED: &str = "gatepost.toml.new";
 
 /// A request of the administrator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// Apply these edits: for good, or unless they are confirmed within a time.
     Change(Vec<Edit>, Option<Duration>),
     /// Confirm the change that waits for it.
@@ -51,7 +51,7 @@ pub struct Edit {
 
 /// What has become of the last request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// The gateway has booted since.
     #[default]
     Forgotten,
@@ -66,6 +66,7 @@ pub enum Outcome {
 }
 
 /// The file, and the requests that wait.
+#[derive(Default)]
 pub struct Desk {
     text: RefCell<String>,
     wishes: RefCell<VecDeque<Wish>>,
@@ -74,18 +75,8 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk before the world is built.
-    pub fn new() -> Self {
-        Self {
-            text: RefCell::default(),
-            wishes: RefCell::default(),
-            is_changed: Notify::new(),
-            outcome: Cell::default(),
-        }
-    }
-
     /// The file says `text`, which is valid.
-    pub fn write(&self, text: String) {
+    pub(crate) fn write(&self, text: String) {
         self.text.replace(text);
     }
 
@@ -94,21 +85,21 @@ impl Desk {
     /// # Errors
     ///
     /// The gateway has written a file that is not valid.
-    pub fn boot(&self) -> Result<Config, Error> {
+    pub(crate) fn boot(&self) -> Result<Config, Error> {
         self.wishes.borrow_mut().clear();
         self.outcome.set(Outcome::Forgotten);
         Config::parse(NAME, &self.text.borrow()).map_err(Error::mistakes)
     }
 
     /// Makes a request.
-    pub fn wish(&self, wish: Wish) {
+    pub(crate) fn wish(&self, wish: Wish) {
         self.outcome.set(Outcome::Pending);
         self.wishes.borrow_mut().push_back(wish);
         self.is_changed.notify_one();
     }
 
     /// What has become of the last request.
-    pub fn outcome(&self) -> Outcome {
+    pub(crate) fn outcome(&self) -> Outcome {
         self.outcome.get()
     }
 
@@ -140,14 +131,8 @@ impl Desk {
     }
 }
 
-impl Default for Desk {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// The parts of a running gateway that an administrator needs.
-pub struct Place {
+pub(crate) struct Place {
     /// The gateway's reloader.
     pub reloader: Reloader,
     /// Its clock.
@@ -163,7 +148,7 @@ pub struct Place {
 /// # Errors
 ///
 /// The gateway refuses an edit that is valid.
-pub async fn administer(desk: Rc<Desk>, place: Place, observer: Shared) -> Result<(), Error> {
+pub(crate) async fn administer(desk: Rc<Desk>, place: Place, observer: Shared) -> Result<(), Error> {
     let Place { reloader, clock, disk, booted } = place;
     let file = File { desk: Rc::clone(&desk), disk: disk.clone(), staged: RefCell::default() };
     let gateway = Gateway { reloader, observer: Rc::clone(&observer) };

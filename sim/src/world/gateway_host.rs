@@ -148,14 +148,11 @@ fn administer(
     reloader: Reloader,
     booted: Config,
 ) -> LocalFuture<'static, Result<(), Error>> {
+    let Some(desk) = setup.desk.clone() else { return Box::pin(std::future::pending()) };
     let storage = Arc::clone(&setup.disk);
     let disk = Disk::new(Arc::clone(&storage) as _, Rc::new(SimWork::new(storage)));
     let place = Place { reloader, clock: Rc::clone(clock) as _, disk, booted };
-    let (desk, observer) = (setup.desk.clone(), Rc::clone(&setup.observer));
-    match desk {
-        Some(desk) => Box::pin(administration::administer(desk, place, observer)),
-        None => Box::pin(std::future::pending()),
-    }
+    Box::pin(administration::administer(desk, place, Rc::clone(&setup.observer)))
 }
 
 fn boot(

@@ -11,18 +11,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
-use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::op::Message;
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::identity::Identity;
+use super::internet::DNS_PORT;
+use super::pc::question;
 use super::stack::{SocketHandle, Stack};
 use super::{Machine, Record};
 use crate::world::administration::{Desk, Edit, Outcome, Wish};
 
-const DNS_PORT: u16 = 53;
 const OWN_PORT: u16 = 40_053;
 /// The interval of questions, and of looks at the outcome of a request.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -162,7 +162,7 @@ impl Administrator {
                 None
             }
             (Doing::Finding { at, id, .. }, _) => {
-                self.stack.send_udp(self.socket, SocketAddrV4::new(at, DNS_PORT), &question(id));
+                self.stack.send_udp(self.socket, SocketAddrV4::new(at, DNS_PORT), &question(id, NAME));
                 Some((change, doing))
             }
         };
@@ -251,11 +251,4 @@ impl Machine for Administrator {
     fn record(&self) -> Arc<dyn Record> {
         Arc::new(self.record)
     }
-}
-
-fn question(id: u16) -> Vec<u8> {
-    let name = Name::from_ascii(NAME).expect("a valid name");
-    let mut message = Message::new(id, MessageType::Query, OpCode::Query);
-    message.add_query(Query::query(name, RecordType::A));
-    message.to_vec().expect("a question can be encoded")
 }

@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng};
 use super::identity::Identity;
 use super::internet::DNS_PORT;
 use super::pc::question;
-use super::stack::{SocketHandle, Stack};
+use super::stack::{SocketHandle, Stack, turn};
 use super::{Machine, Record};
 use crate::world::administration::{Desk, Edit, Outcome, Wish};
 
@@ -235,10 +235,7 @@ impl Machine for Administrator {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.work(now);
-        self.stack.poll(now);
-        self.stack.drain(transmit);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.due = self.stack.poll_timeout(now).into_iter().chain([self.next_at]).min().unwrap_or(now);
     }
 

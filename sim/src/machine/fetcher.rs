@@ -17,7 +17,7 @@ use smoltcp::iface::SocketHandle;
 
 use super::fetch::{Closing, connect};
 use super::post::SharedPost;
-use super::stack::Stack;
+use super::stack::{Stack, turn};
 use super::tls::{Channel, TlsClient};
 use super::{Machine, Record};
 use crate::machine::identity::Identity;
@@ -412,11 +412,8 @@ impl Machine for Fetcher {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.work(now);
-        self.stack.poll(now);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.closing.forget(&mut self.stack, now);
-        self.stack.drain(transmit);
         let until = self.session.as_ref().map_or(self.next_at, |session| session.until);
         self.due = [Some(until), self.closing.poll_timeout(), self.stack.poll_timeout(now)]
             .into_iter()

@@ -23,7 +23,7 @@ use smoltcp::iface::SocketHandle;
 use self::draft::Draft;
 use super::fetch::{Closing, connect};
 use super::post::{Attempt, End, SharedPost, is_elsewhere};
-use super::stack::Stack;
+use super::stack::{Stack, turn};
 use super::tls::{Channel, TlsClient};
 use super::{Machine, Record};
 use crate::machine::identity::Identity;
@@ -574,11 +574,8 @@ impl Machine for Mailer {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.work(now);
-        self.stack.poll(now);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.closing.forget(&mut self.stack, now);
-        self.stack.drain(transmit);
         let until = self.under_way.as_ref().map_or(self.next_at, |it| {
             if !it.has_unsent() || it.send_at <= now { it.until } else { it.until.min(it.send_at) }
         });

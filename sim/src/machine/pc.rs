@@ -26,7 +26,7 @@ use super::asker::Asker;
 use super::fetch::{Closing, Fetch, Fetched, Visits, connect};
 use super::internet::{CHAT_ADDRESS, CHAT_PORT, DNS_PORT, SITES, WEB_ADDRESSES, WEB_PORT, reverse};
 use super::page_server::PageServer;
-use super::stack::Stack;
+use super::stack::{Stack, turn};
 use super::tcp_names::TcpNames;
 use super::time_client::TimeClient;
 use super::{Machine, Record};
@@ -437,6 +437,16 @@ impl Pc {
             .chain(self.stack.poll_timeout(now))
             .min()
     }
+
+    fn work(&mut self, now: Instant) {
+        self.follow_dhcp(now);
+        self.run_errand(now);
+        self.talk(now);
+        self.ask(now);
+        self.ask_by_tcp(now);
+        self.ask_time(now);
+        self.serve_and_visit(now);
+    }
 }
 
 impl Machine for Pc {
@@ -449,18 +459,8 @@ impl Machine for Pc {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.follow_dhcp(now);
-        self.run_errand(now);
-        self.talk(now);
-        self.ask(now);
-        self.ask_by_tcp(now);
-        self.ask_time(now);
-        self.serve_and_visit(now);
-        // The request is sent at once.
-        self.stack.poll(now);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.closing.forget(&mut self.stack, now);
-        self.stack.drain(transmit);
         self.due = self.next_due(now);
     }
 

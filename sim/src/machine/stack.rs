@@ -182,6 +182,22 @@ impl Stack {
     }
 }
 
+/// A machine's turn: its `stack` handles the frames that have come, the machine does its `work`, and what that sends goes
+/// out at once.
+pub(super) fn turn<M>(
+    machine: &mut M,
+    now: Instant,
+    transmit: &mut dyn FnMut(Vec<u8>),
+    stack: impl Fn(&mut M) -> &mut Stack,
+    work: impl FnOnce(&mut M),
+) {
+    stack(machine).poll(now);
+    work(machine);
+    let stack = stack(machine);
+    stack.poll(now);
+    stack.drain(transmit);
+}
+
 fn smol_time(at: Instant) -> smoltcp::time::Instant {
     smoltcp::time::Instant::from_micros(i64::try_from(at.as_micros()).unwrap_or(i64::MAX))
 }

@@ -14,7 +14,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::fetch::{Closing, connect};
 use super::internet::{DNS_PORT, LONG_TEXTS, long_text};
-use super::stack::{SocketHandle, Stack};
+use super::stack::{SocketHandle, Stack, turn};
 use super::{Machine, Record};
 use crate::machine::identity::Identity;
 
@@ -204,10 +204,7 @@ impl Machine for TextReader {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.work(now);
-        self.stack.poll(now);
-        self.stack.drain(transmit);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.closing.forget(&mut self.stack, now);
         let due = self.stack.poll_timeout(now).into_iter().chain(self.closing.poll_timeout());
         self.due = due.chain([self.until]).min();

@@ -12,7 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::fetch::{Closing, Visits};
 use super::pc::when;
-use super::stack::Stack;
+use super::stack::{Stack, turn};
 use super::{Machine, Record};
 
 const MAC: MacAddr = MacAddr([0x02, 0x00, 0x5e, 0x77, 0x77, 0x77]);
@@ -38,6 +38,12 @@ impl Visitor {
         let mut this = Self { address, stack, rng, visits, closing: Closing::default(), due };
         this.move_to(address, office);
         this
+    }
+
+    fn work(&mut self, now: Instant) {
+        for visits in &mut self.visits {
+            visits.work(&mut self.stack, &mut self.rng, &mut self.closing, now);
+        }
     }
 
     /// Has `address` of its network from now on, where the office has `office`.
@@ -76,13 +82,8 @@ impl Machine for Visitor {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        for visits in &mut self.visits {
-            visits.work(&mut self.stack, &mut self.rng, &mut self.closing, now);
-        }
-        self.stack.poll(now);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.closing.forget(&mut self.stack, now);
-        self.stack.drain(transmit);
         let visits = self.visits.iter().map(Visits::poll_timeout);
         self.due = visits.chain(self.closing.poll_timeout()).chain(self.stack.poll_timeout(now)).min();
     }

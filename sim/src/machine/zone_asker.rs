@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use super::identity::Identity;
 use super::internet::DNS_PORT;
 use super::pc::{question, when};
-use super::stack::{SocketHandle, Stack};
+use super::stack::{SocketHandle, Stack, turn};
 use super::{Machine, Record};
 
 const OWN_PORT: u16 = 5_353;
@@ -103,6 +103,11 @@ impl ZoneAsker {
         }
     }
 
+    fn work(&mut self, now: Instant) {
+        self.hear(now);
+        self.ask(now);
+    }
+
     fn hear(&mut self, now: Instant) {
         while let Some((_, octets)) = self.stack.receive_udp(self.socket) {
             let Ok(answer) = Message::from_vec(&octets) else { continue };
@@ -145,11 +150,7 @@ impl Machine for ZoneAsker {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.hear(now);
-        self.ask(now);
-        self.stack.poll(now);
-        self.stack.drain(transmit);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         let until = self.waiting.values().map(|waiting| waiting.until).min();
         self.due = self.stack.poll_timeout(now).into_iter().chain(until).chain([self.next_at]).min();
     }

@@ -8,7 +8,7 @@ use gatepost_ground::{Instant, MacAddr};
 use super::Machine;
 use super::identity::Identity;
 use super::internet::{DNS_PORT, OfficeZone, ZoneManner, ZoneService, take_message};
-use super::stack::{SocketHandle, Stack};
+use super::stack::{SocketHandle, Stack, turn};
 
 /// Connections served at a time; further ones are refused.
 const CONNECTIONS_MAX: usize = 16;
@@ -130,10 +130,7 @@ impl Machine for ZoneHost {
     }
 
     fn poll(&mut self, now: Instant, transmit: &mut dyn FnMut(Vec<u8>)) {
-        self.stack.poll(now);
-        self.work(now);
-        self.stack.poll(now);
-        self.stack.drain(transmit);
+        turn(self, now, transmit, |it| &mut it.stack, |it| it.work(now));
         self.due = self.stack.poll_timeout(now).into_iter().chain(self.service.poll_timeout()).min();
     }
 

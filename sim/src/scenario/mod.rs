@@ -30,6 +30,7 @@
 //! | `pc-0` and so on | the PCs; `pcs` for the cables of all |
 //! | `lan0` and so on, `wan` | the gateway's ports; `lan` for the cables of all of the former |
 //! | `spoofer` | on the LAN |
+//! | `administrator` | the machine that [changes the configuration](Office::administered), on the LAN |
 //! | `prober-0` and so on | hosts that [examine the path outside](Office::probing), on the LAN |
 //! | `internet`, `attacker`, `visitor` | on the WAN |
 //! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |

@@ -1,8 +1,8 @@
-//! Administrators who change the gateway's configuration under way, with a time for the confirmation or for good.
+//! An administrator who changes the gateway's configuration under way, with a time for the confirmation or for good.
 //!
 //! The LAN's address changes to another one of its network, to a larger network, and to a network of its own. Changes
 //! are confirmed by a page that finds the gateway again, left to their deadline, undone by hand, and interrupted by
-//! power cuts; the disk is slow, full or fails meanwhile.
+//! power cuts; the disk is slow or full meanwhile.
 
 use std::time::Duration;
 

@@ -1,13 +1,12 @@
 //! The requests about the configuration over the control socket, and the commands that make them.
 
-use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ANSWER_WITHIN, Request as Asked, Response, by_sudo, converse, misunderstood, unprintable};
+use super::{ANSWER_WITHIN, Request as Asked, Response, by_sudo, converse, misunderstood};
 use crate::error::Error;
 use crate::transaction::{Applied, Diff, Edited, Editor, Keeper, Request as Applying, Versions};
 
@@ -130,12 +129,7 @@ pub fn ask(socket: &Path, what: What, json: bool) -> Result<(), Error> {
         What::History => super::text::<Versions>,
     };
     let report = request(socket, what)?;
-    let text = if json { format!("{report}\n") } else { render(report)? };
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unprintable(error)),
-        _ => Ok(()),
-    }
+    super::print(&if json { format!("{report}\n") } else { render(report)? })
 }
 
 #[cfg(test)]

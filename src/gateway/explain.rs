@@ -5,18 +5,17 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddrV4};
 
+use gatepost_dataplane::config::Interface;
 use gatepost_dataplane::explain::Step;
-use gatepost_dataplane::flow::State;
-use gatepost_dataplane::flow::tcp::Phase;
 use gatepost_dataplane::key::{Endpoint, FlowKey};
 use gatepost_dataplane::{Batch, DropReason, Ingress, Verdict};
 use gatepost_ground::wire::{Protocol, ethernet};
-use gatepost_ground::{InterfaceId, MacAddr, PortId, Role};
+use gatepost_ground::{MacAddr, PortId, Role};
 use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use super::drops::{NamedRule, describe, shown};
-use super::inspector::Inspector;
+use super::inspector::{Inspector, flow_state};
 use super::probe;
 use super::query::{ExplanationAnswer, Query};
 use super::requests::RequestError;
@@ -135,19 +134,11 @@ impl Inspector {
             let nobody = MacAddr::ZERO;
             return Ok(Entry { ingress: Ingress::Stack, source: nobody, destination: nobody });
         }
-        let net_of = |address: Ipv4Addr, role| {
-            let mut of_role = (0..).map(InterfaceId).zip(&*plan.interfaces);
-            of_role.find_map(|(id, of)| {
-                let is_in =
-                    of.role == role && of.addresses.iter().any(|net| net.contains(&IpAddr::V4(address)));
-                is_in.then_some(id)
-            })
-        };
-        let outside = (0..).map(InterfaceId).zip(&*plan.interfaces).find(|(_, of)| of.role == Role::Outside);
-        let has_ports = |id| !plan.ports_of(id).is_empty();
-        let inside = net_of(from, Role::Inside);
-        let id =
-            inside.or_else(|| outside.map(|(id, _)| id).filter(|id| has_ports(*id))).unwrap_or(Config::LAN);
+        let has_sender = |of: &Interface| of.addresses.iter().any(|net| net.contains(&IpAddr::V4(from)));
+        let inside = plan.interfaces_of(Role::Inside).find(|(_, of)| has_sender(of)).map(|(id, _)| id);
+        let outside = plan.interfaces_of(Role::Outside).next().map(|(id, _)| id);
+        let outside = outside.filter(|id| !plan.ports_of(*id).is_empty());
+        let id = inside.or(outside).unwrap_or(Config::LAN);
         let interface = plan.interface(id);
         let answer = self.requests.put(Query::Neighbors).await?;
         let leased =
@@ -159,8 +150,7 @@ impl Inspector {
             lease.or_else(|| known.and_then(|of| of.mac))
         };
         // A packet from beyond the network comes from its router.
-        let is_near = interface.addresses.iter().any(|net| net.contains(&IpAddr::V4(from)));
-        let sender = if is_near { Some(from) } else { interface.gateway.v4 };
+        let sender = if has_sender(interface) { Some(from) } else { interface.gateway.v4 };
         let source = sender.and_then(mac_of).unwrap_or(UNKNOWN_SENDER);
         let station = answer.stations.iter().find(|(of, station)| *of == id && station.mac == source);
         let first = plan.ports_of(id).iter().next().unwrap_or(PortId(0));
@@ -200,13 +190,7 @@ impl Inspector {
                 stage("rule", text, [("rule", json!(name)), ("place", json!(place))])
             }
             Step::Flow { original, reply, state, .. } => {
-                let state = match state {
-                    State::Udp | State::IcmpQuery => "open",
-                    State::Tcp(Phase::Opening) => "opening",
-                    State::Tcp(Phase::Established) => "established",
-                    State::Tcp(Phase::Closing) => "closing",
-                    State::Tcp(Phase::Reset) => "reset",
-                };
+                let state = flow_state(state);
                 let text = format!("of a flow that is {state}: {}", keys(&original, &reply));
                 stage("flow", text, [("state", json!(state))])
             }

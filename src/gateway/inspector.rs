@@ -326,7 +326,8 @@ pub fn flow(info: &FlowInfo, now: Instant) -> Flow {
     }
 }
 
-fn flow_state(state: flow::State) -> &'static str {
+/// The state of a flow in reports.
+pub(super) fn flow_state(state: flow::State) -> &'static str {
     match state {
         flow::State::Udp | flow::State::IcmpQuery => "open",
         flow::State::Tcp(Phase::Opening) => "opening",

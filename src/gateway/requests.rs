@@ -79,9 +79,8 @@ impl Requests {
         worker: usize,
         request: impl FnOnce(oneshot::Sender<T>) -> R,
     ) -> Result<T, RequestError> {
-        let (reply, answer) = oneshot::channel();
         let queue = self.queues.get(worker).ok_or(RequestError::Stopping)?;
-        queue.try_send(request(reply).into()).map_err(|_| RequestError::TooMany)?;
+        let answer = send(queue, request)?;
         (self.wake_workers)();
         answer.await.map_err(|_| RequestError::Stopping)
     }
@@ -109,9 +108,7 @@ impl Requests {
     ) -> Result<T, RequestError> {
         let mut answers = Vec::with_capacity(self.queues.len());
         for (worker, queue) in self.queues.iter().enumerate() {
-            let (reply, answer) = oneshot::channel();
-            queue.try_send(request(worker, reply).into()).map_err(|_| RequestError::TooMany)?;
-            answers.push(answer);
+            answers.push(send(queue, |reply| request(worker, reply))?);
         }
         (self.wake_workers)();
         let mut merged = T::default();
@@ -120,4 +117,14 @@ impl Requests {
         }
         Ok(merged)
     }
+}
+
+/// Queues a request without waking the worker. Returns the channel of its answer.
+fn send<T, R: Into<Request>>(
+    queue: &Sender<Request>,
+    request: impl FnOnce(oneshot::Sender<T>) -> R,
+) -> Result<oneshot::Receiver<T>, RequestError> {
+    let (reply, answer) = oneshot::channel();
+    queue.try_send(request(reply).into()).map_err(|_| RequestError::TooMany)?;
+    Ok(answer)
 }

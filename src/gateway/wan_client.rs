@@ -5,8 +5,7 @@ use std::rc::Rc;
 
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::Instant;
-use gatepost_services::dhcp::client::Taken;
-use gatepost_services::dhcp::client::{self, Event};
+use gatepost_services::dhcp::client::{self, Event, Taken};
 pub use gatepost_services::dhcp::client::{Lease, Route};
 use gatepost_services::dhcp::inbox::{self, inbox};
 use gatepost_services::dhcp::service::{self, LeaseFile, Port};

@@ -22,6 +22,11 @@ pub fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str, many: &st
     format!("{count} {noun}")
 }
 
+/// `text`, which others may have written, on a line of a terminal.
+pub fn on_one_line(text: &str) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
+}
+
 /// `text` case-folded: `Straße`, `STRAẞE` and `STRASSE` fold to the same text. Each character is folded by itself, so a
 /// substring's folded form is a substring of the folded text. (Unicode, full case folding)
 pub fn folded(text: &str) -> String {

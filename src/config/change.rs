@@ -4,10 +4,11 @@
 //! `KEY: OLD -> NEW`, with the default for what is not written. The file has no secrets, only the names of files that
 //! have them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use gatepost_dataplane::config::Mode;
+use gatepost_services::words::on_one_line;
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Flat, Stored};
@@ -212,14 +213,14 @@ impl Told {
     fn others(&mut self, old: &str, new: &str) {
         let read = |text: &str| Stored::read(text).map(|stored| stored.flat()).unwrap_or_default();
         let (before, after, defaults) = (read(old), read(new), read(DEFAULTS));
-        let keys: BTreeMap<&String, ()> = before.keys().chain(after.keys()).map(|key| (key, ())).collect();
+        let keys: BTreeSet<_> = before.keys().chain(after.keys()).collect();
         let reservation = |key: &str| {
             let is_told = ["hostname", "mac", "client_id", "address"]
                 .iter()
                 .any(|part| key.ends_with(&format!(".{part}")));
             key.starts_with("dhcp.reservations.") && is_told
         };
-        for (key, ()) in keys {
+        for key in keys {
             let is_under = |topic: &String| {
                 key.strip_prefix(topic.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
             };
@@ -240,7 +241,7 @@ fn by_name(config: &Config) -> BTreeMap<&str, &Forward> {
 
 /// A value on one line, cut to a length that can be read.
 fn short(value: String) -> String {
-    let line: String = value.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line = on_one_line(&value);
     match line.char_indices().nth(VALUE_CHARS_MAX) {
         Some((end, _)) => format!("{}...", &line[..end]),
         None => line,

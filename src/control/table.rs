@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-pub use gatepost_services::words::{counted, octets};
+pub use gatepost_services::words::{counted, octets, on_one_line};
 
 /// A table of text, printed with its columns aligned.
 #[derive(Debug)]
@@ -56,11 +56,6 @@ pub fn more(f: &mut fmt::Formatter<'_>, total: usize, shown: usize) -> fmt::Resu
 /// A value's text, or a dash.
 pub fn or_dash<T: fmt::Display>(value: Option<&T>) -> String {
     value.map_or_else(|| "-".to_owned(), T::to_string)
-}
-
-/// `text`, which others may have written, on a line of a terminal.
-pub fn on_one_line(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }
 
 /// A time span for people: its two largest units.

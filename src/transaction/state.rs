@@ -14,6 +14,7 @@ use std::time::Duration;
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::Instant;
 use gatepost_services::clock::UnixTime;
+use gatepost_services::words::on_one_line;
 use ipnet::Ipv4Net;
 
 use super::candidate::Candidate;
@@ -277,7 +278,7 @@ impl Transaction {
                 "the reason is too long; write at most {WHY_OCTETS_MAX} octets"
             )));
         }
-        let why = why.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let why = on_one_line(&why);
         let (config, warnings) = self.parse(&text).map_err(Error::mistakes)?;
         if confirm.is_some() {
             self.refuse_overlap(&config)?;

@@ -2,14 +2,14 @@
 //! administrator.
 
 use std::ffi::OsString;
-use std::fs::{self, OpenOptions, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::private::{make_directory_durably, sync_directory};
+use super::private::{make_directory_durably, new_file, sync_directory};
 
 /// The mode of a file that did not exist.
 const NEW_FILE_MODE: u32 = 0o644;
@@ -59,7 +59,7 @@ impl StagedFile {
         let number = STAGED.fetch_add(1, Ordering::Relaxed);
         hidden.push(format!("{}-{number}{SUFFIX}", std::process::id()));
         let path_of_new = file.with_file_name(hidden);
-        let mut new = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&path_of_new)?;
+        let mut new = new_file(&path_of_new)?;
         // From here on the new file is this one's to remove.
         let staged = Self { new: path_of_new, file, is_put: false };
         new.write_all(content)?;

@@ -7,7 +7,7 @@ use toml_edit::{Document, Value};
 use super::key::{dotted, quoted};
 use super::label::{Naming, naming, without_labels};
 use super::place::{self, Node, Walk};
-use super::splice::{Splices, line_break, line_start};
+use super::splice::{Splices, line_break, mark_len};
 use super::{EditError, Key, value};
 
 /// The text of `document` with `key`, which it does not have, set to `new`.
@@ -69,7 +69,7 @@ pub(super) fn insert(document: &Document<&str>, key: &Key, new: &Value) -> Resul
                 }
                 // A setting of the file itself stands before all headers.
                 (None, 0) if rest.len() == 1 => {
-                    let at = last.unwrap_or_else(|| line_start(text, 0).max(mark_len(text)));
+                    let at = last.unwrap_or_else(|| mark_len(text));
                     statement(text, at, rest, new)
                 }
                 _ if is_in_element(nodes).is_some() => Err(EditError::Layout),
@@ -83,10 +83,6 @@ pub(super) fn insert(document: &Document<&str>, key: &Key, new: &Value) -> Resul
             }
         }
     }
-}
-
-fn mark_len(text: &str) -> usize {
-    if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 }
 }
 
 /// The element of a list in which the way ends, if it does.

@@ -39,8 +39,12 @@ impl<'a> Splices<'a> {
 /// The start of the line at `offset`; behind a byte order mark.
 pub(super) fn line_start(text: &str, offset: usize) -> usize {
     let before = text.get(..offset).unwrap_or_default();
-    let mark = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    before.rfind('\n').map_or(mark.min(offset), |newline| newline + 1)
+    before.rfind('\n').map_or(mark_len(text).min(offset), |newline| newline + 1)
+}
+
+/// The length of the byte order mark.
+pub(super) fn mark_len(text: &str) -> usize {
+    if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 }
 }
 
 /// The end of the line at `offset`, behind its line break.

@@ -4,16 +4,14 @@ use gatepost_ground::wire::Protocol;
 use gatepost_services::service::Kind;
 
 use super::KINDS;
-use super::mail::MAIL_KINDS;
 use crate::config::diagnostic::{Problem, Report};
 use crate::config::section::Setting;
 
 /// Checks that every port belongs to one service at most. `all` has the ports that the file can move, with the names of
 /// their services; 0: nowhere.
 pub(super) fn check_ports(all: &[(&str, Setting<u32>)], report: &Report) {
-    let is_of_mail = |kind: &&&Kind| MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name);
     let is_moved = |kind: &&&Kind| all.iter().any(|(name, _)| *name == kind.name);
-    let others = KINDS.iter().filter(|kind| !is_of_mail(kind) && !is_moved(kind));
+    let others = KINDS.iter().filter(|kind| !is_moved(kind));
     let fixed =
         others.flat_map(|kind| kind.ports.iter().map(|(protocol, port)| (kind.name, *protocol, *port)));
     let tcp = fixed.filter(|(_, protocol, _)| *protocol == Protocol::TCP);

@@ -74,9 +74,9 @@ impl Candidate {
             let now = stored.get(&edit.key);
             let edited = edit.apply(&text);
             let is_done = || match &edit.value {
-                Some(_) => {
-                    edited.as_ref().is_ok_and(|edited| Stored::read(edited).ok() == Some(stored.clone()))
-                }
+                Some(_) => edited
+                    .as_ref()
+                    .is_ok_and(|edited| Stored::read(edited).is_ok_and(|edited| edited == stored)),
                 None => now.is_none(),
             };
             if now != base.as_ref() && !is_done() {
@@ -147,11 +147,12 @@ impl Candidate {
             let why = format!("the file would have more than {FILE_OCTETS_MAX} octets");
             return Err(not_noted(why, "remove what nobody needs first"));
         }
-        let wrong = local_mistakes(name, &after);
-        let known = local_mistakes(name, &merged.text);
-        let mut new = wrong.difference(&known).peekable();
-        if new.peek().is_some() {
-            return Err(Error::mistakes(new.map(|mistake| format!("{}: {mistake}", edit.key))));
+        let mut wrong = local_mistakes(name, &after);
+        if !wrong.is_empty() {
+            wrong = &wrong - &local_mistakes(name, &merged.text);
+        }
+        if !wrong.is_empty() {
+            return Err(Error::mistakes(wrong.iter().map(|mistake| format!("{}: {mistake}", edit.key))));
         }
         // An edit without an effect on the file is none.
         if Stored::read(&merged.text).ok() != Stored::read(&after).ok() {

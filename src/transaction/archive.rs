@@ -43,7 +43,7 @@ impl Archive {
         for number in numbers.into_iter().skip(excess) {
             let name = file(number);
             match self.entry(&name).await {
-                Ok(Some(entry)) if entry.number == number => entries.push(entry),
+                Ok(Some(entry)) if entry.version.number == number => entries.push(entry),
                 Ok(Some(_)) => problems.push(format!("{name}: it is the record of another version")),
                 Ok(None) => {}
                 Err(problem) => problems.push(format!("{name}: {problem}")),
@@ -70,8 +70,8 @@ impl Archive {
     ///
     /// The version is not stored.
     pub async fn store(&self, entry: &Entry) -> io::Result<()> {
-        self.disk.replace(&file(entry.number), entry.encode()).await?;
-        let kept = entry.number.saturating_sub(HISTORY_MAX as u64);
+        self.disk.replace(&file(entry.version.number), entry.encode()).await?;
+        let kept = entry.version.number.saturating_sub(HISTORY_MAX as u64);
         let names = self.disk.list(DIRECTORY).await?;
         let old = names.iter().filter_map(|name| name.parse::<u64>().ok()).filter(|number| *number <= kept);
         for number in old {

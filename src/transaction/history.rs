@@ -29,21 +29,29 @@ pub enum Kind {
     RolledBack,
 }
 
-/// A version of the configuration.
+/// A version of the configuration, as it is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct Version {
     /// Its number, from 1 on.
     pub number: u64,
     /// The time in seconds since 1970.
     pub at: u64,
     /// The editor; empty if unknown.
     pub who: String,
-    /// The reason that the editor gave; it may be empty.
+    /// The editor's reason; it may be empty.
     pub why: String,
-    /// How it came about.
+    /// `found`, `applied`, `edited` or `rolled-back`.
     pub kind: Kind,
     /// The differences to the version before.
     pub changes: Vec<Change>,
+}
+
+/// A version of the configuration, as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// What is told of it.
+    #[serde(flatten)]
+    pub version: Version,
     /// The text; `None` if it is too long to be kept.
     pub text: Option<String>,
     /// The SHA-256 of a text that is too long, in hexadecimal digits.
@@ -57,7 +65,8 @@ impl Entry {
         let is_long = text.len() > TEXT_OCTETS_MAX;
         let digest = is_long.then(|| digest(text));
         let text = (!is_long).then(|| text.to_owned());
-        Self { number: 0, at: at.0, who: String::new(), why: String::new(), kind, changes, text, digest }
+        let version = Version { number: 0, at: at.0, who: String::new(), why: String::new(), kind, changes };
+        Self { version, text, digest }
     }
 
     /// Whether this version has this text.
@@ -70,7 +79,7 @@ impl Entry {
 
     /// This version with its editor and the reason.
     pub fn by(self, who: &str, why: &str) -> Self {
-        Self { who: who.to_owned(), why: why.to_owned(), ..self }
+        Self { version: Version { who: who.to_owned(), why: why.to_owned(), ..self.version }, ..self }
     }
 
     /// The record of the entry in its file.
@@ -110,19 +119,19 @@ impl History {
     /// added, as there may be one that cannot be read.
     pub fn new(entries: Vec<Entry>, highest: u64) -> Self {
         let excess = entries.len().saturating_sub(HISTORY_MAX);
-        let highest = entries.last().map_or(0, |last| last.number).max(highest);
+        let highest = entries.last().map_or(0, |last| last.version.number).max(highest);
         Self { entries: entries.into_iter().skip(excess).collect(), highest }
     }
 
-    /// Adds a version with the next number, which is returned; the oldest of too many is dropped.
-    pub fn push(&mut self, entry: Entry) -> u64 {
+    /// Adds a version, and returns it with the next number; the oldest of too many is dropped.
+    pub fn push(&mut self, mut entry: Entry) -> Entry {
         self.highest = self.highest.saturating_add(1);
-        let number = self.highest;
+        entry.version.number = self.highest;
         if self.entries.len() >= HISTORY_MAX {
             self.entries.pop_front();
         }
-        self.entries.push_back(Entry { number, ..entry });
-        number
+        self.entries.push_back(entry.clone());
+        entry
     }
 
     /// The versions, the oldest first.
@@ -132,11 +141,33 @@ impl History {
 
     /// The version of this number.
     pub fn get(&self, number: u64) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.number == number)
+        self.entries.iter().find(|entry| entry.version.number == number)
     }
 
     /// The last version.
     pub fn last(&self) -> Option<&Entry> {
         self.entries.back()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_record_of_a_version_is_flat() {
+        let changes = vec![Change { key: "ntp.enabled".to_owned(), text: "NTP is switched off".to_owned() }];
+        let entry = Entry::new(Kind::RolledBack, UnixTime(1_700_000_000), "ntp.enabled = false\n", changes);
+        let mut history = History::new(Vec::new(), 6);
+        let entry = history.push(entry.by("anna", "to version 3"));
+        let json = r#"{"number":7,"at":1700000000,"who":"anna","why":"to version 3","kind":"rolled-back","#
+            .to_owned()
+            + r#""changes":[{"key":"ntp.enabled","text":"NTP is switched off"}],"text":"ntp.enabled = false\n"}"#;
+        assert_eq!(entry.encode(), sealed::seal(json.as_bytes()));
+        assert_eq!(Entry::decode(&entry.encode()), Ok(entry));
+        let long =
+            r#"{"number":1,"at":1,"who":"","why":"","kind":"found","changes":[],"text":null,"digest":"e3"}"#;
+        let decoded = Entry::decode(&sealed::seal(long.as_bytes())).expect("as it was written");
+        assert_eq!((decoded.version.number, decoded.text, decoded.digest), (1, None, Some("e3".to_owned())));
     }
 }

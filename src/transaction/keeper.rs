@@ -147,8 +147,7 @@ impl Keeper {
     /// What is wrong with the key or the value, or why it cannot be noted. The candidate is as before.
     pub async fn set(&self, by: &Editor, key: &str, value: &str) -> Result<Edited, Error> {
         let _turn = self.turn().await?;
-        self.state.borrow().refuse_in_window("the change is not noted")?;
-        let file = self.read().await?;
+        let file = self.read_outside_window("the change is not noted").await?;
         self.state.borrow_mut().set(by, file.as_deref(), key, value)
     }
 
@@ -159,8 +158,7 @@ impl Keeper {
     /// As [`Keeper::set`].
     pub async fn unset(&self, by: &Editor, key: &str) -> Result<Edited, Error> {
         let _turn = self.turn().await?;
-        self.state.borrow().refuse_in_window("the change is not noted")?;
-        let file = self.read().await?;
+        let file = self.read_outside_window("the change is not noted").await?;
         self.state.borrow_mut().unset(by, file.as_deref(), key)
     }
 
@@ -193,8 +191,7 @@ impl Keeper {
     /// Why nothing has changed.
     pub async fn apply(&self, by: &Editor, request: Request) -> Result<Applied, Error> {
         let _turn = self.turn().await?;
-        self.state.borrow().refuse_in_window("the change is not applied")?;
-        let file = self.read().await?;
+        let file = self.read_outside_window("the change is not applied").await?;
         let plan = self.state.borrow_mut().plan(by, file.as_deref(), request)?;
         self.carry_out(plan).await
     }
@@ -222,17 +219,16 @@ impl Keeper {
             self.changed.notify_one();
             return Ok(self.told(Vec::new(), None, None, Vec::new()));
         }
-        self.state.borrow().refuse_in_window("nothing is rolled back")?;
-        let file = self.read().await?;
+        let file = self.read_outside_window("nothing is rolled back").await?;
         let plan = self.state.borrow_mut().plan_rollback(by, file.as_deref(), number, request)?;
         self.carry_out(plan).await
     }
 
     async fn carry_out(&self, plan: Plan) -> Result<Applied, Error> {
         let former = self.state.borrow().config().clone();
-        self.gateway.check(&former, plan.config())?;
-        let (changes, warnings) = (plan.changes().to_vec(), plan.warnings().to_vec());
-        if let Some(within) = plan.confirm() {
+        self.gateway.check(&former, &plan.config)?;
+        let (changes, warnings) = (plan.changes.clone(), plan.warnings.clone());
+        if let Some(within) = plan.confirm {
             let config = self.state.borrow().config_in_window(&plan);
             self.gateway.take(config).await?;
             self.state.borrow_mut().opened(plan, self.clock.now());
@@ -242,7 +238,7 @@ impl Keeper {
         }
         // A full disk is noticed here, before anything has changed.
         self.stage(&plan).await?;
-        if let Err(error) = self.gateway.take(plan.config().clone()).await {
+        if let Err(error) = self.gateway.take(plan.config.clone()).await {
             self.file.forget().await;
             return Err(error);
         }
@@ -257,7 +253,7 @@ impl Keeper {
             }
         };
         let added = self.state.borrow_mut().applied(plan, self.clock.unix_time());
-        let number = added.last().map(|entry| entry.number);
+        let number = added.last().map(|entry| entry.version.number);
         info!("version {} of the configuration is in force and in {}", number.unwrap_or(0), self.file.name());
         let warnings = warnings.into_iter().chain(unsynced).chain(self.store(added).await).collect();
         Ok(self.told(changes, number, None, warnings))
@@ -292,15 +288,15 @@ impl Keeper {
         let added = self.state.borrow_mut().confirmed(self.clock.unix_time());
         self.changed.notify_one();
         info!("the change is confirmed ({})", by.name());
-        let number = added.last().map(|entry| entry.number);
-        let mut warnings: Vec<_> = plan.warnings().iter().cloned().chain(unsynced).collect();
+        let number = added.last().map(|entry| entry.version.number);
+        let mut warnings: Vec<_> = plan.warnings.iter().cloned().chain(unsynced).collect();
         // In the window DHCP leases are short, and the gateway has the former address of the LAN, too.
-        if let Err(error) = self.gateway.take(plan.config().clone()).await {
+        if let Err(error) = self.gateway.take(plan.config.clone()).await {
             let what = "DHCP leases stay short for now, and a former address of the LAN stays";
             warnings.push(format!("{what}: {error}; `gatepost reload`"));
         }
         warnings.extend(self.store(added).await);
-        Ok(self.told(plan.changes().to_vec(), number, None, warnings))
+        Ok(self.told(plan.changes.clone(), number, None, warnings))
     }
 
     /// The versions, the latest first.
@@ -320,8 +316,7 @@ impl Keeper {
     /// Why nothing has changed: a window is open, or the file is wrong.
     pub async fn reload(&self, by: &Editor) -> Result<(Config, Vec<String>), Error> {
         let _turn = self.turn().await?;
-        self.state.borrow().refuse_in_window("the file is not taken")?;
-        let Some(text) = self.read().await? else {
+        let Some(text) = self.read_outside_window("the file is not taken").await? else {
             let why = "it runs on the built-in configuration";
             let remedy = format!("write {}, or begin with `gatepost set KEY VALUE`", self.file.name());
             return Err(Error::failed("there is nothing to reload", why, remedy));
@@ -367,6 +362,12 @@ impl Keeper {
         })
     }
 
+    /// Reads the file, but does not wait for its disk while a change waits for its confirmation: `what` is refused then.
+    async fn read_outside_window(&self, what: &str) -> Result<Option<String>, Error> {
+        self.state.borrow().refuse_in_window(what)?;
+        self.read().await
+    }
+
     async fn read(&self) -> Result<Option<String>, Error> {
         let name = self.file.name();
         self.of_disk(self.file.read()).await.map_err(|error| match error.kind() {
@@ -382,14 +383,14 @@ impl Keeper {
     }
 
     async fn stage(&self, plan: &Plan) -> Result<(), Error> {
-        self.of_disk(self.file.stage(plan.text().to_owned())).await.map_err(|error| self.unwritten(&error))
+        self.of_disk(self.file.stage(plan.text.clone())).await.map_err(|error| self.unwritten(&error))
     }
 
     /// Puts what is staged in the place of the file. Returns a warning if that is not durable yet.
     async fn put(&self, plan: &Plan, gate: Gate) -> Result<Option<String>, Error> {
         let what = || format!("{} is as it was", self.file.name());
         let why = "it was edited by hand in the meantime";
-        match self.file.put(plan.base().map(str::to_owned), gate).await {
+        match self.file.put(plan.base.clone(), gate).await {
             Ok(unsynced) => Ok(unsynced.map(|error| {
                 let name = self.file.name();
                 let warning =
@@ -397,7 +398,7 @@ impl Keeper {
                 warn!("{warning}");
                 warning
             })),
-            Err(PutError::Edited) if plan.confirm().is_some() => {
+            Err(PutError::Edited) if plan.confirm.is_some() => {
                 Err(Error::failed(what(), why, "`gatepost rollback`, see `gatepost diff`, and apply again"))
             }
             Err(PutError::Edited) => Err(Error::failed(what(), why, "see `gatepost diff`, and apply again")),
@@ -437,7 +438,7 @@ impl Keeper {
                 warn!("{problem}");
                 return Some(problem);
             }
-            self.unstored.borrow_mut().retain(|other| other.number != entry.number);
+            self.unstored.borrow_mut().retain(|other| other.version.number != entry.version.number);
         }
     }
 

@@ -14,7 +14,7 @@
 //! change is final: an end of the process within a window, also by a power cut, leaves the configuration that was
 //! confirmed last.
 //!
-//! [`Transaction`] is a state machine without I/O, with time as an argument. [`Keeper`] drives it: it reads and writes
+//! `Transaction` is a state machine without I/O, with time as an argument. [`Keeper`] drives it: it reads and writes
 //! the [`ConfigFile`], has the gateway take a configuration by [`Takes`], keeps the deadline, and stores the history in
 //! an [`Archive`]. Every request names its editor: the second of two is told what the first has changed.
 
@@ -39,12 +39,11 @@ use crate::error::Error;
 pub use archive::{Archive, DIRECTORY, damage};
 pub use candidate::{Candidate, EDITS_MAX};
 pub use gate::Gate;
-pub use history::{Entry, HISTORY_MAX, History, Kind, TEXT_OCTETS_MAX};
+pub use history::{Entry, HISTORY_MAX, Kind, TEXT_OCTETS_MAX, Version};
 pub use keeper::Keeper;
-pub use plan::{Plan, Request};
-pub use report::{Applied, Diff, Edited, Pending, Version, Versions, Window};
+pub use plan::Request;
+pub use report::{Applied, Diff, Edited, Pending, Versions, Window};
 pub use seen::{CHANGES_SEEN_MAX, EDITORS_MAX};
-pub use state::Transaction;
 
 /// The shortest and the longest time for a confirmation.
 pub const CONFIRM_WITHIN: std::ops::RangeInclusive<Duration> =

@@ -6,7 +6,7 @@ use gatepost_services::mail::transfer::date;
 use gatepost_services::words::counted;
 use serde::{Deserialize, Serialize};
 
-use super::history::{Entry, Kind};
+use super::history::{Kind, Version};
 use crate::config::change::Change;
 
 /// The answer to `set`, `unset` and `discard`.
@@ -134,30 +134,6 @@ impl fmt::Display for Applied {
             (None, Some(version)) => writeln!(f, "in force as version {version}, and in {}", self.file),
             (None, None) => writeln!(f, "rolled back; {} was not changed", self.file),
         }
-    }
-}
-
-/// A version in the history.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Version {
-    /// Its number.
-    pub number: u64,
-    /// The time in seconds since 1970.
-    pub at: u64,
-    /// The editor; empty if unknown.
-    pub who: String,
-    /// The editor's reason; it may be empty.
-    pub why: String,
-    /// `found`, `applied`, `edited` or `rolled-back`.
-    pub kind: Kind,
-    /// The differences to the version before.
-    pub changes: Vec<Change>,
-}
-
-impl From<&Entry> for Version {
-    fn from(entry: &Entry) -> Self {
-        let Entry { number, at, who, why, kind, changes, .. } = entry.clone();
-        Self { number, at, who, why, kind, changes }
     }
 }
 

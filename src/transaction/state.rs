@@ -20,7 +20,7 @@ use ipnet::Ipv4Net;
 use super::candidate::Candidate;
 use super::history::{Entry, History, Kind, TEXT_OCTETS_MAX};
 use super::plan::{Plan, Request};
-use super::report::{Diff, Edited, Pending, Version, Versions, Window};
+use super::report::{Diff, Edited, Pending, Versions, Window};
 use super::seen::Seen;
 use super::{CONFIRM_WITHIN, Editor, WHY_OCTETS_MAX};
 use crate::config::change::{Change, changes};
@@ -80,7 +80,7 @@ impl Transaction {
     pub fn restore(&mut self, stored: History, now: UnixTime) -> Vec<Entry> {
         let since = std::mem::replace(&mut self.history, stored);
         if since.last().is_some() {
-            return since.entries().cloned().filter_map(|entry| self.record(entry)).collect();
+            return since.entries().cloned().map(|entry| self.history.push(entry)).collect();
         }
         let (last, text) = (self.history.last(), self.text());
         if last.is_some_and(|last| last.is_of(text)) {
@@ -90,7 +90,7 @@ impl Transaction {
         let former = last.and_then(|last| last.text.as_deref());
         let changes = former.and_then(|former| self.changes_of(former, text)).unwrap_or_default();
         let found = Entry::new(kind, now, text, changes);
-        self.record(found).into_iter().collect()
+        vec![self.history.push(found)]
     }
 
     /// Sets `key` in the candidate.
@@ -241,12 +241,11 @@ impl Transaction {
             };
             return Err(Error::failed(what, why, "see `gatepost history`"));
         };
+        let number = entry.version.number;
         let Some(text) = entry.text.clone() else {
-            let why =
-                format!("version {} has more than {TEXT_OCTETS_MAX} octets and was not kept", entry.number);
+            let why = format!("version {number} has more than {TEXT_OCTETS_MAX} octets and was not kept");
             return Err(Error::failed(what, why, "take another one"));
         };
-        let number = entry.number;
         if text == self.text() && file.unwrap_or_default() == text {
             let why = format!("version {number} is in force");
             return Err(Error::failed(what, why, "take another one, see `gatepost history`"));
@@ -355,13 +354,13 @@ impl Transaction {
         let base = base.unwrap_or_default();
         if base != self.text() && base != text {
             let changes = self.changes_of(self.text(), &base).unwrap_or_default();
-            added.extend(self.record(Entry::new(Kind::Edited, now, &base, changes)));
+            added.push(self.history.push(Entry::new(Kind::Edited, now, &base, changes)));
         }
         let what = match kind {
             Kind::RolledBack => "a former version is in force",
             _ => "the candidate was applied",
         };
-        added.extend(self.record(Entry::new(kind, now, &text, changes).by(by.name(), &why)));
+        added.push(self.history.push(Entry::new(kind, now, &text, changes).by(by.name(), &why)));
         if kind == Kind::Applied {
             self.candidate = Candidate::default();
         }
@@ -389,7 +388,7 @@ impl Transaction {
         let mut added = Vec::new();
         if text != self.text() {
             let changes = changes((self.text(), &self.config), (text, &config));
-            added.extend(self.record(Entry::new(Kind::Edited, now, text, changes).by(by.name(), "")));
+            added.push(self.history.push(Entry::new(Kind::Edited, now, text, changes).by(by.name(), "")));
             self.seen.note(by, "the file was edited".to_owned());
         }
         (self.text, self.config) = (Some(text.to_owned()), config);
@@ -433,7 +432,8 @@ impl Transaction {
 
     /// The versions, the latest first.
     pub fn versions(&self) -> Versions {
-        Versions { versions: self.history.entries().rev().map(Version::from).collect(), problems: Vec::new() }
+        let versions = self.history.entries().rev().map(|entry| entry.version.clone()).collect();
+        Versions { versions, problems: Vec::new() }
     }
 
     /// Refuses to do something while a change waits for its confirmation.
@@ -466,12 +466,6 @@ impl Transaction {
     fn changes_of(&self, old: &str, new: &str) -> Option<Vec<Change>> {
         let (before, after) = (self.parse(old).ok()?.0, self.parse(new).ok()?.0);
         Some(changes((old, &before), (new, &after)))
-    }
-
-    /// Adds a version to the history, and returns it with its number.
-    fn record(&mut self, entry: Entry) -> Option<Entry> {
-        self.history.push(entry);
-        self.history.last().cloned()
     }
 }
 

@@ -740,8 +740,9 @@ fn a_history_that_cannot_be_read_yet_is_not_overwritten() {
         {
             let files = Arc::new(Files::open(&aside).expect("there is room"));
             let archive = Archive::new(Disk::new(Arc::clone(&files) as Arc<dyn Storage>, Rc::new(AtOnce)));
-            let entry = Entry::new(Kind::Found, UnixTime(1_700_000_000), LAN, Vec::new());
-            archive.store(&Entry { number: 7, ..entry }).await.expect("there is room");
+            let mut entry = Entry::new(Kind::Found, UnixTime(1_700_000_000), LAN, Vec::new());
+            entry.version.number = 7;
+            archive.store(&entry).await.expect("there is room");
             files.write(&format!("{DIRECTORY}/00000009"), b"damaged").expect("there is room");
         }
         fs::write(&place, "no directory").expect("there is room");

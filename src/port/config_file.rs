@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatepost_services::service::LocalFuture;
 use gatepost_services::store::StagedFile;
@@ -16,16 +15,14 @@ use crate::transaction::{ConfigFile, Gate, PutError};
 
 /// The file at a path. A file that was not named by `--config` may be missing.
 ///
-/// A job runs on when its future is dropped. So each job knows its generation: a stage that was given up removes what it
-/// has written. While a job that was given up still waits for the disk, no other one is begun, as all services share
+/// A job runs on when its future is dropped. So each job of a stage knows whether its future is still there: a stage that
+/// was given up removes what it has written. While a job that was given up still waits for the disk, no other one is begun, as all services share
 /// the threads.
 pub struct RealFile {
     path: PathBuf,
     may_be_missing: bool,
     work: Rc<dyn Work>,
     staged: RefCell<Option<StagedFile>>,
-    /// The number of the latest stage; a job of an earlier one is given up.
-    generation: Arc<AtomicU64>,
     /// Each job that reads, stages or puts has a clone of this until it ends.
     running: Arc<()>,
 }
@@ -38,7 +35,6 @@ impl RealFile {
             may_be_missing,
             work,
             staged: RefCell::default(),
-            generation: Arc::default(),
             running: Arc::default(),
         }
     }
@@ -89,13 +85,13 @@ impl ConfigFile for RealFile {
     fn stage(&self, text: String) -> LocalFuture<'_, io::Result<()>> {
         let path = self.path.clone();
         let former = self.staged.take();
-        let mine = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-        let generation = Arc::clone(&self.generation);
-        let given_up = GivenUp { generation: Arc::clone(&generation), mine };
+        // The future owns this, and so it is gone when the future is dropped.
+        let wanted = Arc::new(());
+        let still_wanted = Arc::downgrade(&wanted);
         Box::pin(async move {
             let write = move || {
                 drop(former);
-                let is_given_up = || generation.load(Ordering::Acquire) != mine;
+                let is_given_up = || still_wanted.strong_count() == 0;
                 if is_given_up() {
                     return Err(io::ErrorKind::Interrupted.into());
                 }
@@ -105,7 +101,7 @@ impl ConfigFile for RealFile {
             };
             let staged = self.run_alone(write).await?;
             *self.staged.borrow_mut() = Some(staged);
-            drop(given_up);
+            drop(wanted);
             Ok(())
         })
     }
@@ -144,23 +140,6 @@ impl ConfigFile for RealFile {
             // What cannot be removed is swept up at the next start.
             _ = self.run(move || drop(staged)).await;
         })
-    }
-}
-
-/// Gives up the job of a stage when its future is dropped.
-struct GivenUp {
-    generation: Arc<AtomicU64>,
-    mine: u64,
-}
-
-impl Drop for GivenUp {
-    fn drop(&mut self) {
-        _ = self.generation.compare_exchange(
-            self.mine,
-            self.mine.wrapping_add(1),
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
     }
 }
 

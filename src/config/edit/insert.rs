@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml_edit::{Document, Value};
 
 use super::key::{dotted, quoted};
-use super::label::{Naming, naming, without_labels};
+use super::label::{naming, without_labels};
 use super::place::{self, Node, Walk};
 use super::splice::{Splices, line_break, mark_len};
 use super::{EditError, Key, value};
@@ -20,11 +20,10 @@ pub(super) fn insert(document: &Document<&str>, key: &Key, new: &Value) -> Resul
     match node {
         Node::Value(_) => Err(EditError::NoTable),
         Node::List(list) => {
-            check_label(&path, &parts[used], list.len())?;
+            let element = value::make_element(list.len(), &parts[used..], &mut path.clone(), new.clone())?;
             let mut lines = Vec::new();
-            list.iter().for_each(|element| place::lines_of_table(text, element, &mut lines));
-            let block = element(&path, &parts[used..], new, line_break(text))?;
-            append(text, end_of(&lines), &block)
+            list.iter().for_each(|table| place::lines_of_table(text, table, &mut lines));
+            append(text, end_of(&lines), &block(&path, &element, line_break(text))?)
         }
         Node::Table(table) => {
             let rest = &parts[used..];
@@ -38,8 +37,8 @@ pub(super) fn insert(document: &Document<&str>, key: &Key, new: &Value) -> Resul
             };
             // A new list of tables is written below a header of its own: in an element behind all of it.
             if let Some((list, at)) = (1..rest.len()).find_map(new_list) {
-                check_label(&list, &rest[at], 0)?;
-                let block = element(&list, &rest[at..], new, line_break(text))?;
+                let element = value::make_element(0, &rest[at..], &mut list.clone(), new.clone())?;
+                let block = block(&list, &element, line_break(text))?;
                 let end = is_in_element(nodes).map_or(text.len(), |element| {
                     let mut lines = Vec::new();
                     place::lines_of_table(text, element, &mut lines);
@@ -94,53 +93,17 @@ fn is_in_element<'a>(nodes: &[Node<'a>]) -> Option<&'a toml_edit::Table> {
     }
 }
 
-/// Checks that a new element of `list`, which has `count` elements, can have this label.
-fn check_label(list: &[&str], label: &str, count: usize) -> Result<(), EditError> {
-    match naming(list, label) {
-        Some(Naming::Key(_)) => Ok(()),
-        Some(Naming::Position) if label == (count + 1).to_string() => Ok(()),
-        Some(Naming::Position) | None => Err(EditError::NoElement),
-    }
-}
-
 /// The end of the last of `lines`.
 fn end_of(lines: &[Range<usize>]) -> usize {
     lines.iter().map(|range| range.end).max().unwrap_or(0)
 }
 
-/// A block `[[list]]` for a new element: `parts` are its label and the key in it.
-pub(super) fn element(
-    list: &[&str],
-    parts: &[String],
-    new: &Value,
-    break_: &str,
-) -> Result<String, EditError> {
-    let [label, rest @ ..] = parts else { return Err(EditError::NoElement) };
-    let name = match naming(list, label) {
-        Some(Naming::Key(name)) => Some(name),
-        Some(Naming::Position) | None => None,
-    };
+/// A block `[[list]]` with `element`, an inline table.
+pub(super) fn block(list: &[&str], element: &Value, break_: &str) -> Result<String, EditError> {
+    let Value::InlineTable(table) = element else { return Err(EditError::NoTable) };
     let mut block = format!("[[{}]]{break_}", dotted(list));
-    if let Some(name) =
-        name.filter(|name| !matches!(rest, [] | [_]) || rest.first().is_some_and(|key| key != name))
-    {
-        block += &format!("{} = {}{break_}", quoted(name), value::written(&label.as_str().into()));
-    }
-    match (rest, new) {
-        // The whole element is given.
-        ([], Value::InlineTable(table)) => {
-            for (key, value) in table {
-                block += &format!("{} = {}{break_}", quoted(key), value::written(value));
-            }
-        }
-        ([], _) => return Err(EditError::NoTable),
-        (rest, new) => {
-            let mut list = list.to_vec();
-            let (key, inside) = rest.split_at(1);
-            list.extend(key.iter().map(String::as_str));
-            let made = value::make(inside, &mut list, new.clone())?;
-            block += &format!("{} = {}{break_}", dotted(key), value::written(&made));
-        }
+    for (key, value) in table {
+        block += &format!("{} = {}{break_}", quoted(key), value::written(value));
     }
     Ok(block)
 }

@@ -102,9 +102,8 @@ fn set(document: &Document<&str>, key: &Key, value: Value) -> Result<String, Edi
         Node::Table(old)
             if used == parts.len() && matches!(walk.nodes().iter().rev().nth(1), Some(Node::List(_))) =>
         {
-            let (list, label) = parts.split_at(parts.len() - 1);
-            let list = label::without_labels(list);
-            let block = insert::element(&list, label, &value, splice::line_break(document.raw()))?;
+            let list = label::without_labels(&parts[..parts.len() - 1]);
+            let block = insert::block(&list, &value, splice::line_break(document.raw()))?;
             remove::replace(document, old, block)
         }
         // The whole table or list is replaced.

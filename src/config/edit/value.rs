@@ -111,7 +111,7 @@ pub(super) fn make<'a>(parts: &'a [String], list: &mut Vec<&'a str>, new: Value)
 }
 
 /// A new element of the list `list` with `count` elements; the first of `parts` is its label.
-fn make_element<'a>(
+pub(super) fn make_element<'a>(
     count: usize,
     parts: &'a [String],
     list: &mut Vec<&'a str>,

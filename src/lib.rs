@@ -4,7 +4,7 @@
 //! together and knows no more of a device than [`device`] says; [`port`] gives it real TAP devices and
 //! clocks; [`lab`] builds a whole office of network namespaces around it.
 
-mod admin;
+pub mod admin;
 pub mod config;
 pub mod control;
 pub mod device;

@@ -5,11 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use maud::{Markup, html};
 
-use super::Scene;
 use super::layout::{badge, nothing, table};
 use super::texts::{Texts, fill};
 use super::words::{ago, span};
-use crate::control::ReportError;
+use super::{Scene, Unavailable};
 use crate::control::report::{Flows, Lease, Leases, Neighbor, Neighbors};
 
 /// The most devices on the page; `gatepost show leases` has all.
@@ -22,7 +21,7 @@ pub const FORMER_SHOWN_MAX: usize = 50;
 const NOW_SECS: u64 = 60;
 
 /// The content, from the reports of `gatepost show leases`, `neighbors` and `flows`.
-pub async fn content(scene: &Scene<'_>) -> Result<Markup, ReportError> {
+pub async fn content(scene: &Scene<'_>) -> Result<Markup, Unavailable> {
     let (leases, neighbors) = (scene.inspector.leases().await?, scene.inspector.neighbors().await?);
     Ok(of(scene.texts, &leases, &neighbors, &scene.inspector.flows().await?))
 }

@@ -4,7 +4,9 @@ use gatepost_services::admin::{AUTHORITY, SIGN_OUT, TOKEN_FIELD, Visit, Visitor}
 use gatepost_services::users::Role;
 use maud::{DOCTYPE, Markup, html};
 
-use super::PAGES;
+use super::banner::Banner;
+use super::changes;
+use super::menu::{Group, PAGES, Page};
 use super::style::{ICON, STYLE};
 use super::texts::{Texts, fill};
 
@@ -29,6 +31,8 @@ pub struct Frame<'a> {
     pub visit: Visit<'a>,
     /// The menu.
     pub menu: Menu,
+    /// What waits for somebody.
+    pub banner: Option<Banner>,
     /// The SHA-256 fingerprint of the certificate of the office's authority, if it has one.
     pub fingerprint: Option<String>,
 }
@@ -36,7 +40,7 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// The whole page around `content`.
     pub fn page(&self, content: &Markup) -> String {
-        let Self { texts, office, title, visit, menu, fingerprint } = self;
+        let Self { texts, office, title, visit, menu, banner, fingerprint } = self;
         let common = &texts.common;
         let page = html! {
             (DOCTYPE)
@@ -59,6 +63,9 @@ impl Frame<'_> {
                         @if let Menu::At(current) = menu { (navigation(texts, current)) }
                     }
                     main #content tabindex="-1" {
+                        @if let (Some(banner), Some(visitor)) = (banner, visit.visitor) {
+                            (banner.render(texts, visitor, *menu == Menu::At(changes::PATH)))
+                        }
                         h1 { (title) }
                         (content)
                     }
@@ -93,12 +100,22 @@ fn navigation(texts: &Texts, current: &str) -> Markup {
     html! {
         nav aria-label=(texts.common.menu) {
             ul {
-                @for page in &PAGES {
-                    li { a href=(page.path) aria-current=[(page.path == current).then_some("page")] { ((page.name)(texts)) } }
+                @for group in Group::ALL {
+                    @let pages = || PAGES.iter().filter(move |page| page.group == group);
+                    @if pages().next().is_some() {
+                        li {
+                            span { (group.name(texts)) }
+                            ul { @for page in pages() { li { (link(texts, page, current)) } } }
+                        }
+                    }
                 }
             }
         }
     }
+}
+
+fn link(texts: &Texts, page: &Page, current: &str) -> Markup {
+    html! { a href=(page.path) aria-current=[(page.path == current).then_some("page")] { ((page.name)(texts)) } }
 }
 
 fn role(texts: &Texts, role: Role) -> &str {

@@ -1,14 +1,23 @@
-//! The pages of the administration: what the gateway's [`Inspector`] reports, for people.
+//! The pages of the administration: what the gateway's [`Inspector`] reports and its [`Keeper`] keeps, for people.
 //!
 //! A page is made on the server, from the same reports as `gatepost show`, and needs no script. One file has one page;
 //! [`layout`] is around all of them. The texts are in one file for each language ([`texts`]); `style.css` is served
 //! under a name with its digest, so that browsers keep it until it changes.
 //!
-//! To add a page: a file with its function, an entry in [`PAGES`], its texts in each language.
+//! To add a page: a file with its function, an entry in [`menu::PAGES`], its texts in each language. A page that changes
+//! the configuration is a [`form`], whose header says how to add one. What a page does at once is a form of its own: its
+//! `submit` gets what was sent, from an operator or an owner, with its token and its origin checked.
 
+mod banner;
+mod changes;
 mod clients;
 mod failure;
+mod form;
+mod forwards;
 mod layout;
+mod menu;
+mod network;
+mod security;
 mod services;
 mod sessions;
 mod sign_in;
@@ -22,67 +31,95 @@ mod words;
 use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
 
-use gatepost_services::admin::{Failure, Pages, SESSIONS, SignIn, Visit, Visitor};
+use gatepost_services::admin::{Failure, Pages, SignIn, Visit, Visitor};
+use gatepost_services::http::form::Form as Sent;
 use gatepost_services::http::{Request, Response, StatusCode};
 use gatepost_services::task::LocalFuture;
 use maud::Markup;
 
 use crate::control::ReportError;
+use crate::error::Error;
 use crate::gateway::inspector::Inspector;
+use crate::transaction::Keeper;
+use banner::Banner;
 use layout::{Frame, Menu};
+use menu::{PAGES, Page};
 use texts::Texts;
 
 /// The pages of a gateway.
 #[derive(Default)]
-pub(crate) struct AdminPages {
+pub struct AdminPages {
     /// The gateway's reports, as long as it runs.
     inspector: OnceCell<Weak<Inspector>>,
+    /// What changes its configuration, as long as it runs.
+    keeper: OnceCell<Weak<Keeper>>,
 }
 
 /// The circumstances of a page.
 struct Scene<'a> {
     texts: &'static Texts,
     inspector: &'a Inspector,
+    keeper: Option<Rc<Keeper>>,
     visitor: &'a Visitor,
+    request: &'a Request,
 }
 
-/// A page in the menu.
-struct Entry {
-    path: &'static str,
-    /// Its name in the menu, and its title.
-    name: fn(&Texts) -> &str,
-    content: for<'a> fn(&'a Scene<'a>) -> LocalFuture<'a, Result<Markup, ReportError>>,
+impl Scene<'_> {
+    /// What changes the configuration.
+    ///
+    /// # Errors
+    ///
+    /// The gateway does not run yet, or ends.
+    fn keeper(&self) -> Result<&Keeper, Unavailable> {
+        self.keeper.as_deref().ok_or_else(|| Unavailable("the gateway is starting or stopping".to_owned()))
+    }
 }
 
-/// The pages in the order of the menu.
-const PAGES: [Entry; 4] = [
-    Entry { path: "/", name: |texts| &texts.status.title, content: |scene| Box::pin(status::content(scene)) },
-    Entry {
-        path: "/clients",
-        name: |texts| &texts.clients.title,
-        content: |scene| Box::pin(clients::content(scene)),
-    },
-    Entry {
-        path: "/services",
-        name: |texts| &texts.services.title,
-        content: |scene| Box::pin(services::content(scene)),
-    },
-    Entry {
-        path: SESSIONS,
-        name: |texts| &texts.sessions.title,
-        content: |scene| Box::pin(sessions::content(scene)),
-    },
-];
+/// Why a page has no content now.
+#[derive(Debug)]
+struct Unavailable(String);
+
+impl From<ReportError> for Unavailable {
+    fn from(error: ReportError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<Error> for Unavailable {
+    fn from(error: Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// The answer to a form.
+enum Answer {
+    /// The page again, with this status and content.
+    Page(StatusCode, Markup),
+    /// It is done, and the browser shall get this path.
+    SeeOther(String),
+    /// It is no form of the page's.
+    Broken,
+}
 
 impl AdminPages {
     /// Shows the reports of `inspector` from now on.
-    pub fn show(&self, inspector: Weak<Inspector>) {
+    pub(crate) fn show(&self, inspector: Weak<Inspector>) {
         // The gateway calls this once.
         _ = self.inspector.set(inspector);
     }
 
+    /// Changes the configuration by `keeper` from now on.
+    pub fn change(&self, keeper: Weak<Keeper>) {
+        // The gateway's caller calls this once.
+        _ = self.keeper.set(keeper);
+    }
+
     fn inspector(&self) -> Option<Rc<Inspector>> {
         self.inspector.get()?.upgrade()
+    }
+
+    fn keeper(&self) -> Option<Rc<Keeper>> {
+        self.keeper.get()?.upgrade()
     }
 
     /// The gateway's full name, for the head of every page.
@@ -96,8 +133,38 @@ impl AdminPages {
     fn frame<'a>(&self, visit: Visit<'a>, title: &'a str, menu: Menu) -> Frame<'a> {
         let inspector = self.inspector().filter(|_| visit.has_authority);
         let fingerprint = inspector.and_then(|inspector| inspector.authority_fingerprint());
-        Frame { texts: Texts::of(visit.request), office: self.office(), title, visit, menu, fingerprint }
+        let banner = self.keeper().filter(|_| menu != Menu::None).and_then(|keeper| Banner::of(&keeper));
+        Frame {
+            texts: Texts::of(visit.request),
+            office: self.office(),
+            title,
+            visit,
+            menu,
+            fingerprint,
+            banner,
+        }
     }
+
+    /// The page with this content, or why it has none.
+    fn whole(
+        &self,
+        visit: Visit<'_>,
+        page: &Page,
+        (status, content): (StatusCode, Result<Markup, Unavailable>),
+    ) -> Response {
+        let texts = Texts::of(visit.request);
+        let (status, content) = match content {
+            Ok(content) => (status, content),
+            Err(error) => (StatusCode::SERVICE_UNAVAILABLE, failure::unavailable(texts, &error)),
+        };
+        let frame = self.frame(visit, (page.name)(texts), Menu::At(page.path));
+        Response::html(status, frame.page(&content))
+    }
+}
+
+/// The page at the request's path.
+fn page_at(request: &Request) -> Option<&'static Page> {
+    PAGES.iter().find(|page| page.path == request.path)
 }
 
 impl Pages for AdminPages {
@@ -114,23 +181,41 @@ impl Pages for AdminPages {
 
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>> {
         Box::pin(async move {
-            let entry = PAGES.iter().find(|entry| entry.path == visit.request.path)?;
+            let page = page_at(visit.request)?;
             let inspector = self.inspector()?;
-            let texts = Texts::of(visit.request);
-            let scene = Scene { texts, inspector: &inspector, visitor };
-            let (status, content) = match (entry.content)(&scene).await {
-                Ok(content) => (StatusCode::OK, content),
-                Err(error) => (StatusCode::SERVICE_UNAVAILABLE, failure::unavailable(texts, &error)),
-            };
-            let frame = self.frame(visit, (entry.name)(texts), Menu::At(entry.path));
-            Some(Response::html(status, frame.page(&content)))
+            let (texts, keeper) = (Texts::of(visit.request), self.keeper());
+            let scene = Scene { texts, inspector: &inspector, keeper, visitor, request: visit.request };
+            let content = (page.content)(&scene).await;
+            Some(self.whole(visit, page, (StatusCode::OK, content)))
+        })
+    }
+
+    fn submit<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        visitor: &'a Visitor,
+        form: &'a Sent,
+    ) -> LocalFuture<'a, Option<Response>> {
+        Box::pin(async move {
+            let page = page_at(visit.request)?;
+            let submit = page.submit?;
+            let inspector = self.inspector()?;
+            let (texts, keeper) = (Texts::of(visit.request), self.keeper());
+            let scene = Scene { texts, inspector: &inspector, keeper, visitor, request: visit.request };
+            Some(match submit(&scene, form).await {
+                Ok(Answer::Page(status, content)) => self.whole(visit, page, (status, Ok(content))),
+                Ok(Answer::SeeOther(path)) => Response::see_other(&path),
+                Ok(Answer::Broken) => self.failure(visit, Failure::BrokenForm),
+                Err(error) => self.whole(visit, page, (StatusCode::SERVICE_UNAVAILABLE, Err(error))),
+            })
         })
     }
 
     fn failure(&self, visit: Visit<'_>, failure: Failure) -> Response {
         let texts = Texts::of(visit.request);
         let (status, title, content) = failure::content(texts, failure);
-        let menu = if failure == Failure::NotFound { Menu::At("") } else { Menu::None };
+        let menu =
+            if matches!(failure, Failure::NotFound | Failure::ReadOnly) { Menu::At("") } else { Menu::None };
         Response::html(status, self.frame(visit, title, menu).page(&content))
     }
 }

@@ -2,15 +2,14 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
 use super::layout::{badge, nothing, table};
 use super::texts::Texts;
-use crate::control::ReportError;
+use super::{Scene, Unavailable};
 use crate::control::report::{Service, Services};
 
 /// The content, from the report of `gatepost show services`.
 #[expect(clippy::unused_async, reason = "as the other pages")]
-pub async fn content(scene: &Scene<'_>) -> Result<Markup, ReportError> {
+pub async fn content(scene: &Scene<'_>) -> Result<Markup, Unavailable> {
     Ok(of(scene.texts, &scene.inspector.services()))
 }
 

@@ -3,15 +3,14 @@
 use gatepost_services::admin::{END_SESSION, SESSION_TIME_MAX, SessionInfo};
 use maud::{Markup, html};
 
-use super::Scene;
 use super::layout::{badge, table, token};
 use super::texts::fill;
 use super::words::{ago, span};
-use crate::control::ReportError;
+use super::{Scene, Unavailable};
 
 /// The content.
 #[expect(clippy::unused_async, reason = "as the other pages")]
-pub async fn content(scene: &Scene<'_>) -> Result<Markup, ReportError> {
+pub async fn content(scene: &Scene<'_>) -> Result<Markup, Unavailable> {
     let words = &scene.texts.sessions;
     let header =
         [&words.user, &words.source, &words.since, &words.used, &words.end_column].map(String::as_str);

@@ -2,16 +2,15 @@
 
 use maud::{Markup, html};
 
-use super::Scene;
 use super::layout::{badge, card, facts, table};
 use super::texts::{Texts, fill};
 use super::words::{list, span};
-use crate::control::ReportError;
+use super::{Scene, Unavailable};
 use crate::control::report::{Interface, Port, Status};
 use crate::device::LinkState;
 
 /// The content, from the report of `gatepost show status`.
-pub async fn content(scene: &Scene<'_>) -> Result<Markup, ReportError> {
+pub async fn content(scene: &Scene<'_>) -> Result<Markup, Unavailable> {
     Ok(of(scene.texts, &scene.inspector.status().await?))
 }
 

@@ -309,6 +309,7 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
             title: "Status",
             visit,
             menu,
+            banner: None,
             fingerprint: Some("AB:CD".to_owned()),
         }
         .page(&status::of(english(), &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() }))

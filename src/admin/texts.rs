@@ -26,6 +26,14 @@ macro_rules! texts {
             pub language: String,
             /// What people call the services.
             pub service_names: BTreeMap<String, String>,
+            /// The headings of groups in forms.
+            pub groups: BTreeMap<String, String>,
+            /// The labels of settings, by their keys.
+            pub labels: BTreeMap<String, String>,
+            /// What is to be known about settings, by their keys.
+            pub hints: BTreeMap<String, String>,
+            /// The options of settings, as `KEY=OPTION`.
+            pub choices: BTreeMap<String, String>,
             $(pub $group: $Group,)*
         }
         $(
@@ -44,6 +52,20 @@ texts! {
         menu, skip, signed_in_as, sign_out, authority, authority_about, none, no_value, ago, days, hours, minutes,
         seconds, unavailable, unavailable_remedy
     }
+    menu: MenuTexts { overview, network, people, system }
+    banner: BannerTexts { title, window, stuck, keep, undo, look, pending }
+    form: FormTexts {
+        save, closed, read_only, refused, default, needed, changed, gone, back, new, add, edit, edit_one, look, remove,
+        remove_one, empty, actions, yes, no
+    }
+    changes: ChangesTexts {
+        title, nothing, nothing_about, waiting, no_difference, edits, removed, apply, apply_about, discard, why, others,
+        mistakes, mistakes_about, refused, in_window, in_window_about, history, history_about, version, somebody, found,
+        applied, edited, rolled_back, back, back_to
+    }
+    network: NetworkTexts { title, lead, fixed, fixed_about, lan_ports, wan_ports, mtu, workers }
+    security: SecurityTexts { title, lead }
+    forwards: ForwardsTexts { title, lead, no_nat }
     roles: Roles { user, viewer, operator, owner }
     sign_in: SignInTexts {
         title, lead, name, password, submit, wrong, too_many, unavailable, nobody, no_user, no_role, no_password, then
@@ -61,7 +83,8 @@ texts! {
     services: ServicesTexts { title, lead, service, state, listens, running, impaired, off, note }
     sessions: SessionsTexts { title, lead, user, source, since, used, end, end_short, end_column, this, ends }
     failure: FailureTexts {
-        not_found, not_found_about, not_allowed, not_allowed_about, foreign_form, foreign_form_about, stale_form,
+        not_found, not_found_about, not_allowed, not_allowed_about, read_only, read_only_about,
+        foreign_form, foreign_form_about, stale_form,
         stale_form_about, broken_form, broken_form_about, back
     }
 }
@@ -69,6 +92,21 @@ texts! {
 impl Texts {
     fn parse(file: &str) -> Self {
         toml::from_str(file).expect("the tests read the same files")
+    }
+
+    /// The heading of a group in a form.
+    pub fn group<'a>(&'a self, name: &'a str) -> &'a str {
+        self.groups.get(name).map_or(name, String::as_str)
+    }
+
+    /// The label of a setting.
+    pub fn label<'a>(&'a self, key: &'a str) -> &'a str {
+        self.labels.get(key).map_or(key, String::as_str)
+    }
+
+    /// An option of a setting.
+    pub fn choice<'a>(&'a self, key: &str, option: &'a str) -> &'a str {
+        self.choices.get(&format!("{key}={option}")).map_or(option, String::as_str)
     }
 
     /// The texts in the language that the browser prefers. (RFC 9110, section 12.5.4)

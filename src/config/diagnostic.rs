@@ -18,6 +18,8 @@ pub struct Diagnostic {
     pub line: usize,
     /// The character in the line, from 1.
     pub column: usize,
+    /// The octet of the file, from 0.
+    pub offset: usize,
     /// The mistake and its remedy.
     pub problem: Problem,
     /// Whether the file can be used nevertheless.
@@ -140,8 +142,9 @@ impl Report {
         problems.sort_by_key(|noted| noted.span.start);
         let diagnostic = |Noted { span, problem, severity, first, is_local }| {
             let (line, column) = line_and_column(text, span.start);
+            let offset = span.start;
             let first = first.map(|span| line_and_column(text, span.start));
-            Diagnostic { file: name.to_owned(), line, column, problem, severity, first, is_local }
+            Diagnostic { file: name.to_owned(), line, column, offset, problem, severity, first, is_local }
         };
         problems.into_iter().map(diagnostic).collect()
     }

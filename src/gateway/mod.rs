@@ -176,11 +176,11 @@ pub fn build<P: Port>(
     };
     let (requests, reloads) = mpsc::channel(reload::RELOADS_MAX);
     let reloader = Reloader { requests };
-    (workers, Services { resources, inspector, commander, reloader, reloads, rng })
+    (workers, Services { resources, inspector, commander, pages, reloader, reloads, rng })
 }
 
 /// The worker that takes the frames which the host stack emits.
 const TAKES_HOST_OUTPUT: u8 = 0;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

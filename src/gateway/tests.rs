@@ -91,6 +91,11 @@ impl Clock for SimulatedClock {
     }
 }
 
+/// The reports of a gateway that has been built and does not run.
+pub(crate) fn inspector(settings: &str) -> Inspector {
+    Office::new(settings).0.inspector
+}
+
 /// A gateway with one port on either side, and a second one on the LAN if the settings name it.
 struct Office {
     clock: SimulatedClock,

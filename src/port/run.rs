@@ -108,6 +108,7 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     let reloader = Box::new(services.reloader());
     let archive = Archive::new(services.disk());
     let keeper = Rc::new(Keeper::new(Box::new(file), confirmed, reloader, services.clock(), archive));
+    services.pages().change(Rc::downgrade(&keeper));
     let (inspector, keeper_of_operator) = (services.inspector(), Rc::clone(&keeper));
     let operator = Rc::new(Operator { inspector, keeper: keeper_of_operator, manager: Rc::clone(&manager) });
     let supervisors = PortSupervisor::for_workers(handles, specs, clock.now());

@@ -55,6 +55,12 @@ impl Candidate {
         if merged.conflicts.is_empty() { Ok(merged.text.clone()) } else { Err(merged.conflicts.clone()) }
     }
 
+    /// The text of the file with the edits that are in no conflict, and the conflicts, a sentence each.
+    pub(super) fn draft(&self, file: &str) -> (String, Vec<String>) {
+        let Merged { text, conflicts, .. } = self.merged(file);
+        (text, conflicts)
+    }
+
     fn merged(&self, file: &str) -> Merged {
         let known = self.merged.as_ref().filter(|merged| merged.file == file);
         known.cloned().unwrap_or_else(|| self.replayed(file))
@@ -129,9 +135,28 @@ impl Candidate {
         Ok(edit)
     }
 
-    /// This candidate with one more edit of the file of this name and text. The edit takes the place of those at its
-    /// key or below it, with their conflicts.
+    /// This candidate with one more edit of the file of this name and text, unless a single key or value is wrong then.
     fn with(&self, by: &Editor, (name, file): (&str, &str), edit: Edit) -> Result<Self, Error> {
+        let key = edit.key.clone();
+        let candidate = self.unchecked(by, file, edit)?;
+        let after = candidate.draft(file).0;
+        let mut wrong = local_mistakes(name, &after);
+        if !wrong.is_empty() {
+            wrong = &wrong - &local_mistakes(name, &self.draft(file).0);
+        }
+        if wrong.is_empty() {
+            return Ok(candidate);
+        }
+        Err(Error::mistakes(wrong.iter().map(|mistake| format!("{key}: {mistake}"))))
+    }
+
+    /// This candidate with one more edit of the file of this text, whatever it says. The edit takes the place of those
+    /// at its key or below it, with their conflicts.
+    ///
+    /// # Errors
+    ///
+    /// The edit cannot be done, or there are too many.
+    pub(super) fn unchecked(&self, by: &Editor, file: &str, edit: Edit) -> Result<Self, Error> {
         let refused = |error: EditError| Error::usage(format!("{}: {error}", edit.key));
         let not_noted = |why, remedy| Error::failed("the change is not noted", why, remedy);
         let mut candidate = self.clone();
@@ -146,13 +171,6 @@ impl Candidate {
         if after.len() > FILE_OCTETS_MAX {
             let why = format!("the file would have more than {FILE_OCTETS_MAX} octets");
             return Err(not_noted(why, "remove what nobody needs first"));
-        }
-        let mut wrong = local_mistakes(name, &after);
-        if !wrong.is_empty() {
-            wrong = &wrong - &local_mistakes(name, &merged.text);
-        }
-        if !wrong.is_empty() {
-            return Err(Error::mistakes(wrong.iter().map(|mistake| format!("{}: {mistake}", edit.key))));
         }
         // An edit without an effect on the file is none.
         if Stored::read(&merged.text).ok() != Stored::read(&after).ok() {

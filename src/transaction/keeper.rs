@@ -20,6 +20,7 @@ use tokio::sync::{Mutex, MutexGuard, Notify};
 use tracing::{error, info, warn};
 
 use super::archive::Archive;
+use super::draft::{Batch, Draft, Noted};
 use super::history::{Entry, HISTORY_MAX};
 use super::plan::{Plan, Request};
 use super::report::{Applied, Diff, Edited, Versions, Window};
@@ -160,6 +161,32 @@ impl Keeper {
         let _turn = self.turn().await?;
         let file = self.read_outside_window("the change is not noted").await?;
         self.state.borrow_mut().unset(by, file.as_deref(), key)
+    }
+
+    /// Makes the edits of `batch` in the candidate, all or none.
+    ///
+    /// # Errors
+    ///
+    /// Why none is made. The candidate is as before.
+    pub async fn note<E>(&self, by: &Editor, batch: Batch<'_, E>) -> Noted<E> {
+        let _turn = self.turn().await?;
+        let file = self.read_outside_window("the change is not noted").await?;
+        self.state.borrow_mut().note(by, file.as_deref(), batch)
+    }
+
+    /// The settings that the candidate makes of the file; in a window those in force.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub async fn draft(&self) -> Result<Draft, Error> {
+        let file = if self.window().is_some() { None } else { self.read().await? };
+        Ok(self.state.borrow().draft(file.as_deref()))
+    }
+
+    /// The number of edits that wait to be applied.
+    pub fn pending(&self) -> usize {
+        self.state.borrow().pending()
     }
 
     /// Empties the candidate.

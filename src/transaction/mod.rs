@@ -20,6 +20,7 @@
 
 mod archive;
 mod candidate;
+mod draft;
 mod gate;
 mod history;
 mod keeper;
@@ -38,6 +39,7 @@ use crate::error::Error;
 
 pub use archive::{Archive, DIRECTORY, damage};
 pub use candidate::{Candidate, EDITS_MAX};
+pub use draft::{Batch, Draft, Mistake, Noted, Unnoted};
 pub use gate::Gate;
 pub use history::{Entry, HISTORY_MAX, Kind, TEXT_OCTETS_MAX, Version};
 pub use keeper::Keeper;
@@ -143,4 +145,4 @@ pub trait Takes {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

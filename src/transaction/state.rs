@@ -18,6 +18,7 @@ use gatepost_services::words::on_one_line;
 use ipnet::Ipv4Net;
 
 use super::candidate::Candidate;
+use super::draft::{Batch, Draft, Noted, Unnoted};
 use super::history::{Entry, History, Kind, TEXT_OCTETS_MAX};
 use super::plan::{Plan, Request};
 use super::report::{Diff, Edited, Pending, Versions, Window};
@@ -137,6 +138,56 @@ impl Transaction {
             others,
             mistakes: mistakes.unwrap_or_default(),
         })
+    }
+
+    /// Makes the edits of `batch` in the candidate, all or none. What others have changed stays unseen: a form knows
+    /// what has become of its own settings.
+    ///
+    /// # Errors
+    ///
+    /// Why none is made. The candidate is as before.
+    pub fn note<E>(&mut self, by: &Editor, file: Option<&str>, batch: Batch<'_, E>) -> Noted<E> {
+        self.refuse_in_window("the change is not noted")?;
+        let file = file.unwrap_or_default();
+        let before = self.draft(Some(file));
+        let edits = (batch.edits)(&before).map_err(Unnoted::Refused)?;
+        let mut candidate = self.candidate.clone();
+        for edit in &edits {
+            candidate = candidate.unchecked(by, file, edit.clone())?;
+        }
+        let (text, conflicts) = candidate.draft(file);
+        let mistakes = Draft::of(&self.name, &text, conflicts).mistakes;
+        let (refusing, noted): (Vec<_>, Vec<_>) = mistakes.into_iter().partition(|mistake| {
+            let is_in_view = batch.view.iter().any(|key| mistake.is_in(key));
+            is_in_view || mistake.is_local && !before.mistakes.contains(mistake)
+        });
+        if !refusing.is_empty() {
+            return Err(Unnoted::Mistakes(refusing));
+        }
+        if self.candidate.is_empty() {
+            self.seen.begin();
+        }
+        self.candidate = candidate;
+        let done: Vec<_> = edits.iter().map(ToString::to_string).collect();
+        done.iter().for_each(|done| self.seen.note(by, done.clone()));
+        let mistakes = noted.into_iter().map(|mistake| mistake.text).collect();
+        Ok(Edited { done: done.join("; "), pending: self.pending(), others: Vec::new(), mistakes })
+    }
+
+    /// The settings that the candidate makes of the file; in a window those in force.
+    pub fn draft(&self, file: Option<&str>) -> Draft {
+        match &self.window {
+            Some(window) => Draft { is_closed: true, ..Draft::of(&self.name, &window.plan.text, Vec::new()) },
+            None => {
+                let (text, conflicts) = self.candidate.draft(file.unwrap_or_default());
+                Draft::of(&self.name, &text, conflicts)
+            }
+        }
+    }
+
+    /// The number of edits that wait to be applied.
+    pub fn pending(&self) -> usize {
+        self.candidate.edits.len()
     }
 
     /// Empties the candidate.

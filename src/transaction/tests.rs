@@ -35,10 +35,10 @@ const LAN: &str = "# The office.\n[lan]\naddress = '192.168.1.1/24' # for now\n"
 
 /// A file in memory.
 #[derive(Default)]
-struct Paper {
-    text: RefCell<Option<String>>,
+pub(crate) struct Paper {
+    pub(crate) text: RefCell<Option<String>>,
     staged: RefCell<Option<String>>,
-    is_full: Cell<bool>,
+    pub(crate) is_full: Cell<bool>,
     is_hung: Cell<bool>,
     stage_takes: Cell<Duration>,
     cannot_be_put: Cell<bool>,
@@ -145,11 +145,12 @@ impl Clock for Paused {
     }
 }
 
-struct Desk {
-    paper: Rc<Paper>,
+/// A transaction over a file in memory.
+pub(crate) struct Desk {
+    pub(crate) paper: Rc<Paper>,
     gateway: Rc<Gateway>,
     storage: Arc<dyn Storage>,
-    keeper: Rc<Keeper>,
+    pub(crate) keeper: Rc<Keeper>,
 }
 
 impl Desk {
@@ -173,12 +174,12 @@ impl Desk {
         Self { paper, gateway, storage, keeper }
     }
 
-    async fn new(text: Option<&str>) -> Self {
+    pub(crate) async fn new(text: Option<&str>) -> Self {
         let paper = Paper { text: RefCell::new(text.map(str::to_owned)), ..Paper::default() };
         Self::start(Rc::new(paper), Arc::new(Memory::default())).await
     }
 
-    fn file(&self) -> String {
+    pub(crate) fn file(&self) -> String {
         self.paper.text.borrow().clone().unwrap_or_default()
     }
 
@@ -216,13 +217,13 @@ fn request(confirm: Option<u64>) -> Request {
     Request { confirm: confirm.map(Duration::from_secs), why: "a test".to_owned() }
 }
 
-fn run(test: impl Future<Output = ()>) {
+pub(crate) fn run(test: impl Future<Output = ()>) {
     let runtime =
         runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
     LocalSet::new().block_on(&runtime, test);
 }
 
-async fn pass(secs: u64) {
+pub(crate) async fn pass(secs: u64) {
     sleep(Duration::from_secs(secs)).await;
 }
 

@@ -10,6 +10,7 @@
 //! | `/sessions/end` | POST | ends another session |
 //! | `/authority.crt` | GET | the certificate of the office's own authority |
 //! | others | GET | files of [`Pages`] for everybody, pages for viewers |
+//! | others | POST | forms of pages, for operators and owners |
 //!
 //! Only the LAN reaches the port. A form counts if its Origin is the page's own host and, within a session, if it has the
 //! session's token; the session's cookie is not sent to or by other sites (SameSite=Strict). A login ends the former

@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::http::form::Form;
 use crate::http::{Request, Response};
 use crate::service::LocalFuture;
-use crate::users::User;
+use crate::users::{Role, User};
 
 /// The pages of the administration.
 pub trait Pages {
@@ -17,6 +18,15 @@ pub trait Pages {
 
     /// The page at the request's path for `visitor`, who may read everything; `None` if there is none.
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>>;
+
+    /// Does what `form` asks for, which a page at the request's path has sent, and answers; `None` if no page there has
+    /// a form. The form is known to be of the visitor's own session, and the visitor may change something.
+    fn submit<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        visitor: &'a Visitor,
+        form: &'a Form,
+    ) -> LocalFuture<'a, Option<Response>>;
 
     /// The page that says why there is no other.
     fn failure(&self, visit: Visit<'_>, failure: Failure) -> Response;
@@ -44,6 +54,16 @@ pub struct Visitor {
     pub form_token: String,
     /// The sessions that the user may end: all for an owner, else the user's own; the latest first.
     pub sessions: Vec<SessionInfo>,
+}
+
+impl Visitor {
+    /// Whether the user may change something beside the own session.
+    pub fn may_change(&self) -> bool {
+        match self.user.role {
+            Role::Operator | Role::Owner => true,
+            Role::User | Role::Viewer => false,
+        }
+    }
 }
 
 /// A session in a list.
@@ -99,6 +119,8 @@ pub enum Failure {
     NotFound,
     /// The user may not see the pages.
     NotAllowed,
+    /// The user may see the pages, and change nothing.
+    ReadOnly,
     /// The form came from another site.
     ForeignForm,
     /// The form's token is missing or wrong, as of a page that is older than the session.

@@ -236,7 +236,11 @@ impl AdminSite {
                 self.state.sessions.borrow_mut().end(number, may_end);
                 Response::see_other(SESSIONS)
             }
-            (_, Some(_)) => self.state.pages.failure(visit, Failure::NotFound),
+            (_, Some(visitor)) if !visitor.may_change() => self.form_refused(visit, Failure::ReadOnly),
+            (_, Some(visitor)) => match self.state.pages.submit(visit, visitor, form).await {
+                Some(answer) => answer,
+                None => self.state.pages.failure(visit, Failure::NotFound),
+            },
         }
     }
 

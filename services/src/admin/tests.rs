@@ -15,6 +15,7 @@ use super::instance::AdminInstance;
 use super::site::AdminSite;
 use super::*;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
+use crate::http::form::Form;
 use crate::http::testing::{CANONICAL, Lab, Simulated, simulate};
 use crate::http::{Request, Response, StatusCode};
 use crate::net::kernel::Kernel;
@@ -44,6 +45,18 @@ impl Pages for Plain {
             let Visitor { user, form_token, sessions, .. } = visitor;
             let sessions: Vec<_> = sessions.iter().map(|it| format!("{}:{}", it.number, it.user)).collect();
             let line = format!("page of {} token={form_token} sessions={}", user.name, sessions.join(","));
+            (visit.request.path == "/").then(|| Response::text(StatusCode::OK, &line))
+        })
+    }
+
+    fn submit<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        visitor: &'a Visitor,
+        form: &'a Form,
+    ) -> LocalFuture<'a, Option<Response>> {
+        Box::pin(async move {
+            let line = format!("{} sets {:?}", visitor.user.name, form.get("value"));
             (visit.request.path == "/").then(|| Response::text(StatusCode::OK, &line))
         })
     }
@@ -252,6 +265,31 @@ fn wrong_logins_are_refused_and_limited() {
 }
 
 #[test]
+fn a_page_s_form_is_for_those_who_may_change_something() {
+    simulate(async {
+        let mut people = people();
+        people.push(user("otto", Role::Operator));
+        people.retain(|user| user.name != "otto" || user.role == Role::Operator);
+        let lab = lab_of(people);
+        set_password(&*lab.site.storage, "otto", 1);
+        for (name, expected) in
+            [("olga", "olga sets Some(\"a b\")"), ("otto", "otto sets Some(\"a b\")"), ("vera", "ReadOnly")]
+        {
+            let browser = signed_in(&lab, name).await;
+            let token = browser.token(&lab).await;
+            let answer = browser.post(&lab, "/", &format!("token={token}&value=a+b")).await;
+            assert!(answer.ends_with(&format!("{expected}\n")), "{name}: {answer}");
+            let stale = browser.post(&lab, "/", "value=a+b").await;
+            assert!(stale.ends_with("StaleForm\n"), "{name}: {stale}");
+        }
+        assert_eq!(lab.site.state.stats.borrow().forms_refused, 4);
+        let browser = signed_in(&lab, "olga").await;
+        let token = browser.token(&lab).await;
+        assert!(browser.post(&lab, "/none", &format!("token={token}")).await.ends_with("NotFound\n"));
+    });
+}
+
+#[test]
 fn forms_from_elsewhere_or_without_the_token_do_nothing() {
     simulate(async {
         let lab = lab();
@@ -273,7 +311,6 @@ fn forms_from_elsewhere_or_without_the_token_do_nothing() {
             assert!(browser.post(&lab, SIGN_OUT, form).await.contains("StaleForm"), "{form}");
         }
         assert!(browser.post(&lab, SIGN_OUT, "token=%zz").await.contains("BrokenForm"));
-        assert!(browser.post(&lab, "/none", &format!("token={token}")).await.contains("NotFound"));
         assert!(browser.get(&lab, SIGN_OUT).await.contains("NotFound"), "a link signs nobody out");
         assert!(browser.get(&lab, "/").await.contains("page of vera"), "the session goes on");
         assert!(browser.post(&lab, SIGN_IN, "name=vera").await.contains("BrokenForm"));

@@ -7,7 +7,7 @@ use hyper::header::CONTENT_TYPE;
 use super::Request;
 
 /// The most fields of a form.
-pub const FORM_FIELDS_MAX: usize = 32;
+pub const FORM_FIELDS_MAX: usize = 128;
 
 /// The fields of a form, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,7 +37,16 @@ impl Form {
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(BrokenForm);
         }
-        let pairs = request.body.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty());
+        Self::read(&request.body)
+    }
+
+    /// The fields in the query of `request`; none if that is broken.
+    pub fn of_query(request: &Request) -> Self {
+        Self::read(request.query.as_deref().unwrap_or_default().as_bytes()).unwrap_or_default()
+    }
+
+    fn read(octets: &[u8]) -> Result<Self, BrokenForm> {
+        let pairs = octets.split(|octet| *octet == b'&').filter(|pair| !pair.is_empty());
         let mut fields = Vec::new();
         for pair in pairs {
             if fields.len() >= FORM_FIELDS_MAX {
@@ -55,6 +64,11 @@ impl Form {
         let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let value = values.next()?;
         if values.next().is_some() { None } else { Some(value) }
+    }
+
+    /// The values of all fields `name`, in their order.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -96,6 +110,20 @@ mod tests {
         let form = form("name=anna&password=a%2Bb+%C3%A4%26&empty=&alone&&twice=1&twice=2").expect("a form");
         let fields = ["name", "password", "empty", "alone", "twice", "none"].map(|name| form.get(name));
         assert_eq!(fields, [Some("anna"), Some("a+b \u{e4}&"), Some(""), Some(""), None, None]);
+        assert_eq!(form.all("twice").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(form.all("none").next(), None);
+    }
+
+    #[test]
+    fn a_query_has_fields_and_a_broken_one_has_none() {
+        let query = |query: Option<&str>| {
+            let request = Request { query: query.map(str::to_owned), ..request("GET", "/") };
+            Form::of_query(&request)
+        };
+        assert_eq!(query(Some("element=a%20b&new")).get("element"), Some("a b"));
+        assert_eq!(query(Some("element=a%20b&new")).get("new"), Some(""));
+        assert_eq!(query(Some("element=%")), Form::default());
+        assert_eq!(query(None), Form::default());
     }
 
     #[test]

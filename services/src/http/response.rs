@@ -53,11 +53,9 @@ impl Response {
         Self::new(status, "text/plain; charset=utf-8", format!("{line}\n"))
     }
 
-    /// After a form: the client shall get the page at `path`. (RFC 9110, section 15.4.4)
-    pub fn see_other(path: &'static str) -> Self {
-        let mut response = Self::text(StatusCode::SEE_OTHER, path);
-        response.fields.insert(LOCATION, HeaderValue::from_static(path));
-        response
+    /// After a form: the client shall get the page at `path`, which must be visible ASCII. (RFC 9110, section 15.4.4)
+    pub fn see_other(path: &str) -> Self {
+        Self::text(StatusCode::SEE_OTHER, path).with(LOCATION, path)
     }
 
     /// The same answer with a field of this value, which must be visible ASCII; a value that is not is left out.

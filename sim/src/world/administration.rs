@@ -9,6 +9,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use gatepost::admin::AdminPages;
 use gatepost::config::Config;
 use gatepost::error::Error;
 use gatepost::gateway::reload::Reloader;
@@ -133,6 +134,8 @@ impl Desk {
 
 /// The parts of a running gateway that an administrator needs.
 pub(crate) struct Place {
+    /// The pages of its administration.
+    pub pages: Rc<AdminPages>,
     /// The gateway's reloader.
     pub reloader: Reloader,
     /// Its clock.
@@ -149,12 +152,13 @@ pub(crate) struct Place {
 ///
 /// The gateway refuses an edit that is valid.
 pub(crate) async fn administer(desk: Rc<Desk>, place: Place, observer: Shared) -> Result<(), Error> {
-    let Place { reloader, clock, disk, booted } = place;
+    let Place { pages, reloader, clock, disk, booted } = place;
     let file = File { desk: Rc::clone(&desk), disk: disk.clone(), staged: RefCell::default() };
     let gateway = Gateway { reloader, observer: Rc::clone(&observer) };
     let text = desk.text.borrow().clone();
-    let keeper =
-        Keeper::new(Box::new(file), (Some(text), booted), Box::new(gateway), clock, Archive::new(disk));
+    let (gateway, archive) = (Box::new(gateway), Archive::new(disk));
+    let keeper = Rc::new(Keeper::new(Box::new(file), (Some(text), booted), gateway, clock, archive));
+    pages.change(Rc::downgrade(&keeper));
     let kept = async {
         keeper.run().await;
         Ok(())

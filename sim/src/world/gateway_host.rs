@@ -20,7 +20,6 @@ use gatepost::control::What;
 use gatepost::device::{Abilities, Port, PortError, Received};
 use gatepost::error::Error;
 use gatepost::gateway::inspector::Inspector;
-use gatepost::gateway::reload::Reloader;
 use gatepost::gateway::services::Services;
 use gatepost::gateway::worker::Worker;
 use gatepost::gateway::{self, Environment};
@@ -126,7 +125,7 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let (inspector, reloader) = (services.inspector(), services.reloader());
     let commander = services.commander();
     let wires = plug_in(&setup, queues).await?;
-    let administering = administer(&setup, &clock, reloader.clone(), config);
+    let administering = administer(&setup, &clock, &services, config);
     let Setup { power, observer, file, pinholes, .. } = setup;
     let audit = audit(inspector, power.clone(), Rc::clone(&observer));
     let openings = pinholes::open(commander, pinholes, Rc::clone(&observer));
@@ -145,13 +144,14 @@ pub async fn run(setup: Setup) -> turmoil::Result {
 fn administer(
     setup: &Setup,
     clock: &Rc<SimClock>,
-    reloader: Reloader,
+    services: &Services,
     booted: Config,
 ) -> LocalFuture<'static, Result<(), Error>> {
     let Some(desk) = setup.desk.clone() else { return Box::pin(std::future::pending()) };
     let storage = Arc::clone(&setup.disk);
     let disk = Disk::new(Arc::clone(&storage) as _, Rc::new(SimWork::new(storage)));
-    let place = Place { reloader, clock: Rc::clone(clock) as _, disk, booted };
+    let (pages, reloader) = (services.pages(), services.reloader());
+    let place = Place { pages, reloader, clock: Rc::clone(clock) as _, disk, booted };
     Box::pin(administration::administer(desk, place, Rc::clone(&setup.observer)))
 }
 

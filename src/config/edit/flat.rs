@@ -12,6 +12,13 @@ use super::label::{Naming, labels, naming};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stored(Value);
 
+/// The settings of an empty file.
+impl Default for Stored {
+    fn default() -> Self {
+        Self(Value::Table(Table::new()))
+    }
+}
+
 /// The settings in a file by their dotted keys, and their values in TOML.
 pub type Flat = BTreeMap<String, String>;
 
@@ -28,6 +35,14 @@ impl Stored {
     /// The value of a setting; `None` if the file does not have it.
     pub fn get(&self, key: &Key) -> Option<&Value> {
         key.parts().iter().try_fold(&self.0, |value, part| child(value, part))
+    }
+
+    /// The labels of the elements of the list of tables at `key`, in their order; none if it is no such list.
+    pub fn labels(&self, key: &Key) -> Vec<String> {
+        match self.get(key) {
+            Some(Value::Array(elements)) if elements.iter().all(Value::is_table) => labels_of(elements),
+            _ => Vec::new(),
+        }
     }
 
     /// Every value that is no table and no list of tables, by its key.

@@ -28,9 +28,31 @@ impl Key {
             return Err(told());
         }
         let parts = toml_edit::Key::parse(text).map_err(|_| told())?;
-        let parts: Vec<_> = parts.iter().map(|part| part.get().to_owned()).collect();
+        Self::new(parts.iter().map(|part| part.get().to_owned()).collect()).map_err(|_| told())
+    }
+
+    /// The key with these parts.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, and the remedy.
+    pub fn new(parts: Vec<String>) -> Result<Self, String> {
+        let octets: usize = parts.iter().map(String::len).sum();
         let is_key = (1..=KEY_PARTS_MAX).contains(&parts.len()) && parts.iter().all(|part| !part.is_empty());
-        if is_key { Ok(Self { parts }) } else { Err(told()) }
+        if is_key && octets <= KEY_OCTETS_MAX {
+            return Ok(Self { parts });
+        }
+        let what = if is_key { "the name is too long" } else { "the name is empty" };
+        Err(format!("{what}; write one of 1 to {KEY_OCTETS_MAX} octets"))
+    }
+
+    /// The key of `part` in what this key leads to.
+    ///
+    /// # Errors
+    ///
+    /// As [`Key::new`].
+    pub fn join(&self, part: &str) -> Result<Self, String> {
+        Self::new(self.parts.iter().cloned().chain([part.to_owned()]).collect())
     }
 
     /// The parts, at least one.

@@ -9,6 +9,7 @@
 //! An element of a list is called by its name: a forward by its `name`, a reservation by its `hostname`
 //! (`label.rs`); one without a name, or with the name of an earlier one, by its position, from 1.
 
+mod at;
 mod flat;
 mod insert;
 mod key;
@@ -22,6 +23,7 @@ use std::fmt;
 
 use toml_edit::{Document, Value};
 
+pub use at::key_at;
 pub use flat::{Flat, Stored};
 pub use key::{KEY_OCTETS_MAX, KEY_PARTS_MAX, Key};
 pub use value::{VALUE_OCTETS_MAX, values};

@@ -1,9 +1,15 @@
 //! `[admin]`: the administration's pages.
 
+use std::ops::RangeInclusive;
+
 use gatepost_services::admin::PORT;
 
 use crate::config::section::{Section, Setting};
 use crate::config::value::{boolean, integer};
+
+/// How long an apply by page waits for its confirmation: at least what a person needs.
+const CONFIRM_SECS: RangeInclusive<u32> = 10..=86_400;
+const CONFIRM_SECS_DEFAULT: u32 = 90;
 
 /// `[admin]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +18,14 @@ pub struct Admin {
     pub enabled: bool,
     /// Their port, for TLS and for the redirect to it.
     pub port: u16,
+    /// How long what is applied by page waits for its confirmation, in seconds.
+    pub confirm_secs: u64,
 }
 
 impl Admin {
     /// The settings in a line for people, with the office's `domain`.
     pub(super) fn summary(&self, domain: &str) -> String {
-        let Self { enabled, port } = self;
+        let Self { enabled, port, .. } = self;
         if *enabled { format!("https://admin.{domain}:{port}") } else { "off".to_owned() }
     }
 }
@@ -26,7 +34,9 @@ impl Admin {
 pub(super) fn read(mut admin: Section<'_>) -> (Admin, Setting<u32>) {
     let enabled = admin.setting("enabled", true, boolean).value;
     let port = admin.setting("port", u32::from(PORT), integer(1..=u32::from(u16::MAX)));
+    let confirm_secs = admin.setting("confirm_secs", CONFIRM_SECS_DEFAULT, integer(CONFIRM_SECS)).value;
     admin.finish();
-    let read = Admin { enabled, port: u16::try_from(port.value).unwrap_or(PORT) };
+    let read =
+        Admin { enabled, port: u16::try_from(port.value).unwrap_or(PORT), confirm_secs: confirm_secs.into() };
     (read, Setting { value: if enabled { port.value } else { 0 }, ..port })
 }

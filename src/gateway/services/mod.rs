@@ -28,6 +28,7 @@ use super::link::HostLink;
 use super::reload::{self, ReloadError, Reloader, Request};
 use super::resources::Resources;
 use super::wan_client::WanClient;
+use crate::admin::AdminPages;
 use crate::config::Config;
 
 /// The most old configurations whose services are still finishing; with one more, all of them are cut off.
@@ -39,6 +40,7 @@ pub struct Services {
     /// The pages of the administration observe it.
     pub(super) inspector: Rc<Inspector>,
     pub(super) commander: Commander,
+    pub(super) pages: Rc<AdminPages>,
     pub(super) reloader: Reloader,
     pub(super) reloads: mpsc::Receiver<Request>,
     pub(super) rng: StdRng,
@@ -53,6 +55,11 @@ impl Services {
     /// The commander of the running gateway's workers.
     pub fn commander(&self) -> Commander {
         self.commander.clone()
+    }
+
+    /// The pages of the administration, which still have to be told what changes the configuration.
+    pub fn pages(&self) -> Rc<AdminPages> {
+        Rc::clone(&self.pages)
     }
 
     /// The clock of the running gateway.

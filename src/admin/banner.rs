@@ -1,6 +1,6 @@
 //! What stands above every page while a change waits for its confirmation, or edits wait to be applied.
 
-use gatepost_services::admin::Visitor;
+use gatepost_services::admin::{MOVE, Visitor};
 use maud::{Markup, html};
 
 use super::changes::{DO, KEEP, PATH, UNDO};
@@ -12,26 +12,36 @@ use crate::transaction::{Keeper, Window};
 /// What waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Banner {
-    /// A change for its confirmation.
-    Window(Window),
+    /// A change for its confirmation; where the pages will be then, if that is elsewhere.
+    Window(Window, Option<String>),
+    /// Nothing: a change is confirmed that has moved the pages there.
+    Moved(String),
     /// So many edits to be applied.
     Pending(usize),
 }
 
 impl Banner {
-    /// What waits at `keeper`, if anything does.
-    pub fn of(keeper: &Keeper) -> Option<Self> {
+    /// What waits at `keeper`, if anything does. `moves_to`: where the pages move, if the visitor is not there.
+    pub fn of(keeper: &Keeper, moves_to: Option<String>) -> Option<Self> {
         let pending = || Some(keeper.pending()).filter(|pending| *pending > 0).map(Self::Pending);
-        keeper.window().map(Self::Window).or_else(pending)
+        match keeper.window() {
+            Some(window) => Some(Self::Window(window, moves_to)),
+            None => moves_to.map(Self::Moved).or_else(pending),
+        }
     }
 
     /// The banner for `visitor`. `is_changes`: the page below tells the changes itself.
     pub fn render(&self, texts: &Texts, visitor: &Visitor, is_changes: bool) -> Markup {
         let words = &texts.banner;
         match self {
-            Self::Window(window) => html! {
+            Self::Window(window, moves_to) => html! {
                 section .banner.open aria-label=(words.title) {
-                    (told(texts, window))
+                    div {
+                        (told(texts, window))
+                        @if let Some(place) = moves_to {
+                            p { (words.moves) " " (way(texts, place)) }
+                        }
+                    }
                     div .actions {
                         @if visitor.may_change() {
                             form method="post" action=(PATH) {
@@ -45,6 +55,9 @@ impl Banner {
                     }
                 }
             },
+            Self::Moved(place) => html! {
+                section .banner.open aria-label=(words.title) { p { (words.moved) " " (way(texts, place)) } }
+            },
             Self::Pending(_) if is_changes => html! {},
             Self::Pending(count) => html! {
                 section .banner aria-label=(words.title) {
@@ -53,6 +66,11 @@ impl Banner {
             },
         }
     }
+}
+
+/// The link to the pages' new place.
+fn way(texts: &Texts, place: &str) -> Markup {
+    html! { a href=(MOVE) { (fill(&texts.banner.go_to, &[("place", place)])) } }
 }
 
 fn told(texts: &Texts, window: &Window) -> Markup {

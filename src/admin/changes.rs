@@ -14,7 +14,7 @@ use super::texts::{Texts, fill};
 use super::{Answer, Scene, Unavailable};
 use crate::config::change::Change;
 use crate::error::Error;
-use crate::transaction::{Diff, Draft, Kind, Mistake, Request, Version, WHY_OCTETS_MAX};
+use crate::transaction::{Diff, Draft, Kind, Mistake, Request, STAYS_FOR, Version, WHY_OCTETS_MAX};
 
 /// The path of the page.
 pub const PATH: &str = "/changes";
@@ -50,7 +50,7 @@ pub async fn submit(scene: &Scene<'_>, sent: &Form) -> Result<Answer, Unavailabl
     let done = match sent.get(DO) {
         Some(APPLY) => keeper.apply(&by, request).await.map(|_| ()),
         Some(DISCARD) => keeper.discard(&by).await.map(|_| ()),
-        Some(KEEP) => keeper.confirm(&by).await.map(|_| ()),
+        Some(KEEP) => keeper.confirm_and_stay(&by, STAYS_FOR).await.map(|_| ()),
         // Without a window this would go back to the version before.
         Some(UNDO) if keeper.window().is_none() => Ok(()),
         Some(UNDO) => keeper.rollback(&by, None, Request::default()).await.map(|_| ()),
@@ -89,16 +89,11 @@ async fn page(scene: &Scene<'_>, problems: &[String]) -> Result<Markup, Unavaila
             @for problem in &history.problems { p lang="en" { (problem) } }
             ol .versions {
                 @for (at, version) in history.versions.iter().enumerate() {
-                    li { (former(scene, version, at == 0 || diff_is_open(&draft))) }
+                    li { (former(scene, version, at == 0 || draft.is_closed)) }
                 }
             }
         }
     })
-}
-
-/// Whether a window is open, in which nothing else can be done.
-fn diff_is_open(draft: &Draft) -> bool {
-    draft.is_closed
 }
 
 fn unreadable(texts: &Texts, error: &Error) -> Markup {

@@ -11,6 +11,7 @@
 mod banner;
 mod changes;
 mod clients;
+mod enter;
 mod failure;
 mod form;
 mod forwards;
@@ -133,7 +134,10 @@ impl AdminPages {
     fn frame<'a>(&self, visit: Visit<'a>, title: &'a str, menu: Menu) -> Frame<'a> {
         let inspector = self.inspector().filter(|_| visit.has_authority);
         let fingerprint = inspector.and_then(|inspector| inspector.authority_fingerprint());
-        let banner = self.keeper().filter(|_| menu != Menu::None).and_then(|keeper| Banner::of(&keeper));
+        let moves_to = self.inspector().and_then(|inspector| inspector.config().admin_moves_to());
+        let moves_to = moves_to.filter(|place| *place != visit.request.host.to_string());
+        let keeper = self.keeper().filter(|_| menu != Menu::None);
+        let banner = keeper.and_then(|keeper| Banner::of(&keeper, moves_to));
         Frame {
             texts: Texts::of(visit.request),
             office: self.office(),
@@ -177,6 +181,12 @@ impl Pages for AdminPages {
         let frame = self.frame(visit, &texts.sign_in.title, Menu::None);
         let has_users = self.inspector().is_some_and(|inspector| !inspector.config().users.is_empty());
         Response::html(StatusCode::OK, frame.page(&sign_in::content(texts, state, has_users)))
+    }
+
+    fn enter(&self, visit: Visit<'_>, ticket: &str) -> Response {
+        let texts = Texts::of(visit.request);
+        let frame = self.frame(visit, &texts.enter.title, Menu::None);
+        Response::html(StatusCode::OK, frame.page(&enter::content(texts, ticket)))
     }
 
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>> {

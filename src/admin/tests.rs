@@ -6,6 +6,7 @@ use gatepost_services::admin::{Failure, Nobody, Refusal, SessionInfo, SignIn, Vi
 use gatepost_services::http::{HeaderMap, Host, Method, Request};
 use gatepost_services::users::{Role, User};
 
+use super::banner::Banner;
 use super::layout::{Frame, Menu};
 use super::texts::Texts;
 use super::{clients, failure, services, sign_in, status, style};
@@ -14,6 +15,7 @@ use crate::control::report::{
     Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
     Status,
 };
+use crate::transaction::Window;
 
 /// A browser's request that prefers no language.
 pub fn request(path: &str) -> Request {
@@ -331,10 +333,41 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
 }
 
 #[test]
+fn a_banner_leads_to_where_the_pages_move() {
+    let user = User { name: "olga".to_owned(), full_name: String::new(), role: Role::Owner, quota: 0 };
+    let visitor = Visitor { user, session: 1, form_token: "secret".to_owned(), sessions: Vec::new() };
+    let window = Window {
+        remaining_secs: 61,
+        who: "anna".to_owned(),
+        why: String::new(),
+        changes: Vec::new(),
+        problem: None,
+    };
+    let place = || "10.0.0.1:8080".to_owned();
+    let page = |banner: Banner| banner.render(english(), &visitor, false).into_string();
+    let way = "<a href=\"/move\">Go on at https://10.0.0.1:8080</a>";
+    let moves = page(Banner::Window(window.clone(), Some(place())));
+    assert!(
+        moves.contains(way) && moves.contains("1 min 1 s") && moves.contains("value=\"keep\""),
+        "{moves}"
+    );
+    let stays = page(Banner::Window(window.clone(), None));
+    assert!(!stays.contains("/move") && stays.contains("value=\"undo\""), "{stays}");
+    let moved = page(Banner::Moved(place()));
+    assert!(
+        moved.contains(way) && moved.contains("The change is kept") && !moved.contains("<form"),
+        "{moved}"
+    );
+    let stuck = page(Banner::Window(Window { problem: Some("it rains".to_owned()), ..window }, None));
+    assert!(stuck.contains("cannot be undone yet") && stuck.contains("it rains"), "{stuck}");
+}
+
+#[test]
 fn failures_say_what_to_do() {
     for failure in [
         Failure::NotFound,
         Failure::NotAllowed,
+        Failure::ReadOnly,
         Failure::ForeignForm,
         Failure::StaleForm,
         Failure::BrokenForm,

@@ -53,7 +53,8 @@ texts! {
         seconds, unavailable, unavailable_remedy
     }
     menu: MenuTexts { overview, network, people, system }
-    banner: BannerTexts { title, window, stuck, keep, undo, look, pending }
+    banner: BannerTexts { title, window, stuck, moves, moved, go_to, keep, undo, look, pending }
+    enter: EnterTexts { title, lead, go_on }
     form: FormTexts {
         save, closed, read_only, refused, default, needed, changed, gone, back, new, add, edit, edit_one, look, remove,
         remove_one, empty, actions, yes, no

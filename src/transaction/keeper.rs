@@ -35,6 +35,10 @@ pub const TURN_WITHIN: Duration = Duration::from_secs(4);
 /// How long a request waits for the disk to read or to stage the file.
 pub const DISK_WITHIN: Duration = Duration::from_secs(4);
 
+/// How long the gateway stays at the LAN's former address after a confirmation by page, for the answer to a browser that
+/// has an address of the former network.
+pub const STAYS_FOR: Duration = Duration::from_secs(10);
+
 /// The time between two tries to read the stored history.
 const RESTORED_AGAIN: Duration = Duration::from_secs(10);
 
@@ -49,8 +53,10 @@ pub struct Keeper {
     unstored: RefCell<Vec<Entry>>,
     /// The turn of one request, or of the deadline.
     turn: Mutex<()>,
-    /// The deadline has changed.
+    /// A deadline has changed.
     changed: Notify,
+    /// When the gateway leaves the state of a window that was confirmed.
+    stays_until: Cell<Option<Instant>>,
     file: Box<dyn ConfigFile>,
     gateway: Box<dyn Takes>,
     clock: Rc<dyn Clock>,
@@ -74,6 +80,7 @@ impl Keeper {
             unstored: RefCell::default(),
             turn: Mutex::default(),
             changed: Notify::new(),
+            stays_until: Cell::default(),
             file,
             gateway,
             clock,
@@ -110,7 +117,7 @@ impl Keeper {
 
     async fn keep_deadlines(&self) {
         loop {
-            let due = self.state.borrow().poll_timeout();
+            let due = self.state.borrow().poll_timeout().into_iter().chain(self.stays_until.get()).min();
             first_of(self.changed.notified(), sleep_until(&*self.clock, due)).await;
             if self.state.borrow().due(self.clock.now()) {
                 let _turn = self.turn.lock().await;
@@ -120,7 +127,24 @@ impl Keeper {
                     });
                 }
             }
+            if self.stays_until.get().is_some_and(|until| until <= self.clock.now()) {
+                let _turn = self.turn.lock().await;
+                self.stays_until.take();
+                // The end of another window takes what is confirmed, too.
+                if self.window().is_none() {
+                    self.leave_window().await.into_iter().for_each(|problem| warn!("{problem}"));
+                }
+            }
         }
+    }
+
+    /// Takes what is confirmed without what a window adds: short leases, and the LAN's former address. Returns what is
+    /// wrong.
+    async fn leave_window(&self) -> Option<String> {
+        let config = self.state.borrow().config().clone();
+        let error = self.gateway.take(config).await.err()?;
+        let what = "DHCP leases stay short for now, and a former address of the LAN stays";
+        Some(format!("{what}: {error}; `gatepost reload`"))
     }
 
     /// Takes the configuration again that was confirmed last.
@@ -292,6 +316,15 @@ impl Keeper {
     ///
     /// None waits, or it is too late, or the file cannot be written: the window is as before then.
     pub async fn confirm(&self, by: &Editor) -> Result<Applied, Error> {
+        self.confirm_and_stay(by, Duration::ZERO).await
+    }
+
+    /// As [`Keeper::confirm`], but the gateway stays at the LAN's former address for the time `stay` after it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keeper::confirm`].
+    pub async fn confirm_and_stay(&self, by: &Editor, stay: Duration) -> Result<Applied, Error> {
         let _turn = self.turn().await?;
         let (plan, deadline) = {
             let state = self.state.borrow();
@@ -317,10 +350,11 @@ impl Keeper {
         info!("the change is confirmed ({})", by.name());
         let number = added.last().map(|entry| entry.version.number);
         let mut warnings: Vec<_> = plan.warnings.iter().cloned().chain(unsynced).collect();
-        // In the window DHCP leases are short, and the gateway has the former address of the LAN, too.
-        if let Err(error) = self.gateway.take(plan.config.clone()).await {
-            let what = "DHCP leases stay short for now, and a former address of the LAN stays";
-            warnings.push(format!("{what}: {error}; `gatepost reload`"));
+        if stay.is_zero() {
+            warnings.extend(self.leave_window().await);
+        } else {
+            self.stays_until.set(Some(self.clock.now() + stay));
+            self.changed.notify_one();
         }
         warnings.extend(self.store(added).await);
         Ok(self.told(plan.changes.clone(), number, None, warnings))

@@ -42,7 +42,7 @@ pub use candidate::{Candidate, EDITS_MAX};
 pub use draft::{Batch, Draft, Mistake, Noted, Unnoted};
 pub use gate::Gate;
 pub use history::{Entry, HISTORY_MAX, Kind, TEXT_OCTETS_MAX, Version};
-pub use keeper::Keeper;
+pub use keeper::{Keeper, STAYS_FOR};
 pub use plan::Request;
 pub use report::{Applied, Diff, Edited, Pending, Versions, Window};
 pub use seen::{CHANGES_SEEN_MAX, EDITORS_MAX};

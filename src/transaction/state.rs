@@ -370,7 +370,7 @@ impl Transaction {
 
     /// The configuration that the gateway has while `plan` waits for its confirmation.
     pub fn config_in_window(&self, plan: &Plan) -> Config {
-        plan.config.clone().until_confirmed(self.config.lan.address)
+        plan.config.clone().until_confirmed(self.config.lan.address).reached_as_well_as(&self.config)
     }
 
     /// The gateway has taken the configuration of `plan`, which waits for its confirmation since `now`.

@@ -905,3 +905,29 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn after_a_confirmation_by_page_the_gateway_stays_at_the_former_address_for_a_moment() {
+    run(async {
+        let desk = Desk::new(Some(LAN)).await;
+        let confirm = async |address: &str| {
+            desk.set("lan.address", address).await;
+            desk.apply(Some(60)).await.expect("it is valid");
+            let applied = desk.keeper.confirm_and_stay(&anna(), STAYS_FOR).await.expect("it is in time");
+            assert!(applied.version.is_some() && applied.warnings.is_empty(), "{applied:?}");
+        };
+        confirm("10.0.0.1/24").await;
+        assert!(desk.file().contains("10.0.0.1/24") && desk.keeper.window().is_none());
+        assert_eq!(desk.in_force().lan.former_address, Some("192.168.1.1/24".parse().expect("a network")));
+        pass(STAYS_FOR.as_secs() + 1).await;
+        assert_eq!(desk.in_force(), config(&desk.file()));
+        // A window that opens meanwhile is not ended by it.
+        confirm("10.0.1.1/24").await;
+        desk.set("lan.address", "10.0.2.1/24").await;
+        desk.apply(Some(60)).await.expect("it is valid");
+        pass(STAYS_FOR.as_secs() + 1).await;
+        assert_eq!(desk.in_force().lan.address, "10.0.2.1/24".parse().expect("a network"));
+        pass(60).await;
+        assert_eq!(desk.in_force(), config(&desk.file()), "nobody has confirmed it");
+    });
+}

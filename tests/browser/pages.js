@@ -30,18 +30,23 @@ async function open(name, options) {
   const page = await context.newPage();
   page.on("console", (message) => problems.push(`${name}: the console says: ${message.text()}`));
   page.on("pageerror", (error) => problems.push(`${name}: ${error}`));
-  return { name, page, close: () => context.close() };
+  return { name, page, hasScript: options.javaScriptEnabled !== false, close: () => context.close() };
 }
 
-async function signIn({ page }) {
-  await page.goto(site);
+async function signIn({ page }, at = site) {
+  await page.goto(at);
   // By the keyboard alone: the name has no focus yet.
   await page.locator("#name").focus();
   await page.keyboard.type("olga");
   await page.keyboard.press("Tab");
   await page.keyboard.type(password);
   await page.keyboard.press("Enter");
-  await page.waitForURL(`${site}/`);
+  await page.waitForURL(`${at}/`);
+}
+
+// The pages of the menu.
+function menu(page) {
+  return page.locator("nav a").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
 }
 
 // Looks at the page that is open.
@@ -55,7 +60,9 @@ async function inspect({ name, page }, what) {
   if (pictures) await page.screenshot({ path: `${pictures}/${title.replaceAll(" ", "-")}.png`, fullPage: true });
 }
 
-async function audit({ name, page }, what) {
+// Without JavaScript axe-core does not run either.
+async function audit({ name, page, hasScript }, what) {
+  if (!hasScript) return;
   // The page's own policy forbids scripts of others: the protocol's evaluation is not a page's script.
   await page.evaluate(axe);
   const { violations } = await page.evaluate(() => globalThis.axe.run());
@@ -64,12 +71,12 @@ async function audit({ name, page }, what) {
   }
 }
 
-const paths = ["/", "/clients", "/services", "/sessions", "/none"];
 for (const [name, options] of [
   ["wide light", { viewport: wide, colorScheme: "light" }],
   ["wide dark", { viewport: wide, colorScheme: "dark" }],
   ["phone light", { viewport: phone, colorScheme: "light", hasTouch: true, isMobile: true }],
   ["phone dark", { viewport: phone, colorScheme: "dark", hasTouch: true, isMobile: true }],
+  ["plain phone", { viewport: phone, colorScheme: "light", javaScriptEnabled: false }],
   ["german phone", { viewport: phone, colorScheme: "light", locale: "de-DE" }],
 ]) {
   const window = await open(name, options);
@@ -78,10 +85,11 @@ for (const [name, options] of [
   await inspect(window, "sign-in");
   await audit(window, "sign-in");
   await signIn(window);
-  for (const path of paths) {
+  // Beside the menu: forms that a page leads to, and none.
+  for (const path of [...(await menu(page)), "/forwards?new", "/none"]) {
     if (path === "/none") page.removeAllListeners("console"); // A missing page is told there, and meant.
     await page.goto(`${site}${path}`);
-    const what = path === "/" ? "status" : path.slice(1);
+    const what = path === "/" ? "status" : path.slice(1).replace(/\W/g, "-");
     await inspect(window, what);
     await audit(window, what);
   }
@@ -93,10 +101,14 @@ for (const [name, options] of [
 // Without JavaScript: the menu, a session ended, and signed out.
 const plain = await open("plain", { viewport: phone, javaScriptEnabled: false });
 await signIn(plain);
-for (const link of ["Devices", "Services", "Sessions"]) {
-  await plain.page.getByRole("link", { name: link }).click();
-  await plain.page.getByRole("heading", { level: 1, name: link }).waitFor();
+const links = plain.page.locator("nav a");
+for (let at = 0; at < (await links.count()); at++) {
+  const name = await links.nth(at).innerText();
+  await links.nth(at).click();
+  await plain.page.getByRole("heading", { level: 1, name, exact: true }).waitFor();
 }
+await plain.page.getByRole("link", { name: "Sessions" }).click();
+await plain.page.getByRole("heading", { level: 1, name: "Sessions" }).waitFor();
 const rows = plain.page.getByRole("row");
 const before = await rows.count();
 expect(before > 2, "plain: the sessions of the other windows are listed");
@@ -120,6 +132,48 @@ await audit(wrong, "password");
 expect((await wrong.page.inputValue("#name")) === "olga", "wrong: the name is kept");
 expect((await wrong.page.inputValue("#password")) === "", "wrong: the password is not");
 await wrong.close();
+
+// The address on the LAN changes, and the browser gets through: with JavaScript from the name's, and without from there.
+let here = site;
+for (const [name, options, host] of [
+  ["moves", { viewport: wide }, "192.168.1.2"],
+  ["moves plain", { viewport: phone, javaScriptEnabled: false }, "192.168.1.3"],
+]) {
+  const window = await open(name, options);
+  const { page } = window;
+  const there = `https://${host}:8080`;
+  const look = async (what) => {
+    await inspect(window, what);
+    await audit(window, what);
+  };
+  await signIn(window, here);
+  await page.goto(`${here}/network`);
+  page.removeAllListeners("console"); // The refusal's status is told there.
+  const address = page.getByLabel("Address of the gateway in the office");
+  await address.fill(host);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.getByRole("alert").waitFor();
+  expect((await address.inputValue()) === host, `${name}: what was entered is kept`);
+  await look("fault");
+  await address.fill(`${host}/24`);
+  await page.getByRole("button", { name: "Save" }).click();
+  await page.waitForURL(`${here}/changes`);
+  await look("waiting");
+  await page.getByRole("button", { name: "Apply on trial" }).click();
+  await page.getByRole("link", { name: `Go on at ${there}` }).waitFor();
+  await look("trial");
+  await page.getByRole("link", { name: `Go on at ${there}` }).click();
+  await page.waitForURL(`${there}/enter?*`);
+  await look("enter");
+  await page.getByRole("button", { name: "Go on" }).click();
+  await page.waitForURL(`${there}/`);
+  await page.getByRole("button", { name: "Keep the change" }).click();
+  await page.waitForURL(`${there}/changes`);
+  await page.getByRole("heading", { name: "No change waits" }).waitFor();
+  await look("kept");
+  await window.close();
+  here = there;
+}
 
 await browser.close();
 for (const problem of problems) console.error(`browser: ${problem}`);

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::harness::programs::curl as reach;
-use crate::harness::{LAN, Office, WAN, gatepost, run};
+use crate::harness::{LAN, Office, WAN, eventually, gatepost, run};
 
 const SETTINGS: &str = "users = [{ name = 'olga', role = 'owner' }, { name = 'ute' }]\nmail.enabled = false";
 const PASSWORD: &str = "blue harbour 47";
@@ -40,9 +40,20 @@ impl Browser {
 
     /// The answer to a form with these fields from a page of the site's own.
     fn submit(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        self.submit_at(SITE, path, fields)
+    }
+
+    /// The same of the pages at `site`.
+    fn submit_at(&self, site: &str, path: &str, fields: &[(&str, &str)]) -> String {
         let fields = fields.iter().map(|(name, value)| format!("--data-urlencode '{name}={value}'"));
         let fields: Vec<_> = fields.collect();
-        self.ask(&format!("-H 'Origin: {SITE}' {} {SITE}{path}", fields.join(" ")))
+        self.ask(&format!("-H 'Origin: {site}' {} '{site}{path}'", fields.join(" ")))
+    }
+
+    /// Applies what waits, by the page.
+    fn apply(&self) {
+        let applied = self.submit("/changes", &[("token", &self.token()), ("do", "apply")]);
+        assert!(applied.contains("location: /changes\r\n"), "{applied}");
     }
 
     fn sign_in(&self, name: &str) -> String {
@@ -51,10 +62,19 @@ impl Browser {
 
     /// The token of a page's forms.
     fn token(&self) -> String {
-        let page = self.ask(&format!("{SITE}/"));
-        let (_, token) = page.split_once("name=\"token\" value=\"").expect("a page with a form");
-        token.split('"').next().expect("its end").to_owned()
+        self.token_at(SITE)
     }
+
+    fn token_at(&self, site: &str) -> String {
+        hidden(&self.ask(&format!("{site}/")), "token")
+    }
+}
+
+/// The value of the first hidden field `name`.
+fn hidden(page: &str, name: &str) -> String {
+    let field = format!("name=\"{name}\" value=\"");
+    let (_, value) = page.split_once(&field).unwrap_or_else(|| panic!("no {name}: {page}"));
+    value.split('"').next().expect("its end").to_owned()
 }
 
 fn status_of(answer: &str) -> &str {
@@ -180,4 +200,77 @@ fn a_client_that_says_nothing_is_let_go_while_others_are_served() {
     let form = office.pc(1).sh(&format!("curl -sSk --max-time 20 https://{LAN}:8080/sign-in"));
     assert!(form.contains("</html>"), "{form}");
     assert_eq!(silent.hear(), "closed");
+}
+
+#[test]
+fn the_lan_s_address_changes_by_page_and_nobody_is_lost() {
+    const THERE: &str = "https://10.9.0.1:8080";
+    let browser = Browser::new();
+    let gateway = browser.office.gateway();
+    browser.sign_in("olga");
+    let shown = hidden(&browser.ask(&format!("{SITE}/network")), "shown");
+    let fields = |address| [("token", browser.token()), ("shown", shown.clone()), ("lan.address", address)];
+    let save = |address: &str| {
+        let fields = fields(address.to_owned());
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        browser.submit("/network", &fields)
+    };
+    let wrong = save("10.9.0.1");
+    assert!(status_of(&wrong) == "422" && wrong.contains("id=\"lan.address-fault\""), "{wrong}");
+    let saved = save("10.9.0.1/24");
+    assert!(saved.contains("location: /changes\r\n"), "{saved}");
+    browser.apply();
+
+    let banner = browser.ask(&format!("{SITE}/"));
+    assert!(
+        banner.contains("Go on at https://10.9.0.1:8080") && banner.contains("Keep the change"),
+        "{banner}"
+    );
+    let way = browser.ask(&format!("{SITE}/move"));
+    let (_, place) = way.split_once("location: ").expect("a way");
+    let place = place.split('\r').next().expect("its end");
+    assert!(place.starts_with(&format!("{THERE}/enter?ticket=")), "{way}");
+    let form = browser.ask(&format!("'{place}'"));
+    let entered = browser.submit_at(THERE, "/enter", &[("ticket", &hidden(&form, "ticket"))]);
+    assert!(status_of(&entered) == "303" && entered.contains("location: /\r\n"), "{entered}");
+    let again = browser.submit_at(THERE, "/enter", &[("ticket", &hidden(&form, "ticket"))]);
+    assert!(again.contains("location: /sign-in\r\n"), "it counts once: {again}");
+    let there = browser.ask(&format!("{THERE}/"));
+    assert!(status_of(&there) == "200" && there.contains("Keep the change"), "{there}");
+    assert!(!there.contains("href=\"/move\""), "it is there already: {there}");
+    assert_eq!(status_of(&browser.ask(&format!("{SITE}/"))), "200", "the former address goes on");
+
+    // Its PC has an address of the former network, and gets the answer all the same.
+    let kept = browser.submit_at(THERE, "/changes", &[("token", &browser.token_at(THERE)), ("do", "keep")]);
+    assert!(kept.contains("location: /changes\r\n"), "{kept}");
+    let text = fs::read_to_string(gateway.setup().config()).expect("a file");
+    assert!(text.contains("10.9.0.1/24"), "{text}");
+    let history = run(gatepost(&["history", "--config"]).arg(gateway.setup().config()));
+    assert!(history.contains("olga: applied") && history.contains("to 10.9.0.1/24"), "{history}");
+    let pc = browser.office.pc(1);
+    eventually("the former address goes", || {
+        reach(pc, "--insecure --max-time 2", (LAN, 8080)).is_err().then_some(())
+    });
+    pc.sh("ip address replace 10.9.0.7/24 dev eth0");
+    let page = browser.ask(&format!("{THERE}/"));
+    assert!(status_of(&page) == "200" && !page.contains("Keep the change"), "{page}");
+}
+
+#[test]
+fn the_pages_move_to_another_port_and_are_at_both_until_it_is_kept() {
+    const THERE: &str = "https://192.168.1.1:8443";
+    let browser = Browser::new();
+    let gateway = browser.office.gateway();
+    browser.sign_in("olga");
+    run(gatepost(&["set", "admin.port", "8443", "--config"]).arg(gateway.setup().config()));
+    // The page of changes has told what the command line has changed.
+    let waiting = browser.ask(&format!("{SITE}/changes"));
+    assert!(waiting.contains("admin.port: 8080 -&gt; 8443"), "{waiting}");
+    browser.apply();
+    assert!(browser.ask(&format!("{SITE}/")).contains("Go on at https://192.168.1.1:8443"));
+    assert_eq!(status_of(&browser.ask(&format!("{THERE}/sign-in"))), "200");
+    let undone = browser.submit("/changes", &[("token", &browser.token()), ("do", "undo")]);
+    assert!(undone.contains("location: /changes\r\n"), "{undone}");
+    assert!(reach(browser.office.pc(1), "--insecure --max-time 2", (LAN, 8443)).is_err(), "it is undone");
+    assert_eq!(status_of(&browser.ask(&format!("{SITE}/"))), "200");
 }

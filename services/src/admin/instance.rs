@@ -80,7 +80,7 @@ impl<N: Net> AdminInstance<N> {
 
     /// Where it listens while the gateway has `addresses`.
     fn wanted(&self, addresses: &Addresses) -> BTreeSet<SocketAddr> {
-        addresses.places(&[self.site.settings.port], false)
+        addresses.places(&self.site.settings.ports, false)
     }
 
     /// What is done with a listener.

@@ -8,6 +8,8 @@
 //! | `/sign-in` | GET, POST | the form, and a login |
 //! | `/sign-out` | POST | ends the session |
 //! | `/sessions/end` | POST | ends another session |
+//! | `/move` | GET | the way to the gateway's new address, with a ticket that signs in there |
+//! | `/enter` | GET, POST | the form for a ticket, and a login by it |
 //! | `/authority.crt` | GET | the certificate of the office's own authority |
 //! | others | GET | files of [`Pages`] for everybody, pages for viewers |
 //! | others | POST | forms of pages, for operators and owners |
@@ -25,6 +27,7 @@ mod site;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -40,6 +43,7 @@ use crate::users::office::OfficeLogins;
 pub use pages::{Failure, Nobody, Pages, Refusal, SessionInfo, SignIn, Visit, Visitor};
 pub use sessions::{SESSION_TIME_MAX, SESSIONS_MAX, SESSIONS_OF_USER_MAX};
 pub use stats::Stats;
+pub use tickets::{TICKET_TIME_MAX, TICKETS_MAX};
 
 /// The port by default.
 pub const PORT: u16 = 8080;
@@ -63,6 +67,12 @@ pub const END_SESSION: &str = "/sessions/end";
 pub const SESSIONS: &str = "/sessions";
 /// The path of the own authority's certificate.
 pub const AUTHORITY: &str = "/authority.crt";
+/// The path of the way to the address that the gateway has once a change is confirmed.
+pub const MOVE: &str = "/move";
+/// The path at which a browser that comes from the former address signs in by a ticket.
+pub const ENTER: &str = "/enter";
+/// The field with the ticket, of the query and of the form.
+pub const TICKET: &str = "ticket";
 /// The field of forms that has the session's token.
 pub const TOKEN_FIELD: &str = "token";
 
@@ -82,8 +92,10 @@ pub const KIND: Kind = Kind {
 pub struct Settings {
     /// Whether it serves.
     pub enabled: bool,
-    /// Its port.
-    pub port: u16,
+    /// Its ports, at least one, the one to use first.
+    pub ports: Vec<u16>,
+    /// The address and the port at which it will be once a change is confirmed, if that moves it.
+    pub moves_to: Option<String>,
     /// The names by which browsers may call it, in lower case, the one to use first. Its addresses on the LAN count,
     /// too.
     pub names: Vec<String>,
@@ -103,6 +115,7 @@ struct State {
     pages: Rc<dyn Pages>,
     logins: Rc<OfficeLogins>,
     sessions: RefCell<sessions::Sessions>,
+    tickets: RefCell<tickets::Tickets>,
     seats: Rc<seats::Seats>,
     stats: RefCell<Stats>,
     logs: RefCell<Logs>,
@@ -129,6 +142,7 @@ impl OfficeAdmin {
             pages,
             logins,
             sessions: RefCell::default(),
+            tickets: RefCell::default(),
             seats: Rc::new(seats::Seats::new()),
             stats: RefCell::default(),
             logs: RefCell::default(),

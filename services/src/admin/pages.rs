@@ -16,6 +16,9 @@ pub trait Pages {
     /// The page with the form to sign in.
     fn sign_in(&self, visit: Visit<'_>, state: &SignIn) -> Response;
 
+    /// The page with the form by which a browser with `ticket` signs in, which comes from the gateway's former address.
+    fn enter(&self, visit: Visit<'_>, ticket: &str) -> Response;
+
     /// The page at the request's path for `visitor`, who may read everything; `None` if there is none.
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>>;
 

@@ -95,6 +95,12 @@ impl Sessions {
         Some(session.clone())
     }
 
+    /// The session `number`.
+    pub fn get(&mut self, now: Instant, number: u64) -> Option<Session> {
+        self.forget_ended(now);
+        self.by_token.values().find(|session| session.number == number).cloned()
+    }
+
     /// Ends the session `number` if `may_end` admits it; `false` if there is none that it admits.
     pub fn end(&mut self, number: u64, may_end: impl Fn(&Session) -> bool) -> bool {
         let before = self.by_token.len();
@@ -142,7 +148,8 @@ impl Sessions {
     }
 }
 
-fn token(rng: &mut impl Rng) -> String {
+/// A random text that nobody can guess.
+pub(super) fn token(rng: &mut impl Rng) -> String {
     BASE64URL_NOPAD.encode(&rng.random::<[u8; TOKEN_OCTETS]>())
 }
 

@@ -13,7 +13,9 @@ use tokio::sync::Mutex;
 
 use super::pages::{Failure, Nobody, Refusal, SessionInfo, SignIn, Visit, Visitor};
 use super::sessions::{SESSION_TIME_MAX, Session};
-use super::{AUTHORITY, END_SESSION, SESSIONS, SIGN_IN, SIGN_OUT, Settings, State, TOKEN_FIELD};
+use super::{
+    AUTHORITY, END_SESSION, ENTER, MOVE, SESSIONS, SIGN_IN, SIGN_OUT, Settings, State, TICKET, TOKEN_FIELD,
+};
 use crate::addresses::Subscription;
 use crate::clock::Clock;
 use crate::crypto::{self, Sha256Digest};
@@ -81,7 +83,7 @@ impl Site for AdminSite {
 
     fn canonical(&self) -> String {
         let name = self.settings.names.first().cloned().unwrap_or_default();
-        Host { name, port: Some(self.settings.port) }.to_string()
+        Host { name, port: self.settings.ports.first().copied() }.to_string()
     }
 
     async fn answer(&self, request: Request) -> Response {
@@ -103,6 +105,11 @@ impl Site for AdminSite {
                 self.state.pages.sign_in(visit, &state)
             }
             (_, SIGN_IN) => Response::see_other("/"),
+            (_, ENTER) => {
+                let query = Form::of_query(&request);
+                self.state.pages.enter(visit, query.get(TICKET).unwrap_or_default())
+            }
+            (_, MOVE) if visitor.is_some() => self.moved(&request),
             _ => match &visitor {
                 None => Response::see_other(SIGN_IN),
                 Some(visitor) => match self.state.pages.page(visit, visitor).await {
@@ -199,7 +206,8 @@ impl AdminSite {
         }
         let form = Form::of(request).map_err(|_| Failure::BrokenForm)?;
         // Whoever signs in has no token yet, or one of an earlier session.
-        let Some(visitor) = visitor.filter(|_| request.path != SIGN_IN) else { return Ok(form) };
+        let signs_in = request.path == SIGN_IN || request.path == ENTER;
+        let Some(visitor) = visitor.filter(|_| !signs_in) else { return Ok(form) };
         let token = form.get(TOKEN_FIELD).unwrap_or_default();
         if crypto::are_equal(token.as_bytes(), visitor.form_token.as_bytes()) {
             Ok(form)
@@ -222,6 +230,7 @@ impl AdminSite {
         };
         match (path, visit.visitor) {
             (SIGN_IN, _) => self.sign_in(visit, form).await,
+            (ENTER, _) => self.enter(visit, form),
             (_, None) => Response::see_other(SIGN_IN),
             (SIGN_OUT, Some(visitor)) => {
                 self.state.sessions.borrow_mut().end(visitor.session, may_end);
@@ -283,6 +292,32 @@ impl AdminSite {
                 response.with(RETRY_AFTER, &wait.as_secs().saturating_add(1).to_string())
             }
             Refusal::Wrong | Refusal::Unavailable => response,
+        }
+    }
+
+    /// Leads to the address that the gateway has once a change is confirmed, with a ticket for it.
+    fn moved(&self, request: &Request) -> Response {
+        let session = self.session(request);
+        let Some((moves_to, session)) = self.settings.moves_to.as_ref().zip(session) else {
+            return Response::see_other("/");
+        };
+        let mut rng = self.rng.borrow_mut();
+        let ticket = self.state.tickets.borrow_mut().issue(self.clock.now(), &session, &mut *rng);
+        Response::see_other(&format!("https://{moves_to}{ENTER}?{TICKET}={ticket}"))
+    }
+
+    /// Begins a session by a ticket, for the user of the session that has asked for it.
+    fn enter(&self, visit: Visit<'_>, form: &Form) -> Response {
+        let Some(ticket) = form.get(TICKET) else { return self.form_refused(visit, Failure::BrokenForm) };
+        let now = self.clock.now();
+        let number = self.state.tickets.borrow_mut().redeem(now, ticket);
+        let asked = number.and_then(|number| self.state.sessions.borrow_mut().get(now, number));
+        match asked.filter(|session| self.viewer(&session.user).is_some()) {
+            Some(session) => {
+                self.state.count(|stats| stats.logins_by_ticket += 1);
+                self.began(visit, &session.user, session.mark)
+            }
+            None => Response::see_other(SIGN_IN),
         }
     }
 

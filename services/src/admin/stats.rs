@@ -29,6 +29,8 @@ pub struct Stats {
     pub logins_failed: u64,
     /// Logins that were not checked, as there were too many failures.
     pub logins_limited: u64,
+    /// Logins by a ticket, of browsers that have come from the gateway's former address.
+    pub logins_by_ticket: u64,
     /// Sessions that were ended to make room for new ones.
     pub sessions_displaced: u64,
 }

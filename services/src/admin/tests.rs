@@ -49,6 +49,10 @@ impl Pages for Plain {
         })
     }
 
+    fn enter(&self, _: Visit<'_>, ticket: &str) -> Response {
+        Response::text(StatusCode::OK, &format!("enter with {ticket}"))
+    }
+
     fn submit<'a>(
         &'a self,
         visit: Visit<'a>,
@@ -107,7 +111,8 @@ fn site(users: Vec<User>, clock: &Rc<dyn crate::clock::Clock>) -> Rc<AdminSite> 
         state: Rc::clone(&OfficeAdmin::new(Rc::new(Plain), logins).state),
         settings: Settings {
             enabled: true,
-            port: 465,
+            ports: vec![465],
+            moves_to: Some(CANONICAL.to_owned()),
             names: vec!["admin.office.example".to_owned()],
             users,
             domains: Vec::new(),
@@ -286,6 +291,55 @@ fn a_page_s_form_is_for_those_who_may_change_something() {
         let browser = signed_in(&lab, "olga").await;
         let token = browser.token(&lab).await;
         assert!(browser.post(&lab, "/none", &format!("token={token}")).await.ends_with("NotFound\n"));
+    });
+}
+
+#[test]
+fn a_ticket_signs_in_once_at_the_new_address() {
+    simulate(async {
+        let lab = lab();
+        let stranger = Browser::new();
+        assert!(stranger.get(&lab, MOVE).await.contains("location: /sign-in\r\n"));
+        let browser = signed_in(&lab, "olga").await;
+        let ticket = async || {
+            let answer = browser.get(&lab, MOVE).await;
+            let way = format!("location: https://{CANONICAL}/enter?ticket=");
+            let (_, rest) = answer.split_once(&way).unwrap_or_else(|| panic!("{answer}"));
+            rest.split_once('\r').expect("its end").0.to_owned()
+        };
+        let first = ticket().await;
+        let page = stranger.get(&lab, &format!("/enter?ticket={first}")).await;
+        assert!(page.ends_with(&format!("enter with {first}\n")) && !page.contains("set-cookie"), "{page}");
+        let foreign = Browser { origin: Some("https://evil.example".to_owned()), cookie: None };
+        assert!(foreign.post(&lab, ENTER, &format!("ticket={first}")).await.contains("ForeignForm"));
+        let entered = stranger.post(&lab, ENTER, &format!("ticket={first}")).await;
+        assert!(entered.contains("location: /\r\n") && entered.contains("SameSite=Strict"), "{entered}");
+        let again = stranger.post(&lab, ENTER, &format!("ticket={first}")).await;
+        assert!(again.contains("location: /sign-in\r\n") && !again.contains("set-cookie"), "{again}");
+        assert!(
+            browser.get(&lab, "/").await.contains("sessions=2:olga,1:olga"),
+            "the former session goes on"
+        );
+        let late = ticket().await;
+        sleep(TICKET_TIME_MAX).await;
+        assert!(stranger.post(&lab, ENTER, &format!("ticket={late}")).await.contains("/sign-in\r\n"));
+        let orphan = ticket().await;
+        let token = browser.token(&lab).await;
+        browser.post(&lab, SIGN_OUT, &format!("token={token}")).await;
+        assert!(stranger.post(&lab, ENTER, &format!("ticket={orphan}")).await.contains("/sign-in\r\n"));
+        assert!(stranger.post(&lab, ENTER, "").await.ends_with("BrokenForm\n"));
+    });
+}
+
+#[test]
+fn without_a_new_address_there_is_no_way_to_it() {
+    simulate(async {
+        let clock = Simulated::clock();
+        let mut site = site(people(), &clock);
+        Rc::get_mut(&mut site).expect("nobody else has it").settings.moves_to = None;
+        let lab = Lab::new(site, clock);
+        let browser = signed_in(&lab, "olga").await;
+        assert!(browser.get(&lab, MOVE).await.contains("location: /\r\n"));
     });
 }
 

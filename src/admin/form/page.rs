@@ -250,7 +250,7 @@ impl Control<'_> {
             },
             Kind::Lines => html! {
                 label for=(name) { (label) }
-                textarea id=(name) name=(name) rows=(text.lines().count().clamp(3, 12)) spellcheck="false"
+                textarea id=(name) name=(name) rows=(text.lines().count().clamp(2, 12)) spellcheck="false"
                     aria-describedby=[described] aria-invalid=[invalid] { (text) }
             },
             Kind::Text | Kind::Number => html! {

@@ -447,6 +447,8 @@ fn a_list_that_can_be_absent_is_told_apart_from_an_empty_one() {
             }
         };
         assert_eq!(services(&[""]).await, None);
+        assert_eq!(services(&["", "dns"]).await.as_deref(), Some("[\"dns\"]"), "a service is new");
+        assert_eq!(services(&["", "dns"]).await, None, "its absence is new");
         assert_eq!(services(&["dns", "smtp"]).await.as_deref(), Some("[\"dns\", \"smtp\"]"));
         assert_eq!(services(&[]).await.as_deref(), Some("[]"));
         assert_eq!(services(&[""]).await, None);

@@ -76,8 +76,10 @@ impl Entry {
             // A box that is not checked is not sent.
             Kind::Switch => Some(Some(sent.all(name).any(|value| value == "true").to_string())),
             Kind::Checks(_) => {
-                let words: Vec<_> = sent.all(name).collect();
-                Some((!words.contains(&"")).then(|| words.join("\n")))
+                let (absent, words): (Vec<_>, Vec<_>) = sent.all(name).partition(|word| word.is_empty());
+                // Of two answers that contradict each other the one counts that is new.
+                let is_absent = !absent.is_empty() && (self.value.is_some() || words.is_empty());
+                Some((!is_absent).then(|| words.join("\n")))
             }
             Kind::Text | Kind::Number | Kind::Choice(_) => text().map(|text| Some(text.trim().to_owned())),
             Kind::Lines => text().map(|text| {

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use gatepost_services::admin::PORT;
 
+use crate::config::FormerReach;
 use crate::config::section::{Section, Setting};
 use crate::config::value::{boolean, integer};
 
@@ -12,7 +13,7 @@ const CONFIRM_SECS: RangeInclusive<u32> = 10..=86_400;
 const CONFIRM_SECS_DEFAULT: u32 = 90;
 
 /// `[admin]`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Admin {
     /// Whether the pages are served.
     pub enabled: bool,
@@ -20,6 +21,8 @@ pub struct Admin {
     pub port: u16,
     /// How long what is applied by page waits for its confirmation, in seconds.
     pub confirm_secs: u64,
+    /// How they were reached before a change that waits for its confirmation. Never in the file; empty if none waits.
+    pub former: FormerReach,
 }
 
 impl Admin {
@@ -36,7 +39,11 @@ pub(super) fn read(mut admin: Section<'_>) -> (Admin, Setting<u32>) {
     let port = admin.setting("port", u32::from(PORT), integer(1..=u32::from(u16::MAX)));
     let confirm_secs = admin.setting("confirm_secs", CONFIRM_SECS_DEFAULT, integer(CONFIRM_SECS)).value;
     admin.finish();
-    let read =
-        Admin { enabled, port: u16::try_from(port.value).unwrap_or(PORT), confirm_secs: confirm_secs.into() };
+    let read = Admin {
+        enabled,
+        port: u16::try_from(port.value).unwrap_or(PORT),
+        confirm_secs: confirm_secs.into(),
+        former: FormerReach::default(),
+    };
     (read, Setting { value: if enabled { port.value } else { 0 }, ..port })
 }

@@ -159,7 +159,8 @@ impl Services {
     /// The ports that a service is served on.
     pub fn ports_of(&self, kind: &Kind) -> Vec<(Protocol, u16)> {
         if kind.name == admin_service::KIND.name {
-            return vec![(Protocol::TCP, self.admin.port)];
+            let ports = [self.admin.port].into_iter().chain(self.admin.former.port);
+            return ports.map(|port| (Protocol::TCP, port)).collect();
         }
         if !MAIL_KINDS.iter().any(|of_mail| of_mail.name == kind.name) {
             return kind.ports.to_vec();

@@ -271,12 +271,13 @@ fn ntp_settings(config: &Config) -> ntp::Settings {
 }
 
 fn admin_settings(config: &Config) -> admin::Settings {
-    let (hostname, domain) = (config.system.hostname.to_lowercase(), config.system.domain.to_lowercase());
     let of_all = config.services.mail.domains.iter().filter(|domain| domain.users.is_none());
+    let admin = &config.services.admin;
     admin::Settings {
-        enabled: config.services.admin.enabled,
-        port: config.services.admin.port,
-        names: vec![format!("admin.{domain}"), format!("{hostname}.{domain}"), hostname],
+        enabled: admin.enabled,
+        ports: [admin.port].into_iter().chain(admin.former.port).collect(),
+        moves_to: config.admin_moves_to(),
+        names: config.admin_names().into_iter().chain(admin.former.names.clone()).collect(),
         users: config.users.clone(),
         domains: of_all.map(|domain| domain.name.clone()).collect(),
     }

@@ -2,6 +2,7 @@
 //! that a fuzzer cannot guess.
 
 pub mod dns;
+pub mod http;
 pub mod office;
 pub mod oracle;
 

@@ -77,6 +77,7 @@ mod nothing_unsolicited;
 mod observed_leases;
 mod offers_probed;
 mod one_lease_one_host;
+pub mod pages_told;
 mod ports_alike;
 mod quotes;
 mod recent;

@@ -57,6 +57,7 @@
 pub mod administrator;
 pub(crate) mod asker;
 pub mod attacker;
+pub mod browser;
 mod fetch;
 pub mod fetcher;
 mod forgery;

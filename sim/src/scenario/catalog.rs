@@ -2,6 +2,7 @@
 
 pub(super) mod administrator;
 mod attacks;
+mod browsers;
 mod floods;
 mod leases;
 mod mail;
@@ -299,6 +300,13 @@ const SCENARIOS: &[Scenario] = &[
         lasting_secs: administrator::LASTING_SECS,
         lasting_secs_min: administrator::LASTING_SECS,
         build: |seed, _| administrator::administrator(seed),
+    },
+    Scenario {
+        name: "browsers",
+        about: "browsers use the administration, and move the gateway to other addresses by its pages",
+        lasting_secs: browsers::LASTING_SECS,
+        lasting_secs_min: browsers::LASTING_SECS,
+        build: |seed, _| browsers::browsers(seed),
     },
     Scenario {
         name: "mapping-lives",

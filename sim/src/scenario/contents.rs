@@ -30,6 +30,7 @@ impl Office {
             (self.printer.is_some(), "pcs: a printer"),
             (mail.is_some(), "mail"),
             (mail.is_some_and(|mail| mail.habits.has_tls), "mail: TLS"),
+            (self.browsing.is_some(), "administration"),
             (self.names.mixed_case, "gateway: mixed case"),
             (self.super_frames, "gateway: super-frames"),
             (is_limited, "gateway: few flows per host"),

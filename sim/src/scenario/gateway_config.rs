@@ -14,6 +14,7 @@ use ipnet::Ipv4Net;
 use toml::{Table, Value};
 
 use super::action::Rules;
+use super::browsing::Browsing;
 use super::mail::Mail;
 use super::office::{OWN_HOST_FIRST, Office, Server, WanBy, pc_number};
 use super::own::OwnMachine;
@@ -57,6 +58,10 @@ impl Office {
                     .parse()
                     .map_err(|mistake: toml::de::Error| mistake.to_string())?,
             );
+        }
+        if self.browsing.is_some() {
+            let keys = Browsing::config().parse().map_err(|mistake: toml::de::Error| mistake.to_string())?;
+            merge(&mut table, keys);
         }
         let names = self.names.config(|machine| {
             self.reserved().find(|reserved| reserved.name == machine).map(|reserved| reserved.address)

@@ -117,11 +117,18 @@ impl Mail {
     }
 }
 
-/// Writes the users' passwords to `disk`, as `gatepost passwd` does.
-pub(super) fn set_passwords(disk: &dyn Storage, seed: u64) -> Result<(), String> {
+/// The users with an inbox, and the password of all of them.
+pub(super) const LOGINS: (&[&str], &str) = (&USERS, PASSWORD);
+
+/// Writes the passwords of `users` to `disk`, as `gatepost passwd` does.
+pub(super) fn set_passwords(
+    disk: &dyn Storage,
+    seed: u64,
+    (users, password): (&[&str], &str),
+) -> Result<(), String> {
     let mut rng = StdRng::seed_from_u64(seed);
-    let password = Prepared::new(PASSWORD).map_err(|error| error.to_string())?;
-    for user in USERS {
+    let password = Prepared::new(password).map_err(|error| error.to_string())?;
+    for user in users {
         // The least possible cost: a simulated office has no time for more.
         let verifiers = Verifiers::of(&password, Cost::LEAST, &mut rng).map_err(|error| error.to_string())?;
         let file = verifiers.to_file().map_err(|error| error.to_string())?;

@@ -31,6 +31,7 @@
 //! | `lan0` and so on, `wan` | the gateway's ports; `lan` for the cables of all of the former |
 //! | `spoofer` | on the LAN |
 //! | `administrator` | the machine that [changes the configuration](Office::administered), on the LAN |
+//! | `browser-0` and so on | browsers that [use the administration](Office::browsing), on the LAN |
 //! | `prober-0` and so on | hosts that [examine the path outside](Office::probing), on the LAN |
 //! | `internet`, `attacker`, `visitor` | on the WAN |
 //! | `dhcp`, `names`, `web`, `chat`, `late` | the internet's servers ([`internet`](crate::machine::internet)) |
@@ -175,6 +176,7 @@
 //! `--pcap` writes a capture, and tests with [`command::check`](crate::command::check). `sim/examples/meter` is one.
 
 pub mod action;
+pub mod browsing;
 pub mod catalog;
 mod contents;
 mod describe;

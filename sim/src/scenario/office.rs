@@ -10,6 +10,7 @@ use gatepost::config::Config;
 use ipnet::Ipv4Net;
 
 use super::action::Action;
+use super::browsing::Browsing;
 use super::mail::Mail;
 use super::names::OfficeNames;
 use super::outcome::Account;
@@ -76,6 +77,7 @@ pub struct Office {
     pub(super) expectations: Vec<Expectation>,
     pub(super) extra_config: String,
     pub(super) mail: Option<Mail>,
+    pub(super) browsing: Option<Browsing>,
     /// The administrator's desk, if there is one.
     pub(super) desk: Option<Rc<Desk>>,
     pub(super) names: OfficeNames,
@@ -156,6 +158,7 @@ pub fn office() -> Office {
         expectations: Vec::new(),
         extra_config: String::new(),
         mail: None,
+        browsing: None,
         desk: None,
         names: OfficeNames::default(),
         own_machines: Vec::new(),

@@ -73,6 +73,10 @@ pub struct Desk {
     wishes: RefCell<VecDeque<Wish>>,
     is_changed: Notify,
     outcome: Cell<Outcome>,
+    /// Whether a request is being worked on.
+    is_busy: Cell<bool>,
+    /// Whether a page's change is in its window.
+    has_window_of_page: Cell<bool>,
 }
 
 impl Desk {
@@ -89,6 +93,8 @@ impl Desk {
     pub(crate) fn boot(&self) -> Result<Config, Error> {
         self.wishes.borrow_mut().clear();
         self.outcome.set(Outcome::Forgotten);
+        self.is_busy.set(false);
+        self.has_window_of_page.set(false);
         Config::parse(NAME, &self.text.borrow()).map_err(Error::mistakes)
     }
 
@@ -123,8 +129,10 @@ impl Desk {
     }
 
     async fn next(&self) -> Wish {
+        self.is_busy.set(false);
         loop {
             if let Some(wish) = self.wishes.borrow_mut().pop_front() {
+                self.is_busy.set(true);
                 return wish;
             }
             self.is_changed.notified().await;
@@ -153,8 +161,10 @@ pub(crate) struct Place {
 /// The gateway refuses an edit that is valid.
 pub(crate) async fn administer(desk: Rc<Desk>, place: Place, observer: Shared) -> Result<(), Error> {
     let Place { pages, reloader, clock, disk, booted } = place;
-    let file = File { desk: Rc::clone(&desk), disk: disk.clone(), staged: RefCell::default() };
-    let gateway = Gateway { reloader, observer: Rc::clone(&observer) };
+    let [of_file, of_gateway] = [Rc::clone(&observer), Rc::clone(&observer)];
+    let staged = RefCell::default();
+    let file = File { desk: Rc::clone(&desk), disk: disk.clone(), staged, observer: of_file };
+    let gateway = Gateway { desk: Rc::clone(&desk), reloader, observer: of_gateway };
     let text = desk.text.borrow().clone();
     let (gateway, archive) = (Box::new(gateway), Archive::new(disk));
     let keeper = Rc::new(Keeper::new(Box::new(file), (Some(text), booted), gateway, clock, archive));
@@ -222,8 +232,33 @@ async fn note(keeper: &Keeper, by: &Editor, edits: Vec<Edit>) -> Result<(), Erro
 
 /// Has the gateway take configurations, and informs the checkers before and after.
 struct Gateway {
+    desk: Rc<Desk>,
     reloader: Reloader,
     observer: Shared,
+}
+
+impl Gateway {
+    fn tell(&self, step: &Step<'_>) {
+        self.observer.borrow_mut().on_transaction(now(), step);
+    }
+
+    /// The steps before and after `config` is taken, unless the desk tells them: a page's change begins, or ends without
+    /// a confirmation.
+    fn steps_of_page<'a>(&self, config: &'a Config) -> Option<(Step<'a>, fn(bool) -> Step<'static>)> {
+        if self.desk.is_busy.get() {
+            return None;
+        }
+        if self.desk.has_window_of_page.take() {
+            return Some((Step::Undoes, |is_undone| Step::Undone(is_undone)));
+        }
+        let is_of_file = Config::parse(NAME, &self.desk.text.borrow()).is_ok_and(|file| file == *config);
+        if is_of_file {
+            return None;
+        }
+        self.desk.has_window_of_page.set(true);
+        let within = Duration::from_secs(config.services.admin.confirm_secs);
+        Some((Step::Applies(config, Some(within)), |is_applied| Step::Applied(is_applied)))
+    }
 }
 
 impl Takes for Gateway {
@@ -233,10 +268,22 @@ impl Takes for Gateway {
 
     fn take(&self, config: Config) -> LocalFuture<'_, Result<(), Error>> {
         Box::pin(async move {
+            let steps = self.steps_of_page(&config);
+            if let Some((before, _)) = &steps {
+                self.tell(before);
+            }
             self.observer.borrow_mut().on_reload(&config);
-            self.reloader.take(config.clone()).await?;
-            self.observer.borrow_mut().on_configure(&config);
-            Ok(())
+            let taken = self.reloader.take(config.clone()).await;
+            if taken.is_ok() {
+                self.observer.borrow_mut().on_configure(&config);
+            }
+            if let Some((_, after)) = steps {
+                self.tell(&after(taken.is_ok()));
+                if taken.is_err() {
+                    self.desk.has_window_of_page.set(false);
+                }
+            }
+            taken
         })
     }
 }
@@ -246,6 +293,7 @@ struct File {
     desk: Rc<Desk>,
     disk: Disk,
     staged: RefCell<Option<String>>,
+    observer: Shared,
 }
 
 impl ConfigFile for File {
@@ -280,6 +328,11 @@ impl ConfigFile for File {
                 return Err(PutError::Late);
             }
             self.desk.text.replace(staged);
+            if self.desk.has_window_of_page.take() {
+                let mut observer = self.observer.borrow_mut();
+                observer.on_transaction(now(), &Step::Confirms);
+                observer.on_transaction(now(), &Step::Confirmed(true));
+            }
             Ok(None)
         })
     }

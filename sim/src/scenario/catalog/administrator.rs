@@ -10,6 +10,7 @@ use ipnet::Ipv4Net;
 
 use super::secs;
 use crate::machine::administrator::{Administrator, Change, Changes, Then};
+use crate::machine::browser::Browsing;
 use crate::scenario::action::{Action, act, disk, power_back, power_cut, power_cut_while_writing};
 use crate::scenario::office::{Office, office};
 use crate::world::administration::Edit;
@@ -77,6 +78,7 @@ pub fn administrator(seed: u64) -> Office {
         .lease_secs(120)
         .config(POOL)
         .administered()
+        .browsing(2, &[first, near, large, FAR].map(net))
         .at(secs(60), change(to_near(near, Some(secs(30)), Then::Confirm)))
         .at(secs(100), change(to_near(large, short, Then::Leave)))
         .at(secs(130), change(to_far(short, Then::Leave)))
@@ -102,6 +104,14 @@ pub fn administrator(seed: u64) -> Office {
             let changes: &Changes = account.record("administrator");
             let is_as_wanted = changes.missed == 0 && changes.done >= 4 && changes.left == 5;
             if is_as_wanted { Ok(()) } else { Err(format!("{changes:?}")) }
+        })
+        .expect("browsers are told pages until the end", |account| {
+            let told = |name| account.record::<Browsing>(name).last_page_at;
+            let is_as_wanted = |name| told(name).is_some_and(|at| at.as_secs() > LASTING_SECS - 60);
+            if ["browser-0", "browser-1"].into_iter().all(is_as_wanted) {
+                return Ok(());
+            }
+            Err(format!("{:?}, {:?}", told("browser-0"), told("browser-1")))
         })
         .expect("every PC fetches pages until the end", |account| {
             account.every_pc(|diary| diary.last_page_at.is_some_and(|at| at.as_secs() > LASTING_SECS - 60))

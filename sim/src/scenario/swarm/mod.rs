@@ -6,6 +6,7 @@
 //! bugs hide where one fault covers up for another.
 
 mod administrators;
+mod browsers;
 mod config;
 mod faults;
 mod floods;
@@ -91,7 +92,8 @@ impl Picker {
         let office = self.time_servers(office, &world);
         let office = self.lease_form(office, &world);
         let office = self.zones(office, &world);
-        (self.administrators(office), world)
+        let office = self.administrators(office);
+        (self.browsers(office), world)
     }
 
     /// Hosts that look at the way to the internet themselves.

@@ -28,8 +28,9 @@ use rand::{RngExt, SeedableRng};
 use self::machines::Machines;
 use self::segments::{lan_segment, wan_segment};
 use super::action::Action;
+use super::browsing::Browsing;
 use super::gateway_config::own_mac;
-use super::mail::{Mail, set_passwords};
+use super::mail::{LOGINS, Mail, set_passwords};
 use super::members::{INTERNET, Role};
 use super::office::Office;
 use super::outcome::Outcome;
@@ -112,14 +113,24 @@ impl World {
             durable: Box::new(move |files| durable.last_durable(files)),
         };
         checkers.push(Box::new(SyncsBeforePromises::new(writes, JOURNAL_FILE, SEGMENTS)));
-        if let Some(Mail { post, authority, .. }) = &office.mail {
-            set_passwords(&*disk, seed)?;
+        let authorities = [
+            office.mail.as_ref().map(|mail| &mail.authority),
+            office.browsing.as_ref().map(|browsing| &browsing.authority),
+        ];
+        for authority in authorities.into_iter().flatten() {
             let names = Names::new(&config.system.hostname, &config.system.domain, []);
             let kept = Arc::clone(&disk);
             authority.issued_by(move |now| {
                 let content = kept.durable(OWN_FILE);
                 authority_in(&content, &names, time_of_day(now)).ok().flatten()
             });
+        }
+        if office.browsing.is_some() {
+            let (users, password) = Browsing::logins();
+            set_passwords(&*disk, seed, (&users, password))?;
+        }
+        if let Some(Mail { post, .. }) = &office.mail {
+            set_passwords(&*disk, seed, LOGINS)?;
             let read = || {
                 let (power, disk) = (power.clone(), Arc::clone(&disk));
                 move || if power.is_on() { mail_store::read(&disk).map(Some) } else { Ok(None) }

@@ -18,7 +18,7 @@ use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 
 use super::private::{make_directory, make_directory_durably};
-use super::{NAME_PARTS_MAX, Storage, checked_directory, checked_name};
+use super::{NAME_PARTS_MAX, Storage, checked_directory, checked_name, replace_beside};
 
 /// The lock file, locked while the directory is in use.
 const LOCK_FILE: &str = ".lock";
@@ -261,6 +261,10 @@ impl Storage for DeferredFiles {
     fn sync(&self, name: &str) -> io::Result<()> {
         self.files()?.sync(name)
     }
+
+    fn replace_shared(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.files()?.replace_shared(name, content)
+    }
 }
 
 /// Opens the regular file at `path` for reading, without blocking on others, such as a FIFO.
@@ -366,6 +370,10 @@ impl Storage for Files {
             unsynced.insert(to.to_owned(), file);
         }
         Ok(())
+    }
+
+    fn replace_shared(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        replace_beside(&self.path, name, content)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {

@@ -145,6 +145,15 @@ pub trait Storage: Send + Sync {
         self.sync(name)
     }
 
+    /// As [`Storage::replace`], of a file that other processes replace, too, by [`replace_beside`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Storage::replace`].
+    fn replace_shared(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.replace(name, content)
+    }
+
     /// Stores `content`, which was read from `name` and is damaged, in a file of its own, durably: `name` with
     /// `.damaged` after it, or `.damaged-2` and so on if there is such a file with other content. Returns the file's
     /// name.

@@ -139,6 +139,10 @@ impl Storage for Monitored {
         self.ask(|disk| disk.sync(name))
     }
 
+    fn replace_shared(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        self.ask(|disk| disk.replace_shared(name, content))
+    }
+
     fn report(&self, topic: Topic, problem: Option<String>) {
         let mut problems = self.lock();
         match problem {

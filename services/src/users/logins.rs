@@ -40,6 +40,8 @@ pub const WRONG_CACHED_FOR: Duration = Duration::from_secs(3600);
 pub const CHECKS: usize = 2;
 /// The most logins in progress, including those that wait for a check. Further ones are rejected as unavailable.
 pub const LOGINS_MAX: usize = 128;
+/// The name under which tries of a code are counted. No user can have it.
+const OF_CODES: &str = "#code";
 /// The most characters of a login name in a log line.
 const LOGGED_NAME_CHARS_MAX: usize = 64;
 /// The most log lines about passwords that cannot be checked, in each [`LOG_INTERVAL`](crate::log_limit::LOG_INTERVAL).
@@ -208,6 +210,20 @@ impl Logins {
         self.credit(source, &self.known_as(name));
         // The user may have been removed meanwhile.
         self.user(name).map_or(Outcome::Refused, |user| Outcome::Accepted { user: user.name })
+    }
+
+    /// Counts a try of a code from `source` as a failed login of a user of its own, until [`Logins::code_was_right`].
+    ///
+    /// # Errors
+    ///
+    /// There were too many failures from there. The code must not be looked at.
+    pub fn begin_code(&self, source: IpAddr) -> Result<(), TooMany> {
+        self.failures.borrow_mut().begin(self.clock.now(), source, OF_CODES)
+    }
+
+    /// Records that the code of a try from `source` was right.
+    pub fn code_was_right(&self, source: IpAddr) {
+        self.credit(source, OF_CODES);
     }
 
     /// The result of a login, and whether the password was not in the cache of wrong ones. If the login is accepted,

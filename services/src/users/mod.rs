@@ -1,14 +1,15 @@
 //! The office's users and their authentication, shared by all services.
 //!
 //! The configuration lists the users ([`User`]). The verifiers of their passwords are files in the state directory
-//! ([`passwords`]), one for each user, which the gateway only reads. [`logins`] checks passwords; [`limit`] limits
-//! failures; [`office`] has the one state that all services use.
+//! ([`passwords`]), one for each user. [`setter`] sets a password in the running gateway; [`logins`] checks passwords;
+//! [`limit`] limits failures; [`office`] has the one state that all services use.
 
 pub mod limit;
 pub mod logins;
 pub mod office;
 pub mod password;
 pub mod passwords;
+pub mod setter;
 pub mod verifier;
 
 /// The most users.

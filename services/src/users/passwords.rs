@@ -1,7 +1,7 @@
 //! The files of verifiers: one for each user, below the state directory.
 //!
-//! Only `gatepost passwd` writes. It replaces the file atomically, also while a gateway runs; the gateway reads the
-//! file at each login, so that a new password is effective at once.
+//! `gatepost passwd` and the gateway's pages ([`setter`](super::setter)) replace a file atomically, each also while the
+//! other does; the gateway reads the file at each login, so that a new password is effective at once.
 
 use std::fmt;
 use std::io;
@@ -77,6 +77,15 @@ pub fn decoy_key(storage: &dyn Storage, rng: &mut impl Rng) -> io::Result<Sha256
 /// An error of the file system. The former verifiers stay in force, if there were any.
 pub fn write(state_dir: &Path, user: &str, verifiers: &Verifiers) -> io::Result<()> {
     replace_beside(state_dir, &file_of(user), &verifiers.to_file()?)
+}
+
+/// As [`write`], in the storage of the running gateway.
+///
+/// # Errors
+///
+/// An error of the file system. The former verifiers stay in force, if there were any.
+pub fn store(storage: &dyn Storage, user: &str, verifiers: &Verifiers) -> io::Result<()> {
+    storage.replace_shared(&file_of(user), &verifiers.to_file()?)
 }
 
 /// The damaged files of the directory `state_dir`: the name and the problem of each.

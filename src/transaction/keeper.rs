@@ -27,6 +27,7 @@ use super::report::{Applied, Diff, Edited, Versions, Window};
 use super::state::{Transaction, too_late};
 use super::{ConfigFile, Editor, Gate, PutError, Takes};
 use crate::config::Config;
+use crate::config::edit::Edit;
 use crate::error::Error;
 
 /// How long a request waits for its turn. With [`DISK_WITHIN`] it is less than a client waits for the answer.
@@ -34,6 +35,9 @@ pub const TURN_WITHIN: Duration = Duration::from_secs(4);
 
 /// How long a request waits for the disk to read or to stage the file.
 pub const DISK_WITHIN: Duration = Duration::from_secs(4);
+
+/// The time between two changes of users' own settings.
+pub const AMENDED_AGAIN: Duration = Duration::from_secs(5);
 
 /// How long the gateway stays at the LAN's former address after a confirmation by page, for the answer to a browser that
 /// has an address of the former network.
@@ -53,6 +57,8 @@ pub struct Keeper {
     unstored: RefCell<Vec<Entry>>,
     /// The turn of one request, or of the deadline.
     turn: Mutex<()>,
+    /// When a user's own settings were changed last.
+    amended: Cell<Option<Instant>>,
     /// A deadline has changed.
     changed: Notify,
     /// When the gateway leaves the state of a window that was confirmed.
@@ -79,6 +85,7 @@ impl Keeper {
             is_restored: Cell::new(false),
             unstored: RefCell::default(),
             turn: Mutex::default(),
+            amended: Cell::default(),
             changed: Notify::new(),
             stays_until: Cell::default(),
             file,
@@ -244,6 +251,26 @@ impl Keeper {
         let _turn = self.turn().await?;
         let file = self.read_outside_window("the change is not applied").await?;
         let plan = self.state.borrow_mut().plan(by, file.as_deref(), request)?;
+        self.carry_out(plan).await
+    }
+
+    /// Applies `edits` for good, beside the candidate: a user's own settings. Each renews all services, so not more often
+    /// than once in [`AMENDED_AGAIN`].
+    ///
+    /// # Errors
+    ///
+    /// Why nothing has changed.
+    pub async fn amend(&self, by: &Editor, edits: &[Edit], why: &str) -> Result<Applied, Error> {
+        let _turn = self.turn().await?;
+        let now = self.clock.now();
+        if self.amended.get().is_some_and(|last| now.since(last) < AMENDED_AGAIN) {
+            let why = "somebody has changed something a moment ago";
+            let remedy = format!("repeat it in {} s", AMENDED_AGAIN.as_secs());
+            return Err(Error::failed("the change is not applied", why, remedy));
+        }
+        let file = self.read_outside_window("the change is not applied").await?;
+        let plan = self.state.borrow().plan_beside(by, file.as_deref(), edits, why)?;
+        self.amended.set(Some(now));
         self.carry_out(plan).await
     }
 

@@ -24,6 +24,8 @@ pub struct Plan {
     pub(super) why: String,
     /// The time for a confirmation.
     pub(super) confirm: Option<Duration>,
+    /// Whether it comes from elsewhere than the candidate, which stays as it is.
+    pub(super) is_beside: bool,
     /// The text that the file must have now; `None`: there is no file.
     pub(super) base: Option<String>,
     /// The new text of the file.

@@ -25,6 +25,7 @@ use super::report::{Diff, Edited, Pending, Versions, Window};
 use super::seen::Seen;
 use super::{CONFIRM_WITHIN, Editor, WHY_OCTETS_MAX};
 use crate::config::change::{Change, changes};
+use crate::config::edit::{Edit, EditError};
 use crate::config::{Config, Diagnostic, WanAddress};
 use crate::error::Error;
 
@@ -267,6 +268,36 @@ impl Transaction {
         self.planned(Kind::Applied, by, file, text, request)
     }
 
+    /// The plan for `edits` of the file beside the candidate, such as those of a user's own settings.
+    ///
+    /// # Errors
+    ///
+    /// Why they cannot be applied. The candidate is as before.
+    pub fn plan_beside(
+        &self,
+        by: &Editor,
+        file: Option<&str>,
+        edits: &[Edit],
+        why: &str,
+    ) -> Result<Plan, Error> {
+        let what = "the change is not applied";
+        self.refuse_in_window(what)?;
+        let mut text = file.unwrap_or_default().to_owned();
+        if text != self.text() {
+            let why = "the file was edited by hand, and is not in force";
+            return Err(Error::failed(what, why, "take it with `gatepost reload` first"));
+        }
+        for edit in edits {
+            text = match edit.apply(&text) {
+                Err(EditError::Absent) => text,
+                edited => edited.map_err(|error| Error::usage(format!("{}: {error}", edit.key)))?,
+            };
+        }
+        let request = Request { confirm: None, why: why.to_owned() };
+        let plan = self.planned(Kind::Applied, by, file, text, request)?;
+        Ok(Plan { is_beside: true, ..plan })
+    }
+
     /// The plan for going back to the version `number`, or to the one before the last.
     ///
     /// # Errors
@@ -340,6 +371,7 @@ impl Transaction {
             by: by.clone(),
             why,
             confirm,
+            is_beside: false,
             base,
             text,
             config,
@@ -399,7 +431,7 @@ impl Transaction {
     /// The gateway has the configuration of `plan`, and so has the file. Returns the new versions, the last of which is
     /// that of the plan.
     pub fn applied(&mut self, plan: Plan, now: UnixTime) -> Vec<Entry> {
-        let Plan { kind, by, why, base, text, config, changes, .. } = plan;
+        let Plan { kind, by, why, is_beside, base, text, config, changes, .. } = plan;
         let mut added = Vec::new();
         // An edit of the file by hand that was merged is a version of its own.
         let base = base.unwrap_or_default();
@@ -412,10 +444,12 @@ impl Transaction {
             _ => "the candidate was applied",
         };
         added.push(self.history.push(Entry::new(kind, now, &text, changes).by(by.name(), &why)));
-        if kind == Kind::Applied {
+        if kind == Kind::Applied && !is_beside {
             self.candidate = Candidate::default();
         }
-        self.seen.note(&by, what.to_owned());
+        if !is_beside {
+            self.seen.note(&by, what.to_owned());
+        }
         (self.text, self.config, self.window) = (Some(text), config, None);
         added
     }

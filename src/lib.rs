@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod glossary;
 pub mod lab;
 pub mod mail;
+mod password;
 pub mod pcapng;
 pub mod port;
 pub mod tls;

@@ -155,6 +155,15 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Print the code for the administration's pages: of the first run, or for the password of an owner.
+    ///
+    /// Until there is an owner who has a password, it is the code that `gatepost run` has printed. Then each call makes a
+    /// new one, by which an owner sets a new password within 15 minutes, once.
+    Code {
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Tell what would become of a packet, stage by stage, or what a drop reason means.
     ///
     /// Exit code 0: the packet passes, or is held until its neighbour answers; 1: it is dropped; 2: the question makes
@@ -348,6 +357,7 @@ fn run(command: Command) -> Result<bool, Error> {
             candidate.ask(ConfigRequest::Rollback { version, confirm_secs: confirm, why })?;
         }
         Command::History { candidate } => candidate.ask(ConfigRequest::History)?,
+        Command::Code { config } => control::code::code(&load(config)?.system.control_socket)?,
         Command::Flush { name, config } => control::flush(&load(config)?.system.control_socket, name)?,
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
             // If stdout is closed, the exit code still reports the outcome.

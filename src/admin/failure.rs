@@ -12,7 +12,6 @@ pub fn content(texts: &Texts, failure: Failure) -> (StatusCode, &str, Markup) {
     let words = &texts.failure;
     let (status, title, about) = match failure {
         Failure::NotFound => (StatusCode::NOT_FOUND, &words.not_found, &words.not_found_about),
-        Failure::NotAllowed => (StatusCode::FORBIDDEN, &words.not_allowed, &words.not_allowed_about),
         Failure::ReadOnly => (StatusCode::FORBIDDEN, &words.read_only, &words.read_only_about),
         Failure::ForeignForm => (StatusCode::FORBIDDEN, &words.foreign_form, &words.foreign_form_about),
         Failure::StaleForm => (StatusCode::FORBIDDEN, &words.stale_form, &words.stale_form_about),
@@ -20,7 +19,7 @@ pub fn content(texts: &Texts, failure: Failure) -> (StatusCode, &str, Markup) {
     };
     let content = html! {
         p .lead { (about) }
-        @if failure != Failure::NotAllowed { p { a href="/" { (words.back) } } }
+        p { a href="/" { (words.back) } }
     };
     (status, title, content)
 }

@@ -1,6 +1,6 @@
 //! What is around the content of every page.
 
-use gatepost_services::admin::{AUTHORITY, SIGN_OUT, TOKEN_FIELD, Visit, Visitor};
+use gatepost_services::admin::{AUTHORITY, OWN, SIGN_OUT, TOKEN_FIELD, Visit, Visitor};
 use gatepost_services::users::Role;
 use maud::{DOCTYPE, Markup, html};
 
@@ -89,7 +89,7 @@ fn account(texts: &Texts, visitor: &Visitor) -> Markup {
     let who = fill(&texts.common.signed_in_as, &[("name", name), ("role", role(texts, visitor.user.role))]);
     html! {
         form .account method="post" action=(SIGN_OUT) {
-            span { (who) }
+            a href=(OWN) { (who) }
             (token(visitor))
             button .quiet type="submit" { (texts.common.sign_out) }
         }

@@ -8,7 +8,8 @@ use maud::Markup;
 use super::form::Form;
 use super::texts::Texts;
 use super::{
-    Answer, Scene, Unavailable, changes, clients, forwards, network, security, services, sessions, status,
+    Answer, Scene, Unavailable, aliases, changes, clients, forwards, mail, network, security, services,
+    sessions, status, users,
 };
 
 /// A page in the menu.
@@ -62,7 +63,7 @@ impl Group {
 }
 
 /// The pages in the order of the menu.
-pub const PAGES: [Page; 8] = [
+pub const PAGES: [Page; 11] = [
     Page {
         path: "/",
         group: Group::Overview,
@@ -102,6 +103,30 @@ pub const PAGES: [Page; 8] = [
         content: |scene| Box::pin(forwards::content(scene)),
         submit: Some(|scene, sent| Box::pin(forwards::submit(scene, sent))),
         forms: &[&forwards::FORM, &forwards::HOST],
+    },
+    Page {
+        path: "/users",
+        group: Group::People,
+        name: |texts| &texts.users.title,
+        content: |scene| Box::pin(users::content(scene)),
+        submit: Some(|scene, sent| Box::pin(users::submit(scene, sent))),
+        forms: &[&users::FORM],
+    },
+    Page {
+        path: "/aliases",
+        group: Group::People,
+        name: |texts| &texts.aliases.title,
+        content: |scene| Box::pin(aliases::content(scene)),
+        submit: Some(|scene, sent| Box::pin(aliases::submit(scene, sent))),
+        forms: &[&aliases::FORM],
+    },
+    Page {
+        path: "/mail",
+        group: Group::People,
+        name: |texts| &texts.mail.title,
+        content: |scene| Box::pin(mail::content(scene)),
+        submit: Some(|scene, sent| Box::pin(mail::submit(scene, sent))),
+        forms: &[],
     },
     Page {
         path: changes::PATH,

@@ -8,43 +8,55 @@
 //! the configuration is a [`form`], whose header says how to add one. What a page does at once is a form of its own: its
 //! `submit` gets what was sent, from an operator or an owner, with its token and its origin checked.
 
+mod aliases;
 mod banner;
 mod changes;
+mod check;
 mod clients;
+mod codes;
 mod enter;
 mod failure;
 mod form;
 mod forwards;
 mod layout;
+mod mail;
 mod menu;
 mod network;
+mod own;
 mod security;
 mod services;
 mod sessions;
+mod setup;
 mod sign_in;
 mod status;
 mod style;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod users;
 mod words;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::rc::{Rc, Weak};
 
-use gatepost_services::admin::{Failure, Pages, SignIn, Visit, Visitor};
+use gatepost_services::admin::{
+    Failure, Forgotten, Installer, OWN, Pages, PasswordFault, Refusal, SetupAnswer, SignIn, Visit, Visitor,
+};
 use gatepost_services::http::form::Form as Sent;
 use gatepost_services::http::{Request, Response, StatusCode};
 use gatepost_services::task::LocalFuture;
+use gatepost_services::users::setter::PasswordSetter;
+use gatepost_services::users::{Role, User};
 use maud::Markup;
 
 use crate::control::ReportError;
 use crate::error::Error;
 use crate::gateway::inspector::Inspector;
+use crate::password;
 use crate::transaction::Keeper;
 use banner::Banner;
 use layout::{Frame, Menu};
-use menu::{PAGES, Page};
+use menu::{Group, PAGES, Page};
 use texts::Texts;
 
 /// The pages of a gateway.
@@ -54,6 +66,10 @@ pub struct AdminPages {
     inspector: OnceCell<Weak<Inspector>>,
     /// What changes its configuration, as long as it runs.
     keeper: OnceCell<Weak<Keeper>>,
+    /// What sets its users' passwords.
+    passwords: OnceCell<PasswordSetter>,
+    /// What was entered in the wizard of the first run.
+    draft: RefCell<Option<setup::Draft>>,
 }
 
 /// The circumstances of a page.
@@ -61,6 +77,7 @@ struct Scene<'a> {
     texts: &'static Texts,
     inspector: &'a Inspector,
     keeper: Option<Rc<Keeper>>,
+    passwords: Option<&'a PasswordSetter>,
     visitor: &'a Visitor,
     request: &'a Request,
 }
@@ -102,11 +119,44 @@ enum Answer {
     Broken,
 }
 
+/// The pages that are not in the menu.
+const OTHERS: [Page; 2] = [CHECK, OWN_PAGE];
+
+/// The visitor's own.
+const OWN_PAGE: Page = Page {
+    path: OWN,
+    group: Group::People,
+    name: |texts| &texts.own.title,
+    content: |scene| Box::pin(own::content(scene)),
+    submit: Some(|scene, sent| Box::pin(own::submit(scene, sent))),
+    forms: &[],
+};
+
+/// The one that the wizard leads to.
+const CHECK: Page = Page {
+    path: check::CHECK,
+    group: Group::Overview,
+    name: |texts| &texts.check.title,
+    content: |scene| Box::pin(check::content(scene)),
+    submit: None,
+    forms: &[],
+};
+
 impl AdminPages {
     /// Shows the reports of `inspector` from now on.
     pub(crate) fn show(&self, inspector: Weak<Inspector>) {
         // The gateway calls this once.
         _ = self.inspector.set(inspector);
+    }
+
+    /// Sets users' passwords by `passwords` from now on.
+    pub(crate) fn set_passwords_by(&self, passwords: PasswordSetter) {
+        // The gateway calls this once.
+        _ = self.passwords.set(passwords);
+    }
+
+    fn passwords(&self) -> Option<&PasswordSetter> {
+        self.passwords.get()
     }
 
     /// Changes the configuration by `keeper` from now on.
@@ -161,14 +211,34 @@ impl AdminPages {
             Ok(content) => (status, content),
             Err(error) => (StatusCode::SERVICE_UNAVAILABLE, failure::unavailable(texts, &error)),
         };
-        let frame = self.frame(visit, (page.name)(texts), Menu::At(page.path));
+        let has_one_page = visit.visitor.is_some_and(|visitor| visitor.user.role == Role::User);
+        let menu = if has_one_page { Menu::None } else { Menu::At(page.path) };
+        let frame = self.frame(visit, (page.name)(texts), menu);
         Response::html(status, frame.page(&content))
     }
 }
 
+/// Makes what the fields `password` and `again` of `form` have the password of the user with this name and full name; or
+/// returns why not.
+async fn new_password(
+    texts: &Texts,
+    inspector: &Inspector,
+    passwords: &PasswordSetter,
+    (name, full_name): (&str, &str),
+    form: &Sent,
+) -> Result<(), String> {
+    let (text, again) = (form.get("password").unwrap_or_default(), form.get("again").unwrap_or_default());
+    let password = password::check(&inspector.config(), name, full_name, text);
+    let password = password.map_err(|why| words::unfit(texts, why))?;
+    if text != again {
+        return Err(texts.passwords.differ.clone());
+    }
+    passwords.store(name, passwords.verifiers(password).await?).await
+}
+
 /// The page at the request's path.
 fn page_at(request: &Request) -> Option<&'static Page> {
-    PAGES.iter().find(|page| page.path == request.path)
+    PAGES.iter().chain(&OTHERS).find(|page| page.path == request.path)
 }
 
 impl Pages for AdminPages {
@@ -179,8 +249,58 @@ impl Pages for AdminPages {
     fn sign_in(&self, visit: Visit<'_>, state: &SignIn) -> Response {
         let texts = Texts::of(visit.request);
         let frame = self.frame(visit, &texts.sign_in.title, Menu::None);
-        let has_users = self.inspector().is_some_and(|inspector| !inspector.config().users.is_empty());
-        Response::html(StatusCode::OK, frame.page(&sign_in::content(texts, state, has_users)))
+        Response::html(StatusCode::OK, frame.page(&sign_in::content(texts, state)))
+    }
+
+    fn code(&self, visit: Visit<'_>, refusal: Option<Refusal>) -> Response {
+        let texts = Texts::of(visit.request);
+        let frame = self.frame(visit, &texts.codes.first_title, Menu::None);
+        Response::html(StatusCode::OK, frame.page(&codes::first_run(texts, refusal)))
+    }
+
+    fn setup<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        installer: &'a Installer,
+        form: Option<&'a Sent>,
+    ) -> LocalFuture<'a, SetupAnswer> {
+        Box::pin(setup::answer(self, visit, installer, form))
+    }
+
+    fn forgotten(&self, visit: Visit<'_>, state: &Forgotten) -> Response {
+        let texts = Texts::of(visit.request);
+        let frame = self.frame(visit, &texts.codes.forgotten_title, Menu::None);
+        Response::html(StatusCode::OK, frame.page(&codes::forgotten(texts, state)))
+    }
+
+    fn password_refused<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        visitor: &'a Visitor,
+        fault: PasswordFault,
+    ) -> LocalFuture<'a, Response> {
+        Box::pin(async move {
+            let Some(inspector) = self.inspector() else { return self.failure(visit, Failure::NotFound) };
+            let (texts, keeper, passwords) = (Texts::of(visit.request), self.keeper(), self.passwords());
+            let scene =
+                Scene { texts, inspector: &inspector, keeper, passwords, visitor, request: visit.request };
+            let content = own::page(&scene, &own::Faults::of_password(fault)).await;
+            self.whole(visit, &OWN_PAGE, (StatusCode::OK, content))
+        })
+    }
+
+    fn set_password<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        user: &'a User,
+        form: &'a Sent,
+    ) -> LocalFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            let texts = Texts::of(visit.request);
+            let gone = || texts.common.unavailable.clone();
+            let (inspector, passwords) = self.inspector().zip(self.passwords()).ok_or_else(gone)?;
+            new_password(texts, &inspector, passwords, (&user.name, &user.full_name), form).await
+        })
     }
 
     fn enter(&self, visit: Visit<'_>, ticket: &str) -> Response {
@@ -194,7 +314,9 @@ impl Pages for AdminPages {
             let page = page_at(visit.request)?;
             let inspector = self.inspector()?;
             let (texts, keeper) = (Texts::of(visit.request), self.keeper());
-            let scene = Scene { texts, inspector: &inspector, keeper, visitor, request: visit.request };
+            let passwords = self.passwords();
+            let scene =
+                Scene { texts, inspector: &inspector, keeper, passwords, visitor, request: visit.request };
             let content = (page.content)(&scene).await;
             Some(self.whole(visit, page, (StatusCode::OK, content)))
         })
@@ -211,7 +333,9 @@ impl Pages for AdminPages {
             let submit = page.submit?;
             let inspector = self.inspector()?;
             let (texts, keeper) = (Texts::of(visit.request), self.keeper());
-            let scene = Scene { texts, inspector: &inspector, keeper, visitor, request: visit.request };
+            let passwords = self.passwords();
+            let scene =
+                Scene { texts, inspector: &inspector, keeper, passwords, visitor, request: visit.request };
             Some(match submit(&scene, form).await {
                 Ok(Answer::Page(status, content)) => self.whole(visit, page, (status, Ok(content))),
                 Ok(Answer::SeeOther(path)) => Response::see_other(&path),

@@ -2,15 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use gatepost_services::admin::{Failure, Nobody, Refusal, SessionInfo, SignIn, Visit, Visitor};
+use gatepost_services::admin::{
+    Failure, Forgotten, ForgottenFault, Refusal, SessionInfo, SignIn, Visit, Visitor,
+};
 use gatepost_services::http::{HeaderMap, Host, Method, Request};
 use gatepost_services::users::{Role, User};
 
 use super::banner::Banner;
 use super::layout::{Frame, Menu};
 use super::texts::Texts;
-use super::{clients, failure, services, sign_in, status, style};
-use crate::config::Config;
+use super::{clients, codes, failure, services, sign_in, status, style};
 use crate::control::report::{
     Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
     Status,
@@ -30,7 +31,7 @@ pub fn request(path: &str) -> Request {
     }
 }
 
-fn english() -> &'static Texts {
+pub fn english() -> &'static Texts {
     Texts::of(&request("/"))
 }
 
@@ -59,7 +60,7 @@ fn port(name: &str, state: &str) -> Port {
     }
 }
 
-fn status() -> Status {
+pub fn status() -> Status {
     Status {
         version: "0.1.0".to_owned(),
         hostname: "gatepost".to_owned(),
@@ -228,8 +229,8 @@ fn what_others_have_written_is_text() {
     let page =
         clients::of(english(), &leases, &neighbors, &Flows { total: 0, flows: Vec::new() }).into_string();
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
-    let state = SignIn { name: name.to_owned(), refusal: Some(Refusal::Wrong), nobody: None };
-    let form = sign_in::content(english(), &state, false).into_string();
+    let state = SignIn { name: name.to_owned(), refusal: Some(Refusal::Wrong), ..SignIn::default() };
+    let form = sign_in::content(english(), &state).into_string();
     assert!(form.contains("value=\"&lt;script&gt;alert(1)&lt;/script&gt;&quot;'&amp;\""), "{form}");
 }
 
@@ -255,10 +256,11 @@ fn services_are_told_with_their_state_and_place() {
 }
 
 #[test]
-fn the_form_is_there_if_somebody_can_use_it() {
-    let page = |state: SignIn| sign_in::content(english(), &state, false).into_string();
+fn the_form_says_why_a_login_was_refused_and_what_else_there_is() {
+    let page = |state: SignIn| sign_in::content(english(), &state).into_string();
     let form = page(SignIn::default());
     assert!(form.contains("action=\"/sign-in\"") && !form.contains("role=\"alert\""), "{form}");
+    assert!(form.contains("href=\"/forgotten\"") && !form.contains("href=\"/setup\""), "{form}");
     let wait = std::time::Duration::from_secs(90);
     let limited = page(SignIn { refusal: Some(Refusal::TooMany(wait)), ..SignIn::default() });
     assert!(limited.contains("Wait 1 min 31 s"), "{limited}");
@@ -266,27 +268,21 @@ fn the_form_is_there_if_somebody_can_use_it() {
     let wrong = page(SignIn { refusal: Some(Refusal::Wrong), ..SignIn::default() });
     assert_eq!(wrong.matches("aria-describedby=\"refusal\" aria-invalid=\"true\"").count(), 2, "{wrong}");
     assert!(wrong.contains("id=\"refusal\"") && !form.contains("refusal"), "{wrong}");
-    let nobody = |nobody| page(SignIn { nobody: Some(nobody), ..SignIn::default() });
-    let without_user = nobody(Nobody::NoUser);
-    assert!(without_user.contains("[[users]]") && without_user.contains("gatepost reload"), "{without_user}");
-    let state = SignIn { nobody: Some(Nobody::NoUser), ..SignIn::default() };
-    let without_role = sign_in::content(english(), &state, true).into_string();
-    assert!(without_role.contains("give one of them a role") && !without_role.contains("[[users]]"));
-    let without_password = nobody(Nobody::NoPassword);
-    assert!(without_password.contains("gatepost passwd NAME") && !without_password.contains("<form"));
+    let first = page(SignIn { is_first_run: true, ..SignIn::default() });
+    assert!(first.contains("href=\"/setup\"") && !first.contains("href=\"/forgotten\""), "{first}");
 }
 
 #[test]
-fn what_is_written_for_the_first_owner_opens_nothing_on_the_wan() {
-    for mode in ["lan-only", "nat-dmz", "nat", "router"] {
-        let config = |more: &str| {
-            let text = format!("network.mode = '{mode}'\n{more}");
-            Config::parse("test", &text).expect("a valid configuration")
-        };
-        let open = |config: &Config| config.wan_services().map(|kind| kind.name).collect::<Vec<_>>();
-        let with_owner = config(sign_in::NO_USER);
-        assert_eq!(with_owner.users.len(), 1);
-        assert_eq!(open(&with_owner), open(&config("")), "{mode}");
+fn the_pages_for_codes_say_where_to_find_one_and_keep_no_password() {
+    let first = codes::first_run(english(), Some(Refusal::Wrong)).into_string();
+    assert!(first.contains("gatepost code") && first.contains("This is not the code"), "{first}");
+    let fault = ForgottenFault::Password("It is weak.".to_owned());
+    let state = Forgotten { name: "olga".to_owned(), fault: Some(fault) };
+    let forgotten = codes::forgotten(english(), &state).into_string();
+    assert!(forgotten.contains("It is weak.") && forgotten.contains("value=\"olga\""), "{forgotten}");
+    assert!(forgotten.contains("gatepost passwd NAME") && forgotten.contains("gatepost code"), "{forgotten}");
+    for field in ["password", "again"] {
+        assert!(forgotten.contains(&format!("name=\"{field}\" type=\"password\"")), "{forgotten}");
     }
 }
 
@@ -364,16 +360,11 @@ fn a_banner_leads_to_where_the_pages_move() {
 
 #[test]
 fn failures_say_what_to_do() {
-    for failure in [
-        Failure::NotFound,
-        Failure::NotAllowed,
-        Failure::ReadOnly,
-        Failure::ForeignForm,
-        Failure::StaleForm,
-        Failure::BrokenForm,
-    ] {
+    for failure in
+        [Failure::NotFound, Failure::ReadOnly, Failure::ForeignForm, Failure::StaleForm, Failure::BrokenForm]
+    {
         let (status, title, content) = failure::content(english(), failure);
         assert!(status.is_client_error() && !title.is_empty());
-        assert_eq!(content.into_string().contains("href=\"/\""), failure != Failure::NotAllowed);
+        assert!(content.into_string().contains("href=\"/\""));
     }
 }

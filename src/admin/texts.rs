@@ -67,9 +67,43 @@ texts! {
     network: NetworkTexts { title, lead, fixed, fixed_about, lan_ports, wan_ports, mtu, workers }
     security: SecurityTexts { title, lead }
     forwards: ForwardsTexts { title, lead, no_nat }
+    users: UsersTexts {
+        title, lead, owners_only, people, name, password, has_password, no_password, set, password_of, password_set,
+        mailbox, fill, fill_without_quota, last_sign_in, own_role, last_owner, renamed
+    }
+    own: OwnTexts {
+        title, lead, mailbox, no_mail_yet, forwarded, vacation, vacation_text, vacation_hint, save, password, former,
+        former_wrong, set
+    }
+    aliases: AliasesTexts { title, lead, mail_is_off }
+    mail: MailTexts {
+        title, off, problem, held_title, held_about, fine, fine_about, here, mailboxes, messages, room, connections,
+        connections_outside, polled, account, user, everybody, state, success, next, failing, no_way, connected, waits,
+        queue, empty, recipient, sender, gateway, age, reply, actions, under_way, held, hold, release, delete, undone
+    }
     roles: Roles { user, viewer, operator, owner }
     sign_in: SignInTexts {
-        title, lead, name, password, submit, wrong, too_many, unavailable, nobody, no_user, no_role, no_password, then
+        title, lead, name, password, submit, wrong, too_many, unavailable, no_owner, set_up, forgotten
+    }
+    codes: CodesTexts {
+        first_title, first_lead, first_where, code, submit, wrong, forgotten_title, forgotten_lead, by_owner,
+        by_owner_about, by_command, by_command_about, by_code, by_code_about, no_owner, set
+    }
+    passwords: PasswordsTexts {
+        new, again, hint, differ, empty, too_long, character, short, few_characters, of_name, common, row
+    }
+    setup: SetupTexts {
+        title, back, next, apply, owner, owner_about, full_name, name, name_hint, password_kept, internet, wan_found,
+        wan_not_found, wan_static, wan_absent, look_again, ways, dhcp, dhcp_about, fixed, fixed_about, pppoe,
+        pppoe_about, pppoe_absent, fixed_values, wan_address, wan_address_hint, wan_address_missing, wan_gateway,
+        wan_gateway_hint, name_server_1, name_server_2, network, network_about, lan, lan_hint, overlap, names,
+        names_about, hostname, hostname_hint, domain, domain_hint, mail, mail_question, mail_yes, mail_yes_about,
+        mail_no, mail_no_about, summary, summary_about, done, done_about, lan_unchanged, go_on, others_wait
+    }
+    check: CheckTexts {
+        title, all_good, not_all_good, good, bad, again, to_status, wan, wan_good, servers, servers_good, servers_bad,
+        name, name_good, name_bad, dhcp, dhcp_good, dhcp_full, dhcp_bad, clock, clock_good, clock_bad, mail, mail_good,
+        mail_bad
     }
     status: StatusTexts {
         title, fine, fine_about, problems, problems_about, internet, lan, address, gateway, since, provider,
@@ -84,7 +118,7 @@ texts! {
     services: ServicesTexts { title, lead, service, state, listens, running, impaired, off, note }
     sessions: SessionsTexts { title, lead, user, source, since, used, end, end_short, end_column, this, ends }
     failure: FailureTexts {
-        not_found, not_found_about, not_allowed, not_allowed_about, read_only, read_only_about,
+        not_found, not_found_about, read_only, read_only_about,
         foreign_form, foreign_form_about, stale_form,
         stale_form_about, broken_form, broken_form_about, back
     }

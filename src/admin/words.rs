@@ -1,6 +1,9 @@
 //! Values in the words of a language.
 
+use gatepost_services::users::password::{Malformed, Weakness};
+
 use super::texts::{Texts, fill};
+use crate::password::Unfit;
 
 /// A time span: its two largest units.
 pub fn span(texts: &Texts, secs: u64) -> String {
@@ -26,6 +29,22 @@ pub fn ago(texts: &Texts, secs: u64) -> String {
 pub fn list(texts: &Texts, values: &[impl ToString]) -> String {
     let values: Vec<_> = values.iter().map(ToString::to_string).collect();
     if values.is_empty() { texts.common.none.clone() } else { values.join(", ") }
+}
+
+/// Why a text is not fit to be a password, and what to do.
+pub fn unfit(texts: &Texts, why: Unfit) -> String {
+    let words = &texts.passwords;
+    let why = match why {
+        Unfit::Malformed(Malformed::Empty) => &words.empty,
+        Unfit::Malformed(Malformed::TooLong) => &words.too_long,
+        Unfit::Malformed(Malformed::Character) => &words.character,
+        Unfit::Weak(Weakness::Short) => &words.short,
+        Unfit::Weak(Weakness::FewCharacters) => &words.few_characters,
+        Unfit::Weak(Weakness::Name) => &words.of_name,
+        Unfit::Weak(Weakness::Common) => &words.common,
+        Unfit::Weak(Weakness::Row) => &words.row,
+    };
+    why.clone()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 //!   `{"refused":["...", ...]}` if the packet makes no sense.
 //! - `"recent"`: `{"report":{...}}` with the last drops.
 //! - `{"watch":"drops"}`: a line for each [event](follow::Event), until the client closes the connection.
+//! - `"code"`: `{"report":{...}}` with a [`code::ToldCode`], or `{"undone":{...}}` without pages.
 //! - `{"reload":{}}`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //! - `{"config":{"do":"set","key":"lan.inspect_arp","value":"true"}}` and so on: `{"report":{...}}` with the outcome of
 //!   a [`transaction::Request`]; `{"refused":[...]}` with what is wrong in it or in the candidate, `{"failed":[...]}`
@@ -22,6 +23,7 @@
 //! A request about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway without mail. A request that cannot
 //! be answered gets `{"error":"..."}`.
 
+pub mod code;
 pub mod drops;
 pub mod explain;
 pub mod follow;
@@ -174,6 +176,7 @@ enum Request {
         by: Option<String>,
     },
     Config(transaction::Request),
+    Code,
 }
 
 impl Request {
@@ -187,7 +190,8 @@ impl Request {
             | Self::Recent
             | Self::Watch(_)
             | Self::Reload { .. }
-            | Self::Config(_) => false,
+            | Self::Config(_)
+            | Self::Code => false,
         }
     }
 
@@ -203,7 +207,8 @@ impl Request {
             | Self::Flush { .. }
             | Self::Recent
             | Self::Watch(_)
-            | Self::Reload { .. } => ANSWER_WITHIN,
+            | Self::Reload { .. }
+            | Self::Code => ANSWER_WITHIN,
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::code::ToldCode;
 use super::drops::{Cursor, NewDrops, RecentDrops};
 use super::explain::{Asked, Explained, Unexplained};
 use super::follow::{Event, Watched};
@@ -111,6 +112,13 @@ pub trait Operations: 'static {
     ///
     /// Why it does not.
     fn flush(&self, name: Option<&str>) -> Result<usize, Undone>;
+
+    /// The code for the administration's pages.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn code(&self) -> impl Future<Output = Result<ToldCode, Undone>>;
 
     /// Reloads the configuration's file for `by`. Returns the file's name.
     ///
@@ -241,6 +249,10 @@ async fn converse(
             Ok(explained) => report(&explained),
             Err(Unexplained::Unanswered(undone)) => undone.into(),
             Err(Unexplained::Wrong(mistake)) => Response::Refused(vec![mistake]),
+        },
+        Ok(Request::Code) => match operations.code().await {
+            Ok(code) => report(&code),
+            Err(undone) => undone.into(),
         },
         Ok(Request::Recent) => match operations.recent_drops().await {
             Ok(drops) => report(&drops),
@@ -400,6 +412,10 @@ mod tests {
         fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
             let absent = || Undone { why: "it has no cache".to_owned(), remedy: "see the log".to_owned() };
             name.map(str::len).ok_or_else(absent)
+        }
+
+        async fn code(&self) -> Result<ToldCode, Undone> {
+            Err(Undone { why: "there are no pages".to_owned(), remedy: "make some".to_owned() })
         }
 
         async fn reload(&self, _: &Editor) -> Result<String, Error> {

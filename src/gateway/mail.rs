@@ -19,7 +19,7 @@ impl Inspector {
     }
 
     /// The mail for other servers.
-    pub(super) async fn mail_queue(&self) -> Result<Queue, ReportError> {
+    pub(crate) async fn mail_queue(&self) -> Result<Queue, ReportError> {
         let list = self.list.driver().list().await;
         let list = list.map_err(|why| ReportError::Unknown(why.to_string()))?;
         let queue = list.entries.into_iter().map(queued).collect();
@@ -27,7 +27,7 @@ impl Inspector {
     }
 
     /// The mailboxes.
-    pub(super) async fn mailboxes(&self) -> Result<Mailboxes, ReportError> {
+    pub(crate) async fn mailboxes(&self) -> Result<Mailboxes, ReportError> {
         let list = self.list.mail_state().mailboxes().await;
         let list = list.ok_or_else(|| ReportError::Unknown("the mail store is not open".to_owned()))?;
         Ok(Mailboxes { total: list.total, mailboxes: list.mailboxes.into_iter().map(mailbox).collect() })

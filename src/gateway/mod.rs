@@ -57,6 +57,8 @@ use gatepost_services::clock::Clock;
 use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::own_time::OwnTime;
 use gatepost_services::store::{Disk, Monitored, Storage};
+use gatepost_services::users::setter::PasswordSetter;
+use gatepost_services::users::verifier::Cost;
 use gatepost_services::work::Work;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -157,7 +159,10 @@ pub fn build<P: Port>(
         clock: Rc::clone(&clock),
         requests: requests.clone(),
     });
+    let passwords =
+        PasswordSetter::new(Arc::clone(&storage), Rc::clone(&work), Cost::FULL, StdRng::from_rng(&mut rng));
     pages.show(Rc::downgrade(&inspector));
+    pages.set_passwords_by(passwords);
     let commander = Commander { requests };
     let resources = Resources {
         identity,

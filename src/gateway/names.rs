@@ -58,7 +58,7 @@ impl Inspector {
     }
 
     /// The servers that the DNS service queries.
-    pub(super) fn name_servers(&self) -> Result<Servers, ReportError> {
+    pub(crate) fn name_servers(&self) -> Result<Servers, ReportError> {
         let running = self.running_names()?;
         let server = |server: inspection::ServerState| Server {
             address: server.address,
@@ -75,7 +75,7 @@ impl Inspector {
     }
 
     /// The address of a destination that is written as an address or a name.
-    pub(super) async fn resolve(&self, host: &str) -> Result<Ipv4Addr, Unexplained> {
+    pub(crate) async fn resolve(&self, host: &str) -> Result<Ipv4Addr, Unexplained> {
         if let Ok(address) = host.parse() {
             return Ok(address);
         }

@@ -12,7 +12,7 @@ use crate::control::mail_report::{
 
 impl Inspector {
     /// The report on mail.
-    pub(super) fn mail_report(&self) -> MailReport {
+    pub(crate) fn mail_report(&self) -> MailReport {
         let now = self.clock.now();
         let overview = self.list.mail_state().overview(now);
         MailReport {

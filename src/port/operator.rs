@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
+use gatepost_services::admin::{AskedCode, Code, Codes};
 use gatepost_services::mail::service::local::Serving;
 use serde_json::Value;
 use tracing::{info, warn};
 
 use super::notify::Manager;
+use crate::control::code::ToldCode;
 use crate::control::drops::{Cursor, NewDrops, RecentDrops};
 use crate::control::explain::{Asked, Explained, Unexplained};
 use crate::control::mail::{Off, Request as MailRequest, Undone};
@@ -25,6 +27,8 @@ pub struct Operator {
     pub keeper: Rc<Keeper>,
     /// Notified of reloads.
     pub manager: Rc<Manager>,
+    /// The codes for the administration's pages.
+    pub codes: Codes,
 }
 
 impl Operations for Operator {
@@ -67,6 +71,18 @@ impl Operations for Operator {
 
     fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
         self.inspector.flush(name)
+    }
+
+    async fn code(&self) -> Result<ToldCode, Undone> {
+        let code = |code: Code, site, is_first_run| ToldCode { code: code.to_string(), site, is_first_run };
+        match self.codes.ask().await {
+            Some(AskedCode::FirstRun { code: own, site }) => Ok(code(own, site, true)),
+            Some(AskedCode::Password { code: own, site }) => Ok(code(own, site, false)),
+            None => Err(Undone {
+                why: "the administration does not run".to_owned(),
+                remedy: "write admin.enabled = true, or see `gatepost show services`".to_owned(),
+            }),
+        }
     }
 
     async fn reload(&self, by: &Editor) -> Result<String, Error> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::io::{self, BufRead, Write};
 
 use gatepost_services::users::User;
-use gatepost_services::users::password::{Malformed, OCTETS_MAX, Prepared};
+use gatepost_services::users::password::{OCTETS_MAX, Prepared};
 use gatepost_services::users::passwords;
 use gatepost_services::users::verifier::{Cost, Verifiers};
 use rand::SeedableRng;
@@ -14,6 +14,7 @@ use rand::rngs::{StdRng, SysRng};
 
 use crate::config::{Config, Source};
 use crate::error::Error;
+use crate::password::{self, Unfit};
 
 /// Sets the password of the user `name` of the configuration of `source`: from the first line of stdin, or as it is
 /// typed twice on the terminal.
@@ -58,17 +59,15 @@ pub fn find_user<'a>(config: &'a Config, source: &Source, name: &str) -> Result<
 
 /// Checks that `text` is strong enough as the password of the user `name`, and prepares it for storage.
 fn check(config: &Config, name: &str, text: &str) -> Result<Prepared, Error> {
-    let malformed = |error: Malformed| not_set(error, "take another");
-    let password = Prepared::new(text).map_err(malformed)?;
     let user = config.users.iter().find(|user| user.name == name);
     let full_name = user.map_or("", |user| &user.full_name);
-    let names = [name, full_name, &config.system.hostname, &config.system.domain, env!("CARGO_PKG_NAME")];
-    match password.weakness(&names) {
-        Some(weakness) => {
-            Err(not_set(weakness, "take another, such as four words that have nothing in common"))
-        }
-        None => Ok(password),
-    }
+    password::check(config, name, full_name, text).map_err(|unfit| {
+        let remedy = match unfit {
+            Unfit::Malformed(_) => "take another",
+            Unfit::Weak(_) => "take another, such as four words that have nothing in common",
+        };
+        not_set(unfit, remedy)
+    })
 }
 
 /// The first line of `input`, without its end.

@@ -18,6 +18,7 @@ use std::thread::{self, JoinHandle};
 
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::{InterfaceId, MacAddr};
+use gatepost_services::admin::Code;
 use gatepost_services::clock::Clock as _;
 use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::store::{DeferredFiles, Files, OpenError, Storage};
@@ -109,8 +110,12 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     let archive = Archive::new(services.disk());
     let keeper = Rc::new(Keeper::new(Box::new(file), confirmed, reloader, services.clock(), archive));
     services.pages().change(Rc::downgrade(&keeper));
-    let (inspector, keeper_of_operator) = (services.inspector(), Rc::clone(&keeper));
-    let operator = Rc::new(Operator { inspector, keeper: keeper_of_operator, manager: Rc::clone(&manager) });
+    let operator = Rc::new(Operator {
+        inspector: services.inspector(),
+        keeper: Rc::clone(&keeper),
+        manager: Rc::clone(&manager),
+        codes: services.codes(),
+    });
     let supervisors = PortSupervisor::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
     for (event_loop, (worker, supervisor)) in
@@ -129,7 +134,7 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     };
     let ready = || {
         summary.iter().for_each(|line| info!("{line}"));
-        announce();
+        announce(operator.codes.first());
         manager.ready();
     };
     let stopped = async {
@@ -202,10 +207,16 @@ fn tap_specs(config: &Config) -> Vec<TapSpec> {
     config.ports().map(|(interface, port)| TapSpec { port: port.clone(), mtu: mtu(interface) }).collect()
 }
 
-/// Prints `ready` on stdout, which need not be read.
-fn announce() {
+/// Prints `ready` on stdout, which need not be read, and the code of the first run, if there is one: the log may be off.
+fn announce(first_run: Option<(Code, String)>) {
     let mut stdout = io::stdout().lock();
-    _ = writeln!(stdout, "ready").and_then(|()| stdout.flush());
+    let told = writeln!(stdout, "ready").and_then(|()| match first_run {
+        Some((code, site)) => {
+            writeln!(stdout, "nobody owns this gateway yet: open {site} and enter the code {code}")
+        }
+        None => Ok(()),
+    });
+    _ = told.and_then(|()| stdout.flush());
 }
 
 fn no_resources(error: impl fmt::Display) -> Error {

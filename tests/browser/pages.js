@@ -1,7 +1,9 @@
-// Every page of the administration in Chromium: signed in by hand, with and without JavaScript, wide and on a phone, light
-// and dark, in both languages. axe-core must find nothing; no page may scroll sideways; the console must stay empty.
+// Every page of the administration in Chromium: after the wizard of the first run, signed in by hand, with and without
+// JavaScript, wide and on a phone, light and dark, in both languages. axe-core must find nothing; no page may scroll
+// sideways; the console must stay empty.
 //
-// node pages.js CHROMIUM [FOLDER]: with a folder, pictures of all pages are put there.
+// CODE=... node pages.js CHROMIUM [FOLDER], with the code of a gateway without an owner: with a folder, pictures of all
+// pages are put there.
 
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -71,6 +73,45 @@ async function audit({ name, page, hasScript }, what) {
   }
 }
 
+// The wizard of the first run, with a step back: from the code to the owner, who is signed in then.
+async function firstRun(code) {
+  const window = await open("first run", { viewport: phone });
+  const { page } = window;
+  const look = async (what) => {
+    await inspect(window, what);
+    await audit(window, what);
+  };
+  const goOn = async (what, path) => {
+    await look(what);
+    await page.locator("main button").click();
+    await page.waitForURL(`${site}${path}`);
+  };
+  await page.goto(site);
+  await page.waitForURL(`${site}/setup`);
+  await look("code");
+  await page.fill("#code", code.toLowerCase());
+  await page.locator("main button").click();
+  await page.fill("#full_name", "Olga Example");
+  await page.fill("#name", "olga");
+  await page.fill("#password", password);
+  await page.fill("#again", password);
+  await goOn("owner", "/setup/internet");
+  await goOn("internet", "/setup/network");
+  await page.getByRole("link", { name: "Back" }).click();
+  await page.waitForURL(`${site}/setup/internet`);
+  await goOn("internet again", "/setup/network");
+  await goOn("network", "/setup/names");
+  await goOn("names", "/setup/mail");
+  await page.check("#mail-no");
+  await goOn("mail", "/setup/summary");
+  await goOn("summary", "/check");
+  await look("check");
+  expect(await page.getByText("Olga Example, owner").isVisible(), "first run: the owner is not signed in");
+  await window.close();
+}
+
+await firstRun(process.env.CODE);
+
 for (const [name, options] of [
   ["wide light", { viewport: wide, colorScheme: "light" }],
   ["wide dark", { viewport: wide, colorScheme: "dark" }],
@@ -84,9 +125,12 @@ for (const [name, options] of [
   await page.goto(site);
   await inspect(window, "sign-in");
   await audit(window, "sign-in");
+  await page.goto(`${site}/forgotten`);
+  await inspect(window, "forgotten");
+  await audit(window, "forgotten");
   await signIn(window);
   // Beside the menu: forms that a page leads to, and none.
-  for (const path of [...(await menu(page)), "/forwards?new", "/none"]) {
+  for (const path of [...(await menu(page)), "/forwards?new", "/users?new", "/users?password=olga", "/me", "/check", "/none"]) {
     if (path === "/none") page.removeAllListeners("console"); // A missing page is told there, and meant.
     await page.goto(`${site}${path}`);
     const what = path === "/" ? "status" : path.slice(1).replace(/\W/g, "-");

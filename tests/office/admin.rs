@@ -10,19 +10,27 @@ const PASSWORD: &str = "blue harbour 47";
 const SITE: &str = "https://admin.office.example:8080";
 
 /// An office with a person who may see the pages, and her PC's browser.
-struct Browser {
-    office: Office,
+pub struct Browser {
+    /// The office.
+    pub office: Office,
     /// The options that every request has.
     options: String,
     jar: String,
+    /// The site whose pages it shows.
+    site: String,
 }
 
 impl Browser {
     fn new() -> Self {
         let office = Office::new(1, SETTINGS);
+        office.gateway().setup().set_password("olga", PASSWORD);
+        office.gateway().setup().set_password("ute", PASSWORD);
+        Self::of(office, SITE)
+    }
+
+    /// The browser on the first PC of `office`, for the pages at `site`.
+    pub fn of(office: Office, site: &str) -> Self {
         let setup = office.gateway().setup();
-        setup.set_password("olga", PASSWORD);
-        setup.set_password("ute", PASSWORD);
         let authority = setup.directory().join("authority.pem");
         let shown = run(gatepost(&["tls", "ca", "--config"]).arg(setup.config()));
         fs::write(&authority, shown).expect("a file");
@@ -30,24 +38,24 @@ impl Browser {
         let names =
             ["admin", "gatepost", "evil"].map(|name| format!("--resolve {name}.office.example:8080:{LAN}"));
         let options = format!("-sS --max-time 20 {} --cacert {}", names.join(" "), authority.display());
-        Self { office, options, jar }
+        Self { office, options, jar, site: site.to_owned() }
     }
 
     /// What curl prints of a request with these options: the head and the body of the answer.
-    fn ask(&self, options: &str) -> String {
+    pub fn ask(&self, options: &str) -> String {
         self.office.pc(1).sh(&format!("curl {} -i -b {1} -c {1} {options}", self.options, self.jar))
     }
 
     /// The answer to a form with these fields from a page of the site's own.
-    fn submit(&self, path: &str, fields: &[(&str, &str)]) -> String {
-        self.submit_at(SITE, path, fields)
+    pub fn submit(&self, path: &str, fields: &[(&str, &str)]) -> String {
+        self.submit_at(&self.site, path, fields)
     }
 
     /// The same of the pages at `site`.
     fn submit_at(&self, site: &str, path: &str, fields: &[(&str, &str)]) -> String {
         let fields = fields.iter().map(|(name, value)| format!("--data-urlencode '{name}={value}'"));
         let fields: Vec<_> = fields.collect();
-        self.ask(&format!("-H 'Origin: {site}' {} '{site}{path}'", fields.join(" ")))
+        self.ask(&format!("-H 'Origin: {site}' -X POST {} '{site}{path}'", fields.join(" ")))
     }
 
     /// Applies what waits, by the page.
@@ -62,7 +70,12 @@ impl Browser {
 
     /// The token of a page's forms.
     fn token(&self) -> String {
-        self.token_at(SITE)
+        self.token_of("/")
+    }
+
+    /// The token of the forms of the page at `path`.
+    pub fn token_of(&self, path: &str) -> String {
+        hidden(&self.ask(&format!("'{}{path}'", self.site)), "token")
     }
 
     fn token_at(&self, site: &str) -> String {
@@ -77,7 +90,8 @@ fn hidden(page: &str, name: &str) -> String {
     value.split('"').next().expect("its end").to_owned()
 }
 
-fn status_of(answer: &str) -> &str {
+/// The status of an answer.
+pub fn status_of(answer: &str) -> &str {
     answer.split(' ').nth(1).unwrap_or_default()
 }
 
@@ -154,9 +168,6 @@ fn what_a_page_must_not_accept_is_refused() {
     let address = browser.ask(&format!("https://{LAN}:8080/sign-in"));
     assert_eq!(status_of(&address), "200", "the certificate names the address: {address}");
 
-    let refused = browser.sign_in("ute");
-    assert!(status_of(&refused) == "403" && !refused.contains("set-cookie"), "{refused}");
-    assert!(refused.contains("for those who run the gateway") && !refused.contains("Devices"), "{refused}");
     for number in 0..12 {
         browser.submit("/sign-in", &[("name", "olga"), ("password", &format!("wrong {number}"))]);
     }
@@ -167,14 +178,77 @@ fn what_a_page_must_not_accept_is_refused() {
 }
 
 #[test]
+fn a_user_sees_the_own_page_alone_and_sets_another_password() {
+    let browser = Browser::new();
+    let signed_in = browser.sign_in("ute");
+    assert!(status_of(&signed_in) == "303" && signed_in.contains("set-cookie"), "{signed_in}");
+    for path in ["/", "/clients", "/users", "/changes"] {
+        let lead = browser.ask(&format!("{SITE}{path}"));
+        assert!(lead.contains("location: /me\r\n"), "{path}: {lead}");
+    }
+    let page = browser.ask(&format!("{SITE}/me"));
+    assert!(
+        page.contains("<h1>Your own page</h1>") && !page.contains("olga") && !page.contains("<nav"),
+        "{page}"
+    );
+    let set = |former: &str, new: &str| {
+        let token = browser.token_of("/me");
+        browser.submit("/me", &[("token", &token), ("former", former), ("password", new), ("again", new)])
+    };
+    let wrong = set("wrong", "red harbour 48");
+    assert!(status_of(&wrong) == "403" && wrong.contains("The present password is wrong"), "{wrong}");
+    let weak = set(PASSWORD, "ute2026ute");
+    assert!(status_of(&weak) == "422" && !weak.contains("ute2026ute"), "{weak}");
+    let done = set(PASSWORD, "red harbour 48");
+    assert!(status_of(&done) == "303" && done.contains("location: /me\r\n"), "{done}");
+    assert_eq!(status_of(&browser.ask(&format!("{SITE}/me"))), "200", "the session goes on");
+    let login = |password: &str| browser.submit("/sign-in", &[("name", "ute"), ("password", password)]);
+    assert_eq!((status_of(&login(PASSWORD)), status_of(&login("red harbour 48"))), ("403", "303"));
+    let log = browser.office.gateway().log();
+    assert!(log.contains("ute has set another password") && !log.contains("harbour"), "{log}");
+}
+
+#[test]
+fn an_owner_adds_a_user_whose_password_is_in_force_at_once() {
+    let browser = Browser::new();
+    browser.sign_in("olga");
+    let submit = |page: &str, fields: &[(&str, &str)]| {
+        let token = browser.token_of(page);
+        let fields: Vec<_> = fields.iter().copied().chain([("token", token.as_str())]).collect();
+        browser.submit(page, &fields)
+    };
+    let new = [
+        ("name", "vera"),
+        ("full_name", "Vera Example"),
+        ("role", "viewer"),
+        ("quota", ""),
+        ("vacation", ""),
+    ];
+    let saved = submit("/users?new", &new);
+    assert!(saved.contains("location: /changes\r\n"), "{saved}");
+    for what in ["apply", "keep"] {
+        let done = submit("/changes", &[("do", what)]);
+        assert_eq!(status_of(&done), "303", "{done}");
+    }
+    let set = submit("/users?password=vera", &[("password", "red harbour 48"), ("again", "red harbour 48")]);
+    assert!(set.contains("location: /users?set=vera\r\n"), "{set}");
+    let own = submit("/users", &[("remove", "olga"), ("shown", "x")]);
+    assert!(own.contains("your own role"), "{own}");
+    let login = browser.submit("/sign-in", &[("name", "vera"), ("password", "red harbour 48")]);
+    assert!(status_of(&login) == "303", "{login}");
+    let users = browser.ask(&format!("{SITE}/users"));
+    assert!(users.contains("Only an owner") && !users.contains("olga"), "{users}");
+    assert!(browser.ask(&format!("{SITE}/mail")).contains("Mail is off"));
+}
+
+#[test]
 fn every_page_offers_the_certificate_and_the_form_tells_how_to_begin() {
     let office = Office::new(1, "");
     let ask = |path: &str| office.pc(1).sh(&format!("curl -sSk --max-time 20 https://{LAN}:8080{path}"));
     let offered = ask("/authority.crt");
     assert_eq!(offered, run(gatepost(&["tls", "ca", "--config"]).arg(office.gateway().setup().config())));
-    let form = ask("/sign-in");
-    assert!(form.contains("href=\"/authority.crt\"") && form.contains("gatepost passwd anna"), "{form}");
-    assert!(!form.contains("<form"), "nobody could use it: {form}");
+    let form = ask("/setup");
+    assert!(form.contains("href=\"/authority.crt\"") && form.contains("gatepost code"), "{form}");
 }
 
 #[test]

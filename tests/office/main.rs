@@ -16,6 +16,7 @@ mod dns_floods;
 mod dns_upstream;
 mod dns_validators;
 mod explain;
+mod first_run;
 mod forwards;
 mod harness;
 mod hostile;

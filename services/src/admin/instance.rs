@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role as Side;
 
+use super::first_run::is_owned;
 use super::seats::Guest;
 use super::site::AdminSite;
 use super::{KIND, Settings, State};
@@ -61,8 +62,11 @@ impl<N: Net> AdminInstance<N> {
             storage: std::sync::Arc::clone(&host.storage),
             work: Rc::clone(&host.work),
             rng: RefCell::new(host.rng()),
-            nobody: std::sync::Arc::default(),
         });
+        if !site.state.setup.borrow().has_begun() {
+            let is_owned = is_owned(&site.settings.users, &site.storage, &*site.work).await;
+            site.state.setup.borrow_mut().begin(is_owned, &mut *site.rng.borrow_mut());
+        }
         let instance = Self::of(site, conditions, finish, host.net.clone());
         for local in instance.wanted(&now) {
             let listening = instance.listeners.listen(&instance.net, local, instance.accepting());
@@ -98,6 +102,10 @@ impl<N: Net> Instance for AdminInstance<N> {
         let domains: Vec<_> = domains.iter().map(String::as_str).collect();
         self.site.state.logins.set_users(users, &domains);
         self.site.end_strangers();
+        let former = self.site.state.current.replace(Rc::downgrade(&self.site));
+        if former.upgrade().is_none() {
+            self.site.announce_code();
+        }
     }
 
     fn run(&self) -> LocalFuture<'static, ()> {

@@ -11,18 +11,22 @@
 //! | `/move` | GET | the way to the gateway's new address, with a ticket that signs in there |
 //! | `/enter` | GET, POST | the form for a ticket, and a login by it |
 //! | `/authority.crt` | GET | the certificate of the office's own authority |
+//! | `/setup` and below | GET, POST | the first run: a code, and the wizard |
+//! | `/forgotten` | GET, POST | a new password of an owner, by a code |
+//! | `/me` | GET, POST | a user's own page; the one page of users with role `user` |
 //! | others | GET | files of [`Pages`] for everybody, pages for viewers |
 //! | others | POST | forms of pages, for operators and owners |
 //!
 //! Only the LAN reaches the port. A form counts if its Origin is the page's own host and, within a session, if it has the
 //! session's token; the session's cookie is not sent to or by other sites (SameSite=Strict). A login ends the former
-//! session of the same browser. A session ends once its user has another password, is gone, or may no longer
-//! see the pages.
+//! session of the same browser. A session ends once its user has another password or is gone.
 
+mod first_run;
 mod instance;
 mod pages;
 mod seats;
 mod sessions;
+mod setup;
 mod site;
 mod stats;
 #[cfg(test)]
@@ -30,7 +34,7 @@ mod tests;
 mod tickets;
 
 use std::cell::RefCell;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use gatepost_ground::wire::Protocol;
 
@@ -40,8 +44,13 @@ use crate::service::{Host, Instance, Kind, LocalFuture, Off, OnWan, Service, Unp
 use crate::users::User;
 use crate::users::office::OfficeLogins;
 
-pub use pages::{Failure, Nobody, Pages, Refusal, SessionInfo, SignIn, Visit, Visitor};
-pub use sessions::{SESSION_TIME_MAX, SESSIONS_MAX, SESSIONS_OF_USER_MAX};
+pub use first_run::{AskedCode, Codes};
+pub use pages::{
+    Failure, Forgotten, ForgottenFault, Pages, PasswordFault, Refusal, SessionInfo, SetupAnswer, SignIn,
+    Visit, Visitor,
+};
+pub use sessions::{SESSION_TIME_MAX, SESSIONS_MAX, SESSIONS_OF_USER_MAX, SESSIONS_OF_USERS_MAX};
+pub use setup::{Code, Installer, RESET_TIME_MAX, SETUP_TIME_MAX};
 pub use stats::Stats;
 pub use tickets::{TICKET_TIME_MAX, TICKETS_MAX};
 
@@ -59,6 +68,14 @@ pub const CONNECTIONS_PER_SOURCE_MAX: usize = 24;
 
 /// The path of the sign-in form.
 pub const SIGN_IN: &str = "/sign-in";
+/// The path of the first run; its steps are below.
+pub const SETUP: &str = "/setup";
+/// The path of the page about a forgotten password.
+pub const FORGOTTEN: &str = "/forgotten";
+/// The path of the user's own page.
+pub const OWN: &str = "/me";
+/// The field of forms of the user's own page that has the password in force: such a form sets another one.
+pub const FORMER_PASSWORD: &str = "former";
 /// The path to which the sign-out form goes.
 pub const SIGN_OUT: &str = "/sign-out";
 /// The path to which the forms go that end a session; the field `session` has its number.
@@ -115,6 +132,9 @@ struct State {
     pages: Rc<dyn Pages>,
     logins: Rc<OfficeLogins>,
     sessions: RefCell<sessions::Sessions>,
+    setup: RefCell<setup::Setup>,
+    /// The administration of the configuration in force.
+    current: RefCell<Weak<site::AdminSite>>,
     tickets: RefCell<tickets::Tickets>,
     seats: Rc<seats::Seats>,
     stats: RefCell<Stats>,
@@ -142,12 +162,19 @@ impl OfficeAdmin {
             pages,
             logins,
             sessions: RefCell::default(),
+            setup: RefCell::default(),
+            current: RefCell::default(),
             tickets: RefCell::default(),
             seats: Rc::new(seats::Seats::new()),
             stats: RefCell::default(),
             logs: RefCell::default(),
         };
         Self { state: Rc::new(state) }
+    }
+
+    /// The codes for whoever is at the gateway's machine.
+    pub fn codes(&self) -> Codes {
+        Codes { state: Rc::clone(&self.state) }
     }
 }
 

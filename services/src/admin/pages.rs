@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::setup::Installer;
 use crate::http::form::Form;
 use crate::http::{Request, Response};
 use crate::service::LocalFuture;
@@ -19,7 +20,39 @@ pub trait Pages {
     /// The page with the form by which a browser with `ticket` signs in, which comes from the gateway's former address.
     fn enter(&self, visit: Visit<'_>, ticket: &str) -> Response;
 
-    /// The page at the request's path for `visitor`, who may read everything; `None` if there is none.
+    /// The page that asks for the code of the first run; `refusal`: why the last one was refused.
+    fn code(&self, visit: Visit<'_>, refusal: Option<Refusal>) -> Response;
+
+    /// The wizard of the first run: its page at the request's path, or the answer to `form` from there.
+    fn setup<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        installer: &'a Installer,
+        form: Option<&'a Form>,
+    ) -> LocalFuture<'a, SetupAnswer>;
+
+    /// The page about a forgotten password, with the form for a code.
+    fn forgotten(&self, visit: Visit<'_>, state: &Forgotten) -> Response;
+
+    /// The visitor's own page, which says why no other password was set.
+    fn password_refused<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        visitor: &'a Visitor,
+        fault: PasswordFault,
+    ) -> LocalFuture<'a, Response>;
+
+    /// Makes what the fields `password` and `again` of `form` have the password of `user`; or returns why not, for the
+    /// page.
+    fn set_password<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        user: &'a User,
+        form: &'a Form,
+    ) -> LocalFuture<'a, Result<(), String>>;
+
+    /// The page at the request's path for `visitor`; `None` if there is none. Whoever may not read everything comes for the
+    /// own page alone.
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>>;
 
     /// Does what `form` asks for, which a page at the request's path has sent, and answers; `None` if no page there has
@@ -91,14 +124,57 @@ pub struct SignIn {
     pub name: String,
     /// Why the login before was refused.
     pub refusal: Option<Refusal>,
-    /// Why nobody can sign in, if that is so.
-    pub nobody: Option<Nobody>,
+    /// Whether the gateway has no owner yet.
+    pub is_first_run: bool,
+}
+
+/// The answer of the wizard.
+#[derive(Debug)]
+pub enum SetupAnswer {
+    /// This page; the first run goes on.
+    Page(Response),
+    /// There is an owner.
+    Owned {
+        /// The owner's name.
+        owner: String,
+        /// What the owner sees.
+        page: Response,
+    },
+}
+
+/// The state of the page about a forgotten password.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Forgotten {
+    /// The name that was entered.
+    pub name: String,
+    /// Why the form before did nothing.
+    pub fault: Option<ForgottenFault>,
+}
+
+/// Why no password was set by a code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForgottenFault {
+    /// The code was refused.
+    Code(Refusal),
+    /// No owner has this name.
+    NoOwner,
+    /// The password was refused, for this reason.
+    Password(String),
+}
+
+/// Why a user has no other password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PasswordFault {
+    /// The former one was refused.
+    Former(Refusal),
+    /// The new one was refused, for this reason.
+    New(String),
 }
 
 /// Why a login was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Name or password are wrong.
+    /// Name or password are wrong, or the code is.
     Wrong,
     /// There were too many failures; the next try is possible after this time.
     TooMany(Duration),
@@ -106,22 +182,11 @@ pub enum Refusal {
     Unavailable,
 }
 
-/// Why nobody can sign in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Nobody {
-    /// The configuration has no user who may see the pages.
-    NoUser,
-    /// None of these users has a password.
-    NoPassword,
-}
-
 /// Why there is no page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
     /// There is none at that path.
     NotFound,
-    /// The user may not see the pages.
-    NotAllowed,
     /// The user may see the pages, and change nothing.
     ReadOnly,
     /// The form came from another site.

@@ -19,6 +19,10 @@ pub const SESSIONS_MAX: usize = 256;
 /// The most sessions of one user; with one more, the one that was unused for longest ends.
 pub const SESSIONS_OF_USER_MAX: usize = 16;
 
+/// The most sessions of all users who have only their own page, so that they end nobody else's; with one more, the one of
+/// these that was unused for longest ends.
+pub const SESSIONS_OF_USERS_MAX: usize = 128;
+
 /// How long a session lasts.
 pub const SESSION_TIME_MAX: Duration = Duration::from_secs(12 * 3600);
 
@@ -85,6 +89,19 @@ impl Sessions {
         };
         self.by_token.insert(crypto::sha256(token.as_bytes()), session);
         (token, displaced)
+    }
+
+    /// Makes room for another session of those users whom `is_meant` admits. Returns the number of sessions that had to
+    /// end for it.
+    pub fn make_room_of_users(&mut self, now: Instant, is_meant: impl Fn(&str) -> bool) -> u64 {
+        self.forget_ended(now);
+        let mut displaced = 0;
+        while self.by_token.values().filter(|session| is_meant(&session.user)).count()
+            >= SESSIONS_OF_USERS_MAX
+        {
+            displaced += u64::from(self.end_unused(|session| is_meant(&session.user)));
+        }
+        displaced
     }
 
     /// The session of `token`, which is used now.
@@ -222,5 +239,19 @@ mod tests {
         assert_eq!(displaced, u64::try_from(SESSIONS_OF_USER_MAX).expect("few"));
         assert_eq!(sessions.list(at(5), |_| true).len(), SESSIONS_MAX);
         assert!(sessions.find(at(5), &first).is_none());
+    }
+
+    #[test]
+    fn users_with_one_page_end_nobody_else_s_session() {
+        let (mut sessions, mut rng) = (Sessions::default(), StdRng::seed_from_u64(1));
+        let (olga, _) = sessions.begin(at(0), ("olga", MARK), DESK, &mut rng);
+        let is_meant = |user: &str| user.starts_with("user");
+        let mut displaced = 0;
+        for number in 0..2 * SESSIONS_MAX {
+            displaced += sessions.make_room_of_users(at(1), is_meant);
+            displaced += sessions.begin(at(1), (&format!("user{number}"), MARK), DESK, &mut rng).1;
+        }
+        assert_eq!(displaced, u64::try_from(2 * SESSIONS_MAX - SESSIONS_OF_USERS_MAX).expect("few"));
+        assert!(sessions.find(at(2), &olga).is_some(), "it was unused for longest");
     }
 }

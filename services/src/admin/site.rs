@@ -6,15 +6,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gatepost_ground::{Instant, Role as Side};
+use gatepost_ground::Role as Side;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tokio::sync::Mutex;
 
-use super::pages::{Failure, Nobody, Refusal, SessionInfo, SignIn, Visit, Visitor};
+use super::pages::{Failure, Refusal, SessionInfo, SignIn, Visit, Visitor};
 use super::sessions::{SESSION_TIME_MAX, Session};
 use super::{
-    AUTHORITY, END_SESSION, ENTER, MOVE, SESSIONS, SIGN_IN, SIGN_OUT, Settings, State, TICKET, TOKEN_FIELD,
+    AUTHORITY, END_SESSION, ENTER, FORGOTTEN, FORMER_PASSWORD, MOVE, OWN, SESSIONS, SETUP, SIGN_IN, SIGN_OUT,
+    Settings, State, TICKET, TOKEN_FIELD,
 };
 use crate::addresses::Subscription;
 use crate::clock::Clock;
@@ -32,9 +32,6 @@ use crate::work::{self, Work};
 /// `Path=/` and without `Domain`: no other host can set it. (RFC 6265bis, section 4.1.3.2)
 const COOKIE: &str = "__Host-session";
 
-/// How long it is believed that nobody can sign in; a disk is read to find out.
-const NOBODY_BELIEVED_FOR: Duration = Duration::from_secs(2);
-
 /// How long a session's password is believed to be the one in force; a disk is read to find out.
 const PASSWORD_BELIEVED_FOR: Duration = Duration::from_secs(2);
 
@@ -42,12 +39,9 @@ const PASSWORD_BELIEVED_FOR: Duration = Duration::from_secs(2);
 /// ones.
 const LOGINS_LOGGED_MAX: u32 = 20;
 
-/// What is known about who can sign in, and until when that is believed.
-pub(super) type NobodyKnown = Option<(Option<Nobody>, Instant)>;
-
 /// The result of a login.
-struct Login {
-    outcome: Outcome,
+pub(super) struct Login {
+    pub outcome: Outcome,
     /// The user whom the entered name means.
     known: Option<User>,
     /// If it is accepted: the mark of the password.
@@ -64,13 +58,11 @@ pub(super) struct AdminSite {
     pub storage: Arc<dyn Storage>,
     pub work: Rc<dyn Work>,
     pub rng: RefCell<StdRng>,
-    /// Whether somebody can sign in; locked while that is being found out.
-    pub nobody: Arc<Mutex<NobodyKnown>>,
 }
 
-/// The permissions that the pages need.
-fn may_see_pages(user: &User) -> bool {
-    user.role != Role::User
+/// Whether `path` is of the first run.
+fn is_of_first_run(path: &str) -> bool {
+    path.strip_prefix(SETUP).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 impl Site for AdminSite {
@@ -101,17 +93,23 @@ impl Site for AdminSite {
                 Err(failure) => self.form_refused(visit, failure),
             },
             (_, SIGN_IN) if visitor.is_none() => {
-                let state = SignIn { nobody: self.nobody().await, ..SignIn::default() };
+                let state = SignIn { is_first_run: self.awaits_owner().await, ..SignIn::default() };
                 self.state.pages.sign_in(visit, &state)
             }
             (_, SIGN_IN) => Response::see_other("/"),
+            (_, FORGOTTEN) => self.forgotten(visit, None).await,
+            (_, path) if is_of_first_run(path) => self.first_run(visit, None).await,
             (_, ENTER) => {
                 let query = Form::of_query(&request);
                 self.state.pages.enter(visit, query.get(TICKET).unwrap_or_default())
             }
             (_, MOVE) if visitor.is_some() => self.moved(&request),
             _ => match &visitor {
+                None if self.awaits_owner().await => Response::see_other(SETUP),
                 None => Response::see_other(SIGN_IN),
+                Some(visitor) if visitor.user.role == Role::User && request.path != OWN => {
+                    Response::see_other(OWN)
+                }
                 Some(visitor) => match self.state.pages.page(visit, visitor).await {
                     Some(page) => page,
                     None => self.state.pages.failure(visit, Failure::NotFound),
@@ -144,22 +142,26 @@ impl AdminSite {
         Some(response.with(CONTENT_DISPOSITION, "attachment; filename=\"gatepost-authority.crt\""))
     }
 
-    /// Ends the sessions of all who may not see the pages by this configuration: who comes back signs in again.
+    /// Ends the sessions of all who are no users by this configuration: who comes back signs in again.
     pub fn end_strangers(&self) {
-        let stays = |name: &str| self.viewer(name).is_some();
+        let stays = |name: &str| self.user(name).is_some();
         self.state.sessions.borrow_mut().end_of_users(stays);
     }
 
-    /// The user `name` of the configuration, who may see the pages.
-    fn viewer(&self, name: &str) -> Option<&User> {
-        self.settings.users.iter().find(|user| user.name == name && may_see_pages(user))
+    /// The user `name` of the configuration.
+    fn user(&self, name: &str) -> Option<&User> {
+        self.settings.users.iter().find(|user| user.name == name)
     }
 
-    /// The user whose session the request belongs to, as long as the user may see the pages and has the password of the
-    /// login.
+    /// Whether the user `name` has only the own page.
+    fn has_one_page(&self, name: &str) -> bool {
+        self.user(name).is_some_and(|user| user.role == Role::User)
+    }
+
+    /// The user whose session the request belongs to, as long as there is the user, with the password of the login.
     async fn visitor(&self, request: &Request) -> Option<Visitor> {
         let mut session = self.session(request)?;
-        let user = self.viewer(&session.user)?.clone();
+        let user = self.user(&session.user)?.clone();
         if self.clock.now().since(session.checked) >= PASSWORD_BELIEVED_FOR {
             self.check_password(&session.user).await;
             session = self.session(request)?;
@@ -205,11 +207,15 @@ impl AdminSite {
             return Err(Failure::ForeignForm);
         }
         let form = Form::of(request).map_err(|_| Failure::BrokenForm)?;
-        // Whoever signs in has no token yet, or one of an earlier session.
-        let signs_in = request.path == SIGN_IN || request.path == ENTER;
-        let Some(visitor) = visitor.filter(|_| !signs_in) else { return Ok(form) };
+        let wanted = match request.path.as_str() {
+            // Whoever signs in has no token yet, or one of an earlier session.
+            SIGN_IN | ENTER | FORGOTTEN => None,
+            path if is_of_first_run(path) => self.installer(request).map(|installer| installer.form_token),
+            _ => visitor.map(|visitor| visitor.form_token.clone()),
+        };
+        let Some(wanted) = wanted else { return Ok(form) };
         let token = form.get(TOKEN_FIELD).unwrap_or_default();
-        if crypto::are_equal(token.as_bytes(), visitor.form_token.as_bytes()) {
+        if crypto::are_equal(token.as_bytes(), wanted.as_bytes()) {
             Ok(form)
         } else {
             Err(Failure::StaleForm)
@@ -230,6 +236,8 @@ impl AdminSite {
         };
         match (path, visit.visitor) {
             (SIGN_IN, _) => self.sign_in(visit, form).await,
+            (FORGOTTEN, _) => self.forgotten(visit, Some(form)).await,
+            (path, _) if is_of_first_run(path) => self.first_run(visit, Some(form)).await,
             (ENTER, _) => self.enter(visit, form),
             (_, None) => Response::see_other(SIGN_IN),
             (SIGN_OUT, Some(visitor)) => {
@@ -245,7 +253,12 @@ impl AdminSite {
                 self.state.sessions.borrow_mut().end(number, may_end);
                 Response::see_other(SESSIONS)
             }
-            (_, Some(visitor)) if !visitor.may_change() => self.form_refused(visit, Failure::ReadOnly),
+            (OWN, Some(visitor)) if form.get(FORMER_PASSWORD).is_some() => {
+                self.own_password(visit, visitor, form).await
+            }
+            (_, Some(visitor)) if !visitor.may_change() && path != OWN => {
+                self.form_refused(visit, Failure::ReadOnly)
+            }
             (_, Some(visitor)) => match self.state.pages.submit(visit, visitor, form).await {
                 Some(answer) => answer,
                 None => self.state.pages.failure(visit, Failure::NotFound),
@@ -261,31 +274,41 @@ impl AdminSite {
         let peer = visit.request.peer;
         let login = self.login(peer, name.to_owned(), password.to_owned()).await;
         self.log(peer, &login);
-        let (refusal, status) = match login.outcome {
+        let refusal = match login.outcome {
             Outcome::Accepted { user } => {
                 self.state.count(|stats| stats.logins += 1);
-                // Without a session: those could displace the sessions of who may see something.
-                let Some((user, mark)) = self.viewer(&user).zip(login.mark) else {
-                    return self.state.pages.failure(Visit { visitor: None, ..visit }, Failure::NotAllowed);
+                let Some(mark) = login.mark.filter(|_| self.user(&user).is_some()) else {
+                    return self.form_refused(visit, Failure::StaleForm);
                 };
-                return self.began(visit, &user.name, mark);
+                let cookie = self.begin(visit.request, &user, mark);
+                return Response::see_other("/").with(SET_COOKIE, &cookie);
             }
             Outcome::Refused => {
                 self.state.count(|stats| stats.logins_failed += 1);
-                (Refusal::Wrong, StatusCode::FORBIDDEN)
+                Refusal::Wrong
             }
             Outcome::TooMany(too_many) => {
                 self.state.count(|stats| stats.logins_limited += 1);
-                (Refusal::TooMany(too_many.wait), StatusCode::TOO_MANY_REQUESTS)
+                Refusal::TooMany(too_many.wait)
             }
             Outcome::Unavailable => {
                 self.state.count(|stats| stats.logins_failed += 1);
-                (Refusal::Unavailable, StatusCode::SERVICE_UNAVAILABLE)
+                Refusal::Unavailable
             }
         };
-        let state = SignIn { name: name.to_owned(), refusal: Some(refusal), nobody: self.nobody().await };
-        let mut response = self.state.pages.sign_in(visit, &state);
-        response.status = status;
+        let state =
+            SignIn { name: name.to_owned(), refusal: Some(refusal), is_first_run: self.awaits_owner().await };
+        self.refused(self.state.pages.sign_in(visit, &state), refusal)
+    }
+
+    /// `page`, which tells `refusal`, with its status.
+    pub(super) fn refused(&self, page: Response, refusal: Refusal) -> Response {
+        let mut response = page;
+        response.status = match refusal {
+            Refusal::Wrong => StatusCode::FORBIDDEN,
+            Refusal::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Refusal::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        };
         match refusal {
             // A whole second more: what is told is never too early.
             Refusal::TooMany(wait) => {
@@ -312,10 +335,11 @@ impl AdminSite {
         let now = self.clock.now();
         let number = self.state.tickets.borrow_mut().redeem(now, ticket);
         let asked = number.and_then(|number| self.state.sessions.borrow_mut().get(now, number));
-        match asked.filter(|session| self.viewer(&session.user).is_some()) {
+        match asked.filter(|session| self.user(&session.user).is_some()) {
             Some(session) => {
                 self.state.count(|stats| stats.logins_by_ticket += 1);
-                self.began(visit, &session.user, session.mark)
+                let cookie = self.begin(visit.request, &session.user, session.mark);
+                Response::see_other("/").with(SET_COOKIE, &cookie)
             }
             None => Response::see_other(SIGN_IN),
         }
@@ -336,23 +360,26 @@ impl AdminSite {
         }
     }
 
-    fn began(&self, visit: Visit<'_>, user: &str, mark: Sha256Digest) -> Response {
-        let former = self.session(visit.request);
+    /// Begins a session of `user` in place of the browser's former one. Returns its cookie.
+    pub(super) fn begin(&self, request: &Request, user: &str, mark: Sha256Digest) -> String {
+        let former = self.session(request);
         let mut sessions = self.state.sessions.borrow_mut();
         if let Some(former) = former {
             sessions.end(former.number, |_| true);
         }
         let mut rng = self.rng.borrow_mut();
-        let (token, displaced) =
-            sessions.begin(self.clock.now(), (user, mark), visit.request.peer, &mut *rng);
-        self.state.count(|stats| stats.sessions_displaced += displaced);
+        let mut displaced = 0;
+        if self.has_one_page(user) {
+            displaced += sessions.make_room_of_users(self.clock.now(), |name| self.has_one_page(name));
+        }
+        let (token, more_displaced) = sessions.begin(self.clock.now(), (user, mark), request.peer, &mut *rng);
+        self.state.count(|stats| stats.sessions_displaced += displaced + more_displaced);
         let age = SESSION_TIME_MAX.as_secs();
-        let cookie = format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}");
-        Response::see_other("/").with(SET_COOKIE, &cookie)
+        format!("{COOKIE}={token}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}")
     }
 
     /// Checks a password. The check goes on although the browser is gone: what is dropped would count as a failure.
-    async fn login(&self, peer: IpAddr, name: String, password: String) -> Login {
+    pub(super) async fn login(&self, peer: IpAddr, name: String, password: String) -> Login {
         let unavailable = || Login { outcome: Outcome::Unavailable, known: None, mark: None };
         let mut rng = StdRng::from_rng(&mut *self.rng.borrow_mut());
         let (storage, work, clock) = (&self.storage, &self.work, &self.clock);
@@ -371,33 +398,5 @@ impl AdminSite {
                 unavailable()
             }
         }
-    }
-
-    /// Why nobody can sign in; `None` if somebody can, or it is unknown. Whoever asks while that is being found out
-    /// waits for the same result, and the search goes on although the browser that caused it is gone.
-    async fn nobody(&self) -> Option<Nobody> {
-        let mut known = Arc::clone(&self.nobody).lock_owned().await;
-        if let Some((nobody, until)) = *known
-            && self.clock.now() < until
-        {
-            return nobody;
-        }
-        let users = self.settings.users.iter().filter(|user| may_see_pages(user));
-        let names: Vec<_> = users.map(|user| user.name.clone()).collect();
-        let (storage, work, clock) =
-            (Arc::clone(&self.storage), Rc::clone(&self.work), Rc::clone(&self.clock));
-        let search = async move {
-            let nobody = if names.is_empty() {
-                Some(Nobody::NoUser)
-            } else {
-                // A file that cannot be read may be a password's; the login will tell.
-                let has_password = move |name: &String| !matches!(passwords::read(&*storage, name), Ok(None));
-                let some = work::run(&*work, move || names.iter().any(has_password)).await;
-                if some.unwrap_or(true) { None } else { Some(Nobody::NoPassword) }
-            };
-            *known = Some((nobody, clock.now() + NOBODY_BELIEVED_FOR));
-            nobody
-        };
-        tokio::task::spawn_local(search).await.unwrap_or(None)
     }
 }

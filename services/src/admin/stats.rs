@@ -25,9 +25,9 @@ pub struct Stats {
     pub forms_refused: u64,
     /// Logins that were right.
     pub logins: u64,
-    /// Logins that were wrong, or could not be checked.
+    /// Logins and codes that were wrong, or could not be checked.
     pub logins_failed: u64,
-    /// Logins that were not checked, as there were too many failures.
+    /// Logins and codes that were not checked, as there were too many failures.
     pub logins_limited: u64,
     /// Logins by a ticket, of browsers that have come from the gateway's former address.
     pub logins_by_ticket: u64,

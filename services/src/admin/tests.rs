@@ -1,7 +1,6 @@
 //! Sign-in, sessions and forms, as octets under TLS.
 
-use std::cell::{Cell, RefCell};
-use std::pin::Pin;
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +25,8 @@ use crate::users::verifier::{Cost, Verifiers};
 use crate::users::{Role, passwords};
 use crate::work::AtOnce;
 
+mod first_run;
+
 const PASSWORD: &str = "blue harbour 47";
 
 /// Pages that say what they were told.
@@ -45,8 +46,56 @@ impl Pages for Plain {
             let Visitor { user, form_token, sessions, .. } = visitor;
             let sessions: Vec<_> = sessions.iter().map(|it| format!("{}:{}", it.number, it.user)).collect();
             let line = format!("page of {} token={form_token} sessions={}", user.name, sessions.join(","));
-            (visit.request.path == "/").then(|| Response::text(StatusCode::OK, &line))
+            ["/", OWN].contains(&&*visit.request.path).then(|| Response::text(StatusCode::OK, &line))
         })
+    }
+
+    fn code(&self, _: Visit<'_>, refusal: Option<Refusal>) -> Response {
+        Response::text(StatusCode::OK, &format!("code please: {refusal:?}"))
+    }
+
+    fn setup<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        installer: &'a Installer,
+        form: Option<&'a Form>,
+    ) -> LocalFuture<'a, SetupAnswer> {
+        Box::pin(async move {
+            match form.and_then(|form| form.get("owner")) {
+                Some(owner) => {
+                    SetupAnswer::Owned { owner: owner.to_owned(), page: Response::see_other("/check") }
+                }
+                None => {
+                    let Installer { session, form_token } = installer;
+                    let line = format!("wizard {session} at {} token={form_token} ", visit.request.path);
+                    SetupAnswer::Page(Response::text(StatusCode::OK, &line))
+                }
+            }
+        })
+    }
+
+    fn forgotten(&self, _: Visit<'_>, state: &Forgotten) -> Response {
+        Response::text(StatusCode::OK, &format!("{state:?}"))
+    }
+
+    fn password_refused<'a>(
+        &'a self,
+        _: Visit<'a>,
+        visitor: &'a Visitor,
+        fault: PasswordFault,
+    ) -> LocalFuture<'a, Response> {
+        Box::pin(async move { Response::text(StatusCode::OK, &format!("{} {fault:?}", visitor.user.name)) })
+    }
+
+    fn set_password<'a>(
+        &'a self,
+        _: Visit<'a>,
+        user: &'a User,
+        form: &'a Form,
+    ) -> LocalFuture<'a, Result<(), String>> {
+        let password = form.get("password").unwrap_or_default();
+        let result = if password == "weak" { Err("it is weak".to_owned()) } else { Ok(()) };
+        Box::pin(async move { result.map(|()| tracing::info!("{} gets a password", user.name)) })
     }
 
     fn enter(&self, _: Visit<'_>, ticket: &str) -> Response {
@@ -123,7 +172,6 @@ fn site(users: Vec<User>, clock: &Rc<dyn crate::clock::Clock>) -> Rc<AdminSite> 
         storage,
         work: Rc::new(AtOnce),
         rng: RefCell::new(rng),
-        nobody: Arc::default(),
     })
 }
 
@@ -204,7 +252,7 @@ fn a_viewer_signs_in_sees_the_pages_and_signs_out() {
             assert!(stranger.get(&lab, path).await.contains("location: /sign-in\r\n"));
         }
         assert!(stranger.get(&lab, "/style.css").await.ends_with("style\n"));
-        assert!(stranger.get(&lab, SIGN_IN).await.contains("refusal: None, nobody: None"));
+        assert!(stranger.get(&lab, SIGN_IN).await.contains("refusal: None, is_first_run: false"));
         let mut browser = Browser::new();
         let answer = browser.sign_in(&lab, "vera", PASSWORD).await;
         let cookie = answer.lines().find(|line| line.starts_with("set-cookie")).expect("a cookie");
@@ -377,17 +425,39 @@ fn forms_from_elsewhere_or_without_the_token_do_nothing() {
 }
 
 #[test]
-fn a_user_who_may_see_nothing_gets_no_session() {
+fn a_user_has_one_page_and_sets_the_own_password() {
     simulate(async {
         let lab = lab();
-        let mut ute = Browser::new();
-        let answer = ute.sign_in(&lab, "ute", PASSWORD).await;
-        assert!(answer.contains("NotAllowed") && !answer.contains("set-cookie"), "{answer}");
-        assert!(lab.site.state.sessions.borrow_mut().list(lab.conditions.clock.now(), |_| true).is_empty());
-        // Whoever loses the role loses the session with it.
+        let mut ute = signed_in(&lab, "ute").await;
+        for path in ["/", "/clients", SESSIONS, "/none"] {
+            assert!(ute.get(&lab, path).await.contains("location: /me\r\n"), "{path}");
+        }
+        let page = ute.get(&lab, OWN).await;
+        assert!(page.contains("page of ute") && page.contains("sessions=1:ute\n"), "{page}");
+        let (_, token) = page.split_once("token=").expect("a page");
+        let token = token.split(' ').next().expect("a token").to_owned();
+        let form = |fields: &str| format!("token={token}&{fields}");
+        assert!(ute.post(&lab, "/", &form("value=x")).await.contains("ReadOnly"));
+        let set = async |former: &str, new: &str| {
+            ute.post(&lab, OWN, &form(&format!("former={former}&password={new}&again={new}"))).await
+        };
+        let wrong = set("wrong", "new").await;
+        assert!(wrong.starts_with("HTTP/1.1 403") && wrong.contains("ute Former(Wrong)"), "{wrong}");
+        let weak = set("blue+harbour+47", "weak").await;
+        assert!(weak.starts_with("HTTP/1.1 422") && weak.contains("ute New("), "{weak}");
+        let done = set("blue+harbour+47", "new").await;
+        assert!(done.contains("location: /me\r\n") && done.contains("__Host-session="), "{done}");
+        for number in 0..Limits::default().user.burst {
+            set(&format!("wrong{number}"), "new").await;
+        }
+        let cookie =
+            done.split_once("set-cookie: ").and_then(|(_, rest)| rest.split_once(';')).expect("a session").0;
+        ute.cookie = Some(cookie.to_owned());
+        assert!(ute.get(&lab, OWN).await.contains("page of ute"), "the session goes on");
+        // Whoever loses the role keeps the own page, and that alone.
         let vera = signed_in(&lab, "vera").await;
         let after = after_reload(&lab, vec![user("vera", Role::User)]);
-        assert!(vera.get(&after, "/").await.contains("/sign-in"));
+        assert!(vera.get(&after, "/").await.contains("location: /me\r\n"));
     });
 }
 
@@ -463,46 +533,6 @@ fn a_session_ends_with_its_password() {
     });
 }
 
-/// Counts the jobs, which take a while.
-#[derive(Default)]
-struct Slow(Cell<usize>);
-
-impl crate::work::Work for Slow {
-    fn start(&self, job: crate::work::Job) -> Pin<Box<dyn Future<Output = ()>>> {
-        self.0.set(self.0.get() + 1);
-        Box::pin(async move {
-            sleep(Duration::from_millis(500)).await;
-            job();
-        })
-    }
-}
-
-#[test]
-fn one_search_answers_all_who_ask_for_the_form() {
-    simulate(async {
-        let clock = Simulated::clock();
-        let work = Rc::new(Slow::default());
-        let mut site = Rc::into_inner(site(people(), &clock)).expect("one");
-        site.work = Rc::clone(&work) as Rc<dyn crate::work::Work>;
-        let lab = Rc::new(Lab::new(Rc::new(site), clock));
-        // A browser that is gone.
-        let gone = {
-            let lab = Rc::clone(&lab);
-            tokio::task::spawn_local(async move { Browser::new().get(&lab, SIGN_IN).await })
-        };
-        sleep(Duration::from_millis(100)).await;
-        gone.abort();
-        let asking = (0..8).map(|_| {
-            let lab = Rc::clone(&lab);
-            tokio::task::spawn_local(async move { Browser::new().get(&lab, SIGN_IN).await })
-        });
-        for answer in asking.collect::<Vec<_>>() {
-            assert!(answer.await.expect("an answer").contains("nobody: None"));
-        }
-        assert_eq!(work.0.get(), 1);
-    });
-}
-
 #[test]
 fn logins_are_logged_with_known_names_alone_and_so_many_lines() {
     let (lines, ()) = crate::test_log::Log::of(|| {
@@ -521,17 +551,6 @@ fn logins_are_logged_with_known_names_alone_and_so_many_lines() {
     assert_eq!(of("a login of vera to the administration from 192.168.1.50 was wrong"), 1, "{lines:?}");
     assert_eq!(of("a login of an unknown user to"), 1, "{lines:?}");
     assert_eq!((of("secret"), of("has signed in")), (0, 20), "{lines:?}");
-}
-
-#[test]
-fn the_form_says_why_nobody_can_sign_in() {
-    simulate(async {
-        let told = async |users: Vec<User>| Browser::new().get(&lab_of(users), SIGN_IN).await;
-        assert!(told(Vec::new()).await.contains("Some(NoUser)"));
-        assert!(told(vec![user("ute", Role::User)]).await.contains("Some(NoUser)"));
-        assert!(told(vec![user("otto", Role::Owner)]).await.contains("Some(NoPassword)"));
-        assert!(told(people()).await.contains("nobody: None"));
-    });
 }
 
 #[test]

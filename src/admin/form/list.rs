@@ -210,7 +210,7 @@ fn spoken(texts: &Texts, form: &Form, field: &Field, value: &str) -> String {
         Kind::Switch => texts.form.no.clone(),
         Kind::Choice(_) => texts.choice(&text_key, value).to_owned(),
         Kind::Checks(_) | Kind::Lines => value.replace('\n', ", "),
-        Kind::Text | Kind::Number => value.to_owned(),
+        Kind::Text | Kind::Paragraph | Kind::Number => value.to_owned(),
     }
 }
 

@@ -25,7 +25,7 @@ mod list;
 mod page;
 mod submit;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod value;
 
 use gatepost_services::admin::Visitor;
@@ -33,9 +33,9 @@ use gatepost_services::admin::Visitor;
 use crate::config::edit::Key;
 use crate::transaction::Editor;
 
-pub use list::is_of_all;
+pub use list::{NEW, REMOVE, is_of_all};
 pub use page::content;
-pub use submit::submit;
+pub use submit::{refuse, submit, submit_in_view};
 
 /// A form.
 #[derive(Debug)]
@@ -94,6 +94,8 @@ pub struct Field {
 pub enum Kind {
     /// A text in one line.
     Text,
+    /// A text in several lines.
+    Paragraph,
     /// An integer.
     Number,
     /// `true` or `false`.
@@ -114,6 +116,11 @@ impl Field {
     /// A text in one line.
     pub const fn text(key: &'static str) -> Self {
         Self::of(key, Kind::Text)
+    }
+
+    /// A text in several lines.
+    pub const fn paragraph(key: &'static str) -> Self {
+        Self::of(key, Kind::Paragraph)
     }
 
     /// An integer.

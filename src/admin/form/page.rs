@@ -248,7 +248,7 @@ impl Control<'_> {
                     }
                 }
             },
-            Kind::Lines => html! {
+            Kind::Paragraph | Kind::Lines => html! {
                 label for=(name) { (label) }
                 textarea id=(name) name=(name) rows=(text.lines().count().clamp(2, 12)) spellcheck="false"
                     aria-describedby=[described] aria-invalid=[invalid] { (text) }

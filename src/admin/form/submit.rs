@@ -37,6 +37,20 @@ struct Change<'a> {
 ///
 /// The settings cannot be read now.
 pub async fn submit(scene: &Scene<'_>, form: &'static Form, sent: &Sent) -> Result<Answer, Unavailable> {
+    submit_in_view(scene, form, sent, &[]).await
+}
+
+/// As [`submit`]; the visitor has these settings in view, too, so that mistakes in them refuse what was sent.
+///
+/// # Errors
+///
+/// As [`submit`].
+pub async fn submit_in_view(
+    scene: &Scene<'_>,
+    form: &'static Form,
+    sent: &Sent,
+    more: &[Key],
+) -> Result<Answer, Unavailable> {
     let target = Target::of(scene);
     if matches!(form.place, Place::List { .. }) && target == Target::All {
         return remove(scene, form, sent).await;
@@ -46,7 +60,7 @@ pub async fn submit(scene: &Scene<'_>, form: &'static Form, sent: &Sent) -> Resu
     let change = Change { form, target: &target, sent, new_label: label_of_new(form, sent, &draft.stored) };
     let mut faults = change.missing(scene);
     if faults.is_empty() {
-        let view = change.view().map_err(Unavailable)?;
+        let view = change.view().map_err(Unavailable)?.into_iter().chain(more.iter().cloned()).collect();
         let batch = Batch { edits: Box::new(|draft| change.edits(draft)), view };
         match keeper.note(&editor(scene.visitor), batch).await {
             Ok(noted) if noted.done.is_empty() => return Ok(Answer::SeeOther(form.path.to_owned())),
@@ -54,9 +68,41 @@ pub async fn submit(scene: &Scene<'_>, form: &'static Form, sent: &Sent) -> Resu
             Err(unnoted) => change.tell(scene, unnoted, &mut faults),
         }
     }
-    let draft = keeper.draft().await?;
+    page(scene, form, sent, &target, &faults).await
+}
+
+/// The page again, with why nothing was noted: at the field `key`, or at none in particular.
+///
+/// # Errors
+///
+/// The settings cannot be read now.
+pub async fn refuse(
+    scene: &Scene<'_>,
+    form: &'static Form,
+    sent: &Sent,
+    key: &str,
+    why: &str,
+) -> Result<Answer, Unavailable> {
+    let mut faults = Faults::default();
+    match form.fields().find(|field| field.key == key) {
+        Some(field) => faults.add(field, why.to_owned(), false),
+        None => faults.add_other(why.to_owned(), false),
+    }
+    page(scene, form, sent, &Target::of(scene), &faults).await
+}
+
+/// The page with what was sent and what is wrong with it.
+async fn page(
+    scene: &Scene<'_>,
+    form: &'static Form,
+    sent: &Sent,
+    target: &Target,
+    faults: &Faults,
+) -> Result<Answer, Unavailable> {
+    let draft = scene.keeper()?.draft().await?;
     let page = match form.place {
-        Place::List { .. } => list::element(scene, form, &draft, &target, Some(sent), &faults)?,
+        Place::List { .. } if *target == Target::All => list::all(scene, form, &draft, faults)?,
+        Place::List { .. } => list::element(scene, form, &draft, target, Some(sent), faults)?,
         Place::Tables => {
             let shown = Shown {
                 form,
@@ -65,7 +111,7 @@ pub async fn submit(scene: &Scene<'_>, form: &'static Form, sent: &Sent) -> Resu
                 stored: &draft.stored,
                 is_closed: draft.is_closed,
                 entered: Some(sent),
-                faults: &faults,
+                faults,
             };
             shown.render(scene)?
         }

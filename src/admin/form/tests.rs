@@ -1,11 +1,18 @@
 //! Forms as a browser uses them, over a file in memory.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use gatepost_services::admin::{Pages, Visit, Visitor};
 use gatepost_services::http::form::Form as Sent;
 use gatepost_services::http::{Method, Request, Response, StatusCode, header};
+use gatepost_services::store::Memory;
+use gatepost_services::users::setter::PasswordSetter;
+use gatepost_services::users::verifier::Cost;
 use gatepost_services::users::{Role, User};
+use gatepost_services::work::AtOnce;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 
 use super::{Field, Kind};
 use crate::admin::AdminPages;
@@ -29,20 +36,20 @@ to = '192.168.1.20:443'
 const LAN: &str = "[lan]\naddress = '192.168.1.1/24' # for now\n";
 
 /// An office with its pages, and the browsers of two people.
-struct Lab {
-    desk: Desk,
+pub struct Lab {
+    pub desk: Desk,
     pages: AdminPages,
     _inspector: Rc<Inspector>,
 }
 
 /// What a browser got.
-struct Got {
-    status: StatusCode,
-    location: String,
-    page: String,
+pub struct Got {
+    pub status: StatusCode,
+    pub location: String,
+    pub page: String,
 }
 
-fn visitor(name: &str, role: Role) -> Visitor {
+pub fn visitor(name: &str, role: Role) -> Visitor {
     let user = User { name: name.to_owned(), full_name: String::new(), role, quota: 0 };
     Visitor { user, session: 1, form_token: "secret".to_owned(), sessions: Vec::new() }
 }
@@ -66,26 +73,29 @@ fn request_for(path: &str) -> Request {
 }
 
 impl Lab {
-    async fn new(text: &str) -> Self {
+    pub async fn new(text: &str) -> Self {
         let desk = Desk::new(Some(text)).await;
         let inspector = Rc::new(crate::gateway::tests::inspector(text));
         let pages = AdminPages::default();
         pages.show(Rc::downgrade(&inspector));
+        let storage = Arc::new(Memory::default());
+        let rng = StdRng::seed_from_u64(1);
+        pages.set_passwords_by(PasswordSetter::new(storage, Rc::new(AtOnce), Cost::LEAST, rng));
         pages.change(Rc::downgrade(&desk.keeper));
         Self { desk, pages, _inspector: inspector }
     }
 
-    async fn get_as(&self, visitor: &Visitor, path: &str) -> String {
+    pub async fn get_as(&self, visitor: &Visitor, path: &str) -> String {
         let request = request_for(path);
         let visit = Visit { request: &request, visitor: Some(visitor), has_authority: false };
         got(self.pages.page(visit, visitor).await.expect("a page")).page
     }
 
-    async fn get(&self, path: &str) -> String {
+    pub async fn get(&self, path: &str) -> String {
         self.get_as(&olga(), path).await
     }
 
-    async fn post_as(&self, visitor: &Visitor, path: &str, fields: &[(&str, &str)]) -> Got {
+    pub async fn post_as(&self, visitor: &Visitor, path: &str, fields: &[(&str, &str)]) -> Got {
         let encoded = |text: &str| text.bytes().map(|octet| format!("%{octet:02x}")).collect::<String>();
         let fields: Vec<_> =
             fields.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
@@ -98,7 +108,7 @@ impl Lab {
         got(self.pages.submit(visit, visitor, &form).await.expect("a page with a form"))
     }
 
-    async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Got {
+    pub async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Got {
         self.post_as(&olga(), path, fields).await
     }
 
@@ -112,7 +122,7 @@ impl Lab {
         fields
     }
 
-    async fn save(&self, path: &str, new: &[(&str, &str)]) -> Got {
+    pub async fn save(&self, path: &str, new: &[(&str, &str)]) -> Got {
         let fields = self.filled(path, new).await;
         self.send(path, &fields).await
     }
@@ -480,7 +490,10 @@ fn the_words_of_choices_are_those_of_the_configuration() {
             Some(key) => {
                 format!("[[firewall.forwards]]\nwan_port = '1'\nto = '192.168.1.9:1'\n{key} = {value}")
             }
-            None => format!("{key} = {value}"),
+            None => match key.strip_prefix("users.") {
+                Some(key) => format!("[[users]]\nname = 'anna'\n{key} = {value}"),
+                None => format!("{key} = {value}"),
+            },
         };
         crate::config::Config::parse("test", &text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
     }

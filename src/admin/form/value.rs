@@ -82,6 +82,7 @@ impl Entry {
                 Some((!is_absent).then(|| words.join("\n")))
             }
             Kind::Text | Kind::Number | Kind::Choice(_) => text().map(|text| Some(text.trim().to_owned())),
+            Kind::Paragraph => text().map(|text| Some(text.trim_end().to_owned())),
             Kind::Lines => text().map(|text| {
                 let lines: Vec<_> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
                 Some(lines.join("\n"))
@@ -115,7 +116,7 @@ impl Entry {
         let texts =
             |text: &str| Value::Array(text.lines().map(|line| Value::from(line.to_owned())).collect());
         let value = match self.field.kind {
-            Kind::Text | Kind::Choice(_) => Value::from(new),
+            Kind::Text | Kind::Paragraph | Kind::Choice(_) => Value::from(new),
             // What is no number is written as it was entered, and the checker says so.
             Kind::Number => new.parse::<i64>().map_or_else(|_| Value::from(new), Value::from),
             Kind::Switch => Value::from(new == "true"),

@@ -11,7 +11,7 @@ use gatepost_dataplane::LocalClass;
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::PortId;
 use gatepost_services::addresses::Addresses;
-use gatepost_services::admin::{self, OfficeAdmin};
+use gatepost_services::admin::{self, Codes, OfficeAdmin};
 use gatepost_services::dhcp::inbox;
 use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
@@ -46,6 +46,7 @@ pub struct List {
     state: Rc<MailState>,
     polls: Rc<Polls<Stack>>,
     names: Inspection,
+    codes: Codes,
 }
 
 /// A service and the part of the configuration that it uses.
@@ -117,6 +118,8 @@ impl List {
         let polling = OfficePolling::new(Rc::clone(&state), Rc::clone(&polls), Rc::clone(&driver) as _);
         let office_dns = OfficeDns::default();
         let names = office_dns.inspection();
+        let office_admin = OfficeAdmin::new(pages, logins);
+        let codes = office_admin.codes();
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: office_dns, settings: dns_settings }),
@@ -128,9 +131,9 @@ impl List {
             Box::new(Listed { service: polling, settings: polling_settings }),
             Box::new(Listed { service: pop3(Opening::Clear), settings: |c| mail_settings(c, &POP3) }),
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
-            Box::new(Listed { service: OfficeAdmin::new(pages, logins), settings: admin_settings }),
+            Box::new(Listed { service: office_admin, settings: admin_settings }),
         ];
-        Self { entries, intake, driver, state, polls, names }
+        Self { entries, intake, driver, state, polls, names, codes }
     }
 
     /// The services.
@@ -151,6 +154,11 @@ impl List {
     /// Access to the DNS service.
     pub fn names(&self) -> &Inspection {
         &self.names
+    }
+
+    /// The codes for the administration.
+    pub fn codes(&self) -> &Codes {
+        &self.codes
     }
 
     /// The polled accounts.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gatepost_dataplane::config::{self as dataplane, Mode};
+use gatepost_services::admin::Codes;
 use gatepost_services::clock::Clock;
 use gatepost_services::net::stack::{Stack, StackConfig};
 use gatepost_services::service::Unprepared;
@@ -60,6 +61,11 @@ impl Services {
     /// The pages of the administration, which still have to be told what changes the configuration.
     pub fn pages(&self) -> Rc<AdminPages> {
         Rc::clone(&self.pages)
+    }
+
+    /// The codes by which somebody at the gateway's machine uses the administration's pages.
+    pub fn codes(&self) -> Codes {
+        self.resources.list.codes().clone()
     }
 
     /// The clock of the running gateway.

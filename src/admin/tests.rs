@@ -313,8 +313,8 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
         .page(&status::of(english(), &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() }))
     };
     let whole = page(Some(&visitor), Menu::At("/"), true);
-    let css = style::file(&style::STYLE.path).expect("the style").body.len();
-    let icon = style::file(&style::ICON.path).expect("the icon").body.len();
+    let css = style::file(&style::STYLE.path).expect("the style").body.octets().len();
+    let icon = style::file(&style::ICON.path).expect("the icon").body.octets().len();
     assert!(whole.len() + css + icon <= 100 * 1024, "{} {css} {icon}", whole.len());
     assert!(whole.contains("<a href=\"/\" aria-current=\"page\">") && whole.contains("/authority.crt"));
     assert!(

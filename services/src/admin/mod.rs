@@ -29,6 +29,7 @@ mod sessions;
 mod setup;
 mod site;
 mod stats;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -52,13 +53,15 @@ pub use pages::{
 pub use sessions::{SESSION_TIME_MAX, SESSIONS_MAX, SESSIONS_OF_USER_MAX, SESSIONS_OF_USERS_MAX};
 pub use setup::{Code, Installer, RESET_TIME_MAX, SETUP_TIME_MAX};
 pub use stats::Stats;
+pub use streams::STREAMS_OF_SESSION_MAX;
 pub use tickets::{TICKET_TIME_MAX, TICKETS_MAX};
 
 /// The port by default.
 pub const PORT: u16 = 8080;
 
-/// The most connections.
-pub const CONNECTIONS_MAX: usize = 128;
+/// The most connections: each of [`SESSIONS_MAX`] may have [`STREAMS_OF_SESSION_MAX`] that wait for events, and 128 are
+/// for pages.
+pub const CONNECTIONS_MAX: usize = 1152;
 
 /// Of these, the most from networks other than the LAN, which `[access]` may admit.
 pub const CONNECTIONS_OUTSIDE_MAX: usize = 64;
@@ -137,6 +140,7 @@ struct State {
     current: RefCell<Weak<site::AdminSite>>,
     tickets: RefCell<tickets::Tickets>,
     seats: Rc<seats::Seats>,
+    streams: Rc<streams::Streams>,
     stats: RefCell<Stats>,
     logs: RefCell<Logs>,
 }
@@ -166,6 +170,7 @@ impl OfficeAdmin {
             current: RefCell::default(),
             tickets: RefCell::default(),
             seats: Rc::new(seats::Seats::new()),
+            streams: Rc::default(),
             stats: RefCell::default(),
             logs: RefCell::default(),
         };

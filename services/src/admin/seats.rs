@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::site::AdminSite;
-use super::{CONNECTIONS_MAX, CONNECTIONS_OUTSIDE_MAX, CONNECTIONS_PER_SOURCE_MAX};
+use super::{CONNECTIONS_MAX, CONNECTIONS_OUTSIDE_MAX, CONNECTIONS_PER_SOURCE_MAX, streams};
 use crate::http::{Checked, Request, Response, Site};
 use crate::places::{Place, Places, PlacesMax};
 use crate::users::limit::source_of;
@@ -73,7 +73,11 @@ impl Seats {
     /// Ends a connection for one of `newcomer`, unless that has its share. Only the LAN displaces the LAN.
     fn end_one(&self, newcomer: (IpAddr, bool)) {
         let mut taken = self.taken.borrow_mut();
-        let count = |source| taken.values().filter(|other| other.source == source).count();
+        let mut counts: BTreeMap<(IpAddr, bool), usize> = BTreeMap::new();
+        for other in taken.values() {
+            *counts.entry(other.source).or_default() += 1;
+        }
+        let count = |source| counts.get(&source).copied().unwrap_or(0);
         if count(newcomer) >= CONNECTIONS_PER_SOURCE_MAX {
             return;
         }
@@ -123,11 +127,14 @@ impl Site for Guest {
     }
 
     async fn answer(&self, request: Request) -> Response {
-        let has_session = self.site.has_session(&request);
+        let session = self.site.session_number(&request);
         self.seat.set_needed(true);
         let response = self.site.answer(request).await;
-        self.seat.set_needed(has_session);
-        response
+        self.seat.set_needed(session.is_some());
+        match session {
+            Some(session) => streams::bounded(&self.site, session, response),
+            None => response,
+        }
     }
 
     fn count(&self, checked: Checked) {

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use data_encoding::BASE64URL_NOPAD;
 use gatepost_ground::Instant;
 use rand::{Rng, RngExt};
+use tokio::sync::Notify;
 
 use crate::crypto::{self, Sha256Digest};
 
@@ -55,6 +57,8 @@ pub(super) struct Session {
 pub(super) struct Sessions {
     by_token: BTreeMap<Sha256Digest, Session>,
     last: u64,
+    /// Told when a session ends before its time.
+    ended: Rc<Notify>,
 }
 
 impl Sessions {
@@ -112,29 +116,32 @@ impl Sessions {
         Some(session.clone())
     }
 
-    /// The session `number`.
-    pub fn get(&mut self, now: Instant, number: u64) -> Option<Session> {
+    /// What tells that a session has ended before its time.
+    pub fn ended(&self) -> Rc<Notify> {
+        Rc::clone(&self.ended)
+    }
+
+    /// The session `number`, which is not used by that.
+    pub fn get(&mut self, now: Instant, number: u64) -> Option<&Session> {
         self.forget_ended(now);
-        self.by_token.values().find(|session| session.number == number).cloned()
+        self.by_token.values().find(|session| session.number == number)
     }
 
     /// Ends the session `number` if `may_end` admits it; `false` if there is none that it admits.
     pub fn end(&mut self, number: u64, may_end: impl Fn(&Session) -> bool) -> bool {
-        let before = self.by_token.len();
-        self.by_token.retain(|_, session| session.number != number || !may_end(session));
-        self.by_token.len() < before
+        self.retain(|session| session.number != number || !may_end(session))
     }
 
     /// Ends all sessions but those of users that `stays` admits.
     pub fn end_of_users(&mut self, stays: impl Fn(&str) -> bool) {
-        self.by_token.retain(|_, session| stays(&session.user));
+        self.retain(|session| stays(&session.user));
     }
 
     /// The password of `user` had the mark `current` at the time `read`, or there was none: ends the sessions of other
     /// marks, unless they are known to be right since.
     pub fn password_was(&mut self, read: Instant, user: &str, current: Option<Sha256Digest>) {
         let is_due = |session: &Session| session.user == user && session.checked < read;
-        self.by_token.retain(|_, session| !is_due(session) || Some(session.mark) == current);
+        self.retain(|session| !is_due(session) || Some(session.mark) == current);
         for session in self.by_token.values_mut().filter(|session| is_due(session)) {
             session.checked = read;
         }
@@ -148,20 +155,32 @@ impl Sessions {
         shown
     }
 
+    /// Ends the sessions that do not stay; whether there were any.
+    fn retain(&mut self, stays: impl Fn(&Session) -> bool) -> bool {
+        let before = self.by_token.len();
+        self.by_token.retain(|_, session| stays(session));
+        let has_ended = self.by_token.len() < before;
+        if has_ended {
+            self.ended.notify_waiters();
+        }
+        has_ended
+    }
+
     fn of(&self, user: &str) -> usize {
         self.by_token.values().filter(|session| session.user == user).count()
     }
 
     fn forget_ended(&mut self, now: Instant) {
-        self.by_token.retain(|_, session| now.since(session.began) < SESSION_TIME_MAX);
+        self.retain(|session| now.since(session.began) < SESSION_TIME_MAX);
     }
 
     /// Ends the session that was unused for longest among those that `may_end` admits.
     fn end_unused(&mut self, may_end: impl Fn(&Session) -> bool) -> bool {
         let admitted = self.by_token.iter().filter(|(_, session)| may_end(session));
-        let first =
-            admitted.min_by_key(|(_, session)| (session.used, session.number)).map(|(token, _)| *token);
-        first.and_then(|token| self.by_token.remove(&token)).is_some()
+        let first = admitted
+            .min_by_key(|(_, session)| (session.used, session.number))
+            .map(|(_, session)| session.number);
+        first.is_some_and(|number| self.end(number, |_| true))
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use gatepost_ground::Role as Side;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::time::sleep;
 
 use super::pages::{Failure, Refusal, SessionInfo, SignIn, Visit, Visitor};
 use super::sessions::{SESSION_TIME_MAX, Session};
@@ -26,6 +27,7 @@ use crate::store::Storage;
 use crate::tls::Tls;
 use crate::users::logins::Outcome;
 use crate::users::{Role, User, passwords};
+use crate::wait::first_of;
 use crate::work::{self, Work};
 
 /// The session's cookie. A browser takes a cookie of a name with this prefix only under TLS, with `Secure`, with
@@ -192,9 +194,28 @@ impl AdminSite {
         }
     }
 
-    /// Whether the request belongs to a session.
-    pub fn has_session(&self, request: &Request) -> bool {
-        self.session(request).is_some()
+    /// The number of the session that the request belongs to.
+    pub fn session_number(&self, request: &Request) -> Option<u64> {
+        self.session(request).map(|session| session.number)
+    }
+
+    /// Returns once the session `number` is over. Its password is checked `every` so often.
+    pub async fn session_over(&self, number: u64, every: Duration) {
+        let ended = self.state.sessions.borrow().ended();
+        let find = || {
+            let (now, mut sessions) = (self.clock.now(), self.state.sessions.borrow_mut());
+            let session = sessions.get(now, number)?;
+            Some((session.user.clone(), now.since(session.checked) >= every))
+        };
+        while let Some((user, is_unchecked)) = find() {
+            if is_unchecked {
+                self.check_password(&user).await;
+            }
+            let ended = ended.notified();
+            if find().is_some() {
+                first_of(ended, sleep(every)).await;
+            }
+        }
     }
 
     fn session(&self, request: &Request) -> Option<Session> {
@@ -334,7 +355,7 @@ impl AdminSite {
         let Some(ticket) = form.get(TICKET) else { return self.form_refused(visit, Failure::BrokenForm) };
         let now = self.clock.now();
         let number = self.state.tickets.borrow_mut().redeem(now, ticket);
-        let asked = number.and_then(|number| self.state.sessions.borrow_mut().get(now, number));
+        let asked = number.and_then(|number| self.state.sessions.borrow_mut().get(now, number).cloned());
         match asked.filter(|session| self.user(&session.user).is_some()) {
             Some(session) => {
                 self.state.count(|stats| stats.logins_by_ticket += 1);

@@ -15,6 +15,10 @@ pub struct Stats {
     pub connections_lost: u64,
     /// Requests under TLS that were answered by pages or files.
     pub requests: u64,
+    /// Answers that grew while they were sent: events, and large downloads.
+    pub streams: u64,
+    /// Such answers that were refused, as their session had as many as it may.
+    pub streams_refused: u64,
     /// Requests in clear that were redirected to https.
     pub redirected: u64,
     /// Requests that named no host of the gateway's.

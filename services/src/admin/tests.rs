@@ -8,15 +8,18 @@ use std::time::Duration;
 use gatepost_ground::{InterfaceId, Role as Side};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::instance::AdminInstance;
+use super::seats::Guest;
 use super::site::AdminSite;
 use super::*;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::http::form::Form;
 use crate::http::testing::{CANONICAL, Lab, Simulated, simulate};
-use crate::http::{Request, Response, StatusCode};
+use crate::http::{Body, End, GROWING_TIME_MAX, Request, Response, Site, StatusCode};
 use crate::net::kernel::Kernel;
 use crate::store::{Memory, Storage};
 use crate::users::limit::Limits;
@@ -46,7 +49,21 @@ impl Pages for Plain {
             let Visitor { user, form_token, sessions, .. } = visitor;
             let sessions: Vec<_> = sessions.iter().map(|it| format!("{}:{}", it.number, it.user)).collect();
             let line = format!("page of {} token={form_token} sessions={}", user.name, sessions.join(","));
-            ["/", OWN].contains(&&*visit.request.path).then(|| Response::text(StatusCode::OK, &line))
+            match visit.request.path.as_str() {
+                path if ["/", OWN].contains(&path) => Some(Response::text(StatusCode::OK, &line)),
+                "/events" => Some(Response::events(async |mut events| {
+                    events.send("hello", "you").await;
+                    std::future::pending().await
+                })),
+                "/download" => Some(Response {
+                    body: Body::download(async |mut writer| {
+                        writer.send("a part").await;
+                        std::future::pending().await
+                    }),
+                    ..Response::text(StatusCode::OK, "")
+                }),
+                _ => None,
+            }
         })
     }
 
@@ -202,13 +219,13 @@ impl Browser {
         cookie.chain(origin).collect()
     }
 
-    async fn get(&self, lab: &Lab<AdminSite>, path: &str) -> String {
+    async fn get(&self, lab: &Lab<impl Site>, path: &str) -> String {
         let fields = self.fields();
         lab.ask(&format!("GET {path} HTTP/1.1\r\nHost: {CANONICAL}\r\n{fields}Connection: close\r\n\r\n"))
             .await
     }
 
-    async fn post(&self, lab: &Lab<AdminSite>, path: &str, form: &str) -> String {
+    async fn post(&self, lab: &Lab<impl Site>, path: &str, form: &str) -> String {
         let fields = self.fields();
         lab.ask(&format!(
             "POST {path} HTTP/1.1\r\nHost: {CANONICAL}\r\n{fields}Content-Length: {}\r\n\
@@ -219,7 +236,7 @@ impl Browser {
     }
 
     /// Signs in, and keeps the cookie.
-    async fn sign_in(&mut self, lab: &Lab<AdminSite>, name: &str, password: &str) -> String {
+    async fn sign_in(&mut self, lab: &Lab<impl Site>, name: &str, password: &str) -> String {
         let form = format!("name={name}&password={}", password.replace(' ', "+"));
         let answer = self.post(lab, SIGN_IN, &form).await;
         if let Some((_, cookie)) = answer.split_once("set-cookie: ") {
@@ -229,14 +246,14 @@ impl Browser {
     }
 
     /// The token of its session's forms.
-    async fn token(&self, lab: &Lab<AdminSite>) -> String {
+    async fn token(&self, lab: &Lab<impl Site>) -> String {
         let page = self.get(lab, "/").await;
         let (_, token) = page.split_once("token=").expect("a page");
         token.split(' ').next().expect("a token").to_owned()
     }
 }
 
-async fn signed_in(lab: &Lab<AdminSite>, name: &str) -> Browser {
+async fn signed_in(lab: &Lab<impl Site>, name: &str) -> Browser {
     let mut browser = Browser::new();
     let answer = browser.sign_in(lab, name, PASSWORD).await;
     assert!(answer.starts_with("HTTP/1.1 303") && answer.contains("location: /\r\n"), "{answer}");
@@ -530,6 +547,88 @@ fn a_session_ends_with_its_password() {
         assert!(vera.get(&lab, "/").await.contains("page of vera"));
         lab.site.storage.remove(&passwords::file_of("vera")).expect("it goes");
         assert!(vera.get(&lab, "/").await.contains("/sign-in"), "there is no password");
+    });
+}
+
+/// A connection of the browser's on which the head of this path and the beginning of its body have come.
+async fn stream(browser: &Browser, lab: &Lab<Guest>, path: &str) -> Streaming {
+    let (mut stream, task) = lab.connect_tls().await;
+    let fields = browser.fields();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {CANONICAL}\r\n{fields}\r\n");
+    stream.write_all(request.as_bytes()).await.expect("room");
+    stream.flush().await.expect("it goes");
+    let mut head = vec![0; 4096];
+    let count = stream.read(&mut head).await.expect("a head");
+    let head = String::from_utf8_lossy(&head[..count]).into_owned();
+    let rest = tokio::task::spawn_local(async move {
+        let mut rest = Vec::new();
+        _ = stream.read_to_end(&mut rest).await;
+        String::from_utf8_lossy(&rest).into_owned()
+    });
+    Streaming { head, rest, task }
+}
+
+struct Streaming {
+    head: String,
+    rest: JoinHandle<String>,
+    task: JoinHandle<End>,
+}
+
+/// The administration as its listeners serve it.
+fn guests() -> Lab<Guest> {
+    let lab = lab();
+    let seat = lab.site.state.seats.take([192, 168, 1, 50].into(), true).expect("a seat").0;
+    let guest = Guest { site: Rc::clone(&lab.site), seat };
+    Lab { site: Rc::new(guest), conditions: lab.conditions, client: lab.client, finish: lab.finish }
+}
+
+#[test]
+fn what_grows_ends_with_its_session() {
+    simulate(async {
+        let lab = guests();
+        let (vera, olga) = (signed_in(&lab, "vera").await, signed_in(&lab, "olga").await);
+        let (events, download) =
+            (stream(&vera, &lab, "/events").await, stream(&vera, &lab, "/download").await);
+        assert!(events.head.starts_with("HTTP/1.1 200") && download.head.starts_with("HTTP/1.1 200"));
+        let began = tokio::time::Instant::now();
+        let token = olga.token(&lab).await;
+        olga.post(&lab, END_SESSION, &format!("token={token}&session=1")).await;
+        assert_eq!(download.task.await.expect("it ends"), End::Lost, "no part is taken for the whole");
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let heard = events.head + &events.rest.await.expect("the rest");
+        assert!(heard.contains("data: you") && heard.ends_with("0\r\n\r\n"), "{heard}");
+        // Neither outlives its user's password.
+        let vera = signed_in(&lab, "vera").await;
+        let events = stream(&vera, &lab, "/events").await;
+        set_password(&*lab.site.site.storage, "vera", 2);
+        assert!(events.rest.await.expect("the rest").ends_with("0\r\n\r\n"));
+        assert!(began.elapsed() < Duration::from_secs(180));
+        let lasting = stream(&olga, &lab, "/events").await;
+        lasting.rest.await.expect("the rest");
+        assert!(began.elapsed() >= GROWING_TIME_MAX);
+    });
+}
+
+#[test]
+fn a_session_has_so_many_answers_that_grow() {
+    simulate(async {
+        let lab = guests();
+        let (vera, olga) = (signed_in(&lab, "vera").await, signed_in(&lab, "olga").await);
+        let mut streams = Vec::new();
+        for _ in 0..STREAMS_OF_SESSION_MAX {
+            streams.push(stream(&vera, &lab, "/events").await);
+        }
+        assert!(streams.iter().all(|stream| stream.head.starts_with("HTTP/1.1 200")));
+        assert!(stream(&vera, &lab, "/events").await.head.starts_with("HTTP/1.1 204"));
+        assert!(stream(&vera, &lab, "/download").await.head.starts_with("HTTP/1.1 429"));
+        assert!(stream(&olga, &lab, "/events").await.head.starts_with("HTTP/1.1 200"));
+        let stats = lab.site.site.state.stats.borrow().clone();
+        assert_eq!((stats.streams, stats.streams_refused), (5, 2));
+        // The place of one that is gone is free.
+        let gone = streams.pop().expect("one");
+        gone.rest.abort();
+        gone.task.await.expect("it ends");
+        assert!(stream(&vera, &lab, "/events").await.head.starts_with("HTTP/1.1 200"));
     });
 }
 

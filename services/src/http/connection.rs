@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use tokio::time::timeout;
 
-use super::exchange::exchange;
+use super::exchange::{Context, exchange};
 use super::io::{Begun, Io};
 use super::progress::Progress;
 use super::{FIELDS_MAX, HEAD_OCTETS_MAX, HEAD_TIME_MAX, Site};
@@ -90,10 +90,15 @@ async fn converse<S: Stream, H: Site>(
         progress.answering();
         let progress = &progress;
         async move {
-            let context = super::exchange::Context { peer, port, is_encrypted, is_last: progress.is_old() };
-            let response = exchange(request, site, context).await;
-            progress.answered();
-            Ok::<_, Infallible>(response)
+            let context = Context {
+                peer,
+                port,
+                is_encrypted,
+                is_last: progress.is_old(),
+                finishing: conditions.finishing.clone(),
+                progress: Rc::clone(progress),
+            };
+            Ok::<_, Infallible>(exchange(request, site, context).await)
         }
     });
     let io = Io { stream, progress: Rc::clone(&progress) };

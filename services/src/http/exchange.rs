@@ -1,16 +1,21 @@
 //! One request and its answer: the checks before the site sees it.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Bytes, Incoming};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, LOCATION, TRANSFER_ENCODING};
 use hyper::{Method, StatusCode, Uri};
+use tokio::time::sleep;
 
-use super::{BODY_OCTETS_MAX, Checked, Host, Request, Response, Site};
+use super::body::Outgoing;
+use super::progress::Progress;
+use super::{BODY_OCTETS_MAX, Checked, GROWING_TIME_MAX, Host, Request, Response, Site};
+use crate::watch;
 
 /// The circumstances of a request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(super) struct Context {
     /// The client's address.
     pub peer: IpAddr,
@@ -20,6 +25,10 @@ pub(super) struct Context {
     pub is_encrypted: bool,
     /// Whether the connection shall close after the answer.
     pub is_last: bool,
+    /// Whether the site shall take no further requests.
+    pub finishing: watch::Receiver<bool>,
+    /// The connection's progress.
+    pub progress: Rc<Progress>,
 }
 
 /// Answers `request`.
@@ -27,8 +36,8 @@ pub(super) async fn exchange<H: Site>(
     request: hyper::Request<Incoming>,
     site: &H,
     context: Context,
-) -> hyper::Response<Full<Bytes>> {
-    let (response, closes) = match checked(request, site, context).await {
+) -> hyper::Response<Outgoing> {
+    let (mut response, closes) = match checked(request, site, &context).await {
         Ok(request) => (site.answer(request).await, context.is_last),
         // The rest of a refused request is not looked at.
         Err((checked, response)) => {
@@ -36,7 +45,17 @@ pub(super) async fn exchange<H: Site>(
             (response, true)
         }
     };
-    let mut response = response.whole();
+    if response.body.is_growing() {
+        context.progress.grows();
+        response.body = response.body.until(sleep(GROWING_TIME_MAX));
+    } else {
+        context.progress.answered();
+    }
+    if response.body.is_events() {
+        let mut finishing = context.finishing;
+        response.body = response.body.until(async move { finishing.raised().await });
+    }
+    let mut response = response.complete(&context.progress);
     if closes {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -47,7 +66,7 @@ pub(super) async fn exchange<H: Site>(
 async fn checked<H: Site>(
     request: hyper::Request<Incoming>,
     site: &H,
-    context: Context,
+    context: &Context,
 ) -> Result<Request, (Checked, Response)> {
     let refused = |status, line: &str| (Checked::Refused, Response::text(status, line));
     // RFC 9112, section 6.1: with both framings a server may refuse; a browser's forms have a length.

@@ -110,7 +110,7 @@ impl<S: Stream> Write for Io<S> {
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.stream).poll_write(context, octets))?;
-        self.progress.wrote();
+        self.progress.wrote(written);
         Poll::Ready(Ok(written))
     }
 

@@ -14,8 +14,11 @@
 //! proxy; the host is one that the [`Site`] has, so that a foreign page whose name resolves to the gateway reads nothing
 //! (DNS rebinding); paths are compared as they were sent, and name no files.
 //!
+//! The body of an answer may grow while it is sent ([`Body`]): events, and what is too large to be kept.
+//!
 //! Answers have no `Date`: the gateway's clock may be unsynchronised. (RFC 9110, section 6.6.1)
 
+mod body;
 mod connection;
 mod exchange;
 pub mod form;
@@ -33,6 +36,7 @@ use std::time::Duration;
 
 pub use hyper::{HeaderMap, Method, StatusCode, header};
 
+pub use body::{Body, Broken, EventWriter, HEARTBEAT_TIME, PORTION_OCTETS_MAX, Writer};
 pub use connection::{Conditions, End, serve};
 pub use host::Host;
 pub use response::Response;
@@ -58,6 +62,13 @@ pub const WRITE_TIME_MAX: Duration = Duration::from_secs(30);
 
 /// How long a client may take to read a whole answer.
 pub const READ_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long an answer may grow. A stream of events then ends, and its browser asks for another; a download is broken off.
+pub const GROWING_TIME_MAX: Duration = Duration::from_secs(3600);
+
+/// The octets of a growing answer that a client has to read in each [`WRITE_TIME_MAX`] in which it has not read all that
+/// there is.
+pub const READ_OCTETS_MIN: usize = 16 * 1024;
 
 /// How long a connection may be idle between two requests.
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(60);

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use gatepost_ground::Instant;
 
 use super::{
-    ANSWER_TIME_MAX, CONNECTION_TIME_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, READ_TIME_MAX, WRITE_TIME_MAX,
+    ANSWER_TIME_MAX, CONNECTION_TIME_MAX, GROWING_TIME_MAX, HEAD_TIME_MAX, IDLE_TIME_MAX, READ_OCTETS_MIN,
+    READ_TIME_MAX, WRITE_TIME_MAX,
 };
 use crate::clock::Clock;
 
@@ -21,6 +22,10 @@ enum Phase {
     Answering,
     /// An answer is being written.
     Writing,
+    /// An answer that grows is being written.
+    Growing,
+    /// All that there is of an answer that grows is written.
+    Waiting,
 }
 
 /// The phase of a connection, and when it must be over.
@@ -31,6 +36,8 @@ pub(super) struct Progress {
     deadline: Cell<Instant>,
     /// When the answer at hand must have been written, however often its client reads a little.
     written_by: Cell<Instant>,
+    /// The octets of a growing answer that were taken since the deadline was set.
+    taken: Cell<usize>,
 }
 
 impl Progress {
@@ -39,7 +46,7 @@ impl Progress {
         let began = clock.now();
         let deadline = Cell::new(began + HEAD_TIME_MAX);
         let written_by = Cell::new(began + HEAD_TIME_MAX);
-        Self { clock, began, phase: Cell::new(Phase::Head), deadline, written_by }
+        Self { clock, began, phase: Cell::new(Phase::Head), deadline, written_by, taken: Cell::new(0) }
     }
 
     fn enter(&self, phase: Phase) {
@@ -47,9 +54,11 @@ impl Progress {
             Phase::Idle => IDLE_TIME_MAX,
             Phase::Head => HEAD_TIME_MAX,
             Phase::Answering => ANSWER_TIME_MAX,
-            Phase::Writing => WRITE_TIME_MAX,
+            Phase::Writing | Phase::Growing => WRITE_TIME_MAX,
+            Phase::Waiting => GROWING_TIME_MAX,
         };
         self.phase.set(phase);
+        self.taken.set(0);
         self.deadline.set(self.clock.now() + time);
     }
 
@@ -65,16 +74,31 @@ impl Progress {
         self.enter(Phase::Answering);
     }
 
-    /// The connection has taken octets of an answer.
-    pub fn wrote(&self) {
+    /// The connection has taken so many octets of an answer.
+    pub fn wrote(&self, octets: usize) {
         match self.phase.get() {
             Phase::Writing => self.enter(Phase::Writing),
             Phase::Idle => self.answered(),
+            Phase::Waiting => self.enter(Phase::Growing),
+            Phase::Growing => {
+                let taken = self.taken.get().saturating_add(octets);
+                self.taken.set(taken);
+                if taken >= READ_OCTETS_MIN {
+                    self.enter(Phase::Growing);
+                }
+            }
             Phase::Head | Phase::Answering => {}
         }
     }
 
-    /// An answer is about to be written.
+    /// An answer that grows is about to be written.
+    pub fn grows(&self) {
+        // Its end comes first unless the connection stands still.
+        self.written_by.set(self.clock.now() + GROWING_TIME_MAX + WRITE_TIME_MAX);
+        self.enter(Phase::Growing);
+    }
+
+    /// An answer, or the end of one that grew, is about to be written.
     pub fn answered(&self) {
         self.written_by.set(self.clock.now() + READ_TIME_MAX);
         self.enter(Phase::Writing);
@@ -82,8 +106,10 @@ impl Progress {
 
     /// All that was written is on its way.
     pub fn flushed(&self) {
-        if self.phase.get() == Phase::Writing {
-            self.enter(Phase::Idle);
+        match self.phase.get() {
+            Phase::Writing => self.enter(Phase::Idle),
+            Phase::Growing => self.enter(Phase::Waiting),
+            Phase::Idle | Phase::Head | Phase::Answering | Phase::Waiting => {}
         }
     }
 
@@ -102,7 +128,8 @@ impl Progress {
         let deadline = self.deadline.get();
         match self.phase.get() {
             Phase::Idle => deadline.min(self.began + CONNECTION_TIME_MAX),
-            Phase::Writing => deadline.min(self.written_by.get()),
+            Phase::Writing | Phase::Growing => deadline.min(self.written_by.get()),
+            Phase::Waiting => self.written_by.get(),
             Phase::Head | Phase::Answering => deadline,
         }
     }

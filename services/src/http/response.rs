@@ -1,6 +1,7 @@
 //! Answers, and the fields that all of them have.
 
-use http_body_util::Full;
+use std::rc::Rc;
+
 use hyper::StatusCode;
 use hyper::body::Bytes;
 use hyper::header::{
@@ -8,9 +9,13 @@ use hyper::header::{
     REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 
-/// What a page may load: the site's own style and pictures from files; and where its forms may go. No page has a script.
-const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; \
-                      frame-ancestors 'none'";
+use super::body::{Body, EventWriter, Outgoing};
+use super::progress::Progress;
+
+/// What a page may load: the site's own style, script and pictures from files, and values from the site; and where its
+/// forms may go. No page has a script of its own.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// The fields of every answer, unless the answer has its own.
 const COMMON: [(HeaderName, &str); 7] = [
@@ -25,14 +30,14 @@ const COMMON: [(HeaderName, &str); 7] = [
 ];
 
 /// An answer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Response {
     /// Its status.
     pub status: StatusCode,
     /// Its fields, without those that all answers have.
     pub fields: HeaderMap,
     /// Its body.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 impl Response {
@@ -40,7 +45,15 @@ impl Response {
     pub fn new(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
         let mut fields = HeaderMap::new();
         fields.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        Self { status, fields, body: body.into() }
+        Self { status, fields, body: Body::Whole(body.into()) }
+    }
+
+    /// The events that `source` writes. (HTML Standard, section 9.2)
+    pub fn events<F>(source: impl FnOnce(EventWriter) -> F) -> Self
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        Self { body: Body::events(source), ..Self::new(StatusCode::OK, "text/event-stream", "") }
     }
 
     /// A page.
@@ -66,9 +79,9 @@ impl Response {
         self
     }
 
-    /// The answer for hyper, with the fields of every answer.
-    pub(super) fn whole(self) -> hyper::Response<Full<Bytes>> {
-        let mut response = hyper::Response::new(Full::new(self.body));
+    /// The answer for hyper, with the fields of every answer, to the client of `progress`.
+    pub(super) fn complete(self, progress: &Rc<Progress>) -> hyper::Response<Outgoing> {
+        let mut response = hyper::Response::new(Outgoing::new(self.body, progress));
         *response.status_mut() = self.status;
         let fields = response.headers_mut();
         *fields = self.fields;

@@ -1,6 +1,6 @@
 //! Octets of connections, and what a site makes of them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,13 +10,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::testing::{CANONICAL, Lab, Simulated, simulate, talk};
 use super::*;
-use crate::cases;
+use crate::net::Stream;
+use crate::{cases, watch};
 
 /// A site that answers what it was asked.
-#[derive(Default)]
 struct Echo {
     checked: RefCell<Vec<Checked>>,
+    /// What the events tell.
+    ticks: Rc<watch::Sender<u64>>,
+    /// The pieces of a download that the connection has taken.
+    sent: Rc<Cell<usize>>,
 }
+
+/// The pieces of a download, and the octets of one.
+const DOWNLOAD_PIECES: usize = 64;
+const PIECE_OCTETS: usize = 3 * PORTION_OCTETS_MAX + 5;
 
 impl Site for Echo {
     fn is_called(&self, name: &str) -> bool {
@@ -30,6 +38,29 @@ impl Site for Echo {
     async fn answer(&self, request: Request) -> Response {
         if request.path == "/slow" {
             std::future::pending::<()>().await;
+        }
+        if request.path == "/events" {
+            let ticks = self.ticks.clone();
+            return Response::events(async move |mut events| {
+                let mut ticks = ticks.subscribe();
+                while ticks.changed().await.is_ok() {
+                    let tick = *ticks.borrow();
+                    events.send("tick", &format!("{tick}\nof many")).await;
+                }
+            });
+        }
+        if request.path == "/download" {
+            let sent = Rc::clone(&self.sent);
+            return Response {
+                body: Body::download(async move |mut writer| {
+                    for _ in 0..DOWNLOAD_PIECES {
+                        writer.send(vec![b'x'; PIECE_OCTETS]).await;
+                        sent.set(sent.get() + 1);
+                    }
+                    if request.query.is_some() { Err(Broken) } else { Ok(()) }
+                }),
+                ..Response::text(StatusCode::OK, "")
+            };
         }
         if request.path == "/large" {
             return Response::text(StatusCode::OK, &"x".repeat(1 << 20));
@@ -45,7 +76,9 @@ impl Site for Echo {
 }
 
 fn lab() -> Lab<Echo> {
-    Lab::new(Rc::default(), Simulated::clock())
+    let echo =
+        Echo { checked: RefCell::default(), ticks: Rc::new(watch::Sender::new(0)), sent: Rc::default() };
+    Lab::new(Rc::new(echo), Simulated::clock())
 }
 
 /// A request with these lines after the Host field.
@@ -351,6 +384,139 @@ fn a_site_that_stops_finishes_the_request_at_hand() {
         for task in [idle_task, half_task, silent_task] {
             assert_eq!(task.await.expect("it ends"), End::Closed);
         }
+    });
+}
+
+/// A connection on which this path is asked for.
+async fn asking(lab: &Lab<Echo>, path: &str) -> (impl Stream + use<>, tokio::task::JoinHandle<End>) {
+    let (mut stream, task) = lab.connect_tls().await;
+    stream.write_all(request(&format!("GET {path}"), "").as_bytes()).await.expect("room");
+    stream.flush().await.expect("it goes");
+    (stream, task)
+}
+
+/// What comes next.
+async fn next(stream: &mut impl Stream) -> String {
+    let mut heard = vec![0; 4096];
+    let count = stream.read(&mut heard).await.unwrap_or(0);
+    String::from_utf8_lossy(&heard[..count]).into_owned()
+}
+
+#[test]
+fn events_come_as_they_happen_and_a_quiet_stream_stays() {
+    simulate(async {
+        let lab = lab();
+        let (mut stream, task) = asking(&lab, "/events").await;
+        let head = next(&mut stream).await.to_lowercase();
+        assert!(
+            head.contains("content-type: text/event-stream\r\n") && head.contains("cache-control: no-store")
+        );
+        assert!(head.contains("transfer-encoding: chunked") && !head.contains("content-length"), "{head}");
+        let began = tokio::time::Instant::now();
+        lab.site.ticks.send_replace(7);
+        assert!(next(&mut stream).await.contains("event: tick\ndata: 7\ndata: of many\n\n\r\n"));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        // Much longer than an answer that is whole may take.
+        for _ in 0..20 {
+            assert!(next(&mut stream).await.contains("\r\n:\n\n\r\n"));
+        }
+        assert_eq!(began.elapsed(), HEARTBEAT_TIME * 20);
+        lab.site.ticks.send_replace(8);
+        assert!(next(&mut stream).await.contains("data: 8\n"));
+        drop(stream);
+        assert_eq!(task.await.expect("it ends"), End::Lost, "the client is gone");
+        assert_eq!(Rc::strong_count(&lab.site.ticks), 1, "the source, too");
+    });
+}
+
+#[test]
+fn events_end_well_after_the_longest_time_and_when_the_site_stops() {
+    simulate(async {
+        let lab = lab();
+        let began = tokio::time::Instant::now();
+        let (mut stream, task) = asking(&lab, "/events").await;
+        let heard = talk(&mut stream, "").await;
+        assert!(heard.ends_with("\r\n0\r\n\r\n"), "the last chunk: {heard}");
+        let took = began.elapsed();
+        assert_eq!(took, GROWING_TIME_MAX, "as the connection is old, it ends too");
+        assert_eq!(task.await.expect("it ends"), End::Closed);
+        let (mut stream, task) = asking(&lab, "/events").await;
+        next(&mut stream).await;
+        lab.finish.send_replace(true);
+        assert!(talk(&mut stream, "").await.ends_with("0\r\n\r\n"));
+        assert_eq!((task.await.expect("it ends"), began.elapsed()), (End::Closed, took));
+    });
+}
+
+#[test]
+fn a_connection_is_of_use_again_after_a_body_that_grew() {
+    simulate(async {
+        let lab = lab();
+        let (mut stream, task) = asking(&lab, "/download").await;
+        let octets = DOWNLOAD_PIECES * PIECE_OCTETS;
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"\r\n0\r\n\r\n") {
+            assert!(stream.read_buf(&mut heard).await.expect("more") > 0);
+        }
+        let body = heard.windows(4).position(|end| end == b"\r\n\r\n").expect("a head");
+        assert_eq!(heard[body..].iter().filter(|octet| **octet == b'x').count(), octets);
+        let answer = talk(&mut stream, &request("GET /again", "")).await;
+        assert!(answer.ends_with("GET /again - \n"));
+        assert_eq!(task.await.expect("it ends"), End::Closed, "it was idle");
+        // Of a HEAD there is no body to wait for.
+        let answer = lab.ask(&request("HEAD /events", "")).await;
+        assert_eq!(status_of(&answer), 200);
+    });
+}
+
+#[test]
+fn a_download_that_fails_is_no_whole_answer() {
+    simulate(async {
+        let lab = lab();
+        let (mut stream, task) = asking(&lab, "/download?fails").await;
+        let heard = talk(&mut stream, "").await;
+        assert!(heard.len() > PIECE_OCTETS && !heard.contains("\r\n0\r\n"));
+        assert_eq!(task.await.expect("it ends"), End::Lost);
+    });
+}
+
+#[test]
+fn a_source_waits_for_a_client_that_does_not_read_until_that_is_given_up() {
+    simulate(async {
+        let lab = lab();
+        let (_stream, task) = asking(&lab, "/download").await;
+        let began = tokio::time::Instant::now();
+        assert_eq!(task.await.expect("it ends"), End::TimedOut);
+        assert!(lab.site.sent.get() < 4, "what fits the buffers");
+        // The buffers may take some once more.
+        assert!(began.elapsed() <= WRITE_TIME_MAX * 2);
+        assert_eq!(Rc::strong_count(&lab.site.sent), 1, "the source is gone");
+    });
+}
+
+/// How long a client may take that reads so many octets every 10 s, and the end.
+async fn read_slowly(octets: usize) -> (Duration, End) {
+    let lab = lab();
+    let (mut stream, task) = asking(&lab, "/download").await;
+    let began = tokio::time::Instant::now();
+    let reading = tokio::task::spawn_local(async move {
+        let mut heard = vec![0; octets];
+        while stream.read_exact(&mut heard).await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+        }
+    });
+    let end = task.await.expect("it ends");
+    reading.abort();
+    (began.elapsed(), end)
+}
+
+#[test]
+fn a_slow_client_gets_all_and_one_that_is_too_slow_is_given_up() {
+    simulate(async {
+        let (took, end) = read_slowly(READ_OCTETS_MIN * 2).await;
+        assert!(took > READ_TIME_MAX * 3 && end == End::Closed, "{took:?} {end:?}");
+        let (took, end) = read_slowly(1000).await;
+        assert!(took <= WRITE_TIME_MAX * 3 && end == End::TimedOut, "{took:?} {end:?}");
     });
 }
 

@@ -17,4 +17,5 @@ mod password;
 pub mod pcapng;
 pub mod port;
 pub mod tls;
+pub mod traffic;
 pub mod transaction;

@@ -107,6 +107,12 @@ impl Addresses {
         self.of(Role::Inside).flat_map(|inside| &inside.addresses).any(|network| network.contains(&address))
     }
 
+    /// Whether `address` is one of the gateway's own, on either side.
+    pub fn is_own(&self, address: IpAddr) -> bool {
+        let addresses = self.interfaces.iter().flat_map(|interface| &interface.addresses);
+        addresses.into_iter().any(|network| network.addr() == address)
+    }
+
     /// The name servers that the outside offers.
     pub fn offered_name_servers(&self) -> impl Iterator<Item = IpAddr> {
         self.of(Role::Outside).flat_map(|interface| &interface.name_servers).copied()

@@ -7,9 +7,10 @@ use maud::{Markup, html};
 
 use super::layout::{badge, nothing, table};
 use super::texts::{Texts, fill};
-use super::words::{ago, span};
+use super::words::{ago, octets, span};
 use super::{Scene, Unavailable};
 use crate::control::report::{Flows, Lease, Leases, Neighbor, Neighbors};
+use crate::traffic::report::{Octets, Traffic};
 
 /// The most devices on the page; `gatepost show leases` has all.
 pub const SHOWN_MAX: usize = 1000;
@@ -20,32 +21,33 @@ pub const FORMER_SHOWN_MAX: usize = 50;
 /// A device heard this many seconds ago or less is there now.
 const NOW_SECS: u64 = 60;
 
-/// The content, from the reports of `gatepost show leases`, `neighbors` and `flows`.
+/// The content, from the reports of `gatepost show leases`, `neighbors`, `flows` and `traffic`.
 pub async fn content(scene: &Scene<'_>) -> Result<Markup, Unavailable> {
     let (leases, neighbors) = (scene.inspector.leases().await?, scene.inspector.neighbors().await?);
-    Ok(of(scene.texts, &leases, &neighbors, &scene.inspector.flows().await?))
+    let flows = scene.inspector.flows().await?;
+    Ok(of(scene.texts, &leases, &neighbors, &Uses::of(&flows, &scene.inspector.traffic())))
 }
 
 /// The content that tells these reports.
-pub fn of(texts: &Texts, leases: &Leases, neighbors: &Neighbors, flows: &Flows) -> Markup {
+pub fn of(texts: &Texts, leases: &Leases, neighbors: &Neighbors, uses: &Uses) -> Markup {
     let words = &texts.clients;
-    let connections = Connections::of(flows);
     let by_hand = without_lease(leases, neighbors);
     let header = [
         &words.name,
         &words.address,
         &words.connections,
+        &words.traffic,
         &words.seen,
         &words.lease_until,
         &words.maker,
         &words.hardware,
     ]
     .map(String::as_str);
-    let leased = leases.leases.iter().map(|lease| leased(texts, lease, &connections));
+    let leased = leases.leases.iter().map(|lease| leased(texts, lease, uses));
     let stations = &neighbors.stations;
     let ages: BTreeMap<_, _> =
         stations.iter().map(|station| (station.mac.as_str(), station.age_secs)).collect();
-    let unleased = by_hand.iter().map(|neighbor| unleased(texts, neighbor, &ages, &connections));
+    let unleased = by_hand.iter().map(|neighbor| unleased(texts, neighbor, &ages, uses));
     let rows: Vec<_> = leased.chain(unleased).take(SHOWN_MAX).collect();
     let left = leases.leases.len() + by_hand.len() - rows.len();
     html! {
@@ -58,12 +60,13 @@ pub fn of(texts: &Texts, leases: &Leases, neighbors: &Neighbors, flows: &Flows) 
     }
 }
 
-fn leased(texts: &Texts, lease: &Lease, connections: &Connections) -> [Markup; 7] {
+fn leased(texts: &Texts, lease: &Lease, uses: &Uses) -> [Markup; 8] {
     let words = &texts.clients;
     [
         name(texts, lease),
         html! { (lease.address) },
-        html! { (connections.count(texts, lease.address.into())) },
+        html! { (uses.connections(texts, lease.address.into())) },
+        uses.traffic(texts, lease.address.into()),
         seen(texts, Some(lease.last_seen_secs)),
         html! { (span(texts, lease.expires_in_secs)) },
         html! {
@@ -78,18 +81,14 @@ fn leased(texts: &Texts, lease: &Lease, connections: &Connections) -> [Markup; 7
 }
 
 /// A machine with an address of its own. `ages` says how long ago each hardware address was heard, in seconds.
-fn unleased(
-    texts: &Texts,
-    neighbor: &Neighbor,
-    ages: &BTreeMap<&str, u64>,
-    connections: &Connections,
-) -> [Markup; 7] {
+fn unleased(texts: &Texts, neighbor: &Neighbor, ages: &BTreeMap<&str, u64>, uses: &Uses) -> [Markup; 8] {
     let words = &texts.clients;
     let mac = neighbor.mac.as_deref().unwrap_or_default();
     [
         html! { (words.unnamed) },
         html! { (neighbor.address) },
-        html! { (connections.count(texts, neighbor.address)) },
+        html! { (uses.connections(texts, neighbor.address)) },
+        uses.traffic(texts, neighbor.address),
         seen(texts, ages.get(mac).copied()),
         html! { (words.no_lease) },
         nothing(texts),
@@ -154,15 +153,17 @@ fn without_lease<'a>(leases: &Leases, neighbors: &'a Neighbors) -> Vec<&'a Neigh
     neighbors.neighbors.iter().filter(is_shown).collect()
 }
 
-/// How many connections each machine has.
-struct Connections {
+/// How many connections each machine has, and its traffic of a day.
+pub struct Uses {
     by_address: BTreeMap<IpAddr, usize>,
     /// Whether the report has all.
     is_complete: bool,
+    traffic: BTreeMap<IpAddr, Octets>,
 }
 
-impl Connections {
-    fn of(flows: &Flows) -> Self {
+impl Uses {
+    /// What these reports tell.
+    pub fn of(flows: &Flows, traffic: &Traffic) -> Self {
         let mut by_address = BTreeMap::new();
         let host = |endpoint: &str| endpoint.parse::<SocketAddr>().ok().map(|endpoint| endpoint.ip());
         for flow in &flows.flows {
@@ -172,10 +173,17 @@ impl Connections {
                 *by_address.entry(end).or_default() += 1;
             }
         }
-        Self { by_address, is_complete: flows.flows.len() == flows.total }
+        let traffic = traffic.hosts.iter().map(|host| (host.address, host.day)).collect();
+        Self { by_address, is_complete: flows.flows.len() == flows.total, traffic }
     }
 
-    fn count(&self, texts: &Texts, address: IpAddr) -> String {
+    fn traffic(&self, texts: &Texts, address: IpAddr) -> Markup {
+        let Some(day) = self.traffic.get(&address) else { return nothing(texts) };
+        let (received, sent) = (octets(texts, day.received), octets(texts, day.sent));
+        html! { (fill(&texts.clients.of_day, &[("received", &received), ("sent", &sent)])) }
+    }
+
+    fn connections(&self, texts: &Texts, address: IpAddr) -> String {
         let count = self.by_address.get(&address).copied().unwrap_or(0).to_string();
         if self.is_complete { count } else { fill(&texts.clients.at_least, &[("n", &count)]) }
     }

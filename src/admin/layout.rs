@@ -7,7 +7,7 @@ use maud::{DOCTYPE, Markup, html};
 use super::banner::Banner;
 use super::changes;
 use super::menu::{Group, PAGES, Page};
-use super::style::{ICON, STYLE};
+use super::style::{ICON, SCRIPT, STYLE};
 use super::texts::{Texts, fill};
 
 /// The menu of a page.
@@ -52,6 +52,7 @@ impl Frame<'_> {
                     title { (title) " \u{b7} " (office) }
                     link rel="icon" type="image/svg+xml" href=(ICON.path);
                     link rel="stylesheet" href=(STYLE.path);
+                    @if visit.visitor.is_some() { script src=(SCRIPT.path) defer {} }
                 }
                 body {
                     a .skip href="#content" { (common.skip) }

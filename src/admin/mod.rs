@@ -1,6 +1,7 @@
 //! The pages of the administration: what the gateway's [`Inspector`] reports and its [`Keeper`] keeps, for people.
 //!
-//! A page is made on the server, from the same reports as `gatepost show`, and needs no script. One file has one page;
+//! A page is made on the server, from the same reports as `gatepost show`, and needs no script; where there is one, it
+//! keeps values live. One file has one page;
 //! [`layout`] is around all of them. The texts are in one file for each language ([`texts`]); `style.css` is served
 //! under a name with its digest, so that browsers keep it until it changes.
 //!
@@ -18,6 +19,7 @@ mod enter;
 mod failure;
 mod form;
 mod forwards;
+mod graph;
 mod layout;
 mod mail;
 mod menu;
@@ -33,6 +35,7 @@ mod style;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod traffic;
 mod users;
 mod words;
 
@@ -311,6 +314,9 @@ impl Pages for AdminPages {
 
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>> {
         Box::pin(async move {
+            if visit.request.path == traffic::LIVE {
+                return Some(traffic::live(Texts::of(visit.request), self.inspector.get()?.clone()));
+            }
             let page = page_at(visit.request)?;
             let inspector = self.inspector()?;
             let (texts, keeper) = (Texts::of(visit.request), self.keeper());

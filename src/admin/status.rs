@@ -5,17 +5,23 @@ use maud::{Markup, html};
 use super::layout::{badge, card, facts, table};
 use super::texts::{Texts, fill};
 use super::words::{list, span};
-use super::{Scene, Unavailable};
+use super::{Scene, Unavailable, traffic};
 use crate::control::report::{Interface, Port, Status};
 use crate::device::LinkState;
 
-/// The content, from the report of `gatepost show status`.
+/// The content, from the reports of `gatepost show status` and `traffic`.
 pub async fn content(scene: &Scene<'_>) -> Result<Markup, Unavailable> {
-    Ok(of(scene.texts, &scene.inspector.status().await?))
+    let Scene { texts, inspector, .. } = scene;
+    let status = inspector.status().await?;
+    let traffic = match &status.wan {
+        Some(_) => Some(traffic::of(texts, inspector.wan_rate().await?, &inspector.traffic())),
+        None => None,
+    };
+    Ok(of(texts, &status, traffic.as_ref()))
 }
 
-/// The content that tells `status`.
-pub fn of(texts: &Texts, status: &Status) -> Markup {
+/// The content that tells `status`, and the traffic of the WAN.
+pub fn of(texts: &Texts, status: &Status, traffic: Option<&Markup>) -> Markup {
     let words = &texts.status;
     html! {
         (health(texts, status))
@@ -26,6 +32,7 @@ pub fn of(texts: &Texts, status: &Status) -> Markup {
             }
             (card(&words.lan, &office(texts, status)))
         }
+        @if let Some(traffic) = traffic { (traffic) }
         (card(&words.ports, &ports(texts, &status.ports)))
     }
 }

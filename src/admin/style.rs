@@ -1,4 +1,4 @@
-//! The files of the pages: their style and their icon.
+//! The files of the pages: their style, their icon and their script.
 
 use std::sync::LazyLock;
 
@@ -25,6 +25,10 @@ pub static STYLE: LazyLock<File> =
 pub static ICON: LazyLock<File> =
     LazyLock::new(|| File::new("icon", "svg", "image/svg+xml", include_str!("icon.svg")));
 
+/// The script that shows live values.
+pub static SCRIPT: LazyLock<File> =
+    LazyLock::new(|| File::new("live", "js", "text/javascript; charset=utf-8", include_str!("live.js")));
+
 impl File {
     fn new(name: &str, suffix: &str, content_type: &'static str, content: &'static str) -> Self {
         let digest = sha256(content.as_bytes());
@@ -36,7 +40,7 @@ impl File {
 
 /// The file at `path`.
 pub fn file(path: &str) -> Option<Response> {
-    let file = [&*STYLE, &*ICON].into_iter().find(|file| file.path == path)?;
+    let file = [&*STYLE, &*ICON, &*SCRIPT].into_iter().find(|file| file.path == path)?;
     let response = Response::new(StatusCode::OK, file.content_type, file.content);
     Some(response.with(CACHE_CONTROL, "public, max-age=31536000, immutable"))
 }

@@ -8,14 +8,20 @@ use gatepost_services::admin::{
 use gatepost_services::http::{HeaderMap, Host, Method, Request};
 use gatepost_services::users::{Role, User};
 
+use maud::Markup;
+
 use super::banner::Banner;
 use super::layout::{Frame, Menu};
 use super::texts::Texts;
-use super::{clients, codes, failure, services, sign_in, status, style};
+use super::{clients, codes, failure, services, sign_in, status, style, traffic};
+use crate::config::Config;
 use crate::control::report::{
     Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
     Status,
 };
+use crate::gateway::traffic::Rate;
+use crate::traffic::history::{Amount, Span};
+use crate::traffic::report::{HostTraffic, Octets, SpanTraffic, Traffic};
 use crate::transaction::Window;
 
 /// A browser's request that prefers no language.
@@ -121,9 +127,14 @@ fn rows(page: &str) -> Vec<String> {
     rows.map(|row| row.split("<td").skip(1).map(text).collect::<Vec<_>>().join("|")).collect()
 }
 
+/// These flows, without traffic.
+fn uses(flows: &Flows) -> clients::Uses {
+    clients::Uses::of(flows, &Traffic::default())
+}
+
 #[test]
 fn what_is_wrong_is_told_with_what_to_do() {
-    let fine = status::of(english(), &status()).into_string();
+    let fine = status::of(english(), &status(), None).into_string();
     assert!(
         fine.contains("No known problem") && fine.contains("<dd>203.0.113.77/24 (from the provider)</dd>")
     );
@@ -135,7 +146,7 @@ fn what_is_wrong_is_told_with_what_to_do() {
         service_problems: vec!["dns: no server answers".to_owned()],
         ..status()
     };
-    let wrong = status::of(english(), &wrong).into_string();
+    let wrong = status::of(english(), &wrong, None).into_string();
     for told in [
         "Needs attention",
         "Check the cable to the provider",
@@ -147,7 +158,7 @@ fn what_is_wrong_is_told_with_what_to_do() {
         assert!(wrong.contains(told), "no {told}: {wrong}");
     }
     assert!(!wrong.contains("No known problem"));
-    let lan_only = status::of(english(), &Status { wan: None, ..status() }).into_string();
+    let lan_only = status::of(english(), &Status { wan: None, ..status() }, None).into_string();
     assert!(lan_only.contains("no line to the internet") && lan_only.contains("No known problem"));
 }
 
@@ -178,15 +189,15 @@ fn devices_have_their_connections_and_those_without_a_lease_are_listed_too() {
     ];
     let told = |total: usize| {
         let flows = Flows { total, flows: flows.clone() };
-        clients::of(english(), &leases, &neighbors, &flows).into_string()
+        clients::of(english(), &leases, &neighbors, &uses(&flows)).into_string()
     };
     let hidden = "hidden (random address)";
     assert_eq!(
         rows(&told(3)),
         [
-            format!("printer|192.168.1.20|2|5 min ago|1 h|{hidden}|02:00:00:00:00:14"),
-            format!("laptop|192.168.1.21|2|5 min ago|1 h|{hidden}|02:00:00:00:00:15"),
-            "unnamed|192.168.1.99|0|now|not from the gateway|\u{2013}no value|02:00:00:00:00:99".to_owned(),
+            format!("printer|192.168.1.20|2|\u{2013}no value|5 min ago|1 h|{hidden}|02:00:00:00:00:14"),
+            format!("laptop|192.168.1.21|2|\u{2013}no value|5 min ago|1 h|{hidden}|02:00:00:00:00:15"),
+            "unnamed|192.168.1.99|0|\u{2013}no value|now|not from the gateway|\u{2013}no value|02:00:00:00:00:99".to_owned(),
         ]
     );
     assert!(rows(&told(4))[0].contains("|at least 2|"), "the report has not all flows");
@@ -199,7 +210,7 @@ fn long_lists_are_cut_and_say_so() {
     let leases = Leases { leases: many, former: vec![lease(22, "gone"); clients::FORMER_SHOWN_MAX + 3] };
     let neighbors = Neighbors { neighbors: Vec::new(), stations: Vec::new() };
     let flows = Flows { total: 0, flows: Vec::new() };
-    let page = clients::of(english(), &leases, &neighbors, &flows).into_string();
+    let page = clients::of(english(), &leases, &neighbors, &uses(&flows)).into_string();
     assert_eq!(rows(&page).len(), clients::SHOWN_MAX);
     assert!(page.contains("and 7 more") && page.contains("and 3 more"));
 }
@@ -216,7 +227,7 @@ fn a_long_list_of_leases_leaves_no_room_for_others() {
     };
     let neighbors = Neighbors { neighbors: vec![neighbor(30), neighbor(31)], stations: Vec::new() };
     let flows = Flows { total: 0, flows: Vec::new() };
-    let page = clients::of(english(), &leases, &neighbors, &flows).into_string();
+    let page = clients::of(english(), &leases, &neighbors, &uses(&flows)).into_string();
     assert_eq!(rows(&page).len(), clients::SHOWN_MAX);
     assert!(page.contains("192.168.1.30") && !page.contains("192.168.1.31") && page.contains("and 1 more"));
 }
@@ -226,8 +237,8 @@ fn what_others_have_written_is_text() {
     let name = "<script>alert(1)</script>\"'&";
     let leases = Leases { leases: vec![lease(20, name)], former: Vec::new() };
     let neighbors = Neighbors { neighbors: Vec::new(), stations: Vec::new() };
-    let page =
-        clients::of(english(), &leases, &neighbors, &Flows { total: 0, flows: Vec::new() }).into_string();
+    let page = clients::of(english(), &leases, &neighbors, &uses(&Flows { total: 0, flows: Vec::new() }))
+        .into_string();
     assert!(page.contains("&lt;script&gt;") && !page.contains("<script"), "{page}");
     let state = SignIn { name: name.to_owned(), refusal: Some(Refusal::Wrong), ..SignIn::default() };
     let form = sign_in::content(english(), &state).into_string();
@@ -286,6 +297,34 @@ fn the_pages_for_codes_say_where_to_find_one_and_keep_no_password() {
     }
 }
 
+/// A line that is busy all the time.
+fn busy_traffic() -> Markup {
+    let amount = Amount { octets_received: u64::MAX / 1000, octets_sent: 1 << 40, ..Amount::default() };
+    let spans = Span::ALL.map(|span| SpanTraffic::new(span, vec![amount; span.periods().1]));
+    let now = Rate { received: 1_250_000, sent: 125 };
+    traffic::of(english(), now, &Traffic { wan: spans.into(), ..Traffic::default() })
+}
+
+#[test]
+fn traffic_is_told_in_words_and_kept_live_by_the_script() {
+    let page = busy_traffic().into_string();
+    assert!(page.contains("<dd data-live=\"wan-received\">10 Mbit/s</dd>"), "{page}");
+    assert!(page.contains("<dd data-live=\"wan-sent\">1.0 kbit/s</dd>"), "{page}");
+    assert_eq!(page.matches("<svg").count(), 3);
+    let script = style::file(&style::SCRIPT.path).expect("the script");
+    let script = String::from_utf8_lossy(script.body.octets()).into_owned();
+    assert!(script.contains(traffic::LIVE) && script.contains("[data-live]"));
+    let leases = Leases { leases: vec![lease(10, "desk")], former: Vec::new() };
+    let neighbors = Neighbors { neighbors: Vec::new(), stations: Vec::new() };
+    let day = Octets { received: 5_000_000, sent: 700, ..Octets::default() };
+    let host =
+        HostTraffic { address: [192, 168, 1, 10].into(), name: None, mac: None, hour: day, day, month: day };
+    let traffic = Traffic { hosts: vec![host], ..Traffic::default() };
+    let uses = clients::Uses::of(&Flows { total: 0, flows: Vec::new() }, &traffic);
+    let page = clients::of(english(), &leases, &neighbors, &uses).into_string();
+    assert!(page.contains("5.0 MB received, 700 B sent"), "{page}");
+}
+
 #[test]
 fn a_page_is_small_and_offers_what_its_visitor_may_use() {
     let request = request("/");
@@ -310,18 +349,23 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
             banner: None,
             fingerprint: Some("AB:CD".to_owned()),
         }
-        .page(&status::of(english(), &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() }))
+        .page(&status::of(
+            english(),
+            &Status { ports: vec![port("gp-lan0", "up"); 64], ..status() },
+            Some(&busy_traffic()),
+        ))
     };
     let whole = page(Some(&visitor), Menu::At("/"), true);
     let css = style::file(&style::STYLE.path).expect("the style").body.octets().len();
     let icon = style::file(&style::ICON.path).expect("the icon").body.octets().len();
+    assert!(whole.contains(&format!("<script src=\"{}\" defer></script>", style::SCRIPT.path)));
     assert!(whole.len() + css + icon <= 100 * 1024, "{} {css} {icon}", whole.len());
     assert!(whole.contains("<a href=\"/\" aria-current=\"page\">") && whole.contains("/authority.crt"));
     assert!(
         whole.contains("name=\"token\" value=\"secret\"")
             && whole.starts_with("<!DOCTYPE html><html lang=\"en\">")
     );
-    assert!(!whole.contains("style=") && !whole.contains("<script") && !whole.contains("onclick"));
+    assert!(!whole.contains("style=") && !whole.contains("onclick") && whole.matches("<script").count() == 1);
     assert!(whole.contains("SHA-256: <code>AB:CD</code>"), "{whole}");
     let bare = page(None, Menu::None, false);
     assert!(!bare.contains("<nav") && !bare.contains("<form") && !bare.contains("/authority.crt"));

@@ -50,7 +50,7 @@ macro_rules! texts {
 texts! {
     common: Common {
         menu, skip, signed_in_as, sign_out, authority, authority_about, none, no_value, ago, days, hours, minutes,
-        seconds, unavailable, unavailable_remedy
+        seconds, unavailable, unavailable_remedy, decimal_mark
     }
     menu: MenuTexts { overview, network, people, system }
     banner: BannerTexts { title, window, stuck, moves, moved, go_to, keep, undo, look, pending }
@@ -113,7 +113,10 @@ texts! {
     }
     clients: ClientsTexts {
         title, lead, none, name, maker, address, hardware, connections, seen, lease_until, private_address, unnamed,
-        now, no_lease, former, former_about, ended, at_least, expired, released, quarantined, more
+        now, no_lease, traffic, of_day, former, former_about, ended, at_least, expired, released, quarantined, more
+    }
+    traffic: TrafficTexts {
+        title, receives, sends, hour, day, month, received, sent, highest, summary, as_table, begins
     }
     services: ServicesTexts { title, lead, service, state, listens, running, impaired, off, note }
     sessions: SessionsTexts { title, lead, user, source, since, used, end, end_short, end_column, this, ends }

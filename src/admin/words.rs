@@ -47,6 +47,35 @@ pub fn unfit(texts: &Texts, why: Unfit) -> String {
     why.clone()
 }
 
+/// An amount of octets.
+pub fn octets(texts: &Texts, octets: u64) -> String {
+    amount(texts, octets, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// Octets a second as bits a second.
+pub fn rate(texts: &Texts, octets: u64) -> String {
+    amount(
+        texts,
+        octets.saturating_mul(8),
+        &["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s", "Pbit/s", "Ebit/s"],
+    )
+}
+
+/// A number with the largest of the units, each of which is a thousand of the one before, that leaves a whole part;
+/// with one decimal if that part has one digit.
+fn amount(texts: &Texts, number: u64, units: &[&str]) -> String {
+    let (mut whole, mut rest, mut at) = (number, 0, 0);
+    while whole >= 1000 && at + 1 < units.len() {
+        (whole, rest, at) = (whole / 1000, whole % 1000, at + 1);
+    }
+    let unit = units.get(at).copied().unwrap_or_default();
+    if whole < 10 && at > 0 {
+        format!("{whole}{}{} {unit}", texts.common.decimal_mark, rest / 100)
+    } else {
+        format!("{whole} {unit}")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +95,18 @@ mod tests {
         ] {
             assert_eq!(span(texts, secs), expected);
         }
+        for (number, expected) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.0 kB"),
+            (9_999, "9.9 kB"),
+            (10_500, "10 kB"),
+            (3_456_000_000, "3.4 GB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(octets(texts, number), expected);
+        }
+        assert_eq!((rate(texts, 1_250_000), rate(texts, 5)), ("10 Mbit/s".to_owned(), "40 bit/s".to_owned()));
         assert_eq!(ago(texts, 5), "5 s ago");
         assert_eq!((list(texts, &[1, 2]), list(texts, &[0; 0])), ("1, 2".to_owned(), "none".to_owned()));
     }

@@ -50,6 +50,7 @@ use serde_json::Value;
 
 use crate::error::Error;
 use crate::error::sysexits::{EX_NOPERM, EX_PROTOCOL, EX_TEMPFAIL};
+use crate::traffic::report::Traffic;
 use drops::RecentDrops;
 use explain::{Asked, EX_UNANSWERED, Explained};
 use mail_report::MailReport;
@@ -68,6 +69,8 @@ pub enum What {
     Leases,
     /// The connections through it.
     Flows,
+    /// How much went over the WAN, and of each host: of an hour, a day, a month.
+    Traffic,
     /// The machines it knows on its segments.
     Neighbors,
     /// What happened to the frames.
@@ -477,6 +480,7 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Status => text::<Status>(report),
         What::Leases => text::<Leases>(report),
         What::Flows => text::<Flows>(report),
+        What::Traffic => text::<Traffic>(report),
         What::Neighbors => text::<Neighbors>(report),
         What::Counters => text::<Counters>(report),
         What::Drops => text::<Drops>(report),

@@ -25,6 +25,7 @@ use super::ports::PortStatus;
 use super::query::{CountersAnswer, Query};
 use super::requests::{RequestError, Requests};
 use super::services::list::{self, List};
+use super::traffic::SharedMeter;
 use crate::config::{Config, WanAddress};
 use crate::control::report::{
     Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port,
@@ -44,6 +45,7 @@ pub struct Inspector {
     pub(super) began: Instant,
     pub(super) disk: Arc<Monitored>,
     pub(super) requests: Requests,
+    pub(super) traffic: SharedMeter,
 }
 
 impl Inspector {
@@ -57,6 +59,7 @@ impl Inspector {
             What::Status => value(&self.status().await?),
             What::Leases => value(&self.leases().await?),
             What::Flows => value(&self.flows().await?),
+            What::Traffic => value(&self.traffic()),
             What::Neighbors => value(&self.neighbors().await?),
             What::Counters => value(&self.counters().await?),
             What::Drops => value(&self.drops().await?),

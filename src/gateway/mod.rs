@@ -41,6 +41,7 @@ mod ring;
 pub mod services;
 pub mod state;
 mod tls;
+pub(crate) mod traffic;
 pub mod wakeup;
 mod wan_client;
 pub mod worker;
@@ -158,6 +159,7 @@ pub fn build<P: Port>(
         disk: monitored,
         clock: Rc::clone(&clock),
         requests: requests.clone(),
+        traffic: traffic::SharedMeter::default(),
     });
     let passwords =
         PasswordSetter::new(Arc::clone(&storage), Rc::clone(&work), Cost::FULL, StdRng::from_rng(&mut rng));

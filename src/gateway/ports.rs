@@ -50,13 +50,17 @@ pub struct Ports<P> {
     tagged: Frame,
 }
 
-/// The counters of one port's device, in frames. A super-frame counts as one.
+/// The counters of one port's device, in frames and octets. A super-frame counts as one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
     /// Frames read, the rejected ones included.
     pub received: u64,
+    /// The octets of the frames read, but not of rejected ones.
+    pub octets_received: u64,
     /// Frames written.
     pub transmitted: u64,
+    /// The octets of these.
+    pub octets_transmitted: u64,
     /// Frames not written because the backlog was full.
     pub backpressure: u64,
     /// Frames not written because the port was gone or set down.
@@ -80,9 +84,19 @@ impl PortStatus {
     /// Adds another worker's status of the same port.
     pub fn merge(&mut self, other: &Self) {
         self.state = self.state.max(other.state);
-        let PortCounters { received, transmitted, backpressure, down, refused } = other.counters;
+        let PortCounters {
+            received,
+            octets_received,
+            transmitted,
+            octets_transmitted,
+            backpressure,
+            down,
+            refused,
+        } = other.counters;
         self.counters.received += received;
+        self.counters.octets_received += octets_received;
         self.counters.transmitted += transmitted;
+        self.counters.octets_transmitted += octets_transmitted;
         self.counters.backpressure += backpressure;
         self.counters.down += down;
         self.counters.refused += refused;
@@ -368,13 +382,17 @@ impl<P: Port> PortSlot<P> {
                 return;
             }
             let Some(port) = &mut self.port else { return };
+            let mut octets = 0;
             let receive = |buffer: &mut [u8], rest: &mut [u8]| {
-                port.receive(buffer, rest).map(|Received { len, offload }| (len, offload))
+                let Received { len, offload } = port.receive(buffer, rest)?;
+                octets = len;
+                Ok((len, offload))
             };
             match batch.receive_offloaded(Ingress::Port(id), receive) {
                 Ok(true) => {
                     self.active = true;
                     self.counters.received += 1;
+                    self.counters.octets_received += octets as u64;
                 }
                 Ok(false) => return,
                 Err(PortError::Gone(error)) => return self.close(id, &error.to_string(), undeliverable),
@@ -471,6 +489,7 @@ impl<P: Port> PortSlot<P> {
         match port.transmit(frame, offload) {
             Ok(()) => {
                 self.counters.transmitted += 1;
+                self.counters.octets_transmitted += frame.len() as u64;
                 let is_set_down = &self.condition.is_set_down;
                 if is_set_down.load(Ordering::Relaxed) && is_set_down.swap(false, Ordering::Relaxed) {
                     info!("port {} is up again", self.name);
@@ -668,6 +687,7 @@ mod tests {
             ports.status()[0].counters,
             PortCounters {
                 transmitted: BACKLOG_FRAMES_MAX as u64 + 1,
+                octets_transmitted: 2 * (BACKLOG_FRAMES_MAX as u64 + 1),
                 backpressure: 1,
                 ..PortCounters::default()
             }

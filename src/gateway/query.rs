@@ -20,6 +20,15 @@ pub enum Query {
     Counters(oneshot::Sender<CountersAnswer>),
     /// The flows: their number, and at most this number of them.
     Flows(usize, oneshot::Sender<FlowsAnswer>),
+    /// A part of the flows.
+    FlowsFrom {
+        /// From the flow with this number on.
+        from: u32,
+        /// Those of at most so many numbers.
+        count_max: u32,
+        /// The channel for the answer.
+        reply: oneshot::Sender<FlowsPart>,
+    },
     /// The machines on the interfaces' networks.
     Neighbors(oneshot::Sender<NeighborsAnswer>),
     /// The last drops.
@@ -74,6 +83,15 @@ pub struct FlowsAnswer {
     pub by_worker: Vec<Vec<FlowInfo>>,
 }
 
+/// A part of the flows of all workers.
+#[derive(Debug, Default)]
+pub struct FlowsPart {
+    /// The flows.
+    pub flows: Vec<FlowInfo>,
+    /// One more than the greatest number of a flow.
+    pub end: u32,
+}
+
 impl FlowsAnswer {
     /// At most `count_max` flows, the same number from each worker as far as it has them; the others fill up.
     pub fn fair_part(mut self, count_max: usize) -> Vec<FlowInfo> {
@@ -122,6 +140,13 @@ impl Merge for FlowsAnswer {
     }
 }
 
+impl Merge for FlowsPart {
+    fn merge(&mut self, other: Self) {
+        self.flows.extend(other.flows);
+        self.end = self.end.max(other.end);
+    }
+}
+
 impl Merge for NeighborsAnswer {
     /// Merges each machine into one entry: that of the worker with the best or the latest knowledge of it. Held frames
     /// are added up.
@@ -163,6 +188,10 @@ impl Query {
             Self::Flows(count_max, reply) => {
                 let flows = dataplane.flows().take(count_max).collect();
                 _ = reply.send(FlowsAnswer { total: dataplane.flows_len(), by_worker: vec![flows] });
+            }
+            Self::FlowsFrom { from, count_max, reply } => {
+                let flows = dataplane.flows_from(from, count_max).collect();
+                _ = reply.send(FlowsPart { flows, end: dataplane.flows_end() });
             }
             Self::Drops { from, count_max, reply } => {
                 _ = reply.send(DropsAnswer { by_worker: vec![dataplane.drops(from, count_max)] });
@@ -286,7 +315,15 @@ mod tests {
     fn numbers_add_up_and_a_port_is_as_bad_as_any_has_it() {
         let answer = |received, state| {
             let counters = Counters { received, ..Counters::default() };
-            let of_port = PortCounters { received, transmitted: 1, backpressure: 2, down: 3, refused: 4 };
+            let of_port = PortCounters {
+                received,
+                octets_received: 10 * received,
+                transmitted: 1,
+                octets_transmitted: 60,
+                backpressure: 2,
+                down: 3,
+                refused: 4,
+            };
             let port = PortStatus { name: "eth0".to_owned(), state, counters: of_port };
             CountersAnswer {
                 counters,
@@ -299,7 +336,15 @@ mod tests {
             answer(30, LinkState::Unattached),
         ]);
         assert_eq!(counters.received, 60);
-        let sum = PortCounters { received: 60, transmitted: 3, backpressure: 6, down: 9, refused: 12 };
+        let sum = PortCounters {
+            received: 60,
+            octets_received: 600,
+            transmitted: 3,
+            octets_transmitted: 180,
+            backpressure: 6,
+            down: 9,
+            refused: 12,
+        };
         assert!(ports.iter().all(|port| port.counters == sum));
         assert_eq!(ports.iter().map(|port| port.state).collect::<Vec<_>>(), [LinkState::Down, LinkState::Up]);
     }

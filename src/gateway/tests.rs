@@ -43,6 +43,7 @@ mod mail;
 mod pinholes;
 mod reloads;
 mod tls;
+mod traffic;
 
 const HOST_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 10]);
 const PROVIDER_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 99]);

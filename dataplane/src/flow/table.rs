@@ -193,6 +193,17 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
         self.flows.iter()
     }
 
+    /// The flows of `count_max` numbers, from the number `from` on.
+    pub fn flows_from(&self, from: u32, count_max: u32) -> impl Iterator<Item = Flow<'_, A>> {
+        (from..self.flows.end().min(from.saturating_add(count_max)))
+            .filter_map(|number| self.numbered(number))
+    }
+
+    /// One more than the greatest number that a flow ever had.
+    pub fn end(&self) -> u32 {
+        self.flows.end()
+    }
+
     /// The number of flows recycled so far.
     pub fn recycled(&self) -> u64 {
         self.recycled

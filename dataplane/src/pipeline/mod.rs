@@ -91,7 +91,7 @@ use crate::explain::{Explanation, Recorder, Run, Unobserved};
 use crate::firewall;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::syn_reject::{Quote, SynRejects};
-use crate::flow::{FlowTable, KeyHash, State, Timeouts, Traffic};
+use crate::flow::{Flow, FlowTable, KeyHash, State, Timeouts, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::IcmpError;
 use crate::ingress::Ingress;
@@ -118,6 +118,18 @@ pub struct FlowInfo {
     pub expires: Instant,
     /// The traffic so far, in the original and the reply direction.
     pub traffic: [Traffic; 2],
+}
+
+impl FlowInfo {
+    fn of(flow: &Flow<'_>) -> Self {
+        Self {
+            original: flow.key(Direction::Original).of_any_family(),
+            reply: flow.key(Direction::Reply).of_any_family(),
+            state: flow.state(),
+            expires: flow.expires(),
+            traffic: Direction::BOTH.map(|direction| flow.traffic(direction)),
+        }
+    }
 }
 
 /// The packet path of one worker: takes batches of received frames, and decides on, rewrites and makes frames.
@@ -414,13 +426,17 @@ impl Dataplane {
 
     /// All flows.
     pub fn flows(&self) -> impl Iterator<Item = FlowInfo> {
-        self.flows.flows().map(|(_, flow)| FlowInfo {
-            original: flow.key(Direction::Original).of_any_family(),
-            reply: flow.key(Direction::Reply).of_any_family(),
-            state: flow.state(),
-            expires: flow.expires(),
-            traffic: Direction::BOTH.map(|direction| flow.traffic(direction)),
-        })
+        self.flows.flows().map(|(_, flow)| FlowInfo::of(&flow))
+    }
+
+    /// The flows of `count_max` numbers, from the number `from` on.
+    pub fn flows_from(&self, from: u32, count_max: u32) -> impl Iterator<Item = FlowInfo> {
+        self.flows.flows_from(from, count_max).map(|flow| FlowInfo::of(&flow))
+    }
+
+    /// One more than the greatest number that a flow ever had.
+    pub fn flows_end(&self) -> u32 {
+        self.flows.end()
     }
 
     /// The number of flows.

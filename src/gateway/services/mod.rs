@@ -190,8 +190,8 @@ impl Services {
         (wan_client, generation)
     }
 
-    /// Starts the tasks that all services need: the host stack, the dispatcher of delivered frames, and the monitor
-    /// of the disk.
+    /// Starts the tasks that all services need: the host stack, the dispatcher of delivered frames, the monitor
+    /// of the disk, and the reader of traffic.
     fn start_ground(&self) -> JoinSet<()> {
         let Resources { link, stack, list, .. } = &self.resources;
         let mut tasks = JoinSet::new();
@@ -199,6 +199,7 @@ impl Services {
         tasks.spawn_local(async move { running.run().await });
         let (link, stack, list) = (Rc::clone(link), stack.clone(), Rc::clone(list));
         tasks.spawn_local(Dispatcher { link, stack, list }.run());
+        tasks.spawn_local(Rc::clone(&self.inspector).read_traffic());
         let disk = Arc::clone(&self.inspector.disk);
         tasks.spawn_local(async move { disk.watch().await });
         tasks

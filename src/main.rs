@@ -144,6 +144,11 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Deal with the flows through a running gateway; `gatepost show flows` lists them.
+    Flows {
+        #[command(subcommand)]
+        what: FlowsCommand,
+    },
     /// Set a user's password, which you type twice on the terminal.
     Passwd {
         /// The user, as [[users]] in the configuration calls it.
@@ -239,6 +244,18 @@ struct Applying {
     /// The reason, for the history.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     why: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum FlowsCommand {
+    /// End a flow: its next packet opens another one, if it may.
+    End {
+        #[command(flatten)]
+        flow: control::flows::FlowName,
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -358,6 +375,9 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::History { candidate } => candidate.ask(ConfigRequest::History)?,
         Command::Code { config } => control::code::code(&load(config)?.system.control_socket)?,
+        Command::Flows { what: FlowsCommand::End { flow, config } } => {
+            control::flows::end(&load(config)?.system.control_socket, flow)?;
+        }
         Command::Flush { name, config } => control::flush(&load(config)?.system.control_socket, name)?,
         Command::Explain { what: Some(Explained::Drop { reason }), .. } => {
             // If stdout is closed, the exit code still reports the outcome.

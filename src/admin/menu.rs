@@ -8,8 +8,8 @@ use maud::Markup;
 use super::form::Form;
 use super::texts::Texts;
 use super::{
-    Answer, Scene, Unavailable, aliases, changes, clients, forwards, mail, network, security, services,
-    sessions, status, users,
+    Answer, Scene, Unavailable, aliases, changes, clients, flows, forwards, mail, network, security,
+    services, sessions, status, users,
 };
 
 /// A page in the menu.
@@ -63,7 +63,7 @@ impl Group {
 }
 
 /// The pages in the order of the menu.
-pub const PAGES: [Page; 11] = [
+pub const PAGES: [Page; 12] = [
     Page {
         path: "/",
         group: Group::Overview,
@@ -78,6 +78,14 @@ pub const PAGES: [Page; 11] = [
         name: |texts| &texts.clients.title,
         content: |scene| Box::pin(clients::content(scene)),
         submit: None,
+        forms: &[],
+    },
+    Page {
+        path: flows::PATH,
+        group: Group::Overview,
+        name: |texts| &texts.flows.title,
+        content: |scene| Box::pin(flows::content(scene)),
+        submit: Some(|scene, sent| Box::pin(flows::submit(scene, sent))),
         forms: &[],
     },
     Page {

@@ -17,6 +17,7 @@ mod clients;
 mod codes;
 mod enter;
 mod failure;
+mod flows;
 mod form;
 mod forwards;
 mod graph;

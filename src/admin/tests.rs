@@ -13,7 +13,7 @@ use maud::Markup;
 use super::banner::Banner;
 use super::layout::{Frame, Menu};
 use super::texts::Texts;
-use super::{clients, codes, failure, services, sign_in, status, style, traffic};
+use super::{clients, codes, failure, flows, services, sign_in, status, style, traffic};
 use crate::config::Config;
 use crate::control::report::{
     Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
@@ -323,6 +323,38 @@ fn traffic_is_told_in_words_and_kept_live_by_the_script() {
     let uses = clients::Uses::of(&Flows { total: 0, flows: Vec::new() }, &traffic);
     let page = clients::of(english(), &leases, &neighbors, &uses).into_string();
     assert!(page.contains("5.0 MB received, 700 B sent"), "{page}");
+}
+
+#[test]
+fn flows_are_told_by_host_and_destination_and_ended_by_who_may() {
+    let with = |flow: Flow, sent, received| Flow { octets_sent: sent, octets_received: received, ..flow };
+    let all = vec![
+        with(flow("192.168.1.20:40000", "198.51.100.80:443"), 10, 5_000_000),
+        with(flow("192.168.1.20:40001", "198.51.100.80:443"), 10, 2_000_000),
+        with(flow("198.51.100.90:7000", "192.168.1.21:80"), 900, 30),
+        flow("203.0.113.77:123", "198.51.100.90:123"),
+    ];
+    let report = Flows { total: 4, flows: all };
+    let is_host = |address: std::net::IpAddr| address.to_string().starts_with("192.168.1.");
+    let name_of = |address: std::net::IpAddr| match address.to_string().as_str() {
+        "192.168.1.20" => Some("printer".to_owned()),
+        "198.51.100.80" => Some("www.<b>example".to_owned()),
+        _ => None,
+    };
+    let token = maud::html! { input type="hidden" name="token" value="t"; };
+    let page = flows::of(english(), &report, is_host, name_of, Some(&token)).into_string();
+    assert!(page.contains("<strong>printer</strong>") && page.contains("www.&lt;b&gt;example"), "{page}");
+    assert!(
+        page.contains("7.0 MB") && page.contains("900 B"),
+        "the sum, and what a server has received: {page}"
+    );
+    assert!(page.contains("value=\"tcp 192.168.1.20:40000 198.51.100.80:443\""), "{page}");
+    assert!(!page.contains("203.0.113.77"), "it is the gateway's own: {page}");
+    assert_eq!(page.matches("<form").count(), 3);
+    let viewed = flows::of(english(), &report, is_host, name_of, None).into_string();
+    assert!(!viewed.contains("<form") && viewed.contains("printer"));
+    let none = Flows { total: 0, flows: Vec::new() };
+    assert!(flows::of(english(), &none, is_host, name_of, None).into_string().contains("No device"));
 }
 
 #[test]

@@ -115,6 +115,10 @@ texts! {
         title, lead, none, name, maker, address, hardware, connections, seen, lease_until, private_address, unnamed,
         now, no_lease, traffic, of_day, former, former_about, ended, at_least, expired, released, quarantined, more
     }
+    flows: FlowsTexts {
+        title, lead, none, hosts, host, destinations, destination, flows, received, sent, each, state, end, end_short,
+        end_column
+    }
     traffic: TrafficTexts {
         title, receives, sends, hour, day, month, received, sent, highest, summary, as_table, begins
     }

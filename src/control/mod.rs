@@ -10,6 +10,8 @@
 //!   sends nothing before the greeting. So a message of any length comes in as it does everywhere else.
 //! - `{"flush":{"name":"example.com"}}`: `{"flushed":3}` with the number of cached DNS answers that it removed for the
 //!   name and those below it, or of all without a name; `{"undone":{...}}` with the reason.
+//! - `{"end":{"protocol":"tcp","client":"192.168.1.10:40000","destination":"198.51.100.7:443"}}`: `{"ended":true}`, or
+//!   `false` if there is no such flow.
 //! - `{"explain":{...}}`: `{"report":{...}}` with the outcome for a packet; `{"undone":{...}}` if nobody knows it, or
 //!   `{"refused":["...", ...]}` if the packet makes no sense.
 //! - `"recent"`: `{"report":{...}}` with the last drops.
@@ -26,6 +28,7 @@
 pub mod code;
 pub mod drops;
 pub mod explain;
+pub mod flows;
 pub mod follow;
 pub mod mail;
 pub mod mail_report;
@@ -171,6 +174,8 @@ enum Request {
         name: Option<String>,
     },
     Explain(explain::Asked),
+    /// End a flow.
+    End(flows::FlowName),
     Recent,
     Watch(follow::Watched),
     Reload {
@@ -190,6 +195,7 @@ impl Request {
             Self::Mail(_) | Self::Deliver => true,
             Self::Flush { .. }
             | Self::Explain(_)
+            | Self::End(_)
             | Self::Recent
             | Self::Watch(_)
             | Self::Reload { .. }
@@ -208,6 +214,7 @@ impl Request {
             | Self::Mail(_)
             | Self::Deliver
             | Self::Flush { .. }
+            | Self::End(_)
             | Self::Recent
             | Self::Watch(_)
             | Self::Reload { .. }
@@ -224,6 +231,8 @@ enum Response {
     /// A session of SMTP follows.
     Smtp,
     Flushed(usize),
+    /// Whether there was such a flow.
+    Ended(bool),
     Reloaded(String),
     Refused(Vec<String>),
     Failed(Vec<String>),

@@ -27,6 +27,7 @@ use tracing::{debug, warn};
 use super::code::ToldCode;
 use super::drops::{Cursor, NewDrops, RecentDrops};
 use super::explain::{Asked, Explained, Unexplained};
+use super::flows::FlowName;
 use super::follow::{Event, Watched};
 use super::mail::{self, Undone};
 use super::transaction;
@@ -105,6 +106,13 @@ pub trait Operations: 'static {
     ///
     /// The workers do not answer.
     fn new_drops(&self, cursor: &mut Cursor) -> impl Future<Output = Result<NewDrops, ReportError>>;
+
+    /// Ends a flow. Returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// The workers do not answer.
+    fn end_flow(&self, flow: &FlowName) -> impl Future<Output = Result<bool, ReportError>>;
 
     /// Removes the cached DNS answers for `name` and the names below it, or all; returns their number.
     ///
@@ -244,6 +252,10 @@ async fn converse(
         Ok(Request::Flush { name }) => match operations.flush(name.as_deref()) {
             Ok(answers) => Response::Flushed(answers),
             Err(undone) => undone.into(),
+        },
+        Ok(Request::End(flow)) => match operations.end_flow(&flow).await {
+            Ok(was_there) => Response::Ended(was_there),
+            Err(error) => Response::Error(error.to_string()),
         },
         Ok(Request::Explain(asked)) => match operations.explain(asked).await {
             Ok(explained) => report(&explained),
@@ -407,6 +419,10 @@ mod tests {
             let drop = RecentDrop { age_ms: *next, ..RecentDrop::default() };
             *next += 2;
             Ok(NewDrops { drops: vec![drop], missed: 1 })
+        }
+
+        async fn end_flow(&self, flow: &FlowName) -> Result<bool, ReportError> {
+            Ok(flow.protocol == "tcp")
         }
 
         fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {

@@ -1,14 +1,15 @@
 //! Commands to the workers, which change something that the configuration does not cover.
 //!
-//! A change by a command has a lifetime, and the caller prolongs it by repeating the command. So a change that is not
-//! wanted any more ends by itself, even if its caller has gone. Every worker gets every command between two batches;
-//! the worker that the command is for carries it out and answers.
+//! The end of a flow is final. Any other change by a command has a lifetime, and the caller prolongs it by repeating the
+//! command. So a change that is not wanted any more ends by itself, even if its caller has gone. Every worker gets every
+//! command between two batches; the worker that the command is for carries it out and answers.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use gatepost_dataplane::flow::{Opened, Pinhole};
-use gatepost_dataplane::key::Endpoint;
+use gatepost_dataplane::key::{Endpoint, FlowKey};
 use gatepost_dataplane::{Dataplane, PinholeError};
 use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
@@ -23,11 +24,20 @@ pub(super) enum Command {
     OpenPinhole(Pinhole, Duration, oneshot::Sender<OwnersAnswer<Result<Opened, PinholeError>>>),
     /// Close the pinholes of this inside endpoint.
     ClosePinholes(Protocol, Endpoint, oneshot::Sender<OwnersAnswer<bool>>),
+    /// End the flow with this key.
+    EndFlow(FlowKey<IpAddr>, oneshot::Sender<OwnersAnswer<bool>>),
 }
 
 /// The answer of the one worker that a command is for.
 #[derive(Debug)]
 pub(super) struct OwnersAnswer<T>(Option<T>);
+
+impl<T> OwnersAnswer<T> {
+    /// The answer; `None` if the command was for no worker.
+    pub fn into_inner(self) -> Option<T> {
+        self.0
+    }
+}
 
 impl<T> Default for OwnersAnswer<T> {
     fn default() -> Self {
@@ -51,6 +61,9 @@ impl Command {
             }
             Self::ClosePinholes(protocol, inside, reply) => {
                 _ = reply.send(OwnersAnswer(dataplane.close_pinholes(now, protocol, inside)));
+            }
+            Self::EndFlow(key, reply) => {
+                _ = reply.send(OwnersAnswer(dataplane.end_flow(now, key).then_some(true)));
             }
         }
     }

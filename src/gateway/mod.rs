@@ -23,6 +23,7 @@ mod dispatch;
 mod drops;
 mod explain;
 mod failure;
+mod flows;
 mod generation;
 pub mod handover;
 pub mod identity;

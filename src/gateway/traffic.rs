@@ -78,13 +78,8 @@ impl Inspector {
         while from < end.min(FLOWS_MAX) {
             let query = |reply| Query::FlowsFrom { from, count_max: PART_FLOWS, reply };
             let part = self.requests.put(query).await?;
-            let is_host = |address: IpAddr| {
-                let current = self.current.borrow();
-                let addresses = current.addresses.borrow();
-                addresses.is_inside(address) && !addresses.is_own(address)
-            };
             for flow in &part.flows {
-                if let Some((host, amount)) = readings.read(flow, is_host) {
+                if let Some((host, amount)) = readings.read(flow, |address| self.is_host(address)) {
                     *amounts.entry(host).or_default() += amount;
                 }
             }

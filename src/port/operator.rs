@@ -11,6 +11,7 @@ use super::notify::Manager;
 use crate::control::code::ToldCode;
 use crate::control::drops::{Cursor, NewDrops, RecentDrops};
 use crate::control::explain::{Asked, Explained, Unexplained};
+use crate::control::flows::FlowName;
 use crate::control::mail::{Off, Request as MailRequest, Undone};
 use crate::control::server::Operations;
 use crate::control::transaction::{self, What as ConfigRequest};
@@ -67,6 +68,10 @@ impl Operations for Operator {
 
     async fn new_drops(&self, cursor: &mut Cursor) -> Result<NewDrops, ReportError> {
         self.inspector.new_drops(cursor).await
+    }
+
+    async fn end_flow(&self, flow: &FlowName) -> Result<bool, ReportError> {
+        self.inspector.end_flow(flow).await
     }
 
     fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {

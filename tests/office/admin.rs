@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::harness::programs::curl as reach;
-use crate::harness::{LAN, Office, WAN, eventually, gatepost, run};
+use crate::harness::programs::{curl as reach, echo_client, echo_server};
+use crate::harness::{LAN, Office, SERVER, WAN, eventually, gatepost, run};
 
 const SETTINGS: &str = "users = [{ name = 'olga', role = 'owner' }, { name = 'ute' }]\nmail.enabled = false";
 const PASSWORD: &str = "blue harbour 47";
@@ -148,6 +148,59 @@ fn an_owner_signs_in_and_sees_what_show_shows() {
     assert_eq!(status_of(&browser.ask(&format!("{SITE}/"))), "303");
     let log = gateway.log();
     assert!(!log.contains(PASSWORD) && !log.contains(&token), "{log}");
+}
+
+#[test]
+fn traffic_is_live_and_a_flow_is_ended_by_page_and_by_command() {
+    let browser = Browser::new();
+    browser.sign_in("olga");
+    let page = browser.ask(&format!("{SITE}/"));
+    assert!(page.contains("data-live=\"wan-received\"") && page.matches("<svg").count() == 3, "{page}");
+    let (_, script) = page.split_once("<script src=\"").expect("a script");
+    let script = script.split('"').next().expect("its path");
+    assert!(browser.ask(&format!("{SITE}{script}")).contains("EventSource(\"/live\")"));
+    // The stream has no end: curl gives up.
+    let events = browser.ask(&format!("-N --max-time 5 {SITE}/live || true"));
+    assert!(events.contains("content-type: text/event-stream\r\n"), "{events}");
+    let sent = events.matches("event: wan-sent\ndata: ").count();
+    assert!(sent > 0 && events.contains("bit/s\n\n"), "{events}");
+
+    let (office, pc) = (&browser.office, browser.office.pc(1));
+    let server = echo_server(&office.internet, 7);
+    let (client, _) = echo_client(pc, "", (SERVER, 7));
+    let gateway = office.gateway();
+    let flow = || {
+        let flows = gateway.show("flows");
+        let flows = flows["flows"].as_array().expect("a list");
+        let to_server = format!("{SERVER}:7");
+        let flow = flows.iter().find(|flow| flow["destination"] == to_server.as_str())?;
+        Some(format!("tcp {} {to_server}", flow["client"].as_str().expect("text")))
+    };
+    let name = flow().expect("a flow");
+    let page = browser.ask(&format!("{SITE}/flows"));
+    assert!(page.contains(&format!("value=\"{name}\"")), "{name}: {page}");
+    let token = browser.token();
+    let ended = browser.submit("/flows", &[("token", &token), ("flow", &name)]);
+    assert!(ended.contains("location: /flows\r\n"), "{ended}");
+    assert_eq!(flow(), None);
+    let broken = browser.submit("/flows", &[("token", &token), ("flow", "everything")]);
+    assert_eq!(status_of(&broken), "400", "{broken}");
+    drop(client);
+
+    let (client, _) = echo_client(pc, "", (SERVER, 7));
+    let name = flow().expect("a flow");
+    let end = || {
+        let arguments: Vec<_> =
+            ["flows", "end"].into_iter().chain(name.split(' ')).chain(["--config"]).collect();
+        gatepost(&arguments).arg(gateway.setup().config()).output().expect("it runs")
+    };
+    let ended = end();
+    assert!(ended.status.success(), "{ended:?}");
+    assert_eq!(String::from_utf8_lossy(&ended.stdout), format!("ended: {name}\n"));
+    assert_eq!(flow(), None);
+    let again = String::from_utf8_lossy(&end().stderr).into_owned();
+    assert!(again.contains(&format!("cannot end the flow {name}: there is none")), "{again}");
+    drop((client, server));
 }
 
 #[test]

@@ -95,7 +95,7 @@ use crate::flow::{Flow, FlowTable, KeyHash, State, Timeouts, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::IcmpError;
 use crate::ingress::Ingress;
-use crate::key::{Direction, FlowKey};
+use crate::key::{Direction, Endpoint, FlowKey};
 use crate::nat::icmp::reply_key;
 use crate::neighbor::{Neighbor, NeighborTable};
 use crate::notice::Notice;
@@ -442,6 +442,23 @@ impl Dataplane {
     /// The number of flows.
     pub fn flows_len(&self) -> usize {
         self.flows.len()
+    }
+
+    /// Ends the flow of which `key` is the key of the original direction: its next packet opens another one, if it may.
+    /// Returns whether there was one.
+    pub fn end_flow(&mut self, now: Instant, key: FlowKey<IpAddr>) -> bool {
+        let (IpAddr::V4(source), IpAddr::V4(destination)) = (key.source.address, key.destination.address)
+        else {
+            return false;
+        };
+        let key = FlowKey {
+            protocol: key.protocol,
+            source: Endpoint::new(source, key.source.port),
+            destination: Endpoint::new(destination, key.destination.port),
+        };
+        let Some((id, Direction::Original)) = self.flows.lookup(&key) else { return false };
+        self.contained(now, Task::Command, |dataplane| dataplane.flows.remove(id));
+        true
     }
 
     /// All neighbours, in a repeatable order.

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use gatepost_ground::Instant;
 use hickory_proto::op::ResponseCode;
-use hickory_proto::rr::{Name, Record, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use super::address_names::AddressNames;
 use super::inspection::{CacheContent, CachedAnswer};
 use super::message::{Answer, Question};
 use super::name::NameKey;
@@ -57,6 +58,7 @@ pub const STALE_TTL_SECS: u32 = 30;
 /// The cache.
 #[derive(Default)]
 pub struct Cache {
+    names: AddressNames,
     entries: BTreeMap<Key, Entry>,
     by_expiry: BTreeSet<(Instant, Key)>,
     records: usize,
@@ -130,6 +132,11 @@ impl Cache {
         let denies_name = answer.code == ResponseCode::NXDomain && answer.answers.is_empty();
         let [exact, name_only] = keys(question);
         let (key, other) = if denies_name { (name_only, exact) } else { (exact, name_only) };
+        for record in &answer.answers {
+            if let RData::A(address) = &record.data {
+                self.names.put(address.0, &question.name);
+            }
+        }
         // What denied the name, or was an answer for it, is outdated.
         self.remove(&other);
         match time_to_live(answer) {
@@ -143,6 +150,11 @@ impl Cache {
             // The former answer is outdated all the same.
             _ => self.remove(&key),
         }
+    }
+
+    /// The names under which addresses were found lately.
+    pub fn names(&self) -> &AddressNames {
+        &self.names
     }
 
     /// The stale answer to `question`, if there is one.

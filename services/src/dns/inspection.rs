@@ -1,7 +1,7 @@
 //! The state of the DNS service for reports, and the request to empty its cache.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
@@ -123,6 +123,9 @@ pub trait Inspected: Answerer {
 
     /// The content of the cache, with `max` answers at most.
     fn cache(&self, max: usize) -> CacheContent;
+
+    /// The name under which `address` was last found by upstream servers.
+    fn name_of(&self, address: Ipv4Addr) -> Option<Name>;
 
     /// The servers that it queries.
     fn servers(&self) -> Vec<ServerState>;

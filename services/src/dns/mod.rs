@@ -34,6 +34,7 @@
 //! and AD is that of a trusted upstream server), zone transfers, and updates. Other services publish TXT records in it
 //! at run time ([`published`]).
 
+pub mod address_names;
 pub mod cache;
 pub mod connections;
 pub mod forwarder;

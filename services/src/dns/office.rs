@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::{Rc, Weak};
 
 use gatepost_ground::Role;
@@ -283,6 +283,10 @@ impl<N: Net> Inspected for OfficeInstance<N> {
 
     fn cache(&self, max: usize) -> CacheContent {
         self.dns.cache(max)
+    }
+
+    fn name_of(&self, address: Ipv4Addr) -> Option<Name> {
+        self.dns.name_of(address)
     }
 
     fn servers(&self) -> Vec<ServerState> {

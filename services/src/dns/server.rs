@@ -11,7 +11,7 @@
 //! queries.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 
 use gatepost_ground::Instant;
@@ -273,6 +273,11 @@ impl Server {
     /// The content of the cache, with `max` answers at most.
     pub fn cache(&self, now: Instant, max: usize) -> CacheContent {
         self.cache.content(now, max)
+    }
+
+    /// The name under which `address` was last found by upstream servers.
+    pub fn name_of(&self, address: Ipv4Addr) -> Option<Name> {
+        self.cache.names().get(address).cloned()
     }
 
     /// The servers that are queried.

@@ -10,7 +10,7 @@ mod upstream;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -208,6 +208,10 @@ impl<N: Net> Inspected for Service<N> {
 
     fn cache(&self, max: usize) -> CacheContent {
         self.shared.state.borrow().server.cache(self.shared.clock.now(), max)
+    }
+
+    fn name_of(&self, address: Ipv4Addr) -> Option<Name> {
+        self.shared.state.borrow().server.name_of(address)
     }
 
     fn servers(&self) -> Vec<ServerState> {

@@ -1,6 +1,7 @@
 //! The history of traffic through a whole gateway.
 
 use super::*;
+use crate::control::flows::FlowName;
 use crate::traffic::SAMPLED_EVERY;
 
 const SETTINGS: &str = "wan.address = '203.0.113.10/24'\nwan.gateway = '203.0.113.254'\n";
@@ -45,6 +46,16 @@ fn what_a_host_and_the_wan_carried_is_told_with_the_host_s_name() {
             office.wan.send(&answer.to_frame().expect("it is short"));
             // Each octet counts once, however often the flows are read.
             office.pass(SAMPLED_EVERY * 3).await;
+            let name: FlowName = format!("udp {address}:6001 {far}").parse().expect("a flow's name");
+            for was_there in [true, false] {
+                let (inspector, name) = (office.inspector.clone(), name.clone());
+                let ending = spawn_local(async move { inspector.end_flow(&name).await });
+                office.pass(Duration::from_millis(20)).await;
+                assert_eq!(ending.await.expect("no panic").ok(), Some(was_there));
+            }
+            let left = office.report(What::Flows).await;
+            assert!(!left.to_string().contains(&format!("{address}:6001")), "{left}");
+            assert!(left.to_string().contains(&format!("{address}:6002")), "{left}");
             let traffic = office.report(What::Traffic).await;
             let host = &traffic["hosts"][0];
             assert_eq!((&host["address"], &host["name"]), (&address.to_string().into(), &"desk".into()));

@@ -14,7 +14,6 @@ use super::banner::Banner;
 use super::layout::{Frame, Menu};
 use super::texts::Texts;
 use super::{clients, codes, failure, flows, services, sign_in, status, style, traffic};
-use crate::config::Config;
 use crate::control::report::{
     Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port, Service, Services, Station,
     Status,

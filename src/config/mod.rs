@@ -43,7 +43,6 @@ pub use access::Access;
 pub use diagnostic::{Diagnostic, Problem, Severity};
 pub use name::Netns;
 pub use places::{Decisive, Places};
-pub use reach::FormerReach;
 pub use services::{DnsForward, Record, RecordValue, Reservation, ReservedFor, Services};
 pub use source::Source;
 pub use summary::Detail;

@@ -4,16 +4,7 @@ use gatepost_ground::wire::Protocol;
 use gatepost_services::admin;
 
 use super::Config;
-use super::services::KINDS;
-
-/// How the administration was reached before a change that waits for its confirmation, where that is another way.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FormerReach {
-    /// The port, unless another service has it now.
-    pub port: Option<u16>,
-    /// The names.
-    pub names: Vec<String>,
-}
+use super::services::{FormerReach, KINDS};
 
 impl Config {
     /// The names by which browsers may call the administration, in lower case, the one to use first.

@@ -31,7 +31,6 @@ const KEYS: &[(&str, &[&str], &str)] = &[
     ("[dns]", &["query_log", "blocklists"], "DNS by policy"),
     ("[dns]", &["secondaries", "keys"], "zones of other servers"),
     ("[ntp]", &["set_clock"], "keeping the kernel's clock"),
-    ("[admin]", &["confirm_secs"], "pages that change the configuration"),
     ("[mail.ports]", &["imap", "imaps"], "IMAP"),
 ];
 

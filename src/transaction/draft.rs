@@ -54,10 +54,13 @@ impl Draft {
     }
 }
 
+/// Makes edits of a draft, or says why there are none.
+pub type Editing<'a, E> = Box<dyn FnOnce(&Draft) -> Result<Vec<Edit>, E> + 'a>;
+
 /// Edits that are made together, or not at all.
 pub struct Batch<'a, E> {
     /// Makes the edits, or says why there are none, knowing the settings as they are now.
-    pub edits: Box<dyn FnOnce(&Draft) -> Result<Vec<Edit>, E> + 'a>,
+    pub edits: Editing<'a, E>,
     /// The settings that the editor has in view. Any mistake in one of them refuses the edits, while a contradiction
     /// elsewhere is noted with them, as it may need edits elsewhere.
     pub view: Vec<Key>,

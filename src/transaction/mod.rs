@@ -39,7 +39,7 @@ use crate::error::Error;
 
 pub use archive::{Archive, DIRECTORY, damage};
 pub use candidate::{Candidate, EDITS_MAX};
-pub use draft::{Batch, Draft, Mistake, Noted, Unnoted};
+pub use draft::{Batch, Draft, Editing, Mistake, Noted, Unnoted};
 pub use gate::Gate;
 pub use history::{Entry, HISTORY_MAX, Kind, TEXT_OCTETS_MAX, Version};
 pub use keeper::{Keeper, STAYS_FOR};

@@ -130,7 +130,8 @@ for (const [name, options] of [
   await audit(window, "forgotten");
   await signIn(window);
   // Beside the menu: forms that a page leads to, and none.
-  for (const path of [...(await menu(page)), "/forwards?new", "/users?new", "/users?password=olga", "/me", "/check", "/none"]) {
+  const others = ["/forwards?new", "/users?new", "/users?password=olga", "/me", "/check", "/none"];
+  for (const path of [...(await menu(page)), ...others]) {
     if (path === "/none") page.removeAllListeners("console"); // A missing page is told there, and meant.
     await page.goto(`${site}${path}`);
     const what = path === "/" ? "status" : path.slice(1).replace(/\W/g, "-");

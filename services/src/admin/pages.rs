@@ -51,8 +51,8 @@ pub trait Pages {
         form: &'a Form,
     ) -> LocalFuture<'a, Result<(), String>>;
 
-    /// The page at the request's path for `visitor`; `None` if there is none. Whoever may not read everything comes for the
-    /// own page alone.
+    /// The page at the request's path for `visitor`; `None` if there is none. Whoever may not read everything asks for
+    /// the own page alone.
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>>;
 
     /// Does what `form` asks for, which a page at the request's path has sent, and answers; `None` if no page there has

@@ -21,8 +21,8 @@ pub const SESSIONS_MAX: usize = 256;
 /// The most sessions of one user; with one more, the one that was unused for longest ends.
 pub const SESSIONS_OF_USER_MAX: usize = 16;
 
-/// The most sessions of all users who have only their own page, so that they end nobody else's; with one more, the one of
-/// these that was unused for longest ends.
+/// The most sessions of all users who have only their own page, so that they end nobody else's; with one more, the one
+/// of these that was unused for longest ends.
 pub const SESSIONS_OF_USERS_MAX: usize = 128;
 
 /// How long a session lasts.

@@ -1,9 +1,12 @@
 //! The codes by which somebody proves to have been at the gateway's machine, and the session of the first run.
 //!
-//! | code | when there is one | what it allows | who gets it |
-//! | --- | --- | --- | --- |
-//! | of the first run | from a start without an owner who has a password, until there is one | the wizard | stdout, the log, and whoever asks on the machine |
-//! | for a password | while there is an owner with a password, [`RESET_TIME_MAX`] from its request on the machine, and until it is used | a new password of an owner | whoever asks on the machine |
+//! | code | when there is one | what it allows |
+//! | --- | --- | --- |
+//! | of the first run | from a start without an owner who has a password, until there is one | the wizard |
+//! | for a password | for [`RESET_TIME_MAX`] from its request, and until it is used | a new password of an owner |
+//!
+//! The first one is for stdout, the log, and whoever asks on the gateway's machine; the other one is for whoever has asked
+//! there, and is made once there is an owner who has a password.
 //!
 //! So no log has a code that is of use once the office has an owner. Without an owner, a code is made at the start alone:
 //! if the last owner goes while the gateway runs, the pages become nobody's.

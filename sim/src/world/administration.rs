@@ -230,6 +230,9 @@ async fn note(keeper: &Keeper, by: &Editor, edits: Vec<Edit>) -> Result<(), Erro
     Ok(())
 }
 
+/// The step that follows on whether a configuration was taken.
+type After = fn(bool) -> Step<'static>;
+
 /// Has the gateway take configurations, and informs the checkers before and after.
 struct Gateway {
     desk: Rc<Desk>,
@@ -244,7 +247,7 @@ impl Gateway {
 
     /// The steps before and after `config` is taken, unless the desk tells them: a page's change begins, or ends without
     /// a confirmation.
-    fn steps_of_page<'a>(&self, config: &'a Config) -> Option<(Step<'a>, fn(bool) -> Step<'static>)> {
+    fn steps_of_page<'a>(&self, config: &'a Config) -> Option<(Step<'a>, After)> {
         if self.desk.is_busy.get() {
             return None;
         }

@@ -22,7 +22,7 @@ enum Refusal {
     NoKey(String),
 }
 
-/// What a form changes: the place of its fields, and the edits.
+/// What was sent to the page of a form.
 struct Change<'a> {
     form: &'static Form,
     target: &'a Target,
@@ -255,9 +255,8 @@ impl Change<'_> {
             let edits = others.into_iter().chain(of_names).map(edit);
             return edits.filter(|edit| edit.value.is_some() || stored.get(&edit.key).is_some()).collect();
         }
-        let Some((first, _)) = of_names.first() else { return Vec::new() };
-        let parts = first.key.parts();
-        let element = Key::new(parts[..parts.len() - 1].to_vec()).ok();
+        let parts = of_names.first().and_then(|(entry, _)| entry.key.parts().split_last());
+        let element = parts.and_then(|(_, element)| Key::new(element.to_vec()).ok());
         let Some((key, mut table)) = element.and_then(|key| {
             let table = stored.get(&key)?.as_table()?.clone();
             Some((key, table))
@@ -335,4 +334,77 @@ impl Change<'_> {
 fn parsed(value: &str) -> Option<toml::Value> {
     let mut table: toml::Table = toml::from_str(&format!("value = {value}")).ok()?;
     table.remove("value")
+}
+
+#[cfg(test)]
+mod tests {
+    use gatepost_services::http::Request;
+
+    use super::super::Group;
+    use super::super::value::digests;
+    use super::*;
+    use crate::admin::tests::request;
+
+    const RESERVATIONS: Form = Form {
+        path: "/reservations",
+        place: Place::List {
+            key: "dhcp.reservations",
+            names: &["hostname", "address"],
+            columns: &["hostname"],
+        },
+        groups: &[Group {
+            name: "reservation",
+            fields: &[Field::text("hostname"), Field::text("mac"), Field::text("address")],
+        }],
+    };
+
+    const FILE: &str = "[[dhcp.reservations]]\nhostname = 'a'\nmac = '02:00:00:00:00:20'\naddress = '192.168.1.8'\n\
+                        boot_file = 'x'\n";
+
+    /// The edits of the element `a`, or of a new one, for these fields.
+    fn edits(target: &Target, fields: &str) -> Vec<String> {
+        let draft = Draft { stored: Stored::read(FILE).expect("TOML"), ..Draft::default() };
+        let shown = digests(&RESERVATIONS.entries(&draft.stored, "a").expect("short"));
+        let query = Some(format!("{fields}&{SHOWN}={shown}"));
+        let sent = Sent::of_query(&Request { query, ..request("/") });
+        let new_label = label_of_new(&RESERVATIONS, &sent, &draft.stored);
+        let change = Change { form: &RESERVATIONS, target, sent: &sent, new_label };
+        let edits = change.edits(&draft).unwrap_or_else(|_| panic!("{fields}"));
+        edits.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_name_of_an_element_changes_last_and_two_change_with_all_of_it() {
+        let element = Target::Element("a".to_owned());
+        assert_eq!(
+            edits(&element, "hostname=b&mac=02:00:00:00:00:21&address=192.168.1.8"),
+            ["dhcp.reservations.a.mac = \"02:00:00:00:00:21\"", "dhcp.reservations.a.hostname = \"b\""]
+        );
+        assert_eq!(
+            edits(&element, "hostname=&mac=02:00:00:00:00:20&address=192.168.1.8"),
+            ["dhcp.reservations.a.hostname is removed"]
+        );
+        let both = edits(&element, "hostname=b&mac=02:00:00:00:00:20&address=192.168.1.9");
+        assert_eq!(both.len(), 1);
+        for part in [
+            "dhcp.reservations.a = {",
+            "\"b\"",
+            "\"192.168.1.9\"",
+            "\"02:00:00:00:00:20\"",
+            "boot_file = \"x\"",
+        ] {
+            assert!(both[0].contains(part), "{part}: {both:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_element_is_called_by_its_first_name_or_else_by_its_position() {
+        let key = |fields: &str| {
+            let edits = edits(&Target::New, fields);
+            edits[0].split(" = ").next().expect("a key").to_owned()
+        };
+        assert_eq!(key("hostname=b&mac=02:00:00:00:00:21&address=192.168.1.9"), "dhcp.reservations.b");
+        assert_eq!(key("hostname=&address=192.168.1.9"), "dhcp.reservations.\"192.168.1.9\"");
+        assert_eq!(key("hostname=a&address=192.168.1.9"), "dhcp.reservations.2", "it is taken");
+    }
 }

@@ -63,7 +63,7 @@ fn got(response: Response) -> Got {
     Got {
         status: response.status,
         location: location.unwrap_or_default().to_owned(),
-        page: String::from_utf8(response.body.to_vec()).expect("text"),
+        page: String::from_utf8(response.body.octets().to_vec()).expect("text"),
     }
 }
 

@@ -4,7 +4,6 @@ use std::ops::RangeInclusive;
 
 use gatepost_services::admin::PORT;
 
-use crate::config::FormerReach;
 use crate::config::section::{Section, Setting};
 use crate::config::value::{boolean, integer};
 
@@ -31,6 +30,15 @@ impl Admin {
         let Self { enabled, port, .. } = self;
         if *enabled { format!("https://admin.{domain}:{port}") } else { "off".to_owned() }
     }
+}
+
+/// How the administration was reached before a change that waits for its confirmation, where that is another way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FormerReach {
+    /// The port, unless another service has it now.
+    pub port: Option<u16>,
+    /// The names.
+    pub names: Vec<String>,
 }
 
 /// The section, and the port that no other service may have; 0 if there is none.

@@ -31,7 +31,7 @@ use super::section::Section;
 use super::users::Polled;
 use mail::{LMTP, MAIL_KINDS, POP3, POP3S, SMTP, SUBMISSION, SUBMISSIONS};
 
-pub use admin::Admin;
+pub use admin::{Admin, FormerReach};
 pub use dhcp::{Dhcp, Reservation, ReservedFor};
 pub use dns::{Dns, Forward as DnsForward, Record, RecordValue};
 pub use mail::{Aliases, Authenticity, Mail, MailDomain, MailPorts, Off};

@@ -259,13 +259,7 @@ fn wrong_lan_brings_no_errors_that_only_follow() {
 #[test]
 fn features_of_later_versions_can_only_be_off() {
     assert_eq!(accepted("mail.enabled = false\nipv6.mode = 'off'"), Config::default());
-    assert_mistakes(
-        "[admin]\n▸confirm_secs = 60",
-        &[
-            "\"confirm_secs\" in [admin] comes with pages that change the configuration, which this version does not \
-             have yet; remove it",
-        ],
-    );
+    assert_mistakes("[admin]\nconfirm_secs = ▸9", &["9 is out of range; write an integer from 10 to 86400"]);
     assert_mistakes(
         "[wan]\n▸vlan = 7\n▸[ipv6]\nmode = 'on'\n▸[[networks]]\nname = 'guest'\n[[networks]]\n▸[web]",
         &[

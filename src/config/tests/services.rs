@@ -1,7 +1,7 @@
 //! `[dhcp]` and `[dns]`.
 
 use super::*;
-use crate::config::FormerReach;
+use crate::config::services::FormerReach;
 use crate::config::services::{Admin, KINDS};
 
 #[test]

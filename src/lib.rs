@@ -5,6 +5,7 @@
 //! clocks; [`lab`] builds a whole office of network namespaces around it.
 
 pub mod admin;
+pub mod backup;
 pub mod config;
 pub mod control;
 pub mod device;
@@ -16,6 +17,7 @@ pub mod mail;
 mod password;
 pub mod pcapng;
 pub mod port;
+pub mod recent_log;
 pub mod tls;
 pub mod traffic;
 pub mod transaction;

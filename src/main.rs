@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use gatepost::backup::command::{BackUp, Restore};
 use gatepost::config::{Config, Source};
 use gatepost::control::explain::Asked;
 use gatepost::control::follow::{Watched, follow};
@@ -169,6 +170,14 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Write what makes this office, without its mail, to one file that a passphrase encrypts.
+    ///
+    /// It has the configuration and the files that it names in its folder, the passwords' verifiers, the office's own
+    /// authority, the keys that sign mail, the leases, the hardware addresses and the history. `gatepost mail export`
+    /// takes mail elsewhere. A gateway may be running.
+    Backup(BackUp),
+    /// Make this machine the office of a backup, mail left as it is; no gateway may run. All is checked before.
+    Restore(Restore),
     /// Tell what would become of a packet, stage by stage, or what a drop reason means.
     ///
     /// Exit code 0: the packet passes, or is held until its neighbour answers; 1: it is dropped; 2: the question makes
@@ -398,6 +407,8 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::Mail(command) => return command.run(),
         Command::Tls(command) => command.run()?,
+        Command::Backup(command) => command.run()?,
+        Command::Restore(command) => command.run()?,
         Command::Passwd { user, stdin, config } => {
             port::set_password(&Source::new(config), &user, stdin)?;
         }

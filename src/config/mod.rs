@@ -28,6 +28,7 @@ mod users;
 mod validate;
 mod value;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
@@ -35,6 +36,7 @@ use std::path::{Path, PathBuf};
 
 use gatepost_dataplane::config::Mode;
 use gatepost_ground::MacAddr;
+use gatepost_services::mail::secret::Secret;
 use gatepost_services::store::open_regular;
 use gatepost_services::users::User;
 use ipnet::Ipv4Net;
@@ -139,6 +141,16 @@ impl Config {
     /// As [`Config::parse`].
     pub fn parse_with_warnings(name: &str, text: &str) -> Result<(Self, Vec<Diagnostic>), Vec<Diagnostic>> {
         validate::parse(name, text)
+    }
+
+    /// The files that it names, in order and each once: certificates, keys, passwords at other servers.
+    pub fn named_files(&self) -> BTreeSet<&Path> {
+        let own = self.tls.files.iter().flat_map(|files| [&files.certificate, &files.key]);
+        let mail = &self.services.mail;
+        let secrets = mail.smarthost_login.iter().map(|login| &login.password);
+        let secrets = secrets.chain(mail.polled.iter().map(|account| &account.password));
+        let passwords = secrets.filter_map(Secret::file);
+        own.chain(&self.tls.authorities).map(PathBuf::as_path).chain(passwords).collect()
     }
 
     /// Why mail is disabled; `None` if it is enabled.

@@ -59,7 +59,7 @@ use explain::{Asked, EX_UNANSWERED, Explained};
 use mail_report::MailReport;
 use mailboxes::Mailboxes;
 use name_report::{Cache, Servers, Zone};
-use report::{Counters, Drops, Flows, Leases, Neighbors, Queue, Services, Status};
+use report::{Counters, Drops, Flows, Leases, Log, Neighbors, Queue, Services, Status};
 use table::counted;
 
 /// What can be asked for.
@@ -96,6 +96,8 @@ pub enum What {
     Mailboxes,
     /// The state of mail: polled remote mailboxes, queue, mailboxes, connections.
     Mail,
+    /// The last lines of the log.
+    Log,
 }
 
 /// The arguments of `gatepost show` and `gatepost lab show`: the question and the form of its answer.
@@ -500,6 +502,7 @@ pub fn render(what: What, report: Value) -> Result<String, Error> {
         What::Queue => text::<Queue>(report),
         What::Mailboxes => text::<Mailboxes>(report),
         What::Mail => text::<MailReport>(report),
+        What::Log => text::<Log>(report),
     }
 }
 

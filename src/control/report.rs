@@ -155,6 +155,19 @@ fn ports_table(ports: &[Port]) -> Table<8> {
     table
 }
 
+/// `show log`
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// The last lines, the oldest first, each with its time and level.
+    pub lines: Vec<String>,
+}
+
+impl fmt::Display for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lines.iter().try_for_each(|line| writeln!(f, "{}", on_one_line(line)))
+    }
+}
+
 /// `show leases`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leases {

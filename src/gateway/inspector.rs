@@ -28,11 +28,12 @@ use super::services::list::{self, List};
 use super::traffic::SharedMeter;
 use crate::config::{Config, WanAddress};
 use crate::control::report::{
-    Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Listening, Neighbor, Neighbors, Port,
+    Counters, Drop, Drops, Flow, Flows, Interface, Lease, Leases, Listening, Log, Neighbor, Neighbors, Port,
     Service, Services, Station, Status, WanLease,
 };
 use crate::control::{ReportError, What};
 use crate::device::LinkState;
+use crate::recent_log::RECENT;
 
 /// Queries the workers and the services. Clones query the same gateway.
 #[derive(Clone)]
@@ -70,6 +71,7 @@ impl Inspector {
             What::Queue => value(&self.mail_queue().await?),
             What::Mailboxes => value(&self.mailboxes().await?),
             What::Mail => value(&self.mail_report()),
+            What::Log => value(&self.log()),
         }
     }
 
@@ -110,6 +112,11 @@ impl Inspector {
             problems: self.disk.problems(),
             service_problems: self.service_problems(),
         })
+    }
+
+    /// `show log`.
+    pub(crate) fn log(&self) -> Log {
+        Log { lines: RECENT.lines() }
     }
 
     /// `show leases`.

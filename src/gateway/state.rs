@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gatepost_services::mail::signing;
 use gatepost_services::mail::store::check;
-use gatepost_services::store::{ReadOnlyFiles, read_file};
+use gatepost_services::store::{ReadOnlyFiles, Storage};
 use gatepost_services::tls::keeper;
 use gatepost_services::users::passwords;
 
@@ -24,31 +24,34 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
     {
         return vec![format!("{}: {}", state_dir.display(), unreadable(&error))];
     }
-    let check = |name: &str, damages: &dyn Fn(&[u8]) -> Vec<String>| match read_file(state_dir, name) {
-        Ok(content) => content.map_or_else(Vec::new, |content| damages(&content)),
-        Err(error) => vec![unreadable(&error)],
-    };
+    let in_directory =
+        |(name, damage): (String, String)| format!("{}: {damage}", state_dir.join(name).display());
+    let mut all: Vec<_> =
+        damaged_files(&ReadOnlyFiles::new(state_dir)).into_iter().map(in_directory).collect();
+    all.extend(mail_damages(state_dir));
+    all
+}
+
+/// The damage of the files in `storage`, without mail: the name of the file and what is wrong, for each damaged record.
+pub fn damaged_files(storage: &dyn Storage) -> Vec<(String, String)> {
     let of_file = |name: &str, damages: &dyn Fn(&[u8]) -> Vec<String>| {
-        let damages = check(name, damages);
-        damages
-            .into_iter()
-            .map(|damage| format!("{}: {damage}", state_dir.join(name).display()))
-            .collect::<Vec<_>>()
+        let damages = match storage.read(name) {
+            Ok(content) => content.map_or_else(Vec::new, |content| damages(&content)),
+            Err(error) => vec![unreadable(&error)],
+        };
+        damages.into_iter().map(|damage| (name.to_owned(), damage)).collect::<Vec<_>>()
     };
     let own = of_file(identity::FILE, &|content| {
         Identity::damage(content).iter().map(ToString::to_string).collect()
     });
-    let of_services = list::STORED.iter().flat_map(|(name, damages)| of_file(name, damages));
-    let of_client = of_file(WAN_LEASE_FILE, &|content| lease_damage(content).into_iter().collect());
-    let of_users = passwords::damages(state_dir)
-        .into_iter()
-        .map(|(name, damage)| format!("{}: {damage}", state_dir.join(name).display()));
     let of_tls = of_file(keeper::OWN_FILE, &|content| keeper::damage(content).into_iter().collect());
     let of_dkim = of_file(signing::FILE, &|content| signing::damage(content).into_iter().collect());
-    let of_history = history(state_dir)
+    let of_services = list::STORED.iter().flat_map(|(name, damages)| of_file(name, damages));
+    let of_client = of_file(WAN_LEASE_FILE, &|content| lease_damage(content).into_iter().collect());
+    let of_users = passwords::damages(storage);
+    let of_history = history(storage)
         .into_iter()
         .flat_map(|name| of_file(&name, &|content| transaction::damage(content).into_iter().collect()));
-    let of_mail = mail_damages(state_dir);
     own.into_iter()
         .chain(of_tls)
         .chain(of_dkim)
@@ -56,18 +59,14 @@ pub fn damages(state_dir: &Path) -> Vec<String> {
         .chain(of_client)
         .chain(of_users)
         .chain(of_history)
-        .chain(of_mail)
         .collect()
 }
 
-/// The files of the configuration's history, in order.
-fn history(state_dir: &Path) -> Vec<String> {
-    let entries = fs::read_dir(state_dir.join(transaction::DIRECTORY)).into_iter().flatten().flatten();
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    let numbered = names.filter(|name| name.parse::<u64>().is_ok());
-    let mut files: Vec<_> = numbered.map(|name| format!("{}/{name}", transaction::DIRECTORY)).collect();
-    files.sort();
-    files
+/// The files of the configuration's history, in order. A directory that cannot be read has none.
+fn history(storage: &dyn Storage) -> Vec<String> {
+    let names = storage.list(transaction::DIRECTORY).unwrap_or_default();
+    let numbered = names.into_iter().filter(|name| name.parse::<u64>().is_ok());
+    numbered.map(|name| format!("{}/{name}", transaction::DIRECTORY)).collect()
 }
 
 fn mail_damages(state_dir: &Path) -> Vec<String> {

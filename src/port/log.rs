@@ -1,4 +1,4 @@
-//! The process's log: on stderr, for people or for the journal.
+//! The process's log: on stderr, for people or for the journal; and its last lines in memory.
 
 use std::env;
 use std::fmt;
@@ -14,6 +14,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, fmt as text};
+
+use crate::recent_log::RECENT;
 
 /// The log level: messages of this level and of more severe ones are logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -55,8 +57,9 @@ pub fn to_stderr(level: Option<LogLevel>) {
     } else {
         layer.with_target(false).with_ansi(io::stderr().is_terminal()).boxed()
     };
+    let kept = text::layer().with_target(false).with_ansi(false).with_writer(|| KeptLine);
     // A program that embeds the gateway may have set up a log already.
-    _ = tracing_subscriber::registry().with(layer).with(filter).try_init();
+    _ = tracing_subscriber::registry().with(layer).with(kept).with(filter).try_init();
     if let Some(mistake) = mistake {
         warn!("{mistake}");
     }
@@ -75,6 +78,20 @@ fn choose(level: Option<LogLevel>, from_environment: Option<&str>) -> (Targets, 
                 format!("RUST_LOG={text:?} is not understood: {error}; write a level such as debug");
             (at(LogLevel::Info), Some(mistake))
         }
+    }
+}
+
+/// Keeps each line for `gatepost show log`. The layer writes an event at once.
+struct KeptLine;
+
+impl io::Write for KeptLine {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        RECENT.push(&String::from_utf8_lossy(line));
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -3,18 +3,22 @@
 #![expect(clippy::disallowed_types, reason = "a process draws its salts from the system")]
 
 use std::fmt;
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 
 use gatepost_services::users::User;
-use gatepost_services::users::password::{OCTETS_MAX, Prepared};
+use gatepost_services::users::password::Prepared;
 use gatepost_services::users::passwords;
 use gatepost_services::users::verifier::{Cost, Verifiers};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
 
+use super::secret_input::{ask_secret, read_secret_line};
 use crate::config::{Config, Source};
 use crate::error::Error;
 use crate::password::{self, Unfit};
+
+/// What is said of a password that is not stored.
+const NOT_SET: &str = "the password is not set";
 
 /// Sets the password of the user `name` of the configuration of `source`: from the first line of stdin, or as it is
 /// typed twice on the terminal.
@@ -25,7 +29,11 @@ use crate::password::{self, Unfit};
 pub fn set_password(source: &Source, name: &str, from_stdin: bool) -> Result<(), Error> {
     let (config, _) = source.load()?;
     find_user(&config, source, name)?;
-    let text = if from_stdin { read_line(io::stdin().lock())? } else { ask(name)? };
+    let text = if from_stdin {
+        read_secret_line(io::stdin().lock(), NOT_SET)?
+    } else {
+        ask_secret(&format!("New password of {name}"), NOT_SET, true)?
+    };
     let password = check(&config, name, &text)?;
     let mut rng = StdRng::try_from_rng(&mut SysRng).map_err(|error| not_set(error, "try again"))?;
     let verifiers = Verifiers::of(&password, Cost::FULL, &mut rng)
@@ -70,38 +78,8 @@ fn check(config: &Config, name: &str, text: &str) -> Result<Prepared, Error> {
     })
 }
 
-/// The first line of `input`, without its end.
-fn read_line(input: impl BufRead) -> Result<String, Error> {
-    let mut octets = Vec::new();
-    // A line longer than any password is not read to its end.
-    let limit = OCTETS_MAX as u64 + 2;
-    input.take(limit).read_until(b'\n', &mut octets).map_err(|error| not_set(error, "try again"))?;
-    if octets.is_empty() {
-        return Err(not_set("nothing came by stdin", "write it there, as one line"));
-    }
-    let line = octets.strip_suffix(b"\n").unwrap_or(&octets);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    String::from_utf8(line.to_vec()).map_err(|_| not_set("it is not UTF-8 text", "take another"))
-}
-
-/// Asks for the password on the terminal, twice.
-fn ask(name: &str) -> Result<String, Error> {
-    let prompt = |text: String| {
-        let no_terminal = |error: io::Error| {
-            not_set(
-                format_args!("there is no terminal to ask on: {error}"),
-                "write --stdin to give it as a line of stdin",
-            )
-        };
-        rpassword::prompt_password(text).map_err(no_terminal)
-    };
-    let first = prompt(format!("New password of {name}: "))?;
-    let second = prompt("The same again: ".to_owned())?;
-    if first == second { Ok(first) } else { Err(not_set("the two differ", "try again")) }
-}
-
 fn not_set(why: impl fmt::Display, remedy: &str) -> Error {
-    Error::failed("the password is not set", why, remedy)
+    Error::failed(NOT_SET, why, remedy)
 }
 
 #[cfg(test)]
@@ -110,22 +88,6 @@ mod tests {
 
     fn told<T>(outcome: Result<T, Error>) -> String {
         outcome.err().map_or(String::new(), |error| error.to_string())
-    }
-
-    #[test]
-    fn a_line_is_the_password() {
-        for (input, line) in [
-            (&b"blue harbour 47\n"[..], "blue harbour 47"),
-            (b" blue \r\nnext\n", " blue "),
-            (b"blue", "blue"),
-            (b"\n", ""),
-        ] {
-            assert_eq!(read_line(input).as_deref(), Ok(line));
-        }
-        assert!(told(read_line(&b""[..])).contains("nothing came by stdin"));
-        assert!(told(read_line(&b"\xff\n"[..])).contains("not UTF-8"));
-        let long = read_line(&[b'x'; 10_000][..]).expect("a line");
-        assert!(long.len() > OCTETS_MAX, "it is refused as too long");
     }
 
     #[test]

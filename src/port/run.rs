@@ -41,6 +41,7 @@ use super::operator::Operator;
 use super::panics;
 use super::tap::Tap;
 use super::upkeep::{PortSupervisor, TapSpec};
+use crate::backup::restore;
 use crate::config::{Config, Source, WanAddress};
 use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
@@ -70,6 +71,7 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     let mut stop = StopSignals::new().map_err(no_resources)?;
     let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
     let storage = open_state_dir(&config.system.state_dir)?;
+    finish_restore(&*storage, source.written().0, text.as_deref().unwrap_or_default());
     let control = ControlSocket::bind(&config.system.control_socket)?;
     let (specs, workers) = (tap_specs(&config), config.system.workers);
     let ports = specs
@@ -198,6 +200,14 @@ fn open_state_dir(path: &Path) -> Result<Arc<dyn Storage>, Error> {
             let what = format!("cannot use the state directory {}", path.display());
             Err(Error::failed(what, OpenError::InUse, "stop it, or set another system.state_dir"))
         }
+    }
+}
+
+/// Restores the rest of a backup whose restore was interrupted. The gateway runs without the rest if it cannot be
+/// written, as an office without a gateway is worse; the next start tries it again.
+fn finish_restore(storage: &dyn Storage, file: &Path, configuration: &str) {
+    if let Err(error) = restore::finish(storage, file, configuration) {
+        error!("the restore of a backup is not finished: {error}; make room, and restart the gateway");
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use argon2::{Algorithm, Argon2, Params, Version};
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::{constant_time, digest, hmac, pbkdf2};
 
 /// Octets of a SHA-256 digest, and of every key and tag that is made by it.
@@ -101,6 +102,27 @@ pub fn argon2id(password: &[u8], salt: &[u8], cost: Argon2Cost) -> Result<Sha256
     Ok(derived)
 }
 
+/// Encrypts `content` with AES-256-GCM, and authenticates `header` with it. (NIST SP 800-38D) The key must encrypt
+/// nothing else, as the nonce is always the same. `None` if `content` is longer than the algorithm takes, 64 GiB.
+pub fn encrypt_once(key: &Sha256Digest, header: &[u8], mut content: Vec<u8>) -> Option<Vec<u8>> {
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
+    key.seal_in_place_append_tag(only_nonce(), Aad::from(header), &mut content).ok()?;
+    Some(content)
+}
+
+/// The content that [`encrypt_once`] has encrypted; `None` if key, header or content are others.
+pub fn decrypt_once(key: &Sha256Digest, header: &[u8], mut encrypted: Vec<u8>) -> Option<Vec<u8>> {
+    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
+    let len = key.open_in_place(only_nonce(), Aad::from(header), &mut encrypted).ok()?.len();
+    encrypted.truncate(len);
+    Some(encrypted)
+}
+
+/// The nonce of a key that encrypts once.
+fn only_nonce() -> Nonce {
+    Nonce::assume_unique_for_key([0; NONCE_LEN])
+}
+
 /// Compares two secrets in a time that depends on their lengths alone.
 pub fn are_equal(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
@@ -145,6 +167,30 @@ mod tests {
         for (salt, memory_kib, passes) in [(&b"short"[..], 256, 1), (b"somesalt", 1, 1), (b"somesalt", 8, 0)]
         {
             assert_eq!(argon2id(b"password", salt, Argon2Cost { memory_kib, passes }), Err(OutOfRange));
+        }
+    }
+
+    /// The vector of the GCM specification (McGrew and Viega), test case 14: a key and a nonce of zeros.
+    #[test]
+    fn aes_256_gcm_has_this_ciphertext_and_tag() {
+        let expected = "cea7403d4d606b6e074ec5d3baf39d18d0d1c8a799996bf0265b98b5d48ab919";
+        let encrypted = encrypt_once(&[0; 32], b"", vec![0; 16]).unwrap();
+        assert_eq!(HEXLOWER.encode(&encrypted), expected);
+    }
+
+    #[test]
+    fn what_is_encrypted_opens_with_the_same_key_and_header_only() {
+        let encrypted = encrypt_once(&[1; 32], b"header", b"content".to_vec()).unwrap();
+        let opened =
+            |key: &Sha256Digest, header: &[u8], octets: &[u8]| decrypt_once(key, header, octets.to_vec());
+        assert_eq!(opened(&[1; 32], b"header", &encrypted).as_deref(), Some(&b"content"[..]));
+        assert_eq!(opened(&[2; 32], b"header", &encrypted), None);
+        assert_eq!(opened(&[1; 32], b"Header", &encrypted), None);
+        for at in 0..encrypted.len() {
+            let mut damaged = encrypted.clone();
+            damaged[at] ^= 1;
+            assert_eq!(opened(&[1; 32], b"header", &damaged), None, "octet {at}");
+            assert_eq!(opened(&[1; 32], b"header", &encrypted[..at]), None, "{at} octets");
         }
     }
 

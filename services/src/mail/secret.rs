@@ -21,6 +21,14 @@ pub enum Secret {
 }
 
 impl Secret {
+    /// The file that it is in, if it is in one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Known(_) => None,
+        }
+    }
+
     /// The password; a file is read by `work`.
     ///
     /// # Errors

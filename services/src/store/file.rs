@@ -9,6 +9,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::files::FILE_MODE;
 use super::private::{make_directory_durably, new_file, sync_directory};
 
 /// The mode of a file that did not exist.
@@ -38,6 +39,19 @@ impl StagedFile {
     ///
     /// An error of the file system, or `path` is no regular file. Nothing is left behind.
     pub fn write(path: &Path, content: &[u8]) -> io::Result<Self> {
+        Self::write_with(path, content, NEW_FILE_MODE)
+    }
+
+    /// As [`StagedFile::write`], for a secret: a file that did not exist is readable by its owner alone.
+    ///
+    /// # Errors
+    ///
+    /// As [`StagedFile::write`].
+    pub fn write_private(path: &Path, content: &[u8]) -> io::Result<Self> {
+        Self::write_with(path, content, FILE_MODE)
+    }
+
+    fn write_with(path: &Path, content: &[u8], mode_of_new: u32) -> io::Result<Self> {
         let (file, former) = match fs::canonicalize(path) {
             Ok(file) => {
                 let metadata = fs::metadata(&file)?;
@@ -63,7 +77,7 @@ impl StagedFile {
         // From here on the new file is this one's to remove.
         let staged = Self { new: path_of_new, file, is_put: false };
         new.write_all(content)?;
-        let mode = former.as_ref().map_or(NEW_FILE_MODE, |former| former.mode() & 0o7777);
+        let mode = former.as_ref().map_or(mode_of_new, |former| former.mode() & 0o7777);
         if let Some(former) = former {
             let (user, group) = (former.uid(), former.gid());
             let own = new.metadata()?;

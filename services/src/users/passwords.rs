@@ -11,7 +11,7 @@ use rand::Rng;
 
 use super::verifier::{Damage, Verifiers};
 use crate::crypto::Sha256Digest;
-use crate::store::{ReadOnlyFiles, Storage, kept_key, replace_beside};
+use crate::store::{Storage, kept_key, replace_beside};
 
 /// The directory of the files.
 pub const DIRECTORY: &str = "passwords";
@@ -88,15 +88,14 @@ pub fn store(storage: &dyn Storage, user: &str, verifiers: &Verifiers) -> io::Re
     storage.replace_shared(&file_of(user), &verifiers.to_file()?)
 }
 
-/// The damaged files of the directory `state_dir`: the name and the problem of each.
-pub fn damages(state_dir: &Path) -> Vec<(String, String)> {
-    let files = ReadOnlyFiles::new(state_dir);
-    let names = match files.list(DIRECTORY) {
+/// The damaged files of `storage`: the name and the problem of each.
+pub fn damages(storage: &dyn Storage) -> Vec<(String, String)> {
+    let names = match storage.list(DIRECTORY) {
         Ok(names) => names,
         Err(error) => return vec![(DIRECTORY.to_owned(), format!("it cannot be read: {error}"))],
     };
     let users = names.iter().filter_map(|name| name.strip_suffix(SUFFIX));
-    let damaged = users.filter_map(|user| Some((file_of(user), read(&files, user).err()?.to_string())));
+    let damaged = users.filter_map(|user| Some((file_of(user), read(storage, user).err()?.to_string())));
     damaged.collect()
 }
 
@@ -109,7 +108,7 @@ mod tests {
     use rand::rngs::StdRng;
 
     use super::*;
-    use crate::store::Files;
+    use crate::store::{Files, ReadOnlyFiles};
     use crate::users::password::Prepared;
     use crate::users::verifier::Cost;
 
@@ -121,7 +120,8 @@ mod tests {
     #[test]
     fn they_are_kept_whether_a_gateway_runs_or_not() {
         let path = std::env::temp_dir().join(format!("gatepost-passwords-{}", std::process::id()));
-        assert_eq!(damages(&path), []);
+        let damages = || super::damages(&ReadOnlyFiles::new(&path));
+        assert_eq!(damages(), []);
         write(&path, "anna", &of("blue harbour 47")).unwrap();
         let gateway = Files::open(&path).unwrap();
         assert!(read(&gateway, "anna").unwrap() == Some(of("blue harbour 47")));
@@ -132,14 +132,14 @@ mod tests {
         let mode = |name: &str| fs::metadata(path.join(name)).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(""), mode(DIRECTORY), mode("passwords/anna.json")], [0o700, 0o700, 0o600]);
         assert_eq!(gateway.list(DIRECTORY).unwrap(), ["anna.json"]);
-        assert_eq!(damages(&path), []);
+        assert_eq!(damages(), []);
 
         fs::write(path.join("passwords/berta.json"), b"2 00000000 {}\n").unwrap();
         // The remains of a replacement after a power cut.
         fs::write(path.join("passwords/clara.json.new"), b"2 0").unwrap();
         assert!(matches!(read(&gateway, "berta"), Err(ReadError::Damaged(_))));
         let told = ("passwords/berta.json".to_owned(), "its checksum is wrong".to_owned());
-        assert_eq!(damages(&path), [told]);
+        assert_eq!(damages(), [told]);
         write(&path, "clara", &of("green harbour 49")).unwrap();
         assert_eq!(gateway.list(DIRECTORY).unwrap(), ["anna.json", "berta.json", "clara.json"]);
         fs::remove_dir_all(&path).unwrap();

@@ -17,6 +17,7 @@ pub mod mail;
 mod password;
 pub mod pcapng;
 pub mod port;
+pub mod process;
 pub mod recent_log;
 pub mod tls;
 pub mod traffic;

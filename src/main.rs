@@ -84,6 +84,12 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Restart a running gateway: it ends in order and runs again in the same process, as an update needs it.
+    Restart {
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Set a setting in the candidate for the next configuration of a running gateway.
     Set {
         /// The setting, such as firewall.forwards.camera.wan_port; an element of a list is called by its name.
@@ -371,6 +377,7 @@ fn run(command: Command) -> Result<bool, Error> {
         Command::Reload { config } => {
             control::reload(&load(config)?.system.control_socket)?;
         }
+        Command::Restart { config } => control::restart(&load(config)?.system.control_socket)?,
         Command::Set { key, value, candidate } => candidate.ask(ConfigRequest::Set { key, value })?,
         Command::Unset { key, candidate } => candidate.ask(ConfigRequest::Unset { key })?,
         Command::Discard { candidate } => candidate.ask(ConfigRequest::Discard)?,

@@ -6,7 +6,6 @@ use std::path::{Component, Path};
 
 use data_encoding::BASE64;
 use gatepost_services::clock::UnixTime;
-use gatepost_services::dhcp::server::leases::RESERVE_FILE;
 use gatepost_services::store::{Memory, NAME_PARTS_MAX, Storage, checked_name, open_regular};
 use gatepost_services::words;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -14,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::restore::JOURNAL;
 use crate::config::Config;
 use crate::error::Error;
+use crate::gateway::services::list::ROOM_FILE;
 use crate::gateway::state::damaged_files;
 
 /// The most files in a backup.
@@ -29,7 +29,7 @@ const BESIDE_OCTETS_MAX: u64 = 1 << 20;
 const TRIES_MAX: usize = 5;
 
 /// What of the state directory no backup has: mail, room that is kept free, and a restore that is under way.
-const LEFT_OUT: [&str; 3] = ["mail", RESERVE_FILE, JOURNAL];
+const LEFT_OUT: [&str; 3] = ["mail", ROOM_FILE, JOURNAL];
 
 /// The content of a backup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,19 +1,14 @@
 //! `gatepost backup` and `gatepost restore`.
 
-#![expect(clippy::disallowed_types, reason = "a process draws its salts from the system")]
-
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use gatepost_services::clock::{Clock, WallTime};
+use gatepost_services::clock::Clock;
 use gatepost_services::store::{Files, OpenError, ReadOnlyFiles, StagedFile, open_regular};
-use gatepost_services::users::password::Prepared;
-use rand::SeedableRng;
-use rand::rngs::{StdRng, SysRng};
 
-use super::restore::{Checked, finish};
-use super::{Archive, BACKUP_OCTETS_MAX, Envelope};
-use crate::config::{Config, Source};
+use super::restore::finish;
+use super::{Archive, BACKUP_OCTETS_MAX, new_passphrase, open, seal};
+use crate::config::Source;
 use crate::error::Error;
 use crate::port::clock::SystemClock;
 use crate::port::{ask_secret, read_secret_line};
@@ -116,7 +111,6 @@ impl Restore {
         };
         let checked = open(&backup, &passphrase, path)?;
         let (archive, state_dir) = (checked.archive(), &checked.config().system.state_dir);
-        let made = WallTime::text_of_millis(archive.made_at.saturating_mul(1000));
         if !self.check {
             // A gateway on the present configuration would go on with what it has in memory.
             let _present = source
@@ -137,55 +131,9 @@ impl Restore {
         let (files, program) = (archive.files(), &archive.program);
         let done = if self.check { "can be restored" } else { "are restored; start the gateway" };
         // The exit code reports the outcome if stdout is closed.
-        _ = writeln!(io::stdout(), "{files} files of {made}, by gatepost {program}, {done}");
+        _ = writeln!(io::stdout(), "{files} files of {}, by gatepost {program}, {done}", checked.made());
         Ok(())
     }
-}
-
-/// Encrypts `archive`.
-///
-/// # Errors
-///
-/// It is too large, or there is no randomness.
-pub fn seal(archive: &Archive, passphrase: &Prepared) -> Result<Vec<u8>, Error> {
-    const WHAT: &str = "no backup is made";
-    let mut rng =
-        StdRng::try_from_rng(&mut SysRng).map_err(|error| Error::failed(WHAT, error, "try again"))?;
-    let content = serde_json::to_vec(archive).map_err(|error| Error::failed(WHAT, error, "try again"))?;
-    Envelope::FULL.seal(content, passphrase, &mut rng).ok_or_else(|| {
-        let why = format!("it would have more than {BACKUP_OCTETS_MAX} octets");
-        Error::failed(WHAT, why, "see what has grown in the state directory")
-    })
-}
-
-/// Opens and checks `backup`, to restore its configuration at `file`.
-///
-/// # Errors
-///
-/// Why it cannot be restored.
-pub fn open(backup: &[u8], passphrase: &str, file: &Path) -> Result<Checked, Error> {
-    let refuse = |why: &dyn std::fmt::Display| {
-        let remedy = "check the file and the passphrase, and mind capital letters";
-        Error::failed(super::restore::NOT_RESTORED, why, remedy)
-    };
-    let passphrase = Prepared::new(passphrase).map_err(|error| refuse(&error))?;
-    let content = Envelope::open(backup, &passphrase).map_err(|error| refuse(&error))?;
-    Checked::new(&content, file)
-}
-
-/// Checks that `text` is strong enough for a backup: whoever has the file can guess as often as he likes.
-///
-/// # Errors
-///
-/// Why it is not.
-pub fn new_passphrase(config: &Config, text: &str) -> Result<Prepared, Error> {
-    let refuse = |why: &dyn std::fmt::Display| {
-        let remedy = "take another passphrase, such as four words that have nothing in common";
-        Error::failed("no backup is made", why, remedy)
-    };
-    let passphrase = Prepared::new(text).map_err(|error| refuse(&error))?;
-    let names = [config.system.hostname.as_str(), &config.system.domain, env!("CARGO_PKG_NAME"), "backup"];
-    passphrase.weakness(&names).map_or(Ok(passphrase), |weakness| Err(refuse(&weakness)))
 }
 
 /// The state directory, held.

@@ -26,9 +26,11 @@
 mod archive;
 pub mod command;
 mod envelope;
+mod passphrase;
 pub mod restore;
 #[cfg(test)]
 mod tests;
 
 pub use archive::{Archive, ENTRIES_MAX, STATE_OCTETS_MAX};
 pub use envelope::{BACKUP_OCTETS_MAX, Envelope, OpenError};
+pub use passphrase::{new_passphrase, open, seal};

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use gatepost_services::clock::WallTime;
 use gatepost_services::store::{StagedFile, Storage, sealed};
 use tracing::{info, warn};
 
@@ -78,6 +79,11 @@ impl Checked {
     /// The archive.
     pub fn archive(&self) -> &Archive {
         &self.archive
+    }
+
+    /// When it was made, as text.
+    pub fn made(&self) -> String {
+        WallTime::text_of_millis(self.archive.made_at.saturating_mul(1000))
     }
 
     /// What the configuration names that is neither in the backup nor there, a sentence each.

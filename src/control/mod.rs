@@ -18,6 +18,7 @@
 //! - `{"watch":"drops"}`: a line for each [event](follow::Event), until the client closes the connection.
 //! - `"code"`: `{"report":{...}}` with a [`code::ToldCode`], or `{"undone":{...}}` without pages.
 //! - `{"reload":{}}`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
+//! - `{"restart":{}}`: `"restarting"`, and then the gateway ends in order and runs again.
 //! - `{"config":{"do":"set","key":"lan.inspect_arp","value":"true"}}` and so on: `{"report":{...}}` with the outcome of
 //!   a [`transaction::Request`]; `{"refused":[...]}` with what is wrong in it or in the candidate, `{"failed":[...]}`
 //!   with other reasons.
@@ -185,6 +186,11 @@ enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<String>,
     },
+    Restart {
+        /// As with a reload.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     Config(transaction::Request),
     Code,
 }
@@ -201,6 +207,7 @@ impl Request {
             | Self::Recent
             | Self::Watch(_)
             | Self::Reload { .. }
+            | Self::Restart { .. }
             | Self::Config(_)
             | Self::Code => false,
         }
@@ -220,6 +227,7 @@ impl Request {
             | Self::Recent
             | Self::Watch(_)
             | Self::Reload { .. }
+            | Self::Restart { .. }
             | Self::Code => ANSWER_WITHIN,
         }
     }
@@ -236,6 +244,7 @@ enum Response {
     /// Whether there was such a flow.
     Ended(bool),
     Reloaded(String),
+    Restarting,
     Refused(Vec<String>),
     Failed(Vec<String>),
     Undone {
@@ -417,6 +426,22 @@ pub fn reload(socket: &Path) -> Result<(), Error> {
             Ok(())
         }
         Response::Refused(mistakes) => Err(Error::mistakes(mistakes)),
+        _ => Err(misunderstood(socket)),
+    }
+}
+
+/// Makes the gateway behind `socket` end in order and run again, and says so on stdout.
+///
+/// # Errors
+///
+/// No gateway runs there, or the user may not control it.
+pub fn restart(socket: &Path) -> Result<(), Error> {
+    match converse(socket, &Request::Restart { by: by_sudo() })? {
+        Response::Restarting => {
+            // If stdout is closed, the exit code still reports the outcome.
+            _ = writeln!(io::stdout(), "the gateway restarts");
+            Ok(())
+        }
         _ => Err(misunderstood(socket)),
     }
 }

@@ -128,6 +128,9 @@ pub trait Operations: 'static {
     /// Why there is none.
     fn code(&self) -> impl Future<Output = Result<ToldCode, Undone>>;
 
+    /// Ends the gateway in order, soon, and runs it again.
+    fn restart(&self, by: &Editor);
+
     /// Reloads the configuration's file for `by`. Returns the file's name.
     ///
     /// # Errors
@@ -281,6 +284,10 @@ async fn converse(
             Ok(file) => Response::Reloaded(file),
             Err(error) => Response::Refused(error.messages().to_vec()),
         },
+        Ok(Request::Restart { by }) => {
+            operations.restart(&peer(&stream, by)?);
+            Response::Restarting
+        }
         Ok(Request::Config(transaction::Request { what, by })) => {
             match operations.config(&peer(&stream, by)?, what).await {
                 Ok(report) => Response::Report(report),
@@ -433,6 +440,8 @@ mod tests {
         async fn code(&self) -> Result<ToldCode, Undone> {
             Err(Undone { why: "there are no pages".to_owned(), remedy: "make some".to_owned() })
         }
+
+        fn restart(&self, _: &Editor) {}
 
         async fn reload(&self, _: &Editor) -> Result<String, Error> {
             Err(Error::mistakes(["one", "two"]))

@@ -10,6 +10,7 @@ mod notify;
 mod operator;
 mod panics;
 mod passwd;
+mod process;
 mod removal;
 mod run;
 mod secret_input;

@@ -18,6 +18,7 @@ use crate::control::transaction::{self, What as ConfigRequest};
 use crate::control::{ReportError, What};
 use crate::error::Error;
 use crate::gateway::inspector::Inspector;
+use crate::process::Process;
 use crate::transaction::{Editor, Keeper};
 
 /// A running gateway and the keeper of its configuration.
@@ -30,6 +31,8 @@ pub struct Operator {
     pub manager: Rc<Manager>,
     /// The codes for the administration's pages.
     pub codes: Codes,
+    /// The process that runs it.
+    pub process: Rc<dyn Process>,
 }
 
 impl Operations for Operator {
@@ -88,6 +91,10 @@ impl Operations for Operator {
                 remedy: "write admin.enabled = true, or see `gatepost show services`".to_owned(),
             }),
         }
+    }
+
+    fn restart(&self, by: &Editor) {
+        self.process.restart(by);
     }
 
     async fn reload(&self, by: &Editor) -> Result<String, Error> {

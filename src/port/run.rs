@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_types, reason = "a process draws its seeds from the system")]
 
+use std::cell::Cell;
 use std::fmt;
 use std::future;
 use std::io::{self, Write};
@@ -23,6 +24,7 @@ use gatepost_services::clock::Clock as _;
 use gatepost_services::crypto::tls::KeySource;
 use gatepost_services::store::{DeferredFiles, Files, OpenError, Storage};
 use gatepost_services::wait::first_of;
+use gatepost_services::watch;
 use gatepost_services::work::{Threads, Work};
 use rand::SeedableRng;
 use rand::rngs::{StdRng, SysRng};
@@ -39,6 +41,7 @@ use super::log::{self, LogLevel};
 use super::notify::Manager;
 use super::operator::Operator;
 use super::panics;
+use super::process::{Program, RunningProcess};
 use super::tap::Tap;
 use super::upkeep::{PortSupervisor, TapSpec};
 use crate::backup::restore;
@@ -49,7 +52,7 @@ use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
 use crate::transaction::{Archive, Editor, Keeper};
 
-/// Runs the gateway until SIGTERM or SIGINT. Logs to stderr, as `level` says; prints `ready` on stdout once every port
+/// Runs the gateway until SIGTERM or SIGINT, over a restart that is asked for. Logs to stderr, as `level` says; prints `ready` on stdout once every port
 /// and service answers, and notifies the service manager. At SIGHUP and `gatepost reload` it changes to what `source`
 /// says then; `gatepost apply` changes the file, too.
 ///
@@ -63,10 +66,23 @@ pub fn run(source: Source, level: Option<LogLevel>) -> Result<(), Error> {
     panics::limit_messages();
     warnings.iter().for_each(|warning| warn!("{warning}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(no_resources)?;
-    LocalSet::new().block_on(&runtime, serve(config, text, source))
+    let program = Program::of_process().map_err(no_resources)?;
+    let ended = LocalSet::new().block_on(&runtime, serve(config, text, source))?;
+    drop(runtime);
+    match ended {
+        Ended::Stopped => Ok(()),
+        Ended::Restarts => program.run_again().map(|never| match never {}),
+    }
 }
 
-async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(), Error> {
+/// How a gateway has ended in order.
+enum Ended {
+    Stopped,
+    /// It shall run again.
+    Restarts,
+}
+
+async fn serve(config: Config, text: Option<String>, source: Source) -> Result<Ended, Error> {
     let manager = Rc::new(Manager::from_environment());
     let mut stop = StopSignals::new().map_err(no_resources)?;
     let hangups = signal(SignalKind::hangup()).map_err(no_resources)?;
@@ -87,6 +103,8 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     let (path, may_be_missing) = source.written();
     let file = RealFile::new(path, may_be_missing, Rc::clone(&work));
     file.sweep();
+    let (storage_of_process, work_of_process) = (Arc::clone(&storage), Rc::clone(&work));
+    let confirmed_state_dir = config.system.state_dir.clone();
     let environment = Environment {
         clock: Rc::new(clock),
         storage,
@@ -112,11 +130,22 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
     let archive = Archive::new(services.disk());
     let keeper = Rc::new(Keeper::new(Box::new(file), confirmed, reloader, services.clock(), archive));
     services.pages().change(Rc::downgrade(&keeper));
+    let process = Rc::new(RunningProcess {
+        source: source.clone(),
+        state_dir: confirmed_state_dir,
+        storage: storage_of_process,
+        work: work_of_process,
+        clock: services.clock(),
+        keeper: Rc::clone(&keeper),
+        restart: watch::Sender::new(false),
+    });
+    let mut restart = process.restart.subscribe();
     let operator = Rc::new(Operator {
         inspector: services.inspector(),
         keeper: Rc::clone(&keeper),
         manager: Rc::clone(&manager),
         codes: services.codes(),
+        process,
     });
     let supervisors = PortSupervisor::for_workers(handles, specs, clock.now());
     let mut dataplane = DataplaneThreads::default();
@@ -139,9 +168,19 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
         announce(operator.codes.first());
         manager.ready();
     };
+    let restarts = Cell::new(false);
     let stopped = async {
-        stop.received().await;
-        manager.stopping();
+        let asked = async {
+            restart.raised().await;
+            // A manager that is told of an end would wait for it.
+            manager.reloading();
+            restarts.set(true);
+        };
+        let ends = async {
+            stop.received().await;
+            manager.stopping();
+        };
+        first_of(ends, asked).await;
     };
     let served = async { services.run(ready, stopped).await.map_err(Error::from) };
     let outcome = first_of(served, first_of(dataplane_ended, serving)).await;
@@ -150,7 +189,8 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<(
         let config = source.option();
         info!("{remaining} stay for the next start; `gatepost ports remove{config}` takes them away");
     }
-    ended
+    ended?;
+    if restarts.get() && !stop.is_received().await { Ok(Ended::Restarts) } else { Ok(Ended::Stopped) }
 }
 
 /// The lines with the gateway's mode, ports, services and control socket, printed at the start.
@@ -207,7 +247,7 @@ fn open_state_dir(path: &Path) -> Result<Arc<dyn Storage>, Error> {
 /// written, as an office without a gateway is worse; the next start tries it again.
 fn finish_restore(storage: &dyn Storage, file: &Path, configuration: &str) {
     if let Err(error) = restore::finish(storage, file, configuration) {
-        error!("the restore of a backup is not finished: {error}; make room, and restart the gateway");
+        error!("a restore of a backup may be unfinished: {error}; see to the disk, and restart the gateway");
     }
 }
 
@@ -266,6 +306,15 @@ impl StopSignals {
         };
         let name = first_of(terminate, interrupt).await;
         info!("stopping: {name}");
+    }
+
+    /// Whether one has come since, as while a restart was under way.
+    async fn is_received(&mut self) -> bool {
+        let received = async {
+            self.received().await;
+            true
+        };
+        first_of(received, future::ready(false)).await
     }
 }
 

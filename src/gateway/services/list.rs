@@ -15,6 +15,7 @@ use gatepost_services::admin::{self, Codes, OfficeAdmin};
 use gatepost_services::dhcp::inbox;
 use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
+pub use gatepost_services::dhcp::server::leases::RESERVE_FILE as ROOM_FILE;
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::inspection::Inspection;
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};

@@ -1,5 +1,7 @@
 //! What is around the content of every page.
 
+use std::rc::Rc;
+
 use gatepost_services::admin::{AUTHORITY, OWN, SIGN_OUT, TOKEN_FIELD, Visit, Visitor};
 use gatepost_services::users::Role;
 use maud::{DOCTYPE, Markup, html};
@@ -8,7 +10,8 @@ use super::banner::Banner;
 use super::changes;
 use super::menu::{Group, PAGES, Page};
 use super::style::{ICON, SCRIPT, STYLE};
-use super::texts::{Texts, fill};
+use super::texts::{LANGUAGE_FIELD, Texts, fill};
+use super::theme::Theme;
 
 /// The menu of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,8 @@ pub struct Frame<'a> {
     pub menu: Menu,
     /// What waits for somebody.
     pub banner: Option<Banner>,
+    /// The office's own look, if it has one.
+    pub theme: Option<Rc<Theme>>,
     /// The SHA-256 fingerprint of the certificate of the office's authority, if it has one.
     pub fingerprint: Option<String>,
 }
@@ -40,7 +45,8 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     /// The whole page around `content`.
     pub fn page(&self, content: &Markup) -> String {
-        let Self { texts, office, title, visit, menu, banner, fingerprint } = self;
+        let Self { texts, office, title, visit, menu, banner, theme, fingerprint } = self;
+        let own_style = theme.as_ref().and_then(|theme| theme.style());
         let common = &texts.common;
         let page = html! {
             (DOCTYPE)
@@ -52,13 +58,20 @@ impl Frame<'_> {
                     title { (title) " \u{b7} " (office) }
                     link rel="icon" type="image/svg+xml" href=(ICON.path);
                     link rel="stylesheet" href=(STYLE.path);
+                    @if let Some(style) = own_style { link rel="stylesheet" href=(style); }
                     @if visit.visitor.is_some() { script src=(SCRIPT.path) defer {} }
                 }
                 body {
                     a .skip href="#content" { (common.skip) }
                     header {
                         div .bar {
-                            p .brand { img src=(ICON.path) alt="" width="28" height="28"; span { (office) } }
+                            p .brand {
+                                @match theme.as_ref().and_then(|theme| theme.logo()) {
+                                    Some(logo) => img src=(logo) alt="";,
+                                    None => img src=(ICON.path) alt="" width="28" height="28";,
+                                }
+                                span { (office) }
+                            }
                             @if let Some(visitor) = visit.visitor { (account(texts, visitor)) }
                         }
                         @if let Menu::At(current) = menu { (navigation(texts, current)) }
@@ -70,8 +83,9 @@ impl Frame<'_> {
                         h1 { (title) }
                         (content)
                     }
-                    @if visit.has_authority {
-                        footer {
+                    footer {
+                        (languages(texts))
+                        @if visit.has_authority {
                             p { a href=(AUTHORITY) download="" { (common.authority) } }
                             p { (common.authority_about) }
                             @if let Some(fingerprint) = fingerprint { p { "SHA-256: " code { (fingerprint) } } }
@@ -81,6 +95,23 @@ impl Frame<'_> {
             }
         };
         page.into_string()
+    }
+}
+
+/// The languages: links to the same page.
+fn languages(texts: &Texts) -> Markup {
+    html! {
+        nav .languages aria-label=(texts.common.languages) {
+            ul {
+                @for other in Texts::all() {
+                    @let is_current = other.language == texts.language;
+                    li {
+                        a href={ "?" (LANGUAGE_FIELD) "=" (other.language) } lang=(other.language)
+                            hreflang=(other.language) aria-current=[is_current.then_some("true")] { (other.name) }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -172,6 +203,16 @@ pub fn table<const COLUMNS: usize>(
 /// A word with a colour that repeats what it says.
 pub fn badge(kind: &'static str, word: &str) -> Markup {
     html! { span class={ "badge " (kind) } { (word) } }
+}
+
+/// Why nothing was done: each reason, and whether it is in the gateway's own words, which are in English.
+pub fn refused(texts: &Texts, reasons: &[(String, bool)]) -> Markup {
+    html! {
+        section .card.warning role="alert" {
+            h2 { (texts.changes.refused) }
+            @for (reason, is_english) in reasons { p lang=[is_english.then_some("en")] { (reason) } }
+        }
+    }
 }
 
 /// A cell without a value: a dash, which is read aloud as words.

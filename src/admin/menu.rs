@@ -8,8 +8,8 @@ use maud::Markup;
 use super::form::Form;
 use super::texts::Texts;
 use super::{
-    Answer, Scene, Unavailable, aliases, changes, clients, flows, forwards, mail, network, security,
-    services, sessions, status, users,
+    Answer, Scene, Unavailable, aliases, changes, clients, flows, forwards, leases, mail, names, network,
+    security, services, sessions, status, system, time, users,
 };
 
 /// A page in the menu.
@@ -63,7 +63,7 @@ impl Group {
 }
 
 /// The pages in the order of the menu.
-pub const PAGES: [Page; 12] = [
+pub const PAGES: [Page; 17] = [
     Page {
         path: "/",
         group: Group::Overview,
@@ -113,6 +113,38 @@ pub const PAGES: [Page; 12] = [
         forms: &[&forwards::FORM, &forwards::HOST],
     },
     Page {
+        path: "/dhcp",
+        group: Group::Network,
+        name: |texts| &texts.leases.title,
+        content: |scene| Box::pin(leases::content(scene)),
+        submit: Some(|scene, sent| Box::pin(leases::submit(scene, sent))),
+        forms: &[&leases::RESERVATIONS, &leases::SETTINGS],
+    },
+    Page {
+        path: "/names",
+        group: Group::Network,
+        name: |texts| &texts.names.title,
+        content: |scene| Box::pin(names::content(scene)),
+        submit: Some(|scene, sent| Box::pin(names::submit(scene, sent))),
+        forms: &[&names::RECORDS, &names::SETTINGS],
+    },
+    Page {
+        path: "/zones",
+        group: Group::Network,
+        name: |texts| &texts.zones.title,
+        content: |scene| Box::pin(names::zones(scene)),
+        submit: Some(|scene, sent| Box::pin(names::submit_zones(scene, sent))),
+        forms: &[&names::FORWARDED],
+    },
+    Page {
+        path: "/time",
+        group: Group::Network,
+        name: |texts| &texts.time.title,
+        content: |scene| Box::pin(time::content(scene)),
+        submit: Some(|scene, sent| Box::pin(time::submit(scene, sent))),
+        forms: &[&time::FORM],
+    },
+    Page {
         path: "/users",
         group: Group::People,
         name: |texts| &texts.users.title,
@@ -134,6 +166,14 @@ pub const PAGES: [Page; 12] = [
         name: |texts| &texts.mail.title,
         content: |scene| Box::pin(mail::content(scene)),
         submit: Some(|scene, sent| Box::pin(mail::submit(scene, sent))),
+        forms: &[],
+    },
+    Page {
+        path: system::PATH,
+        group: Group::System,
+        name: |texts| &texts.system.title,
+        content: |scene| Box::pin(system::content(scene)),
+        submit: Some(|scene, sent| Box::pin(system::submit(scene, sent))),
         forms: &[],
     },
     Page {

@@ -22,8 +22,10 @@ mod form;
 mod forwards;
 mod graph;
 mod layout;
+mod leases;
 mod mail;
 mod menu;
+mod names;
 mod network;
 mod own;
 mod security;
@@ -33,9 +35,12 @@ mod setup;
 mod sign_in;
 mod status;
 mod style;
+mod system;
 #[cfg(test)]
 mod tests;
 mod texts;
+pub(crate) mod theme;
+mod time;
 mod traffic;
 mod users;
 mod words;
@@ -47,21 +52,24 @@ use gatepost_services::admin::{
     Failure, Forgotten, Installer, OWN, Pages, PasswordFault, Refusal, SetupAnswer, SignIn, Visit, Visitor,
 };
 use gatepost_services::http::form::Form as Sent;
-use gatepost_services::http::{Request, Response, StatusCode};
+use gatepost_services::http::{BODY_OCTETS_MAX, Request, Response, StatusCode};
 use gatepost_services::task::LocalFuture;
 use gatepost_services::users::setter::PasswordSetter;
 use gatepost_services::users::{Role, User};
 use maud::Markup;
 
+use crate::backup::BACKUP_OCTETS_MAX;
 use crate::control::ReportError;
 use crate::error::Error;
 use crate::gateway::inspector::Inspector;
 use crate::password;
+use crate::process::Process;
 use crate::transaction::Keeper;
 use banner::Banner;
 use layout::{Frame, Menu};
 use menu::{Group, PAGES, Page};
 use texts::Texts;
+use theme::Theme;
 
 /// The pages of a gateway.
 #[derive(Default)]
@@ -74,6 +82,10 @@ pub struct AdminPages {
     passwords: OnceCell<PasswordSetter>,
     /// What was entered in the wizard of the first run.
     draft: RefCell<Option<setup::Draft>>,
+    /// The process that runs it.
+    process: OnceCell<Weak<dyn Process>>,
+    /// The office's own look, if it has one.
+    theme: RefCell<Option<Rc<Theme>>>,
 }
 
 /// The circumstances of a page.
@@ -82,6 +94,7 @@ struct Scene<'a> {
     inspector: &'a Inspector,
     keeper: Option<Rc<Keeper>>,
     passwords: Option<&'a PasswordSetter>,
+    process: Option<Rc<dyn Process>>,
     visitor: &'a Visitor,
     request: &'a Request,
 }
@@ -93,13 +106,20 @@ impl Scene<'_> {
     ///
     /// The gateway does not run yet, or ends.
     fn keeper(&self) -> Result<&Keeper, Unavailable> {
-        self.keeper.as_deref().ok_or_else(|| Unavailable("the gateway is starting or stopping".to_owned()))
+        self.keeper.as_deref().ok_or_else(Unavailable::between_runs)
     }
 }
 
 /// Why a page has no content now.
 #[derive(Debug)]
 struct Unavailable(String);
+
+impl Unavailable {
+    /// The gateway does not run yet, or ends.
+    fn between_runs() -> Self {
+        Self("the gateway is starting or stopping".to_owned())
+    }
+}
 
 impl From<ReportError> for Unavailable {
     fn from(error: ReportError) -> Self {
@@ -119,6 +139,8 @@ enum Answer {
     Page(StatusCode, Markup),
     /// It is done, and the browser shall get this path.
     SeeOther(String),
+    /// This, which is no page.
+    Whole(Response),
     /// It is no form of the page's.
     Broken,
 }
@@ -169,6 +191,17 @@ impl AdminPages {
         _ = self.keeper.set(keeper);
     }
 
+    /// Restarts, backs up and restores by `process` from now on.
+    pub fn run_by(&self, process: Weak<dyn Process>) {
+        // The gateway's caller calls this once.
+        _ = self.process.set(process);
+    }
+
+    /// Has the look of `theme`, or the gateway's own, from now on.
+    pub(crate) fn wear(&self, theme: Option<Rc<Theme>>) {
+        *self.theme.borrow_mut() = theme;
+    }
+
     fn inspector(&self) -> Option<Rc<Inspector>> {
         self.inspector.get()?.upgrade()
     }
@@ -183,6 +216,18 @@ impl AdminPages {
         config
             .map(|config| format!("{}.{}", config.system.hostname, config.system.domain))
             .unwrap_or_default()
+    }
+
+    fn scene<'a>(&'a self, inspector: &'a Inspector, visit: Visit<'a>, visitor: &'a Visitor) -> Scene<'a> {
+        Scene {
+            texts: Texts::of(visit.request),
+            inspector,
+            keeper: self.keeper(),
+            passwords: self.passwords(),
+            process: self.process.get().and_then(Weak::upgrade),
+            visitor,
+            request: visit.request,
+        }
     }
 
     fn frame<'a>(&self, visit: Visit<'a>, title: &'a str, menu: Menu) -> Frame<'a> {
@@ -200,6 +245,7 @@ impl AdminPages {
             menu,
             fingerprint,
             banner,
+            theme: self.theme.borrow().clone(),
         }
     }
 
@@ -218,7 +264,7 @@ impl AdminPages {
         let has_one_page = visit.visitor.is_some_and(|visitor| visitor.user.role == Role::User);
         let menu = if has_one_page { Menu::None } else { Menu::At(page.path) };
         let frame = self.frame(visit, (page.name)(texts), menu);
-        Response::html(status, frame.page(&content))
+        Texts::remembered(visit.request, Response::html(status, frame.page(&content)))
     }
 }
 
@@ -247,13 +293,15 @@ fn page_at(request: &Request) -> Option<&'static Page> {
 
 impl Pages for AdminPages {
     fn file(&self, request: &Request) -> Option<Response> {
-        style::file(&request.path)
+        let theme = self.theme.borrow();
+        style::file(&request.path).or_else(|| theme.as_ref()?.file(&request.path))
     }
 
     fn sign_in(&self, visit: Visit<'_>, state: &SignIn) -> Response {
         let texts = Texts::of(visit.request);
         let frame = self.frame(visit, &texts.sign_in.title, Menu::None);
-        Response::html(StatusCode::OK, frame.page(&sign_in::content(texts, state)))
+        let page = frame.page(&sign_in::content(texts, state));
+        Texts::remembered(visit.request, Response::html(StatusCode::OK, page))
     }
 
     fn code(&self, visit: Visit<'_>, refusal: Option<Refusal>) -> Response {
@@ -285,9 +333,7 @@ impl Pages for AdminPages {
     ) -> LocalFuture<'a, Response> {
         Box::pin(async move {
             let Some(inspector) = self.inspector() else { return self.failure(visit, Failure::NotFound) };
-            let (texts, keeper, passwords) = (Texts::of(visit.request), self.keeper(), self.passwords());
-            let scene =
-                Scene { texts, inspector: &inspector, keeper, passwords, visitor, request: visit.request };
+            let scene = self.scene(&inspector, visit, visitor);
             let content = own::page(&scene, &own::Faults::of_password(fault)).await;
             self.whole(visit, &OWN_PAGE, (StatusCode::OK, content))
         })
@@ -320,10 +366,7 @@ impl Pages for AdminPages {
             }
             let page = page_at(visit.request)?;
             let inspector = self.inspector()?;
-            let (texts, keeper) = (Texts::of(visit.request), self.keeper());
-            let passwords = self.passwords();
-            let scene =
-                Scene { texts, inspector: &inspector, keeper, passwords, visitor, request: visit.request };
+            let scene = self.scene(&inspector, visit, visitor);
             let content = (page.content)(&scene).await;
             Some(self.whole(visit, page, (StatusCode::OK, content)))
         })
@@ -339,17 +382,20 @@ impl Pages for AdminPages {
             let page = page_at(visit.request)?;
             let submit = page.submit?;
             let inspector = self.inspector()?;
-            let (texts, keeper) = (Texts::of(visit.request), self.keeper());
-            let passwords = self.passwords();
-            let scene =
-                Scene { texts, inspector: &inspector, keeper, passwords, visitor, request: visit.request };
+            let scene = self.scene(&inspector, visit, visitor);
             Some(match submit(&scene, form).await {
                 Ok(Answer::Page(status, content)) => self.whole(visit, page, (status, Ok(content))),
                 Ok(Answer::SeeOther(path)) => Response::see_other(&path),
+                Ok(Answer::Whole(response)) => response,
                 Ok(Answer::Broken) => self.failure(visit, Failure::BrokenForm),
                 Err(error) => self.whole(visit, page, (StatusCode::SERVICE_UNAVAILABLE, Err(error))),
             })
         })
+    }
+
+    fn upload_octets_max(&self, path: &str) -> Option<usize> {
+        // The backup, and the fields around it.
+        (path == system::PATH).then_some(BACKUP_OCTETS_MAX + BODY_OCTETS_MAX)
     }
 
     fn failure(&self, visit: Visit<'_>, failure: Failure) -> Response {
@@ -357,6 +403,7 @@ impl Pages for AdminPages {
         let (status, title, content) = failure::content(texts, failure);
         let menu =
             if matches!(failure, Failure::NotFound | Failure::ReadOnly) { Menu::At("") } else { Menu::None };
-        Response::html(status, self.frame(visit, title, menu).page(&content))
+        let page = self.frame(visit, title, menu).page(&content);
+        Texts::remembered(visit.request, Response::html(status, page))
     }
 }

@@ -31,11 +31,16 @@ pub static SCRIPT: LazyLock<File> =
 
 impl File {
     fn new(name: &str, suffix: &str, content_type: &'static str, content: &'static str) -> Self {
-        let digest = sha256(content.as_bytes());
-        let digest: String = digest.iter().take(DIGEST_OCTETS).map(|octet| format!("{octet:02x}")).collect();
-        let path = format!("/{name}-{digest}.{suffix}");
+        let path = path_with_digest(name, suffix, content.as_bytes());
         Self { path, content_type, content }
     }
+}
+
+/// The path of a file with this content, which browsers may keep: another content has another path.
+pub fn path_with_digest(name: &str, suffix: &str, content: &[u8]) -> String {
+    let digest = sha256(content);
+    let digest: String = digest.iter().take(DIGEST_OCTETS).map(|octet| format!("{octet:02x}")).collect();
+    format!("/{name}-{digest}.{suffix}")
 }
 
 /// The file at `path`.

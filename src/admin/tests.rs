@@ -378,6 +378,7 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
             visit,
             menu,
             banner: None,
+            theme: None,
             fingerprint: Some("AB:CD".to_owned()),
         }
         .page(&status::of(
@@ -399,7 +400,9 @@ fn a_page_is_small_and_offers_what_its_visitor_may_use() {
     assert!(!whole.contains("style=") && !whole.contains("onclick") && whole.matches("<script").count() == 1);
     assert!(whole.contains("SHA-256: <code>AB:CD</code>"), "{whole}");
     let bare = page(None, Menu::None, false);
-    assert!(!bare.contains("<nav") && !bare.contains("<form") && !bare.contains("/authority.crt"));
+    assert!(!bare.contains("aria-label=\"Pages\"") && !bare.contains("<form"), "{bare}");
+    assert!(!bare.contains("/authority.crt"));
+    assert!(bare.contains("<a href=\"?language=de\" lang=\"de\" hreflang=\"de\">Deutsch</a>"), "{bare}");
     assert!(style::file("/style.css").is_none() && style::file("/../style.css").is_none());
 }
 

@@ -6,12 +6,21 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use gatepost_services::http::{Request, header};
+use gatepost_services::http::{Request, Response, header};
 use serde::Deserialize;
 
 /// The languages, the one for browsers that ask for none of them first.
 static LANGUAGES: LazyLock<[Texts; 2]> =
     LazyLock::new(|| [include_str!("texts/en.toml"), include_str!("texts/de.toml")].map(Texts::parse));
+
+/// The field of a page's query by which a link asks for a language.
+pub const LANGUAGE_FIELD: &str = "language";
+
+/// The cookie of the language that was asked for.
+const COOKIE: &str = "__Host-language";
+
+/// How long a browser keeps it: a year.
+const REMEMBERED_SECS: u32 = 31_536_000;
 
 /// The most languages of a browser that are looked at.
 const ACCEPTED_MAX: usize = 16;
@@ -24,6 +33,8 @@ macro_rules! texts {
         pub struct Texts {
             /// The language's tag. (BCP 47)
             pub language: String,
+            /// What the language calls itself.
+            pub name: String,
             /// What people call the services.
             pub service_names: BTreeMap<String, String>,
             /// The headings of groups in forms.
@@ -49,7 +60,7 @@ macro_rules! texts {
 
 texts! {
     common: Common {
-        menu, skip, signed_in_as, sign_out, authority, authority_about, none, no_value, ago, days, hours, minutes,
+        menu, languages, skip, signed_in_as, sign_out, authority, authority_about, none, no_value, ago, days, hours, minutes,
         seconds, unavailable, unavailable_remedy, decimal_mark
     }
     menu: MenuTexts { overview, network, people, system }
@@ -80,6 +91,21 @@ texts! {
         title, off, problem, held_title, held_about, fine, fine_about, here, mailboxes, messages, room, connections,
         connections_outside, polled, account, user, everybody, state, success, next, failing, no_way, connected, waits,
         queue, empty, recipient, sender, gateway, age, reply, actions, under_way, held, hold, release, delete, undone
+    leases: LeasesTexts {
+        title, lead, leases, leases_about, no_leases, name, address, hardware, lease_until, reservation, reserve,
+        reserve_one, reserved, lease_gone, reservations, settings
+    }
+    names: NamesTexts {
+        title, lead, records, settings, servers, no_servers, server, zone, all_names, state, asked, down, own_zone,
+        own_zone_about, name, kind, value, origin, by_configuration, by_service, by_host, cache, cache_about, flush_name,
+        flush, cached, result, lasts
+    }
+    zones: ZonesTexts { title, lead }
+    time: TimeTexts { title, lead, now, time, state, synchronised, unsynchronised, error_max }
+    system: SystemTexts {
+        title, lead, gateway, owners_only, certificate, no_certificate, signed_by, own_authority, by_files, ends, lasts,
+        ended, backup, backup_about, passphrase, again, differ, back_up, restore, restore_about, file, no_file, restore_it,
+        restoring, restart, restart_about, restart_it, restarting, then, log, log_about, no_log
     }
     roles: Roles { user, viewer, operator, owner }
     sign_in: SignInTexts {
@@ -151,8 +177,41 @@ impl Texts {
         self.choices.get(&format!("{key}={option}")).map_or(option, String::as_str)
     }
 
-    /// The texts in the language that the browser prefers. (RFC 9110, section 12.5.4)
+    /// All languages.
+    pub fn all() -> &'static [Self] {
+        &*LANGUAGES
+    }
+
+    /// The texts in the language that a link of the page asks for, else in the one that was asked for before, else in the
+    /// one that the browser prefers.
     pub fn of(request: &Request) -> &'static Self {
+        let before = || request.cookie(COOKIE).and_then(Self::called);
+        Self::asked(request).or_else(before).unwrap_or_else(|| Self::preferred(request))
+    }
+
+    /// `response`, with a cookie of the language that the request asks for, if it asks for one.
+    pub fn remembered(request: &Request, response: Response) -> Response {
+        let Some(Self { language, .. }) = Self::asked(request) else { return response };
+        let cookie =
+            format!("{COOKIE}={language}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={REMEMBERED_SECS}");
+        response.with(header::SET_COOKIE, &cookie)
+    }
+
+    fn asked(request: &Request) -> Option<&'static Self> {
+        let fields = request.query.as_deref().unwrap_or_default().split('&');
+        fields
+            .filter_map(|field| field.split_once('='))
+            .find(|(name, _)| *name == LANGUAGE_FIELD)
+            .and_then(|(_, tag)| Self::called(tag))
+    }
+
+    /// The language with this tag.
+    fn called(tag: &str) -> Option<&'static Self> {
+        LANGUAGES.iter().find(|texts| texts.language == tag)
+    }
+
+    /// The texts in the language that the browser prefers. (RFC 9110, section 12.5.4)
+    fn preferred(request: &Request) -> &'static Self {
         let languages = &*LANGUAGES;
         let accepted = request.field(header::ACCEPT_LANGUAGE).unwrap_or_default();
         let mut best: Option<(u32, &Self)> = None;
@@ -225,6 +284,34 @@ mod tests {
             assert_eq!(language(accepted), expected, "{accepted}");
         }
         assert_eq!(Texts::of(&request("/")).language, "en");
+    }
+
+    #[test]
+    fn a_language_that_was_asked_for_is_kept() {
+        let asked = |query: &str, cookie: &str| {
+            let mut request = request("/clients");
+            request.query = Some(query.to_owned());
+            request.fields.insert(header::COOKIE, cookie.parse().expect("a value"));
+            request.fields.insert(header::ACCEPT_LANGUAGE, "en".parse().expect("a value"));
+            let response = Response::html(gatepost_services::http::StatusCode::OK, String::new());
+            let cookies = Texts::remembered(&request, response).fields;
+            let cookie =
+                cookies.get(header::SET_COOKIE).map(|cookie| cookie.to_str().expect("text").to_owned());
+            (Texts::of(&request).language.as_str(), cookie)
+        };
+        let (language, cookie) = asked("a=1&language=de", "__Host-session=x");
+        let cookie = cookie.expect("a cookie");
+        assert!(
+            language == "de" && cookie.starts_with("__Host-language=de; Path=/; Secure; HttpOnly;"),
+            "{cookie}"
+        );
+        assert_eq!(asked("", "__Host-session=x; __Host-language=de"), ("de", None));
+        assert!(asked("language=en", "__Host-language=de").1.is_some_and(|cookie| cookie.contains("=en;")));
+        for (query, cookie) in
+            [("language=fr", ""), ("language", ""), ("", "__Host-language=x"), ("xlanguage=de", "")]
+        {
+            assert_eq!(asked(query, cookie), ("en", None), "{query} {cookie}");
+        }
     }
 
     #[test]

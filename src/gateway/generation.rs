@@ -19,6 +19,7 @@ use super::addresses::{AddressBook, addresses};
 use super::bindings;
 use super::current::Current;
 use super::failure::{TaskEnd, first_ended};
+use super::look::Look;
 use super::resources::Resources;
 use super::tls::Kept;
 use super::wan_client::{Lease, WanClient};
@@ -39,6 +40,8 @@ pub struct Prepared {
     host: Host<Stack>,
     /// The certificate and the trusted authorities, if a service uses TLS.
     tls: Option<Kept>,
+    /// The look of the administration's pages.
+    look: Look,
     instances: Vec<Rc<dyn Instance>>,
 }
 
@@ -61,11 +64,12 @@ impl Prepared {
         let (work, clock) = (Rc::clone(&resources.work), Rc::clone(&resources.clock));
         let host = Host::new(staged.clone(), storage, work, clock, publisher.subscribe(), rng);
         let (host, tls) = resources.tls.prepare(&config, resources, host).await?;
+        let look = Look::prepare(&config, resources).await;
         let mut instances = Vec::new();
         for entry in resources.list.entries() {
             instances.push(entry.prepare(&config, &host).await?);
         }
-        Ok(Self { config, staged, publisher, host, tls, instances })
+        Ok(Self { config, staged, publisher, host, tls, look, instances })
     }
 
     /// The settings.
@@ -76,7 +80,7 @@ impl Prepared {
     /// Puts the configuration in force as a whole; this cannot fail. The old services get nothing new from now on,
     /// and must be [stopped](Generation::stop). The addresses follow the leases of `wan_client`.
     pub fn activate(self, resources: &Resources, wan_client: Option<&WanClient>) -> Generation {
-        let Self { config, staged, publisher, host, tls: kept, instances } = self;
+        let Self { config, staged, publisher, host, tls: kept, look, instances } = self;
         let subscription = publisher.subscribe();
         let book = AddressBook {
             config: Rc::clone(&config),
@@ -123,6 +127,7 @@ impl Prepared {
                 resources.disk.report(Topic::Authorities, None);
             }
         }
+        look.activate(resources);
         let mut tasks = JoinSet::new();
         for instance in &instances {
             instance.activate();

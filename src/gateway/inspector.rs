@@ -35,6 +35,28 @@ use crate::control::{ReportError, What};
 use crate::device::LinkState;
 use crate::recent_log::RECENT;
 
+/// The time of day that the gateway serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServedTime {
+    /// In milliseconds since 1970.
+    pub unix_millis: u64,
+    /// Whether it follows a source of time.
+    pub is_synchronised: bool,
+    /// The most by which it may be wrong, in milliseconds, if that is known.
+    pub error_max_millis: Option<u64>,
+}
+
+/// The certificate that the services present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ServersCertificate {
+    /// Whether the office's own authority has signed it.
+    pub is_own: bool,
+    /// Its end, in seconds since 1970.
+    pub not_after: u64,
+    /// The time until then, in seconds; 0 if it is over.
+    pub lasts_secs: u64,
+}
+
 /// Queries the workers and the services. Clones query the same gateway.
 #[derive(Clone)]
 pub struct Inspector {
@@ -101,7 +123,7 @@ impl Inspector {
             hostname: config.system.hostname.clone(),
             domain: config.system.domain.clone(),
             mode: config.mode.name().to_owned(),
-            uptime_secs: self.clock.now().since(self.began).as_secs(),
+            uptime_secs: self.uptime_secs(),
             lan: interface(plan.interface(Config::LAN), "static"),
             wan: (config.mode != Mode::LanOnly).then(wan),
             dns_upstream: list::name_servers(&config, &self.current.borrow().addresses.borrow()),
@@ -112,6 +134,33 @@ impl Inspector {
             problems: self.disk.problems(),
             service_problems: self.service_problems(),
         })
+    }
+
+    /// Seconds since the gateway began to run.
+    pub(crate) fn uptime_secs(&self) -> u64 {
+        self.clock.now().since(self.began).as_secs()
+    }
+
+    /// The time of day that the gateway serves.
+    pub(crate) fn time(&self) -> ServedTime {
+        let discipline = self.clock.discipline();
+        let is_synchronised = discipline.is_synchronised;
+        // A whole millisecond more: it is wrong by no more than that.
+        let error_max = u64::try_from(discipline.error_max.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        ServedTime {
+            unix_millis: self.clock.wall_time().millis(),
+            is_synchronised,
+            error_max_millis: is_synchronised.then_some(error_max),
+        }
+    }
+
+    /// The certificate of the services; `None` if no service uses TLS.
+    pub(crate) fn certificate(&self) -> Option<ServersCertificate> {
+        let current = self.current.borrow();
+        let tls = current.tls.as_ref()?;
+        let not_after = tls.not_after()?.0;
+        let lasts_secs = not_after.saturating_sub(self.clock.unix_time().0);
+        Some(ServersCertificate { is_own: tls.has_own_authority(), not_after, lasts_secs })
     }
 
     /// `show log`.

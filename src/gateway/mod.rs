@@ -29,6 +29,7 @@ pub mod handover;
 pub mod identity;
 pub mod inspector;
 mod link;
+mod look;
 mod mail;
 mod names;
 mod polled;
@@ -176,6 +177,7 @@ pub fn build<P: Port>(
         link,
         stack,
         list,
+        pages: Rc::clone(&pages),
         tls: GatewayTls::new(keys),
         plan: swapped,
         bindings,

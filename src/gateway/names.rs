@@ -23,7 +23,7 @@ impl Inspector {
     }
 
     /// The local zones.
-    pub(super) fn zone(&self) -> Result<Zone, ReportError> {
+    pub(crate) fn zone(&self) -> Result<Zone, ReportError> {
         let content = self.running_names()?.zones();
         let local = |record: inspection::LocalRecord| LocalRecord {
             name: record.name.to_ascii(),
@@ -40,7 +40,7 @@ impl Inspector {
     }
 
     /// The content of the DNS cache.
-    pub(super) fn cache(&self) -> Result<Cache, ReportError> {
+    pub(crate) fn cache(&self) -> Result<Cache, ReportError> {
         let content = self.running_names()?.cache(Cache::SHOWN_MAX);
         let cached = |answer: inspection::CachedAnswer| CachedAnswer {
             name: answer.name.to_ascii(),

@@ -17,6 +17,7 @@ use super::identity::Identity;
 use super::link::HostLink;
 use super::services::list::List;
 use super::tls::GatewayTls;
+use crate::admin::AdminPages;
 
 /// The resources that the services share.
 pub(super) struct Resources {
@@ -34,6 +35,8 @@ pub(super) struct Resources {
     pub stack: Stack,
     /// The services, whether they serve or not.
     pub list: Rc<List>,
+    /// The pages of the administration.
+    pub pages: Rc<AdminPages>,
     /// TLS for the services that speak it.
     pub tls: GatewayTls,
     /// The dataplane's configuration; swapped in whole.

@@ -12,7 +12,7 @@ use std::future;
 use std::io::{self, Write};
 use std::path::Path;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
 use std::thread::{self, JoinHandle};
@@ -50,6 +50,7 @@ use crate::control::server::{ControlSocket, Operations as _};
 use crate::error::Error;
 use crate::gateway::worker::Worker;
 use crate::gateway::{self, Environment};
+use crate::process::Process;
 use crate::transaction::{Archive, Editor, Keeper};
 
 /// Runs the gateway until SIGTERM or SIGINT, over a restart that is asked for. Logs to stderr, as `level` says; prints `ready` on stdout once every port
@@ -139,6 +140,7 @@ async fn serve(config: Config, text: Option<String>, source: Source) -> Result<E
         keeper: Rc::clone(&keeper),
         restart: watch::Sender::new(false),
     });
+    services.pages().run_by(Rc::downgrade(&process) as Weak<dyn Process>);
     let mut restart = process.restart.subscribe();
     let operator = Rc::new(Operator {
         inspector: services.inspector(),

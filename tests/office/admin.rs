@@ -5,9 +5,10 @@ use std::fs;
 use crate::harness::programs::{curl as reach, echo_client, echo_server};
 use crate::harness::{LAN, Office, SERVER, WAN, eventually, gatepost, run};
 
-const SETTINGS: &str = "users = [{ name = 'olga', role = 'owner' }, { name = 'ute' }]\nmail.enabled = false";
-const PASSWORD: &str = "blue harbour 47";
-const SITE: &str = "https://admin.office.example:8080";
+pub const SETTINGS: &str =
+    "users = [{ name = 'olga', role = 'owner' }, { name = 'ute' }]\nmail.enabled = false";
+pub const PASSWORD: &str = "blue harbour 47";
+pub const SITE: &str = "https://admin.office.example:8080";
 
 /// An office with a person who may see the pages, and her PC's browser.
 pub struct Browser {
@@ -21,8 +22,13 @@ pub struct Browser {
 }
 
 impl Browser {
-    fn new() -> Self {
-        let office = Office::new(1, SETTINGS);
+    /// Of an office with people alone in its settings.
+    pub fn new() -> Self {
+        Self::owned(Office::new(1, SETTINGS))
+    }
+
+    /// The browser on the first PC of `office`, whose owner is olga.
+    pub fn owned(office: Office) -> Self {
         office.gateway().setup().set_password("olga", PASSWORD);
         office.gateway().setup().set_password("ute", PASSWORD);
         Self::of(office, SITE)
@@ -46,6 +52,11 @@ impl Browser {
         self.office.pc(1).sh(&format!("curl {} -i -b {1} -c {1} {options}", self.options, self.jar))
     }
 
+    /// What curl prints of a request with these options: the body of the answer alone.
+    pub fn fetch(&self, options: &str) -> String {
+        self.office.pc(1).sh(&format!("curl {} -b {1} -c {1} {options}", self.options, self.jar))
+    }
+
     /// The answer to a form with these fields from a page of the site's own.
     pub fn submit(&self, path: &str, fields: &[(&str, &str)]) -> String {
         self.submit_at(&self.site, path, fields)
@@ -64,12 +75,12 @@ impl Browser {
         assert!(applied.contains("location: /changes\r\n"), "{applied}");
     }
 
-    fn sign_in(&self, name: &str) -> String {
+    pub fn sign_in(&self, name: &str) -> String {
         self.submit("/sign-in", &[("name", name), ("password", PASSWORD)])
     }
 
     /// The token of a page's forms.
-    fn token(&self) -> String {
+    pub fn token(&self) -> String {
         self.token_of("/")
     }
 

@@ -7,6 +7,7 @@
 //! `profile.rs` runs most tests again over plain TAP devices, and with several workers.
 
 mod admin;
+mod admin_pages;
 mod arp;
 mod dhcp;
 mod dhcp_life;

@@ -141,6 +141,8 @@ struct State {
     tickets: RefCell<tickets::Tickets>,
     seats: Rc<seats::Seats>,
     streams: Rc<streams::Streams>,
+    /// Held by the request with a large body, if there is one.
+    upload: Rc<()>,
     stats: RefCell<Stats>,
     logs: RefCell<Logs>,
 }
@@ -171,6 +173,7 @@ impl OfficeAdmin {
             tickets: RefCell::default(),
             seats: Rc::new(seats::Seats::new()),
             streams: Rc::default(),
+            upload: Rc::default(),
             stats: RefCell::default(),
             logs: RefCell::default(),
         };

@@ -55,6 +55,12 @@ pub trait Pages {
     /// the own page alone.
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>>;
 
+    /// The most octets of a file that an owner may send to `path`; `None` if no page there takes one.
+    fn upload_octets_max(&self, path: &str) -> Option<usize> {
+        let _ = path;
+        None
+    }
+
     /// Does what `form` asks for, which a page at the request's path has sent, and answers; `None` if no page there has
     /// a form. The form is known to be of the visitor's own session, and the visitor may change something.
     fn submit<'a>(

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::site::AdminSite;
 use super::{CONNECTIONS_MAX, CONNECTIONS_OUTSIDE_MAX, CONNECTIONS_PER_SOURCE_MAX, streams};
-use crate::http::{Checked, Request, Response, Site};
+use crate::http::{Checked, Request, Response, Room, Site};
 use crate::places::{Place, Places, PlacesMax};
 use crate::users::limit::source_of;
 use crate::watch;
@@ -124,6 +124,10 @@ impl Site for Guest {
 
     fn canonical(&self) -> String {
         self.site.canonical()
+    }
+
+    fn room(&self, request: &Request) -> Room {
+        self.site.room(request)
     }
 
     async fn answer(&self, request: Request) -> Response {

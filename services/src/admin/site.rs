@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::crypto::{self, Sha256Digest};
 use crate::http::form::Form;
 use crate::http::header::{CONTENT_DISPOSITION, ORIGIN, RETRY_AFTER, SET_COOKIE};
-use crate::http::{Checked, Host, Method, Request, Response, Site, StatusCode};
+use crate::http::{BODY_OCTETS_MAX, Checked, Host, Method, Request, Response, Room, Site, StatusCode};
 use crate::store::Storage;
 use crate::tls::Tls;
 use crate::users::logins::Outcome;
@@ -78,6 +78,19 @@ impl Site for AdminSite {
     fn canonical(&self) -> String {
         let name = self.settings.names.first().cloned().unwrap_or_default();
         Host { name, port: self.settings.ports.first().copied() }.to_string()
+    }
+
+    fn room(&self, request: &Request) -> Room {
+        let user = self.session(request).and_then(|session| self.viewer(&session.user));
+        let is_owner = user.is_some_and(|user| user.role == Role::Owner);
+        let upload_max = self.state.pages.upload_octets_max(&request.path).filter(|_| is_owner);
+        match upload_max {
+            // One at a time: each takes its room in memory.
+            Some(octets_max) if Rc::strong_count(&self.state.upload) == 1 => {
+                Room { octets_max, held: Some(Rc::clone(&self.state.upload)) }
+            }
+            _ => Room::of(BODY_OCTETS_MAX),
+        }
     }
 
     async fn answer(&self, request: Request) -> Response {

@@ -18,8 +18,10 @@ use super::site::AdminSite;
 use super::*;
 use crate::addresses::{Addresses, InterfaceAddresses, Publisher};
 use crate::http::form::Form;
-use crate::http::testing::{CANONICAL, Lab, Simulated, simulate};
-use crate::http::{Body, End, GROWING_TIME_MAX, Request, Response, Site, StatusCode};
+use crate::http::testing::{CANONICAL, Lab, Simulated, request, simulate};
+use crate::http::{
+    BODY_OCTETS_MAX, Body, End, GROWING_TIME_MAX, Method, Request, Response, Site, StatusCode, header,
+};
 use crate::net::kernel::Kernel;
 use crate::store::{Memory, Storage};
 use crate::users::limit::Limits;
@@ -131,10 +133,17 @@ impl Pages for Plain {
         })
     }
 
+    fn upload_octets_max(&self, path: &str) -> Option<usize> {
+        (path == "/").then_some(UPLOAD_OCTETS_MAX)
+    }
+
     fn failure(&self, _: Visit<'_>, failure: Failure) -> Response {
         Response::text(StatusCode::FORBIDDEN, &format!("{failure:?}"))
     }
 }
+
+/// The room that the site has for a file at `/`.
+const UPLOAD_OCTETS_MAX: usize = 3 * BODY_OCTETS_MAX;
 
 fn user(name: &str, role: Role) -> User {
     User { name: name.to_owned(), full_name: String::new(), role, quota: 1 << 20 }
@@ -406,6 +415,46 @@ fn without_a_new_address_there_is_no_way_to_it() {
         let browser = signed_in(&lab, "olga").await;
         assert!(browser.get(&lab, MOVE).await.contains("location: /\r\n"));
     });
+}
+
+#[test]
+fn only_an_owner_may_send_a_file_and_one_at_a_time() {
+    simulate(async {
+        let lab = lab();
+        let (olga, vera) = (signed_in(&lab, "olga").await, signed_in(&lab, "vera").await);
+        let body = |token: &str, len: usize| {
+            let fields = format!("token={token}&value=x&file=");
+            let rest = len - fields.len();
+            fields + &"x".repeat(rest)
+        };
+        let token = olga.token(&lab).await;
+        let whole = olga.post(&lab, "/", &body(&token, UPLOAD_OCTETS_MAX)).await;
+        assert!(whole.contains("olga sets Some(\"x\")"), "{whole}");
+        let answers = [
+            olga.post(&lab, "/", &body(&token, UPLOAD_OCTETS_MAX + 1)).await,
+            olga.post(&lab, "/other", &body(&token, BODY_OCTETS_MAX + 1)).await,
+            vera.post(&lab, "/", &body(&vera.token(&lab).await, BODY_OCTETS_MAX + 1)).await,
+            Browser::new().post(&lab, "/", &body("x", BODY_OCTETS_MAX + 1)).await,
+        ];
+        for answer in answers {
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        }
+        let held = lab.site.room(&Request { method: Method::POST, ..with_cookie(&olga) });
+        assert_eq!(held.octets_max, UPLOAD_OCTETS_MAX);
+        let second = olga.post(&lab, "/", &body(&token, BODY_OCTETS_MAX + 1)).await;
+        assert!(second.starts_with("HTTP/1.1 413 "), "the room is taken: {second}");
+        drop(held);
+        let third = olga.post(&lab, "/", &body(&token, BODY_OCTETS_MAX + 1)).await;
+        assert!(third.contains("olga sets"), "{third}");
+    });
+}
+
+/// A request to `/` with the cookie of `browser`.
+fn with_cookie(browser: &Browser) -> Request {
+    let mut request = request("GET", "/");
+    let cookie = browser.cookie.clone().expect("a session");
+    request.fields.insert(header::COOKIE, cookie.parse().expect("a value"));
+    request
 }
 
 #[test]

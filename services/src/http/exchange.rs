@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::body::Outgoing;
 use super::progress::Progress;
-use super::{BODY_OCTETS_MAX, Checked, GROWING_TIME_MAX, Host, Request, Response, Site};
+use super::{Checked, GROWING_TIME_MAX, Host, Request, Response, Room, Site};
 use crate::watch;
 
 /// The circumstances of a request.
@@ -38,7 +38,7 @@ pub(super) async fn exchange<H: Site>(
     context: Context,
 ) -> hyper::Response<Outgoing> {
     let (mut response, closes) = match checked(request, site, &context).await {
-        Ok(request) => (site.answer(request).await, context.is_last),
+        Ok((request, _room)) => (site.answer(request).await, context.is_last),
         // The rest of a refused request is not looked at.
         Err((checked, response)) => {
             site.count(checked);
@@ -62,12 +62,12 @@ pub(super) async fn exchange<H: Site>(
     response
 }
 
-/// The request for the site, or the answer that it gets from the checks.
+/// The request for the site with the room that its body takes, or the answer that it gets from the checks.
 async fn checked<H: Site>(
     request: hyper::Request<Incoming>,
     site: &H,
     context: &Context,
-) -> Result<Request, (Checked, Response)> {
+) -> Result<(Request, Room), (Checked, Response)> {
     let refused = |status, line: &str| (Checked::Refused, Response::text(status, line));
     // RFC 9112, section 6.1: with both framings a server may refuse; a browser's forms have a length.
     if request.headers().contains_key(TRANSFER_ENCODING) {
@@ -104,26 +104,30 @@ async fn checked<H: Site>(
             },
         });
     }
-    let method = request.method().clone();
-    let length_max = if method == Method::POST { BODY_OCTETS_MAX } else { 0 };
+    let has_length = request.headers().contains_key(CONTENT_LENGTH);
+    let (head, body) = request.into_parts();
+    let (method, fields, peer) = (head.method, head.headers, context.peer);
+    let mut request = Request { method, path, query, host, fields, body: Vec::new(), peer };
+    let is_post = request.method == Method::POST;
+    let room = if is_post { site.room(&request) } else { Room::of(0) };
+    let length_max = room.octets_max;
     let too_long = || {
         let line = format!("The body is longer than {length_max} octets.");
         refused(StatusCode::PAYLOAD_TOO_LARGE, &line)
     };
     // No POST of a browser's is without a length.
-    if method == Method::POST && !request.headers().contains_key(CONTENT_LENGTH) {
+    if is_post && !has_length {
         return Err(refused(StatusCode::LENGTH_REQUIRED, "A form needs a Content-Length."));
     }
-    let (head, body) = request.into_parts();
     if body.size_hint().lower() > length_max as u64 {
         return Err(too_long());
     }
-    let body = match Limited::new(body, length_max).collect().await {
+    request.body = match Limited::new(body, length_max).collect().await {
         Ok(body) => body.to_bytes().to_vec(),
         Err(error) if error.is::<LengthLimitError>() => return Err(too_long()),
         Err(_) => return Err(refused(StatusCode::BAD_REQUEST, "The body is incomplete.")),
     };
-    Ok(Request { method, path, query, host, fields: head.headers, body, peer: context.peer })
+    Ok((request, room))
 }
 
 /// The same target at the same host, under TLS, with the site's port: https has another default than http. `None` if

@@ -1,17 +1,23 @@
-//! Forms as browsers send them: `application/x-www-form-urlencoded`. (WHATWG URL, section 5.1)
+//! Forms as browsers send them: `application/x-www-form-urlencoded` (WHATWG URL, section 5.1), or with a file
+//! `multipart/form-data`.
 
 use std::fmt;
 
 use hyper::header::CONTENT_TYPE;
 
 use super::Request;
+use super::multipart::{self, Part};
 
 /// The most fields of a form.
 pub const FORM_FIELDS_MAX: usize = 128;
 
 /// The fields of a form, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Form(Vec<(String, String)>);
+pub struct Form {
+    fields: Vec<(String, String)>,
+    /// The files that came with it, by their fields' names.
+    files: Vec<(String, Vec<u8>)>,
+}
 
 /// The body of a request is no form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +38,33 @@ impl Form {
     ///
     /// The body has another type, more than [`FORM_FIELDS_MAX`] fields, a broken percent sign, or is not UTF-8.
     pub fn of(request: &Request) -> Result<Self, BrokenForm> {
+        if let Some(boundary) = multipart::boundary(request) {
+            return Self::of_parts(multipart::parts(&request.body, boundary)?);
+        }
         let kind = request.field(CONTENT_TYPE).ok_or(BrokenForm)?;
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(BrokenForm);
         }
         Self::read(&request.body)
+    }
+
+    fn of_parts(parts: Vec<Part<'_>>) -> Result<Self, BrokenForm> {
+        let mut form = Self::default();
+        for Part { name, is_file, content } in parts {
+            if is_file {
+                form.files.push((name, content.to_vec()));
+            } else {
+                let text = std::str::from_utf8(content).map_err(|_| BrokenForm)?;
+                form.fields.push((name, text.to_owned()));
+            }
+        }
+        Ok(form)
+    }
+
+    /// The content of the file that came for the field `name`, if there is one.
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.iter().find(|(known, _)| known == name).map(|(_, content)| content.as_slice())
     }
 
     /// The fields in the query of `request`; none if that is broken.
@@ -56,19 +83,20 @@ impl Form {
             let mut half = || decoded(halves.next().unwrap_or_default());
             fields.push((half()?, half()?));
         }
-        Ok(Self(fields))
+        Ok(Self { fields, files: Vec::new() })
     }
 
     /// The value of the field `name`, if there is exactly one.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let mut values = self.0.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let mut values =
+            self.fields.iter().filter(|(known, _)| known == name).map(|(_, value)| value.as_str());
         let value = values.next()?;
         if values.next().is_some() { None } else { Some(value) }
     }
 
     /// The values of all fields `name`, in their order.
     pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -124,6 +152,25 @@ mod tests {
         assert_eq!(query(Some("element=a%20b&new")).get("new"), Some(""));
         assert_eq!(query(Some("element=%")), Form::default());
         assert_eq!(query(None), Form::default());
+    }
+
+    #[test]
+    fn a_form_can_have_a_file() {
+        let mut request = request("POST", "/");
+        request.fields.insert(CONTENT_TYPE, "multipart/form-data; boundary=b".parse().expect("a value"));
+        let part = |head: &str, content: &str| {
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+        };
+        let file = part("name=\"backup\"; filename=\"a\"", "a file");
+        let body = part("name=\"token\"", "abc") + &file + "--b--\r\n";
+        request.body = body.clone().into_bytes();
+        let form = Form::of(&request).expect("a form");
+        assert_eq!((form.get("token"), form.file("backup")), (Some("abc"), Some(&b"a file"[..])));
+        assert_eq!((form.get("backup"), form.file("token")), (None, None), "a file is no text");
+        request.body = body.replace("abc", "abc\r\n--b").into_bytes();
+        assert_eq!(Form::of(&request), Err(BrokenForm));
+        request.body.truncate(9);
+        assert_eq!(Form::of(&request), Err(BrokenForm));
     }
 
     #[test]

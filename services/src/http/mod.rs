@@ -24,6 +24,7 @@ mod exchange;
 pub mod form;
 mod host;
 mod io;
+mod multipart;
 mod progress;
 mod response;
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub(crate) mod testing;
 mod tests;
 
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 pub use hyper::{HeaderMap, Method, StatusCode, header};
@@ -47,7 +49,7 @@ pub const HEAD_OCTETS_MAX: usize = 8192;
 /// The most fields in a request's head; browsers send some twenty.
 pub const FIELDS_MAX: usize = 64;
 
-/// The most octets of a request's body: a form's.
+/// The most octets of a request's body unless the site has more [room](Site::room): a form's.
 pub const BODY_OCTETS_MAX: usize = 16 * 1024;
 
 /// How long a client may take for the first octet of a connection, and from a request's first octet to the end of its
@@ -111,6 +113,22 @@ impl Request {
     }
 }
 
+/// The room for a body.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// The most octets.
+    pub octets_max: usize,
+    /// Held until the request is answered, so that the site knows how many have such a room.
+    pub held: Option<Rc<()>>,
+}
+
+impl Room {
+    /// Room for so many octets, of which there is enough for every request.
+    pub const fn of(octets_max: usize) -> Self {
+        Self { octets_max, held: None }
+    }
+}
+
 /// The site that a port serves.
 pub trait Site: 'static {
     /// Whether one of the site's names or addresses is `name`: in lower case, without a port.
@@ -118,6 +136,12 @@ pub trait Site: 'static {
 
     /// The name and port that clients should use, for the answer to a request for another host.
     fn canonical(&self) -> String;
+
+    /// The room for the body of `request`, a POST whose body is not read yet.
+    fn room(&self, request: &Request) -> Room {
+        let _ = request;
+        Room::of(BODY_OCTETS_MAX)
+    }
 
     /// The answer to a request that came under TLS and passed the checks.
     fn answer(&self, request: Request) -> impl Future<Output = Response>;

@@ -219,6 +219,8 @@ pub enum Topic {
     SigningKeysNotKept,
     /// The file of trusted authorities is unusable.
     Authorities,
+    /// The files of the pages' own look are unusable.
+    Theme,
 }
 
 impl Topic {
@@ -238,6 +240,7 @@ impl Topic {
             Self::SigningKeysDamaged => "the keys that sign mail are sound",
             Self::SigningKeysNotKept => "the keys that sign mail are kept",
             Self::Authorities => "the file of trusted authorities is good",
+            Self::Theme => "the pages have the look of admin.theme",
         }
     }
 }

@@ -49,7 +49,7 @@ pub use stream::{Protection, TlsStream};
 
 pub use self::time::SharedTime;
 use crate::addresses::Subscription;
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixTime};
 use crate::net::Stream;
 use crate::places::{Places, PlacesMax};
 
@@ -87,6 +87,8 @@ pub struct Tls {
     /// Serialises access to the own authorities.
     own_lock: tokio::sync::Mutex<()>,
     own_authority: RefCell<Option<String>>,
+    /// The end of the servers' certificate.
+    not_after: Cell<Option<UnixTime>>,
     stats: Cell<Stats>,
 }
 
@@ -180,6 +182,7 @@ impl Tls {
             own: RefCell::default(),
             own_lock: tokio::sync::Mutex::default(),
             own_authority: RefCell::default(),
+            not_after: Cell::default(),
             stats: Cell::default(),
         }
     }
@@ -201,6 +204,7 @@ impl Tls {
 
     /// Sets the identity for new handshakes. Established connections are not affected.
     pub fn set_identity(&self, identity: &Identity) {
+        self.not_after.set(Some(identity.not_after()));
         self.show(&identity.certified);
     }
 
@@ -220,6 +224,11 @@ impl Tls {
     /// Whether there is a certificate; STARTTLS is offered only then.
     pub fn has_identity(&self) -> bool {
         self.server.borrow().is_some()
+    }
+
+    /// The time at which the servers' certificate ends; `None` without one.
+    pub fn not_after(&self) -> Option<UnixTime> {
+        self.not_after.get()
     }
 
     /// The public certificate, in PEM, of the own authority; `None` if another one has signed the servers' certificate.

@@ -20,6 +20,7 @@ use crate::admin::menu::PAGES;
 use crate::admin::tests::request;
 use crate::admin::texts::Texts;
 use crate::gateway::inspector::Inspector;
+use crate::process::Process;
 use crate::transaction::tests::{Desk, pass, run};
 
 const FILE: &str = "\
@@ -42,6 +43,12 @@ pub struct Lab {
     _inspector: Rc<Inspector>,
 }
 
+/// A form with a file in its field `file`.
+pub struct Upload {
+    pub fields: Vec<(&'static str, &'static str)>,
+    pub file: &'static str,
+}
+
 /// What a browser got.
 pub struct Got {
     pub status: StatusCode,
@@ -54,7 +61,7 @@ pub fn visitor(name: &str, role: Role) -> Visitor {
     Visitor { user, session: 1, form_token: "secret".to_owned(), sessions: Vec::new() }
 }
 
-fn olga() -> Visitor {
+pub fn olga() -> Visitor {
     visitor("olga", Role::Owner)
 }
 
@@ -83,6 +90,29 @@ impl Lab {
         pages.set_passwords_by(PasswordSetter::new(storage, Rc::new(AtOnce), Cost::LEAST, rng));
         pages.change(Rc::downgrade(&desk.keeper));
         Self { desk, pages, _inspector: inspector }
+    }
+
+    /// Has `process` run the gateway.
+    pub fn run_by(&mut self, process: &Rc<impl Process + 'static>) {
+        let process = Rc::downgrade(process);
+        self.pages.run_by(process);
+    }
+
+    /// Sends a form with a file.
+    pub async fn upload(&self, path: &str, upload: Upload) -> Got {
+        let part = |head: &str, content: &str| {
+            format!("--b\r\nContent-Disposition: form-data; {head}\r\n\r\n{content}\r\n")
+        };
+        let fields = upload.fields.iter().map(|(name, value)| part(&format!("name=\"{name}\""), value));
+        let body =
+            fields.collect::<String>() + &part("name=\"file\"; filename=\"x\"", upload.file) + "--b--\r\n";
+        let mut request = Request { method: Method::POST, body: body.into_bytes(), ..request_for(path) };
+        request
+            .fields
+            .insert(header::CONTENT_TYPE, "multipart/form-data; boundary=b".parse().expect("a value"));
+        let (form, olga) = (Sent::of(&request).expect("a form"), olga());
+        let visit = Visit { request: &request, visitor: Some(&olga), has_authority: false };
+        got(self.pages.submit(visit, &olga, &form).await.expect("a page with a form"))
     }
 
     pub async fn get_as(&self, visitor: &Visitor, path: &str) -> String {
@@ -486,14 +516,23 @@ fn the_words_of_choices_are_those_of_the_configuration() {
         _ => Vec::new(),
     };
     for (key, value) in choices.flat_map(words) {
-        let text = match key.strip_prefix("firewall.forwards.") {
-            Some(key) => {
-                format!("[[firewall.forwards]]\nwan_port = '1'\nto = '192.168.1.9:1'\n{key} = {value}")
-            }
-            None => match key.strip_prefix("users.") {
-                Some(key) => format!("[[users]]\nname = 'anna'\n{key} = {value}"),
-                None => format!("{key} = {value}"),
-            },
+        let text = if let Some(key) = key.strip_prefix("users.") {
+            format!("[[users]]\nname = 'anna'\n{key} = {value}")
+        } else if let Some(key) = key.strip_prefix("firewall.forwards.") {
+            format!("[[firewall.forwards]]\nwan_port = '1'\nto = '192.168.1.9:1'\n{key} = {value}")
+        } else if let Some(key) = key.strip_prefix("dns.records.") {
+            let data = match value.as_str() {
+                "\"A\"" => "192.168.1.9",
+                "\"AAAA\"" => "2001:db8::9",
+                "\"CAA\"" => "0 issue x",
+                "\"MX\"" => "10 smtp",
+                "\"SRV\"" => "0 5 5060 pbx",
+                _ => "host",
+            };
+            let host = "[[dns.records]]\nname = 'host'\ntype = 'A'\nvalue = '192.168.1.8'\n";
+            format!("{host}[[dns.records]]\nname = 'nas.example'\nvalue = '{data}'\n{key} = {value}")
+        } else {
+            format!("{key} = {value}")
         };
         crate::config::Config::parse("test", &text).unwrap_or_else(|error| panic!("{text}: {error:?}"));
     }

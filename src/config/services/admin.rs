@@ -1,11 +1,13 @@
 //! `[admin]`: the administration's pages.
 
 use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
 
 use gatepost_services::admin::PORT;
 
+use crate::config::diagnostic::Problem;
 use crate::config::section::{Section, Setting};
-use crate::config::value::{boolean, integer};
+use crate::config::value::{boolean, integer, parsed, quoted};
 
 /// How long an apply by page waits for its confirmation: at least what a person needs.
 const CONFIRM_SECS: RangeInclusive<u32> = 10..=86_400;
@@ -20,6 +22,8 @@ pub struct Admin {
     pub port: u16,
     /// How long what is applied by page waits for its confirmation, in seconds.
     pub confirm_secs: u64,
+    /// The folder of the office's own logo and colours, if it has one.
+    pub theme: Option<PathBuf>,
     /// How they were reached before a change that waits for its confirmation. Never in the file; empty if none waits.
     pub former: FormerReach,
 }
@@ -41,17 +45,28 @@ pub struct FormerReach {
     pub names: Vec<String>,
 }
 
-/// The section, and the port that no other service may have; 0 if there is none.
-pub(super) fn read(mut admin: Section<'_>) -> (Admin, Setting<u32>) {
+/// The section, whose relative paths start at `folder`, and the port that no other service may have; 0 if there is none.
+pub(super) fn read(mut admin: Section<'_>, folder: &Path) -> (Admin, Setting<u32>) {
     let enabled = admin.setting("enabled", true, boolean).value;
     let port = admin.setting("port", u32::from(PORT), integer(1..=u32::from(u16::MAX)));
     let confirm_secs = admin.setting("confirm_secs", CONFIRM_SECS_DEFAULT, integer(CONFIRM_SECS)).value;
+    let theme = admin.setting("theme", None, parsed(path)).value.map(|theme| folder.join(theme));
     admin.finish();
     let read = Admin {
         enabled,
         port: u16::try_from(port.value).unwrap_or(PORT),
         confirm_secs: confirm_secs.into(),
         former: FormerReach::default(),
+        theme,
     };
     (read, Setting { value: if enabled { port.value } else { 0 }, ..port })
+}
+
+/// The path of a folder; empty for none.
+fn path(text: &str) -> Result<Option<PathBuf>, Problem> {
+    if text.contains('\0') {
+        let what = format!("{} is no path", quoted(text));
+        return Err(Problem::new(what, "write that of a folder, such as \"theme\""));
+    }
+    Ok((!text.is_empty()).then(|| text.into()))
 }

@@ -100,7 +100,7 @@ pub(super) fn read<'a>(file: &mut Section<'a>, around: Surroundings<'_, 'a>, rep
     }
     let dns = dns::read(file.section("dns"), domain, lan, report);
     let ntp = ntp::read(file.section("ntp"), lan.map(|lan| lan.addr()));
-    let (admin, admin_port) = admin::read(file.section("admin"));
+    let (admin, admin_port) = admin::read(file.section("admin"), folder);
     let names = mail::Names { hostname, domain };
     let people = mail::People { users, polled, vacations };
     let (mail, mail_ports) = mail::read(file.section("mail"), names, &people, folder, report);

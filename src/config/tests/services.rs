@@ -380,12 +380,14 @@ fn rfc1034_3_6_2_alias_is_alone_at_its_name() {
 #[test]
 fn the_administration_has_a_port_that_is_no_other_service_s_and_is_for_the_lan() {
     let admin = |text: &str| accepted(text).services.admin;
-    assert_eq!(
-        admin(""),
-        Admin { enabled: true, port: 8080, confirm_secs: 90, former: FormerReach::default() }
-    );
-    let changed = Admin { enabled: false, port: 8081, confirm_secs: 30, former: FormerReach::default() };
-    assert_eq!(admin("admin = { enabled = false, port = 8081, confirm_secs = 30 }"), changed);
+    let former = FormerReach::default();
+    let expected = Admin { enabled: true, port: 8080, confirm_secs: 90, theme: None, former: former.clone() };
+    assert_eq!(admin(""), expected);
+    let theme = Some("/etc/gatepost/theme".into());
+    let changed = Admin { enabled: false, port: 8081, confirm_secs: 30, theme, former };
+    let text = "admin = { enabled = false, port = 8081, confirm_secs = 30, theme = '/etc/gatepost/theme' }";
+    assert_eq!(admin(text), changed);
+    assert_eq!(admin("admin.theme = ''").theme, None);
     assert!(accepted("").services.speak_tls() && !accepted("admin.enabled = false").services.speak_tls());
     let kind = KINDS.iter().find(|kind| kind.name == "admin").expect("it is listed");
     assert_eq!(accepted("admin.port = 8081").services.ports_of(kind), [(Protocol::TCP, 8081)]);

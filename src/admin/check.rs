@@ -98,9 +98,9 @@ fn results<'a>(texts: &'a Texts, config: &Config, findings: &Findings) -> Vec<Te
     }
     if config.services.dhcp.enabled {
         let free = pool.saturating_sub(status.leases);
-        let runs = state_of(services, "dhcp").is_some_and(|dhcp| dhcp.state == "running");
+        let runs = state_of(services, "dhcp").is_some_and(|service| service.state == "running");
         let good = fill(&words.dhcp_good, &[("n", &free.to_string())]);
-        tell(&words.dhcp, runs && free > 0, good, if runs { &words.dhcp_full } else { &words.dhcp_bad });
+        tell(&words.pool, runs && free > 0, good, if runs { &words.dhcp_full } else { &words.dhcp_bad });
     }
     if config.services.ntp.enabled {
         let ntp = state_of(services, "ntp");

@@ -120,7 +120,7 @@ texts! {
     }
     setup: SetupTexts {
         title, back, next, apply, owner, owner_about, full_name, name, name_hint, password_kept, internet, wan_found,
-        wan_not_found, wan_static, wan_absent, look_again, ways, dhcp, dhcp_about, fixed, fixed_about, pppoe,
+        wan_not_found, wan_static, wan_absent, look_again, ways, leased, leased_about, fixed, fixed_about, pppoe,
         pppoe_about, pppoe_absent, fixed_values, wan_address, wan_address_hint, wan_address_missing, wan_gateway,
         wan_gateway_hint, name_server_1, name_server_2, network, network_about, lan, lan_hint, overlap, names,
         names_about, hostname, hostname_hint, domain, domain_hint, mail, mail_question, mail_yes, mail_yes_about,
@@ -128,7 +128,7 @@ texts! {
     }
     check: CheckTexts {
         title, all_good, not_all_good, good, bad, again, to_status, wan, wan_good, servers, servers_good, servers_bad,
-        name, name_good, name_bad, dhcp, dhcp_good, dhcp_full, dhcp_bad, clock, clock_good, clock_bad, mail, mail_good,
+        name, name_good, name_bad, pool, dhcp_good, dhcp_full, dhcp_bad, clock, clock_good, clock_bad, mail, mail_good,
         mail_bad
     }
     status: StatusTexts {

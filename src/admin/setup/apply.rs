@@ -151,13 +151,13 @@ pub(super) fn edits(draft: &Draft, config: &Config) -> Result<Vec<Edit>, String>
                 set("dns.upstream", format!("[{}]", servers.join(", ")));
             }
         }
-        (Wan::Dhcp, WanAddress::Static { gateway, .. }) => {
+        (Wan::Leased, WanAddress::Static { gateway, .. }) => {
             set("wan.address", quoted("dhcp"));
             if gateway.is_some() {
                 set("wan.gateway", quoted(""));
             }
         }
-        (Wan::Dhcp | Wan::Absent, _) => {}
+        (Wan::Leased | Wan::Absent, _) => {}
     }
     edits.into_iter().map(|(key, value)| Ok(Edit { key: Key::parse(&key)?, value: Some(value) })).collect()
 }

@@ -78,7 +78,7 @@ impl Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wan {
     /// From the provider, by DHCP.
-    Dhcp,
+    Leased,
     /// It is written down.
     Static,
     /// There is none, as the mode says.
@@ -178,7 +178,7 @@ impl Draft {
         let owner = config.users.iter().find(|user| user.role == Role::Owner);
         let (wan, address, gateway) = match config.wan.address {
             _ if config.mode == Mode::LanOnly => (Wan::Absent, None, None),
-            WanAddress::Leased => (Wan::Dhcp, None, None),
+            WanAddress::Leased => (Wan::Leased, None, None),
             WanAddress::Static { address, gateway } => (Wan::Static, Some(address), gateway),
         };
         let mut servers = config.services.dns.upstream.iter().map(ToString::to_string);
@@ -223,7 +223,7 @@ impl Draft {
                 (self.wan_address, self.wan_gateway) = (get("wan_address"), get("wan_gateway"));
                 self.name_servers = [get("name_server_1"), get("name_server_2")];
                 match get("wan").as_str() {
-                    "dhcp" => self.wan = Wan::Dhcp,
+                    "dhcp" => self.wan = Wan::Leased,
                     "static" => {
                         self.wan = Wan::Static;
                         self.check_static(texts, &mut faults);
@@ -297,7 +297,7 @@ impl Draft {
     async fn check_lan(&self, texts: &Texts, inspector: &Inspector, faults: &mut Faults) {
         faults.check("lan", &format!("[lan]\naddress = {}", quoted(&self.lan)));
         let Ok(lan) = self.lan.parse::<Ipv4Net>() else { return };
-        let is_dhcp = self.wan == Wan::Dhcp;
+        let is_dhcp = self.wan == Wan::Leased;
         let leased = inspector.status().await.ok().and_then(|status| status.wan).and_then(|wan| wan.address);
         let wan = match leased {
             Some(ipnet::IpNet::V4(leased)) if is_dhcp => Some(leased),

@@ -128,7 +128,7 @@ fn internet(texts: &Texts, draft: &Draft, status: &Status, faults: &Faults) -> M
             fieldset {
                 legend { (words.ways) }
                 @for fault in faults.of("wan") { p .refusal role="alert" lang=[fault.language()] { (fault.text) } }
-                (way("wan", "dhcp", &words.dhcp, &words.dhcp_about, draft.wan == Wan::Dhcp))
+                (way("wan", "dhcp", &words.leased, &words.leased_about, draft.wan == Wan::Leased))
                 (way("wan", "static", &words.fixed, &words.fixed_about, draft.wan == Wan::Static))
                 (way("wan", "pppoe", &words.pppoe, &words.pppoe_about, false))
             }
@@ -193,7 +193,7 @@ fn summary(texts: &Texts, draft: &Draft) -> Markup {
         full_name => format!("{full_name} ({})", draft.name),
     };
     let wan = match draft.wan {
-        Wan::Dhcp => words.dhcp.clone(),
+        Wan::Leased => words.leased.clone(),
         Wan::Static => format!("{}: {}", words.fixed, draft.wan_address),
         Wan::Absent => texts.common.none.clone(),
     };

@@ -62,7 +62,7 @@ fn who_is_in_the_file_becomes_the_owner_there_and_a_static_wan_becomes_a_leased_
     let text = "wan.address = '203.0.113.10/24'\nwan.gateway = '203.0.113.1'\n\n# Anna.\n[[users]]\nname = 'anna'\n\
                 quota = '2 GiB'   # many pictures\n";
     let written = after(text, |draft| {
-        draft.wan = Wan::Dhcp;
+        draft.wan = Wan::Leased;
         draft.full_name.clear();
     });
     assert!(written.contains(
@@ -70,7 +70,7 @@ fn who_is_in_the_file_becomes_the_owner_there_and_a_static_wan_becomes_a_leased_
     ));
     let made = config(&written);
     assert_eq!(made.users.len(), 1);
-    assert_eq!(Draft::of(2, &made).wan, Wan::Dhcp);
+    assert_eq!(Draft::of(2, &made).wan, Wan::Leased);
     assert_eq!(Draft::of(2, &made).name, "anna", "the owner comes first when it is asked for again");
 }
 

@@ -91,6 +91,7 @@ texts! {
         title, off, problem, held_title, held_about, fine, fine_about, here, mailboxes, messages, room, connections,
         connections_outside, polled, account, user, everybody, state, success, next, failing, no_way, connected, waits,
         queue, empty, recipient, sender, gateway, age, reply, actions, under_way, held, hold, release, delete, undone
+    }
     leases: LeasesTexts {
         title, lead, leases, leases_about, no_leases, name, address, hardware, lease_until, reservation, reserve,
         reserve_one, reserved, lease_gone, reservations, settings

@@ -81,7 +81,7 @@ impl Site for AdminSite {
     }
 
     fn room(&self, request: &Request) -> Room {
-        let user = self.session(request).and_then(|session| self.viewer(&session.user));
+        let user = self.session(request).and_then(|session| self.user(&session.user));
         let is_owner = user.is_some_and(|user| user.role == Role::Owner);
         let upload_max = self.state.pages.upload_octets_max(&request.path).filter(|_| is_owner);
         match upload_max {

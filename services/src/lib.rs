@@ -11,6 +11,7 @@ pub mod clock;
 pub mod crypto;
 pub mod dhcp;
 pub mod dns;
+pub mod events;
 pub mod http;
 pub mod lan_hosts;
 mod limits;
@@ -29,6 +30,7 @@ pub mod tls;
 pub mod users;
 pub mod wait;
 pub mod watch;
+pub mod watched;
 pub mod words;
 pub mod work;
 

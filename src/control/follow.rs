@@ -3,18 +3,22 @@
 //! The gateway keeps nothing for a watcher but its place in the ring of events. A watcher that reads too slowly falls
 //! behind the ring, and is told how many events it has missed.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use gatepost_services::watched::{DhcpEvent, DnsEvent, MailEvent};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
 use super::drops::RecentDrop;
+use super::events::{FlowEvent, Timed};
+use super::table::{counted, on_one_line};
 use super::watch::stop_signals;
-use super::{Request, misunderstood, send, unasked, unprintable};
+use super::{Request, misunderstood, parsed, send, unasked, unprintable};
 use crate::error::Error;
 
 /// What can be watched.
@@ -23,6 +27,18 @@ use crate::error::Error;
 pub enum Watched {
     /// Frames that are dropped, with the reason.
     Drops,
+    /// Messages of DHCP clients and the answers, with the reason.
+    #[serde(rename = "dhcp")]
+    #[value(name = "dhcp")]
+    DhcpMessages,
+    /// Clients' DNS queries: where the answer comes from, and how long it took.
+    #[serde(rename = "dns")]
+    #[value(name = "dns")]
+    DnsQueries,
+    /// Messages that are accepted, refused, delivered, sent or deferred, with the reason.
+    Mail,
+    /// Flows that are opened, and that end, with the reason.
+    Flows,
 }
 
 /// One line of the gateway to a watcher.
@@ -31,6 +47,16 @@ pub enum Watched {
 pub enum Event {
     /// A frame was dropped.
     Drop(Box<RecentDrop>),
+    /// A message of a DHCP client or of the server.
+    #[serde(rename = "dhcp")]
+    DhcpMessage(Timed<DhcpEvent>),
+    /// A DNS query and its answer.
+    #[serde(rename = "dns")]
+    DnsQuery(Box<Timed<DnsEvent>>),
+    /// Something has become of a message.
+    Mail(Box<Timed<MailEvent>>),
+    /// A flow is opened or has ended.
+    Flow(Box<Timed<FlowEvent>>),
     /// So many events were forgotten before the watcher read them.
     Missed(u64),
     /// The gateway does not let the watcher go on, for this reason.
@@ -52,11 +78,14 @@ pub fn follow(socket: &Path, what: Watched, json: bool) -> Result<(), Error> {
     };
     let mut lines = begin().map_err(|error| unasked(socket, error))?;
     while let Some(line) = lines.next(stop.as_fd()).map_err(|error| unasked(socket, error))? {
-        let text = match serde_json::from_slice(&line).map_err(|_| misunderstood(socket))? {
+        let Ok(event) = serde_json::from_slice(&line) else {
+            // Why there is nothing to watch.
+            return Err(parsed(socket, &line).err().unwrap_or_else(|| misunderstood(socket)));
+        };
+        let text = match event {
             Event::Error(why) => return Err(unasked(socket, io::Error::other(why))),
             _ if json => line,
-            Event::Drop(drop) => format!("{drop}\n").into_bytes(),
-            Event::Missed(count) => format!("missed {count} drops\n").into_bytes(),
+            event => format!("{}\n", on_one_line(&event.to_string())).into_bytes(),
         };
         let mut stdout = io::stdout().lock();
         match stdout.write_all(&text).and_then(|()| stdout.flush()) {
@@ -66,6 +95,20 @@ pub fn follow(socket: &Path, what: Watched, json: bool) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Drop(drop) => drop.fmt(f),
+            Self::DhcpMessage(event) => event.fmt(f),
+            Self::DnsQuery(event) => event.fmt(f),
+            Self::Mail(event) => event.fmt(f),
+            Self::Flow(event) => event.fmt(f),
+            Self::Missed(count) => write!(f, "missed {}", counted(*count, "event", "events")),
+            Self::Error(why) => f.write_str(why),
+        }
+    }
 }
 
 /// The longest line, in octets.

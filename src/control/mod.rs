@@ -15,7 +15,7 @@
 //! - `{"explain":{...}}`: `{"report":{...}}` with the outcome for a packet; `{"undone":{...}}` if nobody knows it, or
 //!   `{"refused":["...", ...]}` if the packet makes no sense.
 //! - `"recent"`: `{"report":{...}}` with the last drops.
-//! - `{"watch":"drops"}`: a line for each [event](follow::Event), until the client closes the connection.
+//! - `{"watch":"drops"}` (or `dhcp`, `dns`, `mail`, `flows`): a line for each [event](follow::Event), until the client closes the connection.
 //! - `"code"`: `{"report":{...}}` with a [`code::ToldCode`], or `{"undone":{...}}` without pages.
 //! - `{"reload":{}}`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //! - `{"restart":{}}`: `"restarting"`, and then the gateway ends in order and runs again.
@@ -28,6 +28,7 @@
 
 pub mod code;
 pub mod drops;
+pub mod events;
 pub mod explain;
 pub mod flows;
 pub mod follow;
@@ -200,7 +201,7 @@ impl Request {
     fn is_of_mail(&self) -> bool {
         match self {
             Self::Show(what) => matches!(what, What::Queue | What::Mailboxes | What::Mail),
-            Self::Mail(_) | Self::Deliver => true,
+            Self::Mail(_) | Self::Deliver | Self::Watch(follow::Watched::Mail) => true,
             Self::Flush { .. }
             | Self::Explain(_)
             | Self::End(_)

@@ -25,7 +25,7 @@ use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use super::code::ToldCode;
-use super::drops::{Cursor, NewDrops, RecentDrops};
+use super::drops::RecentDrops;
 use super::explain::{Asked, Explained, Unexplained};
 use super::flows::FlowName;
 use super::follow::{Event, Watched};
@@ -55,6 +55,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Carries out clients' requests.
 pub trait Operations: 'static {
+    /// A watcher's place among the events.
+    type Watching;
+
     /// Why mail is disabled in the configuration in force; `None` if it is enabled.
     fn mail_off(&self) -> Option<mail::Off>;
 
@@ -93,19 +96,22 @@ pub trait Operations: 'static {
     /// The workers do not answer.
     fn recent_drops(&self) -> impl Future<Output = Result<RecentDrops, ReportError>>;
 
-    /// A cursor behind the last drop.
+    /// A watcher's place behind the last event.
     ///
     /// # Errors
     ///
     /// The workers do not answer.
-    fn drops_end(&self) -> impl Future<Output = Result<Cursor, ReportError>>;
+    fn watch(&self, what: Watched) -> impl Future<Output = Result<Self::Watching, ReportError>>;
 
-    /// The drops since `cursor`, which moves on.
+    /// The events since `watching`, which moves on.
     ///
     /// # Errors
     ///
     /// The workers do not answer.
-    fn new_drops(&self, cursor: &mut Cursor) -> impl Future<Output = Result<NewDrops, ReportError>>;
+    fn new_events(
+        &self,
+        watching: &mut Self::Watching,
+    ) -> impl Future<Output = Result<Vec<Event>, ReportError>>;
 
     /// Ends a flow. Returns whether there was one.
     ///
@@ -273,12 +279,12 @@ async fn converse(
             Ok(drops) => report(&drops),
             Err(error) => Response::Error(error.to_string()),
         },
-        Ok(Request::Watch(Watched::Drops)) => {
+        Ok(Request::Watch(what)) => {
             let Ok(_place) = watchers.try_acquire() else {
                 let why = format!("{WATCHERS_MAX} watch already; end one of them");
                 return tell(&mut stream, &Response::Error(why)).await;
             };
-            return watch_drops(stream, operations).await;
+            return watch(stream, what, operations).await;
         }
         Ok(Request::Reload { by }) => match operations.reload(&peer(&stream, by)?).await {
             Ok(file) => Response::Reloaded(file),
@@ -316,15 +322,15 @@ fn peer(stream: &UnixStream, by: Option<String>) -> io::Result<Editor> {
     }))
 }
 
-/// Sends the client each drop from now on, until it closes the connection.
+/// Sends the client each event from now on, until it closes the connection.
 ///
-/// The client's place in the workers' logs is all that is kept for it. While the client does not read, the gateway
-/// waits, and the logs go on; after [`CLIENT_PATIENCE`] the client loses its place among the watchers.
-async fn watch_drops(stream: UnixStream, operations: &impl Operations) -> io::Result<()> {
+/// The client's place among the events is all that is kept for it. While the client does not read, the gateway waits,
+/// and the rings of events go on; after [`CLIENT_PATIENCE`] the client loses its place among the watchers.
+async fn watch(stream: UnixStream, what: Watched, operations: &impl Operations) -> io::Result<()> {
     let (mut from, mut to) = stream.into_split();
     let unanswered = |error: ReportError| Event::Error(error.to_string());
-    let mut cursor = match operations.drops_end().await {
-        Ok(cursor) => cursor,
+    let mut watching = match operations.watch(what).await {
+        Ok(watching) => watching,
         Err(error) => return tell(&mut to, &unanswered(error)).await,
     };
     loop {
@@ -332,15 +338,9 @@ async fn watch_drops(stream: UnixStream, operations: &impl Operations) -> io::Re
         if timeout(WATCH_INTERVAL, from.read(&mut [0])).await.is_ok() {
             return Ok(());
         }
-        let events = match operations.new_drops(&mut cursor).await {
-            Ok(NewDrops { drops, missed }) => {
-                let missed = (missed > 0).then_some(Event::Missed(missed));
-                missed
-                    .into_iter()
-                    .chain(drops.into_iter().map(|drop| Event::Drop(Box::new(drop))))
-                    .collect::<Vec<_>>()
-            }
-            // Others ask, too. The drops stay in the logs meanwhile.
+        let events = match operations.new_events(&mut watching).await {
+            Ok(events) => events,
+            // Others ask, too. The events stay in the rings meanwhile.
             Err(ReportError::TooManyAsk) => Vec::new(),
             Err(error) => return tell(&mut to, &unanswered(error)).await,
         };
@@ -387,6 +387,8 @@ mod tests {
     }
 
     impl Operations for Echo {
+        type Watching = u64;
+
         fn mail_off(&self) -> Option<mail::Off> {
             mail::Off::by(&Config::default()).filter(|_| !self.has_mail)
         }
@@ -416,16 +418,16 @@ mod tests {
             Ok(RecentDrops { total: 3, drops: Vec::new() })
         }
 
-        async fn drops_end(&self) -> Result<Cursor, ReportError> {
-            Ok(Cursor(vec![7]))
+        async fn watch(&self, what: Watched) -> Result<u64, ReportError> {
+            assert_eq!(what, Watched::Drops);
+            Ok(7)
         }
 
         /// One drop at each call, of which every other was missed.
-        async fn new_drops(&self, cursor: &mut Cursor) -> Result<NewDrops, ReportError> {
-            let [next] = &mut cursor.0[..] else { panic!("one worker") };
+        async fn new_events(&self, next: &mut u64) -> Result<Vec<Event>, ReportError> {
             let drop = RecentDrop { age_ms: *next, ..RecentDrop::default() };
             *next += 2;
-            Ok(NewDrops { drops: vec![drop], missed: 1 })
+            Ok(vec![Event::Missed(1), Event::Drop(Box::new(drop))])
         }
 
         async fn end_flow(&self, flow: &FlowName) -> Result<bool, ReportError> {
@@ -580,7 +582,7 @@ mod tests {
         let runtime = paused().expect("a runtime");
         LocalSet::new().block_on(&runtime, async {
             let (ours, theirs) = UnixStream::pair().expect("a pair");
-            let watching = watch_drops(ours, &Echo { has_mail: true });
+            let watching = watch(ours, Watched::Drops, &Echo { has_mail: true });
             let ended = timeout(Duration::from_secs(24 * 60 * 60), watching).await.expect("it ends");
             assert_eq!(ended.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
             drop(theirs);

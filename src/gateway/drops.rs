@@ -7,15 +7,13 @@ use gatepost_ground::Instant;
 use gatepost_ground::wire::Protocol;
 use gatepost_services::clock::WallTime;
 
+use super::events::WATCHED_MAX;
 use super::inspector::Inspector;
 use super::query::Query;
 use super::requests::RequestError;
 use crate::config::{Config, Decisive};
 use crate::control::ReportError;
 use crate::control::drops::{Cursor, NewDrops, RecentDrop, RecentDrops};
-
-/// The most drops of one worker in an answer to a watcher.
-const WATCHED_MAX: usize = 500;
 
 impl Inspector {
     /// The last drops that the workers remember.

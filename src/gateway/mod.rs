@@ -21,6 +21,7 @@ pub mod command;
 mod current;
 mod dispatch;
 mod drops;
+pub mod events;
 mod explain;
 mod failure;
 mod flows;

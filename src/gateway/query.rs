@@ -4,6 +4,7 @@
 use gatepost_dataplane::bridge::Station;
 use gatepost_dataplane::drop_log::DropsPart;
 use gatepost_dataplane::explain::Explanation;
+use gatepost_dataplane::flow::FlowEvents;
 use gatepost_dataplane::neighbor::{Neighbor, State};
 use gatepost_dataplane::{Batch, Counters, Dataplane, FlowInfo};
 use gatepost_ground::{Instant, InterfaceId};
@@ -40,6 +41,15 @@ pub enum Query {
         /// The channel for the answer.
         reply: oneshot::Sender<DropsAnswer>,
     },
+    /// The flows that were opened and that have ended. Each such query keeps them remembered for some seconds.
+    FlowEvents {
+        /// From the event with this number on.
+        from: u64,
+        /// At most this number of them.
+        count_max: usize,
+        /// The channel for the answer.
+        reply: oneshot::Sender<FlowEventsAnswer>,
+    },
     /// What would become of the frame in a batch. The caller provides the batch, so that the worker need not.
     Explain {
         /// The batch.
@@ -54,6 +64,13 @@ pub enum Query {
 pub struct DropsAnswer {
     /// The drops.
     pub by_worker: Vec<DropsPart>,
+}
+
+/// The flows that were opened and have ended, of each worker, in the order of the workers.
+#[derive(Debug, Default)]
+pub struct FlowEventsAnswer {
+    /// The flows.
+    pub by_worker: Vec<FlowEvents>,
 }
 
 /// One worker's explanation of a frame.
@@ -133,6 +150,12 @@ impl Merge for DropsAnswer {
     }
 }
 
+impl Merge for FlowEventsAnswer {
+    fn merge(&mut self, other: Self) {
+        self.by_worker.extend(other.by_worker);
+    }
+}
+
 impl Merge for FlowsAnswer {
     fn merge(&mut self, other: Self) {
         self.total += other.total;
@@ -179,7 +202,7 @@ fn state_rank(state: State) -> u8 {
 
 impl Query {
     /// Answers the query. A caller that has stopped waiting gets no answer.
-    pub(super) fn answer<P: Port>(self, now: Instant, dataplane: &Dataplane, ports: &Ports<P>) {
+    pub(super) fn answer<P: Port>(self, now: Instant, dataplane: &mut Dataplane, ports: &Ports<P>) {
         match self {
             Self::Counters(reply) => {
                 let counters = dataplane.counters().clone();
@@ -195,6 +218,10 @@ impl Query {
             }
             Self::Drops { from, count_max, reply } => {
                 _ = reply.send(DropsAnswer { by_worker: vec![dataplane.drops(from, count_max)] });
+            }
+            Self::FlowEvents { from, count_max, reply } => {
+                let by_worker = vec![dataplane.watch_flows(now, from, count_max)];
+                _ = reply.send(FlowEventsAnswer { by_worker });
             }
             Self::Explain { mut batch, reply } => {
                 let explanation = dataplane.explain(now, &mut batch);

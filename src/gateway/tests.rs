@@ -36,6 +36,7 @@ use crate::control::{ReportError, What};
 use crate::device::{Abilities, Port, PortError, Received};
 
 mod endings;
+mod events;
 mod explain;
 mod former_address;
 mod lease_shares;

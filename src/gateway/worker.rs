@@ -104,7 +104,7 @@ impl<P: Port> Worker<P> {
         self.log_internal_errors();
         for request in self.requests.try_iter().take(REQUESTS_MAX) {
             match request {
-                Request::Query(query) => query.answer(now, &self.dataplane, &self.ports),
+                Request::Query(query) => query.answer(now, &mut self.dataplane, &self.ports),
                 Request::Command(command) => command.carry_out(now, &mut self.dataplane),
             }
         }

@@ -9,14 +9,16 @@ use tracing::{info, warn};
 
 use super::notify::Manager;
 use crate::control::code::ToldCode;
-use crate::control::drops::{Cursor, NewDrops, RecentDrops};
+use crate::control::drops::RecentDrops;
 use crate::control::explain::{Asked, Explained, Unexplained};
 use crate::control::flows::FlowName;
+use crate::control::follow::{Event, Watched};
 use crate::control::mail::{Off, Request as MailRequest, Undone};
 use crate::control::server::Operations;
 use crate::control::transaction::{self, What as ConfigRequest};
 use crate::control::{ReportError, What};
 use crate::error::Error;
+use crate::gateway::events::Watching;
 use crate::gateway::inspector::Inspector;
 use crate::process::Process;
 use crate::transaction::{Editor, Keeper};
@@ -36,6 +38,8 @@ pub struct Operator {
 }
 
 impl Operations for Operator {
+    type Watching = Watching;
+
     fn mail_off(&self) -> Option<Off> {
         self.inspector.mail_off()
     }
@@ -65,12 +69,12 @@ impl Operations for Operator {
         self.inspector.recent_drops().await
     }
 
-    async fn drops_end(&self) -> Result<Cursor, ReportError> {
-        self.inspector.drops_end().await
+    async fn watch(&self, what: Watched) -> Result<Watching, ReportError> {
+        self.inspector.watch(what).await
     }
 
-    async fn new_drops(&self, cursor: &mut Cursor) -> Result<NewDrops, ReportError> {
-        self.inspector.new_drops(cursor).await
+    async fn new_events(&self, watching: &mut Watching) -> Result<Vec<Event>, ReportError> {
+        self.inspector.new_events(watching).await
     }
 
     async fn end_flow(&self, flow: &FlowName) -> Result<bool, ReportError> {

@@ -1,4 +1,4 @@
-//! `gatepost explain`, `show drops --recent` and `watch drops`: what is explained is what happens.
+//! `gatepost explain`, `show drops --recent` and `watch`: what is explained is what happens.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -6,11 +6,12 @@ use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::harness::programs::{WebServer, curl};
-use crate::harness::{Gateway, ISP, Office, SERVER, WAN, gatepost};
+use crate::harness::{DOMAIN, Gateway, ISP, LAN, Office, SERVER, WAN, gatepost};
 
 const CAMERA: &str = "firewall.forwards = [{ name = 'camera', wan_port = '8443', to = '192.168.1.101:443' }]";
 
@@ -91,10 +92,10 @@ fn the_exit_code_says_who_did_not_answer() {
     assert_eq!(nobody.arg(&elsewhere).output().expect("it runs").status.code(), Some(3));
 }
 
-#[test]
-fn a_watcher_sees_a_packet_dropped_and_why() {
-    let office = Office::new(1, "");
-    let mut command = gatepost(&["watch", "drops", "--json", "--config"]);
+/// The first event of `gatepost watch what` for which `is_wanted` is true, while `cause` is repeated: the watcher sees
+/// what happens once it has begun.
+fn watched(office: &Office, what: &str, cause: impl Fn(), is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut command = gatepost(&["watch", what, "--json", "--config"]);
     command.arg(office.gateway().setup().config()).stdout(Stdio::piped());
     let mut watcher = command.spawn().expect("it runs");
     let lines = BufReader::new(watcher.stdout.take().expect("a pipe")).lines();
@@ -102,16 +103,55 @@ fn a_watcher_sees_a_packet_dropped_and_why() {
     let reader = thread::spawn(move || {
         lines.map_while(Result::ok).try_for_each(|line| seen.send(line)).ok();
     });
-    // The watcher sees what happens once it has begun.
-    let first = (0..20).find_map(|_| {
-        assert!(curl(&office.internet, "-m 1", (WAN, 81)).is_err());
-        events.try_recv().ok()
+    let event = (0..20).find_map(|_| {
+        cause();
+        let parsed = |line: String| serde_json::from_str(&line).expect("valid JSON");
+        let first = events.recv_timeout(Duration::from_secs(1)).ok().map(parsed);
+        first.into_iter().chain(events.try_iter().map(parsed)).find(&is_wanted)
     });
-    let event: Value = serde_json::from_str(&first.expect("an event")).expect("valid JSON");
-    let drop = &event["drop"];
-    assert_eq!((&drop["reason"], &drop["protocol"]), (&"unsolicited".into(), &"tcp".into()), "{event:#}");
-    assert_eq!(drop["destination"], format!("{WAN}:81"));
     watcher.kill().expect("it runs");
     watcher.wait().expect("it ends");
     reader.join().expect("no panic");
+    event.unwrap_or_else(|| panic!("no such event of {what}"))
+}
+
+#[test]
+fn a_watcher_sees_a_packet_dropped_and_why() {
+    let office = Office::new(1, "");
+    let cause = || assert!(curl(&office.internet, "-m 1", (WAN, 81)).is_err());
+    let event = watched(&office, "drops", cause, |event| event["drop"]["destination"] == format!("{WAN}:81"));
+    let drop = &event["drop"];
+    assert_eq!((&drop["reason"], &drop["protocol"]), (&"unsolicited".into(), &"tcp".into()), "{event:#}");
+}
+
+#[test]
+fn a_watcher_sees_names_addresses_and_flows() {
+    let office = Office::new(1, "");
+    let _page = WebServer::start(&office.internet, 80);
+    let pc = Office::address(1);
+    let ask = || _ = office.pc(1).sh(&format!("dig @{LAN} +time=1 +tries=1 gatepost.{DOMAIN} || true"));
+    let event = watched(&office, "dns", ask, |event| event["dns"]["client"] == pc.to_string());
+    let dns = &event["dns"];
+    assert_eq!(
+        (&dns["name"], &dns["type"]),
+        (&format!("gatepost.{DOMAIN}").into(), &"A".into()),
+        "{event:#}"
+    );
+    assert_eq!((&dns["source"], &dns["code"]), (&"zone".into(), &"NOERROR".into()), "{event:#}");
+
+    let fetch = || assert_eq!(curl(office.pc(1), "", (SERVER, 80)), Ok(WAN));
+    let event = watched(&office, "flows", fetch, |event| event["flow"]["event"] == "ended");
+    let flow = &event["flow"];
+    assert_eq!((&flow["destination"], &flow["protocol"]), (&format!("{SERVER}:80").into(), &"tcp".into()));
+    assert!(flow["octets_received"].as_u64().is_some_and(|octets| octets > 100), "{event:#}");
+
+    let lease = || _ = office.pc(1).sh("busybox udhcpc -f -q -n -i eth0 -t 10 -T 1 -A 1 -s /bin/true 2>&1");
+    let event = watched(&office, "dhcp", lease, |event| event["dhcp"]["event"] == "ACK");
+    let reason = event["dhcp"]["reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("leased, for "), "{event:#}");
+
+    let mut off = gatepost(&["watch", "mail", "--config"]);
+    let output = off.arg(office.gateway().setup().config()).output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("mail"), "{said}");
 }

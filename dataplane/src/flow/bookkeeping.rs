@@ -4,6 +4,7 @@ use gatepost_ground::Instant;
 
 use super::entry::{Quota, Record};
 use super::half_open::InboundState;
+use super::log::FlowEnd;
 use super::lookup::{KeyHash, reference};
 use super::store::FlowId;
 use super::table::FlowTable;
@@ -37,12 +38,12 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
         if let Some(oldest) =
             self.half_open.oldest().filter(|_| inbound_source.is_some() && self.half_open.is_full())
         {
-            self.end_numbered(oldest);
+            self.end_numbered(oldest, FlowEnd::Recycled);
             self.recycled += 1;
         }
         let is_hairpin = record.entry.inbound_state == InboundState::Hairpin;
         if let Some(oldest) = self.half_open.hairpin_beyond().filter(|_| is_hairpin) {
-            self.end_numbered(oldest);
+            self.end_numbered(oldest, FlowEnd::Recycled);
             self.recycled += 1;
         }
         if self.is_empty() {
@@ -66,13 +67,15 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
             self.half_open.arrive_hairpin(number);
         }
         mapping.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
+        self.log.opened(&self.flows.get(id));
         id
     }
 
     /// Removes a flow whose timer is disarmed.
-    pub(super) fn forget(&mut self, id: FlowId) {
+    pub(super) fn forget(&mut self, id: FlowId, why: FlowEnd) {
         let record = self.flows.remove(id);
         let (flow, entry) = (record.flow(), &record.entry);
+        self.log.ended(why, &flow);
         for direction in Direction::BOTH {
             self.index.remove(self.hash(&flow.key(direction)).0, reference(id, direction));
         }

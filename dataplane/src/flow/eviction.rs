@@ -27,6 +27,7 @@ use gatepost_ground::wire::Protocol;
 use super::entry::Quota;
 use super::error::FlowError;
 use super::holders::{HolderId, Source};
+use super::log::FlowEnd;
 use super::new::NewFlow;
 use super::table::FlowTable;
 use crate::key::{Address, Direction};
@@ -230,7 +231,7 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
         if let Some(flow) = self.numbered(number) {
             self.evicted.push(Direction::BOTH.map(|direction| flow.key(direction)));
         }
-        self.end_numbered(number);
+        self.end_numbered(number, FlowEnd::Recycled);
         self.recycled += 1;
         true
     }

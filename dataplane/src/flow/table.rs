@@ -13,6 +13,7 @@ use super::entry::{Flow, Quota};
 use super::half_open::HalfOpen;
 use super::holders::Holders;
 use super::host_quota_sync::HostQuotaSync;
+use super::log::{FlowEnd, FlowEvents, FlowLog};
 use super::pinholes::Pinholes;
 use super::store::{FlowId, Store};
 use super::tcp::Phase;
@@ -55,6 +56,7 @@ pub struct FlowTable<A: Address = Ipv4Addr, M: Memory = Own> {
     pub(super) flows_max: u32,
     /// The number of flows recycled so far.
     pub(super) recycled: u64,
+    pub(super) log: FlowLog<A>,
     /// The keys of the flows recycled for the last new flows, in order.
     #[cfg(test)]
     pub(super) evicted: Vec<[FlowKey<A>; 2]>,
@@ -89,6 +91,7 @@ impl<A: Address> FlowTable<A> {
             nat: *nat,
             flows_max: 0,
             recycled: 0,
+            log: FlowLog::new(shard),
             #[cfg(test)]
             evicted: Vec::new(),
         };
@@ -141,7 +144,7 @@ impl<A: Address> FlowTable<A> {
         for number in 0..self.flows.end() {
             let mapping = self.numbered(number).and_then(|flow| flow.mapping(flow.entry.inside));
             if mapping.is_some_and(|mapping| self.mappings.is_reserved(mapping)) {
-                self.end_numbered(number);
+                self.end_numbered(number, FlowEnd::Removed);
             }
         }
         self.end_reserved_pinholes();
@@ -166,6 +169,7 @@ impl<A: Address> FlowTable<A> {
             nat: self.nat,
             flows_max: self.flows_max,
             recycled: self.recycled,
+            log: FlowLog::new(self.shard),
             #[cfg(test)]
             evicted: self.evicted.clone(),
         }
@@ -244,8 +248,12 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
     ///
     /// If it has ended.
     pub fn remove(&mut self, id: FlowId) {
+        self.end(id, FlowEnd::Removed);
+    }
+
+    fn end(&mut self, id: FlowId, why: FlowEnd) {
         self.wheel.disarm(self.flows.get(id).entry.number);
-        self.forget(id);
+        self.forget(id, why);
     }
 
     /// The flow with this number, if it exists.
@@ -254,9 +262,9 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
     }
 
     /// Ends the flow with this number, if it exists.
-    pub(super) fn end_numbered(&mut self, number: u32) {
+    pub(super) fn end_numbered(&mut self, number: u32, why: FlowEnd) {
         if let Some(id) = self.flows.numbered(number) {
-            self.remove(id);
+            self.end(id, why);
         }
     }
 }
@@ -272,12 +280,24 @@ impl<A: Address> FlowTable<A> {
             let connected = flow.mapping(flow.entry.inside).filter(|_| is_established);
             // The mapping outlives the flow until it is shortened.
             connected.into_iter().for_each(|mapping| self.mappings.acquire(mapping));
-            self.end_numbered(number);
+            self.end_numbered(number, FlowEnd::Removed);
             if let Some(mapping) = connected {
                 self.mappings.shorten(mapping, latest);
                 self.mappings.release(mapping);
             }
         }
+    }
+
+    /// Notes the time of a call, for the log.
+    #[inline]
+    pub(crate) fn begin(&mut self, now: Instant) {
+        self.log.begin(now);
+    }
+
+    /// At most `count_max` of the last flows that were opened and that have ended, from the number `from` on. They are
+    /// remembered from the first call on, while one follows the other within 30 s.
+    pub fn watch(&mut self, now: Instant, from: u64, count_max: usize) -> FlowEvents<A> {
+        self.log.watch(now, from, count_max)
     }
 
     /// When [`FlowTable::handle_timeout`] has to be called; `None` while there is neither flow nor pinhole.
@@ -298,7 +318,7 @@ impl<A: Address> FlowTable<A> {
             };
             let expires = self.flows.get(id).entry.expires;
             if expires <= now {
-                self.forget(id);
+                self.forget(id, FlowEnd::Idle);
             } else {
                 self.wheel.arm(number, expires);
             }

@@ -39,6 +39,9 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
                 let before = flow.tcp.phase();
                 let timer = flow.tcp.track(direction, &segment, flow.inside)?;
                 let phase = flow.tcp.phase();
+                if before != phase {
+                    self.log.changed(before, direction, &Flow { entry: flow, nat: nat.as_deref() });
+                }
                 if before != phase
                     && let Some(nat) = nat.as_deref_mut()
                     && let Some(mapping) = nat.mapping

@@ -91,7 +91,7 @@ use crate::explain::{Explanation, Recorder, Run, Unobserved};
 use crate::firewall;
 use crate::firewall::policy::{is_allowed, reserved_ports};
 use crate::firewall::syn_reject::{Quote, SynRejects};
-use crate::flow::{Flow, FlowTable, KeyHash, State, Timeouts, Traffic};
+use crate::flow::{Flow, FlowEvents, FlowTable, KeyHash, State, Timeouts, Traffic};
 use crate::fragment::FragmentTracker;
 use crate::icmp_error::IcmpError;
 use crate::ingress::Ingress;
@@ -216,6 +216,7 @@ impl Dataplane {
     pub fn configure(&mut self, now: Instant, config: Arc<Config>) {
         self.config = config;
         self.drops.begin(now);
+        self.flows.begin(now);
         self.contained(now, Task::Configuration, |dataplane| dataplane.follow_config(now));
     }
 
@@ -263,6 +264,7 @@ impl Dataplane {
     pub fn process(&mut self, now: Instant, batch: &mut Batch) {
         let (slots, spare, output) = batch.split();
         self.drops.begin(now);
+        self.flows.begin(now);
         let mut call = Call { now, output, spare };
         self.decide_all(&mut call, slots);
         // The first request for a new neighbour is sent at once.
@@ -341,6 +343,7 @@ impl Dataplane {
     pub fn handle_timeout(&mut self, now: Instant, batch: &mut Batch) {
         let (_, spare, output) = batch.split();
         self.drops.begin(now);
+        self.flows.begin(now);
         let mut call = Call { now, output, spare };
         self.contained(now, Task::Flows, |dataplane| dataplane.flows.handle_timeout(now));
         self.contained(now, Task::Neighbors, |dataplane| dataplane.neighbor_timeout(&mut call));
@@ -437,6 +440,12 @@ impl Dataplane {
     /// One more than the greatest number that a flow ever had.
     pub fn flows_end(&self) -> u32 {
         self.flows.end()
+    }
+
+    /// At most `count_max` of the last flows that were opened and that have ended, from the number `from` on. They are
+    /// remembered from the first call on, while one call follows the other within 30 s.
+    pub fn watch_flows(&mut self, now: Instant, from: u64, count_max: usize) -> FlowEvents {
+        self.flows.watch(now, from, count_max)
     }
 
     /// The number of flows.

@@ -22,11 +22,14 @@ use super::inbox::{self, inbox};
 use super::intake::{DhcpCounters, Intake};
 use super::server::former::UNCONFIRMED_SECS;
 use super::server::leases::Leases;
-use super::server::{Config, FormerNetwork, FormerParameters, Match, Parameters, Reservation, Server};
+use super::server::{
+    Config, DhcpEvent, FormerNetwork, FormerParameters, Match, Parameters, Reservation, Server,
+};
 use super::service::{Port, serve};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::net::Net;
 use crate::service::{Host, Instance, Kind, Listening, LocalFuture, OnWan, Service, State, Unprepared};
 use crate::work::{self, Work};
@@ -94,6 +97,7 @@ pub struct OfficeDhcp {
     transmit: Transmit,
     /// The server, running or the last that ran.
     server: SharedServer,
+    events: Events<DhcpEvent>,
 }
 
 /// The server and its lease table, once there is one.
@@ -103,7 +107,12 @@ impl OfficeDhcp {
     /// A server that receives frames from `intake` and sends by `transmit`. `mac` is the gateway's hardware address on
     /// the LAN.
     pub fn new(intake: Rc<Intake>, mac: MacAddr, transmit: Transmit) -> Self {
-        Self { intake, mac, transmit, server: Rc::default() }
+        Self { intake, mac, transmit, server: Rc::default(), events: Events::default() }
+    }
+
+    /// The server's events.
+    pub fn events(&self) -> Events<DhcpEvent> {
+        self.events.clone()
     }
 
     async fn prepare_server<N: Net>(
@@ -150,6 +159,7 @@ impl OfficeDhcp {
             work: Rc::clone(&host.work),
             mac: self.mac,
             transmit: Rc::clone(&self.transmit),
+            events: self.events.clone(),
         }))
     }
 }
@@ -246,6 +256,7 @@ struct OfficeInstance {
     work: Rc<dyn Work>,
     mac: MacAddr,
     transmit: Transmit,
+    events: Events<DhcpEvent>,
 }
 
 struct Active {
@@ -264,7 +275,7 @@ struct Active {
 
 impl Active {
     /// The server with this configuration applied.
-    fn server(&self, current: &SharedServer) -> Rc<RefCell<Server>> {
+    fn server(&self, current: &SharedServer, events: &Events<DhcpEvent>) -> Rc<RefCell<Server>> {
         let mut current = current.borrow_mut();
         let config = self.config.clone();
         match &*current {
@@ -273,7 +284,8 @@ impl Active {
                 Rc::clone(server)
             }
             _ => {
-                let server = Rc::new(RefCell::new(Server::new(config, Rc::clone(&self.leases))));
+                let server = Server::new(config, Rc::clone(&self.leases)).with_events(events.clone());
+                let server = Rc::new(RefCell::new(server));
                 *current = Some((Rc::clone(&server), Rc::clone(&self.leases)));
                 server
             }
@@ -299,7 +311,7 @@ impl Instance for OfficeInstance {
             return Box::pin(pending());
         };
         active.is_running.set(true);
-        let server = active.server(&self.current);
+        let server = active.server(&self.current, &self.events);
         let transmit = Rc::clone(&self.transmit);
         let port = Port { mac: self.mac, frames, transmit: move |frame: &[u8]| transmit(frame) };
         let serving = serve(server, port, Rc::clone(&self.clock), Rc::clone(&self.work), pending());

@@ -106,11 +106,13 @@ pub enum Outcome {
     /// A response with NOERROR or NXDOMAIN.
     Answered {
         /// The response.
-        message: Message,
+        message: Box<Message>,
         /// Its length.
         octets: usize,
         /// Whether the query had EDNS, and so the DO bit of the question.
         with_edns: bool,
+        /// The server.
+        server: SocketAddr,
     },
     /// There was no answer, and the upstream servers as a whole may have failed.
     Failed,
@@ -358,9 +360,10 @@ impl Forwarder {
             if let Some(servers) = self.servers_of(question) {
                 servers.answered = Some(now);
             }
-            let with_edns = attempt.with_edns;
+            let Attempt { with_edns, server, .. } = *attempt;
             self.note_edns(now, question, attempt);
-            self.finish(question, Outcome::Answered { message, octets, with_edns });
+            let message = Box::new(message);
+            self.finish(question, Outcome::Answered { message, octets, with_edns, server });
         } else if attempt.with_edns && rejects_edns(code) {
             self.replace(now, question, id, NextQuery { with_edns: false, ..again });
         } else {

@@ -56,6 +56,7 @@ pub mod wire;
 pub mod zone;
 
 mod config;
+mod events;
 pub mod office;
 mod service;
 mod stats;
@@ -64,5 +65,6 @@ mod testing;
 
 pub use crate::lan_hosts::LocalNames;
 pub use config::{Config, ConfigError, ForwardZone, RecordValue, StaticRecord};
+pub use events::DnsEvent;
 pub use service::Service;
 pub use stats::Stats;

@@ -18,11 +18,13 @@ use ipnet::IpNet;
 use tracing::warn;
 
 use super::config::{Config, ForwardZone, PORT, StaticRecord, at_port};
+use super::events::DnsEvent;
 use super::inspection::{CacheContent, Inspected, Inspection, LocalZones, ServerState};
 use super::resolver::{Answerer, Resolver};
 use super::service::Service;
 use super::stats::Stats;
 use crate::addresses::{Addresses, Subscription};
+use crate::events::Events;
 use crate::lan_hosts::LocalNames;
 use crate::net::Net;
 use crate::service::{self, Host, Instance, Kind, Listening, LocalFuture, Off, OnWan, State, Unprepared};
@@ -94,9 +96,15 @@ impl Upstreams {
 pub struct OfficeDns {
     totals: Rc<RefCell<Totals>>,
     inspection: Inspection,
+    events: Events<DnsEvent>,
 }
 
 impl OfficeDns {
+    /// The queries that clients make.
+    pub fn events(&self) -> Events<DnsEvent> {
+        self.events.clone()
+    }
+
     /// Access to what the running service shows of itself.
     pub fn inspection(&self) -> Inspection {
         self.inspection.clone()
@@ -184,6 +192,7 @@ impl<N: Net> OfficeInstance<N> {
                 remedy: "correct [system] and [dns]".to_owned(),
             },
         )?;
+        dns.set_events(service.events());
         for local in wanted(&settings, &now) {
             let told = |error| Unprepared::not_listening(KIND.name, local, &error, "see the log");
             dns.listen(local).await.map_err(told)?;

@@ -21,6 +21,7 @@ use rand::rngs::StdRng;
 
 use super::cache::{Cache, STALE_WAIT};
 use super::config::{Config, ConfigError, at_port};
+use super::events::{DnsEvent, Story};
 use super::forwarder::{
     self, AttemptId, EXCHANGES_MAX, Forwarder, Group, Outcome, QueryError, QuerySettings, UpstreamQuery,
 };
@@ -35,6 +36,7 @@ use super::stats::Stats;
 use super::upstream_zone::{FailingZones, UpstreamZone};
 use super::waiting::{Asker, LimitReached, WaitingTable};
 use super::zone::{Zone, any_answer};
+use crate::events::Events;
 use crate::lan_hosts::LocalNames;
 
 /// The most CNAMEs that are followed for one query, besides those within one upstream answer.
@@ -94,6 +96,7 @@ pub struct Server {
     stale_due: BTreeMap<Question, Instant>,
     outputs: VecDeque<Output>,
     stats: Stats,
+    events: Events<DnsEvent>,
 }
 
 /// A query being resolved.
@@ -110,6 +113,7 @@ struct Waiting {
     source: Source,
     /// A public name is among those so far: private addresses are not meant.
     is_public: bool,
+    story: Story,
 }
 
 /// The farthest source of an answer, for the counters.
@@ -118,6 +122,17 @@ enum Source {
     Zone,
     Cache,
     Upstream,
+}
+
+impl Source {
+    /// Its name in events.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Zone => "zone",
+            Self::Cache => "cache",
+            Self::Upstream => "upstream",
+        }
+    }
 }
 
 impl Server {
@@ -143,9 +158,15 @@ impl Server {
             stale_due: BTreeMap::new(),
             outputs: VecDeque::new(),
             stats: Stats::default(),
+            events: Events::default(),
         };
         server.apply_upstreams();
         Ok(server)
+    }
+
+    /// Notes events among `events` from now on.
+    pub fn set_events(&mut self, events: Events<DnsEvent>) {
+        self.events = events;
     }
 
     /// Replaces the upstream servers.
@@ -197,6 +218,7 @@ impl Server {
                     authoritative,
                     source,
                     is_public,
+                    story: Story::new(now),
                 };
                 self.resolve(now, waiting);
             }
@@ -235,7 +257,7 @@ impl Server {
                 && let Some(answer) = self.cache.serve_stale(now, &question)
             {
                 self.stats.stale += 1;
-                self.resume(now, &question, &answer);
+                self.resume(now, &question, &answer, |story| story.is_stale = true);
             }
         }
         self.drain_forwarder(now);
@@ -446,11 +468,17 @@ impl Server {
             LimitReached::Zone => self.stats.zone_share_full += 1,
             LimitReached::Table => {}
         }
+        question.story.why = Some(match limit {
+            LimitReached::Client => "the client waits for too many other names",
+            LimitReached::Zone => "too many names of this domain are waited for",
+            LimitReached::Table => "no DNS server can be asked, or too many names are waited for",
+        });
         // Nothing was tried, so the next query for the name may go out. (RFC 8767, section 5)
         let stale = self.cache.stale(now, &question.upstream_question());
         // An alias that continues elsewhere could evict a further query.
         if let Some(stale) = stale.filter(|stale| stale.continues_at.is_none()) {
             self.stats.stale += 1;
+            question.story.is_stale = true;
             question.source = question.source.max(Source::Cache);
             question.is_public |= self.is_public(&question.name);
             let (Progress::Finished(question) | Progress::Continues(question)) = self.absorb(question, stale);
@@ -474,10 +502,13 @@ impl Server {
     /// Resumes all queries that waited for an exchange.
     fn go_on(&mut self, now: Instant, question: &Question, outcome: Outcome) {
         let zone = UpstreamZone::of(&NameKey::new(&question.name));
+        let mut by = None;
+        let filtered = self.rebinding.filtered();
         let answer = match outcome {
-            Outcome::Answered { message, octets, with_edns } => {
+            Outcome::Answered { message, octets, with_edns, server } => {
+                by = Some(server);
                 self.failing_zones.note_answer(&zone);
-                let answer = self.read_answer(question, message);
+                let answer = self.read_answer(question, *message);
                 // Without EDNS it lacks the signatures that were requested.
                 if with_edns || !question.dnssec_ok {
                     self.cache.insert(now, question, &answer, octets);
@@ -495,12 +526,15 @@ impl Server {
             }
         };
         self.stale_due.remove(question);
-        self.resume(now, question, &answer);
+        let is_filtered = self.rebinding.filtered() > filtered;
+        let why = is_filtered.then_some("private addresses were removed: see dns.rebinding_filter");
+        self.resume(now, question, &answer, |story| *story = Story { server: by, why, ..*story });
     }
 
     /// Answers all queries that wait for the answer to `question`, or resolves them further.
-    fn resume(&mut self, now: Instant, question: &Question, answer: &Answer) {
-        for waiting in self.waiting.take(question) {
+    fn resume(&mut self, now: Instant, question: &Question, answer: &Answer, tell: impl Fn(&mut Story)) {
+        for mut waiting in self.waiting.take(question) {
+            tell(&mut waiting.story);
             match self.absorb(waiting, answer.clone()) {
                 Progress::Finished(question) => self.reply(now, question),
                 Progress::Continues(question) => self.resolve(now, question),
@@ -545,7 +579,7 @@ impl Server {
     }
 
     fn reply(&mut self, now: Instant, question: Waiting) {
-        let Waiting { client, request, mut so_far, authoritative, source, .. } = question;
+        let Waiting { client, request, mut so_far, authoritative, source, story, .. } = question;
         match source {
             _ if so_far.code == ResponseCode::Refused => {}
             Source::Zone => self.stats.local += 1,
@@ -562,7 +596,12 @@ impl Server {
             so_far.answers.sort_by_key(|record| is_far(&record.data));
         }
         let flags = Flags { authoritative, recursion_available };
-        let message = match self.rate_limit(now, &client, Kind::of(&NameKey::new(&request.name), &so_far)) {
+        let verdict = self.rate_limit(now, &client, Kind::of(&NameKey::new(&request.name), &so_far));
+        self.events.note(now, || {
+            let source = if verdict == Verdict::Drop { "limited" } else { source.name() };
+            story.event(now, client.address.ip(), &request, &so_far, source)
+        });
+        let message = match verdict {
             Verdict::Send => request.respond(&so_far, flags),
             Verdict::Truncate => request.respond_truncated(flags),
             Verdict::Drop => return,

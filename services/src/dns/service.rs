@@ -25,6 +25,7 @@ use tokio::time::timeout;
 
 use super::config::{Config, ConfigError};
 use super::connections::{Admission, ConnectionId, ConnectionTable};
+use super::events::DnsEvent;
 use super::forwarder::AttemptId;
 use super::inspection::{CacheContent, Inspected, LocalZones, ServerState};
 use super::message::{QueryFlags, Question, Transport};
@@ -33,6 +34,7 @@ use super::server::{Client, Output, Scope, Server};
 use super::stats::Stats;
 use super::upstream_connections::{self, UpstreamConnections};
 use crate::clock::Clock;
+use crate::events::Events;
 use crate::lan_hosts::LocalNames;
 use crate::net::{Listener, Net, Stream, UdpSocket};
 use crate::service::LocalFuture;
@@ -177,6 +179,11 @@ impl<N: Net> Service<N> {
         for task in listeners.into_values().flatten() {
             task.ended().await;
         }
+    }
+
+    /// Notes events among `events` from now on.
+    pub fn set_events(&self, events: Events<DnsEvent>) {
+        self.shared.state.borrow_mut().server.set_events(events);
     }
 
     /// Replaces the upstream servers.

@@ -4,6 +4,7 @@ pub mod address;
 pub mod auth;
 pub mod bounce;
 pub mod delivery;
+mod events;
 mod header;
 pub mod judge;
 mod line;
@@ -21,3 +22,5 @@ pub mod srs;
 pub mod store;
 pub mod trace;
 pub mod transfer;
+
+pub use events::MailEvent;

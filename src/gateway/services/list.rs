@@ -15,11 +15,13 @@ use gatepost_services::admin::{self, Codes, OfficeAdmin};
 use gatepost_services::dhcp::inbox;
 use gatepost_services::dhcp::intake::Intake;
 use gatepost_services::dhcp::office::{self as dhcp, Advertised, OfficeDhcp};
+use gatepost_services::dhcp::server::DhcpEvent;
 pub use gatepost_services::dhcp::server::leases::RESERVE_FILE as ROOM_FILE;
 use gatepost_services::dhcp::server::leases::{JOURNAL_FILE, Leases};
 use gatepost_services::dns::inspection::Inspection;
 use gatepost_services::dns::office::{self as dns, OfficeDns, Upstreams};
-use gatepost_services::dns::{RecordValue, StaticRecord};
+use gatepost_services::dns::{DnsEvent, RecordValue, StaticRecord};
+use gatepost_services::events::Events;
 use gatepost_services::mail::delivery::{self, DeliveryDriver, OfficeDelivery};
 use gatepost_services::mail::poll::{self, OfficePolling, Polls, Receives};
 use gatepost_services::mail::service as mail;
@@ -48,6 +50,8 @@ pub struct List {
     polls: Rc<Polls<Stack>>,
     names: Inspection,
     codes: Codes,
+    dhcp_events: Events<DhcpEvent>,
+    dns_events: Events<DnsEvent>,
 }
 
 /// A service and the part of the configuration that it uses.
@@ -121,6 +125,7 @@ impl List {
         let names = office_dns.inspection();
         let office_admin = OfficeAdmin::new(pages, logins);
         let codes = office_admin.codes();
+        let (dhcp_events, dns_events) = (dhcp.events(), office_dns.events());
         let entries: Vec<Box<dyn Entry>> = vec![
             Box::new(Listed { service: dhcp, settings: dhcp_settings }),
             Box::new(Listed { service: office_dns, settings: dns_settings }),
@@ -134,12 +139,22 @@ impl List {
             Box::new(Listed { service: pop3(Opening::Tls), settings: |c| mail_settings(c, &POP3S) }),
             Box::new(Listed { service: office_admin, settings: admin_settings }),
         ];
-        Self { entries, intake, driver, state, polls, names, codes }
+        Self { entries, intake, driver, state, polls, names, codes, dhcp_events, dns_events }
     }
 
     /// The services.
     pub fn entries(&self) -> impl Iterator<Item = &dyn Entry> {
         self.entries.iter().map(AsRef::as_ref)
+    }
+
+    /// The DHCP server's events.
+    pub fn dhcp_events(&self) -> &Events<DhcpEvent> {
+        &self.dhcp_events
+    }
+
+    /// Clients' DNS queries.
+    pub fn dns_events(&self) -> &Events<DnsEvent> {
+        &self.dns_events
     }
 
     /// The outbound delivery of mail.

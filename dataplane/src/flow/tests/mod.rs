@@ -2,6 +2,7 @@
 
 mod eviction;
 mod half_open;
+mod log;
 mod rfc4787;
 mod rfc5382;
 mod rfc5508;

@@ -105,6 +105,7 @@ impl Server {
             }
         } else {
             tracing::warn!(%address, %mac, client = %by.client, "declined: another host uses the address");
+            self.note_conflict(now, address, mac, "its client has declined it, and this machine uses it");
             self.quarantine(now, unix_now, address, Claimant { source: mac, ..by }, QUARANTINE_SECS);
         }
     }

@@ -43,6 +43,7 @@ mod answerers;
 mod bootp;
 mod config;
 pub mod declines;
+mod events;
 pub mod foreign_servers;
 pub mod former;
 mod index;
@@ -70,6 +71,7 @@ use std::time::Duration;
 
 pub use answer::{Destination, Reply};
 pub use config::{Config, Reservation, ReservedFor};
+pub use events::DhcpEvent;
 pub use former::{FormerNetwork, FormerParameters};
 use gatepost_ground::{Instant, MacAddr};
 pub use keeper::{Completion, Request as DiskRequest};
@@ -94,6 +96,7 @@ use super::hostname;
 use super::intake::DhcpCounters;
 use super::message::{self, Message, MessageType, Opcode, OptionCode};
 use crate::clock::UnixTime;
+use crate::events::Events;
 use crate::log_limit::LogLimit;
 
 /// The duration of leases of reserved addresses while leases cannot be recorded.
@@ -135,6 +138,7 @@ pub struct Server {
     unbelieved: LogLimit,
     foreign_use: LogLimit,
     disbelieved: LogLimit,
+    events: Events<DhcpEvent>,
 }
 
 impl Server {
@@ -165,7 +169,13 @@ impl Server {
             unbelieved: LogLimit::default(),
             foreign_use: LogLimit::default(),
             disbelieved: LogLimit::default(),
+            events: Events::default(),
         }
+    }
+
+    /// The same server, whose events are among `events`.
+    pub fn with_events(self, events: Events<DhcpEvent>) -> Self {
+        Self { events, ..self }
     }
 
     /// The configuration in force.
@@ -209,6 +219,18 @@ impl Server {
             self.hear_server(now, origin, message);
             return None;
         }
+        self.note_received(now, message);
+        self.answer_message(now, unix_now, origin, message)
+    }
+
+    /// Answers a client's message, which may have waited for the disk.
+    fn answer_message(
+        &mut self,
+        now: Instant,
+        unix_now: UnixTime,
+        origin: Origin,
+        message: &Message,
+    ) -> Option<Reply> {
         let client = Client::of(message, self.config.ignore_client_id)
             .filter(|_| message.opcode() == Opcode::BootRequest)?;
         if !message.giaddr().is_unspecified() && !self.config.prefix.contains(&message.giaddr()) {
@@ -219,15 +241,16 @@ impl Server {
         if self.reads_first(&request) {
             return None;
         }
-        let Some(kind) = message.opts().msg_type() else { return self.bootp(&request) };
-        match kind {
-            MessageType::Discover => self.discover(&request),
-            MessageType::Request => self.request(&request),
-            MessageType::Decline => self.decline(&request),
-            MessageType::Release => self.release(&request),
-            MessageType::Inform => self.inform(&request),
-            _ => None,
-        }
+        let reply = match message.opts().msg_type() {
+            None => self.bootp(&request),
+            Some(MessageType::Discover) => self.discover(&request),
+            Some(MessageType::Request) => self.request(&request),
+            Some(MessageType::Decline) => self.decline(&request),
+            Some(MessageType::Release) => self.release(&request),
+            Some(MessageType::Inform) => self.inform(&request),
+            Some(_) => None,
+        };
+        self.note_sent(now, reply)
     }
 
     /// When [`Server::handle_timeout`] and [`Server::poll_request`] are due; `None` if no timer runs.
@@ -266,6 +289,11 @@ impl Server {
         let reserved = self.reserved_for(request).filter(|address| attempt.allows(*address));
         if self.leases.borrow().is_unread() && reserved.is_none() {
             // No ACK could follow: leases have to be on disk first.
+            self.note_unanswered(
+                request,
+                None,
+                "the leases cannot be read, and no address is reserved for it",
+            );
             return None;
         }
         let shared = if attempt.may_share { self.shared_address(request) } else { None };
@@ -279,11 +307,13 @@ impl Server {
                 return self.offer(request, Attempt::LAST);
             }
             self.log_exhausted(request);
+            self.note_unanswered(request, None, "no address is free");
             return None;
         };
         let share = self.source_share(request);
         self.offers.make(request.now, address, &request.client.key, request.origin, share);
         if self.needs_probe(request, address) && self.probe_first(request, address, &attempt) {
+            self.note_probe(request, address);
             return None;
         }
         let name = self.name_for(request, address);
@@ -304,6 +334,7 @@ impl Server {
         if let Some(server) = request.server().filter(|server| !self.config.is_own(*server)) {
             self.note_foreign_server(request.now, server, Sender::Client(request.origin));
             self.offers.withdraw(&request.client.key);
+            self.note_unanswered(request, Some(address), &format!("it takes the offer of {server}"));
             return None;
         }
         if self.holding.is_for(address, &request.client.key) {
@@ -329,7 +360,11 @@ impl Server {
                 None if self.config.authoritative && self.knows_all_leases(request.now) => {
                     return Some(answer::nak(&self.config, request, "unknown lease"));
                 }
-                None => return None,
+                None => {
+                    let why = "its lease is unknown here, and may be another server's or have been lost";
+                    self.note_unanswered(request, Some(address), why);
+                    return None;
+                }
             },
         }
         if request.server().is_none() && self.owns(request, address) {
@@ -389,7 +424,10 @@ impl Server {
                 None
             }
             // The client retransmits.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.note_unanswered(request, Some(address), "too many leases wait for the disk");
+                None
+            }
             Err(error) => {
                 self.log_unkept(request.now, address, "lease", &error);
                 self.acknowledge_unkept(request, address)
@@ -423,6 +461,10 @@ impl Server {
         if !is_within && self.exhausted.is_due(request.now) {
             let port = port.map(|port| port.0);
             tracing::warn!(%mac, port, "this MAC or port has reached its share of the pool: no further address");
+        }
+        if !is_within {
+            let why = "its MAC or its port of the gateway has reached its share of the pool";
+            self.note_unanswered(request, Some(address), why);
         }
         is_within
     }
@@ -468,6 +510,10 @@ impl Server {
             let Origin { mac, port } = request.origin;
             let port = port.map(|port| port.0);
             tracing::warn!(%mac, port, "this MAC or port has changed many leases: no further change now");
+        }
+        if !is_admitted {
+            let why = "its MAC or its port of the gateway has changed many leases: nothing is written now";
+            self.note_unanswered(request, None, why);
         }
         is_admitted
     }
@@ -633,6 +679,7 @@ impl Server {
             let Origin { mac, port } = request.origin;
             tracing::warn!(%address, %mac, port = port.map(|port| port.0), "ignored a {what}: {why}");
         }
+        self.note_unanswered(request, Some(address), &format!("the {what} is ignored: {why}"));
     }
 }
 

@@ -43,11 +43,6 @@ pub(super) struct PendingReplies {
 }
 
 impl PendingReplies {
-    /// Adds a reply that is ready.
-    pub fn add_ready(&mut self, reply: Option<Reply>) {
-        self.ready.extend(reply);
-    }
-
     /// Whether `client` waits for the confirmation of `address`.
     pub fn is_for(&self, address: Ipv4Addr, client: &ClientKey) -> bool {
         self.replies.get(&address).is_some_and(|held| held.client == *client)
@@ -76,7 +71,7 @@ impl Server {
             self.settle(now, unix_now, address, outcome);
         }
         if let Some((origin, message)) = self.holding.unread.take() {
-            let reply = self.handle_message(now, unix_now, origin, &message);
+            let reply = self.answer_message(now, unix_now, origin, &message);
             self.holding.ready.extend(reply);
         }
     }
@@ -93,6 +88,12 @@ impl Server {
     /// Notifies waiting instances when a request is done, so that there may be another.
     pub fn disk_free(&self) -> Rc<Notify> {
         Rc::clone(&self.disk_free)
+    }
+
+    /// Adds a reply that is ready.
+    pub(super) fn add_ready(&mut self, now: Instant, reply: Option<Reply>) {
+        let reply = self.note_sent(now, reply);
+        self.holding.ready.extend(reply);
     }
 
     /// The next reply that is ready.
@@ -140,8 +141,9 @@ impl Server {
             }
         };
         let later = self.holding.messages.remove(&address);
-        let later = later.and_then(|(origin, message)| self.handle_message(now, unix_now, origin, &message));
-        self.holding.ready.extend(reply.into_iter().chain(later));
+        self.add_ready(now, reply);
+        let later = later.and_then(|(origin, message)| self.answer_message(now, unix_now, origin, &message));
+        self.holding.ready.extend(later);
     }
 
     /// The deferred reply.

@@ -19,6 +19,7 @@ use crate::store::{Memory, Storage};
 mod attacks;
 mod bootp;
 mod disks;
+mod events;
 mod former;
 mod parameters;
 mod rfc2131;

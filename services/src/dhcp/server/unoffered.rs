@@ -149,7 +149,7 @@ impl Server {
         if let Some(waiting) = oldest.and_then(|client| self.unoffered.end_of(|it| it.client == client)) {
             self.with_request(request.now, request.unix_now, &waiting, |server, request| {
                 let reply = server.offer(request, Attempt::LAST);
-                server.holding.add_ready(reply);
+                server.add_ready(request.now, reply);
             });
         }
         true
@@ -182,6 +182,12 @@ impl Server {
             return;
         }
         self.addresses_in_foreign_use += 1;
+        self.note_conflict(
+            now,
+            address,
+            mac,
+            "another machine uses an address of the pool: it is not offered",
+        );
         let is_known = self
             .leases
             .borrow()
@@ -203,7 +209,7 @@ impl Server {
         }
         self.with_request(now, unix_now, &waiting, |server, request| {
             let reply = server.offer(request, waiting.attempt.clone().after(address));
-            server.holding.add_ready(reply);
+            server.add_ready(request.now, reply);
         });
     }
 
@@ -242,7 +248,7 @@ impl Server {
             if is_used {
                 server.offers.withdraw(&waiting.client);
                 let reply = server.offer(request, Attempt { may_share: false, ..waiting.attempt.clone() });
-                server.holding.add_ready(reply);
+                server.add_ready(request.now, reply);
             }
         });
         is_used
@@ -275,7 +281,7 @@ impl Server {
         self.offers.note_probed(now, address, is_in_use);
         self.with_request(now, unix_now, waiting, |server, request| {
             let reply = server.offer(request, waiting.attempt.clone());
-            server.holding.add_ready(reply);
+            server.add_ready(request.now, reply);
         });
     }
 

@@ -8,6 +8,7 @@ use super::super::testing::{Leases, a, addresses, cname, name, office, query, re
 use super::super::wire::opaque;
 use super::*;
 
+mod events;
 mod shares;
 
 const PC: &str = "192.168.1.50:40000";

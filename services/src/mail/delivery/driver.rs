@@ -23,6 +23,7 @@ use crate::addresses::Subscription;
 use crate::clock::{Clock, sleep_until};
 use crate::dns::resolver::Resolver;
 use crate::dns::special::is_private;
+use crate::mail::MailEvent;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::mx::{NextHop, Routes};
 use crate::mail::queue::connection::PendingQuit;
@@ -340,7 +341,7 @@ impl<N: Net> DeliveryDriver<N> {
                     self.wake();
                 };
                 let carried = carry(active, job, &outgoing, &content, &return_path, &stuck).await;
-                self.tell(job, &carried.results);
+                self.tell(active, job, &accept.return_path, &carried.results);
                 carried
             }
         };
@@ -355,7 +356,7 @@ impl<N: Net> DeliveryDriver<N> {
         Ok((settlement, quits, content, is_whole))
     }
 
-    fn tell(&self, job: &Job, results: &[DeliveryResult]) {
+    fn tell(&self, active: &Active<N>, job: &Job, return_path: &str, results: &[DeliveryResult]) {
         let mut stats = self.stats.borrow_mut();
         for (recipient, result) in job.recipients.iter().zip(results) {
             let report = &result.report;
@@ -364,6 +365,21 @@ impl<N: Net> DeliveryDriver<N> {
                 "{} to {}: {:?} by {server}: {}",
                 recipient.id, recipient.address, report.outcome, report.text
             );
+            active.state.events().note(active.clock.now(), || {
+                let event = match report.outcome {
+                    Outcome::Delivered => "sent",
+                    Outcome::Deferred => "deferred",
+                    Outcome::Failed => "failed",
+                };
+                MailEvent {
+                    id: Some(recipient.id.to_string()),
+                    from: Some(return_path.to_owned()),
+                    to: vec![recipient.address.to_string()],
+                    server: result.server.clone(),
+                    reason: Some(report.text.clone()),
+                    ..MailEvent::new(event)
+                }
+            });
             match report.outcome {
                 Outcome::Delivered => stats.delivered += 1,
                 Outcome::Deferred => stats.deferred += 1,

@@ -10,6 +10,8 @@ use super::distribute::{Distributed, Distribution, Found, Receiver, Rule, distri
 use super::settings::{Account, Receives};
 use super::stats::Stats;
 use crate::clock::Clock;
+use crate::events::Events;
+use crate::mail::MailEvent;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
 use crate::mail::header;
 use crate::mail::judge::{About, Judges};
@@ -54,6 +56,8 @@ pub struct Office {
     pub remote: Rc<dyn Remote>,
     /// The time.
     pub clock: Rc<dyn Clock>,
+    /// The events of messages.
+    pub events: Events<MailEvent>,
 }
 
 /// A message that has come whole.
@@ -201,8 +205,19 @@ impl Office {
             let uidls = Uidls { account: account.clone(), uidls: vec![uidl.clone()] };
             return self.opened.store.change(Change::Seen(uidls)).await;
         }
+        let told = self.events.is_watched().then(|| MailEvent {
+            id: Some(id.clone()),
+            peer: Some(account.key()),
+            from: Some(return_path_text.clone()),
+            to: self.opened.names(&deliveries),
+            reason: is_junk.then(|| "it is held to be junk".to_owned()),
+            ..MailEvent::new("delivered")
+        });
         let accept = Accept { return_path: return_path_text, deliveries, remotes, ..accept };
         let stored = incoming.commit(accept).await?;
+        if let Some(told) = told {
+            self.events.note(self.clock.now(), || told);
+        }
         self.opened.note(stored.sequence.and_then(|message| trace::note(message, &acts)));
         for answer in answers {
             let (opened, now) = (Rc::clone(&self.opened), self.clock.unix_time());

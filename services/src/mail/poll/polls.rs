@@ -158,6 +158,7 @@ impl<N: Net> Active<N> {
             stats: Rc::clone(stats),
             remote: Rc::clone(&self.remote),
             clock: Rc::clone(&self.clock),
+            events: self.state.events().clone(),
         }))
     }
 }

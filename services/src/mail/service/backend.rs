@@ -31,7 +31,9 @@ use super::shared::Shared;
 use super::sorting::{Asked, Sorted};
 use super::state::Opened;
 use super::verdict::{self, Action, FIELDS_OCTETS_MAX, field_octets_max};
+use crate::mail::MailEvent;
 use crate::mail::address::{ForwardPath, Mailbox, ReversePath};
+use crate::mail::events::RECIPIENTS_SHOWN_MAX;
 use crate::mail::judge::About;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::smtp::server::{Answer, Ask, Recipient, Sender, Session};
@@ -109,8 +111,21 @@ impl Backend {
     /// The answer to `ask` of `session`.
     pub async fn answer(&mut self, session: &Session, ask: Ask) -> Answer {
         match ask {
-            Ask::Begin(sender) => Answer::Begin(self.begin(sender).await),
-            Ask::Route(recipient) => Answer::Route(self.route(&recipient).await),
+            Ask::Begin(sender) => {
+                let path = self.shared.state.events().is_watched().then(|| sender.path.clone());
+                let begun = self.begin(sender).await;
+                if let (Some(path), Err(refusal)) = (path, &begun) {
+                    self.note(|peer| MailEvent { from: Some(bare(&path)), ..refused(peer, refusal) });
+                }
+                Answer::Begin(begun)
+            }
+            Ask::Route(recipient) => {
+                let routed = self.route(&recipient).await;
+                if let Err(refusal) = &routed {
+                    self.note_refusal(refusal, || vec![bare_recipient(&recipient.path)]);
+                }
+                Answer::Route(routed)
+            }
             Ask::Authenticate(request) => Answer::Authenticate(self.authenticate(request).await),
             Ask::Chunk(octets) => Answer::Chunk(self.chunk(session, &octets).await),
             Ask::Commit => Answer::Commit(self.commit(session).await),
@@ -120,6 +135,54 @@ impl Backend {
     /// Whether a message is being received.
     pub fn has_message(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// Notes the event that `event` makes of the client's address, if somebody watches.
+    fn note(&self, event: impl FnOnce(String) -> MailEvent) {
+        let shared = &self.shared;
+        shared.state.events().note(shared.clock.now(), || event(self.peer.to_string()));
+    }
+
+    /// The current message, as an event names it; `None` if nobody watches.
+    fn about_message(&self) -> Option<MailEvent> {
+        let open = self.open.as_ref().filter(|_| self.shared.state.events().is_watched())?;
+        Some(MailEvent {
+            id: Some(open.id.clone()),
+            peer: Some(self.peer.to_string()),
+            from: Some(bare(&open.sender.path)),
+            to: self.recipients(),
+            ..MailEvent::default()
+        })
+    }
+
+    /// Notes that the message `about` is accepted, and is in these mailboxes.
+    fn note_kept(&self, about: MailEvent, mailboxes: Vec<String>, is_junk: bool) {
+        let delivered = (!mailboxes.is_empty()).then(|| MailEvent {
+            event: "delivered".to_owned(),
+            to: mailboxes,
+            reason: is_junk.then(|| "it is held to be junk".to_owned()),
+            ..about.clone()
+        });
+        self.note(|_| MailEvent { event: "accepted".to_owned(), ..about });
+        if let Some(delivered) = delivered {
+            self.note(|_| delivered);
+        }
+    }
+
+    /// Notes that the current message is refused for the recipients that `to` returns.
+    fn note_refusal(&self, refusal: &Rejection, to: impl FnOnce() -> Vec<String>) {
+        self.note(|peer| {
+            let open = self.open.as_ref();
+            let id = open.map(|open| open.id.clone());
+            let from = open.map(|open| bare(&open.sender.path));
+            MailEvent { id, from, to: to(), ..refused(peer, refusal) }
+        });
+    }
+
+    /// The recipients of the current message, as an event names them.
+    fn recipients(&self) -> Vec<String> {
+        let addresses = self.open.iter().flat_map(|open| &open.addresses);
+        addresses.take(RECIPIENTS_SHOWN_MAX).map(bare_recipient).collect()
     }
 
     /// Aborts the current message.
@@ -194,10 +257,7 @@ impl Backend {
 
     /// The header fields that the server adds to the message `id` if it lacks them.
     fn fields(&self, id: &str, sender: &Sender) -> Fields {
-        let from = match &sender.path {
-            ReversePath::Null => None,
-            ReversePath::Mailbox(mailbox) => Some(mailbox.to_string()),
-        };
+        let from = Some(bare(&sender.path)).filter(|from| !from.is_empty());
         let date = date(self.shared.clock.unix_time());
         Fields { from, date, message_id: format!("<{id}@{}>", self.shared.settings.hostname) }
     }
@@ -390,6 +450,7 @@ impl Backend {
         }
         if transaction.goes_round(&self.shared.directory) {
             let recipients = transaction.recipients.len();
+            self.note_refusal(&Rejection::Loop, || self.recipients());
             self.abort();
             return vec![Err(Rejection::Loop); recipients];
         }
@@ -426,6 +487,7 @@ impl Backend {
         let Some(Transaction { id, sender, addresses, .. }) = &self.open else { return };
         let (peer, recipients) = (self.peer, addresses.len());
         info!("{id} from {peer} ({}) for {recipients} is refused: {refusal}", sender.path);
+        self.note_refusal(refusal, || self.recipients());
     }
 
     /// The judges' verdict on the message.
@@ -440,10 +502,7 @@ impl Backend {
             peer: Some(self.peer),
             peer_name: shared.peer_name(self.peer),
             helo: session.client_name().map(str::to_owned),
-            sender: match &sender.path {
-                ReversePath::Null => String::new(),
-                ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-            },
+            sender: bare(&sender.path),
             recipients: transaction.addresses.clone(),
             user: sender.user.clone(),
         };
@@ -474,6 +533,7 @@ impl Backend {
     /// Stores the message durably. No rule is applied to suspected junk. To other messages rules are applied with their
     /// verdicts.
     async fn keep(&mut self, session: &Session, verdict: verdict::Verdict) -> Result<String, Rejection> {
+        let about = self.about_message();
         let Some(mut transaction) = self.open.take() else { return Err(Rejection::TryLater) };
         let shared = &self.shared;
         transaction.leave_out_refused();
@@ -499,10 +559,7 @@ impl Backend {
         transaction.deliveries = deliveries;
         let delivered = transaction.delivered(shared);
         let Transaction { id, sender, opened, incoming, octets, deliveries, .. } = transaction;
-        let return_path = match sender.path {
-            ReversePath::Null => String::new(),
-            ReversePath::Mailbox(mailbox) => mailbox.to_string(),
-        };
+        let return_path = bare(&sender.path);
         let source = Handed {
             peer: self.peer.to_string(),
             helo: session.client_name().unwrap_or_default().to_owned(),
@@ -519,8 +576,12 @@ impl Backend {
             let mut stats = shared.stats.borrow_mut();
             stats.messages += 1;
             stats.messages_discarded += discarded;
+            if let Some(about) = about {
+                self.note(|_| MailEvent { event: "discarded".to_owned(), ..about });
+            }
             return Ok(id);
         }
+        let told = about.map(|about| (about, opened.names(&deliveries)));
         let accept = Accept {
             time: shared.clock.unix_time().0,
             source: source.to_string(),
@@ -545,13 +606,25 @@ impl Backend {
                     shared.remote.delivered(delivered);
                 }
                 drop(stats);
+                if let Some((about, mailboxes)) = told {
+                    self.note_kept(about, mailboxes, is_junk);
+                }
                 self.answer_for(answers, &opened);
                 Ok(id)
             }
             Err(refused) => {
                 shared.stats.borrow_mut().messages_refused += 1;
                 warn!("a message from {} is refused: {refused}", self.peer);
-                Err(self.refusal(&refused, octets))
+                let refusal = self.refusal(&refused, octets);
+                if let Some((about, _)) = told {
+                    self.note(|peer| MailEvent {
+                        id: about.id,
+                        from: about.from,
+                        to: about.to,
+                        ..self::refused(peer, &refusal)
+                    });
+                }
+                Err(refusal)
             }
         }
     }
@@ -569,9 +642,11 @@ impl Backend {
 
     /// Aborts the message, which cannot be stored.
     fn fail(&mut self, refused: &StoreError) -> Rejection {
-        let octets = self.open.take().map_or(0, |transaction| transaction.octets);
+        let refusal = self.refusal(refused, self.open.as_ref().map_or(0, |transaction| transaction.octets));
+        self.note_refusal(&refusal, || self.recipients());
+        self.open = None;
         self.shared.stats.borrow_mut().messages_refused += 1;
-        self.refusal(refused, octets)
+        refusal
     }
 
     /// The reply if the store rejects a message of `octets`.
@@ -763,6 +838,27 @@ impl Transaction {
         };
         self.recipients.iter().map(check).collect()
     }
+}
+
+/// The address of a return path without brackets.
+fn bare(path: &ReversePath) -> String {
+    match path {
+        ReversePath::Null => String::new(),
+        ReversePath::Mailbox(mailbox) => mailbox.to_string(),
+    }
+}
+
+/// A recipient's address without brackets.
+fn bare_recipient(path: &ForwardPath) -> String {
+    match path {
+        ForwardPath::Postmaster => "postmaster".to_owned(),
+        ForwardPath::Mailbox(mailbox) => mailbox.to_string(),
+    }
+}
+
+/// The event that a message of `peer` is refused.
+fn refused(peer: String, refusal: &Rejection) -> MailEvent {
+    MailEvent { peer: Some(peer), reason: Some(refusal.to_string()), ..MailEvent::new("refused") }
 }
 
 /// The client's reply for a rejection by the store.

@@ -23,6 +23,9 @@ use super::pop3::OpenInboxes;
 use super::settings::Shares;
 use super::shared::Shared;
 use crate::clock::{Clock, sleep_until};
+use crate::events::Events;
+use crate::mail::MailEvent;
+use crate::mail::events::RECIPIENTS_SHOWN_MAX;
 use crate::mail::sasl::{Request, Verdict};
 use crate::mail::srs::Srs;
 use crate::mail::store::{self, Change, Delivery, FolderId, INBOX, MailStore, MailboxId, StoreError};
@@ -72,6 +75,7 @@ pub struct MailState {
     pub(super) rates: Rc<RefCell<Rates>>,
     /// The backend of programs on this machine.
     pub(super) local: RefCell<Weak<Shared>>,
+    events: Events<MailEvent>,
 }
 
 /// How far the opening of the store is.
@@ -171,7 +175,13 @@ impl MailState {
             inboxes: Rc::default(),
             rates: Rc::new(RefCell::new(rates)),
             local: RefCell::default(),
+            events: Events::default(),
         }
+    }
+
+    /// The events of messages.
+    pub fn events(&self) -> &Events<MailEvent> {
+        &self.events
     }
 
     /// The open state, if it is open.
@@ -298,6 +308,14 @@ pub struct Opened {
 }
 
 impl Opened {
+    /// The names of the mailboxes that get `deliveries`.
+    pub(in crate::mail) fn names(&self, deliveries: &[Delivery]) -> Vec<String> {
+        self.store.look(|state| {
+            let name = |delivery: &Delivery| Some(state.mailbox(delivery.mailbox)?.state().name.clone());
+            deliveries.iter().filter_map(name).take(RECIPIENTS_SHOWN_MAX).collect()
+        })
+    }
+
     fn trouble(&self) -> Option<String> {
         if self.runs.is_over() {
             return Some("the mail store has ended; see the log, and start the gateway again".to_owned());

@@ -159,7 +159,7 @@ fn one_port_that_floods_leaves_probes_to_others() {
     let mut offers = std::iter::from_fn(|| {
         while office.server.poll_timeout().is_some() {
             let reply = office.pass_timer();
-            office.server.holding.add_ready(reply);
+            office.server.add_ready(office.now, reply);
         }
         office.server.poll_reply()
     });

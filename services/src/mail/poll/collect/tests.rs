@@ -12,6 +12,7 @@ use tokio::task::spawn_local;
 use super::*;
 use crate::clock::{Clock, UnixTime};
 use crate::dns::resolver::Resolver;
+use crate::events::Events;
 use crate::mail::address::Mailbox;
 use crate::mail::judge::tests::RSPAMD;
 use crate::mail::judge::{self, Address, Judges, Protocol};
@@ -76,6 +77,7 @@ impl Poller {
         let settings = lab::settings();
         let clock: Rc<dyn Clock> = Rc::new(Paused(tokio::time::Instant::now()));
         let office = Office {
+            events: Events::default(),
             opened: lab.state.opened().unwrap(),
             directory: Directory::new(&settings.users, &settings.domains, &settings.aliases),
             hostname: settings.hostname,

@@ -1,4 +1,5 @@
 mod authentication;
+mod events;
 mod folders;
 mod judging;
 pub(in crate::mail) mod lab;

@@ -11,6 +11,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use gatepost::backup::command::{BackUp, Restore};
 use gatepost::config::{Config, Source};
+use gatepost::control::capture::{Wanted, capture};
 use gatepost::control::explain::Asked;
 use gatepost::control::follow::{Watched, follow};
 use gatepost::control::transaction::What as ConfigRequest;
@@ -74,6 +75,17 @@ enum Command {
         /// Print JSON, a line for each event.
         #[arg(long)]
         json: bool,
+        /// The running gateway's configuration, which names its control socket.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Capture the frames that pass a running gateway, for Wireshark, until Ctrl-C: pcapng, with the reasons of drops.
+    Capture {
+        #[command(flatten)]
+        wanted: Wanted,
+        /// The file to write; - for stdout, such as a pipe to Wireshark.
+        #[arg(short, long, value_name = "FILE", default_value = "gatepost.pcapng")]
+        output: PathBuf,
         /// The running gateway's configuration, which names its control socket.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -411,6 +423,9 @@ fn run(command: Command) -> Result<bool, Error> {
         }
         Command::Watch { what, json, config } => {
             follow(&load(config)?.system.control_socket, what, json)?;
+        }
+        Command::Capture { wanted, output, config } => {
+            capture(&load(config)?.system.control_socket, wanted, &output)?;
         }
         Command::Mail(command) => return command.run(),
         Command::Tls(command) => command.run()?,

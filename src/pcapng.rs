@@ -1,25 +1,42 @@
 //! Captures that Wireshark opens: pcapng with several interfaces, host names, and comments on packets.
-//! (draft-ietf-opsawg-pcapng, sections 4.1 to 4.4)
+//! (draft-ietf-opsawg-pcapng, sections 4.1 to 4.6)
 //!
 //! Time stamps are microseconds, the format's default. A name may be added at any time; a reader that reads the file
 //! once knows the name from there on.
 
+mod blocks;
+
 use std::io::{self, Write};
+use std::mem;
 use std::net::Ipv4Addr;
+
+pub use blocks::{Block, Blocks};
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
 const INTERFACE_DESCRIPTION: u32 = 1;
 const NAME_RESOLUTION: u32 = 4;
+const INTERFACE_STATISTICS: u32 = 5;
 const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 const LINKTYPE_ETHERNET: u16 = 1;
 const OPTION_END: u16 = 0;
 const OPTION_COMMENT: u16 = 1;
 const OPTION_IF_NAME: u16 = 2;
+const OPTION_IF_DROP: u16 = 5;
+const OPTION_EPB_FLAGS: u16 = 2;
 const RECORD_END: u16 = 0;
 const RECORD_IPV4: u16 = 1;
 /// Octets of a block around its body: type, and the length before and after.
 const BLOCK_FRAME_LEN: usize = 12;
+
+/// The direction in which a frame passes an interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// It was received.
+    Inbound,
+    /// It was sent.
+    Outbound,
+}
 
 /// A capture that is being written.
 pub struct PcapNg<W> {
@@ -67,6 +84,33 @@ impl<W: Write> PcapNg<W> {
         original_len: usize,
         comments: &[String],
     ) -> io::Result<()> {
+        self.packet((at_micros, interface), None, (frame, original_len), comments)
+    }
+
+    /// As [`PcapNg::frame`], with the frame's direction.
+    ///
+    /// # Errors
+    ///
+    /// The writer's error.
+    pub fn passed(
+        &mut self,
+        at_micros: u64,
+        interface: u32,
+        direction: Direction,
+        frame: &[u8],
+        original_len: usize,
+        comments: &[String],
+    ) -> io::Result<()> {
+        self.packet((at_micros, interface), Some(direction), (frame, original_len), comments)
+    }
+
+    fn packet(
+        &mut self,
+        (at_micros, interface): (u64, u32),
+        direction: Option<Direction>,
+        (frame, original_len): (&[u8], usize),
+        comments: &[String],
+    ) -> io::Result<()> {
         let micros = at_micros.to_le_bytes();
         let len = |len: usize| u32::try_from(len).unwrap_or(u32::MAX).to_le_bytes();
         let mut packet = Vec::with_capacity(frame.len() + 24);
@@ -79,10 +123,32 @@ impl<W: Write> PcapNg<W> {
         for comment in comments {
             field(&mut packet, OPTION_COMMENT, comment.as_bytes());
         }
-        if !comments.is_empty() {
+        if let Some(direction) = direction {
+            let flags = match direction {
+                Direction::Inbound => 1_u32,
+                Direction::Outbound => 2,
+            };
+            field(&mut packet, OPTION_EPB_FLAGS, &flags.to_le_bytes());
+        }
+        if !comments.is_empty() || direction.is_some() {
             field(&mut packet, OPTION_END, &[]);
         }
         self.block(ENHANCED_PACKET, &packet)
+    }
+
+    /// Adds the number of frames that were lost on `interface` so far.
+    ///
+    /// # Errors
+    ///
+    /// The writer's error.
+    pub fn statistics(&mut self, at_micros: u64, interface: u32, lost: u64) -> io::Result<()> {
+        let micros = at_micros.to_le_bytes();
+        let mut statistics = interface.to_le_bytes().to_vec();
+        statistics.extend(&micros[4..]);
+        statistics.extend(&micros[..4]);
+        field(&mut statistics, OPTION_IF_DROP, &lost.to_le_bytes());
+        field(&mut statistics, OPTION_END, &[]);
+        self.block(INTERFACE_STATISTICS, &statistics)
     }
 
     /// Names the host that has `address`.
@@ -133,6 +199,13 @@ impl<W: Write> PcapNg<W> {
         self.out.write_all(&len.to_le_bytes())?;
         self.octets += u64::from(len);
         Ok(())
+    }
+}
+
+impl PcapNg<Vec<u8>> {
+    /// Takes what was written since the last call.
+    pub fn take_written(&mut self) -> Vec<u8> {
+        mem::take(&mut self.out)
     }
 }
 
@@ -209,6 +282,36 @@ mod tests {
         let packet = after_interface(capture);
         assert_eq!(packet[28..32], [1, 0, 0xff, 0xff]);
         assert_eq!(packet.len(), 28 + 4 + 65_536 + 4 + 4);
+    }
+
+    #[test]
+    fn a_frame_has_its_direction_after_its_comments() {
+        let mut capture = begin();
+        let comment = ["hi".to_owned()];
+        capture.passed(0, 0, Direction::Outbound, &[0xaa; 4], 4, &comment).expect("memory takes it");
+        let packet = after_interface(capture);
+        let options = [[1, 0, 2, 0], [b'h', b'i', 0, 0], [2, 0, 4, 0], [2, 0, 0, 0], [0; 4]];
+        assert_eq!(packet[32..52], options.concat());
+    }
+
+    #[test]
+    fn lost_frames_are_a_statistic_of_their_interface() {
+        let mut capture = begin();
+        capture.statistics(0x1_0000_0002, 0, 7).expect("memory takes it");
+        let block = after_interface(capture);
+        let expected = [
+            [5, 0, 0, 0],
+            [40, 0, 0, 0],
+            [0, 0, 0, 0],
+            [1, 0, 0, 0],
+            [2, 0, 0, 0],
+            [5, 0, 8, 0],
+            [7, 0, 0, 0],
+            [0, 0, 0, 0],
+            [0, 0, 0, 0],
+            [40, 0, 0, 0],
+        ];
+        assert_eq!(block, expected.concat());
     }
 
     #[test]

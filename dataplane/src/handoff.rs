@@ -11,6 +11,17 @@ pub struct Handoff {
     pub(crate) stage: HandoffStage,
 }
 
+impl Handoff {
+    /// The port that the frame was read from, if the worker that gets it is the first to look at it and has it as it
+    /// was read.
+    pub fn unchanged_from(self) -> Option<PortId> {
+        match (self.origin, self.stage) {
+            (Origin::Port(port), HandoffStage::ToOwner | HandoffStage::FragmentToOwner) => Some(port),
+            _ => None,
+        }
+    }
+}
+
 /// Where a frame entered the gateway.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {

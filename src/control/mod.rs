@@ -16,6 +16,8 @@
 //!   `{"refused":["...", ...]}` if the packet makes no sense.
 //! - `"recent"`: `{"report":{...}}` with the last drops.
 //! - `{"watch":"drops"}` (or `dhcp`, `dns`, `mail`, `flows`): a line for each [event](follow::Event), until the client closes the connection.
+//! - `{"capture":{...}}`: `"capture"`, and then the octets of a file until the client closes its sending side and a
+//!   little longer; `{"undone":{...}}` with the reason.
 //! - `"code"`: `{"report":{...}}` with a [`code::ToldCode`], or `{"undone":{...}}` without pages.
 //! - `{"reload":{}}`: `{"reloaded":"FILE"}`, or `{"refused":["...", ...]}` with the errors.
 //! - `{"restart":{}}`: `"restarting"`, and then the gateway ends in order and runs again.
@@ -26,10 +28,12 @@
 //! A request about mail gets `{"off":{"why":"...","remedy":"..."}}` from a gateway without mail. A request that cannot
 //! be answered gets `{"error":"..."}`.
 
+pub mod capture;
 pub mod code;
 pub mod drops;
 pub mod events;
 pub mod explain;
+pub mod filter;
 pub mod flows;
 pub mod follow;
 pub mod mail;
@@ -182,6 +186,7 @@ enum Request {
     End(flows::FlowName),
     Recent,
     Watch(follow::Watched),
+    Capture(capture::Wanted),
     Reload {
         /// The user who has become root, as `sudo` tells.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -207,6 +212,7 @@ impl Request {
             | Self::End(_)
             | Self::Recent
             | Self::Watch(_)
+            | Self::Capture(_)
             | Self::Reload { .. }
             | Self::Restart { .. }
             | Self::Config(_)
@@ -227,6 +233,7 @@ impl Request {
             | Self::End(_)
             | Self::Recent
             | Self::Watch(_)
+            | Self::Capture(_)
             | Self::Reload { .. }
             | Self::Restart { .. }
             | Self::Code => ANSWER_WITHIN,
@@ -241,6 +248,8 @@ enum Response {
     Report(Value),
     /// A session of SMTP follows.
     Smtp,
+    /// A capture follows.
+    Capture,
     Flushed(usize),
     /// Whether there was such a flow.
     Ended(bool),

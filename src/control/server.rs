@@ -8,6 +8,7 @@ use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,7 @@ use tokio::task::spawn_local;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 
+use super::capture::Wanted;
 use super::code::ToldCode;
 use super::drops::RecentDrops;
 use super::explain::{Asked, Explained, Unexplained};
@@ -41,6 +43,9 @@ pub const CLIENTS_MAX: usize = 8;
 /// The watchers among them, so that others are served, too.
 pub const WATCHERS_MAX: usize = 4;
 
+/// How often a client that captures gets what is new.
+const CAPTURE_INTERVAL: Duration = Duration::from_millis(50);
+
 /// How often a watcher gets what is new.
 const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 
@@ -57,6 +62,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 pub trait Operations: 'static {
     /// A watcher's place among the events.
     type Watching;
+    /// A running capture.
+    type Capture: Capturing;
 
     /// Why mail is disabled in the configuration in force; `None` if it is enabled.
     fn mail_off(&self) -> Option<mail::Off>;
@@ -120,6 +127,13 @@ pub trait Operations: 'static {
     /// The workers do not answer.
     fn end_flow(&self, flow: &FlowName) -> impl Future<Output = Result<bool, ReportError>>;
 
+    /// Begins a capture.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    fn capture(&self, wanted: &Wanted) -> impl Future<Output = Result<Self::Capture, Undone>>;
+
     /// Removes the cached DNS answers for `name` and the names below it, or all; returns their number.
     ///
     /// # Errors
@@ -150,6 +164,15 @@ pub trait Operations: 'static {
     ///
     /// Why nothing has changed.
     fn config(&self, by: &Editor, what: transaction::What) -> impl Future<Output = Result<Value, Error>>;
+}
+
+/// A running capture, as parts of a file. Dropping it ends it.
+pub trait Capturing {
+    /// The octets since the last call; a part of them, if there are many.
+    fn part(&mut self) -> Vec<u8>;
+
+    /// The last octets.
+    fn finish(self) -> Vec<u8>;
 }
 
 /// The control socket, listening. Dropping it removes it from the file system.
@@ -281,10 +304,23 @@ async fn converse(
         },
         Ok(Request::Watch(what)) => {
             let Ok(_place) = watchers.try_acquire() else {
-                let why = format!("{WATCHERS_MAX} watch already; end one of them");
+                let why = format!("{WATCHERS_MAX} watch or capture already; end one of them");
                 return tell(&mut stream, &Response::Error(why)).await;
             };
             return watch(stream, what, operations).await;
+        }
+        Ok(Request::Capture(wanted)) => {
+            let Ok(_place) = watchers.try_acquire() else {
+                let why = format!("{WATCHERS_MAX} watch or capture already; end one of them");
+                return tell(&mut stream, &Response::Error(why)).await;
+            };
+            match operations.capture(&wanted).await {
+                Ok(capture) => {
+                    tell(&mut stream, &Response::Capture).await?;
+                    return pass_on(stream, capture, wanted.secs).await;
+                }
+                Err(undone) => undone.into(),
+            }
         }
         Ok(Request::Reload { by }) => match operations.reload(&peer(&stream, by)?).await {
             Ok(file) => Response::Reloaded(file),
@@ -350,6 +386,26 @@ async fn watch(stream: UnixStream, what: Watched, operations: &impl Operations) 
     }
 }
 
+/// Sends the client the file of a capture, until it closes its sending side or the time is over. While the client does
+/// not read, frames wait and are lost; after [`CLIENT_PATIENCE`] the capture ends.
+async fn pass_on(stream: UnixStream, mut capture: impl Capturing, secs: Option<u64>) -> io::Result<()> {
+    let (mut from, mut to) = stream.into_split();
+    let left = secs.map(Duration::from_secs);
+    let end = async {
+        match left {
+            Some(left) => _ = timeout(left, from.read(&mut [0])).await,
+            None => _ = from.read(&mut [0]).await,
+        }
+    };
+    let mut end = pin!(end);
+    while timeout(CAPTURE_INTERVAL, &mut end).await.is_err() {
+        let part = capture.part();
+        timeout(CLIENT_PATIENCE, to.write_all(&part)).await??;
+    }
+    timeout(CLIENT_PATIENCE, to.write_all(&capture.finish())).await??;
+    to.shutdown().await
+}
+
 /// Sends the client a line.
 async fn tell(to: &mut (impl AsyncWrite + Unpin), what: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(what)?;
@@ -368,6 +424,7 @@ mod tests {
     #![expect(clippy::disallowed_methods, reason = "a client is another process, which waits for its answer")]
 
     use std::io::{BufRead, Read, Write};
+    use std::net::Shutdown;
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::net::UnixListener as StdUnixListener;
     use std::process::ExitCode;
@@ -386,8 +443,23 @@ mod tests {
         has_mail: bool,
     }
 
+    /// A capture of octets that count up, and then 255.
+    struct Numbers(u8);
+
+    impl Capturing for Numbers {
+        fn part(&mut self) -> Vec<u8> {
+            self.0 += 1;
+            vec![self.0]
+        }
+
+        fn finish(self) -> Vec<u8> {
+            vec![255]
+        }
+    }
+
     impl Operations for Echo {
         type Watching = u64;
+        type Capture = Numbers;
 
         fn mail_off(&self) -> Option<mail::Off> {
             mail::Off::by(&Config::default()).filter(|_| !self.has_mail)
@@ -432,6 +504,11 @@ mod tests {
 
         async fn end_flow(&self, flow: &FlowName) -> Result<bool, ReportError> {
             Ok(flow.protocol == "tcp")
+        }
+
+        async fn capture(&self, wanted: &Wanted) -> Result<Numbers, Undone> {
+            let wrong = || Undone { why: "it is wrong".to_owned(), remedy: "write another".to_owned() };
+            if wanted.filter.is_none() { Ok(Numbers(0)) } else { Err(wrong()) }
         }
 
         fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {
@@ -565,10 +642,52 @@ mod tests {
                     assert_eq!(next(), Event::Drop(Box::new(RecentDrop { age_ms, ..RecentDrop::default() })));
                     assert_eq!(next(), Event::Missed(1));
                 }
-                assert!(matches!(watch().0, Event::Error(why) if why.contains("watch already")));
+                assert!(matches!(watch().0, Event::Error(why) if why.contains("watch or capture already")));
                 assert!(ask(&others, What::Status).is_ok(), "others are served");
                 watchers.clear();
                 while matches!(watch().0, Event::Error(_)) {}
+            })
+            .await
+            .expect("no panic");
+            server.abort();
+        });
+    }
+
+    #[test]
+    fn a_capture_ends_with_its_last_octets_once_its_client_has_seen_enough() {
+        let path = SocketPath::new("capture");
+        run(async {
+            let socket = ControlSocket::bind(&path.0).expect("a free path");
+            let server = spawn_local(async move { socket.serve(Rc::new(Echo { has_mail: true })).await });
+            let asked = path.0.clone();
+            let begin = move |request: &[u8]| {
+                let mut stream = StdUnixStream::connect(&asked).expect("it listens");
+                stream.write_all(request).expect("it reads");
+                let mut lines = std::io::BufReader::new(stream);
+                let mut line = String::new();
+                lines.read_line(&mut line).expect("it answers");
+                (line, lines)
+            };
+            spawn_blocking(move || {
+                let (line, mut stream) = begin(b"{\"capture\":{}}\n");
+                let mut octets = vec![0; 3];
+                stream.read_exact(&mut octets).expect("a capture");
+                stream.get_ref().shutdown(Shutdown::Write).expect("it is open");
+                stream.read_to_end(&mut octets).expect("its end");
+                assert_eq!(
+                    (&line[..], &octets[..3], octets.last()),
+                    ("\"capture\"\n", &[1, 2, 3][..], Some(&255))
+                );
+                let (_, mut stream) = begin(b"{\"capture\":{\"secs\":1}}\n");
+                octets.clear();
+                stream.read_to_end(&mut octets).expect("its end");
+                assert_eq!(octets.last(), Some(&255), "it ends by itself");
+                let (undone, _) = begin(b"{\"capture\":{\"filter\":\"\"}}\n");
+                assert!(undone.starts_with("{\"undone\":{\"why\":\"it is wrong\""), "{undone}");
+                let open: Vec<_> = (0..WATCHERS_MAX).map(|_| begin(b"{\"capture\":{}}\n")).collect();
+                let (refused, _) = begin(b"{\"capture\":{}}\n");
+                assert!(refused.contains("watch or capture already"), "{refused}");
+                drop(open);
             })
             .await
             .expect("no panic");

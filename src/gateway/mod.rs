@@ -17,6 +17,7 @@
 
 mod addresses;
 mod bindings;
+pub mod capture;
 pub mod command;
 mod current;
 mod dispatch;
@@ -43,6 +44,7 @@ mod resources;
 mod ring;
 pub mod services;
 pub mod state;
+mod tap;
 mod tls;
 pub(crate) mod traffic;
 pub mod wakeup;

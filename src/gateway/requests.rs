@@ -6,8 +6,10 @@ use std::sync::Arc;
 use crossbeam::channel::Sender;
 use tokio::sync::oneshot;
 
+use super::capture::Tapping;
 use super::command::Command;
 use super::query::Query;
+use super::tap::Tap;
 
 /// The most requests that wait for a worker.
 pub const REQUESTS_MAX: usize = 16;
@@ -19,6 +21,8 @@ pub(super) enum Request {
     Query(Query),
     /// A command.
     Command(Command),
+    /// A tap for a capture, with the channel for the answer.
+    Tap(Arc<Tap>, oneshot::Sender<Tapping>),
 }
 
 impl From<Query> for Request {

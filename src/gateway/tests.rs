@@ -35,6 +35,7 @@ use crate::config::Config;
 use crate::control::{ReportError, What};
 use crate::device::{Abilities, Port, PortError, Received};
 
+mod capture;
 mod endings;
 mod events;
 mod explain;

@@ -17,10 +17,12 @@ use gatepost_ground::{Instant, PortId};
 use tracing::{error, warn};
 
 use super::bindings::SharedBindings;
+use super::capture::Tapping;
 use super::handover::Handover;
 use super::link::{HostOutput, WorkerLink};
 use super::ports::Ports;
 use super::requests::{REQUESTS_MAX, Request};
+use super::tap::Taps;
 use crate::device::Port;
 
 /// A running dataplane. It knows no device, no thread and no clock.
@@ -34,6 +36,7 @@ pub struct Worker<P> {
     bindings: Cache<SharedBindings, Arc<Bindings>>,
     requests: Receiver<Request>,
     batch: Batch,
+    taps: Taps,
     /// The number of dropped frames and given-up tasks at which the next message is logged.
     internal_errors_due: u64,
 }
@@ -75,6 +78,7 @@ impl<P: Port> Worker<P> {
             bindings,
             requests,
             batch: Batch::new(frame_capacity),
+            taps: Taps::default(),
             internal_errors_due: 1,
         }
     }
@@ -106,6 +110,10 @@ impl<P: Port> Worker<P> {
             match request {
                 Request::Query(query) => query.answer(now, &mut self.dataplane, &self.ports),
                 Request::Command(command) => command.carry_out(now, &mut self.dataplane),
+                Request::Tap(tap, reply) => {
+                    self.taps.add(tap);
+                    _ = reply.send(Tapping);
+                }
             }
         }
         more_to_tell || self.has_more()
@@ -202,6 +210,9 @@ impl<P: Port> Worker<P> {
 
     fn process(&mut self, now: Instant) {
         if !self.batch.is_empty() {
+            if !self.taps.is_empty() {
+                self.taps.before(now, &self.batch, self.dataplane.config());
+            }
             self.dataplane.process(now, &mut self.batch);
             self.carry_out(now);
         }
@@ -209,6 +220,9 @@ impl<P: Port> Worker<P> {
 
     /// Carries the batch's verdicts out and empties it.
     fn carry_out(&mut self, now: Instant) {
+        if !self.taps.is_empty() {
+            self.taps.after(now, &self.batch, self.dataplane.config());
+        }
         self.hand_over(now);
         self.deliver(now);
         let Self { dataplane, ports, batch, .. } = self;

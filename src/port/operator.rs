@@ -8,6 +8,7 @@ use serde_json::Value;
 use tracing::{info, warn};
 
 use super::notify::Manager;
+use crate::control::capture::Wanted;
 use crate::control::code::ToldCode;
 use crate::control::drops::RecentDrops;
 use crate::control::explain::{Asked, Explained, Unexplained};
@@ -18,6 +19,7 @@ use crate::control::server::Operations;
 use crate::control::transaction::{self, What as ConfigRequest};
 use crate::control::{ReportError, What};
 use crate::error::Error;
+use crate::gateway::capture::Capture;
 use crate::gateway::events::Watching;
 use crate::gateway::inspector::Inspector;
 use crate::process::Process;
@@ -39,6 +41,7 @@ pub struct Operator {
 
 impl Operations for Operator {
     type Watching = Watching;
+    type Capture = Capture;
 
     fn mail_off(&self) -> Option<Off> {
         self.inspector.mail_off()
@@ -79,6 +82,10 @@ impl Operations for Operator {
 
     async fn end_flow(&self, flow: &FlowName) -> Result<bool, ReportError> {
         self.inspector.end_flow(flow).await
+    }
+
+    async fn capture(&self, wanted: &Wanted) -> Result<Capture, Undone> {
+        self.inspector.capture(wanted).await
     }
 
     fn flush(&self, name: Option<&str>) -> Result<usize, Undone> {

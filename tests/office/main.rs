@@ -9,6 +9,7 @@
 mod admin;
 mod admin_pages;
 mod arp;
+mod capture;
 mod dhcp;
 mod dhcp_life;
 mod dhcp_options;

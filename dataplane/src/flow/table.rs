@@ -204,7 +204,7 @@ impl<A: Address, M: Memory> FlowTable<A, M> {
     }
 
     /// One more than the greatest number that a flow ever had.
-    pub fn end(&self) -> u32 {
+    pub fn numbers_end(&self) -> u32 {
         self.flows.end()
     }
 

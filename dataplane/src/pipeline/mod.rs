@@ -439,7 +439,7 @@ impl Dataplane {
 
     /// One more than the greatest number that a flow ever had.
     pub fn flows_end(&self) -> u32 {
-        self.flows.end()
+        self.flows.numbers_end()
     }
 
     /// At most `count_max` of the last flows that were opened and that have ended, from the number `from` on. They are

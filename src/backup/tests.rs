@@ -105,7 +105,7 @@ fn another_machine_becomes_the_same_office() {
     for name in ["decoys", "passwords/decoys", "identity.json", "later/service/file"] {
         assert_eq!(disk.read(name).expect("read"), state().read(name).expect("read"), "{name}");
     }
-    assert_eq!(finish(&disk, &new.file(), TEXT).expect("nothing to do"), false, "once");
+    assert!(!finish(&disk, &new.file(), TEXT).expect("nothing to do"), "once");
 }
 
 /// A storage whose power goes at the write with this number.
@@ -289,9 +289,9 @@ fn a_journal_of_another_configuration_is_removed() {
     let disk = Memory::new();
     let checked = Checked::new(&content(&gathered(&folder).0), &folder.file()).expect("it is sound");
     checked.begin(&disk).expect("there is room");
-    assert_eq!(finish(&disk, &folder.file(), "").expect("it is readable"), false);
+    assert!(!finish(&disk, &folder.file(), "").expect("it is readable"));
     assert_eq!(disk.list("").expect("names"), [""; 0]);
     disk.write(JOURNAL, b"2 00000000 {}").expect("memory does not fail");
     finish(&disk, &folder.file(), "").expect_err("it is damaged");
-    assert_eq!(finish(&Memory::new(), Path::new("x"), "").expect("there is none"), false);
+    assert!(!finish(&Memory::new(), Path::new("x"), "").expect("there is none"));
 }

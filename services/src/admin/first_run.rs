@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use gatepost_ground::Role as Side;
+use ipnet::IpNet;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -86,7 +87,7 @@ impl AdminSite {
     /// The URL of the pages, by an address: names need not be known yet.
     pub(super) fn place(&self) -> String {
         let addresses = self.addresses.borrow();
-        let mut own = addresses.of(Side::Inside).flat_map(|inside| &inside.addresses).map(|own| own.addr());
+        let mut own = addresses.of(Side::Inside).flat_map(|inside| &inside.addresses).map(IpNet::addr);
         let name = own.find(IpAddr::is_ipv4).map(|address| address.to_string());
         let name = name.or_else(|| self.settings.names.first().cloned()).unwrap_or_default();
         format!("https://{}", Host { name, port: self.settings.ports.first().copied() })

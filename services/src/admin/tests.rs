@@ -55,12 +55,12 @@ impl Pages for Plain {
                 path if ["/", OWN].contains(&path) => Some(Response::text(StatusCode::OK, &line)),
                 "/events" => Some(Response::events(async |mut events| {
                     events.send("hello", "you").await;
-                    std::future::pending().await
+                    std::future::pending::<()>().await;
                 })),
                 "/download" => Some(Response {
                     body: Body::download(async |mut writer| {
                         writer.send("a part").await;
-                        std::future::pending().await
+                        std::future::pending::<()>().await;
                     }),
                     ..Response::text(StatusCode::OK, "")
                 }),

@@ -91,7 +91,7 @@ fn results<'a>(texts: &'a Texts, config: &Config, findings: &Findings) -> Vec<Te
         let good = fill(&words.wan_good, &[("address", address.as_deref().unwrap_or_default())]);
         tell(&words.wan, address.is_some(), good, &texts.status.no_address_about);
     }
-    if config.services.dns.enabled && config.services.dns.use_upstream {
+    if config.services.asks_name_servers() {
         tell(&words.servers, *has_upstream, words.servers_good.clone(), &words.servers_bad);
         let name = [("name", KNOWN_NAME)];
         tell(&words.name, *is_resolved, fill(&words.name_good, &name), &fill(&words.name_bad, &name));
@@ -102,10 +102,10 @@ fn results<'a>(texts: &'a Texts, config: &Config, findings: &Findings) -> Vec<Te
         let good = fill(&words.dhcp_good, &[("n", &free.to_string())]);
         tell(&words.pool, runs && free > 0, good, if runs { &words.dhcp_full } else { &words.dhcp_bad });
     }
-    if config.services.ntp.enabled {
-        let ntp = state_of(services, "ntp");
-        let note = ntp.and_then(|ntp| ntp.note.as_deref());
-        let is_right = ntp.is_some() && !note.is_some_and(|note| note.starts_with("unsynchronised"));
+    if config.services.tells_time() {
+        let clock = state_of(services, "ntp");
+        let note = clock.and_then(|clock| clock.note.as_deref());
+        let is_right = clock.is_some() && !note.is_some_and(|note| note.starts_with("unsynchronised"));
         tell(&words.clock, is_right, words.clock_good.clone(), &words.clock_bad);
     }
     if config.services.mail.enabled && config.mode != Mode::LanOnly {

@@ -60,7 +60,7 @@ impl Pages for Plain {
                 "/download" => Some(Response {
                     body: Body::download(async |mut writer| {
                         writer.send("a part").await;
-                        std::future::pending::<()>().await;
+                        std::future::pending().await
                     }),
                     ..Response::text(StatusCode::OK, "")
                 }),

@@ -64,10 +64,13 @@ pub(super) fn parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<Part<'a>>,
 /// The name in a part's head, and whether the part is a file.
 fn described(head: &[u8]) -> Result<(String, bool), BrokenForm> {
     let head = std::str::from_utf8(head).map_err(|_| BrokenForm)?;
-    let disposition = head.split("\r\n").find_map(|line| {
-        let (field, value) = line.split_once(':')?;
-        field.trim().eq_ignore_ascii_case("content-disposition").then_some(value.trim())
-    });
+    let mut disposition = None;
+    for line in head.split("\r\n") {
+        let (field, value) = line.split_once(':').ok_or(BrokenForm)?;
+        if field.trim().eq_ignore_ascii_case("content-disposition") {
+            disposition = disposition.or(Some(value.trim()));
+        }
+    }
     let parameters = disposition.and_then(|value| value.strip_prefix("form-data;")).ok_or(BrokenForm)?;
     // A quotation mark in a name is written as %22. (WHATWG HTML, section 4.10.22.7)
     let value = |name: &str| {

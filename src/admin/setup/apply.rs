@@ -147,7 +147,7 @@ pub(super) fn edits(draft: &Draft, config: &Config) -> Result<Vec<Edit>, String>
             }
             let servers = draft.name_servers.iter().filter(|server| !server.is_empty());
             let servers: Vec<_> = servers.map(|server| quoted(server)).collect();
-            if !(servers.is_empty() && config.services.dns.upstream.is_empty()) {
+            if !servers.is_empty() || !config.services.name_servers().is_empty() {
                 set("dns.upstream", format!("[{}]", servers.join(", ")));
             }
         }

@@ -181,7 +181,7 @@ impl Draft {
             WanAddress::Leased => (Wan::Leased, None, None),
             WanAddress::Static { address, gateway } => (Wan::Static, Some(address), gateway),
         };
-        let mut servers = config.services.dns.upstream.iter().map(ToString::to_string);
+        let mut servers = config.services.name_servers().iter().map(ToString::to_string);
         Self {
             session,
             name: owner.map_or_else(String::new, |owner| owner.name.clone()),

@@ -68,6 +68,23 @@ pub struct Services {
     pub admin: Admin,
 }
 
+impl Services {
+    /// The upstream name servers that the file has.
+    pub fn name_servers(&self) -> &[Ipv4Addr] {
+        &self.dns.upstream
+    }
+
+    /// Whether the names of others are asked for at name servers.
+    pub fn asks_name_servers(&self) -> bool {
+        self.dns.enabled && self.dns.use_upstream
+    }
+
+    /// Whether the LAN is told the time.
+    pub fn tells_time(&self) -> bool {
+        self.ntp.enabled
+    }
+}
+
 /// The other parts of the file that the checks of services need.
 pub(super) struct Surroundings<'a, 'file> {
     /// The gateway's own host name.

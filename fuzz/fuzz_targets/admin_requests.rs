@@ -1,6 +1,8 @@
 //! Octets of a client to the administration, in clear or under TLS: nothing panics, each answer is whole, has the fields
 //! that keep a page to itself, and belongs to a request; the site sees the requests that the stream has and no others,
-//! none for another host; nothing of a page is told without a session; and it does not matter how the stream is cut.
+//! none for another host; nothing of a page is told without a session, and to a plain user the own page alone; nobody
+//! gets a password without the former one or a code; the gateway has an owner, so there is no first run; and it does not
+//! matter how the stream is cut.
 //!
 //! The input is flags (1: in clear), how the stream is cut, and the stream. Some of its octets, which no request has,
 //! stand for what a fuzzer cannot guess: see [`Stream`].
@@ -21,12 +23,15 @@ use gatepost_fuzz::Input;
 use gatepost_fuzz::http::{Answer, Asked, answers, requests};
 use gatepost_ground::{Instant, InterfaceId, Role as Side};
 use gatepost_services::addresses::{Addresses, InterfaceAddresses, Publisher};
-use gatepost_services::admin::{Failure, OfficeAdmin, Pages, Settings, SignIn, TOKEN_FIELD, Visit, Visitor};
+use gatepost_services::admin::{
+    AskedCode, FORGOTTEN, FORMER_PASSWORD, Failure, Forgotten, Installer, OWN, OfficeAdmin, Pages, PasswordFault, Refusal,
+    Settings, SetupAnswer, SignIn, TOKEN_FIELD, Visit, Visitor,
+};
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::crypto::signing::KeyKind;
 use gatepost_services::crypto::tls::provider_that_repeats;
 use gatepost_services::http::form::Form;
-use gatepost_services::http::{Request, Response, StatusCode};
+use gatepost_services::http::{BODY_OCTETS_MAX, Body, Request, Response, StatusCode};
 use gatepost_services::net::{Listener, Net, Stream as Connection, UdpSocket};
 use gatepost_services::service::{Host, LocalFuture, Service};
 use gatepost_services::store::{Disk, Memory, Storage};
@@ -58,6 +63,10 @@ const HANDSHAKE: u8 = 22;
 const SECRET: &str = "of the office";
 /// The most octets of a stream: more than any of the limits on a request.
 const STREAM_OCTETS_MAX: usize = 64 * 1024;
+/// The most octets of a file that the site takes, in place of those of a form.
+const UPLOAD_OCTETS_MAX: usize = 2 * BODY_OCTETS_MAX;
+/// The path of a page that takes a file.
+const CHANGES: &str = "/changes";
 /// The most octets that are answered to a request: the pages here are short.
 const ANSWER_OCTETS_MAX: usize = 4096;
 
@@ -79,7 +88,7 @@ fn run(template: &[u8], is_clear: bool, cuts: &[u8]) -> Vec<Answer> {
     simulate(async {
         let office = Office::open().await;
         let sessions = office.sign_in().await;
-        let stream = Stream::of(template, &sessions);
+        let stream = Stream::of(template, &sessions, &office.code);
         office.seen.take();
         let said = office.talk(&stream.0, cuts, is_clear).await;
         if is_clear && stream.0.first() == Some(&HANDSHAKE) {
@@ -118,12 +127,14 @@ fn run(template: &[u8], is_clear: bool, cuts: &[u8]) -> Vec<Answer> {
 /// | F3, F4 | the tokens of their forms |
 /// | F5 | the fields Host and Origin |
 /// | F9 | a ticket of the owner's |
+/// | FA, FB | the cookie of a plain user's session, and the token of its forms |
+/// | FC | the code for a password of an owner |
 /// | F6 N | 256 N letters |
 /// | F7 … F8 | the fields of a form, with the length of what stands between, an empty line, and that |
 struct Stream(Vec<u8>);
 
 impl Stream {
-    fn of(template: &[u8], sessions: &[Session; 2]) -> Self {
+    fn of(template: &[u8], sessions: &[Session; 3], code: &str) -> Self {
         let (mut stream, mut rest) = (Vec::new(), template.iter());
         // Where the form under way begins.
         let mut form = None;
@@ -132,6 +143,9 @@ impl Stream {
                 0xf1 | 0xf2 => stream.extend(format!("{COOKIE}{}", sessions[usize::from(octet - 0xf1)].cookie).bytes()),
                 0xf3 | 0xf4 => stream.extend(sessions[usize::from(octet - 0xf3)].token.bytes()),
                 0xf9 => stream.extend(sessions[0].ticket.bytes()),
+                0xfa => stream.extend(format!("{COOKIE}{}", sessions[2].cookie).bytes()),
+                0xfb => stream.extend(sessions[2].token.bytes()),
+                0xfc => stream.extend(code.bytes()),
                 0xf5 => stream.extend(format!("Host: {HOST}\r\nOrigin: https://{HOST}\r\n").bytes()),
                 0xf6 => {
                     let count = 256 * usize::from(*rest.next().unwrap_or(&0));
@@ -160,6 +174,21 @@ struct Seen {
     path: String,
     host: String,
     user: Option<String>,
+    /// Its body, and the values of some fields: requests with one path are told apart by them.
+    body: Vec<u8>,
+    fields: [Vec<String>; 3],
+}
+
+/// The names of [`Seen::fields`].
+const FIELDS: [&str; 3] = ["host", "origin", "cookie"];
+
+impl Seen {
+    /// Whether `asked` may be the request.
+    fn is(&self, asked: &Asked) -> bool {
+        let is_called = (self.method.as_str(), self.path.as_str()) == (asked.method.as_str(), asked.path());
+        let mut fields = FIELDS.iter().zip(&self.fields);
+        is_called && self.body == asked.body && fields.all(|(name, values)| asked.fields(name).eq(values))
+    }
 }
 
 /// Compares answers with requests.
@@ -170,7 +199,7 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(sessions: &[Session; 2], seen: Vec<Seen>) -> Self {
+    fn new(sessions: &[Session; 3], seen: Vec<Seen>) -> Self {
         let alive = sessions.iter().map(|it| (it.cookie.clone(), Some(it.token.clone()))).collect();
         Self { alive, seen: seen.into() }
     }
@@ -207,7 +236,10 @@ impl Judge {
         assert!(!tells || session.is_some(), "a page without a session: {asked:?}");
         let location = answer.field("location");
         let has_ticket = |location: &str| session.is_some() && location.starts_with(&way_to_enter());
-        let is_known = |it: &str| ["/", "/sign-in", "/sessions"].contains(&it) || has_ticket(it);
+        // There is no way to the first run.
+        let is_known = |it: &str| {
+            ["/", "/sign-in", "/sessions"].contains(&it) || session.is_some() && it == OWN || has_ticket(it)
+        };
         assert!(location.is_none_or(is_known), "{location:?}");
         if asked.method == "HEAD" {
             return;
@@ -224,23 +256,30 @@ impl Judge {
         );
         assert!(["; Path=/", "; Secure", "; HttpOnly", "; SameSite=Strict"].iter().all(|it| cookie.contains(it)));
         let value = cookie.strip_prefix(COOKIE).and_then(|rest| rest.split(';').next()).expect("the session's cookie");
-        let is_of_form = |token: &String| String::from_utf8_lossy(&asked.body).contains(token.as_str());
+        // What is in a form stands in it as it is, unless somebody has escaped its octets.
+        let has = |text: &str| String::from_utf8_lossy(&asked.body).contains(text) || asked.body.contains(&b'%');
         match (asked.path(), session) {
             ("/sign-in", former) => {
-                assert!(value.len() == 43 && String::from_utf8_lossy(&asked.body).contains("name="));
+                assert!(value.len() == 43 && has("name"));
                 former.and_then(|former| self.alive.remove(&former));
                 self.alive.insert(value.to_owned(), None);
             }
             ("/enter", former) => {
-                assert!(value.len() == 43 && String::from_utf8_lossy(&asked.body).contains("ticket="));
+                assert!(value.len() == 43 && has("ticket"));
                 former.and_then(|former| self.alive.remove(&former));
                 self.alive.insert(value.to_owned(), None);
             }
             ("/sign-out", Some(session)) => {
                 assert_eq!(value, "");
-                // The form's token stands in it as it is, unless somebody has escaped its octets.
                 let token = self.alive.remove(&session).flatten();
-                assert!(token.is_none_or(|token| is_of_form(&token) || asked.body.contains(&b'%')), "{asked:?}");
+                assert!(token.is_none_or(|token| has(&token)), "{asked:?}");
+            }
+            // With another password another session begins.
+            (OWN, Some(session)) => {
+                assert!(is_seen && value.len() == 43 && has(FORMER_PASSWORD));
+                let token = self.alive.remove(&session).flatten();
+                assert!(token.is_none_or(|token| has(&token)), "{asked:?}");
+                self.alive.insert(value.to_owned(), None);
             }
             _ => panic!("{asked:?} begins or ends a session"),
         }
@@ -251,8 +290,7 @@ impl Judge {
         let mut is_seen = false;
         // A GET is seen as one for a file, and then perhaps as one for a page; a POST once.
         while let Some(seen) = self.seen.pop_front_if(|seen| {
-            let is_it = (seen.method.as_str(), seen.path.as_str()) == (asked.method.as_str(), asked.path());
-            is_it && (!is_seen || seen.user.is_some() && asked.method != "POST")
+            seen.is(asked) && (!is_seen || seen.user.is_some() && asked.method != "POST")
         }) {
             assert!(asked.names_host(&seen.host), "{seen:?} by {asked:?}");
             assert!(seen.user.is_none() || self.session(asked).is_some(), "{seen:?} by {asked:?}");
@@ -284,20 +322,48 @@ fn way_to_enter() -> String {
     format!("https://{HOST}/enter?ticket=")
 }
 
+/// The code for a password of an owner, until it is used.
+type Unused = Rc<RefCell<Option<String>>>;
+
 /// Pages that say who sees them, and remember what was asked.
-struct Plain(Rc<RefCell<Vec<Seen>>>);
+struct Plain {
+    seen: Rc<RefCell<Vec<Seen>>>,
+    code: Unused,
+}
 
 impl Plain {
     fn see(&self, request: &Request, visitor: Option<&Visitor>) {
         assert_eq!(request.peer, CLIENT.ip());
+        let is_owner = visitor.is_some_and(|visitor| visitor.user.role == Role::Owner);
+        let octets_max = if is_owner && request.path == CHANGES { UPLOAD_OCTETS_MAX } else { BODY_OCTETS_MAX };
+        assert!(request.body.len() <= octets_max, "{} octets", request.body.len());
         let seen = Seen {
             method: request.method.to_string(),
             path: request.path.clone(),
             host: request.host.to_string(),
             user: visitor.map(|visitor| visitor.user.name.clone()),
+            body: request.body.clone(),
+            fields: FIELDS.map(|name| {
+                let values = request.fields.get_all(name).iter();
+                values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+            }),
         };
-        self.0.borrow_mut().push(seen);
+        self.seen.borrow_mut().push(seen);
     }
+
+    /// Whether `entered` is the code, in any case and with any dashes and spaces.
+    fn is_code(&self, entered: &str) -> bool {
+        let plain = |text: &str| {
+            let kept: String = text.chars().filter(|c| !c.is_whitespace() && *c != '-').collect();
+            kept.to_ascii_uppercase().replace('O', "0").replace(['I', 'L'], "1")
+        };
+        self.code.borrow().as_ref().is_some_and(|code| plain(code) == plain(entered))
+    }
+}
+
+/// Whether `form` is of the visitor's own session.
+fn is_own(form: &Form, visitor: &Visitor) -> bool {
+    form.get(TOKEN_FIELD) == Some(&*visitor.form_token)
 }
 
 impl Pages for Plain {
@@ -307,6 +373,7 @@ impl Pages for Plain {
     }
 
     fn sign_in(&self, visit: Visit<'_>, state: &SignIn) -> Response {
+        assert!(!state.is_first_run);
         Response::text(StatusCode::OK, &format!("{} characters, {}", state.name.chars().count(), visit.has_authority))
     }
 
@@ -314,11 +381,91 @@ impl Pages for Plain {
         Response::text(StatusCode::OK, &format!("{} characters", ticket.chars().count()))
     }
 
+    fn code(&self, _: Visit<'_>, _: Option<Refusal>) -> Response {
+        panic!("there is an owner")
+    }
+
+    fn setup<'a>(&'a self, _: Visit<'a>, _: &'a Installer, _: Option<&'a Form>) -> LocalFuture<'a, SetupAnswer> {
+        panic!("there is an owner")
+    }
+
+    fn forgotten(&self, _: Visit<'_>, state: &Forgotten) -> Response {
+        Response::text(StatusCode::OK, &format!("{} characters, {:?}", state.name.chars().count(), state.fault))
+    }
+
+    fn password_refused<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        visitor: &'a Visitor,
+        fault: PasswordFault,
+    ) -> LocalFuture<'a, Response> {
+        Box::pin(async move {
+            if let PasswordFault::Former(_) = fault {
+                self.see(visit.request, Some(visitor));
+            }
+            let line = format!("{SECRET} for {}: {fault:?} token={}", visitor.user.name, visitor.form_token);
+            Response::text(StatusCode::OK, &line)
+        })
+    }
+
+    fn set_password<'a>(
+        &'a self,
+        visit: Visit<'a>,
+        user: &'a User,
+        form: &'a Form,
+    ) -> LocalFuture<'a, Result<(), String>> {
+        Box::pin(async move {
+            self.see(visit.request, visit.visitor);
+            let is_weak = form.get("password") == Some("weak");
+            match (visit.request.path.as_str(), visit.visitor) {
+                (OWN, Some(visitor)) => {
+                    assert!(visitor.user == *user && is_own(form, visitor), "{form:?}");
+                    let former = form.get(FORMER_PASSWORD).and_then(|former| Prepared::new(former).ok());
+                    assert!(former == Prepared::new(&PASSWORD.replace('+', " ")).ok(), "{form:?}");
+                }
+                (FORGOTTEN, _) => {
+                    assert!(user.role == Role::Owner && form.get("name") == Some(&*user.name), "{form:?}");
+                    assert!(form.get("code").is_some_and(|entered| self.is_code(entered)), "{form:?}");
+                    self.code.borrow_mut().take_if(|_| !is_weak);
+                }
+                (path, _) => panic!("a password of {} by a form to {path}", user.name),
+            }
+            // The one in force stays: others sign in by it.
+            if is_weak { Err("it is weak".to_owned()) } else { Ok(()) }
+        })
+    }
+
+    fn upload_octets_max(&self, path: &str) -> Option<usize> {
+        (path == CHANGES).then_some(UPLOAD_OCTETS_MAX)
+    }
+
     fn page<'a>(&'a self, visit: Visit<'a>, visitor: &'a Visitor) -> LocalFuture<'a, Option<Response>> {
         Box::pin(async move {
             self.see(visit.request, Some(visitor));
-            let line = format!("{SECRET} for {} token={}", visitor.user.name, visitor.form_token);
-            (visit.request.path == "/").then(|| Response::text(StatusCode::OK, &line))
+            let path = visit.request.path.as_str();
+            assert!(visitor.user.role != Role::User || path == OWN, "{} sees {path}", visitor.user.name);
+            let line = format!("{SECRET} for {}", visitor.user.name);
+            match path {
+                "/" | OWN => {
+                    let line = format!("{line} token={}", visitor.form_token);
+                    Some(Response::text(StatusCode::OK, &line))
+                }
+                "/events" => Some(Response::events(async move |mut events| {
+                    events.send("first", &line).await;
+                    yield_now().await;
+                    events.send("second", &line).await;
+                })),
+                "/download" => {
+                    let body = Body::download(async move |mut writer| {
+                        writer.send(line.clone()).await;
+                        yield_now().await;
+                        writer.send(line).await;
+                        Ok(())
+                    });
+                    Some(Response { body, ..Response::text(StatusCode::OK, "") })
+                }
+                _ => None,
+            }
         })
     }
 
@@ -330,9 +477,11 @@ impl Pages for Plain {
     ) -> LocalFuture<'a, Option<Response>> {
         Box::pin(async move {
             self.see(visit.request, Some(visitor));
-            assert!(visitor.may_change() && form.get(TOKEN_FIELD) == Some(&*visitor.form_token));
+            let path = visit.request.path.as_str();
+            assert!((visitor.may_change() || path == OWN) && is_own(form, visitor));
+            assert!(path != OWN || form.get(FORMER_PASSWORD).is_none(), "no page sets a password");
             let line = format!("{SECRET} is changed by {}", visitor.user.name);
-            (visit.request.path == "/changes").then(|| Response::text(StatusCode::OK, &line))
+            [CHANGES, OWN].contains(&path).then(|| Response::text(StatusCode::OK, &line))
         })
     }
 
@@ -346,6 +495,8 @@ struct Office {
     wires: mpsc::UnboundedSender<Wire>,
     client: Tls,
     seen: Rc<RefCell<Vec<Seen>>>,
+    /// The code for a password of an owner.
+    code: String,
 }
 
 const CLIENT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 168, 1, 50)), 40_000);
@@ -380,7 +531,9 @@ impl Office {
         let host = Host::new(wired, (storage, disk), work, clock, addresses.subscribe(), rng);
         let host = host.with_tls(Rc::new(server));
         let logins = Rc::new(OfficeLogins::new(Cost::LEAST));
-        let admin = OfficeAdmin::new(Rc::new(Plain(Rc::clone(&seen))), logins);
+        let unused = Unused::default();
+        let pages = Plain { seen: Rc::clone(&seen), code: Rc::clone(&unused) };
+        let admin = OfficeAdmin::new(Rc::new(pages), logins);
         let settings = Settings {
             enabled: true,
             ports: vec![8080],
@@ -391,18 +544,22 @@ impl Office {
         };
         let instance = admin.prepare(settings, &host).await.expect("it can listen");
         instance.activate();
+        let Some(AskedCode::Password { code, site }) = admin.codes().ask().await else { panic!("there is an owner") };
+        assert!(site.ends_with(FORGOTTEN) && admin.codes().first().is_none());
+        let code = code.to_string();
+        unused.replace(Some(code.clone()));
         tokio::task::spawn_local(async move {
             let _kept = addresses;
             instance.run().await;
         });
-        Self { wires, client, seen }
+        Self { wires, client, seen, code }
     }
 
-    /// The sessions of an owner and of a viewer.
-    async fn sign_in(&self) -> [Session; 2] {
+    /// The sessions of an owner, of a viewer and of a plain user.
+    async fn sign_in(&self) -> [Session; 3] {
         let head = format!("Host: {HOST}\r\nOrigin: https://{HOST}\r\n");
         let mut sessions = Vec::new();
-        for name in ["olga", "vera"] {
+        for name in ["olga", "vera", "ute"] {
             let form = format!("name={name}&password={PASSWORD}");
             let post = format!(
                 "POST /sign-in HTTP/1.1\r\n{head}Content-Type: application/x-www-form-urlencoded\r\n\
@@ -413,16 +570,17 @@ impl Office {
             let said = String::from_utf8(said).expect("text");
             let (_, rest) = said.split_once(COOKIE).expect("a session");
             let cookie = rest.split(';').next().expect("a value").to_owned();
-            let get = |path| format!("GET {path} HTTP/1.1\r\n{head}Cookie: {COOKIE}{cookie}\r\nConnection: close\r\n\r\n");
-            let said = String::from_utf8(self.talk(get("/").as_bytes(), &[], false).await).expect("text");
-            let (_, token) = said.split_once("token=").expect("a page");
-            let token = token.trim().to_owned();
-            let said = String::from_utf8(self.talk(get("/move").as_bytes(), &[], false).await).expect("text");
-            let (_, rest) = said.split_once(&way_to_enter()).expect("a ticket");
+            let get = |path, rest| format!("GET {path} HTTP/1.1\r\n{head}Cookie: {COOKIE}{cookie}\r\n{rest}\r\n");
+            let both = get(OWN, "") + &get("/move", "Connection: close\r\n");
+            let said = String::from_utf8(self.talk(both.as_bytes(), &[], false).await).expect("text");
+            let (_, rest) = said.split_once("token=").expect("a page");
+            let (token, rest) = rest.split_once('\n').expect("its end");
+            let token = token.to_owned();
+            let (_, rest) = rest.split_once(&way_to_enter()).expect("a ticket");
             let ticket = rest.split('\r').next().expect("its end").to_owned();
             sessions.push(Session { cookie, token, ticket });
         }
-        sessions.try_into().expect("two")
+        sessions.try_into().expect("three")
     }
 
     /// All that is answered to `octets` until the connection ends.

@@ -149,15 +149,43 @@ pub fn answers(said: &[u8], asked: &[Asked]) -> Vec<Answer> {
         }
         let mut answer =
             Answer { status: status.parse().expect("a status"), fields: asked_for.fields, body: Vec::new() };
-        let length = answer.field("content-length").expect("every answer has a length").parse().expect("a number");
-        let is_head = asked.get(all.len()).is_some_and(|asked| asked.method == "HEAD");
-        let length: usize = if is_head { 0 } else { length };
-        let (body, after) = after.split_at_checked(length).expect("a whole body");
-        answer.body = body.to_vec();
+        let asked = asked.get(all.len());
+        let is_head = asked.is_some_and(|asked| asked.method == "HEAD");
+        let (body, after) = match (answer.field("content-length"), answer.field("transfer-encoding")) {
+            (Some(length), None) => {
+                let length: usize = length.parse().expect("a number");
+                let (body, after) = after.split_at_checked(if is_head { 0 } else { length }).expect("a whole body");
+                (body.to_vec(), after)
+            }
+            // Of what grows, a HEAD learns no length. (RFC 9110, section 9.3.2)
+            (None, None | Some("chunked")) if is_head => (Vec::new(), after),
+            (None, Some("chunked")) => chunks(after).expect("a whole body"),
+            // What grows for a client that knows no chunks ends with the connection. (RFC 9112, section 6.3)
+            (None, None) if asked.is_some_and(|asked| !asked.is_http_1_1()) => (after.to_vec(), &[][..]),
+            lengths => panic!("{lengths:?} is no length of {answer:?}"),
+        };
+        answer.body = body;
         all.push(answer);
         rest = after;
     }
     all
+}
+
+/// The body in chunks at the beginning of `stream`, and what follows; `None` if it does not end. (RFC 9112, section 7.1)
+fn chunks(stream: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let (mut body, mut rest) = (Vec::new(), stream);
+    loop {
+        let end = rest.windows(2).position(|octets| octets == b"\r\n")?;
+        let (size, after) = rest.split_at(end);
+        let size = usize::from_str_radix(std::str::from_utf8(size).ok()?, 16).ok()?;
+        let (chunk, after) = after[2..].split_at_checked(size)?;
+        body.extend(chunk);
+        // No trailer follows the last one.
+        rest = after.strip_prefix(b"\r\n")?;
+        if size == 0 {
+            return Some((body, rest));
+        }
+    }
 }
 
 /// The head at the beginning of `stream`, and what follows; `None` if it does not end.

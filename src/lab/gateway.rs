@@ -212,8 +212,8 @@ impl Gateway {
             if self.ask(What::Status)?["wan"]["address"].is_string() {
                 return Ok(());
             }
-            // Nothing is printed after `ready`: what comes is the end.
-            let end = PollFd::new(self.output.get_ref().as_fd(), PollFlags::POLLIN);
+            // What the gateway prints after `ready` is not read: without flags only its end counts.
+            let end = PollFd::new(self.output.get_ref().as_fd(), PollFlags::empty());
             if poll(&mut [end], period_millis) == Ok(1) {
                 return Err(self.failure(GatewayError::Ended));
             }

@@ -100,10 +100,10 @@ fn the_wizard_makes_an_owner_of_whoever_has_the_code() {
     let overlap = browser.step("/setup/network", &[("lan", "203.0.113.200/24")]);
     assert!(overlap.contains("uses 203.0.113.0/24 itself"), "{overlap}");
     browser.goes_on("/setup/network", &[("lan", "192.168.1.1/24")], "/setup/names");
-    browser.goes_on("/setup/names", &[("hostname", "gate"), ("domain", "office.example")], "/setup/mail");
+    browser.goes_on("/setup/names", &[("hostname", "gatepost"), ("domain", "office.example")], "/setup/mail");
     browser.goes_on("/setup/mail", &[("mail", "no")], "/setup/summary");
     let summary = browser.ask(&format!("{}/setup/summary", site()));
-    assert!(summary.contains("Anna Berg (anna)") && summary.contains("gate.office.example"), "{summary}");
+    assert!(summary.contains("Anna Berg (anna)") && summary.contains("gatepost.office.example"), "{summary}");
     assert_eq!(file(gateway), before, "nothing has changed yet");
     assert!(!gateway.setup().directory().join("state/passwords/anna.json").exists());
 

@@ -79,7 +79,7 @@ pub fn write(state_dir: &Path, user: &str, verifiers: &Verifiers) -> io::Result<
     replace_beside(state_dir, &file_of(user), &verifiers.to_file()?)
 }
 
-/// As [`write`], in the storage of the running gateway.
+/// As [`write()`], in the storage of the running gateway.
 ///
 /// # Errors
 ///

@@ -1,7 +1,8 @@
 //! The configuration in force is the one that was confirmed last, or the candidate within its time.
 //!
 //! The LAN's address shows which of them is in force: in the gateway's report, in its ARP, and in its other packets on
-//! the LAN. While a candidate waits for its confirmation, the gateway has the former address, too.
+//! the LAN. While a candidate waits for its confirmation, the gateway has the former address, too, and for some time after
+//! a confirmation by a page.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -27,6 +28,8 @@ pub struct ConfigurationInForce {
     since: Instant,
     /// The addresses that may still be seen, as those in force before this phase.
     before: Vec<Ipv4Net>,
+    /// The address from before the last confirmation by a page, and until when the gateway has it, too.
+    stays: Option<(Ipv4Net, Instant)>,
     /// The gateway's addresses so far.
     known: BTreeSet<Ipv4Addr>,
     mac: Option<String>,
@@ -56,6 +59,7 @@ impl ConfigurationInForce {
             phase: Phase::Settled,
             since: Instant::ZERO,
             before: Vec::new(),
+            stays: None,
             known: [confirmed.addr()].into(),
             mac: None,
         }
@@ -81,7 +85,13 @@ impl ConfigurationInForce {
         let has_both = matches!(self.phase, Phase::Waiting(_, deadline) if now <= deadline + UNDONE_WITHIN);
         let former = Some(self.confirmed).filter(|_| has_both);
         let recent = self.before.iter().filter(|_| is_recent).copied();
-        self.possible(now).into_iter().chain(former).chain(recent).any(|net| net.addr() == address)
+        let stays = self.stays.filter(|(_, until)| now <= *until + UNDONE_WITHIN).map(|(former, _)| former);
+        self.possible(now)
+            .into_iter()
+            .chain(former)
+            .chain(recent)
+            .chain(stays)
+            .any(|net| net.addr() == address)
     }
 
     fn go_over_to(&mut self, now: Instant, phase: Phase) {
@@ -102,6 +112,7 @@ impl Checker for ConfigurationInForce {
 
     fn on_boot(&mut self) {
         self.mac = None;
+        self.stays = None;
         self.phase = match self.phase {
             Phase::Applying(candidate, None) | Phase::Confirming(candidate, _) => Phase::Unsure(candidate),
             _ => Phase::Settled,
@@ -130,6 +141,10 @@ impl Checker for ConfigurationInForce {
             | (Step::Confirmed(true), Phase::Confirming(candidate, _)) => {
                 self.go_over_to(now, Phase::Settled);
                 self.confirmed = candidate;
+                return;
+            }
+            (Step::Stays(time), _) => {
+                self.stays = Some((self.confirmed, now + time));
                 return;
             }
             (Step::Confirms, Phase::Waiting(candidate, deadline)) => Phase::Confirming(candidate, deadline),
@@ -233,6 +248,26 @@ mod tests {
         let mut checker = undone(false);
         assert!(passes(&mut checker, 14, CANDIDATE) && !passes(&mut checker, 14, FORMER));
         assert!(passes(&mut checker, 22, FORMER) && !passes(&mut checker, 22, CANDIDATE));
+    }
+
+    #[test]
+    fn the_former_address_stays_for_its_time_after_a_confirmation() {
+        let may_send = |checker: &ConfigurationInForce, secs| {
+            let former = FORMER.parse::<Ipv4Net>().expect("a network");
+            checker.may_send_from(former.addr(), at(secs))
+        };
+        for stays in [false, true] {
+            let mut checker = waiting();
+            checker.on_transaction(at(12), &Step::Confirms);
+            if stays {
+                checker.on_transaction(at(12), &Step::Stays(Duration::from_secs(10)));
+            }
+            checker.on_transaction(at(12), &Step::Confirmed(true));
+            assert_eq!((may_send(&checker, 15), may_send(&checker, 24)), (stays, false));
+            assert!(passes(&mut checker, 15, CANDIDATE) && !passes(&mut checker, 15, FORMER));
+            checker.on_boot();
+            assert!(!may_send(&checker, 15), "a start has the confirmed one alone");
+        }
     }
 
     #[test]

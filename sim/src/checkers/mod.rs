@@ -178,6 +178,8 @@ pub enum Step<'a> {
     Applied(bool),
     /// The gateway is asked to make the change final.
     Confirms,
+    /// The gateway keeps the LAN's former address for this time after the confirmation that follows.
+    Stays(Duration),
     /// Whether it is final.
     Confirmed(bool),
     /// The gateway is asked to undo the change.

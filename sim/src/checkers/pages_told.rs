@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use gatepost::config::Config;
-use gatepost_services::admin::{AUTHORITY, SESSIONS, SESSIONS_OF_USER_MAX, SIGN_IN};
+use gatepost_services::admin::{AUTHORITY, OWN, SESSIONS, SESSIONS_OF_USER_MAX, SIGN_IN};
 use ipnet::Ipv4Net;
 
 use super::{Checker, Passage, Snapshot};
@@ -184,8 +184,8 @@ impl PagesTold {
         let Aim::SignsIn(account, is_right) = asked.ask.aim else {
             return Err(format!("a session without a login ({status})"));
         };
-        if !is_right || account.role == "user" {
-            return Err("a session for somebody who has no right to it".to_owned());
+        if !is_right {
+            return Err("a session by a wrong password".to_owned());
         }
         if self.state(cookie).is_some() {
             return Err("a session with the cookie of another one".to_owned());
@@ -199,13 +199,9 @@ impl PagesTold {
             // One of them has ended for it.
             others.iter_mut().for_each(|session| session.state = State::Unknown);
         }
-        let session = Session { account, state: State::Alive, number: None };
-        // A gateway that has booted since has none.
-        if asked.boots == self.boots {
-            self.sessions.insert(cookie.to_owned(), session);
-        } else {
-            self.ended.push_back(cookie.to_owned());
-        }
+        // Of a gateway that has booted since, the login is of the process before, or has waited for the new one.
+        let state = if asked.boots == self.boots { State::Alive } else { State::Unknown };
+        self.sessions.insert(cookie.to_owned(), Session { account, state, number: None });
         Ok(())
     }
 
@@ -215,6 +211,12 @@ impl PagesTold {
         let visitor = page.visitor().ok_or("a page without its visitor's name")?;
         if account.is_some_and(|account| (account.user, account.role) != visitor) {
             return Err(format!("a page for {visitor:?}"));
+        }
+        if visitor.1 == "user" && asked.ask.path != OWN {
+            return Err(format!("{} is told another page than the own one", visitor.0));
+        }
+        if visitor.1 == "user" && page.lan().is_some() {
+            return Err(format!("{} is told of the gateway", visitor.0));
         }
         for Listed { number, user, is_own } in page.sessions() {
             if visitor.1 != "owner" && user != visitor.0 {
@@ -364,7 +366,9 @@ mod tests {
 
     /// A page for a user, with the LAN's address.
     fn page(who: &str, lan: &str) -> String {
-        format!("<form class=\"account\"><span>{who}</span></form><h2>Office network</h2><dd>{lan}</dd>")
+        format!(
+            "<form class=\"account\"><a href=\"/me\">{who}</a></form><h2>Office network</h2><dd>{lan}</dd>"
+        )
     }
 
     fn of_olga() -> String {
@@ -386,12 +390,16 @@ mod tests {
         lab.sign_in(OLGA, true, "b").expect("it may");
         lab.checker.on_boot();
         assert!(lab.reads(Some("b"), &of_olga()).is_err(), "it has ended with the process");
+        lab.ask(SIGN_IN, None, Aim::SignsIn(OLGA, true));
+        lab.checker.on_boot();
+        lab.told(303, "/", Some("c"), "").expect("the login has waited for the new process");
+        lab.reads(Some("c"), &of_olga()).expect("it may");
     }
 
     #[test]
-    fn a_session_begins_by_a_right_password_of_who_may_see_pages_and_ends_the_former() {
+    fn a_session_begins_by_a_right_password_and_ends_the_former() {
         let mut lab = Lab::new();
-        assert!(lab.sign_in(OLGA, false, "a").is_err() && lab.sign_in(UTE, true, "b").is_err());
+        assert!(lab.sign_in(OLGA, false, "a").is_err() && lab.sign_in(UTE, false, "b").is_err());
         lab.sign_in(OLGA, true, "c").expect("it may");
         assert!(lab.sign_in(VERA, true, "c").is_err(), "the cookie of another session");
         lab.ask(SIGN_IN, Some("c"), Aim::SignsIn(VERA, true));
@@ -399,6 +407,22 @@ mod tests {
         assert!(lab.reads(Some("c"), &of_olga()).is_err());
         lab.ask("/", Some("d"), Aim::Reads);
         assert!(lab.told(303, SIGN_IN, None, "").is_err(), "it is alive");
+    }
+
+    #[test]
+    fn a_user_is_told_the_own_page_alone() {
+        let of_ute = "<form class=\"account\"><a href=\"/me\">ute, user</a></form>";
+        let mut lab = Lab::new();
+        lab.sign_in(UTE, true, "a").expect("she may");
+        lab.ask(OWN, Some("a"), Aim::Reads);
+        lab.told(200, "", None, of_ute).expect("it is hers");
+        lab.ask("/", Some("a"), Aim::Reads);
+        lab.told(303, OWN, None, "").expect("it leads to hers");
+        assert!(lab.reads(Some("a"), of_ute).is_err(), "another page");
+        lab.ask(OWN, Some("a"), Aim::Reads);
+        assert!(lab.told(200, "", None, &page("ute, user", "192.168.1.1/24")).is_err(), "of the gateway");
+        lab.ask("/changes", Some("a"), Aim::Meddles);
+        assert!(lab.told(303, "/changes", None, "").is_err(), "a change");
     }
 
     #[test]

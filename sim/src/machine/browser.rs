@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gatepost_ground::{Instant, MacAddr};
+use gatepost_services::admin::OWN;
 use ipnet::Ipv4Net;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -295,7 +296,7 @@ impl Browser {
                 }
             }
             // Whoever may change something could do so here.
-            36..40 if !outs.is_empty() && self.is_viewer() => {
+            36..40 if !outs.is_empty() && self.may_only_look() => {
                 let mut fields = outs[0].fields.clone();
                 fields.push(("do".to_owned(), "apply".to_owned()));
                 let form = Some((body_of(&fields), own));
@@ -318,14 +319,17 @@ impl Browser {
         }
     }
 
-    /// Whether the page is one of a user who may change nothing.
-    fn is_viewer(&self) -> bool {
-        self.page.visitor().is_some_and(|(_, role)| role == "viewer")
+    /// Whether the page is one of a user who may change nothing of the gateway.
+    fn may_only_look(&self) -> bool {
+        self.page.visitor().is_some_and(|(_, role)| role == "viewer" || role == "user")
     }
 
-    /// A link of the page, or the first page.
+    /// A link of the page, or the first page; or, for somebody who has no link to them, any of the pages.
     fn link(&mut self) -> &'static str {
-        const PAGES: [&str; 6] = ["/", "/clients", "/services", NETWORK, CHANGES, "/sessions"];
+        const PAGES: [&str; 7] = ["/", "/clients", "/services", NETWORK, CHANGES, "/sessions", OWN];
+        if self.page.visitor().is_some_and(|(_, role)| role == "user") {
+            return PAGES.choose(&mut self.rng).expect("there are some");
+        }
         let links = self.page.links();
         let known: Vec<_> = PAGES.into_iter().filter(|page| links.contains(page)).collect();
         known.choose(&mut self.rng).copied().unwrap_or("/")

@@ -13,7 +13,7 @@ use crate::machine::browser::sight::{Account, SharedSight};
 use crate::machine::browser::{Browser, Manners};
 use crate::machine::tls::{OfficeAuthority, TlsClient};
 
-/// The people, of whom the last may see no page.
+/// The people, of whom the last has the own page alone.
 const PEOPLE: &[Account] = &[
     Account { user: "olga", role: "owner" },
     Account { user: "oskar", role: "operator" },

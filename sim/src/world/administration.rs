@@ -13,7 +13,7 @@ use gatepost::admin::AdminPages;
 use gatepost::config::Config;
 use gatepost::error::Error;
 use gatepost::gateway::reload::Reloader;
-use gatepost::transaction::{Archive, ConfigFile, Editor, Gate, Keeper, PutError, Request, Takes};
+use gatepost::transaction::{Archive, ConfigFile, Editor, Gate, Keeper, PutError, Request, STAYS_FOR, Takes};
 use gatepost_services::clock::Clock;
 use gatepost_services::service::LocalFuture;
 use gatepost_services::store::Disk;
@@ -334,6 +334,7 @@ impl ConfigFile for File {
             if self.desk.has_window_of_page.take() {
                 let mut observer = self.observer.borrow_mut();
                 observer.on_transaction(now(), &Step::Confirms);
+                observer.on_transaction(now(), &Step::Stays(STAYS_FOR));
                 observer.on_transaction(now(), &Step::Confirmed(true));
             }
             Ok(None)

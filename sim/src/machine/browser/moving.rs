@@ -31,7 +31,7 @@ enum Stage {
 impl Browser {
     /// Sometimes, where the page has the LAN's address in a form: another one.
     pub(super) fn move_lan(&mut self, cookie: &str) -> Option<Step> {
-        if !self.moves || self.is_viewer() || self.rng.random_ratio(1, 3) {
+        if !self.moves || self.may_only_look() || self.rng.random_ratio(1, 3) {
             return None;
         }
         let mut form = self.page.forms().into_iter().find(|form| form.action == NETWORK)?;

@@ -117,8 +117,8 @@ impl Page {
     /// The name and the role of the user who has signed in.
     pub fn visitor(&self) -> Option<(&str, &str)> {
         let (_, rest) = self.0.split_once("<form class=\"account\"")?;
-        let (_, rest) = rest.split_once("<span>")?;
-        rest.split("</span>").next()?.split_once(", ")
+        let (_, rest) = rest.split_once("<a ")?.1.split_once('>')?;
+        rest.split("</a>").next()?.split_once(", ")
     }
 
     /// The sessions that it lists.
@@ -167,12 +167,12 @@ mod tests {
     fn links_forms_and_values_of_a_page_are_found() {
         let page = Page::new(
             "<a class=\"skip\" href=\"#content\">s</a><a href=\"/clients\" aria-current=\"page\">c</a>\
-             <form class=\"account\" method=\"post\" action=\"/sign-out\"><span>olga, owner</span>\
+             <form class=\"account\" method=\"post\" action=\"/sign-out\"><a href=\"/me\">olga, owner</a>\
              <input type=\"hidden\" name=\"token\" value=\"t\"></form>\
              <h2>Office network</h2><dd>02:00</dd><dd>192.168.1.1/24</dd>\
              <tr role=\"row\"><strong>olga</strong> <span>this browser</span><form action=\"/sessions/end\"><input type=\"hidden\" name=\"session\" value=\"7\"></form>",
         );
-        assert_eq!(page.links(), ["/clients"]);
+        assert_eq!(page.links(), ["/clients", "/me"]);
         assert_eq!((page.visitor(), page.lan()), (Some(("olga", "owner")), Some("192.168.1.1/24")));
         assert_eq!(page.sessions(), [Listed { number: 7, user: "olga", is_own: true }]);
         let [first, second] = &page.forms()[..] else { panic!("two forms") };

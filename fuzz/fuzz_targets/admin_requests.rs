@@ -24,8 +24,8 @@ use gatepost_fuzz::http::{Answer, Asked, answers, requests};
 use gatepost_ground::{Instant, InterfaceId, Role as Side};
 use gatepost_services::addresses::{Addresses, InterfaceAddresses, Publisher};
 use gatepost_services::admin::{
-    AskedCode, FORGOTTEN, FORMER_PASSWORD, Failure, Forgotten, Installer, OWN, OfficeAdmin, Pages, PasswordFault, Refusal,
-    Settings, SetupAnswer, SignIn, TOKEN_FIELD, Visit, Visitor,
+    AskedCode, FORGOTTEN, FORMER_PASSWORD, Failure, Forgotten, Installer, OWN, OfficeAdmin, Pages, PasswordFault,
+    Refusal, Settings, SetupAnswer, SignIn, TOKEN_FIELD, Visit, Visitor,
 };
 use gatepost_services::clock::{Clock, UnixTime};
 use gatepost_services::crypto::signing::KeyKind;

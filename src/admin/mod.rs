@@ -1,12 +1,11 @@
 //! The pages of the administration: what the gateway's [`Inspector`] reports and its [`Keeper`] keeps, for people.
 //!
 //! A page is made on the server, from the same reports as `gatepost show`, and needs no script; where there is one, it
-//! keeps values live. One file has one page;
-//! [`layout`] is around all of them. The texts are in one file for each language ([`texts`]); `style.css` is served
-//! under a name with its digest, so that browsers keep it until it changes.
+//! keeps values live. One file has one page; `layout` is around all of them. The texts are in one file for each language
+//! (`texts`); `style.css` is served under a name with its digest, so that browsers keep it until it changes.
 //!
-//! To add a page: a file with its function, an entry in [`menu::PAGES`], its texts in each language. A page that changes
-//! the configuration is a [`form`], whose header says how to add one. What a page does at once is a form of its own: its
+//! To add a page: a file with its function, an entry in `menu::PAGES`, its texts in each language. A page that changes
+//! the configuration is a `form`, whose header says how to add one. What a page does at once is a form of its own: its
 //! `submit` gets what was sent, from an operator or an owner, with its token and its origin checked.
 
 mod aliases;

@@ -255,7 +255,7 @@ impl Keeper {
     }
 
     /// Applies `edits` for good, beside the candidate: a user's own settings. Each renews all services, so not more often
-    /// than once in [`AMENDED_AGAIN`].
+    /// than once in five seconds.
     ///
     /// # Errors
     ///

@@ -17,6 +17,9 @@ use super::{Ending, Trouble};
 const CAPTURES_MAX: usize = 10;
 /// The most failed seeds that the end lists.
 const FAILED_LISTED_MAX: usize = 100;
+/// The stack of a worker: that of the main thread, on which a single seed runs. A development build of a whole office
+/// takes more than the 2 MiB that a thread has.
+const STACK_OCTETS: usize = 8 << 20;
 
 /// Seeds, the last included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +60,10 @@ pub fn run(plan: &Plan<'_>, seeds: Seeds, options: Options, out: &mut dyn Write)
     thread::scope(|scope| {
         for _ in 0..options.jobs {
             let results = results.clone();
-            scope.spawn(|| rounds.work(results));
+            let worker = thread::Builder::new().stack_size(STACK_OCTETS);
+            let no_worker =
+                |error| Trouble::Usage(format!("no thread can be started: {error}; write --jobs 1"));
+            worker.spawn_scoped(scope, || rounds.work(results)).map_err(no_worker)?;
         }
         drop(results);
         Report::new(&rounds).tell(&finished, out)

@@ -55,7 +55,6 @@ mod bystanders_served;
 mod checksums;
 mod configuration_in_force;
 mod dhcp_answers;
-mod explanations_true;
 mod foreign_servers_named;
 mod forwards_end;
 mod frames_balance;
@@ -96,8 +95,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use gatepost::config::{Config, WanAddress};
-use gatepost::control::drops::RecentDrop;
-use gatepost::control::explain::{Asked, Explained};
 use gatepost::control::report::{Counters, Flows, Leases, Neighbors, Services, Status};
 use gatepost_dataplane::config::Mode;
 use gatepost_dataplane::flow::Pinhole;
@@ -236,23 +233,6 @@ pub trait Checker {
         Ok(())
     }
 
-    /// From now on the gateway can be asked about a packet that comes to it.
-    fn on_asking(&mut self) {}
-
-    /// The packet that the gateway is to be asked about, if one has come since [`Checker::on_asking`].
-    fn question(&self) -> Option<Asked> {
-        None
-    }
-
-    /// The gateway has explained the packet, and remembers these drops since [`Checker::on_asking`].
-    ///
-    /// # Errors
-    ///
-    /// The promise is broken.
-    fn on_explained(&mut self, _explained: &Explained, _drops: &[RecentDrop]) -> Result<(), String> {
-        Ok(())
-    }
-
     /// A thread of the gateway goes to sleep although other threads have left work for it.
     ///
     /// # Errors
@@ -290,7 +270,6 @@ pub fn for_config(
         Box::new(hops::Hops::new(config)),
         Box::new(one_lease_one_host::OneLeaseOneHost::default()),
         Box::new(dhcp_answers::DhcpAnswers::new(config, !starts_at_a_wrong_time)),
-        Box::new(explanations_true::ExplanationsTrue::new(config)),
         Box::new(offers_probed::OffersProbed::new(config)),
         Box::new(foreign_servers_named::ForeignServersNamed::new(config)),
         Box::new(leases_reach_holders::LeasesReachHolders::default()),

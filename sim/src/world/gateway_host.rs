@@ -1,10 +1,10 @@
 //! The gateway in the simulation: the production [`Worker`]s and services, with ports that are plugged
 //! into segments, simulated clocks, and a disk that outlives crashes.
 //!
-//! One turmoil host runs six tasks: the driver of the workers, which takes turns like the event loops of `gatepost
+//! One turmoil host runs five tasks: the driver of the workers, which takes turns like the event loops of `gatepost
 //! run`, one worker at a time and only when its event loop would take a turn; the services; an auditor that requests
 //! the gateway's reports, as `gatepost show` does, for the checkers; one that requests a reload when the file has
-//! changed, as `gatepost reload` does; one that requests pinholes; and one that requests explanations. A crash drops all six at once. turmoil crashes
+//! changed, as `gatepost reload` does; and one that requests pinholes. A crash drops all five at once. turmoil crashes
 //! a host between two ticks; from the instant of a power failure nothing that the gateway still does in its tick gets
 //! out.
 
@@ -37,7 +37,6 @@ use super::administration::{self, Desk, Place};
 use super::clock::{SimClock, TimeOfDay, now, sleep_until};
 use super::config_file::{self, ConfigFile};
 use super::disk::SimDisk;
-use super::explanations;
 use super::observer::Shared;
 use super::pinholes::{self, PinholeWishes};
 use super::pipe::Nic;
@@ -128,7 +127,6 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let wires = plug_in(&setup, queues).await?;
     let administering = administer(&setup, &clock, &services, config);
     let Setup { power, observer, file, pinholes, .. } = setup;
-    let explaining = explanations::explain(inspector.clone(), power.clone(), Rc::clone(&observer));
     let audit = audit(inspector, power.clone(), Rc::clone(&observer));
     let openings = pinholes::open(commander, pinholes, Rc::clone(&observer));
     let reload = config_file::reload(reloader, file, Rc::clone(&observer));
@@ -136,10 +134,7 @@ pub async fn run(setup: Setup) -> turmoil::Result {
     let serving = async { services.run(|| (), std::future::pending()).await.map_err(Error::from) };
     first_of(
         serving,
-        first_of(
-            driver.drive(),
-            first_of(reload, first_of(administering, first_of(explaining, first_of(audit, openings)))),
-        ),
+        first_of(driver.drive(), first_of(reload, first_of(administering, first_of(audit, openings)))),
     )
     .await?;
     Ok(())

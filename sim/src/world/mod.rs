@@ -6,7 +6,6 @@ pub(crate) mod capture;
 pub(crate) mod clock;
 pub(crate) mod config_file;
 pub mod disk;
-mod explanations;
 pub(crate) mod gateway_host;
 pub mod link;
 pub mod mail_store;

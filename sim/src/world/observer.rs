@@ -8,12 +8,9 @@ use std::net::Ipv4Addr;
 use std::rc::Rc;
 
 use gatepost::config::Config;
-use gatepost::control::drops::RecentDrop;
-use gatepost::control::explain::{Asked, Explained};
 use gatepost_dataplane::flow::Pinhole;
 use gatepost_ground::Instant;
 use siphasher::sip128::{Hasher128, SipHasher13};
-use tokio::sync::Notify;
 
 use super::capture::Capture;
 use super::disk::DiskMood;
@@ -42,8 +39,6 @@ pub struct Observer {
     capture: Option<Capture>,
     checkers: Vec<Box<dyn Checker>>,
     violations: Vec<Violation>,
-    is_asking: bool,
-    picked: Rc<Notify>,
 }
 
 /// An observer that the hosts of a world share.
@@ -52,8 +47,7 @@ pub type Shared = Rc<RefCell<Observer>>;
 impl Observer {
     /// Watches with `checkers`, and captures if there is where to.
     pub fn new(checkers: Vec<Box<dyn Checker>>, capture: Option<Capture>) -> Self {
-        let (trace, picked) = (SipHasher13::new(), Rc::default());
-        Self { trace, frames: 0, capture, checkers, violations: Vec::new(), is_asking: false, picked }
+        Self { trace: SipHasher13::new(), frames: 0, capture, checkers, violations: Vec::new() }
     }
 
     /// A frame is on a segment.
@@ -97,10 +91,6 @@ impl Observer {
         let Some(packet) = Packet::parse(frame) else { return };
         let passage = Passage { now, way, side, segment, packet: &packet };
         self.check(now, |checker| checker.on_passage(&passage));
-        if self.is_asking && self.question().is_some() {
-            self.is_asking = false;
-            self.picked.notify_one();
-        }
     }
 
     /// The gateway boots.
@@ -141,27 +131,6 @@ impl Observer {
     /// The gateway reported its state.
     pub fn on_snapshot(&mut self, snapshot: &Snapshot) {
         self.check(snapshot.now, |checker| checker.on_snapshot(snapshot));
-    }
-
-    /// From now on the gateway can be asked about a packet.
-    pub fn on_asking(&mut self) {
-        self.is_asking = true;
-        self.checkers.iter_mut().for_each(|checker| checker.on_asking());
-    }
-
-    /// Notified when there is a packet to ask about.
-    pub fn picked(&self) -> Rc<Notify> {
-        Rc::clone(&self.picked)
-    }
-
-    /// The packet that the gateway is to be asked about.
-    pub fn question(&self) -> Option<Asked> {
-        self.checkers.iter().find_map(|checker| checker.question())
-    }
-
-    /// The gateway has explained it, and remembers these drops since it can be asked.
-    pub fn on_explained(&mut self, now: Instant, explained: &Explained, drops: &[RecentDrop]) {
-        self.check(now, |checker| checker.on_explained(explained, drops));
     }
 
     /// A thread of the gateway sleeps although it has work.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use gatepost_services::http::StatusCode;
 use gatepost_services::http::form::Form;
 use gatepost_services::mail::transfer::date;
+use gatepost_services::users::Role;
 use maud::{Markup, html};
 
 use super::form::editor;
@@ -54,6 +55,11 @@ pub async fn submit(scene: &Scene<'_>, sent: &Form) -> Result<Answer, Unavailabl
         // Without a window this would go back to the version before.
         Some(UNDO) if keeper.window().is_none() => Ok(()),
         Some(UNDO) => keeper.rollback(&by, None, Request::default()).await.map(|_| ()),
+        // A former version may give its users other roles.
+        Some(BACK) if scene.visitor.user.role != Role::Owner => {
+            let words = [scene.texts.changes.owners_only.clone()];
+            return Ok(Answer::Page(StatusCode::FORBIDDEN, page(scene, &words).await?));
+        }
         Some(BACK) => {
             let Some(number) = sent.get("version").and_then(|number| number.parse().ok()) else {
                 return Ok(Answer::Broken);
@@ -218,7 +224,7 @@ fn former(scene: &Scene<'_>, version: &Version, is_fixed: bool) -> Markup {
             @if !version.why.is_empty() { " (" (version.why) ")" }
         }
         (differences(&version.changes, FORMER_CHANGES_SHOWN_MAX, texts))
-        @if !is_fixed && scene.visitor.may_change() {
+        @if !is_fixed && scene.visitor.user.role == Role::Owner {
             form method="post" action=(PATH) {
                 (token(scene.visitor))
                 input type="hidden" name="version" value=(number);

@@ -400,8 +400,9 @@ impl Pages for AdminPages {
     fn failure(&self, visit: Visit<'_>, failure: Failure) -> Response {
         let texts = Texts::of(visit.request);
         let (status, title, content) = failure::content(texts, failure);
-        let menu =
-            if matches!(failure, Failure::NotFound | Failure::ReadOnly) { Menu::At("") } else { Menu::None };
+        let has_one_page = visit.visitor.is_some_and(|visitor| visitor.user.role == Role::User);
+        let has_menu = matches!(failure, Failure::NotFound | Failure::ReadOnly) && !has_one_page;
+        let menu = if has_menu { Menu::At("") } else { Menu::None };
         let page = self.frame(visit, title, menu).page(&content);
         Texts::remembered(visit.request, Response::html(status, page))
     }

@@ -71,7 +71,7 @@ texts! {
         remove_one, empty, actions, yes, no
     }
     changes: ChangesTexts {
-        title, nothing, nothing_about, waiting, no_difference, edits, removed, apply, apply_about, discard, why, others,
+        title, owners_only, nothing, nothing_about, waiting, no_difference, edits, removed, apply, apply_about, discard, why, others,
         mistakes, mistakes_about, refused, in_window, in_window_about, history, history_about, version, somebody, found,
         applied, edited, rolled_back, back, back_to
     }

@@ -158,7 +158,7 @@ async fn accept<N: Net>(
             stats.connections += 1;
             stats.connections_displaced += u64::from(is_other_ended);
         });
-        let (guest, conditions) = (Guest { site: Rc::clone(&site), seat }, conditions.clone());
+        let (guest, conditions) = (Guest { site: Rc::clone(&site), seat: Rc::new(seat) }, conditions.clone());
         Some(async move {
             let displaced = async {
                 guest.seat.lost().await;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use super::site::AdminSite;
 use super::{CONNECTIONS_MAX, CONNECTIONS_OUTSIDE_MAX, CONNECTIONS_PER_SOURCE_MAX, streams};
-use crate::http::{Checked, Request, Response, Room, Site};
+use crate::http::{Checked, Method, Request, Response, Room, Site, StatusCode};
 use crate::places::{Place, Places, PlacesMax};
 use crate::users::limit::source_of;
 use crate::watch;
@@ -114,7 +114,7 @@ impl Drop for Seat {
 /// The administration for one connection.
 pub(super) struct Guest {
     pub site: Rc<AdminSite>,
-    pub seat: Seat,
+    pub seat: Rc<Seat>,
 }
 
 impl Site for Guest {
@@ -133,7 +133,20 @@ impl Site for Guest {
     async fn answer(&self, request: Request) -> Response {
         let session = self.site.session_number(&request);
         self.seat.set_needed(true);
-        let response = self.site.answer(request).await;
+        let response = if request.method == Method::POST {
+            // A change goes on to its end although the browser is gone, and keeps the connection's place until then.
+            let (site, seat) = (Rc::clone(&self.site), Rc::clone(&self.seat));
+            let answering = async move {
+                let _seat = seat;
+                site.answer(request).await
+            };
+            let answer = tokio::task::spawn_local(answering).await;
+            answer.unwrap_or_else(|_| {
+                Response::text(StatusCode::INTERNAL_SERVER_ERROR, "It has failed; see the log.")
+            })
+        } else {
+            self.site.answer(request).await
+        };
         self.seat.set_needed(session.is_some());
         match session {
             Some(session) => streams::bounded(&self.site, session, response),

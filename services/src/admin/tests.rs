@@ -1,6 +1,6 @@
 //! Sign-in, sessions and forms, as octets under TLS.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,11 @@ use crate::work::AtOnce;
 mod first_run;
 
 const PASSWORD: &str = "blue harbour 47";
+
+thread_local! {
+    /// The forms that have done, in a test's thread, what takes a while.
+    static SLOW_DONE: Cell<u32> = const { Cell::new(0) };
+}
 
 /// Pages that say what they were told.
 struct Plain;
@@ -128,6 +133,10 @@ impl Pages for Plain {
         form: &'a Form,
     ) -> LocalFuture<'a, Option<Response>> {
         Box::pin(async move {
+            if form.get("value") == Some("slow") {
+                sleep(Duration::from_secs(1)).await;
+                SLOW_DONE.set(SLOW_DONE.get() + 1);
+            }
             let line = format!("{} sets {:?}", visitor.user.name, form.get("value"));
             (visit.request.path == "/").then(|| Response::text(StatusCode::OK, &line))
         })
@@ -627,7 +636,7 @@ struct Streaming {
 fn guests() -> Lab<Guest> {
     let lab = lab();
     let seat = lab.site.state.seats.take([192, 168, 1, 50].into(), true).expect("a seat").0;
-    let guest = Guest { site: Rc::clone(&lab.site), seat };
+    let guest = Guest { site: Rc::clone(&lab.site), seat: Rc::new(seat) };
     Lab { site: Rc::new(guest), conditions: lab.conditions, client: lab.client, finish: lab.finish }
 }
 
@@ -655,6 +664,30 @@ fn what_grows_ends_with_its_session() {
         let lasting = stream(&olga, &lab, "/events").await;
         lasting.rest.await.expect("the rest");
         assert!(began.elapsed() >= GROWING_TIME_MAX);
+    });
+}
+
+#[test]
+fn what_a_form_has_begun_goes_on_without_its_browser() {
+    simulate(async {
+        let lab = guests();
+        let olga = signed_in(&lab, "olga").await;
+        let form = format!("token={}&value=slow", olga.token(&lab).await);
+        let (mut stream, task) = lab.connect_tls().await;
+        let request = format!(
+            "POST / HTTP/1.1\r\nHost: {CANONICAL}\r\n{}Content-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            olga.fields(),
+            form.len()
+        );
+        stream.write_all(request.as_bytes()).await.expect("room");
+        stream.flush().await.expect("it goes");
+        sleep(Duration::from_millis(100)).await;
+        drop(stream);
+        task.await.expect("the connection ends");
+        assert_eq!(SLOW_DONE.get(), 0);
+        sleep(Duration::from_secs(2)).await;
+        assert_eq!(SLOW_DONE.get(), 1, "half a change is none");
     });
 }
 

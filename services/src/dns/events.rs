@@ -16,6 +16,8 @@ use super::name::text;
 
 /// The most records of an answer in an event.
 pub const RECORDS_MAX: usize = 8;
+/// The most characters of one.
+const RECORD_CHARS_MAX: usize = 256;
 
 /// A query that was answered, or was not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +97,10 @@ impl Story {
             "limited" => Some("the client's network has had too many answers"),
             _ => None,
         });
-        let shown = |record: &Record| format!("{} {}", record.record_type(), record.data);
+        let shown = |record: &Record| {
+            let text = format!("{} {}", record.record_type(), record.data);
+            text.chars().take(RECORD_CHARS_MAX).collect()
+        };
         DnsEvent {
             client,
             name: text(&request.name),
